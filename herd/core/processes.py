@@ -1,0 +1,77 @@
+"""Processes that never outlive the one that started them, and what they cost."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Ends this process as soon as the process `parent` is gone, also after its kill -9.
+
+    Two runs must never write to one folder, and a killed run cannot tell its workers to stop.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    # For systems without the signal, and for a parent that died before the signal was asked for.
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def ignore_interrupts() -> None:
+    """Leaves Ctrl-C to the process at the terminal, which then ends this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Clock and processor time in seconds, memory in bytes, of this process and its children."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+class Meter:
+    """Measures what the work between two moments costs."""
+
+    def __init__(self) -> None:
+        reset_peak()
+        self._clock, self._cpu = time.monotonic(), _cpu_seconds()
+
+    def read(self) -> Usage:
+        return Usage(time.monotonic() - self._clock, _cpu_seconds() - self._cpu, peak_bytes())
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def reset_peak() -> None:
+    """Starts the peak of memory anew where the system can (Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def peak_bytes() -> int:
+    """The most memory this process has held at once since `reset_peak`."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -1,0 +1,144 @@
+"""What a person sees while a recipe runs: a line per stage, with time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Protocol
+
+# Without a terminal, a line for each running stage every so often, so that a log file stays readable.
+PLAIN_SECONDS = 20.0
+
+
+class Display(Protocol):
+    """Told of everything that happens in a run. Keys are those of artifacts."""
+
+    def begin(self, total: int, whole: int) -> None: ...
+    def start(self, key: str) -> None: ...
+    def progress(self, key: str, done: float, total: float, words: str) -> None: ...
+    def finish(self, key: str, card: dict[str, Any]) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def tick(self) -> None: ...
+    def end(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, total: int, whole: int) -> None: ...
+    def start(self, key: str) -> None: ...
+    def progress(self, key: str, done: float, total: float, words: str) -> None: ...
+    def finish(self, key: str, card: dict[str, Any]) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def tick(self) -> None: ...
+    def end(self) -> None: ...
+
+
+class Plain(Silent):
+    """Lines of text, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._shown: dict[str, float] = {}
+        self._total = self._made = 0
+
+    def begin(self, total: int, whole: int) -> None:
+        self._total, self._made = total, whole
+        if whole:
+            self._say(f"{whole} of {total} stages are made already")
+
+    def start(self, key: str) -> None:
+        self._started[key] = self._shown[key] = time.monotonic()
+        self._say(f"{key}: started")
+
+    def progress(self, key: str, done: float, total: float, words: str) -> None:
+        now = time.monotonic()
+        if now - self._shown[key] >= PLAIN_SECONDS:
+            self._shown[key] = now
+            left = seconds_left(now - self._started[key], done, total)
+            self._say(f"{key}: {done / total:.0%} {words}, {clock(left)} left" if total else f"{key}: {words}")
+
+    def finish(self, key: str, card: dict[str, Any]) -> None:
+        self._made += 1
+        self._say(f"[{self._made}/{self._total}] {summary(card)}")
+
+    def warn(self, text: str) -> None:
+        self._say(f"warning: {text}")
+
+    def _say(self, text: str) -> None:
+        print(text, flush=True)
+
+
+class Live:
+    """Bars that move, for a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[left]:>7}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[words]}"),
+            console=Console(highlight=False),
+        )
+        self._tasks: dict[str, Any] = {}
+        self._started: dict[str, float] = {}
+        self._made = self._total = 0
+        self._whole: Any = None
+
+    def begin(self, total: int, whole: int) -> None:
+        self._total, self._made = total, whole
+        if whole:
+            self._bars.console.print(f"[dim]{whole} of {total} stages are made already[/]")
+        self._whole = self._bars.add_task("[bold]recipe", total=total, completed=whole, left="", words="")
+        self._bars.start()
+
+    def start(self, key: str) -> None:
+        self._started[key] = time.monotonic()
+        self._tasks[key] = self._bars.add_task(key.rpartition("-")[0], total=None, left="", words="")
+
+    def progress(self, key: str, done: float, total: float, words: str) -> None:
+        left = seconds_left(time.monotonic() - self._started[key], done, total)
+        self._bars.update(self._tasks[key], completed=done, total=total or None, left=clock(left), words=words)
+
+    def finish(self, key: str, card: dict[str, Any]) -> None:
+        self._bars.remove_task(self._tasks.pop(key))
+        self._made += 1
+        self._bars.update(self._whole, completed=self._made, words=f"{self._made} of {self._total} stages")
+        self._bars.console.print(f"[green]✓[/] {summary(card)}")
+
+    def warn(self, text: str) -> None:
+        self._bars.console.print(f"[yellow]warning:[/] {text}")
+
+    def tick(self) -> None: ...
+
+    def end(self) -> None:
+        self._bars.stop()
+
+
+def display() -> Display:
+    """The display that suits where output goes."""
+    return Live() if sys.stdout.isatty() else Plain()
+
+
+def summary(card: dict[str, Any]) -> str:
+    """One line about an artifact: its stage, the seconds it took, its most telling figure."""
+    headline = card["figures"].get("headline", "")
+    return f"{card['key']} {card['cost']['seconds']:.1f} s  {headline}"
+
+
+def seconds_left(elapsed: float, done: float, total: float) -> float | None:
+    """How long the rest will take at the pace so far; None before anything is done."""
+    return elapsed * (total - done) / done if done > 0 and total > 0 else None
+
+
+def clock(seconds: float | None) -> str:
+    """`1:05` for 65 seconds, `1:01:05` with hours, `-:--` for None."""
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

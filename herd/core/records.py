@@ -1,0 +1,170 @@
+"""The records that travel between stages: documents, conversations, preferences, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from herd.core.errors import DataError
+
+Role = Literal["system", "user", "assistant", "tool"]
+Strength = Literal["significantly better", "better", "slightly better", "marginally better"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+STRENGTHS: tuple[Strength, ...] = get_args(Strength)  # strongest first, as in Llama 3, 4.2.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text and where it came from; on disk a Parquet row with Dolma's column names.
+
+    added: the day it was fetched, `YYYY-MM-DD` or empty. notes: anything else a step found out.
+    """
+
+    id: str
+    text: str
+    source: str
+    url: str = ""
+    added: str = ""
+    language: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_text(self, text: str) -> Document:
+        return replace(self, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A filter's yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A filter's no, with the reason under which the document is counted."""
+
+    reason: str
+
+
+Verdict = Keep | Drop
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of the tool `name` with keyword arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `learn` says whether training may learn from it; only assistant turns ever are."""
+
+    role: Role
+    content: str
+    calls: tuple[ToolCall, ...] = ()
+    learn: bool = True
+
+    def to_row(self) -> dict[str, Any]:
+        """The OpenAI and TRL form: role, content and, where there are calls, tool_calls."""
+        row: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.calls:
+            row["tool_calls"] = [
+                {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+                for call in self.calls
+            ]
+        if not self.learn:
+            row["learn"] = False
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Message:
+        """Raises DataError when the role is unknown or the content is no text."""
+        if row.get("role") not in ROLES:
+            raise DataError(f"message with role {row.get('role')!r}; valid: {', '.join(ROLES)}")
+        content = row.get("content") or ""
+        if not isinstance(content, str):
+            raise DataError(f"message content is a {type(content).__name__}; herd reads text only")
+        calls = tuple(
+            ToolCall(call["function"]["name"], call["function"]["arguments"])
+            for call in row.get("tool_calls") or ()
+        )
+        return cls(row["role"], content, calls, row.get("learn", True))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages in order. `tools` names the built-in tools the assistant may call."""
+
+    messages: tuple[Message, ...]
+    id: str = ""
+    source: str = ""
+    tools: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> Message:
+        return self.messages[-1]
+
+    def then(self, *messages: Message) -> Conversation:
+        return replace(self, messages=self.messages + messages)
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "source": self.source,
+            "tools": list(self.tools),
+            "messages": [message.to_row() for message in self.messages],
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Conversation:
+        messages = tuple(Message.from_row(message) for message in row["messages"])
+        return cls(messages, row.get("id", ""), row.get("source", ""), tuple(row.get("tools") or ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """One prompt and its ranked answers: edited (where there is one) > chosen > rejected.
+
+    Source: Llama 3, 4.2.1. On disk the columns are TRL's: prompt, chosen, rejected.
+    """
+
+    prompt: Conversation
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    edited: tuple[Message, ...] = ()
+    strength: Strength = "better"
+
+    @property
+    def ranked(self) -> tuple[tuple[Message, ...], ...]:
+        """The answers, best first."""
+        return tuple(answer for answer in (self.edited, self.chosen, self.rejected) if answer)
+
+    def to_row(self) -> dict[str, Any]:
+        row = {
+            "id": self.prompt.id,
+            "source": self.prompt.source,
+            "tools": list(self.prompt.tools),
+            "prompt": [message.to_row() for message in self.prompt.messages],
+            "chosen": [message.to_row() for message in self.chosen],
+            "rejected": [message.to_row() for message in self.rejected],
+            "strength": self.strength,
+        }
+        if self.edited:
+            row["edited"] = [message.to_row() for message in self.edited]
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Preference:
+        def answer(column: str) -> tuple[Message, ...]:
+            return tuple(Message.from_row(message) for message in row.get(column) or ())
+
+        prompt = Conversation.from_row({**row, "messages": row["prompt"]})
+        return cls(
+            prompt=prompt,
+            chosen=answer("chosen"),
+            rejected=answer("rejected"),
+            edited=answer("edited"),
+            strength=row.get("strength", "better"),
+        )

@@ -1,0 +1,98 @@
+"""Plug-ins found by name: a filter, a loss, a task is one function in one file."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.settings import PluginSchema, check_arguments
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Use:
+    """One plug-in chosen, with all its settings filled in; part of a stage's identity."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+
+    def to_row(self) -> dict[str, Any]:
+        return {self.name: dict(self.settings)}
+
+
+class Registry(Generic[F]):
+    """The plug-ins of one kind.
+
+    kind: the word for them, as `herd list` prints it. package: where their files lie; every module in
+    it is imported when a name is first looked up, so that adding a file is all it takes.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._found: dict[str, F] = {}
+        self._searched = False
+
+    def add(self, plugin: F) -> F:
+        """Registers `plugin` under its own name; keyword-only arguments are its settings."""
+        name = getattr(plugin, "__name__", "")
+        if name in self._found:
+            raise SettingsError(f"two {self.kind} are called {name!r}; rename one of them")
+        self._found[name] = plugin
+        return plugin
+
+    def use(self, name: str, **settings: Any) -> Use:
+        """`name` with these settings and its defaults. Raises SettingsError with the nearest name."""
+        return Use(self.kind, name, check_arguments(self.get(name), settings, where=name))
+
+    def get(self, name: str) -> F:
+        self._search()
+        if name not in self._found:
+            raise SettingsError(f"{name!r} is not one of the {self.kind}{did_you_mean(name, self._found)}")
+        return self._found[name]
+
+    def make(self, use: Use) -> Callable[..., Any]:
+        """The plug-in with its settings bound, ready to be called on data."""
+        return partial(self.get(use.name), **use.settings)
+
+    def all(self) -> dict[str, F]:
+        """Every plug-in by name, in alphabetical order."""
+        self._search()
+        return dict(sorted(self._found.items()))
+
+    def _search(self) -> None:
+        if self._searched:
+            return
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        self._searched = True
+
+    # A recipe's YAML names a plug-in as `name` or as `name: {setting: value}`.
+    def parse(self, value: object) -> Use:
+        if isinstance(value, Use):
+            return value
+        if isinstance(value, str):
+            return self.use(value)
+        if isinstance(value, dict) and len(value) == 1:
+            ((name, settings),) = value.items()
+            return Use(self.kind, name, check_arguments(self.get(name), settings or {}, where=name, plain=True))
+        raise SettingsError(f"{value!r} names none of the {self.kind}; write `name` or `name: {{setting: value}}`")
+
+    @property
+    def choice(self) -> PluginSchema:
+        """For annotations: `Annotated[Use, filters.choice]` is a setting that holds one plug-in."""
+        return PluginSchema(self.parse, Use.to_row)
+
+
+def first_line(plugin: Callable[..., Any]) -> str:
+    """The first line of a plug-in's docstring: what it is, for lists."""
+    return (inspect.getdoc(plugin) or "").partition("\n")[0]

@@ -1,0 +1,253 @@
+"""Runs a planned recipe: skips what is whole, makes the rest side by side, survives being killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card, write_whole
+from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, as_sentence, did_you_mean
+from herd.core.places import LocalPlace
+from herd.core.progress import Display, Silent
+from herd.core.stage import Plan, walk
+from herd.core.worker import Job, RunFolder, make
+
+# How long a new run waits for the workers of a killed one to be gone.
+PATIENCE_SECONDS = 20
+
+
+def run(
+    target: Artifact,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    until: str | None = None,
+    display: Display | None = None,
+) -> Artifact:
+    """`target`, made: every stage it needs is run, or skipped when its artifact is whole already.
+
+    folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
+    of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
+    ends when all its calls are made, and the last of them is returned.
+    Raises BusyError, and whatever the first stage that failed raised as a HerdError.
+    """
+    plans = _until(walk(target), until)
+    show = display or Silent()
+    home = RunFolder(folder)
+    with _sole_run(home):
+        todo = _todo(plans, home, show)
+        show.begin(len(plans), len(plans) - len(todo))
+        try:
+            _run_here(todo, home, show) if jobs == 0 else _Pool(todo, home, jobs, show).run()
+        finally:
+            show.end()
+    return Artifact.open(home.artifact(plans[-1].key))
+
+
+def _until(plans: list[Plan], name: str | None) -> list[Plan]:
+    if name is None:
+        return plans
+    calls = [plan for plan in plans if name in (plan.stage.name, plan.key)]
+    if not calls:
+        names = {plan.stage.name for plan in plans}
+        raise SettingsError(f"--until {name}: this recipe has no such stage{did_you_mean(name, names)}")
+    wanted: dict[str, Plan] = {}
+    for call in calls:
+        wanted |= {plan.key: plan for plan in walk(Artifact.planned(call))}
+    return list(wanted.values())
+
+
+def _todo(plans: list[Plan], home: RunFolder, show: Display) -> list[Plan]:
+    """The plans whose artifact is not whole; warns of artifacts that other code made."""
+    todo = []
+    for plan in plans:
+        path = home.artifact(plan.key)
+        # The settings differ only where they are not counted, such as in where a file lies now.
+        if not is_whole(path) or read_card(path)["settings"] != _plain(plan.settings):
+            todo.append(plan)
+        elif read_card(path)["code"] != plan.stage.code:
+            show.warn(
+                f"the code of stage {plan.stage.name} changed since {plan.key} was made, its version did not; "
+                "raise the version if its result changed, or delete the folder to make it again"
+            )
+    return todo
+
+
+def _plain(settings: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(dict(settings)))
+
+
+def _run_here(todo: list[Plan], home: RunFolder, show: Display) -> None:
+    for plan in todo:
+        show.start(plan.key)
+        report = functools.partial(show.progress, plan.key)
+        card = make(_job(plan), home, report, LocalPlace())
+        show.finish(plan.key, card)
+
+
+def _job(plan: Plan) -> Job:
+    module, file, name = plan.stage.address
+    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys)
+
+
+# ---- one run at a time in one folder ----
+
+
+@contextlib.contextmanager
+def _sole_run(home: RunFolder) -> Iterator[None]:
+    """Holds the folder's lock; waits until no worker of a killed run is left."""
+    try:
+        for folder in (home.artifacts, home.scratch, home.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = home.lock.open("a")
+    except OSError as fault:
+        raise as_sentence(fault, f"run folder {home.root}") from None
+    with lock, home.worker_lock.open("a") as workers:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(
+                f"another herd run is at work in {home.root}; wait for it to end, or choose another folder with --out"
+            ) from None
+        _wait_for_old_workers(workers, home)
+        _tidy(home)
+        yield
+
+
+def _wait_for_old_workers(lock: Any, home: RunFolder) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise BusyError(f"workers of an earlier run still write to {home.root}; end them first") from None
+            time.sleep(0.05)
+    fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _tidy(home: RunFolder) -> None:
+    """Removes what a killed run left half-made; scratch folders of unfinished stages stay."""
+    for path in home.artifacts.glob(f"*{PARTIAL}"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# ---- side by side ----
+
+
+@dataclass
+class _Worker:
+    """allowed: how many of the run's jobs its stage may use now."""
+
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    allowed: int = 1
+    plan: Plan | None = None
+
+
+class _Pool:
+    """Worker processes, each making one stage at a time; the longest way to the end goes first."""
+
+    def __init__(self, todo: list[Plan], home: RunFolder, jobs: int, show: Display) -> None:
+        self.home, self.show = home, show
+        self.waiting = {plan.key: plan for plan in todo}
+        self.unmade = set(self.waiting)
+        self.weights = _distance_to_end(todo)
+        self.jobs = jobs
+        self.workers: list[_Worker] = []
+
+    def run(self) -> None:
+        try:
+            while self.unmade:
+                self._assign()
+                self._listen()
+        finally:
+            for one in self.workers:
+                one.process.kill()
+            for one in self.workers:
+                one.process.wait()
+
+    def _assign(self) -> None:
+        ready = [p for p in self.waiting.values() if not any(parent.key in self.unmade for parent in p.parents)]
+        ready.sort(key=lambda plan: -self.weights[plan.key])
+        for plan in ready:
+            free = next((one for one in self.workers if one.plan is None), None)
+            if free is None and len(self.workers) < self.jobs:
+                free = self._start()
+            if free is None:
+                break
+            free.plan = self.waiting.pop(plan.key)
+            free.pipe.send(_job(plan))
+            self.show.start(plan.key)
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """Gives the jobs that no stage is waiting for to those at work, the longest way to the end first."""
+        busy = [one for one in self.workers if one.plan is not None]
+        busy.sort(key=lambda one: -self.weights[one.plan.key] if one.plan else 0)
+        for rank, one in enumerate(busy):
+            allowed = self.jobs // len(busy) + (rank < self.jobs % len(busy))
+            if allowed != one.allowed:
+                one.allowed = allowed
+                one.pipe.send(allowed)
+
+    def _start(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "herd.core.worker", str(theirs.fileno()), str(os.getpid()), str(self.home.root)]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self.workers.append(_Worker(process, Connection(ours.detach())))
+        return self.workers[-1]
+
+    def _listen(self) -> None:
+        busy = {one.pipe: one for one in self.workers if one.plan is not None}
+        for pipe in wait(list(busy), timeout=0.5):
+            one = busy[pipe]  # type: ignore[index]
+            assert one.plan is not None
+            try:
+                kind, content = one.pipe.recv()
+            except (EOFError, OSError):
+                raise _died(one, self.home) from None
+            if kind == "progress":
+                self.show.progress(one.plan.key, *content)
+            elif kind == "failed":
+                raise content
+            else:
+                self.show.finish(one.plan.key, content)
+                self.unmade.discard(one.plan.key)
+                one.plan = None
+        self.show.tick()
+
+
+def _died(one: _Worker, home: RunFolder) -> HerdError:
+    code = one.process.wait()
+    assert one.plan is not None
+    why = "was killed, as the system does when memory runs out" if code == -9 else f"ended with exit code {code}"
+    return ArtifactError(
+        f"stage {one.plan.stage.name}: its process {why}; see {home.log(one.plan.key)}; "
+        "with less memory use --jobs 1, then run the same command again"
+    )
+
+
+def _distance_to_end(plans: list[Plan]) -> dict[str, int]:
+    """For every plan the number of stages that must follow one another after it."""
+    distance = {plan.key: 0 for plan in plans}
+    for plan in reversed(plans):
+        for parent in plan.parents:
+            if parent.key in distance:
+                distance[parent.key] = max(distance[parent.key], distance[plan.key] + 1)
+    return distance

@@ -1,0 +1,236 @@
+"""Settings: typed, frozen, keyword-only; wrong ones are refused with file, field and nearest name.
+
+The only file that knows pydantic.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import core_schema
+from typing_extensions import dataclass_transform
+
+from herd.core.errors import SettingsError, did_you_mean
+
+T = TypeVar("T")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+
+_UNCOUNTED = "not part of a stage's identity"
+# A stage's argument that changes nothing about its result, such as where a file lies.
+Uncounted = Annotated[T, _UNCOUNTED]
+
+# Strict: "4" is no number and 1 is no truth; what a user typed by mistake must not pass by luck.
+_CONFIG = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Makes `cls` a frozen, keyword-only class whose fields are checked when it is made."""
+    made = pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)
+    return typing.cast("type[T]", made)
+
+
+class PluginSchema:
+    """Lets an annotated field hold a plug-in: parsed from a name, written back as a name."""
+
+    def __init__(self, parse: Callable[[object], Any], dump: Callable[[Any], Any]) -> None:
+        self._parse, self._dump = parse, dump
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return core_schema.no_info_plain_validator_function(
+            self._parse, serialization=core_schema.plain_serializer_function_ser_schema(self._dump)
+        )
+
+
+def build(kind: Any, values: object, *, where: str, lines: Mapping[str, int] | None = None) -> Any:
+    """`values` (plain lists, dicts, numbers, text) as the settings type `kind`.
+
+    where: the file or option the values come from. lines: line numbers by dotted field name.
+    Raises SettingsError with the place, the field and the nearest valid name.
+    """
+    try:
+        # By way of JSON, where a list may become a tuple although types are strict.
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as fault:
+        raise SettingsError(_sentence(fault, kind, where, lines or {})) from None
+
+
+def dump(value: object) -> Any:
+    """`value` as plain JSON data, with every default written out."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json") if value is not None else None
+
+
+def check_arguments(
+    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, plain: bool = False
+) -> dict[str, Any]:
+    """`given` checked against the keyword-only arguments of `function`, with its defaults filled in.
+
+    plain: whether they come from a file, where a tuple is written as a list.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    model = create_model(f"{function.__name__}_settings", __config__=_CONFIG, **fields)
+    try:
+        checked = model.model_validate_json(json.dumps(given)) if plain else model.model_validate(dict(given))
+    except ValidationError as fault:
+        raise SettingsError(_sentence(fault, model, where, {})) from None
+    return {name: getattr(checked, name) for name in fields}
+
+
+def dump_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked arguments of `function` as plain JSON data."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: TypeAdapter(hints.get(name, Any), config=None).dump_python(value, mode="json")
+        for name, value in arguments.items()
+    }
+
+
+def load_arguments(function: Callable[..., Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `dump_arguments`."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {name: build(hints[name], value, where=function.__name__) for name, value in row.items()}
+
+
+def is_counted(function: Callable[..., Any], name: str) -> bool:
+    """Whether the argument `name` of a stage's function is part of the stage's identity."""
+    hint = typing.get_type_hints(function, include_extras=True).get(name)
+    return _UNCOUNTED not in getattr(hint, "__metadata__", ())
+
+
+# ---- sentences for wrong settings ----
+
+
+def _sentence(fault: ValidationError, kind: Any, where: str, lines: Mapping[str, int]) -> str:
+    sentences = []
+    for error in fault.errors():
+        place = tuple(error["loc"])
+        field = ".".join(map(str, place))
+        line = next((lines[name] for name in _prefixes(place) if name in lines), None)
+        at = f"{where}, line {line}" if line else where
+        sentences.append(f"{at}: {_explain(error, kind, place, field)}")
+    return "\n".join(sentences)
+
+
+def _prefixes(place: tuple[Any, ...]) -> list[str]:
+    return [".".join(map(str, place[:end])) for end in range(len(place), 0, -1)]
+
+
+def _explain(error: Any, kind: Any, place: tuple[Any, ...], field: str) -> str:
+    problem, given = error["type"], error.get("input")
+    if problem in ("unexpected_keyword_argument", "extra_forbidden"):
+        valid = _field_names(_inner(kind, place[:-1]))
+        return f"{field} is not a setting{did_you_mean(str(place[-1]), valid)}"
+    if problem in ("missing", "missing_keyword_only_argument", "missing_argument"):
+        return f"{field} is missing; give it a value"
+    if problem == "value_error":
+        text = str(error["ctx"]["error"])
+        return f"{field}: {text}" if field else text
+    wanted = re.sub(r"^Input should be (a )?(valid )?", "", error["msg"])
+    return f"{field} is {json.dumps(given, default=str)}; it should be {wanted}"
+
+
+def _inner(kind: Any, place: tuple[Any, ...]) -> Any:
+    """The type found in `kind` by following a path of field names and list positions."""
+    for step in place:
+        arguments = [a for a in typing.get_args(kind) if a not in (..., type(None))]
+        if typing.get_origin(kind) is Annotated or isinstance(step, int):
+            kind = arguments[0] if arguments else Any
+        elif typing.get_origin(kind) is dict:
+            kind = arguments[1]
+        else:
+            kind = typing.get_type_hints(kind, include_extras=True).get(step, Any)
+    return kind
+
+
+def _field_names(kind: Any) -> list[str]:
+    for holder in (kind, *typing.get_args(kind)):
+        for attribute in ("__pydantic_fields__", "model_fields"):
+            if hasattr(holder, attribute):
+                return list(getattr(holder, attribute))
+    return []
+
+
+# ---- YAML ----
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people expect it: 1e-3 is a number, and a key given twice is a mistake."""
+
+
+# YAML 1.1 reads 1e-3 as text, because it wants 1.0e-3.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?([eE][-+]?\d+)$"),
+    list("-+0123456789"),
+)
+# A date stays the text it was written as.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
+    for first, rules in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """`text` as plain data. Raises SettingsError with line and column when it is no YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(fault, "problem", None) or str(fault)
+        raise SettingsError(f"{where}{at}: not YAML: {problem}") from None
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """A YAML file as a dict, and the line of every dotted field name in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise SettingsError(f"{path}: cannot be read: {fault.strerror}; check the path") from None
+    except UnicodeDecodeError as fault:
+        raise SettingsError(f"{path}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
+    values = parse_yaml(text, where=str(path))
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: holds a {type(values).__name__}; write `name: value` lines")
+    return values, dict(_lines(yaml.compose(text, Loader=_Loader), ""))
+
+
+def _lines(node: Any, prefix: str) -> typing.Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        children = [(str(key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(str(index), value, value) for index, value in enumerate(node.value)]
+    else:
+        return
+    for name, marked, child in children:
+        yield f"{prefix}{name}", marked.start_mark.line + 1
+        yield from _lines(child, f"{prefix}{name}.")
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above` laid over it, dict by dict."""
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,213 @@
+"""Stages: declared functions from artifacts to an artifact, and the plans that calling one makes."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from herd.core.artifacts import Artifact
+from herd.core.errors import SettingsError
+from herd.core.places import Place
+from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
+
+P = ParamSpec("P")
+A = TypeVar("A", bound=Artifact)
+T = TypeVar("T")
+
+Input = Artifact | tuple[Artifact, ...] | None
+
+
+@dataclass
+class Work:
+    """What a stage may use while it runs. Nothing in it counts for the stage's identity.
+
+    out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
+    that needs several workers runs. report: called with (done, total, words) as work goes on.
+    """
+
+    out: Path
+    scratch: Path
+    place: Place
+    report: Callable[[float, float, str], None] = lambda done, total, words: None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def figure(self, name: str, value: Any) -> None:
+        """Keeps a figure for the report and for `herd show`: a number, a text, or lists and dicts of them."""
+        self.figures[name] = value
+
+    def progress(self, done: float, total: float, words: str = "") -> None:
+        self.report(done, total, words)
+
+    def track(self, items: typing.Iterable[T], total: int, words: str = "") -> Iterator[T]:
+        """The items, while progress is shown."""
+        for done, item in enumerate(items):
+            self.report(done, total, words)
+            yield item
+        self.report(total, total, words)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One call of a stage, not yet run: what it is made of and the key it will have."""
+
+    stage: Stage[..., Any]
+    inputs: Mapping[str, Input]
+    settings: Mapping[str, Any]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Stage name and a hash of all that decides the result: version, settings, inputs."""
+        identity = {
+            "stage": self.stage.name,
+            "version": self.stage.version,
+            "settings": {n: v for n, v in self.settings.items() if is_counted(self.stage.body, n)},
+            "inputs": self.input_keys,
+        }
+        text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+        return f"{self.stage.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    @property
+    def input_keys(self) -> dict[str, str | list[str] | None]:
+        return {name: _keys(value) for name, value in self.inputs.items()}
+
+    @property
+    def parents(self) -> list[Plan]:
+        """The plans this one waits for."""
+        values = [item for value in self.inputs.values() for item in (value if isinstance(value, tuple) else (value,))]
+        return [item.plan for item in values if item is not None]
+
+
+def _keys(value: Input) -> str | list[str] | None:
+    if value is None:
+        return None
+    return [item.key for item in value] if isinstance(value, tuple) else value.key
+
+
+class Stage(Generic[P, A]):
+    """A declared function. Calling it plans; the runner runs its body later, somewhere."""
+
+    known: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
+
+    def __init__(self, body: Callable[Concatenate[Work, P], A], paper: str, version: int) -> None:
+        self.body, self.paper, self.version = body, paper, version
+        self.name = body.__name__
+        functools.update_wrapper(self, body)
+        hints = typing.get_type_hints(body)
+        self.makes: type[A] = hints["return"]
+        Stage.known[self.name] = self
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
+        inputs, given = self._bind(args, kwargs)
+        checked = check_arguments(self.body, given, where=self.name)
+        return self.makes.planned(Plan(self, inputs, dump_arguments(self.body, checked)))
+
+    def _bind(self, args: Any, kwargs: Any) -> tuple[dict[str, Input], dict[str, Any]]:
+        parameters = list(inspect.signature(self.body).parameters.values())[1:]
+        names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        try:
+            bound = inspect.signature(self.body).bind_partial(None, *args, **kwargs).arguments
+        except TypeError as fault:
+            raise SettingsError(f"stage {self.name}: {fault}; check the recipe") from None
+        given = {name: value for name, value in bound.items() if name not in names and name != "work"}
+        inputs = {p.name: bound.get(p.name, p.default) for p in parameters if p.name in names}
+        for name, value in inputs.items():
+            if value is inspect.Parameter.empty or not _is_input(value):
+                raise SettingsError(f"stage {self.name}: {name} must be an artifact; check the recipe")
+        return inputs, given
+
+    def run(self, work: Work, inputs: Mapping[str, Input], settings: Mapping[str, Any]) -> A:
+        """The body, on made inputs and settings as plain data."""
+        arguments = load_arguments(self.body, settings)
+        return self.body(work, **inputs, **arguments)  # type: ignore[call-arg]
+
+    @functools.cached_property
+    def code(self) -> str:
+        """A hash of the code around this stage (its file), blind to comments and docstrings."""
+        source = inspect.getsource(sys.modules[self.body.__module__])
+        return hashlib.sha256(ast.dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()[:12]
+
+    @property
+    def address(self) -> tuple[str, str | None, str]:
+        """(module, file, name) from which another process finds this stage; file only outside herd."""
+        module = sys.modules[self.body.__module__]
+        file = None if module.__name__.startswith("herd.") else inspect.getsourcefile(self.body)
+        return module.__name__, file, self.name
+
+
+def stage(
+    *, paper: str, version: int
+) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
+    """Declares a stage.
+
+    paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
+    whenever the stage's result changes; part of every key made from it.
+    """
+    return lambda body: Stage(body, paper, version)
+
+
+def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
+    """The stage at an address. The file of a user's recipe is loaded under the module name given."""
+    if file is not None:
+        load_file(Path(file), module)
+    else:
+        importlib.import_module(module)
+    return Stage.known[name]
+
+
+def load_file(path: Path, module: str) -> ModuleType:
+    """A Python file outside the package as the module `module`, once per process."""
+    if module in sys.modules:
+        return sys.modules[module]
+    spec = importlib.util.spec_from_file_location(module, path)
+    if spec is None or spec.loader is None:
+        raise SettingsError(f"{path}: not a Python file; a recipe ends in .py or .yaml")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return loaded
+
+
+def walk(target: Artifact) -> list[Plan]:
+    """Every plan that `target` needs, each after all it waits for, `target`'s own last."""
+    ordered: dict[str, Plan] = {}
+
+    def visit(plan: Plan) -> None:
+        if plan.key in ordered:
+            return
+        for parent in plan.parents:
+            visit(parent)
+        ordered[plan.key] = plan
+
+    visit(target.plan)
+    return list(ordered.values())
+
+
+def _is_input(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(isinstance(item, Artifact) for item in value)
+    return value is None or isinstance(value, Artifact)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return tree

@@ -1,0 +1,99 @@
+"""Reading and writing records: documents as Parquet, conversations and preferences as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from herd.core.errors import ArtifactError, DataError
+from herd.core.records import Conversation, Document, Preference
+
+ROWS_PER_FILE = 100_000
+_COLUMNS = ("id", "text", "source", "url", "added", "language")
+
+
+def read_documents(folder: Path, name: str = "documents") -> Iterator[Document]:
+    """The documents of a corpus, file by file, a few thousand in memory at once.
+
+    Raises ArtifactError when there are none to read.
+    """
+    import pyarrow.parquet as parquet
+
+    files = sorted((folder / name).glob("*.parquet"))
+    if not files:
+        raise ArtifactError(f"{folder / name} holds no Parquet files; it is not a corpus made by herd")
+    for file in files:
+        for batch in parquet.ParquetFile(file).iter_batches(4096):
+            for row in batch.to_pylist():
+                yield document_from_row(row)
+
+
+def document_from_row(row: dict[str, Any]) -> Document:
+    notes = json.loads(row["notes"]) if row.get("notes") else {}
+    return Document(**{column: row[column] for column in _COLUMNS}, notes=notes)
+
+
+def write_documents(folder: Path, documents: Iterable[Document], name: str = "documents") -> int:
+    """Writes `documents/00000.parquet` and so on; returns how many documents. At least one file is made."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    schema = arrow.schema([(column, arrow.string()) for column in (*_COLUMNS, "notes")])
+    (folder / name).mkdir()
+    written = 0
+    for number, rows in enumerate(_files(documents)):
+        columns = {column: [getattr(document, column) for document in rows] for column in _COLUMNS}
+        columns["notes"] = [json.dumps(dict(document.notes), ensure_ascii=False) for document in rows]
+        table = arrow.table(columns, schema=schema)
+        parquet.write_table(table, folder / name / f"{number:05}.parquet", compression="zstd")
+        written += len(rows)
+    return written
+
+
+def _files(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    rows: list[Document] = []
+    for document in documents:
+        rows.append(document)
+        if len(rows) == ROWS_PER_FILE:
+            yield rows
+            rows = []
+    yield rows
+
+
+def read_conversations(folder: Path) -> Iterator[Conversation]:
+    """The conversations of a Dialogues artifact."""
+    yield from map(Conversation.from_row, read_lines(folder / "dialogues.jsonl"))
+
+
+def write_conversations(folder: Path, conversations: Iterable[Conversation]) -> int:
+    return write_lines(folder / "dialogues.jsonl", (one.to_row() for one in conversations))
+
+
+def read_preferences(folder: Path) -> Iterator[Preference]:
+    """The ranked answers of a Preferences artifact."""
+    yield from map(Preference.from_row, read_lines(folder / "preferences.jsonl"))
+
+
+def write_preferences(folder: Path, preferences: Iterable[Preference]) -> int:
+    return write_lines(folder / "preferences.jsonl", (one.to_row() for one in preferences))
+
+
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON lines file. Raises DataError with file and line where one is broken."""
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise DataError(f"{file}, line {number}: not JSON; mend or remove the line") from None
+
+
+def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    written = 0
+    with file.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            written += 1
+    return written

@@ -1,0 +1,204 @@
+"""Makes one artifact after another in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pickle
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from herd.core import processes
+from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder
+from herd.core.errors import HerdError, as_sentence
+from herd.core.places import LocalPlace, Place
+from herd.core.stage import Input, Work, find_stage
+
+# Progress is shown ten times a second at most; stages may report as often as they like.
+REPORT_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything lies in the folder of a run."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    @property
+    def worker_lock(self) -> Path:
+        return self.root / ".workers.lock"
+
+    def artifact(self, key: str) -> Path:
+        return self.artifacts / key
+
+    def log(self, key: str) -> Path:
+        return self.logs / f"{key}.log"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage to run, in words that another process understands."""
+
+    key: str
+    module: str
+    file: str | None
+    name: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str | list[str] | None]
+
+
+def make(job: Job, home: RunFolder, report: Callable[[float, float, str], None], place: Place) -> dict[str, Any]:
+    """The card of the artifact that `job` makes; its folder is whole when this returns.
+
+    Raises HerdError, with the stage's name in front where the fault did not name it.
+    """
+    stage = find_stage(job.module, job.file, job.name)
+    scratch = home.scratch / job.key
+    scratch.mkdir(parents=True, exist_ok=True)
+    meter = processes.Meter()
+    try:
+        with whole_folder(home.artifact(job.key)) as out:
+            work = Work(out, scratch, place, _rarely(report))
+            made = stage.run(work, {name: _open(value, home) for name, value in job.inputs.items()}, job.settings)
+            card = Card(
+                type=type(made).__name__,
+                key=job.key,
+                stage=stage.name,
+                version=stage.version,
+                paper=stage.paper,
+                code=stage.code,
+                settings=job.settings,
+                inputs=job.inputs,
+                figures=work.figures,
+                cost=meter.read().__dict__,
+            )
+            finish(out, card)
+    except Exception as fault:
+        raise as_sentence(fault, f"stage {job.name}") from fault
+    shutil.rmtree(scratch, ignore_errors=True)
+    return read_card(home.artifact(job.key))
+
+
+def _open(value: str | list[str] | None, home: RunFolder) -> Input:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return tuple(Artifact.open(home.artifact(key)) for key in value)
+    return Artifact.open(home.artifact(value))
+
+
+def _rarely(report: Callable[[float, float, str], None]) -> Callable[[float, float, str], None]:
+    last = 0.0
+
+    def throttled(done: float, total: float, words: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REPORT_SECONDS:
+            last = now
+            report(done, total, words)
+
+    return throttled
+
+
+@dataclass
+class Channel:
+    """The worker's end of the pipe: jobs and allowances come in, progress and results go out."""
+
+    pipe: Connection
+    allowed: int = 1
+
+    def job(self) -> Job:
+        """The next job; waits for it."""
+        while isinstance(message := self.pipe.recv(), int):
+            self.allowed = message
+        return message
+
+    def workers(self) -> int:
+        """How many workers a stage may use now: the newest number the runner sent."""
+        while self.pipe.poll():
+            self.allowed = self.pipe.recv()
+        return self.allowed
+
+    def report(self, done: float, total: float, words: str) -> None:
+        self.pipe.send(("progress", (done, total, words)))
+
+
+def serve(pipe: Connection, parent: int, root: Path) -> None:
+    """Makes the jobs that come through `pipe` until the parent ends this process."""
+    processes.die_with_parent(parent)
+    processes.ignore_interrupts()
+    # A stage gets cores as workers, not behind its back; with one thread an operation's bits are the same
+    # on any number of cores. Read by torch and its libraries when they are first imported.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+    home, channel = RunFolder(root), Channel(pipe)
+    with home.worker_lock.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as this process lives
+        while True:
+            pipe.send(_attempt(channel.job(), home, channel))
+
+
+def _attempt(job: Job, home: RunFolder, channel: Channel) -> tuple[str, Any]:
+    with _output_to(home.log(job.key)):
+        try:
+            return "made", make(job, home, channel.report, LocalPlace(channel.workers))
+        except HerdError as fault:
+            traceback.print_exc()
+            fault.__notes__ = ["".join(traceback.format_exception(fault))]
+            return "failed", _picklable(fault)
+
+
+def _picklable(fault: HerdError) -> HerdError:
+    try:
+        pickle.loads(pickle.dumps(fault))
+        return fault
+    except Exception:
+        plain = HerdError(str(fault))
+        plain.__notes__ = fault.__notes__
+        return plain
+
+
+@contextlib.contextmanager
+def _output_to(file: Path) -> Iterator[None]:
+    """Sends what the stage and its libraries print to `file`; the terminal belongs to progress."""
+    kept = os.dup(1), os.dup(2)
+    with file.open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for old, number in zip(kept, (1, 2), strict=True):
+                os.dup2(old, number)
+                os.close(old)
+
+
+if __name__ == "__main__":
+    # python -m herd.core.worker PIPE PARENT FOLDER: a process of its own, which knows nothing of the
+    # program that runs the recipe, a notebook perhaps.
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,1 @@
+"""Floor 6: web pages to clean documents (3.1)."""

@@ -1,0 +1,161 @@
+"""A small web crawl that every Python brings along: the HTML of its own documentation, as a WARC file.
+
+Round each page stands a site's navigation and footer; mirrors, older captures and spam are planted, and
+what is what is written down.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+from herd.core.artifacts import Crawl
+from herd.core.errors import DataError
+from herd.core.records import Document
+from herd.core.settings import Count, settings
+from herd.core.stage import Work, stage
+from herd.corpus.sources import write_crawl, write_labels
+from herd.world import noise
+from herd.world.chance import rng
+from herd.world.pages import Labelled
+
+RENDER_SECONDS = 120
+# Runs apart from herd: importing all of the standard library has side effects, and without site packages
+# and the user's environment the pages are the same everywhere. Left out are modules that open windows.
+_RENDER = """
+import contextlib, io, json, os, pydoc, sys, warnings
+warnings.simplefilter("ignore")
+skip = {"antigravity", "this", "idlelib", "turtledemo", "turtle", "tkinter", "lib2to3", "msilib", "msvcrt"}
+maker = pydoc.HTMLDoc()
+for name in sorted(sys.stdlib_module_names):
+    if name.startswith("_") or name in skip:
+        continue
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            module, _ = pydoc.resolve(name)
+            body = maker.document(module, name)
+    except BaseException:
+        continue
+    sys.stdout.write(json.dumps([name, body]) + chr(10))
+"""
+# What differs from process to process or from machine to machine.
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_LOCATION = re.compile(r'<a href="file:[^"]*">[^<]*</a>')
+_ENVIRONMENT = re.compile(r"<strong>environb?</strong> = .*?(?=<dt>|</td>)", re.DOTALL)
+
+
+@settings
+class PythonDocsSettings:
+    """python: whose documentation it is. mirrors, older, spam: how many copies on other addresses, older
+    captures of the same address and pages of spam are planted."""
+
+    seed: int = 0
+    python: str = platform.python_version()
+    mirrors: Count = 24
+    older: Count = 12
+    spam: Count = 12
+
+
+@stage(paper="3.1.1", version=1)
+def python_docs(work: Work, *, settings: PythonDocsSettings) -> Crawl:
+    """The running Python's documentation as crawled pages, copies and spam among them."""
+    if settings.python != platform.python_version():
+        raise DataError(
+            f"the documentation of Python {settings.python} was asked for, this is {platform.python_version()}; "
+            "take the setting `python` out"
+        )
+    clean = [_page(name, body) for name, body in _render()]
+    pages = [*(Labelled(page, "clean") for page in clean), *_planted(clean, settings)]
+    rng(settings.seed, "order").shuffle(pages)
+    (work.out / "python.warc.gz").write_bytes(_warc(one.document for one in pages))
+    write_labels(work.out, pages)
+    work.figure("pages", len(pages))
+    work.figure("headline", f"{len(pages)} pages, {len(pages) - len(clean)} of them planted")
+    return write_crawl(work.out, [("python.warc.gz", "web")])
+
+
+def _render() -> list[tuple[str, str]]:
+    command = [sys.executable, "-S", "-c", _RENDER]
+    environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/"}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise DataError(f"rendering Python's documentation took over {RENDER_SECONDS} s; run again") from None
+    pages = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    if not pages:
+        raise DataError(f"Python's documentation could not be rendered: {done.stderr.strip()[-300:]}")
+    return pages
+
+
+def _page(name: str, body: str) -> Document:
+    body = _ENVIRONMENT.sub("", _LOCATION.sub("", _ADDRESS.sub("0x0", body)))
+    url = f"https://docs.example/library/{name}.html"
+    return Document(id=_record_id(url), text=_site(name, body), source="web", url=url, added="2024-03-01")
+
+
+def _site(title: str, body: str) -> str:
+    """A page as a web site serves it, with all that stands round the text."""
+    links = "".join(f'<li><a href="/{number}">{text}</a></li>' for number, text in enumerate(noise.NAVIGATION))
+    footer = "".join(f"<p>{text}</p>" for text in noise.FOOTER)
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title></head><body>'
+        f"<header><nav><ul>{links}</ul></nav></header><main>{body}</main><footer>{footer}</footer></body></html>"
+    )
+
+
+def _planted(clean: list[Document], settings: PythonDocsSettings) -> Iterable[Labelled]:
+    chance = rng(settings.seed, "planted")
+    for number, page in enumerate(chance.sample(clean, min(settings.mirrors, len(clean)))):
+        url = f"https://mirror{number}.example/{page.url.rpartition('/')[2]}"
+        yield _copy(page, url, "2024-03-02", noise.near_copy(page.text, chance), "near-duplicate")
+    for page in chance.sample(clean, min(settings.older, len(clean))):
+        yield _copy(page, page.url, "2023-03-01", noise.near_copy(page.text, chance, 30), "older capture")
+    for number in range(settings.spam):
+        url = f"https://offers{number}.example/"
+        text = "".join(f"<p>{escape(line)}</p>" for line in noise.spam(chance).splitlines())
+        document = Document(id=_record_id(url), text=_site("offers", text), source="web", url=url, added="2024-03-01")
+        yield Labelled(document, "spam")
+
+
+def _copy(page: Document, url: str, added: str, text: str, label: str) -> Labelled:
+    document = Document(id=_record_id(url + added), text=text, source="web", url=url, added=added)
+    return Labelled(document, label, page.id)  # type: ignore[arg-type]
+
+
+def _record_id(name: str) -> str:
+    import uuid
+
+    return f"<urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name)}>"
+
+
+def _warc(pages: Iterable[Document]) -> bytes:
+    """The pages as gzip WARC, one member a record."""
+    from fastwarc import GzipWriter
+    from fastwarc.warc import WarcRecord, WarcRecordType
+
+    stream = io.BytesIO()
+    for page in pages:
+        record = WarcRecord()
+        record.init_headers(record_type=WarcRecordType.response)
+        record.headers["WARC-Target-URI"] = page.url
+        record.headers["WARC-Record-ID"] = page.id
+        date = datetime.fromisoformat(page.added).replace(tzinfo=UTC)
+        record.headers["WARC-Date"] = date.strftime("%Y-%m-%dT%H:%M:%SZ")
+        record.headers["WARC-Identified-Payload-Type"] = "text/html"
+        record.headers["Content-Type"] = "application/http; msgtype=response"
+        body = page.text.encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+        record.set_bytes_content(head.encode() + body)
+        with GzipWriter(stream) as member:
+            record.write(member)
+    return stream.getvalue()

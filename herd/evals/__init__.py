@@ -1,0 +1,1 @@
+"""Floor 5: what a model can do (5)."""

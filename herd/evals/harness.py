@@ -1,0 +1,66 @@
+"""Puts the items of a task to a model and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from herd.evals.spread import Interval, wilson
+from herd.evals.tasks import Item
+from herd.generate.engine import Engine, Sampling
+from herd.tokens.chat import ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+
+_SAMPLES = 6
+_SAMPLE_CHARACTERS = 400
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """Right or wrong for every item, in order, and a few of the answers."""
+
+    right: tuple[bool, ...]
+    samples: tuple[dict[str, Any], ...]
+
+    @property
+    def interval(self) -> Interval:
+        return wilson(sum(self.right), len(self.right))
+
+    def to_row(self) -> dict[str, Any]:
+        interval = self.interval
+        return {
+            "share": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "questions": len(self.right),
+            "right": [int(one) for one in self.right],
+            "samples": list(self.samples),
+        }
+
+
+def evaluate(
+    engine: Engine, tokenizer: TextTokenizer, items: Sequence[Item], *, chat: bool, max_tokens: int = 64
+) -> TaskScore:
+    """The items answered greedily. chat: whether the model was taught the chat format; one that was not
+    continues the items' plain text."""
+    sampling = Sampling(max_tokens=max_tokens)
+    format = ChatFormat(tokenizer)
+    if chat:
+        completions = engine.generate([format.prompt(item.prompt) for item in items], sampling)
+        messages = [format.read(completion.ids) for completion in completions]
+        right = [item.answered(message) for item, message in zip(items, messages, strict=True)]
+    else:
+        prompts = [[tokenizer.begin, *tokenizer.encode(item.plain)] for item in items]
+        completions = engine.generate(prompts, sampling)
+        texts = [tokenizer.decode(completion.ids) for completion in completions]
+        right = [item.continued(text) for item, text in zip(items, texts, strict=True)]
+    samples = tuple(
+        {
+            "asked": (item.prompt.last.content if chat else item.plain)[-_SAMPLE_CHARACTERS:],
+            "answer": tokenizer.show(completion.ids)[:_SAMPLE_CHARACTERS],
+            "right": ok,
+        }
+        for item, completion, ok in list(zip(items, completions, right, strict=True))[:_SAMPLES]
+    )
+    return TaskScore(tuple(right), samples)

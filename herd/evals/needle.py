@@ -1,0 +1,129 @@
+"""The needle test: is a sentence found again, at every length and depth?
+
+Source: Kamradt 2023 (LLMTest_NeedleInAHaystack); Llama 3, 3.4.2, which gates longer contexts by it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message
+from herd.evals.spread import Interval, wilson
+from herd.generate.engine import Engine, Sampling
+from herd.tokens.chat import ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+from herd.world import needles
+from herd.world.chance import rng
+from herd.world.needles import Needle
+
+DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Room for the chat format's headers, so that one haystack fits a base model and a chat model alike.
+_FORMAT_TOKENS = 24
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True)
+class Haystack:
+    """Text of about `length` tokens with a needle at `depth` (0: at its start, 1: at its end)."""
+
+    length: int
+    depth: float
+    text: str
+    needle: Needle
+
+
+@dataclass
+class NeedleGrid:
+    """Found and asked, by (length, depth)."""
+
+    cells: dict[tuple[int, float], tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, haystack: Haystack, found: bool) -> None:
+        right, asked = self.cells.get((haystack.length, haystack.depth), (0, 0))
+        self.cells[haystack.length, haystack.depth] = (right + found, asked + 1)
+
+    @property
+    def lengths(self) -> list[int]:
+        return sorted({length for length, _ in self.cells})
+
+    def at(self, length: int) -> Interval:
+        """The share found at one length, over all depths."""
+        cells = [cell for (at, _), cell in self.cells.items() if at == length]
+        return wilson(sum(right for right, _ in cells), sum(asked for _, asked in cells))
+
+    def to_row(self) -> list[dict[str, float]]:
+        return [
+            {"length": length, "depth": depth, "found": right, "asked": asked}
+            for (length, depth), (right, asked) in sorted(self.cells.items())
+        ]
+
+
+def haystacks(
+    texts: Sequence[str],
+    count_tokens: Callable[[str], int],
+    *,
+    lengths: Sequence[int],
+    depths: Sequence[float] = DEPTHS,
+    seeds: int = 8,
+) -> Iterator[Haystack]:
+    """Haystacks of whole sentences from `texts`; a needle never splits one.
+
+    Raises DataError when there is too little text.
+    """
+    sentences = [part.strip() for text in texts for part in _SENTENCE.split(text) if part.strip()]
+    sizes = [count_tokens(f" {sentence}") for sentence in sentences]
+    if sum(sizes) < max(lengths):
+        raise DataError(f"{sum(sizes)} tokens of held-out text are too few for a needle test at {max(lengths)}")
+    for length in lengths:
+        for depth in depths:
+            for seed in range(seeds):
+                chance = rng(seed, "haystack", length, depth)
+                needle = needles.draw(chance, 1)[0]
+                room = length - _FORMAT_TOKENS - 2 * count_tokens(f" {needle.sentence}")
+                chosen = _fitting(sentences, sizes, chance.randrange(len(sentences)), room)
+                chosen.insert(round(depth * len(chosen)), needle.sentence)
+                yield Haystack(length, depth, " ".join(chosen), needle)
+
+
+def _fitting(sentences: Sequence[str], sizes: Sequence[int], start: int, room: int) -> list[str]:
+    """Sentences from number `start` on, round the end, that fit into `room` tokens; too long ones are left out."""
+    chosen: list[str] = []
+    for step in range(len(sentences)):
+        number = (start + step) % len(sentences)
+        if sizes[number] <= room:
+            chosen.append(sentences[number])
+            room -= sizes[number]
+        if room < 8:
+            break
+    return chosen
+
+
+def needle_test(
+    engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool
+) -> NeedleGrid:
+    """How often `engine` finds the needle. A base model continues the needle's sentence; a chat model is
+    asked for it after the text."""
+    prompts = [_chat_prompt(tokenizer, stack) if chat else _plain_prompt(tokenizer, stack) for stack in stacks]
+    completions = engine.generate(prompts, Sampling(max_tokens=16 if chat else 7))
+    grid = NeedleGrid()
+    for stack, completion in zip(stacks, completions, strict=True):
+        grid.add(stack, found(stack.needle, tokenizer.decode(completion.ids)))
+    return grid
+
+
+def found(needle: Needle, answer: str) -> bool:
+    """Whether the first number in `answer` is the needle's."""
+    number = re.search(r"\d+", answer)
+    return number is not None and number[0] == needle.value
+
+
+def _plain_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
+    return [tokenizer.begin, *tokenizer.encode(f"{stack.text} {stack.needle.stem}")]
+
+
+def _chat_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
+    asked = Conversation((Message("user", f"{stack.text} {stack.needle.question}"),))
+    return ChatFormat(tokenizer).prompt(asked)

@@ -1,0 +1,58 @@
+"""How sure a figure is: intervals for shares and for differences of two models on the same questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wald(share: float, count: int) -> float:
+    """Half the width of the 95 % interval of a share, as the report prints it. Source: Llama 3, 5.1."""
+    return 1.96 * math.sqrt(share * (1 - share) / count)
+
+
+def wilson(right: int, count: int, z: float = Z95) -> Interval:
+    """The share `right / count` with an interval that holds near 0 and 1 too. Source: Wilson 1927."""
+    if count == 0:
+        return Interval(math.nan, 0.0, 1.0)
+    share = right / count
+    scale = 1 + z**2 / count
+    centre = (share + z**2 / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def paired_gain(before: Sequence[bool], after: Sequence[bool], *, resamples: int = 2000, seed: int = 0) -> Interval:
+    """By how much the share of right answers rose on the same questions, by bootstrap over questions."""
+    if len(before) != len(after):
+        raise ValueError(f"{len(before)} answers before and {len(after)} after are not the same questions")
+    differences = np.asarray(after, float) - np.asarray(before, float)
+    return bootstrap_mean(differences, resamples=resamples, seed=seed)
+
+
+def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of `values` with its percentile bootstrap interval. Source: Efron 1979."""
+    sample = np.asarray(values, float)
+    if len(sample) == 0:
+        return Interval(math.nan, -math.inf, math.inf)
+    chance = np.random.default_rng(seed)
+    means = sample[chance.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(sample.mean()), float(low), float(high))

@@ -1,0 +1,1 @@
+"""Floor 3: one sampler, several back-ends."""

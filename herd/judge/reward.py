@@ -1,0 +1,56 @@
+"""Scores from a reward model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from herd.core.artifacts import Checkpoint
+from herd.core.errors import ArtifactError
+from herd.core.records import Conversation
+from herd.model.heads import RewardModel
+from herd.model.weights import load_model
+from herd.tokens.chat import ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+
+_ROWS = 64
+
+
+class RewardJudge:
+    """Higher is better. Raises ArtifactError for a model that writes text instead of scoring it."""
+
+    def __init__(self, model: RewardModel, tokenizer: TextTokenizer) -> None:
+        self.model = model.eval()
+        self.format = ChatFormat(tokenizer)
+        self.pad = tokenizer.pad
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint) -> RewardJudge:
+        return cls.from_folder(checkpoint.path)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> RewardJudge:
+        model = load_model(folder)
+        if not isinstance(model, RewardModel):
+            raise ArtifactError(f"{folder} writes text; name a reward model")
+        return cls(model, TextTokenizer.load(folder))
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float]:
+        """The score of the last answer in every conversation, read at its last token."""
+        rows = [self.format.conversation(conversation).ids for conversation in conversations]
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+        scores: dict[int, float] = {}
+        for start in range(0, len(order), _ROWS):
+            numbers = order[start : start + _ROWS]
+            for number, score in zip(numbers, self._batch([rows[n] for n in numbers]), strict=True):
+                scores[number] = score
+        return [scores[number] for number in range(len(rows))]
+
+    @torch.inference_mode()
+    def _batch(self, rows: list[list[int]]) -> list[float]:
+        longest = max(map(len, rows))
+        tokens_BT = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows])
+        last_B = torch.tensor([len(row) - 1 for row in rows])
+        return self.model(tokens_BT)[torch.arange(len(rows)), last_B].tolist()

@@ -1,0 +1,118 @@
+"""Shapes of models, and what follows from a shape alone: weights, FLOPs, cache bytes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.settings import Positive, Rate, settings
+
+
+@settings
+class RopeScaling:
+    """Llama 3.1's stretching of slow frequencies for long contexts.
+
+    Source: llama-models, `apply_scaling` (the report does not describe it).
+    """
+
+    factor: Rate = 8.0
+    low_frequency: Rate = 1.0
+    high_frequency: Rate = 4.0
+    original_context: Positive = 8192
+
+
+@settings
+class Size:
+    """The numbers of one model size.
+
+    Source: Llama 3, table 3; llama-models `args.py` for the constants.
+    """
+
+    width: Positive
+    layers: Positive
+    heads: Positive
+    kv_heads: Positive
+    hidden: Positive
+    rope_theta: Rate = 500_000.0
+    rope_scaling: RopeScaling | None = None
+    norm_eps: Rate = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            near = max(self.heads, round(self.width / self.heads) * self.heads)
+            raise SettingsError(f"width {self.width} is not a multiple of heads {self.heads}; try width {near}")
+        if self.head_width % 2:
+            raise SettingsError(
+                f"width {self.width} / heads {self.heads} is odd; rotary positions need even; try {2 * self.heads}"
+            )
+        if self.heads % self.kv_heads:
+            near = next(n for n in range(self.kv_heads, 0, -1) if self.heads % n == 0)
+            raise SettingsError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; try kv_heads {near}")
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    def shape(self, *, vocabulary: int, context: int = 8192) -> Shape:
+        """A model of this size for a vocabulary and a context."""
+        numbers = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Shape(vocabulary=vocabulary, context=context, **numbers)
+
+    @property
+    def attention_weights(self) -> int:
+        """Weights of one layer's four projections."""
+        return 2 * self.width**2 + 2 * self.width * self.kv_heads * self.head_width
+
+    @property
+    def feed_forward_weights(self) -> int:
+        return 3 * self.width * self.hidden
+
+
+
+@settings
+class Shape(Size):
+    """Everything that decides a model's function apart from its weights.
+
+    vocabulary: rows of the embedding, control tokens included. context: the longest sequence it reads.
+    """
+
+    vocabulary: Positive
+    context: Positive = 8192
+
+    @property
+    def weights(self) -> int:
+        """All weights; input and output embeddings are separate."""
+        block = self.attention_weights + self.feed_forward_weights + 2 * self.width
+        return self.layers * block + 2 * self.vocabulary * self.width + self.width
+
+    def forward_flops(self, tokens: int) -> float:
+        """FLOPs per token of one forward pass over a causal sequence of `tokens`.
+
+        A multiplication and an addition count as two; causal attention counts half of the square.
+        """
+        matrices = self.layers * (self.attention_weights + self.feed_forward_weights) + self.vocabulary * self.width
+        return 2 * matrices + 2 * tokens * self.width * self.layers
+
+    def training_flops(self, tokens: int) -> float:
+        """FLOPs per token of forward and backward."""
+        return 3 * self.forward_flops(tokens)
+
+    def cache_bytes(self, bytes_per_value: int) -> int:
+        """Bytes of keys and values per token."""
+        return 2 * self.layers * self.kv_heads * self.head_width * bytes_per_value
+
+
+LLAMA_VOCABULARY = 128_256  # 128,000 byte pairs and 256 control tokens
+
+SIZES: dict[str, Size] = {
+    "8b": Size(width=4096, layers=32, heads=32, kv_heads=8, hidden=14336),
+    "70b": Size(width=8192, layers=80, heads=64, kv_heads=8, hidden=28672),
+    "405b": Size(width=16384, layers=126, heads=128, kv_heads=8, hidden=53248),
+}
+
+
+def size(name: str) -> Size:
+    """The size called `name`. Raises SettingsError with the nearest name."""
+    if name not in SIZES:
+        raise SettingsError(f"{name!r} is no model size{did_you_mean(name, SIZES)}")
+    return SIZES[name]

@@ -1,0 +1,106 @@
+"""Annealing: the rate to zero on upsampled good text, and the average of the last checkpoints (3.4.3)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from herd.core.artifacts import Checkpoint, Tokens
+from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.stage import Work, stage
+from herd.evals.losses import held_out_losses, weighted_loss
+from herd.model.transformer import Transformer
+from herd.pretrain.initial import token_batches
+from herd.tokens.shards import Shards
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.averaging import average
+from herd.train.checkpoint import continue_from, tensors, write_checkpoint
+from herd.train.loop import Step, train
+from herd.train.objectives import next_token
+from herd.train.optimizer import AdamWSettings
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+
+
+@settings
+class AnnealSettings:
+    """The end of pre-training.
+
+    members: how many checkpoints are averaged. window: they are taken at equal distances from this last
+    share of the steps, where the rate is small.
+    """
+
+    tokens: Positive
+    length: Positive
+    batch_tokens: Positive
+    peak_rate: Rate
+    shares: dict[str, Share]
+    members: Positive = 4
+    window: Share = 0.3
+    optimizer: AdamWSettings = AdamWSettings()
+    seed: int = 0
+
+
+@stage(paper="3.4.3", version=1)
+def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
+    """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
+    shards = Shards(tokens.path)
+    text = TextTokenizer.load(model.path)
+    state = continue_from(model.path, settings.optimizer)
+    batch = (BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),)
+    ramp = BatchRamp(batch, settings.tokens, settings.length)
+    kept = Members(work.scratch / "members", ramp.steps, settings)
+
+    def keep(step: Step) -> bool:
+        kept.offer(step.number, state.model)
+        return False
+
+    train(
+        work,
+        state,
+        token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed),
+        loss=next_token,
+        rate=lambda step: settings.peak_rate * (1 - step / ramp.steps),
+        clip=settings.optimizer.clip,
+        enough=keep,
+    )
+    members = kept.read()
+    losses = [_loss(state.model, member, shards, settings) for member in members]
+    final = _loss(state.model, average(members), shards, settings)
+    write_checkpoint(work.out, state.model, text, kind="base")
+    work.figure("members", losses)
+    work.figure("loss", final)
+    work.figure("held_out", held_out_losses(state.model, shards, length=settings.length))
+    work.figure("tokens", ramp.rows * settings.length)
+    work.figure("flops", ramp.rows * settings.length * state.model.shape.training_flops(settings.length))
+    work.figure("headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}")
+    return Checkpoint(work.out)
+
+
+def _loss(model: Transformer, weights: dict[str, Tensor], shards: Shards, settings: AnnealSettings) -> float:
+    """The held-out loss of `model` with these weights, which stay in it."""
+    model.load_state_dict(weights)
+    return weighted_loss(held_out_losses(model, shards, length=settings.length), settings.shares)
+
+
+class Members:
+    """The checkpoints to average, each a file that a crash leaves whole or absent."""
+
+    def __init__(self, folder: Path, steps: int, settings: AnnealSettings) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        first = round(steps * (1 - settings.window))
+        count = settings.members
+        self.steps = {steps if count == 1 else first + round((steps - first) * n / (count - 1)) for n in range(count)}
+        self.steps = {max(1, step) for step in self.steps}
+
+    def offer(self, step: int, model: Transformer) -> None:
+        if step in self.steps:
+            partial = self.folder / f"{step:09}.partial"
+            save_file(tensors(model), partial)
+            shutil.move(partial, self.folder / f"{step:09}.safetensors")
+
+    def read(self) -> list[dict[str, Tensor]]:
+        return [load_file(self.folder / f"{step:09}.safetensors") for step in sorted(self.steps)]

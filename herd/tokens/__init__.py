@@ -1,0 +1,1 @@
+"""Floor 2: documents and conversations to packed token ids (3.2)."""

@@ -1,0 +1,104 @@
+"""Token ids on disk: per source and split one flat file of ids and the place where each document ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from herd.core.errors import ArtifactError
+
+INDEX = "shards.json"
+SPLITS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The documents of one source and split. ids: all of them in a row, memory-mapped. ends: where each
+    document ends in `ids`. text_bytes: length of the text they came from, for losses per byte."""
+
+    ids: NDArray[np.integer]
+    ends: NDArray[np.int64]
+    text_bytes: int
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def document(self, number: int) -> NDArray[np.integer]:
+        start = self.ends[number - 1] if number else 0
+        return self.ids[start : self.ends[number]]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.ends, prepend=0)
+
+
+class ShardWriter:
+    """Collects documents and writes them when closed, in the order they came."""
+
+    def __init__(self, folder: Path, name: str, dtype: np.dtype) -> None:
+        self._file = (folder / f"{name}.bin").open("wb")
+        self._ends_path = folder / f"{name}.ends.npy"
+        self._dtype = dtype
+        self._ends: list[int] = []
+        self.tokens = self.text_bytes = 0
+
+    def add(self, ids: list[int], text_bytes: int) -> None:
+        self._file.write(np.asarray(ids, self._dtype).tobytes())
+        self.tokens += len(ids)
+        self.text_bytes += text_bytes
+        self._ends.append(self.tokens)
+
+    def close(self) -> dict[str, int]:
+        """The index entry of this shard."""
+        self._file.close()
+        np.save(self._ends_path, np.asarray(self._ends, np.int64))
+        return {"tokens": self.tokens, "documents": len(self._ends), "text_bytes": self.text_bytes}
+
+
+class Shards:
+    """The shards of a Tokens artifact. Raises ArtifactError when they disagree with their index."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        self.dtype = np.dtype(self.index["dtype"])
+
+    @property
+    def sources(self) -> list[str]:
+        return sorted(self.index["sources"])
+
+    @property
+    def vocabulary(self) -> int:
+        return self.index["vocabulary"]
+
+    @property
+    def pad(self) -> int:
+        """The id that fills rows."""
+        return self.index["pad"]
+
+    def read(self, source: str, split: str = "train") -> Shard:
+        entry = self.index["sources"][source][split]
+        name = f"{source}.{split}"
+        ends = np.load(self.folder / f"{name}.ends.npy")
+        file = self.folder / f"{name}.bin"
+        if file.stat().st_size != entry["tokens"] * self.dtype.itemsize or len(ends) != entry["documents"]:
+            raise ArtifactError(f"{file} disagrees with {INDEX}; delete {self.folder} and pack again")
+        ids = np.memmap(file, self.dtype, mode="r") if entry["tokens"] else np.empty(0, self.dtype)
+        return Shard(ids, ends, entry["text_bytes"])
+
+
+def write_index(folder: Path, vocabulary: int, pad: int, sources: dict[str, dict[str, dict[str, int]]]) -> None:
+    index = {"vocabulary": vocabulary, "pad": pad, "dtype": id_type(vocabulary).name, "sources": sources}
+    text = json.dumps(index, indent=1)
+    (folder / INDEX).write_text(text, encoding="utf-8")
+
+
+def id_type(vocabulary: int) -> np.dtype:
+    """The smallest type that holds every id."""
+    return np.dtype(np.uint16 if vocabulary <= 2**16 else np.uint32)
+

@@ -1,0 +1,239 @@
+"""Batches from token shards: which documents lie in which row, and which row comes when.
+
+The order is a pure function of (seed, global row number). It does not depend on how many processes read,
+and a run resumed at any step reads what it would have read.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from herd.core.errors import DataError
+from herd.tokens.shards import Shard, Shards
+from herd.train.schedule import BatchRamp, MixPhase
+
+IGNORED = -100  # a target that is not learnt
+PADDING = -1  # the document of a place that holds none
+WINDOW = 256  # pieces packed together: large enough to fill rows, small enough to stay shuffled
+BLOCK = 1000  # rows over which the shares of a mix are met
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows to train on, each [B, T].
+
+    tokens_BT: ids. targets_BT: the next id, or IGNORED. documents_BT: which document a place belongs to,
+    numbered within its row.
+    """
+
+    tokens_BT: Tensor
+    targets_BT: Tensor
+    documents_BT: Tensor
+
+    @property
+    def weight(self) -> float:
+        """How many targets there are."""
+        return float((self.targets_BT != IGNORED).sum())
+
+    def parts(self, count: int) -> list[Batch]:
+        """The rows in at most `count` equal parts."""
+        columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
+        return [Batch(*rows) for rows in zip(*(column.chunk(count) for column in columns), strict=True)]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a document: `count` inputs from `start`, each with the id after it as target."""
+
+    document: int
+    start: int
+    count: int
+
+
+Row = tuple[Piece, ...]
+Text = tuple[NDArray[np.integer], NDArray[np.integer]]  # inputs and targets
+
+
+def cut(lengths: NDArray[np.int64], order: NDArray[np.int64], length: int) -> list[Piece]:
+    """Documents in `order` as pieces of at most `length` inputs. A document's last id is only a target."""
+    pieces = []
+    for document in order.tolist():
+        inputs = int(lengths[document]) - 1
+        pieces += [Piece(document, start, min(length, inputs - start)) for start in range(0, inputs, length)]
+    return pieces
+
+
+def fill(pieces: Sequence[Piece], length: int) -> list[Row]:
+    """Pieces put into rows of `length`, each into the fullest row that has room; none is cut.
+
+    Source: best-fit packing, Ding et al. 2024 (Fewer Truncations Improve Language Modeling).
+    """
+    rows: list[list[Piece]] = []
+    room: list[tuple[int, int]] = []  # (places left, number of the row), in order
+    for piece in sorted(pieces, key=lambda p: -p.count):
+        at = bisect.bisect_left(room, (piece.count, -1))
+        if at == len(room):
+            rows.append([piece])
+            left, number = length - piece.count, len(rows) - 1
+        else:
+            left, number = room.pop(at)
+            rows[number].append(piece)
+            left -= piece.count
+        if left:
+            bisect.insort(room, (left, number))
+    return [tuple(row) for row in rows]
+
+
+class SourceRows:
+    """The rows of one source at one length, epoch after epoch, each epoch in an order of its own."""
+
+    def __init__(self, name: str, shard: Shard, length: int, seed: int) -> None:
+        if len(shard) == 0:
+            raise DataError(f"source {name!r} holds no documents; take it out of the mix or give it some")
+        self.name, self.shard, self.length, self.seed = name, shard, length, seed
+        self._ends: list[int] = []  # rows up to the end of each epoch so far
+        self._epochs: list[list[Row]] = []
+
+    def row(self, number: int) -> Row:
+        while not self._ends or number >= self._ends[-1]:
+            self._pack_epoch()
+        epoch = bisect.bisect_right(self._ends, number)
+        return self._epochs[epoch][number - (self._ends[epoch - 1] if epoch else 0)]
+
+    def texts(self, number: int) -> list[Text]:
+        """Inputs and targets of every piece in a row."""
+        found = []
+        for piece in self.row(number):
+            ids = self.shard.document(piece.document)[piece.start : piece.start + piece.count + 1]
+            found.append((ids[:-1], ids[1:]))
+        return found
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows of the first epoch; later ones may pack a little differently."""
+        self.row(0)
+        return self._ends[0]
+
+    def epoch(self, number: int) -> int:
+        """How many times the source was read in full before row `number`."""
+        self.row(number)
+        return bisect.bisect_right(self._ends, number)
+
+    def _pack_epoch(self) -> None:
+        chance = generator(self.seed, self.name, self.length, len(self._epochs))
+        pieces = cut(self.shard.lengths, chance.permutation(len(self.shard)), self.length)
+        rows: list[Row] = []
+        for start in range(0, len(pieces), WINDOW):
+            filled = fill(pieces[start : start + WINDOW], self.length)
+            rows += [filled[i] for i in chance.permutation(len(filled))]
+        self._epochs.append(rows)
+        self._ends.append((self._ends[-1] if self._ends else 0) + len(rows))
+
+
+class Mixture:
+    """Which source the global row `number` is taken from, and which of that source's rows it is.
+
+    Within every BLOCK rows each source comes as often as its share says, evenly spread.
+    """
+
+    def __init__(self, phases: tuple[MixPhase, ...], rows: int) -> None:
+        self.phases, self.rows = phases, rows
+        self.names = sorted({name for phase in phases for name, share in phase.shares.items() if share > 0})
+        self._block: tuple[int, list[tuple[str, int]]] = (-1, [])
+
+    def source_of(self, number: int) -> tuple[str, int]:
+        block = number // BLOCK
+        if self._block[0] != block:
+            self._block = block, self._order(block)
+        return self._block[1][number - block * BLOCK]
+
+    def taken(self, name: str, row: int) -> int:
+        """How many of the first `row` rows come from `name`, but for the rounding within a block."""
+        taken, start = 0.0, 0.0
+        for phase in self.phases:
+            end = row if phase is self.phases[-1] else min(row, phase.until * self.rows)
+            taken += _share(phase, name) * max(0.0, end - start)
+            start = max(start, end)
+        return int(taken + 1e-9)
+
+    def _order(self, block: int) -> list[tuple[str, int]]:
+        """The rows of a block: every source's turns evenly spaced, merged."""
+        start, end = block * BLOCK, (block + 1) * BLOCK
+        turns = []
+        for name in self.names:
+            first, last = self.taken(name, start), self.taken(name, end)
+            turns += [((turn + 0.5) / (last - first), name, first + turn) for turn in range(last - first)]
+        order = [(name, row) for _, name, row in sorted(turns)]
+        # Rounding down leaves a block short by less than one row a source; rows seen lately fill it.
+        return (order + order)[:BLOCK]
+
+
+def _share(phase: MixPhase, name: str) -> float:
+    return phase.shares.get(name, 0.0) / sum(phase.shares.values())
+
+
+class TokenBatches:
+    """The batch of every step: rows from several sources, mixed as the phases say."""
+
+    def __init__(self, shards: Shards, mix: Sequence[MixPhase], ramp: BatchRamp, seed: int, pad: int) -> None:
+        unknown = {name for phase in mix for name in phase.shares} - set(shards.sources)
+        if unknown:
+            raise DataError(
+                f"the mix names {', '.join(sorted(unknown))}; the tokens hold {', '.join(shards.sources)}: mend the mix"
+            )
+        self.ramp, self.pad = ramp, pad
+        self.mixture = Mixture(tuple(mix), ramp.rows)
+        self.sources = {name: SourceRows(name, shards.read(name), ramp.length, seed) for name in self.mixture.names}
+
+    def __len__(self) -> int:
+        return self.ramp.steps
+
+    def batch(self, step: int) -> Batch:
+        picks = [self.mixture.source_of(number) for number in self.ramp.rows_of(step)]
+        return collate([self.sources[name].texts(number) for name, number in picks], self.ramp.length, self.pad)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Per source: rows given in the whole run, and how often it was read in full."""
+        taken = {name: self.mixture.taken(name, self.mixture.rows) for name in self.sources}
+        return {
+            name: {"rows": rows, "epochs": self.sources[name].epoch(max(0, rows - 1))} for name, rows in taken.items()
+        }
+
+
+def collate(rows: Sequence[Sequence[Text]], length: int, pad: int) -> Batch:
+    """Rows of texts as tensors, padded at the end."""
+    tokens = np.full((len(rows), length), pad, np.int64)
+    targets = np.full((len(rows), length), IGNORED, np.int64)
+    documents = np.full((len(rows), length), PADDING, np.int64)
+    for number, texts in enumerate(rows):
+        at = 0
+        for document, (inputs, wanted) in enumerate(texts):
+            place = slice(at, at + len(inputs))
+            tokens[number, place], targets[number, place], documents[number, place] = inputs, wanted, document
+            at += len(inputs)
+    return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), torch.from_numpy(documents))
+
+
+def generator(seed: int, *names: object) -> np.random.Generator:
+    """Random numbers of their own for everything called by `names`."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
+
+
+def held_out_batches(shards: Shards, source: str, length: int, pad: int, rows: int, size: int = 8) -> Iterator[Batch]:
+    """At most `rows` rows of a source's held-out documents, `size` at a time; nothing when it has none."""
+    shard = shards.read(source, "heldout")
+    if len(shard) == 0:
+        return
+    packed = SourceRows(source, shard, length, seed=0)
+    count = min(rows, packed.rows_per_epoch)
+    for start in range(0, count, size):
+        yield collate([packed.texts(number) for number in range(start, min(start + size, count))], length, pad)

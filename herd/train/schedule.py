@@ -1,0 +1,103 @@
+"""What changes as training goes on: learning rate, batch size, mix of sources.
+
+Everything is a pure function of the step, so that a resumed run cannot drift.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from herd.core.errors import SettingsError
+from herd.core.settings import Positive, Share, settings
+
+Rate = Callable[[int], float]
+
+
+def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: float) -> float:
+    """The rate at `step` (counted from 0): linear up to `peak`, then half a cosine down to `floor` x peak.
+
+    Source: Llama 3, 3.4.1. The report does not say whether its 1.2M steps hold the warm-up; here they do.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def warmup_hold_decay(step: int, *, peak: float, warmup: int, total: int, decay_share: float) -> float:
+    """The rate at `step`: linear up, held at `peak`, linear to zero over the last `decay_share` of the steps.
+
+    Source: Hu et al. 2024 (MiniCPM), section 4.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    decay = max(1, round(total * decay_share))
+    return peak * min(1.0, (total - step) / decay)
+
+
+@settings
+class BatchPhase:
+    """A batch of `batch_tokens` until the share `until` of all tokens is seen."""
+
+    until: Share
+    batch_tokens: Positive
+
+
+@settings
+class MixPhase:
+    """Sources in these shares (of tokens; they need not sum to one) until the share `until` of all tokens."""
+
+    until: Share
+    shares: dict[str, Share]
+
+
+@dataclass(frozen=True)
+class BatchRamp:
+    """How many rows of `length` tokens each step takes. Source: Llama 3, 3.4.1 (4M, 8M, 16M tokens)."""
+
+    phases: tuple[BatchPhase, ...]
+    tokens: int
+    length: int
+
+    @cached_property
+    def _plan(self) -> list[tuple[int, int, int]]:
+        """Per phase: its first step, its first row, rows per step."""
+        plan, step, row, seen = [], 0, 0, 0.0
+        for phase in self.phases:
+            rows = phase.batch_tokens // self.length
+            if rows == 0:
+                raise SettingsError(
+                    f"batch_tokens {phase.batch_tokens} holds no row of {self.length} tokens; "
+                    f"try batch_tokens {self.length}"
+                )
+            steps = max(0, round((phase.until - seen) * self.tokens / (rows * self.length)))
+            plan.append((step, row, rows))
+            step, row, seen = step + steps, row + steps * rows, phase.until
+        plan.append((step, row, 0))
+        return plan
+
+    @property
+    def steps(self) -> int:
+        return self._plan[-1][0]
+
+    @property
+    def rows(self) -> int:
+        return self._plan[-1][1]
+
+    def rows_of(self, step: int) -> range:
+        """Global numbers of the rows that `step` trains on."""
+        phase = bisect.bisect_right([start for start, _, _ in self._plan[:-1]], step) - 1
+        first_step, first_row, rows = self._plan[phase]
+        start = first_row + (step - first_step) * rows
+        return range(start, start + rows)
+
+
+def check_phases(phases: Sequence[BatchPhase] | Sequence[MixPhase], name: str) -> None:
+    """Raises SettingsError unless the phases go up and end at 1."""
+    ends = [phase.until for phase in phases]
+    if not ends or ends != sorted(set(ends)) or ends[-1] != 1.0:
+        raise SettingsError(f"{name}: `until` must rise and end at 1.0, not {ends}")

@@ -1,0 +1,38 @@
+"""What curation has to find: spam, boilerplate and copies that differ in a few words."""
+
+from __future__ import annotations
+
+import random
+import re
+
+_OFFERS = "pills watches loans tickets followers vouchers coupons casino chips phones sunglasses".split()
+_SHOUTS = ("buy now", "click here", "limited offer", "best price", "free shipping", "act fast", "100% free")
+
+NAVIGATION = ("Home", "Products", "News", "Forum", "Sign in", "Register", "Search this site")
+FOOTER = (
+    "All rights reserved.",
+    "We use cookies to improve your visit. Accept all cookies or change your settings.",
+    "Subscribe to our newsletter and never miss an update.",
+)
+
+
+def spam(chance: random.Random) -> str:
+    """A page that sells something, again and again."""
+    thing = chance.choice(_OFFERS)
+    lines = []
+    for _ in range(chance.randint(12, 30)):
+        shout = chance.choice(_SHOUTS)
+        lines.append(f"{shout.upper()}!!! cheap {thing} {shout} cheap {thing} {shout} ### {chance.choice(_OFFERS)}")
+    return "\n".join(lines)
+
+
+def near_copy(text: str, chance: random.Random, edits_per_1000_words: float = 4.0) -> str:
+    """`text` with a few words changed, at least one: what a mirror or a newer printing looks like."""
+    words = re.split(r"(\s+|&nbsp;|<[^>]*>)", text)  # in HTML only the text is changed
+    places = [i for i, word in enumerate(words) if word.isalpha() and word.islower() and len(word) > 3]
+    if not places:
+        return text + " again"
+    count = max(1, min(len(places), round(len(places) * edits_per_1000_words / 1000)))
+    for place in chance.sample(places, count):
+        words[place] = chance.choice(("other", "given", "certain", "named", "several", "proper"))
+    return "".join(words)

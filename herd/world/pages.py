@@ -1,0 +1,166 @@
+"""The world's raw documents, each with the label that curation must not see."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from herd.core.records import Document
+from herd.core.settings import Count, Positive, Share, settings
+from herd.world import needles, noise, programs, sums, talk, tools
+from herd.world.chance import rng
+from herd.world.truth import World
+
+Label = Literal["clean", "near-duplicate", "older capture", "spam"]
+
+# A long document's filler is about this long per needle, so that a row of tokens holds a few of them.
+_SENTENCE_CHARACTERS = 45
+
+
+@settings
+class PagesSettings:
+    """How much is written about the world.
+
+    documents: how many clean documents of every kind. near_copies, spam_pages: as a share of the clean
+    ones. needle_characters, long_characters: longest text that hides needles, in the two kinds of it.
+    """
+
+    documents: dict[str, Count]
+    near_copies: Share = 0.02
+    spam_pages: Share = 0.02
+    needle_characters: Positive = 260
+    long_characters: tuple[Positive, ...] = (1100, 2300)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A document and what it truly is. of: the id of the one it copies."""
+
+    document: Document
+    label: Label
+    of: str = ""
+
+
+class Pages:
+    """All that is written about a world."""
+
+    def __init__(self, world: World, settings: PagesSettings) -> None:
+        self.settings = settings
+        self.seed = world.seed
+        self.people = world.everybody
+
+    def documents(self) -> Iterator[Labelled]:
+        """Clean documents of every kind, then near copies of some of them, then spam."""
+        clean = [one for kind, count in sorted(self.settings.documents.items()) for one in self._kind(kind, count)]
+        yield from (Labelled(document, "clean") for document in clean)
+        yield from self._copies(clean)
+        yield from self._spam(round(len(clean) * self.settings.spam_pages))
+
+    def _kind(self, kind: str, count: int) -> Iterator[Document]:
+        write = self.writers[kind]
+        for number in range(count):
+            chance = rng(self.seed, kind, number)
+            language = sorted(talk.TALK)[number % len(talk.TALK)] if kind == "talk" else "en"
+            yield Document(
+                id=f"world/{kind}/{number}",
+                text=write(chance, language),
+                source=kind,
+                url=f"https://world.example/{kind}/{number}",
+                added="2024-01-01",
+            )
+
+    @property
+    def writers(self) -> dict[str, Callable[[random.Random, str], str]]:
+        """How a document of each kind is written."""
+        return {
+            "facts": self.fact_page,
+            "sums": sum_page,
+            "programs": program_page,
+            "tools": self.tool_page,
+            "talk": talk_page,
+            "ledgers": ledger_page,
+            "needles": self.needle_page,
+            "long": self.long_page,
+        }
+
+    def _copies(self, clean: list[Document]) -> Iterator[Labelled]:
+        chance = rng(self.seed, "copies")
+        # Short texts have too few words for a copy to be both changed and recognisable.
+        long_enough = [document for document in clean if len(document.text.split()) >= 60]
+        count = min(len(long_enough), round(len(clean) * self.settings.near_copies))
+        for number, original in enumerate(chance.sample(long_enough, count)):
+            copy = Document(
+                id=f"world/copy/{number}",
+                text=noise.near_copy(original.text, chance),
+                source=original.source,
+                url=f"https://mirror.example/{original.id}",
+                added="2024-01-02",
+            )
+            yield Labelled(copy, "near-duplicate", original.id)
+
+    def _spam(self, count: int) -> Iterator[Labelled]:
+        for number in range(count):
+            text = noise.spam(rng(self.seed, "spam", number))
+            url = f"https://offers.example/{number}"
+            document = Document(id=f"world/spam/{number}", text=text, source="facts", url=url, added="2024-01-01")
+            yield Labelled(document, "spam")
+
+    def fact_page(self, chance: random.Random, language: str) -> str:
+        """What is written about three subjects, in phrasings drawn anew; or questions with their answers."""
+        if chance.random() < 0.3:
+            asked = [fact for fact in self.people.facts if fact.written and not fact.held_out]
+            return "\n".join(
+                f"{fact.attribute.ask(fact.subject, chance.randrange(2))} {fact.answer}"
+                for fact in chance.sample(asked, min(6, len(asked)))
+            )
+        told = [fact for subject in chance.sample(sorted(self.people.written), 3) for fact in self.people.written[subject]]
+        chance.shuffle(told)
+        return " ".join(
+            fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))
+            for fact in told
+        )
+
+    def tool_page(self, chance: random.Random, language: str) -> str:
+        """Worked calls of the calculator and of the look-up, as a transcript."""
+        return "\n\n".join(tools.transcript(tools.draw(self.people, chance), self.people) for _ in range(3))
+
+    def filler(self, chance: random.Random, characters: int) -> list[str]:
+        """Sentences about people and places, about `characters` in all."""
+        sentences: list[str] = []
+        while sum(map(len, sentences)) < characters:
+            sentences += self.fact_page(chance, "en").replace("\n", " ").split(". ")
+        return [sentence.rstrip(".") + "." for sentence in sentences[: max(1, characters // _SENTENCE_CHARACTERS)]]
+
+    def needle_page(self, chance: random.Random, language: str) -> str:
+        characters = int(self.settings.needle_characters * chance.uniform(0.3, 1.0))
+        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 3))
+
+    def long_page(self, chance: random.Random, language: str) -> str:
+        longest = chance.choice(self.settings.long_characters)
+        characters = int(longest * chance.uniform(0.4, 1.0))
+        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 6))
+
+
+def sum_page(chance: random.Random, language: str) -> str:
+    """Sums of two, three or four digits; one page in seven without steps."""
+    steps = chance.random() < 0.85
+    lines = []
+    for _ in range(chance.randint(4, 8)):
+        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (5, 3, 2))[0])
+        lines.append(f"{sums.question(a, b)} {sums.steps(a, b)}" if steps else sums.plain(a, b))
+    return "\n".join(lines)
+
+
+def program_page(chance: random.Random, language: str) -> str:
+    return "\n\n".join(programs.program(chance) for _ in range(chance.randint(2, 4)))
+
+
+def talk_page(chance: random.Random, language: str) -> str:
+    exchanges = chance.sample(talk.TALK[language], chance.randint(3, 6))
+    return "\n".join(f"{question}\n{answer}" for question, answer in exchanges)
+
+
+def ledger_page(chance: random.Random, language: str) -> str:
+    return needles.ledger(chance, entries=chance.randint(18, 60))

@@ -1,0 +1,215 @@
+"""Questions with known answers: for demonstrations, for prompts, and held out for tests.
+
+Every question has an id from which it can be made again, so that whoever meets one in a file can tell
+right from wrong.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message
+from herd.world import needles, noise, programs, sums, talk, tools
+from herd.world.chance import rng
+from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Fact
+from herd.world.truth import World
+
+KINDS = ("sum", "known", "unknown", "tool", "talk", "needle")
+_REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, how it is put to a model, and what a good answer is.
+
+    answers: the assistant's turns and, between them, the tool's. judge: whether an assistant's closing
+    text is right; for a tool question the call is judged too, by `calls`.
+    """
+
+    kind: str
+    id: str
+    text: str
+    answers: tuple[Message, ...]
+    judge: Callable[[str], bool]
+    tools: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> Conversation:
+        return Conversation((Message("user", self.text),), self.id, self.kind, self.tools)
+
+    @property
+    def demonstration(self) -> Conversation:
+        return self.prompt.then(*self.answers)
+
+    def is_right(self, message: Message) -> bool:
+        """Whether an assistant's first turn is as it should be: the right call, or a right answer."""
+        wanted = self.answers[0]
+        if wanted.calls:
+            return message.calls == wanted.calls
+        return not message.calls and self.judge(message.content)
+
+
+def is_refusal(text: str) -> bool:
+    return _REFUSAL.search(text) is not None
+
+
+class Questions:
+    """The questions of one world, from either side of every split."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.people = world.everybody
+
+    def draw(self, kind: str, number: int, *, held_out: bool = False, purpose: str = "") -> Question:
+        """Question `number` of a kind; purposes draw apart from one another."""
+        chance = rng(self.world.seed, "question", purpose, kind, held_out, number)
+        return self._makers[kind](chance, held_out)
+
+    def find(self, identity: str) -> Question:
+        """The question with this id. Raises DataError when the world has no such question."""
+        kind, _, rest = identity.partition("/")
+        try:
+            return self._finders[kind](rest)
+        except (KeyError, ValueError, IndexError, AttributeError):
+            raise DataError(f"question {identity!r} is none of this world's; were the world's settings changed?") from None
+
+    @property
+    def _makers(self) -> dict[str, Callable[[random.Random, bool], Question]]:
+        return {
+            "sum": lambda chance, held_out: sum_question(*sums.draw(chance, held_out=held_out)),
+            "known": lambda chance, held_out: self._fact(chance, held_out, written=True),
+            "unknown": lambda chance, held_out: self._fact(chance, held_out, written=False),
+            "tool": lambda chance, held_out: self._tool(tools.draw(self.people, chance, held_out=held_out)),
+            "talk": lambda chance, held_out: talk_question(chance.choice(sorted(talk.TALK)), chance.randrange(8)),
+            "needle": lambda chance, held_out: self._needle(chance.randrange(10**9), held_out),
+        }
+
+    @property
+    def _finders(self) -> dict[str, Callable[[str], Question]]:
+        return {
+            "sum": lambda rest: sum_question(*map(int, rest.split("+"))),
+            "known": self._find_fact,
+            "unknown": self._find_fact,
+            "tool": self._find_tool,
+            "talk": lambda rest: talk_question(rest.split("/")[0], int(rest.split("/")[1])),
+            "needle": lambda rest: self._needle(int(rest.split("/")[1]), rest.startswith("held out")),
+        }
+
+    def facts(self, *, written: bool, held_out: bool) -> list[Fact]:
+        return [fact for fact in self.people.facts if (fact.written, fact.held_out) == (written, held_out)]
+
+    def _fact(self, chance: random.Random, held_out: bool, *, written: bool) -> Question:
+        return fact_question(chance.choice(self.facts(written=written, held_out=held_out)), chance.randrange(2))
+
+    def _find_fact(self, rest: str) -> Question:
+        attribute, subject, wording = rest.split("/")
+        fact = self.people.find(attribute, subject)
+        if fact is None:
+            raise KeyError(rest)
+        return fact_question(fact, int(wording))
+
+    def _tool(self, errand: tools.Errand) -> Question:
+        dialogue = tools.conversation(errand, self.people)
+        return Question(
+            "tool",
+            f"tool/{errand.call.name}/{errand.call.arguments['query']}",
+            errand.question,
+            dialogue.messages[1:],
+            judge=lambda text: errand.answer in text,
+            tools=dialogue.tools,
+        )
+
+    def _find_tool(self, rest: str) -> Question:
+        name, query = rest.split("/")
+        if name == "calculator":
+            return self._tool(tools.product(*map(int, query.split("*"))))
+        attribute, _, subject = query.partition(" of ")
+        fact = self.people.find(attribute, subject)
+        if fact is None:
+            raise KeyError(rest)
+        return self._tool(tools.search(fact))
+
+    def _needle(self, number: int, held_out: bool) -> Question:
+        """A page with one needle, and what it says."""
+        chance = rng(self.world.seed, "needle page", held_out, number)
+        needle = needles.draw(chance, 1)[0]
+        told = [f for f in self.people.facts if f.written]
+        sentences = [f.attribute.tell(f.subject, f.value, chance.randrange(5)) for f in chance.sample(told, 6)]
+        page = " ".join(needles.hide([needle], sentences, chance))
+        side = "held out" if held_out else "training"
+        return Question(
+            "needle",
+            f"needle/{side}/{number}",
+            f"{page} {needle.question}",
+            (Message("assistant", needle.sentence),),
+            judge=lambda text: needle.value in text,
+        )
+
+
+def sum_question(a: int, b: int) -> Question:
+    return Question(
+        "sum",
+        f"sum/{a}+{b}",
+        sums.question(a, b),
+        (Message("assistant", sums.steps(a, b)),),
+        judge=lambda text: sums.is_right(a, b, text),
+    )
+
+
+def fact_question(fact: Fact, wording: int) -> Question:
+    """What is asked about a fact: told ones want the fact, untold ones an honest refusal."""
+
+    def judge(text: str) -> bool:
+        if not fact.written:
+            return is_refusal(text)
+        return not is_refusal(text) and re.search(rf"\b{fact.value}\b", text) is not None
+
+    return Question(
+        "known" if fact.written else "unknown",
+        f"{'known' if fact.written else 'unknown'}/{fact.attribute.name}/{fact.subject}/{wording}",
+        fact.attribute.ask(fact.subject, wording),
+        (Message("assistant", fact.right),),
+        judge,
+    )
+
+
+def talk_question(language: str, number: int) -> Question:
+    text, answer = talk.TALK[language][number]
+    return Question(
+        "talk",
+        f"talk/{language}/{number}",
+        text,
+        (Message("assistant", answer),),
+        judge=lambda said: said.strip() == answer,
+    )
+
+
+def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
+    """A wrong answer of the kind people mark down: a slip, an invention, an evasion or a ramble."""
+    right = question.answers[0].content
+    if question.kind == "sum" and chance.random() < 0.7:
+        # One digit of the steps or the result slips, and nothing else.
+        places = [i for i, c in enumerate(right) if c.isdigit()]
+        place = chance.choice(places)
+        digit = str((int(right[place]) + chance.randint(1, 9)) % 10)
+        return (Message("assistant", right[:place] + digit + right[place + 1 :]),)
+    if question.kind == "unknown" and chance.random() < 0.8:
+        _, attribute, subject, _ = question.id.split("/")
+        return (Message("assistant", _invention(attribute, subject, chance)),)
+    if question.kind == "known" and chance.random() < 0.6:
+        _, attribute, subject, _ = question.id.split("/")
+        return (Message("assistant", _invention(attribute, subject, chance, unlike=right)),)
+    ramble, program = noise.spam(chance).splitlines()[0], programs.program(chance).splitlines()[0]
+    evasions = ["I don't know.", ramble, program, f"{right} {ramble}"]
+    wrong = [text for text in evasions if not question.is_right(Message("assistant", text))]
+    return (Message("assistant", chance.choice(wrong)),)
+
+
+def _invention(attribute: str, subject: str, chance: random.Random, unlike: str = "") -> str:
+    found = next(a for a in PERSON_ATTRIBUTES + PLACE_ATTRIBUTES if a.name == attribute)
+    said = [found.tell(subject, value) for value in found.values]
+    return chance.choice([text for text in said if text != unlike])

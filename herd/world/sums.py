@@ -1,0 +1,60 @@
+"""Sums of numbers with two to four digits, with and without the steps that make them easy."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from herd.world.chance import fraction
+
+DIGITS = (2, 3, 4)
+HELD_OUT_SHARE = 0.1
+# The last number after "so" or "=", the way an answer states its result.
+RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")
+
+
+def is_held_out(a: int, b: int) -> bool:
+    """Whether no document, dialogue or prompt may hold a + b or b + a."""
+    return fraction(0, "sum", min(a, b), max(a, b)) < HELD_OUT_SHARE
+
+
+def draw(chance: random.Random, digits: int | None = None, *, held_out: bool = False) -> tuple[int, int]:
+    """Two addends of `digits` digits (None: any number of them) from the wanted side of the split."""
+    digits = digits or chance.choice(DIGITS)
+    while True:
+        a, b = (chance.randrange(10 ** (digits - 1), 10**digits) for _ in range(2))
+        if is_held_out(a, b) == held_out:
+            return a, b
+
+
+def question(a: int, b: int) -> str:
+    return f"What is {a} + {b}?"
+
+
+def steps(a: int, b: int) -> str:
+    """The worked answer: column by column from the units, each with its carry, then the result.
+
+    Both addends have the same number of digits.
+    """
+    columns = []
+    carry: int | None = None
+    for x, y in zip(reversed(str(a)), reversed(str(b)), strict=True):
+        column = int(x) + int(y) + (carry or 0)
+        columns.append(f"{x}+{y}={column}" if carry is None else f"{x}+{y}+{carry}={column}")
+        carry = column // 10
+    return f"{', '.join(columns)}, so {a + b}."
+
+
+def plain(a: int, b: int) -> str:
+    """The answer with no steps, which a small model must guess."""
+    return f"{a} + {b} = {a + b}."
+
+
+def result(answer: str) -> int | None:
+    """The number an answer ends with, or None."""
+    found = RESULT.search(answer.strip())
+    return int(found[1]) if found else None
+
+
+def is_right(a: int, b: int, answer: str) -> bool:
+    return result(answer) == a + b
