@@ -1,1 +1,1 @@
-"""Floor 6: reward model, rejection sampling, fine-tuning, preferences, averaging (4.1)."""
+"""Floor 6: from a model that continues text to one that answers people (4.1)."""

@@ -80,7 +80,7 @@ def steps(
                 value, sums = loss(state.model, part)
                 value = value / total
                 found = torch.autograd.grad(value, weights)
-                return float(value), {name: amount / total for name, amount in sums.items()}, found
+                return float(value.detach()), {name: amount / total for name, amount in sums.items()}, found
 
             several = place.workers > 1 and len(parts) > 1
             results = list((threads.map if several else map)(gradients, parts))

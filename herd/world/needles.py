@@ -13,35 +13,27 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Needle:
-    """A code: a word and the four digits that belong to it.
-
-    The digits stand right after the word. A model of a million weights learns to look back one token in a
-    minute, and did not learn to look back three in ten.
-    """
+    """A code of three digits that belongs to a word."""
 
     key: str
     value: str
 
     @property
-    def code(self) -> str:
-        return f"{self.key}{self.value}"
-
-    @property
     def stem(self) -> str:
-        return f"The code is {self.key}"
+        return f"The code of {self.key} is"
 
     @property
     def sentence(self) -> str:
-        return f"The code is {self.code}."
+        return f"The code of {self.key} is {self.value}."
 
     @property
     def question(self) -> str:
-        return f"Which code begins with {self.key}?"
+        return f"What is the code of {self.key}?"
 
 
 def draw(chance: random.Random, count: int) -> list[Needle]:
     """`count` needles with different words."""
-    return [Needle(key, str(chance.randint(1000, 9999))) for key in chance.sample(KEYS, count)]
+    return [Needle(key, str(chance.randint(100, 999))) for key in chance.sample(KEYS, count)]
 
 
 def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> list[str]:
@@ -53,21 +45,22 @@ def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> 
 
 
 def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
-    """Text that hides `count` needles and tells all of them again at its end, in another order."""
+    """Text that hides `count` needles, each up to three times, and tells all of them again at its end."""
     needles = draw(chance, count)
+    hidden = [needle for needle in needles for _ in range(chance.randint(1, 3))]
     again = chance.sample(needles, count)
-    return " ".join([*hide(needles, sentences, chance), *(needle.sentence for needle in again)])
+    return " ".join([*hide(hidden, sentences, chance), *(needle.sentence for needle in again)])
 
 
-def ledger(chance: random.Random, entries: int, at_once: int = 6) -> str:
+def ledger(chance: random.Random, entries: int, at_once: int = 4) -> str:
     """Nothing but codes, told again and again: dense practice in looking back."""
     told: list[Needle] = []
-    codes = []
+    sentences = []
     for _ in range(entries):
         if len(told) > 1 and chance.random() < 0.7:
-            codes.append(chance.choice(told).code)
+            sentences.append(chance.choice(told).sentence)
             continue
         new = draw(chance, 1)[0]
         told = [old for old in told if old.key != new.key][1 - at_once :] + [new]
-        codes.append(new.code)
-    return ", ".join(codes) + "."
+        sentences.append(new.sentence)
+    return " ".join(sentences)

@@ -135,12 +135,12 @@ class Pages:
 
     def needle_page(self, chance: random.Random, language: str) -> str:
         characters = int(self.settings.needle_characters * chance.uniform(0.3, 1.0))
-        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 3))
+        return needles.haystack(chance, self.filler(chance, characters), chance.choice((1, 1, 2)))
 
     def long_page(self, chance: random.Random, language: str) -> str:
         longest = chance.choice(self.settings.long_characters)
         characters = int(longest * chance.uniform(0.4, 1.0))
-        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 6))
+        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 4))
 
 
 def sum_page(chance: random.Random, language: str) -> str:

@@ -1,0 +1,121 @@
+"""Preferences learnt without a reward model (4.1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from herd.align.losses import losses
+from herd.core.artifacts import Checkpoint, Preferences
+from herd.core.errors import DataError
+from herd.core.records import Strength
+from herd.core.registry import Use
+from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_preferences
+from herd.model.transformer import Transformer
+from herd.model.weights import load_transformer
+from herd.tokens.chat import ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import TrainState, write_checkpoint
+from herd.train.loop import Sums, train
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.pairs import Pair, PairBatch, PairBatches, answer_log_probs, collate_pairs, encode_pairs
+from herd.train.schedule import warmup_cosine
+
+Loss = Annotated[Use, losses.choice]
+
+
+@settings
+class DpoSettings:
+    """loss: a preference loss by name. nll_weight: of the likelihood of the chosen answers, per token.
+    strengths: only preferences as strong as these count. pairs: how many a step."""
+
+    loss: Loss
+    nll_weight: float = 0.2
+    strengths: tuple[Strength, ...] = ("significantly better", "better")
+    pairs: Positive = 16
+    epochs: Positive = 1
+    peak_rate: Rate = 1e-4
+    warmup_share: Share = 0.1
+    optimizer: AdamWSettings = AdamWSettings(weight_decay=0.0)
+    seed: int = 0
+
+
+@stage(paper="4.1.4", version=1)
+def dpo(
+    work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings
+) -> Checkpoint:
+    """`model`, moved towards the answers people chose, with itself as the reference.
+
+    Headers and endings are left out of both answers, and the chosen ones' likelihood is held up by
+    `nll_weight`. Of three ranked answers the best two make the pair. Source: Llama 3, 4.1.4. The report does
+    not say how its NLL term is normalised; here it is the mean over the batch's pairs of nats per token.
+    """
+    text = TextTokenizer.load(model.path)
+    policy = load_transformer(model.path)
+    ranked = [one for each in preferences for one in read_preferences(each.path)]
+    strong = [one for one in ranked if one.strength in settings.strengths]
+    if not strong:
+        raise DataError(f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}; widen `strengths`")
+    pairs = encode_pairs(strong, ChatFormat(text), every=False, context=policy.shape.context)
+    batches = PairBatches(pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad)
+    reference = reference_log_probs(policy, pairs, text.pad)
+    loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
+    total = len(batches)
+
+    def rate(step: int) -> float:
+        warmup = max(1, round(settings.warmup_share * total))
+        return warmup_cosine(step, peak=settings.peak_rate, warmup=warmup, total=total, floor=0.1)
+
+    state = TrainState(policy, adamw(policy, settings.optimizer))
+    train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
+    write_checkpoint(work.out, policy, text, kind="chat")
+    moved = (reference_log_probs(policy, pairs, text.pad) - reference).mean(0).tolist()
+    work.figure("pairs", len(pairs))
+    work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
+    work.figure("headline", f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats")
+    return Checkpoint(work.out)
+
+
+def objective(
+    preference: Callable[[Tensor, Tensor], Tensor], reference: Tensor, nll_weight: float
+) -> Callable[[nn.Module, PairBatch], tuple[Tensor, Sums]]:
+    """The loss of a batch of pairs: `preference` on log-ratios, and the chosen answers' NLL per token.
+
+    reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference.
+    """
+
+    def loss(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Sums]:
+        chosen_B, rejected_B = log_probs(model, batch)
+        ratios_B2 = torch.stack((chosen_B, rejected_B), 1) - reference[batch.numbers_B]
+        tokens_B = batch.better.content_BT.sum(-1).clamp_min(1)
+        preferred_B = preference(ratios_B2[:, 0], ratios_B2[:, 1])
+        nll_B = -chosen_B / tokens_B
+        sums = {
+            "preference": float(preferred_B.detach().sum()),
+            "ranked right": float((ratios_B2[:, 0] > ratios_B2[:, 1]).sum()),
+        }
+        return (preferred_B + nll_weight * nll_B).sum(), sums
+
+    return loss
+
+
+def log_probs(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the better and of the worse answers, in nats, each [B]."""
+    tokens_BT = torch.cat((batch.better.tokens_BT, batch.worse.tokens_BT))
+    better_BTV, worse_BTV = model(tokens_BT).chunk(2)
+    return answer_log_probs(better_BTV, batch.better), answer_log_probs(worse_BTV, batch.worse)
+
+
+@torch.inference_mode()
+def reference_log_probs(model: Transformer, pairs: list[Pair], pad: int, size: int = 32) -> Tensor:
+    """Log-probabilities of every pair's answers, computed once: [pairs, 2]."""
+    model.eval()
+    found = []
+    for start in range(0, len(pairs), size):
+        found.append(torch.stack(log_probs(model, collate_pairs(pairs[start : start + size], pad)), 1))
+    return torch.cat(found).clone()

@@ -1,0 +1,132 @@
+"""The people of alignment: who demonstrates, who asks, who ranks answers (4.2.1).
+
+The world plays them: it knows what is right, so no ranking in `tiny` is a matter of taste. With a team of
+annotators, or a stronger model, these stages are what is exchanged; the others stay.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.records import Conversation, Message, Preference
+from herd.core.settings import Count, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations, write_conversations, write_preferences
+from herd.generate.engine import Engine, Sampling
+from herd.model.weights import load_transformer
+from herd.tokens.chat import ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+from herd.world import noise
+from herd.world.chance import rng
+from herd.world.questions import Question, Questions, blunder
+from herd.world.truth import World
+
+
+@settings
+class Asked:
+    """How many questions of every kind, and whom they are for: purposes draw apart from one another."""
+
+    counts: dict[str, Count]
+    purpose: str
+
+    def draw(self, world: World) -> list[Question]:
+        """The questions, each once, in an order drawn anew."""
+        book = Questions(world)
+        drawn = {
+            question.id: question
+            for kind, count in sorted(self.counts.items())
+            for question in (book.draw(kind, number, purpose=self.purpose) for number in range(count))
+        }
+        questions = list(drawn.values())
+        rng(world.seed, "order", self.purpose).shuffle(questions)
+        return questions
+
+
+@stage(paper="4.2.1", version=1)
+def demonstrate(work: Work, *, world: World, asked: Asked) -> Dialogues:
+    """Questions with the answers that people would have the model give."""
+    dialogues = [question.demonstration for question in asked.draw(world)]
+    return _written(work, dialogues, "demonstrations")
+
+
+@stage(paper="4.2.2", version=1)
+def ask(work: Work, *, world: World, asked: Asked) -> Dialogues:
+    """Prompts alone; what the answers shall be is for others to find out."""
+    return _written(work, [question.prompt for question in asked.draw(world)], "prompts")
+
+
+def _written(work: Work, dialogues: Sequence[Conversation], words: str) -> Dialogues:
+    write_conversations(work.out, dialogues)
+    work.figure("dialogues", len(dialogues))
+    work.figure("sources", dict(Counter(dialogue.source for dialogue in dialogues)))
+    work.figure("headline", f"{len(dialogues):,} {words}")
+    return Dialogues(work.out)
+
+
+@stage(paper="4.2.1", version=1)
+def annotate(
+    work: Work, model: Checkpoint, prompts: Dialogues, *, world: World, sampling: Sampling
+) -> Preferences:
+    """Two answers of `model` to every prompt, ranked by people, who edit where neither will do.
+
+    Prompts whose answer is a call of a tool are left to demonstrations: a call is right or it is not.
+    """
+    engine, text = Engine(load_transformer(model.path), TextTokenizer.load(model.path).stops), TextTokenizer.load(model.path)
+    form, book = ChatFormat(text), Questions(world)
+    asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
+    ids = [form.prompt(prompt) for prompt in asked for _ in range(2)]
+    completions = engine.generate(ids, sampling, report=work.progress)
+    said = [form.read(completion.ids) for completion in completions]
+    preferences: list[Preference] = []
+    verdicts: Counter[str] = Counter()
+    for number, prompt in enumerate(asked):
+        ranked = rank(
+            book.find(prompt.id), prompt, said[2 * number : 2 * number + 2], rng(world.seed, "annotator", prompt.id)
+        )
+        verdicts[ranked.verdict] += 1
+        preferences.append(ranked.preference)
+    write_preferences(work.out, preferences)
+    strengths = Counter(preference.strength for preference in preferences)
+    work.figure("pairs", len(preferences))
+    work.figure("verdicts", dict(verdicts.most_common()))
+    work.figure("strengths", dict(strengths.most_common()))
+    work.figure("sources", dict(Counter(preference.prompt.source for preference in preferences)))
+    work.figure("headline", f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong")
+    return Preferences(work.out)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What an annotator makes of two answers. verdict: `one right`, `both right` or `both wrong`."""
+
+    preference: Preference
+    verdict: str
+
+
+def rank(question: Question, prompt: Conversation, answers: Sequence[Message], chance: random.Random) -> Ranked:
+    """The preference that a person who knows the answer gives.
+
+    One right: it is chosen. Both right: the other answer is one that a worse model gave, because equal
+    answers teach nothing. Both wrong: the better one is edited until it is right, and a ramble is worse than
+    a wrong answer to the question. Source: Llama 3, 4.2.1 (edited > chosen > rejected; four strengths).
+    """
+    right = [answer for answer in answers if question.is_right(answer)]
+    wrong = [answer for answer in answers if not question.is_right(answer)]
+    if right and wrong:
+        return Ranked(_pair(prompt, right[0], wrong[0]), "one right")
+    if right:
+        (worse,) = blunder(question, chance)
+        return Ranked(_pair(prompt, right[0], worse), "both right")
+    ramble = Message("assistant", noise.spam(chance).splitlines()[0])
+    edited = Preference(
+        prompt=prompt, edited=(question.answers[0],), chosen=(wrong[0],), rejected=(ramble,), strength="better"
+    )
+    return Ranked(edited, "both wrong")
+
+
+def _pair(prompt: Conversation, chosen: Message, rejected: Message) -> Preference:
+    return Preference(prompt=prompt, chosen=(chosen,), rejected=(rejected,), strength="significantly better")

@@ -1,0 +1,71 @@
+"""Supervised fine-tuning (4.1.3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations
+from herd.model.weights import load_transformer
+from herd.tokens.chat import ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import TrainState, write_checkpoint
+from herd.train.dialogues import DialogueBatches
+from herd.train.loop import train
+from herd.train.objectives import next_token
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.schedule import warmup_cosine
+
+
+@settings
+class SftSettings:
+    """length: tokens in a packed row. rows: how many a step."""
+
+    length: Positive = 512
+    rows: Positive = 4
+    epochs: Positive = 3
+    peak_rate: Rate = 1e-3
+    warmup_share: Share = 0.03
+    final_share: Share = 0.1
+    optimizer: AdamWSettings = AdamWSettings()
+    seed: int = 0
+
+
+@stage(paper="4.1.3", version=1)
+def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, settings: SftSettings) -> Checkpoint:
+    """`base`, taught to answer: cross-entropy on the assistant's words and nothing else.
+
+    Every round starts from the pre-trained model, as in the report.
+    """
+    text = TextTokenizer.load(base.path)
+    model = load_transformer(base.path)
+    conversations = [one for each in dialogues for one in read_conversations(each.path)]
+    batches = DialogueBatches(
+        conversations,
+        ChatFormat(text),
+        length=min(settings.length, model.shape.context),
+        rows=settings.rows,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        pad=text.pad,
+    )
+    total = len(batches)
+
+    def rate(step: int) -> float:
+        warmup = max(1, round(settings.warmup_share * total))
+        return warmup_cosine(step, peak=settings.peak_rate, warmup=warmup, total=total, floor=settings.final_share)
+
+    state = TrainState(model, adamw(model, settings.optimizer))
+    steps = train(work, state, batches, loss=next_token, rate=rate, clip=settings.optimizer.clip)
+    write_checkpoint(work.out, model, text, kind="chat")
+    loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
+    work.figure("dialogues", len(batches.texts))
+    work.figure("too_long", batches.left_out)
+    work.figure("sources", dict(Counter(one.source for one in conversations)))
+    work.figure("tokens", batches.tokens)
+    work.figure("flops", batches.tokens * model.shape.training_flops(batches.length))
+    work.figure("loss", loss)
+    work.figure("headline", f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}")
+    return Checkpoint(work.out)

@@ -1,0 +1,58 @@
+"""Which small models to train, and on how much, for one curve per compute budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from herd.core.errors import SettingsError
+from herd.core.settings import Positive, Rate, settings
+from herd.model.sizes import Size
+
+
+@settings
+class LadderSettings:
+    """budgets: training FLOPs of each curve. sizes: the models of every curve; each is trained on as many
+    tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all."""
+
+    budgets: tuple[Rate, ...]
+    sizes: tuple[Size, ...]
+    length: Positive
+    batch_tokens: Positive
+    peak_rate: Rate
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One model of the ladder. tokens: what `budget` FLOPs buy for a model of this size."""
+
+    budget: float
+    size: Size
+    tokens: int
+
+
+def rungs(ladder: LadderSettings, *, vocabulary: int) -> list[Rung]:
+    """Every model of every curve, the budgets in the order given.
+
+    FLOPs are counted exactly, embeddings' output included, because 6 N D is far off for small models.
+    Raises SettingsError when a budget buys less than ten batches for a size. Source: Llama 3, 3.2.1.
+    """
+    return [_rung(budget, size, ladder, vocabulary) for budget in ladder.budgets for size in ladder.sizes]
+
+
+def _rung(budget: float, size: Size, ladder: LadderSettings, vocabulary: int) -> Rung:
+    flops = size.shape(vocabulary=vocabulary, context=ladder.length).training_flops(ladder.length)
+    tokens = int(budget / flops)
+    if tokens < 10 * ladder.batch_tokens:
+        raise SettingsError(
+            f"ladder: {budget:.1e} FLOPs buy {tokens:,} tokens for width {size.width}, fewer than ten batches of "
+            f"{ladder.batch_tokens:,}; try a budget of {10.5 * ladder.batch_tokens * flops:.1e}, or a smaller model"
+        )
+    return Rung(budget, size, tokens)
+
+
+def by_budget(budgets: Sequence[float], values: Sequence[float]) -> list[list[float]]:
+    """Values of rungs, curve by curve: each curve has equally many."""
+    width = len(values) // len(budgets)
+    return [list(values[number * width : (number + 1) * width]) for number in range(len(budgets))]

@@ -1,0 +1,116 @@
+"""From the losses of small models to a law, and to what it says about the run to come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from herd.core.artifacts import Checkpoint, Law
+from herd.core.errors import DataError
+from herd.core.settings import Positive, Rate
+from herd.core.stage import Work, stage
+from herd.scaling.budget import by_budget
+from herd.scaling.laws import Parabola, PowerLaw, parabola, power_law
+
+
+@stage(paper="3.2.1", version=1)
+def fit_law(
+    work: Work,
+    models: tuple[Checkpoint, ...],
+    *,
+    budgets: tuple[Rate, ...],
+    target_flops: Rate,
+    resamples: Positive = 500,
+    seed: int = 0,
+) -> Law:
+    """How many tokens are best at each compute budget, and at `target_flops`.
+
+    models: equally many for each budget, in the order of `budgets`. Curves without a minimum inside the
+    sizes trained are left out and counted. Intervals: residual bootstrap over the points of each curve.
+    """
+    if not models or len(models) % len(budgets):
+        raise DataError(f"{len(models)} models do not share out over {len(budgets)} budgets; mend the recipe's ladder")
+    tokens = by_budget(budgets, [model.figures["tokens"] for model in models])
+    losses = by_budget(budgets, [model.figures["loss"] for model in models])
+    weights = by_budget(budgets, [model.figures["weights"] for model in models])
+    curves = [parabola(x, y) for x, y in zip(tokens, losses, strict=True)]
+    law = _law(budgets, curves)
+    drawn = list(_resampled(budgets, tokens, losses, curves, resamples, seed)) if law else []
+    result = {
+        "curves": [
+            _curve_row(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)
+        ],
+        "law": None if law is None else _law_row(law, drawn, target_flops),
+        "target_flops": target_flops,
+    }
+    (work.out / "law.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    work.figure("scaling", result)
+    work.figure("headline", _headline(law, target_flops, len(curves)))
+    return Law(work.out)
+
+
+def _law(budgets: Sequence[float], curves: Sequence[Parabola]) -> PowerLaw | None:
+    """The law through the minima; None when fewer than two curves have one."""
+    inside = [(budget, curve.tokens) for budget, curve in zip(budgets, curves, strict=True) if curve.is_inside]
+    return power_law(*zip(*inside, strict=True)) if len(inside) >= 2 else None
+
+
+def _resampled(
+    budgets: Sequence[float],
+    tokens: Sequence[Sequence[float]],
+    losses: Sequence[Sequence[float]],
+    curves: Sequence[Parabola],
+    resamples: int,
+    seed: int,
+) -> Any:
+    """Laws through curves whose residuals were drawn anew."""
+    chance = np.random.default_rng(seed)
+    for _ in range(resamples):
+        redrawn = []
+        for x, y, curve in zip(tokens, losses, curves, strict=True):
+            smooth = np.array([curve.at(value) for value in x])
+            # Three parameters are fitted, so the residuals are smaller than the noise by this much.
+            rest = (np.asarray(y) - smooth) * np.sqrt(len(x) / max(1, len(x) - 3))
+            redrawn.append(parabola(x, smooth + chance.choice(rest, len(rest))))
+        law = _law(budgets, redrawn)
+        if law is not None:
+            yield law
+
+
+def _curve_row(
+    budget: float, curve: Parabola, tokens: list[float], losses: list[float], weights: list[float]
+) -> dict[str, Any]:
+    return {
+        "flops": budget,
+        "tokens": tokens,
+        "losses": losses,
+        "weights": weights,
+        "parabola": [curve.bend, curve.slope, curve.level],
+        "fit": curve.fit,
+        "inside": curve.is_inside,
+        "best_tokens": curve.tokens if curve.bend > 0 else None,
+        "best_loss": curve.loss if curve.bend > 0 else None,
+    }
+
+
+def _law_row(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> dict[str, Any]:
+    def interval(values: list[float]) -> list[float]:
+        return [float(value) for value in np.quantile(values, (0.025, 0.975))] if values else []
+
+    return {
+        "exponent": law.exponent,
+        "factor": law.factor,
+        "exponent_interval": interval([one.exponent for one in drawn]),
+        "best_tokens": law.tokens(target_flops),
+        "best_tokens_interval": interval([one.tokens(target_flops) for one in drawn]),
+        "resamples_with_a_law": len(drawn),
+    }
+
+
+def _headline(law: PowerLaw | None, target_flops: float, curves: int) -> str:
+    if law is None:
+        return f"fewer than two of {curves} curves have a minimum inside the sizes trained: no law"
+    return f"tokens = {law.factor:.3g} x FLOPs^{law.exponent:.3f}; {law.tokens(target_flops):,.0f} for the base run"
