@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference
@@ -23,6 +23,7 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
 from herd.world.chance import rng
 from herd.world.questions import Question, Questions, blunder
+from herd.world.tools import NAMES
 from herd.world.truth import World
 
 
@@ -48,8 +49,12 @@ class Asked:
 
 @stage(paper="4.2.1", version=1)
 def demonstrate(work: Work, *, world: World, asked: Asked) -> Dialogues:
-    """Questions with the answers that people would have the model give."""
+    """Questions with the answers that people would have the model give.
+
+    A third of them name the tools although the answer needs none: being offered one is no reason to call it.
+    """
     dialogues = [question.demonstration for question in asked.draw(world)]
+    dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
     return _written(work, dialogues, "demonstrations")
 
 

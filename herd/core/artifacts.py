@@ -132,10 +132,6 @@ class Law(Artifact):
     """A fitted scaling law: `law.json`."""
 
 
-class Mix(Artifact):
-    """Shares of sources: `mix.json`."""
-
-
 class Scores(Artifact):
     """What a model was measured to do: `scores.json`."""
 

@@ -44,7 +44,7 @@ def run(
     ends when all its calls are made, and the last of them is returned.
     Raises BusyError, and whatever the first stage that failed raised as a HerdError.
     """
-    plans = _until(walk(target), until)
+    plans = needed(target, until)
     show = display or Silent()
     home = RunFolder(folder)
     with _sole_run(home):
@@ -57,9 +57,15 @@ def run(
     return Artifact.open(home.artifact(plans[-1].key))
 
 
-def _until(plans: list[Plan], name: str | None) -> list[Plan]:
-    if name is None:
+def needed(target: Artifact, until: str | None = None) -> list[Plan]:
+    """All plans that `target` needs, or only those that every call of the stage `until` needs, in order.
+
+    Raises SettingsError when no stage is called so.
+    """
+    plans = walk(target)
+    if until is None:
         return plans
+    name = until
     calls = [plan for plan in plans if name in (plan.stage.name, plan.key)]
     if not calls:
         names = {plan.stage.name for plan in plans}

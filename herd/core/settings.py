@@ -227,6 +227,11 @@ def _lines(node: Any, prefix: str) -> typing.Iterator[tuple[str, int]]:
         yield from _lines(child, f"{prefix}{name}.")
 
 
+def write_yaml(values: Mapping[str, Any]) -> str:
+    """`values` as YAML that `read_yaml` reads back."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=110)
+
+
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`below` with the values of `above` laid over it, dict by dict."""
     merged = dict(below)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from herd.core.artifacts import Crawl
 from herd.core.cache import fetch_package
-from herd.core.settings import Positive
+from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import write_lines
 from herd.corpus.sources import write_crawl, write_labels
@@ -27,11 +27,19 @@ MEMBER = "long_context_eval/data/synthetic/json/hotpotqa.json"
 SHORTEST_WORDS = 60
 
 
+@settings
+class WikipediaSettings:
+    """paragraphs: how many, drawn by title."""
+
+    paragraphs: Positive
+    seed: int = 0
+
+
 @stage(paper="3.1", version=1)
-def wikipedia(work: Work, *, paragraphs: Positive, seed: int = 0) -> Crawl:
-    """`paragraphs` paragraphs of English Wikipedia, drawn by title, as JSON lines."""
+def wikipedia(work: Work, *, settings: WikipediaSettings) -> Crawl:
+    """Paragraphs of English Wikipedia as JSON lines."""
     texts = dict(_paragraphs())
-    titles = sorted(texts, key=lambda title: fraction(seed, "wikipedia", title))[:paragraphs]
+    titles = sorted(texts, key=lambda title: fraction(settings.seed, "wikipedia", title))[: settings.paragraphs]
     pages = [Labelled(_document(title, texts[title]), "clean") for title in titles]
     rows = [{"id": page.document.id, "text": page.document.text, "url": page.document.url} for page in pages]
     write_lines(work.out / "wikipedia.jsonl", rows)

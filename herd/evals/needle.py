@@ -14,6 +14,7 @@ from herd.core.records import Conversation, Message
 from herd.evals.spread import Interval, wilson
 from herd.generate.engine import Engine, Sampling
 from herd.tokens.chat import ChatFormat
+from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import needles
 from herd.world.chance import rng
@@ -107,7 +108,7 @@ def needle_test(
     """How often `engine` finds the needle. A base model continues the needle's sentence; a chat model is
     asked for it after the text."""
     prompts = [_chat_prompt(tokenizer, stack) if chat else _plain_prompt(tokenizer, stack) for stack in stacks]
-    completions = engine.generate(prompts, Sampling(max_tokens=16 if chat else 7))
+    completions = engine.generate(prompts, Sampling(max_tokens=24 if chat else 8))
     grid = NeedleGrid()
     for stack, completion in zip(stacks, completions, strict=True):
         grid.add(stack, found(stack.needle, tokenizer.decode(completion.ids)))
@@ -127,3 +128,12 @@ def _plain_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
 def _chat_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
     asked = Conversation((Message("user", f"{stack.text} {stack.needle.question}"),))
     return ChatFormat(tokenizer).prompt(asked)
+
+
+def held_out_texts(shards: Shards, text: TextTokenizer, sources: Sequence[str]) -> list[str]:
+    """The held-out documents of these sources as text."""
+    texts = []
+    for source in sources:
+        shard = shards.read(source, "heldout")
+        texts += [text.decode(shard.document(number).tolist()) for number in range(len(shard))]
+    return texts

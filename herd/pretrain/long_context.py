@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
-from herd.evals.needle import NeedleGrid, haystacks, needle_test
+from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer
 from herd.model.weights import read_config
@@ -44,7 +43,7 @@ class LengthSettings:
     gate: Share = 0.95
     peak_rate: Rate
     shares: dict[str, Share]
-    text_sources: tuple[str, ...] = ("wiki", "web")
+    text_sources: tuple[str, ...]
     optimizer: AdamWSettings = AdamWSettings()
     seed: int = 0
 
@@ -135,13 +134,3 @@ class Exam:
 
     def documents(self) -> list[str]:
         return held_out_texts(self.shards, self.text, self.settings.text_sources)
-
-
-def held_out_texts(shards: Shards, text: TextTokenizer, sources: Sequence[str]) -> list[str]:
-    """The held-out documents of these sources as text."""
-    texts = []
-    for source in sources:
-        shard = shards.read(source, "heldout")
-        texts += [text.decode(shard.document(number).tolist()) for number in range(len(shard))]
-    return texts
-

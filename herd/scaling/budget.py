@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, Rate, settings
+from herd.core.settings import Positive, Rate, Share, settings
 from herd.model.sizes import Size
 
 
 @settings
 class LadderSettings:
     """budgets: training FLOPs of each curve. sizes: the models of every curve; each is trained on as many
-    tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all."""
+    tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all. final_share: the
+    rate at the end, as a share of the peak."""
 
     budgets: tuple[Rate, ...]
     sizes: tuple[Size, ...]
     length: Positive
     batch_tokens: Positive
     peak_rate: Rate
-    shares: dict[str, float]
+    final_share: Share = 0.1
+    shares: dict[str, Share]
 
 
 @dataclass(frozen=True)

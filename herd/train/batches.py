@@ -184,7 +184,7 @@ class TokenBatches:
     """The batch of every step: rows from several sources, mixed as the phases say."""
 
     def __init__(self, shards: Shards, mix: Sequence[MixPhase], ramp: BatchRamp, seed: int, pad: int) -> None:
-        unknown = {name for phase in mix for name in phase.shares} - set(shards.sources)
+        unknown = {name for phase in mix for name, share in phase.shares.items() if share > 0} - set(shards.sources)
         if unknown:
             raise DataError(
                 f"the mix names {', '.join(sorted(unknown))}; the tokens hold {', '.join(shards.sources)}: mend the mix"

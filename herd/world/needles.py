@@ -11,6 +11,8 @@ KEYS = (
 ).split()
 
 
+import os
+DENSE=eval(os.environ.get('DENSE','(1,3)'))
 @dataclass(frozen=True)
 class Needle:
     """A code of three digits that belongs to a word."""
@@ -47,20 +49,21 @@ def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> 
 def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
     """Text that hides `count` needles, each up to three times, and tells all of them again at its end."""
     needles = draw(chance, count)
-    hidden = [needle for needle in needles for _ in range(chance.randint(1, 3))]
+    hidden = [needle for needle in needles for _ in range(chance.randint(*DENSE))]
     again = chance.sample(needles, count)
     return " ".join([*hide(hidden, sentences, chance), *(needle.sentence for needle in again)])
 
 
-def ledger(chance: random.Random, entries: int, at_once: int = 4) -> str:
+def ledger(chance: random.Random, entries: int) -> str:
     """Nothing but codes, told again and again: dense practice in looking back."""
+    at_once = chance.choice((1, 1, 2, 4))
     told: list[Needle] = []
     sentences = []
     for _ in range(entries):
-        if len(told) > 1 and chance.random() < 0.7:
+        if told and chance.random() < 0.7:
             sentences.append(chance.choice(told).sentence)
             continue
         new = draw(chance, 1)[0]
-        told = [old for old in told if old.key != new.key][1 - at_once :] + [new]
+        told = [*(old for old in told if old.key != new.key), new][-at_once:]
         sentences.append(new.sentence)
     return " ".join(sentences)

@@ -19,6 +19,8 @@ from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Fact
 from herd.world.truth import World
 
 KINDS = ("sum", "known", "unknown", "tool", "talk", "needle")
+# How long the page is that hides a needle, about ten tokens a sentence.
+_NEEDLE_SENTENCES = (6, 12, 24, 48, 80)
 _REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
 
 
@@ -137,8 +139,9 @@ class Questions:
         """A page with one needle, and what it says."""
         chance = rng(self.world.seed, "needle page", held_out, number)
         needle = needles.draw(chance, 1)[0]
-        told = [f for f in self.people.facts if f.written]
-        sentences = [f.attribute.tell(f.subject, f.value, chance.randrange(5)) for f in chance.sample(told, 6)]
+        told = [fact for fact in self.people.facts if fact.written]
+        facts = chance.sample(told, min(len(told), chance.choice(_NEEDLE_SENTENCES)))
+        sentences = [fact.attribute.tell(fact.subject, fact.value, chance.randrange(5)) for fact in facts]
         page = " ".join(needles.hide([needle], sentences, chance))
         side = "held out" if held_out else "training"
         return Question(

@@ -1,0 +1,30 @@
+# make demo: the whole recipe. make check: lint and tests, what CI runs.
+PYTHON ?= python3.11
+VENV := .venv
+READY := $(VENV)/ready
+RUN := runs/tiny
+
+.PHONY: demo test lint check bench clean
+
+demo: $(READY)
+	$(VENV)/bin/herd run tiny --out $(RUN)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	$(VENV)/bin/ruff check herd tests examples benchmarks
+	$(VENV)/bin/ruff format --check herd tests examples benchmarks
+	$(VENV)/bin/pyright
+
+check: lint test
+
+# The pinned versions are those the tests were last seen to pass with.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist herd.egg-info .pytest_cache .ruff_cache

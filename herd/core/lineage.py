@@ -1,0 +1,68 @@
+"""What an artifact was made of, read back from the folders of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from herd.core.artifacts import Artifact
+from herd.core.errors import ArtifactError
+
+
+def parents(artifact: Artifact) -> Iterator[tuple[str, Artifact]]:
+    """The inputs of `artifact` by name; they lie beside it. Raises ArtifactError when one is gone."""
+    for name, value in artifact.card["inputs"].items():
+        keys = value if isinstance(value, list) else [] if value is None else [value]
+        for key in keys:
+            yield name, Artifact.open(artifact.path.parent / key)
+
+
+def lineage(artifact: Artifact) -> list[Artifact]:
+    """`artifact` and all it was made of, each after what it was made of itself."""
+    ordered: dict[str, Artifact] = {}
+
+    def visit(one: Artifact) -> None:
+        if one.key in ordered:
+            return
+        for _, parent in parents(one):
+            visit(parent)
+        ordered[one.key] = one
+
+    visit(artifact)
+    return list(ordered.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """One line of a lineage drawn as a tree. again: whether its inputs were shown further up."""
+
+    depth: int
+    name: str
+    artifact: Artifact
+    again: bool
+
+
+def tree(artifact: Artifact, name: str = "") -> Iterator[Branch]:
+    """`artifact` and its inputs, depth first; what comes twice is opened up once."""
+    seen: set[str] = set()
+
+    def visit(one: Artifact, name: str, depth: int) -> Iterator[Branch]:
+        again = one.key in seen
+        seen.add(one.key)
+        yield Branch(depth, name, one, again)
+        if not again:
+            for below, parent in parents(one):
+                yield from visit(parent, below, depth + 1)
+
+    yield from visit(artifact, name, 0)
+
+
+def find_setting(artifact: Artifact, name: str) -> object:
+    """The newest value of a stage's setting in the lineage, as plain data.
+
+    Raises ArtifactError when no stage had one of this name.
+    """
+    for one in reversed(lineage(artifact)):
+        if name in one.card["settings"]:
+            return one.card["settings"][name]
+    raise ArtifactError(f"{artifact.path}: nothing it was made of has a setting {name!r}")

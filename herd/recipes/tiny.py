@@ -1,0 +1,166 @@
+"""The whole recipe on a laptop: raw pages to a chat model and a report, in minutes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from herd.align.average import average
+from herd.align.dpo import DpoSettings, dpo
+from herd.align.people import Asked, annotate, ask, demonstrate
+from herd.align.reward import RewardSettings, train_reward
+from herd.align.select import select
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Checkpoint, Crawl, Law, Preferences, Report, Scores, Tokenizer, Tokens
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.settings import Count, Positive, Share, settings
+from herd.corpus.python_docs import PythonDocsSettings, python_docs
+from herd.corpus.sources import files, world_pages
+from herd.corpus.stages import CurateSettings, audit, curate
+from herd.corpus.wikipedia import WikipediaSettings, wikipedia
+from herd.evals.stages import MeasureSettings, measure
+from herd.generate.engine import Sampling
+from herd.pretrain.anneal import AnnealSettings, anneal
+from herd.pretrain.initial import PretrainSettings, pretrain
+from herd.pretrain.long_context import LengthSettings, extend_context
+from herd.recipes import recipes
+from herd.report.stages import write_report
+from herd.report.verdicts import Bars
+from herd.scaling.budget import LadderSettings, rungs
+from herd.scaling.stages import fit_law
+from herd.tokens.stages import pack, train_tokenizer
+from herd.tokens.tokenizer import CONTROL_TOKENS
+from herd.train.schedule import BatchPhase, MixPhase
+from herd.world.pages import PagesSettings
+from herd.world.truth import World
+
+
+@settings
+class Turn:
+    """One round of alignment. ranked: prompts, by kind, whose answers people rank. prompts: those whose best
+    of `tries` answers is learnt from. seeds: a DPO run for each; the round's model is their average."""
+
+    ranked: dict[str, Count]
+    prompts: dict[str, Count]
+    tries: Positive = 10
+    seeds: tuple[int, ...] = (0, 1)
+
+
+@settings
+class TinySettings:
+    """sources: the packaged ones to use. files: a user's own, by the name of the source they belong to; paths,
+    folders or patterns. pairs: base tokens of the vocabulary. demonstrations: dialogues, by kind."""
+
+    title: str
+    sources: tuple[Literal["python_docs", "wikipedia", "world"], ...]
+    files: dict[str, tuple[str, ...]]
+    world: World
+    python_docs: PythonDocsSettings
+    wikipedia: WikipediaSettings
+    pages: PagesSettings
+    curate: CurateSettings
+    pairs: Positive
+    held_out_share: Share
+    ladder: LadderSettings
+    base: PretrainSettings
+    longer: tuple[LengthSettings, ...]
+    anneal: AnnealSettings
+    demonstrations: dict[str, Count]
+    reward: RewardSettings
+    sampling: Sampling
+    sft: SftSettings
+    dpo: DpoSettings
+    rounds: tuple[Turn, ...]
+    measure: MeasureSettings
+    bars: Bars
+
+    def __post_init__(self) -> None:
+        _check_mix(self)
+
+
+@recipes.add
+def tiny(s: TinySettings) -> Report:
+    """Raw pages to a chat model of a million weights and a report, in minutes on two CPU cores."""
+    crawls = raw(s)
+    corpus = curate(crawls, settings=s.curate)
+    vocabulary = train_tokenizer(corpus, pairs=s.pairs, digits_together=False)
+    tokens = pack(corpus, vocabulary, held_out_share=s.held_out_share)
+    law = scaling_law(tokens, vocabulary, s)
+    base = pretrain(tokens, vocabulary, settings=s.base)
+    for longer in s.longer:
+        base = extend_context(base, tokens, settings=longer)
+    base = anneal(base, tokens, settings=s.anneal)
+    scores = (measured(base, tokens, "base", s), *aligned(base, tokens, s))
+    return write_report(scores, (audit(corpus, crawls), law), title=s.title, bars=s.bars)
+
+
+def raw(s: TinySettings) -> tuple[Crawl, ...]:
+    """The raw pages: packaged sources, then the user's own files."""
+    packaged = {
+        "python_docs": lambda: python_docs(settings=s.python_docs),
+        "wikipedia": lambda: wikipedia(settings=s.wikipedia),
+        "world": lambda: world_pages(world=s.world, settings=s.pages),
+    }
+    own = [files(*patterns, source=source) for source, patterns in s.files.items()]
+    return (*(packaged[name]() for name in s.sources), *own)
+
+
+def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
+    """The law that a ladder of small models gives, asked about the base run."""
+    ladder, rows = s.ladder, s.pairs + len(CONTROL_TOKENS)
+    models = tuple(
+        pretrain(
+            tokens,
+            vocabulary,
+            settings=replace(
+                s.base,
+                size=rung.size,
+                tokens=rung.tokens,
+                length=ladder.length,
+                batch=(BatchPhase(until=1.0, batch_tokens=ladder.batch_tokens),),
+                mix=(MixPhase(until=1.0, shares=ladder.shares),),
+                peak_rate=ladder.peak_rate,
+                final_share=ladder.final_share,
+            ),
+        )
+        for rung in rungs(ladder, vocabulary=rows)
+    )
+    shape = s.base.size.shape(vocabulary=rows, context=s.base.length)
+    flops = s.base.tokens * shape.training_flops(s.base.length)
+    return fit_law(models, budgets=ladder.budgets, target_flops=flops)
+
+
+def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
+    """Round after round of alignment (4.1.6), each from the last round's model; what each model can do."""
+    shown = demonstrate(world=s.world, asked=Asked(counts=s.demonstrations, purpose="demonstrations"))
+    chat = sft(base, (shown,), settings=s.sft)
+    scores = [measured(chat, tokens, "SFT", s)]
+    preferences: tuple[Preferences, ...] = ()
+    for number, turn in enumerate(s.rounds, start=1):
+        to_rank = ask(world=s.world, asked=Asked(counts=turn.ranked, purpose=f"ranked {number}"))
+        preferences += (annotate(chat, to_rank, world=s.world, sampling=s.sampling),)
+        judge = train_reward(base, preferences, settings=s.reward)
+        prompts = ask(world=s.world, asked=Asked(counts=turn.prompts, purpose=f"prompts {number}"))
+        best = select(judge, chat, prompts, tries=turn.tries, sampling=s.sampling)
+        tuned = sft(base, (shown, best), settings=s.sft)
+        chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in turn.seeds))
+        scores += [measured(tuned, tokens, f"SFT {number}", s), measured(chat, tokens, f"DPO {number}", s)]
+    return scores
+
+
+def measured(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:
+    return measure(model, tokens, label=label, world=s.world, settings=s.measure)
+
+
+def _check_mix(s: TinySettings) -> None:
+    """Raises SettingsError when a mix names a source that no page will have."""
+    known = set(s.files) | {"web" for name in s.sources if name == "python_docs"}
+    known |= {"wiki" for name in s.sources if name == "wikipedia"}
+    known |= set(s.pages.documents) if "world" in s.sources else set()
+    mixes = {"ladder.shares": s.ladder.shares, "anneal.shares": s.anneal.shares}
+    mixes |= {f"base.mix.{number}.shares": phase.shares for number, phase in enumerate(s.base.mix)}
+    mixes |= {f"longer.{number}.shares": longer.shares for number, longer in enumerate(s.longer)}
+    for field, shares in mixes.items():
+        for name in (name for name, share in shares.items() if share > 0 and name not in known):
+            hint = did_you_mean(name, known)
+            raise SettingsError(f"{field}: no page is of source {name!r}; give it the share 0 or name another{hint}")

@@ -1,0 +1,126 @@
+"""Drawings as SVG text, to be put into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+INK, GRID = "#30343b", "#dfe3e8"
+COLOURS = ("#2f6db5", "#c8553d", "#3c8d5a", "#8a5fb0", "#b8860b", "#4a9aa5", "#7a7f87", "#d17fa8")
+
+
+@contextmanager
+def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, list[Any], list[str]]]:
+    """Axes side by side; when the block ends, the list at the end holds the SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    # Text stays text, and equal drawings are equal files.
+    style = {"svg.fonttype": "none", "svg.hashsalt": "herd", "font.family": "sans-serif", "font.size": 9}
+    style |= {"axes.edgecolor": GRID, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK}
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID}
+    with matplotlib.rc_context(style):
+        figure, axes = pyplot.subplots(1, columns, figsize=(4.6 * columns, height), squeeze=False, layout="constrained")
+        svg: list[str] = []
+        try:
+            yield figure, list(axes[0]), svg
+            stream = io.StringIO()
+            figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
+            svg.append(_embedded(stream.getvalue()))
+        finally:
+            pyplot.close(figure)
+
+
+def _embedded(text: str) -> str:
+    """The <svg> element alone, as wide as its place allows."""
+    text = text[text.index("<svg") :]
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', text, count=1)
+
+
+def loss_curves(runs: Sequence[tuple[str, Sequence[float], Sequence[float]]], unit: str) -> str:
+    """One line for each (name, tokens seen, loss), end to end."""
+    with drawing(height=3.0) as (_, (axis,), svg):
+        start = 0.0
+        for (name, seen, losses), colour in zip(runs, COLOURS * len(runs), strict=False):
+            x = start + np.cumsum(seen)
+            axis.plot(x, losses, color=colour, alpha=0.25, linewidth=0.7)
+            axis.plot(x, smooth(losses), color=colour, linewidth=1.6, label=name)
+            start = float(x[-1]) if len(x) else start
+        axis.set_xlabel(unit)
+        axis.set_ylabel("training loss")
+        axis.legend(frameon=False, fontsize=8)
+    return svg[0]
+
+
+def smooth(values: Sequence[float], share: float = 0.03) -> list[float]:
+    """A running mean whose window is a share of all values, corrected for its start."""
+    weight = 1 / max(1.0, share * len(values))
+    mean = total = 0.0
+    smoothed = []
+    for value in values:
+        mean = (1 - weight) * mean + weight * value
+        total = (1 - weight) * total + weight
+        smoothed.append(mean / total)
+    return smoothed
+
+
+def scaling(result: Mapping[str, Any]) -> str:
+    """The IsoFLOP curves, and the law through their minima with what it says for the target."""
+    with drawing(2) as (_, (left, right), svg):
+        for curve, colour in zip(result["curves"], COLOURS * len(result["curves"]), strict=False):
+            left.plot(curve["tokens"], curve["losses"], "o", color=colour, markersize=4)
+            x = np.geomspace(min(curve["tokens"]), max(curve["tokens"]), 50)
+            left.plot(x, np.polyval(curve["parabola"], np.log(x)), color=colour, label=f"{curve['flops']:.1e} FLOPs")
+            if curve["inside"]:
+                left.plot(curve["best_tokens"], curve["best_loss"], "*", color=colour, markersize=11)
+        left.set_xscale("log")
+        left.set_xlabel("training tokens")
+        left.set_ylabel("held-out loss, nats per token")
+        left.legend(frameon=False, fontsize=8)
+        _law(right, result)
+    return svg[0]
+
+
+def _law(axis: Any, result: Mapping[str, Any]) -> None:
+    inside = [curve for curve in result["curves"] if curve["inside"]]
+    if not inside:
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no curve has its minimum\ninside the sizes trained", ha="center", va="center")
+        return
+    axis.plot([c["flops"] for c in inside], [c["best_tokens"] for c in inside], "*", color=COLOURS[0], markersize=10)
+    law = result["law"]
+    if law:
+        x = np.geomspace(min(c["flops"] for c in inside) / 2, result["target_flops"] * 1.5, 50)
+        axis.plot(x, law["factor"] * x ** law["exponent"], color=COLOURS[0], label=f"FLOPs^{law['exponent']:.3f}")
+        low, high = law["best_tokens_interval"] or (law["best_tokens"], law["best_tokens"])
+        axis.plot([result["target_flops"]] * 2, [low, high], color=COLOURS[1], linewidth=2)
+        axis.plot(result["target_flops"], law["best_tokens"], "D", color=COLOURS[1], label="the base run", markersize=6)
+        axis.legend(frameon=False, fontsize=8)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel("training FLOPs")
+    axis.set_ylabel("best number of tokens")
+
+
+def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Mapping[str, float] | None]]) -> str:
+    """Per task the share right of every model, with its interval."""
+    with drawing(height=3.0) as (_, (axis,), svg):
+        places = np.arange(len(labels))
+        for number, (task, rows) in enumerate(tasks.items()):
+            shift = (number - (len(tasks) - 1) / 2) * 0.08
+            found = [(place + shift, row) for place, row in zip(places, rows, strict=True) if row]
+            x, y = [place for place, _ in found], [row["share"] for _, row in found]
+            spread = [[row["share"] - row["low"] for _, row in found], [row["high"] - row["share"] for _, row in found]]
+            axis.errorbar(x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=task, capsize=2)
+        axis.set_xticks(places, labels)
+        axis.set_ylim(-0.03, 1.03)
+        axis.set_ylabel("share right")
+        axis.legend(frameon=False, fontsize=8, ncols=2)
+    return svg[0]

@@ -1,0 +1,86 @@
+"""A conversation with a model in the terminal, word by word, with its tools at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from herd.core.records import Conversation, Message
+from herd.generate.engine import Engine, Sampling
+from herd.model.weights import load_transformer
+from herd.tokens.chat import PYTHON_TAG, ChatFormat
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import kind_of
+from herd.world import tools
+from herd.world.facts import People
+
+# A model that keeps calling tools is stopped after so many calls in one turn.
+MOST_CALLS = 4
+
+
+@dataclass
+class Chat:
+    """One conversation. people: whom the look-up tool knows; None leaves only the calculator."""
+
+    folder: Path
+    people: People | None = None
+    sampling: Sampling = Sampling(max_tokens=256)
+    history: Conversation = field(default_factory=lambda: Conversation((), tools=tools.NAMES))
+
+    def __post_init__(self) -> None:
+        self.text = TextTokenizer.load(self.folder)
+        self.form = ChatFormat(self.text)
+        self.engine = Engine(load_transformer(self.folder), self.text.stops)
+        self.chats = kind_of(self.folder) == "chat"
+
+    def clear(self) -> None:
+        self.history = Conversation((), tools=tools.NAMES)
+
+    def answer(self, said: str) -> Iterator[str]:
+        """The model's answer, piece by piece; calls and what the tools answered among it.
+
+        A model that was never taught to chat continues the text instead, without memory of earlier turns.
+        Raises DataError when the conversation is longer than the model reads.
+        """
+        if not self.chats:
+            yield from self._words(self.engine.stream([self.text.begin, *self.text.encode(said)], self.sampling), [])
+            return
+        self.history = self.history.then(Message("user", said))
+        for _ in range(MOST_CALLS):
+            ids: list[int] = []
+            yield from self._words(self.engine.stream(self.form.prompt(self.history), self.sampling), ids)
+            message = self.form.read(ids)
+            self.history = self.history.then(message)
+            if not message.calls:
+                return
+            result = tools.run(message.calls[0], self.people)
+            self.history = self.history.then(Message("tool", result))
+            yield f"\n  → {result}\n"
+
+    def _words(self, ids: Iterator[int], kept: list[int]) -> Iterator[str]:
+        """Text as soon as it is whole: a letter may take several ids."""
+        shown = ""
+        for token in ids:
+            kept.append(token)
+            text = self.text.show(kept).replace(PYTHON_TAG, "")
+            if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+                yield text[len(shown) :]
+                shown = text
+
+
+def talk(chat: Chat, read: Callable[[], str], write: Callable[[str], None]) -> None:
+    """Turn after turn until the input ends; `/clear` starts anew and `/exit` ends."""
+    while True:
+        try:
+            said = read().strip()
+        except EOFError:
+            return
+        if said == "/exit":
+            return
+        if said == "/clear":
+            chat.clear()
+        elif said:
+            for piece in chat.answer(said):
+                write(piece)
+            write("\n")
