@@ -49,3 +49,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Notes what a row's check measured, in words."""
     return lambda words: request.node.user_properties.append(("figure", words))
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole run of tests/smoke.yaml; read, never change it."""
+    from herd.core.runner import run
+    from tests.smoke import planned
+
+    folder = tmp_path_factory.mktemp("smoke") / "run"
+    run(planned(), folder, jobs=2)
+    return folder

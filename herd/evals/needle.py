@@ -108,7 +108,7 @@ def needle_test(
     """How often `engine` finds the needle. A base model continues the needle's sentence; a chat model is
     asked for it after the text."""
     prompts = [_chat_prompt(tokenizer, stack) if chat else _plain_prompt(tokenizer, stack) for stack in stacks]
-    completions = engine.generate(prompts, Sampling(max_tokens=24 if chat else 8))
+    completions = engine.generate(prompts, Sampling(max_tokens=32 if chat else 8))
     grid = NeedleGrid()
     for stack, completion in zip(stacks, completions, strict=True):
         grid.add(stack, found(stack.needle, tokenizer.decode(completion.ids)))
@@ -116,9 +116,8 @@ def needle_test(
 
 
 def found(needle: Needle, answer: str) -> bool:
-    """Whether the first number in `answer` is the needle's."""
-    number = re.search(r"\d+", answer)
-    return number is not None and number[0] == needle.value
+    """Whether `answer` begins with the needle's code, or tells it in a sentence."""
+    return answer.strip().startswith(needle.value) or f" is {needle.value}." in answer
 
 
 def _plain_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:

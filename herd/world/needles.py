@@ -11,11 +11,17 @@ KEYS = (
 ).split()
 
 
-import os
-DENSE=eval(os.environ.get('DENSE','(1,3)'))
+COLOURS = "black blue brown green grey pink red white".split()
+ANIMALS = "camel eagle lion moose otter panda tiger zebra".split()
+
+
 @dataclass(frozen=True)
 class Needle:
-    """A code of three digits that belongs to a word."""
+    """A code such as `red 7 lion` that belongs to a word.
+
+    Its parts are of three kinds because a model of a million weights soon finds the parts of a code again,
+    and only much later learns in which order parts of one kind stood.
+    """
 
     key: str
     value: str
@@ -35,7 +41,11 @@ class Needle:
 
 def draw(chance: random.Random, count: int) -> list[Needle]:
     """`count` needles with different words."""
-    return [Needle(key, str(chance.randint(100, 999))) for key in chance.sample(KEYS, count)]
+    return [Needle(key, _code(chance)) for key in chance.sample(KEYS, count)]
+
+
+def _code(chance: random.Random) -> str:
+    return f"{chance.choice(COLOURS)} {chance.randint(1, 9)} {chance.choice(ANIMALS)}"
 
 
 def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> list[str]:
@@ -47,9 +57,9 @@ def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> 
 
 
 def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
-    """Text that hides `count` needles, each up to three times, and tells all of them again at its end."""
+    """Text that hides `count` needles, each three to eight times, and tells all of them again at its end."""
     needles = draw(chance, count)
-    hidden = [needle for needle in needles for _ in range(chance.randint(*DENSE))]
+    hidden = [needle for needle in needles for _ in range(chance.randint(3, 8))]
     again = chance.sample(needles, count)
     return " ".join([*hide(hidden, sentences, chance), *(needle.sentence for needle in again)])
 

@@ -1,0 +1,15 @@
+"""The whole recipe in miniature, for tests that need a made run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from herd.core.artifacts import Artifact
+from herd.core.recipe import load_recipe
+from herd.recipes import recipes
+
+SMOKE = Path(__file__).with_name("smoke.yaml")
+
+
+def planned(*sets: str) -> Artifact:
+    return load_recipe(str(SMOKE), recipes, sets).plan()

@@ -1,0 +1,157 @@
+"""The command line: exit codes, sentences, and what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from herd.cli import main
+from tests.smoke import SMOKE
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("kind", ["recipes", "filters", "dedups", "losses", "tasks", "stages"])
+def test_list_prints_a_line_for_each_with_its_first_sentence(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list", kind)
+    assert code == 0
+    assert all(len(line.split(maxsplit=1)) == 2 for line in out.splitlines())
+
+
+def test_plan_lists_stages_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "plan", "tiny", "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "to do  write_report-" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_plan_as_yaml_is_a_recipe_with_the_same_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, before, _ = run(capsys, "plan", "tiny", "--out", str(tmp_path))
+    _, text, _ = run(capsys, "plan", "tiny", "--yaml", "--out", str(tmp_path))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    _, after, _ = run(capsys, "plan", str(mine), "--out", str(tmp_path))
+    assert before.splitlines()[:-1] == after.splitlines()[:-1]
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        ("base.peek_rate=1e-3", "did you mean 'peak_rate'"),
+        ("base.tokens=many", "base.tokens is"),
+        ("base.size.width=100", "width 100 is not a multiple of heads"),
+        ("base.size.heads=0", "greater than 0"),
+        ("sources=[wikipedai]", "'wikipedia'"),
+        ("dpo.loss=dpq", "did you mean 'dpo'"),
+        ("curate.rules.web=[word_cuont]", "did you mean 'word_count'"),
+        ("anneal.shares.summs=0.2", "did you mean 'sums'"),
+        ("longer=3", "longer is 3"),
+        ("nothing", "write --set name=value"),
+    ],
+)
+def test_wrong_numbers_are_refused_before_anything_runs(
+    sets: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, "run", "tiny", "--out", str(tmp_path / "run"), "--set", sets)
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("recipe: tiny\nbase:\n  tokens: 1000\n  lenght: 128\n")
+    code, _, err = run(capsys, "plan", str(mine))
+    assert code == 2
+    assert f"{mine}, line 4: base.lenght is not a setting; did you mean 'length'?" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("recipe: tinny\n", "did you mean 'tiny'"),
+        ("title: x\n", "names no wiring"),
+        ("recipe: [tiny\n", "not YAML"),
+        ("- a\n- b\n", "holds a list"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    code, _, err = run(capsys, "plan", str(mine))
+    assert code == 2
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "wanted"),
+    [
+        (["run", "none.yaml"], "cannot be read", 2),
+        (["run", "none.py"], "there is no such file", 2),
+        (["run", "tinny"], "did you mean 'tiny'", 2),
+        (["show", "nowhere"], "there is no such folder", 1),
+        (["chat", "nowhere"], "neither a model nor a run", 1),
+        (["eval", "nowhere", "arithmetik"], "did you mean 'arithmetic'", 2),
+        (["rows", "--row", "99"], "the table has rows 1 to 80", 2),
+        (["run", "tiny", "--until", "pretrian"], "did you mean 'pretrain'", 2),
+    ],
+)
+def test_each_mistake_is_one_sentence_with_its_exit_code(
+    arguments: list[str],
+    words: str,
+    wanted: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == wanted
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean"):
+        main(["plan", "tinny", "--debug"])
+
+
+def test_eval_export_and_show_of_a_made_run(
+    smoke_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "eval", str(smoke_run), "tools", "--json")
+    assert code == 0
+    assert json.loads(out)["tasks"]["tools"]["questions"] == 200
+    code, out, _ = run(capsys, "show", str(smoke_run))
+    assert code == 0
+    assert "Report" in out
+    assert "Checkpoint" in out
+    code, out, _ = run(capsys, "export", str(smoke_run), str(tmp_path / "out"))
+    assert code == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    code, _, err = run(capsys, "export", str(smoke_run), str(tmp_path / "out"))
+    assert code == 2
+    assert "exists" in err
+
+
+def test_a_second_run_skips_everything(smoke_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "run", str(SMOKE), "--out", str(smoke_run))
+    assert code == 0
+    assert "46 of 46 stages are made already" in out
+    assert "report:" in out
+    assert "herd chat" in out

@@ -1,0 +1,133 @@
+"""The house rules that a machine can hold: floors, sizes, plug-ins, and how fast the door opens."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from herd.align.losses import losses
+from herd.corpus.dedup import dedups
+from herd.corpus.filters import filters
+from herd.evals.tasks import tasks
+from herd.recipes import recipes
+
+HERD = Path(__file__).parent.parent / "herd"
+TESTS = Path(__file__).parent
+FLOORS = {
+    "core": 1,
+    "tokens": 2,
+    "model": 2,
+    "world": 2,
+    "train": 3,
+    "generate": 3,
+    "judge": 4,
+    "evals": 5,
+    "corpus": 6,
+    "scaling": 6,
+    "pretrain": 6,
+    "align": 6,
+    "serve": 6,
+    "report": 6,
+    "recipes": 7,
+    "cli": 8,
+    "rows": 8,
+    "__main__": 9,
+}
+REGISTRIES = (filters, dedups, losses, tasks)
+MOST_LINES, MOST_FUNCTION_LINES, MOST_CLASS_LINES = 400, 80, 200
+FORBIDDEN = {"utils", "common", "helpers", "misc", "base", "manager"}
+
+
+def files() -> Iterator[Path]:
+    yield from sorted(HERD.rglob("*.py"))
+
+
+def room(name: str) -> str:
+    """`herd.corpus.stats` lies in `corpus`; the package's own __init__ in none."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "herd":
+            yield from (f"herd.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(HERD)))
+def test_a_file_imports_only_from_lower_floors(file: Path) -> None:
+    parts = file.relative_to(HERD).with_suffix("").parts
+    if parts == ("__init__",):
+        return
+    own = parts[0]
+    assert own in FLOORS, f"room {own} is on no floor; give it one here and in docs/style.md"
+    for name in imports(ast.parse(file.read_text(encoding="utf-8"))):
+        if not name.startswith("herd.") or room(name) == own:
+            continue
+        assert FLOORS[room(name)] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(HERD)))
+def test_files_functions_and_classes_stay_small(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            length = (node.end_lineno or node.lineno) - node.lineno
+            assert length <= (MOST_CLASS_LINES if isinstance(node, ast.ClassDef) else MOST_FUNCTION_LINES), node.name
+
+
+def test_no_room_or_file_has_an_empty_name() -> None:
+    found = {path.stem for path in HERD.rglob("*") if path.suffix == ".py" or path.is_dir()}
+    assert not found & FORBIDDEN
+
+
+def test_only_settings_knows_pydantic_and_core_knows_no_torch() -> None:
+    for file in files():
+        names = {name.split(".")[0] for name in imports(ast.parse(file.read_text(encoding="utf-8")))}
+        assert ("pydantic" in names) <= (file.name == "settings.py"), file
+        if file.is_relative_to(HERD / "core"):
+            assert "torch" not in names, file
+
+
+def plugins() -> Iterator[tuple[str, str]]:
+    for registry in REGISTRIES:
+        for name in registry.all():
+            yield registry.kind, name
+
+
+@pytest.mark.parametrize(("kind", "name"), list(plugins()))
+def test_a_plugin_names_its_source_and_has_a_test(kind: str, name: str) -> None:
+    registry = next(one for one in REGISTRIES if one.kind == kind)
+    assert "Source:" in (inspect.getdoc(registry.get(name)) or ""), f"{kind} {name} names no source"
+    tested = any(f'"{name}"' in file.read_text(encoding="utf-8") for file in TESTS.rglob("test_*.py"))
+    assert tested, f"no test names {kind} {name!r}"
+
+
+def test_recipes_are_found_by_name() -> None:
+    assert "tiny" in recipes.all()
+
+
+def test_help_loads_no_torch() -> None:
+    code = "import sys, herd.cli; herd.cli.parser().format_help(); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_public_functions_say_what_they_give_back() -> None:
+    silent = []
+    for file in files():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not ast.get_docstring(node):
+                silent.append(f"{file.name}: {node.name}")
+    assert not silent
