@@ -35,7 +35,7 @@ def select(
     for number in range(len(asked)):
         own = completions[number * tries : (number + 1) * tries]
         # Equal answers are scored once; the first of each stays, so that a prefix means fewer tries.
-        answers.append(list(dict.fromkeys(form.read(one.ids) for one in own if one.finished)))
+        answers.append(list({tuple(one.ids): form.read(one.ids) for one in own if one.finished}.values()))
     scored = score_all(RewardJudge.load(judge), asked, answers)
     best = [
         prompt.then(max(zip(marks, said, strict=True), key=lambda pair: pair[0])[1])

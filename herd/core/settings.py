@@ -5,6 +5,7 @@ The only file that knows pydantic.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -39,7 +40,17 @@ _CONFIG = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[T]) -> type[T]:
     """Makes `cls` a frozen, keyword-only class whose fields are checked when it is made."""
-    made = pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)
+    made: Any = pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)
+    check = made.__init__
+
+    @functools.wraps(check)
+    def init(self: T, *args: Any, **kwargs: Any) -> None:
+        try:
+            check(self, *args, **kwargs)
+        except ValidationError as fault:
+            raise SettingsError(_sentence(fault, made, cls.__name__, {})) from None
+
+    made.__init__ = init
     return typing.cast("type[T]", made)
 
 

@@ -12,27 +12,28 @@ from herd.tokens.shards import Shards
 from herd.train.batches import IGNORED, held_out_batches
 
 
-def held_out_losses(model: Transformer, shards: Shards, *, length: int, rows: int = 32) -> dict[str, dict[str, float]]:
+def held_out_losses(model: Transformer, shards: Shards, *, length: int, tokens: int = 6144) -> dict[str, dict[str, float]]:
     """Per source: nats per token, bits per byte of text, and the tokens it was measured on.
 
-    Only bits per byte may be compared between tokenizers. Sources without held-out documents are left out.
+    tokens: at most about so many a source. Only bits per byte may be compared between tokenizers. Sources
+    without held-out documents are left out.
     """
     losses = {}
     for source in shards.sources:
-        nats, tokens = 0.0, 0
-        for batch in held_out_batches(shards, source, length, shards.pad, rows):
+        nats, count = 0.0, 0
+        for batch in held_out_batches(shards, source, length, shards.pad, max(1, tokens // length)):
             with torch.inference_mode():
                 logits_BTV = model.eval()(batch.tokens_BT, documents_BT=batch.documents_BT)
                 nats += float(F.cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten(), reduction="sum"))
-            tokens += int((batch.targets_BT != IGNORED).sum())
-        if tokens:
+            count += int((batch.targets_BT != IGNORED).sum())
+        if count:
             shard = shards.read(source, "heldout")
             bytes_per_token = shard.text_bytes / max(1, len(shard.ids) - len(shard))
-            per_token = nats / tokens
+            per_token = nats / count
             losses[source] = {
                 "nats_per_token": per_token,
                 "bits_per_byte": per_token / math.log(2) / bytes_per_token,
-                "tokens": tokens,
+                "tokens": count,
             }
     return losses
 

@@ -15,6 +15,10 @@ COLOURS = "black blue brown green grey pink red white".split()
 ANIMALS = "camel eagle lion moose otter panda tiger zebra".split()
 
 
+# How often a page tells a code before its end: often makes looking back worth learning, once makes it exact.
+_TIMES = (1, 1, 2, 4, 7)
+
+
 @dataclass(frozen=True)
 class Needle:
     """A code such as `red 7 lion` that belongs to a word.
@@ -57,9 +61,9 @@ def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> 
 
 
 def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
-    """Text that hides `count` needles, each three to eight times, and tells all of them again at its end."""
+    """Text that hides `count` needles, some of them often, and tells all of them again at its end."""
     needles = draw(chance, count)
-    hidden = [needle for needle in needles for _ in range(chance.randint(3, 8))]
+    hidden = [needle for needle in needles for _ in range(chance.choice(_TIMES))]
     again = chance.sample(needles, count)
     return " ".join([*hide(hidden, sentences, chance), *(needle.sentence for needle in again)])
 

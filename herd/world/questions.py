@@ -20,7 +20,7 @@ from herd.world.truth import World
 
 KINDS = ("sum", "known", "unknown", "tool", "talk", "needle")
 # How long the page is that hides a needle, about ten tokens a sentence.
-_NEEDLE_SENTENCES = (6, 12, 24, 48, 80)
+_NEEDLE_SENTENCES = (6, 12, 20, 30, 40)
 _REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
 
 

@@ -1,0 +1,73 @@
+"""Stages that do next to nothing, for tests of the runner; run in workers, so they live in a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from herd.core.artifacts import Corpus, Tokens
+from herd.core.errors import DataError
+from herd.core.settings import Positive, Uncounted
+from herd.core.stage import Work, stage
+
+
+@stage(paper="-", version=1)
+def write(work: Work, *, text: str, where: Uncounted[str] = "") -> Corpus:
+    """A file with `text` in it."""
+    (work.out / "text").write_text(text)
+    if where:
+        with Path(where).open("a") as log:
+            log.write(f"{text}\n")
+    work.figure("headline", text)
+    return Corpus(work.out)
+
+
+@stage(paper="-", version=1)
+def join(work: Work, parts: tuple[Corpus, ...], extra: Corpus | None = None, *, times: Positive = 1) -> Tokens:
+    """The texts of `parts`, one after another."""
+    texts = [(part.path / "text").read_text() for part in (*parts, *([extra] if extra else []))]
+    (work.out / "text").write_text("".join(texts) * times)
+    return Tokens(work.out)
+
+
+@stage(paper="-", version=1)
+def count_slowly(work: Work, *, steps: Positive, mark: Uncounted[str] = "") -> Corpus:
+    """Counts in scratch, a step a moment, and goes on from there after a crash."""
+    file = work.scratch / "count"
+    done = int(file.read_text()) if file.exists() else 0
+    for number in range(done, steps):
+        time.sleep(0.02)
+        file.with_suffix(".new").write_text(str(number + 1))
+        os.replace(file.with_suffix(".new"), file)
+        work.progress(number + 1, steps)
+        if mark:
+            with Path(mark).open("a") as log:
+                log.write(f"{number}\n")
+    (work.out / "text").write_text(file.read_text())
+    return Corpus(work.out)
+
+
+@stage(paper="-", version=1)
+def fail(work: Work, *, how: str) -> Corpus:
+    """Nothing: it ends in the way named."""
+    if how == "data":
+        raise DataError("the page has no text; add some")
+    if how == "bug":
+        raise KeyError("oops")
+    if how == "disk":
+        import errno
+
+        raise OSError(errno.ENOSPC, "No space left on device", str(work.out / "big"))
+    os._exit(7)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+@stage(paper="-", version=1)
+def spread(work: Work, *, numbers: tuple[int, ...]) -> Corpus:
+    """Twice the numbers, computed wherever the place has workers."""
+    (work.out / "text").write_text(",".join(map(str, work.place.map(double, numbers))))
+    return Corpus(work.out)

@@ -1,0 +1,169 @@
+"""The runner: what is skipped, what is made, who waits for whom, and what a crash leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from herd.core.artifacts import Corpus, is_whole
+from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, SettingsError
+from herd.core.progress import Silent
+from herd.core.runner import needed, run
+from tests.core.stages_for_tests import count_slowly, fail, join, spread, write
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+class Told(Silent):
+    """Remembers what was made and warned of."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.warnings: list[str] = []
+        self.skipped = 0
+
+    def begin(self, total: int, whole: int) -> None:
+        self.skipped = whole
+
+    def finish(self, key: str, card: dict) -> None:
+        self.made.append(card["stage"])
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 2])
+def test_stages_are_made_once_and_in_order(jobs: int, tmp_path: Path) -> None:
+    a, b = write(text="a"), write(text="b")
+    target = join((a, b, a), times=2)
+    first = Told()
+    made = run(target, tmp_path, jobs=jobs, display=first)
+    assert (made.path / "text").read_text() == "abaaba"
+    assert sorted(first.made) == ["join", "write", "write"]
+    assert made.key == target.key
+    again = Told()
+    run(target, tmp_path, jobs=jobs, display=again)
+    assert again.made == []
+    assert again.skipped == 3
+
+
+def test_a_key_holds_all_that_decides_the_result(tmp_path: Path) -> None:
+    assert write(text="a").key == write(text="a", where="elsewhere").key  # a place does not count
+    assert write(text="a").key != write(text="b").key
+    assert join((write(text="a"),)).key != join((write(text="b"),)).key
+    assert join((write(text="a"),)).key == join((write(text="a"),), times=1).key
+    assert join((write(text="a"),)).key != join((write(text="a"),), write(text="c")).key
+
+
+def test_a_changed_place_is_made_again_under_the_same_key(tmp_path: Path) -> None:
+    run(write(text="a"), tmp_path)
+    log = tmp_path / "log"
+    run(write(text="a", where=str(log)), tmp_path)
+    assert log.read_text() == "a\n"
+
+
+def test_until_makes_only_what_a_stage_needs(tmp_path: Path) -> None:
+    target = join((write(text="a"),))
+    made = run(target, tmp_path, until="write")
+    assert isinstance(made, Corpus)
+    assert not is_whole(tmp_path / "artifacts" / target.key)
+    with pytest.raises(SettingsError, match="did you mean 'write'"):
+        needed(target, "wriet")
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+@pytest.mark.parametrize(
+    ("how", "kind", "words"),
+    [
+        ("data", DataError, "the page has no text; add some"),
+        ("bug", HerdError, "stage fail: KeyError: 'oops'"),
+        ("disk", HerdError, "no space left on the disk while writing"),
+    ],
+)
+def test_a_failed_stage_leaves_no_artifact_and_one_sentence(
+    how: str, kind: type, words: str, jobs: int, tmp_path: Path
+) -> None:
+    good = write(text="a")
+    target = join((good, fail(how=how)))
+    with pytest.raises(kind, match=words):
+        run(target, tmp_path, jobs=jobs)
+    assert [path.name for path in (tmp_path / "artifacts").glob("fail-*") if is_whole(path)] == []
+    assert is_whole(tmp_path / "artifacts" / good.key) or jobs == 2  # side by side, the other may be cut off
+
+
+def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="stage fail: its process ended with exit code 7"):
+        run(fail(how="exit"), tmp_path, jobs=1)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(BusyError, match="another herd run is at work") as fault:
+            run(write(text="a"), tmp_path)
+    assert fault.value.exit_code == 2
+
+
+def test_half_made_folders_of_a_killed_run_are_tidied(tmp_path: Path) -> None:
+    half = tmp_path / "artifacts" / "write-123.partial"
+    half.mkdir(parents=True)
+    run(write(text="a"), tmp_path)
+    assert not half.exists()
+
+
+def test_a_damaged_artifact_is_made_again(tmp_path: Path) -> None:
+    made = run(write(text="abc"), tmp_path)
+    (made.path / "text").write_text("ab")
+    told = Told()
+    run(write(text="abc"), tmp_path, display=told)
+    assert told.made == ["write"]
+    assert (made.path / "text").read_text() == "abc"
+
+
+def test_changed_code_without_a_new_version_is_warned_of(tmp_path: Path) -> None:
+    made = run(write(text="a"), tmp_path)
+    card = made.path / "artifact.json"
+    card.write_text(card.read_text().replace(made.card["code"], "0" * 12))
+    told = Told()
+    run(write(text="a"), tmp_path, display=told)
+    assert told.made == []
+    assert "the code of stage write changed" in told.warnings[0]
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 2])
+def test_results_do_not_depend_on_the_number_of_workers(jobs: int, tmp_path: Path) -> None:
+    made = run(spread(numbers=(1, 2, 3, 4)), tmp_path, jobs=jobs)
+    assert (made.path / "text").read_text() == "2,4,6,8"
+
+
+def start(folder: Path, mark: Path) -> subprocess.Popen[bytes]:
+    code = (
+        "from herd.core.runner import run; from pathlib import Path\n"
+        "from tests.core.stages_for_tests import count_slowly\n"
+        f"run(count_slowly(steps=100, mark={str(mark)!r}), Path({str(folder)!r}), jobs=1)"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, start_new_session=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stage_goes_on_from_its_scratch_after_a_kill(how: signal.Signals, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    process = start(tmp_path / "run", mark)
+    while not mark.exists() or len(mark.read_text().splitlines()) < 5:
+        time.sleep(0.02)
+    os.kill(process.pid, how)
+    process.wait()
+    made = run(count_slowly(steps=100, mark=str(mark)), tmp_path / "run", jobs=1)
+    assert (made.path / "text").read_text() == "100"
+    counted = [int(line) for line in mark.read_text().splitlines()]
+    assert sorted(set(counted)) == list(range(100))
+    assert len(counted) <= 102  # the step that was under way may come twice; no worker outlived its run

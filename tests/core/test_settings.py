@@ -1,0 +1,113 @@
+"""Settings: what is accepted, what is refused and in which words, and that nothing is lost on the way to disk."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import SettingsError
+from herd.core.settings import (
+    Count,
+    Positive,
+    Rate,
+    Share,
+    build,
+    check_arguments,
+    dump,
+    merge,
+    parse_yaml,
+    read_yaml,
+    settings,
+    write_yaml,
+)
+
+
+@settings
+class Inner:
+    share: Share = 0.5
+    kind: Literal["a", "b"] = "a"
+
+
+@settings
+class Outer:
+    steps: Positive
+    rate: Rate = 1e-3
+    inner: Inner = Inner()
+    many: tuple[Inner, ...] = ()
+
+
+def refused(values: object) -> str:
+    with pytest.raises(SettingsError) as fault:
+        build(Outer, values, where="file.yaml", lines={"inner.share": 7})
+    return str(fault.value)
+
+
+def test_defaults_are_filled_in_and_settings_are_frozen() -> None:
+    made = build(Outer, {"steps": 3}, where="x")
+    assert (made.steps, made.rate, made.inner.share) == (3, 1e-3, 0.5)
+    with pytest.raises(Exception, match="frozen|cannot assign"):
+        made.steps = 4
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"steps": 1, "rat": 2}, "rat is not a setting; did you mean 'rate'?"),
+        ({"steps": 1, "inner": {"shar": 2}}, "inner.shar is not a setting; did you mean 'share'?"),
+        ({"steps": 1, "inner": {"share": 2}}, "file.yaml, line 7: inner.share is 2"),
+        ({"steps": "4"}, 'steps is "4"'),
+        ({"steps": True}, "steps is true"),
+        ({"steps": 0}, "greater than 0"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({}, "steps is missing"),
+        ({"steps": 1, "inner": {"kind": "c"}}, "'a' or 'b'"),
+        ({"steps": 1, "many": [{"share": -1}]}, "many.0.share is -1"),
+    ],
+)
+def test_wrong_values_are_refused_with_place_and_mend(values: object, words: str) -> None:
+    assert words in refused(values)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    assert len(refused({"steps": 0, "rate": -1}).splitlines()) == 2
+
+
+@given(st.integers(1, 10**9), st.floats(1e-9, 1e9), st.floats(0, 1), st.lists(st.floats(0, 1), max_size=3))
+def test_settings_survive_json_and_yaml(steps: int, rate: float, share: float, shares: list[float]) -> None:
+    made = Outer(steps=steps, rate=rate, inner=Inner(share=share), many=tuple(Inner(share=s) for s in shares))
+    assert build(Outer, dump(made), where="x") == made
+    assert build(Outer, parse_yaml(write_yaml(dump(made)), where="x"), where="x") == made
+
+
+def test_yaml_reads_numbers_as_people_write_them() -> None:
+    assert parse_yaml("a: 1e-3\nb: 2_000\nc: 1.5e+6\nd: 2024-03-01", where="x") == {
+        "a": 1e-3,
+        "b": 2000,
+        "c": 1.5e6,
+        "d": "2024-03-01",
+    }
+
+
+def test_lines_of_fields_are_known(tmp_path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("a: 1\nb:\n  c: 2\n  d: [3, {e: 4}]\n")
+    values, lines = read_yaml(file)
+    assert values == {"a": 1, "b": {"c": 2, "d": [3, {"e": 4}]}}
+    assert (lines["a"], lines["b.c"], lines["b.d.1.e"]) == (1, 3, 4)
+
+
+def test_merge_lays_dicts_over_each_other_and_replaces_the_rest() -> None:
+    below = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    assert merge(below, {"a": {"c": [3]}, "d": {"e": 1}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 1}}
+    assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+
+def test_arguments_of_functions_are_checked_like_settings() -> None:
+    def rule(stats: object, *, at_least: Count = 3) -> None: ...
+
+    assert check_arguments(rule, {}, where="rule") == {"at_least": 3}
+    with pytest.raises(SettingsError, match="did you mean 'at_least'"):
+        check_arguments(rule, {"at_lest": 3}, where="rule")

@@ -1,0 +1,192 @@
+"""The transformer against transformers' Llama, against itself with a cache, and under the document mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from herd.core.errors import SettingsError
+from herd.model.attention import Attention
+from herd.model.cache import Cache
+from herd.model.rope import angles, frequencies, rotate
+from herd.model.sizes import LLAMA_VOCABULARY, SIZES, RopeScaling, Shape, Size, size
+from herd.model.transformer import Transformer, initialize
+from herd.model.weights import load_model, save_model
+
+SMALL = Shape(vocabulary=97, width=32, layers=3, heads=4, kv_heads=2, hidden=48, context=64)
+
+
+def model(shape: Shape = SMALL, seed: int = 0) -> Transformer:
+    made = Transformer(shape)
+    initialize(made, std=0.2, layers=shape.layers, generator=torch.Generator().manual_seed(seed))
+    return made.eval()
+
+
+def ids(rows: int, length: int, seed: int = 1) -> torch.Tensor:
+    return torch.randint(0, SMALL.vocabulary, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.row(1)
+@pytest.mark.parametrize(
+    ("name", "weights"), [("8b", 8_030_261_248), ("70b", 70_553_706_496), ("405b", 405_853_388_800)]
+)
+def test_weights_are_counted_exactly(name: str, weights: int, figure) -> None:
+    found = size(name).shape(vocabulary=LLAMA_VOCABULARY).weights
+    figure(f"{name}: {found:,}")
+    assert found == weights
+
+
+def test_the_count_is_what_the_model_holds() -> None:
+    assert sum(weight.numel() for weight in model().parameters()) == SMALL.weights
+
+
+@pytest.mark.row(1)
+@pytest.mark.parametrize("scaling", [None, RopeScaling(original_context=16)])
+def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_path, figure) -> None:
+    transformers = pytest.importorskip("transformers")
+    ours = model(replace(SMALL, rope_scaling=scaling))
+    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        difference = (ours(ids(2, 40)) - theirs(ids(2, 40)).logits).abs().max().item()
+    figure(f"largest difference of logits {difference:.1e}")
+    assert difference < 1e-5
+
+
+def test_greedy_text_equals_that_of_transformers(tmp_path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from herd.generate.engine import Engine, Sampling
+
+    ours = model()
+    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    prompt = ids(1, 9)
+    wanted = theirs.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, do_sample=False)
+    found = Engine(ours, frozenset({2})).generate(prompt.tolist(), Sampling(max_tokens=20))[0]
+    text = wanted[0, 9:].tolist()
+    assert found.ids == (text[: text.index(2)] if 2 in text else text)
+
+
+@pytest.mark.row(3)
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_reading_in_two_parts_with_a_cache_changes_nothing(first: int, second: int) -> None:
+    made, tokens = model(), ids(2, first + second)
+    with torch.inference_mode():
+        whole = made(tokens)
+        cache = Cache.empty(SMALL, 2, first + second, torch.float32, torch.device("cpu"))
+        parts = [made(tokens[:, :first], cache=cache)]
+        cache.lengths_B = cache.lengths_B + first
+        for place in range(first, first + second):
+            parts.append(made(tokens[:, place : place + 1], cache=cache))
+            cache.lengths_B = cache.lengths_B + 1
+    assert (torch.cat(parts, 1) - whole).abs().max() < 1e-5
+
+
+@pytest.mark.row(3)
+def test_groups_of_one_are_multi_head_attention_and_the_cache_shrinks(figure) -> None:
+    many = replace(SMALL, kv_heads=SMALL.heads)
+    grouped, plain = Attention(SMALL), Attention(many)
+    repeat = SMALL.heads // SMALL.kv_heads
+    weights = dict(grouped.state_dict())
+    for name in ("key.weight", "value.weight"):
+        rows = weights[name].view(SMALL.kv_heads, SMALL.head_width, SMALL.width)
+        weights[name] = rows.repeat_interleave(repeat, 0).reshape(SMALL.width, SMALL.width)
+    plain.load_state_dict(weights)
+    x = torch.randn(2, 7, SMALL.width, generator=torch.Generator().manual_seed(3))
+    cos, sin = angles(7, SMALL.head_width, 5e5)
+    difference = (grouped(x, cos, sin, None, None) - plain(x, cos, sin, None, None)).abs().max().item()
+    ratio = many.cache_bytes(2) / SMALL.cache_bytes(2)
+    figure(f"difference {difference:.1e}, cache {ratio:.0f} times smaller")
+    assert difference < 1e-6
+    assert ratio == repeat
+
+
+@pytest.mark.row(6)
+def test_documents_in_one_row_do_not_see_each_other(figure) -> None:
+    made, first, second = model(), ids(1, 11, 5), ids(1, 17, 6)
+    row = torch.cat((first, second), 1)
+    numbers = torch.tensor([[0] * 11 + [1] * 17])
+    with torch.inference_mode():
+        packed = made(row, documents_BT=numbers)
+        alone = torch.cat((made(first), made(second)), 1)
+        difference = (packed - alone).abs().max().item()
+        leaking = (made(row) - alone).abs().max().item()
+    figure(f"packed and alone differ by {difference:.1e}")
+    assert difference < 1e-5
+    assert leaking > 1e-3  # without the mask they do
+
+
+@pytest.mark.row(4)
+@given(st.integers(0, 200), st.integers(0, 50), st.integers(0, 50))
+def test_scores_depend_on_distance_only(shift: int, a: int, b: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    query, key = torch.randn(1, 1, 1, 16, generator=chance), torch.randn(1, 1, 1, 16, generator=chance)
+    cos, sin = angles(300, 16, 5e5)
+
+    def score(at: int, to: int) -> float:
+        turned = rotate(query, cos[at : at + 1], sin[at : at + 1])
+        return float((turned * rotate(key, cos[to : to + 1], sin[to : to + 1])).sum())
+
+    assert abs(score(a, b) - score(a + shift, b + shift)) < 1e-4
+
+
+@pytest.mark.row(4)
+def test_llama_3_1_stretches_slow_pairs_only(figure) -> None:
+    # Source: llama-models, apply_scaling: fast pairs stay, slow ones are divided by 8, the rest is between.
+    plain, scaled = frequencies(128, 5e5), frequencies(128, 5e5, RopeScaling())
+    wavelengths = 2 * torch.pi / plain
+    fast, slow = wavelengths < 8192 / 4, wavelengths > 8192
+    figure(f"{int(fast.sum())} pairs stay, {int(slow.sum())} are slowed 8 times")
+    assert torch.equal(scaled[fast], plain[fast])
+    assert torch.allclose(scaled[slow], plain[slow] / 8)
+    between = ~fast & ~slow
+    assert ((scaled < plain) & (scaled > plain / 8))[between].all()
+
+
+@pytest.mark.row(2)
+def test_gradients_of_the_feed_forward_are_right() -> None:
+    from herd.model.transformer import FeedForward
+
+    layer = FeedForward(replace(SMALL, width=8, heads=2, kv_heads=1, hidden=6)).double()
+    x = torch.randn(3, 8, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(layer, (x,), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"width": 30}, "width 30 is not a multiple of heads 4; try width 32"),
+        ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3; try kv_heads 2"),
+        ({"width": 36, "heads": 4}, "is odd"),
+    ],
+)
+def test_impossible_shapes_are_refused_with_a_mend(change: dict[str, int], words: str) -> None:
+    numbers = {"width": 32, "layers": 1, "heads": 4, "kv_heads": 2, "hidden": 48} | change
+    with pytest.raises(SettingsError, match=words):
+        Size(**numbers)
+
+
+def test_a_size_that_does_not_exist_is_told() -> None:
+    assert "405b" in SIZES
+    with pytest.raises(SettingsError, match="did you mean '70b'"):
+        size("70bb")
+
+
+def test_weights_survive_the_disk(tmp_path) -> None:
+    ours = model()
+    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    again = load_model(tmp_path)
+    assert again.shape == ours.shape
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
+
+
+def test_flops_count_what_six_nd_leaves_out() -> None:
+    shape = size("8b").shape(vocabulary=LLAMA_VOCABULARY)
+    matrices = shape.weights - shape.vocabulary * shape.width  # the input embedding multiplies nothing
+    assert shape.forward_flops(0) == pytest.approx(2 * matrices, rel=1e-4)
+    assert shape.forward_flops(8192) > shape.forward_flops(0)

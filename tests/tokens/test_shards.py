@@ -1,0 +1,46 @@
+"""Token shards give back every document, and notice when a file does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import ArtifactError
+from herd.tokens.shards import Shards, ShardWriter, id_type, write_index
+
+
+def write(folder: Path, documents: list[list[int]], vocabulary: int = 70_000) -> Shards:
+    index = {}
+    for split in ("train", "heldout"):
+        writer = ShardWriter(folder, f"a.{split}", id_type(vocabulary))
+        for ids in documents if split == "train" else []:
+            writer.add(ids, len(ids))
+        index[split] = writer.close()
+    write_index(folder, vocabulary, 0, {"a": index})
+    return Shards(folder)
+
+
+@given(st.lists(st.lists(st.integers(0, 69_999), min_size=1, max_size=9), max_size=9))
+def test_documents_come_back(documents: list[list[int]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        shard = write(Path(folder), documents).read("a")
+        assert [shard.document(n).tolist() for n in range(len(shard))] == documents
+        assert shard.lengths.tolist() == [len(one) for one in documents]
+
+
+def test_a_cut_file_is_told(tmp_path: Path) -> None:
+    shards = write(tmp_path, [[1, 2, 3]])
+    (tmp_path / "a.train.bin").write_bytes(b"12")
+    with pytest.raises(ArtifactError, match="pack again"):
+        shards.read("a")
+
+
+def test_ids_take_two_bytes_where_they_can() -> None:
+    assert id_type(65_536) == np.uint16
+    assert id_type(65_537) == np.uint32

@@ -1,0 +1,136 @@
+"""The training loop: the same bits on one thread or two, killed or not; faults told early."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from herd.core.errors import TrainingError
+from herd.core.places import LocalPlace
+from herd.core.stage import Work
+from herd.model.transformer import Transformer, initialize
+from herd.train.averaging import average
+from herd.train.batches import TokenBatches
+from herd.train.checkpoint import TrainState, checkpoints, restore, save
+from herd.train.loop import METRICS, Step, read_steps, steps, train
+from herd.train.objectives import next_token
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, warmup_cosine
+from tests.model.test_transformer import SMALL
+from tests.train.test_batches import shards
+
+RATE = partial(warmup_cosine, peak=1e-2, warmup=3, total=30, floor=0.1)
+
+
+def state(seed: int = 0) -> TrainState:
+    model = Transformer(SMALL)
+    initialize(model, std=0.1, layers=SMALL.layers, generator=torch.Generator().manual_seed(seed))
+    return TrainState(model, adamw(model, AdamWSettings()))
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> TokenBatches:
+    found = shards(tmp_path, {"a": [20, 33, 47, 80]})
+    ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=64),), 64 * 30, 16)
+    return TokenBatches(found, (MixPhase(until=1.0, shares={"a": 1.0}),), ramp, seed=0, pad=0)
+
+
+def weights(made: TrainState) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in made.model.parameters()]
+
+
+def same(a: TrainState, b: TrainState) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+def run(made: TrainState, batches: TokenBatches, workers: int = 1) -> list[Step]:
+    place = LocalPlace(lambda: workers)
+    return list(steps(made, batches, loss=next_token, rate=RATE, clip=1.0, place=place))
+
+
+def test_training_learns(batches: TokenBatches) -> None:
+    losses = [step.loss for step in run(state(), batches)]
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_two_threads_give_the_bits_of_one(batches: TokenBatches) -> None:
+    one, two = state(), state()
+    run(one, batches, workers=1)
+    run(two, batches, workers=2)
+    assert same(one, two)
+
+
+@pytest.mark.row(34)
+@pytest.mark.parametrize("killed_at", [1, 7, 29])
+def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatches, tmp_path: Path, figure) -> None:
+    whole, first, second = state(), state(), state(seed=9)
+    run(whole, batches)
+    for step in steps(first, batches, loss=next_token, rate=RATE, clip=1.0, place=LocalPlace()):
+        if step.number == killed_at:
+            save(tmp_path / "scratch", first)
+            break
+    assert restore(tmp_path / "scratch", second)
+    run(second, batches)
+    figure(f"killed at step {killed_at}: the same bits")
+    assert same(whole, second)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(batches: TokenBatches, tmp_path: Path) -> None:
+    made = state()
+    for step in steps(made, batches, loss=next_token, rate=RATE, clip=1.0, place=LocalPlace()):
+        if step.number in (3, 5, 8):
+            save(tmp_path / "scratch", made)
+    found = checkpoints(tmp_path / "scratch")
+    assert [folder.name for folder in found] == ["step-000000005", "step-000000008"]
+    file = found[-1] / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    again = state()
+    assert restore(tmp_path / "scratch", again)
+    assert again.step == 5
+
+
+def test_the_log_is_cut_back_to_the_checkpoint(batches: TokenBatches, tmp_path: Path) -> None:
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    scratch.mkdir()
+    out.mkdir()
+    work = Work(out, scratch, LocalPlace())
+    whole = train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0)
+    assert [step.number for step in read_steps(out / METRICS)] == list(range(1, 31))
+    # A crash after step 30 was logged, with a checkpoint of step 10.
+    early = state()
+    for step in steps(early, batches, loss=next_token, rate=RATE, clip=1.0, place=LocalPlace()):
+        if step.number == 10:
+            save(scratch, early)
+            break
+    again = train(work, state(seed=5), batches, loss=next_token, rate=RATE, clip=1.0)
+    assert [step.number for step in again] == list(range(1, 31))
+    assert [step.loss for step in again] == [step.loss for step in whole]
+
+
+def test_training_may_end_before_its_batches_do(batches: TokenBatches, tmp_path: Path) -> None:
+    work = Work(tmp_path, tmp_path, LocalPlace())
+    found = train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, enough=lambda step: step.number == 4)
+    assert len(found) == 4
+
+
+def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
+    made = state()
+    with torch.no_grad():
+        made.model.output.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="try a lower peak_rate"):
+        run(made, batches)
+
+
+def test_only_matrices_decay() -> None:
+    groups = state().optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert all(weight.dim() >= 2 for weight in groups[0]["params"])
+
+
+@pytest.mark.row(37)
+def test_an_average_is_the_mean_in_fp32() -> None:
+    members = [{"w": torch.full((3,), value, dtype=torch.bfloat16)} for value in (1.0, 2.0, 4.5)]
+    assert torch.equal(average(members)["w"], torch.full((3,), 2.5))

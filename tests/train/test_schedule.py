@@ -1,0 +1,68 @@
+"""Schedules are pure functions with known values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import SettingsError
+from herd.train.schedule import BatchPhase, BatchRamp, check_phases, warmup_cosine, warmup_hold_decay
+
+# Llama 3, 3.4.1: 8e-5 after 8,000 steps of warm-up, then a cosine down to 8e-7 at step 1,200,000.
+LLAMA = {"peak": 8e-5, "warmup": 8000, "total": 1_200_000, "floor": 0.01}
+
+
+@pytest.mark.row(33)
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 1e-8), (3999, 4e-5), (7999, 8e-5), (8000, 8e-5), (604_000, 4.04e-5), (1_200_000, 8e-7)]
+)
+def test_llamas_rates(step: int, rate: float, figure) -> None:
+    found = warmup_cosine(step, **LLAMA)
+    figure(f"step {step:,}: {found:.3g}")
+    assert found == pytest.approx(rate, rel=1e-6)
+
+
+@given(st.integers(2, 5000), st.floats(0.01, 0.5), st.floats(0, 0.5))
+def test_the_cosine_rises_then_falls_and_has_no_jump(total: int, warmup_share: float, floor: float) -> None:
+    warmup = max(1, int(total * warmup_share))
+    rates = [warmup_cosine(step, peak=1.0, warmup=warmup, total=total, floor=floor) for step in range(total + 1)]
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(floor)
+
+
+def test_held_rates_fall_only_at_the_end() -> None:
+    rates = [warmup_hold_decay(step, peak=2.0, warmup=10, total=100, decay_share=0.2) for step in range(101)]
+    assert rates[10:80] == [2.0] * 70
+    assert rates[90] == 1.0
+    assert rates[100] == 0.0
+
+
+@pytest.mark.row(33)
+def test_a_ramp_doubles_the_batch_and_reads_every_row_once() -> None:
+    phases = (BatchPhase(until=0.25, batch_tokens=64), BatchPhase(until=1.0, batch_tokens=128))
+    ramp = BatchRamp(phases, tokens=2048, length=16)
+    rows = [row for step in range(ramp.steps) for row in ramp.rows_of(step)]
+    assert rows == list(range(ramp.rows))
+    assert [len(ramp.rows_of(step)) for step in (0, 7, 8, ramp.steps - 1)] == [4, 4, 8, 8]
+    assert ramp.rows * 16 == 2048
+
+
+@given(st.integers(1, 50), st.integers(1, 4), st.integers(2, 40))
+def test_any_ramp_reads_every_row_once(tokens: int, length: int, batch: int) -> None:
+    phases = (BatchPhase(until=0.5, batch_tokens=batch * length), BatchPhase(until=1.0, batch_tokens=2 * batch * length))
+    ramp = BatchRamp(phases, tokens * length, length)
+    assert [row for step in range(ramp.steps) for row in ramp.rows_of(step)] == list(range(ramp.rows))
+
+
+def test_a_batch_smaller_than_a_row_is_refused() -> None:
+    with pytest.raises(SettingsError, match="try batch_tokens 128"):
+        _ = BatchRamp((BatchPhase(until=1.0, batch_tokens=100),), 1000, 128).steps
+
+
+@pytest.mark.parametrize("ends", [(), (0.5,), (0.5, 0.5, 1.0), (1.0, 0.5)])
+def test_phases_must_rise_to_one(ends: tuple[float, ...]) -> None:
+    with pytest.raises(SettingsError, match=r"must rise and end at 1\.0"):
+        check_phases([BatchPhase(until=end, batch_tokens=8) for end in ends], "batch")
