@@ -17,6 +17,7 @@ ANIMALS = "camel eagle lion moose otter panda tiger zebra".split()
 
 # How often a page tells a code before its end: often makes looking back worth learning, once makes it exact.
 _TIMES = (1, 1, 2, 4, 7)
+_AT_START = 0.15
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,12 @@ def _code(chance: random.Random) -> str:
 
 
 def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> list[str]:
-    """`sentences` with every needle between two of them, at a place drawn evenly."""
+    """`sentences` with every needle between two of them, at any place; often at the start, where it is
+    hardest to find again because attention with nowhere to go rests there."""
     hidden = list(sentences)
     for needle in needles:
-        hidden.insert(chance.randint(0, len(hidden)), needle.sentence)
+        place = 0 if chance.random() < _AT_START else chance.randint(0, len(hidden))
+        hidden.insert(place, needle.sentence)
     return hidden
 
 

@@ -195,9 +195,8 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
     """A wrong answer of the kind people mark down: a slip, an invention, an evasion or a ramble."""
     right = question.answers[0].content
     if question.kind == "sum" and chance.random() < 0.7:
-        # One digit of the steps or the result slips, and nothing else.
-        places = [i for i, c in enumerate(right) if c.isdigit()]
-        place = chance.choice(places)
+        # One digit of the result slips, and nothing else: it takes reading to see it.
+        place = chance.randrange(right.index("so ") + 3, len(right) - 1)
         digit = str((int(right[place]) + chance.randint(1, 9)) % 10)
         return (Message("assistant", right[:place] + digit + right[place + 1 :]),)
     if question.kind == "unknown" and chance.random() < 0.8:

@@ -1,0 +1,68 @@
+"""The people of alignment rank as they should, and never ask what is held out."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from herd.align.people import Asked, rank
+from herd.core.records import Message
+from herd.world.questions import KINDS, Questions, blunder
+from herd.world.truth import World
+
+WORLD = World(people=24)
+BOOK = Questions(WORLD)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tool"])
+def test_edited_beats_chosen_beats_rejected(kind: str) -> None:
+    for number in range(20):
+        question = BOOK.draw(kind, number)
+        right, wrong = question.answers[0], Message("assistant", "Bananas.")
+        chance = random.Random(number)
+        one = rank(question, question.prompt, [wrong, right], chance)
+        assert (one.verdict, one.preference.chosen, one.preference.rejected) == ("one right", (right,), (wrong,))
+        both = rank(question, question.prompt, [right, right], chance)
+        assert both.verdict == "both right"
+        assert not question.is_right(both.preference.rejected[0])
+        none = rank(question, question.prompt, [wrong, wrong], chance)
+        assert none.verdict == "both wrong"
+        assert none.preference.ranked[0] == (right,)
+        assert len(none.preference.ranked) == 3
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tool"])
+def test_blunders_are_wrong(kind: str) -> None:
+    for number in range(60):
+        question = BOOK.draw(kind, number)
+        (answer,) = blunder(question, random.Random(number))
+        assert not question.is_right(answer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_question_can_be_made_again_from_its_id(kind: str, held_out: bool) -> None:
+    for number in range(30):
+        question = BOOK.draw(kind, number, held_out=held_out)
+        again = BOOK.find(question.id)
+        assert (again.text, again.answers, again.kind) == (question.text, question.answers, kind)
+        assert question.is_right(question.answers[0])
+
+
+def test_no_question_comes_twice_and_purposes_draw_apart() -> None:
+    asked = Asked(counts={"sum": 50, "known": 50}, purpose="a").draw(WORLD)
+    assert len({question.id for question in asked}) == len(asked)
+    other = Asked(counts={"sum": 50, "known": 50}, purpose="b").draw(WORLD)
+    assert [one.id for one in asked] != [one.id for one in other]
+
+
+def test_held_out_facts_are_never_asked_in_training() -> None:
+    people = WORLD.everybody
+    for question in Asked(counts={"known": 100, "unknown": 100, "tool": 50}, purpose="x").draw(WORLD):
+        if question.kind == "tool":
+            continue
+        _, attribute, subject, _ = question.id.split("/")
+        fact = people.find(attribute, subject)
+        assert fact is not None
+        assert not fact.held_out

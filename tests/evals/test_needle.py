@@ -1,0 +1,80 @@
+"""The needle test: an oracle finds all, a guesser almost none, and the haystack is what it says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from herd.core.errors import DataError
+from herd.evals.needle import DEPTHS, Haystack, NeedleGrid, found, haystacks
+from herd.world import needles
+from herd.world.needles import Needle
+
+TEXTS = [f"Sentence number {n} says something of {n * n} and then stops. Another follows it here." for n in range(200)]
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def stacks(lengths: Sequence[int] = (128, 256), seeds: int = 6) -> list[Haystack]:
+    return list(haystacks(TEXTS, words, lengths=lengths, seeds=seeds))
+
+
+def test_haystacks_fill_their_length_and_hold_the_needle_once() -> None:
+    for stack in stacks():
+        assert stack.length * 0.6 < words(stack.text) <= stack.length
+        assert stack.text.count(stack.needle.sentence) == 1
+        before, after = stack.text.split(stack.needle.sentence)
+        assert not before.strip() or before.strip()[-1] in ".!?"  # no sentence is split
+        share = words(before) / max(1, words(before) + words(after))
+        assert abs(share - stack.depth) < 0.2
+
+
+@pytest.mark.row(80)
+def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
+    import re
+
+    oracle, guesser = NeedleGrid(), NeedleGrid()
+    chance = random.Random(0)
+    for stack in stacks(seeds=20):
+        match = re.search(rf"{re.escape(stack.needle.stem)} ([^.]+)\.", stack.text)
+        assert match is not None
+        oracle.add(stack, found(stack.needle, f" {match[1]}. And so on."))
+        guesser.add(stack, found(stack.needle, f" {needles.draw(chance, 1)[0].value}."))
+    shares = [grid.at(length).value for grid in (oracle, guesser) for length in grid.lengths]
+    figure(f"oracle {min(shares[:2]):.0%}, guesser {max(shares[2:]):.1%}")
+    assert min(shares[:2]) == 1.0
+    assert max(shares[2:]) <= 0.03
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (" red 7 lion.", True),
+        ("The code of oak is red 7 lion.", True),
+        (" red 7 lions", True),
+        (" red 8 lion.", False),
+        ("", False),
+        ("The code of oak is blue 7 lion. The red 7 lion", False),
+    ],
+)
+def test_answers_are_graded(answer: str, right: bool) -> None:
+    assert found(Needle("oak", "red 7 lion"), answer) == right
+
+
+def test_too_little_text_is_told() -> None:
+    with pytest.raises(DataError, match="too few for a needle test at 4096"):
+        list(haystacks(TEXTS[:3], words, lengths=(4096,)))
+
+
+def test_a_grid_counts_by_length_and_depth() -> None:
+    grid = NeedleGrid()
+    for stack in stacks(seeds=2):
+        grid.add(stack, stack.depth > 0)
+    rows = grid.to_row()
+    assert len(rows) == 2 * len(DEPTHS)
+    assert grid.at(128).value == pytest.approx(0.8)
+    assert all(row["asked"] == 2 for row in rows)

@@ -1,0 +1,84 @@
+"""Tasks ask what training never saw, and grade as people would."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from herd.core.records import Message
+from herd.evals.tasks import Item, tasks
+from herd.world.pages import Pages, PagesSettings
+from herd.world.questions import Questions
+from herd.world.sums import is_held_out
+from herd.world.truth import World
+
+WORLD = World(people=24)
+
+
+def items(name: str, **settings: int) -> list[Item]:
+    return tasks.get(name)(WORLD, **settings)
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "facts_known", "facts_unknown", "tools"])
+def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
+    for item in items(name, questions=30):
+        found = Questions(WORLD).find(item.prompt.id) if name != "arithmetic" else None
+        assert not item.answered(Message("assistant", "Bananas."))
+        assert not item.continued("bananas")
+        if found is not None:
+            assert item.answered(found.answers[0])
+
+
+def test_arithmetic_is_held_out_of_everything_written_and_asked() -> None:
+    asked = {tuple(map(int, re.findall(r"\d+", item.prompt.last.content))) for item in items("arithmetic")}
+    assert len(asked) > 250
+    assert all(is_held_out(a, b) for a, b in asked)
+    settings = PagesSettings(documents={"sums": 300, "tools": 50})
+    for page in Pages(WORLD, settings).documents():
+        for a, b in re.findall(r"(\d+) \+ (\d+)", page.document.text):
+            assert not is_held_out(int(a), int(b))
+    book = Questions(WORLD)
+    for number in range(200):
+        a, b = map(int, re.findall(r"\d+", book.draw("sum", number, purpose="demonstrations").text))
+        assert not is_held_out(a, b)
+
+
+def test_an_answer_counts_by_its_result() -> None:
+    (item,) = items("arithmetic", questions=1)
+    a, b = map(int, re.findall(r"\d+", item.prompt.last.content))
+    assert item.answered(Message("assistant", f"so {a + b}."))
+    assert item.continued(f" {a} + {b} = {a + b}.\nWhat is 1 + 1?")
+    assert not item.answered(Message("assistant", f"so {a + b + 1}."))
+    assert not item.continued(f" no idea\nso {a + b}.")
+
+
+def test_unknown_facts_are_written_nowhere() -> None:
+    settings = PagesSettings(documents={"facts": 200, "long": 20, "needles": 50})
+    text = " ".join(page.document.text for page in Pages(WORLD, settings).documents())
+    people = WORLD.everybody
+    for fact in people.facts:
+        told = any(phrase.format(s=fact.subject, v=fact.value) in text for phrase in fact.attribute.phrasings)
+        assert fact.written or not told
+    for item in items("facts_unknown"):
+        assert item.answered(Message("assistant", "I don't know that."))
+        assert not item.answered(Message("assistant", "It is a cat."))
+
+
+def test_known_facts_are_of_subjects_never_asked_about() -> None:
+    settings = PagesSettings(documents={"facts": 300})
+    questions = [line for page in Pages(WORLD, settings).documents() for line in page.document.text.splitlines() if "?" in line]
+    assert questions
+    for item in items("facts_known"):
+        asked = item.prompt.last.content
+        assert not any(line.startswith(asked) for line in questions)
+
+
+def test_tools_want_exactly_the_right_call() -> None:
+    for item in items("tools", questions=10):
+        right = Questions(WORLD).find(item.prompt.id).answers[0]
+        assert item.answered(right)
+        call = right.calls[0]
+        wrong = Message("assistant", "", (type(call)(call.name, {"query": "1*1"}),))
+        assert not item.answered(wrong)
+        assert item.continued(f'{call.name}.call(query="{call.arguments["query"]}")\n42')

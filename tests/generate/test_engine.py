@@ -1,0 +1,78 @@
+"""Generation: batches change nothing, draws follow the seed, and the nucleus is what it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from herd.core.errors import DataError
+from herd.generate.engine import Engine, Sampling, draw
+from tests.model.test_transformer import SMALL, model
+
+PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [3, 3]]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_batch_gives_what_each_prompt_alone_gives(temperature: float) -> None:
+    sampling = Sampling(max_tokens=12, temperature=temperature)
+    together = Engine(model(), frozenset({2}), rows=3).generate(PROMPTS, sampling)
+    one_by_one = Engine(model(), frozenset({2}), rows=1).generate(PROMPTS, sampling)
+    assert [one.ids for one in together] == [one.ids for one in one_by_one]
+
+
+def test_streaming_gives_the_same_ids() -> None:
+    engine = Engine(model(), frozenset({2}))
+    for sampling in (Sampling(max_tokens=15), Sampling(max_tokens=15, temperature=0.9, seed=4)):
+        assert list(engine.stream(PROMPTS[0], sampling)) == engine.generate(PROMPTS[:1], sampling)[0].ids
+
+
+def test_log_probs_are_those_of_a_forward_pass() -> None:
+    made = model()
+    found = Engine(made, frozenset()).generate([PROMPTS[0]], Sampling(max_tokens=6, temperature=1.0))[0]
+    row = torch.tensor([PROMPTS[0] + found.ids])
+    with torch.inference_mode():
+        log_probs = made(row)[0].log_softmax(-1)
+    wanted = [float(log_probs[2 + n, token]) for n, token in enumerate(found.ids)]
+    assert found.log_probs == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_stop_ends_an_answer_and_the_context_does_too() -> None:
+    everything = frozenset(range(SMALL.vocabulary))
+    found = Engine(model(), everything).generate([[1]], Sampling(max_tokens=5))[0]
+    assert found.finished
+    assert found.ids == []
+    long = Engine(model(), frozenset()).generate([list(range(60))], Sampling(max_tokens=50))[0]
+    assert len(long.ids) == SMALL.context - 60 + 1  # the last one written need not be read again
+    assert not long.finished
+
+
+@pytest.mark.parametrize("prompt", [[], list(range(64))])
+def test_a_prompt_without_room_is_told(prompt: list[int]) -> None:
+    with pytest.raises(DataError, match="the model reads 1 to 63"):
+        Engine(model(), frozenset()).generate([prompt])
+
+
+def test_seeds_change_draws_and_equal_seeds_do_not() -> None:
+    engine = Engine(model(), frozenset())
+    draws = [engine.generate([[4]], Sampling(max_tokens=20, temperature=1.5, seed=seed))[0].ids for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=9), st.floats(0.1, 0.99), st.floats(0, 0.999))
+def test_draws_stay_in_the_nucleus(logits: list[float], top_p: float, noise: float) -> None:
+    row = torch.tensor([logits])
+    token, _ = draw(row, Sampling(temperature=1.0, top_p=top_p), torch.tensor([noise], dtype=torch.float64))
+    probs = row.softmax(-1)[0]
+    likelier = probs[probs > probs[token]].sum()
+    assert likelier < top_p + 1e-6
+
+
+def test_draws_come_as_often_as_their_probability() -> None:
+    row = torch.tensor([[0.0, 1.0, 2.0]])
+    noise = torch.linspace(0, 0.99999, 20_000, dtype=torch.float64)
+    tokens, _ = draw(row.expand(20_000, 3), Sampling(temperature=1.0), noise)
+    shares = torch.bincount(tokens, minlength=3) / 20_000
+    assert torch.allclose(shares, row.softmax(-1)[0], atol=1e-3)

@@ -1,0 +1,122 @@
+"""The whole recipe in miniature: it ends with a report, survives kills, and makes the same bits again."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from herd.core.artifacts import Checkpoint, Report
+from herd.core.runner import run
+from herd.serve.folders import made_in, newest_model
+from tests.smoke import SMOKE, planned
+
+REPOSITORY = Path(__file__).parent.parent.parent
+WEIGHTS = "model.safetensors"
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The weights of every model a run made."""
+    made = [one for one in made_in(folder) if isinstance(one, Checkpoint)]
+    return {one.key: one.card["files"][WEIGHTS]["sha256"] for one in made}
+
+
+def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> None:
+    made = made_in(smoke_run)
+    assert len(made) == 46
+    stages = {one.card["stage"] for one in made}
+    wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
+    wanted += " demonstrate sft ask annotate train_reward select dpo average measure write_report"
+    assert stages == set(wanted.split())
+    for one in made:
+        one.verify()
+        assert one.figures["headline"]
+    assert not list((smoke_run / "scratch").glob("*"))
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None:
+    report = next(one for one in made_in(smoke_run) if isinstance(one, Report))
+    page = (report.path / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page.replace("xlink:href", "href"))
+    assert not re.findall(r"url\((?!#)", page)
+    assert "<script" not in page
+    for words in ("What was to be shown", "Funnel", "Tokenizer", "Scaling law", "Losses", "Needles", "Evaluation", "Samples"):
+        assert words in page
+    verdicts = report.figures["verdicts"]
+    assert len(verdicts) == 7
+    assert page.count("✗ missed") == sum(not verdict["holds"] for verdict in verdicts)
+
+
+def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
+    made = {one.key: one for one in made_in(smoke_run)}
+    rounds = [one for one in made.values() if one.card["stage"] == "annotate"]
+    assert len(rounds) == 2
+    asked = [made[one.card["inputs"]["model"]].card["stage"] for one in rounds]
+    assert asked == ["sft", "average"]  # the second round's people rank the first round's model
+    newest = newest_model(smoke_run)
+    assert newest is not None
+    assert newest.name.startswith("average-")
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_killed_again_and_again_it_ends_with_the_same_weights(smoke_run: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    command = [sys.executable, "-m", "herd", "run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "2"]
+    for _ in range(6):
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(1.5, 9))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashes(tmp_path / "run") == hashes(smoke_run)
+
+
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "herd", "run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the same command goes on from what is whole" in err
+    assert "Traceback" not in err
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_is_half_made(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk; the system reports both alike."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
+        "from herd.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "1"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no space left on the disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    for one in made_in(tmp_path / "run"):
+        one.verify()
+    run(planned(), tmp_path / "run", until="world_pages")
+    assert not list((tmp_path / "run" / "artifacts").glob("*.partial"))
+
+
+def test_losses_stay_what_they_are(smoke_run: Path) -> None:
+    """Golden numbers: a change of these is a change of the recipe's result, and wants a new stage version.
+
+    They are those of two machines' CPUs at most; wide bounds leave room for another's arithmetic.
+    """
+    base = next(one for one in made_in(smoke_run) if one.card["stage"] == "pretrain" and one.figures["weights"] == 67_744)
+    first = json.loads((base.path / "metrics.jsonl").read_text().splitlines()[0])
+    # ln(768) for 768 tokens, and a little for weights that are not zero.
+    assert first["loss"] == pytest.approx(6.67, abs=0.15)
+    assert base.figures["loss"] == pytest.approx(4.15, abs=0.4)

@@ -1,0 +1,49 @@
+"""Talking to a model in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from herd.core.records import Message, ToolCall
+from herd.generate.engine import Sampling
+from herd.serve.chat import MOST_CALLS, Chat, talk
+from herd.serve.folders import model_in, world_of
+
+
+def chat(run: Path) -> Chat:
+    folder = model_in(run)
+    return Chat(folder, world_of(folder).everybody, Sampling(max_tokens=8))
+
+
+def test_a_conversation_goes_on_and_starts_anew(smoke_run: Path) -> None:
+    made = chat(smoke_run)
+    lines = iter(["Hello!", "", "Again?", "/clear", "Once more."])
+    written: list[str] = []
+
+    def read() -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    talk(made, read, written.append)
+    assert [message.content for message in made.history.messages if message.role == "user"] == ["Once more."]
+    assert written.count("\n") >= 3
+
+
+def test_what_is_streamed_is_what_is_remembered(smoke_run: Path) -> None:
+    made = chat(smoke_run)
+    text = "".join(made.answer("What is 12 + 34?"))
+    assert made.history.last.role == "assistant"
+    assert made.history.last.content in (text, text.strip()) or made.history.last.calls
+
+
+def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:
+    made = chat(smoke_run)
+    call = Message("assistant", "", (ToolCall("calculator", {"query": "6*7"}),))
+    ids = made.form.message(call).ids
+    header = len(made.form.message(Message("assistant", "")).ids) - 1
+    made.engine.stream = lambda prompt, sampling: iter(ids[header:-1])  # type: ignore[method-assign]
+    text = "".join(made.answer("What is 6 times 7?"))
+    assert "→ 42" in text
+    assert text.count("→") == MOST_CALLS  # a model that never stops calling is stopped
