@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from herd.core.errors import HerdError, as_sentence
+from herd.core.errors import as_sentence
 
 # Only what parsing needs is imported here; each command imports its own, so that --help is instant.
 
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="herd", description="The Llama 3 recipe as one piece of software: raw pages in, a chat model and a report out."
+        prog="herd",
+        description="The Llama 3 recipe as one piece of software: raw pages in, a chat model and a report out.",
     )
     top.add_argument("--version", action="version", version=_version())
     commands = top.add_subparsers(dest="name", required=True, metavar="COMMAND")

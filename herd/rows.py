@@ -83,7 +83,9 @@ def _judge(row: Row, tests: list[dict[str, str]]) -> Checked:
 
 def as_text(found: Sequence[Checked]) -> str:
     """Number, system, figure, bar, state: a line each, and how many of each state."""
-    lines = [f"{one.row.row:3} {one.state:14} {one.row.system}: {one.figure or '-'}  (bar: {one.row.bar})" for one in found]
+    lines = [
+        f"{one.row.row:3} {one.state:14} {one.row.system}: {one.figure or '-'}  (bar: {one.row.bar})" for one in found
+    ]
     states = [one.state for one in found]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     return "\n".join([*lines, counts])
@@ -97,19 +99,61 @@ def as_json(found: Sequence[Checked]) -> str:
 
 # Where each part of the paper lives: section, what, code, tests, example, what differs.
 PARTS = (
-    ("3.1", "raw text", "corpus/sources.py", "corpus/test_sources.py", "examples/01_own_data.py", "three small sources"),
-    ("3.1.1", "curation", "corpus/stages.py", "corpus/test_curate.py", "examples/02_add_a_filter.py", "a first handful of rules"),
-    ("3.2", "tokenizer", "tokens/", "tokens/", "", "1,024 pairs in `tiny` instead of 128,000; digits stay single there"),
+    (
+        "3.1",
+        "raw text",
+        "corpus/sources.py",
+        "corpus/test_sources.py",
+        "examples/01_own_data.py",
+        "three small sources",
+    ),
+    (
+        "3.1.1",
+        "curation",
+        "corpus/stages.py",
+        "corpus/test_curate.py",
+        "examples/02_add_a_filter.py",
+        "a first handful of rules",
+    ),
+    (
+        "3.2",
+        "tokenizer",
+        "tokens/",
+        "tokens/",
+        "",
+        "1,024 pairs in `tiny` instead of 128,000; digits stay single there",
+    ),
     ("3.2", "model", "model/", "model/", "examples/03_load_in_transformers.py", "nothing: exact"),
     ("3.2.1", "scaling law", "scaling/", "scaling/", "examples/04_scaling_law.py", "FLOPs counted exactly, not 6 N D"),
-    ("3.4.1", "pre-training", "pretrain/initial.py", "train/", "", "initialisation and AdamW's betas are not in the report"),
-    ("3.4.2", "long context", "pretrain/long_context.py", "evals/test_needle.py", "", "the gate is the needle test alone"),
+    (
+        "3.4.1",
+        "pre-training",
+        "pretrain/initial.py",
+        "train/",
+        "",
+        "initialisation and AdamW's betas are not in the report",
+    ),
+    (
+        "3.4.2",
+        "long context",
+        "pretrain/long_context.py",
+        "evals/test_needle.py",
+        "",
+        "the gate is the needle test alone",
+    ),
     ("3.4.3", "annealing", "pretrain/anneal.py", "train/", "", "which checkpoints are averaged is not in the report"),
     ("4.1.1", "chat format", "tokens/chat.py", "tokens/test_chat.py", "", "built-in tool calls only"),
     ("4.1.2", "reward model", "align/reward.py", "align/", "", "one row an answer instead of one row a prompt"),
     ("4.2.2", "rejection sampling", "align/select.py", "align/", "", "nothing"),
     ("4.1.3", "fine-tuning", "align/sft.py", "align/", "", "nothing"),
-    ("4.1.4", "preferences", "align/dpo.py", "align/", "examples/05_add_a_loss.py", "how the NLL term is normalised is not in the report"),
+    (
+        "4.1.4",
+        "preferences",
+        "align/dpo.py",
+        "align/",
+        "examples/05_add_a_loss.py",
+        "how the NLL term is normalised is not in the report",
+    ),
     ("4.1.5", "averaging", "align/average.py", "align/", "", "members differ in their seed"),
     ("5", "evaluation", "evals/", "evals/", "", "on a world with known truth; Wilson intervals"),
 )
@@ -135,7 +179,8 @@ def markdown() -> str:
     ]
     checked = _checked_rows()
     lines += [
-        f"| {one.row} | {one.system} | {one.section} | {one.bar} | {checked.get(one.row, 'missing')} |" for one in table()
+        f"| {one.row} | {one.system} | {one.section} | {one.bar} | {checked.get(one.row, 'missing')} |"
+        for one in table()
     ]
     return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = {int(number) for number in config.getoption("--rows").split(",") if number}
+    wanted = {int(number) for number in str(config.getoption("--rows")).split(",") if number}
     if wanted:
         items[:] = [item for item in items if any(mark.args[0] in wanted for mark in item.iter_markers("row"))]
     if not config.getoption("--slow"):

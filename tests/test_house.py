@@ -119,7 +119,9 @@ def test_recipes_are_found_by_name() -> None:
 
 
 def test_help_loads_no_torch() -> None:
-    code = "import sys, herd.cli; herd.cli.parser().format_help(); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = (
+        "import sys, herd.cli; herd.cli.parser().format_help(); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 

@@ -46,9 +46,7 @@ class DpoSettings:
 
 
 @stage(paper="4.1.4", version=1)
-def dpo(
-    work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings
-) -> Checkpoint:
+def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 
     Headers and endings are left out of both answers, and the chosen ones' likelihood is held up by

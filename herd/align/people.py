@@ -73,14 +73,15 @@ def _written(work: Work, dialogues: Sequence[Conversation], words: str) -> Dialo
 
 
 @stage(paper="4.2.1", version=1)
-def annotate(
-    work: Work, model: Checkpoint, prompts: Dialogues, *, world: World, sampling: Sampling
-) -> Preferences:
+def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World, sampling: Sampling) -> Preferences:
     """Two answers of `model` to every prompt, ranked by people, who edit where neither will do.
 
     Prompts whose answer is a call of a tool are left to demonstrations: a call is right or it is not.
     """
-    engine, text = Engine(load_transformer(model.path), TextTokenizer.load(model.path).stops), TextTokenizer.load(model.path)
+    engine, text = (
+        Engine(load_transformer(model.path), TextTokenizer.load(model.path).stops),
+        TextTokenizer.load(model.path),
+    )
     form, book = ChatFormat(text), Questions(world)
     asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
     ids = [form.prompt(prompt) for prompt in asked for _ in range(2)]
@@ -100,7 +101,9 @@ def annotate(
     work.figure("verdicts", dict(verdicts.most_common()))
     work.figure("strengths", dict(strengths.most_common()))
     work.figure("sources", dict(Counter(preference.prompt.source for preference in preferences)))
-    work.figure("headline", f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong")
+    work.figure(
+        "headline", f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong"
+    )
     return Preferences(work.out)
 
 

@@ -87,8 +87,7 @@ class Message:
         if not isinstance(content, str):
             raise DataError(f"message content is a {type(content).__name__}; herd reads text only")
         calls = tuple(
-            ToolCall(call["function"]["name"], call["function"]["arguments"])
-            for call in row.get("tool_calls") or ()
+            ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in row.get("tool_calls") or ()
         )
         return cls(row["role"], content, calls, row.get("learn", True))
 

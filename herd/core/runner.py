@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card, write_whole
+from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card
 from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, as_sentence, did_you_mean
 from herd.core.places import LocalPlace
 from herd.core.progress import Display, Silent
@@ -213,7 +213,14 @@ class _Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "herd.core.worker", str(theirs.fileno()), str(os.getpid()), str(self.home.root)]
+        command = [
+            sys.executable,
+            "-m",
+            "herd.core.worker",
+            str(theirs.fileno()),
+            str(os.getpid()),
+            str(self.home.root),
+        ]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
         self.workers.append(_Worker(process, Connection(ours.detach())))

@@ -146,9 +146,7 @@ class Stage(Generic[P, A]):
         return module.__name__, file, self.name
 
 
-def stage(
-    *, paper: str, version: int
-) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
+def stage(*, paper: str, version: int) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand

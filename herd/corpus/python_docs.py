@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
 
 from herd.core.artifacts import Crawl
 from herd.core.errors import DataError

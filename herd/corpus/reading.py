@@ -87,9 +87,7 @@ def _warc_page(record: Any, file: Path, source: str) -> Page:
 
 
 def _broken(file: Path, what: str) -> str:
-    return (
-        f"{file}: {what}; fetch the file again, or set curate.broken_files to keep to use what can be read before the break"
-    )
+    return f"{file}: {what}; fetch the file again, or set curate.broken_files to keep to use what comes before"
 
 
 def _ends_whole(file: Path, start: int) -> bool:
@@ -113,8 +111,8 @@ def _ends_whole(file: Path, start: int) -> bool:
 
 
 def _read_jsonl(file: Path, source: str) -> Iterator[Page]:
-    opened = gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
-    with opened as lines:
+    opened = gzip.open if file.suffix == ".gz" else open
+    with opened(file, "rb") as lines:
         try:
             for number, line in enumerate(lines, 1):
                 if line.strip():

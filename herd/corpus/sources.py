@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Crawl, sha256
-from herd.core.cache import cache_folder, remember
+from herd.core.cache import remember
 from herd.core.errors import SettingsError
 from herd.core.settings import Uncounted
 from herd.core.stage import Work, stage
@@ -37,9 +37,7 @@ def files(*patterns: str, source: str) -> Crawl:
         raise SettingsError(f"source {source}: {', '.join(patterns)} names no file; check the path")
     readable = [file for file in found if is_readable(file)]
     if not readable:
-        raise SettingsError(
-            f"source {source}: {found[0]} has an ending nobody reads; herd reads {', '.join(READERS)}"
-        )
+        raise SettingsError(f"source {source}: {found[0]} has an ending nobody reads; herd reads {', '.join(READERS)}")
     prints = tuple(remember("sha256", file, lambda file=file: sha256(file)) for file in readable)
     return bring(source=source, fingerprints=prints, paths=tuple(str(file.resolve()) for file in readable))
 
@@ -54,9 +52,7 @@ def _matching(pattern: str) -> list[Path]:
 
 
 @stage(paper="3.1", version=1)
-def bring(
-    work: Work, *, source: str, fingerprints: tuple[str, ...], paths: Uncounted[tuple[str, ...]]
-) -> Crawl:
+def bring(work: Work, *, source: str, fingerprints: tuple[str, ...], paths: Uncounted[tuple[str, ...]]) -> Crawl:
     """The list of files from outside; they stay where they are."""
     work.figure("files", len(paths))
     work.figure("fingerprints", fingerprints)

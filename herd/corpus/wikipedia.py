@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from herd.core.artifacts import Crawl
 from herd.core.cache import fetch_package
+from herd.core.records import Document
 from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import write_lines
 from herd.corpus.sources import write_crawl, write_labels
-from herd.core.records import Document
 from herd.world.chance import fraction
 from herd.world.pages import Labelled
 

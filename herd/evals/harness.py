@@ -45,10 +45,10 @@ def evaluate(
     """The items answered greedily. chat: whether the model was taught the chat format; one that was not
     continues the items' plain text."""
     sampling = Sampling(max_tokens=max_tokens)
-    format = ChatFormat(tokenizer)
+    form = ChatFormat(tokenizer)
     if chat:
-        completions = engine.generate([format.prompt(item.prompt) for item in items], sampling)
-        messages = [format.read(completion.ids) for completion in completions]
+        completions = engine.generate([form.prompt(item.prompt) for item in items], sampling)
+        messages = [form.read(completion.ids) for completion in completions]
         right = [item.answered(message) for item, message in zip(items, messages, strict=True)]
     else:
         prompts = [[tokenizer.begin, *tokenizer.encode(item.plain)] for item in items]

@@ -12,7 +12,9 @@ from herd.tokens.shards import Shards
 from herd.train.batches import IGNORED, held_out_batches
 
 
-def held_out_losses(model: Transformer, shards: Shards, *, length: int, tokens: int = 6144) -> dict[str, dict[str, float]]:
+def held_out_losses(
+    model: Transformer, shards: Shards, *, length: int, tokens: int = 6144
+) -> dict[str, dict[str, float]]:
     """Per source: nats per token, bits per byte of text, and the tokens it was measured on.
 
     tokens: at most about so many a source. Only bits per byte may be compared between tokenizers. Sources

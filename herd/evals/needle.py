@@ -102,9 +102,7 @@ def _fitting(sentences: Sequence[str], sizes: Sequence[int], start: int, room: i
     return chosen
 
 
-def needle_test(
-    engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool
-) -> NeedleGrid:
+def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool) -> NeedleGrid:
     """How often `engine` finds the needle. A base model continues the needle's sentence; a chat model is
     asked for it after the text."""
     prompts = [_chat_prompt(tokenizer, stack) if chat else _plain_prompt(tokenizer, stack) for stack in stacks]

@@ -85,9 +85,7 @@ def needles_in(
     return needle_test(Engine(model, text.stops, rows=_NEEDLE_ROWS), text, list(stacks), chat=chat)
 
 
-def score_folder(
-    folder: Path, uses: Sequence[Use], world: World, report: Callable[[str, TaskScore], None]
-) -> None:
+def score_folder(folder: Path, uses: Sequence[Use], world: World, report: Callable[[str, TaskScore], None]) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; tells each result."""
     text, network = TextTokenizer.load(folder), load_transformer(folder)
     for use in uses:

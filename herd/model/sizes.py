@@ -47,7 +47,9 @@ class Size:
             )
         if self.heads % self.kv_heads:
             near = next(n for n in range(self.kv_heads, 0, -1) if self.heads % n == 0)
-            raise SettingsError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; try kv_heads {near}")
+            raise SettingsError(
+                f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; try kv_heads {near}"
+            )
 
     @property
     def head_width(self) -> int:
@@ -66,7 +68,6 @@ class Size:
     @property
     def feed_forward_weights(self) -> int:
         return 3 * self.width * self.hidden
-
 
 
 @settings

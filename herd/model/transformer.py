@@ -64,6 +64,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Token ids in, logits out."""
 
+    cos_TE: Tensor
+    sin_TE: Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
@@ -109,9 +112,7 @@ class Transformer(nn.Module):
             x_BTD = block(x_BTD, cos, sin, mask, layer_cache)
         return self.norm(x_BTD)
 
-    def forward(
-        self, tokens_BT: Tensor, *, documents_BT: Tensor | None = None, cache: Cache | None = None
-    ) -> Tensor:
+    def forward(self, tokens_BT: Tensor, *, documents_BT: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Logits in fp32: [B, T, V]."""
         return self.output(self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache)).float()
 

@@ -75,7 +75,9 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     work.figure("held_out", held_out_losses(state.model, shards, length=settings.length))
     work.figure("tokens", ramp.rows * settings.length)
     work.figure("flops", ramp.rows * settings.length * state.model.shape.training_flops(settings.length))
-    work.figure("headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}")
+    work.figure(
+        "headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}"
+    )
     return Checkpoint(work.out)
 
 

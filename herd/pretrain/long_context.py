@@ -118,9 +118,7 @@ class Exam:
 
     def test(self, model: Transformer, length: int) -> NeedleGrid:
         """Needles at a half of `length` and at all of it."""
-        stacks = list(
-            haystacks(self.documents(), lambda t: len(self.text.encode(t)), lengths=(length // 2, length))
-        )
+        stacks = list(haystacks(self.documents(), lambda t: len(self.text.encode(t)), lengths=(length // 2, length)))
         engine = Engine(model, self.text.stops, rows=_NEEDLE_ROWS)
         return needle_test(engine, self.text, stacks, chat=False)
 

@@ -166,7 +166,10 @@ def curves(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
     for stage, unit in (("train_reward", "pairs"), ("sft", "tokens learnt"), ("dpo", "pairs")):
         runs = [one for one in trained if one.card["stage"] == stage]
         if runs:
-            yield {"title": f"{stage}, run after run", "drawing": drawn(plots.loss_curves([_run(r) for r in runs], unit))}
+            yield {
+                "title": f"{stage}, run after run",
+                "drawing": drawn(plots.loss_curves([_run(r) for r in runs], unit)),
+            }
 
 
 def _is_rung(one: Artifact, made: Sequence[Artifact]) -> bool:
@@ -261,7 +264,7 @@ def evaluation(made: Sequence[Artifact]) -> dict[str, Any] | None:
 def _share(row: Mapping[str, Any] | None) -> dict[str, str]:
     if row is None:
         return {"share": "", "interval": ""}
-    return {"share": f"{row['share']:.1%}", "interval": f"{row['low']:.1%} – {row['high']:.1%}"}
+    return {"share": f"{row['share']:.1%}", "interval": f"{row['low']:.1%} to {row['high']:.1%}"}
 
 
 def samples(made: Sequence[Artifact]) -> list[dict[str, Any]]:

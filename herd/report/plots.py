@@ -23,7 +23,7 @@ def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, lis
     from matplotlib import pyplot
 
     # Text stays text, and equal drawings are equal files.
-    style = {"svg.fonttype": "none", "svg.hashsalt": "herd", "font.family": "sans-serif", "font.size": 9}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "herd", "font.family": "sans-serif", "font.size": 9}
     style |= {"axes.edgecolor": GRID, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK}
     style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID}
     with matplotlib.rc_context(style):
@@ -118,7 +118,9 @@ def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Mapping[str, floa
             found = [(place + shift, row) for place, row in zip(places, rows, strict=True) if row]
             x, y = [place for place, _ in found], [row["share"] for _, row in found]
             spread = [[row["share"] - row["low"] for _, row in found], [row["high"] - row["share"] for _, row in found]]
-            axis.errorbar(x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=task, capsize=2)
+            axis.errorbar(
+                x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=task, capsize=2
+            )
         axis.set_xticks(places, labels)
         axis.set_ylim(-0.03, 1.03)
         axis.set_ylabel("share right")

@@ -54,9 +54,7 @@ def audit_verdicts(audit: Mapping[str, Any], bars: Bars) -> Iterator[Verdict]:
     yield Verdict("Clean pages are kept", f"{lost} of {clean:,} lost ({share:.2%})", bar, share <= bars.clean_lost)
 
 
-def needle_verdicts(
-    passed: Mapping[int, bool], measured: Sequence[Mapping[str, Any]], bars: Bars
-) -> Iterator[Verdict]:
+def needle_verdicts(passed: Mapping[int, bool], measured: Sequence[Mapping[str, Any]], bars: Bars) -> Iterator[Verdict]:
     """About every length at which training was gated. passed: whether the gate was, by length."""
     for length, gate in sorted(passed.items()):
         cells = [cell for cell in measured if cell["length"] == length]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from herd.core.errors import DataError
 
@@ -47,14 +47,14 @@ class Parabola:
         return self.bend * x * x + self.slope * x + self.level
 
 
-def parabola(tokens: Sequence[float], losses: Sequence[float]) -> Parabola:
+def parabola(tokens: ArrayLike, losses: ArrayLike) -> Parabola:
     """The least-squares parabola of one IsoFLOP curve.
 
     Raises DataError for fewer than four points. Source: Llama 3, 3.2.1.
     """
-    if len(tokens) < FEWEST_POINTS:
-        raise DataError(f"an IsoFLOP curve of {len(tokens)} points has no minimum to trust; train {FEWEST_POINTS} sizes")
     x, y = np.log(np.asarray(tokens, float)), np.asarray(losses, float)
+    if len(x) < FEWEST_POINTS:
+        raise DataError(f"an IsoFLOP curve of {len(x)} points has no minimum to trust; train {FEWEST_POINTS} sizes")
     # Centred, because ln(tokens) is large and close together.
     middle = x.mean()
     bend, slope, level = np.polyfit(x - middle, y, 2)
@@ -92,11 +92,12 @@ class PowerLaw:
 LLAMA_3 = PowerLaw(factor=0.299, exponent=0.537)
 
 
-def power_law(flops: Sequence[float], tokens: Sequence[float]) -> PowerLaw:
+def power_law(flops: ArrayLike, tokens: ArrayLike) -> PowerLaw:
     """Least squares between logarithms. Raises DataError for fewer than two budgets."""
-    if len(flops) < 2:
-        raise DataError(f"{len(flops)} budgets with a minimum do not make a law; widen the ladder")
-    exponent, intercept = np.polyfit(np.log(np.asarray(flops, float)), np.log(np.asarray(tokens, float)), 1)
+    x, y = np.log(np.asarray(flops, float)), np.log(np.asarray(tokens, float))
+    if len(x) < 2:
+        raise DataError(f"{len(x)} budgets with a minimum do not make a law; widen the ladder")
+    exponent, intercept = np.polyfit(x, y, 1)
     return PowerLaw(float(np.exp(intercept)), float(exponent))
 
 

@@ -40,9 +40,7 @@ def fit_law(
     law = _law(budgets, curves)
     drawn = list(_resampled(budgets, tokens, losses, curves, resamples, seed)) if law else []
     result = {
-        "curves": [
-            _curve_row(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)
-        ],
+        "curves": [_curve_row(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)],
         "law": None if law is None else _law_row(law, drawn, target_flops),
         "target_flops": target_flops,
     }

@@ -17,6 +17,7 @@ from herd.world.facts import People
 
 # A model that keeps calling tools is stopped after so many calls in one turn.
 MOST_CALLS = 4
+LONG_ANSWERS = Sampling(max_tokens=256)
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Chat:
 
     folder: Path
     people: People | None = None
-    sampling: Sampling = Sampling(max_tokens=256)
+    sampling: Sampling = LONG_ANSWERS
     history: Conversation = field(default_factory=lambda: Conversation((), tools=tools.NAMES))
 
     def __post_init__(self) -> None:

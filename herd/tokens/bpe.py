@@ -20,7 +20,9 @@ def learn(texts: Iterator[str], *, pairs: int, digits_together: bool) -> TextTok
     backend = Backend(models.BPE())
     split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    learning = [split, to_bytes] if digits_together else [split, pre_tokenizers.Digits(individual_digits=True), to_bytes]
+    learning = (
+        [split, to_bytes] if digits_together else [split, pre_tokenizers.Digits(individual_digits=True), to_bytes]
+    )
     backend.pre_tokenizer = pre_tokenizers.Sequence(learning)
     trainer = trainers.BpeTrainer(
         vocab_size=pairs, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False

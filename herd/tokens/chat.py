@@ -119,5 +119,3 @@ def preview(tokenizer: TextTokenizer, encoded: Encoded) -> str:
             learning = learn
         shown.append(tokenizer.show([token]))
     return "".join(shown) + ("«" if learning else "")
-
-

@@ -101,4 +101,3 @@ def write_index(folder: Path, vocabulary: int, pad: int, sources: dict[str, dict
 def id_type(vocabulary: int) -> np.dtype:
     """The smallest type that holds every id."""
     return np.dtype(np.uint16 if vocabulary <= 2**16 else np.uint32)
-

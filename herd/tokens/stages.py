@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterator
 
 from herd.core.artifacts import Corpus, Tokenizer, Tokens
-from herd.core.storage import read_documents
 from herd.core.errors import DataError
 from herd.core.records import Document
 from herd.core.settings import Positive, Share
 from herd.core.stage import Work, stage
+from herd.core.storage import read_documents
 from herd.tokens import bpe
 from herd.tokens.shards import SPLITS, ShardWriter, id_type, write_index
 from herd.tokens.tokenizer import CONTROL_TOKENS, TextTokenizer
@@ -26,7 +26,7 @@ def train_tokenizer(work: Work, corpus: Corpus, *, pairs: Positive, digits_toget
     documents = list(read_documents(corpus.path))
     tokenizer = bpe.learn((document.text for document in documents), pairs=pairs, digits_together=digits_together)
     tokenizer.save(work.out, context=0)
-    figures = {name: rates for name, rates in _compression(documents, tokenizer).items()}
+    figures = _compression(documents, tokenizer)
     work.figure("compression", figures)
     work.figure("vocabulary", tokenizer.size)
     mean = sum(rates["characters"] for rates in figures.values()) / sum(r["tokens"] for r in figures.values())

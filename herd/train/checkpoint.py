@@ -9,7 +9,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,16 +28,19 @@ ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
 KEPT = 2  # checkpoints kept: the newest may turn out damaged
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
 @dataclass
-class TrainState:
+class TrainState(Generic[M]):
     """What training goes on from. step: the number of steps done."""
 
-    model: nn.Module
+    model: M
     optimizer: AdamW
     step: int = 0
 
 
-def save(scratch: Path, state: TrainState) -> None:
+def save(scratch: Path, state: TrainState[Any]) -> None:
     """Saves `state` as the newest checkpoint in `scratch` and removes all but the last few."""
     with whole_folder(scratch / f"step-{state.step:09}") as folder:
         save_file(tensors(state.model), folder / "model.safetensors")
@@ -48,7 +51,7 @@ def save(scratch: Path, state: TrainState) -> None:
         shutil.rmtree(old)
 
 
-def restore(scratch: Path, state: TrainState) -> bool:
+def restore(scratch: Path, state: TrainState[Any]) -> bool:
     """Brings `state` to the newest whole checkpoint in `scratch`; false when there is none."""
     for folder in reversed(checkpoints(scratch)):
         if is_sealed(folder):
@@ -60,7 +63,12 @@ def restore(scratch: Path, state: TrainState) -> bool:
 
 
 def write_checkpoint(
-    folder: Path, model: Transformer | RewardModel, tokenizer: TextTokenizer, *, kind: Kind, optimizer: AdamW | None = None
+    folder: Path,
+    model: Transformer | RewardModel,
+    tokenizer: TextTokenizer,
+    *,
+    kind: Kind,
+    optimizer: AdamW | None = None,
 ) -> None:
     """A finished model with its tokenizer in the Hugging Face layout, and what training it further needs."""
     save_model(folder, model, begin=tokenizer.begin, stops=sorted(tokenizer.stops), pad=tokenizer.pad)
@@ -80,7 +88,7 @@ def kind_of(folder: Path) -> Kind:
     return "chat" if templates or (folder / "chat_template.jinja").exists() else "base"
 
 
-def continue_from(folder: Path, settings: AdamWSettings, *, context: int | None = None) -> TrainState:
+def continue_from(folder: Path, settings: AdamWSettings, *, context: int | None = None) -> TrainState[Transformer]:
     """The model in `folder` and an optimizer, with the moments it had where they were kept.
 
     context: the longest sequence it shall read from now on.
@@ -103,7 +111,7 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
-def optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
+def optimizer_tensors(state: TrainState[Any]) -> dict[str, Tensor]:
     """The optimizer's moments under the names of the weights they belong to."""
     named = {}
     for name, weight in state.model.named_parameters():

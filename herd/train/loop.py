@@ -35,16 +35,17 @@ class Splittable(Protocol):
 
 
 B = TypeVar("B", bound=Splittable)
+Covariant = TypeVar("Covariant", bound=Splittable, covariant=True)
 Sums = dict[str, float]
 # The loss summed over a part, and other sums to log; all are divided by the whole batch's weight.
 Loss = Callable[[nn.Module, B], tuple[Tensor, Sums]]
 
 
-class Batches(Protocol[B]):
+class Batches(Protocol[Covariant]):
     """A batch for every step, the same one however often it is asked for."""
 
     def __len__(self) -> int: ...
-    def batch(self, step: int) -> B: ...
+    def batch(self, step: int) -> Covariant: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Step:
 
 
 def steps(
-    state: TrainState, batches: Batches[B], *, loss: Loss[B], rate: Rate, clip: float, place: Place
+    state: TrainState[Any], batches: Batches[B], *, loss: Loss[B], rate: Rate, clip: float, place: Place
 ) -> Iterator[Step]:
     """Trains `state` on the batches it has not seen yet, one step at a time.
 
@@ -108,7 +109,7 @@ def _added(gradients: Sequence[Tensor]) -> Tensor:
 
 def train(
     work: Work,
-    state: TrainState,
+    state: TrainState[Any],
     batches: Batches[B],
     *,
     loss: Loss[B],

@@ -117,7 +117,9 @@ class Pages:
                 f"{fact.attribute.ask(fact.subject, chance.randrange(2))} {fact.answer}"
                 for fact in chance.sample(asked, min(6, len(asked)))
             )
-        told = [fact for subject in chance.sample(sorted(self.people.written), 3) for fact in self.people.written[subject]]
+        told = [
+            fact for subject in chance.sample(sorted(self.people.written), 3) for fact in self.people.written[subject]
+        ]
         chance.shuffle(told)
         return " ".join(
             fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))

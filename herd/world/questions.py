@@ -77,7 +77,9 @@ class Questions:
         try:
             return self._finders[kind](rest)
         except (KeyError, ValueError, IndexError, AttributeError):
-            raise DataError(f"question {identity!r} is none of this world's; were the world's settings changed?") from None
+            raise DataError(
+                f"question {identity!r} is none of this world's; were the world's settings changed?"
+            ) from None
 
     @property
     def _makers(self) -> dict[str, Callable[[random.Random, bool], Question]]:

@@ -65,16 +65,15 @@ def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> N
 
 @pytest.mark.row(39)
 def test_a_reward_model_learns_a_latent_preference(figure) -> None:
+    import random
     from dataclasses import replace
 
+    from herd.align.reward import ranked_right
     from herd.core.places import LocalPlace
     from herd.core.records import Conversation, Message, Preference
-    from herd.align.reward import ranked_right
     from herd.train.checkpoint import TrainState
     from herd.train.loop import steps
     from herd.train.optimizer import AdamWSettings, adamw
-
-    import random
 
     chance = random.Random(0)
     worth = {word: number for number, word in enumerate("system user assistant hello there Tools".split())}

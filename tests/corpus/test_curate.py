@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,11 @@ from herd.pretrain.initial import pretrain
 from herd.tokens.stages import pack, train_tokenizer
 from tests.corpus.test_reading import warc
 
-GOOD = "The cat sat with the dog and that was good to see, sentence {n} of a page about {n} things. " * 6
+
+def good(number: int) -> str:
+    """A page that passes every rule and is like no other."""
+    chance = random.Random(number)
+    return " ".join(chance.choices("the cat sat with that dog and we have seen of it to be many things".split(), k=80))
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +46,8 @@ def settings(*rules: str, dedup: tuple[Use, ...] = ()) -> CurateSettings:
 
 
 def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
-    rows: list[object] = [{"text": GOOD.format(n=n), "id": f"good{n}"} for n in range(5)]
-    rows += [{"text": GOOD.format(n=0), "id": "copy"}, {"text": "too short", "id": "short"}, {"id": "empty"}, "{broken"]
+    rows: list[object] = [{"text": good(n), "id": f"good{n}"} for n in range(5)]
+    rows += [{"text": good(0), "id": "copy"}, {"text": "too short", "id": "short"}, {"id": "empty"}, "{broken"]
     source = folder(tmp_path, rows)
     (source / "latin.txt").write_bytes(b"\xff\xfe\xfa")
     (source / "blank.html").write_text("<html><body></body></html>")
@@ -52,12 +58,9 @@ def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
     kept = {one.id for one in read_documents(made.path)}
     rejected = {one.id: one.notes["step"] for one in read_documents(made.path, "rejects")}
     assert len(kept) + len(rejected) == made.figures["pages"] == 11
-    steps = sorted(rejected.values())
-    assert steps == ["extract", "minhash", "minhash", "minhash", "minhash", "minhash", "read", "read", "read", "word_count"] or (
-        steps.count("read") == 3 and steps.count("word_count") == 1 and steps.count("extract") == 1
-    )
+    assert sorted(rejected.values()) == ["extract", "minhash", "read", "read", "read", "word_count"]
     funnel = made.figures["funnel"]
-    assert all(after["in"] == row["in"] - row["dropped"] for row, after in zip(funnel, funnel[1:], strict=False))
+    assert all(after["in"] == row["in"] - row["dropped"] for row, after in itertools.pairwise(funnel))
     assert all(len(row["examples"]) == min(3, row["dropped"]) for row in funnel)
 
 
@@ -87,7 +90,7 @@ def test_less_text_than_one_batch_is_told_before_training(tmp_path: Path) -> Non
     from tests.smoke import SMOKE
 
     numbers = load_recipe(str(SMOKE), recipes).settings
-    source = folder(tmp_path, [{"text": GOOD.format(n=0), "source": "web"}])
+    source = folder(tmp_path, [{"text": good(0), "source": "web"}])
     corpus = curate((files(str(source), source="web"),), settings=settings())
     vocabulary = train_tokenizer(corpus, pairs=300)
     model = pretrain(pack(corpus, vocabulary), vocabulary, settings=numbers.base)
@@ -97,6 +100,6 @@ def test_less_text_than_one_batch_is_told_before_training(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_the_corpus_does_not_depend_on_workers(jobs: int, tmp_path: Path) -> None:
-    source = folder(tmp_path, [{"text": GOOD.format(n=n)} for n in range(1000)])
+    source = folder(tmp_path, [{"text": good(n)} for n in range(1000)])
     made: Artifact = run(curate((files(str(source), source="mine"),), settings=settings()), tmp_path / "run", jobs=jobs)
     assert [one.id for one in read_documents(made.path)] == [f"a.jsonl:{n}" for n in range(1, 1001)]

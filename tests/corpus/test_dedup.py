@@ -15,8 +15,8 @@ from herd.corpus.dedup.minhash import cluster, shingles, signature
 from herd.world import noise
 
 
-def documents(*texts: str, **more: str) -> list[Document]:
-    return [Document(id=str(n), text=text, source="a", **more) for n, text in enumerate(texts)]
+def documents(*texts: str) -> list[Document]:
+    return [Document(id=str(n), text=text, source="a") for n, text in enumerate(texts)]
 
 
 def kept(name: str, found: list[Document], **settings: object) -> list[str]:
@@ -83,7 +83,13 @@ def test_empty_and_short_texts_are_no_trouble() -> None:
 
 
 def test_the_newest_version_of_an_address_stays() -> None:
-    rows = [("https://www.a.example/x/", "2024-01-01"), ("http://A.example/x#top", "2024-03-01"), ("https://a.example/y", "2023-01-01"), ("", ""), ("", "")]
+    rows = [
+        ("https://www.a.example/x/", "2024-01-01"),
+        ("http://A.example/x#top", "2024-03-01"),
+        ("https://a.example/y", "2023-01-01"),
+        ("", ""),
+        ("", ""),
+    ]
     found = [Document(id=str(n), text="t", source="a", url=url, added=day) for n, (url, day) in enumerate(rows)]
     assert kept("newest_by_url", found) == ["1", "2", "3", "4"]
     (first, *_) = dedups.make(dedups.use("newest_by_url"))(found)

@@ -20,7 +20,13 @@ HTML = "<html><body><nav>Home News</nav><main><p>Über the river and through the
 
 def warc(folder: Path, count: int = 5) -> Path:
     pages = [
-        Document(id=f"<urn:uuid:{n:08}-0000-0000-0000-000000000000>", text=HTML, source="web", url=f"https://a.example/{n}", added="2024-03-01")
+        Document(
+            id=f"<urn:uuid:{n:08}-0000-0000-0000-000000000000>",
+            text=HTML,
+            source="web",
+            url=f"https://a.example/{n}",
+            added="2024-03-01",
+        )
         for n in range(count)
     ]
     file = folder / "pages.warc.gz"
@@ -56,13 +62,23 @@ def test_a_missing_file_and_an_unknown_ending_are_told(tmp_path: Path) -> None:
 
 
 def test_json_lines_keep_their_columns_and_count_what_is_none(tmp_path: Path) -> None:
-    rows = ['{"text": "hello", "id": "1", "url": "u", "date": "2024-03-01T00:00:00Z"}', "{", "[1]", '{"title": "x"}', ""]
+    rows = [
+        '{"text": "hello", "id": "1", "url": "u", "date": "2024-03-01T00:00:00Z"}',
+        "{",
+        "[1]",
+        '{"title": "x"}',
+        "",
+    ]
     for file in (tmp_path / "a.jsonl", tmp_path / "a.jsonl.gz"):
         data = "\n".join(rows).encode()
         file.write_bytes(gzip.compress(data) if file.suffix == ".gz" else data)
         pages = list(read_pages(file, "mine"))
         assert (pages[0].body, pages[0].id, pages[0].added, pages[0].source) == ("hello", "1", "2024-03-01", "mine")
-        assert [page.fault for page in pages[1:]] == ["not JSON", "not a JSON object", "has no text in the field `text`"]
+        assert [page.fault for page in pages[1:]] == [
+            "not JSON",
+            "not a JSON object",
+            "has no text in the field `text`",
+        ]
 
 
 def test_a_gzip_that_breaks_off_is_told(tmp_path: Path) -> None:

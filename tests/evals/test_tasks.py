@@ -67,7 +67,9 @@ def test_unknown_facts_are_written_nowhere() -> None:
 
 def test_known_facts_are_of_subjects_never_asked_about() -> None:
     settings = PagesSettings(documents={"facts": 300})
-    questions = [line for page in Pages(WORLD, settings).documents() for line in page.document.text.splitlines() if "?" in line]
+    questions = [
+        line for page in Pages(WORLD, settings).documents() for line in page.document.text.splitlines() if "?" in line
+    ]
     assert questions
     for item in items("facts_known"):
         asked = item.prompt.last.content

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
+from herd.core.settings import build
 from herd.model.attention import Attention
 from herd.model.cache import Cache
 from herd.model.rope import angles, frequencies, rotate
@@ -168,7 +169,7 @@ def test_gradients_of_the_feed_forward_are_right() -> None:
 def test_impossible_shapes_are_refused_with_a_mend(change: dict[str, int], words: str) -> None:
     numbers = {"width": 32, "layers": 1, "heads": 4, "kv_heads": 2, "hidden": 48} | change
     with pytest.raises(SettingsError, match=words):
-        Size(**numbers)
+        build(Size, numbers, where="x")
 
 
 def test_a_size_that_does_not_exist_is_told() -> None:

@@ -47,7 +47,16 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", page.replace("xlink:href", "href"))
     assert not re.findall(r"url\((?!#)", page)
     assert "<script" not in page
-    for words in ("What was to be shown", "Funnel", "Tokenizer", "Scaling law", "Losses", "Needles", "Evaluation", "Samples"):
+    for words in (
+        "What was to be shown",
+        "Funnel",
+        "Tokenizer",
+        "Scaling law",
+        "Losses",
+        "Needles",
+        "Evaluation",
+        "Samples",
+    ):
         assert words in page
     verdicts = report.figures["verdicts"]
     assert len(verdicts) == 7
@@ -115,7 +124,9 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
 
     They are those of two machines' CPUs at most; wide bounds leave room for another's arithmetic.
     """
-    base = next(one for one in made_in(smoke_run) if one.card["stage"] == "pretrain" and one.figures["weights"] == 67_744)
+    base = next(
+        one for one in made_in(smoke_run) if one.card["stage"] == "pretrain" and one.figures["weights"] == 67_744
+    )
     first = json.loads((base.path / "metrics.jsonl").read_text().splitlines()[0])
     # ln(768) for 768 tokens, and a little for weights that are not zero.
     assert first["loss"] == pytest.approx(6.67, abs=0.15)

@@ -19,7 +19,9 @@ def audit(left: int, lost: int) -> dict[str, dict[str, int]]:
     }
 
 
-@pytest.mark.parametrize(("left", "lost", "wanted"), [(0, 10, [True, True]), (1, 0, [False, True]), (0, 11, [True, False])])
+@pytest.mark.parametrize(
+    ("left", "lost", "wanted"), [(0, 10, [True, True]), (1, 0, [False, True]), (0, 11, [True, False])]
+)
 def test_curation(left: int, lost: int, wanted: list[bool]) -> None:
     assert [one.holds for one in audit_verdicts(audit(left, lost), BARS)] == wanted
 
@@ -39,7 +41,8 @@ def row(right: int, count: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "count", "holds"), [(50, 100, 200, True), (50, 51, 200, False), (50, 100, 199, False), (100, 50, 200, False)]
+    ("before", "after", "count", "holds"),
+    [(50, 100, 200, True), (50, 51, 200, False), (50, 100, 199, False), (100, 50, 200, False)],
 )
 def test_gains(before: int, after: int, count: int, holds: bool) -> None:
     found = {"a": {"sums": row(before, count)}, "b": {"sums": row(after, count)}}
@@ -53,7 +56,15 @@ def test_a_gain_nobody_measured_is_missed() -> None:
 
 
 def test_drawings_are_svg_that_is_the_same_again() -> None:
-    curve = {"flops": 1e9, "tokens": [1e3, 2e3, 4e3, 8e3], "losses": [3, 2, 2, 3], "parabola": [1.0, -16.0, 66.0], "inside": True, "best_tokens": 3e3, "best_loss": 2.0}
+    curve = {
+        "flops": 1e9,
+        "tokens": [1e3, 2e3, 4e3, 8e3],
+        "losses": [3, 2, 2, 3],
+        "parabola": [1.0, -16.0, 66.0],
+        "inside": True,
+        "best_tokens": 3e3,
+        "best_loss": 2.0,
+    }
     law = {"factor": 1.0, "exponent": 0.5, "best_tokens": 1e4, "best_tokens_interval": [9e3, 2e4]}
     drawings = [
         lambda: loss_curves([("a", [1, 1], [2.0, 1.0])], "tokens"),

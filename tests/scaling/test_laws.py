@@ -38,7 +38,12 @@ def test_a_planted_law_is_found_again(figure) -> None:
 @pytest.mark.row(29)
 @pytest.mark.parametrize(
     ("flops", "weights", "tokens", "loss"),
-    [(1e18, 8.058e7, 2.068e9, 3.5353), (1e20, 6.449e8, 2.585e10, 2.5998), (1e22, 5.160e9, 3.230e11, 2.1386), (3.8e25, 2.135e11, 2.967e13, 1.8165)],
+    [
+        (1e18, 8.058e7, 2.068e9, 3.5353),
+        (1e20, 6.449e8, 2.585e10, 2.5998),
+        (1e22, 5.160e9, 3.230e11, 2.1386),
+        (3.8e25, 2.135e11, 2.967e13, 1.8165),
+    ],
 )
 def test_chinchillas_optimum(flops: float, weights: float, tokens: float, loss: float, figure) -> None:
     law = Chinchilla()
@@ -85,11 +90,16 @@ def test_curves_without_a_minimum_say_so_and_too_few_points_are_refused() -> Non
 
 def test_rungs_spend_their_budget_and_refuse_one_too_small() -> None:
     sizes = tuple(Size(width=w, layers=1, heads=2, kv_heads=1, hidden=2 * w) for w in (8, 16))
-    ladder = LadderSettings(budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, peak_rate=1e-3, shares={"a": 1.0})
+    ladder = LadderSettings(
+        budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, peak_rate=1e-3, shares={"a": 1.0}
+    )
     found = rungs(ladder, vocabulary=100)
     for rung in found:
         flops = rung.tokens * rung.size.shape(vocabulary=100, context=32).training_flops(32)
         assert flops == pytest.approx(rung.budget, rel=0.01)
     assert by_budget(ladder.budgets, [rung.budget for rung in found]) == [[1e9, 1e9], [2e9, 2e9]]
     with pytest.raises(SettingsError, match="fewer than ten batches"):
-        rungs(LadderSettings(budgets=(1e6,), sizes=sizes, length=32, batch_tokens=64, peak_rate=1e-3, shares={"a": 1.0}), vocabulary=100)
+        rungs(
+            LadderSettings(budgets=(1e6,), sizes=sizes, length=32, batch_tokens=64, peak_rate=1e-3, shares={"a": 1.0}),
+            vocabulary=100,
+        )

@@ -11,7 +11,9 @@ from herd.tokens import bpe
 from herd.tokens.chat import ChatFormat, preview
 from herd.tokens.tokenizer import TextTokenizer
 
-TOKENIZER = bpe.learn(iter(["system user assistant ipython Environment Tools hello there"] * 20), pairs=300, digits_together=True)
+TOKENIZER = bpe.learn(
+    iter(["system user assistant ipython Environment Tools hello there"] * 20), pairs=300, digits_together=True
+)
 FORM = ChatFormat(TOKENIZER)
 HELLO = Conversation((Message("system", "You help."), Message("user", "Hi!"), Message("assistant", "Hello.")))
 CALL = Conversation(

@@ -52,7 +52,10 @@ def test_a_ramp_doubles_the_batch_and_reads_every_row_once() -> None:
 
 @given(st.integers(1, 50), st.integers(1, 4), st.integers(2, 40))
 def test_any_ramp_reads_every_row_once(tokens: int, length: int, batch: int) -> None:
-    phases = (BatchPhase(until=0.5, batch_tokens=batch * length), BatchPhase(until=1.0, batch_tokens=2 * batch * length))
+    phases = (
+        BatchPhase(until=0.5, batch_tokens=batch * length),
+        BatchPhase(until=1.0, batch_tokens=2 * batch * length),
+    )
     ramp = BatchRamp(phases, tokens * length, length)
     assert [row for step in range(ramp.steps) for row in ramp.rows_of(step)] == list(range(ramp.rows))
 

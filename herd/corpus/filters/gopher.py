@@ -52,9 +52,7 @@ def stop_words(stats: Stats, *, at_least: Count = 2) -> Drops:
 @filters.add
 def repeated_lines(stats: Stats, *, at_most: Share = 0.3, characters: Share = 0.2) -> Drops:
     """Drops documents that say the same lines again. Source: Rae et al. 2021, table A1."""
-    return (stats.repeated_lines > at_most * stats.lines) | (
-        stats.repeated_characters > characters * stats.characters
-    )
+    return (stats.repeated_lines > at_most * stats.lines) | (stats.repeated_characters > characters * stats.characters)
 
 
 @filters.add

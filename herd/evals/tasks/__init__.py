@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from herd.core.records import Conversation, Message
 from herd.core.registry import Registry
-from herd.world.truth import World
 
 
 @dataclass(frozen=True)
