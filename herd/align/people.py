@@ -85,7 +85,7 @@ def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World,
     form, book = ChatFormat(text), Questions(world)
     asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
     ids = [form.prompt(prompt) for prompt in asked for _ in range(2)]
-    completions = engine.generate(ids, sampling, report=work.progress)
+    completions = engine.generate(ids, sampling, workers=work.place.workers, report=work.progress)
     said = [form.read(completion.ids) for completion in completions]
     preferences: list[Preference] = []
     verdicts: Counter[str] = Counter()

@@ -30,7 +30,7 @@ def select(
     asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
     ids = [form.prompt(prompt) for prompt in asked for _ in range(tries)]
     engine = Engine(load_transformer(model.path), text.stops)
-    completions = engine.generate(ids, sampling, report=work.progress)
+    completions = engine.generate(ids, sampling, workers=work.place.workers, report=work.progress)
     answers: list[list[Message]] = []
     for number in range(len(asked)):
         own = completions[number * tries : (number + 1) * tries]

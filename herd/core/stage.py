@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
-from herd.core.errors import SettingsError
+from herd.core.errors import SettingsError, did_you_mean
 from herd.core.places import Place
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
@@ -119,7 +119,9 @@ class Stage(Generic[P, A]):
         try:
             bound = inspect.signature(self.body).bind_partial(None, *args, **kwargs).arguments
         except TypeError as fault:
-            raise SettingsError(f"stage {self.name}: {fault}; check the recipe") from None
+            unknown = sorted(set(kwargs) - {p.name for p in parameters})
+            hint = did_you_mean(unknown[0], (p.name for p in parameters)) if unknown else "; check the recipe"
+            raise SettingsError(f"stage {self.name}: {fault}{hint}") from None
         given = {name: value for name, value in bound.items() if name not in names and name != "work"}
         inputs = {p.name: bound.get(p.name, p.default) for p in parameters if p.name in names}
         for name, value in inputs.items():

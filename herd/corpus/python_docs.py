@@ -46,7 +46,7 @@ for name in sorted(sys.stdlib_module_names):
     sys.stdout.write(json.dumps([name, body]) + chr(10))
 """
 # What differs from process to process or from machine to machine.
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_ADDRESS = re.compile(r"\b(0x|handle )[0-9a-f]{6,}")
 _LOCATION = re.compile(r'<a href="file:[^"]*">[^<]*</a>')
 _ENVIRONMENT = re.compile(r"<strong>environb?</strong> = .*?(?=<dt>|</td>)", re.DOTALL)
 
@@ -97,7 +97,7 @@ def _render() -> list[tuple[str, str]]:
 
 
 def _page(name: str, body: str) -> Document:
-    body = _ENVIRONMENT.sub("", _LOCATION.sub("", _ADDRESS.sub("0x0", body)))
+    body = _ENVIRONMENT.sub("", _LOCATION.sub("", _ADDRESS.sub(r"\g<1>0", body)))
     url = f"https://docs.example/library/{name}.html"
     return Document(id=_record_id(url), text=_site(name, body), source="web", url=url, added="2024-03-01")
 

