@@ -26,5 +26,8 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
 
+bench: $(READY)
+	$(VENV)/bin/python benchmarks/training.py | tee -a benchmarks/results/training.jsonl
+
 clean:
 	rm -rf $(VENV) build dist herd.egg-info .pytest_cache .ruff_cache

@@ -148,11 +148,11 @@ class Pages:
 
 
 def sum_page(chance: random.Random, language: str) -> str:
-    """Sums of two, three or four digits; one page in seven without steps."""
+    """Sums of two or three digits; one page in seven without steps."""
     steps = chance.random() < 0.85
     lines = []
     for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (5, 3, 2))[0])
+        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (3, 2))[0])
         lines.append(f"{sums.question(a, b)} {sums.steps(a, b)}" if steps else sums.plain(a, b))
     return "\n".join(lines)
 
