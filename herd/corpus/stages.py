@@ -24,6 +24,7 @@ from herd.corpus.filters import filters
 from herd.corpus.reading import Page, read_pages
 from herd.corpus.sources import crawl_files, read_labels
 from herd.corpus.stats import measure
+from herd.world.noise import FOOTER
 
 _SHARD = 400  # pages a worker is given at once
 _EXAMPLES = 3
@@ -215,12 +216,16 @@ def _by_source(documents: Sequence[Document]) -> dict[str, dict[str, int]]:
 
 @stage(paper="-", version=1)
 def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
-    """How far curation found what was planted in `crawls`: copies and spam left, clean pages lost.
+    """How far curation found what was planted in `crawls`: copies, spam and boilerplate left, clean pages lost.
 
     Judged by the labels that makers of sources keep beside their files and curation never reads.
     """
     labels = {row["id"]: row for crawl in crawls for row in read_labels(crawl.path)}
-    kept = {document.id for document in read_documents(corpus.path)}
+    kept: set[str] = set()
+    framed = 0
+    for document in read_documents(corpus.path):
+        kept.add(document.id)
+        framed += document.id in labels and any(sentence in document.text for sentence in FOOTER)
     steps = {document.id: document.notes["step"] for document in read_documents(corpus.path, "rejects")}
     clean = [name for name, row in labels.items() if row["label"] == "clean"]
     # Of an original and its copy either may stay: the text is still there.
@@ -228,6 +233,7 @@ def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
     lost = [name for name in clean if name not in kept and name not in saved]
     scores: dict[str, Any] = {
         "clean": {"planted": len(clean), "lost": len(lost)},
+        "boilerplate": {"pages": len(kept & labels.keys()), "left": framed},
         "lost_by": dict(Counter(steps.get(name, "unknown") for name in lost)),
     }
     for label in ("near-duplicate", "older capture", "spam"):

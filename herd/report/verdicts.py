@@ -48,6 +48,8 @@ def audit_verdicts(audit: Mapping[str, Any], bars: Bars) -> Iterator[Verdict]:
     kinds = ("near-duplicate", "older capture")
     left, planted = (sum(audit[kind][what] for kind in kinds) for what in ("left", "planted"))
     yield Verdict("No planted copy is left in the corpus", f"{left} of {planted} left", "0 left", left == 0)
+    framed, pages = audit["boilerplate"]["left"], audit["boilerplate"]["pages"]
+    yield Verdict("No site's footer is left in a page", f"{framed} of {pages:,} pages", "0 left", framed == 0)
     lost, clean = audit["clean"]["lost"], audit["clean"]["planted"]
     share = lost / max(1, clean)
     bar = f"at most {bars.clean_lost:.0%} lost"

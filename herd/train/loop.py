@@ -132,12 +132,13 @@ def train(
     for step in steps(state, batches, loss=loss, rate=rate, clip=clip, place=work.place):
         log.add(step)
         work.progress(step.number, len(batches), f"loss {step.loss:.3f}")
+        # Asked before saving: a run that goes on from a checkpoint does not ask about its step again.
+        if enough(step):
+            break
         if time.monotonic() - saved > save_every_seconds and step.number < len(batches):
             log.flush()
             save(work.scratch, state)
             saved = time.monotonic()
-        if enough(step):
-            break
     log.write(work.out / METRICS)
     return log.steps
 

@@ -59,7 +59,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
     ):
         assert words in page
     verdicts = report.figures["verdicts"]
-    assert len(verdicts) == 7
+    assert len(verdicts) == 8
     assert page.count("✗ missed") == sum(not verdict["holds"] for verdict in verdicts)
 
 

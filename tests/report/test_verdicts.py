@@ -15,12 +15,13 @@ def audit(left: int, lost: int) -> dict[str, dict[str, int]]:
     return {
         "near-duplicate": {"planted": 40, "left": left},
         "older capture": {"planted": 10, "left": 0},
+        "boilerplate": {"pages": 1000, "left": 0},
         "clean": {"planted": 1000, "lost": lost},
     }
 
 
 @pytest.mark.parametrize(
-    ("left", "lost", "wanted"), [(0, 10, [True, True]), (1, 0, [False, True]), (0, 11, [True, False])]
+    ("left", "lost", "wanted"), [(0, 10, [True, True, True]), (1, 0, [False, True, True]), (0, 11, [True, True, False])]
 )
 def test_curation(left: int, lost: int, wanted: list[bool]) -> None:
     assert [one.holds for one in audit_verdicts(audit(left, lost), BARS)] == wanted

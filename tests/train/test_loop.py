@@ -116,6 +116,20 @@ def test_training_may_end_before_its_batches_do(batches: TokenBatches, tmp_path:
     assert len(found) == 4
 
 
+def test_whether_to_end_is_asked_before_a_step_is_saved(batches: TokenBatches, tmp_path: Path) -> None:
+    """Otherwise a run killed between the two would train on past its end."""
+    asked: list[tuple[int, int]] = []
+
+    def enough(step: Step) -> bool:
+        newest = checkpoints(tmp_path)
+        asked.append((step.number, int(newest[-1].name.removeprefix("step-")) if newest else 0))
+        return step.number == 6
+
+    work = Work(tmp_path, tmp_path, LocalPlace())
+    train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, save_every_seconds=0, enough=enough)
+    assert asked == [(number, number - 1) for number in range(1, 7)]
+
+
 def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
     made = state()
     with torch.no_grad():
