@@ -48,7 +48,8 @@ def test_the_count_is_what_the_model_holds() -> None:
 @pytest.mark.row(1)
 @pytest.mark.parametrize("scaling", [None, RopeScaling(original_context=16)])
 def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_path, figure) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     ours = model(replace(SMALL, rope_scaling=scaling))
     save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
@@ -59,7 +60,8 @@ def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_pat
 
 
 def test_greedy_text_equals_that_of_transformers(tmp_path) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     from herd.generate.engine import Engine, Sampling
 
     ours = model()
