@@ -24,7 +24,7 @@ from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.loop import Sums, train
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pairs import Pair, PairBatch, PairBatches, answer_log_probs, collate_pairs, encode_pairs
-from herd.train.schedule import warmup_cosine
+from herd.train.schedule import cosine
 
 Loss = Annotated[Use, losses.choice]
 
@@ -41,6 +41,7 @@ class DpoSettings:
     epochs: Positive = 1
     peak_rate: Rate = 1e-4
     warmup_share: Share = 0.1
+    final_share: Share = 0.1
     optimizer: AdamWSettings = AdamWSettings(weight_decay=0.0)
     seed: int = 0
 
@@ -63,12 +64,9 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     batches = PairBatches(pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad)
     reference = reference_log_probs(policy, pairs, text.pad)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
-    total = len(batches)
-
-    def rate(step: int) -> float:
-        warmup = max(1, round(settings.warmup_share * total))
-        return warmup_cosine(step, peak=settings.peak_rate, warmup=warmup, total=total, floor=0.1)
-
+    rate = cosine(
+        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
+    )
     state = TrainState(policy, adamw(policy, settings.optimizer))
     train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, policy, text, kind="chat")

@@ -19,7 +19,7 @@ from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.loop import Sums, train
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pairs import Answers, Pair, PairBatch, PairBatches, collate_pairs, encode_pairs
-from herd.train.schedule import warmup_cosine
+from herd.train.schedule import cosine
 
 
 @settings
@@ -29,6 +29,8 @@ class RewardSettings:
     pairs: Positive = 16
     epochs: Positive = 2
     peak_rate: Rate = 5e-4
+    warmup_share: Share = 0.05
+    final_share: Share = 0.1
     held_out_share: Share = 0.1
     optimizer: AdamWSettings = AdamWSettings()
     seed: int = 0
@@ -56,11 +58,9 @@ def train_reward(
         pad=text.pad,
     )
     state = TrainState(model, adamw(model, settings.optimizer))
-    total = len(batches)
-
-    def rate(step: int) -> float:
-        return warmup_cosine(step, peak=settings.peak_rate, warmup=max(1, total // 20), total=total, floor=0.1)
-
+    rate = cosine(
+        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
+    )
     train(work, state, batches, loss=ranking, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, model, text, kind="reward")
     tested = encode_pairs(ranked[kept:] or ranked, form, every=True, context=context)

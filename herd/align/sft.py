@@ -16,7 +16,7 @@ from herd.train.dialogues import DialogueBatches
 from herd.train.loop import train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.schedule import warmup_cosine
+from herd.train.schedule import cosine
 
 
 @settings
@@ -51,12 +51,9 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
         seed=settings.seed,
         pad=text.pad,
     )
-    total = len(batches)
-
-    def rate(step: int) -> float:
-        warmup = max(1, round(settings.warmup_share * total))
-        return warmup_cosine(step, peak=settings.peak_rate, warmup=warmup, total=total, floor=settings.final_share)
-
+    rate = cosine(
+        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
+    )
     state = TrainState(model, adamw(model, settings.optimizer))
     steps = train(work, state, batches, loss=next_token, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, model, text, kind="chat")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
@@ -20,7 +18,7 @@ from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.loop import train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, warmup_cosine
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, cosine
 
 
 @settings
@@ -61,12 +59,8 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
     state = TrainState(model, adamw(model, settings.optimizer))
     ramp = BatchRamp(settings.batch, settings.tokens, settings.length)
     batches = token_batches(shards, settings.mix, ramp, settings.seed)
-    rate = partial(
-        warmup_cosine,
-        peak=settings.peak_rate,
-        warmup=max(1, round(settings.warmup_share * ramp.steps)),
-        total=ramp.steps,
-        floor=settings.final_share,
+    rate = cosine(
+        ramp.steps, peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
     )
     train(work, state, batches, loss=next_token, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, model, text, kind="base", optimizer=state.optimizer)

@@ -9,7 +9,7 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, Share, settings
@@ -26,6 +26,12 @@ def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: flo
         return peak * (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, total - warmup))
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def cosine(total: int, *, peak: float, warmup_share: float, final_share: float) -> Rate:
+    """`warmup_cosine` over `total` steps, its ends given as shares: of the steps, and of the peak."""
+    warmup = max(1, round(warmup_share * total))
+    return partial(warmup_cosine, peak=peak, warmup=warmup, total=total, floor=final_share)
 
 
 def warmup_hold_decay(step: int, *, peak: float, warmup: int, total: int, decay_share: float) -> float:

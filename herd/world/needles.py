@@ -12,6 +12,7 @@ KEYS = (
 
 
 COLOURS = "black blue brown green grey pink red white".split()
+THINGS = "anchor basket crown hammer kettle mirror pillow wagon".split()
 ANIMALS = "camel eagle lion moose otter panda tiger zebra".split()
 
 
@@ -22,7 +23,7 @@ _AT_START = 0.15
 
 @dataclass(frozen=True)
 class Needle:
-    """A code such as `red 7 lion` that belongs to a word.
+    """A code such as `red crown lion` that belongs to a word.
 
     Its parts are of three kinds because a model of a million weights soon finds the parts of a code again,
     and only much later learns in which order parts of one kind stood.
@@ -50,7 +51,7 @@ def draw(chance: random.Random, count: int) -> list[Needle]:
 
 
 def _code(chance: random.Random) -> str:
-    return f"{chance.choice(COLOURS)} {chance.randint(1, 9)} {chance.choice(ANIMALS)}"
+    return f"{chance.choice(COLOURS)} {chance.choice(THINGS)} {chance.choice(ANIMALS)}"
 
 
 def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> list[str]:

@@ -17,6 +17,12 @@ Label = Literal["clean", "near-duplicate", "older capture", "spam"]
 
 # A long document's filler is about this long per needle, so that a row of tokens holds a few of them.
 _SENTENCE_CHARACTERS = 45
+# A model that met only one layout finds the digits by their distance, and loses them in any other.
+_SUM_LAYOUTS = (
+    *("{q} {a}",) * 3,
+    *("Question: {q}\nAnswer: {a}", "User: {q}\n\nAssistant: {a}") * 2,
+    "",
+)
 # A copy with one word changed in so many still shares nine tenths of its runs of five words.
 _COPIED_WORDS = 120
 
@@ -148,12 +154,12 @@ class Pages:
 
 
 def sum_page(chance: random.Random, language: str) -> str:
-    """Sums of two or three digits; one page in seven without steps."""
-    steps = chance.random() < 0.85
+    """Sums of two or three digits, laid out in one of several ways; one page in eight without steps."""
+    layout = chance.choice(_SUM_LAYOUTS)
     lines = []
     for _ in range(chance.randint(4, 8)):
         a, b = sums.draw(chance, chance.choices(sums.DIGITS, (3, 2))[0])
-        lines.append(f"{sums.question(a, b)} {sums.steps(a, b)}" if steps else sums.plain(a, b))
+        lines.append(layout.format(q=sums.question(a, b), a=sums.steps(a, b)) if layout else sums.plain(a, b))
     return "\n".join(lines)
 
 

@@ -53,16 +53,16 @@ def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
-        (" red 7 lion.", True),
-        ("The code of oak is red 7 lion.", True),
-        (" red 7 lions", True),
-        (" red 8 lion.", False),
+        (" red crown lion.", True),
+        ("The code of oak is red crown lion.", True),
+        (" red crown lions", True),
+        (" red wagon lion.", False),
         ("", False),
-        ("The code of oak is blue 7 lion. The red 7 lion", False),
+        ("The code of oak is blue crown lion. The red crown lion", False),
     ],
 )
 def test_answers_are_graded(answer: str, right: bool) -> None:
-    assert found(Needle("oak", "red 7 lion"), answer) == right
+    assert found(Needle("oak", "red crown lion"), answer) == right
 
 
 def test_too_little_text_is_told() -> None:
