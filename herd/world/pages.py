@@ -32,14 +32,16 @@ class PagesSettings:
     """How much is written about the world.
 
     documents: how many clean documents of every kind. near_copies, spam_pages: as a share of the clean
-    ones. needle_characters, long_characters: longest text that hides needles, in the two kinds of it.
+    ones. needle_characters, long_characters, longest_characters: about how much text hides the needles at
+    most, in the three kinds of it.
     """
 
     documents: dict[str, Count]
     near_copies: Share = 0.02
     spam_pages: Share = 0.02
-    needle_characters: Positive = 260
-    long_characters: tuple[Positive, ...] = (1100, 2300)
+    needle_characters: Positive = 900
+    long_characters: Positive = 1900
+    longest_characters: Positive = 3900
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Pages:
             "ledgers": ledger_page,
             "needles": self.needle_page,
             "long": self.long_page,
+            "longest": self.longest_page,
         }
 
     def _copies(self, clean: list[Document]) -> Iterator[Labelled]:
@@ -148,17 +151,20 @@ class Pages:
         return needles.haystack(chance, self.filler(chance, characters), chance.choice((1, 1, 2)))
 
     def long_page(self, chance: random.Random, language: str) -> str:
-        longest = chance.choice(self.settings.long_characters)
-        characters = int(longest * chance.uniform(0.4, 1.0))
+        characters = int(self.settings.long_characters * chance.uniform(0.6, 1.0))
         return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 4))
+
+    def longest_page(self, chance: random.Random, language: str) -> str:
+        characters = int(self.settings.longest_characters * chance.uniform(0.7, 1.0))
+        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 6))
 
 
 def sum_page(chance: random.Random, language: str) -> str:
-    """Sums of two or three digits, laid out in one of several ways; one page in eight without steps."""
+    """Sums of two to four digits, laid out in one of several ways; one page in eight without steps."""
     layout = chance.choice(_SUM_LAYOUTS)
     lines = []
     for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (3, 2))[0])
+        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (2, 3, 2))[0])
         lines.append(layout.format(q=sums.question(a, b), a=sums.steps(a, b)) if layout else sums.plain(a, b))
     return "\n".join(lines)
 

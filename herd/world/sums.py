@@ -1,4 +1,4 @@
-"""Sums of numbers with two or three digits, with and without the steps that make them easy."""
+"""Sums of numbers with two to four digits, with and without the steps that make them easy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from herd.world.chance import fraction
 
-DIGITS = (2, 3)
+DIGITS = (2, 3, 4)
 HELD_OUT_SHARE = 0.1
 # The last number after "so" or "=", the way an answer states its result.
 RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")

@@ -15,7 +15,7 @@ _SHOTS = 2
 
 @tasks.add
 def arithmetic(world: World, *, questions: Positive = 300) -> list[Item]:
-    """Held-out sums of two and of three digits, as many of each; a base model is shown two worked ones.
+    """Held-out sums of two, three and four digits, as many of each; a base model is shown two worked ones.
 
     Source: herd's world; the prompt for base models follows GSM8K's worked examples (Llama 3, 5.1).
     """
