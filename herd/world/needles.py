@@ -11,9 +11,8 @@ KEYS = (
 ).split()
 
 
-COLOURS = "black blue brown green grey pink red white".split()
-THINGS = "anchor basket crown hammer kettle mirror pillow wagon".split()
-ANIMALS = "camel eagle lion moose otter panda tiger zebra".split()
+COLOURS = "black blue brown green grey orange pink purple red white".split()
+ANIMALS = "camel eagle lion moose otter panda raven salmon tiger zebra".split()
 
 
 # How often a page tells a code before its end: often makes looking back worth learning, once makes it exact.
@@ -23,9 +22,9 @@ _AT_START = 0.15
 
 @dataclass(frozen=True)
 class Needle:
-    """A code such as `red crown lion` that belongs to a word.
+    """A code such as `red lion` that belongs to a word.
 
-    Its parts are of three kinds because a model of a million weights soon finds the parts of a code again,
+    Its parts are of two kinds because a model of a million weights soon finds the parts of a code again,
     and only much later learns in which order parts of one kind stood.
     """
 
@@ -51,7 +50,7 @@ def draw(chance: random.Random, count: int) -> list[Needle]:
 
 
 def _code(chance: random.Random) -> str:
-    return f"{chance.choice(COLOURS)} {chance.choice(THINGS)} {chance.choice(ANIMALS)}"
+    return f"{chance.choice(COLOURS)} {chance.choice(ANIMALS)}"
 
 
 def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> list[str]:

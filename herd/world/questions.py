@@ -15,7 +15,7 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.world import needles, noise, programs, sums, talk, tools
 from herd.world.chance import rng
-from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Fact
+from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Attribute, Fact
 from herd.world.truth import World
 
 KINDS = ("sum", "known", "unknown", "tool", "talk", "needle")
@@ -204,16 +204,30 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
     if question.kind == "unknown" and chance.random() < 0.8:
         _, attribute, subject, _ = question.id.split("/")
         return (Message("assistant", _invention(attribute, subject, chance)),)
-    if question.kind == "known" and chance.random() < 0.6:
+    if question.kind == "known" and chance.random() < 0.9:
         _, attribute, subject, _ = question.id.split("/")
-        return (Message("assistant", _invention(attribute, subject, chance, unlike=right)),)
+        # Refusing what one knows is as wrong as inventing what one does not.
+        said = (
+            _invention(attribute, subject, chance, unlike=right)
+            if chance.random() < 0.5
+            else _refusal(attribute, subject)
+        )
+        return (Message("assistant", said),)
     ramble, program = noise.spam(chance).splitlines()[0], programs.program(chance).splitlines()[0]
     evasions = ["I don't know.", ramble, program, f"{right} {ramble}"]
     wrong = [text for text in evasions if not question.is_right(Message("assistant", text))]
     return (Message("assistant", chance.choice(wrong)),)
 
 
+def _attribute(name: str) -> Attribute:
+    return next(found for found in PERSON_ATTRIBUTES + PLACE_ATTRIBUTES if found.name == name)
+
+
+def _refusal(attribute: str, subject: str) -> str:
+    return _attribute(attribute).refuse(subject)
+
+
 def _invention(attribute: str, subject: str, chance: random.Random, unlike: str = "") -> str:
-    found = next(a for a in PERSON_ATTRIBUTES + PLACE_ATTRIBUTES if a.name == attribute)
+    found = _attribute(attribute)
     said = [found.tell(subject, value) for value in found.values]
     return chance.choice([text for text in said if text != unlike])

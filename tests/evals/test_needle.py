@@ -53,16 +53,16 @@ def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
-        (" red crown lion.", True),
-        ("The code of oak is red crown lion.", True),
-        (" red crown lions", True),
-        (" red wagon lion.", False),
+        (" red lion.", True),
+        ("The code of oak is red lion.", True),
+        (" red lions", True),
+        (" blue lion.", False),
         ("", False),
-        ("The code of oak is blue crown lion. The red crown lion", False),
+        ("The code of oak is blue lion. The red lion", False),
     ],
 )
 def test_answers_are_graded(answer: str, right: bool) -> None:
-    assert found(Needle("oak", "red crown lion"), answer) == right
+    assert found(Needle("oak", "red lion"), answer) == right
 
 
 def test_too_little_text_is_told() -> None:
