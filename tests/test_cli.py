@@ -149,6 +149,28 @@ def test_eval_export_and_show_of_a_made_run(
     assert "exists" in err
 
 
+@pytest.mark.row(1)
+def test_an_exported_model_gives_the_same_logits_in_transformers(smoke_run: Path, tmp_path: Path, figure) -> None:
+    import torch
+    import transformers
+
+    from herd.model.weights import load_transformer
+    from herd.serve.folders import model_in
+    from herd.tokens.tokenizer import TextTokenizer
+
+    assert main(["export", str(smoke_run), str(tmp_path / "out")]) == 0
+    ours = load_transformer(model_in(smoke_run)).eval()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    text = "What is 12 + 34? 2+4=6, 1+3+0=4, so 46."
+    ids = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(text)["input_ids"]
+    tokenizer = TextTokenizer.load(tmp_path / "out")
+    assert ids == [tokenizer.begin, *tokenizer.encode(text)]
+    with torch.inference_mode():
+        difference = (ours(torch.tensor([ids])) - theirs(torch.tensor([ids])).logits).abs().max().item()
+    figure(f"exported model: largest difference of logits {difference:.1e}")
+    assert difference < 1e-5
+
+
 def test_a_second_run_skips_everything(smoke_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "run", str(SMOKE), "--out", str(smoke_run))
     assert code == 0

@@ -160,11 +160,11 @@ class Pages:
 
 
 def sum_page(chance: random.Random, language: str) -> str:
-    """Sums of two to four digits, laid out in one of several ways; one page in eight without steps."""
+    """Sums of two or three digits, laid out in one of several ways; one page in eight without steps."""
     layout = chance.choice(_SUM_LAYOUTS)
     lines = []
     for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (2, 3, 2))[0])
+        a, b = sums.draw(chance, chance.choices(sums.WRITTEN_DIGITS, (2, 3))[0])
         lines.append(layout.format(q=sums.question(a, b), a=sums.steps(a, b)) if layout else sums.plain(a, b))
     return "\n".join(lines)
 

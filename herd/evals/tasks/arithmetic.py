@@ -17,6 +17,8 @@ _SHOTS = 2
 def arithmetic(world: World, *, questions: Positive = 300) -> list[Item]:
     """Held-out sums of two, three and four digits, as many of each; a base model is shown two worked ones.
 
+    No page tells sums of four digits; dialogues do.
+
     Source: herd's world; the prompt for base models follows GSM8K's worked examples (Llama 3, 5.1).
     """
     chance = rng(world.seed, "task", "arithmetic")
