@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
-from herd.core.records import Conversation, Message, Preference
+from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.settings import Count, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
@@ -118,17 +118,19 @@ class Ranked:
 def rank(question: Question, prompt: Conversation, answers: Sequence[Message], chance: random.Random) -> Ranked:
     """The preference that a person who knows the answer gives.
 
-    One right: it is chosen. Both right: the other answer is one that a worse model gave, because equal
-    answers teach nothing. Both wrong: the better one is edited until it is right, and a ramble is worse than
-    a wrong answer to the question. Source: Llama 3, 4.2.1 (edited > chosen > rejected; four strengths).
+    One right: it is chosen. Both right: one of them is set against a blunder written by hand, which teaches a
+    reward model what to look for; rated low, because the model itself would not have said it, and learning
+    from what it does not say unlearns what it knows. Both wrong: the better one is edited until it is right,
+    and a ramble is worse than a wrong answer to the question.
+    Source: Llama 3, 4.2.1 (edited > chosen > rejected; four strengths).
     """
     right = [answer for answer in answers if question.is_right(answer)]
     wrong = [answer for answer in answers if not question.is_right(answer)]
     if right and wrong:
-        return Ranked(_pair(prompt, right[0], wrong[0]), "one right")
+        return Ranked(_pair(prompt, right[0], wrong[0], "significantly better"), "one right")
     if right:
         (worse,) = blunder(question, chance)
-        return Ranked(_pair(prompt, right[0], worse), "both right")
+        return Ranked(_pair(prompt, right[0], worse, "slightly better"), "both right")
     ramble = Message("assistant", noise.spam(chance).splitlines()[0])
     edited = Preference(
         prompt=prompt, edited=(question.answers[0],), chosen=(wrong[0],), rejected=(ramble,), strength="better"
@@ -136,5 +138,5 @@ def rank(question: Question, prompt: Conversation, answers: Sequence[Message], c
     return Ranked(edited, "both wrong")
 
 
-def _pair(prompt: Conversation, chosen: Message, rejected: Message) -> Preference:
-    return Preference(prompt=prompt, chosen=(chosen,), rejected=(rejected,), strength="significantly better")
+def _pair(prompt: Conversation, chosen: Message, rejected: Message, strength: Strength) -> Preference:
+    return Preference(prompt=prompt, chosen=(chosen,), rejected=(rejected,), strength=strength)
