@@ -15,7 +15,7 @@ test: $(READY)
 lint: $(READY)
 	$(VENV)/bin/ruff check herd tests examples benchmarks
 	$(VENV)/bin/ruff format --check herd tests examples benchmarks
-	$(VENV)/bin/pyright
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 check: lint test
 
