@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,7 +161,7 @@ def test_an_exported_model_gives_the_same_logits_in_transformers(smoke_run: Path
 
     assert main(["export", str(smoke_run), str(tmp_path / "out")]) == 0
     ours = load_transformer(model_in(smoke_run)).eval()
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     text = "What is 12 + 34? 2+4=6, 1+3+0=4, so 46."
     ids = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(text)["input_ids"]
     tokenizer = TextTokenizer.load(tmp_path / "out")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
@@ -55,7 +55,18 @@ def demonstrate(work: Work, *, world: World, asked: Asked) -> Dialogues:
     """
     dialogues = [question.demonstration for question in asked.draw(world)]
     dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
+    dialogues = list(joined(dialogues, rng(world.seed, "turns", asked.purpose)))
     return _written(work, dialogues, "demonstrations")
+
+
+def joined(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
+    """The dialogues in order, half of them alone and the others two or three to a conversation, as people go on
+    to ask. A joined one names the tools if any of its parts does."""
+    waiting = list(reversed(dialogues))
+    while waiting:
+        first, *more = (waiting.pop() for _ in range(min(len(waiting), chance.choice((1, 1, 2, 3)))))
+        tools = next((one.tools for one in (first, *more) if one.tools), ())
+        yield replace(first.then(*(message for one in more for message in one.messages)), tools=tools)
 
 
 @stage(paper="4.2.2", version=1)

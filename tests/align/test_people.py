@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from herd.align.people import Asked, rank
+from herd.align.people import Asked, joined, rank
 from herd.core.records import Message
 from herd.world.questions import KINDS, Questions, blunder
 from herd.world.truth import World
@@ -66,3 +66,12 @@ def test_held_out_facts_are_never_asked_in_training() -> None:
         fact = people.find(attribute, subject)
         assert fact is not None
         assert not fact.held_out
+
+
+def test_joined_dialogues_lose_nothing_and_some_go_on() -> None:
+    asked = Asked(counts={"sum": 40, "tool": 10}, purpose="a").draw(WORLD)
+    alone = [question.demonstration for question in asked]
+    together = list(joined(alone, random.Random(0)))
+    assert [message for one in together for message in one.messages] == [m for one in alone for m in one.messages]
+    assert len(together) < len(alone)
+    assert all(one.tools for one in together if any(message.role == "tool" for message in one.messages))
