@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_pat
 
     ours = model(replace(SMALL, rope_scaling=scaling))
     save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     with torch.inference_mode():
         difference = (ours(ids(2, 40)) - theirs(ids(2, 40)).logits).abs().max().item()
     figure(f"largest difference of logits {difference:.1e}")
@@ -66,7 +67,7 @@ def test_greedy_text_equals_that_of_transformers(tmp_path) -> None:
 
     ours = model()
     save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     prompt = ids(1, 9)
     wanted = theirs.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, do_sample=False)
     found = Engine(ours, frozenset({2})).generate(prompt.tolist(), Sampling(max_tokens=20))[0]
