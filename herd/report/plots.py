@@ -27,7 +27,7 @@ def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, lis
     style |= {"axes.edgecolor": GRID, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK}
     style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID}
     with matplotlib.rc_context(style):
-        figure, axes = pyplot.subplots(1, columns, figsize=(4.6 * columns, height), squeeze=False, layout="constrained")
+        figure, axes = pyplot.subplots(1, columns, figsize=(9.2, height), squeeze=False, layout="constrained")
         svg: list[str] = []
         try:
             yield figure, list(axes[0]), svg
