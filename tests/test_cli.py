@@ -46,7 +46,7 @@ def test_plan_as_yaml_is_a_recipe_with_the_same_keys(tmp_path: Path, capsys: pyt
     [
         ("base.peek_rate=1e-3", "did you mean 'peak_rate'"),
         ("base.tokens=many", "base.tokens is"),
-        ("base.size.width=100", "width 100 is not a multiple of heads"),
+        ("base.size.width=102", "width 102 is not a multiple of heads"),
         ("base.size.heads=0", "greater than 0"),
         ("sources=[wikipedai]", "'wikipedia'"),
         ("dpo.loss=dpq", "did you mean 'dpo'"),

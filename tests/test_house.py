@@ -36,7 +36,7 @@ FLOORS = {
     "report": 6,
     "recipes": 7,
     "cli": 8,
-    "rows": 8,
+    "rows": 7,
     "__main__": 9,
 }
 REGISTRIES = (filters, dedups, losses, tasks)
@@ -64,7 +64,7 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(HERD)))
+@pytest.mark.parametrize("file", list(files()), ids=lambda file: str(file.relative_to(HERD)))
 def test_a_file_imports_only_from_lower_floors(file: Path) -> None:
     parts = file.relative_to(HERD).with_suffix("").parts
     if parts == ("__init__",):
@@ -77,7 +77,7 @@ def test_a_file_imports_only_from_lower_floors(file: Path) -> None:
         assert FLOORS[room(name)] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
 
 
-@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(HERD)))
+@pytest.mark.parametrize("file", list(files()), ids=lambda file: str(file.relative_to(HERD)))
 def test_files_functions_and_classes_stay_small(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES

@@ -16,6 +16,7 @@ from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, Set
 from herd.core.progress import Silent
 from herd.core.runner import needed, run
 from tests.core.stages_for_tests import count_slowly, fail, join, spread, write
+from tests.smoke import hear_interrupts
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -151,7 +152,8 @@ def start(folder: Path, mark: Path) -> subprocess.Popen[bytes]:
         "from tests.core.stages_for_tests import count_slowly\n"
         f"run(count_slowly(steps=100, mark={str(mark)!r}), Path({str(folder)!r}), jobs=1)"
     )
-    return subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, start_new_session=True)
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, preexec_fn=hear_interrupts)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from herd.core.artifacts import Checkpoint, Report
 from herd.core.runner import run
 from herd.serve.folders import made_in, newest_model
-from tests.smoke import SMOKE, planned
+from tests.smoke import SMOKE, hear_interrupts, planned
 
 REPOSITORY = Path(__file__).parent.parent.parent
 WEIGHTS = "model.safetensors"
@@ -111,10 +110,13 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(smoke_run: Path, t
 
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "herd", "run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "2"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # a stage has started
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
     assert process.returncode == 130
     assert "the same command goes on from what is whole" in err
     assert "Traceback" not in err
