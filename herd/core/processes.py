@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 PR_SET_PDEATHSIG = 1
@@ -32,9 +33,18 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def ignore_interrupts() -> None:
-    """Leaves Ctrl-C to the process at the terminal, which then ends this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Holds Ctrl-C back until the end of the block; a process started inside never hears it.
+
+    The new process inherits the mask before it runs a line of its own: Ctrl-C, which a terminal sends to
+    every process of a command, reaches only the one that started the others and ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)

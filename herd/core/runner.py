@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from herd.core import processes
 from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card
 from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, as_sentence, did_you_mean
 from herd.core.places import LocalPlace
@@ -221,9 +222,10 @@ class _Pool:
             str(os.getpid()),
             str(self.home.root),
         ]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-        theirs.close()
-        self.workers.append(_Worker(process, Connection(ours.detach())))
+        with processes.interrupts_held():
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+            theirs.close()
+            self.workers.append(_Worker(process, Connection(ours.detach())))
         return self.workers[-1]
 
     def _listen(self) -> None:

@@ -148,14 +148,13 @@ class Channel:
 
 
 def serve(pipe: Connection, parent: int, root: Path) -> None:
-    """Makes the jobs that come through `pipe` until the parent ends this process."""
+    """Makes the jobs that come through `pipe` until its other end is closed or the parent ends this process."""
     processes.die_with_parent(parent)
-    processes.ignore_interrupts()
     # A stage gets cores as workers, not behind its back; with one thread an operation's bits are the same
     # on any number of cores. Read by torch and its libraries when they are first imported.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     home, channel = RunFolder(root), Channel(pipe)
-    with home.worker_lock.open("a") as lock:
+    with home.worker_lock.open("a") as lock, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as this process lives
         while True:
             pipe.send(_attempt(channel.job(), home, channel))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -108,14 +110,22 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(smoke_run: Path, t
     assert hashes(tmp_path / "run") == hashes(smoke_run)
 
 
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", [0, 0.2, 2])  # while the first worker starts, the second, and when both are at work
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path: Path, later: float) -> None:
     command = [sys.executable, "-m", "herd", "run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "2"]
     with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # a stage has started
-        process.send_signal(signal.SIGINT)
+        time.sleep(later)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and all its workers
         _, err = process.communicate()
     assert process.returncode == 130
     assert "the same command goes on from what is whole" in err
