@@ -30,4 +30,4 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/training.py | tee -a benchmarks/results/training.jsonl
 
 clean:
-	rm -rf $(VENV) build dist herd.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache
