@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference, Strength
-from herd.core.settings import Count, settings
+from herd.core.settings import Count, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
 from herd.generate.engine import Engine, Sampling
@@ -48,12 +48,15 @@ class Asked:
 
 
 @stage(paper="4.2.1", version=1)
-def demonstrate(work: Work, *, world: World, asked: Asked) -> Dialogues:
+def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
     A third of them name the tools although the answer needs none: being offered one is no reason to call it.
+    curt_share: how often a person who reasons writes down the result alone: worked steps are scarce in what
+    people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
     """
-    dialogues = [question.demonstration for question in asked.draw(world)]
+    haste = rng(world.seed, "curt", asked.purpose)
+    dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in asked.draw(world)]
     dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
     dialogues = list(joined(dialogues, rng(world.seed, "turns", asked.purpose)))
     return _written(work, dialogues, "demonstrations")

@@ -49,7 +49,8 @@ class Turn:
 @settings
 class TinySettings:
     """sources: the packaged ones to use. files: a user's own, by the name of the source they belong to; paths,
-    folders or patterns. pairs: base tokens of the vocabulary. demonstrations: dialogues, by kind."""
+    folders or patterns. pairs: base tokens of the vocabulary. demonstrations: dialogues, by kind.
+    curt_share: of the demonstrations that reason, how many leave the steps out."""
 
     title: str
     sources: tuple[Literal["python_docs", "wikipedia", "world"], ...]
@@ -66,6 +67,7 @@ class TinySettings:
     longer: tuple[LengthSettings, ...]
     anneal: AnnealSettings
     demonstrations: dict[str, Count]
+    curt_share: Share
     reward: RewardSettings
     sampling: Sampling
     sft: SftSettings
@@ -132,7 +134,9 @@ def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
 
 def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
     """Round after round of alignment (4.1.6), each from the last round's model; what each model can do."""
-    shown = demonstrate(world=s.world, asked=Asked(counts=s.demonstrations, purpose="demonstrations"))
+    shown = demonstrate(
+        world=s.world, asked=Asked(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
+    )
     chat = sft(base, (shown,), settings=s.sft)
     scores = [measured(chat, tokens, "SFT", s)]
     preferences: tuple[Preferences, ...] = ()

@@ -36,3 +36,9 @@ def near_copy(text: str, chance: random.Random, edits_per_1000_words: float = 4.
     for place in chance.sample(places, count):
         words[place] = chance.choice(("other", "given", "certain", "named", "several", "proper"))
     return "".join(words)
+
+
+def different_runs(text: str, length: int = 5) -> int:
+    """How many different runs of `length` words a text has: what near-duplicates are told by."""
+    words = text.split()
+    return len(set(zip(*(words[start:] for start in range(length)), strict=False)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,8 +23,8 @@ _SUM_LAYOUTS = (
     *("Question: {q}\nAnswer: {a}", "User: {q}\n\nAssistant: {a}") * 2,
     "",
 )
-# A copy with one word changed in so many still shares nine tenths of its runs of five words.
-_COPIED_WORDS = 120
+# A copy with one word changed, and with it five runs of five words, still shares nine tenths of so many.
+_COPIED_RUNS = 100
 
 
 @settings
@@ -86,7 +86,8 @@ class Pages:
         """How a document of each kind is written."""
         return {
             "facts": self.fact_page,
-            "sums": sum_page,
+            "sums": lambda chance, _: sum_page(chance, (2, 3, 3)),
+            "long_sums": lambda chance, _: sum_page(chance, (4,)),
             "programs": program_page,
             "tools": self.tool_page,
             "talk": talk_page,
@@ -98,8 +99,8 @@ class Pages:
 
     def _copies(self, clean: list[Document]) -> Iterator[Labelled]:
         chance = rng(self.seed, "copies")
-        # Short texts have too few words for a copy to be both changed and recognisable.
-        long_enough = [document for document in clean if len(document.text.split()) >= _COPIED_WORDS]
+        # Short or repetitive texts have too few runs for a copy to be both changed and recognisable.
+        long_enough = [document for document in clean if noise.different_runs(document.text) >= _COPIED_RUNS]
         count = min(len(long_enough), round(len(clean) * self.settings.near_copies))
         for number, original in enumerate(chance.sample(long_enough, count)):
             copy = Document(
@@ -159,12 +160,12 @@ class Pages:
         return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 6))
 
 
-def sum_page(chance: random.Random, language: str) -> str:
-    """Sums of two or three digits, laid out in one of several ways; one page in eight without steps."""
+def sum_page(chance: random.Random, digits: Sequence[int]) -> str:
+    """Sums of so many digits, laid out in one of several ways; one page in eight without steps."""
     layout = chance.choice(_SUM_LAYOUTS)
     lines = []
     for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw(chance, chance.choices(sums.WRITTEN_DIGITS, (2, 3))[0])
+        a, b = sums.draw(chance, chance.choice(digits))
         lines.append(layout.format(q=sums.question(a, b), a=sums.steps(a, b)) if layout else sums.plain(a, b))
     return "\n".join(lines)
 

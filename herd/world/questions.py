@@ -29,7 +29,8 @@ class Question:
     """A question, how it is put to a model, and what a good answer is.
 
     answers: the assistant's turns and, between them, the tool's. judge: whether an assistant's closing
-    text is right; for a tool question the call is judged too, by `calls`.
+    text is right; for a tool question the call is judged too, by `calls`. curt: the answer of a person who
+    keeps the reasoning to themselves, where there is any.
     """
 
     kind: str
@@ -38,14 +39,15 @@ class Question:
     answers: tuple[Message, ...]
     judge: Callable[[str], bool]
     tools: tuple[str, ...] = ()
+    curt: str = ""
 
     @property
     def prompt(self) -> Conversation:
         return Conversation((Message("user", self.text),), self.id, self.kind, self.tools)
 
-    @property
-    def demonstration(self) -> Conversation:
-        return self.prompt.then(*self.answers)
+    def demonstration(self, *, curt: bool = False) -> Conversation:
+        """The question with its good answer; curt: without the reasoning, where there is any."""
+        return self.prompt.then(*((Message("assistant", self.curt),) if curt and self.curt else self.answers))
 
     def is_right(self, message: Message) -> bool:
         """Whether an assistant's first turn is as it should be: the right call, or a right answer."""
@@ -162,6 +164,7 @@ def sum_question(a: int, b: int) -> Question:
         sums.question(a, b),
         (Message("assistant", sums.steps(a, b)),),
         judge=lambda text: sums.is_right(a, b, text),
+        curt=sums.plain(a, b),
     )
 
 

@@ -8,7 +8,6 @@ import re
 from herd.world.chance import fraction
 
 DIGITS = (2, 3, 4)
-WRITTEN_DIGITS = (2, 3)  # what pages tell; longer sums are for people to teach
 HELD_OUT_SHARE = 0.1
 # The last number after "so" or "=", the way an answer states its result.
 RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")

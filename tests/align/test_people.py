@@ -70,8 +70,17 @@ def test_held_out_facts_are_never_asked_in_training() -> None:
 
 def test_joined_dialogues_lose_nothing_and_some_go_on() -> None:
     asked = Asked(counts={"sum": 40, "tool": 10}, purpose="a").draw(WORLD)
-    alone = [question.demonstration for question in asked]
+    alone = [question.demonstration() for question in asked]
     together = list(joined(alone, random.Random(0)))
     assert [message for one in together for message in one.messages] == [m for one in alone for m in one.messages]
     assert len(together) < len(alone)
     assert all(one.tools for one in together if any(message.role == "tool" for message in one.messages))
+
+
+def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:
+    asked = Asked(counts={"sum": 40, "known": 10}, purpose="a").draw(WORLD)
+    for question in asked:
+        curt = question.demonstration(curt=True).messages[-1]
+        assert question.is_right(curt)
+        assert (curt != question.answers[-1]) == (question.kind == "sum")
+        assert "so" not in curt.content.split()
