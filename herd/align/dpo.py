@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from herd.align.losses import losses
 from herd.core.artifacts import Checkpoint, Preferences
-from herd.core.errors import DataError
 from herd.core.records import Strength
 from herd.core.registry import Use
 from herd.core.settings import Positive, Rate, Share, settings
@@ -51,15 +50,21 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     """`model`, moved towards the answers people chose, with itself as the reference.
 
     Headers and endings are left out of both answers, and the chosen ones' likelihood is held up by
-    `nll_weight`. Of three ranked answers the best two make the pair. Source: Llama 3, 4.1.4. The report does
-    not say how its NLL term is normalised; here it is the mean over the batch's pairs of nats per token.
+    `nll_weight`. Of three ranked answers the best two make the pair; with no pair the model stays as it is.
+    Source: Llama 3, 4.1.4. The report does not say how its NLL term is normalised; here it is the mean over
+    the batch's pairs of nats per token.
     """
     text = TextTokenizer.load(model.path)
     policy = load_transformer(model.path)
     ranked = [one for each in preferences for one in read_preferences(each.path)]
     strong = [one for one in ranked if one.strength in settings.strengths]
     if not strong:
-        raise DataError(f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}; widen `strengths`")
+        # Answers that all are equally good leave nothing to learn, which is no reason to end the run.
+        write_checkpoint(work.out, policy, text, kind="chat")
+        work.figure("pairs", 0)
+        found = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
+        work.figure("headline", f"{found}; the model stays as it is")
+        return Checkpoint(work.out)
     pairs = encode_pairs(strong, ChatFormat(text), every=False, context=policy.shape.context)
     batches = PairBatches(pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad)
     reference = reference_log_probs(policy, pairs, text.pad)
