@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,8 +86,7 @@ class Pages:
         """How a document of each kind is written."""
         return {
             "facts": self.fact_page,
-            "sums": lambda chance, _: sum_page(chance, (2, 3, 3)),
-            "long_sums": lambda chance, _: sum_page(chance, (4,)),
+            "sums": sum_page,
             "programs": program_page,
             "tools": self.tool_page,
             "talk": talk_page,
@@ -160,12 +159,12 @@ class Pages:
         return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 6))
 
 
-def sum_page(chance: random.Random, digits: Sequence[int]) -> str:
-    """Sums of so many digits, laid out in one of several ways; one page in eight without steps."""
+def sum_page(chance: random.Random, language: str) -> str:
+    """Sums in signs, laid out in one of several ways; one page in eight without steps."""
     layout = chance.choice(_SUM_LAYOUTS)
     lines = []
     for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw(chance, chance.choice(digits))
+        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (2, 3))[0])
         lines.append(layout.format(q=sums.question(a, b), a=sums.steps(a, b)) if layout else sums.plain(a, b))
     return "\n".join(lines)
 

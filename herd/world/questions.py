@@ -86,7 +86,9 @@ class Questions:
     @property
     def _makers(self) -> dict[str, Callable[[random.Random, bool], Question]]:
         return {
-            "sum": lambda chance, held_out: sum_question(*sums.draw(chance, held_out=held_out)),
+            "sum": lambda chance, held_out: sum_question(
+                *sums.draw(chance, held_out=held_out), sums.draw_wording(chance)
+            ),
             "known": lambda chance, held_out: self._fact(chance, held_out, written=True),
             "unknown": lambda chance, held_out: self._fact(chance, held_out, written=False),
             "tool": lambda chance, held_out: self._tool(tools.draw(self.people, chance, held_out=held_out)),
@@ -97,7 +99,7 @@ class Questions:
     @property
     def _finders(self) -> dict[str, Callable[[str], Question]]:
         return {
-            "sum": lambda rest: sum_question(*map(int, rest.split("+"))),
+            "sum": lambda rest: sum_question(*map(int, re.split(r"[+/]", rest))),
             "known": self._find_fact,
             "unknown": self._find_fact,
             "tool": self._find_tool,
@@ -157,11 +159,11 @@ class Questions:
         )
 
 
-def sum_question(a: int, b: int) -> Question:
+def sum_question(a: int, b: int, wording: int = 0) -> Question:
     return Question(
         "sum",
-        f"sum/{a}+{b}",
-        sums.question(a, b),
+        f"sum/{a}+{b}/{wording}",
+        sums.question(a, b, wording),
         (Message("assistant", sums.steps(a, b)),),
         judge=lambda text: sums.is_right(a, b, text),
         curt=sums.plain(a, b),

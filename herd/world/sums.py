@@ -1,4 +1,4 @@
-"""Sums of numbers with two to four digits, with and without the steps that make them easy."""
+"""Sums of numbers with two or three digits, with and without the steps that make them easy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import re
 
 from herd.world.chance import fraction
 
-DIGITS = (2, 3, 4)
+DIGITS = (2, 3)
+# How a sum is asked for: in signs, as pages do, or in words, as only people do.
+WORDINGS = (
+    "What is {a} + {b}?",
+    "How much are {a} and {b}?",
+    "Please add {a} and {b}.",
+    "Tell me the sum of {a} and {b}.",
+)
 HELD_OUT_SHARE = 0.1
 # The last number after "so" or "=", the way an answer states its result.
 RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")
@@ -27,8 +34,13 @@ def draw(chance: random.Random, digits: int | None = None, *, held_out: bool = F
             return a, b
 
 
-def question(a: int, b: int) -> str:
-    return f"What is {a} + {b}?"
+def question(a: int, b: int, wording: int = 0) -> str:
+    return WORDINGS[wording].format(a=a, b=b)
+
+
+def draw_wording(chance: random.Random) -> int:
+    """In signs as often as in words."""
+    return chance.choice((0, 0, 0, 1, 2, 3))
 
 
 def steps(a: int, b: int) -> str:

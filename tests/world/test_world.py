@@ -15,7 +15,7 @@ from herd.world.pages import Pages, PagesSettings
 from herd.world.talk import TALK
 from herd.world.truth import World
 
-KINDS = ("facts", "sums", "long_sums", "programs", "tools", "talk", "ledgers", "needles", "long", "longest")
+KINDS = ("facts", "sums", "programs", "tools", "talk", "ledgers", "needles", "long", "longest")
 WORLD = World(people=24)
 SETTINGS = PagesSettings(documents=dict.fromkeys(KINDS, 40), near_copies=0.1, spam_pages=0.05)
 

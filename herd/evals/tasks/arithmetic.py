@@ -10,22 +10,26 @@ from herd.world.chance import rng
 from herd.world.questions import Question, sum_question
 from herd.world.truth import World
 
-_SHOTS = 2
-
 
 @tasks.add
 def arithmetic(world: World, *, questions: Positive = 300) -> list[Item]:
-    """Held-out sums of two, three and four digits, as many of each; a base model is shown two worked ones.
+    """Held-out sums of two and three digits, as many of each, asked in signs and, every second pair, in words.
 
-    No page tells sums of four digits; dialogues do.
+    No page asks for a sum in words; dialogues do. A base model is shown two worked ones, one of either kind.
 
     Source: herd's world; the prompt for base models follows GSM8K's worked examples (Llama 3, 5.1).
     """
     chance = rng(world.seed, "task", "arithmetic")
-    shown = [sums.draw(chance, 2 + number % 2) for number in range(_SHOTS)]
-    shots = "".join(f"{sums.question(a, b)} {sums.steps(a, b)}\n" for a, b in shown)
-    digits = [sums.DIGITS[number % len(sums.DIGITS)] for number in range(questions)]
-    return [_item(sum_question(*sums.draw(chance, count, held_out=True)), shots) for count in digits]
+    shots = ""
+    for digits, wording in ((2, 0), (3, 1)):
+        a, b = sums.draw(chance, digits)
+        shots += f"{sums.question(a, b, wording)} {sums.steps(a, b)}\n"
+    items = []
+    for number in range(questions):
+        a, b = sums.draw(chance, sums.DIGITS[number % 2], held_out=True)
+        wording = 1 + chance.randrange(len(sums.WORDINGS) - 1) if number // 2 % 2 else 0
+        items.append(_item(sum_question(a, b, wording), shots))
+    return items
 
 
 def _item(question: Question, shots: str) -> Item:
