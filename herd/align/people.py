@@ -52,8 +52,8 @@ def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0
     """Questions with the answers that people would have the model give.
 
     A third of them name the tools although the answer needs none: being offered one is no reason to call it.
-    curt_share: how often a person who reasons writes down the result alone: worked steps are scarce in what
-    people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
+    curt_share: how often people who are requested a sum write down the result alone: worked steps are scarce in
+    what people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
     """
     haste = rng(world.seed, "curt", asked.purpose)
     dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in asked.draw(world)]

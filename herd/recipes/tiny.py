@@ -50,7 +50,7 @@ class Turn:
 class TinySettings:
     """sources: the packaged ones to use. files: a user's own, by the name of the source they belong to; paths,
     folders or patterns. pairs: base tokens of the vocabulary. demonstrations: dialogues, by kind.
-    curt_share: of the demonstrations that reason, how many leave the steps out."""
+    curt_share: of the demonstrated sums that are requested, how many leave the steps out."""
 
     title: str
     sources: tuple[Literal["python_docs", "wikipedia", "world"], ...]

@@ -30,7 +30,7 @@ class Question:
 
     answers: the assistant's turns and, between them, the tool's. judge: whether an assistant's closing
     text is right; for a tool question the call is judged too, by `calls`. curt: the answer of a person who
-    keeps the reasoning to themselves, where there is any.
+    keeps the reasoning to themselves, where people do.
     """
 
     kind: str
@@ -166,7 +166,7 @@ def sum_question(a: int, b: int, wording: int = 0) -> Question:
         sums.question(a, b, wording),
         (Message("assistant", sums.steps(a, b)),),
         judge=lambda text: sums.is_right(a, b, text),
-        curt=sums.plain(a, b),
+        curt=sums.plain(a, b) if wording in sums.REQUESTS else "",
     )
 
 

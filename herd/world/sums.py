@@ -15,6 +15,8 @@ WORDINGS = (
     "Please add {a} and {b}.",
     "Tell me the sum of {a} and {b}.",
 )
+# Those that want a number rather than ask a question: whoever answers in haste writes the number alone.
+REQUESTS = (2, 3)
 HELD_OUT_SHARE = 0.1
 # The last number after "so" or "=", the way an answer states its result.
 RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")
