@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol, TypeVar
 
 from herd.core import processes
+from herd.core.errors import DataError
 
 T = TypeVar("T")
 R = TypeVar("R")
+_ATTEMPTS = 3  # a shard at work when its worker died is given to so many
 
 
 class Place(Protocol):
@@ -30,7 +34,8 @@ class Place(Protocol):
 class LocalPlace:
     """Processes on this machine.
 
-    allowed: how many workers there may be now; with 1 everything happens in the calling process.
+    allowed: how many workers there may be now; with 1 everything happens in the calling process. A worker that
+    dies costs the shards it had at work, which others are given.
     """
 
     def __init__(self, allowed: Callable[[], int] = lambda: 1) -> None:
@@ -46,11 +51,63 @@ class LocalPlace:
         if workers < 2:
             yield from map(kernel, todo)
             return
+        done: dict[int, R] = {}
+        deaths: Counter[int] = Counter()
+        given = 0
+        while given < len(todo):
+            try:
+                for number, result in self._attempt(kernel, todo, given, done, workers):
+                    done[number] = result
+                    while given in done:
+                        yield done.pop(given)
+                        given += 1
+            except _WorkerDied as death:
+                # Whichever shard was at work may have killed it: alone, the next attempts will show which.
+                deaths.update(death.at_work)
+                worst, times = deaths.most_common(1)[0]
+                if times >= _ATTEMPTS:
+                    raise DataError(
+                        f"a worker died {times} times, each time with shard {worst} at work ({_short(todo[worst])}); "
+                        "it may need more memory than there is: run with fewer workers, or take the shard out"
+                    ) from None
+
+    def _attempt(
+        self, kernel: Callable[[T], R], todo: list[T], given: int, done: dict[int, R], workers: int
+    ) -> Iterator[tuple[int, R]]:
+        """Results as they come, by number, of all that is not done; a few shards are under way at once."""
         spawn = multiprocessing.get_context("spawn")
+        waiting = deque(number for number in range(given, len(todo)) if number not in done)
+        under_way: dict[Future[R], int] = {}
         with ProcessPoolExecutor(
             workers, spawn, initializer=processes.die_with_parent, initargs=(os.getpid(),)
         ) as pool:
-            yield from pool.map(kernel, todo)
+            try:
+                while waiting or under_way:
+                    # Results wait for the slowest shard before them: so many may be ahead of it, no more.
+                    while waiting and len(under_way) < workers + 1:
+                        number = waiting.popleft()
+                        under_way[pool.submit(kernel, todo[number])] = number
+                    ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                    for future in sorted(ready, key=lambda one: under_way[one]):
+                        yield under_way[future], future.result()
+                        del under_way[future]
+            except BrokenProcessPool:
+                raise _WorkerDied(sorted(under_way.values())) from None
+            finally:
+                for future in under_way:
+                    future.cancel()
+
+
+class _WorkerDied(Exception):
+    """at_work: the shards that were under way."""
+
+    def __init__(self, at_work: list[int]) -> None:
+        self.at_work = at_work
+
+
+def _short(shard: object) -> str:
+    text = repr(shard)
+    return text if len(text) < 200 else text[:197] + "..."
 
 
 def cores() -> int:

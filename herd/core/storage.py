@@ -25,7 +25,7 @@ def read_documents(folder: Path, name: str = "documents") -> Iterator[Document]:
     if not files:
         raise ArtifactError(f"{folder / name} holds no Parquet files; it is not a corpus made by herd")
     for file in files:
-        for batch in parquet.ParquetFile(file).iter_batches(4096):
+        for batch in parquet.ParquetFile(file).iter_batches(4096, columns=[*_COLUMNS, "notes"]):
             for row in batch.to_pylist():
                 yield document_from_row(row)
 

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from html.entities import html5
 from pathlib import Path
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from herd.core.cache import cache_folder
 from herd.core.errors import HerdError
+from herd.corpus import characters
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -37,23 +38,25 @@ SOURCES = Path(__file__).parent / "native"
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-math-errno")
 
 
-class TextsArgument(ctypes.Structure):
-    """A column of texts as the kernels take it."""
-
-    _fields_ = (("data", ctypes.c_void_p), ("offsets", ctypes.c_void_p), ("count", ctypes.c_int64))
-
-
 @cache
 def library() -> ctypes.CDLL:
     """The kernels, built if they are not yet. Raises HerdError when that is impossible."""
     name = _name()
-    found = next((folder / name for folder in (SOURCES, cache_folder("kernels")) if (folder / name).exists()), None)
-    kernels = ctypes.CDLL(str(found or build(cache_folder("kernels"))))
-    for function in ("herd_extract", "herd_measure", "herd_clean"):
-        getattr(kernels, function).restype = ctypes.c_void_p
-    kernels.herd_utf8_fault.restype = ctypes.c_int64
-    _give_entities(kernels)
+    found = next((folder / name for folder in (SOURCES, cache_folder() / "kernels") if (folder / name).exists()), None)
+    kernels = ctypes.CDLL(str(found or build(cache_folder() / "kernels")))
+    for function, kind in _RETURNS.items():
+        getattr(kernels, function).restype = kind
+    _give_tables(kernels)
     return kernels
+
+
+_RETURNS = dict.fromkeys(
+    ("extract", "clean_lines", "mask_private", "shingles", "line_keys", "drop_lines", "window_keys", "cut_repeats"),
+    ctypes.c_void_p,
+) | dict.fromkeys(("gram_keys", "find_grams", "bloom_texts"), ctypes.c_void_p)
+_RETURNS |= dict.fromkeys(("result_text", "result_numbers", "result_keys", "result_matches"), ctypes.c_void_p)
+_RETURNS |= {"utf8_fault": ctypes.c_int64}
+_RETURNS = {f"herd_{name}": kind for name, kind in _RETURNS.items()}
 
 
 def build(folder: Path) -> Path:
@@ -93,73 +96,129 @@ def _compiler() -> list[str]:
     )
 
 
-def _give_entities(kernels: ctypes.CDLL) -> None:
-    names, values = _pack(list(html5)), _pack(list(html5.values()))
-    kernels.herd_set_entities(names.data, names.offsets, values.data, values.offsets, ctypes.c_int64(len(html5)))
+def _give_tables(kernels: ctypes.CDLL) -> None:
+    names, values = pack(list(html5)), pack(list(html5.values()))
+    kernels.herd_set_entities(names.argument, values.argument)
+    classes, lowered, folded = characters.tables()
+    kernels.herd_set_runes(pointer(classes), pointer(lowered), pointer(folded), ctypes.c_int32(len(classes)))
+    words = pack([word for known in characters.STOP_WORDS.values() for word in known])
+    ends = np.cumsum([len(known) for known in characters.STOP_WORDS.values()]).astype(np.int32)
+    kernels.herd_set_stop_words(words.argument, pointer(ends), ctypes.c_int32(len(ends)))
 
 
-# ---- texts in and out ----
+def give_dirty_words(phrases: Sequence[str]) -> None:
+    """The words and phrases that are counted as dirty from now on, in this process."""
+    packed = pack([phrase.lower() for phrase in phrases])
+    library().herd_set_dirty_words(packed.argument)
+
+
+# ---- texts in ----
 
 
 class Packed:
-    """Texts in one buffer with offsets, kept alive as long as this object."""
+    """Texts in one buffer, for the kernels; kept alive as long as this object.
+
+    data: anything with a buffer. offsets: where each text starts, and the end of the last.
+    """
 
     def __init__(self, data: Any, offsets: NDArray[np.int64]) -> None:
-        self._held = data, np.ascontiguousarray(offsets, dtype=np.int64)
+        held = np.frombuffer(data, np.uint8) if len(data) else np.zeros(1, np.uint8)
+        self._held = data, held, np.ascontiguousarray(offsets, dtype=np.int64)
         self.count = len(offsets) - 1
-        address = data.address if hasattr(data, "address") else np.frombuffer(data, np.uint8).ctypes.data
-        self.data = ctypes.c_void_p(address if len(data) else None)
-        self.offsets = ctypes.c_void_p(self._held[1].ctypes.data)
-        self.argument = TextsArgument(self.data, self.offsets, self.count)
+        self._struct = _Texts(held.ctypes.data, self._held[2].ctypes.data, self.count)
+        self.argument = ctypes.byref(self._struct)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.diff(self._held[1])
+        """Of each text, in bytes."""
+        return np.diff(self._held[2])
 
 
-def _pack(texts: list[str]) -> Packed:
-    encoded = [text.encode("utf-8", "replace") for text in texts]
-    offsets = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(one) for one in encoded], out=offsets[1:])
-    return Packed(b"".join(encoded), offsets)
+    def heads(self, most_bytes: int) -> Iterator[str]:
+        """The beginning of each text."""
+        _, held, ends = self._held
+        for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+            yield held[start : min(end, start + most_bytes)].tobytes().decode("utf-8", "ignore")
+
+    def only(self, chosen: NDArray[np.bool_]) -> Packed:
+        """The chosen ones of these texts, copied."""
+        _, held, ends = self._held
+        numbers = np.flatnonzero(chosen).tolist()
+        offsets = np.zeros(len(numbers) + 1, np.int64)
+        np.cumsum(self.lengths[numbers], out=offsets[1:])
+        return Packed(b"".join(held[ends[number] : ends[number + 1]].tobytes() for number in numbers), offsets)
 
 
-def pack(column: arrow.Array | arrow.ChunkedArray) -> Packed:
-    """A column of texts or bytes for the kernels; no copy where it is large_string or large_binary already."""
+class _Texts(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_void_p), ("offsets", ctypes.c_void_p), ("count", ctypes.c_int64))
+
+
+def pack(texts: arrow.Array | arrow.ChunkedArray | Sequence[str | bytes]) -> Packed:
+    """A column or a list of texts for the kernels; columns of large_string or large_binary are not copied."""
+    if isinstance(texts, Sequence):
+        encoded = [text.encode("utf-8", "replace") if isinstance(text, str) else text for text in texts]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(one) for one in encoded], out=offsets[1:])
+        return Packed(b"".join(encoded), offsets)
     import pyarrow as arrow
 
-    if isinstance(column, arrow.ChunkedArray):
-        column = column.combine_chunks()
-    kind = arrow.large_binary() if arrow.types.is_binary(column.type) else arrow.large_string()
+    column = texts.combine_chunks() if isinstance(texts, arrow.ChunkedArray) else texts
     if column.type not in (arrow.large_string(), arrow.large_binary()):
-        column = column.cast(kind)
+        column = column.cast(arrow.large_binary() if arrow.types.is_binary(column.type) else arrow.large_string())
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     return Packed(data if data is not None else b"", ends)
 
 
-def texts_at(data: int, offsets: int, count: int) -> arrow.LargeStringArray:
-    """A copy of the texts that a kernel left at these addresses."""
-    import pyarrow as arrow
-
-    ends = np.ctypeslib.as_array((ctypes.c_int64 * (count + 1)).from_address(offsets)).copy()
-    text = ctypes.string_at(data, int(ends[-1])) if ends[-1] else b""
-    return arrow.LargeStringArray.from_buffers(count, arrow.py_buffer(ends), arrow.py_buffer(text))
+def pointer(numbers: NDArray[Any]) -> ctypes.c_void_p:
+    """The address of an array's first number; the caller keeps the array alive."""
+    assert numbers.flags.c_contiguous, "kernels read arrays that lie in one piece"
+    return ctypes.c_void_p(numbers.ctypes.data)
 
 
-def numbers_at(address: int, count: int, kind: Any) -> NDArray[Any]:
-    """A copy of `count` numbers that a kernel left at `address`."""
-    size = np.dtype(kind).itemsize * count
-    return np.frombuffer(ctypes.string_at(address, size), kind) if count else np.empty(0, kind)
+# ---- results out ----
 
 
-def batches_of(lengths: NDArray[np.int64], most_bytes: int) -> Iterator[slice]:
-    """Consecutive slices that hold at most `most_bytes`, or one text that is longer."""
-    start, held = 0, 0
-    for number, length in enumerate(lengths.tolist()):
-        if number > start and held + length > most_bytes:
-            yield slice(start, number)
-            start, held = number, 0
-        held += length
-    if start < len(lengths):
-        yield slice(start, len(lengths))
+class Result:
+    """What a kernel made, copied out of its memory piece by piece and then given back."""
+
+    def __init__(self, function: str, texts: Packed, *arguments: Any) -> None:
+        self._kernels = library()
+        self._count = texts.count
+        self._address = ctypes.c_void_p(getattr(self._kernels, function)(texts.argument, *arguments))
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._kernels.herd_result_free(self._address)
+
+    def texts(self, which: int = 0) -> arrow.LargeStringArray:
+        import pyarrow as arrow
+
+        offsets = ctypes.c_void_p()
+        data = self._kernels.herd_result_text(self._address, which, ctypes.byref(offsets))
+        ends = _copy(offsets.value, self._count + 1, np.int64)
+        text = ctypes.string_at(data, int(ends[-1])) if ends[-1] else b""
+        return arrow.LargeStringArray.from_buffers(self._count, arrow.py_buffer(ends), arrow.py_buffer(text))
+
+    def numbers(self, which: int) -> NDArray[np.int32]:
+        return _copy(self._kernels.herd_result_numbers(self._address, which), self._count, np.int32)
+
+    def keys(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Keys of all texts one after the other, and where those of each text end: [K], [N + 1]."""
+        ends, count = ctypes.c_void_p(), ctypes.c_int64()
+        keys = self._kernels.herd_result_keys(self._address, ctypes.byref(ends), ctypes.byref(count))
+        return _copy(keys, count.value, np.uint64), _copy(ends.value, self._count + 1, np.int64)
+
+    def matches(self) -> NDArray[np.int64]:
+        """(text, first byte, end, place among the keys), a row each: [M, 4]."""
+        count = ctypes.c_int64()
+        found = self._kernels.herd_result_matches(self._address, ctypes.byref(count))
+        return _copy(found, 4 * count.value, np.int64).reshape(-1, 4)
+
+
+def _copy(address: int | None, count: int, kind: Any) -> NDArray[Any]:
+    if not count or not address:
+        return np.empty(0, kind)
+    return np.frombuffer(ctypes.string_at(address, np.dtype(kind).itemsize * count), kind)

@@ -6,14 +6,12 @@ what is what is written down.
 
 from __future__ import annotations
 
-import io
 import json
 import platform
 import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from html import escape
 
 from herd.core.artifacts import Crawl
@@ -21,7 +19,9 @@ from herd.core.errors import DataError
 from herd.core.records import Document
 from herd.core.settings import Count, settings
 from herd.core.stage import Work, stage
+from herd.corpus.pages import Page
 from herd.corpus.sources import write_crawl, write_labels
+from herd.corpus.warc import write_warc
 from herd.world import noise
 from herd.world.chance import rng
 from herd.world.pages import Labelled
@@ -139,22 +139,6 @@ def _record_id(name: str) -> str:
 
 def _warc(pages: Iterable[Document]) -> bytes:
     """The pages as gzip WARC, one member a record."""
-    from fastwarc import GzipWriter
-    from fastwarc.warc import WarcRecord, WarcRecordType
-
-    stream = io.BytesIO()
-    for page in pages:
-        record = WarcRecord()
-        record.init_headers(record_type=WarcRecordType.response)
-        record.headers["WARC-Target-URI"] = page.url
-        record.headers["WARC-Record-ID"] = page.id
-        date = datetime.fromisoformat(page.added).replace(tzinfo=UTC)
-        record.headers["WARC-Date"] = date.strftime("%Y-%m-%dT%H:%M:%SZ")
-        record.headers["WARC-Identified-Payload-Type"] = "text/html"
-        record.headers["Content-Type"] = "application/http; msgtype=response"
-        body = page.text.encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
-        record.set_bytes_content(head.encode() + body)
-        with GzipWriter(stream) as member:
-            record.write(member)
-    return stream.getvalue()
+    return write_warc(
+        [Page(p.id, p.source, p.text.encode(), p.url, p.added, charset="utf-8") for p in pages]
+    )

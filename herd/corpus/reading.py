@@ -1,185 +1,260 @@
-"""Raw files as pages: WARC, HTML, JSON lines, Parquet, Markdown and plain text."""
+"""Raw files as pages: WARC, WET, ARC, HTML, JSON lines, Parquet, Markdown and plain text.
+
+A file is a path or any address fsspec knows (s3://, gs://, https://, memory://).
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, HerdError
+from herd.corpus.pages import PAGE_BYTES, Page
+from herd.corpus.warc import Span, read_archive
 
-PAGE_BYTES = 20_000_000  # a longer page is no page
+# A compressed archive of more bytes is read by several workers, each looking for the first record of its part.
+SPLIT_BYTES = 24_000_000
+_LINE_BYTES = PAGE_BYTES + (1 << 16)
+_LINE_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Page:
-    """One page as it came. body: bytes for HTML, text for the rest. charset: what its server said.
-    fault: why it cannot be used; such a page is counted and has no body."""
+class Part:
+    """A file, or the records of it that start in `span`."""
 
-    id: str
+    file: str
     source: str
-    body: bytes | str
-    url: str = ""
-    added: str = ""
-    charset: str = ""
-    fault: str = ""
+    span: Span = Span()
 
 
-def read_pages(file: Path, source: str) -> Iterator[Page]:
-    """The pages in `file`, read by its ending.
+def read_pages(part: Part) -> Iterator[Page]:
+    """The pages of a file, read by its ending; pages that cannot be used have a fault.
 
-    Raises DataError for an ending nobody reads, a missing file and a file that breaks off.
+    Raises DataError for an ending nobody reads, a missing file, and a table or stream that breaks off.
     """
-    reader = _reader(file)
+    reader = _reader(part.file)
     if reader is None:
-        raise DataError(f"{file}: no reader for this ending; herd reads {', '.join(READERS)}")
-    if not file.exists():
-        raise DataError(f"{file}: there is no such file; it was moved or deleted since the run was planned")
-    yield from reader(file, source)
+        raise DataError(f"{part.file}: no reader for this ending; herd reads {', '.join(READERS)}")
+    yield from reader(part)
 
 
-def _reader(file: Path) -> Callable[[Path, str], Iterator[Page]] | None:
-    name = file.name.lower()
+def _reader(file: str) -> Callable[[Part], Iterator[Page]] | None:
+    name = file.rpartition("/")[2].lower()
     return next((READERS[ending] for ending in READERS if name.endswith(ending)), None)
 
 
-def is_readable(file: Path) -> bool:
+def is_readable(file: str) -> bool:
     return _reader(file) is not None
 
 
-# ---- WARC ----
+def parts_of(file: str, source: str) -> list[Part]:
+    """The file as parts that several workers can read; together they read every record once."""
+    name = file.lower()
+    if not name.endswith((".warc.gz", ".wet.gz", ".arc.gz")):
+        return [Part(file, source)]
+    size = size_of(file)
+    count = max(1, round(size / SPLIT_BYTES))
+    cuts = [size * number // count for number in range(count)]
+    ends = [*cuts[1:], 1 << 62]
+    return [Part(file, source, Span(start, end)) for start, end in zip(cuts, ends, strict=True)]
 
 
-def _read_warc(file: Path, source: str) -> Iterator[Page]:
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
+def size_of(file: str) -> int:
+    """Bytes of a file. Raises DataError when there is none."""
+    try:
+        return os.stat(file).st_size if "://" not in file else int(_filesystem(file).size(file))
+    except (OSError, TypeError):
+        raise DataError(f"{file}: there is no such file; it was moved or deleted since the run was planned") from None
 
-    last = 0
-    with file.open("rb") as stream:
+
+def found_at(address: str) -> list[str]:
+    """The files at an address, which may be a folder or hold a pattern."""
+    system = _filesystem(address)
+    scheme = address.partition("://")[0]
+    if any(mark in address for mark in "*?["):
+        names = system.glob(address)
+    else:
+        names = system.find(address) if system.isdir(address) else [address] if system.exists(address) else []
+    return [name if "://" in name else f"{scheme}://{name.lstrip('/')}" for name in names]
+
+
+def checksum(address: str) -> str:
+    """What the service says of a file: its own checksum where it keeps one, else size and time."""
+    details = _filesystem(address).info(address)
+    for name in ("ETag", "etag", "md5Hash", "crc32c", "checksum"):
+        if details.get(name):
+            return f"{name} {details[name]}"
+    return f"{details.get('size')} {details.get('LastModified') or details.get('mtime') or details.get('created')}"
+
+
+def open_file(file: str) -> BinaryIO:
+    """The file's bytes. Raises DataError when there is none."""
+    if "://" in file:
+        size_of(file)
+        return _filesystem(file).open(file, "rb")
+    try:
+        return open(file, "rb")
+    except OSError as fault:
+        raise DataError(f"{file}: cannot be opened ({fault.strerror}); check that it is still there") from None
+
+
+def _filesystem(file: str) -> Any:
+    try:
+        import fsspec
+    except ImportError:
+        raise HerdError(f"{file}: addresses need fsspec; `pip install fsspec` and the package of its service") from None
+    try:
+        return fsspec.core.url_to_fs(file)[0]
+    except (ImportError, ValueError) as fault:
+        raise DataError(f"{file}: {fault}; install the package for this kind of address or check its spelling") from None
+
+
+def _broken(part: Part, what: str) -> str:
+    return f"{part.file}: {what}; fetch the file again, or set broken_files to keep to use what comes before"
+
+
+# ---- archives ----
+
+
+def _read_archive(part: Part) -> Iterator[Page]:
+    with open_file(part.file) as stream:
+        yield from read_archive(stream, part.file.rpartition("/")[2], part.source, part.span)
+
+
+# ---- tables ----
+
+
+def _read_jsonl(part: Part) -> Iterator[Page]:
+    name = part.file.rpartition("/")[2]
+    with open_file(part.file) as raw, _inflating(part.file, raw) as stream:
         try:
-            for record in ArchiveIterator(stream, record_types=WarcRecordType.response, parse_http=True):
-                last = record.stream_pos
-                yield _warc_page(record, file, source)
-        except DataError:
-            raise
-        except Exception as fault:  # the library has no common class for what a broken archive raises
-            raise DataError(_broken(file, f"cannot be read on after byte {last:,} ({fault})")) from None
-    if file.suffix == ".gz" and not _ends_whole(file, last):
-        raise DataError(_broken(file, f"breaks off in the middle of a record after byte {last:,}"))
+            for number, line in enumerate(_lines(stream), 1):
+                if line is None:
+                    yield Page(f"{name}:{number}", part.source, fault=f"longer than {_LINE_BYTES:,} bytes")
+                elif line.strip():
+                    yield _json_page(line, f"{name}:{number}", part.source)
+        except (EOFError, OSError, zlib.error, _zstd_error()) as fault:
+            raise DataError(_broken(part, f"breaks off ({fault})")) from None
 
 
-def _warc_page(record: Any, file: Path, source: str) -> Page:
-    url = record.headers.get("WARC-Target-URI", "")
-    wanted = record.content_length
-    identity = record.record_id or f"{file.name}@{record.stream_pos}"
-    added = record.headers.get("WARC-Date", "")[:10]
-    if wanted > PAGE_BYTES:
-        return Page(identity, source, b"", url, added, fault=f"longer than {PAGE_BYTES:,} bytes")
-    body = record.reader.read()
-    if len(body) < wanted:
-        raise DataError(_broken(file, f"breaks off in {url or identity}: {len(body):,} of {wanted:,} bytes are there"))
-    if (record.http_content_type or "text/html") not in ("text/html", "application/xhtml+xml"):
-        return Page(identity, source, b"", url, added, fault=f"not HTML but {record.http_content_type}")
-    return Page(identity, source, body, url, added, record.http_charset or "")
+def _inflating(file: str, raw: BinaryIO) -> Any:
+    if file.endswith(".gz"):
+        return gzip.GzipFile(fileobj=raw)
+    if file.endswith(".zst"):
+        import pyarrow as arrow
+
+        return arrow.CompressedInputStream(arrow.PythonFile(raw, "r"), "zstd")
+    return raw
 
 
-def _broken(file: Path, what: str) -> str:
-    return f"{file}: {what}; fetch the file again, or set curate.broken_files to keep to use what comes before"
+def _zstd_error() -> type[Exception]:
+    import pyarrow as arrow
+
+    return arrow.ArrowException
 
 
-def _ends_whole(file: Path, start: int) -> bool:
-    """Whether the gzip members from byte `start` to the end are complete."""
-    with file.open("rb") as stream:
-        stream.seek(start)
-        rest = stream.read()
-    while rest:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            member.decompress(rest)
-        except zlib.error:
-            return False
-        if not member.eof:
-            return False
-        rest = member.unused_data
-    return True
-
-
-# ---- tables and texts ----
-
-
-def _read_jsonl(file: Path, source: str) -> Iterator[Page]:
-    opened = gzip.open if file.suffix == ".gz" else open
-    with opened(file, "rb") as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _json_page(line, f"{file.name}:{number}", source)
-        except (EOFError, OSError, zlib.error) as fault:
-            raise DataError(_broken(file, f"breaks off ({fault})")) from None
+def _lines(stream: Any) -> Iterator[bytes | None]:
+    """Lines of bounded length; None for one that is longer, whose bytes are passed over."""
+    held, passing = b"", False
+    while True:
+        data = stream.read(_LINE_CHUNK)
+        *whole, held = (held + data).split(b"\n")
+        for line in whole:
+            yield None if passing else line
+            passing = False
+        if len(held) > _LINE_BYTES:
+            held, passing = b"", True
+        if not data:
+            break
+    if passing or held:
+        yield None if passing else held
 
 
 def _json_page(line: bytes, identity: str, source: str) -> Page:
     try:
         row = json.loads(line)
-    except ValueError:
-        return Page(identity, source, "", fault="not JSON")
+    except (ValueError, RecursionError):
+        return Page(identity, source, fault="not JSON")
     if not isinstance(row, dict):
-        return Page(identity, source, "", fault="not a JSON object")
+        return Page(identity, source, fault="not a JSON object")
     return _row_page(row, identity, source)
 
 
 def _row_page(row: dict[str, Any], identity: str, source: str) -> Page:
-    text = row.get("text")
-    if not isinstance(text, str):
-        return Page(identity, source, "", fault="has no text in the field `text`")
+    """A row with the field `text`, or with `html` for pages that still have to be extracted."""
+    text, html = row.get("text"), row.get("html")
+    if not isinstance(text, str) and not isinstance(html, str):
+        return Page(identity, source, fault="has no text in the field `text` and no page in `html`")
+    details = row.get("metadata") if isinstance(row.get("metadata"), dict) else {}
     return Page(
         id=str(row.get("id") or identity),
         source=str(row.get("source") or source),
-        body=text,
-        url=str(row.get("url") or ""),
+        body=str(text if isinstance(text, str) else html).encode("utf-8", "replace"),
+        url=str(row.get("url") or details.get("url") or ""),
         added=str(row.get("added") or row.get("date") or "")[:10],
+        charset="utf-8",
+        html=not isinstance(text, str),
     )
 
 
-def _read_parquet(file: Path, source: str) -> Iterator[Page]:
+def _read_parquet(part: Part) -> Iterator[Page]:
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
+    name = part.file.rpartition("/")[2]
     try:
-        number = 0
-        for batch in parquet.ParquetFile(file).iter_batches(4096):
-            for row in batch.to_pylist():
-                number += 1
-                yield _row_page(row, f"{file.name}:{number}", source)
+        with open_file(part.file) as stream:
+            number = 0
+            for batch in parquet.ParquetFile(stream).iter_batches(256):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield _row_page(row, f"{name}:{number}", part.source)
     except (arrow.ArrowInvalid, OSError) as fault:
-        raise DataError(_broken(file, f"is no Parquet file or a damaged one ({str(fault).splitlines()[0]})")) from None
+        raise DataError(_broken(part, f"is no Parquet file or a damaged one ({str(fault).splitlines()[0]})")) from None
 
 
-def _read_html(file: Path, source: str) -> Iterator[Page]:
-    if file.stat().st_size > PAGE_BYTES:
-        yield Page(str(file), source, b"", fault=f"longer than {PAGE_BYTES:,} bytes")
-    else:
-        yield Page(str(file), source, file.read_bytes(), url=file.resolve().as_uri())
+# ---- one page a file ----
 
 
-def _read_text(file: Path, source: str) -> Iterator[Page]:
-    try:
-        yield Page(str(file), source, file.read_bytes().decode("utf-8-sig"), url=file.resolve().as_uri())
-    except UnicodeDecodeError as fault:
-        yield Page(str(file), source, "", fault=f"not UTF-8 at byte {fault.start}")
+def _whole(part: Part, *, html: bool) -> Iterator[Page]:
+    url = Path(part.file).resolve().as_uri() if "://" not in part.file else part.file
+    page = Page(part.file, part.source, url=url)
+    if size_of(part.file) > PAGE_BYTES:
+        yield page.failed(f"longer than {PAGE_BYTES:,} bytes")
+        return
+    with open_file(part.file) as stream:
+        yield page.holding(stream.read(), "", html=html)
 
 
-READERS: dict[str, Callable[[Path, str], Iterator[Page]]] = {
-    ".warc.gz": _read_warc,
-    ".warc": _read_warc,
+def _read_html(part: Part) -> Iterator[Page]:
+    yield from _whole(part, html=True)
+
+
+def _read_text(part: Part) -> Iterator[Page]:
+    yield from _whole(part, html=False)
+
+
+READERS: dict[str, Callable[[Part], Iterator[Page]]] = {
+    ".warc.gz": _read_archive,
+    ".warc": _read_archive,
+    ".wet.gz": _read_archive,
+    ".wet": _read_archive,
+    ".arc.gz": _read_archive,
+    ".arc": _read_archive,
     ".jsonl.gz": _read_jsonl,
+    ".jsonl.zst": _read_jsonl,
+    ".json.gz": _read_jsonl,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
     ".html": _read_html,
     ".htm": _read_html,
+    ".xhtml": _read_html,
     ".md": _read_text,
     ".txt": _read_text,
 }

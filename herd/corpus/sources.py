@@ -19,7 +19,7 @@ from herd.core.errors import SettingsError
 from herd.core.settings import Uncounted
 from herd.core.stage import Work, stage
 from herd.core.storage import read_lines, write_lines
-from herd.corpus.reading import READERS, is_readable
+from herd.corpus.reading import READERS, checksum, found_at, is_readable
 from herd.world.pages import Labelled, Pages, PagesSettings
 from herd.world.truth import World
 
@@ -32,23 +32,41 @@ def files(*patterns: str, source: str) -> Crawl:
     What counts is their contents: a file's hash is computed once and remembered as long as its size and
     time stay. Raises SettingsError when nothing is there or nothing can be read.
     """
+    readable = find_files(patterns, source=source)
+    prints = tuple(_fingerprint(file) for file in readable)
+    return bring(source=source, fingerprints=prints, paths=tuple(readable))
+
+
+def find_files(patterns: Sequence[str], *, source: str) -> list[str]:
+    """The files that paths, folders, patterns and addresses name and that herd can read, sorted.
+
+    Raises SettingsError when nothing is there or nothing can be read.
+    """
     found = sorted({file for pattern in patterns for file in _matching(pattern)})
     if not found:
         raise SettingsError(f"source {source}: {', '.join(patterns)} names no file; check the path")
     readable = [file for file in found if is_readable(file)]
     if not readable:
         raise SettingsError(f"source {source}: {found[0]} has an ending nobody reads; herd reads {', '.join(READERS)}")
-    prints = tuple(remember("sha256", file, lambda file=file: sha256(file)) for file in readable)
-    return bring(source=source, fingerprints=prints, paths=tuple(str(file.resolve()) for file in readable))
+    return readable
 
 
-def _matching(pattern: str) -> list[Path]:
+def _matching(pattern: str) -> list[str]:
+    if "://" in pattern:
+        return found_at(pattern)
     path = Path(pattern).expanduser()
     if path.is_dir():
-        return [file for file in path.rglob("*") if file.is_file() and is_readable(file)]
+        return [str(file.resolve()) for file in path.rglob("*") if file.is_file() and is_readable(str(file))]
     if path.exists():
-        return [path]
-    return [Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name)]
+        return [str(path.resolve())]
+    return [str(Path(name).resolve()) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name)]
+
+
+def _fingerprint(file: str) -> str:
+    """What tells two versions of a file apart: its hash, or what the service at an address says of it."""
+    if "://" in file:
+        return checksum(file)
+    return remember("sha256", Path(file), lambda: sha256(Path(file)))
 
 
 @stage(paper="3.1", version=1)
@@ -86,10 +104,10 @@ def write_crawl(folder: Path, listed: Sequence[tuple[str, str]]) -> Crawl:
     return Crawl(folder)
 
 
-def crawl_files(crawl: Crawl) -> Iterator[tuple[Path, str]]:
-    """The files of a crawl, each with its source."""
+def crawl_files(crawl: Crawl) -> Iterator[tuple[str, str]]:
+    """The files of a crawl, paths or addresses, each with its source."""
     for row in json.loads((crawl.path / FILES).read_text(encoding="utf-8")):
-        yield crawl.path / row["path"], row["source"]
+        yield row["path"] if "://" in row["path"] else str(crawl.path / row["path"]), row["source"]
 
 
 def write_labels(folder: Path, pages: Iterable[Labelled]) -> None:

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from herd.core.artifacts import Corpus, Crawl, Scores
-from herd.core.errors import DataError
-from herd.core.records import Document, Drop
+from herd.core.errors import DataError, SettingsError
 from herd.core.registry import Use
-from herd.core.settings import settings
+from herd.core.settings import PluginSchema, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_documents, write_documents
+from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
-from herd.corpus.extract import decode, main_text
+from herd.corpus.extract import ExtractSettings
+from herd.corpus.judging import parse_rule
 from herd.corpus.filters import filters
-from herd.corpus.reading import Page, read_pages
+from herd.corpus.parts import Parts
+from herd.corpus.prepare import Rules, Shard, Summary, prepare, shards
 from herd.corpus.sources import crawl_files, read_labels
-from herd.corpus.stats import measure
+from herd.corpus.urls import UrlRules
+from herd.corpus.writing import Counted, Last, finish
 from herd.world.noise import FOOTER
 
-_SHARD = 400  # pages a worker is given at once
-_EXAMPLES = 3
-_EXAMPLE_CHARACTERS = 300
-
-Filter = Annotated[Use, filters.choice]
+Rule = Annotated[Use, PluginSchema(parse_rule, Use.to_row)]
 Dedup = Annotated[Use, dedups.choice]
 
 
@@ -38,180 +36,145 @@ Dedup = Annotated[Use, dedups.choice]
 class CurateSettings:
     """Which rules judge which source, and how copies are found.
 
-    rules: filters in order, by source; `default` is for sources not named. dedup: ways to find copies, in
-    order, over all sources together. broken_files: whether a file that breaks off stops the run or counts
-    up to the break.
+    rules: filters and rewriting rules in order, by source; `default` is for sources not named. dedup: steps
+    over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
+    name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
+    archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
+    dropped ones too, are kept, so that thresholds can be tried without reading text again.
     """
 
-    rules: dict[str, tuple[Filter, ...]]
+    rules: dict[str, tuple[Rule, ...]]
     dedup: tuple[Dedup, ...] = ()
-    broken_files: Literal["stop", "keep"] = "stop"
+    extract: ExtractSettings = ExtractSettings()
+    urls: UrlRules = UrlRules()
+    dirty_words: tuple[str, ...] = ()
+    broken_files: Literal["stop", "keep"] = "keep"
+    keep_stats: bool = False
 
 
-@dataclass(frozen=True)
-class Rejected:
-    """A document that was dropped: by which step, and why."""
-
-    document: Document
-    step: str
-    reason: str
-
-
-@stage(paper="3.1.1", version=1)
+@stage(paper="3.1.1", version=2)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
-    kept: list[Document] = []
-    rejected: list[Rejected] = []
-    broken: list[str] = []
-    pages = _pages(crawls, settings.broken_files, broken)
-    shards = ((shard, settings.rules) for shard in _shards(pages))
-    for good, bad in work.place.map(judge, shards):
-        kept += good
-        rejected += bad
-        work.progress(len(kept) + len(rejected), 0, f"{len(kept) + len(rejected):,} pages judged")
-    pages_in = len(kept) + len(rejected)
-    for use in settings.dedup:
-        kept, copies = _without_copies(kept, use)
-        rejected += copies
-    if not kept:
-        raise DataError(_nothing_left(pages_in, rejected))
-    write_documents(work.out, kept)
-    write_documents(work.out, map(_as_document, rejected), "rejects")
-    _figures(work, pages_in, kept, rejected, settings, broken)
+    files = [file for crawl in crawls for file in crawl_files(crawl)]
+    rules = Rules(
+        settings.rules,
+        settings.extract,
+        settings.urls,
+        _words(settings.dirty_words),
+        settings.broken_files,
+        settings.keep_stats,
+    )
+    jobs = shards(files, rules, work.scratch / "shards")
+    total, rows = _prepare_all(work, jobs)
+    parts = Parts(work.place, work.scratch / "steps", [job.file("parts") for job in jobs], rows)
+    figures: dict[str, dict[str, Any]] = {}
+    for number, use in enumerate(settings.dedup):
+        work.progress(number, len(settings.dedup), f"{use.name}: {int(parts.alive.sum()):,} documents")
+        outcome = dedups.make(use)(parts)
+        for dropped in outcome.dropped:
+            parts.drop(use.name, dropped)
+        figures[use.name] = outcome.figures
+    counted = _write(work, parts, jobs)
+    if not counted.documents:
+        raise DataError(_nothing_left(total, counted))
+    assert total.pages == counted.documents + counted.rejects, "every page is kept or rejected"
+    _figures(work, total, counted, settings, figures)
     return Corpus(work.out)
 
 
-def judge(job: tuple[Sequence[Page], dict[str, tuple[Use, ...]]]) -> tuple[list[Document], list[Rejected]]:
-    """The documents of a shard of pages that pass every rule of their source, and the others with reasons."""
-    pages, rules = job
-    documents, rejected = [], []
-    for page in pages:
-        outcome = to_document(page)
-        (documents if isinstance(outcome, Document) else rejected).append(outcome)
-    documents.sort(key=lambda document: document.source)
-    kept: list[Document] = []
-    for source, group in groupby(documents, key=lambda document: document.source):
-        good, bad = _apply(list(group), rules.get(source, rules.get("default", ())))
-        kept += good
-        rejected += bad
-    return kept, rejected
+def _words(files: Sequence[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for file in files:
+        try:
+            found += Path(file).expanduser().read_text(encoding="utf-8").splitlines()
+        except OSError as fault:
+            raise SettingsError(f"dirty_words: {file} cannot be read ({fault.strerror}); check the path") from None
+    return tuple(word.strip() for word in found if word.strip())
 
 
-def to_document(page: Page) -> Document | Rejected:
-    """The page's text as a document, or why there is none."""
-    document = Document(id=page.id, text="", source=page.source, url=page.url, added=page.added)
-    if page.fault:
-        return Rejected(document, "read", page.fault)
-    text: str | None = page.body if isinstance(page.body, str) else decode(page.body, page.charset)
-    if text is None:
-        return Rejected(document, "decode", "its bytes are text in no encoding that was tried")
-    if isinstance(page.body, bytes):
-        text = main_text(text)
-    # A lone surrogate cannot be written as UTF-8.
-    text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
-    return document.with_text(text) if text.strip() else Rejected(document, "extract", "no text on the page")
+def _prepare_all(work: Work, jobs: list[Shard]) -> tuple[Summary, list[int]]:
+    total, rows = Summary(), []
+    for done, summary in enumerate(work.place.map(prepare, jobs), 1):
+        total.add(summary)
+        rows.append(summary.rows)
+        work.progress(done, len(jobs), f"{total.pages:,} pages judged")
+    return total, rows
 
 
-def _apply(documents: list[Document], rules: Sequence[Use]) -> tuple[list[Document], list[Rejected]]:
-    """Documents that pass the rules; the first rule that drops one is the reason."""
-    stats = measure([document.text for document in documents])
-    reasons = np.full(len(documents), "", dtype=object)
-    for rule in rules:
-        drops = filters.make(rule)(stats)
-        reasons[drops & (reasons == "")] = rule.name
-    kept, rejected = [], []
-    for document, reason, language in zip(documents, reasons, stats.language.tolist(), strict=True):
-        document = replace(document, language=language)
-        if reason:
-            rejected.append(Rejected(document, reason, f"rule {reason}"))
-        else:
-            kept.append(document)
-    return kept, rejected
+def _write(work: Work, parts: Parts, jobs: list[Shard]) -> Counted:
+    """The folder's final files: what is left, and all that was dropped."""
+    for name in ("documents", "rejects", "stats"):
+        (work.out / name).mkdir()
+    lost = _lost(parts)
+    todo = [
+        Last(part, lost[part.number], shard.file("rejects"), shard.file("stats"), work.out)
+        for part, shard in zip(parts.jobs(parts.folder), jobs, strict=True)
+    ]
+    counted = Counted()
+    for one in work.place.map(finish, todo):
+        counted.add(one)
+    if not any((work.out / "stats").iterdir()):
+        (work.out / "stats").rmdir()
+    return counted
 
 
-def _without_copies(documents: list[Document], use: Use) -> tuple[list[Document], list[Rejected]]:
-    if not documents:
-        return [], []
-    kept, copies = [], []
-    for document, verdict in zip(documents, dedups.make(use)(documents), strict=True):
-        if isinstance(verdict, Drop):
-            copies.append(Rejected(document, use.name, verdict.reason))
-        else:
-            kept.append(document)
-    return kept, copies
+def _lost(parts: Parts) -> list[list[tuple[str, NDArray[np.int64], list[str]]]]:
+    """For every part what steps over all documents dropped of it, and why in words."""
+    found: list[list[tuple[str, NDArray[np.int64], list[str]]]] = [[] for _ in parts.starts[1:]]
+    for step, dropped in parts.drops:
+        names = parts.values("id", dropped.kept[dropped.kept >= 0])
+        order = np.argsort(dropped.rows, kind="stable")
+        rows, kept = dropped.rows[order], dropped.kept[order]
+        part_of = np.searchsorted(parts.starts, rows, side="right") - 1
+        for number in np.unique(part_of).tolist():
+            own = part_of == number
+            whys = [dropped.reason.replace("{kept}", names.get(other, "")) for other in kept[own].tolist()]
+            found[number].append((step, rows[own] - int(parts.starts[number]), whys))
+    return found
 
 
-def _pages(crawls: Sequence[Crawl], broken_files: str, broken: list[str]) -> Iterator[Page]:
-    for crawl in crawls:
-        for file, source in crawl_files(crawl):
-            try:
-                yield from read_pages(file, source)
-            except DataError as fault:
-                if broken_files == "stop":
-                    raise
-                broken.append(str(fault))
-
-
-def _shards(pages: Iterator[Page]) -> Iterator[list[Page]]:
-    while shard := list(islice(pages, _SHARD)):
-        yield shard
-
-
-def _as_document(rejected: Rejected) -> Document:
-    return replace(rejected.document, notes={"step": rejected.step, "reason": rejected.reason})
-
-
-def _nothing_left(pages_in: int, rejected: Sequence[Rejected]) -> str:
-    if pages_in == 0:
+def _nothing_left(total: Summary, counted: Counted) -> str:
+    if total.pages == 0:
         return "the corpus is empty: the sources hold no pages; check what they name"
-    counts = Counter(f"{one.step} ({one.reason})" if one.step in ("read", "decode") else one.step for one in rejected)
-    steps = ", ".join(f"{count:,} by {step}" for step, count in counts.most_common(4))
-    first = rejected[0].document.id
-    return f"the corpus is empty: all {pages_in:,} pages were dropped, {steps} (the first: {first}); loosen the rules"
+    dropped = total.dropped + counted.dropped
+    steps = ", ".join(f"{count:,} by {step}" for step, count in dropped.most_common(4))
+    step = dropped.most_common(1)[0][0]
+    first = (total.examples | counted.examples)[step][0]
+    return (
+        f"the corpus is empty: all {total.pages:,} pages were dropped, {steps} (the first of these: {first['id']}, "
+        f"{first['reason']}); loosen the rules"
+    )
 
 
 def _figures(
-    work: Work,
-    pages_in: int,
-    kept: Sequence[Document],
-    rejected: Sequence[Rejected],
-    settings: CurateSettings,
-    broken: list[str],
+    work: Work, total: Summary, counted: Counted, settings: CurateSettings, together: dict[str, dict[str, Any]]
 ) -> None:
-    assert pages_in == len(kept) + len(rejected), "every page is kept or rejected"
-    work.figure("pages", pages_in)
-    work.figure("documents", len(kept))
-    work.figure("characters", sum(len(document.text) for document in kept))
-    work.figure("funnel", _funnel(pages_in, rejected, settings))
-    work.figure("kept", _by_source(kept))
-    work.figure("languages", dict(Counter(document.language for document in kept).most_common()))
-    work.figure("broken_files", broken)
-    work.figure("headline", f"{len(kept):,} of {pages_in:,} pages kept")
+    work.figure("pages", total.pages)
+    work.figure("documents", counted.documents)
+    work.figure("characters", counted.characters)
+    work.figure("funnel", _funnel(total, counted, settings))
+    work.figure("kept", {s: {"documents": d, "characters": c} for s, (d, c) in sorted(counted.sources.items())})
+    work.figure("languages", dict(counted.languages.most_common()))
+    work.figure("broken_files", total.broken)
+    work.figure("masked", dict(total.masked))
+    work.figure("dedup", together)
+    work.figure("headline", f"{counted.documents:,} of {total.pages:,} pages kept")
 
 
-def _funnel(pages_in: int, rejected: Sequence[Rejected], settings: CurateSettings) -> list[dict[str, Any]]:
-    """Step by step: how many documents came in, how many were dropped, and examples of those."""
-    named = [rule.name for rules in settings.rules.values() for rule in rules]
-    steps = ["read", "decode", "extract", *dict.fromkeys(named), *(use.name for use in settings.dedup)]
-    funnel, left = [], pages_in
-    for step in steps:
-        dropped = [one for one in rejected if one.step == step]
-        examples = [
-            {"id": one.document.id, "reason": one.reason, "text": one.document.text[:_EXAMPLE_CHARACTERS]}
-            for one in dropped[:_EXAMPLES]
-        ]
-        funnel.append({"step": step, "in": left, "dropped": len(dropped), "examples": examples})
-        left -= len(dropped)
+def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[dict[str, Any]]:
+    """Step by step: how many documents came in, how many were dropped, how many the step would drop alone, and
+    examples."""
+    named = [rule.name for rules in settings.rules.values() for rule in rules if rule.kind == filters.kind]
+    steps = ["read", "url", "decode", "extract", *dict.fromkeys(named), *(use.name for use in settings.dedup)]
+    dropped, examples = total.dropped + counted.dropped, total.examples | counted.examples
+    funnel, left = [], total.pages
+    for step in dict.fromkeys(steps):
+        row: dict[str, Any] = {"step": step, "in": left, "dropped": dropped[step]}
+        if step in named:
+            row["alone"] = total.alone[step]
+        funnel.append(row | {"examples": examples.get(step, [])})
+        left -= dropped[step]
     return funnel
-
-
-def _by_source(documents: Sequence[Document]) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for document in documents:
-        entry = counts.setdefault(document.source, {"documents": 0, "characters": 0})
-        entry["documents"] += 1
-        entry["characters"] += len(document.text)
-    return dict(sorted(counts.items()))
 
 
 @stage(paper="-", version=1)

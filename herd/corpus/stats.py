@@ -2,131 +2,147 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.corpus import characters
+from herd.corpus.kernels import Packed, library, pack, pointer
+
+if TYPE_CHECKING:
+    import pyarrow as arrow
+
 Numbers = NDArray[np.float64]
 Texts = NDArray[np.str_]
-
-# Gopher asks for English; these are the words of the same use in the other two languages of `tiny`.
-STOP_WORDS = {
-    "en": frozenset("the be to of and that have with".split()),
-    "de": frozenset("der die das und ist mit zu nicht".split()),
-    "es": frozenset("el la de que y en los con".split()),
-}
-_WORD = re.compile(r"\S+")
-_SENTENCE_END = (".", "?", "!", '"', "'", "”", "。")
-_BULLETS = ("•", "-", "*", "‣", "◦")
-_DEBRIS = ("lorem ipsum", "javascript", "cookie", "terms of use", "privacy policy")
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What was measured, one entry a document in every column.
+    """What was measured, one entry a document in every column. The kernels fill them in this order.
 
-    words: runs of non-space. letters: words with a letter in them. word_characters: their mean length.
-    bullet_lines, ellipsis_lines, ended_lines, short_lines: lines (non-empty) that start with a bullet, end
-    with an ellipsis, end a sentence, have at most 30 characters. repeated_lines: lines equal to an earlier
-    one, and repeated_characters: what they hold. top_pair, top_triple: characters inside the most frequent
-    word pair and triple. stop_words: different ones. shouting: words all in capitals.
-    language: an ISO 639-1 code, `und` where none was recognised.
+    characters, text_bytes: of the whole text. words: with each mark of punctuation as a word of its own;
+    plain_words: without those, and plain_characters in them. alpha_words: with a letter. shouted_words: all in
+    capitals. longest_word: in characters. hashes, ellipses, braces, newlines, lorem (`lorem ipsum`): how often.
+    all_lines, bullet_lines, ellipsis_lines: lines, blank ones too, and those that start with a bullet or end
+    with an ellipsis. lines: not blank; ended_lines: with a sentence's end last; short_lines: of at most 30
+    characters; long_lines: of 200 or more. split_lines, repeated_lines, repeated_line_characters: lines between
+    runs of newlines, those equal to an earlier one, and what they hold; the same for paragraphs. top_2 to
+    top_4: characters inside the most frequent run of so many words. repeated_5 to repeated_10: characters inside
+    runs of so many words that stood before. stop_words: different ones of the document's language;
+    stop_word_uses: all of them. sentences. dirty_words: words and phrases of the list given. digits, uppercase:
+    characters.
+
+    Of the rule that took lines out, if one did: lines_in, words_in, words_out; lines taken out for each
+    reason; braces_met, lorem_met: on lines it looked at; line_sentences: on lines it left.
+    language: an ISO 639-1 code, `und` where none was recognised; language_score: how sure, 0 to 1.
     """
 
     characters: Numbers
+    text_bytes: Numbers
     words: Numbers
-    letters: Numbers
-    word_characters: Numbers
+    plain_words: Numbers
+    plain_characters: Numbers
+    alpha_words: Numbers
+    shouted_words: Numbers
+    longest_word: Numbers
     hashes: Numbers
     ellipses: Numbers
-    lines: Numbers
+    braces: Numbers
+    newlines: Numbers
+    lorem: Numbers
+    all_lines: Numbers
     bullet_lines: Numbers
     ellipsis_lines: Numbers
+    lines: Numbers
     ended_lines: Numbers
     short_lines: Numbers
+    long_lines: Numbers
+    split_lines: Numbers
     repeated_lines: Numbers
-    repeated_characters: Numbers
-    top_pair: Numbers
-    top_triple: Numbers
+    repeated_line_characters: Numbers
+    paragraphs: Numbers
+    repeated_paragraphs: Numbers
+    repeated_paragraph_characters: Numbers
+    top_2: Numbers
+    top_3: Numbers
+    top_4: Numbers
+    repeated_5: Numbers
+    repeated_6: Numbers
+    repeated_7: Numbers
+    repeated_8: Numbers
+    repeated_9: Numbers
+    repeated_10: Numbers
     stop_words: Numbers
-    shouting: Numbers
-    debris: Numbers
-    braces: Numbers
+    stop_word_uses: Numbers
+    sentences: Numbers
+    dirty_words: Numbers
+    digits: Numbers
+    uppercase: Numbers
+    # from here on: what the rule that took lines out did
+    lines_in: Numbers
+    words_in: Numbers
+    words_out: Numbers
+    few_words: Numbers
+    long_word: Numbers
+    unended: Numbers
+    javascript: Numbers
+    policy: Numbers
+    capitals: Numbers
+    numbers: Numbers
+    counters: Numbers
+    calls: Numbers
+    covered: Numbers
+    braces_met: Numbers
+    lorem_met: Numbers
+    line_sentences: Numbers
+    language_score: Numbers
     language: Texts
 
+    def __len__(self) -> int:
+        return len(self.language)
 
-def measure(texts: Sequence[str]) -> Stats:
-    """The statistics of `texts`, in their order."""
-    rows = [_measure_one(text) for text in texts]
-    columns = {name: np.array([row[name] for row in rows], np.float64) for name in _NUMBERS}
-    return Stats(**columns, language=np.array([language(text) for text in texts], dtype=np.str_))
+    def columns(self) -> dict[str, Numbers]:
+        """The numbers by name."""
+        return {name: getattr(self, name) for name in NUMBERS}
 
-
-_NUMBERS = [field.name for field in fields(Stats) if field.name != "language"]
-
-
-def _measure_one(text: str) -> dict[str, float]:
-    words = _WORD.findall(text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lower = text.lower()
-    repeats = _repeats(lines)
-    bare = [word.strip(".,;:!?\"'()[]").lower() for word in words]
-    return {
-        "characters": len(text),
-        "words": len(words),
-        "letters": sum(any(c.isalpha() for c in word) for word in words),
-        "word_characters": sum(map(len, words)) / max(1, len(words)),
-        "hashes": text.count("#"),
-        "ellipses": text.count("...") + text.count("…"),
-        "lines": len(lines),
-        "bullet_lines": sum(line.startswith(_BULLETS) for line in lines),
-        "ellipsis_lines": sum(line.endswith(("...", "…")) for line in lines),
-        "ended_lines": sum(line.endswith(_SENTENCE_END) for line in lines),
-        "short_lines": sum(len(line) <= 30 for line in lines),
-        "repeated_lines": len(repeats),
-        "repeated_characters": sum(map(len, repeats)),
-        "top_pair": _top_characters(bare, 2),
-        "top_triple": _top_characters(bare, 3),
-        "stop_words": max(len(found & set(bare)) for found in STOP_WORDS.values()),
-        "shouting": sum(word.isupper() and len(word) > 1 for word in words),
-        "debris": sum(lower.count(phrase) for phrase in _DEBRIS),
-        "braces": text.count("{"),
-    }
+    @classmethod
+    def of(cls, columns: Mapping[str, Numbers], language: Texts) -> Self:
+        return cls(**{name: columns[name] for name in NUMBERS}, language=language)
 
 
-def _repeats(lines: list[str]) -> list[str]:
-    """The lines that stood before already."""
-    seen: set[str] = set()
-    repeats = []
-    for line in lines:
-        if line in seen:
-            repeats.append(line)
-        seen.add(line)
-    return repeats
+NUMBERS = tuple(field.name for field in fields(Stats) if field.name != "language")
+MEASURED = NUMBERS[: NUMBERS.index("lines_in")]
+EDITED = NUMBERS[NUMBERS.index("lines_in") : NUMBERS.index("language_score")]
 
 
-def _top_characters(words: list[str], n: int) -> int:
-    """Characters inside the most frequent run of `n` words. Source: Rae et al. 2021, A1.1."""
-    runs = Counter(zip(*(words[start:] for start in range(n)), strict=False))
-    if not runs:
-        return 0
-    run, count = max(runs.items(), key=lambda item: (item[1] * sum(map(len, item[0])), item[0]))
-    return count * sum(map(len, run)) if count > 1 else 0
+@dataclass(frozen=True)
+class Languages:
+    """What language each text is in: codes, and how sure that is."""
+
+    codes: Texts
+    scores: Numbers
 
 
-def language(text: str) -> str:
-    """The ISO 639-1 code of the language most of `text` is in."""
-    return _detector()(text[:2000]) if text else "und"
+def measure(
+    texts: Packed | arrow.Array | Sequence[str],
+    languages: Languages | None = None,
+    edits: NDArray[np.float64] | None = None,
+) -> Stats:
+    """The statistics of `texts`, in their order.
 
+    languages: recognised here when not given. edits: what `filters.lines` counted, [N, len(EDITED)].
+    """
+    from herd.corpus.language import READ_CHARACTERS, recognise
 
-@cache
-def _detector():  # noqa: ANN202 - the library has no types
-    import eldc
-
-    eldc.init()
-    return eldc.detect
+    packed = texts if isinstance(texts, Packed) else pack(texts)
+    known = languages or recognise(packed.heads(4 * READ_CHARACTERS))
+    values = np.zeros((packed.count, len(MEASURED)))
+    index = np.array([characters.LANGUAGES.get(code, 0 if code == "und" else -1) for code in known.codes], np.int32)
+    if packed.count:
+        library().herd_measure(packed.argument, pointer(index), pointer(values))
+    done = edits if edits is not None else np.zeros((packed.count, len(EDITED)))
+    columns = dict(zip(MEASURED, values.T, strict=True)) | dict(zip(EDITED, done.T, strict=True))
+    return Stats.of(columns | {"language_score": known.scores}, known.codes)

@@ -1,10 +1,14 @@
-"""Ways to find documents that say what another one says. One function is one way; a new file here is found."""
+"""Steps that look at all documents together: what one says that another one said, and what none else says.
+
+One function is one step; a new file here is found. It is given the documents in parts, maps a kernel over them,
+and says which documents are to be dropped, and why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from herd.core.records import Document, Verdict
 from herd.core.registry import Registry
+from herd.corpus.parts import Outcome
 
-dedups: Registry[Callable[[Sequence[Document]], list[Verdict]]] = Registry("dedups", __name__)
+dedups: Registry[Callable[..., Outcome]] = Registry("dedups", __name__)

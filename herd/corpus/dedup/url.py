@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from herd.core.records import Document, Drop, Keep, Verdict
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
 from herd.corpus.dedup import dedups
+from herd.corpus.parts import Dropped, Job, Outcome, Parts
+from herd.corpus.runs import group_starts, ranges, read_range, write_run
+from herd.corpus.urls import url_key
 
 
 @dedups.add
-def newest_by_url(documents: Sequence[Document]) -> list[Verdict]:
-    """Keeps the most recent version of every URL. Source: Llama 3, 3.1.1.
+def newest_by_url(parts: Parts) -> Outcome:
+    """Keeps the most recent version of every URL.
 
     Addresses are the same when they differ in scheme, `www.`, letter case of the host, fragment or a
-    trailing slash only; of versions of one day the later in the list stays. Documents without URL stay.
+    trailing slash only; of versions of one day the later in the input stays. Documents without URL stay.
+    Source: Llama 3, 3.1.1, which does not say when two URLs are the same.
     """
-    newest: dict[str, int] = {}
-    for number, document in enumerate(documents):
-        if not document.url:
-            continue
-        key = _key(document.url)
-        if key not in newest or document.added >= documents[newest[key]].added:
-            newest[key] = number
-    kept = set(newest.values())
-    return [
-        Keep() if number in kept or not document.url else Drop(f"older version of {document.url}")
-        for number, document in enumerate(documents)
-    ]
+    counts = parts.map(_keys, "newest_by_url")
+    names = [f"{number:05}" for number in range(len(counts))]
+    folder = parts.folder / "newest_by_url"
+    jobs = [(folder, names, span) for span in ranges(sum(counts))]
+    older, newest = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for rows, kept in parts.reduce(_older, jobs):
+        older.append(rows)
+        newest.append(kept)
+    return Outcome([Dropped(np.concatenate(older), np.concatenate(newest), "older version of {kept}")])
 
 
-def _key(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.lower().removeprefix("www.")
-    return f"{host}{parts.path.rstrip('/')}?{parts.query}"
+def _keys(job: Job) -> int:
+    """Writes a key of every URL, and beside it day and number, later ones larger."""
+    mask = job.mask()
+    keys, ages = [], []
+    for start, batch in job.batches("url", "added"):
+        urls, days = batch.column("url").to_pylist(), batch.column("added").to_pylist()
+        for row in np.flatnonzero(mask[start : start + batch.num_rows]).tolist():
+            if urls[row]:
+                keys.append(xxhash.xxh3_64_intdigest(url_key(urls[row]).encode()))
+                ages.append(_day(days[row]) << 40 | (job.first + start + row))
+    write_run(job.folder, job.name, np.array(keys, np.uint64), np.array(ages, np.int64))
+    return len(keys)
+
+
+def _day(added: str) -> int:
+    """Days since the year 0, roughly, in 23 bits; 0 where none is known."""
+    digits = [int(part) for part in added[:10].split("-") if part.isascii() and part.isdigit()]
+    return min(8191, digits[0]) * 416 + digits[1] * 32 + digits[2] if len(digits) == 3 else 0
+
+
+def _older(job: tuple[Path, list[str], tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    folder, names, span = job
+    keys, ages = read_range(folder, names, span)
+    order = np.lexsort((ages, keys))
+    keys, numbers = keys[order], ages[order] & ((1 << 40) - 1)
+    starts = group_starts(keys)
+    if not len(keys):
+        return numbers, numbers
+    newest = numbers[starts[1:] - 1]
+    kept = np.repeat(newest, np.diff(starts))
+    return numbers[numbers != kept], kept[numbers != kept]

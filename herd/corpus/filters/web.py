@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from herd.core.settings import Count, Share
+from herd.core.settings import Share
 from herd.corpus.filters import Drops, filters
 from herd.corpus.stats import Stats
 
@@ -14,13 +14,13 @@ def shouting(stats: Stats, *, at_most: Share = 0.2) -> Drops:
     Source: the upper-case rule for lines of RefinedWeb (Penedo et al. 2023, G.2). Differs: by words of the
     whole document.
     """
-    return stats.shouting > at_most * stats.words
+    return stats.shouted_words > at_most * stats.words
 
 
 @filters.add
-def debris(stats: Stats, *, at_most: Count = 3) -> Drops:
-    """Drops documents full of lorem ipsum, cookie notices and policies.
+def edited(stats: Stats, *, at_most: Share = 0.05) -> Drops:
+    """Drops documents that lost more words than this to rules for lines.
 
-    Source: Raffel et al. 2020, 2.2. Differs: C4 drops the lines, or the page at the first one.
+    Source: Penedo et al. 2023 (RefinedWeb), G.2.
     """
-    return stats.debris > at_most
+    return (stats.words_in - stats.words_out) > at_most * stats.words_in

@@ -1,64 +1,196 @@
-// What Python calls: plain C, Arrow buffers in, one result object out.
+// What Python calls: plain C, Arrow buffers in, results in memory the caller gave or in one object to be freed.
 #include <unordered_map>
 
+#include "bloom.hpp"
 #include "extract.hpp"
+#include "lines.hpp"
+#include "measure.hpp"
+#include "minhash.hpp"
+#include "private.hpp"
+#include "repeats.hpp"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
 
 using namespace herd;
 
 namespace {
 
-struct Pages {
-  Column text, title, language;
-  std::vector<int32_t> outcome, code_letters, formulas, letters;
+// Up to three columns of text and one of numbers.
+struct Result {
+  Column texts[3];
+  std::vector<int32_t> numbers[4];
+  std::vector<uint64_t> keys;
+  std::vector<int64_t> ends{0};
+  std::vector<Match> matches;
 };
+
+std::vector<std::string> strings(const Texts& texts) {
+  std::vector<std::string> out;
+  for (int64_t i = 0; i < texts.count; ++i) out.emplace_back(texts[i]);
+  return out;
+}
 
 }  // namespace
 
-extern "C" {
+// ---- results ----
 
-// names and values: `count` texts each. Must be called once, before any page is read.
-void herd_set_entities(const char* names, const int64_t* name_ends, const char* values, const int64_t* value_ends,
-                       int64_t count) {
+EXPORT const char* herd_result_text(Result* result, int which, const int64_t** offsets) {
+  *offsets = result->texts[which].offsets.data();
+  return result->texts[which].data.data();
+}
+EXPORT const int32_t* herd_result_numbers(Result* result, int which) { return result->numbers[which].data(); }
+EXPORT const uint64_t* herd_result_keys(Result* result, const int64_t** ends, int64_t* count) {
+  *ends = result->ends.data();
+  *count = int64_t(result->keys.size());
+  return result->keys.data();
+}
+EXPORT const Match* herd_result_matches(Result* result, int64_t* count) {
+  *count = int64_t(result->matches.size());
+  return result->matches.data();
+}
+EXPORT void herd_result_free(Result* result) { delete result; }
+
+// ---- tables, given once ----
+
+EXPORT void herd_set_entities(const Texts* names, const Texts* values) {
   std::unordered_map<std::string, std::string> table;
-  Texts keys{names, name_ends, count}, texts{values, value_ends, count};
-  for (int64_t i = 0; i < count; ++i) table.emplace(keys[i], texts[i]);
+  for (int64_t i = 0; i < names->count; ++i) table.emplace((*names)[i], (*values)[i]);
   set_entities(std::move(table));
 }
+EXPORT void herd_set_runes(const uint8_t* classes, const uint32_t* lowered, const uint32_t* folded, int32_t count) {
+  set_runes(classes, lowered, count);
+  set_folds(folded, count);
+}
+// words: of all languages one after the other; ends: where those of each language end.
+EXPORT void herd_set_stop_words(const Texts* words, const int32_t* ends, int32_t languages) {
+  std::vector<std::vector<uint64_t>> all;
+  int32_t at = 0;
+  for (int32_t k = 0; k < languages; ++k) {
+    all.emplace_back();
+    for (; at < ends[k]; ++at) all.back().push_back(hash_bytes((*words)[at]));
+  }
+  set_stop_words(std::move(all));
+}
+EXPORT void herd_set_dirty_words(const Texts* phrases) { set_dirty_words(strings(*phrases)); }
+
+// ---- pages and texts ----
 
 // The first byte of `data` that is not UTF-8, or -1.
-int64_t herd_utf8_fault(const char* data, int64_t length) {
+EXPORT int64_t herd_utf8_fault(const char* data, int64_t length) {
   size_t good = utf8_prefix({data, size_t(length)});
   return good == size_t(length) ? -1 : int64_t(good);
 }
 
-void* herd_extract(const char* data, const int64_t* offsets, int64_t count, const ExtractOptions* options) {
-  auto* out = new Pages;
-  Texts pages{data, offsets, count};
-  for (int64_t i = 0; i < count; ++i) {
-    Extracted one = extract(pages[i], *options);
-    out->text.add(one.text);
-    out->title.add(one.title);
-    out->language.add(one.language);
-    out->outcome.push_back(one.outcome);
-    out->code_letters.push_back(one.code_letters);
-    out->formulas.push_back(one.formulas);
-    out->letters.push_back(one.letters);
+// Texts: main text, title, language said. Numbers: outcome, letters of code, formulas, letters.
+EXPORT Result* herd_extract(const Texts* pages, const ExtractOptions* options) {
+  auto* out = new Result;
+  for (int64_t i = 0; i < pages->count; ++i) {
+    Extracted one = extract((*pages)[i], *options);
+    out->texts[0].add(one.text);
+    out->texts[1].add(one.title);
+    out->texts[2].add(one.language);
+    out->numbers[0].push_back(one.outcome);
+    out->numbers[1].push_back(one.code_letters);
+    out->numbers[2].push_back(one.formulas);
+    out->numbers[3].push_back(one.letters);
   }
   return out;
 }
 
-const char* herd_pages_text(void* pages, int which, const int64_t** offsets) {
-  auto* all = static_cast<Pages*>(pages);
-  Column& column = which == 0 ? all->text : which == 1 ? all->title : all->language;
-  *offsets = column.offsets.data();
-  return column.data.data();
+EXPORT void herd_measure(const Texts* texts, const int32_t* languages, double* values) {
+  measure(*texts, languages, values);
 }
 
-const int32_t* herd_pages_numbers(void* pages, int which) {
-  auto* all = static_cast<Pages*>(pages);
-  std::vector<int32_t>* columns[] = {&all->outcome, &all->code_letters, &all->formulas, &all->letters};
-  return columns[which]->data();
+EXPORT Result* herd_clean_lines(const Texts* texts, const LineRules* rules, double* edits) {
+  auto* out = new Result;
+  clean_lines(*texts, *rules, out->texts[0], edits);
+  return out;
 }
 
-void herd_pages_free(void* pages) { delete static_cast<Pages*>(pages); }
+EXPORT Result* herd_mask_private(const Texts* texts, const Masks* masks, int32_t* counts) {
+  auto* out = new Result;
+  mask_private(*texts, *masks, out->texts[0], counts);
+  return out;
+}
+
+// ---- what texts share ----
+
+EXPORT void herd_minhash(const Texts* texts, const MinhashRules* rules, uint64_t* keys, uint32_t* signature) {
+  minhash(*texts, *rules, keys, signature);
+}
+
+EXPORT Result* herd_shingles(const Texts* texts, int32_t words) {
+  auto* out = new Result;
+  std::vector<uint64_t> found;
+  for (int64_t i = 0; i < texts->count; ++i) {
+    shingles((*texts)[i], words, found);
+    out->keys.insert(out->keys.end(), found.begin(), found.end());
+    out->ends.push_back(int64_t(out->keys.size()));
+  }
+  return out;
+}
+
+EXPORT Result* herd_line_keys(const Texts* texts) {
+  auto* out = new Result;
+  line_keys(*texts, out->keys, out->ends);
+  return out;
+}
+EXPORT Result* herd_drop_lines(const Texts* texts, const uint64_t* keys, int64_t count, int32_t* dropped) {
+  auto* out = new Result;
+  drop_lines(*texts, KeySet(keys, count), out->texts[0], dropped);
+  return out;
+}
+
+EXPORT Result* herd_window_keys(const Texts* texts, int32_t length) {
+  auto* out = new Result;
+  window_keys(*texts, length, out->keys, out->ends);
+  return out;
+}
+EXPORT Result* herd_cut_repeats(const Texts* texts, int32_t length, const uint64_t* keys, const int64_t* first,
+                                int64_t count, int64_t start, int32_t* words_cut) {
+  auto* out = new Result;
+  cut_repeats(*texts, length, KeySet(keys, count), first, start, out->texts[0], words_cut);
+  return out;
+}
+
+EXPORT Result* herd_gram_keys(const Texts* texts, int32_t words) {
+  auto* out = new Result;
+  gram_keys(*texts, words, out->keys, out->ends);
+  return out;
+}
+EXPORT Result* herd_find_grams(const Texts* texts, int32_t words, const uint64_t* keys, int64_t count) {
+  auto* out = new Result;
+  find_grams(*texts, words, KeySet(keys, count), out->matches);
+  return out;
+}
+
+EXPORT void herd_count_unigrams(const Texts* texts, int32_t bits, int64_t* counts) {
+  count_unigrams(*texts, bits, counts);
+}
+EXPORT void herd_divergence(const Texts* texts, int32_t bits, const int64_t* counts, double* out, int32_t* words) {
+  divergence(*texts, bits, counts, out, words);
+}
+
+EXPORT Result* herd_bloom_texts(const Texts* texts, const BloomRules* rules, uint64_t* filter, int64_t* counts) {
+  auto* out = new Result;
+  bloom_texts(*texts, *rules, filter, out->texts[0], counts);
+  return out;
+}
+// seen: whether each key was in the filter before; all are in it afterwards.
+EXPORT void herd_bloom_add(const uint64_t* keys, int64_t count, const BloomRules* rules, uint64_t* filter,
+                           uint8_t* seen) {
+  for (int64_t i = 0; i < count; ++i) seen[i] = bloom_add(filter, *rules, keys[i]);
+}
+
+// Joins a[i] with b[i]; parent[x] == x for the smallest member of every set.
+EXPORT void herd_join(int64_t* parent, const int64_t* a, const int64_t* b, int64_t count) {
+  auto root = [&](int64_t x) {
+    while (parent[x] != x) x = parent[x] = parent[parent[x]];
+    return x;
+  };
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t left = root(a[i]), right = root(b[i]);
+    if (left < right) parent[right] = left;
+    else parent[left] = right;
+  }
 }

@@ -1,0 +1,85 @@
+"""Rules applied to a batch of documents: measured, judged, rewritten, measured again where that is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from herd.core.registry import Use
+from herd.corpus.filters import filters
+from herd.corpus.kernels import pack
+from herd.corpus.language import READ_CHARACTERS, recognise
+from herd.corpus.rewrites import rewrites
+from herd.corpus.stats import EDITED, Languages, Stats, measure
+
+if TYPE_CHECKING:
+    import pyarrow as arrow
+
+
+@dataclass
+class Judged:
+    """What rules found about a batch. texts: as the last rewriting left them. step: of each document the first
+    rule that dropped it, empty for those kept. stats: of every state of the texts, the first one first.
+    alone: how many documents each rule drops when it is the only one. figures: what rewriting counted."""
+
+    texts: arrow.LargeStringArray
+    step: NDArray[np.object_]
+    stats: list[Stats]
+    languages: Languages
+    alone: Counter[str] = field(default_factory=Counter)
+    figures: Counter[str] = field(default_factory=Counter)
+
+
+def parse_rule(value: object) -> Use:
+    """A rule by its name, be it one that drops or one that rewrites."""
+    name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
+    if isinstance(value, Use):
+        return value
+    return (rewrites if name in rewrites.all() else filters).parse(value)
+
+
+def judge(texts: arrow.LargeStringArray, rules: Sequence[Use]) -> Judged:
+    """Every rule on every document, in order. A document stays under the first rule that drops it.
+
+    Documents that one rule has dropped are still seen by the others: so the funnel can say what each rule
+    would do alone, and thresholds can be tried without reading the text again.
+    """
+    packed = pack(texts)
+    languages = recognise(packed.heads(4 * READ_CHARACTERS))
+    stats = [measure(packed, languages)]
+    found = Judged(texts, np.full(len(texts), "", dtype=object), stats, languages)
+    edits = np.zeros((len(texts), len(EDITED)))
+    stale = False
+    for rule in rules:
+        if rule.kind == rewrites.kind:
+            rewritten = rewrites.make(rule)(packed)
+            found.texts, packed = rewritten.texts, pack(rewritten.texts)
+            edits = edits if rewritten.edits is None else _together(edits, rewritten.edits)
+            found.figures.update(rewritten.figures or {})
+            stale = True
+            continue
+        if stale:
+            stats.append(measure(packed, languages, edits))
+            stale = False
+        drops = filters.make(rule)(stats[-1])
+        found.alone[rule.name] += int(drops.sum())
+        found.step[drops & (found.step == "")] = rule.name
+    if stale:
+        stats.append(measure(packed, languages, edits))
+    return found
+
+
+def _together(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What two rules took out: sums, but for what came into the first and what the second left."""
+    both = before + after
+    came, left = EDITED.index("words_in"), [EDITED.index("words_out"), EDITED.index("line_sentences")]
+    was = before[:, came] > 0
+    both[was, came] = before[was, came]
+    both[:, EDITED.index("lines_in")] = np.where(was, before[:, EDITED.index("lines_in")], after[:, 0])
+    both[:, left] = after[:, left]
+    return both
