@@ -61,11 +61,24 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--jobs", type=int, default=_jobs(), help="stages side by side (default: %(default)s)")
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
+    one = add("curate", curate, "make a corpus of raw pages, without training anything")
+    one.add_argument("input", nargs="+", help="files, folders, patterns or addresses (s3://...)")
+    one.add_argument("--out", type=Path, required=True, help="folder for documents, rejects and the page about them")
+    one.add_argument("--rules", default="fineweb", help="fineweb, dclm, c4, gopher, llama3 or a .yaml (default: %(default)s)")
+    one.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    one.add_argument("--workers", type=int, default=_jobs(), help="processes at once (default: %(default)s)")
+    one.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
+    one.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
+    one = add("extract", extract, "print the main text of pages as JSON lines")
+    one.add_argument("page", nargs="+", help="HTML files, web archives, folders, patterns or addresses")
+    one.add_argument("--markdown", action="store_true", help="keep headings, lists and tables as Markdown")
+    one.add_argument("--everything", action="store_true", help="all that a page shows, not only its main content")
     one = add("show", show, "show an artifact: what it was made of, its settings and figures")
     one.add_argument("artifact", type=Path, help="folder of an artifact, or of a run to list what it holds")
     one.add_argument("--verify", action="store_true", help="read every file again and compare")
     one = add("list", list_plugins, "list what can be named in a recipe")
-    one.add_argument("kind", choices=("recipes", "filters", "dedups", "losses", "tasks", "stages"))
+    one.add_argument("kind", choices=("recipes", "filters", "rewrites", "dedups", "losses", "tasks", "stages"))
     one = add("eval", evaluate, "measure a model")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
     one.add_argument("tasks", nargs="*", help="names of tasks (herd list tasks); all when none is named")
@@ -157,6 +170,8 @@ def list_plugins(options: argparse.Namespace) -> None:
 def _plugins(kind: str):  # noqa: ANN202
     if kind == "filters":
         from herd.corpus.filters import filters as found
+    elif kind == "rewrites":
+        from herd.corpus.rewrites import rewrites as found
     elif kind == "dedups":
         from herd.corpus.dedup import dedups as found
     elif kind == "losses":
@@ -171,6 +186,44 @@ def _plugins(kind: str):  # noqa: ANN202
 
         return {name: stage.body for name, stage in sorted(Stage.known.items())}
     return everything
+
+
+# ---- the corpus alone ----
+
+
+def curate(options: argparse.Namespace) -> None:
+    from herd.core.progress import display
+    from herd.core.runner import run as run_stages
+    from herd.corpus.presets import load_rules
+    from herd.corpus.sources import files
+    from herd.corpus.stages import curate as curate_stage
+    from herd.corpus.stages import describe_input, funnel_lines, link_results
+
+    settings = load_rules(options.rules, options.set)
+    crawl = files(*options.input, source=options.source)
+    if options.dry_run:
+        for line in describe_input(options.input, options.source, settings):
+            print(line)
+        return
+    plan = curate_stage((crawl,), settings=settings)
+    corpus = run_stages(plan, options.out, jobs=max(1, options.workers), place=options.place, display=display())
+    for line in funnel_lines(corpus.figures):
+        print(line)
+    link_results(corpus.path, options.out)
+    print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}")
+
+
+def extract(options: argparse.Namespace) -> None:
+    import json
+
+    from herd.corpus.extract import ExtractSettings, extract_files
+    from herd.corpus.sources import find_files
+
+    settings = ExtractSettings(
+        form="markdown" if options.markdown else "plain", main_only=not options.everything
+    )
+    for row in extract_files(find_files(options.page, source="pages"), settings):
+        print(json.dumps(row, ensure_ascii=False))
 
 
 # ---- artifacts and models ----

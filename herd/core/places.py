@@ -8,10 +8,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from herd.core import processes
-from herd.core.errors import DataError
+from herd.core.errors import DataError, HerdError, SettingsError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -108,6 +108,67 @@ class _WorkerDied(Exception):
 def _short(shard: object) -> str:
     text = repr(shard)
     return text if len(text) < 200 else text[:197] + "..."
+
+
+class RayPlace:
+    """A Ray cluster, or one started on this machine.
+
+    address: empty to start one here, else `ray://HOST:PORT` or `HOST:PORT`. Files that shards name must be
+    readable, and folders writable, under the same path on every node. A node that dies costs the shards it had
+    at work, which others are given. Raises HerdError when ray is not installed or the cluster not there.
+    """
+
+    def __init__(self, address: str = "") -> None:
+        try:
+            import ray
+        except ImportError:
+            raise HerdError("a place of ray needs the package: `pip install 'herd[ray]'`") from None
+        self._ray: Any = ray
+        if not ray.is_initialized():
+            try:
+                # The cluster's workers import herd from where this process has it.
+                ray.init(address or None, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+            except (ConnectionError, RuntimeError, ValueError) as fault:
+                raise HerdError(f"no Ray cluster answers at {address or 'this machine'}: {fault}") from None
+
+    @property
+    def workers(self) -> int:
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
+        ray = self._ray
+        task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS, retry_exceptions=False)(_call)
+        todo = list(enumerate(shards))
+        shared = ray.put(kernel)
+        done: dict[int, R] = {}
+        under_way: dict[Any, int] = {}
+        given, ahead = 0, 2 * self.workers
+        while todo or under_way:
+            while todo and len(under_way) < ahead:
+                number, shard = todo.pop(0)
+                under_way[task.remote(shared, shard)] = number
+            ready, _ = ray.wait(list(under_way), num_returns=1)
+            for one in ready:
+                try:
+                    done[under_way.pop(one)] = ray.get(one)
+                except ray.exceptions.RayTaskError as fault:
+                    raise fault.cause if isinstance(fault.cause, HerdError) else fault from None
+            while given in done:
+                yield done.pop(given)
+                given += 1
+
+
+def _call(kernel: Callable[[T], R], shard: T) -> R:
+    return kernel(shard)
+
+
+def open_place(name: str, allowed: Callable[[], int] = lambda: 1) -> Place:
+    """`local`, `ray` or `ray://HOST:PORT` as a place. Raises SettingsError for another name."""
+    if name == "local":
+        return LocalPlace(allowed)
+    if name == "ray" or name.startswith("ray://"):
+        return RayPlace("" if name == "ray" else name)
+    raise SettingsError(f"place {name!r}: there are local, ray and ray://HOST:PORT")
 
 
 def cores() -> int:

@@ -83,14 +83,14 @@ def _fill(
     function: RecipeFunction, values: dict[str, Any], sets: Sequence[str], *, where: str, lines: dict[str, int]
 ) -> Recipe:
     for text in sets:
-        values = merge(values, _parse_set(text))
+        values = merge(values, parse_set(text))
     if sets:
         where = f"{where} with --set"
     kind = next(iter(typing.get_type_hints(function, include_extras=True).values()))
     return Recipe(function.__name__, function, build(kind, values, where=where, lines=lines))
 
 
-def _parse_set(text: str) -> dict[str, Any]:
+def parse_set(text: str) -> dict[str, Any]:
     """`a.b=1` as {a: {b: 1}}. Raises SettingsError when there is no `=`."""
     name, equals, value = text.partition("=")
     if not equals or not name:

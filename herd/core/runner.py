@@ -36,13 +36,14 @@ def run(
     *,
     jobs: int = 1,
     until: str | None = None,
+    place: str = "local",
     display: Display | None = None,
 ) -> Artifact:
     """`target`, made: every stage it needs is run, or skipped when its artifact is whole already.
 
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
-    ends when all its calls are made, and the last of them is returned.
+    ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
     Raises BusyError, and whatever the first stage that failed raised as a HerdError.
     """
     plans = needed(target, until)
@@ -52,7 +53,7 @@ def run(
         todo = _todo(plans, home, show)
         show.begin(len(plans), len(plans) - len(todo))
         try:
-            _run_here(todo, home, show) if jobs == 0 else _Pool(todo, home, jobs, show).run()
+            _run_here(todo, home, show) if jobs == 0 else _Pool(todo, home, jobs, show, place).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
@@ -169,8 +170,8 @@ class _Worker:
 class _Pool:
     """Worker processes, each making one stage at a time; the longest way to the end goes first."""
 
-    def __init__(self, todo: list[Plan], home: RunFolder, jobs: int, show: Display) -> None:
-        self.home, self.show = home, show
+    def __init__(self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, place: str) -> None:
+        self.home, self.show, self.place = home, show, place
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
         self.weights = _distance_to_end(todo)
@@ -221,6 +222,7 @@ class _Pool:
             str(theirs.fileno()),
             str(os.getpid()),
             str(self.home.root),
+            self.place,
         ]
         with processes.interrupts_held():
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()])

@@ -19,7 +19,7 @@ from typing import Any
 from herd.core import processes
 from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder
 from herd.core.errors import HerdError, as_sentence
-from herd.core.places import LocalPlace, Place
+from herd.core.places import Place, open_place
 from herd.core.stage import Input, Work, find_stage
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
@@ -147,7 +147,7 @@ class Channel:
         self.pipe.send(("progress", (done, total, words)))
 
 
-def serve(pipe: Connection, parent: int, root: Path) -> None:
+def serve(pipe: Connection, parent: int, root: Path, place: str) -> None:
     """Makes the jobs that come through `pipe` until its other end is closed or the parent ends this process."""
     processes.die_with_parent(parent)
     # A stage gets cores as workers, not behind its back; with one thread an operation's bits are the same
@@ -157,13 +157,13 @@ def serve(pipe: Connection, parent: int, root: Path) -> None:
     with home.worker_lock.open("a") as lock, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as this process lives
         while True:
-            pipe.send(_attempt(channel.job(), home, channel))
+            pipe.send(_attempt(channel.job(), home, channel, place))
 
 
-def _attempt(job: Job, home: RunFolder, channel: Channel) -> tuple[str, Any]:
+def _attempt(job: Job, home: RunFolder, channel: Channel, place: str) -> tuple[str, Any]:
     with _output_to(home.log(job.key)):
         try:
-            return "made", make(job, home, channel.report, LocalPlace(channel.workers))
+            return "made", make(job, home, channel.report, open_place(place, channel.workers))
         except HerdError as fault:
             traceback.print_exc()
             fault.__notes__ = ["".join(traceback.format_exception(fault))]
@@ -198,6 +198,6 @@ def _output_to(file: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # python -m herd.core.worker PIPE PARENT FOLDER: a process of its own, which knows nothing of the
+    # python -m herd.core.worker PIPE PARENT FOLDER PLACE: a process of its own, which knows nothing of the
     # program that runs the recipe, a notebook perhaps.
-    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

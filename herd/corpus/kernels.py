@@ -53,7 +53,7 @@ def library() -> ctypes.CDLL:
 _RETURNS = dict.fromkeys(
     ("extract", "clean_lines", "mask_private", "shingles", "line_keys", "drop_lines", "window_keys", "cut_repeats"),
     ctypes.c_void_p,
-) | dict.fromkeys(("gram_keys", "find_grams", "bloom_texts"), ctypes.c_void_p)
+) | dict.fromkeys(("gram_keys", "find_grams", "bloom_texts", "list_keys"), ctypes.c_void_p)
 _RETURNS |= dict.fromkeys(("result_text", "result_numbers", "result_keys", "result_matches"), ctypes.c_void_p)
 _RETURNS |= {"utf8_fault": ctypes.c_int64}
 _RETURNS = {f"herd_{name}": kind for name, kind in _RETURNS.items()}

@@ -206,13 +206,14 @@ def to_texts(
     faults, html = pages.column("fault").to_pylist(), pages.column("html").to_pylist()
     urls, charsets = pages.column("url").to_pylist(), pages.column("charset").to_pylist()
     bodies = pages.column("body")
+    stopped = blocked(urls, rules.urls) if rules.urls.any else [""] * pages.num_rows
     decoded: list[bytes] = []
     numbers: list[int] = []
     for k, fault in enumerate(faults):
         if fault:
             steps[k], reasons[k] = "read", fault
-        elif rules.urls.any and urls[k] and (why := blocked(urls[k], rules.urls)):
-            steps[k], reasons[k] = "url", why
+        elif stopped[k]:
+            steps[k], reasons[k] = "url", stopped[k]
         elif (text := decode(bodies[k].as_py(), charsets[k])) is None:
             steps[k], reasons[k] = "decode", "its bytes are text in no encoding that was tried"
         else:

@@ -19,7 +19,7 @@ from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.warc import Span, read_archive
 
 # A compressed archive of more bytes is read by several workers, each looking for the first record of its part.
-SPLIT_BYTES = 24_000_000
+SPLIT_BYTES = 16_000_000
 _LINE_BYTES = PAGE_BYTES + (1 << 16)
 _LINE_CHUNK = 1 << 20
 

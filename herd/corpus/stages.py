@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,8 @@ from herd.corpus.judging import parse_rule
 from herd.corpus.filters import filters
 from herd.corpus.parts import Parts
 from herd.corpus.prepare import Rules, Shard, Summary, prepare, shards
-from herd.corpus.sources import crawl_files, read_labels
+from herd.corpus.reading import size_of
+from herd.corpus.sources import crawl_files, find_files, read_labels
 from herd.corpus.urls import UrlRules
 from herd.corpus.writing import Counted, Last, finish
 from herd.world.noise import FOOTER
@@ -175,6 +176,42 @@ def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[
         funnel.append(row | {"examples": examples.get(step, [])})
         left -= dropped[step]
     return funnel
+
+
+# ---- the corpus alone ----
+
+
+def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
+    """What a run would read and do, a line each."""
+    found = find_files(patterns, source=source)
+    rules = Rules(settings.rules, settings.extract, settings.urls, (), settings.broken_files, settings.keep_stats)
+    work = shards([(file, source) for file in found], rules, Path())
+    size = sum(size_of(file) for file in found)
+    yield f"{len(found):,} files, {size / 1e6:,.1f} MB, in {len(work):,} shards of work"
+    for name, listed in settings.rules.items():
+        yield f"rules for {name}: {', '.join(rule.name for rule in listed)}"
+    yield f"over all documents: {', '.join(use.name for use in settings.dedup) or 'nothing'}"
+
+
+def funnel_lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The funnel as a table of text."""
+    yield f"{'step':24}{'in':>12}{'dropped':>12}{'alone':>12}"
+    for row in figures["funnel"]:
+        if row["dropped"] or row.get("alone"):
+            alone = f"{row['alone']:,}" if "alone" in row else ""
+            yield f"{row['step']:24}{row['in']:>12,}{row['dropped']:>12,}{alone:>12}"
+    yield f"{'kept':24}{figures['documents']:>12,}"
+    yield from (f"broken: {text}" for text in figures["broken_files"])
+
+
+def link_results(corpus: Path, out: Path) -> None:
+    """Puts the corpus's folders where a user looks for them: right in the folder named."""
+    for name in ("documents", "rejects", "stats"):
+        link, target = out / name, corpus / name
+        if link.is_symlink():
+            link.unlink()
+        if target.exists() and not link.exists():
+            link.symlink_to(target.relative_to(out), target_is_directory=True)
 
 
 @stage(paper="-", version=1)

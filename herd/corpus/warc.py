@@ -23,6 +23,8 @@ SKIP_BYTES = 1 << 28
 _GZIP = b"\x1f\x8b\x08"
 _RECORD = re.compile(rb"WARC/[01]\.\d+\r?\n")
 _ARC = re.compile(rb"[a-z]+://\S* \S+ \d{14} \S+ \d+\n")
+_UNWANTED = re.compile(rb"^WARC-Type:\s*(?!response|conversion|resource)\w", re.IGNORECASE | re.MULTILINE)
+_LENGTH = re.compile(rb"^Content-Length:\s*(\d{1,9})\s*$", re.IGNORECASE | re.MULTILINE)
 _HTML = ("text/html", "application/xhtml+xml")
 
 
@@ -202,6 +204,8 @@ def _records(member: _Member, name: str, source: str) -> Iterator[Page]:
 
 
 def _skip_blank(member: _Member) -> None:
+    if member.peek(4) == b"\r\n\r\n":
+        member.take(4)
     while member.peek(1) in (b"\r", b"\n"):
         member.take(1)
 
@@ -223,7 +227,11 @@ def _warc_record(member: _Member, identity: str, source: str) -> tuple[Page | No
     end = member.find(b"\r\n\r\n", HEADER_BYTES)
     if end < 0:
         return Page(identity, source, fault="a record header without an end"), False
-    headers = _headers(member.take(end + 4))
+    block = member.take(end + 4)
+    if _UNWANTED.search(block) and (length := _LENGTH.search(block)):
+        # Requests and metadata are most of an archive's records; their other fields are not looked at.
+        return None, member.skip(int(length[1])) and _ends_here(member)
+    headers = _headers(block)
     identity = headers.get("warc-record-id") or identity
     url, added = headers.get("warc-target-uri", "").strip("<>"), headers.get("warc-date", "")[:10]
     kind = headers.get("warc-type", "")
@@ -255,6 +263,8 @@ def _warc_record(member: _Member, identity: str, source: str) -> tuple[Page | No
 def _ends_here(member: _Member) -> bool:
     """Whether the next bytes end a record: blank lines, then a record or nothing."""
     tail = member.peek(24)
+    if tail == b"\r\n\r\n":
+        return True
     rest = tail.lstrip(b"\r\n")
     return not rest or rest.startswith(b"WARC/") or (not member.plain and _ARC.match(member.peek(4096).lstrip(b"\r\n")) is not None)
 

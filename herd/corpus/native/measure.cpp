@@ -110,8 +110,17 @@ class Measurer {
     count_all_lines();
     count_lines();
     count_paragraphs();
-    for (int n = 2; n <= 4; ++n) set(Stat(kTop2 + n - 2), top_runs(size_t(n)));
-    for (int n = 5; n <= 10; ++n) set(Stat(kRepeated5 + n - 5), repeated_runs(size_t(n)));
+    start_runs();
+    for (size_t n = 2; n <= 10; ++n) {
+      lengthen_runs(n);
+      if (n <= 4) {
+        set(Stat(kTop2 + n - 2), top_runs(n));
+      } else {
+        double found = repeated_runs(n);
+        set(Stat(kRepeated5 + n - 5), found);
+        if (found == 0) break;  // longer runs hold shorter ones
+      }
+    }
     set(kSentences, count_sentences(text, words_, 0, words_.size()));
     if (!dirty_words.empty()) set(kDirtyWords, count_dirty());
   }
@@ -204,32 +213,36 @@ class Measurer {
     }
   }
 
-  uint64_t run_hash(size_t i, size_t n) const {
-    uint64_t h = 0;
-    for (size_t k = i; k < i + n; ++k) h = chain(h, words_[k].hash);
-    return h ^ h >> 29;
+  // ---- runs of words ----
+
+  void start_runs() {
+    hashes_.resize(words_.size());
+    before_.resize(words_.size() + 1);
+    before_[0] = 0;
+    for (size_t i = 0; i < words_.size(); ++i) {
+      hashes_[i] = chain(0, words_[i].hash);
+      before_[i + 1] = before_[i] + words_[i].characters;
+    }
   }
 
-  int32_t run_characters(size_t i, size_t n) const {
-    int32_t found = 0;
-    for (size_t k = i; k < i + n; ++k) found += words_[k].characters;
-    return found;
+  // The hashes of runs of n words from those of n - 1.
+  void lengthen_runs(size_t n) {
+    for (size_t i = 0; i + n <= words_.size(); ++i) hashes_[i] = chain(hashes_[i], words_[i + n - 1].hash);
   }
+
+  uint64_t run(size_t i) const { return hashes_[i] ^ hashes_[i] >> 29; }
+  int64_t run_characters(size_t i, size_t n) const { return before_[i + n] - before_[i]; }
 
   // Characters inside the most frequent run of n words, spaces between them included.
   double top_runs(size_t n) {
     if (words_.size() < n) return 0;
     counts_.start(words_.size());
     size_t count = words_.size() - n + 1;
-    hashes_.resize(count);
     int32_t most = 0;
-    for (size_t i = 0; i < count; ++i) {
-      hashes_[i] = run_hash(i, n);
-      most = std::max(most, counts_.add(hashes_[i]));
-    }
+    for (size_t i = 0; i < count; ++i) most = std::max(most, counts_.add(run(i)));
     size_t first = 0;  // of runs as frequent the one met first
-    while (counts_.of(hashes_[first]) != most) ++first;
-    return double(most) * (run_characters(first, n) + int32_t(n) - 1);
+    while (counts_.of(run(first)) != most) ++first;
+    return double(most) * double(run_characters(first, n) + int64_t(n) - 1);
   }
 
   // Characters inside runs of n words that stood before already, none counted twice.
@@ -238,7 +251,7 @@ class Measurer {
     counts_.start(words_.size());
     int64_t found = 0;
     for (size_t i = 0; i + n <= words_.size();) {
-      if (counts_.add(run_hash(i, n)) > 1) {
+      if (counts_.add(run(i)) > 1) {
         found += run_characters(i, n);
         i += n;
       } else {
@@ -276,6 +289,7 @@ class Measurer {
   double* out_ = nullptr;
   std::vector<Word> words_;
   std::vector<uint64_t> hashes_;
+  std::vector<int64_t> before_;  // characters in the words before each
   Counts counts_;
 };
 

@@ -187,6 +187,46 @@ void find_grams(const Texts& texts, int32_t n, const KeySet& keys, std::vector<M
   }
 }
 
+namespace {
+
+string_view bare(string_view address) {
+  while (!address.empty() && is_space(address.front())) address.remove_prefix(1);
+  while (!address.empty() && (is_space(address.back()) || address.back() == '/')) address.remove_suffix(1);
+  size_t scheme = address.find("://");
+  if (scheme != address.npos) address.remove_prefix(scheme + 3);
+  if (address.size() > 4 && same_word(address.substr(0, 4), "www.")) address.remove_prefix(4);
+  return address;
+}
+
+uint64_t lowered_key(string_view text) {
+  std::string lowered(text);
+  for (char& c : lowered) c = lower(c);
+  return hash_bytes(lowered);
+}
+
+}  // namespace
+
+uint64_t address_key(string_view address) { return lowered_key(bare(address)); }
+
+void list_keys(string_view list, std::vector<uint64_t>& keys) {
+  each_line(list, [&](string_view line) {
+    string_view entry = bare(line.substr(0, line.find('#')));
+    if (!entry.empty()) keys.push_back(lowered_key(entry));
+  });
+}
+
+void domain_keys(string_view url, std::vector<uint64_t>& keys) {
+  string_view host = bare(url);
+  host = host.substr(0, host.find_first_of("/?#"));
+  if (host.rfind('@') != host.npos) host.remove_prefix(host.rfind('@') + 1);
+  host = host.substr(0, host.find(':'));
+  while (!host.empty() && host.back() == '.') host.remove_suffix(1);
+  while (host.find('.') != host.npos) {
+    keys.push_back(lowered_key(host));
+    host.remove_prefix(host.find('.') + 1);
+  }
+}
+
 void count_unigrams(const Texts& texts, int32_t bits, int64_t* counts) {
   std::vector<Word> words;
   for (int64_t i = 0; i < texts.count; ++i) {

@@ -44,6 +44,15 @@ struct Match {
 void gram_keys(const Texts& texts, int32_t words, std::vector<uint64_t>& keys, std::vector<int64_t>& ends);
 void find_grams(const Texts& texts, int32_t words, const KeySet& keys, std::vector<Match>& out);
 
+// The key of an address or a domain: letter case, scheme, `www.` and a trailing slash do not count.
+uint64_t address_key(string_view address);
+
+// The keys of a block list, an entry a line; `#` starts a comment.
+void list_keys(string_view list, std::vector<uint64_t>& keys);
+
+// The keys of the host of `url` and of every domain above it, but for the top one.
+void domain_keys(string_view url, std::vector<uint64_t>& keys);
+
 // Adds the words of all texts to counts[1 << bits].
 void count_unigrams(const Texts& texts, int32_t bits, int64_t* counts);
 

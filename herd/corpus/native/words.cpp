@@ -52,7 +52,7 @@ class Splitter {
   void chunk(size_t from, size_t to) {
     bool plain = true;
     for (size_t i = from; i < to && plain; ++i) plain = is_alpha(text_[i]);
-    if (plain) return add(from, to);
+    if (plain) return add_plain(from, to);
     string_view whole = text_.substr(from, to - from);
     bool address = whole.find("://") != whole.npos || whole.substr(0, 4) == "www.";
     from = prefixes(from, to);
@@ -222,6 +222,20 @@ class Splitter {
     size_t letters = at;
     while (at < to && is_alpha(text_[at])) ++at;
     return at > letters ? at - from : 0;
+  }
+
+  // A word of ASCII letters only, as most are.
+  void add_plain(size_t from, size_t to) {
+    Word word;
+    word.begin = int32_t(from);
+    word.end = int32_t(to);
+    word.hash = hash_bytes(text_.substr(from, to - from));
+    word.characters = int32_t(to - from);
+    word.letter = true;
+    word.symbol = false;
+    word.upper = true;
+    for (size_t i = from; i < to && word.upper; ++i) word.upper = text_[i] < 'a';
+    out_.push_back(word);
   }
 
   void add(size_t from, size_t to) {
