@@ -18,7 +18,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, out, err
 
 
-@pytest.mark.parametrize("kind", ["recipes", "filters", "dedups", "losses", "tasks", "stages"])
+@pytest.mark.parametrize("kind", ["recipes", "filters", "rewrites", "dedups", "losses", "tasks", "stages"])
 def test_list_prints_a_line_for_each_with_its_first_sentence(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "list", kind)
     assert code == 0

@@ -14,6 +14,7 @@ import pytest
 from herd.align.losses import losses
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
+from herd.corpus.rewrites import rewrites
 from herd.evals.tasks import tasks
 from herd.recipes import recipes
 
@@ -39,7 +40,7 @@ FLOORS = {
     "rows": 7,
     "__main__": 9,
 }
-REGISTRIES = (filters, dedups, losses, tasks)
+REGISTRIES = (filters, rewrites, dedups, losses, tasks)
 MOST_LINES, MOST_FUNCTION_LINES, MOST_CLASS_LINES = 400, 80, 200
 FORBIDDEN = {"utils", "common", "helpers", "misc", "base", "manager"}
 

@@ -76,6 +76,8 @@ class Extracts:
 
 
 class _Options(ctypes.Structure):
+    """As the kernels take them."""
+
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("markdown", "alt_text", "main_only", "links_percent", "short_block")),
         ("deadline_seconds", ctypes.c_double),
@@ -168,7 +170,7 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
     else:
         guesses = [charset, _declared(body)]
         # Text cut in the middle of a character, or with a few wrong bytes in it, is still UTF-8.
-        if fault > len(body) - 4 or (fault > 1000 and "utf" in "".join(guesses).lower()):
+        if _is_cut_short(body[fault:]) or (fault > 1000 and "utf" in "".join(guesses).lower()):
             return body.decode("utf-8", "replace").encode()
         guesses.append(_guessed(body))
     for guess in guesses:
@@ -176,6 +178,11 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
         if text is not None:
             return text
     return None
+
+
+def _is_cut_short(tail: bytes) -> bool:
+    """Whether these last bytes are the beginning of one character in UTF-8."""
+    return len(tail) < 4 and 0xC2 <= tail[0] < 0xF5 and all(0x80 <= byte < 0xC0 for byte in tail[1:])
 
 
 def _decoded(body: bytes, guess: str) -> bytes | None:
@@ -211,10 +218,10 @@ def _guessed(body: bytes) -> str:
 
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _MARKERS = (
-    (re.compile(r"^ {0,3}#{1,6}\s+(.*?)\s*#*\s*$", re.MULTILINE), r"\1"),  # headings
+    (re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE), r"\1"),  # headings
     (re.compile(r"^ {0,3}(?:[-*_] *){3,}$", re.MULTILINE), ""),  # rules
     (re.compile(r"^ {0,3}> ?", re.MULTILINE), ""),  # quotes
-    (re.compile(r"^(\s*)[*+-]\s+(?:\[[ xX]\]\s+)?", re.MULTILINE), r"\1"),  # lists
+    (re.compile(r"^([ \t]*)[*+-][ \t]+(?:\[[ xX]\]\s+)?", re.MULTILINE), r"\1"),  # lists
     (re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)"), r"\1"),  # pictures
     (re.compile(r"\[([^\]\n]+)\]\([^)\n]*\)"), r"\1"),  # links
     (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.core.errors import ArtifactError
 from herd.core.registry import Use
 from herd.corpus.filters import filters
 from herd.corpus.kernels import pack
 from herd.corpus.language import READ_CHARACTERS, recognise
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import EDITED, Languages, Stats, measure
+from herd.corpus.stats import EDITED, NUMBERS, Languages, Stats, measure
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -83,3 +85,57 @@ def _together(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArra
     both[:, EDITED.index("lines_in")] = np.where(was, before[:, EDITED.index("lines_in")], after[:, 0])
     both[:, left] = after[:, left]
     return both
+
+
+def retune(corpus: Path, rules: Mapping[str, Sequence[Use]]) -> Iterator[tuple[str, dict[str, int]]]:
+    """What other thresholds would drop, by rule: documents that come to it, those it drops, and those it would
+    drop alone. No text is read: `corpus` was made with keep_stats, and its rewriting rules stay what they were.
+
+    Rules before the first rewriting rule judge the first state of the texts, those after it the second, and so
+    on. Raises ArtifactError when no statistics were kept.
+    """
+    states: dict[str, list[tuple[int, Use]]] = {}
+    for source, listed in rules.items():
+        state = 0
+        for rule in listed:
+            if rule.kind == rewrites.kind:
+                state += 1
+            else:
+                states.setdefault(source, []).append((state, rule))
+    order = list(dict.fromkeys(rule.name for listed in states.values() for _, rule in listed))
+    dropped, alone, total = Counter[str](), Counter[str](), 0
+    for source, stats in _kept_stats(corpus):
+        total += len(stats[0])
+        gone = np.zeros(len(stats[0]), np.bool_)
+        for state, rule in states.get(source, states.get("default", [])):
+            drops = filters.make(rule)(stats[min(state, len(stats) - 1)])
+            alone[rule.name] += int(drops.sum())
+            dropped[rule.name] += int((drops & ~gone).sum())
+            gone |= drops
+    left = total
+    for name in order:
+        yield name, {"in": left, "dropped": dropped[name], "alone": alone[name]}
+        left -= dropped[name]
+
+
+def _kept_stats(corpus: Path) -> Iterator[tuple[str, list[Stats]]]:
+    """Source and statistics, state by state, of groups of documents."""
+    import pyarrow.parquet as parquet
+
+    files = sorted((corpus / "stats").glob("*.parquet"))
+    if not files:
+        raise ArtifactError(f"{corpus} keeps no statistics; curate it again with --set keep_stats=true")
+    for file in files:
+        for batch in parquet.ParquetFile(file).iter_batches(8192):
+            sources, counts = np.array(batch.column("source").to_pylist()), batch.column("states").to_numpy()
+            values = batch.column("stats").values.flatten()
+            numbers = {name: column.to_numpy(zero_copy_only=False).astype(np.float64) for name, column in zip(NUMBERS, values, strict=True)}
+            starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
+            language = np.array(batch.column("language").to_pylist(), dtype=np.str_)
+            for source in np.unique(sources).tolist():
+                own = np.flatnonzero(sources == source)
+                states = [
+                    Stats.of({name: column[starts[own] + k] for name, column in numbers.items()}, language[own])
+                    for k in range(int(counts[own].min()))
+                ]
+                yield source, states

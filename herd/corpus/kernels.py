@@ -150,6 +150,8 @@ class Packed:
 
 
 class _Texts(ctypes.Structure):
+    """As the kernels take them."""
+
     _fields_ = (("data", ctypes.c_void_p), ("offsets", ctypes.c_void_p), ("count", ctypes.c_int64))
 
 

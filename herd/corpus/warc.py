@@ -83,7 +83,7 @@ class _Member:
             self._raw = self._stream.read(CHUNK)
             self._at += len(self._raw)
             if not self._raw:
-                self.ended, self.fault = True, "breaks off in the middle of a record"
+                self.ended, self.fault = True, "breaks off"
                 return b""
         try:
             data = self._inflate.decompress(self._raw, size)
@@ -226,7 +226,8 @@ def _warc_record(member: _Member, identity: str, source: str) -> tuple[Page | No
     """The page of the record that begins here, if it holds one, and whether the record ends where it says."""
     end = member.find(b"\r\n\r\n", HEADER_BYTES)
     if end < 0:
-        return Page(identity, source, fault="a record header without an end"), False
+        fault = f"a record whose header {member.fault}" if member.fault else "a record header without an end"
+        return Page(identity, source, fault=fault), False
     block = member.take(end + 4)
     if _UNWANTED.search(block) and (length := _LENGTH.search(block)):
         # Requests and metadata are most of an archive's records; their other fields are not looked at.

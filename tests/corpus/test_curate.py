@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import itertools
 import json
 import random
@@ -10,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import Artifact
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.registry import Use
 from herd.core.runner import run
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
+from herd.corpus.judging import parse_rule, retune
+from herd.corpus.presets import load_rules, names
 from herd.corpus.sources import files
 from herd.corpus.stages import CurateSettings, curate
+from herd.corpus.warc import write_warc
 from herd.pretrain.initial import pretrain
 from herd.tokens.stages import pack, train_tokenizer
-from tests.corpus.test_reading import warc
+from tests.corpus.test_reading import pages
 
 
 def good(number: int) -> str:
@@ -49,7 +54,7 @@ def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
     rows: list[object] = [{"text": good(n), "id": f"good{n}"} for n in range(5)]
     rows += [{"text": good(0), "id": "copy"}, {"text": "too short", "id": "short"}, {"id": "empty"}, "{broken"]
     source = folder(tmp_path, rows)
-    (source / "latin.txt").write_bytes(b"\xff\xfe\xfa")
+    (source / "binary.txt").write_bytes(bytes(range(9)) * 50)
     (source / "blank.html").write_text("<html><body></body></html>")
     found = curate(
         (files(str(source), source="mine"),), settings=settings("word_count", dedup=(dedups.use("minhash"),))
@@ -58,7 +63,7 @@ def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
     kept = {one.id for one in read_documents(made.path)}
     rejected = {one.id: one.notes["step"] for one in read_documents(made.path, "rejects")}
     assert len(kept) + len(rejected) == made.figures["pages"] == 11
-    assert sorted(rejected.values()) == ["extract", "minhash", "read", "read", "read", "word_count"]
+    assert sorted(rejected.values()) == ["decode", "extract", "minhash", "read", "read", "word_count"]
     funnel = made.figures["funnel"]
     assert all(after["in"] == row["in"] - row["dropped"] for row, after in itertools.pairwise(funnel))
     assert all(len(row["examples"]) == min(3, row["dropped"]) for row in funnel)
@@ -71,17 +76,29 @@ def test_a_corpus_without_pages_says_where_they_went(tmp_path: Path) -> None:
         run(found, tmp_path / "run", jobs=0)
 
 
-def test_a_broken_file_stops_the_run_or_counts_to_the_break(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    file = warc(tmp_path / "in")
-    file.write_bytes(file.read_bytes()[:-30])
-    stop = CurateSettings(rules={})
-    with pytest.raises(DataError, match="breaks off|cannot be read on"):
-        run(curate((files(str(file), source="web"),), settings=stop), tmp_path / "run", jobs=0)
-    keep = CurateSettings(rules={}, broken_files="keep")
-    made = run(curate((files(str(file), source="web"),), settings=keep), tmp_path / "run", jobs=0)
-    assert made.figures["documents"] >= 3
+def test_a_broken_table_stops_the_run_or_counts_to_the_break(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    lines = "\n".join(json.dumps({"text": good(n)}) for n in range(4000)).encode()
+    (source / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-200])
+    with pytest.raises(DataError, match="breaks off"):
+        stop = CurateSettings(rules={}, broken_files="stop")
+        run(curate((files(str(source), source="web"),), settings=stop), tmp_path / "run", jobs=0)
+    made = run(curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0)
+    assert made.figures["documents"] >= 3000
     assert len(made.figures["broken_files"]) == 1
+
+
+def test_a_broken_archive_costs_what_is_broken(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    data = write_warc(pages(9))
+    (source / "a.warc.gz").write_bytes(data[: len(data) // 2] + b"garbage" + data[len(data) // 2 + 7 : -30])
+    made = run(curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0)
+    assert made.figures["documents"] == 7
+    faults = [one.notes["reason"] for one in read_documents(made.path, "rejects")]
+    assert len(faults) == 2
+    assert made.figures["pages"] == 9
 
 
 def test_less_text_than_one_batch_is_told_before_training(tmp_path: Path) -> None:
@@ -103,3 +120,52 @@ def test_the_corpus_does_not_depend_on_workers(jobs: int, tmp_path: Path) -> Non
     source = folder(tmp_path, [{"text": good(n)} for n in range(1000)])
     made: Artifact = run(curate((files(str(source), source="mine"),), settings=settings()), tmp_path / "run", jobs=jobs)
     assert [one.id for one in read_documents(made.path)] == [f"a.jsonl:{n}" for n in range(1, 1001)]
+
+
+def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> None:
+    texts = [good(n).capitalize() + ".\nno end here and not kept" for n in range(3)]
+    source = folder(tmp_path, [{"text": text, "id": str(n)} for n, text in enumerate(texts)] + [{"text": "no end at all", "id": "x"}])
+    rules = CurateSettings(rules={"default": (parse_rule("c4_lines"), parse_rule({"word_count": {"at_least": 10}}))})
+    made = run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
+    assert [one.text for one in read_documents(made.path)] == [text.splitlines()[0] for text in texts]
+    (gone,) = read_documents(made.path, "rejects")
+    assert (gone.id, gone.notes["step"], gone.text) == ("x", "word_count", "no end at all")
+
+
+def test_every_rule_is_counted_alone_and_in_order(tmp_path: Path) -> None:
+    shouted = "BUY NOW " * 3
+    source = folder(tmp_path, [{"text": good(0)}, {"text": shouted}])
+    made = run(curate((files(str(source), source="mine"),), settings=settings("shouting", "word_count")), tmp_path / "run", jobs=0)
+    rows = {row["step"]: (row["dropped"], row.get("alone")) for row in made.figures["funnel"]}
+    assert (rows["shouting"], rows["word_count"]) == ((1, 1), (0, 1))
+
+
+def test_statistics_stand_beside_documents_and_thresholds_can_be_tried(tmp_path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    source = folder(tmp_path, [{"text": good(n)} for n in range(4)] + [{"text": "too short"}])
+    rules = CurateSettings(rules={"default": (parse_rule("word_count"), parse_rule("c4_lines"), parse_rule("symbols"))}, keep_stats=True)
+    made = run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
+    table = parquet.read_table(made.path / "documents").to_pylist()
+    assert [row["stats"]["plain_words"] for row in table] == [0.0] * 4  # C4's lines leave nothing of these
+    stronger = dict(retune(made.path, {"default": (parse_rule({"word_count": {"at_least": 81}}),)}))
+    assert stronger["word_count"] == {"in": 5, "dropped": 5, "alone": 5}
+    weaker = dict(retune(made.path, {"default": (parse_rule({"word_count": {"at_least": 1}}),)}))
+    assert weaker["word_count"] == {"in": 5, "dropped": 0, "alone": 0}
+
+
+@pytest.mark.parametrize("name", names())
+def test_packaged_rules_can_be_read_and_run(name: str, tmp_path: Path) -> None:
+    source = folder(tmp_path, [{"text": "This is a sentence that ends here. " * 9 + f"Number {n}."} for n in range(3)])
+    made = curate((files(str(source), source="mine"),), settings=load_rules(name))
+    with contextlib.suppress(DataError):  # some keep nothing of so little
+        assert run(made, tmp_path / "run", jobs=0).figures["pages"] == 3
+
+
+def test_a_wrong_rule_is_told_with_file_and_nearest_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("rules:\n  default:\n    - wordcount\n")
+    with pytest.raises(SettingsError, match="mine.yaml, line 3.*did you mean 'word_count'"):
+        load_rules(str(file))
+    with pytest.raises(SettingsError, match="neither a .yaml file nor one of"):
+        load_rules("finewb")

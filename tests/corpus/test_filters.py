@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.corpus.filters import filters
+from herd.corpus.judging import judge, parse_rule
+from herd.corpus.kernels import give_dirty_words, pack
+from herd.corpus.rewrites import rewrites
 from herd.corpus.stats import measure
 
 SENTENCE = "The cat sat with the dog and that was good to see."
@@ -33,12 +37,19 @@ def drops(name: str, text: str, **settings: object) -> bool:
         ("stop_words", "the and cat", "the cat"),
         ("stop_words", "der Hund und die Katze", "Hund Katze"),
         ("repeated_lines", "a b c d\n" * 2 + "".join(f"line number {n} is here\n" for n in range(6)), "a\n" * 4),
-        ("repeated_words", SENTENCE, "cheap pills " * 20),
+        ("repeated_paragraphs", "a b\n\nc d\n\na b\n\ne f gh ij kl mn op", "a b\n\na b\n\na b"),
+        ("top_runs", " ".join(f"w{n}" for n in range(60)), "cheap pills " * 20),
+        ("repeated_runs", SENTENCE, "one two three four five six " * 4),
+        ("repeated_characters", "x" * 99 + "\na\na", "x" * 90 + "\nab\nab"),
+        ("newlines", "a b c d\n" * 3, "a b c\n" * 9),
+        ("lorem_ipsum", "Ipsum lorem", "Some Lorem ipsum dolor"),
+        ("curly_braces", "if (x)", "if (x) {"),
+        ("few_sentences", "One. Two. Three. Four. Five.", "One. Two. Three. Four five."),
+        ("long_paragraphs", ("x" * 200 + "\n") * 3, ("x" * 200 + "\n") * 2 + "x" * 199),
         ("short_lines", "x" * 31 + "\n" + "y", "x\ny\nz"),
         ("ended_lines", "One.\nTwo", "One\n" * 9 + "Two."[:3]),
         ("language", SENTENCE * 3, "Der Hund und die Katze sind nicht zu Hause, weil sie mit uns gegangen sind." * 2),
         ("shouting", "BUY now and then again or not", "BUY NOW and then"),
-        ("debris", "We use a cookie. Another cookie. Cookie three.", "cookie " * 4),
     ],
 )
 def test_a_rule_at_its_threshold(name: str, inside: str, outside: str) -> None:
@@ -51,6 +62,106 @@ def test_no_text_breaks_a_rule(text: str) -> None:
     stats = measure([text])
     for name in filters.all():
         assert filters.make(filters.use(name))(stats).shape == (1,)
+
+
+def rewritten(name: str, text: str, **settings: object) -> str:
+    use = rewrites.use(name, **settings)
+    return rewrites.make(use)(pack([text])).texts[0].as_py()
+
+
+@pytest.mark.row(17)
+@pytest.mark.parametrize(
+    ("name", "text", "left"),
+    [
+        ("c4_lines", "This line ends here.\nThis one does not", "This line ends here."),
+        ("c4_lines", "Too short.\nLong enough it is.", "Long enough it is."),
+        ("c4_lines", "We use cookies on this site.\nA fact [12] is known[edit].", "A fact  is known."),
+        ("c4_lines", "Please enable Javascript to go on.\nOr read this text instead.", "Or read this text instead."),
+        ("c4_lines", "It goes on and on...\nIt ends here, at last!", "It ends here, at last!"),
+        ("refinedweb_lines", "BUY IT NOW less\nan ordinary line of text", "an ordinary line of text"),
+        ("refinedweb_lines", "123 456\n3 likes\n12k views\ntwo words", "two words"),
+        ("refinedweb_lines", "The story goes on here. Read more...\nSign-in\nnot alone", "The story goes on here.\nnot alone"),
+        ("strip_markdown", "# Head\n\nSome *soft* and **hard** `code` [link](u)\n- item", "Head\n\nSome soft and hard code link\nitem"),
+    ],
+)
+def test_a_rule_for_lines(name: str, text: str, left: str) -> None:
+    assert rewritten(name, text) == left
+
+
+@pytest.mark.row(17)
+def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
+    log = "\n".join(f"2024-03-01 12:0{n}:11 worker {n} failed to reach the server at port {n}" for n in range(6))
+    text = f"Here is what happened on the first day of March, in plain words.\n{log}"
+    assert rewritten("covered_lines", text) == text.splitlines()[0]
+
+
+def test_edits_are_counted_and_judged() -> None:
+    found = judge(pa.array(["one two three four five. Ends.\nthis line has no end and goes"], pa.large_string()), (
+        parse_rule("c4_lines"), parse_rule({"edited": {"at_most": 0.5}}), parse_rule({"word_count": {"at_least": 3}})
+    ))
+    stats = found.stats[-1]
+    assert (stats.lines_in[0], stats.words_in[0], stats.words_out[0], stats.unended[0]) == (2, 13, 6, 1)
+    assert found.step.tolist() == ["edited"]
+    assert dict(found.alone) == {"edited": 1, "word_count": 0}
+
+
+def test_dirty_words_are_those_of_the_list() -> None:
+    give_dirty_words(["rude", "very bad thing"])
+    try:
+        text = "A rude word. Such a VERY bad thing, and RUDE again; rudely is none."
+        assert measure([text]).dirty_words[0] == 3
+        assert drops("dirty_words", text)
+        assert not drops("dirty_words", "rude " + "nice " * 400)
+    finally:
+        give_dirty_words([])
+
+
+# ---- what is private ----
+
+SECRETS = {
+    "emails": ["jane.doe@mail.example.org", "x_y+z@sub.site.co.uk", "info@müller.de".replace("ü", "ue"), "A1@b-c.io"],
+    "ips": ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "2a00:1450:4001:81b::200e"],
+    "phones": ["+49 30 1234567", "(415) 555-2671", "415-555-2671", "+1 (212) 555 0187", "030 / 123 45 67", "+44 20 7946 0958", "01 23 45 67 89"],
+    "keys": [
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+        "sk-proj-abc123def456ghi789jkl012",
+        "api_key = 'a8f5f167f44f4964e6c998dee827110c'",
+        "AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY",
+    ],
+}
+INNOCENT = [
+    "version 1.2.3.4 came out on 2024-03-01 at 12:30:45 and cost $1,234,567",
+    "the router at 192.168.0.1 and 10.0.0.1, not 127.0.0.1",
+    "ISBN 978-3-16-148410-0, pages 120-134, in 1999-2003",
+    "he said @home and meet me @ 5, a token of love, password is wrong",
+    "std::vector<int> and 3.14159.2 or 300.1.2.3, ratio 16:9:4",
+    "chapter 10.2.1.3 of the manual, 1000000 people, 12345678901234",
+]
+
+
+@pytest.mark.row(8)
+def test_planted_secrets_are_masked_and_others_stay(figure) -> None:
+    masks = {"emails": "<E>", "ips": "<I>", "phones": "<P>", "keys": "<K>"}
+    planted = [(kind, secret) for kind, listed in SECRETS.items() for secret in listed]
+    frames = ("Write to {} today.", "see {}, or ask", "({})", "first: {}\nsecond", "{}")
+    found = total = 0
+    for kind, secret in planted:
+        for frame in frames:
+            left = rewritten("mask_private", frame.format(secret), **masks)
+            total += 1
+            found += masks[kind] in left and secret.split("'")[-2 if "'" in secret else 0] not in left
+    assert found / total >= 0.95
+    for text in INNOCENT:
+        assert rewritten("mask_private", text, **masks) == text
+    figure(f"{found} of {total} planted secrets masked, none of {len(INNOCENT)} texts without any changed")
+
+
+def test_kinds_can_be_left_as_they_are() -> None:
+    assert rewritten("mask_private", "a@b.org 8.8.8.8", keep=("ips",)) == "email@example.com 8.8.8.8"
+
+
+# ---- settings ----
 
 
 def test_thresholds_are_settings_and_typos_are_told() -> None:

@@ -12,7 +12,7 @@ from herd.core.errors import DataError
 from herd.core.runner import run
 from herd.corpus import wikipedia as wiki
 from herd.corpus.python_docs import PythonDocsSettings, python_docs
-from herd.corpus.reading import read_pages
+from herd.corpus.reading import Part, read_pages
 from herd.corpus.sources import crawl_files, read_labels
 from herd.serve.folders import made_in
 
@@ -24,7 +24,7 @@ def crawl(smoke_run: Path) -> Artifact:
 def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(smoke_run: Path) -> None:
     made = crawl(smoke_run)
     ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = {page.id: page for page in read_pages(file, source)}
+    pages = {page.id: page for page in read_pages(Part(file, source))}
     labels = {row["id"]: row for row in read_labels(made.path)}
     assert set(pages) == set(labels)
     counts = [row["label"] for row in labels.values()]
@@ -55,7 +55,7 @@ def test_wikipedia_is_the_member_that_was_pinned(tmp_path: Path) -> None:
         pytest.skip(f"no network and no cache: {fault}")
     made = run(wiki.wikipedia(settings=wiki.WikipediaSettings(paragraphs=50)), tmp_path)
     ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = list(read_pages(file, source))
+    pages = list(read_pages(Part(file, source)))
     assert len({page.id for page in pages}) == 50
     assert all(len(str(page.body).split()) >= wiki.SHORTEST_WORDS for page in pages)
 

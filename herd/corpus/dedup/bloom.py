@@ -18,6 +18,8 @@ from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts, rewrite
 
 
 class _Rules(ctypes.Structure):
+    """As the kernels take them."""
+
     _fields_ = (
         ("bits", ctypes.c_int64),
         ("hashes", ctypes.c_int32),

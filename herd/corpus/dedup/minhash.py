@@ -23,10 +23,13 @@ _LARGEST_SHOWN = 20
 
 
 class _Rules(ctypes.Structure):
+    """As the kernel takes them."""
+
     _fields_ = (
         ("bands", ctypes.c_int32),
         ("rows", ctypes.c_int32),
         ("words", ctypes.c_int32),
+        ("fold_numbers", ctypes.c_int32),
         ("seed", ctypes.c_uint64),
     )
 
@@ -40,6 +43,7 @@ def minhash(
     rows: Positive = 8,
     words: Positive = 5,
     jaccard: Share = 0.0,
+    fold_numbers: bool = True,
     within: Literal["all", "source", "month"] = "all",
     seed: int = 1,
 ) -> Outcome:
@@ -48,13 +52,13 @@ def minhash(
     Documents become sets of runs of `words` words; two of them with Jaccard similarity s meet in one of
     the bands with probability 1 - (1 - s^rows)^bands, and whoever meets is in one cluster. bands, rows and
     words count with the preset `own`. jaccard: pairs whose estimated similarity is lower do not meet after all.
-    within: who can meet whom. Llama 3 deduplicates globally; FineWeb found that worse than within one snapshot
+    fold_numbers: whether texts that differ in numbers only are the same, as FineWeb has it. within: who can meet whom. Llama 3 deduplicates globally; FineWeb found that worse than within one snapshot
     (their 3.4), whose stand-in here is the month a page was fetched.
     Source: Broder 1997; Llama 3, 3.1.1, which gives no numbers.
     """
     if preset != "own":
         bands, rows, words = PRESETS[preset]
-    kernel = partial(_sign, rules=(bands, rows, words, seed), within=within, whole=jaccard > 0)
+    kernel = partial(_sign, rules=(bands, rows, words, fold_numbers, seed), within=within, whole=jaccard > 0)
     counts = parts.map(kernel, "minhash")
     folder, names = parts.folder / "minhash", [f"{number:05}" for number in range(len(counts))]
     jobs = [
@@ -78,19 +82,19 @@ def minhash(
 
 
 def signatures(
-    texts: Packed, bands: int, rows: int, words: int, seed: int, *, whole: bool = False
+    texts: Packed, bands: int, rows: int, words: int, fold_numbers: bool, seed: int, *, whole: bool = False
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32] | None]:
     """A key for every band of every text, [N, bands], 0 where a text has no word; and on demand all minima,
     [N, bands * rows]: two texts agree in as large a share of them as their Jaccard similarity, on average."""
     keys = np.zeros((texts.count, bands), np.uint64)
     minima = np.zeros((texts.count, bands * rows), np.uint32) if whole else None
-    rules = _Rules(bands, rows, words, seed & (1 << 64) - 1)
+    rules = _Rules(bands, rows, words, fold_numbers, seed & (1 << 64) - 1)
     address = pointer(minima) if minima is not None else None
     library().herd_minhash(texts.argument, ctypes.byref(rules), pointer(keys), address)
     return keys, minima
 
 
-def _sign(job: Job, *, rules: tuple[int, int, int, int], within: str, whole: bool) -> int:
+def _sign(job: Job, *, rules: tuple[int, int, int, bool, int], within: str, whole: bool) -> int:
     """Writes a run of keys for every band; returns how many documents there are."""
     bands = rules[0]
     keys, numbers, minima = [np.empty((0, bands), np.uint64)], [np.empty(0, np.int64)], []

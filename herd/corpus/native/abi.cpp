@@ -119,11 +119,11 @@ EXPORT void herd_minhash(const Texts* texts, const MinhashRules* rules, uint64_t
   minhash(*texts, *rules, keys, signature);
 }
 
-EXPORT Result* herd_shingles(const Texts* texts, int32_t words) {
+EXPORT Result* herd_shingles(const Texts* texts, int32_t words, int32_t fold_numbers) {
   auto* out = new Result;
   std::vector<uint64_t> found;
   for (int64_t i = 0; i < texts->count; ++i) {
-    shingles((*texts)[i], words, found);
+    shingles((*texts)[i], words, fold_numbers, found);
     out->keys.insert(out->keys.end(), found.begin(), found.end());
     out->ends.push_back(int64_t(out->keys.size()));
   }

@@ -66,7 +66,7 @@ bool is_empty_talk(string_view text) {
 class Writer {
  public:
   Writer(const Tree& tree, const Outline& plan, const ExtractOptions& options)
-      : nodes_(tree.nodes), parts_(plan.parts), options_(options), main_(plan.main) {}
+      : nodes_(tree.nodes), parts_(plan.parts), programs_(plan.programs), options_(options), main_(plan.main) {}
 
   std::vector<Block> run(const std::vector<int32_t>& leads) {
     for (int32_t lead : leads) write_element(lead);
@@ -196,6 +196,7 @@ class Writer {
       block_.kind = kItem;
       if (!lists_.empty()) {
         block_.level = uint8_t(std::min<size_t>(lists_.size(), 20));
+        block_.number = 0;
         if (lists_.back().ordered) block_.number = ++lists_.back().items;
       }
     } else if (!lists_.empty()) {
@@ -356,8 +357,15 @@ class Writer {
     block_.home = node(blocks_.back().home).parent;
   }
 
+  // Spaces that do not break are spaces in program text.
   static void replace_blanks(std::string& code) {
-    for (size_t at; (at = code.find("\xC2\xA0")) != code.npos;) code.replace(at, 2, " ");
+    size_t to = 0;
+    for (size_t from = 0; from < code.size(); ++from) {
+      bool blank = code[from] == '\xC2' && from + 1 < code.size() && code[from + 1] == '\xA0';
+      code[to++] = blank ? ' ' : code[from];
+      from += blank;
+    }
+    code.resize(to);
   }
 
   // ---- formulas ----
@@ -462,9 +470,8 @@ class Writer {
 
   // Line numbers in one cell, program text in the other.
   bool is_code_table(int32_t i) const {
-    for (int32_t k = i + 1; k < node(i).end; ++k)
-      if (node(k).tag == kPre) return true;
-    return false;
+    auto next = std::lower_bound(programs_.begin(), programs_.end(), i);
+    return next != programs_.end() && *next < node(i).end;
   }
 
   struct List {
@@ -474,6 +481,7 @@ class Writer {
 
   const std::vector<Node>& nodes_;
   const std::vector<Part>& parts_;
+  const std::vector<int32_t>& programs_;
   const ExtractOptions& options_;
   int32_t main_;
   std::vector<Block> blocks_;
@@ -715,6 +723,18 @@ std::string described_text(const Tree& tree) {
   return {};
 }
 
+// Pages may hold anything; texts are UTF-8.
+void repair(std::string& text) {
+  if (utf8_prefix(text) == text.size()) return;
+  std::string good;
+  for (size_t i = 0; i < text.size();) {
+    Rune r = rune_at(text, i);
+    put_rune(good, r.code);
+    i += size_t(r.bytes);
+  }
+  text = std::move(good);
+}
+
 }  // namespace
 
 Extracted extract(string_view page, const ExtractOptions& options) {
@@ -736,6 +756,7 @@ Extracted extract(string_view page, const ExtractOptions& options) {
       out.outcome = kExtracted;
     }
   }
+  for (std::string* text : {&out.text, &out.title}) repair(*text);
   return out;
 }
 

@@ -149,7 +149,14 @@ class Builder {
     return number;
   }
 
-  void text(const char* from, const char* to) { add(kText, from, size_t(to - from)); }
+  void text(const char* from, const char* to) {
+    Node& last = tree_.nodes.back();
+    if (last.tag == kText && last.text + last.length == from && last.parent == stack_.back()) {
+      last.length += uint32_t(to - from);  // a stray `<` is text like what stands before it
+    } else {
+      add(kText, from, size_t(to - from));
+    }
+  }
 
   void pop() {
     Node& node = tree_.nodes[size_t(stack_.back())];

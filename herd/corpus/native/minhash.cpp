@@ -47,7 +47,7 @@ void minima(const uint32_t* __restrict hashes, size_t count, const uint32_t* __r
 
 void set_folds(const uint32_t* folded, int32_t count) { folds.assign(folded, folded + count); }
 
-void shingles(string_view text, int32_t words, std::vector<uint64_t>& out) {
+void shingles(string_view text, int32_t words, bool fold_numbers, std::vector<uint64_t>& out) {
   out.clear();
   thread_local std::vector<uint64_t> found;
   found.clear();
@@ -60,12 +60,13 @@ void shingles(string_view text, int32_t words, std::vector<uint64_t>& out) {
   };
   for (size_t i = 0; i < text.size();) {
     auto c = uint8_t(text[i]);
-    uint32_t folded;
+    uint32_t folded, code = c;
     if (c < 0x80) {
       folded = folds[c];
       ++i;
     } else {
       Rune r = rune_at(text, i);
+      code = r.code;
       i += size_t(r.bytes);
       uint8_t kind = r.code < folds.size() ? 0 : rune_class(r.code);
       folded = r.code < folds.size() ? folds[r.code] : kind & (kLetter | kDigit) ? r.code : 0;
@@ -80,11 +81,11 @@ void shingles(string_view text, int32_t words, std::vector<uint64_t>& out) {
     }
     if (!folded) {
       end();
-    } else if (folded == '0') {  // a number is a number
+    } else if (folded == '0' && fold_numbers) {
       if (!number) word = (word ^ folded) * 0x9E3779B97F4A7C15ull;
       inside = number = true;
     } else {
-      word = (word ^ folded) * 0x9E3779B97F4A7C15ull;
+      word = (word ^ (folded == '0' ? code : folded)) * 0x9E3779B97F4A7C15ull;
       word ^= word >> 29;
       inside = true;
       number = false;
@@ -113,7 +114,7 @@ void minhash(const Texts& texts, const MinhashRules& rules, uint64_t* keys, uint
   }
   std::vector<uint64_t> found;
   for (int64_t i = 0; i < texts.count; ++i) {
-    shingles(texts[i], rules.words, found);
+    shingles(texts[i], rules.words, rules.fold_numbers, found);
     small.assign(found.size(), 0);
     for (size_t k = 0; k < found.size(); ++k) small[k] = uint32_t(found[k] >> 16);
     minima(small.data(), small.size(), scale.data(), shift.data(), least.data(), width);

@@ -7,11 +7,12 @@ namespace herd {
 // The characters that letter case, accents and punctuation aside make a word: code 0 for a gap. Given once.
 void set_folds(const uint32_t* folded, int32_t count);
 
-// Hashes of the runs of `words` words of `text`; of all its words together when they are fewer.
-void shingles(string_view text, int32_t words, std::vector<uint64_t>& out);
+// Hashes of the runs of `words` words of `text`; of all its words together when they are fewer. With
+// `fold_numbers` all numbers are one.
+void shingles(string_view text, int32_t words, bool fold_numbers, std::vector<uint64_t>& out);
 
 struct MinhashRules {
-  int32_t bands, rows, words;
+  int32_t bands, rows, words, fold_numbers;
   uint64_t seed;
 };
 

@@ -46,8 +46,8 @@ Letters count_letters(string_view raw) {
     auto c = uint8_t(raw[i]);
     if (c <= ' ') continue;
     if (c == '&') {  // a character reference is one letter
-      size_t close = raw.find(';', i);
-      if (close != raw.npos && close - i < 10) i = close;
+      size_t close = raw.substr(i, 10).find(';');
+      if (close != raw.npos) i += close;
       ++found.count;
     } else if (c < 0x80) {
       ++found.count;
@@ -114,7 +114,7 @@ class Outliner {
       if (i < program_end_) part(i).hints &= kGutterHint;
       if (own.tag == kPre) {
         program_end_ = std::max(program_end_, own.end);
-        programs_.push_back(i);
+        out_.programs.push_back(i);
       }
       uint16_t hints = part(i).hints;
       // Wikipedia hides the formula and shows a picture; KaTeX hides from readers' eyes what it draws.
@@ -222,8 +222,8 @@ class Outliner {
   bool holds_code(int32_t i) const {
     Tag tag = node(i).tag;
     if (tag == kFooter || tag == kHeader || out_.parts[size_t(i)].hints & kCommentHint) return false;
-    auto next = std::lower_bound(programs_.begin(), programs_.end(), i);
-    return next != programs_.end() && *next < node(i).end;
+    auto next = std::lower_bound(out_.programs.begin(), out_.programs.end(), i);
+    return next != out_.programs.end() && *next < node(i).end;
   }
 
   // ---- the element that holds the content ----
@@ -344,7 +344,6 @@ class Outliner {
   const ExtractOptions& options_;
   Strictness strictness_;
   int32_t program_end_ = 0;
-  std::vector<int32_t> programs_;  // every <pre>, in order
   Outline out_;
 };
 

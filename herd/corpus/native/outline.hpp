@@ -20,6 +20,7 @@ struct Part {
 struct Outline {
   std::vector<Part> parts;  // one a node
   int32_t main = 0;
+  std::vector<int32_t> programs;  // every <pre>, in order
   std::vector<int32_t> leads;  // elements before it that open its text
 };
 

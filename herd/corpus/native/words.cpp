@@ -77,8 +77,8 @@ class Splitter {
       }
       uint8_t kind = class_at(from);
       char c = text_[from];
-      if (!(kind & kSymbol) || c == '.' || c == '@' || c == '_' || c == '/' || c == '-' || c == '\\' || c == '~' ||
-          c == '^' || c == '`' || c == '*' || (c == '+' && from + 1 < to && is_digit(text_[from + 1])))
+      if (!(kind & kSymbol) || string_view(".@/-\\~^|").find(c) != string_view::npos ||
+          (c == '+' && from + 1 < to && is_digit(text_[from + 1])))
         break;
       size_t next = from + size_t(step(from));
       add(from, next);
@@ -102,9 +102,8 @@ class Splitter {
         to -= length;
         continue;
       }
-      if (!(class_at(last) & kSymbol) || c == '@' || c == '_' || c == '-' || c == '/' || c == '#' || c == '\\' ||
-          c == '$' || c == '&' || c == '*' || c == '~' || c == '^' || c == '=' || c == '`' || c == '|')
-        break;
+      if (!(class_at(last) & kSymbol) || string_view("@-/\\~^=|").find(c) != string_view::npos) break;
+      if ((c == '%' || c == '$') && !(last > from && is_digit(text_[last - 1]))) break;
       if (address && c == '/') break;
       if (c == '.' && last > from && !splits_dot(from, last)) break;
       if (c == '+' && !(last > from && is_digit(text_[last - 1]))) break;
@@ -184,16 +183,15 @@ class Splitter {
       size_t run = 1;
       while (i + run < to && text_[i + run] == c) ++run;
       bool after = i + run < to && class_at(i + run) & kLetter;
-      if (left && after) return run;
-      return left_digit && (right_digit || text_[i + 1] == '-') ? 1 : 0;
+      if ((left || left_digit) && after) return run;
+      return c == '-' && left_digit && (right_digit || text_[i + 1] == '-') ? 1 : 0;
     }
     if (c == ',' || c == ';') return left && right ? 1 : 0;
     if (c == ':' || c == '<' || c == '>' || c == '=' || c == '/') return (left || left_digit) && right ? 1 : 0;
     if (c == '+' || c == '*' || c == '^') return left_digit && right_digit ? 1 : 0;
-    if (c == '"' || c == '(' || c == ')' || c == '[' || c == ']' || c == '?' || c == '!') return left && right ? 1 : 0;
     if (bytes == 3 && uint8_t(c) == 0xE2 && uint8_t(text_[i + 1]) == 0x80) {
       auto third = uint8_t(text_[i + 2]);
-      if (third == 0x93 || third == 0x94) return left && right ? 3 : 0;  // dashes
+      if (third == 0x93 || third == 0x94) return (left || left_digit) && right ? 3 : 0;  // dashes
       if (third == 0xA6) return 3;                                       // an ellipsis
     }
     return 0;

@@ -13,6 +13,8 @@ from herd.corpus.stats import EDITED
 
 
 class _Rules(ctypes.Structure):
+    """As the kernels take them."""
+
     _fields_ = tuple(
         (name, ctypes.c_int32)
         for name in (

@@ -13,6 +13,8 @@ KINDS = ("emails", "ips", "phones", "keys")
 
 
 class _Masks(ctypes.Structure):
+    """As the kernels take them."""
+
     _fields_ = (("by", ctypes.c_char_p * len(KINDS)),)
 
 
