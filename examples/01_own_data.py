@@ -26,8 +26,9 @@ def run(folder: Path) -> Artifact:
     for number in range(20):
         text = f"<p>This is page {number}. It tells what happened on day {number} of the trip, and who was there.</p>"
         (folder / "pages" / f"{number}.html").write_text(f"<html><body><main>{text}</main></body></html>")
-    words = "the boat and the river that we saw with all of them in the morning before it was gone "
-    notes = [{"text": f"Note {n}. " + words * 4 + f"End of note {n}."} for n in range(20)]
+    words = "We saw the boat on the river with all of them in the morning, before it was gone for good. "
+    more = "Later that day somebody came to ask what had become of our luggage, and we had to say that nobody knew. "
+    notes = [{"text": f"Note {n}. " + (words + more) * 2 + f"End of note {n}."} for n in range(20)]
     (folder / "notes.jsonl").write_text("\n".join(map(json.dumps, notes)))
     (folder / "mine.yaml").write_text(RECIPE)
     main(["run", str(folder / "mine.yaml"), "--out", str(folder / "run"), "--until", "pack"])

@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     one = add("curate", curate, "make a corpus of raw pages, without training anything")
     one.add_argument("input", nargs="+", help="files, folders, patterns or addresses (s3://...)")
     one.add_argument("--out", type=Path, required=True, help="folder for documents, rejects and the page about them")
-    one.add_argument("--rules", default="fineweb", help="fineweb, dclm, c4, gopher, llama3 or a .yaml (default: %(default)s)")
+    one.add_argument(
+        "--rules", default="fineweb", help="fineweb, dclm, c4, gopher, llama3 or a .yaml (default: %(default)s)"
+    )
     one.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
     one.add_argument("--workers", type=int, default=_jobs(), help="processes at once (default: %(default)s)")
@@ -219,9 +221,7 @@ def extract(options: argparse.Namespace) -> None:
     from herd.corpus.extract import ExtractSettings, extract_files
     from herd.corpus.sources import find_files
 
-    settings = ExtractSettings(
-        form="markdown" if options.markdown else "plain", main_only=not options.everything
-    )
+    settings = ExtractSettings(form="markdown" if options.markdown else "plain", main_only=not options.everything)
     for row in extract_files(find_files(options.page, source="pages"), settings):
         print(json.dumps(row, ensure_ascii=False))
 

@@ -61,7 +61,7 @@ class LocalPlace:
                     while given in done:
                         yield done.pop(given)
                         given += 1
-            except _WorkerDied as death:
+            except _WorkerDeathError as death:
                 # Whichever shard was at work may have killed it: alone, the next attempts will show which.
                 deaths.update(death.at_work)
                 worst, times = deaths.most_common(1)[0]
@@ -92,13 +92,13 @@ class LocalPlace:
                         yield under_way[future], future.result()
                         del under_way[future]
             except BrokenProcessPool:
-                raise _WorkerDied(sorted(under_way.values())) from None
+                raise _WorkerDeathError(sorted(under_way.values())) from None
             finally:
                 for future in under_way:
                     future.cancel()
 
 
-class _WorkerDied(Exception):
+class _WorkerDeathError(Exception):
     """at_work: the shards that were under way."""
 
     def __init__(self, at_work: list[int]) -> None:
@@ -120,7 +120,7 @@ class RayPlace:
 
     def __init__(self, address: str = "") -> None:
         try:
-            import ray
+            import ray  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise HerdError("a place of ray needs the package: `pip install 'herd[ray]'`") from None
         self._ray: Any = ray

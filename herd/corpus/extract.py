@@ -204,7 +204,9 @@ def _is_text(body: bytes) -> bool:
 
 
 def _declared(body: bytes) -> str:
-    found = re.search(rb"(?:<meta[^>]{0,200}?charset|<\?xml[^>]{0,80}?encoding)\s*=\s*[\"']?([\w-]+)", body[:4096], re.I)
+    found = re.search(
+        rb"(?:<meta[^>]{0,200}?charset|<\?xml[^>]{0,80}?encoding)\s*=\s*[\"']?([\w-]+)", body[:4096], re.I
+    )
     return found[1].decode("ascii", "replace") if found else ""
 
 

@@ -129,7 +129,10 @@ def _kept_stats(corpus: Path) -> Iterator[tuple[str, list[Stats]]]:
         for batch in parquet.ParquetFile(file).iter_batches(8192):
             sources, counts = np.array(batch.column("source").to_pylist()), batch.column("states").to_numpy()
             values = batch.column("stats").values.flatten()
-            numbers = {name: column.to_numpy(zero_copy_only=False).astype(np.float64) for name, column in zip(NUMBERS, values, strict=True)}
+            numbers = {
+                name: column.to_numpy(zero_copy_only=False).astype(np.float64)
+                for name, column in zip(NUMBERS, values, strict=True)
+            }
             starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
             language = np.array(batch.column("language").to_pylist(), dtype=np.str_)
             for source in np.unique(sources).tolist():

@@ -133,7 +133,6 @@ class Packed:
         """Of each text, in bytes."""
         return np.diff(self._held[2])
 
-
     def heads(self, most_bytes: int) -> Iterator[str]:
         """The beginning of each text."""
         _, held, ends = self._held

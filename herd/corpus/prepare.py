@@ -176,7 +176,9 @@ def _judge_batch(
     if not usable.all():
         own = arrow.array(~usable)
         bad = [k for k, step in enumerate(steps) if step]
-        _reject(pages.filter(own), [""] * len(bad), [steps[k] for k in bad], [reasons[k] for k in bad], rejected, summary)
+        _reject(
+            pages.filter(own), [""] * len(bad), [steps[k] for k in bad], [reasons[k] for k in bad], rejected, summary
+        )
     if not usable.any():
         return
     good = pages.filter(arrow.array(usable))
@@ -195,9 +197,7 @@ def _judge_batch(
         kept.write(_documents(good, titles, judged, stays))
 
 
-def to_texts(
-    pages: arrow.RecordBatch, rules: Rules
-) -> tuple[list[str], list[str], arrow.LargeStringArray, list[str]]:
+def to_texts(pages: arrow.RecordBatch, rules: Rules) -> tuple[list[str], list[str], arrow.LargeStringArray, list[str]]:
     """Step and reason of every page that gives no text (empty for the others), and the other pages' texts and
     titles."""
     import pyarrow as arrow
@@ -304,4 +304,3 @@ def _lists(states: list[arrow.StructArray]) -> arrow.ListArray:
     order = np.arange(count * rows).reshape(count, rows).T.ravel()
     values = arrow.chunked_array(states).combine_chunks().take(arrow.array(order))
     return arrow.ListArray.from_arrays(arrow.array(np.arange(0, count * rows + 1, count, dtype=np.int32)), values)
-

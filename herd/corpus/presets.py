@@ -26,9 +26,9 @@ def load_rules(reference: str, sets: Sequence[str] = ()) -> CurateSettings:
     path = Path(reference)
     if path.suffix not in (".yaml", ".yml"):
         if reference not in names():
-            raise SettingsError(
-                f"rules {reference!r}: neither a .yaml file nor one of {', '.join(names())}{did_you_mean(reference, names())}"
-            )
+            known = ", ".join(names())
+            hint = did_you_mean(reference, names())
+            raise SettingsError(f"rules {reference!r}: neither a .yaml file nor one of {known}{hint}")
         path = _FOLDER / f"{reference}.yaml"
     values, lines = read_yaml(path)
     for text in sets:

@@ -139,6 +139,4 @@ def _record_id(name: str) -> str:
 
 def _warc(pages: Iterable[Document]) -> bytes:
     """The pages as gzip WARC, one member a record."""
-    return write_warc(
-        [Page(p.id, p.source, p.text.encode(), p.url, p.added, charset="utf-8") for p in pages]
-    )
+    return write_warc([Page(p.id, p.source, p.text.encode(), p.url, p.added, charset="utf-8") for p in pages])

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from herd.core.errors import DataError, HerdError
 from herd.corpus.pages import PAGE_BYTES, Page
-from herd.corpus.warc import Span, read_archive
+from herd.corpus.warc import WHOLE, Span, read_archive
 
 # A compressed archive of more bytes is read by several workers, each looking for the first record of its part.
 SPLIT_BYTES = 16_000_000
@@ -30,7 +30,7 @@ class Part:
 
     file: str
     source: str
-    span: Span = Span()
+    span: Span = WHOLE
 
 
 def read_pages(part: Part) -> Iterator[Page]:
@@ -112,7 +112,9 @@ def _filesystem(file: str) -> Any:
     try:
         return fsspec.core.url_to_fs(file)[0]
     except (ImportError, ValueError) as fault:
-        raise DataError(f"{file}: {fault}; install the package for this kind of address or check its spelling") from None
+        raise DataError(
+            f"{file}: {fault}; install the package for this kind of address or check its spelling"
+        ) from None
 
 
 def _broken(part: Part, what: str) -> str:
@@ -191,7 +193,8 @@ def _row_page(row: dict[str, Any], identity: str, source: str) -> Page:
     text, html = row.get("text"), row.get("html")
     if not isinstance(text, str) and not isinstance(html, str):
         return Page(identity, source, fault="has no text in the field `text` and no page in `html`")
-    details = row.get("metadata") if isinstance(row.get("metadata"), dict) else {}
+    metadata = row.get("metadata")
+    details: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     return Page(
         id=str(row.get("id") or identity),
         source=str(row.get("source") or source),

@@ -7,6 +7,7 @@ bounded by the number of ranges, not by the input.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ def ranges(total: int) -> list[tuple[int, int]]:
     """The space of keys cut so that each range holds about RANGE_KEYS of `total` evenly spread ones."""
     count = max(1, -(-total // RANGE_KEYS))
     cuts = [(1 << 64) * number // count for number in range(count + 1)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def read_range(

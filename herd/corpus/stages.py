@@ -19,8 +19,8 @@ from herd.core.stage import Work, stage
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.extract import ExtractSettings
-from herd.corpus.judging import parse_rule
 from herd.corpus.filters import filters
+from herd.corpus.judging import parse_rule
 from herd.corpus.parts import Parts
 from herd.corpus.prepare import Rules, Shard, Summary, prepare, shards
 from herd.corpus.reading import size_of

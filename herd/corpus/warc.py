@@ -36,13 +36,13 @@ class Span:
     end: int = 1 << 62
 
 
-def read_archive(stream: BinaryIO, name: str, source: str, span: Span = Span()) -> Iterator[Page]:  # noqa: B008
+WHOLE = Span()
+
+
+def read_archive(stream: BinaryIO, name: str, source: str, span: Span = WHOLE) -> Iterator[Page]:
     """The pages of an archive; what cannot be used comes as a page with a fault."""
-    if _peek(stream, 3) == _GZIP:
-        members = _members(stream, span)
-    else:
-        members = iter([_Member(stream, 0, plain=True)])
-    for member in members:
+    packed = _peek(stream, 3) == _GZIP
+    for member in _members(stream, span) if packed else [_Member(stream, 0, plain=True)]:
         yield from _records(member, name, source)
 
 
@@ -226,8 +226,8 @@ def _warc_record(member: _Member, identity: str, source: str) -> tuple[Page | No
     """The page of the record that begins here, if it holds one, and whether the record ends where it says."""
     end = member.find(b"\r\n\r\n", HEADER_BYTES)
     if end < 0:
-        fault = f"a record whose header {member.fault}" if member.fault else "a record header without an end"
-        return Page(identity, source, fault=fault), False
+        why = f"a record whose header {member.fault}" if member.fault else "a record header without an end"
+        return Page(identity, source, fault=why), False
     block = member.take(end + 4)
     if _UNWANTED.search(block) and (length := _LENGTH.search(block)):
         # Requests and metadata are most of an archive's records; their other fields are not looked at.
@@ -267,7 +267,11 @@ def _ends_here(member: _Member) -> bool:
     if tail == b"\r\n\r\n":
         return True
     rest = tail.lstrip(b"\r\n")
-    return not rest or rest.startswith(b"WARC/") or (not member.plain and _ARC.match(member.peek(4096).lstrip(b"\r\n")) is not None)
+    return (
+        not rest
+        or rest.startswith(b"WARC/")
+        or (not member.plain and _ARC.match(member.peek(4096).lstrip(b"\r\n")) is not None)
+    )
 
 
 def _arc_record(member: _Member, identity: str, source: str) -> tuple[Page | None, bool]:

@@ -91,14 +91,16 @@ def _documents(
         kept = batch.filter(arrow.array(own))
         if not kept.num_rows:
             continue
-        lengths = compute.utf8_length(kept.column("text")).to_numpy(zero_copy_only=False)
+        lengths = compute.call_function("utf8_length", [kept.column("text")]).to_numpy(zero_copy_only=False)
         counted.documents += kept.num_rows
         counted.characters += int(lengths.sum())
         counted.languages.update(kept.column("language").to_pylist())
         for source, length in zip(kept.column("source").to_pylist(), lengths.tolist(), strict=True):
             held = counted.sources.setdefault(source, [0, 0])
             held[0], held[1] = held[0] + 1, held[1] + length
-        notes = [json.dumps({"title": one}, ensure_ascii=False) if one else "{}" for one in kept.column("title").to_pylist()]
+        notes = [
+            json.dumps({"title": one}, ensure_ascii=False) if one else "{}" for one in kept.column("title").to_pylist()
+        ]
         kept = kept.append_column("notes", arrow.array(notes, arrow.string()))
         yield kept.select([*COLUMNS, "stats"])
 

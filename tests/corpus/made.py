@@ -20,7 +20,10 @@ def parts(folder: Path, documents: Sequence[Document], *, files: int = 2, place:
     made, rows = [], []
     for number, share in enumerate(np.array_split(np.arange(len(documents)), files)):
         held = [documents[k] for k in share]
-        columns = {name: arrow.array([getattr(one, name) for one in held], arrow.string()) for name in ("id", "source", "url", "added")}
+        columns = {
+            name: arrow.array([getattr(one, name) for one in held], arrow.string())
+            for name in ("id", "source", "url", "added")
+        }
         columns["text"] = arrow.array([one.text for one in held], arrow.large_string())
         file = folder / f"part{number}.arrow"
         writer = Writer(file)

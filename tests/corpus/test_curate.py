@@ -7,6 +7,7 @@ import gzip
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
 
 
-def folder(tmp_path: Path, rows: list[object]) -> Path:
+def folder(tmp_path: Path, rows: Sequence[object]) -> Path:
     made = tmp_path / "in"
     made.mkdir()
     (made / "a.jsonl").write_text("\n".join(json.dumps(row) if not isinstance(row, str) else row for row in rows))
@@ -124,7 +125,10 @@ def test_the_corpus_does_not_depend_on_workers(jobs: int, tmp_path: Path) -> Non
 
 def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> None:
     texts = [good(n).capitalize() + ".\nno end here and not kept" for n in range(3)]
-    source = folder(tmp_path, [{"text": text, "id": str(n)} for n, text in enumerate(texts)] + [{"text": "no end at all", "id": "x"}])
+    source = folder(
+        tmp_path,
+        [{"text": text, "id": str(n)} for n, text in enumerate(texts)] + [{"text": "no end at all", "id": "x"}],
+    )
     rules = CurateSettings(rules={"default": (parse_rule("c4_lines"), parse_rule({"word_count": {"at_least": 10}}))})
     made = run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
     assert [one.text for one in read_documents(made.path)] == [text.splitlines()[0] for text in texts]
@@ -135,7 +139,11 @@ def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> 
 def test_every_rule_is_counted_alone_and_in_order(tmp_path: Path) -> None:
     shouted = "BUY NOW " * 3
     source = folder(tmp_path, [{"text": good(0)}, {"text": shouted}])
-    made = run(curate((files(str(source), source="mine"),), settings=settings("shouting", "word_count")), tmp_path / "run", jobs=0)
+    made = run(
+        curate((files(str(source), source="mine"),), settings=settings("shouting", "word_count")),
+        tmp_path / "run",
+        jobs=0,
+    )
     rows = {row["step"]: (row["dropped"], row.get("alone")) for row in made.figures["funnel"]}
     assert (rows["shouting"], rows["word_count"]) == ((1, 1), (0, 1))
 
@@ -144,7 +152,9 @@ def test_statistics_stand_beside_documents_and_thresholds_can_be_tried(tmp_path:
     import pyarrow.parquet as parquet
 
     source = folder(tmp_path, [{"text": good(n)} for n in range(4)] + [{"text": "too short"}])
-    rules = CurateSettings(rules={"default": (parse_rule("word_count"), parse_rule("c4_lines"), parse_rule("symbols"))}, keep_stats=True)
+    rules = CurateSettings(
+        rules={"default": (parse_rule("word_count"), parse_rule("c4_lines"), parse_rule("symbols"))}, keep_stats=True
+    )
     made = run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
     table = parquet.read_table(made.path / "documents").to_pylist()
     assert [row["stats"]["plain_words"] for row in table] == [0.0] * 4  # C4's lines leave nothing of these

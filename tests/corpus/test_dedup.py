@@ -45,7 +45,10 @@ def test_pairs_meet_as_often_as_the_formula_says(figure) -> None:
         for trial in range(trials):
             # With runs of one word a text is the set of its words.
             names = [f"w{trial}q{k}z" for k in range(2 * size - shared)]
-            texts += [" ".join(_letters(name) for name in names[:size]), " ".join(_letters(n) for n in names[size - shared :])]
+            texts += [
+                " ".join(_letters(name) for name in names[:size]),
+                " ".join(_letters(n) for n in names[size - shared :]),
+            ]
         keys, _ = signatures(pack(texts), bands, rows, 1, True, seed=5)
         met = (keys[0::2] == keys[1::2]).any(axis=1).mean()
         exact = shared / (2 * size - shared)
@@ -64,7 +67,9 @@ def test_signatures_agree_as_often_as_sets_overlap() -> None:
     for _ in range(8):
         a = [_letters(f"k{chance.randrange(10**8)}") for _ in range(300)]
         b = a[: chance.randrange(100, 300)] + [_letters(f"m{chance.randrange(10**8)}") for _ in range(60)]
-        _, minima = signatures(pack([" ".join(a), " ".join(b)]), 60, 20, 1, True, seed=chance.randrange(10**6), whole=True)
+        _, minima = signatures(
+            pack([" ".join(a), " ".join(b)]), 60, 20, 1, True, seed=chance.randrange(10**6), whole=True
+        )
         assert minima is not None
         jaccard = len(set(a) & set(b)) / len(set(a) | set(b))
         assert abs(float((minima[0] == minima[1]).mean()) - jaccard) < 0.06
@@ -214,7 +219,9 @@ def test_no_repeat_of_fifty_words_is_left(tmp_path: Path, figure) -> None:
 
 @RELAXED
 @given(st.lists(st.text("abc ", max_size=60), min_size=1, max_size=6), st.integers(2, 5))
-def test_cut_is_what_a_suffix_search_finds(tmp_path_factory: pytest.TempPathFactory, texts: list[str], length: int) -> None:
+def test_cut_is_what_a_suffix_search_finds(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], length: int
+) -> None:
     """Against a plain search for repeats of at least `length` words, one pass."""
     folder = tmp_path_factory.mktemp("cut")
     left = applied("repeated_passages", folder, documents(*texts), words=length, passes=1)
@@ -289,7 +296,10 @@ def test_documents_of_rare_words_are_told_from_others(tmp_path: Path, figure) ->
     known = [prose(chance, 1) for _ in range(400)]
     texts = [" ".join(chance.choices(known, k=chance.randrange(50, 400))) for _ in range(950)]
     strange = [
-        " ".join(chance.choice(known) if k % 2 else prose(chance, 1) + chance.choice("xyz") for k in range(chance.randrange(50, 400)))
+        " ".join(
+            chance.choice(known) if k % 2 else prose(chance, 1) + chance.choice("xyz")
+            for k in range(chance.randrange(50, 400))
+        )
         for _ in range(50)
     ]
     left = applied("outlier_tokens", tmp_path, documents(*texts, *strange), share=0.06, bins=5)
@@ -316,6 +326,8 @@ def test_the_outcome_does_not_depend_on_workers_or_parts(tmp_path: Path) -> None
 def test_shingles_of_ideographs_are_characters() -> None:
     import ctypes
 
-    with Result("herd_shingles", pack(["汉字汉字汉字", "one two three four five six"]), ctypes.c_int32(5), ctypes.c_int32(1)) as made:
+    with Result(
+        "herd_shingles", pack(["汉字汉字汉字", "one two three four five six"]), ctypes.c_int32(5), ctypes.c_int32(1)
+    ) as made:
         _, ends = made.keys()
     assert np.diff(ends).tolist() == [2, 2]

@@ -26,7 +26,9 @@ def text_of(page: str | bytes, **changes: object) -> str:
 
 
 def paragraphs(count: int = 4) -> str:
-    return "".join(f"<p>Paragraph number {n} tells a story, and it goes on for a good while, as such do.</p>" for n in range(count))
+    return "".join(
+        f"<p>Paragraph number {n} tells a story, and it goes on for a good while, as such do.</p>" for n in range(count)
+    )
 
 
 def page(content: str) -> str:
@@ -56,12 +58,18 @@ def test_all_that_is_shown_can_be_kept() -> None:
 
 def test_program_text_keeps_lines_and_indents() -> None:
     code = "def f(x):\n    if x:\n\treturn  x\n\n    return 0"
-    lit = '<pre><code class="line-numbers"><span class="comment"># why\n</span>' + code.replace("x", "<b>x</b>") + "</code></pre>"
+    lit = (
+        '<pre><code class="line-numbers"><span class="comment"># why\n</span>'
+        + code.replace("x", "<b>x</b>")
+        + "</code></pre>"
+    )
     assert f"# why\n{code}" in text_of(page(paragraphs() + lit))
 
 
 def test_line_numbers_beside_program_text_go() -> None:
-    table = '<table><tr><td class="linenos"><pre>1\n2</pre></td><td class=code><pre>a = 1\n  b = 2</pre></td></tr></table>'
+    table = (
+        '<table><tr><td class="linenos"><pre>1\n2</pre></td><td class=code><pre>a = 1\n  b = 2</pre></td></tr></table>'
+    )
     assert text_of(page(paragraphs() + table)).endswith("a = 1\n  b = 2")
 
 
@@ -70,12 +78,12 @@ def test_line_numbers_beside_program_text_go() -> None:
     [
         '<span class="MathJax_Preview">x2</span><script type="math/tex">x^2 \\le y</script>',
         '<span class="MathJax" id="m"><nobr>x2 y</nobr></span><script type="math/tex" id="e">x^2 \\le y</script>',
-        '<math><semantics><mrow><mi>x</mi></mrow><annotation encoding="application/x-tex">x^2 \\le y</annotation></semantics></math>',
+        '<math><semantics><mrow><mi>x</mi></mrow><annotation encoding="application/x-tex">x^2 \\le y</annotation></semantics></math>',  # noqa: E501
         '<span class="katex"><span class="katex-mathml"><math><semantics><mrow><mi>x</mi></mrow><annotation encoding='
-        '"application/x-tex">x^2 \\le y</annotation></semantics></math></span><span class="katex-html" aria-hidden="true">x2y</span></span>',
-        '<span class="mwe-math-element"><span class="mwe-math-mathml-inline" style="display: none;"><math alttext="{\\displaystyle '
-        'x^2 \\le y}"><semantics><mrow/><annotation encoding="application/x-tex">{\\displaystyle x^2 \\le y}</annotation></semantics>'
-        '</math></span><img class="mwe-math-fallback-image-inline" aria-hidden="true" alt="{\\displaystyle x^2 \\le y}"></span>',
+        '"application/x-tex">x^2 \\le y</annotation></semantics></math></span><span class="katex-html" aria-hidden="true">x2y</span></span>',  # noqa: E501
+        '<span class="mwe-math-element"><span class="mwe-math-mathml-inline" style="display: none;"><math alttext="{\\displaystyle '  # noqa: E501
+        'x^2 \\le y}"><semantics><mrow/><annotation encoding="application/x-tex">{\\displaystyle x^2 \\le y}</annotation></semantics>'  # noqa: E501
+        '</math></span><img class="mwe-math-fallback-image-inline" aria-hidden="true" alt="{\\displaystyle x^2 \\le y}"></span>',  # noqa: E501
         '<img class="latex" src="a.png" alt="$x^2 \\le y$">',
         '<img src="a.png" alt="x^2 \\le y">',
     ],
@@ -88,7 +96,9 @@ def test_a_formula_is_written_once(drawn: str) -> None:
 
 
 def test_formulas_in_the_text_stay_as_they_are() -> None:
-    assert r"with \(a &lt; b\)".replace("&lt;", "<") in text_of(page(paragraphs() + r"<p>It holds with \(a &lt; b\), we see.</p>"))
+    assert r"with \(a &lt; b\)".replace("&lt;", "<") in text_of(
+        page(paragraphs() + r"<p>It holds with \(a &lt; b\), we see.</p>")
+    )
 
 
 def test_alt_texts_of_other_pictures_are_a_choice() -> None:
@@ -99,12 +109,12 @@ def test_alt_texts_of_other_pictures_are_a_choice() -> None:
 
 def test_lists_and_tables_plain_and_as_markdown() -> None:
     content = (
-        "<h2>Steps to take</h2><ol><li>Take the <b>first</b> one.<li>And then the second.<ul><li>Not this one.</ul></ol>"
+        "<h2>Steps to take</h2><ol><li>Take the <b>first</b> one.<li>And then the second.<ul><li>Not this one.</ul></ol>"  # noqa: E501
         "<table><tr><th>Name<th>Size<tr><td>one<td>1<tr><td>two<td>2</table><pre>x = 1</pre>"
     )
     plain = text_of(page(paragraphs(1) + content))
     assert plain.endswith(
-        "Steps to take\n\nTake the first one.\nAnd then the second.\nNot this one.\n\nName\tSize\none\t1\ntwo\t2\n\nx = 1"
+        "Steps to take\n\nTake the first one.\nAnd then the second.\nNot this one.\n\nName\tSize\none\t1\ntwo\t2\n\nx = 1"  # noqa: E501
     )
     marked = text_of(page(paragraphs(1) + content), form="markdown")
     assert marked.endswith(
@@ -114,7 +124,7 @@ def test_lists_and_tables_plain_and_as_markdown() -> None:
 
 
 def test_a_page_that_a_script_fills_gives_what_it_tells_search_engines() -> None:
-    body = json.dumps({"@type": "NewsArticle", "articleBody": "The text \u2013 \"all\" of it.\n\nAnd more of it. " * 9})
+    body = json.dumps({"@type": "NewsArticle", "articleBody": 'The text \u2013 "all" of it.\n\nAnd more of it. ' * 9})
     found = text_of(f'<html><body><div id=app></div><script type="application/ld+json">{body}</script></body></html>')
     assert found.startswith('The text – "all" of it.\n\nAnd more')
 
@@ -152,7 +162,9 @@ def test_f1_is_above_that_of_the_tools_measured_on_the_same_pages(figure) -> Non
     pages = [decode(gzip.decompress((ARTICLES / "html" / f"{name}.html.gz").read_bytes())) or b"" for name in truth]
     wanted = [row["articleBody"] for row in truth.values()]
     ours = f1(extract(pages, PLAIN).text.to_pylist(), wanted)
-    naive = f1([" ".join(re.sub(r"(?s)<(script|style).*?</\1>|<[^>]*>", " ", p.decode()).split()) for p in pages], wanted)
+    naive = f1(
+        [" ".join(re.sub(r"(?s)<(script|style).*?</\1>|<[^>]*>", " ", p.decode()).split()) for p in pages], wanted
+    )
     others = {}
     for tool in ("trafilatura", "readability_js"):
         rows = json.loads(gzip.decompress((ARTICLES / "baseline_output" / f"{tool}.json.gz").read_bytes()))
@@ -192,13 +204,14 @@ def test_no_bytes_break_the_parser(body: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(
-    "<p> </p> <div> <table> <tr> <td> </table> <li> <ul> </ul> <a href='x> <b> </b> </a> <pre> </pre> <!-- --> <script> </script> "
-    "<math> <img alt='\\frac'> text, more. &amp; &# <![CDATA[ ]]> <svg/> <br> <h1> </h2> \x00 \xff <html> <body> </body> <title> \"".split(" ")
+    "<p> </p> <div> <table> <tr> <td> </table> <li> <ul> </ul> <a href='x> <b> </b> </a> <pre> </pre> <!-- --> <script> </script> "  # noqa: E501
+    "<math> <img alt='\\frac'> text, more. &amp; &# <![CDATA[ ]]> <svg/> <br> <h1> </h2> \x00 \xff <html> <body> </body> <title> \"".split(" ")  # noqa: E501
 ), max_size=60))  # fmt: skip
 @settings(deadline=None, max_examples=300)
 def test_no_order_of_tags_breaks_the_parser(tokens: list[str]) -> None:
-    for changes in ({}, {"form": "markdown", "alt_text": "all"}, {"main_only": False}):
-        extract(["".join(tokens).encode("utf-8", "surrogateescape")], ExtractSettings(**changes)).text.validate(full=True)
+    body = "".join(tokens).encode("utf-8", "surrogateescape")
+    for chosen in (PLAIN, ExtractSettings(form="markdown", alt_text="all"), ExtractSettings(main_only=False)):
+        extract([body], chosen).text.validate(full=True)
 
 
 @pytest.mark.parametrize(
@@ -252,4 +265,6 @@ def test_mutated_pages_never_break_it() -> None:
             batch.append(bytes(bad))
         found = extract(batch, PLAIN)
         found.text.validate(full=True)
-        assert all(bool(text) == (outcome == 0) for text, outcome in zip(found.text.to_pylist(), found.outcome, strict=True))
+        assert all(
+            bool(text) == (outcome == 0) for text, outcome in zip(found.text.to_pylist(), found.outcome, strict=True)
+        )

@@ -80,8 +80,16 @@ def rewritten(name: str, text: str, **settings: object) -> str:
         ("c4_lines", "It goes on and on...\nIt ends here, at last!", "It ends here, at last!"),
         ("refinedweb_lines", "BUY IT NOW less\nan ordinary line of text", "an ordinary line of text"),
         ("refinedweb_lines", "123 456\n3 likes\n12k views\ntwo words", "two words"),
-        ("refinedweb_lines", "The story goes on here. Read more...\nSign-in\nnot alone", "The story goes on here.\nnot alone"),
-        ("strip_markdown", "# Head\n\nSome *soft* and **hard** `code` [link](u)\n- item", "Head\n\nSome soft and hard code link\nitem"),
+        (
+            "refinedweb_lines",
+            "The story goes on here. Read more...\nSign-in\nnot alone",
+            "The story goes on here.\nnot alone",
+        ),
+        (
+            "strip_markdown",
+            "# Head\n\nSome *soft* and **hard** `code` [link](u)\n- item",
+            "Head\n\nSome soft and hard code link\nitem",
+        ),
     ],
 )
 def test_a_rule_for_lines(name: str, text: str, left: str) -> None:
@@ -96,9 +104,10 @@ def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
 
 
 def test_edits_are_counted_and_judged() -> None:
-    found = judge(pa.array(["one two three four five. Ends.\nthis line has no end and goes"], pa.large_string()), (
-        parse_rule("c4_lines"), parse_rule({"edited": {"at_most": 0.5}}), parse_rule({"word_count": {"at_least": 3}})
-    ))
+    found = judge(
+        pa.array(["one two three four five. Ends.\nthis line has no end and goes"], pa.large_string()),
+        (parse_rule("c4_lines"), parse_rule({"edited": {"at_most": 0.5}}), parse_rule({"word_count": {"at_least": 3}})),
+    )
     stats = found.stats[-1]
     assert (stats.lines_in[0], stats.words_in[0], stats.words_out[0], stats.unended[0]) == (2, 13, 6, 1)
     assert found.step.tolist() == ["edited"]
@@ -121,7 +130,15 @@ def test_dirty_words_are_those_of_the_list() -> None:
 SECRETS = {
     "emails": ["jane.doe@mail.example.org", "x_y+z@sub.site.co.uk", "info@müller.de".replace("ü", "ue"), "A1@b-c.io"],
     "ips": ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "2a00:1450:4001:81b::200e"],
-    "phones": ["+49 30 1234567", "(415) 555-2671", "415-555-2671", "+1 (212) 555 0187", "030 / 123 45 67", "+44 20 7946 0958", "01 23 45 67 89"],
+    "phones": [
+        "+49 30 1234567",
+        "(415) 555-2671",
+        "415-555-2671",
+        "+1 (212) 555 0187",
+        "030 / 123 45 67",
+        "+44 20 7946 0958",
+        "01 23 45 67 89",
+    ],
     "keys": [
         "AKIAIOSFODNN7EXAMPLE",
         "ghp_16C7e42F292c6912E7710c838347Ae178B4a",

@@ -27,7 +27,14 @@ HTML = "<html><body><nav>Home News</nav><main><p>Über the river and through the
 
 def pages(count: int = 5, html: str = HTML) -> list[Page]:
     return [
-        Page(f"<urn:uuid:{n:08}-0000-0000-0000-000000000000>", "web", html.encode(), f"https://a.example/{n}", "2024-03-01", "utf-8")
+        Page(
+            f"<urn:uuid:{n:08}-0000-0000-0000-000000000000>",
+            "web",
+            html.encode(),
+            f"https://a.example/{n}",
+            "2024-03-01",
+            "utf-8",
+        )
         for n in range(count)
     ]
 
@@ -156,9 +163,12 @@ def test_transfer_and_content_codings_are_undone() -> None:
 
 def test_other_records_are_no_pages() -> None:
     data = b"".join(record(kind, b"x: y") for kind in ("warcinfo", "request", "metadata", "revisit"))
-    assert read(data + record("conversion", b"plain text", url="u").replace(b"\r\nWARC-Rec", b"\r\nContent-Type: text/plain\r\nWARC-Rec")) == [
-        Page("<urn:x>", "web", b"plain text", "u", html=False)
-    ]
+    assert read(
+        data
+        + record("conversion", b"plain text", url="u").replace(
+            b"\r\nWARC-Rec", b"\r\nContent-Type: text/plain\r\nWARC-Rec"
+        )
+    ) == [Page("<urn:x>", "web", b"plain text", "u", html=False)]
 
 
 def test_arc_is_read() -> None:
@@ -169,7 +179,9 @@ def test_arc_is_read() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="real archives lie outside the repository")
-@pytest.mark.parametrize("name", sorted(str(f.relative_to(DATA)) for f in (DATA / "warc").rglob("*") if f.is_file()) or ["none"])
+@pytest.mark.parametrize(
+    "name", sorted(str(f.relative_to(DATA)) for f in (DATA / "warc").rglob("*") if f.is_file()) or ["none"]
+)
 def test_real_archives_good_and_broken_are_read_to_their_ends(name: str) -> None:
     with (DATA / name).open("rb") as stream:
         found = list(read_archive(stream, name, "web"))
@@ -198,7 +210,9 @@ def zstd(data: bytes) -> bytes:
     return out.getvalue().to_pybytes()
 
 
-@pytest.mark.parametrize(("ending", "compress"), [(".jsonl", bytes), (".jsonl.gz", gzip.compress), (".jsonl.zst", zstd)])
+@pytest.mark.parametrize(
+    ("ending", "compress"), [(".jsonl", bytes), (".jsonl.gz", gzip.compress), (".jsonl.zst", zstd)]
+)
 def test_json_lines_keep_their_columns_and_count_what_is_none(ending: str, compress, tmp_path: Path) -> None:
     rows = [
         '{"text": "hello", "id": "1", "url": "u", "date": "2024-03-01T00:00:00Z"}',
@@ -292,7 +306,7 @@ def test_batches_are_bounded_and_keep_the_order() -> None:
         ("<p>Привет, мир</p>".encode("koi8-r"), "koi8-r", "<p>Привет, мир</p>"),
         ("<p>你好</p>".encode("gb2312"), "gb2312", "<p>你好</p>"),
         ("<p>Grüße</p>".encode("utf-16"), "", "<p>Grüße</p>"),
-        ("abc".encode() + "ü".encode()[:1], "", "abc\ufffd"),
+        (b"abc" + "ü".encode()[:1], "", "abc\ufffd"),
         ("Grüße".encode("latin-1"), "no-such-charset", "Grüße"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -52,8 +53,9 @@ def minhash(
     Documents become sets of runs of `words` words; two of them with Jaccard similarity s meet in one of
     the bands with probability 1 - (1 - s^rows)^bands, and whoever meets is in one cluster. bands, rows and
     words count with the preset `own`. jaccard: pairs whose estimated similarity is lower do not meet after all.
-    fold_numbers: whether texts that differ in numbers only are the same, as FineWeb has it. within: who can meet whom. Llama 3 deduplicates globally; FineWeb found that worse than within one snapshot
-    (their 3.4), whose stand-in here is the month a page was fetched.
+    fold_numbers: whether texts that differ in numbers only are the same, as FineWeb has it. within: who can
+    meet whom. Llama 3 deduplicates globally; FineWeb found that worse than within one snapshot (their 3.4),
+    whose stand-in here is the month a page was fetched.
     Source: Broder 1997; Llama 3, 3.1.1, which gives no numbers.
     """
     if preset != "own":
@@ -188,7 +190,7 @@ def cluster_figures(parts: Parts, roots: NDArray[np.int64], copies: NDArray[np.i
         f"{low}" if high == low + 1 else f"{low} to {high - 1}" if high < 1 << 60 else f"{low} or more": int(
             ((sizes >= low) & (sizes < high)).sum()
         )
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in itertools.pairwise(edges)
     }
     order = np.argsort(-sizes, kind="stable")[:_LARGEST_SHOWN]
     members = {int(head): copies[roots[copies] == head][:4] for head in heads[order]}

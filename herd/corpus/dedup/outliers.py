@@ -29,16 +29,16 @@ def outlier_tokens(parts: Parts, *, share: Share = 0.01, bins: Positive = 20) ->
         corpus += counts
     np.save(parts.folder / "outlier_tokens" / "corpus.npy", corpus)
     found = parts.map(_diverge, "outlier_tokens")
-    rows, scores, words = (np.concatenate([one[k] for one in found]) for k in range(3))
+    rows = np.concatenate([one[0] for one in found])
+    scores = np.concatenate([one[1] for one in found])
+    words = np.concatenate([one[2] for one in found])
     worst = _worst(scores, words, share, bins)
     dropped = Dropped(rows[worst], np.full(int(worst.sum()), -1), "its words are unlike the corpus's")
     figures = {"divergence kept at most": float(scores[~worst].max(initial=0.0))}
     return Outcome([dropped], figures)
 
 
-def _worst(
-    scores: NDArray[np.float64], words: NDArray[np.int32], share: float, bins: int
-) -> NDArray[np.bool_]:
+def _worst(scores: NDArray[np.float64], words: NDArray[np.int32], share: float, bins: int) -> NDArray[np.bool_]:
     """In each bin of like length the same share of documents, those with the highest scores."""
     worst = np.zeros(len(scores), np.bool_)
     for own in np.array_split(np.argsort(words, kind="stable"), min(bins, max(1, len(scores)))):

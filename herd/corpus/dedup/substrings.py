@@ -46,9 +46,7 @@ def repeated_passages(
     return Outcome([Dropped(gone, np.full(len(gone), -1), reason)], figures)
 
 
-def _one_pass(
-    parts: Parts, step: str, words: int, keep_first: bool, least_words: int
-) -> tuple[int, NDArray[np.int64]]:
+def _one_pass(parts: Parts, step: str, words: int, keep_first: bool, least_words: int) -> tuple[int, NDArray[np.int64]]:
     """How many words were cut, and the documents that have nothing left."""
     counts = parts.map(partial(_windows, words=words), step)
     folder, names = parts.folder / step, [f"{number:05}" for number in range(len(counts))]

@@ -114,7 +114,14 @@ def repeated_runs(
     Source: Rae et al. 2021, table A1.
     """
     limits = (of_5, of_6, of_7, of_8, of_9, of_10)
-    found = (stats.repeated_5, stats.repeated_6, stats.repeated_7, stats.repeated_8, stats.repeated_9, stats.repeated_10)
+    found = (
+        stats.repeated_5,
+        stats.repeated_6,
+        stats.repeated_7,
+        stats.repeated_8,
+        stats.repeated_9,
+        stats.repeated_10,
+    )
     drops = stats.repeated_5 > limits[0] * stats.characters
     for repeated, limit in zip(found[1:], limits[1:], strict=True):
         drops = drops | (repeated > limit * stats.characters)
