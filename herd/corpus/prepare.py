@@ -18,7 +18,7 @@ from herd.corpus.judging import Judged, judge
 from herd.corpus.kernels import give_dirty_words
 from herd.corpus.pages import Page, batches
 from herd.corpus.parts import Writer
-from herd.corpus.reading import SPLIT_BYTES, Part, parts_of, read_pages, size_of
+from herd.corpus.reading import Part, parts_of, read_pages, size_of
 from herd.corpus.stats import NUMBERS, Stats
 from herd.corpus.urls import UrlRules, blocked
 from herd.corpus.writing import EXAMPLE_CHARACTERS, EXAMPLES
@@ -39,6 +39,7 @@ class Rules:
     dirty_words: tuple[str, ...]
     broken_files: str
     keep_stats: bool
+    shard_bytes: int
 
     def of(self, source: str) -> tuple[Use, ...]:
         return self.rules.get(source, self.rules.get("default", ()))
@@ -94,9 +95,9 @@ def shards(files: Sequence[tuple[str, str]], rules: Rules, folder: Path) -> list
     groups: list[list[Part]] = [[]]
     held = 0
     for file, source in files:
-        for part in parts_of(file, source):
-            size = SPLIT_BYTES if part.span.start or part.span.end < 1 << 62 else size_of(file)
-            if groups[-1] and (held + size > SPLIT_BYTES or len(groups[-1]) >= _MANY_FILES):
+        for part in parts_of(file, source, rules.shard_bytes):
+            size = rules.shard_bytes if part.span.start or part.span.end < 1 << 62 else size_of(file)
+            if groups[-1] and (held + size > rules.shard_bytes or len(groups[-1]) >= _MANY_FILES):
                 groups.append([])
                 held = 0
             groups[-1].append(part)

@@ -18,8 +18,6 @@ from herd.core.errors import DataError, HerdError
 from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.warc import WHOLE, Span, read_archive
 
-# A compressed archive of more bytes is read by several workers, each looking for the first record of its part.
-SPLIT_BYTES = 16_000_000
 _LINE_BYTES = PAGE_BYTES + (1 << 16)
 _LINE_CHUNK = 1 << 20
 
@@ -53,13 +51,14 @@ def is_readable(file: str) -> bool:
     return _reader(file) is not None
 
 
-def parts_of(file: str, source: str) -> list[Part]:
-    """The file as parts that several workers can read; together they read every record once."""
+def parts_of(file: str, source: str, part_bytes: int) -> list[Part]:
+    """The file as parts of about so many bytes that several workers can read; together they read every record
+    once. Only compressed archives are cut: each worker looks for the first record of its part."""
     name = file.lower()
     if not name.endswith((".warc.gz", ".wet.gz", ".arc.gz")):
         return [Part(file, source)]
     size = size_of(file)
-    count = max(1, round(size / SPLIT_BYTES))
+    count = max(1, round(size / part_bytes))
     cuts = [size * number // count for number in range(count)]
     ends = [*cuts[1:], 1 << 62]
     return [Part(file, source, Span(start, end)) for start, end in zip(cuts, ends, strict=True)]

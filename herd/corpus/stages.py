@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from herd.core.artifacts import Corpus, Crawl, Scores
 from herd.core.errors import DataError, SettingsError
 from herd.core.registry import Use
-from herd.core.settings import PluginSchema, settings
+from herd.core.settings import PluginSchema, Positive, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
@@ -41,7 +41,8 @@ class CurateSettings:
     over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
     name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
     archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
-    dropped ones too, are kept, so that thresholds can be tried without reading text again.
+    dropped ones too, are kept, so that thresholds can be tried without reading text again. shard_bytes: of input
+    that one worker takes at once.
     """
 
     rules: dict[str, tuple[Rule, ...]]
@@ -51,20 +52,14 @@ class CurateSettings:
     dirty_words: tuple[str, ...] = ()
     broken_files: Literal["stop", "keep"] = "keep"
     keep_stats: bool = False
+    shard_bytes: Positive = 16_000_000
 
 
 @stage(paper="3.1.1", version=2)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = [file for crawl in crawls for file in crawl_files(crawl)]
-    rules = Rules(
-        settings.rules,
-        settings.extract,
-        settings.urls,
-        _words(settings.dirty_words),
-        settings.broken_files,
-        settings.keep_stats,
-    )
+    rules = _rules(settings, _words(settings.dirty_words))
     jobs = shards(files, rules, work.scratch / "shards")
     total, rows = _prepare_all(work, jobs)
     parts = Parts(work.place, work.scratch / "steps", [job.file("parts") for job in jobs], rows)
@@ -81,6 +76,18 @@ def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -
     assert total.pages == counted.documents + counted.rejects, "every page is kept or rejected"
     _figures(work, total, counted, settings, figures)
     return Corpus(work.out)
+
+
+def _rules(settings: CurateSettings, dirty_words: tuple[str, ...]) -> Rules:
+    return Rules(
+        settings.rules,
+        settings.extract,
+        settings.urls,
+        dirty_words,
+        settings.broken_files,
+        settings.keep_stats,
+        settings.shard_bytes,
+    )
 
 
 def _words(files: Sequence[str]) -> tuple[str, ...]:
@@ -184,7 +191,7 @@ def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[
 def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
     """What a run would read and do, a line each."""
     found = find_files(patterns, source=source)
-    rules = Rules(settings.rules, settings.extract, settings.urls, (), settings.broken_files, settings.keep_stats)
+    rules = _rules(settings, ())
     work = shards([(file, source) for file in found], rules, Path())
     size = sum(size_of(file) for file in found)
     yield f"{len(found):,} files, {size / 1e6:,.1f} MB, in {len(work):,} shards of work"

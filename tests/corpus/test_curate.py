@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib.util
 import itertools
 import json
 import random
@@ -18,11 +19,13 @@ from herd.core.registry import Use
 from herd.core.runner import run
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
+from herd.corpus.extract import ExtractSettings
 from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule, retune
 from herd.corpus.presets import load_rules, names
 from herd.corpus.sources import files
 from herd.corpus.stages import CurateSettings, curate
+from herd.corpus.urls import UrlRules
 from herd.corpus.warc import write_warc
 from herd.pretrain.initial import pretrain
 from herd.tokens.stages import pack, train_tokenizer
@@ -116,11 +119,50 @@ def test_less_text_than_one_batch_is_told_before_training(tmp_path: Path) -> Non
         run(model, tmp_path / "run", jobs=0)
 
 
-@pytest.mark.parametrize("jobs", [0, 2])
-def test_the_corpus_does_not_depend_on_workers(jobs: int, tmp_path: Path) -> None:
-    source = folder(tmp_path, [{"text": good(n)} for n in range(1000)])
-    made: Artifact = run(curate((files(str(source), source="mine"),), settings=settings()), tmp_path / "run", jobs=jobs)
-    assert [one.id for one in read_documents(made.path)] == [f"a.jsonl:{n}" for n in range(1, 1001)]
+PLACES = [(0, "local"), (2, "local")]
+if importlib.util.find_spec("ray"):
+    PLACES.append((1, "ray"))
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_corpus_is_the_same_to_the_byte_on_every_place(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.warc.gz").write_bytes(write_warc([*pages(30), *pages(30, "<p>" + good(1) + "</p>")]))
+    for number in range(6):
+        texts = [good(chance) for chance in range(number * 20, number * 20 + 40)]
+        (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    rules = CurateSettings(
+        rules={"default": (parse_rule("mask_private"), parse_rule({"word_count": {"at_least": 5}}))},
+        dedup=tuple(dedups.use(name) for name in ("newest_by_url", "minhash", "frequent_lines", "repeated_passages")),
+        shard_bytes=4_000,
+        keep_stats=True,
+    )
+    found = []
+    for jobs, place in PLACES:
+        planned = curate((files(str(source), source="mine"),), settings=rules)
+        made: Artifact = run(planned, tmp_path / f"{jobs}{place}", jobs=jobs, place=place)
+        found.append(made.card["files"])
+        assert made.figures["pages"] == 300
+    assert len(found[0]) > 10
+    assert all(one == found[0] for one in found)
+
+
+def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: Path) -> None:
+    from herd.corpus import prepare as preparing
+
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(4):
+        (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": good(number * 9 + k)}) for k in range(9)))
+    listed = [(str(file), "mine") for file in sorted(source.iterdir())]
+    rules = preparing.Rules({}, ExtractSettings(), UrlRules(), (), "stop", False, 1_000)
+    shards = preparing.shards(listed, rules, tmp_path / "work")
+    whole = preparing.prepare(shards[0])
+    (source / "0.jsonl").unlink()  # a shard that is whole is not read again
+    assert preparing.prepare(shards[0]) == whole
+    (tmp_path / "work" / "parts" / "00001.arrow.partial").write_bytes(b"half of something")
+    assert preparing.prepare(shards[1]).rows == 9
 
 
 def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> None:

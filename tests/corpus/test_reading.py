@@ -77,10 +77,9 @@ def test_parts_of_an_archive_hold_every_page_once(count: int, seed: int) -> None
     assert [page.url for span in spans for page in read(data, span)] == [page.url for page in read(data)]
 
 
-def test_a_large_archive_is_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "SPLIT_BYTES", 500)
+def test_a_large_archive_is_several_parts(tmp_path: Path) -> None:
     file = warc(tmp_path, 20)
-    parts = parts_of(str(file), "web")
+    parts = parts_of(str(file), "web", 500)
     assert len(parts) > 3
     assert [page.url for part in parts for page in read_pages(part)] == [f"https://a.example/{n}" for n in range(20)]
 

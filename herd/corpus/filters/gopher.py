@@ -41,9 +41,13 @@ def ellipses(stats: Stats, *, at_most: Share = 0.3) -> Drops:
 
 
 @filters.add
-def few_alphabetic_words(stats: Stats, *, at_least: Share = 0.8) -> Drops:
-    """Drops documents in which too few words hold a letter. Source: Rae et al. 2021, table A1."""
-    return stats.alpha_words < at_least * stats.words
+def few_alphabetic_words(stats: Stats, *, at_least: Share = 0.8, punctuation: bool = True) -> Drops:
+    """Drops documents in which too few words hold a letter.
+
+    punctuation: whether marks count as words without one, as datatrove counts; the paper does not say.
+    Source: Rae et al. 2021, table A1.
+    """
+    return stats.alpha_words < at_least * (stats.words if punctuation else stats.plain_words)
 
 
 @filters.add

@@ -1,0 +1,144 @@
+"""Documents that say the same in other words."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from herd.core.settings import Positive, Share
+from herd.corpus.dedup import dedups
+from herd.corpus.embeddings import Vectors, embed
+from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts
+
+_SAMPLE = 50_000  # documents that the centres are found from
+_ROUNDS = 20
+_BLOCK = 2_000  # similarities computed at once
+_HISTOGRAM = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+
+
+@dedups.add
+def semantic(
+    parts: Parts,
+    *,
+    similarity: Share = 0.95,
+    per_cluster: Positive = 1_000,
+    keep: Literal["far", "near", "first"] = "far",
+    seed: int = 0,
+) -> Outcome:
+    """Drops documents whose cosine similarity to a kept one of their cluster is above `similarity`.
+
+    Documents are clustered by k-means on the sphere, about `per_cluster` in each, so that only those of a
+    cluster are compared. keep: of documents alike the one farthest from the cluster's centre stays, the nearest
+    one, or the first.
+    Source: Abbas et al. 2023 (SemDeDup), 3, who found `far` best and tuned the threshold to a target size.
+    """
+    counts = parts.map(_embed, "semantic")
+    folder = parts.folder / "semantic"
+    total = sum(counts)
+    centres = _centres(folder, len(counts), max(1, round(total / per_cluster)), seed)
+    np.save(folder / "centres.npy", centres)
+    of_cluster: dict[int, list[tuple[int, NDArray[np.int64]]]] = {}
+    for number, clusters in enumerate(parts.map(_assign, "semantic")):
+        for one in np.unique(clusters).tolist():
+            of_cluster.setdefault(one, []).append((number, np.flatnonzero(clusters == one)))
+    kernel = partial(_alike, folder=folder, similarity=similarity, keep=keep)
+    gone, kept, nearest = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    for rows, others, closest in parts.reduce(kernel, sorted(of_cluster.items())):
+        gone.append(rows)
+        kept.append(others)
+        nearest.append(closest)
+    closest = np.concatenate(nearest)
+    rows = np.concatenate(gone)
+    figures = {
+        "clusters": len(centres),
+        "largest cluster": max((sum(len(own) for _, own in held) for held in of_cluster.values()), default=0),
+        "documents whose nearest is above": {str(edge): int((closest > edge).sum()) for edge in _HISTOGRAM},
+    }
+    return Outcome([Dropped(rows, np.concatenate(kept), "says what {kept} says")], figures)
+
+
+def _embed(job: Job) -> int:
+    """Writes a vector and the number of every document that is left; returns how many there are."""
+    vectors, numbers = [np.empty((0, 256), np.float32)], [np.empty(0, np.int64)]
+    for rows, texts in alive_texts(job):
+        vectors.append(embed(texts.to_pylist()))
+        numbers.append(rows)
+    np.save(job.folder / f"{job.name}.vectors.npy", np.concatenate(vectors).astype(np.float16))
+    np.save(job.folder / f"{job.name}.numbers.npy", np.concatenate(numbers))
+    return sum(len(rows) for rows in numbers)
+
+
+def _vectors(folder: Path, part: int) -> NDArray[np.float16]:
+    return np.load(folder / f"{part:05}.vectors.npy", mmap_mode="r")
+
+
+def _centres(folder: Path, parts: int, count: int, seed: int) -> Vectors:
+    """Centres of `count` clusters by k-means on a sample: [count, 256], each of length 1."""
+    chance = np.random.default_rng(seed)
+    sizes = [len(_vectors(folder, part)) for part in range(parts)]
+    share = min(1.0, max(_SAMPLE, 40 * count) / max(1, sum(sizes)))
+    drawn = [
+        np.asarray(_vectors(folder, part)[np.sort(chance.choice(size, round(share * size), replace=False))])
+        for part, size in enumerate(sizes)
+        if round(share * size)
+    ]
+    if not drawn:
+        return np.zeros((1, 256), np.float32)
+    sample = np.concatenate(drawn).astype(np.float32)
+    centres = sample[chance.choice(len(sample), min(count, len(sample)), replace=False)]
+    for _ in range(_ROUNDS):
+        nearest = _nearest(sample, centres)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, sample)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        # A centre that nobody is near to stays where it is.
+        moved = np.where(lengths > 0, sums / np.maximum(lengths, 1e-9), centres).astype(np.float32)
+        if np.allclose(moved, centres, atol=1e-5):
+            break
+        centres = moved
+    return centres
+
+
+def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
+    blocks = [
+        np.argmax(vectors[at : at + _BLOCK] @ centres.T, axis=1) for at in range(0, len(vectors), _BLOCK)
+    ]
+    return np.concatenate(blocks) if blocks else np.empty(0, np.int64)
+
+
+def _assign(job: Job) -> NDArray[np.int64]:
+    return _nearest(_vectors(job.folder, job.number).astype(np.float32), np.load(job.folder / "centres.npy"))
+
+
+def _alike(
+    cluster: tuple[int, list[tuple[int, NDArray[np.int64]]]], *, folder: Path, similarity: float, keep: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Documents of a cluster that are dropped, for each the kept one it is most like, and for every document the
+    similarity to the nearest one before it."""
+    centre, held = cluster
+    vectors = np.concatenate([np.asarray(_vectors(folder, part)[own]) for part, own in held]).astype(np.float32)
+    numbers = np.concatenate([np.load(folder / f"{part:05}.numbers.npy", mmap_mode="r")[own] for part, own in held])
+    to_centre = vectors @ np.load(folder / "centres.npy")[centre]
+    order = np.argsort({"far": to_centre, "near": -to_centre, "first": numbers}[keep], kind="stable")
+    vectors, numbers = vectors[order], numbers[order]
+    best = np.full(len(vectors), -1, np.int64)
+    closest = np.full(len(vectors), -1.0)
+    stays = np.ones(len(vectors), np.bool_)
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK]
+        alike = block @ vectors[: start + len(block)].T
+        for row in range(len(block)):
+            before = alike[row, : start + row]
+            # Similar to one that goes itself is no reason to go: its kept one is compared with too.
+            known = np.where(stays[: start + row], before, -1.0)
+            if len(known) and known.max() > -1.0:
+                closest[start + row] = known.max()
+                if known.max() > similarity:
+                    stays[start + row] = False
+                    best[start + row] = int(known.argmax())
+    gone = np.flatnonzero(~stays)
+    return numbers[gone], numbers[best[gone]], closest

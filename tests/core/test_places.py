@@ -1,0 +1,97 @@
+"""Workers die; their shards do not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from herd.core.errors import DataError, SettingsError
+from herd.core.places import LocalPlace, open_place
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def dies_once(number: int, *, folder: Path, times: int = 1) -> int:
+    """Twice the number; the worker given 5 is killed the first few times."""
+    marks = sorted(folder.glob("died*"))
+    if number == 5 and len(marks) < times:
+        (folder / f"died{len(marks)}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
+
+
+def refuses(number: int) -> int:
+    if number == 3:
+        raise DataError("shard 3 is broken")
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_the_order_of_the_shards(workers: int) -> None:
+    assert list(LocalPlace(lambda: workers).map(double, range(20))) == list(range(0, 40, 2))
+
+
+def test_a_worker_that_dies_costs_its_shard_only(tmp_path: Path) -> None:
+    found = list(LocalPlace(lambda: 2).map(partial(dies_once, folder=tmp_path), range(12)))
+    assert found == list(range(0, 24, 2))
+    assert (tmp_path / "died0").exists()
+
+
+def test_a_shard_that_kills_every_worker_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a worker died 3 times, each time with shard [4-7] at work"):
+        list(LocalPlace(lambda: 2).map(partial(dies_once, folder=tmp_path, times=99), range(12)))
+
+
+def test_what_a_kernel_raises_comes_through() -> None:
+    for workers in (1, 2):
+        with pytest.raises(DataError, match="shard 3 is broken"):
+            list(LocalPlace(lambda workers=workers: workers).map(refuses, range(6)))
+
+
+def test_a_place_nobody_knows_is_told() -> None:
+    with pytest.raises(SettingsError, match="there are local, ray and"):
+        open_place("slurm")
+
+
+# ---- Ray ----
+
+
+def slow_double(number: int) -> int:
+    time.sleep(0.4)
+    return 2 * number
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+@pytest.mark.filterwarnings("default")
+def test_a_node_of_a_cluster_that_dies_costs_its_shards_only() -> None:
+    import ray  # pyright: ignore[reportMissingImports]
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+    from herd.core.places import RayPlace
+
+    environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[2])}}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        ray.init(cluster.address, log_to_driver=False, runtime_env=environment)
+        place = RayPlace()
+        assert place.workers == 2
+        found = []
+        for number, result in enumerate(place.map(slow_double, range(12))):
+            if number == 2:
+                cluster.remove_node(node, allow_graceful=False)
+            found.append(result)
+        assert found == list(range(0, 24, 2))
+        with pytest.raises(DataError, match="shard 3 is broken"):
+            list(place.map(refuses, range(6)))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
