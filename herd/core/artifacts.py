@@ -108,6 +108,10 @@ class Corpus(Artifact):
     """Documents as Parquet files in `documents/`, one row a document."""
 
 
+class Classifier(Artifact):
+    """A small model that scores documents: `model.json` and its weights."""
+
+
 class Tokenizer(Artifact):
     """`tokenizer.json` and its companions, as Hugging Face reads them."""
 

@@ -42,8 +42,10 @@ FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-m
 def library() -> ctypes.CDLL:
     """The kernels, built if they are not yet. Raises HerdError when that is impossible."""
     name = _name()
-    found = next((folder / name for folder in (SOURCES, cache_folder() / "kernels") if (folder / name).exists()), None)
-    kernels = ctypes.CDLL(str(found or build(cache_folder() / "kernels")))
+    places = SOURCES, cache_folder() / "kernels"
+    found = next((folder / name for folder in places if (folder / name).exists()), None)
+    # Beside the sources where that is allowed, as in a checkout; else in the user's cache.
+    kernels = ctypes.CDLL(str(found or build(SOURCES if os.access(SOURCES, os.W_OK) else places[1])))
     for function, kind in _RETURNS.items():
         getattr(kernels, function).restype = kind
     _give_tables(kernels)
@@ -53,7 +55,7 @@ def library() -> ctypes.CDLL:
 _RETURNS = dict.fromkeys(
     ("extract", "clean_lines", "mask_private", "shingles", "line_keys", "drop_lines", "window_keys", "cut_repeats"),
     ctypes.c_void_p,
-) | dict.fromkeys(("gram_keys", "find_grams", "bloom_texts", "list_keys"), ctypes.c_void_p)
+) | dict.fromkeys(("gram_keys", "find_grams", "bloom_texts", "block_list"), ctypes.c_void_p)
 _RETURNS |= dict.fromkeys(("result_text", "result_numbers", "result_keys", "result_matches"), ctypes.c_void_p)
 _RETURNS |= {"utf8_fault": ctypes.c_int64}
 _RETURNS = {f"herd_{name}": kind for name, kind in _RETURNS.items()}
@@ -71,6 +73,8 @@ def build(folder: Path) -> Path:
         if done.returncode != 0:
             raise HerdError(f"the corpus kernels do not compile with {command[0]}: {done.stderr.strip()[:600]}")
         made.rename(final)
+    for old in set(folder.glob("kernels-*.so")) - {final}:
+        old.unlink(missing_ok=True)
     return final
 
 
@@ -126,6 +130,7 @@ class Packed:
         self._held = data, held, np.ascontiguousarray(offsets, dtype=np.int64)
         self.count = len(offsets) - 1
         self._struct = _Texts(held.ctypes.data, self._held[2].ctypes.data, self.count)
+        self._struct.held = self._held  # so that the argument alone keeps the texts alive
         self.argument = ctypes.byref(self._struct)
 
     @property
@@ -160,7 +165,7 @@ def pack(texts: arrow.Array | arrow.ChunkedArray | Sequence[str | bytes]) -> Pac
         encoded = [text.encode("utf-8", "replace") if isinstance(text, str) else text for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(one) for one in encoded], out=offsets[1:])
-        return Packed(b"".join(encoded), offsets)
+        return Packed(encoded[0] if len(encoded) == 1 else b"".join(encoded), offsets)
     import pyarrow as arrow
 
     column = texts.combine_chunks() if isinstance(texts, arrow.ChunkedArray) else texts

@@ -11,11 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
-from herd.corpus.kernels import Result, library, pack, pointer
+from herd.corpus.kernels import library, pack, pointer
 
 _BETWEEN = re.compile(r"[^a-z0-9]+")
 
@@ -47,12 +46,8 @@ def blocked(urls: Sequence[str], rules: UrlRules) -> list[str]:
     why = [""] * len(urls)
     if rules.domains or rules.urls:
         found = np.zeros(len(urls), np.int32)
-        domains, addresses = _keys(rules.domains, "domains"), _keys(rules.urls, "urls")
-        sizes = ctypes.c_int64(len(domains)), ctypes.c_int64(len(addresses))
-        packed = pack(urls)
-        library().herd_match_addresses(
-            packed.argument, pointer(domains), sizes[0], pointer(addresses), sizes[1], pointer(found)
-        )
+        domains, addresses = _list(rules.domains, "domains"), _list(rules.urls, "urls")
+        library().herd_match_addresses(pack(urls).argument, domains, addresses, pointer(found))
         why = [("", "its domain is on a block list", "it is on a block list")[kind] for kind in found.tolist()]
     if rules.words or rules.soft_words or rules.parts:
         why = [known or _worded(url.lower(), rules) for known, url in zip(why, urls, strict=True)]
@@ -71,14 +66,12 @@ def _worded(url: str, rules: UrlRules) -> str:
 
 
 @cache
-def _keys(paths: tuple[str, ...], kind: str) -> NDArray[np.uint64]:
-    """Sorted keys of all entries: 8 bytes for each, where millions of texts would take hundreds of megabytes."""
-    found = [np.empty(0, np.uint64)]
-    for file in (file for path in paths for file in _files(Path(path).expanduser(), kind)):
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        with Result("herd_list_keys", pack([data])) as made:
-            found.append(made.keys()[0])
-    return np.unique(np.concatenate(found))
+def _list(paths: tuple[str, ...], kind: str) -> ctypes.c_void_p:
+    """All entries of these lists, as the kernels look them up: 8 bytes for each, where millions of texts would take
+    hundreds of megabytes. Kept as long as the process."""
+    files = [file for path in paths for file in _files(Path(path).expanduser(), kind)]
+    data = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files]
+    return ctypes.c_void_p(library().herd_block_list(pack(data).argument))
 
 
 def _files(path: Path, kind: str) -> list[Path]:

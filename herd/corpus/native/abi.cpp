@@ -164,26 +164,29 @@ EXPORT Result* herd_find_grams(const Texts* texts, int32_t words, const uint64_t
   return out;
 }
 
-// The keys of block lists, a text each.
-EXPORT Result* herd_list_keys(const Texts* lists) {
-  auto* out = new Result;
-  for (int64_t i = 0; i < lists->count; ++i) {
-    list_keys((*lists)[i], out->keys);
-    out->ends.push_back(int64_t(out->keys.size()));
-  }
-  return out;
+// The keys of block lists, sorted: a handle to ask with, to be freed.
+struct BlockList {
+  std::vector<uint64_t> keys;
+  KeySet set;
+  explicit BlockList(std::vector<uint64_t> found) : keys(std::move(found)), set(keys.data(), int64_t(keys.size())) {}
+};
+
+EXPORT BlockList* herd_block_list(const Texts* lists) {
+  std::vector<uint64_t> keys;
+  for (int64_t i = 0; i < lists->count; ++i) list_keys((*lists)[i], keys);
+  sort_keys(keys);
+  return new BlockList(std::move(keys));
 }
 // For each address 1 when its host is below one of `domains`, 2 when it is one of `addresses` itself, else 0.
-EXPORT void herd_match_addresses(const Texts* urls, const uint64_t* domains, int64_t domain_count,
-                                 const uint64_t* addresses, int64_t address_count, int32_t* out) {
-  KeySet hosts(domains, domain_count), whole(addresses, address_count);
+EXPORT void herd_match_addresses(const Texts* urls, const BlockList* domains, const BlockList* addresses,
+                                 int32_t* out) {
   std::vector<uint64_t> keys;
   for (int64_t i = 0; i < urls->count; ++i) {
     keys.clear();
     domain_keys((*urls)[i], keys);
-    out[i] = whole.find(address_key((*urls)[i])) >= 0 ? 2 : 0;
+    out[i] = addresses->set.find(address_key((*urls)[i])) >= 0 ? 2 : 0;
     for (uint64_t key : keys)
-      if (hosts.find(key) >= 0) out[i] = 1;
+      if (domains->set.find(key) >= 0) out[i] = 1;
   }
 }
 

@@ -192,13 +192,18 @@ namespace {
 string_view bare(string_view address) {
   while (!address.empty() && is_space(address.front())) address.remove_prefix(1);
   while (!address.empty() && (is_space(address.back()) || address.back() == '/')) address.remove_suffix(1);
-  size_t scheme = address.find("://");
-  if (scheme != address.npos) address.remove_prefix(scheme + 3);
+  size_t colon = address.substr(0, 12).find("://");
+  if (colon != address.npos) address.remove_prefix(colon + 3);
   if (address.size() > 4 && same_word(address.substr(0, 4), "www.")) address.remove_prefix(4);
   return address;
 }
 
 uint64_t lowered_key(string_view text) {
+  char held[256];
+  if (text.size() <= sizeof held) {
+    for (size_t i = 0; i < text.size(); ++i) held[i] = lower(text[i]);
+    return hash_bytes({held, text.size()});
+  }
   std::string lowered(text);
   for (char& c : lowered) c = lower(c);
   return hash_bytes(lowered);
@@ -209,10 +214,25 @@ uint64_t lowered_key(string_view text) {
 uint64_t address_key(string_view address) { return lowered_key(bare(address)); }
 
 void list_keys(string_view list, std::vector<uint64_t>& keys) {
-  each_line(list, [&](string_view line) {
-    string_view entry = bare(line.substr(0, line.find('#')));
+  for (size_t from = 0; from < list.size();) {
+    size_t to = std::min(list.find('\n', from), list.size());
+    string_view line = list.substr(from, to - from);
+    if (std::memchr(line.data(), '#', line.size())) line = line.substr(0, line.find('#'));
+    string_view entry = bare(line);
     if (!entry.empty()) keys.push_back(lowered_key(entry));
-  });
+    from = to + 1;
+  }
+}
+
+void sort_keys(std::vector<uint64_t>& keys) {
+  std::vector<uint64_t> other(keys.size());
+  for (int shift = 0; shift < 64; shift += 11) {
+    size_t counts[2049] = {};
+    for (uint64_t key : keys) ++counts[(key >> shift & 2047) + 1];
+    for (size_t k = 0; k < 2048; ++k) counts[k + 1] += counts[k];
+    for (uint64_t key : keys) other[counts[key >> shift & 2047]++] = key;
+    keys.swap(other);
+  }
 }
 
 void domain_keys(string_view url, std::vector<uint64_t>& keys) {

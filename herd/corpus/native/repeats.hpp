@@ -50,6 +50,9 @@ uint64_t address_key(string_view address);
 // The keys of a block list, an entry a line; `#` starts a comment.
 void list_keys(string_view list, std::vector<uint64_t>& keys);
 
+// Ascending, in a few passes over the memory.
+void sort_keys(std::vector<uint64_t>& keys);
+
 // The keys of the host of `url` and of every domain above it, but for the top one.
 void domain_keys(string_view url, std::vector<uint64_t>& keys);
 

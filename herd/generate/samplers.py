@@ -1,0 +1,84 @@
+"""Conversations in, answers out: the same door for our own engine, an endpoint that speaks OpenAI's protocol, and a
+script that stands in for a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from herd.core.errors import HerdError
+from herd.core.records import Conversation
+
+ATTEMPTS = 4
+
+
+class Sampler(Protocol):
+    """Answers conversations, each with one text, in their order."""
+
+    def sample(self, conversations: Sequence[Conversation]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Script:
+    """A function from a conversation to its answer, for tests and for labels that need no model."""
+
+    answer: Callable[[Conversation], str]
+
+    def sample(self, conversations: Sequence[Conversation]) -> list[str]:
+        return [self.answer(one) for one in conversations]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server with OpenAI's `/chat/completions` (vLLM, llama.cpp, ours or a service).
+
+    url: up to `/v1`. model: as the server calls it. key: name of the environment variable that holds the access
+    key, empty for none. at_once: requests under way side by side.
+    """
+
+    url: str
+    model: str
+    key: str = ""
+    temperature: float = 0.0
+    max_tokens: int = 256
+    at_once: int = 8
+    timeout_seconds: float = 120.0
+
+    def sample(self, conversations: Sequence[Conversation]) -> list[str]:
+        """Raises HerdError when the server refuses a request or stays away."""
+        with ThreadPoolExecutor(self.at_once) as pool:
+            return list(pool.map(self._ask, conversations))
+
+    def _ask(self, conversation: Conversation) -> str:
+        body = {
+            "model": self.model,
+            "messages": [message.to_row() for message in conversation.messages],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {os.environ.get(self.key, '')}"
+        request = urllib.request.Request(  # noqa: S310 - the address is the user's own setting
+            f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
+        )
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:  # noqa: S310
+                    return str(json.load(answer)["choices"][0]["message"]["content"] or "")
+            except urllib.error.HTTPError as fault:
+                # Too many requests, or a server that is starting: worth another try.
+                if fault.code not in (429, 500, 502, 503) or attempt == ATTEMPTS:
+                    raise HerdError(f"{self.url} refused a request with status {fault.code}: {fault.reason}") from None
+            except (OSError, ValueError, KeyError, IndexError) as fault:
+                if attempt == ATTEMPTS:
+                    raise HerdError(f"{self.url} gave no answer ({fault}); check that the server is up") from None
+            time.sleep(0.5 * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,155 @@
+"""Small models of quality: held-out AUROC, the share kept, points learnt from a larger model's labels."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from herd.core.artifacts import Corpus
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Document
+from herd.core.runner import run
+from herd.core.storage import read_documents, write_documents
+from herd.corpus.labels import EDUCATIONAL, QUALITY, RUBRICS, label, weighted_kappa
+from herd.corpus.quality import KeepSettings, QualitySettings, auroc, keep_best, quality_figures, train_quality, train_scorer, write_labelled
+from herd.corpus.sources import files
+from herd.corpus.stages import CurateSettings, curate
+from herd.generate.samplers import Script
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+HEADS = [
+    pytest.param("embeddings", marks=pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")),
+    pytest.param("words", marks=pytest.mark.skipif(importlib.util.find_spec("fasttext") is None, reason="fastText is not installed")),
+]
+GOOD = "theory evidence measured observed because therefore explains structure energy cells history method example proof".split()
+BAD = "cheap offer click winner casino bonus free pills deal limited subscribe hurry credit loan prize now".split()
+BOTH = "the of and to in a that is for on with as it at by from this".split()
+
+
+def text(chance: random.Random, goodness: float, words: int = 60) -> str:
+    """Words of which the more are telling ones the further `goodness` is from a half."""
+    own = [GOOD if chance.random() < goodness else BAD for _ in range(words)]
+    return " ".join(chance.choice(which if chance.random() < 0.25 else BOTH) for which in own)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
+
+
+def corpus(folder: Path, name: str, texts: list[str]) -> Corpus:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": one, "id": f"{name}{n}"}) for n, one in enumerate(texts)))
+    return curate((files(str(folder / f"{name}.jsonl"), source=name),), settings=CurateSettings(rules={}))
+
+
+@pytest.mark.row(18)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: str, tmp_path: Path, figure) -> None:
+    chance = random.Random(0)
+    good = corpus(tmp_path / "in", "good", [text(chance, 0.8) for _ in range(600)])
+    bad = corpus(tmp_path / "in", "bad", [text(chance, 0.2) for _ in range(600)])
+    model = train_quality(good, bad, settings=QualitySettings(head=head, epochs=20, rate=0.5))  # type: ignore[arg-type]
+    mixed = corpus(tmp_path / "in", "mixed", [text(chance, chance.choice((0.2, 0.8))) for _ in range(1000)])
+    best = run(keep_best(mixed, model, settings=KeepSettings(share=0.3)), tmp_path / "run", jobs=0)
+    made = next((tmp_path / "run" / "artifacts").glob("train_quality-*"))
+    found = json.loads((made / "artifact.json").read_text())["figures"]["quality"]["auroc"]
+    figure(f"{head}: AUROC {found:.3f} on held-out examples, {best.figures['documents'] / 10:.1f} % kept of 30 % asked for")
+    assert found >= 0.9
+    assert abs(best.figures["documents"] / 1000 - 0.3) <= 0.01
+    notes = [one.notes for one in read_documents(best.path, "rejects")]
+    assert all(note["step"] == "quality" and note["quality"] < best.figures["threshold"] for note in notes)
+
+
+@pytest.mark.row(18)
+@pytest.mark.skipif(not DATA.is_dir(), reason="real texts lie outside the repository")
+@pytest.mark.parametrize("head", HEADS)
+def test_a_model_tells_encyclopedia_from_web_pages(head: str, tmp_path: Path, figure) -> None:
+    wiki = gzip.decompress((DATA / "text_wikitext2" / next(f.name for f in (DATA / "text_wikitext2").glob("*.gz"))).read_bytes())
+    paragraphs = [line.strip() for line in wiki.decode().splitlines() if len(line) > 300 and not line.startswith(" =")]
+    clean = [re.sub(r"\s([.,;:'])", r"\1", one).replace("<unk>", "").replace(" @-@ ", "-") for one in paragraphs][:800]
+    web = [json.loads(line)["text"] for file in (DATA / "text_c4_wiki").glob("*c4*") for line in gzip.open(file, "rt", encoding="utf-8")]
+    pieces = [part for one in web for part in re.findall(r"(?s).{300,900}?[.!?]\s", one)][:800]
+    assert len(pieces) > 200
+    model = train_quality(corpus(tmp_path / "in", "wiki", clean), corpus(tmp_path / "in", "web", pieces), settings=QualitySettings(head=head, epochs=20, rate=0.5))  # type: ignore[arg-type]
+    found = run(model, tmp_path / "run", jobs=0).figures["quality"]["auroc"]
+    figure(f"{head}: AUROC {found:.3f}, Wikipedia against C4")
+    assert found >= 0.9
+
+
+def model_that_reads(noise: float, seed: int = 0):
+    """Stands in for a large model: counts good words, errs now and then, and talks before it gives its points."""
+    chance = random.Random(seed)
+
+    def answer(conversation: Conversation) -> str:
+        words = re.search(r"(?s)<document>(.*)</document>", conversation.last.content)
+        assert words is not None
+        telling = [word for word in words[1].split() if word in GOOD or word in BAD]
+        share = sum(word in GOOD for word in telling) / max(1, len(telling))
+        points = min(5, max(0, round(5 * share + chance.gauss(0, noise))))
+        return "I cannot say." if chance.random() < 0.03 else f"It explains some. Score: 9? No.\nscore: **{points}**"
+
+    return Script(answer)
+
+
+@pytest.mark.row(19)
+@pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")
+def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
+    chance = random.Random(1)
+    documents = [Document(id=str(n), text=text(chance, chance.random(), 150), source="web") for n in range(1200)]
+    labels = label([one.text for one in documents], model_that_reads(0.4), EDUCATIONAL, askings=2)
+    assert 0 < labels.unreadable < 0.1
+    assert labels.agreement > 0.8
+    (tmp_path / "labelled").mkdir()
+    write_labelled(tmp_path / "labelled", documents, labels.points)
+    from herd.core.places import LocalPlace
+    from herd.core.stage import Work
+
+    (tmp_path / "out").mkdir()
+    work = Work(tmp_path / "out", tmp_path, LocalPlace())
+    train_scorer.body(work, Corpus(tmp_path / "labelled"), settings=QualitySettings())
+    found = work.figures["quality"]
+    figure(f"points of 0 to 5: F1 at 3 {found['F1 at 3']:.3f}, agreement of two labellings {labels.agreement:.2f}")
+    assert found["F1 at 3"] >= 0.82  # what FineWeb-Edu's own head reaches
+    assert found["rank correlation"] > 0.8
+
+
+def test_answers_are_read_as_points() -> None:
+    assert EDUCATIONAL.points("Good. score: 4") == 4
+    assert EDUCATIONAL.points("Score: 1 at first, but then\n**Educational score: 3**") == 3
+    assert np.isnan(EDUCATIONAL.points("score: 7"))
+    assert np.isnan(EDUCATIONAL.points("no idea"))
+    assert set(RUBRICS) == {"educational", "quality", "reasoning"}
+    assert "<document>\nx" in QUALITY.ask("x" * 9000).last.content
+    assert len(QUALITY.ask("x" * 9000).last.content) < 4000
+
+
+def test_a_model_that_does_not_answer_is_refused() -> None:
+    with pytest.raises(DataError, match="100% of the model's answers hold no points"):
+        label(["a", "b"], Script(lambda conversation: "hm"), QUALITY)
+
+
+def test_agreement_and_auroc_have_their_known_values() -> None:
+    a = np.array([0, 1, 2, 3, 4, 5.0])
+    assert weighted_kappa(a, a, 5) == 1.0
+    assert weighted_kappa(a, a[::-1].copy(), 5) == pytest.approx(-1.0)
+    assert auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1.0])) == 0.75
+    assert auroc(np.ones(4), np.array([0, 1, 0, 1.0])) == 0.5
+    assert len(quality_figures(np.arange(10.0), (np.arange(10) > 4).astype(float))["calibration"]) == 5
+
+
+def test_no_document_with_points_is_told(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    write_documents(tmp_path / "plain", [Document(id="a", text="b", source="c")])
+    from herd.core.places import LocalPlace
+    from herd.core.stage import Work
+
+    with pytest.raises(DataError, match="no document has `points`"):
+        train_scorer.body(Work(tmp_path, tmp_path, LocalPlace()), Corpus(tmp_path / "plain"), settings=QualitySettings())
