@@ -194,9 +194,9 @@ def _plugins(kind: str):  # noqa: ANN202
 
 
 def curate(options: argparse.Namespace) -> None:
+    from herd.core.artifacts import Corpus
     from herd.core.progress import display
     from herd.core.runner import run as run_stages
-    from herd.core.artifacts import Corpus
     from herd.corpus.looks import samples
     from herd.corpus.presets import load_rules
     from herd.corpus.sources import files

@@ -186,10 +186,21 @@ def test_curate_makes_a_corpus_where_the_user_looks_for_it(
     import pyarrow.parquet as parquet
 
     monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
-    story = "".join(f"<p>The story of day {n} goes on for a while, and that is all there is to it.</p>" for n in range(9))
+    story = "".join(
+        f"<p>The story of day {n} goes on for a while, and that is all there is to it.</p>" for n in range(9)
+    )
     for number in range(3):
-        (tmp_path / f"{number}.html").write_text(f"<html><body><main>{story.replace('day', f'day {number}')}</main></body></html>")
-    command = ["curate", str(tmp_path / "*.html"), "--out", str(tmp_path / "out"), "--set", "rules={default: [word_count]}"]
+        (tmp_path / f"{number}.html").write_text(
+            f"<html><body><main>{story.replace('day', f'day {number}')}</main></body></html>"
+        )
+    command = [
+        "curate",
+        str(tmp_path / "*.html"),
+        "--out",
+        str(tmp_path / "out"),
+        "--set",
+        "rules={default: [word_count]}",
+    ]
     assert main([*command, "--dry-run"]) == 0
     assert "3 files" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 from collections import Counter, deque
@@ -127,7 +128,7 @@ class RayPlace:
         if not ray.is_initialized():
             try:
                 # The cluster's workers import herd from where this process has it.
-                ray.init(address or None, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+                ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
             except (ConnectionError, RuntimeError, ValueError) as fault:
                 raise HerdError(f"no Ray cluster answers at {address or 'this machine'}: {fault}") from None
 

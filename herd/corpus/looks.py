@@ -18,7 +18,9 @@ Spans = list[tuple[int, int]]
 def samples(corpus: Corpus, *, each: int = 25) -> list[dict[str, Any]]:
     """Groups of documents, kept ones first, then those each step dropped: name, count, and up to `each` of them
     as id, url, reason and pieces of text, each piece marked or not."""
-    groups = [_group("kept", corpus.figures["documents"], _rows(corpus.path, "documents", {"": each}).get("", []), each)]
+    groups = [
+        _group("kept", corpus.figures["documents"], _rows(corpus.path, "documents", {"": each}).get("", []), each)
+    ]
     dropped = {row["step"]: row["dropped"] for row in corpus.figures["funnel"] if row["dropped"]}
     found = _rows(corpus.path, "rejects", dict.fromkeys(dropped, each))
     return groups + [_group(step, count, found.get(step, []), each) for step, count in dropped.items()]

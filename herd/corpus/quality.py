@@ -59,7 +59,9 @@ class Embedded:
         if not squash:
             held = ridge * len(texts) * np.eye(inputs.shape[1])
             held[-1, -1] = 0
-            return cls(np.linalg.solve(inputs.T @ inputs + held, inputs.T @ targets), squash=False)
+            return cls(
+                np.asarray(np.linalg.solve(inputs.T @ inputs + held, inputs.T @ targets), np.float64), squash=False
+            )
 
         def loss(weights: Scores) -> tuple[float, Scores]:
             values = inputs @ weights
@@ -80,7 +82,9 @@ class Worded:
 
     def score(self, texts: Sequence[str]) -> Scores:
         found = [self._model.predict(_line(text), k=2) for text in texts]
-        return np.array([dict(zip(labels, chances, strict=True)).get("__label__good", 0.0) for labels, chances in found])
+        return np.array(
+            [dict(zip(labels, chances, strict=True)).get("__label__good", 0.0) for labels, chances in found]
+        )
 
 
 def _fasttext() -> Any:
@@ -88,7 +92,7 @@ def _fasttext() -> Any:
         import fasttext  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise HerdError("the head `words` needs fastText: `pip install 'herd[quality]'`") from None
-    fasttext.FastText.eprint = lambda *words: None
+    fasttext.FastText.eprint = lambda *words: None  # pyright: ignore
     return fasttext
 
 
@@ -147,7 +151,13 @@ def _train_words(work: Work, texts: Sequence[str], targets: Scores, settings: Qu
         for text, target in zip(texts, targets, strict=True):
             out.write(f"__label__{'good' if target else 'bad'} {_line(text)}\n")
     model = fasttext.train_supervised(
-        str(file), lr=settings.rate, epoch=settings.epochs, wordNgrams=settings.pairs, thread=1, verbose=0, bucket=200_000
+        str(file),
+        lr=settings.rate,
+        epoch=settings.epochs,
+        wordNgrams=settings.pairs,
+        thread=1,
+        verbose=0,
+        bucket=200_000,
     )
     model.save_model(str(work.out / "model.bin"))
     return Worded(model)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class Gain:
     high: float
 
 
-def gains(
-    right: Sequence[float], covered: Sequence[float], thresholds: Sequence[float] = (0.1, 0.2, 0.4, 0.6, 0.8)
-) -> list[Gain]:
+def gains(right: ArrayLike, covered: ArrayLike, thresholds: Sequence[float] = (0.1, 0.2, 0.4, 0.6, 0.8)) -> list[Gain]:
     """The gain at every threshold at which some items are contaminated and some are not.
 
     right: each item's score, 0 to 1. covered: the share of each item that stands in the training corpus.

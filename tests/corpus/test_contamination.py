@@ -103,7 +103,9 @@ def test_passages_are_told_by_their_bytes() -> None:
 def test_items_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"other": 1}')
     with pytest.raises(DataError, match="has one of the fields"):
-        applied("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=(str(tmp_path / "a.jsonl"),))
+        applied(
+            "decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=(str(tmp_path / "a.jsonl"),)
+        )
     with pytest.raises(DataError, match="cannot be read"):
         applied("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=("/nowhere",))
 

@@ -116,7 +116,9 @@ def test_a_classifier_beats_rules_and_rules_beat_chance(tmp_path: Path, figure) 
         losses.append(row)
         wins += row[2] == min(row)
     means = [sum(row[k] for row in losses) / 5 for k in range(3)]
-    figure(f"classifier best in {wins} of 5 seeds; loss chance {means[0]:.3f}, rules {means[1]:.3f}, classifier {means[2]:.3f}")
+    figure(
+        f"classifier best in {wins} of 5 seeds; loss chance {means[0]:.3f}, rules {means[1]:.3f}, classifier {means[2]:.3f}"  # noqa: E501
+    )
     assert wins >= 4
 
 
@@ -126,7 +128,9 @@ def teacher() -> Script:
     def answer(conversation):
         text = conversation.last.content.split("<document>")[1]
         words = text.split()
-        told = sum(word in ("in", "the", "of", "is", "was", "and", "works", "lives") for word in words) / max(1, len(words))
+        told = sum(word in ("in", "the", "of", "is", "was", "and", "works", "lives") for word in words) / max(
+            1, len(words)
+        )
         shouted = sum(word.isupper() for word in words) / max(1, len(words))
         return f"score: {min(5, max(0, round(30 * told - 10 * shouted)))}"
 
@@ -146,15 +150,18 @@ def test_an_educational_cut_lowers_the_loss_at_equal_tokens(tmp_path: Path, figu
         (pool.folder / "scorer").mkdir()
         work = Work(pool.folder / "scorer", pool.folder, LocalPlace())
         train_scorer.body(work, Corpus(pool.folder / "labelled"), settings=QualitySettings())
-        from herd.corpus.quality import Embedded, _WEIGHTS
         import numpy as np
+
+        from herd.corpus.quality import _WEIGHTS, Embedded
 
         with np.load(pool.folder / "scorer" / _WEIGHTS) as held:
             scores = Embedded(held["weights"], squash=False).score(everything)
         cut = [text for text, score in zip(everything, scores, strict=True) if score >= 3]
         assert len(cut) >= 60
         gains.append(pool.loss(everything) - pool.loss(cut))
-    figure(f"loss lower by {sum(gains) / 3:.3f} nats on average after the cut at 3 points (3 seeds, least {min(gains):.3f})")
+    figure(
+        f"loss lower by {sum(gains) / 3:.3f} nats on average after the cut at 3 points (3 seeds, least {min(gains):.3f})"  # noqa: E501
+    )
     assert min(gains) > 0
 
 
@@ -166,7 +173,11 @@ def test_the_counts_of_each_step_are_the_same_again(tmp_path: Path, figure) -> N
     crawl = pool.source("pool", [*pool.texts, *pool.held_out])
     found = []
     for number in range(2):
-        made = run(curate((crawl,), settings=load_rules("fineweb", ["broken_files=stop"])), tmp_path / str(number), jobs=2 * number)
+        made = run(
+            curate((crawl,), settings=load_rules("fineweb", ["broken_files=stop"])),
+            tmp_path / str(number),
+            jobs=2 * number,
+        )
         found.append([(row["step"], row["in"], row["dropped"], row.get("alone")) for row in made.figures["funnel"]])
     assert found[0] == found[1]
     figure(f"FineWeb's rules: {len(found[0])} steps with equal counts in two runs")

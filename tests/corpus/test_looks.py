@@ -42,14 +42,19 @@ def test_a_long_text_is_shown_round_its_first_mark() -> None:
 
 def test_the_page_shows_kept_and_removed_and_escapes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
-    rows = [{"text": f"kept <script>alert({n})</script> words here", "url": f"https://a.example/{n}"} for n in range(40)]
+    rows = [
+        {"text": f"kept <script>alert({n})</script> words here", "url": f"https://a.example/{n}"} for n in range(40)
+    ]
     rows += [{"text": "BUY NOW CHEAP & <b>FAST</b>"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     rules = CurateSettings(rules={"default": (filters.use("shouting"),)})
     made = run(curate((files(str(tmp_path / "a.jsonl"), source="a"),), settings=rules), tmp_path / "run", jobs=0)
     assert isinstance(made, Corpus)
     groups = samples(made, each=5)
-    assert [(group["step"], group["count"], len(group["shown"])) for group in groups] == [("kept", 40, 5), ("shouting", 1, 1)]
+    assert [(group["step"], group["count"], len(group["shown"])) for group in groups] == [
+        ("kept", 40, 5),
+        ("shouting", 1, 1),
+    ]
     page = render_browser(groups, "mine")
     assert "<script>" not in page
     assert "<mark>BUY</mark>" in page

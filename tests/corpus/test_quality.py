@@ -8,6 +8,7 @@ import json
 import random
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,17 +19,33 @@ from herd.core.records import Conversation, Document
 from herd.core.runner import run
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.labels import EDUCATIONAL, QUALITY, RUBRICS, label, weighted_kappa
-from herd.corpus.quality import KeepSettings, QualitySettings, auroc, keep_best, quality_figures, train_quality, train_scorer, write_labelled
+from herd.corpus.quality import (
+    KeepSettings,
+    QualitySettings,
+    auroc,
+    keep_best,
+    quality_figures,
+    train_quality,
+    train_scorer,
+    write_labelled,
+)
 from herd.corpus.sources import files
 from herd.corpus.stages import CurateSettings, curate
 from herd.generate.samplers import Script
 
+Head = Literal["words", "embeddings"]
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HEADS = [
-    pytest.param("embeddings", marks=pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")),
-    pytest.param("words", marks=pytest.mark.skipif(importlib.util.find_spec("fasttext") is None, reason="fastText is not installed")),
+    pytest.param(
+        "embeddings",
+        marks=pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed"),
+    ),
+    pytest.param(
+        "words",
+        marks=pytest.mark.skipif(importlib.util.find_spec("fasttext") is None, reason="fastText is not installed"),
+    ),
 ]
-GOOD = "theory evidence measured observed because therefore explains structure energy cells history method example proof".split()
+GOOD = "theory evidence measured observed because therefore explains structure energy cells history method example proof".split()  # noqa: E501
 BAD = "cheap offer click winner casino bonus free pills deal limited subscribe hurry credit loan prize now".split()
 BOTH = "the of and to in a that is for on with as it at by from this".split()
 
@@ -46,22 +63,26 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def corpus(folder: Path, name: str, texts: list[str]) -> Corpus:
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": one, "id": f"{name}{n}"}) for n, one in enumerate(texts)))
+    (folder / f"{name}.jsonl").write_text(
+        "\n".join(json.dumps({"text": one, "id": f"{name}{n}"}) for n, one in enumerate(texts))
+    )
     return curate((files(str(folder / f"{name}.jsonl"), source=name),), settings=CurateSettings(rules={}))
 
 
 @pytest.mark.row(18)
 @pytest.mark.parametrize("head", HEADS)
-def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: str, tmp_path: Path, figure) -> None:
+def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: Head, tmp_path: Path, figure) -> None:
     chance = random.Random(0)
     good = corpus(tmp_path / "in", "good", [text(chance, 0.8) for _ in range(600)])
     bad = corpus(tmp_path / "in", "bad", [text(chance, 0.2) for _ in range(600)])
-    model = train_quality(good, bad, settings=QualitySettings(head=head, epochs=20, rate=0.5))  # type: ignore[arg-type]
+    model = train_quality(good, bad, settings=QualitySettings(head=head, epochs=20, rate=0.5))
     mixed = corpus(tmp_path / "in", "mixed", [text(chance, chance.choice((0.2, 0.8))) for _ in range(1000)])
     best = run(keep_best(mixed, model, settings=KeepSettings(share=0.3)), tmp_path / "run", jobs=0)
     made = next((tmp_path / "run" / "artifacts").glob("train_quality-*"))
     found = json.loads((made / "artifact.json").read_text())["figures"]["quality"]["auroc"]
-    figure(f"{head}: AUROC {found:.3f} on held-out examples, {best.figures['documents'] / 10:.1f} % kept of 30 % asked for")
+    figure(
+        f"{head}: AUROC {found:.3f} on held-out examples, {best.figures['documents'] / 10:.1f} % kept of 30 % asked for"
+    )
     assert found >= 0.9
     assert abs(best.figures["documents"] / 1000 - 0.3) <= 0.01
     notes = [one.notes for one in read_documents(best.path, "rejects")]
@@ -71,14 +92,22 @@ def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: str, tm
 @pytest.mark.row(18)
 @pytest.mark.skipif(not DATA.is_dir(), reason="real texts lie outside the repository")
 @pytest.mark.parametrize("head", HEADS)
-def test_a_model_tells_encyclopedia_from_web_pages(head: str, tmp_path: Path, figure) -> None:
-    wiki = gzip.decompress((DATA / "text_wikitext2" / next(f.name for f in (DATA / "text_wikitext2").glob("*.gz"))).read_bytes())
+def test_a_model_tells_encyclopedia_from_web_pages(head: Head, tmp_path: Path, figure) -> None:
+    wiki = gzip.decompress(
+        (DATA / "text_wikitext2" / next(f.name for f in (DATA / "text_wikitext2").glob("*.gz"))).read_bytes()
+    )
     paragraphs = [line.strip() for line in wiki.decode().splitlines() if len(line) > 300 and not line.startswith(" =")]
     clean = [re.sub(r"\s([.,;:'])", r"\1", one).replace("<unk>", "").replace(" @-@ ", "-") for one in paragraphs][:800]
-    web = [json.loads(line)["text"] for file in (DATA / "text_c4_wiki").glob("*c4*") for line in gzip.open(file, "rt", encoding="utf-8")]
+    web = []
+    for file in (DATA / "text_c4_wiki").glob("*c4*"):
+        web += [json.loads(line)["text"] for line in gzip.decompress(file.read_bytes()).splitlines()]
     pieces = [part for one in web for part in re.findall(r"(?s).{300,900}?[.!?]\s", one)][:800]
     assert len(pieces) > 200
-    model = train_quality(corpus(tmp_path / "in", "wiki", clean), corpus(tmp_path / "in", "web", pieces), settings=QualitySettings(head=head, epochs=20, rate=0.5))  # type: ignore[arg-type]
+    model = train_quality(
+        corpus(tmp_path / "in", "wiki", clean),
+        corpus(tmp_path / "in", "web", pieces),
+        settings=QualitySettings(head=head, epochs=20, rate=0.5),
+    )
     found = run(model, tmp_path / "run", jobs=0).figures["quality"]["auroc"]
     figure(f"{head}: AUROC {found:.3f}, Wikipedia against C4")
     assert found >= 0.9
@@ -152,4 +181,6 @@ def test_no_document_with_points_is_told(tmp_path: Path) -> None:
     from herd.core.stage import Work
 
     with pytest.raises(DataError, match="no document has `points`"):
-        train_scorer.body(Work(tmp_path, tmp_path, LocalPlace()), Corpus(tmp_path / "plain"), settings=QualitySettings())
+        train_scorer.body(
+            Work(tmp_path, tmp_path, LocalPlace()), Corpus(tmp_path / "plain"), settings=QualitySettings()
+        )

@@ -123,5 +123,3 @@ def _cut(job: Job, *, items: Items, item_share: float) -> Any:
         return arrow.array(changed, arrow.large_string())
 
     return rewrite(job, change)
-
-

@@ -104,9 +104,7 @@ def _centres(folder: Path, parts: int, count: int, seed: int) -> Vectors:
 
 
 def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
-    blocks = [
-        np.argmax(vectors[at : at + _BLOCK] @ centres.T, axis=1) for at in range(0, len(vectors), _BLOCK)
-    ]
+    blocks = [np.argmax(vectors[at : at + _BLOCK] @ centres.T, axis=1) for at in range(0, len(vectors), _BLOCK)]
     return np.concatenate(blocks) if blocks else np.empty(0, np.int64)
 
 
