@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 READY := $(VENV)/ready
 RUN := runs/tiny
+# A Python with datatrove, in an environment of its own (benchmarks/peers/requirements.txt).
+PEER ?= peer/bin/python
 
 .PHONY: demo test lint check bench clean
 
@@ -28,6 +30,7 @@ $(READY): pyproject.toml constraints.txt
 
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/training.py | tee -a benchmarks/results/training.jsonl
+	$(VENV)/bin/python benchmarks/curate.py --peer $(PEER) | tee -a benchmarks/results/curate.jsonl
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache
