@@ -96,6 +96,7 @@ def funnels(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
                 "step": row["step"],
                 "came": f"{row['in']:,}",
                 "dropped": f"{row['dropped']:,}",
+                "alone": f"{row['alone']:,}" if "alone" in row else "",
                 "left": f"{row['in'] - row['dropped']:,}",
                 "width": round(90 * (row["in"] - row["dropped"]) / pages, 1),
                 "examples": row["examples"],
@@ -106,7 +107,26 @@ def funnels(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
         words = f"{figures['documents']:,} of {figures['pages']:,} pages were kept. Languages: {languages}."
         if figures["broken_files"]:
             words += f" Files that broke off: {'; '.join(figures['broken_files'])}."
-        yield {"words": words, "rows": rows}
+        yield {"words": words, "rows": rows, "steps": list(step_figures(figures.get("dedup", {})))}
+
+
+def step_figures(together: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What steps over all documents found: numbers in a sentence, and samples such as the largest clusters."""
+    for step, figures in together.items():
+        told, samples = [], []
+        for name, value in figures.items():
+            if isinstance(value, list):
+                samples += [", ".join(f"{key} {_shown(held)}" for key, held in row.items()) for row in value[:10]]
+            elif isinstance(value, dict):
+                told.append(f"{name}: " + ", ".join(f"{key}: {count:,}" for key, count in value.items() if count))
+            else:
+                told.append(f"{name} {value:,}")
+        if told:
+            yield {"step": step, "told": "; ".join(told), "samples": samples}
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def compression(made: Sequence[Artifact]) -> list[dict[str, Any]]:
