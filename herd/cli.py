@@ -72,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--workers", type=int, default=_jobs(), help="processes at once (default: %(default)s)")
     one.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
     one.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
+    one = add("retune", retune, "say what other thresholds would drop, without reading text again")
+    one.add_argument("corpus", type=Path, help="folder made by herd curate with --set keep_stats=true")
+    one.add_argument("--rules", default="fineweb", help="as for herd curate; its rewriting rules must be the same")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
     one = add("extract", extract, "print the main text of pages as JSON lines")
     one.add_argument("page", nargs="+", help="HTML files, web archives, folders, patterns or addresses")
     one.add_argument("--markdown", action="store_true", help="keep headings, lists and tables as Markdown")
@@ -219,6 +223,15 @@ def curate(options: argparse.Namespace) -> None:
     page = options.out / "browse.html"
     page.write_text(render_browser(samples(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")
     print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}\nlook:      {page}")
+
+
+def retune(options: argparse.Namespace) -> None:
+    from herd.corpus.judging import retune as tried
+    from herd.corpus.presets import load_rules
+
+    print(f"{'rule':24}{'in':>12}{'dropped':>12}{'alone':>12}")
+    for name, row in tried(options.corpus, load_rules(options.rules, options.set).rules):
+        print(f"{name:24}{row['in']:>12,}{row['dropped']:>12,}{row['alone']:>12,}")
 
 
 def extract(options: argparse.Namespace) -> None:

@@ -210,6 +210,12 @@ def test_curate_makes_a_corpus_where_the_user_looks_for_it(
     assert row["text"].startswith("The story of day 0 0 goes on")
     assert row["stats"]["plain_words"] > 50
     assert {"id", "text", "source", "url", "added", "language"} <= set(row)
+    assert main(["retune", str(tmp_path / "out")]) == 1
+    assert "keep_stats=true" in capsys.readouterr().err
+    assert main([*command, "--set", "dedup=[]", "--set", "keep_stats=true", "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert main(["retune", str(tmp_path / "out"), "--set", "rules={default: [word_count: {at_least: 1000}]}"]) == 0
+    assert capsys.readouterr().out.split()[-4:] == ["word_count", "3", "3", "3"]
 
 
 def test_extract_prints_a_line_for_every_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
