@@ -202,7 +202,7 @@ def curate(options: argparse.Namespace) -> None:
     from herd.core.progress import display
     from herd.core.runner import run as run_stages
     from herd.corpus.looks import samples
-    from herd.corpus.presets import load_rules
+    from herd.corpus.settings import load_rules
     from herd.corpus.sources import files
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
@@ -227,7 +227,7 @@ def curate(options: argparse.Namespace) -> None:
 
 def retune(options: argparse.Namespace) -> None:
     from herd.corpus.judging import retune as tried
-    from herd.corpus.presets import load_rules
+    from herd.corpus.settings import load_rules
 
     print(f"{'rule':24}{'in':>12}{'dropped':>12}{'alone':>12}")
     for name, row in tried(options.corpus, load_rules(options.rules, options.set).rules):

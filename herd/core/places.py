@@ -54,38 +54,43 @@ class LocalPlace:
             return
         done: dict[int, R] = {}
         deaths: Counter[int] = Counter()
+        suspects: list[int] = []
         given = 0
         while given < len(todo):
+            left = [number for number in range(given, len(todo)) if number not in done]
             try:
-                for number, result in self._attempt(kernel, todo, given, done, workers):
+                for number, result in self._attempt(kernel, todo, suspects or left, 1 if suspects else workers):
                     done[number] = result
+                    suspects = [one for one in suspects if one != number]
                     while given in done:
                         yield done.pop(given)
                         given += 1
             except _WorkerDeathError as death:
-                # Whichever shard was at work may have killed it: alone, the next attempts will show which.
-                deaths.update(death.at_work)
-                worst, times = deaths.most_common(1)[0]
-                if times >= _ATTEMPTS:
+                # Any of the shards at work may have killed the worker: each is tried again with no other beside it.
+                alone = len(death.at_work) == 1
+                deaths.update(death.at_work if alone else ())
+                worst = death.at_work[0]
+                if alone and deaths[worst] >= _ATTEMPTS:
                     raise DataError(
-                        f"a worker died {times} times, each time with shard {worst} at work ({_short(todo[worst])}); "
-                        "it may need more memory than there is: run with fewer workers, or take the shard out"
+                        f"a worker died {_ATTEMPTS} times with shard {worst} at work ({_short(todo[worst])}); it may "
+                        "need more memory than there is: run with fewer workers, or take the shard out"
                     ) from None
+                suspects = sorted({*suspects, *death.at_work})
 
     def _attempt(
-        self, kernel: Callable[[T], R], todo: list[T], given: int, done: dict[int, R], workers: int
+        self, kernel: Callable[[T], R], todo: list[T], numbers: list[int], workers: int
     ) -> Iterator[tuple[int, R]]:
-        """Results as they come, by number, of all that is not done; a few shards are under way at once."""
+        """Results of these shards as they come, by number."""
         spawn = multiprocessing.get_context("spawn")
-        waiting = deque(number for number in range(given, len(todo)) if number not in done)
+        waiting = deque(numbers)
         under_way: dict[Future[R], int] = {}
         with ProcessPoolExecutor(
             workers, spawn, initializer=processes.die_with_parent, initargs=(os.getpid(),)
         ) as pool:
             try:
                 while waiting or under_way:
-                    # Results wait for the slowest shard before them: so many may be ahead of it, no more.
-                    while waiting and len(under_way) < workers + 1:
+                    # One more than there are workers, so that none waits for the next; alone, none beside it.
+                    while waiting and len(under_way) < (workers + 1 if workers > 1 else 1):
                         number = waiting.popleft()
                         under_way[pool.submit(kernel, todo[number])] = number
                     ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
@@ -139,14 +144,14 @@ class RayPlace:
     def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
         ray = self._ray
         task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS, retry_exceptions=False)(_call)
-        todo = list(enumerate(shards))
+        todo = deque(enumerate(shards))
         shared = ray.put(kernel)
         done: dict[int, R] = {}
         under_way: dict[Any, int] = {}
         given, ahead = 0, 2 * self.workers
         while todo or under_way:
             while todo and len(under_way) < ahead:
-                number, shard = todo.pop(0)
+                number, shard = todo.popleft()
                 under_way[task.remote(shared, shard)] = number
             ready, _ = ray.wait(list(under_way), num_returns=1)
             for one in ready:

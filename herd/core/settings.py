@@ -6,6 +6,7 @@ The only file that knows pydantic.
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import json
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
+from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import core_schema
 from typing_extensions import dataclass_transform
@@ -28,6 +29,33 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
+
+
+def _with_hash(path: str) -> str:
+    """`path` with a hash of what lies there now, so that other contents make another identity."""
+    if _HASH in path:
+        return path
+    place = Path(path).expanduser()
+    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            content = hashlib.sha256(file.read_bytes())
+        except OSError as fault:
+            raise ValueError(f"{file} cannot be read ({fault.strerror}); check the path") from None
+        digest.update(f"{file.relative_to(place)} {content.hexdigest()}\n".encode())
+    return f"{path}{_HASH}{digest.hexdigest()[:16]}"
+
+
+_HASH = "@sha256:"
+# A file or folder on this machine that a stage reads: its contents count for the stage's identity.
+InputFile = Annotated[str, AfterValidator(_with_hash)]
+
+
+def input_path(file: str) -> Path:
+    """Where an InputFile lies."""
+    return Path(file.partition(_HASH)[0]).expanduser()
+
 
 _UNCOUNTED = "not part of a stage's identity"
 # A stage's argument that changes nothing about its result, such as where a file lies.

@@ -46,19 +46,18 @@ def library() -> ctypes.CDLL:
     found = next((folder / name for folder in places if (folder / name).exists()), None)
     # Beside the sources where that is allowed, as in a checkout; else in the user's cache.
     kernels = ctypes.CDLL(str(found or build(SOURCES if os.access(SOURCES, os.W_OK) else places[1])))
-    for function, kind in _RETURNS.items():
-        getattr(kernels, function).restype = kind
+    for name in _ADDRESSES:
+        getattr(kernels, f"herd_{name}").restype = ctypes.c_void_p
+    kernels.herd_utf8_fault.restype = ctypes.c_int64
     _give_tables(kernels)
     return kernels
 
 
-_RETURNS = dict.fromkeys(
-    ("extract", "clean_lines", "mask_private", "shingles", "line_keys", "drop_lines", "window_keys", "cut_repeats"),
-    ctypes.c_void_p,
-) | dict.fromkeys(("gram_keys", "find_grams", "bloom_texts", "block_list"), ctypes.c_void_p)
-_RETURNS |= dict.fromkeys(("result_text", "result_numbers", "result_keys", "result_matches"), ctypes.c_void_p)
-_RETURNS |= {"utf8_fault": ctypes.c_int64}
-_RETURNS = {f"herd_{name}": kind for name, kind in _RETURNS.items()}
+# What returns an address; the rest of the kernels return nothing.
+_ADDRESSES = (
+    "extract clean_lines mask_private shingles line_keys drop_lines window_keys cut_repeats gram_keys find_grams "
+    "bloom_texts block_list result_text result_numbers result_keys result_matches"
+).split()
 
 
 def build(folder: Path) -> Path:
@@ -68,7 +67,7 @@ def build(folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / final.name
         sources = [str(file) for file in sorted(SOURCES.glob("*.cpp"))]
-        command = [*_compiler(), *FLAGS, "-o", str(made), *sources, "-lpthread"]
+        command = [*_compiler(), *FLAGS, "-o", str(made), *sources]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise HerdError(f"the corpus kernels do not compile with {command[0]}: {done.stderr.strip()[:600]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.places import Place
+from herd.corpus.kernels import pack
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
 R = TypeVar("R")
-BATCH_BYTES = 32_000_000
+Rows = NDArray[np.int64]  # numbers of documents
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ class Writer:
 
 @dataclass
 class Dropped:
-    """What a step over all documents drops. rows: numbers of documents; kept: for each the number of the
-    document that says the same and stays, or -1; reason: the words, with {kept} for that document's id."""
+    """What a step over all documents drops. rows: numbers of documents; reason: why, in words; kept: for each the
+    number of the document that says the same and stays, whose id stands for {kept} in the reason, if one does."""
 
-    rows: NDArray[np.int64]
-    kept: NDArray[np.int64]
+    rows: Rows
     reason: str
+    kept: Rows | None = None
 
 
 @dataclass
@@ -98,6 +99,15 @@ class Outcome:
 
     dropped: list[Dropped] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A part whose texts a step changed. empty: the documents of which nothing is left."""
+
+    part: int
+    file: Path
+    empty: Rows
 
 
 class Parts:
@@ -138,12 +148,19 @@ class Parts:
         self.alive[dropped.rows] = False
         self.drops.append((step, dropped))
 
-    def replace(self, step: str, job: Job, file: Path) -> None:
-        """A part's texts were rewritten by `step`: from now on they are those in `file`."""
-        assert self._rows[job.number] == job.rows, f"{step} may change texts, not their number"
-        self._files[job.number] = file
+    def rewrite(self, kernel: Callable[[Job], tuple[Changed, R]], step: str) -> tuple[Rows, list[R]]:
+        """Every part with its texts changed; returns the documents of which nothing is left, and what else the
+        kernel returned of each part."""
+        results = self.map(kernel, step)
+        return self.replace([changed for changed, _ in results]), [other for _, other in results]
 
-    def values(self, column: str, rows: NDArray[np.int64]) -> dict[int, str]:
+    def replace(self, changed: Sequence[Changed]) -> Rows:
+        """From now on the parts' texts are these; returns the documents of which nothing is left."""
+        for one in changed:
+            self._files[one.part] = one.file
+        return np.concatenate([np.empty(0, np.int64), *(one.empty for one in changed)])
+
+    def values(self, column: str, rows: Rows) -> dict[int, str]:
         """What stands in a column of these documents, by their numbers."""
         found: dict[int, str] = {}
         wanted = np.unique(rows)
@@ -158,7 +175,7 @@ class Parts:
         return found
 
 
-def alive_texts(job: Job, column: str = "text") -> Iterator[tuple[NDArray[np.int64], arrow.Array]]:
+def alive_texts(job: Job, column: str = "text") -> Iterator[tuple[Rows, arrow.Array]]:
     """Of each batch of a part the numbers of the documents that are left, and their texts."""
     import pyarrow as arrow
 
@@ -170,21 +187,23 @@ def alive_texts(job: Job, column: str = "text") -> Iterator[tuple[NDArray[np.int
             yield job.first + start + rows, texts if len(rows) == len(texts) else texts.take(arrow.array(rows))
 
 
-def rewrite(job: Job, change: Callable[[arrow.Array], arrow.Array]) -> Path:
-    """The part with the texts of the documents that are left changed; returns its new file."""
+def rewrite(job: Job, change: Callable[[Rows, arrow.Array], arrow.Array]) -> Changed:
+    """The part with the texts of the documents that are left changed. change: given their numbers and texts."""
     import pyarrow as arrow
 
     mask = job.mask()
+    empty = [np.empty(0, np.int64)]
     writer = Writer(job.folder / f"{job.name}.arrow")
     for start, batch in job.batches():
-        rows = mask[start : start + batch.num_rows]
-        if rows.any():
-            old = batch.column("text")
-            order = np.arange(len(rows))
-            order[rows] = len(rows) + np.arange(int(rows.sum()))
-            new = change(old.filter(arrow.array(rows)))
+        own = mask[start : start + batch.num_rows]
+        if own.any():
+            rows, old = job.first + start + np.flatnonzero(own), batch.column("text")
+            new = change(rows, old.filter(arrow.array(own)))
+            empty.append(rows[pack(new).lengths == 0])
+            order = np.arange(len(own))
+            order[own] = len(own) + np.arange(len(new))
             text = arrow.chunked_array([old, new]).combine_chunks().take(arrow.array(order))
             batch = batch.set_column(batch.schema.get_field_index("text"), "text", text)
         writer.write(batch)
     writer.close()
-    return job.folder / f"{job.name}.arrow"
+    return Changed(job.number, job.folder / f"{job.name}.arrow", np.concatenate(empty))

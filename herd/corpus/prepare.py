@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from herd.core.errors import DataError
-from herd.core.registry import Use
-from herd.corpus.extract import OUTCOMES, ExtractSettings, decode, extract
+from herd.corpus.extract import OUTCOMES, decode, extract
 from herd.corpus.judging import Judged, judge
 from herd.corpus.kernels import give_dirty_words
 from herd.corpus.pages import Page, batches
 from herd.corpus.parts import Writer
 from herd.corpus.reading import Part, parts_of, read_pages, size_of
+from herd.corpus.settings import CurateSettings, read_words
 from herd.corpus.stats import NUMBERS, Stats
-from herd.corpus.urls import UrlRules, blocked
-from herd.corpus.writing import EXAMPLE_CHARACTERS, EXAMPLES
+from herd.corpus.tally import Tally
+from herd.corpus.urls import blocked
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -29,44 +30,24 @@ if TYPE_CHECKING:
 _MANY_FILES = 2_000  # small files that one shard holds at most
 
 
-@dataclass(frozen=True)
-class Rules:
-    """All that decides what becomes of a page on its own."""
-
-    rules: Mapping[str, tuple[Use, ...]]
-    extract: ExtractSettings
-    urls: UrlRules
-    dirty_words: tuple[str, ...]
-    broken_files: str
-    keep_stats: bool
-    shard_bytes: int
-
-    def of(self, source: str) -> tuple[Use, ...]:
-        return self.rules.get(source, self.rules.get("default", ()))
-
-
 @dataclass
-class Summary:
-    """What became of a shard's pages. dropped, alone: documents by step, in order and when the step is the
-    only one. examples: by step, a few of what it dropped. broken: files that break off."""
+class Summary(Tally):
+    """What became of a shard's pages. alone: documents that a rule drops when it is the only one. masked: what
+    rewriting masked, by kind. broken: files that break off."""
 
     pages: int = 0
     rows: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
     alone: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: Summary) -> None:
+        self.add_drops(other)
         self.pages += other.pages
         self.rows += other.rows
         self.broken += other.broken
-        for mine, more in ((self.dropped, other.dropped), (self.alone, other.alone), (self.masked, other.masked)):
-            mine.update(more)
-        for step, shown in other.examples.items():
-            mine = self.examples.setdefault(step, [])
-            mine += shown[: EXAMPLES - len(mine)]
+        self.alone.update(other.alone)
+        self.masked.update(other.masked)
 
     @classmethod
     def load(cls, file: Path) -> Summary:
@@ -80,29 +61,31 @@ class Shard:
 
     number: int
     parts: tuple[Part, ...]
-    rules: Rules
+    settings: CurateSettings
     folder: Path
 
     def file(self, what: str) -> Path:
         return self.folder / what / f"{self.number:05}.arrow"
 
 
-def shards(files: Sequence[tuple[str, str]], rules: Rules, folder: Path) -> list[Shard]:
+def shards(files: Sequence[tuple[str, str]], settings: CurateSettings, folder: Path) -> list[Shard]:
     """The files as work for many: large archives in several shards, many small files in one.
 
     What is in a shard depends on the files only, never on who works on them.
     """
+    most = settings.shard_bytes
     groups: list[list[Part]] = [[]]
     held = 0
     for file, source in files:
-        for part in parts_of(file, source, rules.shard_bytes):
-            size = rules.shard_bytes if part.span.start or part.span.end < 1 << 62 else size_of(file)
-            if groups[-1] and (held + size > rules.shard_bytes or len(groups[-1]) >= _MANY_FILES):
+        parts = parts_of(file, source, most)
+        size = size_of(file) if len(parts) == 1 else most
+        for part in parts:
+            if groups[-1] and (held + size > most or len(groups[-1]) >= _MANY_FILES):
                 groups.append([])
                 held = 0
             groups[-1].append(part)
             held += size
-    return [Shard(number, tuple(parts), rules, folder) for number, parts in enumerate(groups) if parts]
+    return [Shard(number, tuple(parts), settings, folder) for number, parts in enumerate(groups) if parts]
 
 
 def prepare(shard: Shard) -> Summary:
@@ -116,16 +99,12 @@ def prepare(shard: Shard) -> Summary:
         return Summary.load(done)
     for what in ("parts", "rejects", "stats", "summaries"):
         (shard.folder / what).mkdir(parents=True, exist_ok=True)
-    if shard.rules.dirty_words:
-        give_dirty_words(shard.rules.dirty_words)
-    summary = Summary()
-    kept, rejected, stats = (Writer(shard.file(what)) for what in ("parts", "rejects", "stats"))
-    for source, pages in _batches(shard, summary):
-        _judge_batch(pages, source, shard.rules, summary, kept, rejected, stats)
-    for writer in (kept, rejected, stats):
-        writer.close()
-    summary.rows = kept.rows
-    assert summary.pages == kept.rows + rejected.rows, "every page is kept or rejected"
+    if shard.settings.dirty_words:
+        give_dirty_words(read_words(shard.settings.dirty_words))
+    sieve = _Sieve(shard)
+    for source, pages in _batches(shard, sieve.summary):
+        sieve.judge(pages, source)
+    summary = sieve.close()
     partial = done.with_suffix(".partial")
     partial.write_text(json.dumps(vars(summary), ensure_ascii=False), encoding="utf-8")
     partial.rename(done)
@@ -135,7 +114,7 @@ def prepare(shard: Shard) -> Summary:
 def _batches(shard: Shard, summary: Summary) -> Iterator[tuple[str, arrow.RecordBatch]]:
     """Batches of pages of one source."""
     for part in shard.parts:
-        for batch in batches(_until_broken(part, shard.rules.broken_files, summary)):
+        for batch in batches(_until_broken(part, shard.settings.broken_files, summary)):
             yield from _by_source(batch)
 
 
@@ -160,111 +139,118 @@ def _by_source(batch: arrow.RecordBatch) -> Iterator[tuple[str, arrow.RecordBatc
         yield source, batch.filter(arrow.array([one == source for one in sources]))
 
 
-def _judge_batch(
-    pages: arrow.RecordBatch,
-    source: str,
-    rules: Rules,
-    summary: Summary,
-    kept: Writer,
-    rejected: Writer,
-    stats: Writer,
-) -> None:
+class _Sieve:
+    """Where a shard's pages part: documents that pass, rejects and statistics each go to a file of their own."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._settings, self.summary = shard.settings, Summary()
+        self._kept, self._rejected, self._stats = (Writer(shard.file(what)) for what in ("parts", "rejects", "stats"))
+
+    def judge(self, pages: arrow.RecordBatch, source: str) -> None:
+        import pyarrow as arrow
+
+        self.summary.pages += pages.num_rows
+        found = to_texts(pages, self._settings)
+        if found.unusable.any():
+            self._reject(pages.filter(arrow.array(found.unusable)), None, found.steps, found.reasons)
+        if found.unusable.all():
+            return
+        pages = pages.filter(arrow.array(~found.unusable))
+        judged = judge(found.texts, self._settings.of(source))
+        self.summary.alone.update(judged.alone)
+        self.summary.masked.update(judged.figures)
+        dropped = judged.step != ""
+        if dropped.any():
+            lost, steps = arrow.array(dropped), judged.step[dropped].tolist()
+            self._reject(pages.filter(lost), found.texts.filter(lost), steps, [f"rule {step}" for step in steps])
+        if self._settings.keep_stats:
+            self._stats.write(_stats_table(pages, judged))
+        if not dropped.all():
+            self._kept.write(_documents(pages, found.titles, judged, ~dropped))
+
+    def _reject(
+        self, pages: arrow.RecordBatch, texts: arrow.Array | None, steps: list[str], reasons: list[str]
+    ) -> None:
+        import pyarrow as arrow
+
+        columns = {name: pages.column(name) for name in ("id", "source", "url", "added")}
+        empty = arrow.array([""] * pages.num_rows, arrow.large_string())
+        columns |= {"text": empty if texts is None else texts}
+        columns |= {"step": arrow.array(steps, arrow.string()), "reason": arrow.array(reasons, arrow.string())}
+        batch = arrow.record_batch(columns)
+        self._rejected.write(batch)
+        self.summary.drop(batch)
+
+    def close(self) -> Summary:
+        for writer in (self._kept, self._rejected, self._stats):
+            writer.close()
+        self.summary.rows = self._kept.rows
+        assert self.summary.pages == self._kept.rows + self._rejected.rows, "every page is kept or rejected"
+        return self.summary
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What pages say. texts, titles: of the usable pages. steps, reasons: of the others, why they say nothing."""
+
+    unusable: NDArray[np.bool_]
+    steps: list[str]
+    reasons: list[str]
+    texts: arrow.LargeStringArray
+    titles: list[str]
+
+
+def to_texts(pages: arrow.RecordBatch, settings: CurateSettings) -> Texts:
+    """The texts of a batch of pages: decoded, and extracted where they are HTML."""
     import pyarrow as arrow
 
-    summary.pages += pages.num_rows
-    steps, reasons, texts, titles = to_texts(pages, rules)
-    usable = np.array([not step for step in steps])
-    if not usable.all():
-        own = arrow.array(~usable)
-        bad = [k for k, step in enumerate(steps) if step]
-        _reject(
-            pages.filter(own), [""] * len(bad), [steps[k] for k in bad], [reasons[k] for k in bad], rejected, summary
-        )
-    if not usable.any():
-        return
-    good = pages.filter(arrow.array(usable))
-    judged = judge(texts, rules.of(source))
-    summary.alone.update(judged.alone)
-    summary.masked.update(judged.figures)
-    stays = judged.step == ""
-    if not stays.all():
-        out = np.flatnonzero(~stays).tolist()
-        lost = [judged.step[k] for k in out]
-        gone = texts.take(arrow.array(out)).to_pylist()
-        _reject(good.filter(arrow.array(~stays)), gone, lost, [f"rule {step}" for step in lost], rejected, summary)
-    if rules.keep_stats:
-        stats.write(_stats_table(good, judged))
-    if stays.any():
-        kept.write(_documents(good, titles, judged, stays))
-
-
-def to_texts(pages: arrow.RecordBatch, rules: Rules) -> tuple[list[str], list[str], arrow.LargeStringArray, list[str]]:
-    """Step and reason of every page that gives no text (empty for the others), and the other pages' texts and
-    titles."""
-    import pyarrow as arrow
-
-    steps, reasons = [""] * pages.num_rows, [""] * pages.num_rows
-    faults, html = pages.column("fault").to_pylist(), pages.column("html").to_pylist()
-    urls, charsets = pages.column("url").to_pylist(), pages.column("charset").to_pylist()
-    bodies = pages.column("body")
-    stopped = blocked(urls, rules.urls) if rules.urls.any else [""] * pages.num_rows
-    decoded: list[bytes] = []
-    numbers: list[int] = []
-    for k, fault in enumerate(faults):
-        if fault:
-            steps[k], reasons[k] = "read", fault
-        elif stopped[k]:
-            steps[k], reasons[k] = "url", stopped[k]
-        elif (text := decode(bodies[k].as_py(), charsets[k])) is None:
-            steps[k], reasons[k] = "decode", "its bytes are text in no encoding that was tried"
-        else:
-            numbers.append(k)
-            decoded.append(text)
-    found: list[Any] = [None] * len(numbers)
-    titles = [""] * len(numbers)
-    from_html = [i for i, k in enumerate(numbers) if html[k]]
-    if from_html:
-        extracts = extract([decoded[i] for i in from_html], rules.extract)
-        texts, heads = extracts.text.to_pylist(), extracts.title.to_pylist()
-        for i, text, title, outcome in zip(from_html, texts, heads, extracts.outcome.tolist(), strict=True):
-            found[i], titles[i] = text, title
-            if outcome:
-                steps[numbers[i]], reasons[numbers[i]] = "extract", OUTCOMES[outcome]
-    for i, k in enumerate(numbers):
-        if html[k]:
+    faults = _faults(pages, settings)
+    charsets, bodies = pages.column("charset").to_pylist(), pages.column("body")
+    html: list[tuple[int, bytes]] = []
+    found, titles = [""] * pages.num_rows, [""] * pages.num_rows
+    for k, is_html in enumerate(pages.column("html").to_pylist()):
+        if faults[k]:
             continue
-        found[i] = decoded[i].decode("utf-8").removeprefix("\ufeff").replace("\x00", "").replace("\r\n", "\n")
-        if not found[i].strip():
-            steps[k], reasons[k] = "extract", OUTCOMES[1]
-    stay = [i for i, k in enumerate(numbers) if not steps[k]]
-    texts = arrow.array([found[i] for i in stay], arrow.large_string())
-    return steps, reasons, texts, [titles[i] for i in stay]
+        body = decode(bodies[k].as_py(), charsets[k])
+        if body is None:
+            faults[k] = "decode", "its bytes are text in no encoding that was tried"
+        elif is_html:
+            html.append((k, body))
+        else:
+            found[k] = body.decode("utf-8").removeprefix("\ufeff").replace("\x00", "").replace("\r\n", "\n")
+            if not found[k].strip():
+                faults[k] = "extract", OUTCOMES[1]
+    if html:
+        extracts = extract([body for _, body in html], settings.extract)
+        texts, heads = extracts.text.to_pylist(), extracts.title.to_pylist()
+        for (k, _), text, title, outcome in zip(html, texts, heads, extracts.outcome.tolist(), strict=True):
+            found[k], titles[k] = text, title
+            if outcome:
+                faults[k] = "extract", OUTCOMES[outcome]
+    unusable = np.array([fault is not None for fault in faults], np.bool_)
+    stay = np.flatnonzero(~unusable).tolist()
+    steps, reasons = map(list, zip(*(fault for fault in faults if fault), strict=True)) if unusable.any() else ([], [])
+    return Texts(
+        unusable,
+        steps,
+        reasons,
+        arrow.array([found[k] for k in stay], arrow.large_string()),
+        [titles[k] for k in stay],
+    )
 
 
-def _reject(
-    pages: arrow.RecordBatch,
-    texts: list[str],
-    steps: list[str],
-    reasons: list[str],
-    rejected: Writer,
-    summary: Summary,
-) -> None:
-    import pyarrow as arrow
-
-    columns = {name: pages.column(name) for name in ("id", "source", "url", "added")}
-    columns["text"] = arrow.array(texts, arrow.large_string())
-    columns["step"], columns["reason"] = arrow.array(steps, arrow.string()), arrow.array(reasons, arrow.string())
-    rejected.write(arrow.record_batch(columns))
-    summary.dropped.update(steps)
-    ids = pages.column("id").to_pylist()
-    for name, step, reason, text in zip(ids, steps, reasons, texts, strict=True):
-        shown = summary.examples.setdefault(step, [])
-        if len(shown) < EXAMPLES:
-            shown.append({"id": name, "reason": reason, "text": text[:EXAMPLE_CHARACTERS]})
+def _faults(pages: arrow.RecordBatch, settings: CurateSettings) -> list[tuple[str, str] | None]:
+    """Step and reason of pages that are not looked at: they could not be read, or their address is blocked."""
+    faults: list[tuple[str, str] | None] = [("read", why) if why else None for why in pages.column("fault").to_pylist()]
+    if settings.urls.any:
+        for k, why in enumerate(blocked(pages.column("url").to_pylist(), settings.urls)):
+            if why and not faults[k]:
+                faults[k] = "url", why
+    return faults
 
 
 def _documents(
-    pages: arrow.RecordBatch, titles: list[str], judged: Judged, stays: np.ndarray[Any, np.dtype[np.bool_]]
+    pages: arrow.RecordBatch, titles: list[str], judged: Judged, stays: NDArray[np.bool_]
 ) -> arrow.RecordBatch:
     import pyarrow as arrow
 

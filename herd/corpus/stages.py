@@ -6,61 +6,31 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.artifacts import Corpus, Crawl, Scores
-from herd.core.errors import DataError, SettingsError
-from herd.core.registry import Use
-from herd.core.settings import PluginSchema, Positive, settings
+from herd.core.errors import DataError
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
-from herd.corpus.extract import ExtractSettings
 from herd.corpus.filters import filters
-from herd.corpus.judging import parse_rule
 from herd.corpus.parts import Parts
-from herd.corpus.prepare import Rules, Shard, Summary, prepare, shards
+from herd.corpus.prepare import Shard, Summary, prepare, shards
 from herd.corpus.reading import size_of
+from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import crawl_files, find_files, read_labels
-from herd.corpus.urls import UrlRules
 from herd.corpus.writing import Counted, Last, finish
 from herd.world.noise import FOOTER
-
-Rule = Annotated[Use, PluginSchema(parse_rule, Use.to_row)]
-Dedup = Annotated[Use, dedups.choice]
-
-
-@settings
-class CurateSettings:
-    """Which rules judge which source, and how copies are found.
-
-    rules: filters and rewriting rules in order, by source; `default` is for sources not named. dedup: steps
-    over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
-    name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
-    archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
-    dropped ones too, are kept, so that thresholds can be tried without reading text again. shard_bytes: of input
-    that one worker takes at once.
-    """
-
-    rules: dict[str, tuple[Rule, ...]]
-    dedup: tuple[Dedup, ...] = ()
-    extract: ExtractSettings = ExtractSettings()
-    urls: UrlRules = UrlRules()
-    dirty_words: tuple[str, ...] = ()
-    broken_files: Literal["stop", "keep"] = "keep"
-    keep_stats: bool = False
-    shard_bytes: Positive = 16_000_000
 
 
 @stage(paper="3.1.1", version=2)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = [file for crawl in crawls for file in crawl_files(crawl)]
-    rules = _rules(settings, _words(settings.dirty_words))
-    jobs = shards(files, rules, work.scratch / "shards")
+    jobs = shards(files, settings, work.scratch / "shards")
     total, rows = _prepare_all(work, jobs)
     parts = Parts(work.place, work.scratch / "steps", [job.file("parts") for job in jobs], rows)
     figures: dict[str, dict[str, Any]] = {}
@@ -76,28 +46,6 @@ def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -
     assert total.pages == counted.documents + counted.rejects, "every page is kept or rejected"
     _figures(work, total, counted, settings, figures)
     return Corpus(work.out)
-
-
-def _rules(settings: CurateSettings, dirty_words: tuple[str, ...]) -> Rules:
-    return Rules(
-        settings.rules,
-        settings.extract,
-        settings.urls,
-        dirty_words,
-        settings.broken_files,
-        settings.keep_stats,
-        settings.shard_bytes,
-    )
-
-
-def _words(files: Sequence[str]) -> tuple[str, ...]:
-    found: list[str] = []
-    for file in files:
-        try:
-            found += Path(file).expanduser().read_text(encoding="utf-8").splitlines()
-        except OSError as fault:
-            raise SettingsError(f"dirty_words: {file} cannot be read ({fault.strerror}); check the path") from None
-    return tuple(word.strip() for word in found if word.strip())
 
 
 def _prepare_all(work: Work, jobs: list[Shard]) -> tuple[Summary, list[int]]:
@@ -130,9 +78,10 @@ def _lost(parts: Parts) -> list[list[tuple[str, NDArray[np.int64], list[str]]]]:
     """For every part what steps over all documents dropped of it, and why in words."""
     found: list[list[tuple[str, NDArray[np.int64], list[str]]]] = [[] for _ in parts.starts[1:]]
     for step, dropped in parts.drops:
-        names = parts.values("id", dropped.kept[dropped.kept >= 0])
+        kept = dropped.kept if dropped.kept is not None else np.full(len(dropped.rows), -1)
+        names = parts.values("id", kept[kept >= 0])
         order = np.argsort(dropped.rows, kind="stable")
-        rows, kept = dropped.rows[order], dropped.kept[order]
+        rows, kept = dropped.rows[order], kept[order]
         part_of = np.searchsorted(parts.starts, rows, side="right") - 1
         for number in np.unique(part_of).tolist():
             own = part_of == number
@@ -191,8 +140,7 @@ def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[
 def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
     """What a run would read and do, a line each."""
     found = find_files(patterns, source=source)
-    rules = _rules(settings, ())
-    work = shards([(file, source) for file in found], rules, Path())
+    work = shards([(file, source) for file in found], settings, Path())
     size = sum(size_of(file) for file in found)
     yield f"{len(found):,} files, {size / 1e6:,.1f} MB, in {len(work):,} shards of work"
     for name, listed in settings.rules.items():

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from herd.core.errors import SettingsError
-from herd.core.settings import Positive, settings
+from herd.core.settings import InputFile, Positive, input_path, settings
 from herd.corpus.kernels import library, pack, pointer
 
 _BETWEEN = re.compile(r"[^a-z0-9]+")
@@ -29,8 +28,8 @@ class UrlRules:
     Source: Llama 3, 3.1.1; Penedo et al. 2023 (RefinedWeb), G.1, whose lists these follow in kind.
     """
 
-    domains: tuple[str, ...] = ()
-    urls: tuple[str, ...] = ()
+    domains: tuple[InputFile, ...] = ()
+    urls: tuple[InputFile, ...] = ()
     words: tuple[str, ...] = ()
     soft_words: tuple[str, ...] = ()
     soft_least: Positive = 2
@@ -69,7 +68,7 @@ def _worded(url: str, rules: UrlRules) -> str:
 def _list(paths: tuple[str, ...], kind: str) -> ctypes.c_void_p:
     """All entries of these lists, as the kernels look them up: 8 bytes for each, where millions of texts would take
     hundreds of megabytes. Kept as long as the process."""
-    files = [file for path in paths for file in _files(Path(path).expanduser(), kind)]
+    files = [file for path in paths for file in _files(input_path(path), kind)]
     data = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files]
     return ctypes.c_void_p(library().herd_block_list(pack(data).argument))
 
@@ -77,8 +76,6 @@ def _list(paths: tuple[str, ...], kind: str) -> ctypes.c_void_p:
 def _files(path: Path, kind: str) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob(f"{kind}*") if file.is_file())
-    if not path.is_file():
-        raise SettingsError(f"urls.{kind}: {path} is no file or folder; check the path")
     return [path]
 
 

@@ -15,8 +15,9 @@ from herd.core.artifacts import Checkpoint, Crawl, Law, Preferences, Report, Sco
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.settings import Count, Positive, Share, settings
 from herd.corpus.python_docs import PythonDocsSettings, python_docs
+from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files, world_pages
-from herd.corpus.stages import CurateSettings, audit, curate
+from herd.corpus.stages import audit, curate
 from herd.corpus.wikipedia import WikipediaSettings, wikipedia
 from herd.evals.stages import MeasureSettings, measure
 from herd.generate.engine import Sampling

@@ -46,7 +46,7 @@ def test_a_worker_that_dies_costs_its_shard_only(tmp_path: Path) -> None:
 
 
 def test_a_shard_that_kills_every_worker_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a worker died 3 times, each time with shard [4-7] at work"):
+    with pytest.raises(DataError, match=r"a worker died 3 times with shard 5 at work"):
         list(LocalPlace(lambda: 2).map(partial(dies_once, folder=tmp_path, times=99), range(12)))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Document
 from herd.corpus.contamination import Items, coverage, find
 from herd.corpus.dedup import dedups
@@ -106,7 +106,7 @@ def test_items_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         applied(
             "decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=(str(tmp_path / "a.jsonl"),)
         )
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="against.0: /nowhere cannot be read"):
         applied("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=("/nowhere",))
 
 

@@ -19,13 +19,11 @@ from herd.core.registry import Use
 from herd.core.runner import run
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
-from herd.corpus.extract import ExtractSettings
 from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule, retune
-from herd.corpus.presets import load_rules, names
+from herd.corpus.settings import CurateSettings, load_rules, names
 from herd.corpus.sources import files
-from herd.corpus.stages import CurateSettings, curate
-from herd.corpus.urls import UrlRules
+from herd.corpus.stages import curate
 from herd.corpus.warc import write_warc
 from herd.pretrain.initial import pretrain
 from herd.tokens.stages import pack, train_tokenizer
@@ -156,13 +154,25 @@ def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: P
     for number in range(4):
         (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": good(number * 9 + k)}) for k in range(9)))
     listed = [(str(file), "mine") for file in sorted(source.iterdir())]
-    rules = preparing.Rules({}, ExtractSettings(), UrlRules(), (), "stop", False, 1_000)
+    rules = CurateSettings(rules={}, broken_files="stop", shard_bytes=1_000)
     shards = preparing.shards(listed, rules, tmp_path / "work")
     whole = preparing.prepare(shards[0])
     (source / "0.jsonl").unlink()  # a shard that is whole is not read again
     assert preparing.prepare(shards[0]) == whole
     (tmp_path / "work" / "parts" / "00001.arrow.partial").write_bytes(b"half of something")
     assert preparing.prepare(shards[1]).rows == 9
+
+
+def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
+    source = folder(tmp_path, [{"text": f"a fine text about a {kind} thing " * 20} for kind in ("rude", "nice")])
+    listed = tmp_path / "words.txt"
+    kept = []
+    for word in ("rude", "absent"):
+        listed.write_text(f"{word}\n")
+        rules = CurateSettings(rules={"default": (filters.use("dirty_words"),)}, dirty_words=(str(listed),))
+        kept.append(run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0))
+    assert kept[0].key != kept[1].key
+    assert [one.figures["documents"] for one in kept] == [1, 2]
 
 
 def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> None:

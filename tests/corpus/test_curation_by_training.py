@@ -20,8 +20,9 @@ from herd.core.stage import Work
 from herd.corpus.judging import parse_rule
 from herd.corpus.labels import EDUCATIONAL, label
 from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality, train_scorer, write_labelled
+from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
-from herd.corpus.stages import CurateSettings, curate
+from herd.corpus.stages import curate
 from herd.generate.samplers import Script
 from herd.model.sizes import Size
 from herd.pretrain.initial import PretrainSettings, pretrain
@@ -167,7 +168,7 @@ def test_an_educational_cut_lowers_the_loss_at_equal_tokens(tmp_path: Path, figu
 
 @pytest.mark.row(19)
 def test_the_counts_of_each_step_are_the_same_again(tmp_path: Path, figure) -> None:
-    from herd.corpus.presets import load_rules
+    from herd.corpus.settings import load_rules
 
     pool = Pool(tmp_path, 0)
     crawl = pool.source("pool", [*pool.texts, *pool.held_out])

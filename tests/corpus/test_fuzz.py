@@ -13,8 +13,9 @@ from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.judging import parse_rule
 from herd.corpus.pages import Page
+from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
-from herd.corpus.stages import CurateSettings, curate
+from herd.corpus.stages import curate
 from herd.corpus.warc import write_warc
 from tests.corpus.test_extract import ARTICLES, page, paragraphs
 

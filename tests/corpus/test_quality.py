@@ -29,8 +29,9 @@ from herd.corpus.quality import (
     train_scorer,
     write_labelled,
 )
+from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
-from herd.corpus.stages import CurateSettings, curate
+from herd.corpus.stages import curate
 from herd.generate.samplers import Script
 
 Head = Literal["words", "embeddings"]

@@ -51,7 +51,7 @@ def test_words_in_an_address() -> None:
 
 
 def test_a_list_that_is_not_there_is_told() -> None:
-    with pytest.raises(SettingsError, match=r"urls\.domains: /nowhere is no file or folder"):
+    with pytest.raises(SettingsError, match=r"domains\.0: /nowhere cannot be read"):
         why("https://a.example", domains=("/nowhere",))
 
 

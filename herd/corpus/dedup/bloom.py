@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as arrow
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from herd.core.settings import Positive, Rate, Share
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import Result, pack, pointer
-from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts, rewrite
+from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, rewrite
 
 
 class _Rules(ctypes.Structure):
@@ -53,15 +52,11 @@ def bloom(
     rules = (bits, hashes, words, words, threshold, int(whole_documents))
     jobs = parts.jobs(folder)
     shares = [jobs[len(jobs) * k // filters : len(jobs) * (k + 1) // filters] for k in range(filters)]
-    gone, seen, total = [np.empty(0, np.int64)], 0, 0
-    for share, results in zip(shares, parts.reduce(partial(_read, rules=rules), shares), strict=True):
-        for job, (file, own_gone, counts) in zip(share, results, strict=True):
-            parts.replace("bloom", job, file)
-            gone.append(own_gone)
-            total, seen = total + int(counts[0]), seen + int(counts[1])
-    rows = np.concatenate(gone)
-    dropped = Dropped(rows, np.full(len(rows), -1), "seen before")
-    return Outcome([dropped], {"runs": total, "runs seen before": seen, "filter bytes": bits // 8, "hashes": hashes})
+    found = [one for results in parts.reduce(partial(_read, rules=rules), shares) for one in results]
+    gone = parts.replace([changed for changed, _ in found])
+    total, seen = np.sum([counts for _, counts in found], axis=0).tolist() if found else (0, 0)
+    figures = {"runs": total, "runs seen before": seen, "filter bytes": bits // 8, "hashes": hashes}
+    return Outcome([Dropped(gone, "seen before")], figures)
 
 
 def filter_size(expected: int, false_positives: float) -> tuple[int, int]:
@@ -86,29 +81,22 @@ def _rate(bits: int, hashes: int, expected: int) -> float:
     return (1 - math.exp(-hashes * expected / bits)) ** hashes
 
 
-def _read(
-    jobs: list[Job], *, rules: tuple[int, int, int, int, float, int]
-) -> list[tuple[Path, NDArray[np.int64], NDArray[np.int64]]]:
-    """The parts without what was seen before; the filter lives in this one process."""
+def _read(jobs: list[Job], *, rules: tuple[int, int, int, int, float, int]) -> list[tuple[Changed, NDArray[np.int64]]]:
+    """The parts without what was seen before, and how many runs each has and how many of them were seen; the
+    filter lives in this one process."""
     seen = np.zeros(rules[0] // 64, np.uint64)
-    return [_one(job, rules, seen) for job in jobs]
-
-
-def _one(
-    job: Job, rules: tuple[int, int, int, int, float, int], seen: NDArray[np.uint64]
-) -> tuple[Path, NDArray[np.int64], NDArray[np.int64]]:
-    numbers = iter(rows for rows, _ in alive_texts(job, "id"))
-    gone, total = [np.empty(0, np.int64)], np.zeros(2, np.int64)
     known = _Rules(*rules)
+    total = np.zeros(2, np.int64)
 
-    def change(texts: arrow.Array) -> arrow.Array:
-        packed, rows = pack(texts), next(numbers)
+    def change(_: Rows, texts: arrow.Array) -> arrow.Array:
+        packed = pack(texts)
         counts = np.zeros((packed.count, 2), np.int64)
         with Result("herd_bloom_texts", packed, ctypes.byref(known), pointer(seen), pointer(counts)) as made:
-            new = made.texts()
-        gone.append(rows[pack(new).lengths == 0])
-        total[:] += counts.sum(axis=0)
-        return new
+            total[:] += counts.sum(axis=0)
+            return made.texts()
 
-    file = rewrite(job, change)
-    return file, np.concatenate(gone), total
+    found = []
+    for job in jobs:
+        total[:] = 0
+        found.append((rewrite(job, change), total.copy()))
+    return found

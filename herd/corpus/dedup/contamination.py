@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as arrow
 from numpy.typing import NDArray
 
-from herd.core.settings import Positive, Share
+from herd.core.settings import InputFile, Positive, Share, input_path
 from herd.corpus.contamination import Items, Match, find, read_items
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import pack
-from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts, rewrite
+from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, alive_texts, rewrite
 
 _SHOWN = 50
 _AROUND = 80  # bytes shown on each side of a passage
@@ -24,7 +24,7 @@ _FIELDS = ("question", "prompt", "problem", "text", "query", "input", "answer")
 def decontaminate(
     parts: Parts,
     *,
-    against: tuple[str, ...],
+    against: tuple[InputFile, ...],
     fields: tuple[str, ...] = _FIELDS,
     words: Positive = 13,
     item_share: Share = 0.5,
@@ -39,7 +39,7 @@ def decontaminate(
     that drops at the first shared run would have had by this measure.
     Source: Brown et al. 2020, app. C (13 words); Llama 3, 5.1.4 (share of an item that is covered).
     """
-    texts, names = read_items(against, fields)
+    texts, names = read_items([str(input_path(file)) for file in against], fields)
     items = Items.of(texts, names, words)
     found = parts.map(partial(_matched, items=items, item_share=item_share), "decontaminate")
     rows = np.concatenate([np.array(one[0], np.int64) for one in found])
@@ -58,12 +58,9 @@ def decontaminate(
     if action == "report" or not len(rows):
         return Outcome([], figures)
     if action == "drop":
-        return Outcome([Dropped(rows, np.full(len(rows), -1), "holds an item of an evaluation set")], figures)
-    folder = parts.folder / "decontaminate.cut"
-    kernel = partial(_cut, items=items, item_share=item_share)
-    for job, file in zip(parts.jobs(folder), parts.map(kernel, "decontaminate.cut"), strict=True):
-        parts.replace("decontaminate", job, file)
-    return Outcome([], figures)
+        return Outcome([Dropped(rows, "holds an item of an evaluation set")], figures)
+    empty, _ = parts.rewrite(partial(_cut, items=items, item_share=item_share), "decontaminate.cut")
+    return Outcome([Dropped(empty, "nothing but items of an evaluation set")], figures)
 
 
 def _held(matches: list[Match], text: bytes, items: Items) -> dict[int, float]:
@@ -109,8 +106,10 @@ def _matched(
     return rows, phrases, shown, np.array(shares)
 
 
-def _cut(job: Job, *, items: Items, item_share: float) -> Any:
-    def change(texts: arrow.Array) -> arrow.Array:
+def _cut(job: Job, *, items: Items, item_share: float) -> tuple[Changed, None]:
+    """The part without the passages that hold an item."""
+
+    def change(_: Rows, texts: arrow.Array) -> arrow.Array:
         found = _by_text(texts, items)
         changed = []
         for at, value in enumerate(texts.to_pylist()):
@@ -122,4 +121,4 @@ def _cut(job: Job, *, items: Items, item_share: float) -> Any:
             changed.append(text.decode("utf-8", "ignore"))
         return arrow.array(changed, arrow.large_string())
 
-    return rewrite(job, change)
+    return rewrite(job, change), None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from herd.core.settings import Positive
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import Result, pack, pointer
-from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts, rewrite
+from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, alive_texts, rewrite
 from herd.corpus.runs import Keys, group_starts, ranges, read_range, write_run
 
 
@@ -36,17 +36,9 @@ def frequent_lines(parts: Parts, *, at_most: Positive = 6, bucket_documents: Pos
         keys = np.concatenate([*parts.reduce(_frequent, jobs), np.empty(0, np.uint64)])
         np.save(folder / f"frequent.{bucket}.npy", keys)
         frequent += len(keys)
-    empty: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    lines = 0
-    for job, (file, gone, dropped) in zip(
-        parts.jobs(folder), parts.map(partial(_without, bucket=bucket_documents), "frequent_lines"), strict=True
-    ):
-        parts.replace("frequent_lines", job, file)
-        empty.append(gone)
-        lines += dropped
-    gone = np.concatenate(empty)
-    dropped = Dropped(gone, np.full(len(gone), -1), "nothing but lines that stand on many pages")
-    return Outcome([dropped], {"different lines": frequent, "lines taken out": lines})
+    gone, lines = parts.rewrite(partial(_without, bucket=bucket_documents), "frequent_lines")
+    dropped = Dropped(gone, "nothing but lines that stand on many pages")
+    return Outcome([dropped], {"different lines": frequent, "lines taken out": sum(lines)})
 
 
 def line_keys(texts: arrow.Array) -> tuple[Keys, NDArray[np.int64]]:
@@ -80,31 +72,21 @@ def _frequent(job: tuple[Path, list[str], tuple[int, int], int]) -> Keys:
     return keys[starts[:-1]][np.add.reduceat(times, starts[:-1]) > at_most]
 
 
-def _without(job: Job, *, bucket: int) -> tuple[Path, NDArray[np.int64], int]:
-    """The part without the frequent lines, the documents that have nothing left, and how many lines went."""
-    numbers = iter(rows for rows, _ in alive_texts(job, "id"))
-    empty: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+def _without(job: Job, *, bucket: int) -> tuple[Changed, int]:
+    """The part without the frequent lines, and how many went."""
     lines = 0
 
-    def change(texts: arrow.Array) -> arrow.Array:
+    def change(rows: Rows, texts: arrow.Array) -> arrow.Array:
         nonlocal lines
-        rows = next(numbers)
         pieces = []
         for one in np.unique(rows // bucket).tolist():
             own = rows // bucket == one
-            keys = np.load(job.folder / f"frequent.{one}.npy", mmap_mode="r")
+            keys = np.load(job.folder / f"frequent.{one}.npy")
             packed, dropped = pack(texts.filter(arrow.array(own))), np.zeros(int(own.sum()), np.int32)
-            held = np.ascontiguousarray(keys)
-            arguments = (pointer(held), ctypes.c_int64(len(held)), pointer(dropped))
+            arguments = (pointer(keys), ctypes.c_int64(len(keys)), pointer(dropped))
             with Result("herd_drop_lines", packed, *arguments) as made:
                 pieces.append(made.texts())
             lines += int(dropped.sum())
-        new = arrow.chunked_array(pieces).combine_chunks()
-        empty.append(rows[_lengths(new) == 0])
-        return new
+        return arrow.chunked_array(pieces).combine_chunks()
 
-    return rewrite(job, change), np.concatenate(empty), lines
-
-
-def _lengths(texts: arrow.Array) -> NDArray[np.int64]:
-    return pack(texts).lengths
+    return rewrite(job, change), lines

@@ -77,7 +77,7 @@ def minhash(
     roots = settle(parent)
     copies = np.flatnonzero(roots != np.arange(len(roots)))
     figures = cluster_figures(parts, roots, copies) | {"pairs": pairs}
-    return Outcome([Dropped(copies, roots[copies], "near-duplicate of {kept}")], figures)
+    return Outcome([Dropped(copies, "near-duplicate of {kept}", roots[copies])], figures)
 
 
 # ---- signatures ----

@@ -33,7 +33,7 @@ def outlier_tokens(parts: Parts, *, share: Share = 0.01, bins: Positive = 20) ->
     scores = np.concatenate([one[1] for one in found])
     words = np.concatenate([one[2] for one in found])
     worst = _worst(scores, words, share, bins)
-    dropped = Dropped(rows[worst], np.full(int(worst.sum()), -1), "its words are unlike the corpus's")
+    dropped = Dropped(rows[worst], "its words are unlike the corpus's")
     figures = {"divergence kept at most": float(scores[~worst].max(initial=0.0))}
     return Outcome([dropped], figures)
 

@@ -58,7 +58,7 @@ def semantic(
         "largest cluster": max((sum(len(own) for _, own in held) for held in of_cluster.values()), default=0),
         "documents whose nearest is above": {str(edge): int((closest > edge).sum()) for edge in _HISTOGRAM},
     }
-    return Outcome([Dropped(rows, np.concatenate(kept), "says what {kept} says")], figures)
+    return Outcome([Dropped(rows, "says what {kept} says", np.concatenate(kept))], figures)
 
 
 def _embed(job: Job) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from herd.core.settings import Positive
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import Result, pack, pointer
-from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts, rewrite
+from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, alive_texts, rewrite
 from herd.corpus.runs import Keys, group_starts, ranges, read_range, write_run
 
 
@@ -43,7 +43,7 @@ def repeated_passages(
             break
     gone = np.concatenate(all_gone)
     reason = "nothing but passages that stand elsewhere too" if not least_words else "too little left beside passages"
-    return Outcome([Dropped(gone, np.full(len(gone), -1), reason)], figures)
+    return Outcome([Dropped(gone, reason)], figures)
 
 
 def _one_pass(parts: Parts, step: str, words: int, keep_first: bool, least_words: int) -> tuple[int, NDArray[np.int64]]:
@@ -57,12 +57,8 @@ def _one_pass(parts: Parts, step: str, words: int, keep_first: bool, least_words
     np.save(folder / "repeated.npy", np.concatenate([*(keys for keys, _ in found), np.empty(0, np.uint64)]))
     np.save(folder / "first.npy", np.concatenate([*(first for _, first in found), np.empty(0, np.int64)]))
     kernel = partial(_cut, words=words, keep_first=keep_first, least_words=least_words)
-    cut, gone = 0, [np.empty(0, np.int64)]
-    for job, (file, own_cut, own_gone) in zip(parts.jobs(folder), parts.map(kernel, step), strict=True):
-        parts.replace(step, job, file)
-        cut += own_cut
-        gone.append(own_gone)
-    return cut, np.concatenate(gone)
+    empty, found = parts.rewrite(kernel, step)
+    return sum(cut for cut, _ in found), np.unique(np.concatenate([empty, *(short for _, short in found)]))
 
 
 def _windows(job: Job, *, words: int) -> int:
@@ -93,16 +89,15 @@ def _repeated(
     return keys[starts[:-1]][twice], np.minimum.reduceat(numbers, starts[:-1])[twice]
 
 
-def _cut(job: Job, *, words: int, keep_first: bool, least_words: int) -> tuple[Path, int, NDArray[np.int64]]:
-    keys = np.ascontiguousarray(np.load(job.folder / "repeated.npy", mmap_mode="r"))
-    first = np.ascontiguousarray(np.load(job.folder / "first.npy", mmap_mode="r"))
-    numbers = iter(rows for rows, _ in alive_texts(job, "id"))
+def _cut(job: Job, *, words: int, keep_first: bool, least_words: int) -> tuple[Changed, tuple[int, Rows]]:
+    """The part without what stands elsewhere too; how many words went, and documents with too few left."""
+    keys, first = np.load(job.folder / "repeated.npy"), np.load(job.folder / "first.npy")
     start = int(np.load(job.folder / "starts.npy")[job.number])
-    cut, gone = 0, [np.empty(0, np.int64)]
+    cut, short = 0, [np.empty(0, np.int64)]
 
-    def change(texts: arrow.Array) -> arrow.Array:
+    def change(rows: Rows, texts: arrow.Array) -> arrow.Array:
         nonlocal start, cut
-        packed, rows = pack(texts), next(numbers)
+        packed = pack(texts)
         done = np.zeros(packed.count, np.int32)
         arguments = (
             ctypes.c_int32(words),
@@ -116,12 +111,10 @@ def _cut(job: Job, *, words: int, keep_first: bool, least_words: int) -> tuple[P
             new = made.texts()
         with Result("herd_window_keys", packed, ctypes.c_int32(words)) as made:
             start += len(made.keys()[0])
-        left = pack(new).lengths
-        short = left == 0
         if least_words:
-            short |= (done > 0) & (np.array([len(text.split()) for text in new.to_pylist()]) < least_words)
-        gone.append(rows[short])
+            left = np.array([len(text.split()) for text in new.to_pylist()])
+            short.append(rows[(done > 0) & (left < least_words)])
         cut += int(done.sum())
         return new
 
-    return rewrite(job, change), cut, np.concatenate(gone)
+    return rewrite(job, change), (cut, np.concatenate(short))

@@ -30,7 +30,7 @@ def newest_by_url(parts: Parts) -> Outcome:
     for rows, kept in parts.reduce(_older, jobs):
         older.append(rows)
         newest.append(kept)
-    return Outcome([Dropped(np.concatenate(older), np.concatenate(newest), "older version of {kept}")])
+    return Outcome([Dropped(np.concatenate(older), "older version of {kept}", np.concatenate(newest))])
 
 
 def _keys(job: Job) -> int:

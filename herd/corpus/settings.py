@@ -1,0 +1,77 @@
+"""What decides what stays: the settings of curation, written down in YAML, and those that come along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.recipe import parse_set
+from herd.core.registry import Use
+from herd.core.settings import InputFile, PluginSchema, Positive, build, input_path, merge, read_yaml, settings
+from herd.corpus.dedup import dedups
+from herd.corpus.extract import ExtractSettings
+from herd.corpus.judging import parse_rule
+from herd.corpus.urls import UrlRules
+
+_FOLDER = Path(__file__).parent / "rules"
+
+Rule = Annotated[Use, PluginSchema(parse_rule, Use.to_row)]
+Dedup = Annotated[Use, dedups.choice]
+
+
+@settings
+class CurateSettings:
+    """Which rules judge which source, and how copies are found.
+
+    rules: filters and rewriting rules in order, by source; `default` is for sources not named. dedup: steps
+    over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
+    name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
+    archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
+    dropped ones too, are kept, so that thresholds can be tried without reading text again. shard_bytes: of input
+    that one worker takes at once.
+    """
+
+    rules: dict[str, tuple[Rule, ...]]
+    dedup: tuple[Dedup, ...] = ()
+    extract: ExtractSettings = ExtractSettings()
+    urls: UrlRules = UrlRules()
+    dirty_words: tuple[InputFile, ...] = ()
+    broken_files: Literal["stop", "keep"] = "keep"
+    keep_stats: bool = False
+    shard_bytes: Positive = 16_000_000
+
+    def of(self, source: str) -> tuple[Use, ...]:
+        return self.rules.get(source, self.rules.get("default", ()))
+
+
+@cache
+def read_words(files: tuple[str, ...]) -> tuple[str, ...]:
+    """The words and phrases of these files, one a line."""
+    lines = [line.strip() for file in files for line in input_path(file).read_text(encoding="utf-8").splitlines()]
+    return tuple(line for line in lines if line)
+
+
+def names() -> list[str]:
+    """The packaged rules."""
+    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
+
+
+def load_rules(reference: str, sets: Sequence[str] = ()) -> CurateSettings:
+    """The settings of a packaged name or a YAML file, with `--set` values laid over them.
+
+    Raises SettingsError with file, line and the nearest valid name.
+    """
+    path = Path(reference)
+    if path.suffix not in (".yaml", ".yml"):
+        if reference not in names():
+            known = ", ".join(names())
+            hint = did_you_mean(reference, names())
+            raise SettingsError(f"rules {reference!r}: neither a .yaml file nor one of {known}{hint}")
+        path = _FOLDER / f"{reference}.yaml"
+    values, lines = read_yaml(path)
+    for text in sets:
+        values = merge(values, parse_set(text))
+    return build(CurateSettings, values, where=f"{path} with --set" if sets else str(path), lines=lines)
