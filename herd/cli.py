@@ -229,8 +229,9 @@ def retune(options: argparse.Namespace) -> None:
     from herd.corpus.judging import retune as tried
     from herd.corpus.settings import load_rules
 
+    settings = load_rules(options.rules, options.set)
     print(f"{'rule':24}{'in':>12}{'dropped':>12}{'alone':>12}")
-    for name, row in tried(options.corpus, load_rules(options.rules, options.set).rules):
+    for name, row in tried(options.corpus, settings.rules, settings.languages):
         print(f"{name:24}{row['in']:>12,}{row['dropped']:>12,}{row['alone']:>12,}")
 
 

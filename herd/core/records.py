@@ -1,7 +1,8 @@
-"""The records that travel between stages: documents, conversations, preferences, verdicts."""
+"""The records that travel between stages: documents, conversations, preferences."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -33,20 +34,10 @@ class Document:
     def with_text(self, text: str) -> Document:
         return replace(self, text=text)
 
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """A filter's yes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A filter's no, with the reason under which the document is counted."""
-
-    reason: str
-
-
-Verdict = Keep | Drop
+    @property
+    def draw(self) -> float:
+        """A number from 0 to 1 that the id alone decides: the same on every machine and in any order."""
+        return int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8], "big") / 2**64
 
 
 @dataclass(frozen=True, slots=True)

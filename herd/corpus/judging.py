@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from herd.core.errors import ArtifactError
 from herd.core.registry import Use
-from herd.corpus.filters import filters
+from herd.corpus.filters import Drops, filters
 from herd.corpus.kernels import pack
 from herd.corpus.language import READ_CHARACTERS, recognise
 from herd.corpus.rewrites import rewrites
@@ -45,7 +45,21 @@ def parse_rule(value: object) -> Use:
     return (rewrites if name in rewrites.all() else filters).parse(value)
 
 
-def judge(texts: arrow.LargeStringArray, rules: Sequence[Use]) -> Judged:
+ByLanguage = Mapping[str, Sequence[Use]]
+NO_LANGUAGE: ByLanguage = {}
+
+
+def drops_of(rule: Use, stats: Stats, by_language: ByLanguage) -> Drops:
+    """What a rule drops, with other settings for documents in languages that name it."""
+    drops = filters.make(rule)(stats)
+    for language, others in by_language.items():
+        for other in others:
+            if other.name == rule.name:
+                drops = np.where(stats.language == language, filters.make(other)(stats), drops)
+    return drops
+
+
+def judge(texts: arrow.LargeStringArray, rules: Sequence[Use], by_language: ByLanguage = NO_LANGUAGE) -> Judged:
     """Every rule on every document, in order. A document stays under the first rule that drops it.
 
     Documents that one rule has dropped are still seen by the others: so the funnel can say what each rule
@@ -68,7 +82,7 @@ def judge(texts: arrow.LargeStringArray, rules: Sequence[Use]) -> Judged:
         if stale:
             stats.append(measure(packed, languages, edits))
             stale = False
-        drops = filters.make(rule)(stats[-1])
+        drops = drops_of(rule, stats[-1], by_language)
         found.alone[rule.name] += int(drops.sum())
         found.step[drops & (found.step == "")] = rule.name
     if stale:
@@ -87,7 +101,9 @@ def _together(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArra
     return both
 
 
-def retune(corpus: Path, rules: Mapping[str, Sequence[Use]]) -> Iterator[tuple[str, dict[str, int]]]:
+def retune(
+    corpus: Path, rules: Mapping[str, Sequence[Use]], by_language: ByLanguage = NO_LANGUAGE
+) -> Iterator[tuple[str, dict[str, int]]]:
     """What other thresholds would drop, by rule: documents that come to it, those it drops, and those it would
     drop alone. No text is read: `corpus` was made with keep_stats, and its rewriting rules stay what they were.
 
@@ -108,7 +124,7 @@ def retune(corpus: Path, rules: Mapping[str, Sequence[Use]]) -> Iterator[tuple[s
         total += len(stats[0])
         gone = np.zeros(len(stats[0]), np.bool_)
         for state, rule in states.get(source, states.get("default", [])):
-            drops = filters.make(rule)(stats[min(state, len(stats) - 1)])
+            drops = drops_of(rule, stats[min(state, len(stats) - 1)], by_language)
             alone[rule.name] += int(drops.sum())
             dropped[rule.name] += int((drops & ~gone).sum())
             gone |= drops

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
+import json
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.core.artifacts import Corpus, write_whole
 from herd.core.errors import DataError
-from herd.core.records import Conversation, Message
-from herd.generate.samplers import Sampler
+from herd.core.records import Conversation, Document, Message
+from herd.core.settings import InputFile, Positive, Uncounted, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_documents, write_documents
+from herd.corpus.topics import topics_of
+from herd.generate.samplers import Endpoint, Sampler
 
+_AT_ONCE = 64  # documents that are asked about before answers are kept
 READ_CHARACTERS = 3_000  # of a document that the model is shown
 
 
@@ -27,8 +37,7 @@ class Rubric:
     parse: str = r"(?i)score\W{0,12}(\d+)"
 
     def ask(self, text: str) -> Conversation:
-        content = f"{self.question}\n\n<document>\n{text[:READ_CHARACTERS]}\n</document>"
-        return Conversation((Message("user", content),))
+        return _shown(self.question, text)
 
     def points(self, answer: str) -> float:
         """The points in an answer, the last ones when there are several; NaN when there are none or too many."""
@@ -62,6 +71,28 @@ REASONING = Rubric(
     1,
 )
 RUBRICS = {one.name: one for one in (EDUCATIONAL, QUALITY, REASONING)}
+
+
+def label_topic(texts: Sequence[str], sampler: Sampler, topics: Sequence[str]) -> list[str]:
+    """The topic that a model names for each text, empty where it names none of `topics`.
+
+    Raises DataError when more than half of the answers name none.
+    """
+    listed = "\n".join(f"- {name}" for name in topics)
+    question = f"Which of these is the web page below about most?\n{listed}\nWrite `topic: ` and its name as listed."
+    names = {name.lower(): name for name in topics}
+    found = []
+    for answer in sampler.sample([_shown(question, text) for text in texts]):
+        said = re.findall(r"(?i)topic\W{0,12}([a-z][^\n`*\"]*)", answer)
+        found.append(names.get(said[-1].strip(" .").lower(), "") if said else "")
+    if texts and found.count("") > 0.5 * len(texts):
+        raise DataError(f"{found.count('') / len(texts):.0%} of the model's answers name no topic; ask a larger model")
+    return found
+
+
+def _shown(question: str, text: str) -> Conversation:
+    content = f"{question}\n\n<document>\n{text[:READ_CHARACTERS]}\n</document>"
+    return Conversation((Message("user", content),))
 
 
 @dataclass(frozen=True)
@@ -107,3 +138,65 @@ def weighted_kappa(first: NDArray[np.float64], second: NDArray[np.float64], high
     away = (np.arange(highest + 1)[:, None] - np.arange(highest + 1)[None, :]) ** 2
     chance = float((away * expected).sum())
     return 1.0 - float((away * seen).sum()) / chance if chance else 1.0
+
+
+# ---- the stage ----
+
+
+@settings
+class LabelSettings:
+    """model: as the server calls it. rubric: one of RUBRICS, or `topic`. documents: how many are asked about, drawn by
+    their ids. askings: how often about each; with two or more their agreement is measured. topics: files with the
+    topics to choose from, as `label_topics` takes them. key: the environment variable with the access key."""
+
+    model: str
+    rubric: Literal["educational", "quality", "reasoning", "topic"] = "educational"
+    documents: Positive = 2_000
+    askings: Positive = 1
+    topics: tuple[InputFile, ...] = ()
+    key: str = ""
+
+
+@stage(paper="3.1.1", version=1)
+def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url: Uncounted[str]) -> Corpus:
+    """Some documents with what a model says of them in their notes: `points` for train_scorer, or `topic` for
+    train_topics. Answers are kept as they come: a run that is stopped goes on where it was.
+
+    url: of a server with OpenAI's endpoints, up to `/v1`.
+    Source: Llama 3, 3.1.1 (labels by Llama 2); Penedo et al. 2024, 4.
+    """
+    sampler = Endpoint(url, settings.model, settings.key)
+    chosen = heapq.nsmallest(settings.documents, read_documents(corpus.path), key=lambda one: one.draw)
+    topics = topics_of(settings.topics)
+    labelled: list[Document] = []
+    agreements: list[float] = []
+    for at in range(0, len(chosen), _AT_ONCE):
+        work.progress(at, len(chosen), f"{len(labelled):,} documents labelled")
+        some = chosen[at : at + _AT_ONCE]
+        kept = work.scratch / f"{at:08}.json"
+        if not kept.exists():
+            write_whole(kept, json.dumps(_said(some, sampler, settings, tuple(topics))))
+        said = json.loads(kept.read_text(encoding="utf-8"))
+        labelled += [
+            replace(one, notes={**one.notes, **note}) for one, note in zip(some, said["notes"], strict=True) if note
+        ]
+        agreements += [said["agreement"]] if said["agreement"] is not None else []
+    write_documents(work.out, labelled)
+    work.figure("asked", len(chosen))
+    work.figure("documents", len(labelled))
+    work.figure("unreadable", 1 - len(labelled) / max(1, len(chosen)))
+    work.figure("agreement", float(np.mean(agreements)) if agreements else None)
+    values = Counter(str(one.notes.get("topic", one.notes.get("points"))) for one in labelled)
+    work.figure("labels", dict(sorted(values.items())))
+    work.figure("headline", f"{len(labelled):,} of {len(chosen):,} documents labelled")
+    return Corpus(work.out)
+
+
+def _said(some: list[Document], sampler: Sampler, settings: LabelSettings, topics: tuple[str, ...]) -> dict[str, Any]:
+    texts = [one.text for one in some]
+    if settings.rubric == "topic":
+        found = label_topic(texts, sampler, topics)
+        return {"notes": [{"topic": one} if one else {} for one in found], "agreement": None}
+    labels = label(texts, sampler, RUBRICS[settings.rubric], askings=settings.askings)
+    notes = [{} if np.isnan(value) else {"points": float(value)} for value in labels.points]
+    return {"notes": notes, "agreement": None if np.isnan(labels.agreement) else labels.agreement}

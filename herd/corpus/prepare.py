@@ -32,13 +32,13 @@ _MANY_FILES = 2_000  # small files that one shard holds at most
 
 @dataclass
 class Summary(Tally):
-    """What became of a shard's pages. alone: documents that a rule drops when it is the only one. masked: what
-    rewriting masked, by kind. broken: files that break off."""
+    """What became of a shard's pages. alone: documents that a rule drops when it is the only one. rewritten:
+    what rules masked or took out, by kind. broken: files that break off."""
 
     pages: int = 0
     rows: int = 0
     alone: Counter[str] = field(default_factory=Counter)
-    masked: Counter[str] = field(default_factory=Counter)
+    rewritten: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: Summary) -> None:
@@ -47,12 +47,12 @@ class Summary(Tally):
         self.rows += other.rows
         self.broken += other.broken
         self.alone.update(other.alone)
-        self.masked.update(other.masked)
+        self.rewritten.update(other.rewritten)
 
     @classmethod
     def load(cls, file: Path) -> Summary:
         row = json.loads(file.read_text(encoding="utf-8"))
-        return cls(**row | {name: Counter(row[name]) for name in ("dropped", "alone", "masked")})
+        return cls(**row | {name: Counter(row[name]) for name in ("dropped", "alone", "rewritten")})
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,9 @@ class _Sieve:
         if found.unusable.all():
             return
         pages = pages.filter(arrow.array(~found.unusable))
-        judged = judge(found.texts, self._settings.of(source))
+        judged = judge(found.texts, self._settings.of(source), self._settings.languages)
         self.summary.alone.update(judged.alone)
-        self.summary.masked.update(judged.figures)
+        self.summary.rewritten.update(judged.figures)
         dropped = judged.step != ""
         if dropped.any():
             lost, steps = arrow.array(dropped), judged.step[dropped].tolist()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -103,10 +102,9 @@ def _line(text: str) -> str:
 @stage(paper="3.1.1", version=1)
 def train_quality(work: Work, good: Corpus, bad: Corpus, *, settings: QualitySettings) -> Classifier:
     """A model that tells documents like those of `good` from those like `bad`, with its AUROC on held-out ones."""
-    texts = [document.text for corpus in (good, bad) for document in read_documents(corpus.path)]
-    count = sum(1 for _ in read_documents(good.path))
-    targets = np.concatenate([np.ones(count), np.zeros(len(texts) - count)])
-    return _train(work, texts, targets, settings, squash=True)
+    texts = [[document.text for document in read_documents(corpus.path)] for corpus in (good, bad)]
+    targets = np.repeat([1.0, 0.0], [len(own) for own in texts])
+    return _train(work, [*texts[0], *texts[1]], targets, settings, squash=True)
 
 
 @stage(paper="3.1.1", version=1)
@@ -270,9 +268,3 @@ def _groups(documents: Iterator[Document]) -> Iterator[list[Document]]:
 
 def _noted(document: Document, notes: dict[str, Any]) -> Document:
     return replace(document, notes={**document.notes, **notes})
-
-
-def write_labelled(folder: Path, documents: Sequence[Document], points: Scores) -> None:
-    """Documents with the points a larger model gave them, as `train_scorer` reads them."""
-    known = [(one, value) for one, value in zip(documents, points, strict=True) if not np.isnan(value)]
-    write_documents(folder, [_noted(one, {"points": float(value)}) for one, value in known])

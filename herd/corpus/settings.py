@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,12 +14,14 @@ from herd.core.registry import Use
 from herd.core.settings import InputFile, PluginSchema, Positive, build, input_path, merge, read_yaml, settings
 from herd.corpus.dedup import dedups
 from herd.corpus.extract import ExtractSettings
+from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule
 from herd.corpus.urls import UrlRules
 
 _FOLDER = Path(__file__).parent / "rules"
 
 Rule = Annotated[Use, PluginSchema(parse_rule, Use.to_row)]
+Filter = Annotated[Use, filters.choice]
 Dedup = Annotated[Use, dedups.choice]
 
 
@@ -26,8 +29,9 @@ Dedup = Annotated[Use, dedups.choice]
 class CurateSettings:
     """Which rules judge which source, and how copies are found.
 
-    rules: filters and rewriting rules in order, by source; `default` is for sources not named. dedup: steps
-    over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
+    rules: filters and rewriting rules in order, by source; `default` is for sources not named. languages: filters
+    with other settings for documents in a language, in the place of those of the same name. dedup: steps over all
+    sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
     name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
     archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
     dropped ones too, are kept, so that thresholds can be tried without reading text again. shard_bytes: of input
@@ -35,6 +39,7 @@ class CurateSettings:
     """
 
     rules: dict[str, tuple[Rule, ...]]
+    languages: dict[str, tuple[Filter, ...]] = field(default_factory=dict)
     dedup: tuple[Dedup, ...] = ()
     extract: ExtractSettings = ExtractSettings()
     urls: UrlRules = UrlRules()
@@ -42,6 +47,13 @@ class CurateSettings:
     broken_files: Literal["stop", "keep"] = "keep"
     keep_stats: bool = False
     shard_bytes: Positive = 16_000_000
+
+    def __post_init__(self) -> None:
+        listed = {rule.name for rules in self.rules.values() for rule in rules}
+        for language, others in self.languages.items():
+            if unused := [other.name for other in others if other.name not in listed]:
+                hint = did_you_mean(unused[0], listed)
+                raise SettingsError(f"languages.{language}: {unused[0]} is not among the rules{hint}")
 
     def of(self, source: str) -> tuple[Use, ...]:
         return self.rules.get(source, self.rules.get("default", ()))

@@ -113,7 +113,7 @@ def _figures(
     work.figure("kept", {s: {"documents": d, "characters": c} for s, (d, c) in sorted(counted.sources.items())})
     work.figure("languages", dict(counted.languages.most_common()))
     work.figure("broken_files", total.broken)
-    work.figure("masked", dict(total.masked))
+    work.figure("rewritten", dict(total.rewritten))
     work.figure("dedup", together)
     work.figure("headline", f"{counted.documents:,} of {total.pages:,} pages kept")
 

@@ -33,7 +33,7 @@ class Stats:
     top_4: characters inside the most frequent run of so many words. repeated_5 to repeated_10: characters inside
     runs of so many words that stood before. stop_words: different ones of the document's language;
     stop_word_uses: all of them. sentences. dirty_words: words and phrases of the list given. digits, uppercase:
-    characters.
+    characters. code_lines: lines that look like program text. formulas: in TeX. mathematical_signs: of Unicode.
 
     Of the rule that took lines out, if one did: lines_in, words_in, words_out; lines taken out for each
     reason; braces_met, lorem_met: on lines it looked at; line_sentences: on lines it left.
@@ -81,6 +81,9 @@ class Stats:
     dirty_words: Numbers
     digits: Numbers
     uppercase: Numbers
+    code_lines: Numbers
+    formulas: Numbers
+    mathematical_signs: Numbers
     # from here on: what the rule that took lines out did
     lines_in: Numbers
     words_in: Numbers

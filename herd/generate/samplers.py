@@ -74,6 +74,7 @@ class Endpoint:
                 with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:  # noqa: S310
                     return str(json.load(answer)["choices"][0]["message"]["content"] or "")
             except urllib.error.HTTPError as fault:
+                fault.close()
                 # Too many requests, or a server that is starting: worth another try.
                 if fault.code not in (429, 500, 502, 503) or attempt == ATTEMPTS:
                     raise HerdError(f"{self.url} refused a request with status {fault.code}: {fault.reason}") from None

@@ -175,6 +175,21 @@ def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
     assert [one.figures["documents"] for one in kept] == [1, 2]
 
 
+def test_a_language_has_thresholds_of_its_own(tmp_path: Path) -> None:
+    german = "Die Donaudampfschifffahrtsgesellschaft bereitete Lebensversicherungsangelegenheiten umfangreich vor. "
+    source = folder(tmp_path, [{"text": german * 6, "id": "de"}, {"text": good(1), "id": "en"}])
+    shared = {"rules": {"default": (parse_rule({"word_length": {"at_most": 10.0}}),)}, "keep_stats": True}
+    other = {"de": (parse_rule({"word_length": {"at_most": 30.0}}),)}
+    crawl = (files(str(source), source="mine"),)
+    strict = run(curate(crawl, settings=CurateSettings(**shared)), tmp_path / "run", jobs=0)
+    loose = run(curate(crawl, settings=CurateSettings(**shared, languages=other)), tmp_path / "run", jobs=0)
+    assert [one.figures["languages"] for one in (strict, loose)] == [{"en": 1}, {"en": 1, "de": 1}]
+    for by_language, dropped in (({}, 1), (other, 0)):
+        assert dict(retune(loose.path, shared["rules"], by_language))["word_length"]["dropped"] == dropped
+    with pytest.raises(SettingsError, match=r"languages.de: word_count is not among the rules"):
+        CurateSettings(**shared, languages={"de": (parse_rule("word_count"),)})
+
+
 def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> None:
     texts = [good(n).capitalize() + ".\nno end here and not kept" for n in range(3)]
     source = folder(

@@ -10,6 +10,7 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from herd.core.artifacts import Corpus, Crawl
@@ -17,9 +18,10 @@ from herd.core.places import LocalPlace
 from herd.core.records import Document
 from herd.core.runner import run
 from herd.core.stage import Work
+from herd.core.storage import write_documents
 from herd.corpus.judging import parse_rule
 from herd.corpus.labels import EDUCATIONAL, label
-from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality, train_scorer, write_labelled
+from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality, train_scorer
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -144,15 +146,14 @@ def test_an_educational_cut_lowers_the_loss_at_equal_tokens(tmp_path: Path, figu
     for seed in range(3):
         pool = Pool(tmp_path, seed)
         everything = list(pool.texts)
-        documents = [Document(id=str(n), text=text, source="pool") for n, text in enumerate(everything)]
-        labels = label(everything[:300], teacher(), EDUCATIONAL)
+        points = label(everything[:300], teacher(), EDUCATIONAL).points
+        known = [(n, float(value)) for n, value in enumerate(points) if not np.isnan(value)]
+        labelled = [Document(id=str(n), text=everything[n], source="pool", notes={"points": v}) for n, v in known]
         (pool.folder / "labelled").mkdir()
-        write_labelled(pool.folder / "labelled", documents[:300], labels.points)
+        write_documents(pool.folder / "labelled", labelled)
         (pool.folder / "scorer").mkdir()
         work = Work(pool.folder / "scorer", pool.folder, LocalPlace())
         train_scorer.body(work, Corpus(pool.folder / "labelled"), settings=QualitySettings())
-        import numpy as np
-
         from herd.corpus.quality import _WEIGHTS, Embedded
 
         with np.load(pool.folder / "scorer" / _WEIGHTS) as held:

@@ -50,11 +50,59 @@ def drops(name: str, text: str, **settings: object) -> bool:
         ("ended_lines", "One.\nTwo", "One\n" * 9 + "Two."[:3]),
         ("language", SENTENCE * 3, "Der Hund und die Katze sind nicht zu Hause, weil sie mit uns gegangen sind." * 2),
         ("shouting", "BUY now and then again or not", "BUY NOW and then"),
+        (
+            "not_code",
+            "def twice(x):\n    return 2 * x\n" + "It is a line of words.\n" * 18,
+            "It is a line of words.\n" * 9,
+        ),
+        (
+            "not_mathematics",
+            "Let $x^2 = 2$ and \\(y_1\\) be such that $$x < y$$ holds.",
+            "It costs $5 and then $6, or $7 at most.",
+        ),
     ],
 )
 def test_a_rule_at_its_threshold(name: str, inside: str, outside: str) -> None:
     assert not drops(name, inside)
     assert drops(name, outside)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_code"),
+    [
+        ("    return x", True),
+        ("for (int i = 0; i < n; ++i) {", True),
+        ("}", True),
+        (">>> sorted(d.items())", True),
+        ("#include <vector>", True),
+        ("SELECT name FROM users WHERE id = 3;", True),
+        ("The function f returns nothing; see below.", False),
+        ("For example, call print() when it is over and nobody looks.", False),
+        ("    An indented paragraph of prose without any sign.", False),
+        ("- a bullet point (with a remark)", False),
+        ("He said: 'no', and left.", False),
+    ],
+)
+def test_lines_that_look_like_program_text(line: str, is_code: bool) -> None:
+    assert measure([line]).code_lines[0] == is_code
+
+
+def test_formulas_and_signs_are_counted() -> None:
+    text = r"$a$ and $b+c=2$, \(x\), \[y\], $$z$$ \begin{align*} q \end{align*}; but $5 or $6, \textbf{no}; ∀x ≤ 2²"
+    stats = measure([text])
+    assert (stats.formulas[0], stats.mathematical_signs[0]) == (6, 3)
+
+
+def test_lines_in_another_language_go() -> None:
+    english, german = (
+        SENTENCE.strip() + " " + SENTENCE.strip(),
+        ("Der Hund und die Katze sind nicht zu Hause, weil sie mit uns in die Stadt gegangen sind, um Brot zu kaufen."),
+    )
+    text = "\n".join([english, german, "Kurze Zeile.", english])
+    rule = parse_rule("foreign_lines")
+    assert rewrites.make(rule)(pack([text])).texts.to_pylist() == ["\n".join([english, "Kurze Zeile.", english])]
+    kept = parse_rule({"foreign_lines": {"keep": ["de"]}})
+    assert rewrites.make(kept)(pack([text])).texts.to_pylist() == [text]
 
 
 @given(st.text(max_size=200))

@@ -7,18 +7,27 @@ import importlib.util
 import json
 import random
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from herd.core.artifacts import Corpus
-from herd.core.errors import DataError
-from herd.core.records import Conversation, Document
+from herd.core.errors import DataError, HerdError
+from herd.core.records import Conversation, Document, Message
 from herd.core.runner import run
 from herd.core.storage import read_documents, write_documents
-from herd.corpus.labels import EDUCATIONAL, QUALITY, RUBRICS, label, weighted_kappa
+from herd.corpus.labels import (
+    EDUCATIONAL,
+    QUALITY,
+    RUBRICS,
+    LabelSettings,
+    label,
+    label_documents,
+    weighted_kappa,
+)
 from herd.corpus.quality import (
     KeepSettings,
     QualitySettings,
@@ -27,12 +36,12 @@ from herd.corpus.quality import (
     quality_figures,
     train_quality,
     train_scorer,
-    write_labelled,
 )
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.generate.samplers import Script
+from tests.generate.answering import answering
 
 Head = Literal["words", "embeddings"]
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -133,22 +142,43 @@ def model_that_reads(noise: float, seed: int = 0):
 @pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")
 def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
     chance = random.Random(1)
-    documents = [Document(id=str(n), text=text(chance, chance.random(), 150), source="web") for n in range(1200)]
-    labels = label([one.text for one in documents], model_that_reads(0.4), EDUCATIONAL, askings=2)
-    assert 0 < labels.unreadable < 0.1
-    assert labels.agreement > 0.8
-    (tmp_path / "labelled").mkdir()
-    write_labelled(tmp_path / "labelled", documents, labels.points)
-    from herd.core.places import LocalPlace
-    from herd.core.stage import Work
+    pool = corpus(tmp_path / "in", "web", [text(chance, chance.random(), 150) for _ in range(1200)])
+    teacher = model_that_reads(0.4)
 
-    (tmp_path / "out").mkdir()
-    work = Work(tmp_path / "out", tmp_path, LocalPlace())
-    train_scorer.body(work, Corpus(tmp_path / "labelled"), settings=QualitySettings())
-    found = work.figures["quality"]
-    figure(f"points of 0 to 5: F1 at 3 {found['F1 at 3']:.3f}, agreement of two labellings {labels.agreement:.2f}")
+    def answer(body: dict[str, Any]) -> str:
+        return teacher.answer(Conversation((Message("user", body["messages"][-1]["content"]),)))
+
+    with answering(answer) as url:
+        labelled = label_documents(pool, settings=LabelSettings(model="teacher", askings=2), url=url)
+        made = run(train_scorer(labelled, settings=QualitySettings()), tmp_path / "run", jobs=0)
+    labels = next((tmp_path / "run" / "artifacts").glob("label_documents-*"))
+    figures = json.loads((labels / "artifact.json").read_text())["figures"]
+    assert figures["asked"] == 1200
+    assert 0 <= figures["unreadable"] < 0.1
+    assert figures["agreement"] > 0.8
+    found = made.figures["quality"]
+    figure(f"points of 0 to 5: F1 at 3 {found['F1 at 3']:.3f}, agreement of two askings {figures['agreement']:.2f}")
     assert found["F1 at 3"] >= 0.82  # what FineWeb-Edu's own head reaches
     assert found["rank correlation"] > 0.8
+
+
+def test_labelling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    pool = corpus(tmp_path / "in", "web", [f"page number {n}" for n in range(100)])
+    asked: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any]) -> str | int:
+        page = body["messages"][-1]["content"]
+        asked[page] += 1
+        return 404 if asked.total() == 90 else "topic: health"
+
+    with answering(answer) as url:
+        labelled = label_documents(pool, settings=LabelSettings(model="m", rubric="topic"), url=url)
+        with pytest.raises(HerdError, match="refused a request with status 404"):
+            run(labelled, tmp_path / "run", jobs=0)
+        made = run(labelled, tmp_path / "run", jobs=0)
+    assert made.figures["labels"] == {"health": 100}
+    # The first 64 were kept; of the others some were asked about again.
+    assert sum(count == 1 for count in asked.values()) >= 64
 
 
 def test_answers_are_read_as_points() -> None:

@@ -1,5 +1,7 @@
 #include "measure.hpp"
 
+#include "kinds.hpp"
+
 #include <algorithm>
 #include <unordered_set>
 
@@ -106,6 +108,8 @@ class Measurer {
     set(kHashes, count_of(text, "#"));
     set(kEllipses, count_of(text, "...") + count_of(text, "\xE2\x80\xA6"));
     set(kLorem, holds_lowered(text, "lorem ipsum"));
+    set(kFormulas, count_formulas(text));
+    set(kMathematicalSigns, count_mathematical_signs(text));
     count_words(language);
     count_all_lines();
     count_lines();
@@ -181,6 +185,7 @@ class Measurer {
         int32_t length = count_characters(line);
         if (length <= 30) raise(kShortLines);
         if (length >= 200) raise(kLongLines);
+        if (is_code_line(line)) raise(kCodeLines);
       }
       // re.split("\n+") yields empty pieces only at the very ends.
       if (!line.empty() || (from == 0 && before) || to == text_.size()) {

@@ -10,7 +10,8 @@ enum Stat {
   kEllipses, kBraces, kNewlines, kLorem, kAllLines, kBulletLines, kEllipsisLines, kLines, kEndedLines, kShortLines,
   kLongLines, kSplitLines, kRepeatedLines, kRepeatedLineCharacters, kParagraphs, kRepeatedParagraphs,
   kRepeatedParagraphCharacters, kTop2, kTop3, kTop4, kRepeated5, kRepeated6, kRepeated7, kRepeated8, kRepeated9,
-  kRepeated10, kStopWords, kStopWordUses, kSentences, kDirtyWords, kDigits, kUppercase, kStatCount
+  kRepeated10, kStopWords, kStopWordUses, kSentences, kDirtyWords, kDigits, kUppercase, kCodeLines, kFormulas,
+  kMathematicalSigns, kStatCount
 };
 
 // Stop words of each language; entry i of `language` in measure() points at these.

@@ -1,0 +1,216 @@
+"""What documents are about: labels for the data mix, and fewer documents of topics there are too many of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from herd.core.artifacts import Classifier, Corpus
+from herd.core.errors import DataError, SettingsError, did_you_mean
+from herd.core.records import Document
+from herd.core.settings import InputFile, Rate, Share, input_path, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_documents, write_documents
+from herd.corpus.embeddings import embed
+
+PACKAGED = Path(__file__).parent / "topics.yaml"
+_MODEL, _WEIGHTS = "model.json", "weights.npz"
+_SHARPNESS = 20.0  # how fast shares fall with cosine: a tenth less is a share seven times smaller
+
+
+class Topics:
+    """A linear model on static embeddings that gives each topic its share. weights: [257, topics], the last row the
+    bias."""
+
+    def __init__(self, names: Sequence[str], weights: NDArray[np.float64]) -> None:
+        self.names, self.weights = tuple(names), weights
+
+    def shares(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """How much each text is about each topic: [N, topics], rows sum to 1."""
+        return softmax(embed(texts).astype(np.float64) @ self.weights[:-1] + self.weights[-1], axis=1)
+
+    @classmethod
+    def told_by(cls, examples: Mapping[str, Sequence[str]]) -> Topics:
+        """From a few texts for each topic: a text is about the topic whose texts' mean it is nearest to.
+
+        What all topics have in common is taken out first: it is the language and no topic.
+        """
+        means = np.array([embed(list(texts)).mean(axis=0) for texts in examples.values()], np.float64)
+        common = means.mean(axis=0)
+        away = means - common
+        away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+        return cls(tuple(examples), _SHARPNESS * np.vstack([away.T, -(away @ common)[None, :]]))
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], labels: Sequence[str], ridge: float) -> Topics:
+        """Softmax regression on labelled texts, with a ridge; convex."""
+        names = sorted(set(labels))
+        inputs = np.hstack([embed(texts).astype(np.float64), np.ones((len(texts), 1))])
+        targets = np.eye(len(names))[[names.index(label) for label in labels]]
+
+        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            weights = flat.reshape(inputs.shape[1], len(names))
+            logs = log_softmax(inputs @ weights, axis=1)
+            held = ridge * np.vstack([weights[:-1], np.zeros((1, len(names)))])
+            value = -(targets * logs).sum() / len(texts) + 0.5 * float((held * weights).sum())
+            return value, (inputs.T @ (np.exp(logs) - targets) / len(texts) + held).ravel()
+
+        start = np.zeros(inputs.shape[1] * len(names))
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+        return cls(names, found.x.reshape(inputs.shape[1], len(names)))
+
+
+def load_topics(file: Path = PACKAGED) -> dict[str, list[str]]:
+    """Topics and the texts that tell them, from YAML. Raises SettingsError for another form."""
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    right = isinstance(found, dict) and all(
+        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in found.values()
+    )
+    if not right or len(found) < 2:
+        raise SettingsError(f"{file}: topics are two names or more with a list of texts each, as in {PACKAGED.name}")
+    return {str(name): texts for name, texts in found.items()}
+
+
+def topics_of(files: Sequence[str]) -> dict[str, list[str]]:
+    """The topics of these files together, or the packaged ones when there are none."""
+    told = [load_topics(input_path(file)) for file in files] or [load_topics()]
+    return {name: texts for one in told for name, texts in one.items()}
+
+
+# ---- stages ----
+
+
+@settings
+class TopicSettings:
+    """topics: a YAML file with a name and a few texts for each; none is the packaged 24 of web pages. keep: the
+    share of documents of a topic that stays, for topics there are too many of; others stay. sources: those that are
+    labelled, all when none is named. split_sources: whether a document's source becomes `SOURCE/TOPIC`, so that a
+    mix can weigh topics."""
+
+    topics: tuple[InputFile, ...] = ()
+    keep: dict[str, Share] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    split_sources: bool = False
+
+
+@stage(paper="3.1.2", version=1)
+def label_topics(work: Work, corpus: Corpus, classifier: Classifier | None, *, settings: TopicSettings) -> Corpus:
+    """The documents with their topic in their notes, and fewer of the topics that `keep` names.
+
+    classifier: of `train_topics`; without one topics are told by the texts in `settings.topics`.
+    Source: Llama 3, 3.1.2, which labels the kind of information on a page and takes fewer of kinds that the web has
+    too many of; it gives neither kinds nor rates. The packaged kinds are those of Wettig et al. 2025.
+    """
+    model = _model(classifier, settings)
+    for name in settings.keep:
+        if name not in model.names:
+            raise SettingsError(f"label_topics: no topic is called {name!r}{did_you_mean(name, model.names)}")
+    found, kept = Counter[str](), Counter[str]()
+    characters = Counter[str]()
+    rejects: list[Document] = []
+
+    def stays() -> Iterator[Document]:
+        for document in _labelled(corpus, model, settings):
+            topic = document.notes.get("topic")
+            if topic is None:
+                yield document
+                continue
+            found[topic] += 1
+            if document.draw >= settings.keep.get(topic, 1.0):
+                why = {"step": "topic", "reason": f"{settings.keep[topic]:.0%} of {topic} stay"}
+                rejects.append(replace(document, notes={**document.notes, **why}))
+                continue
+            kept[topic] += 1
+            characters[topic] += len(document.text)
+            yield _split(document) if settings.split_sources else document
+
+    documents = write_documents(work.out, stays())
+    write_documents(work.out, rejects, "rejects")
+    work.figure("documents", documents)
+    work.figure("pages", documents + len(rejects))
+    rows = {name: {"documents": n, "kept": kept[name], "characters": characters[name]} for name, n in found.items()}
+    work.figure("topics", dict(sorted(rows.items(), key=lambda row: -row[1]["documents"])))
+    work.figure("headline", ", ".join(f"{n:,} {name}" for name, n in found.most_common(3)))
+    return Corpus(work.out)
+
+
+def _model(classifier: Classifier | None, settings: TopicSettings) -> Topics:
+    if classifier is None:
+        return Topics.told_by(topics_of(settings.topics))
+    names = json.loads((classifier.verify().path / _MODEL).read_text(encoding="utf-8"))["topics"]
+    with np.load(classifier.path / _WEIGHTS, allow_pickle=False) as held:
+        return Topics(names, held["weights"])
+
+
+def _labelled(corpus: Corpus, model: Topics, settings: TopicSettings) -> Iterator[Document]:
+    documents = read_documents(corpus.path)
+    while some := list(islice(documents, 1000)):
+        wanted = [not settings.sources or one.source in settings.sources for one in some]
+        shares = iter(model.shares([one.text for one, judged in zip(some, wanted, strict=True) if judged]))
+        for one, judged in zip(some, wanted, strict=True):
+            if not judged:
+                yield one
+                continue
+            share = next(shares)
+            best = int(share.argmax())
+            notes = {"topic": model.names[best], "topic_share": round(float(share[best]), 3)}
+            yield replace(one, notes={**one.notes, **notes})
+
+
+def _split(document: Document) -> Document:
+    return replace(document, source=f"{document.source}/{document.notes['topic']}")
+
+
+@settings
+class TrainTopicsSettings:
+    """held_out: the share of labelled documents that the figures are measured on. ridge: how strongly weights are
+    held small."""
+
+    held_out: Share = 0.2
+    ridge: Rate = 1e-4
+    seed: int = 0
+
+
+@stage(paper="3.1.2", version=1)
+def train_topics(work: Work, labelled: Corpus, *, settings: TrainTopicsSettings) -> Classifier:
+    """A model of the topics in the documents' notes, `topic`, with its accuracy on held-out ones."""
+    documents = [one for one in read_documents(labelled.path) if one.notes.get("topic")]
+    if len({one.notes["topic"] for one in documents}) < 2:
+        raise DataError(f"{labelled.path}: fewer than two topics in the notes of its documents; label them first")
+    order = np.random.default_rng(settings.seed).permutation(len(documents))
+    cut = round(settings.held_out * len(documents))
+    held, learnt = ([documents[k] for k in own] for own in (order[:cut], order[cut:]))
+    model = Topics.fit([one.text for one in learnt], [one.notes["topic"] for one in learnt], settings.ridge)
+    (work.out / _MODEL).write_text(json.dumps({"topics": model.names}), encoding="utf-8")
+    np.savez(work.out / _WEIGHTS, weights=model.weights)
+    figures = topic_figures(model.shares, [one.text for one in held], [one.notes["topic"] for one in held], model.names)
+    work.figure("examples", len(learnt))
+    work.figure("topics", figures)
+    work.figure("headline", f"{figures['accuracy']:.0%} of {cut:,} held-out labels right")
+    return Classifier(work.out)
+
+
+def topic_figures(
+    shares: Callable[[Sequence[str]], NDArray[np.float64]],
+    texts: Sequence[str],
+    labels: Sequence[str],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Accuracy, and for each label how many there are and how many were found."""
+    if not texts:
+        return {"accuracy": float("nan"), "found": {}}
+    said = [names[best] for best in shares(texts).argmax(axis=1).tolist()]
+    right = Counter(label for label, one in zip(labels, said, strict=True) if label == one)
+    rows = {label: {"held out": count, "found": right[label]} for label, count in Counter(labels).most_common()}
+    return {"accuracy": right.total() / len(texts), "found": rows}

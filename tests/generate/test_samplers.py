@@ -1,0 +1,45 @@
+"""Answers from a server elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from herd.core.errors import HerdError
+from herd.core.records import Conversation, Message
+from herd.generate.samplers import Endpoint
+from tests.generate.answering import answering
+
+
+def asked(text: str) -> Conversation:
+    return Conversation((Message("system", "Be brief."), Message("user", text)))
+
+
+def test_answers_come_in_the_order_of_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_KEY", "secret")
+    seen: list[dict[str, Any]] = []
+
+    def answer(body: dict[str, Any]) -> str:
+        seen.append(body)
+        return body["messages"][-1]["content"].upper()
+
+    with answering(answer) as url:
+        sampler = Endpoint(url, "some-model", key="OWN_KEY", max_tokens=7)
+        assert sampler.sample([asked(f"question {k}") for k in range(20)]) == [f"QUESTION {k}" for k in range(20)]
+    assert {(one["path"], one["key"], one["model"], one["max_tokens"]) for one in seen} == {
+        ("/v1/chat/completions", "Bearer secret", "some-model", 7)
+    }
+    assert seen[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    states: Iterator[str | int] = iter([429, "late"])
+    with answering(lambda _: next(states)) as url:
+        assert Endpoint(url, "m").sample([asked("x")]) == ["late"]
+
+
+def test_a_server_that_refuses_is_told() -> None:
+    with answering(lambda _: 404) as url, pytest.raises(HerdError, match="refused a request with status 404"):
+        Endpoint(url, "m").sample([asked("x")])
