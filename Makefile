@@ -31,6 +31,7 @@ $(READY): pyproject.toml constraints.txt
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/training.py | tee -a benchmarks/results/training.jsonl
 	$(VENV)/bin/python benchmarks/curate.py --peer $(PEER) | tee -a benchmarks/results/curate.jsonl
+	$(VENV)/bin/python benchmarks/curate_scale.py | tee -a benchmarks/results/curate.jsonl
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache

