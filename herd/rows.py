@@ -137,8 +137,16 @@ PARTS = (
         "model-based quality",
         "corpus/quality.py, corpus/labels.py",
         "corpus/test_quality.py",
-        "",
+        "examples/06_quality_and_topics.py",
         "fastText, or a linear model on static embeddings instead of DistilRoberta",
+    ),
+    (
+        "3.1.2",
+        "topics of documents",
+        "corpus/topics.py",
+        "corpus/test_topics.py",
+        "examples/06_quality_and_topics.py",
+        "24 topics of Wettig et al. 2025; the report names none",
     ),
     (
         "5.1.4",

@@ -19,8 +19,8 @@ def test_an_example_runs(file: Path, tmp_path: Path) -> None:
     assert done.stdout.strip()
 
 
-def test_there_are_five() -> None:
-    assert len(EXAMPLES) >= 5
+def test_there_are_six() -> None:
+    assert len(EXAMPLES) >= 6
 
 
 def test_own_pages_are_among_the_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
