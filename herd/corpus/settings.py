@@ -30,8 +30,8 @@ class CurateSettings:
     """Which rules judge which source, and how copies are found.
 
     rules: filters and rewriting rules in order, by source; `default` is for sources not named. languages: filters
-    with other settings for documents in a language, in the place of those of the same name. dedup: steps over all
-    sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
+    with other settings for documents in a language, in the place of those of the same name among the rules. dedup:
+    steps over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
     name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
     archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
     dropped ones too, are kept, so that thresholds can be tried without reading text again. shard_bytes: of input
@@ -47,13 +47,6 @@ class CurateSettings:
     broken_files: Literal["stop", "keep"] = "keep"
     keep_stats: bool = False
     shard_bytes: Positive = 16_000_000
-
-    def __post_init__(self) -> None:
-        listed = {rule.name for rules in self.rules.values() for rule in rules}
-        for language, others in self.languages.items():
-            if unused := [other.name for other in others if other.name not in listed]:
-                hint = did_you_mean(unused[0], listed)
-                raise SettingsError(f"languages.{language}: {unused[0]} is not among the rules{hint}")
 
     def of(self, source: str) -> tuple[Use, ...]:
         return self.rules.get(source, self.rules.get("default", ()))

@@ -17,6 +17,7 @@ from herd.core.artifacts import Artifact
 from herd.core.errors import DataError, SettingsError
 from herd.core.registry import Use
 from herd.core.runner import run
+from herd.core.settings import build
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
@@ -186,8 +187,8 @@ def test_a_language_has_thresholds_of_its_own(tmp_path: Path) -> None:
     assert [one.figures["languages"] for one in (strict, loose)] == [{"en": 1}, {"en": 1, "de": 1}]
     for by_language, dropped in (({}, 1), (other, 0)):
         assert dict(retune(loose.path, shared["rules"], by_language))["word_length"]["dropped"] == dropped
-    with pytest.raises(SettingsError, match=r"languages.de: word_count is not among the rules"):
-        CurateSettings(**shared, languages={"de": (parse_rule("word_count"),)})
+    with pytest.raises(SettingsError, match=r"languages.de.0: 'word_lenght' is not one of the filters; did you mean"):
+        build(CurateSettings, {"rules": {}, "languages": {"de": ["word_lenght"]}}, where="here")
 
 
 def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> None:
