@@ -211,12 +211,13 @@ class Finder {
 
   void key(size_t i) {
     if (i > 0 && is_word_byte(text_[i - 1]) && text_[i] != '-') return;
-    // The makers' own prefixes, and how many characters follow at least.
+    // The makers' own prefixes, and how many characters follow at least; Amazon's, all capitals, may hold one digit.
     struct Shape {
       string_view prefix;
       size_t least;
+      int32_t digits = 2;
     };
-    static const Shape shapes[] = {{"AKIA", 16}, {"ASIA", 16}, {"AIza", 35}, {"ghp_", 36}, {"gho_", 36},
+    static const Shape shapes[] = {{"AKIA", 16, 1}, {"ASIA", 16, 1}, {"AIza", 35}, {"ghp_", 36}, {"gho_", 36},
                                    {"ghs_", 36}, {"ghu_", 36}, {"ghr_", 36}, {"github_pat_", 22}, {"glpat-", 20},
                                    {"sk-", 20}, {"sk_live_", 16}, {"sk_test_", 16}, {"rk_live_", 16}, {"pk_live_", 16},
                                    {"xoxb-", 20}, {"xoxp-", 20}, {"xoxa-", 20}, {"xoxs-", 20}, {"hf_", 30},
@@ -226,7 +227,7 @@ class Finder {
       if (rest.substr(0, shape.prefix.size()) != shape.prefix) continue;
       bool dots = shape.prefix == "SG." || shape.prefix == "eyJ";
       size_t from = i + shape.prefix.size(), end = token_end(from, dots);
-      if (end - from >= shape.least && mixed(from, end)) {
+      if (end - from >= shape.least && mixed(from, end, shape.digits)) {
         add(i, end, kKey);
         return;
       }
@@ -265,13 +266,13 @@ class Finder {
     }
   }
 
-  bool mixed(size_t from, size_t to) const {
+  bool mixed(size_t from, size_t to, int32_t least_digits = 2) const {
     int32_t digits = 0, letters = 0;
     for (size_t i = from; i < to; ++i) {
       digits += is_digit(text_[i]);
       letters += is_alpha(text_[i]);
     }
-    return digits >= 2 && letters >= 2;
+    return digits >= least_digits && letters >= 2;
   }
 
   string_view text_;
