@@ -23,6 +23,7 @@ from herd.corpus.settings import CurateSettings, read_words
 from herd.corpus.stats import NUMBERS, Stats
 from herd.corpus.tally import Tally
 from herd.corpus.urls import blocked
+from herd.corpus.writing import REJECTED
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -152,7 +153,7 @@ class _Sieve:
         self.summary.pages += pages.num_rows
         found = to_texts(pages, self._settings)
         if found.unusable.any():
-            self._reject(pages.filter(arrow.array(found.unusable)), None, found.steps, found.reasons)
+            self._reject(pages.filter(arrow.array(found.unusable)), found.steps, found.reasons)
         if found.unusable.all():
             return
         pages = pages.filter(arrow.array(~found.unusable))
@@ -162,22 +163,29 @@ class _Sieve:
         dropped = judged.step != ""
         if dropped.any():
             lost, steps = arrow.array(dropped), judged.step[dropped].tolist()
-            self._reject(pages.filter(lost), found.texts.filter(lost), steps, [f"rule {step}" for step in steps])
+            known = found.texts.filter(lost), arrow.array(judged.languages.codes[dropped].tolist(), arrow.string())
+            self._reject(pages.filter(lost), steps, [f"rule {step}" for step in steps], *known)
         if self._settings.keep_stats:
             self._stats.write(_stats_table(pages, judged))
         if not dropped.all():
             self._kept.write(_documents(pages, found.titles, judged, ~dropped))
 
     def _reject(
-        self, pages: arrow.RecordBatch, texts: arrow.Array | None, steps: list[str], reasons: list[str]
+        self,
+        pages: arrow.RecordBatch,
+        steps: list[str],
+        reasons: list[str],
+        texts: arrow.Array | None = None,
+        languages: arrow.Array | None = None,
     ) -> None:
         import pyarrow as arrow
 
         columns = {name: pages.column(name) for name in ("id", "source", "url", "added")}
-        empty = arrow.array([""] * pages.num_rows, arrow.large_string())
-        columns |= {"text": empty if texts is None else texts}
+        empty = arrow.array([""] * pages.num_rows, arrow.string())
+        columns["text"] = empty.cast(arrow.large_string()) if texts is None else texts
+        columns["language"] = empty if languages is None else languages
         columns |= {"step": arrow.array(steps, arrow.string()), "reason": arrow.array(reasons, arrow.string())}
-        batch = arrow.record_batch(columns)
+        batch = arrow.record_batch(columns).select(REJECTED)
         self._rejected.write(batch)
         self.summary.drop(batch)
 

@@ -19,7 +19,7 @@ from herd.corpus.tally import Tally
 if TYPE_CHECKING:
     import pyarrow as arrow
 
-REJECTED = ["id", "source", "url", "added", "text", "step", "reason"]
+REJECTED = ["id", "source", "url", "added", "language", "text", "step", "reason"]
 COLUMNS = ("id", "text", "source", "url", "added", "language", "notes")
 
 
@@ -103,15 +103,11 @@ def _count(kept: arrow.RecordBatch, counted: Counted) -> None:
 
 
 def _rejects(batches: Iterable[arrow.RecordBatch], counted: Counted) -> Iterator[arrow.RecordBatch]:
-    import pyarrow as arrow
-
     for batch in batches:
         steps, whys = batch.column("step").to_pylist(), batch.column("reason").to_pylist()
         counted.rejects += batch.num_rows
         notes = _notes({"step": step, "reason": why} for step, why in zip(steps, whys, strict=True))
-        empty = arrow.array([""] * batch.num_rows, arrow.string())
-        batch = batch.append_column("notes", notes).append_column("language", empty)
-        yield batch.select([*COLUMNS, "step", "reason"])
+        yield batch.append_column("notes", notes).select([*COLUMNS, "step", "reason"])
 
 
 def _notes(rows: Iterable[dict[str, str]]) -> arrow.Array:

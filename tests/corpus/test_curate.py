@@ -185,6 +185,7 @@ def test_a_language_has_thresholds_of_its_own(tmp_path: Path) -> None:
     strict = run(curate(crawl, settings=CurateSettings(**shared)), tmp_path / "run", jobs=0)
     loose = run(curate(crawl, settings=CurateSettings(**shared, languages=other)), tmp_path / "run", jobs=0)
     assert [one.figures["languages"] for one in (strict, loose)] == [{"en": 1}, {"en": 1, "de": 1}]
+    assert [one.language for one in read_documents(strict.path, "rejects")] == ["de"]
     for by_language, dropped in (({}, 1), (other, 0)):
         assert dict(retune(loose.path, shared["rules"], by_language))["word_length"]["dropped"] == dropped
     with pytest.raises(SettingsError, match=r"languages.de.0: 'word_lenght' is not one of the filters; did you mean"):
