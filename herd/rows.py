@@ -167,6 +167,14 @@ PARTS = (
     ("3.2", "model", "model/", "model/", "examples/03_load_in_transformers.py", "nothing: exact"),
     ("3.2.1", "scaling law", "scaling/", "scaling/", "examples/04_scaling_law.py", "FLOPs counted exactly, not 6 N D"),
     (
+        "3.3.2",
+        "layout over many devices",
+        "train/layout.py",
+        "train/test_layout.py",
+        "",
+        "arithmetic only: nothing is spread over devices yet",
+    ),
+    (
         "3.4.1",
         "pre-training",
         "pretrain/initial.py",

@@ -1,0 +1,147 @@
+"""How a model is spread over many devices, as arithmetic: who holds what, what waits, what fits, how often to save."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from herd.core.errors import SettingsError
+from herd.core.settings import Positive, settings
+from herd.model.sizes import Shape
+
+H100_BF16_FLOPS = 989e12  # dense peak of one device a second (Nvidia's data sheet), the base of Llama 3's MFU
+_BF16, _FP32 = 2, 4  # bytes
+_OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32
+
+
+@settings
+class Layout:
+    """How many devices share each dimension, the innermost one first: tensor inside a server, then context, pipeline
+    and data. chunks: how many pieces of the model a pipeline stage holds (interleaved when more than one).
+
+    Source: Llama 3, 3.3.2: [TP, CP, PP, DP], ordered by how much bandwidth each wants.
+    """
+
+    tensor: Positive = 1
+    context: Positive = 1
+    pipeline: Positive = 1
+    data: Positive = 1
+    chunks: Positive = 1
+
+    @property
+    def devices(self) -> int:
+        return self.tensor * self.context * self.pipeline * self.data
+
+    def rank(self, tensor: int, context: int, pipeline: int, data: int) -> int:
+        """The rank of the device at these coordinates."""
+        return tensor + self.tensor * (context + self.context * (pipeline + self.pipeline * data))
+
+    def coordinates(self, rank: int) -> tuple[int, int, int, int]:
+        """(tensor, context, pipeline, data) of a rank."""
+        rest, tensor = divmod(rank, self.tensor)
+        rest, context = divmod(rest, self.context)
+        data, pipeline = divmod(rest, self.pipeline)
+        return tensor, context, pipeline, data
+
+    def check(self, shape: Shape, *, length: int) -> None:
+        """Raises SettingsError with the number to change when the model or a sequence cannot be divided so."""
+        for name, held, by in (
+            ("kv_heads", shape.kv_heads, self.tensor),
+            ("hidden", shape.hidden, self.tensor),
+            ("sequence length", length, 2 * self.context),
+        ):
+            if held % by:
+                near = max(n for n in range(1, by + 1) if held % n == 0)
+                raise SettingsError(f"{name} {held:,} cannot be divided by {by}; the largest that fits is {near}")
+        if self.pipeline * self.chunks > shape.layers + 2:
+            raise SettingsError(
+                f"{shape.layers} layers cannot fill {self.pipeline} stages of {self.chunks} chunks; "
+                f"try chunks {max(1, (shape.layers + 2) // self.pipeline)}"
+            )
+
+
+def context_chunks(length: int, ranks: int, rank: int) -> tuple[range, range]:
+    """The positions that a rank holds: of 2 x ranks chunks the one of its number, and its mirror from the end.
+
+    With a causal mask early positions look at little and late ones at much; a pair of mirrored chunks costs every
+    rank the same. Source: Llama 3, 3.3.2.
+    """
+    size = length // (2 * ranks)
+    mirror = 2 * ranks - 1 - rank
+    return range(rank * size, (rank + 1) * size), range(mirror * size, (mirror + 1) * size)
+
+
+def stage_layers(layers: int, layout: Layout) -> list[list[range]]:
+    """The layers of each stage's chunks; chunk c of stage s is the (c x pipeline + s)th piece of the model.
+
+    The first piece also holds the embedding and the last one output and loss, so they get a layer less where that
+    evens the rest out. Source: Llama 3, 3.3.2.
+    """
+    pieces = layout.pipeline * layout.chunks
+    weights = layers + (2 if pieces > 2 else 0)  # embedding and output count as a layer each
+    sizes = [weights // pieces + (piece < weights % pieces) for piece in range(pieces)]
+    if pieces > 2:
+        # Those with a layer more stand inside, where nothing else is held.
+        sizes = sorted(sizes)
+        sizes = [sizes[0] - 1, *sizes[2:], sizes[1] - 1]
+    starts = [sum(sizes[:piece]) for piece in range(pieces)]
+    made = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    return [
+        [made[chunk * layout.pipeline + stage] for chunk in range(layout.chunks)] for stage in range(layout.pipeline)
+    ]
+
+
+def bubble(layout: Layout, micro_batches: int) -> float:
+    """Idle time of a pipeline stage for each second of work. Source: Llama 3, 3.3.2: (PP - 1) / (V x M)."""
+    return (layout.pipeline - 1) / (layout.chunks * micro_batches)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the fullest device."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
+
+
+def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, rows: int = 1) -> Memory:
+    """What training takes without recomputing: `rows` sequences of `length` in a micro-batch.
+
+    Weights in bf16 stay whole over the data ranks during a step; gradients and optimizer states in fp32 are divided
+    over data and context ranks. Activations: the inputs that a block's backward pass reads, 16 bit, divided over
+    tensor ranks along the sequence; a first stage holds those of min(stages, micro-batches) micro-batches.
+    Source: Korthikanti et al. 2022, eq. 4, with SwiGLU's tensors and flash attention counted.
+    """
+    own = shape.weights / (layout.tensor * layout.pipeline)
+    shared = layout.data * layout.context
+    tokens = rows * length / layout.context
+    # Of width: inputs and outputs of both norms, queries, what attention gives; then keys and values; three of hidden.
+    values = 6 * shape.width + 2 * shape.kv_heads * shape.head_width + 3 * shape.hidden
+    # Interleaving starts more of them before the first backward pass (Narayanan et al. 2021, 2.2).
+    more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.chunks) if layout.chunks > 1 else 1.0
+    alive = min(layout.pipeline * more, micro_batches)
+    layers = shape.layers / layout.pipeline
+    return Memory(
+        weights=_BF16 * own,
+        gradients=_FP32 * own / shared,
+        optimizer=_OPTIMIZER_BYTES * own / shared,
+        activations=_BF16 * values * tokens / layout.tensor * layers * alive,
+        logits=_FP32 * tokens * shape.vocabulary / layout.tensor,
+    )
+
+
+def flops_utilization(tokens_per_second: float, flops_per_token: float, devices: int, peak: float) -> float:
+    """MFU: FLOPs that the model needs, as a share of what the devices could do."""
+    return tokens_per_second * flops_per_token / (devices * peak)
+
+
+def checkpoint_interval(cost_seconds: float, between_failures_seconds: float) -> float:
+    """Seconds between checkpoints that lose the least time. Source: Young 1974, eq. 9."""
+    return math.sqrt(2 * cost_seconds * between_failures_seconds)
