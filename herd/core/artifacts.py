@@ -86,14 +86,7 @@ class Artifact:
 
     def verify(self) -> Self:
         """Reads every file again. Raises ArtifactError when one is missing or differs in one bit."""
-        for name, entry in self.card["files"].items():
-            file = self.path / name
-            if not file.exists():
-                raise ArtifactError(f"{file} is missing; delete {self.path} and run the recipe again")
-            if file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
-                raise ArtifactError(
-                    f"{file} is damaged: it is not what was written; delete {self.path} and run the recipe again"
-                )
+        check_files(self.path, "*")
         return self
 
     def __repr__(self) -> str:
@@ -250,6 +243,27 @@ def is_sealed(folder: Path) -> bool:
         return json.loads((folder / SEAL).read_text(encoding="utf-8")) == manifest(folder)
     except (OSError, ValueError):
         return False
+
+
+def check_files(folder: Path, pattern: str) -> None:
+    """Reads every file that matches `pattern` and of which a card or a seal in `folder` keeps a hash.
+
+    Raises ArtifactError when one is missing or differs in one bit.
+    """
+    if (folder / CARD).exists():
+        kept = read_card(folder)["files"]
+    elif (folder / SEAL).exists():
+        kept = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    else:
+        return
+    for name, entry in kept.items():
+        file = folder / name
+        if not file.match(pattern):
+            continue
+        if not file.exists():
+            raise ArtifactError(f"{file} is missing; delete {folder} and make it again")
+        if file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
+            raise ArtifactError(f"{file} is damaged: it is not what was written; delete {folder} and make it again")
 
 
 def _flush(path: Path) -> None:

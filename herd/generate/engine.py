@@ -110,15 +110,16 @@ class Engine:
         Prompts are padded at the end; what stands there is never looked at, because a row's lengths end
         before it and new tokens overwrite it.
         """
-        device = self.model.output.weight.device
+        weight = self.model.embedding.weight
+        device = weight.device
         tokens_BT = torch.zeros(len(prompts), max(lengths), dtype=torch.long, device=device)
         for row, prompt in enumerate(prompts):
             tokens_BT[row, : len(prompt)] = torch.as_tensor(prompt)
-        cache = Cache.empty(self.model.shape, len(prompts), room, self.model.output.weight.dtype, device)
+        cache = Cache.empty(self.model.shape, len(prompts), room, weight.dtype, device)
         hidden_BTD = self.model.hidden(tokens_BT, cache=cache)
         cache.lengths_B = torch.tensor(lengths, device=device)
         last_BD = hidden_BTD[torch.arange(len(prompts)), cache.lengths_B - 1]
-        return cache, self.model.output(last_BD).float()
+        return cache, self.model.logits(last_BD)
 
     def _note(
         self, completions: list[Completion], live: Tensor, tokens_B: Tensor, log_probs_B: Tensor, cache: Cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Annotated
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.settings import Positive, Rate, settings
+from herd.core.settings import BeforeValidator, Positive, Rate, dump, settings
 
 
 @settings
@@ -23,7 +24,7 @@ class RopeScaling:
 
 @settings
 class Size:
-    """The numbers of one model size.
+    """The numbers of one model size. tied_output: whether the output is the embedding's own matrix.
 
     Source: Llama 3, table 3; llama-models `args.py` for the constants.
     """
@@ -36,6 +37,7 @@ class Size:
     rope_theta: Rate = 500_000.0
     rope_scaling: RopeScaling | None = None
     norm_eps: Rate = 1e-5
+    tied_output: bool = False
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -82,9 +84,10 @@ class Shape(Size):
 
     @property
     def weights(self) -> int:
-        """All weights; input and output embeddings are separate."""
+        """All weights; a tied output counts once."""
         block = self.attention_weights + self.feed_forward_weights + 2 * self.width
-        return self.layers * block + 2 * self.vocabulary * self.width + self.width
+        tables = 1 if self.tied_output else 2
+        return self.layers * block + tables * self.vocabulary * self.width + self.width
 
     def forward_flops(self, tokens: int) -> float:
         """FLOPs per token of one forward pass over a causal sequence of `tokens`.
@@ -105,10 +108,27 @@ class Shape(Size):
 
 LLAMA_VOCABULARY = 128_256  # 128,000 byte pairs and 256 control tokens
 
+_LONG = RopeScaling()  # 3.1's, from 8k to 128k
+_LONG_SMALL = RopeScaling(factor=32.0)  # 3.2's
+
+# The report's three, the released 3.1 with stretched positions, 3.2's small ones (their model cards and
+# configurations), and ours for a laptop: `tiny` is what the tiny recipe trains, 1m and 10m what is timed.
 SIZES: dict[str, Size] = {
     "8b": Size(width=4096, layers=32, heads=32, kv_heads=8, hidden=14336),
     "70b": Size(width=8192, layers=80, heads=64, kv_heads=8, hidden=28672),
     "405b": Size(width=16384, layers=126, heads=128, kv_heads=8, hidden=53248),
+    "3.1-8b": Size(width=4096, layers=32, heads=32, kv_heads=8, hidden=14336, rope_scaling=_LONG),
+    "3.1-70b": Size(width=8192, layers=80, heads=64, kv_heads=8, hidden=28672, rope_scaling=_LONG),
+    "3.1-405b": Size(width=16384, layers=126, heads=128, kv_heads=8, hidden=53248, rope_scaling=_LONG),
+    "3.2-1b": Size(
+        width=2048, layers=16, heads=32, kv_heads=8, hidden=8192, rope_scaling=_LONG_SMALL, tied_output=True
+    ),
+    "3.2-3b": Size(
+        width=3072, layers=28, heads=24, kv_heads=8, hidden=8192, rope_scaling=_LONG_SMALL, tied_output=True
+    ),
+    "tiny": Size(width=128, layers=4, heads=4, kv_heads=2, hidden=352),
+    "1m": Size(width=128, layers=4, heads=4, kv_heads=2, hidden=384),
+    "10m": Size(width=384, layers=6, heads=6, kv_heads=2, hidden=1024),
 }
 
 
@@ -117,3 +137,16 @@ def size(name: str) -> Size:
     if name not in SIZES:
         raise SettingsError(f"{name!r} is no model size{did_you_mean(name, SIZES)}")
     return SIZES[name]
+
+
+def _named(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return dump(size(value))
+    except SettingsError as fault:
+        raise ValueError(str(fault)) from None
+
+
+# A size in a recipe: its numbers, or the name of one of SIZES.
+SizeOrName = Annotated[Size, BeforeValidator(_named)]

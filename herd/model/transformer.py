@@ -1,4 +1,4 @@
-"""Llama 3: pre-norm blocks of grouped-query attention and SwiGLU, untied output, no biases."""
+"""Llama 3: pre-norm blocks of grouped-query attention and SwiGLU, no biases."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.width, shape.norm_eps)
-        self.output = nn.Linear(shape.width, shape.vocabulary, bias=False)
+        self.output = None if shape.tied_output else nn.Linear(shape.width, shape.vocabulary, bias=False)
         self.stretch(shape.context)
 
     def stretch(self, context: int) -> None:
@@ -114,7 +114,11 @@ class Transformer(nn.Module):
 
     def forward(self, tokens_BT: Tensor, *, documents_BT: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Logits in fp32: [B, T, V]."""
-        return self.output(self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache)).float()
+        return self.logits(self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits in fp32 of states after the final norm: [..., D] to [..., V]."""
+        return self.output(hidden).float() if self.output else F.linear(hidden, self.embedding.weight).float()
 
 
 def initialize(model: nn.Module, *, std: float, layers: int, generator: torch.Generator) -> None:

@@ -1,22 +1,28 @@
-"""Models on disk in the Hugging Face layout: `config.json` and `model.safetensors`."""
+"""Models on disk in the Hugging Face layout: `config.json` and safetensors, whole or in shards with an index."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from herd.core.artifacts import check_files
 from herd.core.errors import ArtifactError
+from herd.model.config import CONFIG, config_of, read_config, shape_of
 from herd.model.heads import RewardModel
-from herd.model.sizes import RopeScaling, Shape
+from herd.model.sizes import Shape
+from herd.model.stored import Stored
 from herd.model.transformer import Transformer
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+SHARD_BYTES = 5_000_000_000  # as large as others write them
 
 # Ours -> Hugging Face's, inside a block.
 _BLOCK = {
@@ -32,50 +38,131 @@ _BLOCK = {
 }
 
 
-def names(layers: int, *, reward: bool) -> dict[str, str]:
+def names(shape: Shape, *, reward: bool) -> dict[str, str]:
     """Our name of every weight -> Hugging Face's."""
     trunk = "trunk." if reward else ""
     table = {f"{trunk}embedding": "model.embed_tokens", f"{trunk}norm": "model.norm"}
-    table |= {"score": "score"} if reward else {"output": "lm_head"}
-    for layer in range(layers):
+    if reward:
+        table["score"] = "score"
+    elif not shape.tied_output:
+        table["output"] = "lm_head"
+    for layer in range(shape.layers):
         table |= {f"{trunk}blocks.{layer}.{ours}": f"model.layers.{layer}.{theirs}" for ours, theirs in _BLOCK.items()}
     return {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in table.items()}
 
 
-def save_model(folder: Path, model: Transformer | RewardModel, *, begin: int, stops: list[int], pad: int) -> None:
+# ---- out ----
+
+
+def save_model(
+    folder: Path,
+    model: Transformer | RewardModel,
+    *,
+    begin: int | None,
+    stops: list[int],
+    pad: int,
+    dtype: torch.dtype = torch.float32,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
     """Writes the model into `folder`; begin, stops and pad are token ids that other programs want to know."""
     reward = isinstance(model, RewardModel)
-    table = names(model.shape.layers, reward=reward)
-    save_file(
-        {table[name]: value.contiguous() for name, value in model.state_dict().items()},
-        folder / WEIGHTS,
-        metadata={"format": "pt"},
+    write_config(folder, model.shape, begin=begin, stops=stops, pad=pad, dtype=dtype, reward=reward)
+    table = names(model.shape, reward=reward)
+    write_tensors(
+        folder,
+        ((table[name], value.to(dtype)) for name, value in model.state_dict().items()),
+        shard_bytes=shard_bytes,
     )
-    config = _config(model.shape, reward=reward) | {"bos_token_id": begin, "eos_token_id": stops, "pad_token_id": pad}
+
+
+def write_config(
+    folder: Path,
+    shape: Shape,
+    *,
+    begin: int | None,
+    stops: list[int],
+    pad: int,
+    dtype: torch.dtype,
+    reward: bool = False,
+) -> None:
+    """Writes `config.json` and `generation_config.json`."""
+    tokens = {"bos_token_id": begin, "eos_token_id": stops, "pad_token_id": pad}
+    config = config_of(shape, reward=reward, dtype=str(dtype).removeprefix("torch.")) | tokens
     (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
-    generation = {"bos_token_id": begin, "eos_token_id": stops, "pad_token_id": pad, "do_sample": False}
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2), encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps(tokens | {"do_sample": False}, indent=2), encoding="utf-8")
+
+
+def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Writes tensors under their Hugging Face names, holding at most one shard at a time.
+
+    One file where all fit into `shard_bytes`, otherwise numbered shards and the index that says which holds what.
+    """
+    shards: list[list[str]] = []
+    pending: dict[str, Tensor] = {}
+    total = 0
+
+    def flush() -> None:
+        save_file(pending, folder / f"part-{len(shards)}.partial", metadata={"format": "pt"})
+        shards.append(list(pending))
+        pending.clear()
+
+    for name, value in tensors:
+        size = value.numel() * value.element_size()
+        if pending and sum(v.numel() * v.element_size() for v in pending.values()) + size > shard_bytes:
+            flush()
+        pending[name] = value.contiguous()
+        total += size
+    flush()
+    if len(shards) == 1:
+        (folder / "part-0.partial").rename(folder / WEIGHTS)
+        return
+    places: dict[str, str] = {}
+    for number, held in enumerate(shards):
+        file = f"model-{number + 1:05}-of-{len(shards):05}.safetensors"
+        (folder / f"part-{number}.partial").rename(folder / file)
+        places |= dict.fromkeys(held, file)
+    index = {"metadata": {"total_size": total}, "weight_map": places}
+    (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+
+# ---- in ----
+
+
+def open_folder(folder: Path) -> Stored:
+    """The transformer in a Hugging Face folder, not read yet.
+
+    Raises ArtifactError when a file is missing or damaged, and for a reward model.
+    """
+    config = read_config(folder)
+    if _is_reward(config):
+        raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
+    shape = shape_of(config, folder)
+    files = _SafeFiles(folder)
+    table = names(shape, reward=False)
+    files.check(set(table.values()), tied=shape.tied_output)
+    dtype = files.read(table["blocks.0.attention.query.weight"]).dtype
+    return Stored(str(folder), shape, lambda name: files.read(table[name]), pairs=False, dtype=dtype)
 
 
 def load_model(folder: Path) -> Transformer | RewardModel:
     """The model in `folder`, in fp32.
 
-    Raises ArtifactError when a file is missing, damaged or of another shape than the configuration says.
+    Raises ArtifactError when a file is missing, damaged (where a list of hashes lies beside it: in one bit) or of
+    another shape than the configuration says.
     """
     config = read_config(folder)
     shape = shape_of(config, folder)
-    reward = config.get("architectures") == ["LlamaForSequenceClassification"]
-    stored = _read_weights(folder)
-    if config.get("tie_word_embeddings") and "lm_head.weight" not in stored and not reward:
-        stored["lm_head.weight"] = stored["model.embed_tokens.weight"]
-    table = names(shape.layers, reward=reward)
-    _check_names(stored, set(table.values()), folder)
+    check_files(folder, "*.safetensors")
+    files = _SafeFiles(folder)
+    reward = _is_reward(config)
+    table = names(shape, reward=reward)
+    files.check(set(table.values()), tied=shape.tied_output)
     model = RewardModel(shape) if reward else Transformer(shape)
     for name, weight in model.state_dict().items():
-        theirs = stored[table[name]]
+        theirs = files.read(table[name])
         if theirs.shape != weight.shape:
             raise ArtifactError(
-                f"{folder / WEIGHTS}: {table[name]} is {list(theirs.shape)}, {CONFIG} asks for {list(weight.shape)}; "
+                f"{folder}: {table[name]} is {list(theirs.shape)}, {CONFIG} asks for {list(weight.shape)}; "
                 "the two files belong to different models"
             )
         weight.copy_(theirs)
@@ -90,99 +177,49 @@ def load_transformer(folder: Path) -> Transformer:
     return model
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    file = folder / CONFIG
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{folder} holds no {CONFIG}; name the folder of a model") from None
-    except ValueError as fault:
-        raise ArtifactError(f"{file} is not JSON ({fault}); fetch or make the model again") from None
+def _is_reward(config: Mapping[str, Any]) -> bool:
+    return config.get("architectures") == ["LlamaForSequenceClassification"]
 
 
-def shape_of(config: dict[str, Any], folder: Path) -> Shape:
-    """The shape that a Hugging Face Llama configuration describes."""
-    if config.get("model_type") != "llama":
-        raise ArtifactError(f"{folder} holds a {config.get('model_type')!r} model; herd reads model_type 'llama'")
-    rope = config.get("rope_parameters") or {}
-    scaling = config.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else None)
-    return Shape(
-        vocabulary=config["vocab_size"],
-        width=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config.get("num_key_value_heads", config["num_attention_heads"]),
-        hidden=config["intermediate_size"],
-        context=config["max_position_embeddings"],
-        rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
-        rope_scaling=_scaling(scaling, folder),
-        norm_eps=config.get("rms_norm_eps", 1e-6),
-    )
+class _SafeFiles:
+    """Tensors of a folder by name, wherever the index says they are."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        index = folder / INDEX
+        listed = _read_index(index) if index.exists() else None
+        held = {WEIGHTS} if listed is None else set(listed.values())
+        self._files = {name: self._open(name) for name in sorted(held)}
+        self.places = {key: name for name, file in self._files.items() for key in file.keys()}  # noqa: SIM118 - no dict
+        wrong = [key for key, name in (listed or {}).items() if self.places.get(key) != name]
+        if listed is not None and wrong:
+            raise ArtifactError(
+                f"{index} says that {wrong[0]} is in {listed[wrong[0]]}, and it is not; fetch index and shards again"
+            )
 
-def _scaling(row: dict[str, Any] | None, folder: Path) -> RopeScaling | None:
-    if row is None:
-        return None
-    kind = row.get("rope_type", row.get("type"))
-    if kind != "llama3":
-        raise ArtifactError(f"{folder}: rope scaling {kind!r} is not Llama 3's; herd reads 'llama3'")
-    return RopeScaling(
-        factor=float(row["factor"]),
-        low_frequency=float(row["low_freq_factor"]),
-        high_frequency=float(row["high_freq_factor"]),
-        original_context=row["original_max_position_embeddings"],
-    )
-
-
-def _config(shape: Shape, *, reward: bool) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "architectures": ["LlamaForSequenceClassification" if reward else "LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.width,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_width,
-        "intermediate_size": shape.hidden,
-        "max_position_embeddings": shape.context,
-        "rope_theta": shape.rope_theta,
-        "rms_norm_eps": shape.norm_eps,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": False,
-        "torch_dtype": "float32",
-    }
-    if reward:
-        config["num_labels"] = 1
-    if shape.rope_scaling is not None:
-        config["rope_scaling"] = {
-            "rope_type": "llama3",
-            "factor": shape.rope_scaling.factor,
-            "low_freq_factor": shape.rope_scaling.low_frequency,
-            "high_freq_factor": shape.rope_scaling.high_frequency,
-            "original_max_position_embeddings": shape.rope_scaling.original_context,
-        }
-    return config
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    index = folder / f"{WEIGHTS}.index.json"
-    files = [folder / WEIGHTS]
-    if index.exists():
-        files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    stored: dict[str, Tensor] = {}
-    for file in files:
+    def _open(self, name: str) -> Any:
+        file = self.folder / name
         try:
-            stored |= load_file(file)
+            return safe_open(file, framework="pt")
+        except FileNotFoundError:
+            raise ArtifactError(f"{file} is missing; fetch or make the model again") from None
         except (SafetensorError, OSError) as fault:
             raise ArtifactError(f"{file} cannot be read ({fault}); fetch or make the model again") from None
-    return {name: value.to(torch.float32) for name, value in stored.items()}
+
+    def read(self, name: str) -> Tensor:
+        return self._files[self.places[name]].get_tensor(name)
+
+    def check(self, wanted: set[str], *, tied: bool) -> None:
+        # A tied output is stored a second time by some programs.
+        extra = sorted(set(self.places) - wanted - ({"lm_head.weight"} if tied else set()))
+        missing = sorted(wanted - set(self.places))
+        if missing or extra:
+            what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which Llama 3 has no place for"
+            raise ArtifactError(f"{self.folder}: {what}; it is not a Llama 3 model, or not all of it")
 
 
-def _check_names(stored: dict[str, Tensor], wanted: set[str], folder: Path) -> None:
-    missing, extra = sorted(wanted - set(stored)), sorted(set(stored) - wanted)
-    if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which Llama 3 has no place for"
-        raise ArtifactError(f"{folder}: {what}; it is not a Llama 3 model, or not all of it")
+def _read_index(file: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ArtifactError(f"{file} is no index of shards ({fault!r}); fetch the model again") from None

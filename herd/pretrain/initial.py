@@ -9,7 +9,7 @@ from herd.core.errors import DataError
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
-from herd.model.sizes import Size
+from herd.model.sizes import SizeOrName
 from herd.model.transformer import Transformer, initialize
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
@@ -29,7 +29,7 @@ class PretrainSettings:
     rate at the end, as a share of the peak. init_std: of the weights' first values.
     """
 
-    size: Size
+    size: SizeOrName
     length: Positive
     tokens: Positive
     batch: tuple[BatchPhase, ...]

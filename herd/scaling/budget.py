@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, Rate, Share, settings
-from herd.model.sizes import Size
+from herd.model.sizes import Size, SizeOrName
 
 
 @settings
@@ -17,7 +17,7 @@ class LadderSettings:
     rate at the end, as a share of the peak."""
 
     budgets: tuple[Rate, ...]
-    sizes: tuple[Size, ...]
+    sizes: tuple[SizeOrName, ...]
     length: Positive
     batch_tokens: Positive
     peak_rate: Rate

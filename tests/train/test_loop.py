@@ -133,7 +133,7 @@ def test_whether_to_end_is_asked_before_a_step_is_saved(batches: TokenBatches, t
 def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
     made = state()
     with torch.no_grad():
-        made.model.output.weight.fill_(float("nan"))
+        made.model.norm.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="try a lower peak_rate"):
         run(made, batches)
 

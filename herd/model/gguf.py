@@ -1,0 +1,201 @@
+"""GGUF, the file of llama.cpp: weights, shape and tokenizer in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from herd.core.errors import ArtifactError, HerdError, SettingsError
+from herd.model.rope import frequencies
+from herd.model.sizes import RopeScaling, Shape
+from herd.model.stored import Stored, to_pairs, weight_shapes
+
+# Ours -> GGUF's, inside a block.
+_BLOCK = {
+    "attention_norm": "attn_norm",
+    "attention.query": "attn_q",
+    "attention.key": "attn_k",
+    "attention.value": "attn_v",
+    "attention.output": "attn_output",
+    "feed_forward_norm": "ffn_norm",
+    "feed_forward.gate": "ffn_gate",
+    "feed_forward.up": "ffn_up",
+    "feed_forward.down": "ffn_down",
+}
+_FACTORS = "rope_freqs.weight"  # what llama.cpp divides every pair's speed by
+FORMS = ("f32", "f16", "bf16", "q8_0")
+
+
+def names(layers: int) -> dict[str, str]:
+    """Our name of every weight -> GGUF's."""
+    table = {"embedding": "token_embd", "norm": "output_norm", "output": "output"}
+    for layer in range(layers):
+        table |= {f"blocks.{layer}.{ours}": f"blk.{layer}.{theirs}" for ours, theirs in _BLOCK.items()}
+    return {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in table.items()}
+
+
+def _library() -> Any:
+    try:
+        import gguf
+    except ImportError:
+        raise HerdError("GGUF needs the package gguf; `pip install 'herd[gguf]'` brings it") from None
+    return gguf
+
+
+def fields_of(file: Path) -> dict[str, Any]:
+    """Everything a GGUF file says about itself, by key."""
+    reader = _open(file)
+    return {name: field.contents() for name, field in reader.fields.items()}
+
+
+def _open(file: Path) -> Any:
+    gguf = _library()
+    try:
+        return gguf.GGUFReader(file)
+    except (ValueError, OSError, IndexError) as fault:
+        raise ArtifactError(f"{file} is no whole GGUF file ({fault}); fetch it again") from None
+
+
+def open_file(file: Path) -> Stored:
+    """The model in a GGUF file; quantised weights come out as fp32. Raises ArtifactError when it is not Llama's."""
+    gguf = _library()
+    reader = _open(file)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    shape = _shape({name: field for name, field in reader.fields.items()}, tensors, file)
+    table = names(shape.layers)
+
+    def raw(name: str) -> Tensor:
+        tensor = tensors.get(table[name])
+        if tensor is None:
+            raise ArtifactError(f"{file} lacks {table[name]}; it is not a Llama 3 model, or not all of it")
+        kind = tensor.tensor_type
+        if kind == gguf.GGMLQuantizationType.BF16:
+            return torch.from_numpy(tensor.data.copy()).view(torch.bfloat16)
+        if kind in (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16):
+            return torch.from_numpy(tensor.data.copy())
+        return torch.from_numpy(gguf.quants.dequantize(tensor.data, kind))
+
+    return Stored(str(file), shape, raw, pairs=True, dtype=raw("blocks.0.attention.query.weight").dtype)
+
+
+def _shape(fields: dict[str, Any], tensors: dict[str, Any], file: Path) -> Shape:
+    def value(name: str, otherwise: Any = None) -> Any:
+        if name in fields:
+            return fields[name].contents()
+        if otherwise is None:
+            raise ArtifactError(f"{file} does not say {name}; convert the model again")
+        return otherwise
+
+    kind = value("general.architecture")
+    if kind != "llama":
+        raise ArtifactError(f"{file} holds a {kind!r} model; herd reads 'llama'")
+    width, heads = value("llama.embedding_length"), value("llama.attention.head_count")
+    theta = value("llama.rope.freq_base", 10_000.0)
+    return Shape(
+        vocabulary=int(tensors["token_embd.weight"].shape[1]),
+        width=width,
+        layers=value("llama.block_count"),
+        heads=heads,
+        kv_heads=value("llama.attention.head_count_kv", heads),
+        hidden=value("llama.feed_forward_length"),
+        context=value("llama.context_length"),
+        rope_theta=theta,
+        rope_scaling=_scaling(tensors, width // heads, theta, file),
+        norm_eps=_short(value("llama.attention.layer_norm_rms_epsilon")),
+        tied_output="output.weight" not in tensors,
+    )
+
+
+def _short(value: float) -> float:
+    """The shortest decimal that is the same fp32 number: 1e-05, not 9.999999747378752e-06."""
+    return float(str(np.float32(value)))
+
+
+def _scaling(tensors: dict[str, Any], head_width: int, theta: float, file: Path) -> RopeScaling | None:
+    """The scaling that gives the factors in the file; llama.cpp keeps those, not what they were computed of."""
+    if _FACTORS not in tensors:
+        return None
+    factors = torch.from_numpy(np.array(tensors[_FACTORS].data, dtype=np.float32))
+    for tried in (RopeScaling(factor=float(factors.max())), RopeScaling(factor=float(factors.max().round()))):
+        if torch.allclose(_factors(head_width, theta, tried), factors, rtol=1e-4):
+            return tried
+    raise ArtifactError(f"{file}: {_FACTORS} are not those of Llama 3.1's scaling; herd reads only that one")
+
+
+def _factors(head_width: int, theta: float, scaling: RopeScaling) -> Tensor:
+    return frequencies(head_width, theta) / frequencies(head_width, theta, scaling)
+
+
+# ---- out ----
+
+
+def write(file: Path, model: Stored, *, form: str, name: str, fields: dict[str, Any]) -> None:
+    """Writes `model` for llama.cpp and what builds on it.
+
+    form: of the matrices, one of FORMS; norms stay fp32. fields: of the tokenizer, by GGUF's keys.
+    """
+    if form not in FORMS:
+        raise SettingsError(f"{form!r} is no form of weights; choose one of {', '.join(FORMS)}")
+    gguf = _library()
+    shape = model.shape
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_name(name)
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.hidden)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_rope_dimension_count(shape.head_width)
+    writer.add_rope_freq_base(shape.rope_theta)
+    writer.add_layer_norm_rms_eps(shape.norm_eps)
+    writer.add_vocab_size(shape.vocabulary)
+    writer.add_file_type(getattr(gguf.LlamaFileType, {"f32": "ALL_F32"}.get(form, f"MOSTLY_{form.upper()}")))
+    for key, value in fields.items():
+        _add_field(writer, key, value)
+    for theirs, value in _tensors(model):
+        kind = "F32" if value.ndim == 1 else form.upper()
+        _add_tensor(gguf, writer, theirs, value, getattr(gguf.GGMLQuantizationType, kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _tensors(model: Stored) -> Iterator[tuple[str, np.ndarray]]:
+    shape, table = model.shape, names(model.shape.layers)
+    if shape.rope_scaling is not None:
+        yield _FACTORS, _factors(shape.head_width, shape.rope_theta, shape.rope_scaling).numpy()
+    for name in weight_shapes(shape):
+        value = model.read(name).float()
+        if name.endswith(("attention.query.weight", "attention.key.weight")):
+            value = to_pairs(value, shape.head_width)
+        yield table[name], value.contiguous().numpy()
+
+
+def _add_tensor(gguf: Any, writer: Any, name: str, value: np.ndarray, kind: Any) -> None:
+    # llama.cpp packs 32 numbers of a row together; a row that they do not fill stays as it is.
+    if kind == gguf.GGMLQuantizationType.Q8_0 and value.shape[-1] % 32:
+        kind = gguf.GGMLQuantizationType.F16
+    if kind == gguf.GGMLQuantizationType.F32:
+        writer.add_tensor(name, value)
+    elif kind == gguf.GGMLQuantizationType.F16:
+        writer.add_tensor(name, value.astype(np.float16))
+    else:
+        writer.add_tensor(name, gguf.quants.quantize(value, kind), raw_dtype=kind)
+
+
+def _add_field(writer: Any, key: str, value: Any) -> None:
+    if isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, int):
+        writer.add_uint32(key, value)
+    elif isinstance(value, str):
+        writer.add_string(key, value)
+    else:
+        writer.add_array(key, value)

@@ -1,0 +1,120 @@
+"""Meta's original layout: `params.json` and `consolidated.NN.pth`, one file for every tensor-parallel rank."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from herd.core.errors import ArtifactError
+from herd.model.sizes import RopeScaling, Shape
+from herd.model.stored import Stored
+
+PARAMS = "params.json"
+
+# Ours -> Meta's, inside a block; and along which dimension the ranks' parts lie (None: every rank has all).
+_BLOCK = {
+    "attention_norm": ("attention_norm", None),
+    "attention.query": ("attention.wq", 0),
+    "attention.key": ("attention.wk", 0),
+    "attention.value": ("attention.wv", 0),
+    "attention.output": ("attention.wo", 1),
+    "feed_forward_norm": ("ffn_norm", None),
+    "feed_forward.gate": ("feed_forward.w1", 0),
+    "feed_forward.up": ("feed_forward.w3", 0),
+    "feed_forward.down": ("feed_forward.w2", 1),
+}
+
+
+def names(layers: int) -> dict[str, tuple[str, int | None]]:
+    """Our name of every weight -> Meta's, and the dimension along which it is cut."""
+    table: dict[str, tuple[str, int | None]] = {
+        "embedding": ("tok_embeddings", 0),
+        "norm": ("norm", None),
+        "output": ("output", 0),
+    }
+    for layer in range(layers):
+        table |= {f"blocks.{layer}.{ours}": (f"layers.{layer}.{theirs}", cut) for ours, (theirs, cut) in _BLOCK.items()}
+    return {f"{ours}.weight": (f"{theirs}.weight", cut) for ours, (theirs, cut) in table.items()}
+
+
+def hidden_width(width: int, multiplier: float | None, multiple_of: int) -> int:
+    """The feed-forward's width. Source: llama-models, `model.py`: two thirds of 4D, times a factor, rounded up."""
+    hidden = int(2 * 4 * width / 3)
+    if multiplier is not None:
+        hidden = int(multiplier * hidden)
+    return multiple_of * -(-hidden // multiple_of)
+
+
+def open_folder(folder: Path) -> Stored:
+    """The model in Meta's folder, not read yet.
+
+    The files are pickles: they are read by torch's restricted reader, which knows tensors and plain containers
+    and runs nothing. Raises ArtifactError when a file is missing, damaged or holds anything else.
+    """
+    params = _read_params(folder / PARAMS)
+    files = sorted(folder.glob("consolidated.*.pth"))
+    if not files:
+        raise ArtifactError(f"{folder} has {PARAMS} and no consolidated.*.pth; fetch the weights too")
+    ranks = [_read(file) for file in files]
+    embedding = _whole(ranks, "tok_embeddings.weight", 0, folder)
+    output = ranks[0].get("output.weight")
+    tied = output is None or torch.equal(_whole(ranks, "output.weight", 0, folder), embedding)
+    shape = _shape(params, vocabulary=embedding.shape[0], tied=tied, folder=folder)
+    table = names(shape.layers)
+
+    def raw(name: str) -> Tensor:
+        theirs, cut = table[name]
+        return _whole(ranks, theirs, cut, folder)
+
+    return Stored(str(folder), shape, raw, pairs=True, dtype=embedding.dtype)
+
+
+def _whole(ranks: list[dict[str, Tensor]], name: str, cut: int | None, folder: Path) -> Tensor:
+    try:
+        parts = [rank[name] for rank in ranks]
+    except KeyError:
+        raise ArtifactError(f"{folder}: a file lacks {name}; fetch the weights again") from None
+    return parts[0] if cut is None or len(parts) == 1 else torch.cat(parts, dim=cut)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as fault:
+        reason = str(fault).splitlines()[0]
+        raise ArtifactError(f"{file} holds more than tensors, and is not opened ({reason}); fetch it again") from None
+    except (RuntimeError, OSError, EOFError) as fault:
+        raise ArtifactError(f"{file} cannot be read ({fault}); fetch it again") from None
+
+
+def _read_params(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise ArtifactError(f"{file} cannot be read ({fault}); fetch it again") from None
+
+
+def _shape(params: dict[str, Any], *, vocabulary: int, tied: bool, folder: Path) -> Shape:
+    scaled = params.get("use_scaled_rope", False)
+    try:
+        return Shape(
+            vocabulary=vocabulary,
+            width=params["dim"],
+            layers=params["n_layers"],
+            heads=params["n_heads"],
+            kv_heads=params.get("n_kv_heads") or params["n_heads"],
+            hidden=hidden_width(params["dim"], params.get("ffn_dim_multiplier"), params.get("multiple_of", 256)),
+            # The files do not say how long a sequence may be: 3.0 was trained to 8k, stretched positions reach 128k.
+            context=131_072 if scaled else 8_192,
+            rope_theta=float(params.get("rope_theta", 500_000.0)),
+            rope_scaling=RopeScaling(factor=float(params.get("rope_scale_factor", 8.0))) if scaled else None,
+            norm_eps=params.get("norm_eps", 1e-5),
+            tied_output=tied,
+        )
+    except KeyError as fault:
+        raise ArtifactError(f"{folder / PARAMS} has no {fault}; fetch it again") from None
