@@ -22,10 +22,11 @@ lint: $(READY)
 check: lint test
 
 # The pinned versions are those the tests were last seen to pass with.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt tests/packages.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/packages.txt
 	touch $(READY)
 
 bench: $(READY)

@@ -93,8 +93,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
     one.add_argument("--temperature", type=float, default=0.0, help="0 always takes the likeliest token")
     one.add_argument("--seed", type=int, default=0)
-    one = add("export", export, "write a model as a Hugging Face folder")
+    one = add("export", export, "write a model as a Hugging Face folder or a GGUF file")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
+    one.add_argument("folder", type=Path, help="new folder to write, or a new file that ends in .gguf")
+    one.add_argument("--form", help="of the weights: float32, bfloat16, float16; in GGUF f32, f16, bf16, q8_0")
+    one.add_argument("--shard-gb", type=float, default=5.0, help="largest file of weights (default: %(default)s)")
+    one = add("import", bring_in, "bring in a model: a GGUF file, Meta's folder or Hugging Face's")
+    one.add_argument("source", type=Path, help=".gguf file, or folder with params.json or config.json")
     one.add_argument("folder", type=Path, help="new folder to write")
     one = add("rows", rows, "check every system of the recipe against its bar")
     one.add_argument("--json", action="store_true", help="print JSON")
@@ -296,8 +301,21 @@ def export(options: argparse.Namespace) -> None:
     from herd.serve.folders import export as write
     from herd.serve.folders import model_in
 
-    write(model_in(options.checkpoint), options.folder)
-    print(f"{options.folder}: transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r}) reads it")
+    write(model_in(options.checkpoint), options.folder, form=options.form, shard_gb=options.shard_gb)
+    if options.folder.suffix == ".gguf":
+        print(f"{options.folder}: llama-cli -m {options.folder} reads it")
+    else:
+        print(f"{options.folder}: transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r}) reads it")
+
+
+def bring_in(options: argparse.Namespace) -> None:
+    from herd.serve.imports import bring_in as bring
+
+    made = bring(options.source, options.folder)
+    print(
+        f"{options.folder}: {made.shape.weights:,} weights; logits of {made.tokens_checked} tokens agree with the "
+        f"original's to {made.difference:.0e} of the largest\nchat: herd chat {options.folder}"
+    )
 
 
 def rows(options: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def evaluate(
         messages = [form.read(completion.ids) for completion in completions]
         right = [item.answered(message) for item, message in zip(items, messages, strict=True)]
     else:
-        prompts = [[tokenizer.begin, *tokenizer.encode(item.plain)] for item in items]
+        prompts = [[*tokenizer.opening, *tokenizer.encode(item.plain)] for item in items]
         completions = engine.generate(prompts, sampling)
         texts = [tokenizer.decode(completion.ids) for completion in completions]
         right = [item.continued(text) for item, text in zip(items, texts, strict=True)]

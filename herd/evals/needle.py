@@ -119,7 +119,7 @@ def found(needle: Needle, answer: str) -> bool:
 
 
 def _plain_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
-    return [tokenizer.begin, *tokenizer.encode(f"{stack.text} {stack.needle.stem}")]
+    return [*tokenizer.opening, *tokenizer.encode(f"{stack.text} {stack.needle.stem}")]
 
 
 def _chat_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:

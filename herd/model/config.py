@@ -58,7 +58,8 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
     width, heads = config.get("hidden_size", 0), config.get("num_attention_heads", 1)
     if config.get("head_dim") not in (None, width // heads):
         raise ArtifactError(
-            f"{folder}: head_dim {config['head_dim']} is not hidden_size / heads = {width // heads}; herd reads only that"
+            f"{folder}: head_dim {config['head_dim']} is not hidden_size / heads = {width // heads}, "
+            "and herd reads only that"
         )
 
 

@@ -27,6 +27,7 @@ _BLOCK = {
     "feed_forward.up": "ffn_up",
     "feed_forward.down": "ffn_down",
 }
+_ORIGINAL = "llama.rope.scaling.original_context_length"
 _FACTORS = "rope_freqs.weight"  # what llama.cpp divides every pair's speed by
 FORMS = ("f32", "f16", "bf16", "q8_0")
 
@@ -66,7 +67,7 @@ def open_file(file: Path) -> Stored:
     gguf = _library()
     reader = _open(file)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    shape = _shape({name: field for name, field in reader.fields.items()}, tensors, file)
+    shape = _shape(dict(reader.fields.items()), tensors, file)
     table = names(shape.layers)
 
     def raw(name: str) -> Tensor:
@@ -105,7 +106,7 @@ def _shape(fields: dict[str, Any], tensors: dict[str, Any], file: Path) -> Shape
         hidden=value("llama.feed_forward_length"),
         context=value("llama.context_length"),
         rope_theta=theta,
-        rope_scaling=_scaling(tensors, width // heads, theta, file),
+        rope_scaling=_scaling(tensors, width // heads, theta, value(_ORIGINAL, 8192), file),
         norm_eps=_short(value("llama.attention.layer_norm_rms_epsilon")),
         tied_output="output.weight" not in tensors,
     )
@@ -116,14 +117,14 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _scaling(tensors: dict[str, Any], head_width: int, theta: float, file: Path) -> RopeScaling | None:
+def _scaling(tensors: dict[str, Any], head_width: int, theta: float, original: int, file: Path) -> RopeScaling | None:
     """The scaling that gives the factors in the file; llama.cpp keeps those, not what they were computed of."""
     if _FACTORS not in tensors:
         return None
     factors = torch.from_numpy(np.array(tensors[_FACTORS].data, dtype=np.float32))
-    for tried in (RopeScaling(factor=float(factors.max())), RopeScaling(factor=float(factors.max().round()))):
-        if torch.allclose(_factors(head_width, theta, tried), factors, rtol=1e-4):
-            return tried
+    tried = RopeScaling(factor=round(float(factors.max()), 3), original_context=original)
+    if torch.allclose(_factors(head_width, theta, tried), factors, rtol=1e-4):
+        return tried
     raise ArtifactError(f"{file}: {_FACTORS} are not those of Llama 3.1's scaling; herd reads only that one")
 
 
@@ -154,6 +155,8 @@ def write(file: Path, model: Stored, *, form: str, name: str, fields: dict[str, 
     writer.add_rope_dimension_count(shape.head_width)
     writer.add_rope_freq_base(shape.rope_theta)
     writer.add_layer_norm_rms_eps(shape.norm_eps)
+    if shape.rope_scaling is not None:
+        writer.add_rope_scaling_orig_ctx_len(shape.rope_scaling.original_context)
     writer.add_vocab_size(shape.vocabulary)
     writer.add_file_type(getattr(gguf.LlamaFileType, {"f32": "ALL_F32"}.get(form, f"MOSTLY_{form.upper()}")))
     for key, value in fields.items():

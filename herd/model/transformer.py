@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -133,3 +134,26 @@ def initialize(model: nn.Module, *, std: float, layers: int, generator: torch.Ge
         scale = std / (2 * layers) ** 0.5 if into_stream else std
         with torch.no_grad():
             weight.normal_(0.0, scale, generator=generator)
+
+
+def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor) -> Tensor:
+    """Logits in fp32, [B, T, V], of a model whose weights are read by name, one block in memory at a time."""
+
+    def filled(module: nn.Module, prefix: str) -> nn.Module:
+        return fill(module, {name: read(f"{prefix}.{name}").float() for name, _ in module.named_parameters()})
+
+    cos, sin = angles(tokens_BT.shape[1], shape.head_width, shape.rope_theta, shape.rope_scaling)
+    embedding = read("embedding.weight").float()
+    x_BTD = F.embedding(tokens_BT, embedding)
+    for layer in range(shape.layers):
+        with torch.device("meta"):
+            block = Block(shape)
+        x_BTD = filled(block, f"blocks.{layer}")(x_BTD, cos, sin, None, None)
+    x_BTD = filled(RMSNorm(shape.width, shape.norm_eps), "norm")(x_BTD)
+    return F.linear(x_BTD, embedding if shape.tied_output else read("output.weight").float())
+
+
+def fill(module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+    """`module` with these tensors as its weights, not copied; it may have been made without memory."""
+    module.load_state_dict(weights, assign=True)
+    return module

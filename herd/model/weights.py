@@ -89,7 +89,9 @@ def write_config(
     tokens = {"bos_token_id": begin, "eos_token_id": stops, "pad_token_id": pad}
     config = config_of(shape, reward=reward, dtype=str(dtype).removeprefix("torch.")) | tokens
     (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps(tokens | {"do_sample": False}, indent=2), encoding="utf-8")
+    (folder / "generation_config.json").write_text(
+        json.dumps(tokens | {"do_sample": False}, indent=2), encoding="utf-8"
+    )
 
 
 def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_bytes: int = SHARD_BYTES) -> None:
@@ -123,6 +125,18 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
         places |= dict.fromkeys(held, file)
     index = {"metadata": {"total_size": total}, "weight_map": places}
     (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+
+def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_bytes: int = SHARD_BYTES) -> None:
+    """Copies the weights in `model` into `folder` in shards of another size or, where it is given, another type."""
+    check_files(model, "model*.safetensors")
+    files = _SafeFiles(model)
+    write_tensors(
+        folder, ((name, files.read(name).to(dtype)) for name in sorted(files.places)), shard_bytes=shard_bytes
+    )
+    if dtype is not None:
+        config = read_config(folder) | {"torch_dtype": str(dtype).removeprefix("torch.")}
+        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 # ---- in ----

@@ -10,8 +10,8 @@ from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
 from herd.generate.engine import Engine
-from herd.model.transformer import Transformer
 from herd.model.config import read_config
+from herd.model.transformer import Transformer
 from herd.pretrain.initial import token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer

@@ -10,6 +10,7 @@ from herd.core.records import Conversation, Message
 from herd.generate.engine import Engine, Sampling
 from herd.model.weights import load_transformer
 from herd.tokens.chat import PYTHON_TAG, ChatFormat
+from herd.tokens.jinja import TemplateFormat
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
 from herd.world import tools
@@ -27,16 +28,19 @@ class Chat:
     folder: Path
     people: People | None = None
     sampling: Sampling = LONG_ANSWERS
-    history: Conversation = field(default_factory=lambda: Conversation((), tools=tools.NAMES))
+    history: Conversation = field(default=Conversation(()))
 
     def __post_init__(self) -> None:
         self.text = TextTokenizer.load(self.folder)
-        self.form = ChatFormat(self.text)
-        self.engine = Engine(load_transformer(self.folder), self.text.stops)
+        # Tools are told to a model in Llama 3's format; another's template may have no place for them.
+        self._fresh = Conversation((), tools=tools.NAMES if self.text.is_llama3 else ())
+        self.history = self._fresh
         self.chats = kind_of(self.folder) == "chat"
+        self.form = chat_format(self.text) if self.chats else None
+        self.engine = Engine(load_transformer(self.folder), self.text.stops)
 
     def clear(self) -> None:
-        self.history = Conversation((), tools=tools.NAMES)
+        self.history = self._fresh
 
     def answer(self, said: str) -> Iterator[str]:
         """The model's answer, piece by piece; calls and what the tools answered among it.
@@ -44,8 +48,8 @@ class Chat:
         A model that was never taught to chat continues the text instead, without memory of earlier turns.
         Raises DataError when the conversation is longer than the model reads.
         """
-        if not self.chats:
-            yield from self._words(self.engine.stream([self.text.begin, *self.text.encode(said)], self.sampling), [])
+        if self.form is None:
+            yield from self._words(self.engine.stream([*self.text.opening, *self.text.encode(said)], self.sampling), [])
             return
         self.history = self.history.then(Message("user", said))
         for _ in range(MOST_CALLS):
@@ -68,6 +72,11 @@ class Chat:
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):
                 yield text[len(shown) :]
                 shown = text
+
+
+def chat_format(tokenizer: TextTokenizer) -> ChatFormat | TemplateFormat:
+    """How the model with this tokenizer is talked to."""
+    return ChatFormat(tokenizer) if tokenizer.is_llama3 else TemplateFormat(tokenizer)
 
 
 def talk(chat: Chat, read: Callable[[], str], write: Callable[[str], None]) -> None:

@@ -8,17 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from herd.core.artifacts import CARD, Artifact, Checkpoint, is_whole, whole_folder
+import torch
+
+from herd.core.artifacts import CARD, PARTIAL, SEAL, Artifact, Checkpoint, is_whole, whole_folder
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.lineage import find_setting, tree
 from herd.core.progress import summary
 from herd.core.settings import build
 from herd.core.worker import RunFolder
+from herd.model import gguf, weights
+from herd.tokens.foreign import to_gguf
+from herd.tokens.tokenizer import TextTokenizer
 from herd.world.truth import World
 
 _LONGEST_VALUE = 160
-_MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja")
-_NOT_FOR_OTHERS = {CARD, "herd.json", "optimizer.safetensors"}
+_OTHER_FILES = ("*.json", "*.jinja")
+_NOT_FOR_OTHERS = {CARD, SEAL, "herd.json", weights.INDEX}
 
 
 def made_in(run: Path) -> list[Artifact]:
@@ -62,18 +67,35 @@ def world_of(model: Path) -> World:
         return World()
 
 
-def export(model: Path, folder: Path) -> None:
+def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0) -> None:
     """The model as other programs read it: weights, configuration and tokenizer, and nothing of herd's.
 
-    Raises SettingsError when `folder` is there already, and ArtifactError for a reward model.
+    target: a folder of Hugging Face's layout, or a file that ends in .gguf. form: of the weights, as they are when
+    None. Raises SettingsError when `target` is there already, and ArtifactError for a reward model in GGUF.
     """
-    if folder.exists():
-        raise SettingsError(f"{folder} exists; name a folder that does not")
-    with whole_folder(folder) as out:
-        for pattern in _MODEL_FILES:
+    if target.exists():
+        raise SettingsError(f"{target} exists; name one that does not")
+    if target.suffix == ".gguf":
+        stored, text = weights.open_folder(model), TextTokenizer.load(model)
+        partial = target.with_name(target.name + PARTIAL)
+        fields = to_gguf(text, stored.shape.vocabulary)
+        gguf.write(partial, stored, form=form or "f32", name=model.name, fields=fields)
+        partial.rename(target)
+        return
+    with whole_folder(target) as out:
+        for pattern in _OTHER_FILES:
             for file in model.glob(pattern):
                 if file.name not in _NOT_FOR_OTHERS:
                     shutil.copy(file, out / file.name)
+        dtype = _dtype(form)
+        weights.copy_tensors(model, out, dtype=dtype, shard_bytes=int(shard_gb * 1e9))
+
+
+def _dtype(form: str | None) -> torch.dtype | None:
+    found = None if form is None else getattr(torch, form, None)
+    if form is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise SettingsError(f"{form!r} is no form of weights; choose one of float32, bfloat16, float16")
+    return found
 
 
 def describe(path: Path, *, verify: bool) -> Iterator[str]:

@@ -28,6 +28,13 @@ def learn(texts: Iterator[str], *, pairs: int, digits_together: bool) -> TextTok
         vocab_size=pairs, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
     backend.train_from_iterator(texts, trainer)
+    return finish(backend)
+
+
+def finish(backend: Backend) -> TextTokenizer:
+    """Llama 3's tokenizer around a model of pairs: its splitting, its control tokens, its opening of a text."""
+    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS])

@@ -5,16 +5,14 @@ Source: Llama 3, 4.1.1; llama-models, `prompt_format.md` and `chat_format.py`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from herd.core.records import Conversation, Message, ToolCall
+from herd.core.records import Conversation, Message
 from herd.tokens.tokenizer import TextTokenizer
+from herd.tokens.tools import INTERPRETER, OPENS_WITH_TAG, Form, read_calls, tool_answer, write_call
 
 PYTHON_TAG = "<|python_tag|>"
-_CALL = re.compile(r"^\s*(?P<name>\w+)\.call\((?P<arguments>.*)\)\s*$", re.DOTALL)
-_ARGUMENT = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,11 @@ class Encoded:
 
 
 class ChatFormat:
-    """Writes and reads Llama 3's chat format with one tokenizer."""
+    """Writes and reads Llama 3's chat format with one tokenizer. form: how calls of tools are written."""
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
+    def __init__(self, tokenizer: TextTokenizer, form: Form = "builtin") -> None:
         self.tokenizer = tokenizer
+        self.form: Form = form
         self._open = tokenizer.control("<|start_header_id|>")
         self._close = tokenizer.control("<|end_header_id|>")
         self._python = tokenizer.control(PYTHON_TAG)
@@ -60,7 +59,8 @@ class ChatFormat:
         """
         header = self._header("ipython" if message.role == "tool" else message.role)
         content = self._content(message)
-        ending = self.tokenizer.end_of_message if message.calls else self.tokenizer.end_of_turn
+        going_on = bool(message.calls) and self._tagged(message)
+        ending = self.tokenizer.end_of_message if going_on else self.tokenizer.end_of_turn
         learn = message.role == "assistant" and message.learn
         return Encoded(
             [*header, *content, ending],
@@ -71,19 +71,23 @@ class ChatFormat:
     def read(self, ids: Sequence[int]) -> Message:
         """The assistant's message that a model wrote as `ids`; what is no call is plain content."""
         body = [token for token in ids if token not in self.tokenizer.stops]
-        if body and body[0] == self._python:
-            call = _read_call(self.tokenizer.decode(body[1:]))
-            if call is not None:
-                return Message("assistant", "", (call,))
-        return Message("assistant", self.tokenizer.decode(body))
+        tagged = bool(body) and body[0] == self._python
+        text = self.tokenizer.decode(body[1:] if tagged else body)
+        # Without its tag a built-in call is talk about one; the other forms carry their own marks.
+        calls = read_calls(text, tagged=tagged) if tagged or self.form != "builtin" else ()
+        return Message("assistant", "", calls) if calls else Message("assistant", text)
 
     def _header(self, role: str) -> list[int]:
         return [self._open, *self.tokenizer.encode(role), self._close, *self.tokenizer.encode("\n\n")]
 
     def _content(self, message: Message) -> list[int]:
         if not message.calls:
-            return self.tokenizer.encode(message.content)
-        return [self._python, *self.tokenizer.encode(_write_call(message.calls[0]))]
+            return self.tokenizer.encode(tool_answer(message, self.form) if message.role == "tool" else message.content)
+        tag = [self._python] if self._tagged(message) else []
+        return [*tag, *self.tokenizer.encode(write_call(message.calls, self.form))]
+
+    def _tagged(self, message: Message) -> bool:
+        return OPENS_WITH_TAG[self.form] or message.calls[0].name == INTERPRETER
 
 
 def _with_tools(conversation: Conversation) -> tuple[Message, ...]:
@@ -95,19 +99,6 @@ def _with_tools(conversation: Conversation) -> tuple[Message, ...]:
     if first.role != "system":
         return (Message("system", opening), *conversation.messages)
     return (Message("system", f"{opening}\n\n{first.content}"), *rest)
-
-
-def _write_call(call: ToolCall) -> str:
-    """The built-in form, `name.call(query="...")`."""
-    arguments = ", ".join(f'{name}="{value}"' for name, value in call.arguments.items())
-    return f"{call.name}.call({arguments})"
-
-
-def _read_call(text: str) -> ToolCall | None:
-    found = _CALL.match(text)
-    if found is None:
-        return None
-    return ToolCall(found["name"], dict(_ARGUMENT.findall(found["arguments"])))
 
 
 def preview(tokenizer: TextTokenizer, encoded: Encoded) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from herd.core.artifacts import Corpus, Tokenizer, Tokens
 from herd.core.errors import DataError
 from herd.core.records import Document
-from herd.core.settings import Positive, Share
+from herd.core.settings import InputFile, Positive, Share, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents
 from herd.tokens import bpe
+from herd.tokens.extend import extend
+from herd.tokens.foreign import from_ranks, read_ranks
 from herd.tokens.shards import SPLITS, ShardWriter, id_type, write_index
 from herd.tokens.tokenizer import CONTROL_TOKENS, TextTokenizer
 
@@ -25,6 +27,21 @@ def train_tokenizer(work: Work, corpus: Corpus, *, pairs: Positive, digits_toget
         raise DataError(f"pairs {pairs} is less than the 256 bytes every text needs; try 512")
     documents = list(read_documents(corpus.path))
     tokenizer = bpe.learn((document.text for document in documents), pairs=pairs, digits_together=digits_together)
+    return _finished(work, tokenizer, documents)
+
+
+@stage(paper="3.2", version=1)
+def extend_tokenizer(work: Work, corpus: Corpus, *, base: InputFile, extra: Positive) -> Tokenizer:
+    """The pairs of a tiktoken file, then `extra` more learnt from the corpus, then Llama 3's control tokens."""
+    documents = list(read_documents(corpus.path))
+    ranks = read_ranks(input_path(base))
+    tokenizer = extend(ranks, (document.text for document in documents), extra=extra)
+    before = _compression(documents, from_ranks(ranks))
+    work.figure("compression_before", before)
+    return _finished(work, tokenizer, documents)
+
+
+def _finished(work: Work, tokenizer: TextTokenizer, documents: list[Document]) -> Tokenizer:
     tokenizer.save(work.out, context=0)
     figures = _compression(documents, tokenizer)
     work.figure("compression", figures)

@@ -71,7 +71,9 @@ def write_checkpoint(
     optimizer: AdamW | None = None,
 ) -> None:
     """A finished model with its tokenizer in the Hugging Face layout, and what training it further needs."""
-    save_model(folder, model, begin=tokenizer.begin, stops=sorted(tokenizer.stops), pad=tokenizer.pad)
+    save_model(
+        folder, model, begin=next(iter(tokenizer.opening), None), stops=sorted(tokenizer.stops), pad=tokenizer.pad
+    )
     tokenizer.save(folder, model.shape.context)
     (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
     if optimizer is not None:

@@ -8,6 +8,7 @@ from herd.core.records import Message, ToolCall
 from herd.generate.engine import Sampling
 from herd.serve.chat import MOST_CALLS, Chat, talk
 from herd.serve.folders import model_in, world_of
+from herd.tokens.chat import ChatFormat
 
 
 def chat(run: Path) -> Chat:
@@ -41,6 +42,7 @@ def test_what_is_streamed_is_what_is_remembered(smoke_run: Path) -> None:
 def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:
     made = chat(smoke_run)
     call = Message("assistant", "", (ToolCall("calculator", {"query": "6*7"}),))
+    assert isinstance(made.form, ChatFormat)
     ids = made.form.message(call).ids
     header = len(made.form.message(Message("assistant", "")).ids) - 1
     made.engine.stream = lambda prompt, sampling: iter(ids[header:-1])  # type: ignore[method-assign]

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, ToolCall
 from herd.tokens import bpe
 from herd.tokens.chat import ChatFormat, preview
 from herd.tokens.tokenizer import TextTokenizer
+from herd.tokens.tools import FORMS, Form, read_calls, with_definitions, write_call
 
 TOKENIZER = bpe.learn(
     iter(["system user assistant ipython Environment Tools hello there"] * 20), pairs=300, digits_together=True
@@ -114,3 +116,83 @@ def test_text_that_only_looks_like_a_call_is_text() -> None:
 
 def test_tokenizer_type() -> None:
     assert isinstance(TOKENIZER, TextTokenizer)
+
+
+# ---- forms of calls ----
+
+WEATHER = ToolCall("get_weather", {"city": "Köln", "days": 2})
+GOLDEN = {
+    "builtin": '<|python_tag|>get_weather.call(city="Köln", days="2")<|eom_id|>',
+    "json": (
+        '<|python_tag|>{"type": "function", "name": "get_weather", "parameters": {"city": "Köln", "days": 2}}<|eom_id|>'
+    ),
+    "hugging_face": '{"name": "get_weather", "parameters": {"city": "Köln", "days": 2}}<|eot_id|>',
+    "function_tag": '<function=get_weather>{"city": "Köln", "days": 2}</function><|eot_id|>',
+    "python_list": '[get_weather(city="Köln", days=2)]<|eot_id|>',
+}
+
+
+@pytest.mark.row(77)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_call_is_written_to_the_byte_and_read_back(form) -> None:
+    written = ChatFormat(TOKENIZER, form)
+    message = Message("assistant", "", (WEATHER,))
+    encoded = written.message(message)
+    assert TOKENIZER.show(encoded.ids) == f"<|start_header_id|>assistant<|end_header_id|>\n\n{GOLDEN[form]}"
+    body = encoded.ids[len(written.prompt(Conversation(()))) - 1 :]
+    back = written.read(body)
+    assert [call.name for call in back.calls] == ["get_weather"]
+    if form != "builtin":  # which knows text only
+        assert back == message
+
+
+@pytest.mark.row(77)
+def test_several_calls_are_a_list_of_python_calls() -> None:
+    form = ChatFormat(TOKENIZER, "python_list")
+    message = Message("assistant", "", (WEATHER, ToolCall("now", {})))
+    assert '[get_weather(city="Köln", days=2), now()]<|eot_id|>' in TOKENIZER.show(form.message(message).ids)
+    with pytest.raises(DataError, match="has room for one: use 'python_list'"):
+        FORM.message(message)
+
+
+@pytest.mark.row(77)
+def test_code_for_the_interpreter_is_written_as_it_is_in_every_form() -> None:
+    message = Message("assistant", "", (ToolCall("code_interpreter", {"code": "print(1 + 1)"}),))
+    for form in FORMS[:4]:
+        written = ChatFormat(TOKENIZER, form)
+        encoded = written.message(message)
+        assert TOKENIZER.show(encoded.ids).endswith("<|python_tag|>print(1 + 1)<|eom_id|>")
+        assert written.read(encoded.ids[len(written.prompt(Conversation(()))) - 1 :]) == message
+
+
+def test_definitions_stand_in_the_first_user_message() -> None:
+    asked = Conversation((Message("system", "s"), Message("user", "Weather?")))
+    told = with_definitions(asked, [{"type": "function", "function": {"name": "f"}}], "hugging_face")
+    assert told.messages[0] == asked.messages[0]
+    assert told.messages[1].content == (
+        "Given the following functions, please respond with a JSON for a function call with its proper arguments "
+        'that best answers the given prompt.\n\nRespond in the format {"name": function name, "parameters": '
+        "dictionary of argument name and its value}.Do not use variables.\n\n"
+        '{\n    "type": "function",\n    "function": {\n        "name": "f"\n    }\n}\n\nWeather?'
+    )
+    assert '{"type": "function", "name": function name' in with_definitions(asked, [], "json").messages[1].content
+    with pytest.raises(DataError, match="no user speaks"):
+        with_definitions(Conversation(()), [], "json")
+    answer = ChatFormat(TOKENIZER, "hugging_face").message(Message("tool", 'a "b"')).ids
+    assert TOKENIZER.show(answer).endswith('"a \\"b\\""<|eot_id|>')
+
+
+@given(st.text(max_size=40), st.booleans())
+def test_reading_calls_never_fails(text: str, tagged: bool) -> None:
+    for call in read_calls(text, tagged=tagged):
+        assert isinstance(call.arguments, dict)
+
+
+def test_the_json_form_is_what_metas_code_writes() -> None:
+    tools = pytest.importorskip("llama_models.llama3.tool_utils", reason="llama-models is not installed")
+    kinds = pytest.importorskip("llama_models.datatypes", reason="llama-models is not installed")
+    call = kinds.ToolCall(call_id="1", tool_name="get_weather", arguments={"city": "Ulm", "days": 2})
+    forms: tuple[Form, ...] = ("json", "function_tag", "python_list")
+    for form in forms:
+        wanted = tools.ToolUtils.encode_tool_call(call, kinds.ToolPromptFormat(form))
+        assert write_call((ToolCall("get_weather", {"city": "Ulm", "days": 2}),), form) == wanted

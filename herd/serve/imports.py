@@ -1,0 +1,98 @@
+"""Bringing in models of other programs: read in their own format, checked, and written in Hugging Face's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from herd.core.artifacts import seal, whole_folder
+from herd.core.errors import ArtifactError, SettingsError
+from herd.model import gguf, meta, reference, weights
+from herd.model.config import CONFIG
+from herd.model.sizes import Shape
+from herd.model.stored import Stored
+from herd.model.transformer import stream_logits
+from herd.tokens.foreign import from_gguf, load_tiktoken
+from herd.tokens.tokenizer import TextTokenizer
+
+# The engine in fp32 against formulas in float64, as a share of the largest logit.
+TOLERANCE = 1e-3
+_CHECKED = "The cat sat on the mat. 12 + 34 = 46, and def f(x): return x * 2"
+_MOST_CHECKED = 32
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was brought in. difference: of logits, between what was written and formulas on what was read."""
+
+    shape: Shape
+    tokens_checked: int
+    difference: float
+
+
+def bring_in(source: Path, folder: Path) -> Imported:
+    """Writes the model in `source` (a GGUF file, Meta's folder, or Hugging Face's) as a new `folder`.
+
+    The logits of the copy are compared with those that formulas in float64 give on the original; a copy that
+    disagrees is not kept. Raises SettingsError when `folder` exists and ArtifactError for what cannot be read.
+    """
+    if folder.exists():
+        raise SettingsError(f"{folder} exists; name a folder that does not")
+    stored, tokenizer = open_any(source)
+    shape = stored.shape
+    if tokenizer.size > shape.vocabulary:
+        raise ArtifactError(
+            f"{source}: the tokenizer has {tokenizer.size:,} tokens and the model {shape.vocabulary:,} rows; "
+            "they belong to different models"
+        )
+    with whole_folder(folder) as out:
+        table = weights.names(shape, reward=False)
+        weights.write_tensors(out, ((table[name], value.to(stored.dtype)) for name, value in stored.all()))
+        begin = next(iter(tokenizer.opening), None)
+        weights.write_config(
+            out, shape, begin=begin, stops=sorted(tokenizer.stops), pad=tokenizer.pad, dtype=stored.dtype
+        )
+        tokenizer.save(out, shape.context)
+        tokens = [*tokenizer.opening, *tokenizer.encode(_CHECKED)][: min(_MOST_CHECKED, shape.context)]
+        difference = compare(stored, weights.open_folder(out), tokens)
+        if not difference <= TOLERANCE:
+            raise ArtifactError(
+                f"{source}: logits of the copy are {difference:.1e} off those of the original (at most {TOLERANCE} "
+                "is let pass); the copy was not kept"
+            )
+        kind = "chat" if tokenizer.template else "base"
+        (out / "herd.json").write_text(json.dumps({"kind": kind}), encoding="utf-8")
+        seal(out)
+    return Imported(shape, len(tokens), difference)
+
+
+def compare(original: Stored, copy: Stored, tokens: list[int]) -> float:
+    """The largest difference of logits between the engine on `copy` and formulas on `original`, as a share of the
+    largest logit."""
+    wanted = reference.logits(original, tokens)
+    with torch.inference_mode():
+        found = stream_logits(copy.shape, copy.read, torch.tensor([tokens]))[0].double().numpy()
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def open_any(source: Path) -> tuple[Stored, TextTokenizer]:
+    """Weights and tokenizer in whatever format `source` has. Raises ArtifactError when it is none that herd reads."""
+    if source.is_file() and source.suffix == ".gguf":
+        return gguf.open_file(source), from_gguf(gguf.fields_of(source), str(source))
+    if (source / meta.PARAMS).exists():
+        stored = meta.open_folder(source)
+        return stored, load_tiktoken(source / "tokenizer.model")
+    if (source / CONFIG).exists():
+        return weights.open_folder(source), TextTokenizer.load(source)
+    inside = sorted(source.glob("*.gguf")) if source.is_dir() else []
+    if len(inside) == 1:
+        return open_any(inside[0])
+    hint = "there is no such file or folder" if not source.exists() else "it is none of these"
+    raise ArtifactError(
+        f"{source} is no model: {hint}; herd reads a .gguf file, Meta's folder (params.json, consolidated.*.pth, "
+        "tokenizer.model) and Hugging Face's (config.json, *.safetensors, tokenizer.json)"
+    )

