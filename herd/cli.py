@@ -59,6 +59,16 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
         if name == "run":
             one.add_argument("--jobs", type=int, default=_jobs(), help="stages side by side (default: %(default)s)")
+            one.add_argument(
+                "--place", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
+            )
+            one.add_argument(
+                "--log",
+                action="append",
+                default=[],
+                metavar="TRACKER",
+                help="draw curves of training: tensorboard, wandb or trackio",
+            )
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
     one = add("curate", curate, "make a corpus of raw pages, without training anything")
@@ -142,7 +152,28 @@ def run(options: argparse.Namespace) -> None:
     from herd.core.runner import run as run_recipe
 
     recipe, folder = _planned(options)
-    made = run_recipe(recipe.plan(), folder, jobs=options.jobs, until=options.until, display=display())
+    place, jobs = options.place or recipe.place, options.jobs
+    if place in ("torchrun", "slurm"):
+        from herd.core.joined import JoinedPlace, join
+        from herd.core.ranks import Rank
+
+        if Rank.here().number > 0:
+            join(folder)
+            return
+        place, jobs = f"joined:{folder}", 0
+    try:
+        made = run_recipe(
+            recipe.plan(),
+            folder,
+            jobs=jobs,
+            until=options.until,
+            place=place,
+            trackers=options.log,
+            display=display(),
+        )
+    finally:
+        if place.startswith("joined:"):
+            JoinedPlace(folder).end()
     if isinstance(made, Report):
         print(f"\nreport: {made.path / 'report.html'}")
     else:

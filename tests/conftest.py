@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# As the runner gives its workers: tests side by side with several threads each wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -33,7 +33,7 @@ class SftSettings:
     seed: int = 0
 
 
-@stage(paper="4.1.3", version=1)
+@stage(paper="4.1.3", version=2)
 def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, settings: SftSettings) -> Checkpoint:
     """`base`, taught to answer: cross-entropy on the assistant's words and nothing else.
 

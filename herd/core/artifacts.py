@@ -200,21 +200,21 @@ def whole_folder(final: Path) -> Iterator[Path]:
     yield partial
     for folder, _, names in os.walk(partial):
         for name in names:
-            _flush(Path(folder, name))
-        _flush(Path(folder))
+            flush(Path(folder, name))
+        flush(Path(folder))
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)
-    _flush(final.parent)
+    flush(final.parent)
 
 
 def write_whole(file: Path, text: str) -> None:
     """`text` as the contents of `file`, or `file` as it was."""
     partial = file.with_name(file.name + PARTIAL)
     partial.write_text(text, encoding="utf-8")
-    _flush(partial)
+    flush(partial)
     partial.rename(file)
-    _flush(file.parent)
+    flush(file.parent)
 
 
 def finish(folder: Path, card: Card) -> None:
@@ -266,7 +266,8 @@ def check_files(folder: Path, pattern: str) -> None:
             raise ArtifactError(f"{file} is damaged: it is not what was written; delete {folder} and make it again")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Returns when what `path` holds is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -34,6 +34,12 @@ class TrainingError(HerdError):
     """Training that cannot start or cannot go on."""
 
 
+class StoppedError(HerdError):
+    """Work that was asked to end and did, with everything saved that is needed to go on."""
+
+    exit_code = 143  # what a shell shows for SIGTERM
+
+
 class BusyError(HerdError):
     """Somebody else is at work in the same folder."""
 

@@ -9,10 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from herd.core import processes
 from herd.core.errors import DataError, HerdError, SettingsError
+from herd.core.ranks import Crew, Report, rank_command
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,6 +31,10 @@ class Place(Protocol):
 
     def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
         """`kernel` of every shard, in the order of the shards. Kernel and shards must pickle."""
+        ...
+
+    def launch(self, job: Path, ranks: int, report: Report) -> None:
+        """Runs `herd.core.rank` on the file `job` in so many processes that know of each other, until it is done."""
         ...
 
 
@@ -76,6 +82,9 @@ class LocalPlace:
                         "need more memory than there is: run with fewer workers, or take the shard out"
                     ) from None
                 suspects = sorted({*suspects, *death.at_work})
+
+    def launch(self, job: Path, ranks: int, report: Report) -> None:
+        Crew(rank_command(job), ranks, job.parent / "ranks").work(report)
 
     def _attempt(
         self, kernel: Callable[[T], R], todo: list[T], numbers: list[int], workers: int
@@ -163,18 +172,43 @@ class RayPlace:
                 yield done.pop(given)
                 given += 1
 
+    def launch(self, job: Path, ranks: int, report: Report) -> None:
+        """By Ray Train, which places the ranks, restarts them when one dies, and gives each a GPU where there are."""
+        from ray import train  # pyright: ignore[reportMissingImports]
+        from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]
+
+        from herd.core.joined import rank_on_ray, reporting
+
+        gpus = self._ray.cluster_resources().get("GPU", 0) > 0
+        trainer = TorchTrainer(
+            rank_on_ray,
+            train_loop_config={"job": str(job)},
+            scaling_config=train.ScalingConfig(num_workers=ranks, use_gpu=gpus),
+            run_config=train.RunConfig(
+                name="herd",
+                storage_path=str(job.parent / "ray"),
+                failure_config=train.FailureConfig(max_failures=_ATTEMPTS),
+            ),
+        )
+        with reporting(job.parent / "ranks", report):
+            trainer.fit()
+
 
 def _call(kernel: Callable[[T], R], shard: T) -> R:
     return kernel(shard)
 
 
 def open_place(name: str, allowed: Callable[[], int] = lambda: 1) -> Place:
-    """`local`, `ray` or `ray://HOST:PORT` as a place. Raises SettingsError for another name."""
+    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. Raises SettingsError for another name."""
     if name == "local":
         return LocalPlace(allowed)
+    if name.startswith("joined:"):
+        from herd.core.joined import JoinedPlace
+
+        return JoinedPlace(Path(name.removeprefix("joined:")))
     if name == "ray" or name.startswith("ray://"):
         return RayPlace("" if name == "ray" else name)
-    raise SettingsError(f"place {name!r}: there are local, ray and ray://HOST:PORT")
+    raise SettingsError(f"place {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")
 
 
 def cores() -> int:

@@ -33,6 +33,18 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+_stop = threading.Event()
+
+
+def hear_stop() -> None:
+    """From now on SIGTERM is an order to save and leave, which long work asks about with `stop_asked`."""
+    signal.signal(signal.SIGTERM, lambda *_: _stop.set())
+
+
+def stop_asked() -> bool:
+    return _stop.is_set()
+
+
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
     """Holds Ctrl-C back until the end of the block; a process started inside never hears it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ RecipeFunction = Callable[..., Artifact]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A wiring with its numbers filled in: everything needed to plan."""
+    """A wiring with its numbers filled in: everything needed to plan. place: where its ranks are started, from the
+    line `place:` of its file; it counts for nothing else."""
 
     name: str
     function: RecipeFunction
     settings: Any
+    place: str = "local"
 
     def plan(self) -> Artifact:
         """The artifact at the recipe's end, planned with all that it needs."""
@@ -48,9 +50,10 @@ def load_recipe(reference: str, recipes: Registry[RecipeFunction], sets: Sequenc
         wiring = values.pop("recipe", None)
         if not isinstance(wiring, str):
             raise SettingsError(f"{path}: names no wiring; add a line such as `recipe: tiny`")
+        place = values.pop("place", "local")
         function = _wiring(wiring, recipes, path.parent)
         own = _packaged_numbers(function)
-        return _fill(function, merge(own, values), sets, where=str(path), lines=lines)
+        return replace(_fill(function, merge(own, values), sets, where=str(path), lines=lines), place=str(place))
     function = _wiring(reference, recipes, Path())
     return _fill(function, _packaged_numbers(function), sets, where=reference, lines={})
 

@@ -8,11 +8,13 @@ import functools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,14 +22,16 @@ from typing import Any
 
 from herd.core import processes
 from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card
-from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, as_sentence, did_you_mean
-from herd.core.places import LocalPlace
+from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, StoppedError, as_sentence, did_you_mean
+from herd.core.places import Place, open_place
 from herd.core.progress import Display, Silent
 from herd.core.stage import Plan, walk
 from herd.core.worker import Job, RunFolder, make
 
 # How long a new run waits for the workers of a killed one to be gone.
 PATIENCE_SECONDS = 20
+# How long training may take to save when the run is asked to end.
+LEAVING_SECONDS = 60
 
 
 def run(
@@ -37,6 +41,7 @@ def run(
     jobs: int = 1,
     until: str | None = None,
     place: str = "local",
+    trackers: Sequence[str] = (),
     display: Display | None = None,
 ) -> Artifact:
     """`target`, made: every stage it needs is run, or skipped when its artifact is whole already.
@@ -44,6 +49,7 @@ def run(
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
     ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
+    trackers: what draws curves of training.
     Raises BusyError, and whatever the first stage that failed raised as a HerdError.
     """
     plans = needed(target, until)
@@ -53,7 +59,10 @@ def run(
         todo = _todo(plans, home, show)
         show.begin(len(plans), len(plans) - len(todo))
         try:
-            _run_here(todo, home, show) if jobs == 0 else _Pool(todo, home, jobs, show, place).run()
+            if jobs == 0:
+                _run_here(todo, home, show, open_place(place), trackers)
+            else:
+                _Pool(todo, home, jobs, show, [place, *trackers]).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
@@ -98,11 +107,11 @@ def _plain(settings: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(dict(settings)))
 
 
-def _run_here(todo: list[Plan], home: RunFolder, show: Display) -> None:
+def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, trackers: Sequence[str]) -> None:
     for plan in todo:
         show.start(plan.key)
         report = functools.partial(show.progress, plan.key)
-        card = make(_job(plan), home, report, LocalPlace())
+        card = make(_job(plan), home, report, place, trackers)
         show.finish(plan.key, card)
 
 
@@ -170,8 +179,8 @@ class _Worker:
 class _Pool:
     """Worker processes, each making one stage at a time; the longest way to the end goes first."""
 
-    def __init__(self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, place: str) -> None:
-        self.home, self.show, self.place = home, show, place
+    def __init__(self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, told: Sequence[str]) -> None:
+        self.home, self.show, self.told = home, show, told
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
         self.weights = _distance_to_end(todo)
@@ -179,15 +188,35 @@ class _Pool:
         self.workers: list[_Worker] = []
 
     def run(self) -> None:
+        before = signal.signal(signal.SIGTERM, _ask_to_end) if _is_main_thread() else None
         try:
             while self.unmade:
                 self._assign()
                 self._listen()
+        except StoppedError:
+            self._let_save()
+            raise
         finally:
+            if before is not None:
+                signal.signal(signal.SIGTERM, before)
             for one in self.workers:
                 one.process.kill()
             for one in self.workers:
                 one.process.wait()
+
+    def _let_save(self) -> None:
+        """Asks every worker to end, and gives training the time to save."""
+        for one in self.workers:
+            one.process.terminate()
+        deadline = time.monotonic() + LEAVING_SECONDS
+        busy = [one for one in self.workers if one.plan is not None]
+        while busy and time.monotonic() < deadline:
+            for pipe in wait([one.pipe for one in busy], timeout=0.2):
+                one = next(one for one in busy if one.pipe is pipe)
+                with contextlib.suppress(EOFError, OSError):
+                    if one.pipe.recv()[0] == "progress":
+                        continue
+                busy.remove(one)
 
     def _assign(self) -> None:
         ready = [p for p in self.waiting.values() if not any(parent.key in self.unmade for parent in p.parents)]
@@ -222,7 +251,7 @@ class _Pool:
             str(theirs.fileno()),
             str(os.getpid()),
             str(self.home.root),
-            self.place,
+            *self.told,
         ]
         with processes.interrupts_held():
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
@@ -248,6 +277,14 @@ class _Pool:
                 self.unmade.discard(one.plan.key)
                 one.plan = None
         self.show.tick()
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _ask_to_end(*_: object) -> None:
+    raise StoppedError("asked to end; what is whole stays, training is saved, and the same command goes on from there")
 
 
 def _died(one: _Worker, home: RunFolder) -> HerdError:

@@ -18,8 +18,9 @@ from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
-from herd.core.errors import SettingsError, did_you_mean
+from herd.core.errors import SettingsError, StoppedError, did_you_mean
 from herd.core.places import Place
+from herd.core.processes import stop_asked
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
 P = ParamSpec("P")
@@ -34,7 +35,8 @@ class Work:
     """What a stage may use while it runs. Nothing in it counts for the stage's identity.
 
     out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
-    that needs several workers runs. report: called with (done, total, words) as work goes on.
+    that needs several workers runs. report: called with (done, total, words) as work goes on. trackers: names of
+    what draws curves of training, such as tensorboard. curves: where they may write.
     """
 
     out: Path
@@ -42,18 +44,23 @@ class Work:
     place: Place
     report: Callable[[float, float, str], None] = lambda done, total, words: None
     figures: dict[str, Any] = field(default_factory=dict)
+    trackers: tuple[str, ...] = ()
+    curves: Path = field(default_factory=Path)
+    saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 
     def figure(self, name: str, value: Any) -> None:
         """Keeps a figure for the report and for `herd show`: a number, a text, or lists and dicts of them."""
         self.figures[name] = value
 
     def progress(self, done: float, total: float, words: str = "") -> None:
+        if stop_asked() and not self.saves:
+            raise StoppedError("asked to end; the same command makes this stage again")
         self.report(done, total, words)
 
     def track(self, items: typing.Iterable[T], total: int, words: str = "") -> Iterator[T]:
         """The items, while progress is shown."""
         for done, item in enumerate(items):
-            self.report(done, total, words)
+            self.progress(done, total, words)
             yield item
         self.report(total, total, words)
 
@@ -100,8 +107,10 @@ class Stage(Generic[P, A]):
 
     known: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
 
-    def __init__(self, body: Callable[Concatenate[Work, P], A], paper: str, version: int) -> None:
-        self.body, self.paper, self.version = body, paper, version
+    def __init__(
+        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int]
+    ) -> None:
+        self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -134,6 +143,10 @@ class Stage(Generic[P, A]):
         arguments = load_arguments(self.body, settings)
         return self.body(work, **inputs, **arguments)  # type: ignore[call-arg]
 
+    def ranks(self, settings: Mapping[str, Any]) -> int:
+        """How many processes make it together."""
+        return self._ranks(**load_arguments(self.body, settings))
+
     @functools.cached_property
     def code(self) -> str:
         """A hash of the code around this stage (its file), blind to comments and docstrings."""
@@ -148,13 +161,20 @@ class Stage(Generic[P, A]):
         return module.__name__, file, self.name
 
 
-def stage(*, paper: str, version: int) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
+def _one(**settings: Any) -> int:
+    return 1
+
+
+def stage(
+    *, paper: str, version: int, ranks: Callable[..., int] = _one
+) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
-    whenever the stage's result changes; part of every key made from it.
+    whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
+    processes run the body together; the first one's `work.out` becomes the artifact.
     """
-    return lambda body: Stage(body, paper, version)
+    return lambda body: Stage(body, paper, version, ranks)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:

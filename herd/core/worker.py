@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pickle
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from herd.core import processes
-from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder
+from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder, write_whole
 from herd.core.errors import HerdError, as_sentence
-from herd.core.places import Place, open_place
+from herd.core.places import LocalPlace, Place, Report, open_place
 from herd.core.stage import Input, Work, find_stage
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
@@ -71,36 +72,72 @@ class Job:
     inputs: Mapping[str, str | list[str] | None]
 
 
-def make(job: Job, home: RunFolder, report: Callable[[float, float, str], None], place: Place) -> dict[str, Any]:
+def make(job: Job, home: RunFolder, report: Report, place: Place, trackers: Sequence[str] = ()) -> dict[str, Any]:
     """The card of the artifact that `job` makes; its folder is whole when this returns.
 
     Raises HerdError, with the stage's name in front where the fault did not name it.
     """
-    stage = find_stage(job.module, job.file, job.name)
     scratch = home.scratch / job.key
     scratch.mkdir(parents=True, exist_ok=True)
-    meter = processes.Meter()
     try:
-        with whole_folder(home.artifact(job.key)) as out:
-            work = Work(out, scratch, place, _rarely(report))
-            made = stage.run(work, {name: _open(value, home) for name, value in job.inputs.items()}, job.settings)
-            card = Card(
-                type=type(made).__name__,
-                key=job.key,
-                stage=stage.name,
-                version=stage.version,
-                paper=stage.paper,
-                code=stage.code,
-                settings=job.settings,
-                inputs=job.inputs,
-                figures=work.figures,
-                cost=meter.read().__dict__,
-            )
-            finish(out, card)
+        ranks = find_stage(job.module, job.file, job.name).ranks(job.settings)
+        if ranks > 1:
+            file = scratch / "job.json"
+            write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "trackers": list(trackers)}))
+            place.launch(file, ranks, report)
+        else:
+            make_here(job, home, report, place, trackers)
     except Exception as fault:
         raise as_sentence(fault, f"stage {job.name}") from fault
     shutil.rmtree(scratch, ignore_errors=True)
     return read_card(home.artifact(job.key))
+
+
+def make_here(
+    job: Job, home: RunFolder, report: Report, place: Place | None = None, trackers: Sequence[str] = ()
+) -> None:
+    """Makes the artifact in this process, perhaps as the first of several ranks."""
+    stage = find_stage(job.module, job.file, job.name)
+    meter = processes.Meter()
+    with whole_folder(home.artifact(job.key)) as out:
+        work = Work(
+            out,
+            home.scratch / job.key,
+            place or LocalPlace(),
+            _rarely(report),
+            trackers=tuple(trackers),
+            curves=home.root / "curves" / job.key,
+        )
+        made = stage.run(work, _inputs(job, home), job.settings)
+        card = Card(
+            type=type(made).__name__,
+            key=job.key,
+            stage=stage.name,
+            version=stage.version,
+            paper=stage.paper,
+            code=stage.code,
+            settings=job.settings,
+            inputs=job.inputs,
+            figures=work.figures,
+            cost=meter.read().__dict__,
+        )
+        finish(out, card)
+
+
+def take_part(job: Job, home: RunFolder, out: Path) -> None:
+    """Runs the stage as one of the ranks whose output is thrown away."""
+    work = Work(out, home.scratch / job.key, LocalPlace())
+    find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
+
+
+def read_job(file: Path) -> tuple[Job, Path, tuple[str, ...]]:
+    """What `make` wrote for ranks: the job, the folder of the run, names of trackers."""
+    row = json.loads(file.read_text(encoding="utf-8"))
+    return Job(**row["job"]), Path(row["root"]), tuple(row["trackers"])
+
+
+def _inputs(job: Job, home: RunFolder) -> dict[str, Input]:
+    return {name: _open(value, home) for name, value in job.inputs.items()}
 
 
 def _open(value: str | list[str] | None, home: RunFolder) -> Input:
@@ -111,7 +148,7 @@ def _open(value: str | list[str] | None, home: RunFolder) -> Input:
     return Artifact.open(home.artifact(value))
 
 
-def _rarely(report: Callable[[float, float, str], None]) -> Callable[[float, float, str], None]:
+def _rarely(report: Report) -> Report:
     last = 0.0
 
     def throttled(done: float, total: float, words: str) -> None:
@@ -147,9 +184,10 @@ class Channel:
         self.pipe.send(("progress", (done, total, words)))
 
 
-def serve(pipe: Connection, parent: int, root: Path, place: str) -> None:
+def serve(pipe: Connection, parent: int, root: Path, place: str, trackers: Sequence[str]) -> None:
     """Makes the jobs that come through `pipe` until its other end is closed or the parent ends this process."""
     processes.die_with_parent(parent)
+    processes.hear_stop()
     # A stage gets cores as workers, not behind its back; with one thread an operation's bits are the same
     # on any number of cores. Read by torch and its libraries when they are first imported.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
@@ -157,13 +195,13 @@ def serve(pipe: Connection, parent: int, root: Path, place: str) -> None:
     with home.worker_lock.open("a") as lock, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as this process lives
         while True:
-            pipe.send(_attempt(channel.job(), home, channel, place))
+            pipe.send(_attempt(channel.job(), home, channel, place, trackers))
 
 
-def _attempt(job: Job, home: RunFolder, channel: Channel, place: str) -> tuple[str, Any]:
+def _attempt(job: Job, home: RunFolder, channel: Channel, place: str, trackers: Sequence[str]) -> tuple[str, Any]:
     with _output_to(home.log(job.key)):
         try:
-            return "made", make(job, home, channel.report, open_place(place, channel.workers))
+            return "made", make(job, home, channel.report, open_place(place, channel.workers), trackers)
         except HerdError as fault:
             traceback.print_exc()
             fault.__notes__ = ["".join(traceback.format_exception(fault))]
@@ -198,6 +236,6 @@ def _output_to(file: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # python -m herd.core.worker PIPE PARENT FOLDER PLACE: a process of its own, which knows nothing of the
+    # python -m herd.core.worker PIPE PARENT FOLDER PLACE [TRACKER...]: a process of its own, which knows nothing of the
     # program that runs the recipe, a notebook perhaps.
-    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], sys.argv[5:])

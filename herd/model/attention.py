@@ -1,25 +1,15 @@
-"""Grouped-query attention and the masks it works under."""
+"""Grouped-query attention."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+from typing import Any
+
 from torch import Tensor, nn
 
+from herd.model.attending import Attending, Sdpa
 from herd.model.cache import Cache
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
-
-
-def document_mask(documents_BT: Tensor) -> Tensor:
-    """True where a token may look: not ahead, and only inside its own document: [B, 1, T, T].
-
-    Source: Llama 3, 3.2.
-    """
-    tokens = documents_BT.shape[1]
-    same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
-    causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=documents_BT.device).tril()
-    return (same_BTT & causal_TT)[:, None]
 
 
 class Attention(nn.Module):
@@ -30,32 +20,32 @@ class Attention(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.head_width = shape.heads, shape.kv_heads, shape.head_width
+        self.head_width = shape.head_width
+        self.attending: Attending = Sdpa()
         self.query = nn.Linear(shape.width, shape.heads * shape.head_width, bias=False)
         self.key = nn.Linear(shape.width, shape.kv_heads * shape.head_width, bias=False)
         self.value = nn.Linear(shape.width, shape.kv_heads * shape.head_width, bias=False)
         self.output = nn.Linear(shape.heads * shape.head_width, shape.width, bias=False)
 
     def forward(
-        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Cache, int, Tensor] | None
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: tuple[Cache, int, Tensor] | None
     ) -> Tensor:
-        """mask: true where a token may look, None for plain causal. cache: the cache, the number of this
-        layer in it, and the positions of the new tokens."""
-        q_BHTE = rotate(self._split(self.query(x_BTD), self.heads), cos, sin)
-        k_BGTE = rotate(self._split(self.key(x_BTD), self.kv_heads), cos, sin)
-        v_BGTE = self._split(self.value(x_BTD), self.kv_heads)
-        if cache is not None:
+        """mask: what `attending` made. cache: the cache, the number of this layer in it, and the positions of the
+        new tokens; its mask is true where a token may look."""
+        q_BHTE = rotate(self._split(self.query(x_BTD)), cos, sin)
+        k_BGTE = rotate(self._split(self.key(x_BTD)), cos, sin)
+        v_BGTE = self._split(self.value(x_BTD))
+        if cache is None:
+            mixed_BHTE = self.attending.attend(q_BHTE, k_BGTE, v_BGTE, mask)
+        else:
             k_BGTE, v_BGTE = cache[0].write(cache[1], cache[2], k_BGTE, v_BGTE)
-        mixed_BHTE = F.scaled_dot_product_attention(
-            q_BHTE,
-            k_BGTE,
-            v_BGTE,
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=self.heads != self.kv_heads,
-        )
+            mixed_BHTE = _PLAIN.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         return self.output(mixed_BHTE.transpose(1, 2).flatten(2))
 
-    def _split(self, x_BTD: Tensor, heads: int) -> Tensor:
+    def _split(self, x_BTD: Tensor) -> Tensor:
+        """By heads; a device that holds some of the heads has just those."""
         batch, tokens, _ = x_BTD.shape
-        return x_BTD.view(batch, tokens, heads, self.head_width).transpose(1, 2)
+        return x_BTD.view(batch, tokens, -1, self.head_width).transpose(1, 2)
+
+
+_PLAIN = Sdpa()  # a cache of another length every time suits the others badly

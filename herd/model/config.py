@@ -23,6 +23,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{file} is not JSON ({fault}); fetch or make the model again") from None
 
 
+def shape_in(folder: Path) -> Shape:
+    """The shape of the model in `folder`."""
+    return shape_of(read_config(folder), folder)
+
+
 def shape_of(config: dict[str, Any], folder: Path) -> Shape:
     """The shape that a Hugging Face Llama configuration describes.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from herd.model.attention import Attention, document_mask
+from herd.model.attending import Attending, Sdpa
+from herd.model.attention import Attention
 from herd.model.cache import Cache
 from herd.model.rope import angles
 from herd.model.sizes import Shape
@@ -56,10 +58,19 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(shape)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: tuple[Cache, int, Tensor] | None
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: tuple[Cache, int, Tensor] | None = None
     ) -> Tensor:
         x = x + self.attention(self.attention_norm(x), cos, sin, mask, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+# From the last states, [B, T, D], and the output matrix, [V, D], to a loss that never holds all logits.
+Finish = Callable[[Tensor, Tensor], Any]
+
+
+def call(block: nn.Module, *inputs: Any) -> Tensor:
+    """A block's output; training puts another in its place to keep less in memory."""
+    return block(*inputs)
 
 
 class Transformer(nn.Module):
@@ -75,15 +86,28 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.width, shape.norm_eps)
         self.output = None if shape.tied_output else nn.Linear(shape.width, shape.vocabulary, bias=False)
+        self.attending: Attending = Sdpa()
+        self.call: Callable[..., Tensor] = call
         self.stretch(shape.context)
 
     def stretch(self, context: int) -> None:
         """Makes room for sequences of `context` tokens. Weights stay; only the table of angles grows."""
-        self.shape = replace(self.shape, context=context)
+        self.reshape(replace(self.shape, context=context))
+
+    def reshape(self, shape: Shape) -> None:
+        """Reads sequences and turns positions as `shape` says, which has the same weights. Weights stay."""
+        self.shape = shape
+        context = shape.context
         cos, sin = angles(context, self.shape.head_width, self.shape.rope_theta, self.shape.rope_scaling)
         device = self.embedding.weight.device
         self.register_buffer("cos_TE", cos.to(device), persistent=False)
         self.register_buffer("sin_TE", sin.to(device), persistent=False)
+
+    def use(self, attending: Attending) -> None:
+        """Lets every layer attend in this way when no cache is given."""
+        self.attending = attending
+        for block in self.blocks:
+            block.attention.attending = attending  # type: ignore[union-attr]
 
     def hidden(
         self,
@@ -98,24 +122,41 @@ class Transformer(nn.Module):
         cache: keys and values of earlier tokens, which the new ones follow and are added to by position;
         its lengths are the caller's to move.
         """
-        tokens = tokens_BT.shape[1]
+        x_BTD = self.embedding(tokens_BT)
         if cache is None:
-            mask = None if documents_BT is None else document_mask(documents_BT)
-            cos, sin = self.cos_TE[:tokens], self.sin_TE[:tokens]
-            positions_BT = None
+            x_BTD = self.layers(x_BTD, documents_BT)
         else:
-            positions_BT = cache.positions(tokens)
+            positions_BT = cache.positions(tokens_BT.shape[1])
             mask = cache.mask(positions_BT)
             cos, sin = self.cos_TE[positions_BT][:, None], self.sin_TE[positions_BT][:, None]
-        x_BTD = self.embedding(tokens_BT)
-        for layer, block in enumerate(self.blocks):
-            layer_cache = None if cache is None else (cache, layer, positions_BT)
-            x_BTD = block(x_BTD, cos, sin, mask, layer_cache)
+            for layer, block in enumerate(self.blocks):
+                x_BTD = block(x_BTD, cos, sin, mask, (cache, layer, positions_BT))
         return self.norm(x_BTD)
 
-    def forward(self, tokens_BT: Tensor, *, documents_BT: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """Logits in fp32: [B, T, V]."""
-        return self.logits(self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache))
+    def layers(self, x_BTD: Tensor, documents_BT: Tensor | None) -> Tensor:
+        """`x` after all blocks this model holds, over whole sequences."""
+        places = self.attending.positions(x_BTD.shape[1])
+        mask, cos, sin = self.attending.mask(documents_BT), self.cos_TE[places], self.sin_TE[places]
+        for block in self.blocks:
+            x_BTD = self.call(block, x_BTD, cos, sin, mask)
+        return x_BTD
+
+    def forward(
+        self,
+        tokens_BT: Tensor,
+        *,
+        documents_BT: Tensor | None = None,
+        cache: Cache | None = None,
+        finish: Finish | None = None,
+    ) -> Any:
+        """Logits in fp32: [B, T, V]; or what `finish` makes of the last states and the output matrix."""
+        hidden_BTD = self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache)
+        return self.logits(hidden_BTD) if finish is None else finish(hidden_BTD, self.output_weight)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """What turns states into logits: [V, D]."""
+        return self.embedding.weight if self.output is None else self.output.weight
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits in fp32 of states after the final norm: [..., D] to [..., V]."""
@@ -127,13 +168,30 @@ def initialize(model: nn.Module, *, std: float, layers: int, generator: torch.Ge
 
     The report does not state its initialisation; the scaling is GPT-2's. Norms start at one.
     """
-    for name, weight in sorted(model.named_parameters()):
-        if weight.dim() < 2:
+    shapes = {name: weight.shape for name, weight in model.named_parameters()}
+    weights = dict(model.named_parameters())
+    for name, value in _drawn(shapes, std, layers, generator):
+        with torch.no_grad():
+            weights[name].copy_(value)
+
+
+def initial_weights(shape: Shape, *, std: float, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+    """What `initialize` gives a model of `shape`, weight after weight, for devices that hold a part of each."""
+    with torch.device("meta"):
+        shapes = {name: weight.shape for name, weight in Transformer(shape).named_parameters()}
+    yield from _drawn(shapes, std, shape.layers, generator)
+
+
+def _drawn(
+    shapes: dict[str, torch.Size], std: float, layers: int, generator: torch.Generator
+) -> Iterator[tuple[str, Tensor]]:
+    for name, size in sorted(shapes.items()):
+        if len(size) < 2:
+            yield name, torch.ones(size)
             continue
         into_stream = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
         scale = std / (2 * layers) ** 0.5 if into_stream else std
-        with torch.no_grad():
-            weight.normal_(0.0, scale, generator=generator)
+        yield name, torch.empty(size).normal_(0.0, scale, generator=generator)
 
 
 def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor) -> Tensor:
@@ -148,7 +206,7 @@ def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor
     for layer in range(shape.layers):
         with torch.device("meta"):
             block = Block(shape)
-        x_BTD = filled(block, f"blocks.{layer}")(x_BTD, cos, sin, None, None)
+        x_BTD = filled(block, f"blocks.{layer}")(x_BTD, cos, sin, None)
     x_BTD = filled(RMSNorm(shape.width, shape.norm_eps), "norm")(x_BTD)
     return F.linear(x_BTD, embedding if shape.tied_output else read("output.weight").float())
 

@@ -12,16 +12,21 @@ from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
+from herd.model.config import shape_in
 from herd.model.transformer import Transformer
 from herd.pretrain.initial import token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average
-from herd.train.checkpoint import continue_from, tensors, write_checkpoint
+from herd.train.checkpoint import write_checkpoint
+from herd.train.guards import GuardSettings
+from herd.train.layout import Layout
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.speed import SpeedSettings
+from herd.train.start import Started, go_on
 
 
 @settings
@@ -40,41 +45,62 @@ class AnnealSettings:
     members: Positive = 4
     window: Share = 0.3
     optimizer: AdamWSettings = AdamWSettings()
+    guard: GuardSettings = GuardSettings()
+    speed: SpeedSettings = SpeedSettings()
+    layout: Layout = Layout()
     seed: int = 0
 
 
-@stage(paper="3.4.3", version=1)
+def _ranks(settings: AnnealSettings) -> int:
+    return settings.layout.devices
+
+
+@stage(paper="3.4.3", version=2, ranks=_ranks)
 def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
-    state = continue_from(model.path, settings.optimizer)
+    made = go_on(
+        work,
+        model.path,
+        shape_in(model.path),
+        optimizer=settings.optimizer,
+        layout=settings.layout,
+        speed=settings.speed,
+    )
     batch = (BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),)
     ramp = BatchRamp(batch, settings.tokens, settings.length)
     kept = Members(work.scratch / "members", ramp.steps, settings)
 
     def keep(step: Step) -> bool:
-        kept.offer(step.number, state.model)
+        kept.offer(step.number, made)
         return False
 
     train(
         work,
-        state,
+        made.state,
         token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed),
         loss=next_token,
         rate=lambda step: settings.peak_rate * (1 - step / ramp.steps),
         clip=settings.optimizer.clip,
+        guard=settings.guard,
+        hands=made.hands,
+        micro_rows=settings.speed.micro_rows,
+        flops_per_token=made.shape.training_flops(settings.length),
         enough=keep,
     )
+    whole = made.whole()
+    if whole is None:
+        return Checkpoint(work.out)
     members = kept.read()
-    losses = [_loss(state.model, member, shards, settings) for member in members]
-    final = _loss(state.model, average(members), shards, settings)
-    write_checkpoint(work.out, state.model, text, kind="base")
+    losses = [_loss(whole, member, shards, settings) for member in members]
+    final = _loss(whole, average(members), shards, settings)
+    write_checkpoint(work.out, whole, text, kind="base")
     work.figure("members", losses)
     work.figure("loss", final)
-    work.figure("held_out", held_out_losses(state.model, shards, length=settings.length))
+    work.figure("held_out", held_out_losses(whole, shards, length=settings.length))
     work.figure("tokens", ramp.rows * settings.length)
-    work.figure("flops", ramp.rows * settings.length * state.model.shape.training_flops(settings.length))
+    work.figure("flops", ramp.rows * settings.length * made.shape.training_flops(settings.length))
     work.figure(
         "headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}"
     )
@@ -92,16 +118,19 @@ class Members:
 
     def __init__(self, folder: Path, steps: int, settings: AnnealSettings) -> None:
         self.folder = folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         first = round(steps * (1 - settings.window))
         count = settings.members
         self.steps = {steps if count == 1 else first + round((steps - first) * n / (count - 1)) for n in range(count)}
         self.steps = {max(1, step) for step in self.steps}
 
-    def offer(self, step: int, model: Transformer) -> None:
-        if step in self.steps:
+    def offer(self, step: int, made: Started) -> None:
+        if step not in self.steps:
+            return
+        model = made.whole()
+        if model is not None:
             partial = self.folder / f"{step:09}.partial"
-            save_file(tensors(model), partial)
+            save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
             shutil.move(partial, self.folder / f"{step:09}.safetensors")
 
     def read(self) -> list[dict[str, Tensor]]:

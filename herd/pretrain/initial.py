@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import torch
-
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import DataError
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.sizes import SizeOrName
-from herd.model.transformer import Transformer, initialize
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.batches import TokenBatches
-from herd.train.checkpoint import TrainState, write_checkpoint
+from herd.train.batches import LongFirst, TokenBatches
+from herd.train.guards import GuardSettings
+from herd.train.layout import Layout
 from herd.train.loop import train
-from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.objectives import NextToken
+from herd.train.optimizer import AdamWSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, cosine
+from herd.train.schedule import Rate as RateByStep
+from herd.train.speed import SpeedSettings
+from herd.train.start import start
 
 
 @settings
@@ -26,7 +27,8 @@ class PretrainSettings:
     """One run of pre-training.
 
     length: tokens in a row. tokens: how many are trained on. warmup_share: of all steps. final_share: the
-    rate at the end, as a share of the peak. init_std: of the weights' first values.
+    rate at the end, as a share of the peak. init_std: of the weights' first values. z: how much large logits are
+    held back (1e-4 in PaLM). layout: over how many devices the model is spread.
     """
 
     size: SizeOrName
@@ -38,8 +40,16 @@ class PretrainSettings:
     warmup_share: Share = 0.02
     final_share: Share = 0.1
     init_std: Rate = 0.02
+    z: float = 0.0
     optimizer: AdamWSettings = AdamWSettings()
+    guard: GuardSettings = GuardSettings()
+    speed: SpeedSettings = SpeedSettings()
+    layout: Layout = Layout()
     seed: int = 0
+
+    def rate(self, steps: int) -> RateByStep:
+        """The learning rate by step."""
+        return cosine(steps, peak=self.peak_rate, warmup_share=self.warmup_share, final_share=self.final_share)
 
     def __post_init__(self) -> None:
         check_phases(self.batch, "batch")
@@ -47,23 +57,42 @@ class PretrainSettings:
         BatchRamp(self.batch, self.tokens, self.length)
 
 
-@stage(paper="3.4.1", version=1)
+def _ranks(settings: PretrainSettings) -> int:
+    return settings.layout.devices
+
+
+@stage(paper="3.4.1", version=2, ranks=_ranks)
 def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: PretrainSettings) -> Checkpoint:
     """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way."""
     shards = Shards(tokens.path)
     text = TextTokenizer.load(tokenizer.path)
     shape = settings.size.shape(vocabulary=shards.vocabulary, context=settings.length)
-    model = Transformer(shape)
-    generator = torch.Generator().manual_seed(settings.seed)
-    initialize(model, std=settings.init_std, layers=shape.layers, generator=generator)
-    state = TrainState(model, adamw(model, settings.optimizer))
+    made = start(
+        work,
+        shape,
+        init_std=settings.init_std,
+        seed=settings.seed,
+        optimizer=settings.optimizer,
+        layout=settings.layout,
+        speed=settings.speed,
+    )
     ramp = BatchRamp(settings.batch, settings.tokens, settings.length)
     batches = token_batches(shards, settings.mix, ramp, settings.seed)
-    rate = cosine(
-        ramp.steps, peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
+    train(
+        work,
+        made.state,
+        batches,
+        loss=NextToken(settings.z),
+        rate=settings.rate(ramp.steps),
+        clip=settings.optimizer.clip,
+        guard=settings.guard,
+        hands=made.hands,
+        micro_rows=settings.speed.micro_rows,
+        flops_per_token=shape.training_flops(settings.length),
     )
-    train(work, state, batches, loss=next_token, rate=rate, clip=settings.optimizer.clip)
-    write_checkpoint(work.out, model, text, kind="base", optimizer=state.optimizer)
+    model = made.write(text, kind="base", moments=True)
+    if model is None:
+        return Checkpoint(work.out)
     losses = held_out_losses(model, shards, length=settings.length)
     final = weighted_loss(losses, settings.mix[-1].shares)
     work.figure("weights", shape.weights)
@@ -76,7 +105,9 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
     return Checkpoint(work.out)
 
 
-def token_batches(shards: Shards, mix: tuple[MixPhase, ...], ramp: BatchRamp, seed: int) -> TokenBatches:
+def token_batches(
+    shards: Shards, mix: tuple[MixPhase, ...], ramp: BatchRamp, seed: int, long_first: LongFirst | None = None
+) -> TokenBatches:
     """Batches of packed documents. Raises DataError when there is not one batch of text."""
     available = sum(shards.index["sources"][name]["train"]["tokens"] for name in shards.sources)
     batch = max(phase.batch_tokens for phase in ramp.phases)
@@ -85,4 +116,4 @@ def token_batches(shards: Shards, mix: tuple[MixPhase, ...], ramp: BatchRamp, se
             f"the corpus holds {available:,} tokens, less than one batch of {batch:,}; "
             f"add text, or set batch_tokens to at most {available:,}"
         )
-    return TokenBatches(shards, mix, ramp, seed, shards.pad)
+    return TokenBatches(shards, mix, ramp, seed, shards.pad, long_first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.settings import Positive, Rate, Share, settings
@@ -10,19 +10,26 @@ from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
 from herd.generate.engine import Engine
-from herd.model.config import read_config
+from herd.model.config import shape_in
+from herd.model.sizes import RopeScaling, Shape
 from herd.model.transformer import Transformer
+from herd.model.weights import load_transformer
 from herd.pretrain.initial import token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import continue_from, write_checkpoint
+from herd.train.batches import LongFirst
+from herd.train.guards import GuardSettings
+from herd.train.layout import Layout
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.speed import SpeedSettings
+from herd.train.start import go_on
 
 # Few enough rows that the mask of one batch of long haystacks stays small.
 _NEEDLE_ROWS = 16
+_SHORT_TOKENS = 2048  # a source, for the loss on short rows
 _WARMUP_STEPS = 10  # the optimizer's moments are kept, so a short one will do
 
 
@@ -32,8 +39,10 @@ class LengthSettings:
 
     length: the new one. gate: share of needles to be found up to the present length before the switch, and
     up to the new one for the stage to end early. check_tokens: trained on between two tests.
-    checks: how many tests at most; then the stage ends, passed or not. text_sources: held-out text of these
-    is what needles are hidden in.
+    checks: how many tests at most; then the stage ends, passed or not. recovered: by how much, as a share, the loss on
+    rows of the length before may lie above what it was before the switch for the stage to end early; absent, it does
+    not count. text_sources: held-out text of these is what needles are hidden in. rope_theta, rope_scaling: of the
+    positions from now on; absent, they stay. long_first: how much more often long documents are read.
     """
 
     length: Positive
@@ -41,56 +50,83 @@ class LengthSettings:
     check_tokens: Positive
     checks: Positive = 4
     gate: Share = 0.95
+    recovered: Share | None = None
     peak_rate: Rate
     shares: dict[str, Share]
     text_sources: tuple[str, ...]
+    rope_theta: Rate | None = None
+    rope_scaling: RopeScaling | None = None
+    long_first: LongFirst | None = None
     optimizer: AdamWSettings = AdamWSettings()
+    guard: GuardSettings = GuardSettings()
+    speed: SpeedSettings = SpeedSettings()
+    layout: Layout = Layout()
     seed: int = 0
 
 
-@stage(paper="3.4.2", version=1)
+def _ranks(settings: LengthSettings) -> int:
+    return settings.layout.devices
+
+
+@stage(paper="3.4.2", version=2, ranks=_ranks)
 def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: LengthSettings) -> Checkpoint:
-    """The model after training on longer rows, until it finds needles at the new length.
+    """The model after training on longer rows, until it finds needles at the new length and has not forgotten short
+    rows.
 
     When the needle test fails at the length the model has, the switch is not made: the stage trains on at
-    that length instead. Position encoding stays as it is. Differs: the report's second condition, that
-    short evaluations recover, is reported as losses and does not gate.
+    that length instead, with positions as they were.
     """
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
-    state = continue_from(model.path, settings.optimizer, context=settings.length)
-    present = _context(model, settings.length)
-    exam = Exam(shards, text, settings)
-    before = exam.test(state.model, present)
+    old = shape_in(model.path)
+    present = min(old.context, settings.length)
+    exam = Exam(shards, text, settings, present)
+    before = exam.begin(load_transformer(model.path))
     switched = before.at(present).value >= settings.gate
     length = settings.length if switched else present
+    made = go_on(
+        work,
+        model.path,
+        _longer(old, settings) if switched else replace(old, context=max(old.context, settings.length)),
+        optimizer=settings.optimizer,
+        layout=settings.layout,
+        speed=settings.speed,
+    )
     steps_per_check = max(1, settings.check_tokens // settings.batch_tokens)
     ramp = _ramp(settings, length, steps_per_check)
 
     def enough(step: Step) -> bool:
-        return step.number % steps_per_check == 0 and exam.passes(state.model, length)
+        return step.number % steps_per_check == 0 and made.agree(lambda whole: exam.passes(whole, length))
 
-    batches = token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed)
+    mix = (MixPhase(until=1.0, shares=settings.shares),)
+    batches = token_batches(shards, mix, ramp, settings.seed, settings.long_first)
     steps = train(
         work,
-        state,
+        made.state,
         batches,
         loss=next_token,
         rate=lambda step: settings.peak_rate * min(1.0, (step + 1) / _WARMUP_STEPS),
         clip=settings.optimizer.clip,
+        guard=settings.guard,
+        hands=made.hands,
+        micro_rows=settings.speed.micro_rows,
+        flops_per_token=made.shape.training_flops(length),
         enough=enough,
     )
-    write_checkpoint(work.out, state.model, text, kind="base", optimizer=state.optimizer)
-    after = exam.last or exam.test(state.model, length)
-    losses = held_out_losses(state.model, shards, length=length)
+    whole = made.write(text, kind="base", moments=True)
+    if whole is None:
+        return Checkpoint(work.out)
+    after = exam.last or exam.test(whole, length)
+    losses = held_out_losses(whole, shards, length=length)
     seen = len(steps) * settings.batch_tokens
     work.figure("length", length)
     work.figure("switched", switched)
     work.figure("needle_before", before.to_row())
     work.figure("needle", after.to_row())
     work.figure("gate", {"asked": settings.gate, "found": after.at(length).value, "passed": exam.passed(after, length)})
+    work.figure("short_loss", {"before": exam.short_before, "after": exam.short_loss(whole)})
     work.figure("tokens", seen)
-    work.figure("flops", seen * state.model.shape.training_flops(length))
+    work.figure("flops", seen * made.shape.training_flops(length))
     work.figure("held_out", losses)
     work.figure("loss", weighted_loss(losses, settings.shares))
     verdict = "passed" if exam.passed(after, length) else "failed"
@@ -98,8 +134,14 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     return Checkpoint(work.out)
 
 
-def _context(model: Checkpoint, longest: int) -> int:
-    return min(read_config(model.path)["max_position_embeddings"], longest)
+def _longer(old: Shape, settings: LengthSettings) -> Shape:
+    """The shape after the switch."""
+    return replace(
+        old,
+        context=settings.length,
+        rope_theta=settings.rope_theta or old.rope_theta,
+        rope_scaling=settings.rope_scaling or old.rope_scaling,
+    )
 
 
 def _ramp(settings: LengthSettings, length: int, steps_per_check: int) -> BatchRamp:
@@ -109,12 +151,24 @@ def _ramp(settings: LengthSettings, length: int, steps_per_check: int) -> BatchR
 
 @dataclass
 class Exam:
-    """Needle tests on held-out text. last: the newest one."""
+    """Needle tests on held-out text, and the loss on rows of the length before. last: the newest grid."""
 
     shards: Shards
     text: TextTokenizer
     settings: LengthSettings
-    last: NeedleGrid | None = field(default=None)
+    present: int
+    last: NeedleGrid | None = None
+    short_before: float = 0.0
+
+    def begin(self, model: Transformer) -> NeedleGrid:
+        """What the model can do before the switch."""
+        self.short_before = self.short_loss(model)
+        return self.test(model, self.present)
+
+    def short_loss(self, model: Transformer) -> float:
+        """Nats per token on rows of the length before."""
+        losses = held_out_losses(model, self.shards, length=self.present, tokens=_SHORT_TOKENS)
+        return weighted_loss(losses, self.settings.shares)
 
     def test(self, model: Transformer, length: int) -> NeedleGrid:
         """Needles at a half of `length` and at all of it."""
@@ -124,8 +178,15 @@ class Exam:
 
     def passes(self, model: Transformer, length: int) -> bool:
         self.last = self.test(model, length)
+        good = self.passed(self.last, length) and self.recovered(model)
         model.train()
-        return self.passed(self.last, length)
+        return good
+
+    def recovered(self, model: Transformer) -> bool:
+        """Whether short rows are told as well as before the switch, within what is let pass."""
+        if self.settings.recovered is None:
+            return True
+        return self.short_loss(model) <= self.short_before * (1 + self.settings.recovered)
 
     def passed(self, grid: NeedleGrid, length: int) -> bool:
         return all(grid.at(at).value >= self.settings.gate for at in grid.lengths if at <= length)

@@ -10,7 +10,7 @@ from typing import Any
 from herd.core.artifacts import Artifact, Checkpoint
 from herd.report import plots
 from herd.report.verdicts import Verdict
-from herd.train.loop import METRICS, read_steps
+from herd.train.log import METRICS, read_steps
 
 SECTIONS = {
     "verdicts": "What was to be shown",

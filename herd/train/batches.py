@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from herd.core.errors import DataError
+from herd.core.settings import Positive, Share, settings
 from herd.tokens.shards import Shard, Shards
 from herd.train.schedule import BatchRamp, MixPhase
 
@@ -31,22 +32,51 @@ class Batch:
     """Rows to train on, each [B, T].
 
     tokens_BT: ids. targets_BT: the next id, or IGNORED. documents_BT: which document a place belongs to,
-    numbered within its row.
+    numbered within its row. sources: of each row, where that is known. packed: whether any row of the whole batch
+    holds several documents, where only a part of it is here.
     """
 
     tokens_BT: Tensor
     targets_BT: Tensor
     documents_BT: Tensor
+    sources: tuple[str, ...] = ()
+    packed: bool | None = None
 
     @property
     def weight(self) -> float:
         """How many targets there are."""
         return float((self.targets_BT != IGNORED).sum())
 
+    @property
+    def looked_at(self) -> Tensor | None:
+        """The documents as attention wants them: None when each row holds one (padding stands behind it, unseen)."""
+        packed = bool((self.documents_BT > 0).any()) if self.packed is None else self.packed
+        return self.documents_BT if packed else None
+
+    def marked(self, packed: bool) -> Batch:
+        return replace(self, packed=packed)
+
+    def places(self, some: Tensor) -> Batch:
+        """Only these places of every row."""
+        columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
+        return Batch(*[column[:, some] for column in columns], sources=self.sources, packed=self.packed)
+
     def parts(self, count: int) -> list[Batch]:
         """The rows in at most `count` equal parts."""
+        size = -(-len(self.tokens_BT) // count)
+        return [self.rows(slice(start, start + size)) for start in range(0, len(self.tokens_BT), size)]
+
+    def rows(self, some: slice) -> Batch:
         columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
-        return [Batch(*rows) for rows in zip(*(column.chunk(count) for column in columns), strict=True)]
+        return Batch(*[column[some] for column in columns], sources=self.sources[some], packed=self.packed)
+
+    def to(self, device: torch.device) -> Batch:
+        return replace(
+            self,
+            tokens_BT=self.tokens_BT.to(device),
+            targets_BT=self.targets_BT.to(device),
+            documents_BT=self.documents_BT.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -92,13 +122,26 @@ def fill(pieces: Sequence[Piece], length: int) -> list[Row]:
     return [tuple(row) for row in rows]
 
 
+@settings
+class LongFirst:
+    """Of every source's documents below `longer_than` tokens only `short_share` is read each epoch, drawn anew, so that
+    long ones make up more of every source while the sources keep their shares.
+
+    Source: Fu et al. 2024 (Data Engineering for Scaling Language Models to 128K Context), section 3; 0.2 and 4,096 are
+    their code's.
+    """
+
+    longer_than: Positive = 4096
+    short_share: Share = 0.2
+
+
 class SourceRows:
     """The rows of one source at one length, epoch after epoch, each epoch in an order of its own."""
 
-    def __init__(self, name: str, shard: Shard, length: int, seed: int) -> None:
+    def __init__(self, name: str, shard: Shard, length: int, seed: int, long_first: LongFirst | None = None) -> None:
         if len(shard) == 0:
             raise DataError(f"source {name!r} holds no documents; take it out of the mix or give it some")
-        self.name, self.shard, self.length, self.seed = name, shard, length, seed
+        self.name, self.shard, self.length, self.seed, self.long_first = name, shard, length, seed, long_first
         self._ends: list[int] = []  # rows up to the end of each epoch so far
         self._epochs: list[list[Row]] = []
 
@@ -127,9 +170,18 @@ class SourceRows:
         self.row(number)
         return bisect.bisect_right(self._ends, number)
 
+    def _read(self, chance: np.random.Generator) -> NDArray[np.int64]:
+        """The documents of an epoch, in its order."""
+        order = chance.permutation(len(self.shard))
+        if self.long_first is None:
+            return order
+        lengths = self.shard.lengths[order]
+        kept = (lengths >= self.long_first.longer_than) | (chance.random(len(order)) < self.long_first.short_share)
+        return order[kept] if kept.any() else order
+
     def _pack_epoch(self) -> None:
         chance = generator(self.seed, self.name, self.length, len(self._epochs))
-        pieces = cut(self.shard.lengths, chance.permutation(len(self.shard)), self.length)
+        pieces = cut(self.shard.lengths, self._read(chance), self.length)
         rows: list[Row] = []
         for start in range(0, len(pieces), WINDOW):
             filled = fill(pieces[start : start + WINDOW], self.length)
@@ -183,7 +235,15 @@ def _share(phase: MixPhase, name: str) -> float:
 class TokenBatches:
     """The batch of every step: rows from several sources, mixed as the phases say."""
 
-    def __init__(self, shards: Shards, mix: Sequence[MixPhase], ramp: BatchRamp, seed: int, pad: int) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        mix: Sequence[MixPhase],
+        ramp: BatchRamp,
+        seed: int,
+        pad: int,
+        long_first: LongFirst | None = None,
+    ) -> None:
         unknown = {name for phase in mix for name, share in phase.shares.items() if share > 0} - set(shards.sources)
         if unknown:
             raise DataError(
@@ -191,14 +251,17 @@ class TokenBatches:
             )
         self.ramp, self.pad = ramp, pad
         self.mixture = Mixture(tuple(mix), ramp.rows)
-        self.sources = {name: SourceRows(name, shards.read(name), ramp.length, seed) for name in self.mixture.names}
+        self.sources = {
+            name: SourceRows(name, shards.read(name), ramp.length, seed, long_first) for name in self.mixture.names
+        }
 
     def __len__(self) -> int:
         return self.ramp.steps
 
     def batch(self, step: int) -> Batch:
         picks = [self.mixture.source_of(number) for number in self.ramp.rows_of(step)]
-        return collate([self.sources[name].texts(number) for name, number in picks], self.ramp.length, self.pad)
+        rows = [self.sources[name].texts(number) for name, number in picks]
+        return replace(collate(rows, self.ramp.length, self.pad), sources=tuple(name for name, _ in picks))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Per source: rows given in the whole run, and how often it was read in full."""

@@ -6,26 +6,36 @@ No file here is a pickle.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+import torch.distributed as dist
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from herd.core.artifacts import is_sealed, seal, whole_folder
+from herd.core.artifacts import PARTIAL, SEAL, flush, sha256, write_whole
+from herd.core.errors import TrainingError
 from herd.model.heads import RewardModel
 from herd.model.transformer import Transformer
-from herd.model.weights import load_transformer, save_model
+from herd.model.weights import save_model
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.pieces import PieceFiles, Reader, Region, WholeFile, describe, local, named_weights, region
 
 Kind = Literal["base", "chat", "reward"]
 ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
+TRAINING = "training"  # the last checkpoint of several ranks, with what each held
 KEPT = 2  # checkpoints kept: the newest may turn out damaged
+WAIT_SECONDS = 600.0  # for the other ranks to have written their parts
+MOMENTS = ("exp_avg", "exp_avg_sq")
+_SCALAR = Region((), (), ())
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -33,33 +43,190 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass
 class TrainState(Generic[M]):
-    """What training goes on from. step: the number of steps done."""
+    """What training goes on from.
+
+    step: the number of steps done. offset: batches passed over after going back. norms: gradient norms of late.
+    copy: which copy of the weights that are not divided this rank holds; only copy 0 is saved.
+    """
 
     model: M
     optimizer: AdamW
     step: int = 0
+    offset: int = 0
+    norms: list[float] = field(default_factory=list)
+    copy: int = 0
+
+    def to_row(self) -> dict[str, Any]:
+        return {"step": self.step, "offset": self.offset, "norms": self.norms}
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights and moments by name, those that this rank is to save."""
+        for name, weight in named_weights(self.model):
+            if self.copy and not _is_divided_by_tensor(weight):
+                continue
+            yield f"weight/{name}", weight.detach()
+            for moment, value in self.optimizer.state.get(weight, {}).items():
+                yield f"{moment}/{name}", torch.as_tensor(value)
+
+    def fill(self, files: Reader) -> None:
+        """Takes weights and moments from `files`."""
+        for name, weight in named_weights(self.model):
+            with torch.no_grad():
+                local(weight).copy_(files.read(f"weight/{name}", region(weight)))
+        self.fill_moments(files)
+
+    def fill_moments(self, files: Reader) -> None:
+        kept = files.names()
+        for name, weight in named_weights(self.model):
+            entry: dict[str, Any] = self.optimizer.state[weight]
+            for moment in MOMENTS:
+                if f"{moment}/{name}" in kept:
+                    entry[moment] = torch.zeros_like(weight)
+                    local(entry[moment]).copy_(files.read(f"{moment}/{name}", region(weight)))
+            if f"step/{name}" in kept:
+                entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
+
+
+def _is_divided_by_tensor(weight: Tensor) -> bool:
+    mesh = getattr(weight, "device_mesh", None)
+    return mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
+
+
+class Saver:
+    """Writes checkpoints beside the training that goes on. Every rank writes what it holds; the first one gives the
+    folder its name when all have.
+
+    Each rank lists its pieces and the hash of its file; the list appears at once and last, so that a rank that dies
+    while it writes leaves the folder without its final name.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self._thread: threading.Thread | None = None
+        self._fault: BaseException | None = None
+        if self.rank == 0:
+            scratch.mkdir(parents=True, exist_ok=True)
+            for left in scratch.glob(f"step-*{PARTIAL}"):
+                shutil.rmtree(left, ignore_errors=True)
+        token = [secrets.token_hex(4)]
+        if self.ranks > 1:  # also: nobody writes before the first rank has tidied up
+            dist.broadcast_object_list(token)
+        self._token = token[0]
+
+    def save(self, state: TrainState[Any]) -> None:
+        """Copies `state` and writes it in the background as the newest checkpoint; waits for the one before."""
+        self.wait()
+        pieces: dict[str, Region] = {}
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in state.items():
+            where = region(tensor)
+            if 0 not in where.size:
+                pieces[name] = where
+                tensors[name] = local(tensor).detach().to("cpu", copy=True).contiguous()
+        row = state.to_row()
+        self._thread = threading.Thread(target=self._try, args=(row, pieces, tensors))
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until what was begun is written. Raises what went wrong."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise TrainingError(f"{self.scratch}: a checkpoint could not be written ({fault}); make room") from None
+
+    def _try(self, row: dict[str, Any], pieces: dict[str, Region], tensors: dict[str, Tensor]) -> None:
+        try:
+            self._write(row, pieces, tensors)
+        except BaseException as fault:
+            self._fault = fault
+
+    def _write(self, row: dict[str, Any], pieces: dict[str, Region], tensors: dict[str, Tensor]) -> None:
+        final = self.scratch / f"step-{row['step']:09}"
+        partial = final.with_name(f"{final.name}.{self._token}{PARTIAL}")
+        partial.mkdir(parents=True, exist_ok=True)
+        file = partial / f"rank-{self.rank:05}.safetensors"
+        save_file(tensors, file)
+        flush(file)
+        listing = {"bytes": file.stat().st_size, "sha256": sha256(file), "pieces": describe(pieces)}
+        write_whole(file.with_suffix(".json"), json.dumps(listing))
+        if self.rank == 0:
+            self._name(row, partial, final)
+
+    def _name(self, row: dict[str, Any], partial: Path, final: Path) -> None:
+        wanted = [partial / f"rank-{rank:05}.json" for rank in range(self.ranks)]
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not all(file.exists() for file in wanted):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not every rank has written within {WAIT_SECONDS:.0f} s")
+            time.sleep(0.005)
+        write_whole(partial / "state.json", json.dumps(row))
+        kept = {}
+        for file in wanted:
+            listing = json.loads(file.read_text(encoding="utf-8"))
+            kept[f"{file.stem}.safetensors"] = {"bytes": listing["bytes"], "sha256": listing["sha256"]}
+        for file in (*wanted, partial / "state.json"):
+            kept[file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        write_whole(partial / SEAL, json.dumps(dict(sorted(kept.items()))))
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        flush(final.parent)
+        for old in checkpoints(self.scratch)[:-KEPT]:
+            shutil.rmtree(old)
 
 
 def save(scratch: Path, state: TrainState[Any]) -> None:
     """Saves `state` as the newest checkpoint in `scratch` and removes all but the last few."""
-    with whole_folder(scratch / f"step-{state.step:09}") as folder:
-        save_file(tensors(state.model), folder / "model.safetensors")
-        save_file(optimizer_tensors(state), folder / "optimizer.safetensors")
-        (folder / "state.json").write_text(json.dumps({"step": state.step}), encoding="utf-8")
-        seal(folder)
-    for old in checkpoints(scratch)[:-KEPT]:
-        shutil.rmtree(old)
+    saver = Saver(scratch)
+    saver.save(state)
+    saver.wait()
 
 
 def restore(scratch: Path, state: TrainState[Any]) -> bool:
-    """Brings `state` to the newest whole checkpoint in `scratch`; false when there is none."""
-    for folder in reversed(checkpoints(scratch)):
-        if is_sealed(folder):
-            state.model.load_state_dict(load_file(folder / "model.safetensors"))
-            load_optimizer(state, load_file(folder / "optimizer.safetensors"))
-            state.step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
-            return True
-    return False
+    """Brings `state` to the newest whole checkpoint in `scratch`; false when there is none.
+
+    Every rank reads the part it holds, whatever layout the checkpoint was saved from.
+    """
+    folder = _newest_whole(scratch)
+    if folder is None:
+        return False
+    state.fill(PieceFiles(folder))
+    row = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state.step, state.offset, state.norms = row["step"], row["offset"], row["norms"]
+    return True
+
+
+def _newest_whole(scratch: Path) -> Path | None:
+    """Ranks read the hashes of a share of the files each, and take the newest that all found whole."""
+    several = dist.is_initialized() and dist.get_world_size() > 1
+    listed = [checkpoints(scratch)]
+    if several:
+        dist.broadcast_object_list(listed)
+    for folder in reversed(listed[0]):
+        whole = torch.tensor(int(_share_is_sealed(folder)))
+        if several:
+            device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+            whole = whole.to(device)
+            dist.all_reduce(whole, op=dist.ReduceOp.MIN)
+        if int(whole):
+            return folder
+    return None
+
+
+def _share_is_sealed(folder: Path) -> bool:
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    try:
+        kept = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        files = sorted(kept)[rank::ranks]
+        return all(
+            (folder / name).stat().st_size == kept[name]["bytes"] and sha256(folder / name) == kept[name]["sha256"]
+            for name in files
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def write_checkpoint(
@@ -77,7 +244,9 @@ def write_checkpoint(
     tokenizer.save(folder, model.shape.context)
     (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
     if optimizer is not None:
-        save_file(optimizer_tensors(TrainState(model, optimizer)), folder / OPTIMIZER)
+        moments = dict(TrainState(model, optimizer).items())
+        kept = {name: value.contiguous() for name, value in moments.items() if not name.startswith("weight/")}
+        save_file(kept, folder / OPTIMIZER)
 
 
 def kind_of(folder: Path) -> Kind:
@@ -90,18 +259,11 @@ def kind_of(folder: Path) -> Kind:
     return "chat" if templates or (folder / "chat_template.jinja").exists() else "base"
 
 
-def continue_from(folder: Path, settings: AdamWSettings, *, context: int | None = None) -> TrainState[Transformer]:
-    """The model in `folder` and an optimizer, with the moments it had where they were kept.
-
-    context: the longest sequence it shall read from now on.
-    """
-    model = load_transformer(folder)
-    if context is not None:
-        model.stretch(context)
-    state = TrainState(model, adamw(model, settings))
-    if (folder / OPTIMIZER).exists():
-        load_optimizer(state, load_file(folder / OPTIMIZER))
-    return state
+def moments_in(folder: Path) -> Reader | None:
+    """The optimizer's moments kept with a finished model, by one rank or by several; None where there are none."""
+    if (folder / TRAINING).exists():
+        return PieceFiles(folder / TRAINING)
+    return WholeFile(folder / OPTIMIZER) if (folder / OPTIMIZER).exists() else None
 
 
 def checkpoints(scratch: Path) -> list[Path]:
@@ -111,21 +273,3 @@ def checkpoints(scratch: Path) -> list[Path]:
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in model.state_dict().items()}
-
-
-def optimizer_tensors(state: TrainState[Any]) -> dict[str, Tensor]:
-    """The optimizer's moments under the names of the weights they belong to."""
-    named = {}
-    for name, weight in state.model.named_parameters():
-        for moment, value in state.optimizer.state.get(weight, {}).items():
-            named[f"{moment}/{name}"] = torch.as_tensor(value).contiguous()
-    return named
-
-
-def load_optimizer(state: TrainState, named: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
-    weights = dict(state.model.named_parameters())
-    for key, value in named.items():
-        moment, _, name = key.partition("/")
-        entry: dict[str, Any] = state.optimizer.state[weights[name]]
-        entry[moment] = value.clone()

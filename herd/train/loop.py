@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
-import torch
-from torch import Tensor, nn
-
-from herd.core.errors import TrainingError
+from herd.core.errors import StoppedError, TrainingError
 from herd.core.places import Place
+from herd.core.processes import stop_asked
 from herd.core.stage import Work
-from herd.train.checkpoint import TrainState, restore, save
+from herd.train.alone import Alone, Loss, Splittable, Sums, by_source
+from herd.train.checkpoint import Saver, TrainState, restore
+from herd.train.guards import GUARD, GuardSettings, finite
+from herd.train.log import METRICS, Step, StepLog, open_tracker
 from herd.train.schedule import Rate
+from herd.train.speed import PLAIN, Quick, SpeedSettings
 
-METRICS = "metrics.jsonl"
-# Every batch is worked on in two halves, whose gradients are added. Two numbers have one sum, whichever
-# comes first, so one thread and two give the same bits.
-PARTS = 2
-
-
-class Splittable(Protocol):
-    """A batch that can be worked on in parts. weight: what the loss is divided by, such as its tokens."""
-
-    @property
-    def weight(self) -> float: ...
-    def parts(self, count: int) -> Sequence[Self]: ...
-
+__all__ = ["METRICS", "Loss", "Step", "Sums", "steps", "train"]
 
 B = TypeVar("B", bound=Splittable)
 Covariant = TypeVar("Covariant", bound=Splittable, covariant=True)
-Sums = dict[str, float]
-# The loss summed over a part, and other sums to log; all are divided by the whole batch's weight.
-Loss = Callable[[nn.Module, B], tuple[Tensor, Sums]]
 
 
 class Batches(Protocol[Covariant]):
@@ -48,63 +30,63 @@ class Batches(Protocol[Covariant]):
     def batch(self, step: int) -> Covariant: ...
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step did. number: counted from 1. rate: the learning rate. seconds: clock time it took."""
+class Hands(Protocol):
+    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`)."""
 
-    number: int
-    loss: float
-    gradient_norm: float
-    rate: float
-    seconds: float
-    weight: float
-    metrics: Sums = field(default_factory=dict)
+    def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
+    def clip(self, most: float) -> float: ...
+    def agree(self, value: bool) -> bool: ...
+    def close(self) -> None: ...
 
 
 def steps(
-    state: TrainState[Any], batches: Batches[B], *, loss: Loss[B], rate: Rate, clip: float, place: Place
+    state: TrainState[Any],
+    batches: Batches[B],
+    *,
+    loss: Loss[B],
+    rate: Rate,
+    clip: float,
+    hands: Hands,
+    guard: GuardSettings = GUARD,
+    micro_rows: int | None = None,
+    go_back: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Trains `state` on the batches it has not seen yet, one step at a time.
 
-    place: its workers say how many threads may work now; that may change from step to step.
-    Raises TrainingError when a loss or a gradient is not finite.
+    A step whose loss or gradient is not finite, or out of line as `guard` has it, is counted and not taken.
+    go_back: brings `state` to an earlier checkpoint, or says that there is none; asked after too many such steps in a
+    row. Raises TrainingError when that does not help.
     """
-    weights = [weight for weight in state.model.parameters() if weight.requires_grad]
     state.model.train()
-    with ThreadPoolExecutor(PARTS) as threads:
-        for number in range(state.step, len(batches)):
-            began = time.perf_counter()
-            batch = batches.batch(number)
-            parts = batch.parts(PARTS)
-
-            def gradients(part: B, total: float = batch.weight) -> tuple[float, Sums, tuple[Tensor, ...]]:
-                value, sums = loss(state.model, part)
-                value = value / total
-                found = torch.autograd.grad(value, weights)
-                return float(value.detach()), {name: amount / total for name, amount in sums.items()}, found
-
-            several = place.workers > 1 and len(parts) > 1
-            results = list((threads.map if several else map)(gradients, parts))
-            for weight, *found in zip(weights, *(result[2] for result in results), strict=True):
-                weight.grad = _added(found)
-            value = sum(result[0] for result in results)
-            norm = float(nn.utils.clip_grad_norm_(weights, clip))
-            if not math.isfinite(norm) or not math.isfinite(value):
-                raise TrainingError(f"step {number + 1}: loss {value}, gradient {norm}; try a lower peak_rate")
-            for group in state.optimizer.param_groups:
-                group["lr"] = rate(number)
+    in_a_row = returns = 0
+    while state.step + state.offset < len(batches):
+        began = time.perf_counter()
+        number = state.step
+        batch = batches.batch(number + state.offset)
+        value, sums = hands.gradients(batch, loss, micro_rows)
+        norm = hands.clip(clip)
+        why = "" if finite(value, norm) else "not finite"
+        why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate(number)
+        if not why:
             state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
-            state.step = number + 1
-            sums = {name: sum(result[1][name] for result in results) for name in results[0][1]}
-            seconds = time.perf_counter() - began
-            yield Step(state.step, value, norm, rate(number), seconds, batch.weight, sums)
-
-
-def _added(gradients: Sequence[Tensor]) -> Tensor:
-    total = gradients[0].clone() if len(gradients) == 1 else gradients[0] + gradients[1]
-    assert len(gradients) <= PARTS
-    return total
+            state.norms = [*state.norms, norm][-guard.window :]
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step = number + 1
+        in_a_row = in_a_row + 1 if why else 0
+        seconds = time.perf_counter() - began
+        yield Step(state.step, value, norm, rate(number), seconds, batch.weight, by_source(sums), why)
+        if in_a_row >= guard.in_a_row:
+            seen = state.step + state.offset
+            if returns >= guard.returns or not go_back():
+                raise TrainingError(
+                    f"step {number + 1}: loss {value}, gradient {norm}; {in_a_row} steps in a row were no good: "
+                    "try a lower peak_rate"
+                )
+            # From the checkpoint on with the batches that come after the bad ones.
+            state.offset = seen - state.step
+            in_a_row, returns = 0, returns + 1
 
 
 def train(
@@ -115,7 +97,11 @@ def train(
     loss: Loss[B],
     rate: Rate,
     clip: float,
+    guard: GuardSettings = GUARD,
+    hands: Hands | None = None,
+    micro_rows: int | None = None,
     save_every_seconds: float = 15.0,
+    flops_per_token: float = 0.0,
     enough: Callable[[Step], bool] = lambda step: False,
 ) -> list[Step]:
     """Runs the steps, going on from the last checkpoint in `work.scratch`; returns a record of every step.
@@ -123,59 +109,66 @@ def train(
     Saving by the clock costs the same share of time at every model size; when it happens changes nothing
     about the result. enough: asked after every step whether training may end before the batches do; what
     it answers must follow from the step and the weights, so that a resumed run ends where it would have.
+    hands: who computes; one device when absent. flops_per_token: for the share of its speed that is used.
+    Raises StoppedError, with everything saved, when the process was asked to end.
     """
     if len(batches) == 0:
         raise TrainingError("there is less text than one batch; give more tokens or a smaller batch_tokens")
+    saver = Saver(work.scratch)
+    hands = hands or alone(state, work.place)
     restore(work.scratch, state)
-    log = StepLog(work.scratch / METRICS, state.step)
+    trackers = [open_tracker(name, work.curves) for name in work.trackers]
+    log = StepLog(work.scratch / METRICS, state.step, trackers=trackers, flops_per_token=flops_per_token)
     saved = time.monotonic()
-    for step in steps(state, batches, loss=loss, rate=rate, clip=clip, place=work.place):
-        log.add(step)
-        work.progress(step.number, len(batches), f"loss {step.loss:.3f}")
-        # Asked before saving: a run that goes on from a checkpoint does not ask about its step again.
-        if enough(step):
-            break
-        if time.monotonic() - saved > save_every_seconds and step.number < len(batches):
-            log.flush()
-            save(work.scratch, state)
-            saved = time.monotonic()
+
+    def go_back() -> bool:
+        saver.wait()
+        found = restore(work.scratch, state)
+        log.cut(state.step)
+        return found
+
+    going = steps(
+        state,
+        batches,
+        loss=loss,
+        rate=rate,
+        clip=clip,
+        hands=hands,
+        guard=guard,
+        micro_rows=micro_rows,
+        go_back=go_back,
+    )
+    work.saves = True
+    try:
+        for step in going:
+            log.add(step)
+            work.progress(step.number, len(batches), _words(step))
+            # Asked before saving: a run that goes on from a checkpoint does not ask about its step again.
+            if enough(step):
+                break
+            stopping = hands.agree(stop_asked())
+            due = hands.agree(time.monotonic() - saved > save_every_seconds)
+            # Never among skipped steps: what is gone back to lies before them.
+            if ((due and not step.skipped) or stopping) and step.number < len(batches):
+                log.flush()
+                saver.save(state)
+                saved = time.monotonic()
+            if stopping:
+                saver.wait()
+                raise StoppedError(f"asked to end; step {step.number} is saved, and the same command goes on from it")
+    finally:
+        work.saves = False
+        log.close()
+        saver.wait()
+        hands.close()
     log.write(work.out / METRICS)
     return log.steps
 
 
-class StepLog:
-    """The records of all steps, kept in a file that is cut back to the checkpoint after a crash."""
-
-    def __init__(self, file: Path, step: int) -> None:
-        self.steps = [one for one in read_steps(file) if one.number <= step] if step else []
-        _write_steps(file, self.steps)
-        self._stream = file.open("a", encoding="utf-8")
-
-    def add(self, step: Step) -> None:
-        self.steps.append(step)
-        self._stream.write(json.dumps(asdict(step)) + "\n")
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def write(self, file: Path) -> None:
-        self._stream.close()
-        _write_steps(file, self.steps)
+def _words(step: Step) -> str:
+    return f"loss {step.loss:.3f}" + (f" (skipped: {step.skipped})" if step.skipped else "")
 
 
-def read_steps(file: Path) -> list[Step]:
-    """The records in `file`, up to a line that a crash cut off."""
-    if not file.exists():
-        return []
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row: dict[str, Any] = json.loads(line)
-        except ValueError:
-            break
-        found.append(Step(**row))
-    return found
-
-
-def _write_steps(file: Path, found: Sequence[Step]) -> None:
-    file.write_text("".join(json.dumps(asdict(step)) + "\n" for step in found), encoding="utf-8")
+def alone(state: TrainState[Any], place: Place, speed: SpeedSettings = PLAIN) -> Alone:
+    """One device, for `steps`."""
+    return Alone(state.model, place, Quick(state.model, speed))

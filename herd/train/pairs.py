@@ -25,6 +25,9 @@ class Answers:
     content_BT: Tensor
     last_B: Tensor
 
+    def to(self, device: torch.device) -> Answers:
+        return Answers(self.tokens_BT.to(device), self.content_BT.to(device), self.last_B.to(device))
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -48,11 +51,17 @@ class PairBatch:
         return float(len(self.numbers_B))
 
     def parts(self, count: int) -> list[PairBatch]:
-        rows = torch.arange(len(self.numbers_B)).chunk(count)
-        return [PairBatch(_rows(self.better, r), _rows(self.worse, r), self.numbers_B[r]) for r in rows]
+        size = -(-len(self.numbers_B) // count)
+        return [self.rows(slice(start, start + size)) for start in range(0, len(self.numbers_B), size)]
+
+    def rows(self, some: slice) -> PairBatch:
+        return PairBatch(_rows(self.better, some), _rows(self.worse, some), self.numbers_B[some])
+
+    def to(self, device: torch.device) -> PairBatch:
+        return PairBatch(self.better.to(device), self.worse.to(device), self.numbers_B.to(device))
 
 
-def _rows(answers: Answers, rows: Tensor) -> Answers:
+def _rows(answers: Answers, rows: slice) -> Answers:
     return Answers(answers.tokens_BT[rows], answers.content_BT[rows], answers.last_B[rows])
 
 

@@ -72,7 +72,7 @@ def test_a_reward_model_learns_a_latent_preference(figure) -> None:
     from herd.core.places import LocalPlace
     from herd.core.records import Conversation, Message, Preference
     from herd.train.checkpoint import TrainState
-    from herd.train.loop import steps
+    from herd.train.loop import alone, steps
     from herd.train.optimizer import AdamWSettings, adamw
 
     chance = random.Random(0)
@@ -89,7 +89,7 @@ def test_a_reward_model_learns_a_latent_preference(figure) -> None:
     torch.manual_seed(0)
     made = RewardModel(replace(SMALL, vocabulary=TOKENIZER.size))
     state = TrainState(made, adamw(made, AdamWSettings()))
-    for _ in steps(state, batches, loss=ranking, rate=lambda step: 3e-3, clip=1.0, place=LocalPlace()):
+    for _ in steps(state, batches, loss=ranking, rate=lambda step: 3e-3, clip=1.0, hands=alone(state, LocalPlace())):
         pass
     share = ranked_right(made, pairs[200:], TOKENIZER.pad) / 100
     figure(f"{share:.0%} of held-out pairs")

@@ -57,8 +57,8 @@ def test_what_a_kernel_raises_comes_through() -> None:
 
 
 def test_a_place_nobody_knows_is_told() -> None:
-    with pytest.raises(SettingsError, match="there are local, ray and"):
-        open_place("slurm")
+    with pytest.raises(SettingsError, match="there are local, torchrun"):
+        open_place("moon")
 
 
 # ---- Ray ----

@@ -9,7 +9,7 @@ import pytest
 from herd.core.artifacts import Artifact
 from herd.model.weights import load_transformer
 from herd.serve.folders import made_in
-from herd.train.loop import METRICS, read_steps
+from herd.train.log import METRICS, read_steps
 
 
 def made(run: Path, stage: str) -> list[Artifact]:

@@ -15,7 +15,8 @@ from herd.model.transformer import Transformer, initialize
 from herd.train.averaging import average
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, checkpoints, restore, save
-from herd.train.loop import METRICS, Step, read_steps, steps, train
+from herd.train.log import read_steps
+from herd.train.loop import METRICS, Step, alone, steps, train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, warmup_cosine
@@ -47,8 +48,8 @@ def same(a: TrainState, b: TrainState) -> bool:
 
 
 def run(made: TrainState, batches: TokenBatches, workers: int = 1) -> list[Step]:
-    place = LocalPlace(lambda: workers)
-    return list(steps(made, batches, loss=next_token, rate=RATE, clip=1.0, place=place))
+    hands = alone(made, LocalPlace(lambda: workers))
+    return list(steps(made, batches, loss=next_token, rate=RATE, clip=1.0, hands=hands))
 
 
 def test_training_learns(batches: TokenBatches) -> None:
@@ -68,7 +69,7 @@ def test_two_threads_give_the_bits_of_one(batches: TokenBatches) -> None:
 def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatches, tmp_path: Path, figure) -> None:
     whole, first, second = state(), state(), state(seed=9)
     run(whole, batches)
-    for step in steps(first, batches, loss=next_token, rate=RATE, clip=1.0, place=LocalPlace()):
+    for step in steps(first, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(first, LocalPlace())):
         if step.number == killed_at:
             save(tmp_path / "scratch", first)
             break
@@ -80,12 +81,12 @@ def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatc
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(batches: TokenBatches, tmp_path: Path) -> None:
     made = state()
-    for step in steps(made, batches, loss=next_token, rate=RATE, clip=1.0, place=LocalPlace()):
+    for step in steps(made, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(made, LocalPlace())):
         if step.number in (3, 5, 8):
             save(tmp_path / "scratch", made)
     found = checkpoints(tmp_path / "scratch")
     assert [folder.name for folder in found] == ["step-000000005", "step-000000008"]
-    file = found[-1] / "model.safetensors"
+    file = found[-1] / "rank-00000.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     again = state()
     assert restore(tmp_path / "scratch", again)
@@ -101,7 +102,7 @@ def test_the_log_is_cut_back_to_the_checkpoint(batches: TokenBatches, tmp_path: 
     assert [step.number for step in read_steps(out / METRICS)] == list(range(1, 31))
     # A crash after step 30 was logged, with a checkpoint of step 10.
     early = state()
-    for step in steps(early, batches, loss=next_token, rate=RATE, clip=1.0, place=LocalPlace()):
+    for step in steps(early, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(early, LocalPlace())):
         if step.number == 10:
             save(scratch, early)
             break

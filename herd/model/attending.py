@@ -1,0 +1,189 @@
+"""Ways to compute attention, each with the mask it wants; a model is given the one that is fastest on its device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from herd.core.errors import SettingsError, did_you_mean
+
+
+class Attending(Protocol):
+    """Attention over whole sequences, as training needs it."""
+
+    def mask(self, documents_BT: Tensor | None) -> Any:
+        """What `attend` is given: made once for all layers. documents_BT: None for one document a row."""
+        ...
+
+    def positions(self, tokens: int) -> slice | Tensor:
+        """Which positions the `tokens` of a row stand at."""
+        ...
+
+    def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Any) -> Tensor:
+        """What every token takes from those it may look at: [B, H, T, E]."""
+        ...
+
+
+def document_mask(documents_BT: Tensor) -> Tensor:
+    """True where a token may look: not ahead, and only inside its own document: [B, 1, T, T].
+
+    Source: Llama 3, 3.2.
+    """
+    tokens = documents_BT.shape[1]
+    same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
+    causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=documents_BT.device).tril()
+    return (same_BTT & causal_TT)[:, None]
+
+
+class _Sequential:
+    """Rows that begin at position 0."""
+
+    def positions(self, tokens: int) -> slice:
+        return slice(tokens)
+
+
+class Sdpa(_Sequential):
+    """PyTorch's own, on every device; a document mask costs a table of T x T."""
+
+    def mask(self, documents_BT: Tensor | None) -> Tensor | None:
+        return None if documents_BT is None else document_mask(documents_BT)
+
+    def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None) -> Tensor:
+        grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
+        return F.scaled_dot_product_attention(
+            q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+        )
+
+
+class Flex(_Sequential):
+    """FlexAttention: blocks outside a document are never touched. It trains on GPUs only.
+
+    Source: Dong et al. 2024 (Flex Attention).
+    """
+
+    def __init__(self, *, compiled: bool = True) -> None:
+        from torch.nn.attention import flex_attention as module
+
+        self._module = module
+        self._flex = torch.compile(module.flex_attention, dynamic=False) if compiled else module.flex_attention
+
+    def mask(self, documents_BT: Tensor | None) -> Any:
+        if documents_BT is None:
+            return None
+        batch, tokens = documents_BT.shape
+
+        def may_look(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            return (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
+
+        return self._module.create_block_mask(may_look, batch, None, tokens, tokens, device=str(documents_BT.device))
+
+    def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Any) -> Tensor:
+        grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
+        if mask is None:
+            return F.scaled_dot_product_attention(q_BHTE, k_BGSE, v_BGSE, is_causal=True, enable_gqa=grouped)
+        mixed = self._flex(q_BHTE, k_BGSE, v_BGSE, block_mask=mask, enable_gqa=grouped)
+        assert isinstance(mixed, Tensor)
+        return mixed
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Documents in a batch laid end to end. starts: where each begins, and the end. longest: tokens."""
+
+    starts: Tensor
+    longest: int
+
+
+def runs_of(documents_BT: Tensor) -> Runs:
+    """The runs of equal numbers in each row."""
+    new_BT = torch.ones_like(documents_BT, dtype=torch.bool)
+    new_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+    starts = new_BT.flatten().nonzero().flatten().int()
+    ends = torch.tensor([documents_BT.numel()], dtype=torch.int32, device=documents_BT.device)
+    starts = torch.cat((starts, ends))
+    return Runs(starts, int(starts.diff().max()))
+
+
+class Varlen(_Sequential):
+    """Flash attention over documents of different lengths, on GPUs and in 16 bits; no table at all.
+
+    Source: Dao 2023 (FlashAttention-2), by way of torch.nn.attention.varlen.
+    """
+
+    def __init__(self) -> None:
+        from torch.nn.attention.varlen import varlen_attn
+
+        self._varlen: Callable[..., Any] = varlen_attn
+
+    def mask(self, documents_BT: Tensor | None) -> Runs | None:
+        return None if documents_BT is None else runs_of(documents_BT)
+
+    def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Runs | None) -> Tensor:
+        if mask is None:
+            grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
+            return F.scaled_dot_product_attention(q_BHTE, k_BGSE, v_BGSE, is_causal=True, enable_gqa=grouped)
+        batch, heads, tokens, _ = q_BHTE.shape
+        repeat = heads // k_BGSE.shape[1]  # it knows no groups in every version that herd runs on
+        flat = [x.transpose(1, 2).flatten(0, 1) for x in (q_BHTE, k_BGSE, v_BGSE)]
+        q, k, v = flat[0], *(x.repeat_interleave(repeat, dim=1) for x in flat[1:])
+        mixed = self._varlen(q, k, v, mask.starts, mask.starts, mask.longest, mask.longest, **_causal(self._varlen))
+        return mixed.view(batch, tokens, heads, -1).transpose(1, 2)
+
+
+def _causal(varlen: Callable[..., Any]) -> dict[str, Any]:
+    """How this torch says causal: `is_causal` up to 2.11, then a window that looks only back."""
+    import inspect
+
+    known = inspect.signature(varlen).parameters
+    return {"is_causal": True} if "is_causal" in known else {"window_size": (-1, 0)}
+
+
+ATTENDING: dict[str, Callable[[], Attending]] = {"sdpa": Sdpa, "flex": Flex, "varlen": Varlen}
+
+
+def attending(name: str, device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, int, int]) -> Attending:
+    """The one called `name`; `auto` measures those that train on `device` and takes the fastest.
+
+    shape: query heads, key/value heads, tokens, head width. Raises SettingsError for another name.
+    """
+    if name == "auto":
+        return fastest(device, dtype, shape=shape)
+    if name not in ATTENDING:
+        raise SettingsError(f"{name!r} is no way to attend{did_you_mean(name, (*ATTENDING, 'auto'))}")
+    if device.type == "cpu" and name != "sdpa":
+        raise SettingsError(f"attention {name!r} does not train on a CPU; choose 'sdpa' or 'auto'")
+    return ATTENDING[name]()
+
+
+def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, int, int]) -> Attending:
+    """The one whose forward and backward pass over documents of a quarter of a row takes the least time."""
+    if device.type == "cpu":
+        return Sdpa()  # the only one with a backward pass there
+    times = {}
+    for name, make in ATTENDING.items():
+        try:
+            times[name] = _seconds(make(), device, dtype, shape)
+        except (RuntimeError, ImportError, TypeError):  # not for this device, type or version
+            continue
+    return ATTENDING[min(times, key=lambda name: times[name])]()
+
+
+def _seconds(tried: Attending, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int]) -> float:
+    heads, kv_heads, tokens, width = shape
+    documents_BT = (torch.arange(tokens, device=device) * 4 // tokens)[None]
+    q = torch.randn(1, heads, tokens, width, device=device, dtype=dtype, requires_grad=True)
+    k, v = (torch.randn(1, kv_heads, tokens, width, device=device, dtype=dtype, requires_grad=True) for _ in "kv")
+    mask = tried.mask(documents_BT)
+    best = float("inf")
+    for _ in range(4):  # the first compiles
+        began = time.perf_counter()
+        tried.attend(q, k, v, mask).sum().backward()
+        torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - began)
+    return best

@@ -1,0 +1,108 @@
+"""Gradients on one device: a CPU with as many threads as there are halves of a batch, or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from herd.core.places import Place
+from herd.train.speed import Quick
+
+# Every batch is worked on in two halves, whose gradients are added. Two numbers have one sum, whichever
+# comes first, so one thread and two give the same bits.
+PARTS = 2
+
+
+class Splittable(Protocol):
+    """A batch that can be worked on in parts. weight: what the loss is divided by, such as its tokens."""
+
+    @property
+    def weight(self) -> float: ...
+    def parts(self, count: int) -> Sequence[Self]: ...
+    def to(self, device: torch.device) -> Self: ...
+
+
+B = TypeVar("B", bound=Splittable)
+Sums = dict[str, float]
+# The loss summed over a part, and other sums to log; all are divided by the whole batch's weight.
+Loss = Callable[[nn.Module, B], tuple[Tensor, Sums]]
+
+
+class Alone:
+    """One device. place: its workers say how many threads may work now; that may change from step to step."""
+
+    def __init__(self, model: nn.Module, place: Place, quick: Quick) -> None:
+        self.model, self.place, self.quick = model, place, quick
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.device = self.weights[0].device
+        self._threads = ThreadPoolExecutor(PARTS)
+        self._warm = False
+
+    def gradients(self, batch: B, loss: Loss[B], micro_rows: int | None) -> tuple[float, Sums]:
+        """The loss, divided by the batch's weight, and what else is logged; gradients stand in the weights."""
+        total = batch.weight
+        rows = len(batch.parts(1)[0].parts(10**9))  # as many parts as it has rows
+        count = PARTS if micro_rows is None else -(-rows // micro_rows)
+        parts = batch.to(self.device).parts(max(count, PARTS))
+
+        def of_part(part: B) -> tuple[Tensor, Sums, tuple[Tensor, ...]]:
+            with self.quick:
+                value, sums = loss(self.model, part)
+                value = value / total
+                return value.detach(), sums, torch.autograd.grad(value, self.weights)
+
+        # The first time compiles, which two threads at once would only do twice.
+        several = self.place.workers > 1 and self.device.type == "cpu" and self._warm
+        value, sums = 0.0, {}
+        for weight in self.weights:
+            weight.grad = None
+        for start in range(0, len(parts), PARTS):
+            pair = parts[start : start + PARTS]
+            for found in list((self._threads.map if several else map)(of_part, pair)):
+                value += float(found[0])
+                _count_in(sums, found[1], total)
+                self._add(found[2])
+        self._warm = True
+        return value, sums
+
+    def _add(self, gradients: Sequence[Tensor]) -> None:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+
+    def clip(self, most: float) -> float:
+        """The norm of all gradients, which are shortened to `most` where it is longer."""
+        return float(nn.utils.clip_grad_norm_(self.weights, most))
+
+    def agree(self, value: bool) -> bool:
+        """What the first rank says."""
+        return value
+
+    def share(self, batch: B) -> B:
+        """The part of a batch that is this device's."""
+        return batch
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+
+def _count_in(sums: dict[str, float], more: Sums, total: float) -> None:
+    for name, amount in more.items():
+        sums[name] = sums.get(name, 0.0) + amount / total
+
+
+def by_source(sums: Sums) -> Sums:
+    """Sums as they are logged: the loss of a source is divided by its own tokens."""
+    found: dict[str, Any] = {}
+    for name, amount in sums.items():
+        kind, _, source = name.partition("/")
+        tokens = sums.get(f"tokens/{source}", 0.0)
+        if kind == "loss" and source:
+            if tokens:
+                found[name] = amount / tokens
+        elif kind != "tokens" or not source:
+            found[name] = amount
+    return found

@@ -1,0 +1,95 @@
+"""The loss of the next token without ever holding the logits of all tokens: a 128k vocabulary would fill the memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from herd.train.batches import IGNORED
+
+# Logits held at once: few enough for a core's cache, while a vocabulary of 128k still gets rows for a fast product.
+_LOGITS, _LEAST_ROWS = 2**19, 128
+
+
+def cross_entropy(
+    hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, *, z: float = 0.0, group: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Nats summed over all targets, and each token's own, [B, T] (zero where there is no target; not for gradients).
+
+    z: adds z times the squared log of the softmax's sum for every target, which keeps logits from drifting
+    (Chowdhery et al. 2022, PaLM, section 5). group: the ranks that hold one piece of the vocabulary each, in order.
+    Logits are made and used up a few rows at a time, gradients with them, and rows without a target are left out.
+    Source: the gradient p - onehot(target); in chunks as Wijmans et al. 2024 (Cut Your Losses), section 4.
+    """
+    if torch.is_autocast_enabled(hidden_BTD.device.type):
+        hidden_BTD = hidden_BTD.to(torch.get_autocast_dtype(hidden_BTD.device.type))
+    total, each = _Chunked.apply(hidden_BTD.flatten(0, 1), weight_VD, targets_BT.flatten(), z, group)  # type: ignore[misc]
+    return total, each.view(targets_BT.shape)
+
+
+class _Chunked(torch.autograd.Function):
+    """Forward and backward in one: both want the same logits."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, z: float, group: Any) -> Any:
+        kept = (targets_N != IGNORED).nonzero().flatten()
+        rows, wanted = hidden_ND[kept], targets_N[kept]
+        matrix = weight_VD.to(hidden_ND.dtype)
+        slopes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        slope_rows = torch.zeros_like(rows) if slopes else None
+        slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if slopes else None
+        each = torch.zeros(len(rows), device=rows.device)
+        penalty = rows.new_zeros((), dtype=torch.float32)
+        size = max(_LEAST_ROWS, _LOGITS // len(weight_VD))
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            logits = rows[part] @ matrix.T
+            each[part], penalty_part, slope = _chunk(logits.float(), wanted[part], z, group, slopes)
+            penalty += penalty_part
+            if slope_rows is not None and slope_matrix is not None:
+                slope = slope.to(rows.dtype)
+                slope_rows[part] = slope @ matrix
+                if slope_matrix.dtype == slope.dtype:
+                    slope_matrix.addmm_(slope.T, rows[part])
+                else:
+                    slope_matrix += slope.T @ rows[part]
+        if group is not None and slope_rows is not None:
+            dist.all_reduce(slope_rows, group=group)
+        ctx.save_for_backward(kept, slope_rows, slope_matrix)
+        ctx.count, ctx.type = len(hidden_ND), weight_VD.dtype
+        all_tokens = torch.zeros(len(hidden_ND), device=rows.device)
+        all_tokens[kept] = each
+        ctx.mark_non_differentiable(all_tokens)
+        return each.sum() + penalty, all_tokens
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        kept, slope_rows, slope_matrix = ctx.saved_tensors
+        slope_hidden = slope_rows.new_zeros(ctx.count, slope_rows.shape[1])
+        slope_hidden[kept] = slope_rows * slopes[0].to(slope_rows.dtype)
+        return slope_hidden, (slope_matrix * slopes[0]).to(ctx.type), None, None, None
+
+
+def _chunk(logits: Tensor, wanted: Tensor, z: float, group: Any, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Each row's nats, the penalty summed, and the slopes of both by the logits, which are overwritten."""
+    highest = logits.max(-1).values
+    if group is not None:
+        dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)
+        wanted = wanted - dist.get_rank(group) * logits.shape[1]
+    here = (wanted >= 0) & (wanted < logits.shape[1])
+    column = wanted.clamp(0, logits.shape[1] - 1)[:, None]
+    picked = torch.where(here, logits.gather(-1, column).squeeze(-1), 0.0)
+    weights = logits.sub_(highest[:, None]).exp_()
+    total = weights.sum(-1)
+    if group is not None:
+        both = torch.stack((total, picked))
+        dist.all_reduce(both, group=group)
+        total, picked = both[0], both[1]
+    log_total = total.log() + highest
+    if slopes:
+        weights.mul_(((1 + 2 * z * log_total) / total)[:, None])
+        weights.scatter_add_(-1, column, -here.to(weights.dtype)[:, None])
+    return log_total - picked, z * log_total.square().sum(), weights

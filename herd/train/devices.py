@@ -1,0 +1,42 @@
+"""What the device at hand is, and how fast it multiplies."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+import torch
+
+# Dense bf16 FLOPs a second of one device, by the makers' data sheets.
+_PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
+
+
+def best_device() -> torch.device:
+    """The GPU of this rank, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+@functools.cache
+def peak_flops() -> float:
+    """FLOPs a second that this device could do: of a GPU by its data sheet, of a CPU as measured on one thread."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        known = [peak for part, peak in _PEAKS.items() if part in name]
+        return known[0] if known else measured_flops(torch.device("cuda"), torch.bfloat16, 4096)
+    return measured_flops(torch.device("cpu"), torch.float32, 768)
+
+
+def measured_flops(device: torch.device, dtype: torch.dtype, width: int, *, seconds: float = 0.2) -> float:
+    """FLOPs a second of a square product, the best of several."""
+    a, b = (torch.randn(width, width, device=device, dtype=dtype) for _ in "ab")
+    best, began = float("inf"), time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * width**3 / best

@@ -1,0 +1,55 @@
+"""Which steps are not taken: those that are not finite, and those whose gradient is far out of line."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from herd.core.settings import Count, Positive, Rate, settings
+
+# The median deviation of a normal distribution, as a share of its standard deviation.
+_MEDIAN_DEVIATION = 0.6745
+
+
+@settings
+class GuardSettings:
+    """When a step is skipped, when training goes back, and when it gives up.
+
+    A step whose loss or gradient is not finite never counts. deviations: skip a step too when its gradient norm lies
+    so many robust standard deviations above the median of the last `window` that were taken; absent, none is skipped
+    for that. in_a_row: after so many skipped steps one after another the run goes back to its last checkpoint and
+    goes on with the batches that follow, `returns` times at most; then it ends with an error.
+    Source: skipping, OLMo 2 (2024), section 3.1; going back and past the batches, PaLM (2022), section 5.1.
+    Differs: median and median deviation instead of mean and deviation, and what was skipped never enters the window:
+    with means, one number that is not finite makes every later step look like a spike.
+    """
+
+    deviations: Rate | None = None
+    window: Positive = 128
+    in_a_row: Positive = 8
+    returns: Count = 1
+
+    def is_spike(self, norm: float, taken: Sequence[float]) -> bool:
+        """Whether a step with this gradient norm is out of line with those taken before it."""
+        return self.deviations is not None and spike(norm, taken[-self.window :], self.deviations)
+
+
+GUARD = GuardSettings()
+
+
+def spike(norm: float, taken: Sequence[float], deviations: float) -> bool:
+    """Whether `norm` lies `deviations` robust standard deviations above the median of `taken`.
+
+    Fewer than 16 numbers judge nothing. The deviation counts as a hundredth of the median at least, so that steps
+    which are all alike do not make every small change a spike.
+    """
+    if len(taken) < 16:
+        return False
+    middle = statistics.median(taken)
+    spread = statistics.median(abs(one - middle) for one in taken) / _MEDIAN_DEVIATION
+    return norm > middle + deviations * max(spread, 0.01 * middle)
+
+
+def finite(*numbers: float) -> bool:
+    return all(math.isfinite(one) for one in numbers)

@@ -1,0 +1,157 @@
+"""What every step did, kept in a file that a crash cannot leave ahead of its checkpoint, and told to trackers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.processes import peak_bytes
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did. number: counted from 1. rate: the learning rate. seconds: clock time it took. skipped: why
+    the step was not taken, empty when it was."""
+
+    number: int
+    loss: float
+    gradient_norm: float
+    rate: float
+    seconds: float
+    weight: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    skipped: str = ""
+
+
+class Tracker(Protocol):
+    """Something that draws curves while training goes on."""
+
+    def log(self, figures: Mapping[str, float], step: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class StepLog:
+    """The records of all steps. trackers: told of each step, with more figures than the file has."""
+
+    def __init__(
+        self, file: Path, step: int, *, trackers: Sequence[Tracker] = (), flops_per_token: float = 0.0
+    ) -> None:
+        self.file = file
+        self.steps = [one for one in read_steps(file) if one.number <= step] if step else []
+        _write_steps(file, self.steps)
+        self._stream = file.open("a", encoding="utf-8")
+        self._flops = flops_per_token
+        self._peak = 0.0
+        self._trackers = trackers
+
+    def add(self, step: Step) -> None:
+        self.steps.append(step)
+        self._stream.write(json.dumps(asdict(step)) + "\n")
+        for tracker in self._trackers:
+            tracker.log(self.figures(step), step.number)
+
+    def figures(self, step: Step) -> dict[str, float]:
+        """A step's numbers under the names that trackers show."""
+        from herd.train.devices import peak_flops
+
+        rate = step.weight / step.seconds
+        found = {
+            "train/loss": step.loss,
+            "train/gradient_norm": step.gradient_norm,
+            "train/learning_rate": step.rate,
+            "train/tokens_per_second": rate,
+            "train/memory_bytes": float(peak_bytes()),
+            "train/skipped": float(bool(step.skipped)),
+        }
+        if self._flops:
+            self._peak = self._peak or peak_flops()
+            found["train/mfu"] = rate * self._flops / self._peak
+        return found | {f"train/{name}": value for name, value in step.metrics.items()}
+
+    def cut(self, step: int) -> None:
+        """Forgets what came after `step`."""
+        self._stream.close()
+        self.steps = [one for one in self.steps if one.number <= step]
+        _write_steps(self.file, self.steps)
+        self._stream = self.file.open("a", encoding="utf-8")
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+    def write(self, file: Path) -> None:
+        _write_steps(file, self.steps)
+
+
+def read_steps(file: Path) -> list[Step]:
+    """The records in `file`, up to a line that a crash cut off."""
+    if not file.exists():
+        return []
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row: dict[str, Any] = json.loads(line)
+        except ValueError:
+            break
+        found.append(Step(**row))
+    return found
+
+
+def _write_steps(file: Path, found: Sequence[Step]) -> None:
+    file.write_text("".join(json.dumps(asdict(step)) + "\n" for step in found), encoding="utf-8")
+
+
+# ---- trackers ----
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Hosted:
+    """W&B, or trackio, which has the same calls."""
+
+    def __init__(self, module: Any, folder: Path) -> None:
+        self._module = module
+        module.init(project="herd", name=folder.name)
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        self._module.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        self._module.finish()
+
+
+TRACKERS = ("tensorboard", "wandb", "trackio")
+
+
+def open_tracker(name: str, folder: Path) -> Tracker:
+    """Raises SettingsError for a name that is none, and when its package is not installed."""
+    import importlib
+
+    if name not in TRACKERS:
+        raise SettingsError(f"{name!r} is no tracker{did_you_mean(name, TRACKERS)}")
+    try:
+        return _TensorBoard(folder) if name == "tensorboard" else _Hosted(importlib.import_module(name), folder)
+    except ImportError:
+        raise SettingsError(f"tracker {name} needs its package: `pip install {name}`") from None

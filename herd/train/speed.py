@@ -1,0 +1,116 @@
+"""What makes training faster or smaller and leaves its result as it is, but for rounding."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from herd.core.errors import SettingsError
+from herd.core.settings import Positive, settings
+from herd.model.attending import attending
+from herd.model.transformer import Block
+
+
+@settings
+class SpeedSettings:
+    """compiled: every block by torch.compile. precision: of the products; weights and their sums stay fp32. float8
+    takes a recent GPU and the package torchao. recompute: keep only the blocks' inputs and compute the rest again on
+    the way back (Chen et al. 2016). attention: auto measures. micro_rows: rows worked on at once; absent, a half of
+    the batch on a CPU and all of it elsewhere."""
+
+    compiled: bool = False
+    precision: Literal["fp32", "bf16", "float8"] = "fp32"
+    recompute: bool = False
+    attention: Literal["auto", "sdpa", "flex", "varlen"] = "auto"
+    micro_rows: Positive | None = None
+
+
+PLAIN = SpeedSettings()
+
+
+class Quick:
+    """A model made faster while a `with` block lasts, and as it was outside: evaluations have other lengths, for which
+    nothing should be compiled."""
+
+    def __init__(self, model: nn.Module, settings: SpeedSettings) -> None:
+        self.settings = settings
+        self.trunks: list[Any] = [one for one in model.modules() if hasattr(one, "blocks")]
+        self.device = next(model.parameters()).device.type
+        blocks = [one for one in model.modules() if isinstance(one, Block)] if settings.compiled else []
+        self._fast: dict[nn.Module, Any] = dict.fromkeys(blocks)
+        self._local = threading.local()
+        if settings.precision == "float8":
+            _to_float8(model)
+        if settings.recompute:
+            for trunk in self.trunks:
+                trunk.call = _recomputed
+        if self.device == "cuda":
+            torch.set_float32_matmul_precision("high")
+        for trunk in self.trunks:
+            shape = trunk.shape
+            dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
+            sizes = (shape.heads, shape.kv_heads, shape.context, shape.head_width)
+            device = next(model.parameters()).device
+            trunk.use(attending(settings.attention, device, dtype, shape=sizes))
+
+    def __enter__(self) -> Self:
+        stack = contextlib.ExitStack()
+        if self.settings.precision != "fp32":
+            stack.enter_context(torch.autocast(self.device, torch.bfloat16))
+        if self._fast:
+            stack.enter_context(self._engaged())
+        self._local.stack = stack
+        return self
+
+    def __exit__(self, *fault: Any) -> None:
+        self._local.stack.close()
+
+    @contextlib.contextmanager
+    def _engaged(self) -> Iterator[None]:
+        """Blocks are compiled at their first use; `_lock` counts who is inside, for threads share a model."""
+        with _lock:
+            self._inside = getattr(self, "_inside", 0) + 1
+            for block in self._fast:
+                if self._fast[block] is None:
+                    block.compile(dynamic=False)
+                    self._fast[block] = block._compiled_call_impl
+                block._compiled_call_impl = self._fast[block]
+        try:
+            yield
+        finally:
+            with _lock:
+                self._inside -= 1
+                if not self._inside:
+                    for block in self._fast:
+                        block._compiled_call_impl = None
+
+
+_lock = threading.Lock()
+
+
+def _recomputed(block: nn.Module, *inputs: Any) -> Tensor:
+    found = checkpoint(block, *inputs, use_reentrant=False)
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _to_float8(model: nn.Module) -> None:
+    try:
+        from torchao.float8 import Float8LinearConfig, convert_to_float8_training  # pyright: ignore
+    except ImportError:
+        raise SettingsError("precision float8 needs the package torchao: `pip install torchao`") from None
+    emulate = next(model.parameters()).device.type == "cpu"  # computes what a GPU would, slowly: for tests
+    config = Float8LinearConfig(emulate=emulate)
+    convert_to_float8_training(model, config=config, module_filter_fn=_is_wide)
+
+
+def _is_wide(module: nn.Module, name: str) -> bool:
+    """Which products gain by 8 bits: those of blocks, with both sides a multiple of 16; the output's errors are the
+    loss's own."""
+    return isinstance(module, nn.Linear) and "blocks." in name and all(side % 16 == 0 for side in module.weight.shape)

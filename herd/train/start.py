@@ -1,0 +1,153 @@
+"""A model to train, on the device or the devices that there are, and what training leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from herd.core.ranks import Rank
+from herd.core.stage import Work
+from herd.model.sizes import Shape
+from herd.model.stored import Stored
+from herd.model.transformer import Transformer, initial_weights, initialize
+from herd.model.weights import load_transformer, names, open_folder, write_config, write_tensors
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.alone import Alone
+from herd.train.checkpoint import ABOUT, TRAINING, Kind, Saver, TrainState, checkpoints, moments_in, write_checkpoint
+from herd.train.devices import best_device
+from herd.train.layout import Layout
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.pieces import PieceFiles, Region
+from herd.train.speed import Quick, SpeedSettings
+
+
+@dataclass
+class Started:
+    """What `train` wants, and the ends of it: whole models to test on the way, and the finished one."""
+
+    work: Work
+    shape: Shape
+    state: TrainState[Any]
+    hands: Any
+    layout: Layout
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the only rank, or the one whose output counts."""
+        return self.layout.devices == 1 or dist.get_rank() == 0
+
+    def whole(self) -> Transformer | None:
+        """The model in one piece; None on all ranks but the first. Every rank has to ask."""
+        return self.state.model if self.layout.devices == 1 else self.hands.whole()
+
+    def agree(self, question: Callable[[Transformer], bool]) -> bool:
+        """What the first rank finds out about the whole model."""
+        model = self.whole()
+        return self.hands.agree(model is not None and question(model))
+
+    def write(self, text: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer | None:
+        """The finished model in `work.out`; on the first rank also as it is to be measured, None on the others.
+
+        Of several ranks none holds all of it while it is written: what they saved is copied over, tensor by tensor.
+        """
+        if self.layout.devices == 1:
+            optimizer = self.state.optimizer if moments else None
+            write_checkpoint(self.work.out, self.state.model, text, kind=kind, optimizer=optimizer)
+            return self.state.model
+        saver = Saver(self.work.scratch)
+        saver.save(self.state)
+        saver.wait()
+        dist.barrier()  # the first rank named the folder before it came here
+        if not self.first:
+            return None
+        saved = checkpoints(self.work.scratch)[-1]
+        copy_model(PieceFiles(saved), self.work.out, self.shape, text, kind)
+        if moments:
+            shutil.copytree(saved, self.work.out / TRAINING)
+        return load_transformer(self.work.out)
+
+
+def copy_model(files: PieceFiles, folder: Path, shape: Shape, text: TextTokenizer, kind: Kind) -> None:
+    """The weights of a checkpoint in Hugging Face's layout."""
+    table = names(shape, reward=False)
+    with torch.device("meta"):
+        shapes = {name: tuple(weight.shape) for name, weight in Transformer(shape).named_parameters()}
+
+    def read(name: str) -> Tensor:
+        return files.read(f"weight/{name}", Region(shapes[name], (0,) * len(shapes[name]), shapes[name]))
+
+    write_tensors(folder, ((table[name], read(name)) for name in shapes))
+    begin = next(iter(text.opening), None)
+    write_config(folder, shape, begin=begin, stops=sorted(text.stops), pad=text.pad, dtype=torch.float32)
+    text.save(folder, shape.context)
+    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+
+
+def start(
+    work: Work, shape: Shape, *, init_std: float, seed: int, optimizer: AdamWSettings, layout: Layout,
+    speed: SpeedSettings,
+) -> Started:  # fmt: skip
+    """A new model of `shape`. Its first weights depend on the seed only, not on the layout."""
+    generator = torch.Generator().manual_seed(seed)
+    if layout.devices == 1:
+        model = Transformer(shape)
+        initialize(model, std=init_std, layers=shape.layers, generator=generator)
+        return _alone(work, model, optimizer, speed)
+    weights = initial_weights(shape, std=init_std, generator=generator)
+    return _team(work, shape, layout, optimizer, speed, first=weights)
+
+
+def go_on(
+    work: Work, folder: Path, shape: Shape, *, optimizer: AdamWSettings, layout: Layout, speed: SpeedSettings
+) -> Started:
+    """The model in `folder` as `shape`, which may read longer sequences or turn positions otherwise; the optimizer
+    has the moments it had where they were kept."""
+    if layout.devices == 1:
+        model = load_transformer(folder)
+        model.reshape(shape)
+        made = _alone(work, model, optimizer, speed)
+    else:
+        made = _team(work, shape, layout, optimizer, speed, files=FromFolder(open_folder(folder)))
+    moments = moments_in(folder)
+    if moments is not None:
+        made.state.fill_moments(moments)
+    return made
+
+
+@dataclass(frozen=True)
+class FromFolder:
+    """A finished model as ranks read it."""
+
+    stored: Stored
+
+    def names(self) -> set[str]:
+        return set()
+
+    def read(self, name: str, wanted: Region) -> Tensor:
+        found = self.stored.read(name.removeprefix("weight/"))
+        return found[tuple(slice(start, start + size) for start, size in zip(wanted.offset, wanted.size, strict=True))]
+
+
+def _alone(work: Work, model: Transformer, optimizer: AdamWSettings, speed: SpeedSettings) -> Started:
+    model.to(best_device())
+    hands = Alone(model, work.place, Quick(model, speed))
+    return Started(work, model.shape, TrainState(model, adamw(model, optimizer)), hands, Layout())
+
+
+def _team(
+    work: Work, shape: Shape, layout: Layout, optimizer: AdamWSettings, speed: SpeedSettings, **source: Any
+) -> Started:
+    from herd.train.team import Team  # torch.distributed takes a second to import, and most need none of it
+
+    team = Team(layout, best_device())
+    state = team.state(shape, source.get("files"), optimizer, speed, first=source.get("first", ()))
+    assert Rank.here().number == dist.get_rank()
+    return Started(work, shape, state, team, layout)

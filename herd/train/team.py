@@ -1,0 +1,265 @@
+"""One model on many devices: tensor, context, pipeline and data parallel, put together from outside the model (3.3.2).
+
+The order is the report's, innermost first: heads and hidden columns are divided inside a server (tensor), then every
+sequence (context), then the layers (pipeline), and what is left shares weights, gradients and optimizer (data, FSDP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import Replicate
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+from herd.core.errors import SettingsError, TrainingError
+from herd.model.sizes import Shape
+from herd.model.transformer import Transformer
+from herd.train.alone import Loss, Sums
+from herd.train.batches import Batch
+from herd.train.checkpoint import TrainState
+from herd.train.context import Gathered
+from herd.train.layout import Layout, context_chunks, stage_layers
+from herd.train.objectives import NextToken
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.pieces import Reader, is_divided, local, named_weights, region
+from herd.train.pipeline import Piece, Pipeline
+from herd.train.speed import PLAIN, Quick, SpeedSettings
+
+B = TypeVar("B")
+
+
+class Team:
+    """The ranks of a layout, of which this process is one.
+
+    device: of this rank. Raises SettingsError when the layout has another number of devices than there are ranks.
+    timeout_seconds: after so long without an answer a peer counts as dead, and this rank ends with an error.
+    """
+
+    def __init__(self, layout: Layout, device: torch.device, *, timeout_seconds: float = 600.0) -> None:
+        if not dist.is_initialized():
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+        if dist.get_world_size() != layout.devices:
+            raise SettingsError(
+                f"the layout is for {layout.devices} devices and {dist.get_world_size()} ranks were started; "
+                f"set layout.data to {max(1, dist.get_world_size() * layout.data // layout.devices)}"
+            )
+        self.layout, self.device = layout, device
+        self.tensor, self.context, self.pipeline, self.data = layout.coordinates(dist.get_rank())
+        ranks = [
+            [[[layout.rank(t, c, p, d) for t in range(layout.tensor)] for c in range(layout.context)]
+             for d in range(layout.data)] for p in range(layout.pipeline)
+        ]  # fmt: skip
+        self.mesh = DeviceMesh(device.type, ranks, mesh_dim_names=("pipeline", "data", "context", "tensor"))
+        # FSDP takes the mean over those who share; losses are summed, so each is made so much larger before.
+        self.sharers = layout.data * layout.context
+        self.shard = self.mesh["data", "context"]._flatten("shard") if self.sharers > 1 else None
+
+    # ---- the model ----
+
+    def state(
+        self, shape: Shape, files: Reader | None, optimizer: AdamWSettings, speed: SpeedSettings = PLAIN,
+        first: Iterable[tuple[str, Tensor]] = (),
+    ) -> TrainState[Any]:  # fmt: skip
+        """The model of `shape`, divided, and its optimizer. Weights come from `files`, or, whole and one after
+        another, from `first`; no rank ever holds all of them."""
+        self.layout.check(shape, length=shape.context)
+        if shape.tied_output and self.layout.pipeline > 1:
+            raise SettingsError("a tied output cannot be pipelined: both ends hold it; set layout.pipeline to 1")
+        with torch.device("meta"):
+            whole = Transformer(shape)
+        model = self._pieces(whole) if self.layout.pipeline > 1 else whole
+        parts: list[Any] = list(model.values()) if isinstance(model, nn.ModuleDict) else [model]
+        for part in parts:
+            if self.layout.tensor > 1:
+                divide(part, self.mesh["tensor"])
+            if self.shard is not None:
+                self._share(part, speed)
+            part.to_empty(device=self.device)
+            part.stretch(shape.context)
+        wanted = dict(named_weights(model))
+        for name, weight in wanted.items():
+            if files is not None:
+                with torch.no_grad():
+                    local(weight).copy_(files.read(f"weight/{name}", region(weight)))
+        for name, value in first:
+            if name in wanted:
+                where = region(wanted[name])
+                part = tuple(slice(o, o + s) for o, s in zip(where.offset, where.size, strict=True))
+                with torch.no_grad():
+                    local(wanted[name]).copy_(value[part])
+        self.quick = Quick(model, speed)
+        if self.layout.context > 1:
+            group = self.mesh["context"].get_group()
+            for part in parts:
+                part.use(Gathered(group, self.layout.context, self.context))
+        self.model: Any = model
+        self.shape = shape
+        self.weights = list(model.parameters())
+        self.lines = Pipeline(parts, self.layout, self.pipeline, self.mesh["pipeline"].get_group(), self.device)
+        return TrainState(model, adamw(model, optimizer), copy=self.tensor)
+
+    def _pieces(self, whole: Transformer) -> nn.ModuleDict:
+        pieces = {}
+        for chunk, layers in enumerate(stage_layers(whole.shape.layers, self.layout)[self.pipeline]):
+            first = chunk == 0 and self.pipeline == 0
+            last = chunk == self.layout.chunks - 1 and self.pipeline == self.layout.pipeline - 1
+            pieces[f"{chunk}:"] = Piece(whole, layers, first=first, last=last)
+        return nn.ModuleDict(pieces)
+
+    def _share(self, part: Any, speed: SpeedSettings) -> None:
+        """FSDP over data and context ranks. Weights stay whole between forward and backward pass, as in the report;
+        gradients are added in fp32."""
+        assert self.shard is not None
+        low = None if speed.precision == "fp32" else torch.bfloat16
+        policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32)
+        for module in (*blocks_of(part), part):
+            fully_shard(module, mesh=self.shard, reshard_after_forward=False, mp_policy=policy)
+
+    # ---- a step ----
+
+    def gradients(self, batch: Batch, loss: Loss[Any], micro_rows: int | None) -> tuple[float, Sums]:
+        """As `Alone.gradients`, of the whole batch, on every rank."""
+        own = self.share(batch).to(self.device)
+        total = batch.weight
+        if self.layout.pipeline > 1:
+            if not isinstance(loss, NextToken):
+                raise TrainingError("only the next-token loss can be pipelined; set layout.pipeline to 1")
+            value, sums = self.lines.step(own, loss, total / self.sharers, micro_rows or 1)
+            value = value / self.sharers
+        else:
+            value, sums = self._accumulate(own, loss, total, micro_rows)
+        self._settle()
+        # Ranks that divide tensors or layers see the same loss or none: one of them tells.
+        tells = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
+        known = {f"{kind}/{name}" for name in batch.sources for kind in ("loss", "tokens")}
+        names = sorted(known | (set(sums) if not batch.sources else set()))
+        numbers = torch.tensor([value, *(sums.get(name, 0.0) for name in names)], dtype=torch.float64)
+        numbers = (numbers * tells).to(self.device)
+        dist.all_reduce(numbers)
+        told = numbers.tolist()
+        return told[0], {name: amount / total for name, amount in zip(names, told[1:], strict=True)}
+
+    def share(self, batch: Batch) -> Batch:
+        """This rank's rows, and its places in them."""
+        rows = len(batch.tokens_BT)
+        if rows % self.layout.data:
+            raise TrainingError(
+                f"a batch of {rows} rows cannot be divided by {self.layout.data} data ranks; set batch_tokens so that "
+                f"it holds {-(-rows // self.layout.data) * self.layout.data} rows"
+            )
+        size = rows // self.layout.data
+        own = batch.rows(slice(self.data * size, (self.data + 1) * size)).marked(batch.looked_at is not None)
+        if self.layout.context == 1:
+            return own
+        places = [
+            one for part in context_chunks(own.tokens_BT.shape[1], self.layout.context, self.context) for one in part
+        ]
+        return own.places(torch.tensor(places))
+
+    def _accumulate(self, own: Batch, loss: Loss[Any], total: float, micro_rows: int | None) -> tuple[float, Sums]:
+        rows = len(own.tokens_BT)
+        parts = own.parts(-(-rows // (micro_rows or rows)))
+        value, sums = 0.0, {}
+        for number, part in enumerate(parts):
+            if self.shard is not None:
+                self.model.set_requires_gradient_sync(number == len(parts) - 1)
+            with self.quick:
+                found, more = loss(self.model, part)
+                (found / total * self.sharers).backward()
+            value += float(found.detach()) / total
+            for name, amount in more.items():
+                sums[name] = sums.get(name, 0.0) + amount
+        return value, sums
+
+    def _settle(self) -> None:
+        """Every gradient divided as its weight is; torch leaves that of a divided embedding whole."""
+        for weight in self.weights:
+            gradient: Any = weight.grad
+            placed: Any = weight
+            if gradient is None:
+                weight.grad = torch.zeros_like(weight)
+            elif is_divided(weight) and gradient.placements != placed.placements:
+                weight.grad = gradient.redistribute(placements=placed.placements)
+
+    def clip(self, most: float) -> float:
+        """The norm over all ranks, each weight counted once."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for weight in self.weights:
+            assert weight.grad is not None
+            mesh = getattr(weight, "device_mesh", None)
+            divided = mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
+            copies = 1 if divided else self.layout.tensor
+            total += local(weight.grad).detach().double().square().sum() / copies
+        dist.all_reduce(total)
+        norm = float(total.sqrt())
+        # As torch's clip_grad_norm_ has it.
+        scale = min(1.0, most / (norm + 1e-6))
+        if scale < 1.0:
+            for weight in self.weights:
+                if weight.grad is not None:
+                    local(weight.grad).mul_(scale)
+        return norm
+
+    def agree(self, value: bool) -> bool:
+        told = torch.tensor(int(value), device=self.device)
+        dist.broadcast(told, 0)
+        return bool(told)
+
+    def close(self) -> None:
+        """Nothing to end: the group serves until the process ends."""
+
+    def whole(self) -> Transformer | None:
+        """The model in one piece, on the first rank; None on the others. Every rank has to ask."""
+        gathered: dict[str, Tensor] = {}
+        for name, weight in named_weights(self.model):
+            full: Any = weight.detach()
+            gathered[name] = (full.full_tensor() if hasattr(full, "full_tensor") else full).cpu()
+        held = [gathered if self.pipeline or dist.get_rank() == 0 else {}]
+        everybody: list[Any] = [None] * dist.get_world_size()
+        if self.layout.pipeline > 1:
+            dist.all_gather_object(everybody, {n: v.numpy() for n, v in held[0].items()} if self.pipeline else {})
+        if dist.get_rank():
+            return None
+        for more in everybody:
+            gathered |= {name: torch.from_numpy(value) for name, value in (more or {}).items()}
+        model = Transformer(self.shape)
+        model.load_state_dict(gathered)
+        return model
+
+
+def blocks_of(part: Any) -> list[nn.Module]:
+    return list(part.blocks.values() if isinstance(part.blocks, nn.ModuleDict) else part.blocks)
+
+
+def divide(part: Any, mesh: DeviceMesh) -> None:
+    """Heads and hidden columns over the ranks of `mesh`, the vocabulary too. Source: Shoeybi et al. 2019 (Megatron)."""
+    for block in blocks_of(part):
+        parallelize_module(
+            block,
+            mesh,
+            {
+                "attention.query": ColwiseParallel(),
+                "attention.key": ColwiseParallel(),
+                "attention.value": ColwiseParallel(),
+                "attention.output": RowwiseParallel(),
+                "feed_forward.gate": ColwiseParallel(),
+                "feed_forward.up": ColwiseParallel(),
+                "feed_forward.down": RowwiseParallel(),
+            },
+        )
+    ends: dict[str, Any] = {}
+    if part.embedding is not None:
+        ends["embedding"] = RowwiseParallel(input_layouts=Replicate())
+    if part.output is not None:
+        ends["output"] = ColwiseParallel()
+    parallelize_module(part, mesh, ends)

@@ -1,0 +1,79 @@
+"""What one rank of a test does: trains the same few steps in several layouts and prints what came out.
+
+python -m tests.train.ranks FOLDER LAYOUT...: a layout is `data=2,tensor=2`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from herd.model.sizes import Size
+from herd.model.transformer import initial_weights
+from herd.train.batches import TokenBatches
+from herd.train.checkpoint import Saver, TrainState, restore
+from herd.train.layout import Layout
+from herd.train.loop import Hands, steps
+from herd.train.objectives import next_token
+from herd.train.optimizer import AdamWSettings
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.team import Team
+from tests.train.test_batches import shards
+
+SHAPE = Size(width=16, layers=4, heads=4, kv_heads=2, hidden=32).shape(vocabulary=128, context=32)
+STEPS, ROWS = 6, 8
+
+
+def batches(folder: Path) -> TokenBatches:
+    folder.mkdir(exist_ok=True)
+    found = shards(folder, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
+    ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
+    return TokenBatches(found, (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
+
+
+def initial():
+    return initial_weights(SHAPE, std=0.1, generator=torch.Generator().manual_seed(0))
+
+
+def losses(state: TrainState, given: TokenBatches, hands: Hands) -> list[list[float]]:
+    found = steps(state, given, loss=next_token, rate=lambda step: 1e-2, clip=1.0, hands=hands, micro_rows=2)
+    return [[step.loss, step.gradient_norm, step.metrics["loss/a"]] for step in found]
+
+
+def main(folder: Path, layouts: list[str]) -> None:
+    given = batches(folder / f"tokens-{os.environ['RANK']}")
+    rows = {}
+    for words in layouts:
+        numbers = {name: int(value) for name, value in (pair.split("=") for pair in words.split(","))}
+        layout = Layout(**numbers)
+        team = Team(layout, torch.device("cpu"), timeout_seconds=60)
+        state = team.state(SHAPE, None, AdamWSettings(), first=initial())
+        rows[words] = {"layout": asdict(layout), "steps": losses(state, given, team)}
+        # Saved from this layout; whoever reads it gets the same weights in one piece.
+        saver = Saver(folder / words)
+        saver.save(state)
+        saver.wait()
+        dist.barrier()
+        again = team.state(SHAPE, None, AdamWSettings(), first=initial())
+        assert restore(folder / words, again)
+        whole, other = team.whole(), None
+        team.model = again.model
+        other = team.whole()
+        if whole is not None and other is not None:
+            rows[words]["kept"] = all(
+                torch.equal(a, b) for a, b in zip(whole.parameters(), other.parameters(), strict=True)
+            )
+    if dist.get_rank() == 0:
+        (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

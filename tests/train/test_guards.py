@@ -1,0 +1,146 @@
+"""A step that is no good costs that step and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import StoppedError, TrainingError
+from herd.core.places import LocalPlace
+from herd.core.stage import Work
+from herd.train.batches import Batch, TokenBatches
+from herd.train.guards import GuardSettings, spike
+from herd.train.log import METRICS, read_steps
+from herd.train.loop import alone, steps, train
+from herd.train.objectives import NextToken, next_token
+from tests.train.test_loop import RATE, batches, state, weights  # noqa: F401 - a fixture
+
+
+@dataclass(frozen=True)
+class Faulty(NextToken):
+    """Not finite on the batches at these steps. seen: the batches given, by their first token."""
+
+    bad: tuple[int, ...] = ()
+    at: list[int] = None  # type: ignore[assignment]
+
+    def __call__(self, model, batch):
+        found, sums = super().__call__(model, batch)
+        return found * float("nan") if self.at[0] in self.bad else found, sums
+
+
+class Counted:
+    """Batches that tell the loss which one it is."""
+
+    def __init__(self, given: TokenBatches, at: list[int]) -> None:
+        self.given, self.at, self.order = given, at, []
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def batch(self, step: int) -> Batch:
+        self.at[0] = step
+        self.order.append(step)
+        return self.given.batch(step)
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize("bad", [(0,), (7,), (3, 4, 5), (29,)])
+def test_what_is_not_finite_costs_exactly_its_step(bad: tuple[int, ...], batches: TokenBatches, figure) -> None:  # noqa: F811
+    at = [0]
+    made = state()
+    loss = Faulty(bad=bad, at=at)
+    found = list(steps(made, Counted(batches, at), loss=loss, rate=RATE, clip=1.0, hands=alone(made, LocalPlace())))
+    assert [step.number - 1 for step in found if step.skipped] == list(bad)
+    assert all(torch.isfinite(weight).all() for weight in weights(made))
+    # The same as leaving those batches out, with the rate of the steps that were taken.
+    other = state()
+    kept = [number for number in range(30) if number not in bad]
+
+    class Left:
+        def __len__(self) -> int:
+            return len(kept)
+
+        def batch(self, step: int) -> Batch:
+            return batches.batch(kept[step])
+
+    list(
+        steps(other, Left(), loss=next_token, rate=lambda n: RATE(kept[n]), clip=1.0, hands=alone(other, LocalPlace()))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(weights(made), weights(other), strict=True))
+    figure(f"batches {bad} not finite: as if they had been left out, bit for bit")
+
+
+def test_after_too_many_the_run_goes_back_and_past_them(batches: TokenBatches, tmp_path: Path) -> None:  # noqa: F811
+    at = [0]
+    made, counted = state(), Counted(batches, at)
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+    work.out.mkdir()
+    work.scratch.mkdir()
+    bad = tuple(range(10, 13))
+    found = train(
+        work,
+        made,
+        counted,
+        loss=Faulty(bad=bad, at=at),
+        rate=RATE,
+        clip=1.0,
+        guard=GuardSettings(in_a_row=3),
+        save_every_seconds=0.0,
+    )
+    assert made.offset > 0
+    assert not any(step.skipped for step in found[-10:])
+    assert counted.order[-1] == 29
+    assert [step.number for step in read_steps(work.out / METRICS)] == list(range(1, made.step + 1))
+    with pytest.raises(TrainingError, match="3 steps in a row were no good: try a lower peak_rate"):
+        again = state()
+        list(
+            steps(
+                again,
+                Counted(batches, at),
+                loss=Faulty(bad=bad, at=at),
+                rate=RATE,
+                clip=1.0,
+                guard=GuardSettings(in_a_row=3),
+                hands=alone(again, LocalPlace()),
+            )
+        )
+
+
+@given(st.lists(st.floats(0.5, 1.5), min_size=16, max_size=60), st.floats(0.0, 1.6))
+def test_a_spike_is_far_above_and_nothing_else(taken: list[float], norm: float) -> None:
+    assert spike(1e6, taken, 6.0)
+    assert not spike(norm, taken[:15], 6.0)
+    assert not spike(min(taken), taken, 6.0)
+
+
+def test_a_number_that_is_not_finite_never_enters_the_window() -> None:
+    """With means over all steps one such number made 129 later ones look like spikes."""
+    made = state()
+    made.norms = [1.0 + 0.01 * n for n in range(20)]
+    guard = GuardSettings(deviations=6.0)
+    assert guard.is_spike(50.0, made.norms)
+    assert not guard.is_spike(1.1, made.norms)
+
+
+def test_a_run_that_is_asked_to_end_saves_and_leaves(
+    batches: TokenBatches,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = state()
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+    work.out.mkdir()
+    work.scratch.mkdir()
+    monkeypatch.setattr("herd.train.loop.stop_asked", lambda: made.step == 4)
+    with pytest.raises(StoppedError, match="step 4 is saved"):
+        train(work, made, batches, loss=next_token, rate=RATE, clip=1.0)
+    monkeypatch.undo()
+    whole, again = state(), state(seed=3)
+    list(steps(whole, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(whole, LocalPlace())))
+    train(work, again, batches, loss=next_token, rate=RATE, clip=1.0)
+    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(whole), strict=True))
