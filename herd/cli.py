@@ -69,6 +69,26 @@ def parser() -> argparse.ArgumentParser:
                 metavar="TRACKER",
                 help="draw curves of training: tensorboard, wandb or trackio",
             )
+            one.add_argument(
+                "--save-every",
+                type=float,
+                default=15.0,
+                metavar="SECONDS",
+                help="between checkpoints of training (default: %(default)s)",
+            )
+            one.add_argument(
+                "--silent",
+                type=float,
+                default=30.0,
+                metavar="SECONDS",
+                help="after which a rank counts as frozen (default: %(default)s)",
+            )
+            one.add_argument(
+                "--restarts",
+                type=int,
+                default=3,
+                help="how often ranks are started again without getting on (default: %(default)s)",
+            )
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
     one = add("curate", curate, "make a corpus of raw pages, without training anything")
@@ -150,6 +170,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Report
     from herd.core.progress import display
     from herd.core.runner import run as run_recipe
+    from herd.core.stage import Manner
 
     recipe, folder = _planned(options)
     place, jobs = options.place or recipe.place, options.jobs
@@ -168,7 +189,7 @@ def run(options: argparse.Namespace) -> None:
             jobs=jobs,
             until=options.until,
             place=place,
-            trackers=options.log,
+            manner=Manner(tuple(options.log), options.save_every, options.silent, options.restarts),
             display=display(),
         )
     finally:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from herd.core.artifacts import write_whole
 from herd.core.errors import SettingsError, TrainingError
 from herd.core.places import LocalPlace
-from herd.core.ranks import Rank, Report, free_port, rank_command, variables
+from herd.core.ranks import Patience, Rank, Report, free_port, rank_command, variables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ class JoinedPlace:
     def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
         return self._local.map(kernel, shards)
 
-    def launch(self, job: Path, ranks: int, report: Report) -> None:
+    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
         here = Rank.here()
         if ranks != here.of:
             raise SettingsError(f"the layout wants {ranks} ranks and {here.of} were started; change one of them")

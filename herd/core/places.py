@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from herd.core import processes
 from herd.core.errors import DataError, HerdError, SettingsError
-from herd.core.ranks import Crew, Report, rank_command
+from herd.core.ranks import Crew, Patience, Report, rank_command
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,8 +33,10 @@ class Place(Protocol):
         """`kernel` of every shard, in the order of the shards. Kernel and shards must pickle."""
         ...
 
-    def launch(self, job: Path, ranks: int, report: Report) -> None:
-        """Runs `herd.core.rank` on the file `job` in so many processes that know of each other, until it is done."""
+    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
+        """Runs `herd.core.rank` on the file `job` in so many processes that know of each other, until it is done.
+
+        patience: with ranks that are silent or die, where it is the place that watches over them."""
         ...
 
 
@@ -83,8 +85,8 @@ class LocalPlace:
                     ) from None
                 suspects = sorted({*suspects, *death.at_work})
 
-    def launch(self, job: Path, ranks: int, report: Report) -> None:
-        Crew(rank_command(job), ranks, job.parent / "ranks").work(report)
+    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
+        Crew(rank_command(job), ranks, job.parent / "ranks", patience).work(report)
 
     def _attempt(
         self, kernel: Callable[[T], R], todo: list[T], numbers: list[int], workers: int
@@ -172,7 +174,7 @@ class RayPlace:
                 yield done.pop(given)
                 given += 1
 
-    def launch(self, job: Path, ranks: int, report: Report) -> None:
+    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
         """By Ray Train, which places the ranks, restarts them when one dies, and gives each a GPU where there are."""
         from ray import train  # pyright: ignore[reportMissingImports]
         from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]

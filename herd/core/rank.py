@@ -26,19 +26,19 @@ def main(file: Path) -> int:
 
 def work(file: Path, rank: Rank) -> int:
     """The part of one rank in the job in `file`."""
-    job, root, trackers = read_job(file)
+    job, root, manner = read_job(file)
     home = RunFolder(root)
     if is_whole(home.artifact(job.key)):  # made before another rank died
         return 0
     pulse = Pulse(file.parent / "ranks", rank)
     try:
         if rank.number == 0:
-            make_here(job, home, pulse.report, trackers=trackers)
+            make_here(job, home, pulse.report, manner=manner)
         else:
             out = file.parent / f"out-{rank.number}"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            take_part(job, home, out)
+            take_part(job, home, out, manner)
         return 0
     except StoppedError:
         return StoppedError.exit_code

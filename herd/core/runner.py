@@ -25,7 +25,7 @@ from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card
 from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, StoppedError, as_sentence, did_you_mean
 from herd.core.places import Place, open_place
 from herd.core.progress import Display, Silent
-from herd.core.stage import Plan, walk
+from herd.core.stage import USUAL, Manner, Plan, walk
 from herd.core.worker import Job, RunFolder, make
 
 # How long a new run waits for the workers of a killed one to be gone.
@@ -41,7 +41,7 @@ def run(
     jobs: int = 1,
     until: str | None = None,
     place: str = "local",
-    trackers: Sequence[str] = (),
+    manner: Manner = USUAL,
     display: Display | None = None,
 ) -> Artifact:
     """`target`, made: every stage it needs is run, or skipped when its artifact is whole already.
@@ -49,7 +49,6 @@ def run(
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
     ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
-    trackers: what draws curves of training.
     Raises BusyError, and whatever the first stage that failed raised as a HerdError.
     """
     plans = needed(target, until)
@@ -60,9 +59,9 @@ def run(
         show.begin(len(plans), len(plans) - len(todo))
         try:
             if jobs == 0:
-                _run_here(todo, home, show, open_place(place), trackers)
+                _run_here(todo, home, show, open_place(place), manner)
             else:
-                _Pool(todo, home, jobs, show, [place, *trackers]).run()
+                _Pool(todo, home, jobs, show, [place, manner.to_text()]).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
@@ -107,11 +106,11 @@ def _plain(settings: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(dict(settings)))
 
 
-def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, trackers: Sequence[str]) -> None:
+def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, manner: Manner) -> None:
     for plan in todo:
         show.start(plan.key)
         report = functools.partial(show.progress, plan.key)
-        card = make(_job(plan), home, report, place, trackers)
+        card = make(_job(plan), home, report, place, manner)
         show.finish(plan.key, card)
 
 

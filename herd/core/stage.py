@@ -30,13 +30,36 @@ T = TypeVar("T")
 Input = Artifact | tuple[Artifact, ...] | None
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a run is done, which has no part in what it makes. trackers: names of what draws curves of training, such as
+    tensorboard. save_every_seconds: between checkpoints of training. silent_seconds: after which one of several ranks
+    counts as frozen. restarts: how often ranks are started again without getting on."""
+
+    trackers: tuple[str, ...] = ()
+    save_every_seconds: float = 15.0
+    silent_seconds: float = 30.0
+    restarts: int = 3
+
+    def to_text(self) -> str:
+        return json.dumps(self.__dict__)
+
+    @classmethod
+    def of_text(cls, text: str) -> Manner:
+        row = json.loads(text)
+        return cls(**(row | {"trackers": tuple(row["trackers"])}))
+
+
+USUAL = Manner()
+
+
 @dataclass
 class Work:
     """What a stage may use while it runs. Nothing in it counts for the stage's identity.
 
     out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
-    that needs several workers runs. report: called with (done, total, words) as work goes on. trackers: names of
-    what draws curves of training, such as tensorboard. curves: where they may write.
+    that needs several workers runs. report: called with (done, total, words) as work goes on. curves: where what
+    draws them may write.
     """
 
     out: Path
@@ -44,7 +67,7 @@ class Work:
     place: Place
     report: Callable[[float, float, str], None] = lambda done, total, words: None
     figures: dict[str, Any] = field(default_factory=dict)
-    trackers: tuple[str, ...] = ()
+    manner: Manner = USUAL
     curves: Path = field(default_factory=Path)
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 

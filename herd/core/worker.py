@@ -11,8 +11,8 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from herd.core import processes
 from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder, write_whole
 from herd.core.errors import HerdError, as_sentence
 from herd.core.places import LocalPlace, Place, Report, open_place
-from herd.core.stage import Input, Work, find_stage
+from herd.core.ranks import Patience
+from herd.core.stage import USUAL, Input, Manner, Work, find_stage
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
 REPORT_SECONDS = 0.1
@@ -72,7 +73,7 @@ class Job:
     inputs: Mapping[str, str | list[str] | None]
 
 
-def make(job: Job, home: RunFolder, report: Report, place: Place, trackers: Sequence[str] = ()) -> dict[str, Any]:
+def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL) -> dict[str, Any]:
     """The card of the artifact that `job` makes; its folder is whole when this returns.
 
     Raises HerdError, with the stage's name in front where the fault did not name it.
@@ -83,19 +84,17 @@ def make(job: Job, home: RunFolder, report: Report, place: Place, trackers: Sequ
         ranks = find_stage(job.module, job.file, job.name).ranks(job.settings)
         if ranks > 1:
             file = scratch / "job.json"
-            write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "trackers": list(trackers)}))
-            place.launch(file, ranks, report)
+            write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "manner": manner.to_text()}))
+            place.launch(file, ranks, report, Patience(manner.silent_seconds, manner.restarts))
         else:
-            make_here(job, home, report, place, trackers)
+            make_here(job, home, report, place, manner)
     except Exception as fault:
         raise as_sentence(fault, f"stage {job.name}") from fault
     shutil.rmtree(scratch, ignore_errors=True)
     return read_card(home.artifact(job.key))
 
 
-def make_here(
-    job: Job, home: RunFolder, report: Report, place: Place | None = None, trackers: Sequence[str] = ()
-) -> None:
+def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = None, manner: Manner = USUAL) -> None:
     """Makes the artifact in this process, perhaps as the first of several ranks."""
     stage = find_stage(job.module, job.file, job.name)
     meter = processes.Meter()
@@ -105,7 +104,7 @@ def make_here(
             home.scratch / job.key,
             place or LocalPlace(),
             _rarely(report),
-            trackers=tuple(trackers),
+            manner=manner,
             curves=home.root / "curves" / job.key,
         )
         made = stage.run(work, _inputs(job, home), job.settings)
@@ -124,16 +123,16 @@ def make_here(
         finish(out, card)
 
 
-def take_part(job: Job, home: RunFolder, out: Path) -> None:
+def take_part(job: Job, home: RunFolder, out: Path, manner: Manner) -> None:
     """Runs the stage as one of the ranks whose output is thrown away."""
-    work = Work(out, home.scratch / job.key, LocalPlace())
+    work = Work(out, home.scratch / job.key, LocalPlace(), manner=replace(manner, trackers=()))
     find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
 
 
-def read_job(file: Path) -> tuple[Job, Path, tuple[str, ...]]:
-    """What `make` wrote for ranks: the job, the folder of the run, names of trackers."""
+def read_job(file: Path) -> tuple[Job, Path, Manner]:
+    """What `make` wrote for ranks: the job, the folder of the run, and its manner."""
     row = json.loads(file.read_text(encoding="utf-8"))
-    return Job(**row["job"]), Path(row["root"]), tuple(row["trackers"])
+    return Job(**row["job"]), Path(row["root"]), Manner.of_text(row["manner"])
 
 
 def _inputs(job: Job, home: RunFolder) -> dict[str, Input]:
@@ -184,7 +183,7 @@ class Channel:
         self.pipe.send(("progress", (done, total, words)))
 
 
-def serve(pipe: Connection, parent: int, root: Path, place: str, trackers: Sequence[str]) -> None:
+def serve(pipe: Connection, parent: int, root: Path, place: str, manner: Manner) -> None:
     """Makes the jobs that come through `pipe` until its other end is closed or the parent ends this process."""
     processes.die_with_parent(parent)
     processes.hear_stop()
@@ -195,13 +194,13 @@ def serve(pipe: Connection, parent: int, root: Path, place: str, trackers: Seque
     with home.worker_lock.open("a") as lock, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as this process lives
         while True:
-            pipe.send(_attempt(channel.job(), home, channel, place, trackers))
+            pipe.send(_attempt(channel.job(), home, channel, place, manner))
 
 
-def _attempt(job: Job, home: RunFolder, channel: Channel, place: str, trackers: Sequence[str]) -> tuple[str, Any]:
+def _attempt(job: Job, home: RunFolder, channel: Channel, place: str, manner: Manner) -> tuple[str, Any]:
     with _output_to(home.log(job.key)):
         try:
-            return "made", make(job, home, channel.report, open_place(place, channel.workers), trackers)
+            return "made", make(job, home, channel.report, open_place(place, channel.workers), manner)
         except HerdError as fault:
             traceback.print_exc()
             fault.__notes__ = ["".join(traceback.format_exception(fault))]
@@ -236,6 +235,6 @@ def _output_to(file: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # python -m herd.core.worker PIPE PARENT FOLDER PLACE [TRACKER...]: a process of its own, which knows nothing of the
+    # python -m herd.core.worker PIPE PARENT FOLDER PLACE MANNER: a process of its own, which knows nothing of the
     # program that runs the recipe, a notebook perhaps.
-    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], sys.argv[5:])
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], Manner.of_text(sys.argv[5]))

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from herd.model.attending import Attending, Sdpa
-from herd.model.cache import Cache
+from herd.model.cache import LayerCache, write
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
 
@@ -27,18 +27,15 @@ class Attention(nn.Module):
         self.value = nn.Linear(shape.width, shape.kv_heads * shape.head_width, bias=False)
         self.output = nn.Linear(shape.heads * shape.head_width, shape.width, bias=False)
 
-    def forward(
-        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: tuple[Cache, int, Tensor] | None
-    ) -> Tensor:
-        """mask: what `attending` made. cache: the cache, the number of this layer in it, and the positions of the
-        new tokens; its mask is true where a token may look."""
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: LayerCache | None) -> Tensor:
+        """mask: what `attending` made; with a cache, true where a token may look."""
         q_BHTE = rotate(self._split(self.query(x_BTD)), cos, sin)
         k_BGTE = rotate(self._split(self.key(x_BTD)), cos, sin)
         v_BGTE = self._split(self.value(x_BTD))
         if cache is None:
             mixed_BHTE = self.attending.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         else:
-            k_BGTE, v_BGTE = cache[0].write(cache[1], cache[2], k_BGTE, v_BGTE)
+            k_BGTE, v_BGTE = write(cache, k_BGTE, v_BGTE)
             mixed_BHTE = _PLAIN.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         return self.output(mixed_BHTE.transpose(1, 2).flatten(2))
 

@@ -9,6 +9,19 @@ from torch import Tensor
 
 from herd.model.sizes import Shape
 
+# Keys and values of one layer, [B, G, S, E], and where new ones go, [B, T].
+LayerCache = tuple[Tensor, Tensor, Tensor]
+
+
+def write(cache: LayerCache, keys_BGTE: Tensor, values_BGTE: Tensor) -> tuple[Tensor, Tensor]:
+    """Stores new keys and values and returns all of the layer's: each [B, G, S, E]."""
+    keys_BGSE, values_BGSE, positions_BT = cache
+    rows_B1 = torch.arange(positions_BT.shape[0], device=positions_BT.device)[:, None]
+    # Advanced indices put rows and positions first: [B, T, G, E].
+    keys_BGSE[rows_B1, :, positions_BT] = keys_BGTE.transpose(1, 2)
+    values_BGSE[rows_B1, :, positions_BT] = values_BGTE.transpose(1, 2)
+    return keys_BGSE, values_BGSE
+
 
 @dataclass
 class Cache:
@@ -35,17 +48,13 @@ class Cache:
         """Positions of the next `tokens` of every row: [B, T]."""
         return self.lengths_B[:, None] + torch.arange(tokens, device=self.lengths_B.device)
 
-    def write(self, layer: int, positions_BT: Tensor, keys_BGTE: Tensor, values_BGTE: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores the new keys and values and returns all of the layer's: each [B, G, S, E]."""
-        rows_B1 = torch.arange(positions_BT.shape[0], device=positions_BT.device)[:, None]
-        # Advanced indices put rows and positions first: [B, T, G, E].
-        self.keys_LBGSE[layer][rows_B1, :, positions_BT] = keys_BGTE.transpose(1, 2)
-        self.values_LBGSE[layer][rows_B1, :, positions_BT] = values_BGTE.transpose(1, 2)
-        return self.keys_LBGSE[layer], self.values_LBGSE[layer]
+    def layer(self, number: int, positions_BT: Tensor, reach: int) -> LayerCache:
+        """The part of one layer, of which the first `reach` slots count."""
+        return self.keys_LBGSE[number, :, :, :reach], self.values_LBGSE[number, :, :, :reach], positions_BT
 
-    def mask(self, positions_BT: Tensor) -> Tensor:
-        """Which slots each new token may look at: [B, 1, T, S], true where it may."""
-        slots_S = torch.arange(self.slots, device=positions_BT.device)
+    def mask(self, positions_BT: Tensor, reach: int) -> Tensor:
+        """Which of the first `reach` slots each new token may look at: [B, 1, T, S], true where it may."""
+        slots_S = torch.arange(reach, device=positions_BT.device)
         return (slots_S <= positions_BT[:, :, None])[:, None]
 
     def keep(self, rows: Tensor) -> Cache:

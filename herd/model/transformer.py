@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from herd.model.attending import Attending, Sdpa
 from herd.model.attention import Attention
-from herd.model.cache import Cache
+from herd.model.cache import Cache, LayerCache
 from herd.model.rope import angles
 from herd.model.sizes import Shape
 
@@ -57,9 +57,7 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(shape.width, shape.norm_eps)
         self.feed_forward = FeedForward(shape)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: tuple[Cache, int, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: LayerCache | None = None) -> Tensor:
         x = x + self.attention(self.attention_norm(x), cos, sin, mask, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
@@ -68,8 +66,12 @@ class Block(nn.Module):
 Finish = Callable[[Tensor, Tensor], Any]
 
 
-def call(block: nn.Module, *inputs: Any) -> Tensor:
-    """A block's output; training puts another in its place to keep less in memory."""
+# How a block is called: plainly, compiled, or keeping less in memory.
+Call = Callable[..., Tensor]
+
+
+def plainly(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """A block's output."""
     return block(*inputs)
 
 
@@ -87,7 +89,7 @@ class Transformer(nn.Module):
         self.norm = RMSNorm(shape.width, shape.norm_eps)
         self.output = None if shape.tied_output else nn.Linear(shape.width, shape.vocabulary, bias=False)
         self.attending: Attending = Sdpa()
-        self.call: Callable[..., Tensor] = call
+        self.call: Call = plainly
         self.stretch(shape.context)
 
     def stretch(self, context: int) -> None:
@@ -115,22 +117,26 @@ class Transformer(nn.Module):
         *,
         documents_BT: Tensor | None = None,
         cache: Cache | None = None,
+        reach: int | None = None,
+        call: Call | None = None,
     ) -> Tensor:
         """The last layer's states after the final norm: [B, T, D].
 
         documents_BT: number of the document each token is in; tokens see only their own (None: one a row).
         cache: keys and values of earlier tokens, which the new ones follow and are added to by position;
-        its lengths are the caller's to move.
+        its lengths are the caller's to move. reach: how many of its slots are looked at; all when absent. call: how
+        blocks are called with it.
         """
         x_BTD = self.embedding(tokens_BT)
         if cache is None:
             x_BTD = self.layers(x_BTD, documents_BT)
         else:
             positions_BT = cache.positions(tokens_BT.shape[1])
-            mask = cache.mask(positions_BT)
+            reach = cache.slots if reach is None else reach
+            mask = cache.mask(positions_BT, reach)
             cos, sin = self.cos_TE[positions_BT][:, None], self.sin_TE[positions_BT][:, None]
             for layer, block in enumerate(self.blocks):
-                x_BTD = block(x_BTD, cos, sin, mask, (cache, layer, positions_BT))
+                x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, reach))
         return self.norm(x_BTD)
 
     def layers(self, x_BTD: Tensor, documents_BT: Tensor | None) -> Tensor:

@@ -100,7 +100,6 @@ def train(
     guard: GuardSettings = GUARD,
     hands: Hands | None = None,
     micro_rows: int | None = None,
-    save_every_seconds: float = 15.0,
     flops_per_token: float = 0.0,
     enough: Callable[[Step], bool] = lambda step: False,
 ) -> list[Step]:
@@ -117,7 +116,7 @@ def train(
     saver = Saver(work.scratch)
     hands = hands or alone(state, work.place)
     restore(work.scratch, state)
-    trackers = [open_tracker(name, work.curves) for name in work.trackers]
+    trackers = [open_tracker(name, work.curves) for name in work.manner.trackers]
     log = StepLog(work.scratch / METRICS, state.step, trackers=trackers, flops_per_token=flops_per_token)
     saved = time.monotonic()
 
@@ -147,7 +146,7 @@ def train(
             if enough(step):
                 break
             stopping = hands.agree(stop_asked())
-            due = hands.agree(time.monotonic() - saved > save_every_seconds)
+            due = hands.agree(time.monotonic() - saved > work.manner.save_every_seconds)
             # Never among skipped steps: what is gone back to lies before them.
             if ((due and not step.skipped) or stopping) and step.number < len(batches):
                 log.flush()

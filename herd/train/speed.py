@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal, Self
 
 import torch
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
 from herd.model.attending import attending
-from herd.model.transformer import Block
+from herd.model.transformer import plainly
 
 
 @settings
@@ -42,14 +43,17 @@ class Quick:
         self.settings = settings
         self.trunks: list[Any] = [one for one in model.modules() if hasattr(one, "blocks")]
         self.device = next(model.parameters()).device.type
-        blocks = [one for one in model.modules() if isinstance(one, Block)] if settings.compiled else []
-        self._fast: dict[nn.Module, Any] = dict.fromkeys(blocks)
+        self._fast = torch.compile(plainly, dynamic=False) if settings.compiled else None
+        self._lock, self._inside = threading.Lock(), 0
         self._local = threading.local()
         if settings.precision == "float8":
             _to_float8(model)
+        self._plain = plainly
         if settings.recompute:
+            self._plain = _recomputed
+            self._fast = partial(_recomputed, self._fast) if self._fast is not None else None
             for trunk in self.trunks:
-                trunk.call = _recomputed
+                trunk.call = self._plain
         if self.device == "cuda":
             torch.set_float32_matmul_precision("high")
         for trunk in self.trunks:
@@ -63,8 +67,8 @@ class Quick:
         stack = contextlib.ExitStack()
         if self.settings.precision != "fp32":
             stack.enter_context(torch.autocast(self.device, torch.bfloat16))
-        if self._fast:
-            stack.enter_context(self._engaged())
+        if self._fast is not None:
+            stack.enter_context(self._engaged(self._fast))
         self._local.stack = stack
         return self
 
@@ -72,29 +76,23 @@ class Quick:
         self._local.stack.close()
 
     @contextlib.contextmanager
-    def _engaged(self) -> Iterator[None]:
-        """Blocks are compiled at their first use; `_lock` counts who is inside, for threads share a model."""
-        with _lock:
-            self._inside = getattr(self, "_inside", 0) + 1
-            for block in self._fast:
-                if self._fast[block] is None:
-                    block.compile(dynamic=False)
-                    self._fast[block] = block._compiled_call_impl
-                block._compiled_call_impl = self._fast[block]
+    def _engaged(self, fast: Callable[..., Tensor]) -> Iterator[None]:
+        """Blocks are called compiled as long as any thread is inside; all of them share what is compiled for one."""
+        with self._lock:
+            self._inside += 1
+            for trunk in self.trunks:
+                trunk.call = fast
         try:
             yield
         finally:
-            with _lock:
+            with self._lock:
                 self._inside -= 1
                 if not self._inside:
-                    for block in self._fast:
-                        block._compiled_call_impl = None
+                    for trunk in self.trunks:
+                        trunk.call = self._plain
 
 
-_lock = threading.Lock()
-
-
-def _recomputed(block: nn.Module, *inputs: Any) -> Tensor:
+def _recomputed(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
     found = checkpoint(block, *inputs, use_reentrant=False)
     assert isinstance(found, Tensor)
     return found

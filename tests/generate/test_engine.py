@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.core.errors import DataError
-from herd.generate.engine import Engine, Sampling, draw
+from herd.generate.engine import Choices, Engine, Sampling, draw
 from tests.model.test_transformer import SMALL, model
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [3, 3]]
@@ -77,3 +77,70 @@ def test_draws_come_as_often_as_their_probability() -> None:
     tokens, _ = draw(row.expand(20_000, 3), Sampling(temperature=1.0), noise)
     shares = torch.bincount(tokens, minlength=3) / 20_000
     assert torch.allclose(shares, row.softmax(-1)[0], atol=1e-3)
+
+
+# ---- rows that take the next prompt, prefixes read once, choices ----
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_more_prompts_than_rows_change_nothing(data: st.DataObject) -> None:
+    lengths = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=9))
+    prompts = [[(3 * n + 5 * i) % 90 + 3 for i in range(length)] for n, length in enumerate(lengths)]
+    stops = frozenset(range(data.draw(st.integers(0, 40))))
+    sampling = Sampling(max_tokens=10, temperature=1.0, seed=data.draw(st.integers(0, 3)))
+    wanted = Engine(model(), stops, rows=1).generate(prompts, sampling)
+    found = Engine(model(), stops, rows=data.draw(st.integers(2, 5))).generate(prompts, sampling)
+    assert [(one.ids, one.stop) for one in found] == [(one.ids, one.stop) for one in wanted]
+
+
+def test_equal_prompts_and_equal_beginnings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = list(range(3, 33))
+    prompts = [[*start, 40], [*start, 41, 42], [*start, 40], [*start, 50]]
+    sampling = Sampling(max_tokens=5, temperature=1.0)
+    wanted = [Engine(model(), frozenset(), rows=1).generate([p], sampling)[0].ids for p in prompts[:1]]
+    made = model()
+    read: list[int] = []
+    plain = made.hidden
+    monkeypatch.setattr(
+        made, "hidden", lambda tokens, **words: (read.append(tokens.numel()), plain(tokens, **words))[1]
+    )
+    found = Engine(made, frozenset(), rows=4).generate(prompts, sampling)
+    assert found[0].ids == wanted[0]
+    assert read[0] == 30  # what all begin with
+    assert read[1] == 3 * 2  # three different ends, padded
+    assert len({tuple(one.ids) for one in (found[0], found[2])}) == 2  # equal prompts draw differently
+
+
+def test_an_answer_is_one_of_the_choices() -> None:
+    choices = Choices.of([[7, 8], [7, 9, 10], [11], [11, 12]])
+    engine = Engine(model(), frozenset({2}))
+    for seed in range(6):
+        for one in engine.generate(PROMPTS, Sampling(max_tokens=5, temperature=2.0, seed=seed), choices=choices):
+            assert one.finished
+            assert one.ids in ([7, 8], [7, 9, 10], [11], [11, 12])
+    greedy = engine.generate([PROMPTS[0]], choices=Choices.of([[7], [8], [9]]))[0]
+    marks = engine.score([PROMPTS[0]] * 3, [[7], [8], [9]])
+    assert greedy.ids == [[7], [8], [9]][marks.index(max(marks))]
+    for wrong in ([], [[]]):
+        with pytest.raises(DataError, match="choice"):
+            Choices.of(wrong)
+
+
+def test_scores_are_sums_of_log_probs() -> None:
+    engine = Engine(model(), frozenset())
+    made = engine.generate([PROMPTS[0]], Sampling(max_tokens=6))[0]
+    assert engine.score([PROMPTS[0], [8]], [made.ids, [1]])[0] == pytest.approx(sum(made.log_probs), abs=1e-4)
+
+
+def test_compiled_writing_gives_the_same_answers() -> None:
+    prompts = PROMPTS * 2
+    plain = Engine(model(), frozenset({2})).generate(prompts, Sampling(max_tokens=12))
+    quick = Engine(model(), frozenset({2}), compiled=True).generate(prompts, Sampling(max_tokens=12))
+    assert [one.ids for one in plain] == [one.ids for one in quick]
+
+
+def test_only_the_likeliest_k_are_drawn() -> None:
+    row = torch.tensor([[0.0, 3.0, 2.0, 1.0]])
+    drawn = {int(draw(row, Sampling(temperature=1.0, top_k=2), torch.tensor([x / 100]))[0]) for x in range(100)}
+    assert drawn == {1, 2}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from herd.core.errors import StoppedError, TrainingError
 from herd.core.places import LocalPlace
-from herd.core.stage import Work
+from herd.core.stage import Manner, Work
 from herd.train.batches import Batch, TokenBatches
 from herd.train.guards import GuardSettings, spike
 from herd.train.log import METRICS, read_steps
@@ -78,7 +78,7 @@ def test_what_is_not_finite_costs_exactly_its_step(bad: tuple[int, ...], batches
 def test_after_too_many_the_run_goes_back_and_past_them(batches: TokenBatches, tmp_path: Path) -> None:  # noqa: F811
     at = [0]
     made, counted = state(), Counted(batches, at)
-    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace(), manner=Manner(save_every_seconds=0.0))
     work.out.mkdir()
     work.scratch.mkdir()
     bad = tuple(range(10, 13))
@@ -90,7 +90,6 @@ def test_after_too_many_the_run_goes_back_and_past_them(batches: TokenBatches, t
         rate=RATE,
         clip=1.0,
         guard=GuardSettings(in_a_row=3),
-        save_every_seconds=0.0,
     )
     assert made.offset > 0
     assert not any(step.skipped for step in found[-10:])

@@ -10,7 +10,7 @@ import torch
 
 from herd.core.errors import TrainingError
 from herd.core.places import LocalPlace
-from herd.core.stage import Work
+from herd.core.stage import Manner, Work
 from herd.model.transformer import Transformer, initialize
 from herd.train.averaging import average
 from herd.train.batches import TokenBatches
@@ -126,8 +126,8 @@ def test_whether_to_end_is_asked_before_a_step_is_saved(batches: TokenBatches, t
         asked.append((step.number, int(newest[-1].name.removeprefix("step-")) if newest else 0))
         return step.number == 6
 
-    work = Work(tmp_path, tmp_path, LocalPlace())
-    train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, save_every_seconds=0, enough=enough)
+    work = Work(tmp_path, tmp_path, LocalPlace(), manner=Manner(save_every_seconds=0.0))
+    train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, enough=enough)
     assert asked == [(number, number - 1) for number in range(1, 7)]
 
 

@@ -1,0 +1,185 @@
+"""A cache of as many rows as are written at once; a row whose answer is done takes the next prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from herd.generate.drawing import Choices, Sampling, draw, uniform
+from herd.model.cache import Cache
+from herd.model.transformer import Call, Transformer
+
+# Slots are looked at in steps of so many: a step more is looked at in vain, and compiled code changes less often.
+_REACH = 64
+# Prompts that begin alike in at least so many tokens have these read once.
+_SHARED = 16
+
+
+@dataclass
+class Completion:
+    """What the model wrote after one prompt. ids: without the stop token. log_probs: of each id and of the
+    stop, in nats, at temperature 1. finished: whether it stopped by itself."""
+
+    ids: list[int]
+    log_probs: list[float]
+    stop: int | None = None
+    chosen: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.stop is not None or self.chosen
+
+
+@dataclass
+class _Row:
+    """An answer being written. number: of its prompt. left: tokens it may still have. at: place among the choices."""
+
+    number: int
+    left: int
+    noise: np.ndarray
+    at: Choices | None
+    completion: Completion = field(default_factory=lambda: Completion([], []))
+
+
+class Slots:
+    """`rows` answers written at once, none with its prompt longer than `room` tokens."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        stops: frozenset[int],
+        sampling: Sampling,
+        *,
+        rows: int,
+        room: int,
+        choices: Choices | None = None,
+        call: Call | None = None,
+    ) -> None:
+        self.model, self.stops, self.sampling, self.choices, self.call = model, stops, sampling, choices, call
+        weight = model.embedding.weight
+        self.device, self.room = weight.device, room
+        self.cache = Cache.empty(model.shape, rows, room, weight.dtype, weight.device)
+        self.logits_BV = torch.zeros(rows, model.shape.vocabulary, device=weight.device)
+        self.rows: list[_Row | None] = [None] * rows
+
+    @property
+    def free(self) -> int:
+        return sum(row is None for row in self.rows)
+
+    @property
+    def live(self) -> int:
+        return len(self.rows) - self.free
+
+    def admit(self, prompts: Sequence[Sequence[int]], numbers: Sequence[int]) -> None:
+        """Reads these prompts into free rows; equal ones are read once."""
+        places = [place for place, row in enumerate(self.rows) if row is None][: len(numbers)]
+        different = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
+        cache, logits_NV = self._read(different)
+        order = {prompt: number for number, prompt in enumerate(different)}
+        taken = torch.tensor([order[tuple(prompt)] for prompt in prompts], device=self.device)
+        to = torch.tensor(places, device=self.device)
+        slots = cache.slots
+        self.cache.keys_LBGSE[:, to, :, :slots] = cache.keys_LBGSE[:, taken]
+        self.cache.values_LBGSE[:, to, :, :slots] = cache.values_LBGSE[:, taken]
+        self.cache.lengths_B[to] = cache.lengths_B[taken]
+        self.logits_BV[to] = logits_NV[taken]
+        for place, number in zip(places, numbers, strict=True):
+            noise = uniform(self.sampling.seed, number, self.sampling.max_tokens)
+            self.rows[place] = _Row(number, self.sampling.max_tokens, noise, self.choices)
+
+    def _read(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Cache, Tensor]:
+        """A cache that holds the prompts, and the logits after each: [N, V].
+
+        Prompts are padded at the end; what stands there is never looked at, because a row's lengths end before it and
+        new tokens overwrite it.
+        """
+        lengths = [len(prompt) for prompt in prompts]
+        weight = self.model.embedding.weight
+        cache = Cache.empty(self.model.shape, len(prompts), max(lengths), weight.dtype, self.device)
+        shared = shared_prefix(prompts)
+        if shared >= _SHARED and len(prompts) > 1:
+            one = Cache.empty(self.model.shape, 1, shared, weight.dtype, self.device)
+            self.model.hidden(torch.tensor([prompts[0][:shared]], device=self.device), cache=one)
+            cache.keys_LBGSE[:, :, :, :shared] = one.keys_LBGSE
+            cache.values_LBGSE[:, :, :, :shared] = one.values_LBGSE
+            cache.lengths_B[:] = shared
+        else:
+            shared = 0
+        tokens_NT = torch.zeros(len(prompts), max(lengths) - shared, dtype=torch.long, device=self.device)
+        for row, prompt in enumerate(prompts):
+            tokens_NT[row, : len(prompt) - shared] = torch.tensor(prompt[shared:])
+        hidden_NTD = self.model.hidden(tokens_NT, cache=cache)
+        cache.lengths_B = torch.tensor(lengths, device=self.device)
+        last_ND = hidden_NTD[torch.arange(len(prompts), device=self.device), cache.lengths_B - 1 - shared]
+        return cache, self.model.logits(last_ND)
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """Draws a token for every live row and reads it; the answers that are done with it, by their prompt's
+        number."""
+        places = [place for place, row in enumerate(self.rows) if row is not None]
+        logits_BV = self.logits_BV[places]
+        live = [row for row in self.rows if row is not None]
+        for row, logits_V in zip(live, logits_BV, strict=True) if self.choices else ():
+            assert row.at is not None
+            logits_V.copy_(row.at.allow(logits_V, self.stops))
+        noise = torch.tensor([row.noise[self.sampling.max_tokens - row.left] for row in live], device=self.device)
+        tokens_B, log_probs_B = draw(logits_BV, self.sampling, noise)
+        done = []
+        lengths = self.cache.lengths_B.tolist()
+        tokens = [0] * len(self.rows)
+        drawn = zip(places, live, tokens_B.tolist(), log_probs_B.tolist(), strict=True)
+        for place, row, token, log_prob in drawn:
+            tokens[place] = token
+            if self._note(row, token, log_prob, lengths[place]):
+                done.append((row.number, row.completion))
+                self.rows[place] = None
+        if self.live:
+            self._decode(tokens)
+        return done
+
+    def _note(self, row: _Row, token: int, log_prob: float, length: int) -> bool:
+        """Writes a drawn token down; whether the answer is done."""
+        completion = row.completion
+        completion.log_probs.append(log_prob)
+        if token in self.stops and (row.at is None or token not in row.at.after):
+            completion.stop = token
+            return True
+        completion.ids.append(token)
+        row.left -= 1
+        if row.at is not None:
+            row.at = row.at.after[token]
+            completion.chosen = not row.at.after
+        return completion.chosen or row.left == 0 or length >= self.room
+
+    def _decode(self, tokens: list[int]) -> None:
+        """Reads one token of every row; rows that are free read a zero into their first slot, which nobody sees."""
+        alive = torch.tensor([row is not None for row in self.rows], device=self.device)
+        self.cache.lengths_B = torch.where(alive, self.cache.lengths_B, 0)
+        longest = int(self.cache.lengths_B.max()) + 1
+        reach = min(self.cache.slots, -(-longest // _REACH) * _REACH)
+        tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
+        hidden_B1D = self.model.hidden(tokens_B1, cache=self.cache, reach=reach, call=self.call)
+        self.logits_BV = self.model.logits(hidden_B1D[:, -1])
+        self.cache.lengths_B = self.cache.lengths_B + alive
+
+    def shrink(self) -> None:
+        """Only the live rows, once they are no more than half of all."""
+        if self.live and self.live <= len(self.rows) // 2:
+            kept = [place for place, row in enumerate(self.rows) if row is not None]
+            self.cache = self.cache.keep(torch.tensor(kept, device=self.device))
+            self.logits_BV = self.logits_BV[kept]
+            self.rows = [self.rows[place] for place in kept]
+
+
+def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with alike, short of the last one of any."""
+    first = prompts[0]
+    most = min(map(len, prompts)) - 1
+    for place in range(most):
+        if any(prompt[place] != first[place] for prompt in prompts):
+            return place
+    return most

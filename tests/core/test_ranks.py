@@ -1,0 +1,108 @@
+"""Ranks are started, watched, started again, and told who they are, whoever starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from herd.core.ranks import Rank
+
+RECIPE = Path(__file__).with_name("ranked.py")
+HERD = [sys.executable, "-m", "herd", "run", str(RECIPE)]
+
+
+def run(out: Path, *words: str, start: tuple[str, ...] = (), env: dict[str, str] | None = None):
+    command = (
+        [*start, *HERD, "--out", str(out), *words] if not start else [*start, *HERD[1:], "--out", str(out), *words]
+    )
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=os.environ | (env or {})
+    )
+
+
+def made(out: Path) -> dict[str, object]:
+    return json.loads(next((out / "artifacts").glob("add_up-*/scores.json")).read_text())
+
+
+def test_ranks_work_together(tmp_path: Path) -> None:
+    done = run(tmp_path, "--set", "ranks=3")
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path) == {"total": 18, "ranks": ["0", "1", "2"]}
+    assert not (tmp_path / "scratch").glob("add_up-*/ranks") or not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize("fault", ["die", "freeze"])
+def test_one_that_dies_or_freezes_is_noticed_and_all_start_again(fault: str, tmp_path: Path, figure) -> None:
+    began = time.monotonic()
+    done = run(tmp_path, "--silent", "3", "--set", f"fault={fault}", "--set", f"once={tmp_path / 'once'}")
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path)["total"] == 6
+    log = next((tmp_path / "logs").glob("add_up-*.log")).read_text()
+    assert "starting all ranks again: rank" in log
+    figure(f"a rank that {fault}s: noticed, all started again")
+    assert time.monotonic() - began < 100
+
+
+def test_a_rank_that_says_why_is_not_started_again(tmp_path: Path) -> None:
+    done = run(tmp_path, "--set", "fault=refuse")
+    assert done.returncode == 1
+    assert "the second rank has nothing to add; give it some" in done.stderr
+    assert "starting all ranks again" not in next((tmp_path / "logs").glob("add_up-*.log")).read_text()
+
+
+def test_asked_to_end_the_run_passes_it_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*HERD, "--out", str(tmp_path), "--set", "fault=wait"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("scratch/*/ranks/progress.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"asked to end" in said
+
+
+def test_torchrun_starts_them_as_well(tmp_path: Path) -> None:
+    start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511")
+    done = run(tmp_path, "--place", "torchrun", start=start)
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path)["total"] == 6
+
+
+FAKE_SRUN = """#!/bin/sh
+# Stands in for Slurm's srun: the same command for every task, each told who it is.
+for n in 0 1; do SLURM_PROCID=$n SLURM_NTASKS=2 SLURM_LOCALID=$n SLURM_JOB_ID=7 "$@" & pids="$pids $!"; done
+for pid in $pids; do wait $pid || exit 1; done
+"""
+
+
+def test_slurm_starts_them_as_well(tmp_path: Path) -> None:
+    srun = tmp_path / "srun"
+    srun.write_text(FAKE_SRUN)
+    srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    done = run(tmp_path / "run", "--place", "slurm", start=(str(srun), sys.executable))
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path / "run")["total"] == 6
+
+
+def test_a_process_knows_which_rank_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    assert Rank.here() == Rank(0, 1, 0)
+    for name, value in {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert Rank.here() == Rank(3, 8, 1)
+    for name, value in {"RANK": "2", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert Rank.here() == Rank(2, 4, 0)

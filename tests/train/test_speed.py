@@ -1,0 +1,91 @@
+"""What makes training faster leaves its result as it is, but for rounding."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from herd.core.errors import SettingsError
+from herd.core.places import LocalPlace
+from herd.model.attending import Flex, Sdpa, attending, runs_of
+from herd.train.loop import alone, steps
+from herd.train.objectives import NextToken, next_token
+from herd.train.speed import SpeedSettings
+from tests.train.test_loop import RATE, batches, state, weights  # noqa: F401 - a fixture
+
+
+def losses(given, speed: SpeedSettings, loss=next_token, workers: int = 1, clip: float = 1.0) -> list[float]:
+    made = state()
+    hands = alone(made, LocalPlace(lambda: workers), speed)
+    found = steps(made, given, loss=loss, rate=RATE, clip=clip, hands=hands, micro_rows=speed.micro_rows)
+    return [step.loss for step in found]
+
+
+@pytest.mark.parametrize(
+    ("speed", "tolerance"),
+    [
+        (SpeedSettings(recompute=True), 0.0),
+        (SpeedSettings(compiled=True), 1e-4),
+        (SpeedSettings(compiled=True, recompute=True), 1e-4),
+        (SpeedSettings(micro_rows=1), 1e-5),
+        (SpeedSettings(precision="bf16"), 2e-2),
+    ],
+)
+def test_faster_is_the_same(speed: SpeedSettings, tolerance: float, batches) -> None:  # noqa: F811
+    wanted, found = losses(batches, SpeedSettings()), losses(batches, speed)
+    assert found == pytest.approx(wanted, rel=tolerance, abs=0)
+
+
+def test_compiled_on_two_threads_gives_the_bits_of_one(batches) -> None:  # noqa: F811
+    speed = SpeedSettings(compiled=True)
+    assert losses(batches, speed) == losses(batches, speed, workers=2)
+
+
+def test_eight_bits_learn_too(batches) -> None:  # noqa: F811
+    pytest.importorskip("torchao", reason="torchao is not installed")
+    plain, eight = losses(batches, SpeedSettings()), losses(batches, SpeedSettings(precision="float8"))
+    assert eight[0] == pytest.approx(plain[0], rel=0.05)
+    assert eight[-1] < eight[0] - 0.5
+
+
+def test_parts_of_a_batch_count_by_their_tokens(batches) -> None:  # noqa: F811
+    """Not every micro-batch the same: the one with more targets would weigh too little."""
+    made = state()
+    batch = batches.batch(0)
+    short = batch.rows(slice(0, 1)).targets_BT.clone()
+    short[:, 2:] = -100
+    uneven = type(batch)(batch.tokens_BT, torch.cat((short, batch.targets_BT[1:])), batch.documents_BT, batch.sources)
+    hands = alone(made, LocalPlace())
+    value, _ = hands.gradients(uneven, next_token, 1)
+    total, _ = next_token(made.model, uneven)
+    assert value == pytest.approx(float(total.detach() / uneven.weight), rel=1e-5)
+
+
+def test_large_logits_are_held_back(batches) -> None:  # noqa: F811
+    free, held = losses(batches, SpeedSettings()), losses(batches, SpeedSettings(), loss=NextToken(z=1e-2))
+    assert held[0] > free[0]
+
+
+def test_the_ways_to_attend_agree_and_others_are_refused() -> None:
+    q, k, v = torch.randn(2, 4, 16, 8), torch.randn(2, 2, 16, 8), torch.randn(2, 2, 16, 8)
+    documents = torch.tensor([[0] * 5 + [1] * 11, [0] * 16])
+    plain, flex = Sdpa(), Flex(compiled=False)
+    for given in (documents, None):
+        wanted = plain.attend(q, k, v, plain.mask(given))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is slow without being compiled
+            found = flex.attend(q, k, v, flex.mask(given))
+        assert torch.allclose(found, wanted, atol=1e-5)
+    with pytest.raises(SettingsError, match="does not train on a CPU"):
+        attending("varlen", torch.device("cpu"), torch.float32, shape=(4, 2, 16, 8))
+    assert isinstance(attending("auto", torch.device("cpu"), torch.float32, shape=(4, 2, 16, 8)), Sdpa)
+    with pytest.raises(SettingsError, match="no way to attend"):
+        attending("flesh", torch.device("cpu"), torch.float32, shape=(4, 2, 16, 8))
+
+
+def test_runs_of_documents_are_laid_end_to_end() -> None:
+    runs = runs_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]]))
+    assert runs.starts.tolist() == [0, 2, 5, 9, 10]
+    assert runs.longest == 4
