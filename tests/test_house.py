@@ -38,6 +38,7 @@ FLOORS = {
     "recipes": 7,
     "cli": 8,
     "rows": 7,
+    "options": 7,
     "__main__": 9,
 }
 REGISTRIES = (filters, rewrites, dedups, losses, tasks)

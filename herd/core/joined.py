@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from herd.core.artifacts import write_whole
 from herd.core.errors import SettingsError, TrainingError
@@ -107,17 +107,15 @@ def reporting(folder: Path, report: Report) -> Iterator[None]:
 
 
 def rank_on_ray(config: dict[str, str]) -> None:
-    """The body of a Ray Train worker: the rank in a process of its own, told who it is in torchrun's way."""
-    import ray  # pyright: ignore[reportMissingImports]
-    import torch.distributed as dist
+    """The body of a Ray Train worker: the rank in a process of its own, told who it is in torchrun's way.
+
+    Ray has told where its own workers meet; ours meet one port further, and are placed anew if that is taken.
+    """
     from ray import train  # pyright: ignore[reportMissingImports]
 
     context = train.get_context()
     rank = Rank(context.get_world_rank(), context.get_world_size(), context.get_local_rank())
-    # Ray has joined the workers in a process group; the first tells the others where the ranks meet.
-    meet: list[Any] = [(ray.util.get_node_ip_address(), free_port())]
-    dist.broadcast_object_list(meet)
-    told = variables(rank, *meet[0])
+    told = variables(rank, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + 1)
     done = subprocess.run(rank_command(Path(config["job"])), env=os.environ | told, check=False)
     if done.returncode:
         raise RuntimeError(f"rank {rank.number} ended with {done.returncode}")

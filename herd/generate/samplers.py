@@ -11,10 +11,16 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from herd.core.errors import HerdError
 from herd.core.records import Conversation
+from herd.generate.engine import GREEDY, Engine, Sampling
+from herd.model.devices import best_device
+from herd.model.weights import load_transformer
+from herd.tokens.jinja import chat_format
+from herd.tokens.tokenizer import TextTokenizer
 
 ATTEMPTS = 4
 
@@ -33,6 +39,21 @@ class Script:
 
     def sample(self, conversations: Sequence[Conversation]) -> list[str]:
         return [self.answer(one) for one in conversations]
+
+
+class Own:
+    """Our own engine with the model in `folder`. Raises ArtifactError when there is none, or one that does not chat."""
+
+    def __init__(self, folder: Path, sampling: Sampling = GREEDY, *, workers: int = 1) -> None:
+        text = TextTokenizer.load(folder)
+        self._form = chat_format(text)
+        self._engine = Engine(load_transformer(folder).to(best_device()), text.stops)
+        self._sampling, self._workers = sampling, workers
+
+    def sample(self, conversations: Sequence[Conversation]) -> list[str]:
+        prompts = [self._form.prompt(conversation) for conversation in conversations]
+        made = self._engine.generate(prompts, self._sampling, workers=self._workers)
+        return [self._form.read(one.ids).content for one in made]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from herd.scaling.budget import LadderSettings, rungs
 from herd.scaling.stages import fit_law
 from herd.tokens.stages import pack, train_tokenizer
 from herd.tokens.tokenizer import CONTROL_TOKENS
+from herd.train.layout import Layout
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world.pages import PagesSettings
 from herd.world.truth import World
@@ -124,6 +125,7 @@ def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
                 mix=(MixPhase(until=1.0, shares=ladder.shares),),
                 peak_rate=ladder.peak_rate,
                 final_share=ladder.final_share,
+                layout=Layout(),  # models so small are not spread
             ),
         )
         for rung in rungs(ladder, vocabulary=rows)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from herd.core.records import Conversation, Message
 from herd.generate.engine import Engine, Sampling
+from herd.model.devices import best_device
 from herd.model.weights import load_transformer
-from herd.tokens.chat import PYTHON_TAG, ChatFormat
-from herd.tokens.jinja import TemplateFormat
+from herd.tokens.chat import PYTHON_TAG
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
 from herd.world import tools
@@ -37,7 +38,7 @@ class Chat:
         self.history = self._fresh
         self.chats = kind_of(self.folder) == "chat"
         self.form = chat_format(self.text) if self.chats else None
-        self.engine = Engine(load_transformer(self.folder), self.text.stops)
+        self.engine = Engine(load_transformer(self.folder).to(best_device()), self.text.stops)
 
     def clear(self) -> None:
         self.history = self._fresh
@@ -72,11 +73,6 @@ class Chat:
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):
                 yield text[len(shown) :]
                 shown = text
-
-
-def chat_format(tokenizer: TextTokenizer) -> ChatFormat | TemplateFormat:
-    """How the model with this tokenizer is talked to."""
-    return ChatFormat(tokenizer) if tokenizer.is_llama3 else TemplateFormat(tokenizer)
 
 
 def talk(chat: Chat, read: Callable[[], str], write: Callable[[str], None]) -> None:

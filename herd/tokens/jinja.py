@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Conversation, Message
+from herd.tokens.chat import ChatFormat
 from herd.tokens.tokenizer import TextTokenizer
 
 # Letters of a private area stand for a message's text while the template is filled in.
@@ -58,6 +59,11 @@ class TemplateFormat:
     def _encode(self, piece: tuple[str, bool]) -> list[int]:
         text, control = piece
         return [self.tokenizer.control(text)] if control else self.tokenizer.encode(text)
+
+
+def chat_format(tokenizer: TextTokenizer) -> ChatFormat | TemplateFormat:
+    """How the model with this tokenizer is talked to."""
+    return ChatFormat(tokenizer) if tokenizer.is_llama3 else TemplateFormat(tokenizer)
 
 
 def _refuse(words: str) -> None:

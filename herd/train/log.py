@@ -58,7 +58,7 @@ class StepLog:
 
     def figures(self, step: Step) -> dict[str, float]:
         """A step's numbers under the names that trackers show."""
-        from herd.train.devices import peak_flops
+        from herd.model.devices import peak_flops
 
         rate = step.weight / step.seconds
         found = {
@@ -115,6 +115,8 @@ def _write_steps(file: Path, found: Sequence[Step]) -> None:
 
 
 class _TensorBoard:
+    """Event files that `tensorboard --logdir` shows."""
+
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 

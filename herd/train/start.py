@@ -15,6 +15,7 @@ from torch import Tensor
 
 from herd.core.ranks import Rank
 from herd.core.stage import Work
+from herd.model.devices import best_device
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
 from herd.model.transformer import Transformer, initial_weights, initialize
@@ -22,7 +23,6 @@ from herd.model.weights import load_transformer, names, open_folder, write_confi
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
 from herd.train.checkpoint import ABOUT, TRAINING, Kind, Saver, TrainState, checkpoints, moments_in, write_checkpoint
-from herd.train.devices import best_device
 from herd.train.layout import Layout
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pieces import PieceFiles, Region

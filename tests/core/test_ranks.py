@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import stat
 import subprocess
@@ -19,13 +18,9 @@ RECIPE = Path(__file__).with_name("ranked.py")
 HERD = [sys.executable, "-m", "herd", "run", str(RECIPE)]
 
 
-def run(out: Path, *words: str, start: tuple[str, ...] = (), env: dict[str, str] | None = None):
-    command = (
-        [*start, *HERD, "--out", str(out), *words] if not start else [*start, *HERD[1:], "--out", str(out), *words]
-    )
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=os.environ | (env or {})
-    )
+def run(out: Path, *words: str, start: tuple[str, ...] = (), seconds: float = 120):
+    command = [*(start or HERD[:1]), *HERD[1:], "--out", str(out), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 def made(out: Path) -> dict[str, object]:
@@ -94,6 +89,13 @@ def test_slurm_starts_them_as_well(tmp_path: Path) -> None:
     done = run(tmp_path / "run", "--place", "slurm", start=(str(srun), sys.executable))
     assert done.returncode == 0, done.stderr
     assert made(tmp_path / "run")["total"] == 6
+
+
+def test_ray_starts_them_as_well(tmp_path: Path) -> None:
+    pytest.importorskip("ray.train.torch", reason="ray[train] is not installed", exc_type=ImportError)
+    done = run(tmp_path, "--place", "ray", "--jobs", "1", seconds=400)
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path)["total"] == 6
 
 
 def test_a_process_knows_which_rank_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

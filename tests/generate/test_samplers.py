@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from herd.core.errors import HerdError
 from herd.core.records import Conversation, Message
-from herd.generate.samplers import Endpoint
+from herd.generate.engine import Sampling
+from herd.generate.samplers import Endpoint, Own, Script
+from herd.model.transformer import Transformer
+from herd.tokens import bpe
+from herd.train.checkpoint import write_checkpoint
 from tests.generate.answering import answering
+from tests.model.test_transformer import SMALL
 
 
 def asked(text: str) -> Conversation:
@@ -43,3 +50,14 @@ def test_a_busy_server_is_asked_again() -> None:
 def test_a_server_that_refuses_is_told() -> None:
     with answering(lambda _: 404) as url, pytest.raises(HerdError, match="refused a request with status 404"):
         Endpoint(url, "m").sample([asked("x")])
+
+
+def test_our_own_engine_answers_conversations(tmp_path: Path) -> None:
+    made = bpe.learn(iter(["hello there system user assistant"] * 20), pairs=270, digits_together=False)
+    model = Transformer(replace(SMALL, vocabulary=made.size))
+    write_checkpoint(tmp_path, model, made, kind="chat")
+    sampler = Own(tmp_path, Sampling(max_tokens=4))
+    answers = sampler.sample([asked("hello"), asked("there")])
+    assert len(answers) == 2
+    assert answers == sampler.sample([asked("hello"), asked("there")])
+    assert Script(lambda one: one.last.content.upper()).sample([asked("hello")]) == ["HELLO"]

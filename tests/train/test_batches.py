@@ -15,6 +15,7 @@ from herd.tokens.shards import Shards, ShardWriter, write_index
 from herd.train.batches import (
     IGNORED,
     PADDING,
+    LongFirst,
     Mixture,
     Piece,
     SourceRows,
@@ -143,3 +144,34 @@ def test_halves_of_a_batch_are_the_batch(tmp_path: Path) -> None:
     batch = TokenBatches(found, (MixPhase(until=1.0, shares={"a": 1.0}),), ramp, 0, 0).batch(0)
     first, second = batch.parts(2)
     assert first.weight + second.weight == batch.weight
+
+
+@pytest.mark.row(36)
+def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_path: Path, figure) -> None:
+    """Fu et al. raise the share of long text in every source from about 30 to about 70 %."""
+    # A third of the tokens of either source is in long documents.
+    found = shards(tmp_path, {"a": [40] * 300 + [400] * 15, "b": [60] * 300 + [500] * 18})
+    ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=4 * 512),), 512 * 2000, 512)
+    mix = (MixPhase(until=1.0, shares={"a": 0.25, "b": 0.75}),)
+
+    def shares(long_first: LongFirst | None) -> tuple[float, dict[str, float]]:
+        batches = TokenBatches(found, mix, ramp, seed=0, pad=0, long_first=long_first)
+        tokens: Counter[str] = Counter()
+        rows: Counter[str] = Counter()
+        long = 0
+        for number in range(ramp.rows):
+            name, row = batches.mixture.source_of(number)
+            rows[name] += 1
+            for inputs, _ in batches.sources[name].texts(row):
+                tokens[name] += len(inputs)
+                long += len(inputs) * (len(inputs) > 300)
+        return long / sum(tokens.values()), {name: count / ramp.rows for name, count in rows.items()}
+
+    before, plain = shares(None)
+    after, kept = shares(LongFirst(longer_than=300, short_share=0.2))
+    worst = max(abs(kept[name] - mix[0].shares[name]) for name in kept)
+    figure(f"long text {before:.0%} of all before, {after:.0%} after; shares of sources off by {worst:.2%}")
+    assert before == pytest.approx(0.33, abs=0.03)
+    assert after == pytest.approx(0.70, abs=0.05)
+    assert plain == kept
+    assert worst < 0.01

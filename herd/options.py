@@ -1,0 +1,142 @@
+"""What can be said to the command `herd`: its commands and their options, and nothing of what they do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+Add = Callable[[str, str, str], argparse.ArgumentParser]  # the word, which command it is, what it does
+
+
+def parser(commands: Mapping[str, object]) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="herd",
+        description="The Llama 3 recipe as one piece of software: raw pages in, a chat model and a report out.",
+    )
+    top.add_argument("--version", action="version", version=_version())
+    words_known = top.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show where an error came from")
+
+    def add(name: str, command: str, words: str) -> argparse.ArgumentParser:
+        made = words_known.add_parser(name, help=words, description=words, parents=[shared])
+        made.set_defaults(command=commands[command])
+        return made
+
+    _add_recipes(add)
+    _add_corpus(add)
+    _add_models(add)
+    return top
+
+
+def _add_recipes(add: Add) -> None:
+    for name, command, words in (
+        ("run", "run", "run a recipe; what is made already is skipped"),
+        ("plan", "plan", "show what a run would make, and make nothing"),
+    ):
+        one = add(name, command, words)
+        one.add_argument("recipe", help="a packaged name (herd list recipes), a .yaml of numbers, or a .py file")
+        one.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
+        one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+        one.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
+        if name == "run":
+            one.add_argument("--jobs", type=int, default=_jobs(), help="stages side by side (default: %(default)s)")
+            one.add_argument(
+                "--place", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
+            )
+            one.add_argument(
+                "--log",
+                action="append",
+                default=[],
+                metavar="TRACKER",
+                help="draw curves of training: tensorboard, wandb or trackio",
+            )
+            one.add_argument(
+                "--save-every",
+                type=float,
+                default=15.0,
+                metavar="SECONDS",
+                help="between checkpoints of training (default: %(default)s)",
+            )
+            one.add_argument(
+                "--silent",
+                type=float,
+                default=30.0,
+                metavar="SECONDS",
+                help="after which a rank counts as frozen (default: %(default)s)",
+            )
+            one.add_argument(
+                "--restarts",
+                type=int,
+                default=3,
+                help="how often ranks are started again without getting on (default: %(default)s)",
+            )
+        else:
+            one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
+
+
+def _add_corpus(add: Add) -> None:
+    one = add("curate", "curate", "make a corpus of raw pages, without training anything")
+    one.add_argument("input", nargs="+", help="files, folders, patterns or addresses (s3://...)")
+    one.add_argument("--out", type=Path, required=True, help="folder for documents, rejects and the page about them")
+    one.add_argument(
+        "--rules", default="fineweb", help="fineweb, dclm, c4, gopher, llama3 or a .yaml (default: %(default)s)"
+    )
+    one.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    one.add_argument("--workers", type=int, default=_jobs(), help="processes at once (default: %(default)s)")
+    one.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
+    one.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
+    one = add("retune", "retune", "say what other thresholds would drop, without reading text again")
+    one.add_argument("corpus", type=Path, help="folder made by herd curate with --set keep_stats=true")
+    one.add_argument("--rules", default="fineweb", help="as for herd curate; its rewriting rules must be the same")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    one = add("extract", "extract", "print the main text of pages as JSON lines")
+    one.add_argument("page", nargs="+", help="HTML files, web archives, folders, patterns or addresses")
+    one.add_argument("--markdown", action="store_true", help="keep headings, lists and tables as Markdown")
+    one.add_argument("--everything", action="store_true", help="all that a page shows, not only its main content")
+
+
+def _add_models(add: Add) -> None:
+    one = add("show", "show", "show an artifact: what it was made of, its settings and figures")
+    one.add_argument("artifact", type=Path, help="folder of an artifact, or of a run to list what it holds")
+    one.add_argument("--verify", action="store_true", help="read every file again and compare")
+    one = add("list", "list_plugins", "list what can be named in a recipe")
+    one.add_argument("kind", choices=("recipes", "filters", "rewrites", "dedups", "losses", "tasks", "stages"))
+    one = add("eval", "evaluate", "measure a model")
+    one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
+    one.add_argument("tasks", nargs="*", help="names of tasks (herd list tasks); all when none is named")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one = add("chat", "chat", "talk to a model in the terminal")
+    one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
+    one.add_argument("--temperature", type=float, default=0.0, help="0 always takes the likeliest token")
+    one.add_argument("--seed", type=int, default=0)
+    one = add("export", "export", "write a model as a Hugging Face folder or a GGUF file")
+    one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
+    one.add_argument("folder", type=Path, help="new folder to write, or a new file that ends in .gguf")
+    one.add_argument("--form", help="of the weights: float32, bfloat16, float16; in GGUF f32, f16, bf16, q8_0")
+    one.add_argument("--shard-gb", type=float, default=5.0, help="largest file of weights (default: %(default)s)")
+    one = add("import", "bring_in", "bring in a model: a GGUF file, Meta's folder or Hugging Face's")
+    one.add_argument("source", type=Path, help=".gguf file, or folder with params.json or config.json")
+    one.add_argument("folder", type=Path, help="new folder to write")
+    one = add("rows", "rows", "check every system of the recipe against its bar")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument("--markdown", action="store_true", help="print docs/recipe.md; runs no checks")
+    one.add_argument("--slow", action="store_true", help="run slow checks too")
+    one.add_argument("--row", type=int, action="append", metavar="N", help="only this row")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"herd {version('herd')}"
+    except PackageNotFoundError:
+        return "herd (not installed)"
+
+
+def _jobs() -> int:
+    from herd.core.places import cores
+
+    return min(cores(), 4)
