@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from herd.core.errors import StoppedError, TrainingError
 from herd.core.places import Place
 from herd.core.processes import stop_asked
+from herd.core.ranks import Rank
 from herd.core.stage import Work
 from herd.train.alone import Alone, Loss, Splittable, Sums, by_source
 from herd.train.checkpoint import Saver, TrainState, restore
@@ -117,7 +118,9 @@ def train(
     hands = hands or alone(state, work.place)
     restore(work.scratch, state)
     trackers = [open_tracker(name, work.curves) for name in work.manner.trackers]
-    log = StepLog(work.scratch / METRICS, state.step, trackers=trackers, flops_per_token=flops_per_token)
+    rank = Rank.here().number
+    own = METRICS if rank == 0 else f"rank-{rank}-{METRICS}"  # in one file ranks would write over each other
+    log = StepLog(work.scratch / own, state.step, trackers=trackers, flops_per_token=flops_per_token)
     saved = time.monotonic()
 
     def go_back() -> bool:
