@@ -1,0 +1,31 @@
+"""A run on two ranks that is killed and frozen at random ends as the undisturbed one does."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+@pytest.mark.row(38)
+def test_ranks_killed_and_frozen_at_random_change_no_bit(
+    tmp_path: Path, figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`benchmarks/faults.py` does it a hundred times; here it is three, so that it runs at every change."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location("faults", BENCHMARKS / "faults.py")
+    assert spec is not None
+    assert spec.loader is not None
+    faults = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "faults", faults)
+    spec.loader.exec_module(faults)
+    found = faults.measure(2, 1, 150_000, "data=2", 1, tmp_path)
+    assert found["exit"] == 0
+    assert found["killed"] + found["frozen"] >= 2
+    assert found["weights_equal"]
+    assert found["losses_equal"]
+    figure(f"{found['killed']} ranks killed, {found['frozen']} frozen: weights and losses equal bit for bit")
