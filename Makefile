@@ -5,6 +5,9 @@ READY := $(VENV)/ready
 RUN := runs/tiny
 # A Python with datatrove, in an environment of its own (benchmarks/peers/requirements.txt).
 PEER ?= peer/bin/python
+# The same with litgpt and with llama_cpp; left out when empty.
+LITGPT ?=
+LLAMA ?=
 
 .PHONY: demo test lint check bench clean
 
@@ -30,7 +33,9 @@ $(READY): pyproject.toml constraints.txt tests/packages.txt
 	touch $(READY)
 
 bench: $(READY)
-	$(VENV)/bin/python benchmarks/training.py | tee -a benchmarks/results/training.jsonl
+	$(VENV)/bin/python benchmarks/training.py --litgpt "$(LITGPT)" | tee -a benchmarks/results/training.jsonl
+	$(VENV)/bin/python benchmarks/generation.py --llama "$(LLAMA)" | tee -a benchmarks/results/generation.jsonl
+	$(VENV)/bin/python benchmarks/faults.py | tee -a benchmarks/results/faults.jsonl
 	$(VENV)/bin/python benchmarks/curate.py --peer $(PEER) | tee -a benchmarks/results/curate.jsonl
 	$(VENV)/bin/python benchmarks/curate_scale.py | tee -a benchmarks/results/curate.jsonl
 

@@ -1,108 +1,89 @@
-"""Training steps of the tiny base: herd on one and two threads, and transformers' Llama doing the same work.
+"""Training steps on a CPU: herd, transformers and litgpt with the same shape, batch, optimizer and clipping.
 
-Prints one JSON line with hardware and commit. Each is timed in turn, several rounds, the median counts.
+Prints one JSON line with hardware and commit. Each candidate runs in a process of its own, one after another in every
+round, so that a slower minute of the machine meets all alike; tokens per processor second, the median of the rounds.
+The share is that of the same core's speed in a large product, measured in the same process.
+
+python benchmarks/training.py [--litgpt PYTHON] [--shapes 1m 10m] [--cores 1 2]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
-import time
-from collections.abc import Callable
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import torch
-import torch.nn.functional as F
-import transformers
-from measuring import machine
-
-from herd.core.places import LocalPlace
-from herd.model.sizes import Size
-from herd.model.transformer import Transformer, initialize
-from herd.train.batches import Batch
-from herd.train.checkpoint import TrainState
-from herd.train.loop import steps
-from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings, adamw
-
-ROWS, LENGTH, STEPS, ROUNDS = 4, 256, 20, 5
-SHAPE = Size(width=128, layers=4, heads=4, kv_heads=2, hidden=352).shape(vocabulary=1280, context=LENGTH)
+LENGTHS = {"1m": 256, "10m": 512}
+VOCABULARIES = {"1m": 1280, "10m": 4096}
+ROWS, STEPS, ROUNDS = 4, 8, 5
 
 
-class Same:
-    """The same batch at every step: one document a row."""
+def numbers(shape: str) -> dict[str, int]:
+    """The shape in plain numbers, for programs that know nothing of herd."""
+    from herd.model.sizes import SIZES
 
-    def __init__(self) -> None:
-        tokens = torch.randint(0, SHAPE.vocabulary, (ROWS, LENGTH + 1), generator=torch.Generator().manual_seed(0))
-        self.one = Batch(tokens[:, :-1], tokens[:, 1:], torch.zeros(ROWS, LENGTH, dtype=torch.long))
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def batch(self, step: int) -> Batch:
-        return self.one
+    size = SIZES[shape]
+    found = size.shape(vocabulary=VOCABULARIES[shape], context=LENGTHS[shape])
+    names = ("width", "layers", "heads", "kv_heads", "hidden", "vocabulary", "context")
+    return {name: getattr(found, name) for name in names} | {"flops": int(found.training_flops(found.context))}
 
 
-def herd(workers: int) -> Callable[[], None]:
-    model = Transformer(SHAPE)
-    initialize(model, std=0.06, layers=SHAPE.layers, generator=torch.Generator().manual_seed(0))
-    optimizer, place, batches = adamw(model, AdamWSettings()), LocalPlace(lambda: workers), Same()
+def rounds(commands: dict[str, list[str]], cores: int) -> dict[str, list[dict[str, float]]]:
+    """What every candidate measured, round after round."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+    told = os.environ | {"OMP_NUM_THREADS": str(cores), "PYTHONWARNINGS": "ignore"}
+    for _ in range(ROUNDS):
+        for name, command in commands.items():
+            done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{name} failed: {done.stderr[-1500:]}")
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(name, found[name][-1], file=sys.stderr, flush=True)
+    return found
 
-    def run() -> None:
-        state = TrainState(model, optimizer)
-        for _ in steps(state, batches, loss=next_token, rate=lambda step: 1e-4, clip=1.0, place=place):
-            pass
 
-    return run
+def compare(shape: str, cores: int, litgpt: str) -> dict[str, Any]:
+    peers = Path(__file__).parent / "peers" / "train_steps.py"
+    row = json.dumps(numbers(shape) | {"rows": ROWS, "steps": STEPS})
 
+    def command(kind: str, compiled: bool) -> list[str]:
+        python = litgpt if kind == "litgpt" else sys.executable
+        return [python, str(peers), kind, "compiled" if compiled else "eager", row]
 
-def peer() -> Callable[[], None]:
-    """transformers with the same shape, optimizer and clipping; its plain causal mask is less work than ours."""
-    config = transformers.LlamaConfig(
-        vocab_size=SHAPE.vocabulary,
-        hidden_size=SHAPE.width,
-        num_hidden_layers=SHAPE.layers,
-        num_attention_heads=SHAPE.heads,
-        num_key_value_heads=SHAPE.kv_heads,
-        intermediate_size=SHAPE.hidden,
-        max_position_embeddings=LENGTH,
-    )
-    model, batch = transformers.LlamaForCausalLM(config), Same().one
-    optimizer = adamw(model, AdamWSettings())
-    for group in optimizer.param_groups:
-        group["lr"] = 1e-4
-
-    def run() -> None:
-        for _ in range(STEPS):
-            logits = model(batch.tokens_BT, use_cache=False).logits
-            F.cross_entropy(logits.flatten(0, 1), batch.targets_BT.flatten()).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    return run
+    commands = {
+        f"{kind}{', compiled' if compiled else ''}": command(
+            sys.executable if kind != "litgpt" else litgpt, kind, compiled
+        )
+        for kind in ("herd", "transformers", *(["litgpt"] if litgpt else []))
+        for compiled in (False, True)
+    }
+    found = rounds(commands, cores)
+    rates = {name: statistics.median(one["tokens_per_second"] for one in rows) for name, rows in found.items()}
+    shares = {name: statistics.median(one["share_of_matrix_speed"] for one in rows) for name, rows in found.items()}
+    ours = max(rate for name, rate in rates.items() if name.startswith("herd"))
+    theirs = max(rate for name, rate in rates.items() if not name.startswith("herd"))
+    return {
+        "shape": shape,
+        "cores": cores,
+        "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
+        "share_of_matrix_speed": {name: round(share, 3) for name, share in shares.items()},
+        "ratio_to_best_peer": round(ours / theirs, 3),
+        "raw": {name: [round(one["tokens_per_second"]) for one in rows] for name, rows in found.items()},
+    }
 
 
 if __name__ == "__main__":
-    candidates = {"herd, 1 thread": herd(1), "herd, 2 threads": herd(2), "transformers, 1 thread": peer()}
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(ROUNDS + 1):
-        for name, run in candidates.items():
-            began = time.perf_counter()
-            run()
-            if turn:  # the first round warms up
-                seconds[name].append(time.perf_counter() - began)
-    tokens = ROWS * LENGTH * STEPS
-    rates = {name: tokens / statistics.median(found) for name, found in seconds.items()}
-    row = {
-        "benchmark": "training",
-        "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
-        "ratio_to_transformers": round(rates["herd, 1 thread"] / rates["transformers, 1 thread"], 3),
-        "ratio_of_two_threads_to_one": round(rates["herd, 2 threads"] / rates["herd, 1 thread"], 3),
-        "seconds": seconds,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    print(json.dumps(row | machine()))
+    from measuring import machine
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--litgpt", default="", help="a Python with litgpt, in an environment of its own")
+    parser.add_argument("--shapes", nargs="+", default=["1m", "10m"])
+    parser.add_argument("--cores", nargs="+", type=int, default=[1, 2])
+    options = parser.parse_args()
+    compared = [compare(shape, cores, options.litgpt) for shape in options.shapes for cores in options.cores]
+    print(json.dumps({"benchmark": "training", "compared": compared, **machine()}))

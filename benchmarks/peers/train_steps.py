@@ -1,0 +1,150 @@
+"""Times training steps of one program: `train_steps.py KIND eager|compiled SHAPE`, a shape in JSON. Needs torch and the
+program; herd's own run takes its loop, the others the plain loop that people write around them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+WARM_UP = 3
+
+
+def tokens(shape: dict[str, int]) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, shape["vocabulary"], (shape["rows"], shape["context"] + 1), generator=generator)
+
+
+def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
+    from herd.core.places import LocalPlace
+    from herd.model.sizes import Shape
+    from herd.model.transformer import Transformer, initialize
+    from herd.train.batches import Batch
+    from herd.train.checkpoint import TrainState
+    from herd.train.loop import alone, steps
+    from herd.train.objectives import next_token
+    from herd.train.optimizer import AdamWSettings, adamw
+    from herd.train.speed import SpeedSettings
+
+    names = ("width", "layers", "heads", "kv_heads", "hidden", "vocabulary", "context")
+    made = Shape(**{name: shape[name] for name in names})
+    model = Transformer(made)
+    initialize(model, std=0.02, layers=made.layers, generator=torch.Generator().manual_seed(0))
+    given = tokens(shape)
+    batch = Batch(given[:, :-1], given[:, 1:], torch.zeros_like(given[:, 1:]))
+    state = TrainState(model, adamw(model, AdamWSettings()))
+    # One thread a half of the batch; with one core the halves follow one another.
+    workers = torch.get_num_threads()
+    torch.set_num_threads(1)
+    hands = alone(state, LocalPlace(lambda: workers), SpeedSettings(compiled=compiled))
+
+    class Same:
+        count = 0
+
+        def __len__(self) -> int:
+            return self.count
+
+        def batch(self, step: int) -> Batch:
+            return batch
+
+    same = Same()
+
+    def run(count: int) -> None:
+        same.count += count
+        for _ in steps(state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands):
+            pass
+
+    return run
+
+
+def plain(model: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], shape: dict[str, int]):
+    given = tokens(shape)
+    inputs, targets = given[:, :-1], given[:, 1:]
+    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
+    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            F.cross_entropy(forward(inputs).flatten(0, 1), targets.flatten()).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    return run
+
+
+def transformers(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=shape["vocabulary"],
+        hidden_size=shape["width"],
+        num_hidden_layers=shape["layers"],
+        num_attention_heads=shape["heads"],
+        num_key_value_heads=shape["kv_heads"],
+        intermediate_size=shape["hidden"],
+        max_position_embeddings=shape["context"],
+    )
+    model = LlamaForCausalLM(config)
+    forward = torch.compile(lambda inputs: model(inputs, use_cache=False).logits) if compiled else None
+    return plain(model, forward or (lambda inputs: model(inputs, use_cache=False).logits), shape)
+
+
+def litgpt(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
+    from litgpt import GPT, Config
+
+    config = Config(
+        block_size=shape["context"],
+        vocab_size=shape["vocabulary"],
+        padded_vocab_size=shape["vocabulary"],
+        n_layer=shape["layers"],
+        n_head=shape["heads"],
+        n_query_groups=shape["kv_heads"],
+        n_embd=shape["width"],
+        intermediate_size=shape["hidden"],
+        rotary_percentage=1.0,
+        parallel_residual=False,
+        bias=False,
+        norm_class_name="RMSNorm",
+        mlp_class_name="LLaMAMLP",
+        rope_base=500_000,
+    )
+    model = GPT(config)
+    return plain(model, torch.compile(model) if compiled else model, shape)
+
+
+def matrix_speed() -> float:
+    """FLOPs a processor second of a large product on one thread."""
+    kept = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    best = float("inf")
+    for _ in range(12):
+        began = time.process_time()
+        a @ b
+        best = min(best, time.process_time() - began)
+    torch.set_num_threads(kept)
+    return 2 * 1024**3 / best
+
+
+if __name__ == "__main__":
+    kind, how, words = sys.argv[1:]
+    shape = json.loads(words)
+    torch.manual_seed(0)
+    cores = torch.get_num_threads()
+    run = {"herd": herd, "transformers": transformers, "litgpt": litgpt}[kind](shape, how == "compiled")
+    run(WARM_UP)
+    speed = matrix_speed()
+    began, clock = time.process_time(), time.perf_counter()
+    run(shape["steps"])
+    # On one core by processor time, which other programs disturb less; on several by the clock.
+    seconds = time.process_time() - began if cores == 1 else time.perf_counter() - clock
+    rate = shape["rows"] * shape["context"] * shape["steps"] / seconds
+    share = rate * shape["flops"] / (speed * cores)
+    print(json.dumps({"tokens_per_second": rate, "share_of_matrix_speed": share}))
