@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 
 from herd.model.transformer import Transformer
 from herd.tokens.shards import Shards
 from herd.train.batches import IGNORED, held_out_batches
+from herd.train.objectives import next_token
 
 
 def held_out_losses(
@@ -25,8 +25,7 @@ def held_out_losses(
         nats, count = 0.0, 0
         for batch in held_out_batches(shards, source, length, shards.pad, max(1, tokens // length)):
             with torch.inference_mode():
-                logits_BTV = model.eval()(batch.tokens_BT, documents_BT=batch.documents_BT)
-                nats += float(F.cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten(), reduction="sum"))
+                nats += float(next_token(model.eval(), batch.to(model.embedding.weight.device))[0])
             count += int((batch.targets_BT != IGNORED).sum())
         if count:
             shard = shards.read(source, "heldout")

@@ -23,7 +23,7 @@ def test_ranks_killed_and_frozen_at_random_change_no_bit(
     faults = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "faults", faults)
     spec.loader.exec_module(faults)
-    found = faults.measure(2, 1, 150_000, "data=2", 1, tmp_path)
+    found = faults.measure(2, 1, 300_000, "data=2", 3, tmp_path)
     assert found["exit"] == 0
     assert found["killed"] + found["frozen"] >= 2
     assert found["weights_equal"]
