@@ -20,7 +20,7 @@ from typing import Any
 
 LENGTHS = {"1m": 256, "10m": 512}
 VOCABULARIES = {"1m": 1280, "10m": 4096}
-ROWS, STEPS, ROUNDS = 4, 8, 5
+ROWS, STEPS, ROUNDS = 4, 8, 3
 
 
 def numbers(shape: str) -> dict[str, int]:
