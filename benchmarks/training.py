@@ -55,13 +55,10 @@ def compare(shape: str, cores: int, litgpt: str) -> dict[str, Any]:
         python = litgpt if kind == "litgpt" else sys.executable
         return [python, str(peers), kind, "compiled" if compiled else "eager", row]
 
-    commands = {
-        f"{kind}{', compiled' if compiled else ''}": command(
-            sys.executable if kind != "litgpt" else litgpt, kind, compiled
-        )
-        for kind in ("herd", "transformers", *(["litgpt"] if litgpt else []))
-        for compiled in (False, True)
-    }
+    kinds = ("herd", "transformers", *(["litgpt"] if litgpt else []))
+    commands: dict[str, list[str]] = {}
+    for kind in kinds:
+        commands |= {kind: command(kind, False), f"{kind}, compiled": command(kind, True)}
     found = rounds(commands, cores)
     rates = {name: statistics.median(one["tokens_per_second"] for one in rows) for name, rows in found.items()}
     shares = {name: statistics.median(one["share_of_matrix_speed"] for one in rows) for name, rows in found.items()}
