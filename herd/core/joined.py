@@ -17,7 +17,7 @@ from typing import TypeVar
 from herd.core.artifacts import write_whole
 from herd.core.errors import SettingsError, TrainingError
 from herd.core.places import LocalPlace
-from herd.core.ranks import Patience, Rank, Report, free_port, rank_command, variables
+from herd.core.ranks import Patience, Rank, Report, free_port, pass_on, rank_command, variables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,8 +94,7 @@ def reporting(folder: Path, report: Report) -> Iterator[None]:
 
     def look() -> None:
         while not over.wait(0.2):
-            with contextlib.suppress(OSError, ValueError):
-                report(*json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+            pass_on(folder, report)
 
     thread = threading.Thread(target=look)
     thread.start()

@@ -140,8 +140,7 @@ class Crew:
                     silent = time.time() - self._last_beat(number, began)
                     if ended[number] is None and silent > 0:
                         return f"rank {number} was silent for {self.patience.silent_seconds:.0f} s"
-            with contextlib.suppress(OSError, ValueError):
-                report(*json.loads((self.folder / "progress.json").read_text(encoding="utf-8")))
+            pass_on(self.folder, report)
             time.sleep(0.02)
 
     def _last_beat(self, number: int, began: float) -> float:
@@ -167,6 +166,12 @@ class Crew:
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in (*self.folder.glob("beat-*"), self.folder / "fault"):
             file.unlink(missing_ok=True)
+
+
+def pass_on(folder: Path, report: Report) -> None:
+    """Shows the progress that the first rank wrote into `folder`, if any."""
+    with contextlib.suppress(OSError, ValueError):  # not written yet
+        report(*json.loads((folder / "progress.json").read_text(encoding="utf-8")))
 
 
 def free_port() -> int:

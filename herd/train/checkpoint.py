@@ -104,7 +104,7 @@ class Saver:
         self.scratch = scratch
         self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self._thread: threading.Thread | None = None
-        self._fault: BaseException | None = None
+        self._fault: Exception | None = None
         if self.rank == 0:
             scratch.mkdir(parents=True, exist_ok=True)
             for left in scratch.glob(f"step-*{PARTIAL}"):
@@ -140,7 +140,7 @@ class Saver:
     def _try(self, row: dict[str, Any], pieces: dict[str, Region], tensors: dict[str, Tensor]) -> None:
         try:
             self._write(row, pieces, tensors)
-        except BaseException as fault:
+        except Exception as fault:  # `wait` raises it where training can hear it
             self._fault = fault
 
     def _write(self, row: dict[str, Any], pieces: dict[str, Region], tensors: dict[str, Tensor]) -> None:
