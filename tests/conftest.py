@@ -11,7 +11,12 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Tests do not depend on the clock: the first example may be the one that builds or imports.
+hypothesis.settings.register_profile("herd", deadline=None)
+hypothesis.settings.load_profile("herd")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,21 +1,8 @@
-"""The compiled half of the corpus room: C++ kernels over Arrow buffers, built once and called by way of ctypes.
-
-A plain C interface needs no Python headers, serves every Python version and lets other threads run while a
-kernel works. The library is named after a hash of its sources: a wheel brings it along, a checkout builds
-it at its first use, and changed sources can never meet an old build.
-"""
+"""The compiled half of the corpus room: C++ kernels over Arrow buffers."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import importlib.util
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html.entities import html5
@@ -25,27 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.cache import cache_folder
-from herd.core.errors import HerdError
+from herd.core import native
 from herd.corpus import characters
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
 SOURCES = Path(__file__).parent / "native"
-# No -march=native: a build is shared by the machines of a cluster. Kernels that gain from wider registers
-# are compiled for several kinds of processor and choose when they are loaded.
-FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-math-errno")
+
+SOURCES = Path(__file__).parent / "native"
 
 
 @cache
 def library() -> ctypes.CDLL:
     """The kernels, built if they are not yet. Raises HerdError when that is impossible."""
-    name = _name()
-    places = SOURCES, cache_folder() / "kernels"
-    found = next((folder / name for folder in places if (folder / name).exists()), None)
-    # Beside the sources where that is allowed, as in a checkout; else in the user's cache.
-    kernels = ctypes.CDLL(str(found or build(SOURCES if os.access(SOURCES, os.W_OK) else places[1])))
+    kernels = native.load(SOURCES)
     for name in _ADDRESSES:
         getattr(kernels, f"herd_{name}").restype = ctypes.c_void_p
     kernels.herd_utf8_fault.restype = ctypes.c_int64
@@ -58,45 +39,6 @@ _ADDRESSES = (
     "extract clean_lines mask_private shingles line_keys drop_lines window_keys cut_repeats gram_keys find_grams "
     "bloom_texts block_list result_text result_numbers result_keys result_matches"
 ).split()
-
-
-def build(folder: Path) -> Path:
-    """Compiles the kernels into `folder`; returns the library. Safe when several processes do it at once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    final = folder / _name()
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / final.name
-        sources = [str(file) for file in sorted(SOURCES.glob("*.cpp"))]
-        command = [*_compiler(), *FLAGS, "-o", str(made), *sources]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise HerdError(f"the corpus kernels do not compile with {command[0]}: {done.stderr.strip()[:600]}")
-        made.rename(final)
-    for old in set(folder.glob("kernels-*.so")) - {final}:
-        old.unlink(missing_ok=True)
-    return final
-
-
-def _name() -> str:
-    digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for file in sorted((*SOURCES.glob("*.cpp"), *SOURCES.glob("*.hpp"))):
-        digest.update(file.name.encode() + file.read_bytes())
-    return f"kernels-{digest.hexdigest()[:16]}-{sys.platform}-{platform.machine()}.so"
-
-
-def _compiler() -> list[str]:
-    named = os.environ.get("CXX", "").split()
-    if named:
-        return named
-    for name in ("c++", "g++", "clang++"):
-        if found := shutil.which(name):
-            return [found]
-    if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "c++"]
-    raise HerdError(
-        "the corpus kernels are C++ and no compiler was found; install one (Debian: `apt install g++`, "
-        "macOS: `xcode-select --install`, anywhere: `pip install ziglang`) or name one in CXX"
-    )
 
 
 def _give_tables(kernels: ctypes.CDLL) -> None:

@@ -22,13 +22,14 @@ from herd.model.transformer import plainly
 class SpeedSettings:
     """compiled: every block by torch.compile. precision: of the products; weights and their sums stay fp32. float8
     takes a recent GPU and the package torchao. recompute: keep only the blocks' inputs and compute the rest again on
-    the way back (Chen et al. 2016). attention: auto measures. micro_rows: rows worked on at once; absent, a half of
+    the way back (Chen et al. 2016). attention: auto measures on a GPU, and takes our
+    own kernel on a CPU. micro_rows: rows worked on at once; absent, a half of
     the batch on a CPU and all of it elsewhere."""
 
     compiled: bool = False
     precision: Literal["fp32", "bf16", "float8"] = "fp32"
     recompute: bool = False
-    attention: Literal["auto", "sdpa", "flex", "varlen"] = "auto"
+    attention: Literal["auto", "sdpa", "blockwise", "flex", "varlen"] = "auto"
     micro_rows: Positive | None = None
 
 

@@ -1,38 +1,16 @@
-"""The compiled half: built once, told when it cannot be, and exact about what it is given."""
+"""The compiled half is exact about what it is given."""
 
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import pyarrow as arrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.core.errors import HerdError
 from herd.corpus import kernels
 from herd.corpus.characters import STOP_WORDS
-
-
-def test_the_sources_build_into_any_folder(tmp_path: Path) -> None:
-    made = kernels.build(tmp_path / "new")
-    assert ctypes.CDLL(str(made)).herd_utf8_fault(b"abc", ctypes.c_int64(3)) == -1
-    assert [file.name for file in made.parent.iterdir()] == [made.name]
-
-
-def test_a_machine_without_a_compiler_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(kernels.shutil, "which", lambda name: None)
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(HerdError, match="no compiler was found; install one"):
-        kernels._compiler()
-
-
-def test_a_compiler_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "false")
-    with pytest.raises(HerdError, match="do not compile with false"):
-        kernels.build(tmp_path)
 
 
 @given(st.lists(st.text(max_size=20)))

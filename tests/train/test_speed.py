@@ -9,7 +9,8 @@ import torch
 
 from herd.core.errors import SettingsError
 from herd.core.places import LocalPlace
-from herd.model.attending import Flex, Sdpa, attending, runs_of
+from herd.model import attending as attending_module
+from herd.model.attending import Blockwise, Flex, Sdpa, attending, runs_of, starts_of
 from herd.train.loop import alone, steps
 from herd.train.objectives import NextToken, next_token
 from herd.train.speed import SpeedSettings
@@ -78,14 +79,25 @@ def test_the_ways_to_attend_agree_and_others_are_refused() -> None:
             warnings.simplefilter("ignore")  # that it is slow without being compiled
             found = flex.attend(q, k, v, flex.mask(given))
         assert torch.allclose(found, wanted, atol=1e-5)
-    with pytest.raises(SettingsError, match="does not train on a CPU"):
-        attending("varlen", torch.device("cpu"), torch.float32, shape=(4, 2, 16, 8))
-    assert isinstance(attending("auto", torch.device("cpu"), torch.float32, shape=(4, 2, 16, 8)), Sdpa)
+    cpu = torch.device("cpu")
+    with pytest.raises(SettingsError, match="'varlen' does not train on cpu"):
+        attending("varlen", cpu, torch.float32, shape=(4, 2, 16, 8))
+    assert isinstance(attending("auto", cpu, torch.float32, shape=(4, 2, 16, 8)), Blockwise)
+    assert isinstance(attending("auto", cpu, torch.bfloat16, shape=(4, 2, 16, 8)), Sdpa)
     with pytest.raises(SettingsError, match="no way to attend"):
-        attending("flesh", torch.device("cpu"), torch.float32, shape=(4, 2, 16, 8))
+        attending("flesh", cpu, torch.float32, shape=(4, 2, 16, 8))
+
+
+def test_a_machine_without_a_compiler_takes_pytorchs_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attending_module, "library", lambda: None)
+    cpu = torch.device("cpu")
+    assert isinstance(attending("auto", cpu, torch.float32, shape=(4, 2, 16, 8)), Sdpa)
+    with pytest.raises(SettingsError, match="needs a C\\+\\+ compiler"):
+        attending("blockwise", cpu, torch.float32, shape=(4, 2, 16, 8))
 
 
 def test_runs_of_documents_are_laid_end_to_end() -> None:
     runs = runs_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]]))
     assert runs.starts.tolist() == [0, 2, 5, 9, 10]
+    assert starts_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]])).tolist() == [[0, 0, 2, 2, 2], [0, 0, 0, 0, 4]]
     assert runs.longest == 4

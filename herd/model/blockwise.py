@@ -1,0 +1,121 @@
+"""Attention of training on a CPU by a kernel of our own, which PyTorch's tracing and gradients know as an operator."""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from herd.model.kernels import address, library
+
+_OPERATORS = torch.library.Library("herd", "DEF")
+_OPERATORS.define("attend(Tensor q, Tensor k, Tensor v, Tensor? starts) -> (Tensor, Tensor)")
+_OPERATORS.define(
+    "attend_back(Tensor slope, Tensor q, Tensor k, Tensor v, Tensor? starts, Tensor mixed, Tensor logs) "
+    "-> (Tensor, Tensor, Tensor)"
+)
+
+
+def attend(q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor, starts_BT: Tensor | None) -> Tensor:
+    """Causal attention in fp32, [B, H, T, E]; H a multiple of G.
+
+    starts_BT: int32, where the document of each token begins; it looks back no further. None: one document a row.
+    Source: Dao 2023 (FlashAttention-2), algorithms 1 and 2.
+    """
+    mixed, _ = torch.ops.herd.attend(q_BHTE, k_BGTE, v_BGTE, starts_BT)
+    assert isinstance(mixed, Tensor)
+    return mixed
+
+
+class _Heads(ctypes.Structure):
+    """A tensor as the kernel takes it: where it begins, and the steps from one row, head and token to the next."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("token", ctypes.c_int64),
+    )
+
+
+def _heads(x: Tensor) -> Any:
+    return ctypes.byref(_Heads(x.data_ptr(), *x.stride()[:3]))
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _like(x_BHTE: Tensor) -> Tensor:
+    """Room that lies as the projections do, token after token: what follows need not move it."""
+    batch, heads, tokens, width = x_BHTE.shape
+    return x_BHTE.new_empty(batch, tokens, heads, width).transpose(1, 2)
+
+
+def _over(name: str, q: Tensor, groups: int, *arguments: Any) -> None:
+    """Calls a kernel for every key/value head of every row, on as many threads as PyTorch has here."""
+    batch, heads, tokens, width = q.shape
+    sizes = (ctypes.c_int64 * 5)(batch, heads, groups, tokens, width)
+    parts, threads = batch * groups, min(torch.get_num_threads(), batch * groups)
+    edges = [ctypes.c_int64(parts * number // threads) for number in range(threads + 1)]
+    function = getattr(library(), name)
+    if threads == 1:
+        function(sizes, *arguments, *edges)
+    else:
+        list(_threads().map(lambda at: function(sizes, *arguments, edges[at], edges[at + 1]), range(threads)))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(torch.get_num_threads())
+
+
+def _forward(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+    q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
+    mixed, logs = _like(q), q.new_empty(q.shape[:3])
+    _over("herd_attend", q, k.shape[1], _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs))
+    return mixed, logs
+
+
+def _backward(
+    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, mixed: Tensor, logs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    given = [_in_rows(x) for x in (slope, q, k, v)]
+    found = _like(q), _like(k), _like(v)
+    outer = [_heads(x) for x in given]
+    _over(
+        "herd_attend_back", q, k.shape[1], *outer, address(starts), _heads(_in_rows(mixed)), address(logs.contiguous()),
+        *(_heads(x) for x in found),
+    )  # fmt: skip
+    return found
+
+
+def _shapes(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+    return _like(q), q.new_empty(q.shape[:3])
+
+
+def _shapes_back(
+    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, mixed: Tensor, logs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _like(q), _like(k), _like(v)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, starts = inputs
+    ctx.save_for_backward(q, k, v, starts, *output)
+
+
+def _slopes(ctx: Any, slope: Tensor, _: Any) -> tuple[Any, ...]:
+    q, k, v, starts, mixed, logs = ctx.saved_tensors
+    return *torch.ops.herd.attend_back(slope, q, k, v, starts, mixed, logs), None
+
+
+_OPERATORS.impl("attend", _forward, "CPU")
+_OPERATORS.impl("attend_back", _backward, "CPU")
+torch.library.register_fake("herd::attend", _shapes, lib=_OPERATORS)
+torch.library.register_fake("herd::attend_back", _shapes_back, lib=_OPERATORS)
+torch.library.register_autograd("herd::attend", _slopes, setup_context=_keep, lib=_OPERATORS)

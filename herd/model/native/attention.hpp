@@ -1,0 +1,67 @@
+// What attention works on, and with; whichever processor it is compiled for.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace herd {
+
+constexpr int kLanes = 16, kRows = 6;
+constexpr int kBlock = 48;  // queries worked on at once
+
+// A tensor of [batch, heads, tokens, width] with any strides but the last, which is 1; strides count numbers.
+struct Heads {
+  float* data;
+  int64_t batch, head, token;
+  float* at(int64_t b, int64_t h, int64_t t) const { return data + b * batch + h * head + t * token; }
+};
+
+struct Sizes {
+  int64_t batch, heads, groups, tokens, width;
+};
+
+inline int64_t up(int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
+
+// A block of queries and the keys it may look at: [first, end), from a multiple of 16 on.
+struct Block {
+  int64_t row, rows, first, end, columns;
+};
+
+inline Block block_at(int64_t row, const int32_t* starts, int64_t tokens) {
+  Block found{row, std::min<int64_t>(kBlock, tokens - row), 0, 0, 0};
+  found.first = (starts ? starts[row] : 0) / kLanes * kLanes;
+  found.end = row + found.rows;
+  found.columns = up(found.end - found.first);
+  return found;
+}
+
+// Memory of a thread, kept from call to call. On borders of 64 bytes: what crosses one is loaded twice.
+struct Room {
+  struct alignas(64) Line {
+    float of[kLanes];
+  };
+  struct Some {
+    std::vector<Line> held;
+    float* data() { return reinterpret_cast<float*>(held.data()); }
+    void hold(int64_t count) {
+      if (int64_t(held.size()) * kLanes < count) held.resize(count / kLanes + 1);
+    }
+  };
+  Some queries, keys, values, scores, slopes, panels, turned_keys, turned_values, key_slopes, value_slopes;
+};
+
+inline Room& room(const Sizes& s) {
+  thread_local Room found;
+  const int64_t wide = up(s.width), long_ = up(s.tokens) + kLanes;
+  for (auto* some : {&found.queries, &found.panels}) some->hold(2 * kBlock * wide);
+  for (auto* some : {&found.scores, &found.slopes}) some->hold(kBlock * long_);
+  for (auto* some : {&found.keys, &found.values, &found.turned_keys, &found.turned_values, &found.key_slopes,
+                     &found.value_slopes})
+    some->hold(long_ * wide);
+  return found;
+}
+
+}  // namespace herd

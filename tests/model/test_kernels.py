@@ -1,0 +1,75 @@
+"""Our kernels for training on a CPU give what PyTorch gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from herd.core.errors import DataError
+from herd.model.attending import Blockwise, Sdpa
+from herd.train import cross_entropy as module
+from herd.train.cross_entropy import cross_entropy
+
+
+@given(
+    st.integers(1, 3),
+    st.sampled_from([(1, 1), (4, 2), (6, 2)]),
+    st.integers(1, 150),
+    st.sampled_from([4, 8, 24, 32, 64]),
+    st.integers(0, 6),
+    st.integers(0, 2**31),
+)
+@example(1, (6, 2), 49, 24, 3, 0)
+@settings(max_examples=40)
+def test_our_attention_and_its_slopes_are_pytorchs(
+    rows: int, heads: tuple[int, int], tokens: int, width: int, cuts: int, seed: int
+) -> None:
+    """Any length and width, documents anywhere: within rounding, on one thread or several."""
+    chance = torch.Generator().manual_seed(seed)
+    sizes = (heads[0], heads[1], heads[1])
+    q, k, v = (torch.randn(rows, tokens, n, width, generator=chance).transpose(1, 2).requires_grad_() for n in sizes)
+    slope = torch.randn(rows, heads[0], tokens, width, generator=chance)
+    documents = torch.randint(0, tokens, (rows, cuts), generator=chance) if cuts else None
+    if documents is not None:
+        documents = (torch.arange(tokens)[None, :, None] >= documents[:, None, :]).sum(-1)
+    found = []
+    for way in (Sdpa(), Blockwise()):
+        mixed = way.attend(q, k, v, way.mask(documents))
+        found.append((mixed, *torch.autograd.grad(mixed, (q, k, v), slope)))
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        assert torch.allclose(ours, theirs, atol=3e-5, rtol=1e-4)
+    torch.set_num_threads(3)
+    try:
+        again = Blockwise().attend(q, k, v, Blockwise().mask(documents))
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(again, found[1][0])
+
+
+def test_a_number_that_is_none_goes_through_our_kernels() -> None:
+    q, k, v = torch.randn(1, 2, 20, 8), torch.randn(1, 1, 20, 8), torch.randn(1, 1, 20, 8)
+    k[0, 0, 3, 2] = float("nan")
+    mixed = Blockwise().attend(q, k, v, None)
+    assert mixed[0, :, 3:].isnan().all()
+    hidden, targets = torch.randn(1, 4, 8), torch.tensor([[1, 2, 3, 4]])
+    matrix = torch.randn(21, 8)
+    matrix[20, 0] = float("nan")
+    total, _ = cross_entropy(hidden, matrix, targets)
+    assert total.isnan()
+
+
+@given(st.integers(1, 9), st.integers(2, 70), st.sampled_from([0.0, 1e-2]), st.integers(0, 2**31))
+def test_our_losses_and_their_slopes_are_pytorchs(rows: int, columns: int, z: float, seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, columns, generator=chance) * 8
+    wanted = torch.randint(0, columns, (rows,), generator=chance)
+    found = [chunk(logits.clone(), wanted, z, None, True) for chunk in (module._chunk, module._chunk_here)]
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_target_beyond_the_vocabulary_is_told() -> None:
+    with pytest.raises(DataError, match="target 9 is no token of a vocabulary of 5"):
+        cross_entropy(torch.randn(1, 2, 4), torch.randn(5, 4), torch.tensor([[1, 9]]))
