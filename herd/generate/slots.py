@@ -17,6 +17,7 @@ from herd.model.transformer import Call, Transformer
 _REACH = 64
 # Prompts that begin alike in at least so many tokens have these read once.
 _SHARED = 16
+_CACHED_TOKENS = 1024
 
 
 @dataclass
@@ -112,10 +113,23 @@ class Slots:
         tokens_NT = torch.zeros(len(prompts), max(lengths) - shared, dtype=torch.long, device=self.device)
         for row, prompt in enumerate(prompts):
             tokens_NT[row, : len(prompt) - shared] = torch.tensor(prompt[shared:])
-        hidden_NTD = self.model.hidden(tokens_NT, cache=cache)
+        last = torch.tensor(lengths, device=self.device) - 1 - shared
+        last_ND = torch.cat([self._read_rows(cache, tokens_NT, last, rows) for rows in self._few(tokens_NT)])
         cache.lengths_B = torch.tensor(lengths, device=self.device)
-        last_ND = hidden_NTD[torch.arange(len(prompts), device=self.device), cache.lengths_B - 1 - shared]
         return cache, self.model.logits(last_ND)
+
+    def _few(self, tokens_NT: Tensor) -> list[slice]:
+        """Rows read at once: all of them on a GPU, and so many on a CPU that what lies between layers stays in its
+        cache."""
+        count, width = tokens_NT.shape
+        most = count if self.device.type == "cuda" else max(1, _CACHED_TOKENS // width)
+        return [slice(start, start + most) for start in range(0, count, most)]
+
+    def _read_rows(self, cache: Cache, tokens_NT: Tensor, last_N: Tensor, rows: slice) -> Tensor:
+        """The last states of some prompts, whose keys and values go into `cache`: [rows, D]."""
+        part = Cache(cache.keys_LBGSE[:, rows], cache.values_LBGSE[:, rows], cache.lengths_B[rows])
+        hidden_NTD = self.model.hidden(tokens_NT[rows], cache=part)
+        return hidden_NTD[torch.arange(len(hidden_NTD), device=self.device), last_N[rows]]
 
     def step(self) -> list[tuple[int, Completion]]:
         """Draws a token for every live row and reads it; the answers that are done with it, by their prompt's

@@ -36,7 +36,7 @@ class Attention(nn.Module):
             mixed_BHTE = self.attending.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         else:
             k_BGTE, v_BGTE = write(cache, k_BGTE, v_BGTE)
-            mixed_BHTE = _PLAIN.attend(q_BHTE, k_BGTE, v_BGTE, mask)
+            mixed_BHTE = _over_cache(q_BHTE, k_BGTE, v_BGTE, mask, cache[2])
         return self.output(mixed_BHTE.transpose(1, 2).flatten(2))
 
     def _split(self, x_BTD: Tensor) -> Tensor:
@@ -46,3 +46,12 @@ class Attention(nn.Module):
 
 
 _PLAIN = Sdpa()  # a cache of another length every time suits the others badly
+
+
+def _over_cache(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None, positions_BT: Tensor) -> Tensor:
+    """What new tokens take from all slots they may look at; without a mask by our own kernel."""
+    if mask is not None:
+        return _PLAIN.attend(q_BHTE, k_BGSE, v_BGSE, mask)
+    from herd.model.blockwise import attend_cached
+
+    return attend_cached(q_BHTE, k_BGSE, v_BGSE, positions_BT)

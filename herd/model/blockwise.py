@@ -1,4 +1,4 @@
-"""Attention of training on a CPU by a kernel of our own, which PyTorch's tracing and gradients know as an operator."""
+"""Attention on a CPU by a kernel of our own, which PyTorch's tracing and gradients know as an operator."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ _OPERATORS.define(
     "attend_back(Tensor slope, Tensor q, Tensor k, Tensor v, Tensor? starts, Tensor mixed, Tensor logs) "
     "-> (Tensor, Tensor, Tensor)"
 )
+
+
+_OPERATORS.define("attend_cached(Tensor q, Tensor keys, Tensor values, Tensor positions) -> Tensor")
+
+
+def attend_cached(q_BHTE: Tensor, keys_BGSE: Tensor, values_BGSE: Tensor, positions_BT: Tensor) -> Tensor:
+    """Attention in fp32 of new tokens over a cache that holds them already, [B, H, T, E]; not for gradients.
+
+    positions_BT: of the new tokens, int64, each one more than the one before it; a token looks at slots up to its own.
+    """
+    mixed = torch.ops.herd.attend_cached(q_BHTE, keys_BGSE, values_BGSE, positions_BT)
+    assert isinstance(mixed, Tensor)
+    return mixed
 
 
 def attend(q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor, starts_BT: Tensor | None) -> Tensor:
@@ -56,10 +69,11 @@ def _like(x_BHTE: Tensor) -> Tensor:
     return x_BHTE.new_empty(batch, tokens, heads, width).transpose(1, 2)
 
 
-def _over(name: str, q: Tensor, groups: int, *arguments: Any) -> None:
+def _over(name: str, q: Tensor, keys: Tensor, *arguments: Any) -> None:
     """Calls a kernel for every key/value head of every row, on as many threads as PyTorch has here."""
     batch, heads, tokens, width = q.shape
-    sizes = (ctypes.c_int64 * 5)(batch, heads, groups, tokens, width)
+    groups = keys.shape[1]
+    sizes = (ctypes.c_int64 * 6)(batch, heads, groups, tokens, width, keys.shape[2])
     parts, threads = batch * groups, min(torch.get_num_threads(), batch * groups)
     edges = [ctypes.c_int64(parts * number // threads) for number in range(threads + 1)]
     function = getattr(library(), name)
@@ -77,8 +91,14 @@ def _threads() -> ThreadPoolExecutor:
 def _forward(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
     mixed, logs = _like(q), q.new_empty(q.shape[:3])
-    _over("herd_attend", q, k.shape[1], _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs))
+    _over("herd_attend", q, k, _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs))
     return mixed, logs
+
+
+def _cached(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
+    q, mixed, positions = _in_rows(q), _like(q), positions.contiguous()
+    _over("herd_attend_cached", q, keys, _heads(q), _heads(keys), _heads(values), address(positions), _heads(mixed))
+    return mixed
 
 
 def _backward(
@@ -88,7 +108,7 @@ def _backward(
     found = _like(q), _like(k), _like(v)
     outer = [_heads(x) for x in given]
     _over(
-        "herd_attend_back", q, k.shape[1], *outer, address(starts), _heads(_in_rows(mixed)), address(logs.contiguous()),
+        "herd_attend_back", q, k, *outer, address(starts), _heads(_in_rows(mixed)), address(logs.contiguous()),
         *(_heads(x) for x in found),
     )  # fmt: skip
     return found
@@ -115,7 +135,9 @@ def _slopes(ctx: Any, slope: Tensor, _: Any) -> tuple[Any, ...]:
 
 
 _OPERATORS.impl("attend", _forward, "CPU")
+_OPERATORS.impl("attend_cached", _cached, "CPU")
 _OPERATORS.impl("attend_back", _backward, "CPU")
 torch.library.register_fake("herd::attend", _shapes, lib=_OPERATORS)
 torch.library.register_fake("herd::attend_back", _shapes_back, lib=_OPERATORS)
+torch.library.register_fake("herd::attend_cached", lambda q, keys, values, positions: _like(q), lib=_OPERATORS)
 torch.library.register_autograd("herd::attend", _slopes, setup_context=_keep, lib=_OPERATORS)

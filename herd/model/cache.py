@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from herd.model.kernels import library
 from herd.model.sizes import Shape
 
 # Keys and values of one layer, [B, G, S, E], and where new ones go, [B, T].
@@ -52,8 +53,11 @@ class Cache:
         """The part of one layer, of which the first `reach` slots count."""
         return self.keys_LBGSE[number, :, :, :reach], self.values_LBGSE[number, :, :, :reach], positions_BT
 
-    def mask(self, positions_BT: Tensor, reach: int) -> Tensor:
-        """Which of the first `reach` slots each new token may look at: [B, 1, T, S], true where it may."""
+    def mask(self, positions_BT: Tensor, reach: int) -> Tensor | None:
+        """Which of the first `reach` slots each new token may look at: [B, 1, T, S], true where it may; None where
+        our own kernel attends, which needs only the positions."""
+        if self.keys_LBGSE.device.type == "cpu" and self.keys_LBGSE.dtype == torch.float32 and library() is not None:
+            return None
         slots_S = torch.arange(reach, device=positions_BT.device)
         return (slots_S <= positions_BT[:, :, None])[:, None]
 

@@ -134,6 +134,7 @@ class Transformer(nn.Module):
             positions_BT = cache.positions(tokens_BT.shape[1])
             reach = cache.slots if reach is None else reach
             mask = cache.mask(positions_BT, reach)
+            reach = cache.slots if mask is None else reach  # a view that never changes is compiled once
             cos, sin = self.cos_TE[positions_BT][:, None], self.sin_TE[positions_BT][:, None]
             for layer, block in enumerate(self.blocks):
                 x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, reach))

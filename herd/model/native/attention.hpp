@@ -19,21 +19,23 @@ struct Heads {
   float* at(int64_t b, int64_t h, int64_t t) const { return data + b * batch + h * head + t * token; }
 };
 
+// keys: how many there are; those of earlier tokens may come before those of the queries.
 struct Sizes {
-  int64_t batch, heads, groups, tokens, width;
+  int64_t batch, heads, groups, tokens, width, keys;
 };
 
 inline int64_t up(int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
 
 // A block of queries and the keys it may look at: [first, end), from a multiple of 16 on.
+// before: keys that stand before the first query's own.
 struct Block {
-  int64_t row, rows, first, end, columns;
+  int64_t row, rows, first, end, columns, before;
 };
 
-inline Block block_at(int64_t row, const int32_t* starts, int64_t tokens) {
-  Block found{row, std::min<int64_t>(kBlock, tokens - row), 0, 0, 0};
+inline Block block_at(int64_t row, const int32_t* starts, int64_t tokens, int64_t before) {
+  Block found{row, std::min<int64_t>(kBlock, tokens - row), 0, 0, 0, before};
   found.first = (starts ? starts[row] : 0) / kLanes * kLanes;
-  found.end = row + found.rows;
+  found.end = before + row + found.rows;
   found.columns = up(found.end - found.first);
   return found;
 }
@@ -55,7 +57,7 @@ struct Room {
 
 inline Room& room(const Sizes& s) {
   thread_local Room found;
-  const int64_t wide = up(s.width), long_ = up(s.tokens) + kLanes;
+  const int64_t wide = up(s.width), long_ = up(s.keys) + kLanes;
   for (auto* some : {&found.queries, &found.panels}) some->hold(2 * kBlock * wide);
   for (auto* some : {&found.scores, &found.slopes}) some->hold(kBlock * long_);
   for (auto* some : {&found.keys, &found.values, &found.turned_keys, &found.turned_values, &found.key_slopes,

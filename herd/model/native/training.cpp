@@ -1,4 +1,4 @@
-// Training on a CPU in fp32: attention and the loss, compiled for several kinds of processor.
+// Attention and the loss on a CPU in fp32, compiled for several kinds of processor.
 //
 // Every token looks back to the start of its document and no further, so that short documents cost what they hold
 // and not the square of the row. A block of queries meets all keys it may look at while its scores stay in the cache;
@@ -10,6 +10,18 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define HERE_INLINE HERE static inline __attribute__((always_inline))
+
+#if defined(__clang__)
+#define SHUFFLED(x, from) shuffled(x, from)
+template <typename V, typename I>
+static inline V shuffled(const V& x, const I& from) {
+  V y;
+  for (unsigned k = 0; k < sizeof(V) / sizeof(float); ++k) y[k] = x[from[k]];
+  return y;
+}
+#else
+#define SHUFFLED(x, from) __builtin_shuffle(x, from)
+#endif
 
 namespace herd {
 namespace plain {
@@ -47,10 +59,12 @@ const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __built
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 const auto forward = has_avx512 ? avx512::forward : has_avx2 ? avx2::forward : plain::forward;
 const auto backward = has_avx512 ? avx512::backward : has_avx2 ? avx2::backward : plain::backward;
+const auto cached = has_avx512 ? avx512::cached : has_avx2 ? avx2::cached : plain::cached;
 const auto losses = has_avx512 ? avx512::losses : has_avx2 ? avx2::losses : plain::losses;
 #else
 const auto forward = plain::forward;
 const auto backward = plain::backward;
+const auto cached = plain::cached;
 const auto losses = plain::losses;
 #endif
 }  // namespace herd
@@ -61,7 +75,7 @@ using herd::Sizes;
 // Works on parts [first, last) of batch * groups. starts: where the document of each token begins, or null: [B, T].
 EXPORT void herd_attend(const Sizes* s, const Heads* q, const Heads* k, const Heads* v, const int32_t* starts,
                         const Heads* out, float* logs, int64_t first, int64_t last) {
-  for (int64_t part = first; part < last; ++part) herd::forward(*s, *q, *k, *v, starts, *out, logs, part);
+  for (int64_t part = first; part < last; ++part) herd::forward(*s, *q, *k, *v, starts, *out, logs, 0, part);
 }
 
 EXPORT void herd_attend_back(const Sizes* s, const Heads* slope, const Heads* q, const Heads* k, const Heads* v,
@@ -69,6 +83,12 @@ EXPORT void herd_attend_back(const Sizes* s, const Heads* slope, const Heads* q,
                              const Heads* k_slope, const Heads* v_slope, int64_t first, int64_t last) {
   for (int64_t part = first; part < last; ++part)
     herd::backward(*s, *slope, *q, *k, *v, starts, *out, logs, *q_slope, *k_slope, *v_slope, part);
+}
+
+// The same after keys already read: the first of positions [B, T] of a row tells how many.
+EXPORT void herd_attend_cached(const Sizes* s, const Heads* q, const Heads* k, const Heads* v, const int64_t* positions,
+                               const Heads* out, int64_t first, int64_t last) {
+  for (int64_t part = first; part < last; ++part) herd::cached(*s, *q, *k, *v, positions, *out, part);
 }
 
 // Nats of every row of logits [rows, columns] and the log of each softmax's sum; logits become slopes when asked for.
