@@ -11,6 +11,7 @@ import torch
 from herd.core.errors import DataError
 from herd.generate.drawing import GREEDY, Choices, Sampling, draw
 from herd.generate.slots import Completion, Slots
+from herd.model.packed import Packed, packable
 from herd.model.transformer import Transformer, plainly
 
 __all__ = ["GREEDY", "Choices", "Completion", "Engine", "Sampling", "draw"]
@@ -21,7 +22,7 @@ class Engine:
 
     stops: ids that end an answer. rows: prompts at work at once; they are taken longest first, so that those
     together are about as long. compiled: whether the writing of a token is compiled, which takes some seconds once
-    and pays from some thousand tokens on; absent, it is on a GPU.
+    and pays from some thousand tokens on; absent, it is on a GPU, and a CPU reads by a kernel of our own.
     """
 
     def __init__(
@@ -32,6 +33,15 @@ class Engine:
         self.rows = rows
         on_gpu = model.embedding.weight.device.type == "cuda"
         self._call = torch.compile(plainly) if (on_gpu if compiled is None else compiled) else None
+        self._packed: Packed | None = None
+
+    def _reader(self) -> Transformer | Packed:
+        """What reads tokens: on a CPU the weights of this moment packed for it, where they may be."""
+        if self._call is not None or not packable(self.model):
+            return self.model
+        if self._packed is None or not self._packed.of(self.model):
+            self._packed = Packed(self.model)
+        return self._packed
 
     def generate(
         self,
@@ -55,23 +65,26 @@ class Engine:
         order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number]), tuple(prompts[number]), number))
         waiting = deque(order)
         done: dict[int, Completion] = {}
+        reader = self._reader()
 
         def told(number: int, completion: Completion) -> None:
             done[number] = completion
             report(len(done), len(prompts))
 
         if workers == 1 or len(prompts) <= self.rows:
-            self._work(prompts, waiting, sampling, choices, told)
+            self._work(reader, prompts, waiting, sampling, choices, told)
         else:
             with ThreadPoolExecutor(workers) as threads:
                 for future in [
-                    threads.submit(self._work, prompts, waiting, sampling, choices, told) for _ in range(workers)
+                    threads.submit(self._work, reader, prompts, waiting, sampling, choices, told)
+                    for _ in range(workers)
                 ]:
                     future.result()
         return [done[number] for number in range(len(prompts))]
 
     def _work(
         self,
+        reader: Transformer | Packed,
         prompts: Sequence[Sequence[int]],
         waiting: deque[int],
         sampling: Sampling,
@@ -81,7 +94,7 @@ class Engine:
         """Takes prompts until none is waiting and all answers are written."""
         longest = len(prompts[waiting[0]]) if waiting else 0
         slots = Slots(
-            self.model,
+            reader,
             self.stops,
             sampling,
             rows=min(self.rows, max(1, len(waiting))),
@@ -111,7 +124,7 @@ class Engine:
         if len(prompt) >= room:
             raise DataError(f"the conversation has {len(prompt)} tokens; the model reads {room - 1}: start anew")
         with torch.inference_mode():
-            slots = Slots(self.model, self.stops, sampling, rows=1, room=room, call=self._call)
+            slots = Slots(self._reader(), self.stops, sampling, rows=1, room=room, call=self._call)
             slots.admit([prompt], [0])
             row = slots.rows[0]
             assert row is not None

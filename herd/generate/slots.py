@@ -11,6 +11,7 @@ from torch import Tensor
 
 from herd.generate.drawing import Choices, Sampling, draw, uniform
 from herd.model.cache import Cache
+from herd.model.packed import Packed
 from herd.model.transformer import Call, Transformer
 
 # Slots are looked at in steps of so many: a step more is looked at in vain, and compiled code changes less often.
@@ -51,7 +52,7 @@ class Slots:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | Packed,
         stops: frozenset[int],
         sampling: Sampling,
         *,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from herd.model.kernels import address, library
+from herd.model.kernels import Heads, address, library
 
 _OPERATORS = torch.library.Library("herd", "DEF")
 _OPERATORS.define("attend(Tensor q, Tensor k, Tensor v, Tensor? starts) -> (Tensor, Tensor)")
@@ -44,19 +44,8 @@ def attend(q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor, starts_BT: Tensor | N
     return mixed
 
 
-class _Heads(ctypes.Structure):
-    """A tensor as the kernel takes it: where it begins, and the steps from one row, head and token to the next."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("batch", ctypes.c_int64),
-        ("head", ctypes.c_int64),
-        ("token", ctypes.c_int64),
-    )
-
-
 def _heads(x: Tensor) -> Any:
-    return ctypes.byref(_Heads(x.data_ptr(), *x.stride()[:3]))
+    return ctypes.byref(Heads.of(x))
 
 
 def _in_rows(x: Tensor) -> Tensor:
@@ -104,13 +93,10 @@ def _cached(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tenso
 def _backward(
     slope: Tensor, q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, mixed: Tensor, logs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    given = [_in_rows(x) for x in (slope, q, k, v)]
+    slope, q, k, v, mixed, logs = (_in_rows(x) for x in (slope, q, k, v, mixed, logs.contiguous()))
     found = _like(q), _like(k), _like(v)
-    outer = [_heads(x) for x in given]
-    _over(
-        "herd_attend_back", q, k, *outer, address(starts), _heads(_in_rows(mixed)), address(logs.contiguous()),
-        *(_heads(x) for x in found),
-    )  # fmt: skip
+    given = _heads(slope), _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs)
+    _over("herd_attend_back", q, k, *given, *(_heads(x) for x in found))
     return found
 
 

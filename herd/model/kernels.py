@@ -1,4 +1,4 @@
-"""The compiled half of training on a CPU: attention and the loss, in fp32."""
+"""The compiled half of the model on a CPU, in fp32: attention, the loss, and the reading of tokens."""
 
 from __future__ import annotations
 
@@ -24,8 +24,20 @@ def library() -> ctypes.CDLL | None:
     try:
         return native.load(SOURCES)
     except (HerdError, OSError) as fault:
-        warnings.warn(f"training on this CPU is slower than it could be: {fault}", stacklevel=2)
+        warnings.warn(f"models are slower on this CPU than they could be: {fault}", stacklevel=2)
         return None
+
+
+class Heads(ctypes.Structure):
+    """A tensor [B, H, T, E] as the kernels take it: where it begins, and the steps from one row, head and token to the
+    next. Those of E lie side by side."""
+
+    _fields_ = (("data", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("batch", "head", "token")))
+
+    @classmethod
+    def of(cls, x: Tensor) -> Heads:
+        assert x.stride(-1) == 1, "kernels read heads that lie in one piece"
+        return cls(x.data_ptr(), *x.stride()[:3])
 
 
 def address(x: Tensor | None) -> ctypes.c_void_p:

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.core.errors import DataError
+from herd.generate import engine as engine_module
 from herd.generate.engine import Choices, Engine, Sampling, draw
+from herd.model import cache as cache_module
+from herd.model.packed import Packed
 from tests.model.test_transformer import SMALL, model
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [3, 3]]
@@ -99,13 +102,12 @@ def test_equal_prompts_and_equal_beginnings_are_read_once(monkeypatch: pytest.Mo
     prompts = [[*start, 40], [*start, 41, 42], [*start, 40], [*start, 50]]
     sampling = Sampling(max_tokens=5, temperature=1.0)
     wanted = [Engine(model(), frozenset(), rows=1).generate([p], sampling)[0].ids for p in prompts[:1]]
-    made = model()
     read: list[int] = []
-    plain = made.hidden
+    plain = Packed.hidden
     monkeypatch.setattr(
-        made, "hidden", lambda tokens, **words: (read.append(tokens.numel()), plain(tokens, **words))[1]
+        Packed, "hidden", lambda self, tokens, **words: (read.append(tokens.numel()), plain(self, tokens, **words))[1]
     )
-    found = Engine(made, frozenset(), rows=4).generate(prompts, sampling)
+    found = Engine(model(), frozenset(), rows=4).generate(prompts, sampling)
     assert found[0].ids == wanted[0]
     assert read[0] == 30  # what all begin with
     assert read[1] == 3 * 2  # three different ends, padded
@@ -131,6 +133,28 @@ def test_scores_are_sums_of_log_probs() -> None:
     engine = Engine(model(), frozenset())
     made = engine.generate([PROMPTS[0]], Sampling(max_tokens=6))[0]
     assert engine.score([PROMPTS[0], [8]], [made.ids, [1]])[0] == pytest.approx(sum(made.log_probs), abs=1e-4)
+
+
+def test_pytorch_writes_what_our_kernel_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [*PROMPTS, [5] * 20]
+    sampling = Sampling(max_tokens=12, temperature=1.0)
+    ours = Engine(model(), frozenset({2})).generate(prompts, sampling)
+    monkeypatch.setattr(engine_module, "packable", lambda model: False)
+    monkeypatch.setattr(cache_module, "library", lambda: None)
+    theirs = Engine(model(), frozenset({2})).generate(prompts, sampling)
+    assert [one.ids for one in theirs] == [one.ids for one in ours]
+    for one, other in zip(theirs, ours, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+
+
+def test_a_changed_weight_is_read_with_at_once() -> None:
+    made = model()
+    engine = Engine(made, frozenset())
+    before = engine.generate(PROMPTS)
+    with torch.no_grad():
+        made.output_weight.neg_()
+    after, fresh = engine.generate(PROMPTS), Engine(made, frozenset()).generate(PROMPTS)
+    assert [one.ids for one in after] == [one.ids for one in fresh] != [one.ids for one in before]
 
 
 def test_compiled_writing_gives_the_same_answers() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -9,8 +11,14 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError
 from herd.model.attending import Blockwise, Sdpa
+from herd.model.cache import Cache
+from herd.model.packed import Packed, packable
+from herd.model.sizes import Shape
+from herd.model.transformer import Transformer, initialize
 from herd.train import cross_entropy as module
 from herd.train.cross_entropy import cross_entropy
+
+SMALL = partial(Shape, width=32, layers=2, heads=4, kv_heads=2, hidden=40, vocabulary=53, context=40)
 
 
 @given(
@@ -73,3 +81,64 @@ def test_our_losses_and_their_slopes_are_pytorchs(rows: int, columns: int, z: fl
 def test_a_target_beyond_the_vocabulary_is_told() -> None:
     with pytest.raises(DataError, match="target 9 is no token of a vocabulary of 5"):
         cross_entropy(torch.randn(1, 2, 4), torch.randn(5, 4), torch.tensor([[1, 9]]))
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from([(32, 4, 2, 40), (48, 2, 1, 64), (36, 3, 3, 24), (64, 4, 1, 96)]),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    st.booleans(),
+    st.integers(1, 3),
+)
+def test_a_packed_model_reads_as_the_model_does(
+    sizes: tuple[int, int, int, int], rows: int, pieces: list[int], tied: bool, threads: int
+) -> None:
+    """Any widths, in pieces of any length after one another, on one thread or several."""
+    width, heads, groups, hidden = sizes
+    shape = SMALL(width=width, heads=heads, kv_heads=groups, hidden=hidden, tied_output=tied)
+    model = Transformer(shape).eval()
+    initialize(model, std=0.2, layers=2, generator=torch.Generator().manual_seed(rows))
+    tokens = torch.randint(0, 53, (rows, sum(pieces)), generator=torch.Generator().manual_seed(1))
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            packed, cache = Packed(model), Cache.empty(shape, rows, 40, torch.float32, torch.device("cpu"))
+            found = []
+            for piece in tokens.split(pieces, 1):
+                found.append(packed.logits(packed.hidden(piece, cache=cache)))
+                cache.lengths_B = cache.lengths_B + piece.shape[1]
+            wanted = model(tokens)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.allclose(torch.cat(found, 1), wanted, atol=2e-5, rtol=1e-4)
+
+
+def test_a_row_does_not_depend_on_those_beside_it() -> None:
+    shape = SMALL(layers=2)
+    model = Transformer(shape).eval()
+    initialize(model, std=0.2, layers=2, generator=torch.Generator().manual_seed(0))
+    packed, tokens = Packed(model), torch.randint(0, 53, (11, 7))
+
+    def logits(rows: torch.Tensor) -> torch.Tensor:
+        cache = Cache.empty(shape, len(rows), 40, torch.float32, torch.device("cpu"))
+        return packed.logits(packed.hidden(rows, cache=cache))
+
+    alone = torch.cat([logits(tokens[row : row + 1]) for row in range(11)])
+    assert torch.equal(logits(tokens), alone)
+
+
+def test_what_does_not_fit_is_told_and_read_nowhere() -> None:
+    shape = SMALL(layers=1)
+    packed, cache = Packed(Transformer(shape)), Cache.empty(shape, 1, 4, torch.float32, torch.device("cpu"))
+    with pytest.raises(DataError, match="53 is no token of a vocabulary of 53"):
+        packed.hidden(torch.tensor([[53]]), cache=cache)
+    with pytest.raises(DataError, match="5 more tokens do not fit a cache of 4"):
+        packed.hidden(torch.tensor([[1, 2, 3, 4, 5]]), cache=cache)
+
+
+def test_models_that_are_not_whole_and_in_fp32_are_not_packed() -> None:
+    shape = SMALL(layers=1)
+    assert packable(Transformer(shape))
+    assert not packable(Transformer(shape).to(torch.bfloat16))
+    assert not packable(torch.nn.Linear(3, 3))

@@ -1,4 +1,4 @@
-// Attention and the loss on a CPU in fp32, compiled for several kinds of processor.
+// Attention, the loss, and the reading of tokens on a CPU in fp32, compiled for several kinds of processor.
 //
 // Every token looks back to the start of its document and no further, so that short documents cost what they hold
 // and not the square of the row. A block of queries meets all keys it may look at while its scores stay in the cache;
@@ -7,6 +7,7 @@
 // panels of 16 columns.
 
 #include "attention.hpp"
+#include "reading.hpp"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define HERE_INLINE HERE static inline __attribute__((always_inline))
@@ -30,6 +31,7 @@ namespace plain {
 #include "vectors_on.inc"
 #include "attention_on.inc"
 #include "losses_on.inc"
+#include "reading_on.inc"
 #undef HERE
 #undef LANES
 }  // namespace plain
@@ -41,6 +43,7 @@ namespace avx2 {
 #include "vectors_on.inc"
 #include "attention_on.inc"
 #include "losses_on.inc"
+#include "reading_on.inc"
 #undef HERE
 #undef LANES
 }  // namespace avx2
@@ -50,6 +53,7 @@ namespace avx512 {
 #include "vectors_on.inc"
 #include "attention_on.inc"
 #include "losses_on.inc"
+#include "reading_on.inc"
 #undef HERE
 #undef LANES
 }  // namespace avx512
@@ -57,16 +61,16 @@ namespace avx512 {
 const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-const auto forward = has_avx512 ? avx512::forward : has_avx2 ? avx2::forward : plain::forward;
-const auto backward = has_avx512 ? avx512::backward : has_avx2 ? avx2::backward : plain::backward;
-const auto cached = has_avx512 ? avx512::cached : has_avx2 ? avx2::cached : plain::cached;
-const auto losses = has_avx512 ? avx512::losses : has_avx2 ? avx2::losses : plain::losses;
+#define CHOSEN(name) const auto name = has_avx512 ? avx512::name : has_avx2 ? avx2::name : plain::name
 #else
-const auto forward = plain::forward;
-const auto backward = plain::backward;
-const auto cached = plain::cached;
-const auto losses = plain::losses;
+#define CHOSEN(name) const auto name = plain::name
 #endif
+CHOSEN(forward);
+CHOSEN(backward);
+CHOSEN(cached);
+CHOSEN(losses);
+CHOSEN(packed_product);
+CHOSEN(read);
 }  // namespace herd
 
 using herd::Heads;
@@ -88,11 +92,45 @@ EXPORT void herd_attend_back(const Sizes* s, const Heads* slope, const Heads* q,
 // The same after keys already read: the first of positions [B, T] of a row tells how many.
 EXPORT void herd_attend_cached(const Sizes* s, const Heads* q, const Heads* k, const Heads* v, const int64_t* positions,
                                const Heads* out, int64_t first, int64_t last) {
-  for (int64_t part = first; part < last; ++part) herd::cached(*s, *q, *k, *v, positions, *out, part);
+  for (int64_t part = first; part < last; ++part) herd::cached(*s, *q, *k, *v, positions[part / s->groups * s->tokens], *out, part);
 }
 
 // Nats of every row of logits [rows, columns] and the log of each softmax's sum; logits become slopes when asked for.
 EXPORT void herd_losses(float* logits, int64_t rows, int64_t columns, const int64_t* wanted, float z, int32_t slopes,
                         float* each, float* logs) {
   herd::losses(logits, rows, columns, wanted, z, slopes != 0, each, logs);
+}
+
+// A matrix [columns, depth] as panels of 16 columns, for what follows.
+EXPORT void herd_pack(const float* matrix, int64_t columns, int64_t depth, float* panels) {
+  herd::plain::pack_turned(matrix, depth, columns, depth, panels);
+}
+
+// a [rows, depth] times a packed matrix: [rows, columns].
+EXPORT void herd_packed_product(const float* a, int64_t rows, int64_t depth, int64_t columns, const float* panels,
+                                float* out, int64_t threads) {
+  herd::together(threads, [&](int64_t number) {
+    herd::packed_product(rows, depth, columns, a, depth, panels, out, columns, false, {number, threads});
+  });
+}
+
+// Reads new tokens into the cache; last states after the final norm: [rows, tokens, width].
+EXPORT void herd_read(const herd::Model* model, const herd::Layer* layers, const herd::Batch* batch, float* out,
+                      int64_t threads) {
+  const int64_t count = batch->rows * batch->tokens, asked = (model->heads + 2 * model->groups) * model->head_width;
+  const int64_t mixed = model->heads * model->head_width;
+  thread_local std::vector<float> held;
+  held.resize(std::max<size_t>(held.size(), count * (2 * model->width + asked + mixed + 2 * model->hidden)));
+  float* at = held.data();
+  auto room = [&](int64_t width) { return (at += count * width) - count * width; };
+  herd::Working working{};
+  working.x = room(model->width);
+  working.normed = room(model->width);
+  working.asked = room(asked);
+  working.mixed = room(mixed);
+  working.gated = room(2 * model->hidden);
+  herd::Meeting meeting(threads);
+  herd::together(threads, [&](int64_t number) {
+    herd::read(*model, layers, *batch, working, out, {number, threads}, meeting);
+  });
 }

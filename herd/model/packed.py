@@ -1,0 +1,143 @@
+"""A model that only reads, on a CPU and in fp32: its matrices lie as our kernel wants them, and a step is one call."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from herd.core.errors import DataError
+from herd.model.cache import Cache
+from herd.model.kernels import Heads, address, library
+from herd.model.transformer import Block, Transformer
+
+_LANES = 16
+# Matrices are held twice; beyond this, one multiplies by them as they are.
+_MOST_BYTES = 4 << 30
+
+
+def packable(model: nn.Module) -> bool:
+    """Whether a model can be read with by our kernel: whole, on a CPU, in fp32, and not too large to hold twice."""
+    if type(model) is not Transformer or library() is None:
+        return False
+    weights = list(model.parameters())
+    plain = all(type(weight) is nn.Parameter and weight.dtype == torch.float32 for weight in weights)
+    return plain and all(weight.device.type == "cpu" for weight in weights) and 4 * _count(weights) <= _MOST_BYTES
+
+
+def _count(weights: list[nn.Parameter]) -> int:
+    return sum(weight.numel() for weight in weights)
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "groups", "head_width", "hidden")),
+        ("eps", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("embedding", "norm", "cosine", "sine")),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_void_p) for name in ("attention_norm", "asked", "output", "forward_norm", "gate_up", "down")
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "tokens", "slots", "layer")),
+        ("ids", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
+        ("keys", Heads),
+        ("values", Heads),
+    )
+
+
+class Packed:
+    """A snapshot of `model`'s weights; `of` says whether it still is one. Reads as the model does, but for rounding,
+    and a row's answer does not depend on the rows beside it."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.shape, self.embedding = model.shape, model.embedding
+        self._model, self._key = model, _versions(model)
+        self._held: list[Tensor] = []
+        shape = model.shape
+        layers = [self._layer(block) for block in model.blocks if isinstance(block, Block)]
+        self._layers = (_Layer * len(layers))(*layers)
+        self._output = self._pack(model.output_weight)
+        self._struct = _Model(
+            *(shape.layers, shape.width, shape.heads, shape.kv_heads, shape.head_width, shape.hidden, shape.norm_eps),
+            *(self._as_it_is(weight) for weight in (model.embedding.weight, model.norm.weight)),
+            *(self._as_it_is(table) for table in (model.cos_TE, model.sin_TE)),
+        )
+
+    def of(self, model: nn.Module) -> bool:
+        """Whether this is `model` as it is now."""
+        return model is self._model and self._key == _versions(model)
+
+    def hidden(self, tokens_BT: Tensor, *, cache: Cache, **_: Any) -> Tensor:
+        """The last layer's states after the final norm, [B, T, D]; keys and values go into `cache`."""
+        rows, tokens = tokens_BT.shape
+        lowest, highest = int(tokens_BT.min()), int(tokens_BT.max())
+        if lowest < 0 or highest >= self.shape.vocabulary:
+            wrong = lowest if lowest < 0 else highest
+            raise DataError(f"{wrong} is no token of a vocabulary of {self.shape.vocabulary}")
+        if int(cache.lengths_B.max()) + tokens > cache.slots:
+            raise DataError(f"{tokens} more tokens do not fit a cache of {cache.slots}")
+        ids, lengths, out = tokens_BT.contiguous(), cache.lengths_B.contiguous(), self._states(rows, tokens)
+        layer = cache.keys_LBGSE.stride(0)
+        keys, values = Heads.of(cache.keys_LBGSE[0]), Heads.of(cache.values_LBGSE[0])
+        batch = _Batch(rows, tokens, cache.slots, layer, ids.data_ptr(), lengths.data_ptr(), keys, values)
+        kernels = _library()
+        threads = ctypes.c_int64(torch.get_num_threads())
+        kernels.herd_read(ctypes.byref(self._struct), self._layers, ctypes.byref(batch), address(out), threads)
+        return out
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits of states after the final norm: [..., D] to [..., V]."""
+        hidden = hidden.contiguous()
+        rows, columns = hidden.numel() // self.shape.width, self.shape.vocabulary
+        out = hidden.new_empty(*hidden.shape[:-1], columns)
+        sizes = [ctypes.c_int64(size) for size in (rows, self.shape.width, columns)]
+        threads = ctypes.c_int64(torch.get_num_threads())
+        _library().herd_packed_product(
+            address(hidden.contiguous()), *sizes, address(self._output), address(out), threads
+        )
+        return out
+
+    def _states(self, rows: int, tokens: int) -> Tensor:
+        return torch.empty(rows, tokens, self.shape.width)
+
+    def _layer(self, block: Block) -> _Layer:
+        attention, forward = block.attention, block.feed_forward
+        asked = torch.cat([one.weight for one in (attention.query, attention.key, attention.value)])
+        gate_up = torch.cat([forward.gate.weight, forward.up.weight])
+        packed = [self._pack(one) for one in (asked, attention.output.weight, gate_up, forward.down.weight)]
+        asked, output, gate_up, down = (one.data_ptr() for one in packed)
+        norms = self._as_it_is(block.attention_norm.weight), self._as_it_is(block.feed_forward_norm.weight)
+        return _Layer(norms[0], asked, output, norms[1], gate_up, down)
+
+    def _pack(self, matrix: Tensor) -> Tensor:
+        columns, depth = matrix.shape
+        packed = torch.empty(-(-columns // _LANES) * _LANES * depth)
+        matrix = matrix.detach().contiguous()
+        _library().herd_pack(address(matrix), ctypes.c_int64(columns), ctypes.c_int64(depth), address(packed))
+        self._held.append(packed)
+        return packed
+
+    def _as_it_is(self, tensor: Tensor) -> int:
+        self._held.append(tensor.detach().contiguous())
+        return self._held[-1].data_ptr()
+
+
+def _library() -> ctypes.CDLL:
+    found = library()
+    assert found is not None
+    return found
+
+
+def _versions(model: nn.Module) -> list[tuple[int, int]]:
+    """What changes when a weight does."""
+    return [(tensor.data_ptr(), tensor._version) for tensor in (*model.parameters(), *model.buffers())]
