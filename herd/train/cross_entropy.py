@@ -12,9 +12,7 @@ from torch import Tensor
 from herd.core.errors import DataError
 from herd.model.kernels import address, library
 from herd.train.batches import IGNORED
-
-# Logits held at once: few enough for a core's cache, while a vocabulary of 128k still gets rows for a fast product.
-_LOGITS, _LEAST_ROWS = 2**19, 128
+from herd.train.layout import logit_rows
 
 
 def cross_entropy(
@@ -47,7 +45,7 @@ class _Chunked(torch.autograd.Function):
         each = torch.zeros(len(rows), device=rows.device)
         penalty = rows.new_zeros((), dtype=torch.float32)
         fast = group is None and rows.device.type == "cpu" and library() is not None
-        size = max(_LEAST_ROWS, _LOGITS // len(weight_VD))
+        size = logit_rows(len(weight_VD))
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             logits = rows[part] @ matrix.T

@@ -10,6 +10,7 @@ from herd.core.settings import Positive, settings
 from herd.model.sizes import Shape
 
 H100_BF16_FLOPS = 989e12  # dense peak of one device a second (Nvidia's data sheet), the base of Llama 3's MFU
+_LOGITS, _LEAST_ROWS = 2**19, 128  # held at once when the loss is made
 _BF16, _FP32 = 2, 4  # bytes
 _OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32
 
@@ -115,8 +116,9 @@ def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, row
     """What training takes without recomputing: `rows` sequences of `length` in a micro-batch.
 
     Weights in bf16 stay whole over the data ranks during a step; gradients and optimizer states in fp32 are divided
-    over data and context ranks. Activations: the inputs that a block's backward pass reads, 16 bit, divided over
-    tensor ranks along the sequence; a first stage holds those of min(stages, micro-batches) micro-batches.
+    over data and context ranks. Logits: of the tokens they are made for at once. Activations: the inputs that a block's
+    backward pass reads, 16 bit, divided over tensor ranks along the sequence; a first stage holds those of min(stages,
+    micro-batches) micro-batches.
     Source: Korthikanti et al. 2022, eq. 4, with SwiGLU's tensors and flash attention counted.
     """
     own = shape.weights / (layout.tensor * layout.pipeline)
@@ -128,13 +130,21 @@ def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, row
     more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.chunks) if layout.chunks > 1 else 1.0
     alive = min(layout.pipeline * more, micro_batches)
     layers = shape.layers / layout.pipeline
+    own_words = -(-shape.vocabulary // layout.tensor)
     return Memory(
         weights=_BF16 * own,
         gradients=_FP32 * own / shared,
         optimizer=_OPTIMIZER_BYTES * own / shared,
         activations=_BF16 * values * tokens / layout.tensor * layers * alive,
-        logits=_FP32 * tokens * shape.vocabulary / layout.tensor,
+        # Made in bf16, and once more in fp32 for the softmax, which then are the slopes.
+        logits=(_BF16 + _FP32) * min(tokens, logit_rows(own_words)) * own_words,
     )
+
+
+def logit_rows(vocabulary: int) -> int:
+    """How many tokens' logits are held at once: few enough for a core's cache, while a vocabulary of 128k still gets
+    rows for a fast product."""
+    return max(_LEAST_ROWS, _LOGITS // vocabulary)
 
 
 def flops_utilization(tokens_per_second: float, flops_per_token: float, devices: int, peak: float) -> float:
