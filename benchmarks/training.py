@@ -4,7 +4,7 @@ Prints one JSON line with hardware and commit. Each candidate runs in a process 
 round, so that a slower minute of the machine meets all alike; tokens per processor second, the median of the rounds.
 The share is that of the same core's speed in a large product, measured in the same process.
 
-python benchmarks/training.py [--litgpt PYTHON] [--shapes 1m 10m] [--cores 1 2]
+python benchmarks/training.py [--litgpt PYTHON] [--shapes 1m 10m] [--cores 1 2] [--eager]
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def rounds(commands: dict[str, list[str]], cores: int) -> dict[str, list[dict[st
     return found
 
 
-def compare(shape: str, cores: int, litgpt: str) -> dict[str, Any]:
+def compare(shape: str, cores: int, litgpt: str, eager: bool) -> dict[str, Any]:
     peers = Path(__file__).parent / "peers" / "train_steps.py"
     row = json.dumps(numbers(shape) | {"rows": ROWS, "steps": STEPS})
 
@@ -56,9 +56,8 @@ def compare(shape: str, cores: int, litgpt: str) -> dict[str, Any]:
         return [python, str(peers), kind, "compiled" if compiled else "eager", row]
 
     kinds = ("herd", "transformers", *(["litgpt"] if litgpt else []))
-    commands: dict[str, list[str]] = {}
-    for kind in kinds:
-        commands |= {kind: command(kind, False), f"{kind}, compiled": command(kind, True)}
+    commands = {f"{kind}, compiled": command(kind, True) for kind in kinds}
+    commands |= {kind: command(kind, False) for kind in (kinds if eager else ("herd",))}
     found = rounds(commands, cores)
     rates = {name: statistics.median(one["tokens_per_second"] for one in rows) for name, rows in found.items()}
     shares = {name: statistics.median(one["share_of_matrix_speed"] for one in rows) for name, rows in found.items()}
@@ -81,6 +80,9 @@ if __name__ == "__main__":
     parser.add_argument("--litgpt", default="", help="a Python with litgpt, in an environment of its own")
     parser.add_argument("--shapes", nargs="+", default=["1m", "10m"])
     parser.add_argument("--cores", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--eager", action="store_true", help="peers not compiled too, which are slower")
     options = parser.parse_args()
-    compared = [compare(shape, cores, options.litgpt) for shape in options.shapes for cores in options.cores]
+    compared = [
+        compare(shape, cores, options.litgpt, options.eager) for shape in options.shapes for cores in options.cores
+    ]
     print(json.dumps({"benchmark": "training", "compared": compared, **machine()}))

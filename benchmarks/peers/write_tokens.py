@@ -15,11 +15,11 @@ def prompts(batch: int) -> list[list[int]]:
     return [[(7 * row + 13 * place) % 4000 + 3 for place in range(READ)] for row in range(batch)]
 
 
-def herd(model: str, compiled: bool) -> Callable[[list[list[int]]], list[list[int]]]:
+def herd(model: str) -> Callable[[list[list[int]]], list[list[int]]]:
     from herd.generate.engine import Engine, Sampling
     from herd.model.weights import load_transformer
 
-    engine = Engine(load_transformer(Path(model)), frozenset(), compiled=compiled)
+    engine = Engine(load_transformer(Path(model)), frozenset())
     return lambda given: [one.ids for one in engine.generate(given, Sampling(max_tokens=WRITTEN))]
 
 
@@ -65,13 +65,12 @@ def llama(model: str) -> Callable[[list[list[int]]], list[list[int]]]:
 if __name__ == "__main__":
     kind, model, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
     made = {
-        "herd": lambda: herd(model, False),
-        "compiled": lambda: herd(model, True),
+        "herd": lambda: herd(model),
         "transformers": lambda: transformers(model),
         "llama": lambda: llama(model),
     }[kind]()
     given = prompts(batch)
-    made(given)  # compiles, and fills caches
+    made(given)  # packs, and fills caches
     began, times = time.process_time(), 0
     while times < 1 or time.process_time() - began < 3:
         written = made(given)
