@@ -1,8 +1,8 @@
 """Training steps on a CPU: herd, transformers and litgpt with the same shape, batch, optimizer and clipping.
 
-Prints one JSON line with hardware and commit. Each candidate runs in a process of its own, one after another in every
-round, so that a slower minute of the machine meets all alike; tokens per processor second, the median of the rounds.
-The share is that of the same core's speed in a large product, measured in the same process.
+Prints one JSON line with hardware and commit. All candidates stand ready, each in a process of its own, and take turns
+of a few steps, so that a slower minute of the machine meets all alike: the ratio is the median over turns of our rate
+by the best peer's in the same turn. The share is that of the same core's speed in a large product.
 
 python benchmarks/training.py [--litgpt PYTHON] [--shapes 1m 10m] [--cores 1 2] [--eager]
 """
@@ -20,7 +20,8 @@ from typing import Any
 
 LENGTHS = {"1m": 256, "10m": 512}
 VOCABULARIES = {"1m": 1280, "10m": 4096}
-ROWS, STEPS, ROUNDS = 4, 8, 3
+ROWS = 4
+TURNS, STEPS = {"1m": 30, "10m": 9}, {"1m": 3, "10m": 2}
 
 
 def numbers(shape: str) -> dict[str, int]:
@@ -33,23 +34,40 @@ def numbers(shape: str) -> dict[str, int]:
     return {name: getattr(found, name) for name in names} | {"flops": int(found.training_flops(found.context))}
 
 
-def rounds(commands: dict[str, list[str]], cores: int) -> dict[str, list[dict[str, float]]]:
-    """What every candidate measured, round after round."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+def turns(commands: dict[str, list[str]], cores: int, count: int) -> tuple[dict[str, list[float]], float]:
+    """Seconds a step of every candidate, turn after turn, and the FLOPs a second of a large product on one core."""
     told = os.environ | {"OMP_NUM_THREADS": str(cores), "PYTHONWARNINGS": "ignore"}
-    for _ in range(ROUNDS):
-        for name, command in commands.items():
-            done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise SystemExit(f"{name} failed: {done.stderr[-1500:]}")
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(name, found[name][-1], file=sys.stderr, flush=True)
-    return found
+    running = {name: _start(name, command, told) for name, command in commands.items()}
+    speed = max(found for _, found in running.values())
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for turn in range(count):
+        for name, (process, _) in running.items():
+            seconds[name].append(float(_ask(process)))
+        print(turn, {name: round(found[-1], 4) for name, found in seconds.items()}, file=sys.stderr, flush=True)
+    for process, _ in running.values():
+        process.communicate()
+    return seconds, speed
+
+
+def _start(name: str, command: list[str], told: dict[str, str]) -> tuple[subprocess.Popen[str], float]:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=told, text=True, bufsize=1, **pipes)
+    for line in process.stdout or ():
+        if line.startswith("{"):
+            return process, json.loads(line)["matrix_speed"]
+    raise SystemExit(f"{name} ended with {process.wait()} before it was ready: {' '.join(command[:3])}")
+
+
+def _ask(process: subprocess.Popen[str]) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    return process.stdout.readline()
 
 
 def compare(shape: str, cores: int, litgpt: str, eager: bool) -> dict[str, Any]:
     peers = Path(__file__).parent / "peers" / "train_steps.py"
-    row = json.dumps(numbers(shape) | {"rows": ROWS, "steps": STEPS})
+    row = json.dumps(numbers(shape) | {"rows": ROWS, "steps": STEPS[shape]})
 
     def command(kind: str, compiled: bool) -> list[str]:
         python = litgpt if kind == "litgpt" else sys.executable
@@ -58,18 +76,21 @@ def compare(shape: str, cores: int, litgpt: str, eager: bool) -> dict[str, Any]:
     kinds = ("herd", "transformers", *(["litgpt"] if litgpt else []))
     commands = {f"{kind}, compiled": command(kind, True) for kind in kinds}
     commands |= {kind: command(kind, False) for kind in (kinds if eager else ("herd",))}
-    found = rounds(commands, cores)
-    rates = {name: statistics.median(one["tokens_per_second"] for one in rows) for name, rows in found.items()}
-    shares = {name: statistics.median(one["share_of_matrix_speed"] for one in rows) for name, rows in found.items()}
-    ours = max(rate for name, rate in rates.items() if name.startswith("herd"))
-    theirs = max(rate for name, rate in rates.items() if not name.startswith("herd"))
+    seconds, speed = turns(commands, cores, TURNS[shape])
+    tokens, flops = ROWS * LENGTHS[shape], numbers(shape)["flops"]
+    rates = {name: tokens / statistics.median(found) for name, found in seconds.items()}
+    best = max((name for name in rates if not name.startswith("herd")), key=lambda name: rates[name])
+    ours = max((name for name in rates if name.startswith("herd")), key=lambda name: rates[name])
+    pairs = sorted(theirs / our for theirs, our in zip(seconds[best], seconds[ours], strict=True))
     return {
         "shape": shape,
         "cores": cores,
         "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
-        "share_of_matrix_speed": {name: round(share, 3) for name, share in shares.items()},
-        "ratio_to_best_peer": round(ours / theirs, 3),
-        "raw": {name: [round(one["tokens_per_second"]) for one in rows] for name, rows in found.items()},
+        "share_of_matrix_speed": {name: round(rate * flops / (speed * cores), 3) for name, rate in rates.items()},
+        "best_peer": best,
+        "ratio_to_best_peer": round(statistics.median(pairs), 3),
+        "ratio_quartiles": [round(pairs[len(pairs) // 4], 3), round(pairs[-1 - len(pairs) // 4], 3)],
+        "raw": {name: [round(one, 4) for one in found] for name, found in seconds.items()},
     }
 
 

@@ -1,5 +1,8 @@
-"""Times training steps of one program: `train_steps.py KIND eager|compiled SHAPE`, a shape in JSON. Needs torch and the
-program; herd's own run takes its loop, the others the plain loop that people write around them."""
+"""Training steps of one program: `train_steps.py KIND eager|compiled SHAPE`, a shape in JSON.
+
+For every line on standard input it takes some steps and prints the seconds of the fastest. Needs torch and the program;
+herd's own run takes its loop, the others the plain loop that people write around them.
+"""
 
 from __future__ import annotations
 
@@ -140,11 +143,13 @@ if __name__ == "__main__":
     cores = torch.get_num_threads()
     run = {"herd": herd, "transformers": transformers, "litgpt": litgpt}[kind](shape, how == "compiled")
     run(WARM_UP)
-    speed = matrix_speed()
-    began, clock = time.process_time(), time.perf_counter()
-    run(shape["steps"])
+    print(json.dumps({"matrix_speed": matrix_speed()}), flush=True)
     # On one core by processor time, which other programs disturb less; on several by the clock.
-    seconds = time.process_time() - began if cores == 1 else time.perf_counter() - clock
-    rate = shape["rows"] * shape["context"] * shape["steps"] / seconds
-    share = rate * shape["flops"] / (speed * cores)
-    print(json.dumps({"tokens_per_second": rate, "share_of_matrix_speed": share}))
+    clock = time.process_time if cores == 1 else time.perf_counter
+    for _ in sys.stdin:
+        seconds = []
+        for _ in range(shape["steps"]):
+            began = clock()
+            run(1)
+            seconds.append(clock() - began)
+        print(min(seconds), flush=True)
