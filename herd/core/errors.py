@@ -69,9 +69,15 @@ def as_sentence(fault: BaseException, where: str) -> HerdError:
             f"{where}: no space left on the disk{at}; free some or choose another folder with --out, "
             "then run the same command again: it goes on from what is whole"
         )
-    if isinstance(fault, MemoryError):
+    if is_out_of_memory(fault):
         return HerdError(f"{where}: out of memory; use fewer --jobs, a smaller batch or a smaller model")
     return HerdError(f"{where}: {type(fault).__name__}: {fault}; --debug shows where it came from")
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether `fault` says that memory is used up, in the words of Python, of PyTorch on a CPU, or of a GPU."""
+    text = str(fault).lower() if isinstance(fault, RuntimeError) else ""
+    return isinstance(fault, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def is_full_disk(fault: BaseException) -> bool:

@@ -32,6 +32,8 @@ def _count(weights: list[nn.Parameter]) -> int:
 
 
 class _Model(ctypes.Structure):
+    """As `reading.hpp` has it: sizes, and tables that are not packed."""
+
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "groups", "head_width", "hidden")),
         ("eps", ctypes.c_double),
@@ -40,12 +42,16 @@ class _Model(ctypes.Structure):
 
 
 class _Layer(ctypes.Structure):
+    """As `reading.hpp` has it: a block's gains and packed matrices."""
+
     _fields_ = tuple(
         (name, ctypes.c_void_p) for name in ("attention_norm", "asked", "output", "forward_norm", "gate_up", "down")
     )
 
 
 class _Batch(ctypes.Structure):
+    """As `reading.hpp` has it: new tokens and the cache they go into."""
+
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "tokens", "slots", "layer")),
         ("ids", ctypes.c_void_p),

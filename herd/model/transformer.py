@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from herd.core.errors import DataError
 from herd.model.attending import Attending, Sdpa
 from herd.model.attention import Attention
 from herd.model.cache import Cache, LayerCache
@@ -127,6 +128,11 @@ class Transformer(nn.Module):
         its lengths are the caller's to move. reach: how many of its slots are looked at; all when absent. call: how
         blocks are called with it.
         """
+        if cache is None and tokens_BT.shape[1] > self.shape.context:
+            raise DataError(
+                f"a row of {tokens_BT.shape[1]} tokens is longer than the {self.shape.context} the model reads; give "
+                "shorter rows, or make its context longer first (`longer:` in a recipe)"
+            )
         x_BTD = self.embedding(tokens_BT)
         if cache is None:
             x_BTD = self.layers(x_BTD, documents_BT)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from herd.core.errors import StoppedError, TrainingError
+from herd.core.errors import StoppedError, TrainingError, is_out_of_memory
 from herd.core.places import Place
 from herd.core.processes import stop_asked
 from herd.core.ranks import Rank
 from herd.core.stage import Work
-from herd.train.alone import Alone, Loss, Splittable, Sums, by_source
+from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, finite
 from herd.train.log import METRICS, Step, StepLog, open_tracker
@@ -64,7 +64,12 @@ def steps(
         began = time.perf_counter()
         number = state.step
         batch = batches.batch(number + state.offset)
-        value, sums = hands.gradients(batch, loss, micro_rows)
+        try:
+            value, sums = hands.gradients(batch, loss, micro_rows)
+        except (RuntimeError, MemoryError) as fault:
+            if not is_out_of_memory(fault):
+                raise
+            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, micro_rows)}") from None
         norm = hands.clip(clip)
         why = "" if finite(value, norm) else "not finite"
         why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
@@ -165,6 +170,14 @@ def train(
         hands.close()
     log.write(work.out / METRICS)
     return log.steps
+
+
+def _less_memory(batch: Splittable, micro_rows: int | None) -> str:
+    """Which number to change, and to what."""
+    rows = micro_rows or -(-len(batch.parts(1)[0].parts(10**9)) // PARTS)
+    if rows > 1:
+        return f"set speed.micro_rows to {rows // 2}, or speed.recompute to true"
+    return "set speed.recompute to true, or take a shorter length or a smaller model"
 
 
 def _words(step: Step) -> str:

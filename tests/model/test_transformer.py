@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herd.core.errors import SettingsError
+from herd.core.errors import DataError, SettingsError
 from herd.core.settings import build
 from herd.model.attention import Attention
 from herd.model.cache import Cache
@@ -194,3 +194,9 @@ def test_flops_count_what_six_nd_leaves_out() -> None:
     matrices = shape.weights - shape.vocabulary * shape.width  # the input embedding multiplies nothing
     assert shape.forward_flops(0) == pytest.approx(2 * matrices, rel=1e-4)
     assert shape.forward_flops(8192) > shape.forward_flops(0)
+
+
+def test_a_row_longer_than_the_context_is_told() -> None:
+    made = model()
+    with pytest.raises(DataError, match=f"longer than the {made.shape.context} the model reads"):
+        made(torch.zeros(1, made.shape.context + 1, dtype=torch.long))

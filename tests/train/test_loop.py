@@ -142,6 +142,23 @@ def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
         run(made, batches)
 
 
+@pytest.mark.parametrize(
+    ("micro_rows", "mend"),
+    [(None, "speed.micro_rows to 1, or"), (4, "speed.micro_rows to 2, or"), (1, "speed.recompute")],
+)
+def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_rows: int | None, mend: str) -> None:
+    made = state()
+
+    def hungry(model: object, batch: object) -> object:
+        return torch.empty(2**60)
+
+    going = steps(
+        made, batches, loss=hungry, rate=RATE, clip=1.0, hands=alone(made, LocalPlace()), micro_rows=micro_rows
+    )
+    with pytest.raises(TrainingError, match=f"step 1: out of memory; set {mend}"):
+        next(going)
+
+
 def test_only_matrices_decay() -> None:
     groups = state().optimizer.param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
