@@ -59,7 +59,7 @@ def disturb(run: subprocess.Popen[bytes], out: Path, kills: int, freezes: int, s
         # From right after the start, when ranks still import, to some seconds into training.
         while not ranks_of(out) and run.poll() is None:
             time.sleep(0.05)
-        until = time.monotonic() + chance.uniform(0.5, 7.0)
+        until = time.monotonic() + chance.uniform(0.5, 9.0)
         while time.monotonic() < until and run.poll() is None:
             time.sleep(0.02)
         ranks = ranks_of(out)
