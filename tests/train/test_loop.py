@@ -149,8 +149,8 @@ def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
 def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_rows: int | None, mend: str) -> None:
     made = state()
 
-    def hungry(model: object, batch: object) -> object:
-        return torch.empty(2**60)
+    def hungry(model: object, batch: object) -> tuple[torch.Tensor, dict[str, float]]:
+        return torch.empty(2**60), {}
 
     going = steps(
         made, batches, loss=hungry, rate=RATE, clip=1.0, hands=alone(made, LocalPlace()), micro_rows=micro_rows
