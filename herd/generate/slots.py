@@ -18,7 +18,8 @@ from herd.model.transformer import Call, Transformer
 _REACH = 64
 # Prompts that begin alike in at least so many tokens have these read once.
 _SHARED = 16
-_CACHED_TOKENS = 1024
+# Tokens of prompts read at once on a CPU.
+_READ_TOKENS = 1024
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Slots:
         """Rows read at once: all of them on a GPU, and so many on a CPU that what lies between layers stays in its
         cache."""
         count, width = tokens_NT.shape
-        most = count if self.device.type == "cuda" else max(1, _CACHED_TOKENS // width)
+        most = count if self.device.type == "cuda" else max(1, _READ_TOKENS // width)
         return [slice(start, start + most) for start in range(0, count, most)]
 
     def _read_rows(self, cache: Cache, tokens_NT: Tensor, last_N: Tensor, rows: slice) -> Tensor:

@@ -175,7 +175,8 @@ ATTENDING: dict[str, Callable[[], Attending]] = {
     "flex": Flex,
     "varlen": Varlen,
 }
-_ON_CPU = ("sdpa", "blockwise")
+# Those that have a backward pass there.
+_TRAINS = {"cpu": ("sdpa", "blockwise"), "cuda": ("sdpa", "flex", "varlen")}
 
 
 def attending(name: str, device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, int, int]) -> Attending:
@@ -187,7 +188,7 @@ def attending(name: str, device: torch.device, dtype: torch.dtype, *, shape: tup
         return fastest(device, dtype, shape=shape)
     if name not in ATTENDING:
         raise SettingsError(f"{name!r} is no way to attend{did_you_mean(name, (*ATTENDING, 'auto'))}")
-    if (name in _ON_CPU) < (device.type == "cpu") or (name == "blockwise") > (device.type == "cpu"):
+    if name not in _TRAINS.get(device.type, ("sdpa",)):
         raise SettingsError(f"attention {name!r} does not train on {device.type}; choose 'sdpa' or 'auto'")
     if name == "blockwise" and library() is None:
         raise SettingsError("attention 'blockwise' needs a C++ compiler; choose 'auto'")
@@ -199,10 +200,10 @@ def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, 
     if device.type == "cpu":  # not timed: a run that goes on must compute as it did before
         return _on_cpu(dtype)
     times = {}
-    for name, make in ATTENDING.items():
+    for name in _TRAINS.get(device.type, ("sdpa",)):
         try:
-            times[name] = _seconds(make(), device, dtype, shape)
-        except (RuntimeError, ImportError, TypeError):  # not for this device, type or version
+            times[name] = _seconds(ATTENDING[name](), device, dtype, shape)
+        except (RuntimeError, ImportError, TypeError):  # not for this type or version
             continue
     return ATTENDING[min(times, key=lambda name: times[name])]()
 

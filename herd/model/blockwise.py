@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from herd.model.kernels import Heads, address, library
+from herd.model.kernels import Heads, address, loaded
 
 _OPERATORS = torch.library.Library("herd", "DEF")
 _OPERATORS.define("attend(Tensor q, Tensor k, Tensor v, Tensor? starts) -> (Tensor, Tensor)")
@@ -65,7 +65,7 @@ def _over(name: str, q: Tensor, keys: Tensor, *arguments: Any) -> None:
     sizes = (ctypes.c_int64 * 6)(batch, heads, groups, tokens, width, keys.shape[2])
     parts, threads = batch * groups, min(torch.get_num_threads(), batch * groups)
     edges = [ctypes.c_int64(parts * number // threads) for number in range(threads + 1)]
-    function = getattr(library(), name)
+    function = getattr(loaded(), name)
     if threads == 1:
         function(sizes, *arguments, *edges)
     else:

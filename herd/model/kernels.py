@@ -28,6 +28,13 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+def loaded() -> ctypes.CDLL:
+    """The kernels, for those who have seen that they are there."""
+    found = library()
+    assert found is not None
+    return found
+
+
 class Heads(ctypes.Structure):
     """A tensor [B, H, T, E] as the kernels take it: where it begins, and the steps from one row, head and token to the
     next. Those of E lie side by side."""

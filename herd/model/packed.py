@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from herd.core.errors import DataError
 from herd.model.cache import Cache
-from herd.model.kernels import Heads, address, library
+from herd.model.kernels import Heads, address, library, loaded
 from herd.model.transformer import Block, Transformer
 
-_LANES = 16
+_LANES = 16  # columns of a panel: kLanes of attention.hpp
 # Matrices are held twice; beyond this, one multiplies by them as they are.
 _MOST_BYTES = 4 << 30
 
@@ -92,13 +92,13 @@ class Packed:
             raise DataError(f"{wrong} is no token of a vocabulary of {self.shape.vocabulary}")
         if int(cache.lengths_B.max()) + tokens > cache.slots:
             raise DataError(f"{tokens} more tokens do not fit a cache of {cache.slots}")
-        ids, lengths, out = tokens_BT.contiguous(), cache.lengths_B.contiguous(), self._states(rows, tokens)
+        ids, lengths = tokens_BT.contiguous(), cache.lengths_B.contiguous()
+        out = torch.empty(rows, tokens, self.shape.width)
         layer = cache.keys_LBGSE.stride(0)
         keys, values = Heads.of(cache.keys_LBGSE[0]), Heads.of(cache.values_LBGSE[0])
         batch = _Batch(rows, tokens, cache.slots, layer, ids.data_ptr(), lengths.data_ptr(), keys, values)
-        kernels = _library()
         threads = ctypes.c_int64(torch.get_num_threads())
-        kernels.herd_read(ctypes.byref(self._struct), self._layers, ctypes.byref(batch), address(out), threads)
+        loaded().herd_read(ctypes.byref(self._struct), self._layers, ctypes.byref(batch), address(out), threads)
         return out
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -108,13 +108,8 @@ class Packed:
         out = hidden.new_empty(*hidden.shape[:-1], columns)
         sizes = [ctypes.c_int64(size) for size in (rows, self.shape.width, columns)]
         threads = ctypes.c_int64(torch.get_num_threads())
-        _library().herd_packed_product(
-            address(hidden.contiguous()), *sizes, address(self._output), address(out), threads
-        )
+        loaded().herd_packed_product(address(hidden), *sizes, address(self._output), address(out), threads)
         return out
-
-    def _states(self, rows: int, tokens: int) -> Tensor:
-        return torch.empty(rows, tokens, self.shape.width)
 
     def _layer(self, block: Block) -> _Layer:
         attention, forward = block.attention, block.feed_forward
@@ -129,19 +124,13 @@ class Packed:
         columns, depth = matrix.shape
         packed = torch.empty(-(-columns // _LANES) * _LANES * depth)
         matrix = matrix.detach().contiguous()
-        _library().herd_pack(address(matrix), ctypes.c_int64(columns), ctypes.c_int64(depth), address(packed))
+        loaded().herd_pack(address(matrix), ctypes.c_int64(columns), ctypes.c_int64(depth), address(packed))
         self._held.append(packed)
         return packed
 
     def _as_it_is(self, tensor: Tensor) -> int:
         self._held.append(tensor.detach().contiguous())
         return self._held[-1].data_ptr()
-
-
-def _library() -> ctypes.CDLL:
-    found = library()
-    assert found is not None
-    return found
 
 
 def _versions(model: nn.Module) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from herd.core.errors import DataError
-from herd.model.kernels import address, library
+from herd.model.kernels import address, library, loaded
 from herd.train.batches import IGNORED
 from herd.train.layout import logit_rows
 
@@ -44,12 +44,12 @@ class _Chunked(torch.autograd.Function):
         slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if slopes else None
         each = torch.zeros(len(rows), device=rows.device)
         penalty = rows.new_zeros((), dtype=torch.float32)
-        fast = group is None and rows.device.type == "cpu" and library() is not None
+        here = group is None and rows.device.type == "cpu" and library() is not None
+        chunk = _chunk_here if here else _chunk
         size = logit_rows(len(weight_VD))
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             logits = rows[part] @ matrix.T
-            chunk = _chunk_here if fast else _chunk
             each[part], penalty_part, slope = chunk(logits.float(), wanted[part], z, group, slopes)
             penalty += penalty_part
             if slope_rows is not None and slope_matrix is not None:
@@ -79,15 +79,13 @@ class _Chunked(torch.autograd.Function):
 def _chunk_here(logits: Tensor, wanted: Tensor, z: float, group: None, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As `_chunk`, by a kernel of our own: each row is gone over while it is in the cache."""
     rows, columns = logits.shape
-    if int(wanted.max()) >= columns:
-        raise DataError(f"target {int(wanted.max())} is no token of a vocabulary of {columns}; pack the text again")
+    if wrong := [target for target in (int(wanted.min()), int(wanted.max())) if not 0 <= target < columns]:
+        raise DataError(f"target {wrong[0]} is no token of a vocabulary of {columns}; pack the text again")
     each, logs = logits.new_empty(rows), logits.new_empty(rows)
     wanted = wanted.contiguous()
     sizes = ctypes.c_int64(rows), ctypes.c_int64(columns)
-    kernels = library()
-    assert kernels is not None
     outs = address(each), address(logs)
-    kernels.herd_losses(address(logits), *sizes, address(wanted), ctypes.c_float(z), int(slopes), *outs)
+    loaded().herd_losses(address(logits), *sizes, address(wanted), ctypes.c_float(z), int(slopes), *outs)
     return each, z * logs.square().sum(), logits
 
 

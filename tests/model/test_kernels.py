@@ -79,8 +79,9 @@ def test_our_losses_and_their_slopes_are_pytorchs(rows: int, columns: int, z: fl
 
 
 def test_a_target_beyond_the_vocabulary_is_told() -> None:
-    with pytest.raises(DataError, match="target 9 is no token of a vocabulary of 5"):
-        cross_entropy(torch.randn(1, 2, 4), torch.randn(5, 4), torch.tensor([[1, 9]]))
+    for target in (9, -3):
+        with pytest.raises(DataError, match=f"target {target} is no token of a vocabulary of 5"):
+            cross_entropy(torch.randn(1, 2, 4), torch.randn(5, 4), torch.tensor([[1, target]]))
 
 
 @settings(max_examples=30)

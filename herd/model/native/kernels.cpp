@@ -92,7 +92,8 @@ EXPORT void herd_attend_back(const Sizes* s, const Heads* slope, const Heads* q,
 // The same after keys already read: the first of positions [B, T] of a row tells how many.
 EXPORT void herd_attend_cached(const Sizes* s, const Heads* q, const Heads* k, const Heads* v, const int64_t* positions,
                                const Heads* out, int64_t first, int64_t last) {
-  for (int64_t part = first; part < last; ++part) herd::cached(*s, *q, *k, *v, positions[part / s->groups * s->tokens], *out, part);
+  for (int64_t part = first; part < last; ++part)
+    herd::cached(*s, *q, *k, *v, positions[part / s->groups * s->tokens], *out, part);
 }
 
 // Nats of every row of logits [rows, columns] and the log of each softmax's sum; logits become slopes when asked for.
