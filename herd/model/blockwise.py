@@ -77,7 +77,8 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(torch.get_num_threads())
 
 
-def _forward(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+def forward(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What `attend` gives, and the log of each softmax's sum, [B, H, T], which the way back wants."""
     q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
     mixed, logs = _like(q), q.new_empty(q.shape[:3])
     _over("herd_attend", q, k, _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs))
@@ -90,13 +91,17 @@ def _cached(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tenso
     return mixed
 
 
-def _backward(
-    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, mixed: Tensor, logs: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def backward(given: tuple[Any, ...], slope: Tensor, found: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Slopes by queries, keys and values, written into `found`. given: what `forward` got, then what it gave."""
+    q, k, v, starts, mixed, logs = given
     slope, q, k, v, mixed, logs = (_in_rows(x) for x in (slope, q, k, v, mixed, logs.contiguous()))
+    taken = _heads(slope), _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs)
+    _over("herd_attend_back", q, k, *taken, *(_heads(x) for x in found))
+
+
+def _backward(slope: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     found = _like(q), _like(k), _like(v)
-    given = _heads(slope), _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs)
-    _over("herd_attend_back", q, k, *given, *(_heads(x) for x in found))
+    backward((q, k, v, *rest), slope, found)
     return found
 
 
@@ -120,7 +125,7 @@ def _slopes(ctx: Any, slope: Tensor, _: Any) -> tuple[Any, ...]:
     return *torch.ops.herd.attend_back(slope, q, k, v, starts, mixed, logs), None
 
 
-_OPERATORS.impl("attend", _forward, "CPU")
+_OPERATORS.impl("attend", forward, "CPU")
 _OPERATORS.impl("attend_cached", _cached, "CPU")
 _OPERATORS.impl("attend_back", _backward, "CPU")
 torch.library.register_fake("herd::attend", _shapes, lib=_OPERATORS)

@@ -37,10 +37,11 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, z: float, group: Any) -> Any:
         kept = (targets_N != IGNORED).nonzero().flatten()
-        rows, wanted = hidden_ND[kept], targets_N[kept]
+        every = len(kept) == len(hidden_ND)
+        rows, wanted = (hidden_ND, targets_N) if every else (hidden_ND[kept], targets_N[kept])
         matrix = weight_VD.to(hidden_ND.dtype)
         slopes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        slope_rows = torch.zeros_like(rows) if slopes else None
+        slope_rows = torch.empty_like(rows) if slopes else None
         slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if slopes else None
         each = torch.zeros(len(rows), device=rows.device)
         penalty = rows.new_zeros((), dtype=torch.float32)
@@ -54,7 +55,7 @@ class _Chunked(torch.autograd.Function):
             penalty += penalty_part
             if slope_rows is not None and slope_matrix is not None:
                 slope = slope.to(rows.dtype)
-                slope_rows[part] = slope @ matrix
+                torch.mm(slope, matrix, out=slope_rows[part])
                 if slope_matrix.dtype == slope.dtype:
                     slope_matrix.addmm_(slope.T, rows[part])
                 else:
@@ -71,8 +72,9 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
         kept, slope_rows, slope_matrix = ctx.saved_tensors
-        slope_hidden = slope_rows.new_zeros(ctx.count, slope_rows.shape[1])
-        slope_hidden[kept] = slope_rows * slopes[0].to(slope_rows.dtype)
+        slope_hidden = slope_rows * slopes[0].to(slope_rows.dtype)
+        if len(kept) < ctx.count:
+            slope_hidden = slope_rows.new_zeros(ctx.count, slope_rows.shape[1]).index_copy(0, kept, slope_hidden)
         return slope_hidden, (slope_matrix * slopes[0]).to(ctx.type), None, None, None
 
 

@@ -15,16 +15,17 @@ from torch.utils.checkpoint import checkpoint
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
 from herd.model.attending import attending
+from herd.model.fused import fits, fused
 from herd.model.transformer import plainly
 
 
 @settings
 class SpeedSettings:
-    """compiled: every block by torch.compile. precision: of the products; weights and their sums stay fp32. float8
-    takes a recent GPU and the package torchao. recompute: keep only the blocks' inputs and compute the rest again on
-    the way back (Chen et al. 2016). attention: auto measures on a GPU, and takes our
-    own kernel on a CPU. micro_rows: rows worked on at once; absent, a half of
-    the batch on a CPU and all of it elsewhere."""
+    """compiled: every block by torch.compile; without it, a CPU in fp32 takes a kernel of our own. precision: of the
+    products; weights and their sums stay fp32; float8 takes a recent GPU and the package torchao. recompute: keep only
+    the blocks' inputs and compute the rest again on the way back (Chen et al. 2016). attention: auto measures on a GPU,
+    and takes our own kernel on a CPU. micro_rows: rows worked on at once; absent, a half of the batch on a CPU and all
+    of it elsewhere."""
 
     compiled: bool = False
     precision: Literal["fp32", "bf16", "float8"] = "fp32"
@@ -44,11 +45,15 @@ class Quick:
         self.settings = settings
         self.trunks: list[Any] = [one for one in model.modules() if hasattr(one, "blocks")]
         self.device = next(model.parameters()).device.type
-        self._fast = torch.compile(plainly, dynamic=False) if settings.compiled else None
+        self._fast: Callable[..., Tensor] | None = None
         self._lock, self._inside = threading.Lock(), 0
         self._local = threading.local()
         if settings.precision == "float8":
             _to_float8(model)
+        if settings.compiled:
+            self._fast = torch.compile(plainly, dynamic=False)
+        elif settings.precision == "fp32" and all(fits(trunk) for trunk in self.trunks):
+            self._fast = fused
         self._plain = plainly
         if settings.recompute:
             self._plain = _recomputed

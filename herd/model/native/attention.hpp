@@ -30,6 +30,8 @@ inline int64_t up(int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
 // before: keys that stand before the first query's own.
 struct Block {
   int64_t row, rows, first, end, columns, before;
+  // How many of those keys the first query sees; the next sees one more.
+  int64_t reach() const { return before + row + 1 - first; }
 };
 
 inline Block block_at(int64_t row, const int32_t* starts, int64_t tokens, int64_t before) {

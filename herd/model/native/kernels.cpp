@@ -1,4 +1,4 @@
-// Attention, the loss, and the reading of tokens on a CPU in fp32, compiled for several kinds of processor.
+// Attention, blocks, the loss, and the reading of tokens on a CPU in fp32, compiled for several kinds of processor.
 //
 // Every token looks back to the start of its document and no further, so that short documents cost what they hold
 // and not the square of the row. A block of queries meets all keys it may look at while its scores stay in the cache;
@@ -30,6 +30,7 @@ namespace plain {
 #define LANES 4
 #include "vectors_on.inc"
 #include "attention_on.inc"
+#include "blocks_on.inc"
 #include "losses_on.inc"
 #include "reading_on.inc"
 #undef HERE
@@ -42,6 +43,7 @@ namespace avx2 {
 #define LANES 8
 #include "vectors_on.inc"
 #include "attention_on.inc"
+#include "blocks_on.inc"
 #include "losses_on.inc"
 #include "reading_on.inc"
 #undef HERE
@@ -52,6 +54,7 @@ namespace avx512 {
 #define LANES 16
 #include "vectors_on.inc"
 #include "attention_on.inc"
+#include "blocks_on.inc"
 #include "losses_on.inc"
 #include "reading_on.inc"
 #undef HERE
@@ -69,9 +72,16 @@ CHOSEN(forward);
 CHOSEN(backward);
 CHOSEN(cached);
 CHOSEN(losses);
+CHOSEN(norms);
+CHOSEN(norms_back);
+CHOSEN(turns);
+CHOSEN(gates);
+CHOSEN(gates_back);
 CHOSEN(packed_product);
 CHOSEN(read);
 }  // namespace herd
+
+#include "block.hpp"
 
 using herd::Heads;
 using herd::Sizes;
@@ -100,6 +110,20 @@ EXPORT void herd_attend_cached(const Sizes* s, const Heads* q, const Heads* k, c
 EXPORT void herd_losses(float* logits, int64_t rows, int64_t columns, const int64_t* wanted, float z, int32_t slopes,
                         float* each, float* logs) {
   herd::losses(logits, rows, columns, wanted, z, slopes != 0, each, logs);
+}
+
+// A block: see block.hpp. kept: as many numbers as `herd_block_kept` says.
+EXPORT int64_t herd_block_kept(const herd::Shape* s) { return herd::kept_size(*s); }
+
+EXPORT void herd_block(const herd::Shape* s, const herd::Weights<const float>* weights, const herd::Places* at,
+                       const float* x, float* kept, float* out) {
+  herd::block_forward(*s, *weights, *at, x, herd::Kept(*s, kept), out);
+}
+
+EXPORT void herd_block_back(const herd::Shape* s, const herd::Weights<const float>* weights, const herd::Places* at,
+                            const float* x, float* kept, const float* slope, float* x_slope,
+                            const herd::Weights<float>* found) {
+  herd::block_back(*s, *weights, *at, x, herd::Kept(*s, kept), slope, x_slope, *found);
 }
 
 // A matrix [columns, depth] as panels of 16 columns, for what follows.

@@ -1,0 +1,131 @@
+"""A block on a CPU in fp32 as one call: the products PyTorch would make, and kernels of our own for all between them.
+
+Nothing that lies between two products is gone over more than once, little is kept for the way back, and two threads do
+not wait for each other's Python. The formulae are those of `transformer.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from herd.model.attending import Blockwise
+from herd.model.kernels import library, loaded
+from herd.model.transformer import Block, plainly
+
+
+def fits(trunk: nn.Module) -> bool:
+    """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32."""
+    blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
+    weights = [weight for block in blocks for weight in block.parameters()]
+    return (
+        library() is not None
+        and _sgemm() is not None
+        and all(type(block) is Block and _is_plain(block) for block in blocks)
+        and all(type(weight) is nn.Parameter for weight in weights)
+        and all(weight.device.type == "cpu" and weight.dtype == torch.float32 for weight in weights)
+    )
+
+
+def _is_plain(block: nn.Module) -> bool:
+    """Products by weights and nothing else: no adapters, no 8 bits."""
+    leaves = [part for part in block.modules() if not list(part.children())]
+    return sum(type(part) is nn.Linear for part in leaves) == 7
+
+
+@cache
+def _sgemm() -> int | None:
+    """Where the product of the library that PyTorch multiplies with begins; None where it does not show it."""
+    for folder in Path(torch.__file__).parent.glob("lib/libtorch_cpu.*"):
+        try:
+            return ctypes.cast(ctypes.CDLL(str(folder)).sgemm_, ctypes.c_void_p).value
+        except (AttributeError, OSError):
+            continue
+    return None
+
+
+def fused(block: Any, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, mask: Any) -> Tensor:
+    """A block's output; called plainly where another way to attend was chosen."""
+    attention, forward = block.attention, block.feed_forward
+    if type(attention.attending) is not Blockwise:
+        return plainly(block, x_BTD, cos_TE, sin_TE, mask)
+    parts = (block.attention_norm, attention.query, attention.key, attention.value, attention.output)
+    parts += (block.feed_forward_norm, forward.gate, forward.up, forward.down)
+    places = (cos_TE.contiguous(), sin_TE.contiguous(), mask)
+    numbers = attention.head_width, block.attention_norm.eps
+    found = _Fused.apply(x_BTD.contiguous(), places, numbers, *(part.weight for part in parts))  # type: ignore[misc]
+    assert isinstance(found, Tensor)
+    return found
+
+
+class _Shape(ctypes.Structure):
+    """As `block.hpp` has it."""
+
+    _names = ("batch", "tokens", "width", "heads", "groups", "head_width", "hidden")
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _names),
+        ("eps", ctypes.c_double),
+        ("sgemm", ctypes.c_void_p),
+    )
+
+
+_Weights, _Places = ctypes.c_void_p * 9, ctypes.c_void_p * 3
+
+
+def _shape(x_BTD: Tensor, numbers: tuple[int, float], query: Tensor, key: Tensor, gate: Tensor) -> _Shape:
+    head_width, eps = numbers
+    return _Shape(*x_BTD.shape, len(query) // head_width, len(key) // head_width, head_width, len(gate), eps, _sgemm())
+
+
+def _at(*tensors: Tensor | None) -> list[int | None]:
+    return [None if one is None else one.data_ptr() for one in tensors]
+
+
+class _Fused(torch.autograd.Function):
+    """Weights in the order of `block.hpp`."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTD: Tensor, places: tuple[Any, ...], numbers: tuple[int, float], *weights: Tensor) -> Any:
+        weights = tuple(weight.contiguous() for weight in weights)
+        shape = _shape(x_BTD, numbers, weights[1], weights[2], weights[6])
+        kept, out_BTD = x_BTD.new_empty(_kept(shape)), torch.empty_like(x_BTD)
+        x, held, out = _at(x_BTD, kept, out_BTD)
+        _function("herd_block", 6)(shape, _Weights(*_at(*weights)), _Places(*_at(*places)), x, held, out)
+        ctx.save_for_backward(x_BTD, kept, *places, *weights)
+        ctx.numbers = numbers
+        return out_BTD
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        x_BTD, kept, cos, sin, starts, *weights = ctx.saved_tensors
+        shape = _shape(x_BTD, ctx.numbers, weights[1], weights[2], weights[6])
+        slope, x_slope = slopes[0].contiguous(), torch.empty_like(x_BTD)
+        wanted = ctx.needs_input_grad[3:]
+        found = [torch.empty_like(weight) if want else None for weight, want in zip(weights, wanted, strict=True)]
+        if any(wanted[1:4]):  # one product makes all three
+            sizes = [len(weight) for weight in weights[1:4]]
+            found[1:4] = weights[1].new_empty(sum(sizes), weights[1].shape[1]).split(sizes)
+        given = _at(x_BTD, kept, slope, x_slope)
+        tables = _Weights(*_at(*weights)), _Places(*_at(cos, sin, starts))
+        _function("herd_block_back", 8)(shape, *tables, *given, _Weights(*_at(*found)))
+        return x_slope, None, None, *found
+
+
+def _kept(shape: _Shape) -> int:
+    """How many numbers are kept for the way back."""
+    return int(_function("herd_block_kept", 1)(shape))
+
+
+@cache
+def _function(name: str, numbers: int) -> Any:
+    """A kernel that takes a shape, weights, places and then the addresses of so many tensors, or fewer of these."""
+    found = getattr(loaded(), name)
+    by_reference = [ctypes.POINTER(_Shape), ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p)]
+    found.argtypes = (by_reference + [ctypes.c_void_p] * 5)[:numbers]
+    found.restype = ctypes.c_int64
+    return found
