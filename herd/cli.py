@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands, each with what it runs."""
     return options_of(
-        {one.__name__: one for one in (run, plan, curate, retune, extract, show, list_plugins, evaluate, chat, export)}
+        {
+            one.__name__: one
+            for one in (run, plan, budget, curate, retune, extract, show, list_plugins, evaluate, chat, export)
+        }
         | {one.__name__: one for one in (bring_in, rows)}
     )
 
@@ -112,6 +115,29 @@ def plan(options: argparse.Namespace) -> None:
     for line in layout_lines(plans, RunFolder(folder).artifacts):
         print(line)
     print(f"{len(plans)} stages in {folder}; `herd plan {options.recipe} --yaml` prints every number")
+
+
+def budget(options: argparse.Namespace) -> None:
+    import json
+    from dataclasses import replace
+
+    from herd.model.sizes import size
+    from herd.scaling.cost import MACHINES, Job, cost, implied, lines, machine, to_row
+
+    on = machine(options.machine, options.machines or MACHINES)
+    on = on if options.price is None else replace(on, price_per_hour=options.price)
+    shape = size(options.size).shape(vocabulary=options.vocabulary, context=options.length)
+    job = Job(shape, options.tokens, options.length, options.batch)
+    speed = None if options.tflops is None else options.tflops * 1e12
+    found = cost(job, options.gpus, on, flops_per_second=speed)
+    if options.json:
+        print(json.dumps(to_row(found), indent=1))
+        return
+    for line in lines(found, on):
+        print(line)
+    if options.days is not None:
+        wanted = implied(job, options.gpus, options.days) / 1e12
+        print(f"          {options.days:g} days would take {wanted:,.0f} TFLOP/s of each device")
 
 
 def list_plugins(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ def parser(commands: Mapping[str, object]) -> argparse.ArgumentParser:
         return made
 
     _add_recipes(add)
+    _add_budget(add)
     _add_corpus(add)
     _add_models(add)
     return top
@@ -74,6 +75,34 @@ def _add_recipes(add: Add) -> None:
             )
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
+
+
+def _add_budget(add: Add) -> None:
+    one = add("budget", "budget", "say what a training run costs: FLOPs, days, money, memory, layout, failures")
+    one.add_argument("--size", required=True, help="a model size, such as 8b or 405b")
+    one.add_argument("--tokens", type=amount, required=True, help="to train on, such as 15.6T")
+    one.add_argument("--gpus", type=amount, required=True, help="how many devices")
+    one.add_argument("--tflops", type=float, help="what each reaches (default: as foretold for the layout)")
+    one.add_argument("--length", type=amount, default=8192, help="tokens in a sequence (default: %(default)s)")
+    one.add_argument("--batch", type=amount, default=2**24, help="tokens in a batch (default: %(default)s)")
+    one.add_argument("--vocabulary", type=amount, default=128_256, help="(default: %(default)s)")
+    one.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
+    one.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
+    one.add_argument("--price", type=float, help="dollars a device hour (default: the file's)")
+    one.add_argument("--days", type=float, help="a time you were told: prints the speed it would take")
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def amount(text: str) -> int:
+    """A whole number with an ending: 16k, 15.6T, 4M."""
+    scale = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}.get(text[-1:].lower(), 1)
+    try:
+        found = round(float((text if scale == 1 else text[:-1]).replace("_", "").replace(",", "")) * scale)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 15.6T, 16M or 8192") from None
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above zero")
+    return found
 
 
 def _add_corpus(add: Add) -> None:

@@ -244,3 +244,21 @@ def test_curate_tells_what_is_wrong(
     (tmp_path / "a.txt").write_text("text")
     assert main(["curate", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out"), *more]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_budget_reproduces_the_reports_days_and_says_what_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("budget", "--size", "405b", "--tokens", "15.6T", "--gpus", "16384", "--tflops")
+    code, out, _ = run(capsys, *asked, "400", "--days", "120")
+    assert code == 0
+    assert "3.80e+25 by 6 N D" in out
+    assert "120 days would take" in out
+    _, slow, _ = run(capsys, *asked, "60")
+    assert "60 is an H100's figure in fp32" in slow
+    _, row, _ = run(capsys, *asked, "400", "--price", "2", "--json")
+    found = json.loads(row)
+    assert found["money"] == pytest.approx(2 * found["device_hours"])
+    code, _, err = run(capsys, "budget", "--size", "405c", "--tokens", "1T", "--gpus", "8")
+    assert code == 2
+    assert "did you mean '405b'" in err
+    with pytest.raises(SystemExit):
+        run(capsys, "budget", "--size", "8b", "--tokens", "many", "--gpus", "8")

@@ -42,6 +42,17 @@ class Parabola:
         """Whether there is a minimum, and measured points on both sides of it."""
         return self.bend > 0 and self.low < -self.slope / (2 * self.bend) < self.high
 
+    @property
+    def advice(self) -> str:
+        """How to extend the sweep so that the least loss lies inside; empty when it does."""
+        if self.is_inside:
+            return ""
+        if self.bend <= 0:
+            return "the curve does not bend upwards; add models on both sides, or train each with more steps"
+        if -self.slope / (2 * self.bend) >= self.high:
+            return "the least loss lies at more tokens; add smaller models"
+        return "the least loss lies at fewer tokens; add larger models"
+
     def at(self, tokens: float) -> float:
         x = math.log(tokens)
         return self.bend * x * x + self.slope * x + self.level

@@ -14,9 +14,10 @@ from herd.core.settings import Positive, Rate
 from herd.core.stage import Work, stage
 from herd.scaling.budget import by_budget
 from herd.scaling.laws import Parabola, PowerLaw, parabola, power_law
+from herd.scaling.parametric import fit_parametric
 
 
-@stage(paper="3.2.1", version=1)
+@stage(paper="3.2.1", version=2)
 def fit_law(
     work: Work,
     models: tuple[Checkpoint, ...],
@@ -28,8 +29,9 @@ def fit_law(
 ) -> Law:
     """How many tokens are best at each compute budget, and at `target_flops`.
 
-    models: equally many for each budget, in the order of `budgets`. Curves without a minimum inside the
-    sizes trained are left out and counted. Intervals: residual bootstrap over the points of each curve.
+    models: equally many for each budget, in the order of `budgets`. Curves without a minimum inside the sizes trained
+    are left out, with how to extend the sweep. Beside it stands the parametric law of all runs. Intervals: residual
+    bootstrap over the points of each curve.
     """
     if not models or len(models) % len(budgets):
         raise DataError(f"{len(models)} models do not share out over {len(budgets)} budgets; mend the recipe's ladder")
@@ -42,11 +44,12 @@ def fit_law(
     result = {
         "curves": [_curve_row(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)],
         "law": None if law is None else _law_row(law, drawn, target_flops),
+        "parametric": _parametric_row(weights, tokens, losses, seed),
         "target_flops": target_flops,
     }
     (work.out / "law.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     work.figure("scaling", result)
-    work.figure("headline", _headline(law, target_flops, len(curves)))
+    work.figure("headline", _headline(law, target_flops, budgets, curves))
     return Law(work.out)
 
 
@@ -89,6 +92,7 @@ def _curve_row(
         "parabola": [curve.bend, curve.slope, curve.level],
         "fit": curve.fit,
         "inside": curve.is_inside,
+        "advice": curve.advice,
         "best_tokens": curve.tokens if curve.bend > 0 else None,
         "best_loss": curve.loss if curve.bend > 0 else None,
     }
@@ -108,7 +112,25 @@ def _law_row(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> d
     }
 
 
-def _headline(law: PowerLaw | None, target_flops: float, curves: int) -> str:
+def _parametric_row(
+    weights: list[list[float]], tokens: list[list[float]], losses: list[list[float]], seed: int
+) -> dict[str, Any]:
+    """The parametric law through all runs, or why there is none."""
+    try:
+        found = fit_parametric(*(np.concatenate(rows) for rows in (weights, tokens, losses)), seed=seed)
+    except DataError as fault:
+        return {"none": str(fault)}
+    numbers = ("floor", "a", "b", "alpha", "beta")
+    row: dict[str, Any] = {name: getattr(found.law, name) for name in numbers}
+    return row | {"intervals": {name: list(found.interval(name)) for name in numbers}, "median_error": found.off}
+
+
+def _headline(law: PowerLaw | None, target_flops: float, budgets: Sequence[float], curves: Sequence[Parabola]) -> str:
+    advice = [
+        f"at {budget:.1e} FLOPs {curve.advice}" for budget, curve in zip(budgets, curves, strict=True) if curve.advice
+    ]
+    said = "; ".join(advice)
     if law is None:
-        return f"fewer than two of {curves} curves have a minimum inside the sizes trained: no law"
-    return f"tokens = {law.factor:.3g} x FLOPs^{law.exponent:.3f}; {law.tokens(target_flops):,.0f} for the base run"
+        return f"fewer than two of {len(curves)} curves have a minimum inside the sizes trained: no law; {said}"
+    found = f"tokens = {law.factor:.3g} x FLOPs^{law.exponent:.3f}; {law.tokens(target_flops):,.0f} for the base run"
+    return f"{found}; {said}" if said else found

@@ -10,7 +10,7 @@ from herd.core.settings import Positive, settings
 from herd.model.sizes import Shape
 
 H100_BF16_FLOPS = 989e12  # dense peak of one device a second (Nvidia's data sheet), the base of Llama 3's MFU
-_LOGITS, _LEAST_ROWS = 2**19, 128  # held at once when the loss is made
+_LOGITS, _LEAST_ROWS = 2**21, 128  # held at once when the loss is made
 _BF16, _FP32 = 2, 4  # bytes
 _OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32
 
@@ -142,8 +142,8 @@ def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, row
 
 
 def logit_rows(vocabulary: int) -> int:
-    """How many tokens' logits are held at once: few enough for a core's cache, while a vocabulary of 128k still gets
-    rows for a fast product."""
+    """How many tokens' logits are held at once: 8 MB of them, beside which a product's own set-up is nothing; a
+    vocabulary of 128k gets rows for a fast product too."""
     return max(_LEAST_ROWS, _LOGITS // vocabulary)
 
 

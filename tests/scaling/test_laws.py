@@ -80,8 +80,11 @@ def test_a_parabola_is_fitted_exactly(middle: float, bend: float, level: float) 
 
 
 def test_curves_without_a_minimum_say_so_and_too_few_points_are_refused() -> None:
-    assert not parabola([1, 2, 3, 4], [4, 3, 2, 1]).is_inside
-    assert not parabola([1, 2, 3, 4], [-1, -4, -9, -16]).is_inside
+    x = np.exp([1, 2, 3, 4])
+    assert "more tokens; add smaller models" in parabola(x, [9, 5, 2, 0]).advice
+    assert "fewer tokens; add larger models" in parabola(x, [0, 2, 5, 9]).advice
+    assert "does not bend upwards" in parabola([1, 2, 3, 4], [-1, -4, -9, -16]).advice
+    assert parabola(x, [1, 0, 0, 1]).advice == ""
     with pytest.raises(DataError, match="3 points"):
         parabola([1, 2, 3], [1, 2, 3])
     with pytest.raises(DataError, match="1 budgets"):

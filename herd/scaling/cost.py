@@ -1,0 +1,245 @@
+"""What a run costs before anyone pays: FLOPs, days, money, memory, a layout that fits, and failures to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.settings import Positive, Rate, build, read_yaml, settings
+from herd.model.sizes import Shape
+from herd.scaling.laws import days
+from herd.train.layout import Layout, Memory, bubble, checkpoint_interval, memory
+
+MACHINES = Path(__file__).with_name("machines.yaml")
+# The share of its peak that a device reaches while it is not idle: what 430 TFLOP/s of table 4's first row leave when
+# its pipeline idles 5.9 % of its work. Rows two and three of the table are foretold with it.
+BUSY = 0.46
+# Unexpected interruptions a device and day: 419 in 54 days on 16,384 (Llama 3, 3.3.4, table 5).
+FAILURES = 419 / (54 * 16_384)
+_RESTART_SECONDS, _SAVE_SECONDS = 300.0, 10.0
+_FULL = 0.92  # of a device's memory; the rest goes to buffers and fragments
+
+
+@settings
+class Machine:
+    """One kind of device: see machines.yaml for the units."""
+
+    peak_flops: Rate
+    memory_bytes: Rate
+    link: Rate
+    network: Rate
+    server: Positive
+    price_per_hour: Rate
+
+
+def machine(name: str, file: Path = MACHINES) -> Machine:
+    """The device called `name` in a file. Raises SettingsError with the nearest name."""
+    rows, lines = read_yaml(file)
+    if name not in rows:
+        raise SettingsError(f"{file} has no machine {name!r}{did_you_mean(name, rows)}")
+    return build(Machine, rows[name], where=f"{file}: {name}", lines=lines)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained: `tokens` in batches of `batch_tokens`, in sequences of `length`."""
+
+    shape: Shape
+    tokens: float
+    length: int
+    batch_tokens: int
+
+    @property
+    def flops(self) -> float:
+        """All of them, with attention; 6 N D has neither attention nor the embedding's absence."""
+        return self.tokens * self.shape.training_flops(self.length)
+
+    def micro_batches(self, layout: Layout) -> int:
+        """Sequences of a data rank in a batch, each a micro-batch."""
+        return max(1, self.batch_tokens // (self.length * layout.data))
+
+    def memory(self, layout: Layout) -> Memory:
+        return memory(self.shape, layout, length=self.length, micro_batches=self.micro_batches(layout))
+
+
+def exchange(job: Job, layout: Layout, on: Machine) -> float:
+    """Seconds that context ranks wait for keys and values, for each second of a layer's work.
+
+    Gathered before attention and their slopes scattered after it, neither hidden behind work. Source: Llama 3, 3.3.2.
+    """
+    if layout.context == 1:
+        return 0.0
+    shape, others = job.shape, (layout.context - 1) / layout.context
+    values = 2 * job.length * shape.kv_heads * shape.head_width / layout.tensor
+    wire = on.link if layout.tensor * layout.context <= on.server else on.network
+    seconds = 3 * 2 * values * others / wire  # keys and values there, again on the way back, and slopes
+    per_layer = job.length * shape.training_flops(job.length) / shape.layers
+    return seconds / (per_layer / (layout.tensor * layout.context) / (BUSY * on.peak_flops))
+
+
+def utilization(job: Job, layout: Layout, on: Machine) -> float:
+    """The MFU to expect."""
+    idle = bubble(layout, job.micro_batches(layout))
+    return BUSY / (1 + idle) / (1 + exchange(job, layout, on))
+
+
+def best_layout(job: Job, devices: int, on: Machine) -> Layout:
+    """Of all layouts that divide the model and fit into memory, the one with the highest MFU; of equal ones that with
+    the fewest tensor, then context, then pipeline ranks.
+
+    Raises SettingsError with what would fit when none does.
+    """
+    found = [
+        (
+            -round(utilization(job, layout, on), 4),
+            layout.tensor,
+            layout.context,
+            layout.pipeline,
+            -layout.chunks,
+            layout,
+        )
+        for layout in _layouts(job, devices, on)
+        if job.memory(layout).total <= _FULL * on.memory_bytes
+    ]
+    if found:
+        return min(found, key=lambda one: one[:-1])[-1]
+    least = min((job.memory(layout).total for layout in _layouts(job, devices, on)), default=0.0)
+    if not least:
+        raise SettingsError(
+            f"{devices:,} devices do not share out over this model and a batch of {job.batch_tokens:,} tokens; "
+            "try a power of two, or a larger batch"
+        )
+    raise SettingsError(
+        f"{devices:,} devices of {on.memory_bytes / 1e9:.0f} GB cannot hold it: every layout wants "
+        f"{least / 1e9:.0f} GB or more on one; take about {_up(devices * least / (_FULL * on.memory_bytes)):,} "
+        "devices, shorter sequences, or larger ones"
+    )
+
+
+def _up(count: float) -> int:
+    """The next power of two."""
+    found = 1
+    while found < count:
+        found *= 2
+    return found
+
+
+def _layouts(job: Job, devices: int, on: Machine) -> Iterator[Layout]:
+    rows = max(1, job.batch_tokens // job.length)
+    for tensor in (n for n in range(1, on.server + 1) if devices % n == 0):
+        for context in _divisors(devices // tensor):
+            for pipeline in _divisors(devices // (tensor * context)):
+                data = devices // (tensor * context * pipeline)
+                if data > rows or pipeline > job.shape.layers + 2:
+                    continue
+                # As many chunks as there are layers: the shortest bubble.
+                chunks = max(1, (job.shape.layers + 2) // pipeline) if pipeline > 1 else 1
+                layout = Layout(tensor=tensor, context=context, pipeline=pipeline, data=data, chunks=chunks)
+                try:
+                    layout.check(job.shape, length=job.length)
+                except SettingsError:
+                    continue
+                yield layout
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, min(number, 256) + 1) if number % n == 0]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Everything `herd budget` prints. failures: to expect in all. save_every_seconds: Young's. useful: the share of
+    the time that is neither saved, restarted nor done again."""
+
+    job: Job
+    devices: int
+    layout: Layout
+    memory: Memory
+    idle: float
+    flops_per_second: float
+    utilization: float
+    days: float
+    money: float
+    failures: float
+    save_every_seconds: float
+    useful: float
+
+    @property
+    def device_hours(self) -> float:
+        return self.days * 24 * self.devices
+
+
+def cost(
+    job: Job, devices: int, on: Machine, *, layout: Layout | None = None, flops_per_second: float | None = None
+) -> Cost:
+    """What training takes. layout: the best when absent. flops_per_second: of a device; as foretold when absent.
+
+    Days count work only, as the report's do; `useful` says by how much failures stretch them.
+    """
+    layout = layout or best_layout(job, devices, on)
+    speed = flops_per_second or utilization(job, layout, on) * on.peak_flops
+    length = days(job.flops, devices=devices, flops_per_second=speed)
+    between = 86_400 / (FAILURES * devices)
+    every = checkpoint_interval(_SAVE_SECONDS, between)
+    # Time lost a second: saving, and for each failure a restart and half an interval done again.
+    lost = _SAVE_SECONDS / every + (_RESTART_SECONDS + every / 2) / between
+    return Cost(
+        job,
+        devices,
+        layout,
+        job.memory(layout),
+        bubble(layout, job.micro_batches(layout)),
+        speed,
+        speed / on.peak_flops,
+        length,
+        length * 24 * devices * on.price_per_hour,
+        FAILURES * devices * length,
+        every,
+        1 / (1 + lost),
+    )
+
+
+def lines(found: Cost, on: Machine) -> Iterator[str]:
+    """A cost in words."""
+    job, held = found.job, found.memory
+    rough = 6 * job.shape.weights * job.tokens
+    layout = found.layout
+    yield f"FLOPs     {job.flops:.3e} with attention ({rough:.2e} by 6 N D); {job.shape.weights:,} weights"
+    yield (
+        f"time      {found.days:,.1f} days of {found.devices:,} devices at {found.flops_per_second / 1e12:,.0f} "
+        f"TFLOP/s ({found.utilization:.1%} MFU); {found.device_hours:,.0f} device hours"
+    )
+    yield f"money     {found.money:,.0f} dollars at {on.price_per_hour} a device hour"
+    yield (
+        f"layout    tensor {layout.tensor} x context {layout.context} x pipeline {layout.pipeline} x data "
+        f"{layout.data}, {layout.chunks} chunks; the pipeline idles {found.idle:.1%} of its work"
+    )
+    parts = ("weights", "gradients", "optimizer", "activations", "logits")
+    listed = ", ".join(f"{name} {getattr(held, name) / 1e9:.2f}" for name in parts)
+    yield f"memory    {held.total / 1e9:.1f} GB a device ({listed})"
+    if held.total > on.memory_bytes:
+        yield f"          more than the {on.memory_bytes / 1e9:.0f} GB there are"
+    yield (
+        f"failures  {found.failures:,.0f} to expect, one in {86_400 / (FAILURES * found.devices) / 3600:,.1f} h; "
+        f"saving every {found.save_every_seconds / 60:,.1f} min leaves {found.useful:.1%} of the time for training"
+    )
+    low = 0.1 * on.peak_flops
+    if found.flops_per_second < low:
+        yield (
+            f"note      {found.flops_per_second / 1e12:,.0f} TFLOP/s is {found.utilization:.0%} of this device's "
+            f"{on.peak_flops / 1e12:,.0f} in bf16; large runs reach 35 to 45 %, and 60 is an H100's figure in fp32"
+        )
+
+
+def to_row(found: Cost) -> dict[str, Any]:
+    """A cost as plain data. Memory in bytes, times in seconds where the name does not say days or hours."""
+    row = {name: value for name, value in asdict(found).items() if name != "job"}
+    return row | {"flops": found.job.flops, "weights": found.job.shape.weights, "device_hours": found.device_hours}
+
+
+def implied(job: Job, devices: int, told_days: float) -> float:
+    """FLOP/s that every device must reach for a run to take `told_days`."""
+    return job.flops / (devices * told_days * 86_400)

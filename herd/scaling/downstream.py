@@ -1,0 +1,188 @@
+"""From training FLOPs to what a model will score: first the right answer's log-likelihood, then accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+
+from herd.core.errors import DataError
+
+FEWEST_ABOVE = 3  # points that must lie this far above chance, or where the curve rises is a guess
+_ABOVE = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one model did on one task. flops: of its training. nll: nats of the right answer a character. accuracy:
+    share right of `questions`. best_size: trained at the best size for its compute; only such tell how the NLL falls.
+    """
+
+    flops: float
+    nll: float
+    accuracy: float
+    questions: int
+    best_size: bool = True
+
+
+@dataclass(frozen=True)
+class Line:
+    """nll = level + slope x log10(flops). Source: Llama 3, 3.2.1, figure 4."""
+
+    level: float
+    slope: float
+
+    def at(self, flops: float) -> float:
+        return self.level + self.slope * math.log10(flops)
+
+
+def fit_line(flops: ArrayLike, nll: ArrayLike) -> Line:
+    """Least squares. Raises DataError for fewer than three runs, or when the NLL does not fall with compute."""
+    x, y = np.log10(np.asarray(flops, float)), np.asarray(nll, float)
+    if len(x) < 3 or np.ptp(x) < 1e-9:
+        raise DataError(f"{len(x)} runs at {len(set(x.tolist()))} budgets make no line; train three budgets or more")
+    slope, level = np.polyfit(x, y, 1)
+    if slope >= 0:
+        raise DataError(
+            "the answers' NLL does not fall with compute here; widen the budgets, or the task is not learnt"
+        )
+    return Line(float(level), float(slope))
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """accuracy = chance + (top - chance) / (1 + e^(steepness x (nll - middle)))."""
+
+    chance: float
+    top: float
+    steepness: float
+    middle: float
+
+    def at(self, nll: float | NDArray[np.float64]) -> Any:
+        return self.chance + (self.top - self.chance) / (1 + np.exp(self.steepness * (np.asarray(nll) - self.middle)))
+
+
+def fit_sigmoid(
+    nll: ArrayLike, accuracy: ArrayLike, questions: ArrayLike, *, chance: float, near: Sigmoid | None = None
+) -> Sigmoid:
+    """Weighted by each accuracy's standard error; the bottom is fixed at chance and the top at most one.
+
+    near: where to start from; several places are tried when absent. Raises DataError when fewer than three models lie
+    .1 above chance: where the curve rises cannot be known. Source: Llama 3, 3.2.1, figure 4; it prints no formula.
+    """
+    x, y = np.asarray(nll, float), np.asarray(accuracy, float)
+    above = int((y > chance + _ABOVE).sum())
+    if above < FEWEST_ABOVE:
+        raise DataError(
+            f"{above} of {len(y)} models are more than {_ABOVE:.0%} above chance ({chance:.0%}); add results of larger "
+            "models, of another family too, or forecast the NLL only"
+        )
+    n = np.asarray(questions, float)
+    share = (y * n + 1) / (n + 2)  # an accuracy of one has an error too
+    error = np.sqrt(share * (1 - share) / n)
+    spread = max(float(np.ptp(x)), 1e-6)
+
+    def off(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (Sigmoid(chance, *theta).at(x) - y) / error
+        return found
+
+    starts = [
+        (min(1.0, float(y.max()) + 0.02), steep / spread, float(middle))
+        for steep in (3.0, 10.0, 30.0)
+        for middle in np.quantile(x, (0.2, 0.5, 0.8))
+    ]
+    low, high = (chance + 0.01, 1e-3, x.min() - 3 * spread), (1.0 + 1e-9, 1e4, x.max() + 3 * spread)
+    if near is not None:
+        starts = [(near.top, near.steepness, near.middle)]
+    fits = [least_squares(off, np.clip(start, low, high), bounds=(low, high), x_scale="jac") for start in starts]
+    best = min(fits, key=lambda found: found.cost)
+    return Sigmoid(chance, *(float(one) for one in best.x))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is foretold at some compute: the middle and the 90 % interval of NLL and accuracy.
+
+    orders: of magnitude between the largest run fitted and the target. above: models above chance. chance: as given.
+    """
+
+    flops: float
+    nll: float
+    nll_interval: tuple[float, float]
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    orders: float
+    above: int
+    chance: float
+
+
+def forecast(
+    runs: Sequence[Run], flops: float, *, chance: float, questions: int, resamples: int = 200, seed: int = 0
+) -> Forecast:
+    """What a model of `flops` will score on a task with `questions` questions, which count for the interval.
+
+    runs: those marked `best_size` make the line, all make the sigmoid. The target itself must not be among them.
+    Resampled: the line's residuals, every accuracy's questions, and the target's own questions.
+    """
+    if any(run.flops >= flops for run in runs if run.best_size):
+        raise DataError(
+            "a run of the target's compute or more is among those fitted; forecast further, or leave it out"
+        )
+    straight = [run for run in runs if run.best_size]
+    x, y = np.array([run.flops for run in straight]), np.array([run.nll for run in straight])
+    line = fit_line(x, y)
+    nll, n = np.array([run.nll for run in runs]), np.array([run.questions for run in runs])
+    accuracy = np.array([run.accuracy for run in runs])
+    curve = fit_sigmoid(nll, accuracy, n, chance=chance)
+    chances = np.random.default_rng(seed)
+    fitted = np.array([line.at(one) for one in x])
+    rest = (y - fitted) * math.sqrt(len(x) / max(1, len(x) - 2))
+    drawn_nll, drawn_accuracy = [], []
+    for _ in range(resamples):
+        try:
+            again = fit_line(x, fitted + chances.choice(rest, len(rest))).at(flops)
+            bent = fit_sigmoid(nll, chances.binomial(n, np.clip(curve.at(nll), 0, 1)) / n, n, chance=chance, near=curve)
+        except DataError:  # a draw without a law
+            continue
+        drawn_nll.append(again)
+        share = float(np.clip(bent.at(again + chances.choice(rest)), 0, 1))
+        drawn_accuracy.append(chances.binomial(questions, share) / questions)
+    return Forecast(
+        flops,
+        line.at(flops),
+        _middle(drawn_nll),
+        float(curve.at(line.at(flops))),
+        _middle(drawn_accuracy),
+        math.log10(flops / x.max()),
+        int((accuracy > chance + _ABOVE).sum()),
+        chance,
+    )
+
+
+def _middle(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, (0.05, 0.95))
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class BackTest:
+    """How well the smaller runs foretold the largest. off: accuracy measured less foretold. inside: the interval."""
+
+    forecast: Forecast
+    measured: float
+    off: float
+    inside: bool
+
+
+def back_test(runs: Sequence[Run], *, chance: float, seed: int = 0) -> BackTest:
+    """Fits all runs but that of the most compute, and foretells that one."""
+    largest = max((run for run in runs if run.best_size), key=lambda run: run.flops)
+    rest = [run for run in runs if run is not largest]
+    found = forecast(rest, largest.flops, chance=chance, questions=largest.questions, seed=seed)
+    low, high = found.accuracy_interval
+    return BackTest(found, largest.accuracy, largest.accuracy - found.accuracy, low <= largest.accuracy <= high)

@@ -1,0 +1,116 @@
+"""The parametric law fitted to runs of any size and length, beside the parabolas of equal compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize, nnls
+
+from herd.core.errors import DataError
+from herd.scaling.laws import Chinchilla
+
+FEWEST_RUNS = 7  # five numbers are fitted
+_EXPONENTS = np.linspace(0.05, 1.0, 20)
+_HUBER = 1e-3  # of a logarithm, as in the paper
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A parametric law and laws from runs drawn anew, for intervals. off: median error of the runs' losses, a share."""
+
+    law: Chinchilla
+    drawn: tuple[Chinchilla, ...]
+    off: float
+
+    def interval(self, what: str) -> tuple[float, float]:
+        """The middle 95 % of `floor`, `a`, `b`, `alpha` or `beta`."""
+        low, high = np.quantile([getattr(one, what) for one in self.drawn], (0.025, 0.975))
+        return float(low), float(high)
+
+    def loss_interval(self, weights: float, tokens: float) -> tuple[float, float]:
+        """The middle 95 % of the loss foretold for a run."""
+        low, high = np.quantile([one.loss(weights, tokens) for one in self.drawn], (0.025, 0.975))
+        return float(low), float(high)
+
+
+def fit_parametric(
+    weights: ArrayLike, tokens: ArrayLike, losses: ArrayLike, *, resamples: int = 100, seed: int = 0
+) -> Fitted:
+    """loss = floor + a / weights^alpha + b / tokens^beta, least Huber loss between logarithms.
+
+    Raises DataError for fewer than seven runs, a loss that is not positive and finite, or runs that all have one size
+    or one length. Source: Hoffmann et al. 2022, approach 3 (eq. 3); the starts are found by solving for floor, a and b
+    at exponents on a grid, where the paper tries a grid of all five.
+    """
+    runs = np.log(np.array([weights, tokens, losses], float))
+    if runs.shape[1] < FEWEST_RUNS:
+        raise DataError(f"{runs.shape[1]} runs do not fix a law of five numbers; train {FEWEST_RUNS} or more")
+    if not np.isfinite(runs).all():
+        bad = int(np.flatnonzero(~np.isfinite(runs).all(0))[0])
+        raise DataError(f"run {bad + 1} has no finite, positive loss; leave it out, or train it at a lower peak_rate")
+    for name, row in (("weights", runs[0]), ("tokens", runs[1])):
+        if np.ptp(row) < 1e-9:
+            raise DataError(f"all runs have the same {name}; vary them, or nothing is known of what they do")
+    best = min((_polish(runs, start) for start in _starts(runs)), key=lambda found: found[1])
+    chance = np.random.default_rng(seed)
+    drawn = [_polish(runs[:, chance.integers(0, runs.shape[1], runs.shape[1])], best[0]) for _ in range(resamples)]
+    off = np.median(np.abs(np.expm1(_foretold(best[0], runs[0], runs[1]) - runs[2])))
+    return Fitted(_law(best[0]), tuple(_law(theta) for theta, _ in drawn), float(off))
+
+
+def _law(theta: NDArray[np.float64]) -> Chinchilla:
+    a, b, e, alpha, beta = (float(one) for one in theta)
+    return Chinchilla(floor=float(np.exp(e)), a=float(np.exp(a)), b=float(np.exp(b)), alpha=alpha, beta=beta)
+
+
+def _terms(theta: NDArray[np.float64], log_n: NDArray[np.float64], log_d: NDArray[np.float64]) -> NDArray[np.float64]:
+    a, b, e, alpha, beta = theta
+    return np.stack((a - alpha * log_n, b - beta * log_d, np.full_like(log_n, e)))
+
+
+def _foretold(
+    theta: NDArray[np.float64], log_n: NDArray[np.float64], log_d: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    terms = _terms(theta, log_n, log_d)
+    highest = terms.max(0)
+    found: NDArray[np.float64] = highest + np.log(np.exp(terms - highest).sum(0))
+    return found
+
+
+def _polish(runs: NDArray[np.float64], start: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """L-BFGS from a start: the five numbers and what is left."""
+    log_n, log_d, log_loss = runs
+
+    def left(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        terms = _terms(theta, log_n, log_d)
+        highest = terms.max(0)
+        parts = np.exp(terms - highest)
+        total = parts.sum(0)
+        rest = highest + np.log(total) - log_loss
+        far = np.abs(rest) > _HUBER
+        value = np.where(far, _HUBER * (np.abs(rest) - _HUBER / 2), rest**2 / 2).sum()
+        slope = np.clip(rest, -_HUBER, _HUBER) * parts / total
+        by_number = (slope[0], slope[1], slope[2], -slope[0] * log_n, -slope[1] * log_d)
+        return float(value) * 1e4, np.array([one.sum() for one in by_number]) * 1e4  # else it ends too soon
+
+    limits = [(-30, 60), (-30, 60), (-10, 5), (0.0, 2.0), (0.0, 2.0)]
+    found = minimize(left, start, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 3000, "ftol": 1e-13})
+    return np.asarray(found.x), float(found.fun)
+
+
+def _starts(runs: NDArray[np.float64], keep: int = 5) -> list[NDArray[np.float64]]:
+    """The best of a grid of exponents, with floor, a and b by least squares that are not negative."""
+    log_n, log_d, log_loss = runs
+    loss = np.exp(log_loss)
+    tried = []
+    for alpha in _EXPONENTS:
+        for beta in _EXPONENTS:
+            # Relative to the middle of the runs, or the columns would differ by orders of magnitude.
+            columns = (np.exp(-alpha * (log_n - log_n.mean())), np.exp(-beta * (log_d - log_d.mean())))
+            (a, b, floor), rest = nnls(np.stack((*columns, np.ones_like(loss)), 1) / loss[:, None], np.ones_like(loss))
+            numbers = np.log(np.maximum((a, b, floor), 1e-6))
+            shift = (alpha * log_n.mean(), beta * log_d.mean(), 0.0)
+            tried.append((rest, np.array([*(numbers + shift), alpha, beta])))
+    return [theta for _, theta in sorted(tried, key=lambda one: one[0])[:keep]]

@@ -1,0 +1,162 @@
+"""What small runs foretell: parametric laws, task scores, thresholds, and which metric to follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from herd.core.errors import DataError
+from herd.scaling.downstream import Run, Sigmoid, back_test, fit_line, fit_sigmoid, forecast
+from herd.scaling.emergence import METRICS, metrics, rank_with_compute, threshold
+from herd.scaling.laws import Chinchilla
+from herd.scaling.parametric import fit_parametric
+
+
+def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights, tokens and losses of a sweep: five budgets, seven sizes each."""
+    budgets = np.repeat(np.geomspace(6e18, 1e22, 5), 7)
+    tokens = np.array([law.best_tokens(one) for one in budgets]) * np.tile(np.geomspace(0.2, 5, 7), 5)
+    weights = budgets / (6 * tokens)
+    exact = np.array([law.loss(n, d) for n, d in zip(weights, tokens, strict=True)])
+    return weights, tokens, exact * np.exp(np.random.default_rng(seed).normal(0, noise, len(exact)))
+
+
+@pytest.mark.row(29)
+@pytest.mark.parametrize("law", [Chinchilla(), Chinchilla(1.817, 482.0, 2085.4, 0.348, 0.366)])
+def test_a_planted_parametric_law_is_fitted(law: Chinchilla, figure) -> None:
+    exact = fit_parametric(*planted(law, 0.0, 0), resamples=0).law
+    assert exact.alpha == pytest.approx(law.alpha, abs=2e-3)
+    assert exact.beta == pytest.approx(law.beta, abs=2e-3)
+    assert exact.floor == pytest.approx(law.floor, rel=5e-3)
+    noisy = fit_parametric(*planted(law, 2e-3, 1), resamples=40)
+    figure(f"alpha {noisy.law.alpha:.3f} for {law.alpha}, beta {noisy.law.beta:.3f} for {law.beta}, noise .2 %")
+    assert noisy.law.alpha == pytest.approx(law.alpha, abs=0.03)
+    assert noisy.law.beta == pytest.approx(law.beta, abs=0.03)
+    far = 3.8e25
+    low, high = noisy.loss_interval(law.best_weights(far), law.best_tokens(far))
+    assert low * 0.98 < law.loss(law.best_weights(far), law.best_tokens(far)) < high * 1.02
+    assert noisy.interval("alpha")[0] < noisy.law.alpha < noisy.interval("alpha")[1]
+
+
+def test_runs_that_fix_no_law_are_told() -> None:
+    weights, tokens, losses = planted(Chinchilla(), 0.0, 0)
+    with pytest.raises(DataError, match="6 runs do not fix"):
+        fit_parametric(weights[:6], tokens[:6], losses[:6])
+    with pytest.raises(DataError, match="run 3 has no finite, positive loss"):
+        fit_parametric(weights, tokens, np.where(np.arange(len(losses)) == 2, np.nan, losses))
+    with pytest.raises(DataError, match="same weights"):
+        fit_parametric(np.full_like(weights, 1e9), tokens, losses)
+
+
+# ---- from compute to scores ----
+
+CURVE = Sigmoid(chance=0.25, top=0.97, steepness=22.0, middle=1.34)
+
+
+def family(seed: int, questions: int = 1000) -> list[Run]:
+    """Models of the best size at seven budgets, and an older family that tells more of the curve: nats a character
+    fall in a straight line, accuracy by a sigmoid, both with noise."""
+    chance = np.random.default_rng(seed)
+    runs = []
+    for flops in [*np.geomspace(1e20, 1e22, 6).tolist(), 3.8e25]:
+        nll = 1.42 - 0.026 * (np.log10(flops) - 20) + chance.normal(0, 1e-3)
+        runs.append(Run(flops, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions))
+    for nll in (1.39, 1.36, 1.33, 1.31, 1.29, 1.27):
+        runs.append(Run(1e23, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions, best_size=False))
+    return runs
+
+
+@pytest.mark.row(30)
+def test_the_largest_model_is_foretold_from_the_others(figure) -> None:
+    tests = [back_test(family(seed), chance=0.25, seed=seed) for seed in range(10)]
+    off = sorted(abs(one.off) for one in tests)
+    inside = sum(one.inside for one in tests)
+    figure(f"off by {100 * off[len(off) // 2]:.1f} points (median of 10), {inside} of 10 inside the 90 % interval")
+    assert tests[0].forecast.orders == pytest.approx(np.log10(3.8e3), rel=1e-6)
+    assert off[len(off) // 2] < 0.05
+    assert inside >= 8
+
+
+def test_forecasts_without_ground_are_refused() -> None:
+    runs = family(0)
+    low = [Run(run.flops, run.nll, 0.26, run.questions) for run in runs[:-7]]
+    with pytest.raises(DataError, match="0 of 6 models are more than 10% above chance"):
+        forecast(low, 1e25, chance=0.25, questions=100)
+    with pytest.raises(DataError, match="target's compute or more"):
+        forecast(runs, 1e21, chance=0.25, questions=100)
+    with pytest.raises(DataError, match="does not fall with compute"):
+        fit_line([1e18, 1e19, 1e20], [1.0, 1.1, 1.2])
+    with pytest.raises(DataError, match="make no line"):
+        fit_line([1e18, 1e18, 1e18], [1.0, 1.1, 1.2])
+
+
+@given(st.floats(0.5, 0.99), st.floats(5, 60), st.floats(1.0, 1.5))
+@settings(max_examples=25)
+def test_a_sigmoid_is_found_again(top: float, steepness: float, middle: float) -> None:
+    truth = Sigmoid(0.25, top, steepness, middle)
+    nll = np.linspace(middle - 0.4, middle + 0.4, 15)
+    found = fit_sigmoid(nll, truth.at(nll), np.full(15, 10_000), chance=0.25)
+    assert found.at(nll) == pytest.approx(truth.at(nll), abs=0.01)
+
+
+# ---- thresholds ----
+
+
+@pytest.mark.row(31)
+def test_a_planted_threshold_is_found_and_none_where_there_is_none(figure) -> None:
+    off, found, false = [], 0, 0
+    for seed in range(20):
+        chance = np.random.default_rng(seed)
+        losses = np.sort(chance.uniform(1.6, 2.9, 40))
+        planted_at = chance.uniform(2.0, 2.4)
+        noise = chance.normal(0, 0.01, 40)
+        one = threshold(losses, 0.25 + 0.5 * np.maximum(0, planted_at - losses) + noise, chance=0.25, seed=seed)
+        off.append(abs(one.loss - planted_at))
+        found += one.preferred
+        assert one.low <= one.high
+        smooth = threshold(losses, 0.25 + 0.3 * (2.9 - losses) + noise, chance=0.25, seed=seed, resamples=10)
+        false += smooth.preferred
+    figure(f"off by {max(off):.3f} nats at most in 20; preferred {found} of 20 times when planted, {false} when not")
+    assert max(off) < 0.05
+    assert found == 20
+    assert false == 0
+    with pytest.raises(DataError, match="7 models"):
+        threshold(range(7), range(7), chance=0.0)
+
+
+# ---- metrics ----
+
+
+@pytest.mark.row(32)
+def test_each_step_from_log_likelihood_to_accuracy_says_less_of_compute(figure) -> None:
+    chance = np.random.default_rng(0)
+    flops = np.geomspace(1e18, 1e22, 10)
+    questions, choices = 300, 4
+    right = chance.integers(0, choices, questions)
+    # With compute all choices become likelier, the right one a little more, each question in its own way.
+    grows = chance.normal(1.0, 0.3, (questions, choices)) + chance.normal(0, 0.6, (questions, 1)) * 0
+    grows[np.arange(questions), right] += chance.normal(0.25, 0.4, questions)
+    start = chance.normal(-12, 1.5, (questions, choices))
+    found: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
+    for step in np.log10(flops / flops[0]):
+        log_p = start + grows * step + chance.normal(0, 0.35, (questions, choices))
+        for name, values in metrics(log_p, right).items():
+            found[name].append(values)
+    ranks = rank_with_compute(flops, found)
+    figure(", ".join(f"{name} {ranks[name]:.2f}" for name in METRICS))
+    assert ranks["log_p"] > ranks["p_choices"] >= ranks["brier"] - 0.02
+    assert ranks["brier"] > ranks["accuracy"]
+
+
+def test_metrics_of_one_question() -> None:
+    shares = np.array([[0.4, 0.2, 0.2, 0.2], [0.4, 0.6, 1e-9, 1e-9]])
+    found = metrics(np.log(shares), [0, 0])
+    assert found["accuracy"].tolist() == [1.0, 0.0]
+    assert found["p_choices"] == pytest.approx([0.4, 0.4], abs=1e-6)
+    assert found["brier"][0] == pytest.approx(-(0.36 + 3 * 0.04))
+    uniform = metrics(np.zeros((1, 4)), [2])
+    assert uniform["brier"][0] == pytest.approx(-0.75)
+    with pytest.raises(DataError, match="2 models"):
+        rank_with_compute([1, 2], {"a": [[1], [2]]})
