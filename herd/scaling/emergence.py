@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,6 +113,11 @@ def rank_with_compute(flops: ArrayLike, by_model: Mapping[str, ArrayLike]) -> di
     found = {}
     for name, values in by_model.items():
         columns = np.asarray(values, float).T
-        each = [float(spearmanr(x, column)[0]) if np.ptp(column) > 0 else 0.0 for column in columns]
+        each = [_rank_correlation(x, column) if np.ptp(column) > 0 else 0.0 for column in columns]
         found[name] = float(np.mean(each))
     return found
+
+
+def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    found: Any = spearmanr(x, y)
+    return float(found.statistic)
