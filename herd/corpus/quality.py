@@ -148,17 +148,23 @@ def _train_words(work: Work, texts: Sequence[str], targets: Scores, settings: Qu
     with file.open("w", encoding="utf-8") as out:
         for text, target in zip(texts, targets, strict=True):
             out.write(f"__label__{'good' if target else 'bad'} {_line(text)}\n")
-    model = fasttext.train_supervised(
-        str(file),
-        lr=settings.rate,
-        epoch=settings.epochs,
-        wordNgrams=settings.pairs,
-        thread=1,
-        verbose=0,
-        bucket=200_000,
-    )
+    model = _steady(fasttext, str(file), settings)
     model.save_model(str(work.out / "model.bin"))
     return Worded(model)
+
+
+def _steady(fasttext: Any, file: str, settings: QualitySettings) -> Any:
+    """A trained model. Once in a long while fastText gives up over a loss that is no number, although the same examples
+    at the same rate do well: it is asked again, then at half the rate. Raises DataError when that does not help."""
+    for rate in (settings.rate, settings.rate, settings.rate / 2):
+        try:
+            return fasttext.train_supervised(
+                file, lr=rate, epoch=settings.epochs, wordNgrams=settings.pairs, thread=1, verbose=0, bucket=200_000
+            )
+        except RuntimeError as fault:
+            if "NaN" not in str(fault):
+                raise
+    raise DataError(f"fastText's loss is no number at rates down to {settings.rate / 2:g}; set a lower rate")
 
 
 def load_quality(classifier: Classifier) -> Embedded | Worded:

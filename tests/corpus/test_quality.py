@@ -31,6 +31,7 @@ from herd.corpus.labels import (
 from herd.corpus.quality import (
     KeepSettings,
     QualitySettings,
+    _steady,
     auroc,
     keep_best,
     quality_figures,
@@ -215,3 +216,28 @@ def test_no_document_with_points_is_told(tmp_path: Path) -> None:
         train_scorer.body(
             Work(tmp_path, tmp_path, LocalPlace()), Corpus(tmp_path / "plain"), settings=QualitySettings()
         )
+
+
+class Moody:
+    """A fastText that gives up over its loss as often as told, and keeps the rates it was asked with."""
+
+    def __init__(self, faults: int, words: str = "Encountered NaN.") -> None:
+        self.faults, self.words, self.rates = faults, words, []
+
+    def train_supervised(self, file: str, *, lr: float, **rest: Any) -> str:
+        self.rates.append(lr)
+        if len(self.rates) <= self.faults:
+            raise RuntimeError(self.words)
+        return "a model"
+
+
+def test_fasttext_is_asked_again_when_its_loss_is_no_number() -> None:
+    settings = QualitySettings(head="words", rate=0.4)
+    for faults, rates in ((0, [0.4]), (1, [0.4, 0.4]), (2, [0.4, 0.4, 0.2])):
+        moody = Moody(faults)
+        assert _steady(moody, "examples.txt", settings) == "a model"
+        assert moody.rates == rates
+    with pytest.raises(DataError, match=r"at rates down to 0\.2; set a lower rate"):
+        _steady(Moody(3), "examples.txt", settings)
+    with pytest.raises(RuntimeError, match="cannot be opened"):
+        _steady(Moody(1, "examples.txt cannot be opened"), "examples.txt", settings)
