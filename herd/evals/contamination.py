@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from herd.evals.spread import percentiles
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -42,11 +44,9 @@ def gains(right: ArrayLike, covered: ArrayLike, thresholds: Sequence[float] = (0
             clean = drawn[~dirty[drawn]]
             if len(clean):
                 values.append(float(scores[drawn].mean() - scores[clean].mean()))
-        low, high = np.quantile(values[1:], [0.025, 0.975])
+        low, high = percentiles(values[1:])
         clean_score = float(scores[~dirty].mean())
-        found.append(
-            Gain(threshold, float(dirty.mean()), float(scores.mean()), clean_score, values[0], float(low), float(high))
-        )
+        found.append(Gain(threshold, float(dirty.mean()), float(scores.mean()), clean_score, values[0], low, high))
     return found
 
 

@@ -23,6 +23,12 @@ class Interval:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def percentiles(values: Sequence[float] | np.ndarray, share: float = 0.95) -> tuple[float, float]:
+    """Between which the middle `share` of resampled values lies."""
+    low, high = np.quantile(values, ((1 - share) / 2, (1 + share) / 2))
+    return float(low), float(high)
+
+
 def wald(share: float, count: int) -> float:
     """Half the width of the 95 % interval of a share, as the report prints it. Source: Llama 3, 5.1."""
     return 1.96 * math.sqrt(share * (1 - share) / count)
@@ -54,5 +60,4 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 200
         return Interval(math.nan, -math.inf, math.inf)
     chance = np.random.default_rng(seed)
     means = sample[chance.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Interval(float(sample.mean()), float(low), float(high))
+    return Interval(float(sample.mean()), *percentiles(means))

@@ -15,21 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from herd.model.attending import Blockwise
-from herd.model.kernels import library, loaded
+from herd.model.kernels import loaded, readable
 from herd.model.transformer import Block, plainly
 
 
 def fits(trunk: nn.Module) -> bool:
     """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32."""
     blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
-    weights = [weight for block in blocks for weight in block.parameters()]
-    return (
-        library() is not None
-        and _sgemm() is not None
-        and all(type(block) is Block and _is_plain(block) for block in blocks)
-        and all(type(weight) is nn.Parameter for weight in weights)
-        and all(weight.device.type == "cpu" and weight.dtype == torch.float32 for weight in weights)
-    )
+    plain = all(type(block) is Block and _is_plain(block) for block in blocks)
+    weights = (weight for block in blocks for weight in block.parameters())
+    return plain and readable(weights) and _sgemm() is not None
 
 
 def _is_plain(block: nn.Module) -> bool:

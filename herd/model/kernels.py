@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from herd.core import native
 from herd.core.errors import HerdError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SOURCES = Path(__file__).parent / "native"
 
@@ -26,6 +26,12 @@ def library() -> ctypes.CDLL | None:
     except (HerdError, OSError) as fault:
         warnings.warn(f"models are slower on this CPU than they could be: {fault}", stacklevel=2)
         return None
+
+
+def readable(weights: Iterable[Tensor]) -> bool:
+    """Whether the kernels are there and can read these: whole weights, on a CPU and in fp32."""
+    wanted = (nn.Parameter, "cpu", torch.float32)
+    return library() is not None and all((type(one), one.device.type, one.dtype) == wanted for one in weights)
 
 
 def loaded() -> ctypes.CDLL:

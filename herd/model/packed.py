@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from herd.core.errors import DataError
 from herd.model.cache import Cache
-from herd.model.kernels import Heads, address, library, loaded
+from herd.model.kernels import Heads, address, loaded, readable
 from herd.model.transformer import Block, Transformer
 
 _LANES = 16  # columns of a panel: kLanes of attention.hpp
@@ -20,11 +20,8 @@ _MOST_BYTES = 4 << 30
 
 def packable(model: nn.Module) -> bool:
     """Whether a model can be read with by our kernel: whole, on a CPU, in fp32, and not too large to hold twice."""
-    if type(model) is not Transformer or library() is None:
-        return False
     weights = list(model.parameters())
-    plain = all(type(weight) is nn.Parameter and weight.dtype == torch.float32 for weight in weights)
-    return plain and all(weight.device.type == "cpu" for weight in weights) and 4 * _count(weights) <= _MOST_BYTES
+    return type(model) is Transformer and readable(weights) and 4 * _count(weights) <= _MOST_BYTES
 
 
 def _count(weights: list[nn.Parameter]) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
 from herd.core.errors import DataError
+from herd.evals.spread import percentiles
 
 FEWEST_ABOVE = 3  # points that must lie this far above chance, or where the curve rises is a guess
 _ABOVE = 0.1
@@ -155,18 +156,13 @@ def forecast(
     return Forecast(
         flops,
         line.at(flops),
-        _middle(drawn_nll),
+        percentiles(drawn_nll, 0.9),
         float(curve.at(line.at(flops))),
-        _middle(drawn_accuracy),
+        percentiles(drawn_accuracy, 0.9),
         math.log10(flops / x.max()),
         int((accuracy > chance + _ABOVE).sum()),
         chance,
     )
-
-
-def _middle(values: Sequence[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, (0.05, 0.95))
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 
 from herd.core.errors import DataError
+from herd.evals.spread import percentiles
 
 FEWEST_POINTS = 8
 _ENDS = 2  # points that must lie on both sides of a threshold
@@ -51,8 +52,7 @@ def threshold(
     chances = np.random.default_rng(seed)
     draws = [chances.integers(0, len(x), len(x)) for _ in range(resamples)]
     drawn = [_hinge(x[some], y[some])[0] for some in draws if len(np.unique(x[some])) >= 2 * _ENDS]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Threshold(place, gain, smooth - _bic(rest, len(x), 3), float(low), float(high))
+    return Threshold(place, gain, smooth - _bic(rest, len(x), 3), *percentiles(drawn))
 
 
 def _hinge(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, nnls
+from scipy.special import logsumexp
 
 from herd.core.errors import DataError
+from herd.evals.spread import percentiles
 from herd.scaling.laws import Chinchilla
 
 FEWEST_RUNS = 7  # five numbers are fitted
@@ -26,13 +28,11 @@ class Fitted:
 
     def interval(self, what: str) -> tuple[float, float]:
         """The middle 95 % of `floor`, `a`, `b`, `alpha` or `beta`."""
-        low, high = np.quantile([getattr(one, what) for one in self.drawn], (0.025, 0.975))
-        return float(low), float(high)
+        return percentiles([getattr(one, what) for one in self.drawn])
 
     def loss_interval(self, weights: float, tokens: float) -> tuple[float, float]:
         """The middle 95 % of the loss foretold for a run."""
-        low, high = np.quantile([one.loss(weights, tokens) for one in self.drawn], (0.025, 0.975))
-        return float(low), float(high)
+        return percentiles([one.loss(weights, tokens) for one in self.drawn])
 
 
 def fit_parametric(
@@ -56,7 +56,8 @@ def fit_parametric(
     best = min((_polish(runs, start) for start in _starts(runs)), key=lambda found: found[1])
     chance = np.random.default_rng(seed)
     drawn = [_polish(runs[:, chance.integers(0, runs.shape[1], runs.shape[1])], best[0]) for _ in range(resamples)]
-    off = np.median(np.abs(np.expm1(_foretold(best[0], runs[0], runs[1]) - runs[2])))
+    foretold = logsumexp(_terms(best[0], runs[0], runs[1]), axis=0)
+    off = np.median(np.abs(np.expm1(foretold - runs[2])))
     return Fitted(_law(best[0]), tuple(_law(theta) for theta, _ in drawn), float(off))
 
 
@@ -70,28 +71,17 @@ def _terms(theta: NDArray[np.float64], log_n: NDArray[np.float64], log_d: NDArra
     return np.stack((a - alpha * log_n, b - beta * log_d, np.full_like(log_n, e)))
 
 
-def _foretold(
-    theta: NDArray[np.float64], log_n: NDArray[np.float64], log_d: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    terms = _terms(theta, log_n, log_d)
-    highest = terms.max(0)
-    found: NDArray[np.float64] = highest + np.log(np.exp(terms - highest).sum(0))
-    return found
-
-
 def _polish(runs: NDArray[np.float64], start: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """L-BFGS from a start: the five numbers and what is left."""
     log_n, log_d, log_loss = runs
 
     def left(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         terms = _terms(theta, log_n, log_d)
-        highest = terms.max(0)
-        parts = np.exp(terms - highest)
-        total = parts.sum(0)
-        rest = highest + np.log(total) - log_loss
+        total = logsumexp(terms, axis=0)
+        rest = total - log_loss
         far = np.abs(rest) > _HUBER
         value = np.where(far, _HUBER * (np.abs(rest) - _HUBER / 2), rest**2 / 2).sum()
-        slope = np.clip(rest, -_HUBER, _HUBER) * parts / total
+        slope = np.clip(rest, -_HUBER, _HUBER) * np.exp(terms - total)
         by_number = (slope[0], slope[1], slope[2], -slope[0] * log_n, -slope[1] * log_d)
         return float(value) * 1e4, np.array([one.sum() for one in by_number]) * 1e4  # else it ends too soon
 

@@ -12,6 +12,7 @@ from herd.core.artifacts import Checkpoint, Law
 from herd.core.errors import DataError
 from herd.core.settings import Positive, Rate
 from herd.core.stage import Work, stage
+from herd.evals.spread import percentiles
 from herd.scaling.budget import by_budget
 from herd.scaling.laws import Parabola, PowerLaw, parabola, power_law
 from herd.scaling.parametric import fit_parametric
@@ -100,7 +101,7 @@ def _curve_row(
 
 def _law_row(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> dict[str, Any]:
     def interval(values: list[float]) -> list[float]:
-        return [float(value) for value in np.quantile(values, (0.025, 0.975))] if values else []
+        return list(percentiles(values)) if values else []
 
     return {
         "exponent": law.exponent,

@@ -9,7 +9,6 @@ from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
 from herd.model.sizes import Shape
 
-H100_BF16_FLOPS = 989e12  # dense peak of one device a second (Nvidia's data sheet), the base of Llama 3's MFU
 _LOGITS, _LEAST_ROWS = 2**21, 128  # held at once when the loss is made
 _BF16, _FP32 = 2, 4  # bytes
 _OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32

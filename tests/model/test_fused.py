@@ -85,5 +85,5 @@ def test_what_is_not_a_plain_model_in_fp32_is_not_taken(kind: str, monkeypatch: 
 
         made.blocks[1].attention.query = Adapted(24, 24, bias=False)  # type: ignore[union-attr]
     else:
-        monkeypatch.setattr("herd.model.fused.library", lambda: None)
+        monkeypatch.setattr("herd.model.kernels.library", lambda: None)
     assert not fits(made)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.model.sizes import LLAMA_VOCABULARY, size
+from herd.scaling.cost import machine
 from herd.train.layout import (
-    H100_BF16_FLOPS,
     Layout,
     bubble,
     checkpoint_interval,
@@ -38,7 +38,7 @@ def test_table_4(figure) -> None:
         assert layout.devices == devices
         assert layout.data * rows * length == 2**24
         flops = GIANT.training_flops(length)
-        found.append(100 * flops_utilization(devices * speed / flops, flops, devices, H100_BF16_FLOPS))
+        found.append(100 * flops_utilization(devices * speed / flops, flops, devices, machine("h100").peak_flops))
         assert found[-1] == pytest.approx(printed, abs=2)
     figure(f"MFU {', '.join(f'{one:.1f}' for one in found)} % where table 4 prints 43, 41, 38")
 
