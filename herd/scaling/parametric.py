@@ -77,11 +77,13 @@ def _polish(runs: NDArray[np.float64], start: NDArray[np.float64]) -> tuple[NDAr
 
     def left(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         terms = _terms(theta, log_n, log_d)
-        total = logsumexp(terms, axis=0)
-        rest = total - log_loss
+        highest = terms.max(0)  # scipy's logsumexp takes three times as long for so few numbers
+        parts = np.exp(terms - highest)
+        total = parts.sum(0)
+        rest = highest + np.log(total) - log_loss
         far = np.abs(rest) > _HUBER
         value = np.where(far, _HUBER * (np.abs(rest) - _HUBER / 2), rest**2 / 2).sum()
-        slope = np.clip(rest, -_HUBER, _HUBER) * np.exp(terms - total)
+        slope = np.clip(rest, -_HUBER, _HUBER) * parts / total
         by_number = (slope[0], slope[1], slope[2], -slope[0] * log_n, -slope[1] * log_d)
         return float(value) * 1e4, np.array([one.sum() for one in by_number]) * 1e4  # else it ends too soon
 
