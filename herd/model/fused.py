@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from herd.model.attending import Blockwise
 from herd.model.kernels import loaded, readable
-from herd.model.transformer import Block, plainly
+from herd.model.transformer import Block, RMSNorm, plainly
 
 
 def fits(trunk: nn.Module) -> bool:
@@ -44,8 +44,17 @@ def _sgemm() -> int | None:
     return None
 
 
-def fused(block: Any, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, mask: Any) -> Tensor:
-    """A block's output; called plainly where another way to attend was chosen."""
+def fused(part: Any, x_BTD: Tensor, *places: Any) -> Tensor:
+    """The output of a block, or of the norm after the last."""
+    if type(part) is RMSNorm:
+        found = _Norm.apply(x_BTD.contiguous(), part.weight, part.eps)  # type: ignore[misc]
+        assert isinstance(found, Tensor)
+        return found
+    return _block(part, x_BTD, *places)
+
+
+def _block(block: Any, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, mask: Any) -> Tensor:
+    """Called plainly where another way to attend was chosen."""
     attention, forward = block.attention, block.feed_forward
     if type(attention.attending) is not Blockwise:
         return plainly(block, x_BTD, cos_TE, sin_TE, mask)
@@ -109,6 +118,38 @@ class _Fused(torch.autograd.Function):
         tables = _Weights(*_at(*weights)), _Places(*_at(cos, sin, starts))
         _function("herd_block_back", 8)(shape, *tables, *given, _Weights(*_at(*found)))
         return x_slope, None, None, *found
+
+
+class _Norm(torch.autograd.Function):
+    """`RMSNorm`, whose way back PyTorch makes of a dozen operations."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTD: Tensor, gain_D: Tensor, eps: float) -> Tensor:
+        out_BTD = torch.empty_like(x_BTD)
+        _norms("herd_norms", 3)(*_rows(x_BTD), eps, *_at(x_BTD, gain_D, out_BTD))
+        ctx.save_for_backward(x_BTD, gain_D)
+        ctx.eps = eps
+        return out_BTD
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        x_BTD, gain_D = ctx.saved_tensors
+        x_slope, gain_slope = torch.zeros_like(x_BTD), torch.zeros_like(gain_D)
+        given = _at(x_BTD, gain_D, slopes[0].contiguous(), x_slope, gain_slope)
+        _norms("herd_norms_back", 5)(*_rows(x_BTD), ctx.eps, *given)
+        return x_slope, gain_slope, None
+
+
+def _rows(x_BTD: Tensor) -> tuple[int, int]:
+    return x_BTD.numel() // x_BTD.shape[-1], x_BTD.shape[-1]
+
+
+@cache
+def _norms(name: str, tensors: int) -> Any:
+    found = getattr(loaded(), name)
+    found.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_float, *[ctypes.c_void_p] * tensors]
+    found.restype = None
+    return found
 
 
 def _kept(shape: _Shape) -> int:

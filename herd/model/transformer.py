@@ -67,7 +67,7 @@ class Block(nn.Module):
 Finish = Callable[[Tensor, Tensor], Any]
 
 
-# How a block is called: plainly, compiled, or keeping less in memory.
+# How a block, and the norm after the last, are called: plainly, compiled, or keeping less in memory.
 Call = Callable[..., Tensor]
 
 
@@ -135,15 +135,14 @@ class Transformer(nn.Module):
             )
         x_BTD = self.embedding(tokens_BT)
         if cache is None:
-            x_BTD = self.layers(x_BTD, documents_BT)
-        else:
-            positions_BT = cache.positions(tokens_BT.shape[1])
-            reach = cache.slots if reach is None else reach
-            mask = cache.mask(positions_BT, reach)
-            reach = cache.slots if mask is None else reach  # a view that never changes is compiled once
-            cos, sin = self.cos_TE[positions_BT][:, None], self.sin_TE[positions_BT][:, None]
-            for layer, block in enumerate(self.blocks):
-                x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, reach))
+            return self.call(self.norm, self.layers(x_BTD, documents_BT))
+        positions_BT = cache.positions(tokens_BT.shape[1])
+        reach = cache.slots if reach is None else reach
+        mask = cache.mask(positions_BT, reach)
+        reach = cache.slots if mask is None else reach  # a view that never changes is compiled once
+        cos, sin = self.cos_TE[positions_BT][:, None], self.sin_TE[positions_BT][:, None]
+        for layer, block in enumerate(self.blocks):
+            x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, reach))
         return self.norm(x_BTD)
 
     def layers(self, x_BTD: Tensor, documents_BT: Tensor | None) -> Tensor:

@@ -73,12 +73,18 @@ class Alone:
         return value, sums
 
     def _add(self, gradients: Sequence[Tensor]) -> None:
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+        if self.weights[0].grad is None:
+            for weight, gradient in zip(self.weights, gradients, strict=True):
+                weight.grad = gradient
+        else:
+            torch._foreach_add_([weight.grad for weight in self.weights], gradients)  # pyright: ignore
 
     def clip(self, most: float) -> float:
         """The norm of all gradients, which are shortened to `most` where it is longer."""
-        return float(nn.utils.clip_grad_norm_(self.weights, most))
+        norm = nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
+        if norm > most:  # otherwise all would be multiplied by one
+            nn.utils.clip_grads_with_norm_(self.weights, most, norm)
+        return float(norm)
 
     def agree(self, value: bool) -> bool:
         """What the first rank says."""

@@ -72,10 +72,10 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
         kept, slope_rows, slope_matrix = ctx.saved_tensors
-        slope_hidden = slope_rows * slopes[0].to(slope_rows.dtype)
+        slope_hidden = slope_rows.mul_(slopes[0].to(slope_rows.dtype))
         if len(kept) < ctx.count:
             slope_hidden = slope_rows.new_zeros(ctx.count, slope_rows.shape[1]).index_copy(0, kept, slope_hidden)
-        return slope_hidden, (slope_matrix * slopes[0]).to(ctx.type), None, None, None
+        return slope_hidden, slope_matrix.mul_(slopes[0]).to(ctx.type), None, None, None
 
 
 def _chunk_here(logits: Tensor, wanted: Tensor, z: float, group: None, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:

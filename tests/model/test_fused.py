@@ -69,7 +69,8 @@ def test_other_ways_to_attend_are_kept() -> None:
     made, ids = model(), torch.arange(20)[None]
     made.use(Sdpa())
     wanted, found = (outcome(made, call, ids, None) for call in (plainly, fused))
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, wanted, strict=True))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 + 1e-4 * float(theirs.detach().abs().max()))
 
 
 @pytest.mark.parametrize("kind", ["16 bits", "an adapter", "no compiler"])

@@ -126,6 +126,16 @@ EXPORT void herd_block_back(const herd::Shape* s, const herd::Weights<const floa
   herd::block_back(*s, *weights, *at, x, herd::Kept(*s, kept), slope, x_slope, *found);
 }
 
+// Rows over their root mean square, times the gain; and back: slopes are added to what `x_slope` and `gain_slope` hold.
+EXPORT void herd_norms(int64_t rows, int64_t width, float eps, const float* x, const float* gain, float* out) {
+  herd::norms(x, rows, width, gain, eps, out);
+}
+
+EXPORT void herd_norms_back(int64_t rows, int64_t width, float eps, const float* x, const float* gain,
+                            const float* slope, float* x_slope, float* gain_slope) {
+  herd::norms_back(slope, x, rows, width, gain, eps, x_slope, gain_slope);
+}
+
 // A matrix [columns, depth] as panels of 16 columns, for what follows.
 EXPORT void herd_pack(const float* matrix, int64_t columns, int64_t depth, float* panels) {
   herd::plain::pack_turned(matrix, depth, columns, depth, panels);
