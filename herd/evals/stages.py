@@ -58,7 +58,8 @@ def measure(
     work.progress(parts - 2, parts, "needles")
     shards = Shards(tokens.path)
     grid = needles_in(network, text, shards, settings, chat=chat)
-    losses = held_out_losses(network, shards, length=min(settings.loss_length, network.shape.context))
+    length = min(settings.loss_length, network.shape.context)
+    losses = held_out_losses(network, shards, length=length, workers=work.place.workers)
     result = {"label": label, "chat": chat, "tasks": scores, "needle": grid.to_row(), "held_out": losses}
     (work.out / "scores.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     work.figure("measured", result)

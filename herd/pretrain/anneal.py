@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -13,7 +14,6 @@ from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import shape_in
-from herd.model.transformer import Transformer
 from herd.pretrain.initial import token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
@@ -93,24 +93,24 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     if whole is None:
         return Checkpoint(work.out)
     members = kept.read()
-    losses = [_loss(whole, member, shards, settings) for member in members]
-    final = _loss(whole, average(members), shards, settings)
+    measured = partial(held_out_losses, whole, shards, length=settings.length, workers=work.place.workers)
+    losses = []
+    for member in members:
+        whole.load_state_dict(member)
+        losses.append(weighted_loss(measured(sources=settings.shares), settings.shares))
+    whole.load_state_dict(average(members))
+    held_out = measured()
+    final = weighted_loss(held_out, settings.shares)
     write_checkpoint(work.out, whole, text, kind="base")
     work.figure("members", losses)
     work.figure("loss", final)
-    work.figure("held_out", held_out_losses(whole, shards, length=settings.length))
+    work.figure("held_out", held_out)
     work.figure("tokens", ramp.rows * settings.length)
     work.figure("flops", ramp.rows * settings.length * made.shape.training_flops(settings.length))
     work.figure(
         "headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}"
     )
     return Checkpoint(work.out)
-
-
-def _loss(model: Transformer, weights: dict[str, Tensor], shards: Shards, settings: AnnealSettings) -> float:
-    """The held-out loss of `model` with these weights, which stay in it."""
-    model.load_state_dict(weights)
-    return weighted_loss(held_out_losses(model, shards, length=settings.length), settings.shares)
 
 
 class Members:

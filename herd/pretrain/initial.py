@@ -93,7 +93,7 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
     model = made.write(text, kind="base", moments=True)
     if model is None:
         return Checkpoint(work.out)
-    losses = held_out_losses(model, shards, length=settings.length)
+    losses = held_out_losses(model, shards, length=settings.length, workers=work.place.workers)
     final = weighted_loss(losses, settings.mix[-1].shares)
     work.figure("weights", shape.weights)
     work.figure("tokens", ramp.rows * settings.length)

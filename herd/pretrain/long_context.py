@@ -117,7 +117,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     if whole is None:
         return Checkpoint(work.out)
     after = exam.last or exam.test(whole, length)
-    losses = held_out_losses(whole, shards, length=length)
+    losses = held_out_losses(whole, shards, length=length, workers=work.place.workers)
     seen = len(steps) * settings.batch_tokens
     work.figure("length", length)
     work.figure("switched", switched)
@@ -167,8 +167,9 @@ class Exam:
 
     def short_loss(self, model: Transformer) -> float:
         """Nats per token on rows of the length before."""
-        losses = held_out_losses(model, self.shards, length=self.present, tokens=_SHORT_TOKENS)
-        return weighted_loss(losses, self.settings.shares)
+        shares = self.settings.shares
+        losses = held_out_losses(model, self.shards, length=self.present, tokens=_SHORT_TOKENS, sources=shares)
+        return weighted_loss(losses, shares)
 
     def test(self, model: Transformer, length: int) -> NeedleGrid:
         """Needles at a half of `length` and at all of it."""

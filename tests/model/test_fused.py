@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from herd.model.attending import Blockwise, Sdpa
-from herd.model.fused import fits, fused
+from herd.model.fused import fits, fused, quickly
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer, plainly
 
@@ -88,3 +88,15 @@ def test_what_is_not_a_plain_model_in_fp32_is_not_taken(kind: str, monkeypatch: 
     else:
         monkeypatch.setattr("herd.model.kernels.library", lambda: None)
     assert not fits(made)
+
+
+def test_a_model_is_called_quickly_for_a_while_and_then_as_before() -> None:
+    made, ids = model(), torch.arange(20)[None]
+    made.use(Sdpa())
+    before, kept = made.hidden(ids), (made.call, made.attending)
+    with quickly(made):
+        assert made.call is fused
+        assert torch.allclose(made.hidden(ids), before, atol=1e-5, rtol=1e-4)
+    assert (made.call, made.attending) == kept
+    with quickly(made.to(torch.bfloat16)):  # which does not fit
+        assert made.call is kept[0]
