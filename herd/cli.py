@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
             one.__name__: one
             for one in (run, plan, budget, curate, retune, extract, show, list_plugins, evaluate, chat, export)
         }
-        | {one.__name__: one for one in (bring_in, rows)}
+        | {one.__name__: one for one in (bring_in, rows, judge_data)}
     )
 
 
@@ -51,8 +51,10 @@ def parser() -> argparse.ArgumentParser:
 def _planned(options: argparse.Namespace):  # noqa: ANN202
     from herd.core.recipe import load_recipe
     from herd.recipes import recipes
+    from herd.studies import studies
 
-    recipe = load_recipe(options.recipe, recipes, options.set)
+    known = studies if options.name == "study" or options.recipe in studies.all() else recipes
+    recipe = load_recipe(options.recipe, known, options.set)
     folder = options.out or Path("runs") / Path(options.recipe).stem
     return recipe, folder
 
@@ -122,7 +124,7 @@ def budget(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from herd.model.sizes import size
-    from herd.scaling.cost import MACHINES, Job, cost, implied, lines, machine, to_row
+    from herd.scaling.cost import MACHINES, Job, cost, expected_loss, implied, lines, loss_line, machine, to_row
 
     on = machine(options.machine, options.machines or MACHINES)
     on = on if options.price is None else replace(on, price_per_hour=options.price)
@@ -130,11 +132,14 @@ def budget(options: argparse.Namespace) -> None:
     job = Job(shape, options.tokens, options.length, options.batch)
     speed = None if options.tflops is None else options.tflops * 1e12
     found = cost(job, options.gpus, on, flops_per_second=speed)
+    expected = None if options.law is None else expected_loss(job, options.law)
     if options.json:
-        print(json.dumps(to_row(found), indent=1))
+        print(json.dumps(to_row(found) | ({} if expected is None else {"expected_loss": expected}), indent=1))
         return
     for line in lines(found, on):
         print(line)
+    if expected is not None:
+        print(loss_line(expected))
     if options.days is not None:
         wanted = implied(job, options.gpus, options.days) / 1e12
         print(f"          {options.days:g} days would take {wanted:,.0f} TFLOP/s of each device")
@@ -158,6 +163,10 @@ def _plugins(kind: str):  # noqa: ANN202
         from herd.align.losses import losses as found
     elif kind == "tasks":
         from herd.evals.tasks import tasks as found
+    elif kind == "mixes":
+        from herd.mixing.methods import methods as found
+    elif kind == "studies":
+        from herd.studies import studies as found
     else:
         from herd.recipes import recipes as found
     everything = found.all()
@@ -250,6 +259,30 @@ def evaluate(options: argparse.Namespace) -> None:
     score_folder(folder, uses, world_of(folder), report)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
+
+
+def judge_data(options: argparse.Namespace) -> None:
+    from herd.core.progress import display
+    from herd.core.runner import run as run_stages
+    from herd.mixing.probe import ProbeSettings
+    from herd.recipes.judging import judged, length_for
+    from herd.serve.folders import model_in
+
+    folder = model_in(options.checkpoint)
+    settings = ProbeSettings(
+        tokens=options.tokens,
+        length=length_for(folder, options.batch),
+        batch_tokens=options.batch,
+        new_share=options.share,
+        targets=dict.fromkeys(options.targets, 1.0) or None,
+        peak_rate=options.rate,
+        seeds=tuple(range(options.seeds)),
+    )
+    plan = judged(folder, options.data, settings)
+    made = run_stages(plan, folder.parent.parent, jobs=1, display=display())
+    print(f"\n{made.figures['headline']}")
+    for source, gain in sorted(made.figures["probe"]["by_source"].items(), key=lambda pair: -pair[1]):
+        print(f"  {source:20} {gain:+.4f} nats")
 
 
 def chat(options: argparse.Namespace) -> None:

@@ -32,16 +32,17 @@ def parser(commands: Mapping[str, object]) -> argparse.ArgumentParser:
 
 
 def _add_recipes(add: Add) -> None:
-    for name, command, words in (
-        ("run", "run", "run a recipe; what is made already is skipped"),
-        ("plan", "plan", "show what a run would make, and make nothing"),
+    for name, command, words, listed in (
+        ("run", "run", "run a recipe; what is made already is skipped", "recipes"),
+        ("study", "run", "run a study: methods beside controls, over seeds, in one report", "studies"),
+        ("plan", "plan", "show what a run would make, and make nothing", "recipes, herd list studies"),
     ):
         one = add(name, command, words)
-        one.add_argument("recipe", help="a packaged name (herd list recipes), a .yaml of numbers, or a .py file")
+        one.add_argument("recipe", help=f"a packaged name (herd list {listed}), a .yaml of numbers, or a .py file")
         one.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
         one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
         one.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
-        if name == "run":
+        if name != "plan":
             one.add_argument("--jobs", type=int, default=_jobs(), help="stages side by side (default: %(default)s)")
             one.add_argument(
                 "--place", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
@@ -89,8 +90,12 @@ def _add_budget(add: Add) -> None:
     one.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
     one.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
     one.add_argument("--price", type=float, help="dollars a device hour (default: the file's)")
+    one.add_argument("--law", type=Path, help="a run with a ladder, or its law.json: prints the loss to expect")
     one.add_argument("--days", type=float, help="a time you were told: prints the speed it would take")
     one.add_argument("--json", action="store_true", help="print JSON")
+
+
+KINDS = ("recipes", "studies", "filters", "rewrites", "dedups", "losses", "tasks", "mixes", "stages")
 
 
 def amount(text: str) -> int:
@@ -128,11 +133,22 @@ def _add_corpus(add: Add) -> None:
 
 
 def _add_models(add: Add) -> None:
+    one = add("judge-data", "judge_data", "say what a data set of your own would add: anneal a checkpoint on it")
+    one.add_argument("checkpoint", type=Path, help="folder of a model that a run pre-trained, or of the run")
+    one.add_argument("data", nargs="+", help="files, folders or patterns of the new set")
+    one.add_argument("--tokens", type=amount, default=200_000, help="of each annealing (default: %(default)s)")
+    one.add_argument("--batch", type=amount, default=2048, help="tokens in a batch (default: %(default)s)")
+    one.add_argument("--share", type=float, default=0.3, help="of the rows that are new (default: %(default)s)")
+    one.add_argument("--seeds", type=int, default=3, help="pairs of runs (default: %(default)s)")
+    one.add_argument(
+        "--targets", nargs="+", default=[], metavar="SOURCE", help="whose held-out loss counts (default: all)"
+    )
+    one.add_argument("--rate", type=float, help="where the learning rate falls from (default: the checkpoint's last)")
     one = add("show", "show", "show an artifact: what it was made of, its settings and figures")
     one.add_argument("artifact", type=Path, help="folder of an artifact, or of a run to list what it holds")
     one.add_argument("--verify", action="store_true", help="read every file again and compare")
     one = add("list", "list_plugins", "list what can be named in a recipe")
-    one.add_argument("kind", choices=("recipes", "filters", "rewrites", "dedups", "losses", "tasks", "stages"))
+    one.add_argument("kind", choices=KINDS)
     one = add("eval", "evaluate", "measure a model")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
     one.add_argument("tasks", nargs="*", help="names of tasks (herd list tasks); all when none is named")

@@ -149,6 +149,22 @@ PARTS = (
         "24 topics of Wettig et al. 2025; the report names none",
     ),
     (
+        "3.1.2",
+        "data mix",
+        "mixing/",
+        "mixing/test_methods.py, mixing/test_comparing.py",
+        "",
+        "DoReMi, DoGE, RegMix and a bandit beside the report's forecasts by hand",
+    ),
+    (
+        "3.1.3",
+        "annealing as a judge of data",
+        "mixing/probe.py",
+        "mixing/test_probe.py",
+        "",
+        "held-out losses beside the report's benchmarks",
+    ),
+    (
         "5.1.4",
         "contamination",
         "corpus/contamination.py",

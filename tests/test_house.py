@@ -16,6 +16,7 @@ from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.rewrites import rewrites
 from herd.evals.tasks import tasks
+from herd.mixing.methods import methods
 from herd.recipes import recipes
 
 HERD = Path(__file__).parent.parent / "herd"
@@ -31,17 +32,19 @@ FLOORS = {
     "evals": 5,
     "corpus": 6,
     "scaling": 6,
+    "mixing": 6,
     "pretrain": 6,
     "align": 6,
     "serve": 6,
     "report": 6,
     "recipes": 7,
-    "cli": 8,
+    "studies": 8,
+    "cli": 9,
     "rows": 7,
     "options": 7,
-    "__main__": 9,
+    "__main__": 10,
 }
-REGISTRIES = (filters, rewrites, dedups, losses, tasks)
+REGISTRIES = (filters, rewrites, dedups, losses, tasks, methods)
 MOST_LINES, MOST_FUNCTION_LINES, MOST_CLASS_LINES = 400, 80, 200
 FORBIDDEN = {"utils", "common", "helpers", "misc", "base", "manager"}
 

@@ -40,9 +40,11 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
     given = tokens(shape)
     batch = Batch(given[:, :-1], given[:, 1:], torch.zeros_like(given[:, 1:]))
     state = TrainState(model, adamw(model, AdamWSettings()))
-    # One thread a half of the batch; with one core the halves follow one another.
+    # One thread a half of the batch.
     workers = torch.get_num_threads()
     torch.set_num_threads(1)
+    # With one core a user would set `speed.micro_rows` to the whole batch.
+    micro_rows = shape["rows"] if workers == 1 else None
     hands = alone(state, LocalPlace(lambda: workers), SpeedSettings(compiled=compiled))
 
     class Same:
@@ -58,7 +60,10 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
 
     def run(count: int) -> None:
         same.count += count
-        for _ in steps(state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands):
+        going = steps(
+            state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro_rows
+        )
+        for _ in going:
             pass
 
     return run

@@ -129,6 +129,10 @@ class Law(Artifact):
     """A fitted scaling law: `law.json`."""
 
 
+class Mix(Artifact):
+    """Shares of sources, and how they were found: `mix.json`."""
+
+
 class Scores(Artifact):
     """What a model was measured to do: `scores.json`."""
 

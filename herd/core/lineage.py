@@ -7,14 +7,18 @@ from collections.abc import Iterator
 
 from herd.core.artifacts import Artifact
 from herd.core.errors import ArtifactError
+from herd.core.stage import Input, Plan, Stage
 
 
 def parents(artifact: Artifact) -> Iterator[tuple[str, Artifact]]:
     """The inputs of `artifact` by name; they lie beside it. Raises ArtifactError when one is gone."""
     for name, value in artifact.card["inputs"].items():
-        keys = value if isinstance(value, list) else [] if value is None else [value]
-        for key in keys:
+        for key in _keys(value):
             yield name, Artifact.open(artifact.path.parent / key)
+
+
+def _keys(value: str | list[str] | None) -> list[str]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def lineage(artifact: Artifact) -> list[Artifact]:
@@ -55,6 +59,24 @@ def tree(artifact: Artifact, name: str = "") -> Iterator[Branch]:
                 yield from visit(parent, below, depth + 1)
 
     yield from visit(artifact, name, 0)
+
+
+def planned_again(artifact: Artifact) -> Artifact:
+    """`artifact` as an input for new stages in its run folder: with the plan that made it, of which nothing is run.
+
+    Raises ArtifactError when this version of herd would make something else by that plan.
+    """
+    inputs: dict[str, Input] = {}
+    for name, value in artifact.card["inputs"].items():
+        found = [planned_again(Artifact.open(artifact.path.parent / key)) for key in _keys(value)]
+        inputs[name] = None if value is None else tuple(found) if isinstance(value, list) else found[0]
+    declared = Stage.known.get(artifact.card["stage"])
+    plan = None if declared is None else Plan(declared, inputs, artifact.card["settings"])
+    if plan is None or plan.key != artifact.key:
+        raise ArtifactError(
+            f"{artifact.path} was made by another version of the stage {artifact.card['stage']}; run its recipe again"
+        )
+    return type(artifact).planned(plan)
 
 
 def find_setting(artifact: Artifact, name: str) -> object:

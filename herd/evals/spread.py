@@ -53,6 +53,17 @@ def paired_gain(before: Sequence[bool], after: Sequence[bool], *, resamples: int
     return bootstrap_mean(differences, resamples=resamples, seed=seed)
 
 
+def student_mean(values: Sequence[float] | np.ndarray, share: float = 0.95) -> Interval:
+    """The mean of a few values, such as of seeds, with Student's interval; unbounded for a single one."""
+    from scipy.stats import t
+
+    sample = np.asarray(values, float)
+    if len(sample) < 2:
+        return Interval(float(sample.mean()) if len(sample) else math.nan, -math.inf, math.inf)
+    half = float(t.ppf((1 + share) / 2, len(sample) - 1)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    return Interval(float(sample.mean()), float(sample.mean()) - half, float(sample.mean()) + half)
+
+
 def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Interval:
     """The mean of `values` with its percentile bootstrap interval. Source: Efron 1979."""
     sample = np.asarray(values, float)

@@ -127,9 +127,10 @@ class _Fused(torch.autograd.Function):
         slope, x_slope = slopes[0].contiguous(), torch.empty_like(x_BTD)
         wanted = ctx.needs_input_grad[3:]
         found = [torch.empty_like(weight) if want else None for weight, want in zip(weights, wanted, strict=True)]
-        if any(wanted[1:4]):  # one product makes all three
-            sizes = [len(weight) for weight in weights[1:4]]
-            found[1:4] = weights[1].new_empty(sum(sizes), weights[1].shape[1]).split(sizes)
+        for some in (slice(1, 4), slice(6, 8)):  # one product makes all of query, key and value; of gate and up
+            if any(wanted[some]):
+                sizes = [len(weight) for weight in weights[some]]
+                found[some] = weights[0].new_empty(sum(sizes), len(weights[0])).split(sizes)
         given = _at(x_BTD, kept, slope, x_slope)
         tables = _Weights(*_at(*weights)), _Places(*_at(cos, sin, starts))
         _function("herd_block_back", 8)(shape, *tables, *given, _Weights(*_at(*found)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 from herd.align.average import average
 from herd.align.dpo import DpoSettings, dpo
@@ -11,30 +10,24 @@ from herd.align.people import Asked, annotate, ask, demonstrate
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.select import select
 from herd.align.sft import SftSettings, sft
-from herd.core.artifacts import Checkpoint, Crawl, Law, Preferences, Report, Scores, Tokenizer, Tokens
+from herd.core.artifacts import Checkpoint, Law, Preferences, Report, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.settings import Count, Positive, Share, settings
-from herd.corpus.python_docs import PythonDocsSettings, python_docs
-from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import files, world_pages
-from herd.corpus.stages import audit, curate
-from herd.corpus.wikipedia import WikipediaSettings, wikipedia
+from herd.corpus.stages import audit
 from herd.evals.stages import MeasureSettings, measure
 from herd.generate.engine import Sampling
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
 from herd.pretrain.long_context import LengthSettings, extend_context
 from herd.recipes import recipes
+from herd.recipes.data import DataSettings, prepared
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.scaling.budget import LadderSettings, rungs
 from herd.scaling.stages import fit_law
-from herd.tokens.stages import pack, train_tokenizer
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout
 from herd.train.schedule import BatchPhase, MixPhase
-from herd.world.pages import PagesSettings
-from herd.world.truth import World
 
 
 @settings
@@ -49,21 +42,11 @@ class Turn:
 
 
 @settings
-class TinySettings:
-    """sources: the packaged ones to use. files: a user's own, by the name of the source they belong to; paths,
-    folders or patterns. pairs: base tokens of the vocabulary. demonstrations: dialogues, by kind.
-    curt_share: of the demonstrated sums that are requested, how many leave the steps out."""
+class TinySettings(DataSettings):
+    """demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many leave the
+    steps out."""
 
     title: str
-    sources: tuple[Literal["python_docs", "wikipedia", "world"], ...]
-    files: dict[str, tuple[str, ...]]
-    world: World
-    python_docs: PythonDocsSettings
-    wikipedia: WikipediaSettings
-    pages: PagesSettings
-    curate: CurateSettings
-    pairs: Positive
-    held_out_share: Share
     ladder: LadderSettings
     base: PretrainSettings
     longer: tuple[LengthSettings, ...]
@@ -85,28 +68,15 @@ class TinySettings:
 @recipes.add
 def tiny(s: TinySettings) -> Report:
     """Raw pages to a chat model of a million weights and a report, in minutes on two CPU cores."""
-    crawls = raw(s)
-    corpus = curate(crawls, settings=s.curate)
-    vocabulary = train_tokenizer(corpus, pairs=s.pairs, digits_together=False)
-    tokens = pack(corpus, vocabulary, held_out_share=s.held_out_share)
+    data = prepared(s)
+    tokens, vocabulary = data.tokens, data.vocabulary
     law = scaling_law(tokens, vocabulary, s)
     base = pretrain(tokens, vocabulary, settings=s.base)
     for longer in s.longer:
         base = extend_context(base, tokens, settings=longer)
     base = anneal(base, tokens, settings=s.anneal)
     scores = (measured(base, tokens, "base", s), *aligned(base, tokens, s))
-    return write_report(scores, (audit(corpus, crawls), law), title=s.title, bars=s.bars)
-
-
-def raw(s: TinySettings) -> tuple[Crawl, ...]:
-    """The raw pages: packaged sources, then the user's own files."""
-    packaged = {
-        "python_docs": lambda: python_docs(settings=s.python_docs),
-        "wikipedia": lambda: wikipedia(settings=s.wikipedia),
-        "world": lambda: world_pages(world=s.world, settings=s.pages),
-    }
-    own = [files(*patterns, source=source) for source, patterns in s.files.items()]
-    return (*(packaged[name]() for name in s.sources), *own)
+    return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, bars=s.bars)
 
 
 def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
@@ -161,9 +131,7 @@ def measured(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> 
 
 def _check_mix(s: TinySettings) -> None:
     """Raises SettingsError when a mix names a source that no page will have."""
-    known = set(s.files) | {"web" for name in s.sources if name == "python_docs"}
-    known |= {"wiki" for name in s.sources if name == "wikipedia"}
-    known |= set(s.pages.documents) if "world" in s.sources else set()
+    known = s.known
     mixes = {"ladder.shares": s.ladder.shares, "anneal.shares": s.anneal.shares}
     mixes |= {f"base.mix.{number}.shares": phase.shares for number, phase in enumerate(s.base.mix)}
     mixes |= {f"longer.{number}.shares": longer.shares for number, longer in enumerate(s.longer)}

@@ -9,6 +9,8 @@ from typing import Any
 
 from herd.core.artifacts import Artifact, Checkpoint
 from herd.report import plots
+from herd.report.mixes import mixing
+from herd.report.plots import drawn
 from herd.report.verdicts import Verdict
 from herd.train.log import METRICS, read_steps
 
@@ -18,6 +20,7 @@ SECTIONS = {
     "funnels": "Funnel",
     "compression": "Tokenizer",
     "scaling": "Scaling law",
+    "mixing": "Data mix",
     "curves": "Losses",
     "needles": "Needles",
     "evaluation": "Evaluation",
@@ -38,6 +41,7 @@ def render(title: str, made: Sequence[Artifact], verdicts: Sequence[Verdict]) ->
         "funnels": list(funnels(made)),
         "compression": compression(made),
         "scaling": scaling(made),
+        "mixing": mixing(made),
         "curves": list(curves(made)),
         "held_out": held_out(made),
         "needles": list(needle_grids(made)),
@@ -48,13 +52,6 @@ def render(title: str, made: Sequence[Artifact], verdicts: Sequence[Verdict]) ->
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     rules = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined)
     return rules.from_string(template).render(**content)
-
-
-def drawn(svg: str) -> Any:
-    """SVG that the template puts in as it is."""
-    from markupsafe import Markup
-
-    return Markup(svg)  # noqa: S704 - made by ourselves from numbers and our own names
 
 
 def tiles(made: Sequence[Artifact], verdicts: Sequence[Verdict]) -> list[dict[str, str]]:

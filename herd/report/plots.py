@@ -38,6 +38,13 @@ def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, lis
             pyplot.close(figure)
 
 
+def drawn(svg: str) -> Any:
+    """SVG that the template puts in as it is."""
+    from markupsafe import Markup
+
+    return Markup(svg)  # noqa: S704 - made by ourselves from numbers and our own names
+
+
 def _embedded(text: str) -> str:
     """The <svg> element alone, as wide as its place allows."""
     text = text[text.index("<svg") :]
@@ -125,4 +132,48 @@ def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Mapping[str, floa
         axis.set_ylim(-0.03, 1.03)
         axis.set_ylabel("share right")
         axis.legend(frameon=False, fontsize=8, ncols=2)
+    return svg[0]
+
+
+def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
+    """A bar for every mix, divided by source."""
+    sources = list(next(iter(mixes.values())))
+    with drawing(height=0.6 + 0.32 * len(mixes)) as (_, (axis,), svg):
+        start = np.zeros(len(mixes))
+        for source, colour in zip(sources, COLOURS * len(sources), strict=False):
+            values = np.array([mix[source] for mix in mixes.values()])
+            axis.barh(list(mixes), values, left=start, color=colour, label=source, height=0.7)
+            start += values
+        axis.invert_yaxis()
+        axis.set_xlim(0, 1)
+        axis.set_xlabel("share of the rows read")
+        axis.legend(frameon=False, fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return svg[0]
+
+
+def against(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Measured losses over those foretold, with the forecasts' intervals."""
+    with drawing(height=3.2) as (_, (axis,), svg):
+        low, high = (bound([row[key] for row in rows for key in ("loss", "measured")]) for bound in (min, max))
+        axis.plot([low, high], [low, high], color=GRID)
+        for row, colour in zip(rows, COLOURS * len(rows), strict=False):
+            axis.plot(row["interval"], [row["measured"]] * 2, color=colour, linewidth=2, alpha=0.5)
+            axis.plot(row["loss"], row["measured"], "o", color=colour, label=row["label"])
+        axis.set_xlabel("foretold loss, nats per token")
+        axis.set_ylabel("measured loss")
+        axis.legend(frameon=False, fontsize=8)
+    return svg[0]
+
+
+def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float]]], x: str, y: str) -> str:
+    """For every name a line through (place, value, low, high)."""
+    with drawing(height=3.0) as (_, (axis,), svg):
+        for (name, points), colour in zip(rows.items(), COLOURS * len(rows), strict=False):
+            at, value, low, high = (np.array(column) for column in zip(*points, strict=True))
+            axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(at, value, marker="o", markersize=4, color=colour, label=name)
+        axis.axhline(0, color=INK, linewidth=0.7)
+        axis.set_xlabel(x)
+        axis.set_ylabel(y)
+        axis.legend(frameon=False, fontsize=8)
     return svg[0]

@@ -25,12 +25,13 @@ class Gain:
 @settings
 class Bars:
     """What a report holds a run to. clean_lost: at most this share of clean pages. needle: at least this
-    share found at each length that passed its gate, by the model labelled `needle_model`."""
+    share found at each length that passed its gate, by the model labelled `needle_model`. A study has neither model nor
+    gains to show."""
 
     clean_lost: Share = 0.01
     needle: Share = 0.95
-    needle_model: str
-    gains: tuple[Gain, ...]
+    needle_model: str = ""
+    gains: tuple[Gain, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -232,6 +232,24 @@ def lines(found: Cost, on: Machine) -> Iterator[str]:
             f"note      {found.flops_per_second / 1e12:,.0f} TFLOP/s is {found.utilization:.0%} of this device's "
             f"{on.peak_flops / 1e12:,.0f} in bf16; large runs reach 35 to 45 %, and 60 is an H100's figure in fp32"
         )
+
+
+def expected_loss(job: Job, law: Path) -> dict[str, Any]:
+    """The loss to expect by a law fitted on runs of one's own, and how far beyond them it is asked."""
+    from herd.scaling.parametric import read_law  # scipy takes a while, and most budgets ask for no law
+
+    fitted = read_law(law)
+    low, high = fitted.loss_interval(job.shape.weights, job.tokens)
+    return {"loss": fitted.law.loss(job.shape.weights, job.tokens), "interval": [low, high], "floor": fitted.law.floor}
+
+
+def loss_line(expected: Mapping[str, Any]) -> str:
+    low, high = expected["interval"]
+    return (
+        f"loss      {expected['loss']:.3f} nats a token [{low:.3f}, {high:.3f}] of the mix that the law was fitted on, "
+        f"of which {expected['floor']:.3f} no size takes away; the interval knows the runs' noise, not whether the law "
+        "holds so far beyond them"
+    )
 
 
 def to_row(found: Cost) -> dict[str, Any]:

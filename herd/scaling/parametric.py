@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, nnls
 from scipy.special import logsumexp
 
-from herd.core.errors import DataError
+from herd.core.errors import ArtifactError, DataError
 from herd.evals.spread import percentiles
 from herd.scaling.laws import Chinchilla
 
@@ -33,6 +36,32 @@ class Fitted:
     def loss_interval(self, weights: float, tokens: float) -> tuple[float, float]:
         """The middle 95 % of the loss foretold for a run."""
         return percentiles([one.loss(weights, tokens) for one in self.drawn])
+
+
+def to_row(found: Fitted) -> dict[str, Any]:
+    """A fit as plain data, with the laws drawn anew, from which intervals of any figure follow."""
+    row: dict[str, Any] = {name: getattr(found.law, name) for name in _NUMBERS}
+    row |= {"intervals": {name: list(found.interval(name)) for name in _NUMBERS}, "median_error": found.off}
+    return row | {"drawn": [[getattr(one, name) for name in _NUMBERS] for one in found.drawn]}
+
+
+def read_law(path: Path) -> Fitted:
+    """The parametric law of a `Law` artifact, of its `law.json`, or the newest one of a run.
+
+    Raises ArtifactError when there is none, or when its fit had too few runs.
+    """
+    found = [path] if path.is_file() else [*path.glob("law.json"), *path.glob("artifacts/fit_law-*/law.json")]
+    if not found or not found[0].exists():
+        raise ArtifactError(f"{path} holds no law.json; name a run with a ladder, or the folder of its fit_law")
+    newest = max(found, key=lambda file: file.stat().st_mtime)
+    row = json.loads(newest.read_text(encoding="utf-8"))["parametric"]
+    if "none" in row or "drawn" not in row:
+        raise ArtifactError(f"{newest} has no parametric law: {row.get('none', 'fitted by an older herd; fit again')}")
+    drawn = tuple(Chinchilla(**dict(zip(_NUMBERS, numbers, strict=True))) for numbers in row["drawn"])
+    return Fitted(Chinchilla(**{name: row[name] for name in _NUMBERS}), drawn, row["median_error"])
+
+
+_NUMBERS = ("floor", "a", "b", "alpha", "beta")
 
 
 def fit_parametric(

@@ -15,10 +15,10 @@ from herd.core.stage import Work, stage
 from herd.evals.spread import percentiles
 from herd.scaling.budget import by_budget
 from herd.scaling.laws import Parabola, PowerLaw, parabola, power_law
-from herd.scaling.parametric import fit_parametric
+from herd.scaling.parametric import fit_parametric, to_row
 
 
-@stage(paper="3.2.1", version=2)
+@stage(paper="3.2.1", version=3)
 def fit_law(
     work: Work,
     models: tuple[Checkpoint, ...],
@@ -118,12 +118,9 @@ def _parametric_row(
 ) -> dict[str, Any]:
     """The parametric law through all runs, or why there is none."""
     try:
-        found = fit_parametric(*(np.concatenate(rows) for rows in (weights, tokens, losses)), seed=seed)
+        return to_row(fit_parametric(*(np.concatenate(rows) for rows in (weights, tokens, losses)), seed=seed))
     except DataError as fault:
         return {"none": str(fault)}
-    numbers = ("floor", "a", "b", "alpha", "beta")
-    row: dict[str, Any] = {name: getattr(found.law, name) for name in numbers}
-    return row | {"intervals": {name: list(found.interval(name)) for name in numbers}, "median_error": found.off}
 
 
 def _headline(law: PowerLaw | None, target_flops: float, budgets: Sequence[float], curves: Sequence[Parabola]) -> str:

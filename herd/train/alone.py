@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from herd.core.places import Place
 from herd.train.speed import Quick
 
-# Every batch is worked on in two halves, whose gradients are added. Two numbers have one sum, whichever
-# comes first, so one thread and two give the same bits.
+# Every batch is worked on in two halves on a CPU, whose gradients are added. Two numbers have one sum, whichever comes
+# first, so one thread and two give the same bits.
 PARTS = 2
 
 
@@ -49,8 +49,8 @@ class Alone:
         """The loss, divided by the batch's weight, and what else is logged; gradients stand in the weights."""
         total = batch.weight
         rows = len(batch.parts(1)[0].parts(10**9))  # as many parts as it has rows
-        count = PARTS if micro_rows is None else -(-rows // micro_rows)
-        parts = batch.to(self.device).parts(max(count, PARTS))
+        usual = PARTS if self.device.type == "cpu" else 1
+        parts = batch.to(self.device).parts(usual if micro_rows is None else -(-rows // micro_rows))
 
         def of_part(part: B) -> tuple[Tensor, Sums, tuple[Tensor, ...]]:
             with self.quick:

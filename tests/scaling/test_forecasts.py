@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herd.core.errors import DataError
+from herd.core.errors import ArtifactError, DataError
+from herd.model.sizes import size
+from herd.scaling.cost import Job, expected_loss, loss_line
 from herd.scaling.downstream import Run, Sigmoid, back_test, fit_line, fit_sigmoid, forecast
 from herd.scaling.emergence import METRICS, metrics, rank_with_compute, threshold
 from herd.scaling.laws import Chinchilla
-from herd.scaling.parametric import fit_parametric
+from herd.scaling.parametric import fit_parametric, read_law, to_row
 
 
 def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,3 +165,25 @@ def test_metrics_of_one_question() -> None:
     assert uniform["brier"][0] == pytest.approx(-0.75)
     with pytest.raises(DataError, match="2 models"):
         rank_with_compute([1, 2], {"a": [[1], [2]]})
+
+
+def test_a_budget_tells_the_loss_to_expect_by_the_law_of_a_run(tmp_path: Path) -> None:
+    truth = Chinchilla()
+    chance = np.random.default_rng(0)
+    weights, tokens = (np.exp(chance.uniform(np.log(low), np.log(high), 40)) for low, high in ((1e7, 1e9), (1e9, 1e11)))
+    losses = [truth.loss(n, d) * (1 + 0.002 * chance.normal()) for n, d in zip(weights, tokens, strict=True)]
+    file = tmp_path / "law.json"
+    file.write_text(json.dumps({"parametric": to_row(fit_parametric(weights, tokens, losses))}))
+    job = Job(size("8b").shape(vocabulary=128_256), 1e12, 8192, 2**22)
+    found = expected_loss(job, tmp_path)
+    low, high = found["interval"]
+    wanted = truth.loss(job.shape.weights, 1e12)
+    assert low <= found["loss"] <= high
+    assert found["loss"] == pytest.approx(wanted, abs=0.05)
+    assert loss_line(found).startswith(f"loss      {found['loss']:.3f} nats a token [")
+    assert read_law(file).law.loss(1e9, 1e11) == pytest.approx(truth.loss(1e9, 1e11), rel=0.01)
+    file.write_text(json.dumps({"parametric": {"none": "4 runs do not fix a law"}}))
+    with pytest.raises(ArtifactError, match="has no parametric law: 4 runs do not fix a law"):
+        read_law(file)
+    with pytest.raises(ArtifactError, match=r"holds no law.json; name a run with a ladder"):
+        read_law(tmp_path / "nothing")

@@ -24,7 +24,7 @@ struct Shape {
 };
 
 // A block's weights, or the slopes by them. Slopes that nobody wants are null; those by query, key and value lie one
-// after the other.
+// after the other, and so do those by gate and up.
 template <typename F>
 struct Weights {
   F *first_gain, *query, *key, *value, *output, *second_gain, *gate, *up, *down;
@@ -85,13 +85,19 @@ inline Heads heads_of(const Shape& s, float* rows, int64_t first, int64_t width)
   return {rows + first * s.head_width, s.tokens * width, s.head_width, width};
 }
 
-// Query, key and value as one matrix.
-inline const float* side_by_side(const Shape& s, const Weights<const float>& w) {
-  float* found = bench().take(bench().matrix, s.asked() * s.width);
-  std::copy_n(w.query, s.mixed() * s.width, found);
-  std::copy_n(w.key, s.groups * s.head_width * s.width, found + s.mixed() * s.width);
-  std::copy_n(w.value, s.groups * s.head_width * s.width, found + s.turned() * s.width);
+// Matrices that read the same rows, as one: fewer and larger products are worth the copy.
+inline const float* one_matrix(std::initializer_list<std::pair<const float*, int64_t>> parts) {
+  int64_t total = 0;
+  for (const auto& [from, count] : parts) total += count;
+  float* found = bench().take(bench().matrix, total);
+  float* to = found;
+  for (const auto& [from, count] : parts) to = std::copy_n(from, count, to);
   return found;
+}
+
+inline const float* asking(const Shape& s, const Weights<const float>& w) {
+  const int64_t shared = s.groups * s.head_width * s.width;
+  return one_matrix({{w.query, s.mixed() * s.width}, {w.key, shared}, {w.value, shared}});
 }
 
 inline void block_forward(const Shape& s, const Weights<const float>& w, const Places& at, const float* x,
@@ -100,7 +106,7 @@ inline void block_forward(const Shape& s, const Weights<const float>& w, const P
   float* normed = bench().take(bench().normed, count * width);
   float* gated = bench().take(bench().gated, count * hidden);
   norms(x, count, width, w.first_gain, float(s.eps), normed);
-  multiply(s, count, asked, width, {normed, width}, {side_by_side(s, w), width, true}, kept.asked, asked);
+  multiply(s, count, asked, width, {normed, width}, {asking(s, w), width, true}, kept.asked, asked);
   turns(kept.asked, count, asked, s.tokens, s.heads + s.groups, s.head_width, at.cosine, at.sine, 1.0f);
   const Heads q = heads_of(s, kept.asked, 0, asked), k = heads_of(s, kept.asked, s.heads, asked);
   const Heads v = heads_of(s, kept.asked, s.heads + s.groups, asked), mixed = heads_of(s, kept.mixed, 0, s.mixed());
@@ -117,26 +123,22 @@ inline void block_forward(const Shape& s, const Weights<const float>& w, const P
 }
 
 // Back through one matrix and the norm before it, whose output is made again. stream: the slope by x, to which this is
-// added. columns: of the matrix's output, whose slopes stand in rows of `step`.
+// added. columns: of the matrix's output, whose slopes are given.
 struct Behind {
   const float *matrix, *slopes;
-  int64_t columns, step;
+  int64_t columns;
   float* matrix_slope;
 };
 
-inline void back_to_stream(const Shape& s, std::initializer_list<Behind> products, const float* x, const float* gain,
-                           float* gain_slope, float* stream) {
+inline void back_to_stream(const Shape& s, const Behind& one, const float* x, const float* gain, float* gain_slope,
+                           float* stream) {
   const int64_t count = s.count(), width = s.width;
   float* normed = bench().take(bench().normed, count * width);
   norms(x, count, width, gain, float(s.eps), normed);
-  for (const Behind& one : products)
-    if (one.matrix_slope)
-      multiply(s, one.columns, width, count, {one.slopes, one.step, true}, {normed, width}, one.matrix_slope, width);
-  bool add = false;
-  for (const Behind& one : products) {  // into what `normed` held, which is not wanted any more
-    multiply(s, count, width, one.columns, {one.slopes, one.step}, {one.matrix, width}, normed, width, add);
-    add = true;
-  }
+  if (one.matrix_slope)
+    multiply(s, one.columns, width, count, {one.slopes, one.columns, true}, {normed, width}, one.matrix_slope, width);
+  // Into what `normed` held, which is not wanted any more.
+  multiply(s, count, width, one.columns, {one.slopes, one.columns}, {one.matrix, width}, normed, width);
   if (!gain_slope) gain_slope = bench().take(bench().gain, width);
   std::fill_n(gain_slope, width, 0.0f);
   norms_back(normed, x, count, width, gain, float(s.eps), stream, gain_slope);
@@ -152,9 +154,8 @@ inline void block_back(const Shape& s, const Weights<const float>& w, const Plac
   gates_back(kept.both, count, hidden, gated, slopes);  // `gated` is now what `down` was given
   if (found.down) multiply(s, width, hidden, count, {slope, width, true}, {gated, hidden}, found.down, hidden);
   std::copy_n(slope, count * width, x_slope);
-  const Behind gate{w.gate, slopes, hidden, 2 * hidden, found.gate};
-  const Behind up{w.up, slopes + hidden, hidden, 2 * hidden, found.up};
-  back_to_stream(s, {gate, up}, kept.middle, w.second_gain, found.second_gain, x_slope);
+  const float* gate_up = one_matrix({{w.gate, hidden * width}, {w.up, hidden * width}});
+  back_to_stream(s, {gate_up, slopes, 2 * hidden, found.gate}, kept.middle, w.second_gain, found.second_gain, x_slope);
 
   if (found.output)
     multiply(s, width, mixed, count, {x_slope, width, true}, {kept.mixed, mixed}, found.output, mixed);
@@ -168,7 +169,7 @@ inline void block_back(const Shape& s, const Weights<const float>& w, const Plac
   for (int64_t part = 0; part < s.batch * s.groups; ++part)
     backward(s.sizes(), given, q, k, v, at.starts, gave, kept.logs, q_slope, k_slope, v_slope, part);
   turns(slopes, count, asked, s.tokens, s.heads + s.groups, s.head_width, at.cosine, at.sine, -1.0f);
-  back_to_stream(s, {{side_by_side(s, w), slopes, asked, asked, found.query}}, x, w.first_gain, found.first_gain,
+  back_to_stream(s, {asking(s, w), slopes, asked, found.query}, x, w.first_gain, found.first_gain,
                  x_slope);
 }
 

@@ -1,0 +1,193 @@
+"""Runs on mixes, held against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from herd.core.errors import DataError
+from herd.evals.spread import percentiles, student_mean
+from herd.mixing.proxies import Curve, Point
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run on a mix: `label` is the method with the settings that tell it from others."""
+
+    label: str
+    seed: int
+    flops: float
+    shares: Mapping[str, float]
+    epochs: Mapping[str, float]
+    curve: Curve
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        points = [Point(point["tokens"], point["losses"]) for point in row["points"]]
+        return cls(label_of(row), row["seed"], row["flops"], row["shares"], row["epochs"], Curve(points))
+
+
+def label_of(row: Mapping[str, Any]) -> str:
+    """How a method is called in tables; `given_shares` go by their label, DoGE's two forms by theirs."""
+    chosen = row["settings"]
+    return str(chosen.get("label") or " ".join([row["method"], *[str(chosen[k]) for k in ("form",) if k in chosen]]))
+
+
+def compared(trials: Sequence[Trial], *, control: str) -> list[dict[str, Any]]:
+    """A row for every method: losses, gains over the control with 95 % intervals over seeds, tokens to its loss.
+
+    gain: the control's mean loss less the method's, with the same seed, in nats. tokens: to the control's last loss,
+    as a share of the tokens it took, the median over seeds; absent where most seeds never got there.
+    Raises DataError when a seed of a method has no control.
+    """
+    by_label: dict[str, dict[int, Trial]] = {}
+    for trial in trials:
+        by_label.setdefault(trial.label, {})[trial.seed] = trial
+    if control not in by_label:
+        raise DataError(f"no run is called {control!r}; the control must be one of {', '.join(by_label)}")
+    against = by_label[control]
+    rows = []
+    for label, runs in by_label.items():
+        if lonely := set(runs) - set(against):
+            raise DataError(f"{label} was run with seed {min(lonely)}, {control} was not; give both the same seeds")
+        mean = [runs[seed].curve.last.mean for seed in runs]
+        worst = [runs[seed].curve.last.worst for seed in runs]
+        gains = [against[seed].curve.last.mean - runs[seed].curve.last.mean for seed in runs]
+        gain = student_mean(gains)
+        reached = [runs[seed].curve.tokens_to(against[seed].curve.last.mean) for seed in runs]
+        parts = [
+            None if one is None else one / against[seed].curve.last.tokens
+            for seed, one in zip(runs, reached, strict=True)
+        ]
+        got = sorted(one for one in parts if one is not None)
+        rows.append(
+            {
+                "method": label,
+                "seeds": len(runs),
+                "mean": float(np.mean(mean)),
+                "worst": float(np.mean(worst)),
+                "gain": [gain.value, gain.low, gain.high],
+                "tokens": float(np.median(got)) if 2 * len(got) > len(parts) else None,
+                "got_there": len(got),
+                "shares": _mean_of([trial.shares for trial in runs.values()]),
+                "epochs": max(max(trial.epochs.values()) for trial in runs.values()),
+                "by_source": _mean_of([trial.curve.last.losses for trial in runs.values()]),
+            }
+        )
+    return rows
+
+
+def mixes_row(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each method's searches came to: shares with their spread over seeds and over sizes of the proxy, FLOPs, and
+    what a step of it costs in steps of plain training."""
+    by_label: dict[str, list[Mapping[str, Any]]] = {}
+    for one in found:
+        by_label.setdefault(label_of(one), []).append(one)
+    rows = []
+    for label, searches in by_label.items():
+        sizes = sorted({one["proxy_weights"] for one in searches})
+        of_size = {size: [one["shares"] for one in searches if one["proxy_weights"] == size] for size in sizes}
+        means = [_mean_of(shares) for shares in of_size.values()]
+        steps = [one["seconds"] / one["plain_seconds"] for one in searches if one["plain_seconds"]]
+        first = of_size[sizes[0]]
+        rows.append(
+            {
+                "method": label,
+                "shares": _mean_of([one["shares"] for one in searches]),
+                "flops": float(np.mean([one["flops"] for one in searches])),
+                "over_seeds": max(_spread_of(shares) for shares in of_size.values()) if len(first) > 1 else None,
+                "over_sizes": max(_spread_of(means), 0.0) if len(means) > 1 else None,
+                "sizes": sizes,
+                "times_plain": float(np.median(steps)) if steps else None,
+            }
+        )
+    return rows
+
+
+def _mean_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _spread_of(rows: Sequence[Mapping[str, float]]) -> float:
+    """The largest standard deviation of a source's share."""
+    return max(float(np.std([row[name] for row in rows], ddof=1)) for name in rows[0]) if len(rows) > 1 else 0.0
+
+
+def upsampled(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> dict[str, list[tuple[float, ...]]]:
+    """For `domains` and `others`: (part of the end, gain, low, high) over the runs without such a part.
+
+    Raises DataError when these are missing, or a seed of them is.
+    """
+    ends = sorted({row["late_share"] for row in rows})
+    by_end = {
+        end: {row["seed"]: row["points"][-1]["losses"] for row in rows if row["late_share"] == end} for end in ends
+    }
+    if ends[0] != 0 or any(set(runs) - set(by_end[0.0]) for runs in by_end.values()):
+        raise DataError("upsampling is judged against runs without it, of the same seeds; add 0 to the parts tried")
+    sources = list(next(iter(by_end[0.0].values())))
+    if unknown := set(domains) - set(sources):
+        raise DataError(f"{', '.join(sorted(unknown))} are not among the sources mixed: {', '.join(sources)}")
+    groups = {"domains": list(domains), "others": [name for name in sources if name not in domains]}
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for group, names in groups.items():
+        found[group] = []
+        for end, runs in by_end.items():
+            gains = [
+                float(np.mean([by_end[0.0][seed][name] - losses[name] for name in names]))
+                for seed, losses in runs.items()
+            ]
+            gain = student_mean(gains)
+            found[group].append((end, gain.value, gain.low, gain.high))
+    return found
+
+
+# ---- forecasts of mixes ----
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """A mix's mean loss as foretold from small runs, with the 95 % interval over resampled seeds, and as measured."""
+
+    label: str
+    loss: float
+    interval: tuple[float, float]
+    measured: float
+
+
+def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[Foretold]:
+    """For every mix: a line of the mean loss over the log of FLOPs through its small runs, read off at the large run.
+
+    The losses are those of fixed held-out text of every source, so that mixes may be compared.
+    Raises DataError for fewer than three budgets, or a mix without small runs. Source: Llama 3, 3.1.2 and 3.2.1.
+    """
+    found = []
+    for target in large:
+        runs = [trial for trial in small if trial.label == target.label]
+        budgets = sorted({round(math.log10(trial.flops), 6) for trial in runs})
+        if len(budgets) < 3:
+            raise DataError(f"mix {target.label} was run at {len(budgets)} budgets; a line wants three or more")
+        x = np.array([math.log10(trial.flops) for trial in runs])
+        y = np.array([trial.curve.last.mean for trial in runs])
+        seeds = np.array([trial.seed for trial in runs])
+        at = math.log10(target.flops)
+        chance, drawn = np.random.default_rng(0), []
+        for _ in range(resamples):
+            again = chance.choice(np.unique(seeds), len(np.unique(seeds)))
+            rows = np.concatenate([np.flatnonzero(seeds == seed) for seed in again])
+            drawn.append(float(np.polyval(np.polyfit(x[rows], y[rows], 1), at)))
+        middle = float(np.polyval(np.polyfit(x, y, 1), at))
+        found.append(Foretold(target.label, middle, percentiles(drawn), target.curve.last.mean))
+    return found
+
+
+def rank_agreement(found: Sequence[Foretold]) -> float:
+    """Spearman's rank correlation of foretold and measured losses. Raises DataError for fewer than three mixes."""
+    if len(found) < 3:
+        raise DataError(f"{len(found)} mixes have no order to agree on; try five or more")
+    agreement: Any = spearmanr([one.loss for one in found], [one.measured for one in found])
+    return float(agreement.statistic)

@@ -1,0 +1,194 @@
+"""Annealing as a judge of data: what does a small new set add, when the rate falls to zero over it? (3.1.3)"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from herd.core.artifacts import Checkpoint, Scores, Tokens
+from herd.core.errors import DataError
+from herd.core.places import Place
+from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.stage import Work, stage
+from herd.evals.losses import held_out_losses, weighted_loss
+from herd.evals.spread import Interval, student_mean
+from herd.model.weights import load_transformer
+from herd.tokens.shards import Shard, Shards
+from herd.train.batches import TokenBatches
+from herd.train.checkpoint import TrainState, moments_in
+from herd.train.log import METRICS, read_steps
+from herd.train.loop import alone, steps
+from herd.train.objectives import next_token
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+
+NEW = "new"  # how the new set's sources are called beside the default ones'
+
+
+@settings
+class ProbeSettings:
+    """shares: of the default mix; by tokens when absent. new_share: of the rows that are new, the rest is the default
+    mix. targets: the sources, by share, whose held-out loss says what the set is worth; the default mix's when absent.
+    peak_rate: where the rate falls to zero from; the one the checkpoint was last trained with when absent."""
+
+    tokens: Positive
+    length: Positive
+    batch_tokens: Positive
+    shares: dict[str, Share] | None = None
+    new_share: Share = 0.3
+    targets: dict[str, Share] | None = None
+    peak_rate: Rate | None = None
+    optimizer: AdamWSettings = AdamWSettings()
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Two sets of shards read as one; the second's sources carry `new/` before their names."""
+
+    default: Shards
+    new: Shards
+    index: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.default.vocabulary != self.new.vocabulary:
+            raise DataError(
+                f"the new set was packed with a vocabulary of {self.new.vocabulary}, the checkpoint's has "
+                f"{self.default.vocabulary}; pack it with the checkpoint's tokenizer"
+            )
+        renamed = {f"{NEW}/{name}": row for name, row in self.new.index["sources"].items()}
+        sources = self.default.index["sources"] | renamed
+        object.__setattr__(self, "index", {**self.default.index, "sources": sources})
+
+    @property
+    def sources(self) -> list[str]:
+        return sorted(self.index["sources"])
+
+    @property
+    def pad(self) -> int:
+        return self.default.pad
+
+    def read(self, source: str, split: str = "train") -> Shard:
+        prefix = f"{NEW}/"
+        if source.startswith(prefix):
+            return self.new.read(source.removeprefix(prefix), split)
+        return self.default.read(source, split)
+
+
+@stage(paper="3.1.3", version=1)
+def judge_data(
+    work: Work, model: Checkpoint, default: Tokens, new: Tokens, *, label: str = NEW, settings: ProbeSettings
+) -> Scores:
+    """What a new set adds: the checkpoint annealed to zero on 30 % of it and 70 % of the default mix, against the same
+    annealing on the default mix alone, seed by seed.
+
+    Gains are in nats a token of held-out text, above zero when the new set helps. Both runs of a seed read the default
+    text in the same order. Raises DataError when the new set holds no row of text.
+    """
+    shards = Together(Shards(default.path), Shards(new.path))
+    shares = settings.shares or _by_tokens(shards.default)
+    fresh = {f"{NEW}/{name}": share for name, share in _by_tokens(shards.new).items()}
+    if not fresh:
+        raise DataError(f"{new.path}: the new set holds no text to train on; look at its rejects with `herd show`")
+    peak = settings.peak_rate or _last_rate(model)
+    arms = {"control": shares, label: _joined(shares, fresh, settings.new_share)}
+    losses: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
+    total = len(arms) * len(settings.seeds)
+    for number, seed in enumerate(settings.seeds):
+        for place, (name, mix) in enumerate(arms.items()):
+            work.progress(2 * number + place, total, f"seed {seed}, {name}")
+            losses[name].append(_annealed(model, shards, mix, peak, settings, seed, work.place))
+    targets = settings.targets or {name: share for name, share in shares.items() if name in losses["control"][0]}
+    gain = gains(losses["control"], losses[label], targets)
+    read = settings.tokens * settings.new_share
+    result = {
+        "label": label,
+        "gain": [gain.value, gain.low, gain.high],
+        "by_source": {
+            name: student_mean([a[name] - b[name] for a, b in zip(losses["control"], losses[label], strict=True)]).value
+            for name in losses["control"][0]
+        },
+        "epochs": read / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
+        "peak_rate": peak,
+        "seeds": list(settings.seeds),
+        "losses": losses,
+    }
+    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    work.figure("probe", result)
+    work.figure("headline", f"{label}: {verdict(gain)}, read {result['epochs']:.1f} times")
+    return Scores(work.out)
+
+
+def gains(control: list[dict[str, float]], new: list[dict[str, float]], targets: Mapping[str, float]) -> Interval:
+    """By how many nats the new arm lies below the control, paired by seed, with Student's 95 % interval."""
+
+    def weighed(losses: Mapping[str, float]) -> float:
+        return weighted_loss({name: {"nats_per_token": loss} for name, loss in losses.items()}, dict(targets))
+
+    return student_mean([weighed(a) - weighed(b) for a, b in zip(control, new, strict=True)])
+
+
+def verdict(gain: Interval) -> str:
+    """A gain in words."""
+    said = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no effect outside the interval"
+    return f"{gain.value:+.4f} nats [{gain.low:+.4f}, {gain.high:+.4f}], {said}"
+
+
+def _annealed(
+    model: Checkpoint,
+    shards: Together,
+    mix: Mapping[str, float],
+    peak: float,
+    settings: ProbeSettings,
+    seed: int,
+    place: Place,
+) -> dict[str, float]:
+    """Held-out losses of the default sources after one annealing."""
+    network = load_transformer(model.path)
+    if network.shape.context < settings.length:
+        raise DataError(f"the checkpoint reads {network.shape.context} tokens; set length to at most that")
+    phase = BatchPhase(until=1.0, batch_tokens=settings.batch_tokens)
+    ramp = BatchRamp((phase,), settings.tokens, settings.length)
+    batches = TokenBatches(shards, (MixPhase(until=1.0, shares=dict(mix)),), ramp, seed, shards.pad)  # type: ignore[arg-type]
+    state = TrainState(network, adamw(network, settings.optimizer))
+    moments = moments_in(model.path)
+    if moments is not None:
+        state.fill_moments(moments)
+    hands = alone(state, place)
+    count = max(1, len(batches))
+    for _ in steps(
+        state,
+        batches,
+        loss=next_token,
+        rate=lambda step: peak * (1 - step / count),
+        clip=settings.optimizer.clip,
+        hands=hands,
+    ):
+        pass
+    hands.close()
+    found = held_out_losses(network, shards.default, length=settings.length, workers=place.workers)
+    return {name: row["nats_per_token"] for name, row in found.items()}
+
+
+def _joined(default: Mapping[str, float], new: Mapping[str, float], share: float) -> dict[str, float]:
+    old, fresh = sum(default.values()), sum(new.values())
+    kept = {name: (1 - share) * one / old for name, one in default.items()}
+    return kept | {name: share * one / fresh for name, one in new.items()}
+
+
+def _by_tokens(shards: Shards) -> dict[str, float]:
+    counts = {name: row["train"]["tokens"] for name, row in shards.index["sources"].items()}
+    total = sum(counts.values())
+    return {name: count / total for name, count in counts.items() if count}
+
+
+def _last_rate(model: Checkpoint) -> float:
+    """Of the checkpoint's own training. Raises DataError when it is not known or was zero."""
+    done = read_steps(model.path / METRICS)
+    if not done or done[-1].rate <= 0:
+        raise DataError(
+            f"{model.path} tells no learning rate to fall from; set peak_rate, best to what it was trained with last"
+        )
+    return done[-1].rate

@@ -1,0 +1,191 @@
+"""Finding a mix, trying it, and telling which was best."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+
+from herd.core.artifacts import Mix, Scores, Tokens
+from herd.core.errors import DataError
+from herd.core.registry import Use
+from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.stage import Work, stage
+from herd.mixing.comparing import Trial, compared, foretell, mixes_row, rank_agreement, upsampled
+from herd.mixing.field import Field, Found, RunSettings, capped, too_few_tokens
+from herd.mixing.methods import methods
+from herd.mixing.online import Exp3
+from herd.mixing.proxies import ChosenBatches, Point, by_chance, evenly, train_on
+from herd.tokens.shards import Shards
+
+Way = Annotated[Use, methods.choice]
+
+
+@settings
+class MixSettings:
+    """sources: to be mixed; all when none is named. judged_tokens: of each source's held-out text, for a loss."""
+
+    sources: tuple[str, ...] = ()
+    judged_tokens: Positive = 4096
+
+
+@stage(paper="3.1.2", version=1)
+def find_mix(
+    work: Work, tokens: Tokens, *, method: Way, proxy: RunSettings, settings: MixSettings, seed: int = 0
+) -> Mix:
+    """The shares that a method finds with small runs."""
+    given = _field(work, tokens, proxy, settings, seed)
+    found: Found = methods.make(method)(given)
+    row = {
+        "method": method.name,
+        "settings": dict(method.settings),
+        "seed": seed,
+        "proxy_weights": given.shape(proxy).weights,
+        "shares": dict(found.shares),
+        "spread": dict(found.spread),
+        "drawn": found.drawn,
+        "online": found.online,
+        "flops": found.flops,
+        "seconds": found.seconds,
+        "plain_seconds": found.plain_seconds,
+        "path": [dict(one) for one in found.path],
+    }
+    (work.out / "mix.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
+    work.figure("mix", row)
+    most = sorted(found.shares.items(), key=lambda pair: -pair[1])[:3]
+    work.figure("headline", f"{method.name}: " + ", ".join(f"{name} {share:.0%}" for name, share in most))
+    return Mix(work.out)
+
+
+@settings
+class TrySettings:
+    """A run on a mix. points: how often the losses are taken on the way. most_epochs: what a source may be read at
+    most; its share is cut to that. late: shares of the last part `late_share` of the run, in the place of the mix's."""
+
+    run: RunSettings
+    points: Positive = 8
+    most_epochs: Rate = 4.0
+    late_share: Share = 0.0
+    late: Mapping[str, Share] | None = None
+
+
+@stage(paper="3.1.2", version=1)
+def try_mix(
+    work: Work, tokens: Tokens, mix: Mix, *, trial: TrySettings, settings: MixSettings, seed: int = 0
+) -> Scores:
+    """What a model learns of every source when it is trained on a mix."""
+    given = _field(work, tokens, trial.run, settings, seed)
+    found = mix.figures["mix"]
+    shares, said = _within_epochs(given, found["shares"], trial)
+    watching: dict[str, Any] = {}
+    if found["online"]:
+        bandit = Exp3(given)
+        batches: Any = ChosenBatches(given, trial.run, bandit.choose)
+        watching = {"watch": bandit.learn}
+    elif found["drawn"]:
+        batches = ChosenBatches(given, trial.run, by_chance(given, np.array([shares[n] for n in given.sources])))
+    else:
+        batches = evenly(given, trial.run, shares, late=(trial.late_share, trial.late))
+    _, curve = train_on(given, trial.run, batches, points=trial.points, **watching)
+    rows = sum(curve.read.values())
+    row = {
+        "method": found["method"],
+        "settings": found["settings"],
+        "seed": seed,
+        "weights": given.shape(trial.run).weights,
+        "flops": given.flops(rows * trial.run.length, trial.run),
+        "late_share": trial.late_share,
+        "shares": {name: count / rows for name, count in curve.read.items()},
+        "epochs": {name: _epochs(given, name, count * trial.run.length) for name, count in curve.read.items()},
+        "cut": said,
+        "points": [{"tokens": point.tokens, "losses": dict(point.losses)} for point in curve.points],
+        "seconds": curve.seconds,
+    }
+    (work.out / "scores.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
+    work.figure("trial", row)
+    last: Point = curve.last
+    work.figure("headline", f"{found['method']}: mean loss {last.mean:.3f}, worst source {last.worst:.3f}")
+    return Scores(work.out)
+
+
+@stage(paper="3.1.2", version=1)
+def compare_mixes(
+    work: Work, mixes: tuple[Mix, ...], trials: tuple[Scores, ...], *, control: str = "stratified"
+) -> Scores:
+    """Every method against `control`, seed by seed, and what its search cost."""
+    rows = compared([Trial.of(one.figures["trial"]) for one in trials], control=control)
+    found = mixes_row([one.figures["mix"] for one in mixes])
+    result = {"control": control, "rows": rows, "searches": found}
+    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    work.figure("mixing", result)
+    best = min(rows, key=lambda row: row["mean"])
+    verdict = "beats it" if best["gain"][1] > 0 else "no more than chance may have given it"
+    work.figure(
+        "headline", f"least mean loss by {best['method']}: {best['gain'][0]:+.4f} nats below {control}, {verdict}"
+    )
+    return Scores(work.out)
+
+
+@stage(paper="3.1.2", version=1)
+def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
+    """Every mix of `large` as foretold from its runs in `small`, and whether the order came out as foretold."""
+    trials, targets = ([Trial.of(one.figures["trial"]) for one in some] for some in (small, large))
+    found = foretell(trials, targets)
+    agreement = rank_agreement(found)
+    result = {
+        "rank_correlation": agreement,
+        "orders": math.log10(targets[0].flops / max(trial.flops for trial in trials)),
+        "rows": [{**one.__dict__, "interval": list(one.interval)} for one in found],
+    }
+    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    work.figure("mixes_foretold", result)
+    work.figure("headline", f"{len(found)} mixes foretold, rank correlation {agreement:.2f} with what was measured")
+    return Scores(work.out)
+
+
+@stage(paper="3.1.3", version=1)
+def upsampling_curve(work: Work, trials: tuple[Scores, ...], *, domains: tuple[str, ...]) -> Scores:
+    """By how much the loss on the `domains`, and on all other sources, falls with the part of the end given to them.
+
+    Against the runs without such a part, paired by seed; nats a token with Student's 95 % intervals.
+    """
+    rows = [one.figures["trial"] for one in trials]
+    curves = upsampled(rows, domains)
+    best = max(curves["domains"], key=lambda point: point[1])
+    result = {
+        "domains": list(domains),
+        "curves": {name: [list(point) for point in some] for name, some in curves.items()},
+    }
+    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    work.figure("upsampling", result)
+    work.figure(
+        "headline", f"domains gain most, {best[1]:+.3f} nats [{best[2]:+.3f}, {best[3]:+.3f}], at {best[0]:.0%}"
+    )
+    return Scores(work.out)
+
+
+def _field(work: Work, tokens: Tokens, run: RunSettings, settings: MixSettings, seed: int) -> Field:
+    shards = Shards(tokens.path)
+    sources = settings.sources or tuple(shards.sources)
+    return Field(shards, sources, run, seed, work.place, settings.judged_tokens, lambda done: work.progress(done, 1.0))
+
+
+def _epochs(given: Field, name: str, tokens: int) -> float:
+    return round(tokens / max(1, given.shards.index["sources"][name]["train"]["tokens"]), 2)
+
+
+def _within_epochs(given: Field, shares: Mapping[str, float], trial: TrySettings) -> tuple[dict[str, float], list[str]]:
+    """Shares cut so that no source is read too often, and a sentence for each that was."""
+    total = trial.run.steps * trial.run.batch_tokens
+    said = too_few_tokens(given.shards, shares, total, trial.most_epochs)
+    if not said:
+        return dict(shares), []
+    there = np.array([given.shards.index["sources"][name]["train"]["tokens"] for name in given.sources])
+    most = np.minimum(1.0, trial.most_epochs * there / total)
+    try:
+        return given.named(capped(np.array([shares[name] for name in given.sources]), most)), said
+    except DataError as fault:
+        raise DataError(f"{fault}: {said[0]}") from None

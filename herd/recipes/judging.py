@@ -1,0 +1,49 @@
+"""What a data set of a user's own would add to a checkpoint that a run made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import herd.recipes.tiny  # noqa: F401 - the stages that packaged recipes use are known by then
+from herd.core.artifacts import Artifact, Checkpoint, Scores, Tokens
+from herd.core.errors import ArtifactError
+from herd.core.lineage import lineage, planned_again
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import files
+from herd.corpus.stages import curate
+from herd.mixing.probe import NEW, ProbeSettings, judge_data
+from herd.model.config import shape_in
+from herd.tokens.stages import pack
+
+
+def judged(folder: Path, patterns: Sequence[str], settings: ProbeSettings) -> Scores:
+    """The checkpoint in `folder` annealed with and without the new files, planned in the folder of its run.
+
+    The new set is read as it is, by no rules, and packed with the checkpoint's own tokenizer.
+    Raises ArtifactError when the checkpoint's text does not lie beside it.
+    """
+    model = Checkpoint.open(folder)
+    made = lineage(model)
+    default, vocabulary = (_last(made, name, folder) for name in ("pack", "train_tokenizer"))
+    corpus = curate((files(*patterns, source=NEW),), settings=CurateSettings(rules={"default": ()}))
+    new = pack(corpus, planned_again(vocabulary), held_out_share=0.0)  # type: ignore[arg-type]
+    before, text = planned_again(model), planned_again(default)
+    assert isinstance(before, Checkpoint)
+    assert isinstance(text, Tokens)
+    return judge_data(before, text, new, settings=settings)
+
+
+def length_for(folder: Path, batch_tokens: int) -> int:
+    """Rows as long as the checkpoint reads, within a batch."""
+    return min(batch_tokens, shape_in(folder).context)
+
+
+def _last(made: Sequence[Artifact], stage: str, folder: Path) -> Artifact:
+    found = [one for one in made if one.card["stage"] == stage]
+    if not found:
+        raise ArtifactError(
+            f"{folder} was not made by a run that packed its text (no {stage} beside it); name a checkpoint in a run's "
+            "artifacts folder"
+        )
+    return found[-1]

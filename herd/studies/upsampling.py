@@ -1,0 +1,50 @@
+"""How much of a run's end should be given to the domains one cares for?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from herd.core.artifacts import Report
+from herd.core.recipe import load_recipe
+from herd.core.settings import Share, settings
+from herd.mixing.field import RunSettings
+from herd.mixing.methods import methods
+from herd.mixing.stages import MixSettings, TrySettings, find_mix, try_mix, upsampling_curve
+from herd.recipes import recipes
+from herd.recipes.data import prepared
+from herd.report.stages import write_report
+from herd.report.verdicts import Bars
+from herd.studies import studies
+
+
+@settings
+class UpsamplingSettings:
+    """data: the recipe whose pages are used. default: the mix until the end's part. late: the mix of that part. ends:
+    the parts tried, as shares of all tokens; the same number of tokens in all. domains: the sources one cares for."""
+
+    title: str
+    data: str
+    mixing: MixSettings
+    run: RunSettings
+    default: dict[str, Share]
+    late: dict[str, Share]
+    domains: tuple[str, ...]
+    ends: tuple[Share, ...] = (0.0, 0.05, 0.1, 0.2, 0.3)
+    most_epochs: float = 4.0
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+@studies.add
+def upsampling(s: UpsamplingSettings) -> Report:
+    """Domain upsampling at the end of training, as a curve over its length (Blakeney et al. 2024)."""
+    tokens = prepared(load_recipe(s.data, recipes).settings).tokens
+    method = methods.use("given_shares", label="default", shares=s.default)
+    mix = find_mix(tokens, method=method, proxy=s.run, settings=s.mixing)
+    trial = TrySettings(run=s.run, points=1, most_epochs=s.most_epochs, late=s.late)
+    runs = tuple(
+        try_mix(tokens, mix, trial=replace(trial, late_share=end), settings=s.mixing, seed=seed)
+        for end in s.ends
+        for seed in s.seeds
+    )
+    curve = upsampling_curve(runs, domains=s.domains)
+    return write_report((), (curve,), title=s.title, bars=Bars())
