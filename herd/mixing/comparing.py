@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -159,30 +159,45 @@ class Foretold:
     measured: float
 
 
-def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[Foretold]:
-    """For every mix: a line of the mean loss over the log of FLOPs through its small runs, read off at the large run.
+def foretell(
+    small: Sequence[Trial], large: Sequence[Trial], *, slopes: Literal["common", "own"] = "common", resamples: int = 500
+) -> list[Foretold]:
+    """For every mix a line of the log of its mean loss over the log of FLOPs, read off at its large run.
 
+    slopes: of all mixes one, or each its own. Small runs of mixes that begin badly fall steeply for a while, and lines
+    of their own then cross where the mixes do not: over six mixes of the study `mixes` the order foretold one order
+    of magnitude ahead agreed with the measured one to .83 with a common slope and to .43 without.
     The losses are those of fixed held-out text of every source, so that mixes may be compared.
     Raises DataError for fewer than three budgets, or a mix without small runs. Source: Llama 3, 3.1.2 and 3.2.1.
+    Differs: the report says nothing of slopes, and forecasts benchmarks.
     """
-    found = []
     for target in large:
-        runs = [trial for trial in small if trial.label == target.label]
-        budgets = sorted({round(math.log10(trial.flops), 6) for trial in runs})
+        budgets = {round(math.log10(trial.flops), 1) for trial in small if trial.label == target.label}
         if len(budgets) < 3:
             raise DataError(f"mix {target.label} was run at {len(budgets)} budgets; a line wants three or more")
-        x = np.array([math.log10(trial.flops) for trial in runs])
-        y = np.array([trial.curve.last.mean for trial in runs])
-        seeds = np.array([trial.seed for trial in runs])
-        at = math.log10(target.flops)
-        chance, drawn = np.random.default_rng(0), []
-        for _ in range(resamples):
-            again = chance.choice(np.unique(seeds), len(np.unique(seeds)))
-            rows = np.concatenate([np.flatnonzero(seeds == seed) for seed in again])
-            drawn.append(float(np.polyval(np.polyfit(x[rows], y[rows], 1), at)))
-        middle = float(np.polyval(np.polyfit(x, y, 1), at))
-        found.append(Foretold(target.label, middle, percentiles(drawn), target.curve.last.mean))
-    return found
+    seeds = np.unique([trial.seed for trial in small])
+    by_seed = {seed: [trial for trial in small if trial.seed == seed] for seed in seeds}
+    chance = np.random.default_rng(0)
+    again = [[one for seed in chance.choice(seeds, len(seeds)) for one in by_seed[seed]] for _ in range(resamples)]
+    middle = _read_off(small, large, slopes)
+    drawn = np.array([_read_off(some, large, slopes) for some in again])
+    return [
+        Foretold(target.label, middle[number], percentiles(drawn[:, number]), target.curve.last.mean)
+        for number, target in enumerate(large)
+    ]
+
+
+def _read_off(small: Sequence[Trial], large: Sequence[Trial], slopes: str) -> list[float]:
+    """The loss of each large run by the lines through the small ones."""
+    labels = [target.label for target in large]
+    used = [trial for trial in small if trial.label in labels]
+    mix = np.array([[float(trial.label == label) for label in labels] for trial in used])
+    x = np.array([math.log10(trial.flops) for trial in used])[:, None]
+    columns = np.hstack((mix, x if slopes == "common" else mix * x))
+    found = np.linalg.lstsq(columns, np.log([trial.curve.last.mean for trial in used]), rcond=None)[0]
+    level, slope = found[: len(labels)], np.broadcast_to(found[len(labels) :], len(labels))
+    at = np.array([math.log10(target.flops) for target in large])
+    return [float(one) for one in np.exp(level + slope * at)]
 
 
 def rank_agreement(found: Sequence[Foretold]) -> float:

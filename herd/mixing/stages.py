@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -129,11 +129,13 @@ def compare_mixes(
     return Scores(work.out)
 
 
-@stage(paper="3.1.2", version=1)
-def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
+@stage(paper="3.1.2", version=2)
+def forecast_mixes(
+    work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...], *, slopes: Literal["common", "own"] = "common"
+) -> Scores:
     """Every mix of `large` as foretold from its runs in `small`, and whether the order came out as foretold."""
     trials, targets = ([Trial.of(one.figures["trial"]) for one in some] for some in (small, large))
-    found = foretell(trials, targets)
+    found = foretell(trials, targets, slopes=slopes)
     agreement = rank_agreement(found)
     result = {
         "rank_correlation": agreement,

@@ -19,7 +19,7 @@ def write_report(
     (work.out / "report.html").write_text(render(title, made, verdicts), encoding="utf-8")
     held = sum(one.holds for one in verdicts)
     work.figure("verdicts", [one.__dict__ for one in verdicts])
-    work.figure("headline", f"{held} of {len(verdicts)} bars hold")
+    work.figure("headline", f"{held} of {len(verdicts)} bars hold" if verdicts else f"{len(made)} artifacts")
     return Report(work.out)
 
 

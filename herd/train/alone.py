@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, Self, TypeVar
@@ -42,6 +43,8 @@ class Alone:
         self.device = self.weights[0].device
         if self.device.type == "cpu":
             _keep_memory()
+            # Both halves may be at work: with all cores for each, their threads would wait for one another.
+            torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // PARTS)))
         self._threads = ThreadPoolExecutor(PARTS)
         self._warm = False
 

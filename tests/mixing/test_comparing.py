@@ -62,12 +62,14 @@ def test_mixes_with_laws_of_their_own_are_ranked_at_a_larger_size(figure) -> Non
     chance = np.random.default_rng(0)
     small, large = [], []
     for number in range(6):
-        level, slope = 3.0 + 0.1 * number, -0.3 + 0.04 * chance.normal()
-        law = lambda flops, level=level, slope=slope: level + slope * np.log10(flops / 1e9)  # noqa: E731
+        level, slope = 3.0 + 0.1 * number, -0.1 + 0.002 * chance.normal()
+        law = lambda flops, level=level, slope=slope: level * (flops / 1e9) ** slope  # noqa: E731
         for seed in range(3):
             small += [trial(str(number), seed, [law(f) + 0.01 * chance.normal()], f) for f in (1e9, 3e9, 1e10)]
         large.append(trial(str(number), 0, [law(1e11)], 1e11))
     found = foretell(small, large)
+    own = foretell(small, large, slopes="own")
+    assert [one.label for one in own] == [one.label for one in found]
     figure(f"planted laws of 6 mixes: rank correlation {rank_agreement(found):.2f} one order beyond")
     assert rank_agreement(found) >= 0.8
     assert all(abs(one.loss - one.measured) < 0.1 for one in found)
