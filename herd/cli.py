@@ -265,10 +265,9 @@ def judge_data(options: argparse.Namespace) -> None:
     from herd.core.progress import display
     from herd.core.runner import run as run_stages
     from herd.mixing.probe import ProbeSettings
-    from herd.recipes.judging import judged, length_for
-    from herd.serve.folders import model_in
+    from herd.recipes.judging import checkpoint_in, judged, length_for
 
-    folder = model_in(options.checkpoint)
+    folder = checkpoint_in(options.checkpoint)
     settings = ProbeSettings(
         tokens=options.tokens,
         length=length_for(folder, options.batch),

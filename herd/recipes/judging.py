@@ -14,6 +14,7 @@ from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.model.config import shape_in
+from herd.serve.folders import made_in
 from herd.tokens.stages import pack
 
 
@@ -32,6 +33,26 @@ def judged(folder: Path, patterns: Sequence[str], settings: ProbeSettings) -> Sc
     assert isinstance(before, Checkpoint)
     assert isinstance(text, Tokens)
     return judge_data(before, text, new, settings=settings)
+
+
+def checkpoint_in(path: Path) -> Path:
+    """The checkpoint that `path` means: its own folder, or of a run the last before annealing, the ladder's left out.
+
+    Raises ArtifactError when there is none.
+    """
+    if (path / "config.json").exists():
+        return path
+    made = [one for one in made_in(path) if one.card["stage"] in ("pretrain", "extend_context")]
+    if not made:
+        raise ArtifactError(f"{path} holds no checkpoint before annealing; name the folder of one, or of a run")
+    return max(
+        made,
+        key=lambda one: (
+            one.card["stage"] == "extend_context",
+            one.figures.get("length", 0),
+            one.figures.get("weights", 0),
+        ),
+    ).path
 
 
 def length_for(folder: Path, batch_tokens: int) -> int:
