@@ -47,7 +47,9 @@ def _row(row: Mapping[str, Any], search: Mapping[str, Any], control: str) -> dic
         "gain": "the control" if own else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]",
         "verdict": "" if own else "good" if low > 0 else "bad" if high < 0 else "",
         "worst": f"{row['worst']:.3f}",
-        "tokens": _number(row["tokens"], ".2f") if row["tokens"] is not None else f"never, or {row['got_there']} seeds",
+        "tokens": _number(row["tokens"], ".2f")
+        if row["tokens"] is not None
+        else f"{row['got_there']} of {row['seeds']} seeds",
         "flops": f"{search['flops']:.1e}" if search.get("flops") else "none",
         "over_seeds": _number(search.get("over_seeds"), ".3f"),
         "over_sizes": _number(search.get("over_sizes"), ".3f"),

@@ -144,6 +144,7 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
             values = np.array([mix[source] for mix in mixes.values()])
             axis.barh(list(mixes), values, left=start, color=colour, label=source, height=0.7)
             start += values
+        axis.set_axisbelow(True)
         axis.invert_yaxis()
         axis.set_xlim(0, 1)
         axis.set_xlabel("share of the rows read")
