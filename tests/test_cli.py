@@ -253,7 +253,7 @@ def test_budget_reproduces_the_reports_days_and_says_what_is_off(capsys: pytest.
     assert "3.80e+25 by 6 N D" in out
     assert "120 days would take" in out
     _, slow, _ = run(capsys, *asked, "60")
-    assert "60 is an H100's figure in fp32" in slow
+    assert "In fp32 it has 67" in slow
     _, row, _ = run(capsys, *asked, "400", "--price", "2", "--json")
     found = json.loads(row)
     assert found["money"] == pytest.approx(2 * found["device_hours"])

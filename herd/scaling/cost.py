@@ -28,6 +28,7 @@ class Machine:
     """One kind of device: see machines.yaml for the units."""
 
     peak_flops: Rate
+    fp32_flops: Rate
     memory_bytes: Rate
     link: Rate
     network: Rate
@@ -230,7 +231,8 @@ def lines(found: Cost, on: Machine) -> Iterator[str]:
     if found.flops_per_second < low:
         yield (
             f"note      {found.flops_per_second / 1e12:,.0f} TFLOP/s is {found.utilization:.0%} of this device's "
-            f"{on.peak_flops / 1e12:,.0f} in bf16; large runs reach 35 to 45 %, and 60 is an H100's figure in fp32"
+            f"{on.peak_flops / 1e12:,.0f} in bf16; large runs reach 35 to 45 %. In fp32 it has "
+            f"{on.fp32_flops / 1e12:,.0f}"
         )
 
 

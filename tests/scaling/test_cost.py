@@ -72,10 +72,10 @@ def test_what_cannot_fit_or_divide_is_told() -> None:
 def test_a_slow_speed_is_remarked_on_and_own_machines_are_read(tmp_path: Path) -> None:
     slow = cost(job(), 16_384, H100, layout=Layout(tensor=8, pipeline=16, data=128, chunks=8), flops_per_second=60e12)
     text = "\n".join(lines(slow, H100))
-    assert "60 is an H100's figure in fp32" in text
+    assert "In fp32 it has 67" in text
     assert "dollars" in text
     own = tmp_path / "mine.yaml"
     own.write_text(
-        "mine: {peak_flops: 1.0e12, memory_bytes: 1.0e9, link: 1.0e9, network: 1.0e9, server: 2, price_per_hour: 0.1}"
+        "mine: {peak_flops: 1.0e12, fp32_flops: 1.0e11, memory_bytes: 1.0e9, link: 1.0e9, network: 1.0e9, server: 2, price_per_hour: 0.1}"
     )
     assert machine("mine", own).server == 2
