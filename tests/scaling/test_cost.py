@@ -76,6 +76,7 @@ def test_a_slow_speed_is_remarked_on_and_own_machines_are_read(tmp_path: Path) -
     assert "dollars" in text
     own = tmp_path / "mine.yaml"
     own.write_text(
-        "mine: {peak_flops: 1.0e12, fp32_flops: 1.0e11, memory_bytes: 1.0e9, link: 1.0e9, network: 1.0e9, server: 2, price_per_hour: 0.1}"
+        "mine: {peak_flops: 1.0e12, fp32_flops: 1.0e11, memory_bytes: 1.0e9, link: 1.0e9, network: 1.0e9, "
+        "server: 2, price_per_hour: 0.1}"
     )
     assert machine("mine", own).server == 2
