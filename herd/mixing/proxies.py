@@ -94,6 +94,10 @@ class ChosenBatches:
             self.read[name] += 1
         return replace(collate(rows, self.run.length, self.pad), sources=tuple(names))
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Per source: rows given so far."""
+        return {name: {"rows": rows} for name, rows in self.read.items()}
+
 
 def by_chance(given: Field, shares: Numbers) -> Choose:
     """Every row's source drawn anew, a function of seed and step."""
@@ -160,9 +164,8 @@ def train_on(
     hands = alone(state, given.place)
     due = {round(run.steps * (n + 1) / points) for n in range(points)}
     curve = Curve()
-    going = steps(
-        state, batches, loss=next_token, rate=rate_of(run), clip=run.optimizer.clip, hands=hands
-    )  # fmt: skip
+    rate, clip = rate_of(run), run.optimizer.clip
+    going = steps(state, batches, loss=next_token, rate=rate, clip=clip, hands=hands)
     for step in going:
         curve.seconds += step.seconds
         watch(step)
@@ -171,9 +174,7 @@ def train_on(
             curve.points.append(judged(given, model, run, step.number * run.batch_tokens))
             model.train()
     hands.close()
-    curve.read = {name: row["rows"] for name, row in batches.counts().items()} if isinstance(
-        batches, TokenBatches
-    ) else dict(batches.read)  # fmt: skip
+    curve.read = {name: row["rows"] for name, row in batches.counts().items()}
     return model, curve
 
 

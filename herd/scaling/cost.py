@@ -237,7 +237,7 @@ def lines(found: Cost, on: Machine) -> Iterator[str]:
 
 
 def expected_loss(job: Job, law: Path) -> dict[str, Any]:
-    """The loss to expect by a law fitted on runs of one's own, and how far beyond them it is asked."""
+    """The loss to expect by a law fitted on runs of one's own, with its interval and its floor."""
     from herd.scaling.parametric import read_law  # scipy takes a while, and most budgets ask for no law
 
     fitted = read_law(law)

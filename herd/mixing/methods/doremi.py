@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from herd.core.settings import Positive
 from herd.mixing.field import Field, Found, thinned, uniform
 from herd.mixing.methods import methods
 from herd.mixing.proxies import Apart, evenly, losses_apart, plain_seconds, train_on
@@ -23,7 +24,7 @@ def doremi(
     eta: float = 1.0,
     smoothing: float = 1e-3,
     reference: Literal["uniform", "proportional"] = "uniform",
-    rounds: int = 1,
+    rounds: Positive = 1,
     excess: bool = True,
 ) -> Found:
     """The mean over steps of shares that grow where a proxy loses most beyond a reference model.
@@ -33,14 +34,15 @@ def doremi(
     Source: Xie et al. 2023 (DoReMi), algorithm 1. Differs: eta 1 suits 200,000 steps; a small run wants more of it.
     """
     shares = uniform(len(given.sources)) if reference == "uniform" else given.proportions
-    flops = seconds = 0.0
+    flops = seconds = plain = 0.0
     path: list[Numbers] = []
+    step = plain_seconds(given, given.proxy)
     for _ in range(rounds):
         model, _ = train_on(given, given.proxy, evenly(given, given.proxy, given.named(shares)))
         apart = Apart(given, given.proxy)
         began = time.perf_counter()
         path = _search(apart, model if excess else None, eta, smoothing)
-        seconds += time.perf_counter() - began
+        seconds, plain = seconds + time.perf_counter() - began, plain + step * len(path)
         # The proxy reads as many tokens as the reference was trained on, and the reference reads them once more.
         flops += given.flops(given.proxy.tokens) + given.flops(apart.tokens) * (4 / 3 if excess else 1)
         found = np.mean(path, 0)
@@ -48,7 +50,6 @@ def doremi(
         shares = found
         if still:
             break
-    plain = plain_seconds(given, given.proxy) * len(path) * rounds
     kept = tuple(given.named(one) for one in thinned(path))
     return Found(given.named(shares), flops, path=kept, seconds=seconds, plain_seconds=plain)
 
