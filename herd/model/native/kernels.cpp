@@ -20,8 +20,17 @@ static inline V shuffled(const V& x, const I& from) {
   for (unsigned k = 0; k < sizeof(V) / sizeof(float); ++k) y[k] = x[from[k]];
   return y;
 }
+#define JOINED(x, y, from) joined(x, y, from)
+template <typename V, typename I>
+static inline V joined(const V& x, const V& y, const I& from) {
+  constexpr int lanes = sizeof(V) / sizeof(float);
+  V z;
+  for (int k = 0; k < lanes; ++k) z[k] = from[k] < lanes ? x[from[k]] : y[from[k] - lanes];
+  return z;
+}
 #else
 #define SHUFFLED(x, from) __builtin_shuffle(x, from)
+#define JOINED(x, y, from) __builtin_shuffle(x, y, from)
 #endif
 
 namespace herd {
