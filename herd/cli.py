@@ -103,7 +103,7 @@ def plan(options: argparse.Namespace) -> None:
     from herd.core.runner import needed
     from herd.core.settings import write_yaml
     from herd.core.worker import RunFolder
-    from herd.pretrain.planning import layout_lines
+    from herd.pretrain.planning import foretell, foretold_lines, layout_lines, text_lines, write_foretold
 
     recipe, folder = _planned(options)
     if options.yaml:
@@ -114,8 +114,14 @@ def plan(options: argparse.Namespace) -> None:
         made = is_whole(RunFolder(folder).artifact(one.key))
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in one.parents))
         print(f"{'made ' if made else 'to do'}  {one.key:34} {one.stage.makes.__name__:12} {inputs}")
-    for line in layout_lines(plans, RunFolder(folder).artifacts):
-        print(line)
+    for words in (layout_lines, text_lines):
+        for line in words(plans, RunFolder(folder).artifacts):
+            print(line)
+    if options.rehearse:
+        found = foretell(plans, options.jobs)
+        write_foretold(found, RunFolder(folder).plan)
+        for line in foretold_lines(found, options.jobs):
+            print(line)
     print(f"{len(plans)} stages in {folder}; `herd plan {options.recipe} --yaml` prints every number")
 
 
@@ -140,6 +146,11 @@ def budget(options: argparse.Namespace) -> None:
         print(line)
     if expected is not None:
         print(loss_line(expected))
+    if options.results is not None:
+        from herd.scaling.downstream import score_lines
+
+        for line in score_lines(options.results, job.flops):
+            print(f"score     {line}")
     if options.days is not None:
         wanted = implied(job, options.gpus, options.days) / 1e12
         print(f"          {options.days:g} days would take {wanted:,.0f} TFLOP/s of each device")

@@ -76,6 +76,13 @@ def _add_recipes(add: Add) -> None:
             )
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
+            one.add_argument(
+                "--rehearse",
+                action="store_true",
+                help="try a few steps of every pre-training here, half a minute, and say what all will take; the "
+                "report of a run in this folder holds it against what they took",
+            )
+            one.add_argument("--jobs", type=int, default=_jobs(), help="side by side (default: %(default)s)")
 
 
 def _add_budget(add: Add) -> None:
@@ -91,6 +98,11 @@ def _add_budget(add: Add) -> None:
     one.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
     one.add_argument("--price", type=float, help="dollars a device hour (default: the file's)")
     one.add_argument("--law", type=Path, help="a run with a ladder, or its law.json: prints the loss to expect")
+    one.add_argument(
+        "--results",
+        type=Path,
+        help="a CSV of what models scored (task,flops,nll,accuracy,questions,chance): prints the scores to expect",
+    )
     one.add_argument("--days", type=float, help="a time you were told: prints the speed it would take")
     one.add_argument("--json", action="store_true", help="print JSON")
 

@@ -17,12 +17,12 @@ _COLUMNS = ("id", "text", "source", "url", "added", "language")
 def read_documents(folder: Path, name: str = "documents") -> Iterator[Document]:
     """The documents of a corpus, file by file, a few thousand in memory at once.
 
-    Raises ArtifactError when there are none to read.
+    Raises ArtifactError when there are none to read, but for rejects, of which there may be none.
     """
     import pyarrow.parquet as parquet
 
     files = sorted((folder / name).glob("*.parquet"))
-    if not files:
+    if not files and not (name == "rejects" and (folder / name).is_dir()):
         raise ArtifactError(f"{folder / name} holds no Parquet files; it is not a corpus made by herd")
     for file in files:
         for batch in parquet.ParquetFile(file).iter_batches(4096, columns=[*_COLUMNS, "notes"]):

@@ -54,6 +54,15 @@ class RunFolder:
     def worker_lock(self) -> Path:
         return self.root / ".workers.lock"
 
+    @property
+    def plan(self) -> Path:
+        """What stages were foretold to cost, by key: `herd plan --rehearse` writes it."""
+        return self.root / "plan.json"
+
+    def foretold(self, key: str) -> dict[str, Any]:
+        """Of one stage; empty where nothing was foretold."""
+        return json.loads(self.plan.read_text(encoding="utf-8")).get(key, {}) if self.plan.exists() else {}
+
     def artifact(self, key: str) -> Path:
         return self.artifacts / key
 
@@ -118,7 +127,7 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             settings=job.settings,
             inputs=job.inputs,
             figures=work.figures,
-            cost=meter.read().__dict__,
+            cost=meter.read().__dict__ | {"foretold": home.foretold(job.key)},
         )
         finish(out, card)
 

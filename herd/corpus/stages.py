@@ -19,6 +19,7 @@ from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.parts import Parts
 from herd.corpus.prepare import Shard, Summary, prepare, shards
+from herd.corpus.quality import auroc
 from herd.corpus.reading import size_of
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import crawl_files, find_files, read_labels
@@ -169,11 +170,13 @@ def link_results(corpus: Path, out: Path) -> None:
             link.symlink_to(target.relative_to(out), target_is_directory=True)
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=2)
 def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
     """How far curation found what was planted in `crawls`: copies, spam and boilerplate left, clean pages lost.
 
-    Judged by the labels that makers of sources keep beside their files and curation never reads.
+    Judged by the labels that makers of sources keep beside their files and curation never reads. agreement: the AUROC
+    of kept against dropped for clean pages against spam, which of a yes and a no is the mean of both shares that are
+    right; copies count on neither side.
     """
     labels = {row["id"]: row for crawl in crawls for row in read_labels(crawl.path)}
     kept: set[str] = set()
@@ -195,6 +198,9 @@ def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
         planted = [name for name, row in labels.items() if row["label"] == label]
         left = [n for n in planted if n in kept and (label == "spam" or labels[n]["of"] in kept)]
         scores[label] = {"planted": len(planted), "left": len(left)}
+    judged = {name: row["label"] == "clean" for name, row in labels.items() if row["label"] in ("clean", "spam")}
+    stays = np.array([float(name in kept) for name in judged])
+    scores["agreement"] = auroc(stays, np.array(list(judged.values()), float))
     (work.out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     work.figure("scores", scores)
     copies = scores["near-duplicate"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from herd.core.errors import DataError
 from herd.evals.spread import Interval, wilson
 from herd.evals.tasks import Item
 from herd.generate.engine import Engine, Sampling
@@ -64,3 +65,23 @@ def evaluate(
         for item, completion, ok in list(zip(items, completions, right, strict=True))[:_SAMPLES]
     )
     return TaskScore(tuple(right), samples)
+
+
+def gold_nll(engine: Engine, tokenizer: TextTokenizer, items: Sequence[Item]) -> float:
+    """Nats of the right answer a character, the mean over the items that have one.
+
+    It falls long before a small model gets a question right. Raises DataError when no item has a right answer in text,
+    or one does not fit the model's context. Source: Llama 3, 3.2.1 (normalised by characters).
+    """
+    asked = [item for item in items if item.gold]
+    if not asked:
+        raise DataError("no question of this task has an answer that plain text could go on with; take another task")
+    prompts = [[*tokenizer.opening, *tokenizer.encode(item.plain)] for item in asked]
+    answers = [tokenizer.encode(item.gold) for item in asked]
+    longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
+    if longest > engine.model.shape.context:
+        raise DataError(
+            f"a question takes {longest} tokens; the model reads {engine.model.shape.context}: train on longer rows"
+        )
+    nats = [-one for one in engine.score(prompts, answers)]
+    return sum(one / len(item.gold) for one, item in zip(nats, asked, strict=True)) / len(asked)

@@ -8,6 +8,8 @@ import time
 
 import torch
 
+from herd.core.processes import held_bytes
+
 # Dense bf16 FLOPs a second of one device, by the makers' data sheets.
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
 
@@ -17,6 +19,11 @@ def best_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def device_bytes() -> int:
+    """The most that was allocated on the GPU so far; on a CPU what the process holds of its own now."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else held_bytes()
 
 
 @functools.cache

@@ -1,41 +1,168 @@
-"""What a run of pre-training would take on every device, and what a run that is made took."""
+"""What pre-training would take on every device, tried on this machine where that is asked for, and what it took."""
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from herd.core.artifacts import is_whole, read_card
+from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
 from herd.core.settings import build
 from herd.core.stage import Plan
+from herd.model.sizes import Shape
+from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.initial import PretrainSettings
+from herd.pretrain.long_context import LengthSettings
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout, bubble, memory
-from herd.train.log import METRICS, read_steps
-from herd.train.schedule import BatchRamp
+from herd.train.log import METRICS, Foretold, read_steps
+from herd.train.rehearsal import Rehearsal, rehearse
+from herd.train.schedule import BatchPhase, BatchRamp
+
+
+@dataclass(frozen=True)
+class Training:
+    """A stage of pre-training that is planned. batches: the rows of a step, and how many steps have so many; of a stage
+    that may end early, all it may take."""
+
+    plan: Plan
+    settings: PretrainSettings | LengthSettings | AnnealSettings
+    shape: Shape
+    batches: dict[int, int]
+
+    @property
+    def steps(self) -> int:
+        return sum(self.batches.values())
+
+    @property
+    def tried(self) -> list[Rehearsal]:
+        """What is rehearsed, in the order of `batches`."""
+        s = self.settings
+        return [Rehearsal(self.shape, s.length, rows, s.optimizer, s.speed) for rows in self.batches]
+
+
+def trainings(plans: Sequence[Plan]) -> list[Training]:
+    """The stages of pre-training among `plans`, in order; none where no vocabulary is planned."""
+    pairs = [plan.settings["pairs"] for plan in plans if plan.stage.name == "train_tokenizer"]
+    vocabulary = pairs[0] + len(CONTROL_TOKENS) if pairs else 0
+    found: dict[str, Training] = {}
+    for plan in plans if pairs else ():
+        given = plan.settings.get("settings")
+        if plan.stage.name == "pretrain":
+            s = build(PretrainSettings, given, where=plan.key)
+            shape = s.size.shape(vocabulary=vocabulary, context=s.length)
+            found[plan.key] = Training(plan, s, shape, _batches(BatchRamp(s.batch, s.tokens, s.length)))
+        elif plan.stage.name in ("extend_context", "anneal"):
+            before = plan.inputs["model"]
+            if not isinstance(before, Artifact) or before.key not in found:
+                continue
+            if plan.stage.name == "anneal":
+                later: Any = build(AnnealSettings, given, where=plan.key)
+                tokens, shape = later.tokens, found[before.key].shape
+            else:
+                later = build(LengthSettings, given, where=plan.key)
+                checked = max(1, later.check_tokens // later.batch_tokens) * later.batch_tokens
+                tokens, shape = later.checks * checked, replace(found[before.key].shape, context=later.length)
+            phase = BatchPhase(until=1.0, batch_tokens=later.batch_tokens)
+            found[plan.key] = Training(plan, later, shape, _batches(BatchRamp((phase,), tokens, later.length)))
+    return list(found.values())
+
+
+def _batches(ramp: BatchRamp) -> dict[int, int]:
+    counted: dict[int, int] = {}
+    for step in range(ramp.steps):
+        rows = len(ramp.rows_of(step))
+        counted[rows] = counted.get(rows, 0) + 1
+    return counted
+
+
+# ---- tried here ----
+
+
+def foretell(plans: Sequence[Plan], jobs: int) -> dict[str, dict[str, float]]:
+    """By key what every pre-training on one device will take by a few steps tried here: steps (at most), the mean
+    core-seconds of one, and the bytes that model, optimizer and steps hold."""
+    own = [one for one in trainings(plans) if one.settings.layout.devices == 1]
+    different = list(dict.fromkeys(tried for one in own for tried in one.tried))
+    paces = dict(zip(different, rehearse(different, jobs), strict=True))
+    found = {}
+    for one in own:
+        each = [paces[tried] for tried in one.tried]
+        total = sum(pace.core_seconds * count for pace, count in zip(each, one.batches.values(), strict=True))
+        found[one.plan.key] = {
+            "steps": one.steps,
+            "core_seconds": total / max(1, one.steps),
+            "held_bytes": max(pace.held_bytes for pace in each),
+        }
+    return found
+
+
+def write_foretold(found: dict[str, dict[str, float]], file: Path) -> None:
+    """For the cards of the stages, and so for the report."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps(found, indent=1))
+
+
+def foretold_lines(found: dict[str, dict[str, float]], jobs: int) -> Iterator[str]:
+    """What `foretell` found, in words."""
+    for key, row in found.items():
+        yield (
+            f"{key}: {row['steps']:,.0f} steps of {1e3 * row['core_seconds']:,.1f} core-ms, "
+            f"{row['steps'] * row['core_seconds']:,.0f} core-s in all; holds {_bytes(row['held_bytes'])}"
+        )
+    total = sum(row["steps"] * row["core_seconds"] for row in found.values())
+    yield (
+        f"steps of pre-training take {total:,.0f} core-seconds here, {total / jobs / 60:.1f} min on {jobs} cores if "
+        "none is ever idle; tests on the way, alignment and the corpus come on top"
+    )
+
+
+# ---- the text it takes ----
+
+
+def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
+    """Of the largest run: the tokens it takes of every source and, once they are there, how often each is read."""
+    runs = [(one.settings, one.plan) for one in trainings(plans) if isinstance(one.settings, PretrainSettings)]
+    if not runs:
+        return
+    largest, plan = max(runs, key=lambda run: run[0].tokens)
+    wanted, start = {}, 0.0
+    for phase in largest.mix:
+        part, whole = phase.until - start, sum(phase.shares.values())
+        for name, share in phase.shares.items():
+            wanted[name] = wanted.get(name, 0.0) + part * share / whole * largest.tokens
+        start = phase.until
+    tokens = plan.inputs["tokens"]
+    there: dict[str, Any] = {}
+    if isinstance(tokens, Artifact) and is_whole(artifacts / tokens.key):
+        there = read_card(artifacts / tokens.key)["figures"]["sources"]
+    told = [
+        f"{name} {count:,.0f}"
+        + (f" ({count / max(1, there[name]['train']['tokens']):.1f} times)" if name in there else "")
+        for name, count in sorted(wanted.items(), key=lambda pair: -pair[1])
+    ]
+    yield f"{plan.key} reads {largest.tokens:,} tokens: {', '.join(told)}"
+
+
+# ---- layouts, and what was measured ----
 
 
 def layout_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
     """For every pre-training among `plans`: layout, memory of a device by part, and beside it what was measured."""
-    pairs = [plan.settings["pairs"] for plan in plans if plan.stage.name == "train_tokenizer"]
-    for plan in plans:
-        if plan.stage.name != "pretrain" or not pairs:
-            continue
-        settings = build(PretrainSettings, plan.settings["settings"], where=plan.key)
-        vocabulary = pairs[0] + len(CONTROL_TOKENS)
-        yield f"{plan.key}: {_planned(settings, vocabulary)}{_measured(artifacts / plan.key)}"
+    for one in trainings(plans):
+        yield f"{one.plan.key}: {_planned(one)}{_measured(artifacts / one.plan.key)}"
 
 
-def _planned(settings: PretrainSettings, vocabulary: int) -> str:
-    layout, length = settings.layout, settings.length
-    shape = settings.size.shape(vocabulary=vocabulary, context=length)
-    layout.check(shape, length=length)
-    ramp = BatchRamp(settings.batch, settings.tokens, length)
-    rows = max(1, len(ramp.rows_of(ramp.steps - 1)) // layout.data)
-    at_once = settings.speed.micro_rows or (1 if layout.pipeline > 1 else rows)
+def _planned(one: Training) -> str:
+    layout, length = one.settings.layout, one.settings.length
+    layout.check(one.shape, length=length)
+    rows = max(1, max(one.batches) // layout.data)
+    at_once = one.settings.speed.micro_rows or (1 if layout.pipeline > 1 else rows)
     micro_batches = -(-rows // at_once)
-    held = memory(shape, layout, length=length, micro_batches=micro_batches, rows=at_once)
+    held = memory(one.shape, layout, length=length, micro_batches=micro_batches, rows=at_once)
     parts = {
         "weights": held.weights,
         "gradients": held.gradients,
@@ -60,10 +187,21 @@ def _measured(folder: Path) -> str:
     steps = read_steps(folder / METRICS)
     seconds = statistics.median(step.seconds for step in steps)
     rate = statistics.median(step.weight / step.seconds for step in steps)
-    peak = read_card(folder)["cost"]["peak_bytes"]
+    cost = read_card(folder)["cost"]
     skipped = sum(bool(step.skipped) for step in steps)
     told = f", {skipped} steps skipped" if skipped else ""
-    return f"; measured: {seconds:.3f} s a step, {rate:,.0f} tokens/s, process at most {_bytes(peak)}{told}"
+    return (
+        f"; measured: {seconds:.3f} s a step, {rate:,.0f} tokens/s, process at most {_bytes(cost['peak_bytes'])}{told}"
+        f"{_beside(Foretold.of(cost, steps))}"
+    )
+
+
+def _beside(found: Foretold | None) -> str:
+    if found is None:
+        return ""
+    (told, took), (said, held) = found.core_seconds, found.held_bytes
+    time = f"{1e3 * took:,.1f} core-ms a step ({1e3 * told:,.1f} foretold)"
+    return f"; {time}, holds {_bytes(held)} ({_bytes(said)} foretold)"
 
 
 def _bytes(value: float) -> str:

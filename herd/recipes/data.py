@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from herd.core.artifacts import Corpus, Crawl, Tokenizer, Tokens
 from herd.core.settings import Positive, Share, settings
@@ -38,6 +38,12 @@ class DataSettings:
         known = set(self.files) | {"web" for name in self.sources if name == "python_docs"}
         known |= {"wiki" for name in self.sources if name == "wikipedia"}
         return known | (set(self.pages.documents) if "world" in self.sources else set())
+
+
+def data_of(recipe: DataSettings, **changed: Any) -> DataSettings:
+    """The part of a recipe's settings that is about data, with some of it changed."""
+    own = {one.name: getattr(recipe, one.name) for one in fields(DataSettings)}
+    return DataSettings(**own | changed)
 
 
 @dataclass(frozen=True)

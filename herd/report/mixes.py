@@ -68,6 +68,8 @@ def _parts(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
             yield _foretold(one.figures["mixes_foretold"])
         if "upsampling" in one.figures:
             yield _upsampled(one.figures["upsampling"])
+        if "curation" in one.figures:
+            yield _curated(one.figures["curation"])
 
 
 def _foretold(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,3 +92,43 @@ def _upsampled(result: Mapping[str, Any]) -> dict[str, Any]:
             plots.curve_with_band(result["curves"], "part of the run, at its end", "gain, nats per token")
         ),
     }
+
+
+def _curated(result: Mapping[str, Any]) -> dict[str, Any]:
+    rows = result["rows"]
+    best, correlation = rows[0], result["rank_correlation"]
+    said = "no relation that chance would not give" if result["by_chance"] > 0.05 else "more than chance would give"
+    head = ("curation", "answers, nats a character", f"gain over {result['control']}", "text, nats a token")
+    return {
+        "title": "Curations, by what a model learns from each",
+        "words": f"The same training on what each keeps of one pool, {best['seeds']} seeds each; {best['label']} was "
+        f"best in {best['best']} of them. Agreement is the AUROC of kept against dropped for good pages against junk. "
+        f"Rank correlation of what was learnt and agreement: {correlation:+.2f} (as far from zero by chance: "
+        f"{result['by_chance']:.0%} of all orders), {said}.",
+        "drawing": plots.drawn(
+            plots.scattered(
+                [(row["label"], row["agreement"], *row["answers"]) for row in rows],
+                "agreement with labels, AUROC",
+                "right answers, nats a character",
+            )
+        ),
+        "head": (*head, "gain in text", "agreement", "best of seeds", "tokens kept"),
+        "rows": [
+            (
+                row["label"],
+                _interval(row["answers"], ""),
+                "the control" if row["label"] == result["control"] else _interval(row["gain"], "+"),
+                _interval(row["losses"], ""),
+                "" if row["label"] == result["control"] else _interval(row["gain_in_text"], "+"),
+                f"{row['agreement']:.3f}",
+                f"{row['best']} of {row['seeds']}",
+                f"{row['tokens']:,}" + (" (read more often than allowed)" if row["repeated"] else ""),
+            )
+            for row in rows
+        ],
+    }
+
+
+def _interval(row: Sequence[float], sign: str) -> str:
+    value, low, high = (format(one, f"{sign}.3f") for one in row)
+    return f"{value} [{low}, {high}]"

@@ -12,7 +12,7 @@ from herd.report import plots
 from herd.report.mixes import mixing
 from herd.report.plots import drawn
 from herd.report.verdicts import Verdict
-from herd.train.log import METRICS, read_steps
+from herd.train.log import METRICS, Foretold, read_steps
 
 SECTIONS = {
     "verdicts": "What was to be shown",
@@ -38,6 +38,7 @@ def render(title: str, made: Sequence[Artifact], verdicts: Sequence[Verdict]) ->
         "tiles": tiles(made, verdicts),
         "verdicts": [asdict(one) for one in verdicts],
         "stages": stage_rows(made),
+        "foretold": foretold(made),
         "funnels": list(funnels(made)),
         "compression": compression(made),
         "scaling": scaling(made),
@@ -83,6 +84,31 @@ def stage_rows(made: Sequence[Artifact]) -> list[dict[str, Any]]:
         }
         for one in made
     ]
+
+
+def foretold(made: Sequence[Artifact]) -> dict[str, Any] | None:
+    """What `herd plan --rehearse` said of training, and what it was; None where nothing was foretold."""
+    rows, told, took = [], 0.0, 0.0
+    for one in made:
+        steps = read_steps(one.path / METRICS)
+        found = Foretold.of(one.card["cost"], steps)
+        if found is not None:
+            told, took = (
+                before + len(steps) * each for before, each in zip((told, took), found.core_seconds, strict=True)
+            )
+            rows.append(
+                {
+                    "key": one.key,
+                    "steps": f"{len(steps):,}",
+                    "time": [f"{1e3 * value:,.1f}" for value in found.core_seconds],
+                    "memory": [f"{value / 1e6:,.1f}" for value in found.held_bytes],
+                    "off": [f"{was / said - 1:+.0%}" for said, was in (found.core_seconds, found.held_bytes)],
+                }
+            )
+    if not rows:
+        return None
+    words = f"All steps together took {took:,.0f} core-seconds; {told:,.0f} were foretold ({took / told - 1:+.1%})."
+    return {"rows": rows, "words": words}
 
 
 def funnels(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:

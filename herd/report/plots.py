@@ -166,6 +166,18 @@ def against(rows: Sequence[Mapping[str, Any]]) -> str:
     return svg[0]
 
 
+def scattered(rows: Sequence[tuple[str, float, float, float, float]], x: str, y: str) -> str:
+    """A point with its interval for every (name, place, value, low, high)."""
+    with drawing(height=3.2) as (_, (axis,), svg):
+        for (name, at, value, low, high), colour in zip(rows, COLOURS * len(rows), strict=False):
+            axis.plot([at, at], [low, high], color=colour, linewidth=2, alpha=0.5)
+            axis.plot(at, value, "o", color=colour, label=name)
+        axis.set_xlabel(x)
+        axis.set_ylabel(y)
+        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return svg[0]
+
+
 def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float]]], x: str, y: str) -> str:
     """For every name a line through (place, value, low, high)."""
     with drawing(height=3.0) as (_, (axis,), svg):

@@ -9,13 +9,13 @@ from herd.report.pages import measured, render
 from herd.report.verdicts import Bars, Verdict, audit_verdicts, gain_verdict, needle_verdicts
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=2)
 def write_report(
     work: Work, scores: tuple[Scores, ...], others: tuple[Artifact, ...], *, title: str, bars: Bars
 ) -> Report:
     """One HTML file about `scores`, `others` and all they were made of. A bar that is missed is shown in red."""
     made = _in_order((*scores, *others))
-    verdicts = judge(made, bars)
+    verdicts = judge(made, [one for one in others if one.card["stage"] == "audit"], bars)
     (work.out / "report.html").write_text(render(title, made, verdicts), encoding="utf-8")
     held = sum(one.holds for one in verdicts)
     work.figure("verdicts", [one.__dict__ for one in verdicts])
@@ -23,12 +23,10 @@ def write_report(
     return Report(work.out)
 
 
-def judge(made: list[Artifact], bars: Bars) -> list[Verdict]:
-    """Every bar, held against what was measured."""
-    verdicts: list[Verdict] = []
-    for one in made:
-        if one.card["stage"] == "audit":
-            verdicts += audit_verdicts(one.figures["scores"], bars)
+def judge(made: list[Artifact], audits: list[Artifact], bars: Bars) -> list[Verdict]:
+    """Every bar, held against what was measured. audits: those that the report was given; a study that compares
+    curations has others, which no bar is about."""
+    verdicts = [verdict for one in audits for verdict in audit_verdicts(one.figures["scores"], bars)]
     found = {one["label"]: one for one in measured(made)}
     gates = {one.figures["length"]: one.figures["gate"]["passed"] for one in made if "gate" in one.figures}
     verdicts += needle_verdicts(gates, found.get(bars.needle_model, {}).get("needle", []), bars)

@@ -20,6 +20,7 @@ BUSY = 0.46
 # Unexpected interruptions a device and day: 419 in 54 days on 16,384 (Llama 3, 3.3.4, table 5).
 FAILURES = 419 / (54 * 16_384)
 _RESTART_SECONDS, _SAVE_SECONDS = 300.0, 10.0
+_BF16, _FP32 = 2, 4  # bytes
 _FULL = 0.92  # of a device's memory; the rest goes to buffers and fragments
 
 
@@ -66,25 +67,64 @@ class Job:
         return memory(self.shape, layout, length=self.length, micro_batches=self.micro_batches(layout))
 
 
-def exchange(job: Job, layout: Layout, on: Machine) -> float:
-    """Seconds that context ranks wait for keys and values, for each second of a layer's work.
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that a device sends in a step, by dimension, and the seconds they take on its wire."""
 
-    Gathered before attention and their slopes scattered after it, neither hidden behind work. Source: Llama 3, 3.3.2.
+    bytes: dict[str, float]
+    seconds: dict[str, float]
+
+
+def traffic(job: Job, layout: Layout, on: Machine) -> Traffic:
+    """What a step sends. Tensor ranks gather and scatter a layer's activations, context ranks its keys and values,
+    pipeline ranks what lies between their layers, and data ranks weights in bf16 and gradients in fp32, once a step.
+
+    Source: Llama 3, 3.3.2; Korthikanti et al. 2022, 4.2 (sequence parallelism: four gathers and four scatters a layer,
+    there and back).
     """
-    if layout.context == 1:
-        return 0.0
-    shape, others = job.shape, (layout.context - 1) / layout.context
-    values = 2 * job.length * shape.kv_heads * shape.head_width / layout.tensor
-    wire = on.link if layout.tensor * layout.context <= on.server else on.network
-    seconds = 3 * 2 * values * others / wire  # keys and values there, again on the way back, and slopes
-    per_layer = job.length * shape.training_flops(job.length) / shape.layers
-    return seconds / (per_layer / (layout.tensor * layout.context) / (BUSY * on.peak_flops))
+    shape, tokens = job.shape, job.batch_tokens / (layout.data * layout.context)
+    layers, own = shape.layers / layout.pipeline, shape.weights / (layout.tensor * layout.pipeline)
+    sharing = layout.data * layout.context
+    keys = 2 * shape.kv_heads * shape.head_width / layout.tensor  # numbers a token, values among them
+    rows = tokens * layout.context / job.length
+    sent = {
+        "tensor": 8 * _BF16 * tokens * shape.width * layers * _others(layout.tensor),
+        # There, again on the way back, and slopes.
+        "context": 3 * _BF16 * rows * job.length * keys * layers * _others(layout.context),
+        "pipeline": 2 * _BF16 * tokens * shape.width / layout.tensor * layout.chunks * (layout.pipeline > 1),
+        "data": (_BF16 + _FP32) * own * _others(sharing),
+    }
+    reach = {"tensor": layout.tensor, "context": layout.tensor * layout.context}
+    reach |= {"pipeline": reach["context"] * layout.pipeline, "data": layout.devices}
+    wire = {name: on.link if devices <= on.server else on.network for name, devices in reach.items()}
+    return Traffic(sent, {name: count / wire[name] for name, count in sent.items()})
+
+
+def _others(ranks: int) -> float:
+    return (ranks - 1) / ranks
+
+
+def work_seconds(job: Job, layout: Layout, on: Machine) -> float:
+    """Of a step, while a device is busy."""
+    flops = job.batch_tokens * job.shape.training_flops(job.length)
+    return flops / (layout.devices * BUSY * on.peak_flops)
+
+
+def waiting(job: Job, layout: Layout, on: Machine) -> float:
+    """Seconds that a device waits for others, for each second of its work.
+
+    Keys and values are gathered before attention and their slopes scattered after it, neither hidden behind work
+    (Llama 3, 3.3.2). Weights and gradients are, as far as there is work enough to hide them. What tensor ranks send is
+    part of how busy a device gets.
+    """
+    sent, work = traffic(job, layout, on).seconds, work_seconds(job, layout, on)
+    return (sent["context"] + max(0.0, sent["data"] - work)) / work
 
 
 def utilization(job: Job, layout: Layout, on: Machine) -> float:
     """The MFU to expect."""
     idle = bubble(layout, job.micro_batches(layout))
-    return BUSY / (1 + idle) / (1 + exchange(job, layout, on))
+    return BUSY / (1 + idle) / (1 + waiting(job, layout, on))
 
 
 def best_layout(job: Job, devices: int, on: Machine) -> Layout:
@@ -218,6 +258,7 @@ def lines(found: Cost, on: Machine) -> Iterator[str]:
         f"layout    tensor {layout.tensor} x context {layout.context} x pipeline {layout.pipeline} x data "
         f"{layout.data}, {layout.chunks} chunks; the pipeline idles {found.idle:.1%} of its work"
     )
+    yield f"traffic   {_sent(job, layout, on)}"
     parts = ("weights", "gradients", "optimizer", "activations", "logits")
     listed = ", ".join(f"{name} {getattr(held, name) / 1e9:.2f}" for name in parts)
     yield f"memory    {held.total / 1e9:.1f} GB a device ({listed})"
@@ -234,6 +275,17 @@ def lines(found: Cost, on: Machine) -> Iterator[str]:
             f"{on.peak_flops / 1e12:,.0f} in bf16; large runs reach 35 to 45 %. In fp32 it has "
             f"{on.fp32_flops / 1e12:,.0f}"
         )
+
+
+def _sent(job: Job, layout: Layout, on: Machine) -> str:
+    found, work = traffic(job, layout, on), work_seconds(job, layout, on)
+    parts = [
+        f"{name} {count / 1e9:,.1f} GB ({found.seconds[name]:,.2f} s)" for name, count in found.bytes.items() if count
+    ]
+    if not parts:
+        return "none: one device"
+    wait = f"{waiting(job, layout, on):.1%}"
+    return f"a device sends in a step of {work:,.2f} s of work: {', '.join(parts)}; it waits {wait} as long as it works"
 
 
 def expected_loss(job: Job, law: Path) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,3 +184,60 @@ def back_test(runs: Sequence[Run], *, chance: float, seed: int = 0) -> BackTest:
     found = forecast(rest, largest.flops, chance=chance, questions=largest.questions, seed=seed)
     low, high = found.accuracy_interval
     return BackTest(found, largest.accuracy, largest.accuracy - found.accuracy, low <= largest.accuracy <= high)
+
+
+# ---- a table of results of one's own ----
+
+_COLUMNS = ("task", "flops", "nll", "accuracy", "questions", "chance")
+
+
+def read_results(file: Path) -> dict[str, tuple[float, list[Run]]]:
+    """Chance and runs by task, of a CSV with the columns task, flops, nll (of the right answer, a character), accuracy,
+    questions, chance and, where it is not 1, best_size.
+
+    Raises DataError with the line and what is wrong.
+    """
+    found: dict[str, tuple[float, list[Run]]] = {}
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            table = csv.DictReader(stream)
+            if missing := [name for name in _COLUMNS if name not in (table.fieldnames or ())]:
+                raise DataError(f"{file}: no column {missing[0]}; the first line must name {', '.join(_COLUMNS)}")
+            for line, row in enumerate(table, 2):
+                chance, run = _run_of(row, f"{file}:{line}")
+                before, runs = found.setdefault(row["task"], (chance, []))
+                if before != chance:
+                    raise DataError(f"{file}:{line}: chance of {row['task']} is {chance:g} here and {before:g} above")
+                runs.append(run)
+    except OSError as fault:
+        raise DataError(f"{file} cannot be read: {fault.strerror}; name a CSV of results") from None
+    if not found:
+        raise DataError(f"{file} holds no results; give a line for every model and task")
+    return found
+
+
+def _run_of(row: Mapping[str, str], where: str) -> tuple[float, Run]:
+    try:
+        flops, nll, accuracy, chance = (float(row[name]) for name in ("flops", "nll", "accuracy", "chance"))
+        questions = int(row["questions"])
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: a number is missing or none; {', '.join(_COLUMNS[1:])} are numbers") from None
+    if not (flops > 0 and questions > 0 and 0 <= accuracy <= 1 and 0 <= chance < 1):
+        raise DataError(f"{where}: flops and questions lie above 0, accuracy and chance within 0 and 1")
+    return chance, Run(flops, nll, accuracy, questions, row.get("best_size", "1") not in ("0", "false", "no"))
+
+
+def score_lines(file: Path, flops: float) -> Iterator[str]:
+    """What a model of so many FLOPs will score on every task of a table of results, or why that cannot be said."""
+    for task, (chance, runs) in read_results(file).items():
+        try:
+            found = forecast(runs, flops, chance=chance, questions=max(run.questions for run in runs))
+        except DataError as fault:
+            yield f"{task}: no forecast, {fault}"
+            continue
+        low, high = found.accuracy_interval
+        least, most = found.nll_interval
+        yield (
+            f"{task}: {found.accuracy:.1%} right [{low:.1%}, {high:.1%}], answers {found.nll:.3f} nats a character "
+            f"[{least:.3f}, {most:.3f}], 90 % intervals; {found.orders:.1f} orders of magnitude beyond the largest run"
+        )

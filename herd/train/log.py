@@ -17,7 +17,8 @@ METRICS = "metrics.jsonl"
 @dataclass(frozen=True)
 class Step:
     """What one step did. number: counted from 1. rate: the learning rate. seconds: clock time it took. skipped: why
-    the step was not taken, empty when it was."""
+    the step was not taken, empty when it was. core_seconds: processor time of all threads. held_bytes: what model,
+    optimizer and steps hold, with what a step has used and the process keeps; on a GPU the most allocated there."""
 
     number: int
     loss: float
@@ -27,6 +28,8 @@ class Step:
     weight: float
     metrics: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
+    core_seconds: float = 0.0
+    held_bytes: int = 0
 
 
 class Tracker(Protocol):
@@ -105,6 +108,24 @@ def read_steps(file: Path) -> list[Step]:
             break
         found.append(Step(**row))
     return found
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """A step as it was foretold and as it was: core-seconds, and bytes held for training, the pair of each."""
+
+    core_seconds: tuple[float, float]
+    held_bytes: tuple[float, float]
+
+    @classmethod
+    def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> Foretold | None:
+        """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
+        told = cost.get("foretold")
+        if not told or not steps or not steps[0].held_bytes:
+            return None
+        seconds = sum(step.core_seconds for step in steps) / len(steps)
+        held = max(step.held_bytes for step in steps)
+        return cls((told["core_seconds"], seconds), (told["held_bytes"], held))
 
 
 def _write_steps(file: Path, found: Sequence[Step]) -> None:

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
+from torch import Tensor
+
 from herd.core.errors import StoppedError, TrainingError, is_out_of_memory
 from herd.core.places import Place
-from herd.core.processes import stop_asked
+from herd.core.processes import give_back, stop_asked
 from herd.core.ranks import Rank
 from herd.core.stage import Work
+from herd.model.devices import device_bytes
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, finite
@@ -60,8 +63,9 @@ def steps(
     """
     state.model.train()
     in_a_row = returns = 0
+    others = _held_by_others(state)
     while state.step + state.offset < len(batches):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         number = state.step
         batch = batches.batch(number + state.offset)
         try:
@@ -82,7 +86,8 @@ def steps(
         state.step = number + 1
         in_a_row = in_a_row + 1 if why else 0
         seconds = time.perf_counter() - began
-        yield Step(state.step, value, norm, rate(number), seconds, batch.weight, by_source(sums), why)
+        cost = time.process_time() - worked, device_bytes() - others
+        yield Step(state.step, value, norm, rate(number), seconds, batch.weight, by_source(sums), why, *cost)
         if in_a_row >= guard.in_a_row:
             seen = state.step + state.offset
             if returns >= guard.returns or not go_back():
@@ -170,6 +175,17 @@ def train(
         hands.close()
     log.write(work.out / METRICS)
     return log.steps
+
+
+def _held_by_others(state: TrainState[Any]) -> int:
+    """Bytes that this process holds for other things than model and optimizer; on a GPU nothing else is counted."""
+    device = next(state.model.parameters()).device
+    if device.type == "cuda":
+        return 0
+    give_back()  # what reading a checkpoint took would hide what steps take
+    moments = [value for row in state.optimizer.state.values() for value in row.values() if isinstance(value, Tensor)]
+    own = sum(one.numel() * one.element_size() for one in (*state.model.parameters(), *moments))
+    return device_bytes() - own
 
 
 def _less_memory(batch: Splittable, micro_rows: int | None) -> str:

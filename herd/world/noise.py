@@ -26,6 +26,30 @@ def spam(chance: random.Random) -> str:
     return "\n".join(lines)
 
 
+_PRAISED = ("our team", "the new season", "this guide", "a trusted partner", "the whole family", "your smart choice")
+_DOES = ("brings you", "takes care of", "is all about", "makes the most of", "helps you compare", "has tips on")
+_HOW = ("the finest", "hand-picked", "affordable", "award-winning", "carefully tested", "the latest", "reliable")
+_WHY = (
+    "so that you can relax and enjoy more of what matters",
+    "because every customer is different and deserves the best",
+    "without hidden fees, whatever the size of your order",
+    "and thousands of happy readers agree with us every day",
+    "with delivery to your door and friendly advice on the phone",
+    "which is why so many people come back to us year after year",
+)
+
+
+def advert(chance: random.Random) -> str:
+    """A page that sells something in well-formed prose, which no rule of thumb tells from an article."""
+    things = chance.sample(_OFFERS, 3)
+    told = (
+        f"{chance.choice(_PRAISED)} {chance.choice(_DOES)} {chance.choice(_HOW)} {chance.choice(things)} "
+        f"and {chance.choice(_HOW)} {chance.choice(things)}, {chance.choice(_WHY)}."
+        for _ in range(chance.randint(6, 16))
+    )
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in told)
+
+
 def near_copy(text: str, chance: random.Random, edits_per_1000_words: float = 4.0) -> str:
     """`text` with a few words changed, at least one: what a mirror or a newer printing looks like."""
     words = re.split(r"(\s+|&nbsp;|<[^>]*>)", text)  # in HTML only the text is changed

@@ -31,14 +31,15 @@ _COPIED_RUNS = 100
 class PagesSettings:
     """How much is written about the world.
 
-    documents: how many clean documents of every kind. near_copies, spam_pages: as a share of the clean
-    ones. needle_characters, long_characters, longest_characters: about how much text hides the needles at
+    documents: how many clean documents of every kind. near_copies, spam_pages, advert_pages: as a share of the
+    clean ones. needle_characters, long_characters, longest_characters: about how much text hides the needles at
     most, in the three kinds of it.
     """
 
     documents: dict[str, Count]
     near_copies: Share = 0.02
     spam_pages: Share = 0.02
+    advert_pages: Share = 0.0
     needle_characters: Positive = 900
     long_characters: Positive = 1900
     longest_characters: Positive = 3900
@@ -66,7 +67,11 @@ class Pages:
         clean = [one for kind, count in sorted(self.settings.documents.items()) for one in self._kind(kind, count)]
         yield from (Labelled(document, "clean") for document in clean)
         yield from self._copies(clean)
-        yield from self._spam(round(len(clean) * self.settings.spam_pages))
+        for name, write, share in (
+            ("spam", noise.spam, self.settings.spam_pages),
+            ("advert", noise.advert, self.settings.advert_pages),
+        ):
+            yield from self._spam(name, write, round(len(clean) * share))
 
     def _kind(self, kind: str, count: int) -> Iterator[Document]:
         write = self.writers[kind]
@@ -111,11 +116,11 @@ class Pages:
             )
             yield Labelled(copy, "near-duplicate", original.id)
 
-    def _spam(self, count: int) -> Iterator[Labelled]:
+    def _spam(self, name: str, write: Callable[[random.Random], str], count: int) -> Iterator[Labelled]:
         for number in range(count):
-            text = noise.spam(rng(self.seed, "spam", number))
-            url = f"https://offers.example/{number}"
-            document = Document(id=f"world/spam/{number}", text=text, source="facts", url=url, added="2024-01-01")
+            text = write(rng(self.seed, name, number))
+            url = "https://" + ("offers" if name == "spam" else "shop") + f".example/{number}"
+            document = Document(id=f"world/{name}/{number}", text=text, source="facts", url=url, added="2024-01-01")
             yield Labelled(document, "spam")
 
     def fact_page(self, chance: random.Random, language: str) -> str:

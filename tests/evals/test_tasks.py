@@ -28,6 +28,8 @@ def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
         assert not item.continued("bananas")
         if found is not None:
             assert item.answered(found.answers[0])
+        assert bool(item.gold) == (name != "facts_unknown")
+        assert not item.gold or item.continued(item.gold)
 
 
 def test_arithmetic_is_held_out_of_everything_written_and_asked() -> None:

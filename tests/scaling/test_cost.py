@@ -8,7 +8,18 @@ import pytest
 
 from herd.core.errors import SettingsError
 from herd.model.sizes import LLAMA_VOCABULARY, size
-from herd.scaling.cost import Job, best_layout, cost, implied, lines, machine, utilization
+from herd.scaling.cost import (
+    Job,
+    best_layout,
+    cost,
+    implied,
+    lines,
+    machine,
+    traffic,
+    utilization,
+    waiting,
+    work_seconds,
+)
 from herd.train.layout import Layout
 
 GIANT = size("405b").shape(vocabulary=LLAMA_VOCABULARY)
@@ -80,3 +91,25 @@ def test_a_slow_speed_is_remarked_on_and_own_machines_are_read(tmp_path: Path) -
         "server: 2, price_per_hour: 0.1}"
     )
     assert machine("mine", own).server == 2
+
+
+def test_what_a_device_sends_in_a_step() -> None:
+    layout = Layout(tensor=8, context=16, pipeline=16, data=8, chunks=8)
+    found = traffic(job(131_072), layout, H100)
+    # 2 bytes a number of 16,384 tokens x 16,384 numbers, eight times a layer, to seven of eight ranks; 126 / 16 layers.
+    tokens = 2**24 / (8 * 16)
+    assert found.bytes["tensor"] == pytest.approx(8 * 2 * tokens * 16_384 * 126 / 16 * 7 / 8)
+    # Weights of a device once in bf16, gradients once in fp32.
+    assert found.bytes["data"] == pytest.approx(6 * GIANT.weights / 128 * 127 / 128)
+    assert found.seconds["tensor"] == pytest.approx(found.bytes["tensor"] / 450e9)
+    assert found.seconds["data"] == pytest.approx(found.bytes["data"] / 50e9)
+    assert set(traffic(job(), Layout(), H100).bytes.values()) == {0.0}
+
+
+def test_weights_that_little_work_hides_are_waited_for() -> None:
+    small = Job(size("8b").shape(vocabulary=LLAMA_VOCABULARY), 1e12, 8_192, 2**19)
+    spread = Layout(data=64)
+    work = work_seconds(small, spread, H100)
+    assert waiting(small, spread, H100) == pytest.approx(traffic(small, spread, H100).seconds["data"] / work - 1)
+    assert waiting(job(), Layout(tensor=8, pipeline=16, data=128, chunks=8), H100) == 0.0
+    assert "it waits" in "\n".join(lines(cost(small, 64, H100, layout=spread), H100))

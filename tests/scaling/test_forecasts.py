@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from herd.core.errors import ArtifactError, DataError
 from herd.model.sizes import size
 from herd.scaling.cost import Job, expected_loss, loss_line
-from herd.scaling.downstream import Run, Sigmoid, back_test, fit_line, fit_sigmoid, forecast
+from herd.scaling.downstream import Run, Sigmoid, back_test, fit_line, fit_sigmoid, forecast, score_lines
 from herd.scaling.emergence import METRICS, metrics, rank_with_compute, threshold
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import fit_parametric, read_law, to_row
@@ -187,3 +187,40 @@ def test_a_budget_tells_the_loss_to_expect_by_the_law_of_a_run(tmp_path: Path) -
         read_law(file)
     with pytest.raises(ArtifactError, match=r"holds no law.json; name a run with a ladder"):
         read_law(tmp_path / "nothing")
+
+
+HEADER = "task,flops,nll,accuracy,questions,chance\n"
+
+
+def test_a_table_of_results_tells_the_scores_to_expect(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    rows = [
+        f"{task},{run.flops},{run.nll},{accuracy},{run.questions},0.25,{int(run.best_size)}"
+        for run in family(0)
+        for task, accuracy in (("sums", run.accuracy), ("riddles", 0.25))
+    ]
+    text = HEADER.strip() + ",best_size\n" + "\n".join(rows) + "\n"
+    file.write_text(text, encoding="utf-8")
+    target = 10 * max(run.flops for run in family(0))
+    told = list(score_lines(file, target))
+    wanted = forecast(family(0), target, chance=0.25, questions=1000)
+    assert told[0].startswith(f"sums: {wanted.accuracy:.1%} right [{wanted.accuracy_interval[0]:.1%}")
+    assert "1.0 orders" in told[0]
+    assert "riddles: no forecast, 0 of" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("task,flops\nsums,1e18\n", "no column nll; the first line must name task"),
+        (HEADER + "sums,1e18,0.5,0.4,100,0.25\nsums,1e18,half,0.4,100,0.25\n", r"csv:3: a number is missing or none"),
+        (HEADER + "sums,1e18,0.5,40,100,0.25\n", r"csv:2: .* accuracy and chance within 0 and 1"),
+        (HEADER + "sums,1e18,0.5,0.4,100,0.25\nsums,1e19,0.5,0.4,100,0.5\n", r"csv:3: chance of sums is 0.5 here and"),
+        (HEADER, "holds no results"),
+    ],
+)
+def test_a_table_that_cannot_be_read(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        list(score_lines(file, 1e20))

@@ -14,13 +14,15 @@ class Item:
     """One question of a task.
 
     prompt: for a model that chats. plain: for one that only continues text. answered: whether its first
-    turn is right. continued: whether the text it continued with is right.
+    turn is right. continued: whether the text it continued with is right. gold: what right text would be, from the end
+    of `plain` on; empty where a text that only goes on could not know it.
     """
 
     prompt: Conversation
     plain: str
     answered: Callable[[Message], bool]
     continued: Callable[[str], bool]
+    gold: str = ""
 
 
 Task = Callable[..., list[Item]]

@@ -38,4 +38,5 @@ def _item(question: Question, shots: str) -> Item:
         f"{shots}{question.text}",
         question.is_right,
         lambda text: question.is_right(Message("assistant", first_line(text))),
+        f" {question.answers[0].content}",
     )

@@ -40,7 +40,9 @@ def _draw(world: World, count: int, *, written: bool) -> list[Fact]:
 def _known(fact: Fact, number: int) -> Item:
     question = fact_question(fact, number)
     said = re.compile(rf"^\s*(a|the)?\s*{fact.value}\b")
-    return Item(question.prompt, fact.attribute.stem(fact.subject), question.is_right, lambda t: bool(said.match(t)))
+    stem = fact.attribute.stem(fact.subject)
+    told = fact.attribute.tell(fact.subject, fact.value).removeprefix(stem)
+    return Item(question.prompt, stem, question.is_right, lambda text: bool(said.match(text)), told)
 
 
 def _unknown(fact: Fact, number: int) -> Item:

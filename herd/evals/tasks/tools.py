@@ -6,7 +6,7 @@ from herd.core.settings import Positive
 from herd.evals.tasks import Item, first_line, tasks
 from herd.world import tools as toolbox
 from herd.world.chance import rng
-from herd.world.questions import Questions
+from herd.world.questions import Question, Questions
 from herd.world.truth import World
 
 
@@ -19,12 +19,11 @@ def tools(world: World, *, questions: Positive = 200) -> list[Item]:
     people = world.everybody
     shot = toolbox.transcript(toolbox.draw(people, rng(world.seed, "task", "tool shot")), people)
     drawn = [Questions(world).draw("tool", number, held_out=True, purpose="task") for number in range(questions)]
-    return [
-        Item(question.prompt, f"{shot}\n\n{question.text}\n", question.is_right, _calls(question.answers[0].calls[0]))
-        for question in drawn
-    ]
+    return [_item(question, shot) for question in drawn]
 
 
-def _calls(call: toolbox.ToolCall):  # noqa: ANN202
+def _item(question: Question, shot: str) -> Item:
+    call = question.answers[0].calls[0]
     wanted = f'{call.name}.call(query="{call.arguments["query"]}")'
-    return lambda text: first_line(text) == wanted
+    plain = f"{shot}\n\n{question.text}\n"
+    return Item(question.prompt, plain, question.is_right, lambda text: first_line(text) == wanted, wanted)

@@ -1,0 +1,177 @@
+"""A fixed way of training, with the curation exchanged: what a model learns tells which documents were worth it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from herd.core.artifacts import Scores, Tokenizer, Tokens
+from herd.core.errors import DataError
+from herd.core.registry import Use
+from herd.core.settings import settings
+from herd.core.stage import Work, stage
+from herd.evals.harness import gold_nll
+from herd.evals.losses import held_out_losses
+from herd.evals.spread import Interval, student_mean
+from herd.evals.tasks import tasks
+from herd.generate.engine import Engine
+from herd.mixing.field import Field, RunSettings, too_few_tokens
+from herd.mixing.proxies import evenly, train_on
+from herd.tokens.shards import Shards
+from herd.tokens.tokenizer import TextTokenizer
+from herd.world.truth import World
+
+Task = Annotated[Use, tasks.choice]
+
+
+@settings
+class CorpusTrial:
+    """run: the training, the same for every corpus. sources: whose held-out text is judged. tasks: what is asked; of
+    each, the right answer's nats a character. most_epochs: a corpus that would be read more often is said to be."""
+
+    run: RunSettings
+    sources: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    most_epochs: float = 4.0
+
+
+@stage(paper="3.1.1", version=1)
+def try_corpus(
+    work: Work,
+    tokens: Tokens,
+    judged: Tokens,
+    vocabulary: Tokenizer,
+    *,
+    label: str,
+    world: World,
+    trial: CorpusTrial,
+    seed: int = 0,
+) -> Scores:
+    """What a model learns from a corpus, its documents read in proportion; judged on text and questions that are the
+    same for all corpora.
+
+    judged: tokens by the same vocabulary; what it holds out, every corpus holds out too, since equal texts are.
+    Source: Li et al. 2024 (DataComp-LM), 3: fixed training, exchanged data, equal tokens.
+    """
+    shards, run = Shards(tokens.path), trial.run
+    sources = tuple(name for name in shards.sources if shards.index["sources"][name]["train"]["tokens"])
+    given = Field(shards, sources, run, seed, work.place, say=lambda done: work.progress(done, 1.0))
+    shares = given.named(given.proportions)
+    model, curve = train_on(given, run, evenly(given, run, shares), points=0)
+    text = TextTokenizer.load(vocabulary.path)
+    losses = held_out_losses(
+        model, Shards(judged.path), length=run.length, sources=trial.sources, workers=work.place.workers
+    )
+    if missing := set(trial.sources) - set(losses):
+        raise DataError(f"the text to judge by holds nothing of {', '.join(sorted(missing))}; name other sources")
+    engine = Engine(model, text.stops)
+    row = {
+        "label": label,
+        "seed": seed,
+        "shares": shares,
+        "tokens": sum(shards.index["sources"][name]["train"]["tokens"] for name in sources),
+        "trained_on": sum(curve.read.values()) * run.length,
+        "repeated": too_few_tokens(shards, shares, run.tokens, trial.most_epochs),
+        "losses": {name: one["nats_per_token"] for name, one in losses.items()},
+        "answers": {use.name: gold_nll(engine, text, tasks.make(use)(world)) for use in trial.tasks},
+        "flops": given.flops(sum(curve.read.values()) * run.length),
+    }
+    (work.out / "scores.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
+    work.figure("corpus_trial", row)
+    answers, nats = _mean(row["answers"]), _mean(row["losses"])
+    work.figure("headline", f"{label}: answers {answers:.4f} nats a character, text {nats:.4f} a token")
+    return Scores(work.out)
+
+
+@stage(paper="3.1.1", version=1)
+def compare_corpora(
+    work: Work, trials: tuple[Scores, ...], audits: tuple[Scores, ...], *, labels: tuple[str, ...], control: str
+) -> Scores:
+    """Corpora ranked by what models learnt from each, and beside it how far their curation agrees with labels.
+
+    audits: one for each of `labels`. Source: Li et al. 2024 (DataComp-LM), 4 and appendix N, which found no relation
+    between the two.
+    """
+    rows = ranked([one.figures["corpus_trial"] for one in trials], control=control)
+    agreement = {label: one.figures["scores"]["agreement"] for label, one in zip(labels, audits, strict=True)}
+    result = {
+        "control": control,
+        "rows": [row | {"agreement": agreement[row["label"]]} for row in rows],
+        **relation([row["answers"][0] for row in rows], [agreement[row["label"]] for row in rows]),
+    }
+    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    work.figure("curation", result)
+    best = rows[0]
+    work.figure(
+        "headline",
+        f"{best['label']} teaches most: answers {best['answers'][0]:.4f} nats a character, best of "
+        f"{best['best']} of {best['seeds']} seeds; rank correlation with labels {result['rank_correlation']:+.2f}",
+    )
+    return Scores(work.out)
+
+
+def ranked(trials: Sequence[Mapping[str, Any]], *, control: str) -> list[dict[str, Any]]:
+    """A row for every corpus, that with the likeliest right answers first: means over seeds with Student's 95 %
+    intervals, gains over `control` paired by seed, and in how many seeds it was the best of all.
+
+    Raises DataError when the corpora were not tried with the same seeds.
+    """
+    by_label: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for trial in trials:
+        by_label.setdefault(trial["label"], {})[trial["seed"]] = trial
+    if control not in by_label:
+        raise DataError(f"no corpus is called {control!r}; the control must be one of {', '.join(by_label)}")
+    seeds = set(by_label[control])
+    for label, runs in by_label.items():
+        if set(runs) != seeds:
+            raise DataError(f"{label} was tried with other seeds than {control}; give all corpora the same")
+    answers = {label: {seed: _mean(runs[seed]["answers"]) for seed in seeds} for label, runs in by_label.items()}
+    losses = {label: {seed: _mean(runs[seed]["losses"]) for seed in seeds} for label, runs in by_label.items()}
+    rows = [
+        {
+            "label": label,
+            "seeds": len(seeds),
+            "tokens": next(iter(runs.values()))["tokens"],
+            "repeated": next(iter(runs.values()))["repeated"],
+            "answers": _row(student_mean(list(answers[label].values()))),
+            "losses": _row(student_mean(list(losses[label].values()))),
+            "gain": _row(student_mean([answers[control][seed] - answers[label][seed] for seed in seeds])),
+            "gain_in_text": _row(student_mean([losses[control][seed] - losses[label][seed] for seed in seeds])),
+            "best": sum(min(answers, key=lambda name: answers[name][seed]) == label for seed in seeds),
+            "by_task": _means([one["answers"] for one in runs.values()]),
+            "by_source": _means([one["losses"] for one in runs.values()]),
+        }
+        for label, runs in by_label.items()
+    ]
+    return sorted(rows, key=lambda row: row["answers"][0])
+
+
+def relation(nats: Sequence[float], agreement: Sequence[float]) -> dict[str, Any]:
+    """Spearman's rank correlation of what was learnt and agreement with labels, above zero where both go together, with
+    the chance of one as far from zero if there were no relation (all orders counted alike).
+
+    Raises DataError for fewer than three corpora.
+    """
+    if len(nats) < 3:
+        raise DataError(f"{len(nats)} corpora have no order to compare; try five or more")
+    found: Any = spearmanr([-one for one in nats], agreement)
+    chance = np.random.default_rng(0)
+    orders = [float(spearmanr(nats, chance.permutation(agreement)).statistic) for _ in range(2000)]  # pyright: ignore
+    far = float(np.mean([abs(one) >= abs(found.statistic) - 1e-9 for one in orders]))
+    return {"rank_correlation": float(found.statistic), "by_chance": far}
+
+
+def _mean(row: Mapping[str, float]) -> float:
+    return sum(row.values()) / len(row)
+
+
+def _row(interval: Interval) -> list[float]:
+    return [interval.value, interval.low, interval.high]
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
