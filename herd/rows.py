@@ -141,6 +141,14 @@ PARTS = (
         "fastText, or a linear model on static embeddings instead of DistilRoberta",
     ),
     (
+        "3.1.1",
+        "curations compared",
+        "mixing/corpora.py, studies/curation.py",
+        "mixing/test_corpora.py, studies/test_curation.py",
+        "",
+        "DataComp-LM's way at a small size; the report names no such comparison",
+    ),
+    (
         "3.1.2",
         "topics of documents",
         "corpus/topics.py",

@@ -182,7 +182,7 @@ class _Pool:
         self.home, self.show, self.told = home, show, told
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
-        self.weights = _distance_to_end(todo)
+        self.weights = distance_to_end(todo)
         self.jobs = jobs
         self.workers: list[_Worker] = []
 
@@ -296,7 +296,7 @@ def _died(one: _Worker, home: RunFolder) -> HerdError:
     )
 
 
-def _distance_to_end(plans: list[Plan]) -> dict[str, int]:
+def distance_to_end(plans: list[Plan]) -> dict[str, int]:
     """For every plan the number of stages that must follow one another after it."""
     distance = {plan.key: 0 for plan in plans}
     for plan in reversed(plans):

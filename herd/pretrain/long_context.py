@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Tokens
+from herd.core.processes import give_back
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
@@ -180,6 +181,7 @@ class Exam:
     def passes(self, model: Transformer, length: int) -> bool:
         self.last = self.test(model, length)
         good = self.passed(self.last, length) and self.recovered(model)
+        give_back()  # what the test took is not for the steps to keep
         model.train()
         return good
 

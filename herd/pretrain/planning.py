@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
+from herd.core.runner import distance_to_end
 from herd.core.settings import build
 from herd.core.stage import Plan
 from herd.model.sizes import Shape
@@ -19,7 +20,7 @@ from herd.pretrain.long_context import LengthSettings
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout, bubble, memory
 from herd.train.log import METRICS, Foretold, read_steps
-from herd.train.rehearsal import Rehearsal, rehearse
+from herd.train.rehearsal import Pace, Rehearsal, rehearse
 from herd.train.schedule import BatchPhase, BatchRamp
 
 
@@ -82,41 +83,94 @@ def _batches(ramp: BatchRamp) -> dict[int, int]:
 # ---- tried here ----
 
 
-def foretell(plans: Sequence[Plan], jobs: int) -> dict[str, dict[str, float]]:
-    """By key what every pre-training on one device will take by a few steps tried here: steps (at most), the mean
-    core-seconds of one, and the bytes that model, optimizer and steps hold."""
+@dataclass(frozen=True)
+class Expected:
+    """What a stage's steps will take. began, ended: seconds after the first stage of pre-training begins."""
+
+    steps: int
+    core_seconds: float
+    held_bytes: float
+    began: float
+    ended: float
+
+
+def foretell(plans: Sequence[Plan], jobs: int) -> dict[str, Expected]:
+    """By key what every pre-training on one device will take, by a few steps tried here on one thread and on as many as
+    a stage may get."""
     own = [one for one in trainings(plans) if one.settings.layout.devices == 1]
     different = list(dict.fromkeys(tried for one in own for tried in one.tried))
-    paces = dict(zip(different, rehearse(different, jobs), strict=True))
-    found = {}
-    for one in own:
-        each = [paces[tried] for tried in one.tried]
-        total = sum(pace.core_seconds * count for pace, count in zip(each, one.batches.values(), strict=True))
-        found[one.plan.key] = {
-            "steps": one.steps,
-            "core_seconds": total / max(1, one.steps),
-            "held_bytes": max(pace.held_bytes for pace in each),
+    paces = [dict(zip(different, rehearse(different, at_once=jobs), strict=True))]
+    if jobs > 1:
+        paces.append(dict(zip(different, rehearse(different, threads=jobs), strict=True)))
+    by_key = {
+        one.plan.key: [Pace.mean([some[tried] for tried in one.tried], list(one.batches.values())) for some in paces]
+        for one in own
+    }
+    return played_through(own, by_key, distance_to_end(list(plans)), jobs)
+
+
+def played_through(
+    own: Sequence[Training], paces: Mapping[str, Sequence[Pace]], distance: Mapping[str, int], jobs: int
+) -> dict[str, Expected]:
+    """The stages as the runner will take them: the longest way to the end first, and cores that no stage waits for
+    shared out. paces: of a step on one thread, and on as many as may be where that was tried."""
+    before = {one.plan.key: {plan.key for plan in _ancestors(one.plan)} for one in own}
+    left = {one.plan.key: float(one.steps) for one in own}
+    clock, began, ended = 0.0, dict[str, float](), dict[str, float]()
+    worked, held = dict.fromkeys(left, 0.0), dict.fromkeys(left, 0.0)
+    while left:
+        ready = [key for key in left if not before[key] & left.keys()]
+        busy = sorted(ready, key=lambda key: (key not in began, -distance[key]))[:jobs]
+        busy.sort(key=lambda key: -distance[key])
+        pace = {
+            key: paces[key][-1 if jobs // len(busy) + (rank < jobs % len(busy)) > 1 else 0]
+            for rank, key in enumerate(busy)
         }
-    return found
+        until = min(left[key] * pace[key].seconds for key in busy)
+        for key in busy:
+            began.setdefault(key, clock)
+            done = min(left[key], until / pace[key].seconds)
+            left[key] -= done
+            worked[key] += done * pace[key].core_seconds
+            held[key] = max(held[key], pace[key].held_bytes)
+        clock += until
+        for key in [key for key in busy if left[key] < 1e-6]:
+            ended[key] = clock
+            del left[key]
+    return {
+        one.plan.key: Expected(
+            one.steps,
+            worked[one.plan.key] / max(1, one.steps),
+            held[one.plan.key],
+            began[one.plan.key],
+            ended[one.plan.key],
+        )
+        for one in own
+    }
 
 
-def write_foretold(found: dict[str, dict[str, float]], file: Path) -> None:
+def _ancestors(plan: Plan) -> list[Plan]:
+    return [one for parent in plan.parents for one in (parent, *_ancestors(parent))]
+
+
+def write_foretold(found: Mapping[str, Expected], file: Path) -> None:
     """For the cards of the stages, and so for the report."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(found, indent=1))
+    write_whole(file, json.dumps({key: asdict(one) for key, one in found.items()}, indent=1))
 
 
-def foretold_lines(found: dict[str, dict[str, float]], jobs: int) -> Iterator[str]:
+def foretold_lines(found: Mapping[str, Expected], jobs: int) -> Iterator[str]:
     """What `foretell` found, in words."""
-    for key, row in found.items():
+    for key, one in found.items():
         yield (
-            f"{key}: {row['steps']:,.0f} steps of {1e3 * row['core_seconds']:,.1f} core-ms, "
-            f"{row['steps'] * row['core_seconds']:,.0f} core-s in all; holds {_bytes(row['held_bytes'])}"
+            f"{key}: {one.steps:,} steps of {1e3 * one.core_seconds:,.1f} core-ms, "
+            f"{one.steps * one.core_seconds:,.0f} core-s in all; holds {_bytes(one.held_bytes)}"
         )
-    total = sum(row["steps"] * row["core_seconds"] for row in found.values())
+    total = sum(one.steps * one.core_seconds for one in found.values())
+    last = max(one.ended for one in found.values())
     yield (
-        f"steps of pre-training take {total:,.0f} core-seconds here, {total / jobs / 60:.1f} min on {jobs} cores if "
-        "none is ever idle; tests on the way, alignment and the corpus come on top"
+        f"steps of pre-training take {total:,.0f} core-seconds here, {last / 60:.1f} min with {jobs} jobs; tests on "
+        "the way, alignment and the corpus come on top"
     )
 
 

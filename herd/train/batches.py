@@ -79,7 +79,7 @@ class Batch:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """Part of a document: `count` inputs from `start`, each with the id after it as target."""
 

@@ -12,6 +12,7 @@ from herd.core.errors import SettingsError, did_you_mean
 from herd.core.processes import peak_bytes
 
 METRICS = "metrics.jsonl"
+WARM = 3  # first steps of a process, which also set up what later ones use
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,10 @@ class Foretold:
     def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> Foretold | None:
         """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
         told = cost.get("foretold")
-        if not told or not steps or not steps[0].held_bytes:
+        later = steps[WARM:]
+        if not told or not later or not later[0].held_bytes:
             return None
-        seconds = sum(step.core_seconds for step in steps) / len(steps)
+        seconds = sum(step.core_seconds for step in later) / len(later)
         held = max(step.held_bytes for step in steps)
         return cls((told["core_seconds"], seconds), (told["held_bytes"], held))
 

@@ -63,11 +63,14 @@ def steps(
     """
     state.model.train()
     in_a_row = returns = 0
-    others = _held_by_others(state)
+    others, rows = _held_by_others(state), 0
     while state.step + state.offset < len(batches):
         began, worked = time.perf_counter(), time.process_time()
         number = state.step
         batch = batches.batch(number + state.offset)
+        if (size := len(batch.parts(1)[0].parts(10**9))) != rows:
+            give_back()  # what batches of another size were worked on in fits this one badly
+            rows = size
         try:
             value, sums = hands.gradients(batch, loss, micro_rows)
         except (RuntimeError, MemoryError) as fault:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,14 +22,15 @@ from herd.tokens.shards import SPLITS, Shards, ShardWriter, id_type, write_index
 from herd.train.alone import Alone
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState
+from herd.train.log import WARM, Step
 from herd.train.loop import steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from herd.train.speed import Quick, SpeedSettings
 
-_SECONDS, _LEAST, _WARM = 2.0, 6, 3
-_DOCUMENTS, _DOCUMENT = 2_000, 128  # made-up documents, and their mean length in tokens: about a paragraph
+_SECONDS, _LEAST = 1.5, 6
+_TOKENS, _PARAGRAPH = 300_000, 128  # of made-up text; its documents are half a row long on average, or a paragraph
 _SOURCE = "made up"
 _SMALL = Size(width=8, layers=1, heads=1, kv_heads=1, hidden=16).shape(vocabulary=64, context=16)
 
@@ -47,36 +48,47 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a step takes, in core-seconds (on a GPU in seconds), and what model, optimizer and steps hold, in bytes."""
+    """What a step takes by the clock and of processors, and what model, optimizer and steps hold."""
 
+    seconds: float
     core_seconds: float
-    held_bytes: int
+    held_bytes: float
+
+    @classmethod
+    def mean(cls, paces: Sequence[Pace], counts: Sequence[int]) -> Pace:
+        """Of so many steps of each; they hold what the largest does."""
+        total = max(1, sum(counts))
+        seconds, worked = (
+            sum(getattr(pace, name) * count for pace, count in zip(paces, counts, strict=True)) / total
+            for name in ("seconds", "core_seconds")
+        )
+        return cls(seconds, worked, max(pace.held_bytes for pace in paces))
 
 
-def rehearse(asked: Sequence[Rehearsal], jobs: int) -> list[Pace]:
-    """The pace of each, in processes of their own, as many side by side as a run would have stages."""
+def rehearse(asked: Sequence[Rehearsal], *, threads: int = 1, at_once: int = 1) -> list[Pace]:
+    """The pace of each on so many threads, in processes of their own, so many side by side."""
     # As in a run's workers; read when torch is first imported, which is in those processes.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(max(1, jobs), mp_context=context, max_tasks_per_child=1) as pool:
-        return list(pool.map(pace, asked))
+    with ProcessPoolExecutor(at_once, mp_context=context, max_tasks_per_child=1) as pool:
+        return list(pool.map(pace, asked, [threads] * len(asked)))
 
 
-def pace(asked: Rehearsal) -> Pace:
-    """Measured here and now, on one thread of a CPU or on the GPU there is."""
+def pace(asked: Rehearsal, threads: int) -> Pace:
+    """Measured here and now, on a CPU or on the GPU there is."""
     # What the first steps of a process set up, such as threads, is not the model's.
-    _tried(replace(asked, shape=_SMALL, length=_SMALL.context, rows=2), seconds=0.0)
-    return _tried(asked, seconds=_SECONDS)
+    _tried(replace(asked, shape=_SMALL, length=_SMALL.context, rows=2), threads, seconds=0.0)
+    return _tried(asked, threads, seconds=_SECONDS)
 
 
-def _tried(asked: Rehearsal, *, seconds: float) -> Pace:
+def _tried(asked: Rehearsal, threads: int, *, seconds: float) -> Pace:
     model = Transformer(asked.shape)
     initialize(model, std=0.02, layers=asked.shape.layers, generator=torch.Generator().manual_seed(0))
-    model.to(device := best_device())
-    hands = Alone(model, LocalPlace(), Quick(model, asked.speed))
+    model.to(best_device())
+    hands = Alone(model, LocalPlace(lambda: threads), Quick(model, asked.speed))
     state = TrainState(model, adamw(model, asked.optimizer))
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    taken: list[Step] = []
     with tempfile.TemporaryDirectory() as folder:
         going = steps(
             state,
@@ -87,25 +99,25 @@ def _tried(asked: Rehearsal, *, seconds: float) -> Pace:
             hands=hands,
             micro_rows=asked.speed.micro_rows,
         )
-        began, number, held = clock(), 0, 0
         for step in going:
-            number, held = step.number, step.held_bytes
-            if number == _WARM:
-                began = clock()
-            if number >= _WARM + _LEAST and clock() - began > seconds:
+            taken.append(step)
+            if len(taken) >= WARM + _LEAST and sum(one.seconds for one in taken[WARM:]) > seconds:
                 break
-        taken = (clock() - began) / (number - _WARM)
     hands.close()
-    return Pace(taken, held)
+    seconds, worked = (
+        statistics.median(getattr(one, name) for one in taken[WARM:]) for name in ("seconds", "core_seconds")
+    )
+    return Pace(seconds, worked, max(one.held_bytes for one in taken))
 
 
 def _batches(folder: Path, asked: Rehearsal) -> TokenBatches:
     """Batches of made-up documents, more than will be asked for."""
     chance, vocabulary = np.random.default_rng(0), asked.shape.vocabulary
     index: dict[str, dict[str, int]] = {}
-    for split, count in zip(SPLITS, (_DOCUMENTS, 1), strict=True):
+    mean = max(_PARAGRAPH, asked.length // 2)
+    for split, count in zip(SPLITS, (_TOKENS // mean, 1), strict=True):
         writer = ShardWriter(folder, f"{_SOURCE}.{split}", id_type(vocabulary))
-        for length in np.clip(chance.exponential(_DOCUMENT, count), 8, 8 * _DOCUMENT).astype(int):
+        for length in np.clip(chance.exponential(mean, count), 8, 8 * mean).astype(int):
             writer.add(chance.integers(vocabulary, size=length).tolist(), int(length))
         index[split] = writer.close()
     write_index(folder, vocabulary, 0, {_SOURCE: index})

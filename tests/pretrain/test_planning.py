@@ -1,0 +1,77 @@
+"""What a plan says of training: the stages as they will be taken, the text they want, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from herd.core.runner import distance_to_end, needed
+from herd.pretrain.planning import Pace, foretold_lines, played_through, text_lines, trainings, write_foretold
+from herd.report.pages import foretold
+from herd.serve.folders import made_in
+from herd.train.log import Foretold, Step
+from tests.smoke import planned
+
+ALONE, BOTH = Pace(1.0, 1.0, 50.0), Pace(0.6, 1.1, 90.0)  # of a step on one thread, and on two
+
+
+def test_stages_are_played_through_as_the_runner_takes_them() -> None:
+    plans = needed(planned())
+    own = trainings(plans)
+    assert {one.plan.stage.name for one in own} == {"pretrain", "extend_context", "anneal"}
+    paces = {one.plan.key: [ALONE, BOTH] for one in own}
+    found = played_through(own, paces, distance_to_end(plans), jobs=2)
+    by_stage = {one.plan.key: one.plan for one in own}
+    for key, one in found.items():
+        for parent in by_stage[key].parents:
+            if parent.key in found:
+                assert one.began >= found[parent.key].ended
+        # Beside another stage on one thread, alone on two.
+        assert 1.0 - 1e-9 <= one.core_seconds <= 1.1 + 1e-9
+        assert one.held_bytes in (50.0, 90.0)
+    last = max(one.ended for one in found.values())
+    steps = sum(one.steps for one in found.values())
+    assert 0.5 * steps <= last <= steps
+    alone = played_through(own, paces, distance_to_end(plans), jobs=1)
+    assert max(one.ended for one in alone.values()) == pytest.approx(steps)
+
+
+def test_a_plan_tells_the_text_that_its_largest_run_wants(smoke_run: Path) -> None:
+    plans = needed(planned())
+    (before,) = text_lines(plans, smoke_run / "nowhere")
+    (after,) = text_lines(plans, smoke_run / "artifacts")
+    assert "times" not in before
+    assert " times)" in after
+    assert before.split(" reads ")[0] in {one.plan.key for one in trainings(plans)}
+
+
+def test_a_report_holds_what_was_foretold_against_what_came() -> None:
+    steps = [
+        Step(n, 1.0, 1.0, 0.1, 2.0, 8.0, core_seconds=9.0 if n < 4 else 3.0, held_bytes=10 * n) for n in range(1, 9)
+    ]
+    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100}}
+    found = Foretold.of(told, steps)
+    assert found is not None
+    assert found.core_seconds == (2.5, 3.0)  # a process's first steps set things up and do not count
+    assert found.held_bytes == (100, 80)
+    assert Foretold.of({}, steps) is None
+    assert Foretold.of(told, steps[:2]) is None
+
+
+def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
+    from herd.core.runner import run
+
+    plans = needed(planned(), until="fit_law")
+    own = trainings(plans)
+    found = played_through(own, {one.plan.key: [ALONE] for one in own}, distance_to_end(plans), jobs=1)
+    write_foretold(found, tmp_path / "plan.json")
+    assert "core-seconds here" in list(foretold_lines(found, 1))[-1]
+    run(planned(), tmp_path, jobs=1, until="fit_law")
+    made = [one for one in made_in(tmp_path) if one.card["stage"] == "pretrain"]
+    assert len(made) == len(own)
+    assert all(one.card["cost"]["foretold"]["core_seconds"] == 1.0 for one in made)
+    shown = foretold(made)
+    if made and shown is not None:  # where the system says what a process holds
+        assert len(shown["rows"]) == len(made)
+        assert "were foretold" in shown["words"]
