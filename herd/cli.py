@@ -53,7 +53,9 @@ def _planned(options: argparse.Namespace):  # noqa: ANN202
     from herd.recipes import recipes
     from herd.studies import studies
 
-    known = studies if options.name == "study" or options.recipe in studies.all() else recipes
+    # A recipe's name is looked for first: studies import much that no recipe needs.
+    is_study = options.name == "study" or (options.recipe not in recipes.all() and options.recipe in studies.all())
+    known = studies if is_study else recipes
     recipe = load_recipe(options.recipe, known, options.set)
     folder = options.out or Path("runs") / Path(options.recipe).stem
     return recipe, folder

@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import rankdata
 
 from herd.core.artifacts import Classifier, Corpus
 from herd.core.errors import DataError, HerdError
@@ -54,6 +52,8 @@ class Embedded:
     @classmethod
     def fit(cls, texts: Sequence[str], targets: Scores, ridge: float, *, squash: bool) -> Embedded:
         """Logistic regression on targets of 0 and 1, or least squares on points; both with a ridge, both convex."""
+        from scipy.optimize import minimize  # scipy takes most of a second, which planning has no use for
+
         inputs = np.hstack([embed(texts).astype(np.float64), np.ones((len(texts), 1))])
         if not squash:
             held = ridge * len(texts) * np.eye(inputs.shape[1])
@@ -181,6 +181,8 @@ def load_quality(classifier: Classifier) -> Embedded | Worded:
 
 def auroc(scores: Scores, targets: Scores) -> float:
     """The chance that a good one scores above a bad one; ties count half."""
+    from scipy.stats import rankdata
+
     good = targets > 0.5
     if good.all() or not good.any():
         return float("nan")
@@ -199,6 +201,8 @@ def quality_figures(scores: Scores, targets: Scores) -> dict[str, Any]:
 
 def points_figures(scores: Scores, points: Scores) -> dict[str, Any]:
     """Mean error, rank correlation, and F1 of the question whether a document has 3 points or more."""
+    from scipy.stats import rankdata
+
     said, true = np.clip(np.rint(scores), 0, 5) >= 3, points >= 3
     both = int((said & true).sum())
     f1 = 2 * both / max(1, int(said.sum() + true.sum()))

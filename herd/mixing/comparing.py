@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from herd.core.errors import DataError
 from herd.evals.spread import percentiles, student_mean
@@ -202,6 +201,8 @@ def _read_off(small: Sequence[Trial], large: Sequence[Trial], slopes: str) -> li
 
 def rank_agreement(found: Sequence[Foretold]) -> float:
     """Spearman's rank correlation of foretold and measured losses. Raises DataError for fewer than three mixes."""
+    from scipy.stats import spearmanr  # takes most of a second, which planning has no use for
+
     if len(found) < 3:
         raise DataError(f"{len(found)} mixes have no order to agree on; try five or more")
     agreement: Any = spearmanr([one.loss for one in found], [one.measured for one in found])

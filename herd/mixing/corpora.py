@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from herd.core.artifacts import Scores, Tokenizer, Tokens
 from herd.core.errors import DataError
@@ -156,6 +155,8 @@ def relation(nats: Sequence[float], agreement: Sequence[float]) -> dict[str, Any
 
     Raises DataError for fewer than three corpora.
     """
+    from scipy.stats import spearmanr  # takes most of a second, which planning has no use for
+
     if len(nats) < 3:
         raise DataError(f"{len(nats)} corpora have no order to compare; try five or more")
     found: Any = spearmanr([-one for one in nats], agreement)

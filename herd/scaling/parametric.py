@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize, nnls
-from scipy.special import logsumexp
 
 from herd.core.errors import ArtifactError, DataError
 from herd.evals.spread import percentiles
@@ -73,6 +71,8 @@ def fit_parametric(
     or one length. Source: Hoffmann et al. 2022, approach 3 (eq. 3); the starts are found by solving for floor, a and b
     at exponents on a grid, where the paper tries a grid of all five.
     """
+    from scipy.special import logsumexp  # scipy takes half a second, which planning has no use for
+
     runs = np.log(np.array([weights, tokens, losses], float))
     if runs.shape[1] < FEWEST_RUNS:
         raise DataError(f"{runs.shape[1]} runs do not fix a law of five numbers; train {FEWEST_RUNS} or more")
@@ -102,6 +102,8 @@ def _terms(theta: NDArray[np.float64], log_n: NDArray[np.float64], log_d: NDArra
 
 def _polish(runs: NDArray[np.float64], start: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """L-BFGS from a start: the five numbers and what is left."""
+    from scipy.optimize import minimize
+
     log_n, log_d, log_loss = runs
 
     def left(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -123,6 +125,8 @@ def _polish(runs: NDArray[np.float64], start: NDArray[np.float64]) -> tuple[NDAr
 
 def _starts(runs: NDArray[np.float64], keep: int = 5) -> list[NDArray[np.float64]]:
     """The best of a grid of exponents, with floor, a and b by least squares that are not negative."""
+    from scipy.optimize import nnls
+
     log_n, log_d, log_loss = runs
     loss = np.exp(log_loss)
     tried = []

@@ -119,3 +119,21 @@ def test_the_report_shows_what_was_mixed() -> None:
     assert [row["verdict"] for row in page["rows"]] == ["", "good"]
     assert [part["title"] for part in page["parts"]] == ["Mixes foretold from small runs", "Upsampling at the end"]
     assert mixing([Made({})]) is None  # type: ignore[list-item]
+
+
+def test_the_report_shows_corpora_compared() -> None:
+    rows = [
+        {"label": label, "seeds": 2, "tokens": 10, "repeated": [], "best": 2 - n, "agreement": 0.5 + n / 10}
+        | {key: [1.0 + n, 0.5, 1.5] for key in ("answers", "losses", "gain", "gain_in_text")}
+        for n, label in enumerate(("model", "random"))
+    ]
+    figures = {"curation": {"control": "random", "rows": rows, "rank_correlation": 0.4, "by_chance": 0.3}}
+    made = type("Made", (), {"figures": figures})
+    page = mixing([made])  # type: ignore[list-item]
+    assert page is not None
+    (part,) = page["parts"]
+    assert "no relation that chance would not give" in part["words"]
+    assert [row[0] for row in part["rows"]] == ["model", "random"]
+    assert part["rows"][1][2] == "the control"
+    assert len(part["head"]) == len(part["rows"][0])
+    assert "AUROC" in str(part["drawing"])

@@ -1,0 +1,55 @@
+"""Rows 22, 23 and 27 on real pages: the studies' own runs, some minutes each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from herd.serve.folders import made_in
+
+
+def studied(name: str, until: str, folder: Path) -> dict[str, Any]:
+    """All figures of the run, by name; of several of one name the last."""
+    command = [sys.executable, "-m", "herd", "study", name, "--out", str(folder), "--until", until]
+    subprocess.run(command, check=True, capture_output=True)
+    return {key: value for one in made_in(folder) for key, value in one.figures.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.row(22)
+def test_six_mixes_are_ranked_at_a_larger_size(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    found = studied("mixes", "forecast_mixes", tmp_path)["mixes_foretold"]
+    figure(
+        f"{len(found['rows'])} mixes foretold {found['orders']:.1f} orders ahead: rank correlation "
+        f"{found['rank_correlation']:.2f}"
+    )
+    assert len(found["rows"]) >= 5
+    assert found["rank_correlation"] >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.row(23)
+def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    rows = {row["method"]: row for row in studied("mixes", "compare_mixes", tmp_path)["mixing"]["rows"]}
+    row = rows["doremi"]
+    figure(f"{row['tokens']} of the tokens, in {row['got_there']} of {row['seeds']} seeds; gain {row['gain'][0]:+.3f}")
+    assert row["tokens"] is not None
+    assert row["tokens"] <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.row(27)
+def test_upsampling_is_a_curve_with_intervals(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    curves = studied("upsampling", "upsampling_curve", tmp_path)["upsampling"]["curves"]
+    points = curves["domains"]
+    assert [point[0] for point in points] == [0.0, 0.05, 0.1, 0.2, 0.3]
+    assert all(low <= value <= high for _, value, low, high in points)
+    best = max(points, key=lambda point: point[1])
+    where = "inside" if 0 < best[0] < points[-1][0] else "at the end of the parts tried"
+    figure(f"best part {best[0]:.0%}, {where}: {best[1]:+.3f} nats [{best[2]:+.3f}, {best[3]:+.3f}]")
+    assert best[2] > 0
