@@ -13,17 +13,22 @@ import pytest
 from herd.serve.folders import made_in
 
 
-def studied(name: str, until: str, folder: Path) -> dict[str, Any]:
+def studied(name: str, folder: Path) -> dict[str, Any]:
     """All figures of the run, by name; of several of one name the last."""
-    command = [sys.executable, "-m", "herd", "study", name, "--out", str(folder), "--until", until]
+    command = [sys.executable, "-m", "herd", "study", name, "--out", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
     return {key: value for one in made_in(folder) for key, value in one.figures.items()}
 
 
+@pytest.fixture(scope="module")
+def mixes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return studied("mixes", tmp_path_factory.mktemp("mixes"))
+
+
 @pytest.mark.slow
 @pytest.mark.row(22)
-def test_six_mixes_are_ranked_at_a_larger_size(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    found = studied("mixes", "forecast_mixes", tmp_path)["mixes_foretold"]
+def test_six_mixes_are_ranked_at_a_larger_size(mixes: dict[str, Any], figure: Callable[[str], None]) -> None:
+    found = mixes["mixes_foretold"]
     figure(
         f"{len(found['rows'])} mixes foretold {found['orders']:.1f} orders ahead: rank correlation "
         f"{found['rank_correlation']:.2f}"
@@ -34,8 +39,10 @@ def test_six_mixes_are_ranked_at_a_larger_size(tmp_path: Path, figure: Callable[
 
 @pytest.mark.slow
 @pytest.mark.row(23)
-def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    rows = {row["method"]: row for row in studied("mixes", "compare_mixes", tmp_path)["mixing"]["rows"]}
+def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(
+    mixes: dict[str, Any], figure: Callable[[str], None]
+) -> None:
+    rows = {row["method"]: row for row in mixes["mixing"]["rows"]}
     row = rows["doremi"]
     figure(f"{row['tokens']} of the tokens, in {row['got_there']} of {row['seeds']} seeds; gain {row['gain'][0]:+.3f}")
     assert row["tokens"] is not None
@@ -45,7 +52,7 @@ def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.row(27)
 def test_upsampling_is_a_curve_with_intervals(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    curves = studied("upsampling", "upsampling_curve", tmp_path)["upsampling"]["curves"]
+    curves = studied("upsampling", tmp_path)["upsampling"]["curves"]
     points = curves["domains"]
     assert [point[0] for point in points] == [0.0, 0.05, 0.1, 0.2, 0.3]
     assert all(low <= value <= high for _, value, low, high in points)
