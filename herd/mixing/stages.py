@@ -15,10 +15,11 @@ from herd.core.registry import Use
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.mixing.comparing import Trial, compared, foretell, mixes_row, rank_agreement, upsampled
-from herd.mixing.field import Field, Found, RunSettings, capped, too_few_tokens
+from herd.mixing.field import Field, Found, RunSettings, capped
 from herd.mixing.methods import methods
 from herd.mixing.online import Exp3
 from herd.mixing.proxies import ChosenBatches, Point, by_chance, evenly, train_on
+from herd.mixing.updates import shares_of
 from herd.tokens.shards import Shards
 
 Way = Annotated[Use, methods.choice]
@@ -63,7 +64,8 @@ def find_mix(
 @settings
 class TrySettings:
     """A run on a mix. points: how often the losses are taken on the way. most_epochs: what a source may be read at
-    most; its share is cut to that. late: shares of the last part `late_share` of the run, in the place of the mix's."""
+    most, in both parts together; its share is cut to that. late: shares of the last part `late_share` of the run, in
+    the place of the mix's."""
 
     run: RunSettings
     points: Positive = 8
@@ -72,14 +74,14 @@ class TrySettings:
     late: Mapping[str, Share] | None = None
 
 
-@stage(paper="3.1.2", version=1)
+@stage(paper="3.1.2", version=2)
 def try_mix(
     work: Work, tokens: Tokens, mix: Mix, *, trial: TrySettings, settings: MixSettings, seed: int = 0
 ) -> Scores:
     """What a model learns of every source when it is trained on a mix."""
     given = _field(work, tokens, trial.run, settings, seed)
     found = mix.figures["mix"]
-    shares, said = _within_epochs(given, found["shares"], trial)
+    shares, late, said = _within_epochs(given, found["shares"], trial)
     watching: dict[str, Any] = {}
     if found["online"]:
         bandit = Exp3(given)
@@ -88,7 +90,7 @@ def try_mix(
     elif found["drawn"]:
         batches = ChosenBatches(given, trial.run, by_chance(given, np.array([shares[n] for n in given.sources])))
     else:
-        batches = evenly(given, trial.run, shares, late=(trial.late_share, trial.late))
+        batches = evenly(given, trial.run, shares, late=(trial.late_share, late))
     _, curve = train_on(given, trial.run, batches, points=trial.points, **watching)
     rows = sum(curve.read.values())
     row = {
@@ -179,15 +181,40 @@ def _epochs(given: Field, name: str, tokens: int) -> float:
     return round(tokens / max(1, given.shards.index["sources"][name]["train"]["tokens"]), 2)
 
 
-def _within_epochs(given: Field, shares: Mapping[str, float], trial: TrySettings) -> tuple[dict[str, float], list[str]]:
-    """Shares cut so that no source is read too often, and a sentence for each that was."""
+def _within_epochs(
+    given: Field, shares: Mapping[str, float], trial: TrySettings
+) -> tuple[dict[str, float], dict[str, float] | None, list[str]]:
+    """The mix, and that of the run's last part, cut so that no source is read too often; a sentence for each that was.
+
+    The last part may read what the rest has left.
+    """
     total = trial.run.steps * trial.run.batch_tokens
-    said = too_few_tokens(given.shards, shares, total, trial.most_epochs)
+    last = total * trial.late_share if trial.late else 0.0
+    there = np.array([given.shards.index["sources"][name]["train"]["tokens"] for name in given.sources], float)
+    room = trial.most_epochs * there
+    kept, said = _cut(given, shares, total - last, room, trial.most_epochs)
+    if not trial.late or not last:
+        return kept, None, said
+    read = shares_of([kept.get(name, 0.0) for name in given.sources]) * (total - last)
+    late, more = _cut(given, trial.late, last, room - read, trial.most_epochs)
+    return kept, late, said + [f"at the end {sentence}" for sentence in more]
+
+
+def _cut(
+    given: Field, shares: Mapping[str, float], tokens: float, room: np.ndarray, epochs: float
+) -> tuple[dict[str, float], list[str]]:
+    """Shares of a part of a run that reads `tokens`, of each source at most its `room`."""
+    wanted = shares_of([shares.get(name, 0.0) for name in given.sources])
+    over = wanted * tokens > room + 1e-6
+    said = [
+        f"{name} would be read {wanted[n] * tokens:,.0f} tokens where {epochs:g} epochs leave "
+        f"{max(0.0, room[n]):,.0f}; its share is cut to {max(0.0, room[n]) / tokens:.3f}"
+        for n, name in enumerate(given.sources)
+        if over[n]
+    ]
     if not said:
         return dict(shares), []
-    there = np.array([given.shards.index["sources"][name]["train"]["tokens"] for name in given.sources])
-    most = np.minimum(1.0, trial.most_epochs * there / total)
     try:
-        return given.named(capped(np.array([shares[name] for name in given.sources]), most)), said
+        return given.named(capped(wanted, np.clip(room / tokens, 0.0, 1.0))), said
     except DataError as fault:
         raise DataError(f"{fault}: {said[0]}") from None

@@ -17,6 +17,7 @@ from herd.mixing.methods import methods
 from herd.mixing.methods.regmix import draw_mixes, fit
 from herd.mixing.online import Exp3
 from herd.mixing.proxies import ChosenBatches, by_chance, evenly, train_on
+from herd.mixing.stages import TrySettings, _within_epochs
 from herd.tokens.shards import Shards
 from tests.mixing.planted import field, language, noise, planted, run
 
@@ -141,6 +142,29 @@ def test_rows_by_chance_and_rows_evenly_meet_the_shares(shards: Shards) -> None:
     assert read / read.sum() == pytest.approx(shares, abs=0.08)
     even = evenly(given, given.proxy, given.named(shares), late=(0.25, {"noise": 1.0})).counts()
     assert even["noise"]["rows"] == pytest.approx((0.75 * 0.3 + 0.25) * 480, abs=2)  # the sources stand by name
+
+
+def test_the_runs_end_reads_what_the_rest_has_left(shards: Shards) -> None:
+    given = field(shards)
+    there = {name: shards.index["sources"][name]["train"]["tokens"] for name in given.sources}
+    one, *others = given.sources
+    tokens = 2 * there[one] // 512 * 512
+    trial = TrySettings(
+        run=replace(run(), tokens=tokens), most_epochs=1.0, late_share=0.5, late={one: 1.0} | dict.fromkeys(others, 0.5)
+    )
+    equal = dict.fromkeys(given.sources, 1.0)
+    kept, late, said = _within_epochs(given, equal, trial)
+    assert kept == equal
+    assert late is not None
+    # A third of the first half was its own, so of the second half two thirds may be at most; it asked for a half.
+    assert (late, said) == (trial.late, [])
+    tight = replace(trial, late={one: 0.9} | dict.fromkeys(others, 0.05))
+    _, late, said = _within_epochs(given, equal, tight)
+    assert late is not None
+    assert late[one] == pytest.approx(1 - 1 / len(given.sources), abs=0.01)
+    assert said[0].startswith(f"at the end {one} would be read")
+    _, none, _ = _within_epochs(given, equal, replace(trial, late=None))
+    assert none is None
 
 
 def test_shares_are_cut_to_the_epochs_allowed(shards: Shards) -> None:
