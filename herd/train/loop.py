@@ -23,6 +23,10 @@ from herd.train.speed import PLAIN, Quick, SpeedSettings
 
 __all__ = ["METRICS", "Loss", "Step", "Sums", "steps", "train"]
 
+# Steps after which memory that is freed goes back to the system: few enough that little adds up, and so many that
+# asking for it again costs nothing.
+_TIDY = 64
+
 B = TypeVar("B", bound=Splittable)
 Covariant = TypeVar("Covariant", bound=Splittable, covariant=True)
 
@@ -68,8 +72,8 @@ def steps(
         began, worked = time.perf_counter(), time.process_time()
         number = state.step
         batch = batches.batch(number + state.offset)
-        if (size := len(batch.parts(1)[0].parts(10**9))) != rows:
-            give_back()  # what batches of another size were worked on in fits this one badly
+        if (size := len(batch.parts(1)[0].parts(10**9))) != rows or number % _TIDY == 0:
+            give_back()  # what batches of another size were worked on in fits badly, and pieces between pieces add up
             rows = size
         try:
             value, sums = hands.gradients(batch, loss, micro_rows)
