@@ -62,15 +62,14 @@ def disturb(run: subprocess.Popen[bytes], out: Path, kills: int, freezes: int, s
         until = time.monotonic() + chance.uniform(0.5, 9.0)
         while time.monotonic() < until and run.poll() is None:
             time.sleep(0.02)
-        ranks = ranks_of(out)
-        if run.poll() is not None:
-            break
-        if ranks:
+        while run.poll() is None:
             try:
-                os.kill(chance.choice(ranks), what)
-            except ProcessLookupError:
+                os.kill(chance.choice(ranks_of(out)), what)
+            except (IndexError, ProcessLookupError):  # they are being started again, or one has just ended
+                time.sleep(0.05)
                 continue
             done["killed" if what == signal.SIGKILL else "frozen"] += 1
+            break
     return done
 
 
