@@ -12,7 +12,7 @@ from typing import Any
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
 from herd.core.runner import distance_to_end
 from herd.core.settings import build
-from herd.core.stage import Plan
+from herd.core.stage import Plan, walk
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.initial import PretrainSettings
@@ -55,7 +55,7 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
         if plan.stage.name == "pretrain":
             s = build(PretrainSettings, given, where=plan.key)
             shape = s.size.shape(vocabulary=vocabulary, context=s.length)
-            found[plan.key] = Training(plan, s, shape, _batches(BatchRamp(s.batch, s.tokens, s.length)))
+            found[plan.key] = Training(plan, s, shape, BatchRamp(s.batch, s.tokens, s.length).batches)
         elif plan.stage.name in ("extend_context", "anneal"):
             before = plan.inputs["model"]
             if not isinstance(before, Artifact) or before.key not in found:
@@ -68,16 +68,8 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
                 checked = max(1, later.check_tokens // later.batch_tokens) * later.batch_tokens
                 tokens, shape = later.checks * checked, replace(found[before.key].shape, context=later.length)
             phase = BatchPhase(until=1.0, batch_tokens=later.batch_tokens)
-            found[plan.key] = Training(plan, later, shape, _batches(BatchRamp((phase,), tokens, later.length)))
+            found[plan.key] = Training(plan, later, shape, BatchRamp((phase,), tokens, later.length).batches)
     return list(found.values())
-
-
-def _batches(ramp: BatchRamp) -> dict[int, int]:
-    counted: dict[int, int] = {}
-    for step in range(ramp.steps):
-        rows = len(ramp.rows_of(step))
-        counted[rows] = counted.get(rows, 0) + 1
-    return counted
 
 
 # ---- tried here ----
@@ -114,7 +106,7 @@ def played_through(
 ) -> dict[str, Expected]:
     """The stages as the runner will take them: the longest way to the end first, and cores that no stage waits for
     shared out. paces: of a step on one thread, and on as many as may be where that was tried."""
-    before = {one.plan.key: {plan.key for plan in _ancestors(one.plan)} for one in own}
+    before = {one.plan.key: {plan.key for plan in walk(Artifact.planned(one.plan))} - {one.plan.key} for one in own}
     left = {one.plan.key: float(one.steps) for one in own}
     clock, began, ended = 0.0, dict[str, float](), dict[str, float]()
     worked, held = dict.fromkeys(left, 0.0), dict.fromkeys(left, 0.0)
@@ -149,10 +141,6 @@ def played_through(
     }
 
 
-def _ancestors(plan: Plan) -> list[Plan]:
-    return [one for parent in plan.parents for one in (parent, *_ancestors(parent))]
-
-
 def write_foretold(found: Mapping[str, Expected], file: Path) -> None:
     """For the cards of the stages, and so for the report."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -166,6 +154,9 @@ def foretold_lines(found: Mapping[str, Expected], jobs: int) -> Iterator[str]:
             f"{key}: {one.steps:,} steps of {1e3 * one.core_seconds:,.1f} core-ms, "
             f"{one.steps * one.core_seconds:,.0f} core-s in all; holds {_bytes(one.held_bytes)}"
         )
+    if not found:
+        yield "nothing to rehearse: no stage of pre-training on one device is planned"
+        return
     total = sum(one.steps * one.core_seconds for one in found.values())
     last = max(one.ended for one in found.values())
     yield (

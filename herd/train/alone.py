@@ -28,6 +28,11 @@ class Splittable(Protocol):
     def to(self, device: torch.device) -> Self: ...
 
 
+def rows_in(batch: Splittable) -> int:
+    """As many as it makes parts."""
+    return len(batch.parts(1)[0].parts(10**9))
+
+
 B = TypeVar("B", bound=Splittable)
 Sums = dict[str, float]
 # The loss summed over a part, and other sums to log; all are divided by the whole batch's weight.
@@ -51,7 +56,7 @@ class Alone:
     def gradients(self, batch: B, loss: Loss[B], micro_rows: int | None) -> tuple[float, Sums]:
         """The loss, divided by the batch's weight, and what else is logged; gradients stand in the weights."""
         total = batch.weight
-        rows = len(batch.parts(1)[0].parts(10**9))  # as many parts as it has rows
+        rows = rows_in(batch)
         usual = PARTS if self.device.type == "cpu" else 1
         parts = batch.to(self.device).parts(usual if micro_rows is None else -(-rows // micro_rows))
 

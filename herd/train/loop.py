@@ -14,7 +14,7 @@ from herd.core.processes import give_back, stop_asked
 from herd.core.ranks import Rank
 from herd.core.stage import Work
 from herd.model.devices import device_bytes
-from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source
+from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, finite
 from herd.train.log import METRICS, Step, StepLog, open_tracker
@@ -72,7 +72,7 @@ def steps(
         began, worked = time.perf_counter(), time.process_time()
         number = state.step
         batch = batches.batch(number + state.offset)
-        if (size := len(batch.parts(1)[0].parts(10**9))) != rows or number % _TIDY == 0:
+        if (size := rows_in(batch)) != rows or number % _TIDY == 0:
             give_back()  # what batches of another size were worked on in fits badly, and pieces between pieces add up
             rows = size
         try:
@@ -197,7 +197,7 @@ def _held_by_others(state: TrainState[Any]) -> int:
 
 def _less_memory(batch: Splittable, micro_rows: int | None) -> str:
     """Which number to change, and to what."""
-    rows = micro_rows or -(-len(batch.parts(1)[0].parts(10**9)) // PARTS)
+    rows = micro_rows or -(-rows_in(batch) // PARTS)
     if rows > 1:
         return f"set speed.micro_rows to {rows // 2}, or speed.recompute to true"
     return "set speed.recompute to true, or take a shorter length or a smaller model"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, Share, settings
@@ -93,6 +94,14 @@ class BatchRamp:
     @property
     def rows(self) -> int:
         return self._plan[-1][1]
+
+    @property
+    def batches(self) -> dict[int, int]:
+        """How many steps take so many rows."""
+        counted: dict[int, int] = {}
+        for (first, _, rows), (after, _, _) in pairwise(self._plan):
+            counted[rows] = counted.get(rows, 0) + after - first
+        return {rows: steps for rows, steps in counted.items() if steps}
 
     def rows_of(self, step: int) -> range:
         """Global numbers of the rows that `step` trains on."""

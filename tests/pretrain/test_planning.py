@@ -11,6 +11,7 @@ from herd.pretrain.planning import Pace, foretold_lines, played_through, text_li
 from herd.report.pages import foretold
 from herd.serve.folders import made_in
 from herd.train.log import Foretold, Step
+from herd.train.schedule import BatchPhase, BatchRamp
 from tests.smoke import planned
 
 ALONE, BOTH = Pace(1.0, 1.0, 50.0), Pace(0.6, 1.1, 90.0)  # of a step on one thread, and on two
@@ -75,3 +76,10 @@ def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
     if made and shown is not None:  # where the system says what a process holds
         assert len(shown["rows"]) == len(made)
         assert "were foretold" in shown["words"]
+
+
+def test_steps_by_rows_are_those_of_the_ramp_and_a_plan_without_training_says_so() -> None:
+    ramp = BatchRamp((BatchPhase(until=0.5, batch_tokens=64), BatchPhase(until=1.0, batch_tokens=128)), 4096, 32)
+    each = [len(ramp.rows_of(step)) for step in range(ramp.steps)]
+    assert ramp.batches == {rows: each.count(rows) for rows in set(each)}
+    assert list(foretold_lines({}, 2)) == ["nothing to rehearse: no stage of pre-training on one device is planned"]
