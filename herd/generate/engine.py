@@ -10,9 +10,13 @@ import torch
 
 from herd.core.errors import DataError
 from herd.generate.drawing import GREEDY, Choices, Sampling, draw
-from herd.generate.slots import Completion, Slots
+from herd.generate.slots import Completion, Reader, Slots
 from herd.model.packed import Packed, packable
+from herd.model.streamed import Streamed, streamable
 from herd.model.transformer import Transformer, plainly
+
+# Weights of a model that writes so slowly on a GPU that compiling it is made up for.
+_WORTH_COMPILING = 100_000_000
 
 __all__ = ["GREEDY", "Choices", "Completion", "Engine", "Sampling", "draw"]
 
@@ -22,7 +26,8 @@ class Engine:
 
     stops: ids that end an answer. rows: prompts at work at once; they are taken longest first, so that those
     together are about as long. compiled: whether the writing of a token is compiled, which takes some seconds once
-    and pays from some thousand tokens on; absent, it is on a GPU, and a CPU reads by a kernel of our own.
+    and pays from some thousand tokens on; absent, it is for a large model on a GPU, where rows are many, and a CPU
+    reads by a kernel of our own.
     """
 
     def __init__(
@@ -31,12 +36,15 @@ class Engine:
         self.model = model.eval()
         self.stops = stops
         self.rows = rows
-        on_gpu = model.embedding.weight.device.type == "cuda"
-        self._call = torch.compile(plainly) if (on_gpu if compiled is None else compiled) else None
+        large = model.embedding.weight.device.type == "cuda" and model.shape.weights >= _WORTH_COMPILING
+        self._call = torch.compile(plainly) if (large if compiled is None else compiled) else None
         self._packed: Packed | None = None
 
-    def _reader(self) -> Transformer | Packed:
-        """What reads tokens: on a CPU the weights of this moment packed for it, where they may be."""
+    def _reader(self) -> Reader:
+        """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where
+        they are."""
+        if streamable(self.model):
+            return Streamed(self.model)
         if self._call is not None or not packable(self.model):
             return self.model
         if self._packed is None or not self._packed.of(self.model):
@@ -71,7 +79,8 @@ class Engine:
             done[number] = completion
             report(len(done), len(prompts))
 
-        if workers == 1 or len(prompts) <= self.rows:
+        on_gpu = self.model.embedding.weight.device.type == "cuda"  # where threads would wait for each other
+        if workers == 1 or len(prompts) <= self.rows or on_gpu:
             self._work(reader, prompts, waiting, sampling, choices, told)
         else:
             with ThreadPoolExecutor(workers) as threads:
@@ -84,7 +93,7 @@ class Engine:
 
     def _work(
         self,
-        reader: Transformer | Packed,
+        reader: Reader,
         prompts: Sequence[Sequence[int]],
         waiting: deque[int],
         sampling: Sampling,

@@ -9,10 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from herd.generate.captured import Captured
 from herd.generate.drawing import Choices, Sampling, draw, uniform
 from herd.model.cache import Cache
 from herd.model.packed import Packed
+from herd.model.streamed import Streamed
 from herd.model.transformer import Call, Transformer
+
+# What reads tokens: the model, or what reads with its weights faster.
+Reader = Transformer | Packed | Streamed
 
 # Slots are looked at in steps of so many: a step more is looked at in vain, and compiled code changes less often.
 _REACH = 64
@@ -39,9 +44,11 @@ class Completion:
 
 @dataclass
 class _Row:
-    """An answer being written. number: of its prompt. left: tokens it may still have. at: place among the choices."""
+    """An answer being written. number: of its prompt. length: tokens read so far. left: tokens it may still have. at:
+    place among the choices."""
 
     number: int
+    length: int
     left: int
     noise: np.ndarray
     at: Choices | None
@@ -53,7 +60,7 @@ class Slots:
 
     def __init__(
         self,
-        model: Transformer | Packed,
+        model: Reader,
         stops: frozenset[int],
         sampling: Sampling,
         *,
@@ -68,6 +75,7 @@ class Slots:
         self.cache = Cache.empty(model.shape, rows, room, weight.dtype, weight.device)
         self.logits_BV = torch.zeros(rows, model.shape.vocabulary, device=weight.device)
         self.rows: list[_Row | None] = [None] * rows
+        self._captured: Captured | None = None
 
     @property
     def free(self) -> int:
@@ -90,9 +98,9 @@ class Slots:
         self.cache.values_LBGSE[:, to, :, :slots] = cache.values_LBGSE[:, taken]
         self.cache.lengths_B[to] = cache.lengths_B[taken]
         self.logits_BV[to] = logits_NV[taken]
-        for place, number in zip(places, numbers, strict=True):
+        for place, number, prompt in zip(places, numbers, prompts, strict=True):
             noise = uniform(self.sampling.seed, number, self.sampling.max_tokens)
-            self.rows[place] = _Row(number, self.sampling.max_tokens, noise, self.choices)
+            self.rows[place] = _Row(number, len(prompt), self.sampling.max_tokens, noise, self.choices)
 
     def _read(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Cache, Tensor]:
         """A cache that holds the prompts, and the logits after each: [N, V].
@@ -136,25 +144,50 @@ class Slots:
     def step(self) -> list[tuple[int, Completion]]:
         """Draws a token for every live row and reads it; the answers that are done with it, by their prompt's
         number."""
+        if self.device.type == "cuda" and self.choices is None:
+            return self._noted(*self._captured_turn())
+        tokens, log_probs = self._draw()
+        done = self._noted(tokens, log_probs)
+        if self.live:
+            self._decode([token if row else 0 for token, row in zip(tokens, self.rows, strict=True)])
+        return done
+
+    def _captured_turn(self) -> tuple[list[int], list[float]]:
+        if self._captured is None:
+            assert not isinstance(self.model, Packed)
+            self._captured = Captured(self.model, self.cache, self.logits_BV, self.sampling, self.call)
+        live = [row for row in self.rows if row is not None]
+        noise = [0.0 if row is None else self._noise(row) for row in self.rows]
+        return self._captured.turn([row is not None for row in self.rows], noise, max(row.length for row in live))
+
+    def _noise(self, row: _Row) -> float:
+        return float(row.noise[self.sampling.max_tokens - row.left])
+
+    def _draw(self) -> tuple[list[int], list[float]]:
+        """A token for every row and its log-probability; zeros for those that are free."""
         places = [place for place, row in enumerate(self.rows) if row is not None]
         logits_BV = self.logits_BV[places]
         live = [row for row in self.rows if row is not None]
         for row, logits_V in zip(live, logits_BV, strict=True) if self.choices else ():
             assert row.at is not None
             logits_V.copy_(row.at.allow(logits_V, self.stops))
-        noise = torch.tensor([row.noise[self.sampling.max_tokens - row.left] for row in live], device=self.device)
-        tokens_B, log_probs_B = draw(logits_BV, self.sampling, noise)
+        noise = torch.tensor([self._noise(row) for row in live], dtype=torch.float64, device=self.device)
+        drawn_B, log_probs_B = draw(logits_BV, self.sampling, noise)
+        tokens, log_probs = [0] * len(self.rows), [0.0] * len(self.rows)
+        for place, token, log_prob in zip(places, drawn_B.tolist(), log_probs_B.tolist(), strict=True):
+            tokens[place], log_probs[place] = token, log_prob
+        return tokens, log_probs
+
+    def _noted(self, tokens: list[int], log_probs: list[float]) -> list[tuple[int, Completion]]:
+        """Writes down what was drawn; the answers that are done, whose rows are free from now on."""
         done = []
-        lengths = self.cache.lengths_B.tolist()
-        tokens = [0] * len(self.rows)
-        drawn = zip(places, live, tokens_B.tolist(), log_probs_B.tolist(), strict=True)
-        for place, row, token, log_prob in drawn:
-            tokens[place] = token
-            if self._note(row, token, log_prob, lengths[place]):
+        for place, row in enumerate(self.rows):
+            if row is None:
+                continue
+            if self._note(row, tokens[place], log_probs[place], row.length):
                 done.append((row.number, row.completion))
                 self.rows[place] = None
-        if self.live:
-            self._decode(tokens)
+            row.length += 1
         return done
 
     def _note(self, row: _Row, token: int, log_prob: float, length: int) -> bool:
@@ -175,7 +208,7 @@ class Slots:
         """Reads one token of every row; rows that are free read a zero into their first slot, which nobody sees."""
         alive = torch.tensor([row is not None for row in self.rows], device=self.device)
         self.cache.lengths_B = torch.where(alive, self.cache.lengths_B, 0)
-        longest = int(self.cache.lengths_B.max()) + 1
+        longest = max(row.length for row in self.rows if row is not None)
         reach = min(self.cache.slots, -(-longest // _REACH) * _REACH)
         tokens_B1 = torch.tensor(tokens, device=self.device)[:, None]
         hidden_B1D = self.model.hidden(tokens_B1, cache=self.cache, reach=reach, call=self.call)
@@ -183,12 +216,14 @@ class Slots:
         self.cache.lengths_B = self.cache.lengths_B + alive
 
     def shrink(self) -> None:
-        """Only the live rows, once they are no more than half of all."""
-        if self.live and self.live <= len(self.rows) // 2:
+        """Only the live rows, once they are no more than half of all; on a GPU, where idle rows cost little and
+        another number of them another graph, a quarter."""
+        if self.live and self.live <= len(self.rows) // (4 if self.device.type == "cuda" else 2):
             kept = [place for place, row in enumerate(self.rows) if row is not None]
             self.cache = self.cache.keep(torch.tensor(kept, device=self.device))
             self.logits_BV = self.logits_BV[kept]
             self.rows = [self.rows[place] for place in kept]
+            self._captured = None
 
 
 def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from herd.core.errors import SettingsError, did_you_mean
 from herd.model.kernels import library
@@ -42,11 +43,30 @@ def document_mask(documents_BT: Tensor) -> Tensor:
     return (same_BTT & causal_TT)[:, None]
 
 
+# Back-ends of PyTorch's attention, that of smallest memory last but for the one that makes the whole table.
+_ORDER = (
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+)
+
+
 class _Sequential:
-    """Rows that begin at position 0."""
+    """Rows that begin at position 0. first: the back-end of PyTorch's that rows of one document each are tried with
+    first; absent, PyTorch chooses."""
+
+    first: SDPBackend | None = None
 
     def positions(self, tokens: int) -> slice:
         return slice(tokens)
+
+    def _whole(self, q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor) -> Tensor:
+        """Attention in rows of one document each, which no table is needed for."""
+        grouped = q_BHTE.shape[1] != k_BGTE.shape[1]
+        order = None if self.first is None else [self.first, *(one for one in _ORDER if one is not self.first)]
+        with contextlib.nullcontext() if order is None else sdpa_kernel(order, set_priority=True):
+            return F.scaled_dot_product_attention(q_BHTE, k_BGTE, v_BGTE, is_causal=True, enable_gqa=grouped)
 
 
 class Sdpa(_Sequential):
@@ -56,10 +76,10 @@ class Sdpa(_Sequential):
         return None if documents_BT is None else document_mask(documents_BT)
 
     def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return self._whole(q_BHTE, k_BGSE, v_BGSE)
         grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
-        return F.scaled_dot_product_attention(
-            q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
-        )
+        return F.scaled_dot_product_attention(q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, enable_gqa=grouped)
 
 
 class Flex(_Sequential):
@@ -71,8 +91,9 @@ class Flex(_Sequential):
     def __init__(self, *, compiled: bool = True) -> None:
         from torch.nn.attention import flex_attention as module
 
-        self._module = module
         self._flex = torch.compile(module.flex_attention, dynamic=False) if compiled else module.flex_attention
+        # Compiled, the mask never exists token by token: at 128k that would be 17 GB a row.
+        self._blocks = torch.compile(module.create_block_mask) if compiled else module.create_block_mask
 
     def mask(self, documents_BT: Tensor | None) -> Any:
         if documents_BT is None:
@@ -82,12 +103,12 @@ class Flex(_Sequential):
         def may_look(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
             return (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
 
-        return self._module.create_block_mask(may_look, batch, None, tokens, tokens, device=str(documents_BT.device))
+        return self._blocks(may_look, batch, None, tokens, tokens, device=str(documents_BT.device))
 
     def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Any) -> Tensor:
-        grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
         if mask is None:
-            return F.scaled_dot_product_attention(q_BHTE, k_BGSE, v_BGSE, is_causal=True, enable_gqa=grouped)
+            return self._whole(q_BHTE, k_BGSE, v_BGSE)
+        grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
         mixed = self._flex(q_BHTE, k_BGSE, v_BGSE, block_mask=mask, enable_gqa=grouped)
         assert isinstance(mixed, Tensor)
         return mixed
@@ -117,22 +138,17 @@ def starts_of(documents_BT: Tensor) -> Tensor:
     return torch.cat((torch.zeros_like(places_BT[:, :1]), begun_BT), 1).int()
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Documents in a batch laid end to end. starts: where each begins, and the end. longest: tokens."""
+def runs_of(documents_BT: Tensor) -> Tensor:
+    """Where the runs of equal numbers in each row begin, all rows laid end to end, and the end, int32.
 
-    starts: Tensor
-    longest: int
-
-
-def runs_of(documents_BT: Tensor) -> Runs:
-    """The runs of equal numbers in each row."""
+    The end is repeated until there are a power of two of them: code is compiled for the count, and empty runs cost
+    nothing.
+    """
     new_BT = torch.ones_like(documents_BT, dtype=torch.bool)
     new_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
     starts = new_BT.flatten().nonzero().flatten().int()
-    ends = torch.tensor([documents_BT.numel()], dtype=torch.int32, device=documents_BT.device)
-    starts = torch.cat((starts, ends))
-    return Runs(starts, int(starts.diff().max()))
+    count = 1 << len(starts).bit_length()
+    return F.pad(starts, (0, count - len(starts)), value=documents_BT.numel())
 
 
 class Varlen(_Sequential):
@@ -146,23 +162,23 @@ class Varlen(_Sequential):
 
         self._varlen: Callable[..., Any] = varlen_attn
 
-    def mask(self, documents_BT: Tensor | None) -> Runs | None:
+    def mask(self, documents_BT: Tensor | None) -> Tensor | None:
         return None if documents_BT is None else runs_of(documents_BT)
 
-    def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Runs | None) -> Tensor:
+    def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
-            grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
-            return F.scaled_dot_product_attention(q_BHTE, k_BGSE, v_BGSE, is_causal=True, enable_gqa=grouped)
+            return self._whole(q_BHTE, k_BGSE, v_BGSE)
         batch, heads, tokens, _ = q_BHTE.shape
         repeat = heads // k_BGSE.shape[1]  # it knows no groups in every version that herd runs on
         flat = [x.transpose(1, 2).flatten(0, 1) for x in (q_BHTE, k_BGSE, v_BGSE)]
         q, k, v = flat[0], *(x.repeat_interleave(repeat, dim=1) for x in flat[1:])
-        mixed = self._varlen(q, k, v, mask.starts, mask.starts, mask.longest, mask.longest, **_causal(self._varlen))
+        # No run is longer than a row; the longest of a batch would be another number, to compile for, every time.
+        mixed = self._varlen(q, k, v, mask, mask, tokens, tokens, **_looks_back(self._varlen))
         return mixed.view(batch, tokens, heads, -1).transpose(1, 2)
 
 
-def _causal(varlen: Callable[..., Any]) -> dict[str, Any]:
-    """How this torch says causal: `is_causal` up to 2.11, then a window that looks only back."""
+def _looks_back(varlen: Callable[..., Any]) -> dict[str, Any]:
+    """How this torch says causal: `is_causal` at first, then a window that looks only back."""
     import inspect
 
     known = inspect.signature(varlen).parameters
@@ -175,6 +191,8 @@ ATTENDING: dict[str, Callable[[], Attending]] = {
     "flex": Flex,
     "varlen": Varlen,
 }
+# Tokens of a row from which on a table of all pairs costs more than trying what needs none.
+_WORTH_TIMING = 1024
 # Those that have a backward pass there.
 _TRAINS = {"cpu": ("sdpa", "blockwise"), "cuda": ("sdpa", "flex", "varlen")}
 
@@ -196,16 +214,27 @@ def attending(name: str, device: torch.device, dtype: torch.dtype, *, shape: tup
 
 
 def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, int, int]) -> Attending:
-    """The one whose forward and backward pass over documents of a quarter of a row takes the least time."""
+    """The one whose forward and backward pass over documents of a quarter of a row takes the least time, and over rows
+    of one document by the back-end that is fastest there."""
     if device.type == "cpu":  # not timed: a run that goes on must compute as it did before
         return _on_cpu(dtype)
-    times = {}
-    for name in _TRAINS.get(device.type, ("sdpa",)):
-        try:
-            times[name] = _seconds(ATTENDING[name](), device, dtype, shape)
-        except (RuntimeError, ImportError, TypeError):  # not for this type or version
-            continue
-    return ATTENDING[min(times, key=lambda name: times[name])]()
+    if shape[2] < _WORTH_TIMING:
+        return Sdpa()
+    documents_BT = (torch.arange(shape[2], device=device) * 4 // shape[2])[None]
+    ways = [ATTENDING[name] for name in _TRAINS.get(device.type, ("sdpa",))]
+    found = _least(ways, device, dtype, shape, documents_BT)
+
+    def whole(first: SDPBackend) -> Callable[[], Attending]:
+        def made() -> Attending:
+            one = Sdpa()
+            one.first = first
+            return one
+
+        return made
+
+    firsts = [whole(first) for first in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)]
+    found.first = _least(firsts, device, dtype, shape, None).first
+    return found
 
 
 def _on_cpu(dtype: torch.dtype) -> Attending:
@@ -213,14 +242,32 @@ def _on_cpu(dtype: torch.dtype) -> Attending:
     return Blockwise() if dtype == torch.float32 and library() is not None else Sdpa()
 
 
-def _seconds(tried: Attending, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int]) -> float:
+def _least(
+    ways: Sequence[Callable[[], Attending]], device: torch.device, dtype: torch.dtype,
+    shape: tuple[int, int, int, int], documents_BT: Tensor | None,
+) -> Any:  # fmt: skip
+    """What takes the least time of all that work for this type, version and device."""
+    times: list[tuple[float, Attending]] = []
+    for way in ways:
+        try:
+            made = way()
+            times.append((_seconds(made, device, dtype, shape, documents_BT), made))
+        except (RuntimeError, ImportError, TypeError):
+            continue
+    return min(times, key=lambda pair: pair[0])[1] if times else Sdpa()
+
+
+def _seconds(
+    tried: Attending, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int, int],
+    documents_BT: Tensor | None,
+) -> float:  # fmt: skip
     heads, kv_heads, tokens, width = shape
-    documents_BT = (torch.arange(tokens, device=device) * 4 // tokens)[None]
     q = torch.randn(1, heads, tokens, width, device=device, dtype=dtype, requires_grad=True)
     k, v = (torch.randn(1, kv_heads, tokens, width, device=device, dtype=dtype, requires_grad=True) for _ in "kv")
     mask = tried.mask(documents_BT)
     best = float("inf")
     for _ in range(4):  # the first compiles
+        torch.cuda.synchronize(device)
         began = time.perf_counter()
         tried.attend(q, k, v, mask).sum().backward()
         torch.cuda.synchronize(device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -45,21 +47,17 @@ class _Chunked(torch.autograd.Function):
         slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if slopes else None
         each = torch.zeros(len(rows), device=rows.device)
         penalty = rows.new_zeros((), dtype=torch.float32)
-        here = group is None and rows.device.type == "cpu" and library() is not None
-        chunk = _chunk_here if here else _chunk
-        size = logit_rows(len(weight_VD))
+        chunk = _chunk_by(rows.device.type, len(weight_VD), group)
+        size = logit_rows(len(weight_VD), rows.device.type)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             logits = rows[part] @ matrix.T
-            each[part], penalty_part, slope = chunk(logits.float(), wanted[part], z, group, slopes)
+            each[part], penalty_part, slope = chunk(logits, wanted[part], z, group, slopes)
             penalty += penalty_part
             if slope_rows is not None and slope_matrix is not None:
                 slope = slope.to(rows.dtype)
                 torch.mm(slope, matrix, out=slope_rows[part])
-                if slope_matrix.dtype == slope.dtype:
-                    slope_matrix.addmm_(slope.T, rows[part])
-                else:
-                    slope_matrix += slope.T @ rows[part]
+                _add_product(slope_matrix, slope.T, rows[part])
         if group is not None and slope_rows is not None:
             dist.all_reduce(slope_rows, group=group)
         ctx.save_for_backward(kept, slope_rows, slope_matrix)
@@ -78,8 +76,31 @@ class _Chunked(torch.autograd.Function):
         return slope_hidden, slope_matrix.mul_(slopes[0]).to(ctx.type), None, None, None
 
 
+def _add_product(sum_VD: Tensor, a: Tensor, b: Tensor) -> None:
+    """Adds a product to a sum in fp32."""
+    if a.dtype == sum_VD.dtype:
+        sum_VD.addmm_(a, b)
+    elif sum_VD.device.type == "cuda":  # 16-bit products that are summed in fp32, and never written in 16 bits
+        torch.addmm(sum_VD, a, b, out_dtype=sum_VD.dtype, out=sum_VD)
+    else:
+        sum_VD += a @ b
+
+
+# Words from which on the logits take so long on a GPU that compiling for them is made up for.
+_WORTH_COMPILING = 16_384
+Chunk = Callable[[Tensor, Tensor, float, Any, bool], tuple[Tensor, Tensor, Tensor]]
+
+
+def _chunk_by(device: str, vocabulary: int, group: Any) -> Chunk:
+    """How a chunk is gone through fastest."""
+    if group is None and device == "cpu" and library() is not None:
+        return _chunk_here
+    return _chunk_at_once if group is None and device == "cuda" and vocabulary >= _WORTH_COMPILING else _chunk
+
+
 def _chunk_here(logits: Tensor, wanted: Tensor, z: float, group: None, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As `_chunk`, by a kernel of our own: each row is gone over while it is in the cache."""
+    logits = logits.float()
     rows, columns = logits.shape
     if wrong := [target for target in (int(wanted.min()), int(wanted.max())) if not 0 <= target < columns]:
         raise DataError(f"target {wrong[0]} is no token of a vocabulary of {columns}; pack the text again")
@@ -91,8 +112,36 @@ def _chunk_here(logits: Tensor, wanted: Tensor, z: float, group: None, slopes: b
     return each, z * logs.square().sum(), logits
 
 
+def _chunk_at_once(
+    logits: Tensor, wanted: Tensor, z: float, group: None, slopes: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_chunk`, by two compiled kernels that read logits and write slopes in the type they have."""
+    torch._dynamo.maybe_mark_dynamic(logits, 0)
+    torch._dynamo.maybe_mark_dynamic(wanted, 0)
+    return _compiled()(logits, wanted, z, slopes)
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(_softmax_slopes)
+
+
+def _softmax_slopes(logits: Tensor, wanted: Tensor, z: float, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Written for a compiler, which makes one kernel of each line or two."""
+    exact = logits.float()
+    log_total = exact.logsumexp(-1)
+    each = log_total - exact.gather(-1, wanted[:, None]).squeeze(-1)
+    penalty = z * log_total.square().sum()
+    if not slopes:
+        return each, penalty, logits
+    columns = torch.arange(logits.shape[1], device=logits.device)
+    weights = (exact - log_total[:, None]).exp() * (1 + 2 * z * log_total)[:, None]
+    return each, penalty, (weights - (columns == wanted[:, None]).float()).to(logits.dtype)
+
+
 def _chunk(logits: Tensor, wanted: Tensor, z: float, group: Any, slopes: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Each row's nats, the penalty summed, and the slopes of both by the logits, which are overwritten."""
+    logits = logits.float()
     highest = logits.max(-1).values
     if group is not None:
         dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)

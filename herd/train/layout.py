@@ -9,7 +9,8 @@ from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
 from herd.model.sizes import Shape
 
-_LOGITS, _LEAST_ROWS = 2**21, 128  # held at once when the loss is made
+_LOGITS = {"cpu": 2**21, "cuda": 2**29}  # held at once when the loss is made
+_LEAST_ROWS = 128
 _BF16, _FP32 = 2, 4  # bytes
 _OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32
 
@@ -135,15 +136,16 @@ def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, row
         gradients=_FP32 * own / shared,
         optimizer=_OPTIMIZER_BYTES * own / shared,
         activations=_BF16 * values * tokens / layout.tensor * layers * alive,
-        # Made in bf16, and once more in fp32 for the softmax, which then are the slopes.
-        logits=(_BF16 + _FP32) * min(tokens, logit_rows(own_words)) * own_words,
+        # Made in bf16, and once more as their slopes.
+        logits=2 * _BF16 * min(tokens, logit_rows(own_words, "cuda")) * own_words,
     )
 
 
-def logit_rows(vocabulary: int) -> int:
-    """How many tokens' logits are held at once: 8 MB of them, beside which a product's own set-up is nothing; a
-    vocabulary of 128k gets rows for a fast product too."""
-    return max(_LEAST_ROWS, _LOGITS // vocabulary)
+def logit_rows(vocabulary: int, device: str) -> int:
+    """How many tokens' logits are held at once: on a CPU 8 MB of them, beside which a product's own set-up is nothing,
+    and enough for a fast product by a vocabulary of 128k too; on a GPU, which is idle in small products, a GB in
+    bf16."""
+    return max(_LEAST_ROWS, _LOGITS["cpu" if device == "cpu" else "cuda"] // vocabulary)
 
 
 def flops_utilization(tokens_per_second: float, flops_per_token: float, devices: int, peak: float) -> float:

@@ -1,0 +1,196 @@
+"""Training steps of one program on one GPU: `gpu_steps.py KIND SHAPE`, a shape in JSON; prints seconds and memory.
+
+Kinds: herd, herd-float8, herd-documents (rows of several documents each), transformers, torchtitan. Every one in bf16
+by autocast and compiled; herd's own run takes its loop, the others the plain loop that people write around them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+WARM_UP, STEPS = 3, 10
+
+
+def tokens(shape: dict[str, int]) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, shape["vocabulary"], (shape["rows"], shape["context"] + 1), generator=generator)
+
+
+def documents(shape: dict[str, int]) -> torch.Tensor:
+    """Cuts at random, so that a document has 2,048 tokens on average."""
+    generator = torch.Generator().manual_seed(1)
+    return (torch.rand(shape["rows"], shape["context"], generator=generator) < 1 / 2048).long().cumsum(1)
+
+
+def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
+    from herd.core.places import LocalPlace
+    from herd.model.sizes import SIZES
+    from herd.model.transformer import Transformer
+    from herd.train.batches import Batch
+    from herd.train.checkpoint import TrainState
+    from herd.train.loop import alone, steps
+    from herd.train.objectives import next_token
+    from herd.train.optimizer import AdamWSettings, adamw
+    from herd.train.speed import SpeedSettings
+
+    made = SIZES[shape["size"]].shape(vocabulary=shape["vocabulary"], context=shape["context"])
+    with torch.device("cuda"):
+        model = Transformer(made)
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.02)
+    state = TrainState(model, adamw(model, AdamWSettings()))
+    given = tokens(shape)
+    cut = documents(shape) if kind == "herd-documents" else torch.zeros_like(given[:, 1:])
+    batch = Batch(given[:, :-1], given[:, 1:], cut)
+    speed = SpeedSettings(compiled=True, precision="float8" if kind == "herd-float8" else "bf16")
+    hands = alone(state, LocalPlace(), speed)
+    told = hands.quick.trunks[0].attending
+    print(json.dumps({"attention": type(told).__name__, "first": str(told.first)}), flush=True)
+
+    class Same:
+        count = 0
+
+        def __len__(self) -> int:
+            return self.count
+
+        def batch(self, step: int) -> Batch:
+            return batch
+
+    same = Same()
+
+    def run() -> float:
+        same.count += 1
+        micro = shape.get("micro_rows")
+        going = steps(state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro)
+        return [step.loss for step in going][-1]
+
+    return run
+
+
+def plain(model: torch.nn.Module, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], shape: dict[str, int]):
+    given = tokens(shape).cuda()
+    inputs, targets = given[:, :-1], given[:, 1:]
+    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
+    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
+
+    def run() -> float:
+        with torch.autocast("cuda", torch.bfloat16):
+            value = loss(inputs, targets)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(value)
+
+    return run
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+def transformers(shape: dict[str, int]) -> Callable[[], float]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from herd.model.sizes import SIZES
+
+    size = SIZES[shape["size"]]
+    config = LlamaConfig(
+        vocab_size=shape["vocabulary"],
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.kv_heads,
+        intermediate_size=size.hidden,
+        max_position_embeddings=shape["context"],
+        tie_word_embeddings=True,
+        use_cache=False,
+    )
+    with torch.device("cuda"):
+        model = LlamaForCausalLM(config)
+
+    def loss(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(model(inputs, use_cache=False).logits, targets)
+
+    return plain(model, torch.compile(loss), shape)
+
+
+def torchtitan(shape: dict[str, int]) -> Callable[[], float]:
+    """Blocks and loss compiled, as its own set-up does."""
+    from torchtitan.models.llama3.model.args import TransformerModelArgs
+    from torchtitan.models.llama3.model.model import Transformer
+
+    from herd.model.sizes import SIZES
+
+    size = SIZES[shape["size"]]
+    numbers = {
+        "dim": size.width,
+        "n_layers": size.layers,
+        "n_heads": size.heads,
+        "n_kv_heads": size.kv_heads,
+        "vocab_size": shape["vocabulary"],
+        "ffn_dim_multiplier": 1.5,
+        "multiple_of": 256,
+        "rope_theta": 500_000,
+        "max_seq_len": shape["context"],
+    }
+    with torch.device("cuda"):
+        model = Transformer(TransformerModelArgs(**numbers))
+        model.init_weights()
+    model.output.weight = model.tok_embeddings.weight
+    assert model.layers["0"].feed_forward.w1.out_features == size.hidden
+    for name, block in model.layers.named_children():
+        model.layers.register_module(name, torch.compile(block, fullgraph=True))
+    quick = torch.compile(cross_entropy)
+    return plain(model, lambda inputs, targets: quick(model(inputs), targets), shape)
+
+
+def profile(run: Callable[[], float]) -> None:
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as watched
+
+    with watched(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as found:
+        run()
+        torch.cuda.synchronize()
+    print(found.key_averages().table(sort_by="cuda_time_total", row_limit=28, max_name_column_width=70), flush=True)
+
+
+if __name__ == "__main__":
+    kind, words = sys.argv[1:3]
+    shape = json.loads(words)
+    torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")
+    began = time.perf_counter()
+    run = {"transformers": transformers, "torchtitan": torchtitan}.get(kind, lambda given: herd(given, kind))(shape)
+    losses = [run() for _ in range(WARM_UP)]
+    ready = time.perf_counter() - began
+    seconds = []
+    for _ in range(STEPS):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        losses.append(run())
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    if "--profile" in sys.argv:
+        profile(run)
+    row = {
+        "kind": kind,
+        "rows": shape["rows"],
+        "micro_rows": shape.get("micro_rows"),
+        "seconds": statistics.median(seconds),
+        "raw": [round(one, 4) for one in seconds],
+        "gigabytes": round(torch.cuda.max_memory_allocated() / 1e9, 1),
+        "ready_seconds": round(ready, 1),
+        "losses": [round(losses[0], 3), round(losses[-1], 3)],
+    }
+    print(json.dumps(row), flush=True)

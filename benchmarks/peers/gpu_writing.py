@@ -1,0 +1,90 @@
+"""Writing by one program on one GPU: `gpu_writing.py KIND JSON`; prints seconds a token by batch. Weights are random
+and in bf16; 128 tokens are read and 256 written, greedily."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+READ, WRITTEN, BATCHES = 128, 256, (1, 64)
+
+
+def made(size: str):
+    from herd.model.sizes import SIZES
+    from herd.model.transformer import Transformer
+
+    shape = SIZES[size].shape(vocabulary=128_256, context=8192)
+    with torch.device("cuda"):
+        model = Transformer(shape)
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.03)
+    return model.bfloat16()
+
+
+def herd(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], int]:
+    from herd.generate.engine import Engine, Sampling
+
+    model = made(size)
+    engine = Engine(model, frozenset())
+    weights = sum(weight.nbytes for weight in model.parameters())
+    return lambda given, count: [one.ids for one in engine.generate(given, Sampling(max_tokens=count))], weights
+
+
+def transformers(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], int]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from herd.model.sizes import SIZES
+
+    numbers = SIZES[size]
+    config = LlamaConfig(
+        vocab_size=128_256,
+        hidden_size=numbers.width,
+        num_hidden_layers=numbers.layers,
+        num_attention_heads=numbers.heads,
+        num_key_value_heads=numbers.kv_heads,
+        intermediate_size=numbers.hidden,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+    )
+    with torch.device("cuda"):
+        model = LlamaForCausalLM(config).bfloat16().eval()
+
+    def write(given: list[list[int]], count: int) -> list[list[int]]:
+        read = torch.tensor(given, device="cuda")
+        with torch.inference_mode():
+            out = model.generate(
+                read, attention_mask=torch.ones_like(read), max_new_tokens=count, min_new_tokens=count,
+                do_sample=False, eos_token_id=None, pad_token_id=0,
+            )  # fmt: skip
+        return out[:, READ:].tolist()
+
+    return write, sum(weight.nbytes for weight in model.parameters())
+
+
+if __name__ == "__main__":
+    kind, words = sys.argv[1:3]
+    torch.manual_seed(0)
+    write, weights = {"herd": herd, "transformers": transformers}[kind](json.loads(words)["size"])
+    parts = []
+    for batch in BATCHES:
+        prompts = [[(7 * row + 13 * place) % 4000 + 3 for place in range(READ)] for row in range(batch)]
+        began = time.perf_counter()
+        write(prompts, 32)
+        ready = time.perf_counter() - began
+        short, long = [], []
+        for _ in range(3):  # what reading and capturing take is in both, and falls out
+            for count, found in ((32, short), (WRITTEN + 32, long)):
+                torch.cuda.synchronize()
+                start = time.perf_counter()
+                write(prompts, count)
+                found.append(time.perf_counter() - start)
+        each = (statistics.median(long) - statistics.median(short)) / WRITTEN
+        row = {"batch": batch, "seconds_per_token": each, "tokens_per_second": round(batch / each), "bytes": weights}
+        parts.append(row | {"short": short, "long": long, "ready_seconds": round(ready, 1)})
+    print(json.dumps({"kind": kind, "parts": parts}))

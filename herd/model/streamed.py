@@ -1,0 +1,135 @@
+"""A model that only reads, on a GPU: a new token of few rows takes five kernels a layer, which take weights once."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from herd.model.attention import Attention
+from herd.model.cache import Cache
+from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer
+
+ROWS_AT_ONCE = 4  # beyond these a library's products, which put rows side by side, are faster
+_OUTPUTS, _DEPTH = 4, 2048  # rows and columns of a matrix that a program holds at a time
+_PART_SLOTS, _MOST_PARTS = 128, 32
+
+
+def streamable(model: nn.Module) -> bool:
+    """Whether the kernels can read these weights: whole, plain, on a GPU, and Triton there to compile them."""
+    if type(model) is not Transformer or importlib.util.find_spec("triton") is None:
+        return False
+    linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
+    return (
+        all(type(one) is nn.Linear for one in linear)
+        and len({(weight.device.type, weight.dtype) for weight in model.parameters()}) == 1
+        and model.embedding.weight.device.type == "cuda"
+        and all(len(one.weight) % _OUTPUTS == 0 for block in model.blocks for one in _linear(block))
+    )
+
+
+def _linear(block: nn.Module) -> list[nn.Linear]:
+    return [part for part in block.modules() if isinstance(part, nn.Linear)]
+
+
+class Streamed:
+    """`model`, whose weights are read where they are."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model, self.shape, self.embedding = model, model.shape, model.embedding
+
+    def takes(self, rows: int) -> bool:
+        """Whether a token of so many rows is read by these kernels."""
+        return rows <= ROWS_AT_ONCE
+
+    def hidden(self, tokens_BT: Tensor, *, cache: Cache, reach: int | None = None, call: Call | None = None) -> Tensor:
+        """As the model's own; keys and values go into `cache`."""
+        if tokens_BT.shape[1] > 1 or not self.takes(len(tokens_BT)):
+            return self.model.hidden(tokens_BT, cache=cache, reach=reach, call=call)
+        x_BD = self.embedding(tokens_BT[:, 0])
+        for number, block in enumerate(self.model.blocks):
+            attention: Any = block.attention
+            forward: Any = block.feed_forward
+            asked = self._asked(x_BD, block.attention_norm, attention)  # type: ignore[arg-type]
+            x_BD = _project(self._mixed(asked, cache, number), (attention.output.weight,), added=x_BD)
+            x_BD = self._forward(x_BD, block.feed_forward_norm, forward)  # type: ignore[arg-type]
+        return _norm(x_BD, self.model.norm)[:, None]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits in fp32 of states after the final norm: [B, D] to [B, V]."""
+        if not self.takes(len(hidden)):
+            return self.model.logits(hidden)
+        return _project(hidden, (self.model.output_weight,), kind=torch.float32)
+
+    def _asked(self, x_BD: Tensor, gain: RMSNorm, attention: Attention) -> Tensor:
+        weights = attention.query.weight, attention.key.weight, attention.value.weight
+        return _project(x_BD, weights, norm=gain)
+
+    def _forward(self, x_BD: Tensor, gain: RMSNorm, forward: FeedForward) -> Tensor:
+        passed = _project(x_BD, (forward.gate.weight, forward.up.weight), norm=gain, gated=True)
+        return _project(passed, (forward.down.weight,), added=x_BD)
+
+    def _mixed(self, asked: Tensor, cache: Cache, layer: int) -> Tensor:
+        """What attention gives, before its output's product: [B, D]."""
+        shape, rows = self.shape, len(asked)
+        sharers, half = shape.heads // shape.kv_heads, shape.head_width // 2
+        fit, wide = _power(sharers), _power(half)
+        parts = min(_MOST_PARTS, _power(-(-cache.slots // (2 * _PART_SLOTS))))
+        part_slots = -(-cache.slots // parts)
+        keys, values = cache.keys_LBGSE[layer], cache.values_LBGSE[layer]
+        assert keys.is_contiguous()
+        assert values.is_contiguous()
+        pairs, at = rows * shape.kv_heads, asked.device
+        mixed = asked.new_empty(rows, shape.heads * shape.head_width)
+        held, tops = mixed, mixed
+        if parts > 1:
+            held = torch.empty(pairs, parts, fit, 2 * wide, device=at)
+            tops = torch.empty(2, pairs, parts, fit, device=at)
+        sizes = {"SHARERS": sharers, "FIT": fit, "HALF": half, "WIDE": wide, "PARTS": parts}
+        step = max(4, 4096 // (fit * wide))
+        _kernels().attend[pairs, parts](
+            asked, keys, values, cache.lengths_B, self.model.cos_TE, self.model.sin_TE, held, tops[0], tops[-1],
+            cache.slots, part_slots, shape.head_width**-0.5, shape.kv_heads, STEP=step, **sizes,
+        )  # fmt: skip
+        if parts > 1:
+            _kernels().gather[pairs, sharers](held, tops[0], tops[1], mixed, shape.kv_heads, **sizes)
+        return mixed
+
+
+def _project(
+    x_BD: Tensor, weights: tuple[Tensor, ...], *, norm: RMSNorm | None = None, gated: bool = False,
+    added: Tensor | None = None, kind: torch.dtype | None = None,
+) -> Tensor:  # fmt: skip
+    """x times the weights, one below the other."""
+    inputs, of_a = x_BD.shape[1], len(weights[0])
+    outputs = of_a if gated else sum(map(len, weights))
+    out = x_BD.new_empty(len(x_BD), outputs, dtype=kind or x_BD.dtype)
+    a, b, c = (*weights, *weights[:1] * (3 - len(weights)))
+    gain, eps = (x_BD, 0.0) if norm is None else (norm.weight, norm.eps)
+    _kernels().project[len(x_BD), -(-outputs // _OUTPUTS)](
+        x_BD, gain, a, b, c, out if added is None else added, out, eps, inputs, of_a, len(b), outputs,
+        NORM=norm is not None, GATED=gated, ADDED=added is not None, ROWS=_OUTPUTS,
+        DEPTH=min(_DEPTH, _power(inputs)),
+    )  # fmt: skip
+    return out
+
+
+def _norm(x_BD: Tensor, norm: RMSNorm) -> Tensor:
+    out, inputs = torch.empty_like(x_BD), x_BD.shape[1]
+    _kernels().norm[(len(x_BD),)](x_BD, norm.weight, out, norm.eps, inputs, DEPTH=_power(inputs))
+    return out
+
+
+@cache
+def _kernels() -> Any:
+    """Imported late: Triton takes a second, and is not everywhere."""
+    return importlib.import_module("herd.model.streaming")
+
+
+def _power(count: int) -> int:
+    """The next power of two."""
+    return 1 << (count - 1).bit_length()

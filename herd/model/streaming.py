@@ -1,0 +1,192 @@
+"""Triton kernels with which few rows read one token each: what takes time is that every weight crosses the memory once,
+so each kernel makes as much as it can of the weights it holds. Roundings are those of `transformer.py`."""
+
+# pyright: basic, reportArgumentType=false, reportOperatorIssue=false
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def project(
+    x_ptr, gain_ptr, a_ptr, b_ptr, c_ptr, added_ptr, out_ptr, eps, inputs, of_a, of_b, outputs,
+    NORM: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr,
+):  # fmt: skip
+    """x [B, inputs] times matrices that lie one below the other, [outputs, inputs], as [B, outputs].
+
+    a, b, c: the matrices; of_a, of_b: the first ones' rows, multiples of ROWS. NORM: x is normed first. GATED: a is a
+    gate and b what it lets through. ADDED: what the result is added to.
+    """
+    row, part = tl.program_id(0), tl.program_id(1)
+    kind = gain_ptr.dtype.element_ty
+    n = part * ROWS + tl.arange(0, ROWS)
+    there = n < outputs
+    x_ptr += row * inputs
+    scale = 1.0
+    if NORM:
+        squares = 0.0
+        for start in range(0, inputs, DEPTH):
+            k = start + tl.arange(0, DEPTH)
+            x = tl.load(x_ptr + k, mask=k < inputs, other=0.0).to(tl.float32)
+            squares += tl.sum(x * x)
+        scale = 1.0 / tl.sqrt(squares / inputs + eps)
+    if GATED:
+        matrix = a_ptr + n.to(tl.int64)[:, None] * inputs
+        other = b_ptr + n.to(tl.int64)[:, None] * inputs
+    else:
+        if part * ROWS < of_a:
+            matrix = a_ptr + n.to(tl.int64)[:, None] * inputs
+        elif part * ROWS < of_a + of_b:
+            matrix = b_ptr + (n - of_a).to(tl.int64)[:, None] * inputs
+        else:
+            matrix = c_ptr + (n - of_a - of_b).to(tl.int64)[:, None] * inputs
+        other = matrix
+    total = tl.zeros([ROWS], tl.float32)
+    passed = tl.zeros([ROWS], tl.float32)
+    for start in range(0, inputs, DEPTH):
+        k = start + tl.arange(0, DEPTH)
+        inside = k < inputs
+        both = there[:, None] & inside[None, :]
+        weights = tl.load(matrix + k[None, :], mask=both, other=0.0)
+        if GATED:
+            more = tl.load(other + k[None, :], mask=both, other=0.0)
+        x = tl.load(x_ptr + k, mask=inside, other=0.0)
+        if NORM:
+            gain = tl.load(gain_ptr + k, mask=inside, other=0.0).to(tl.float32)
+            x = ((x.to(tl.float32) * scale).to(kind).to(tl.float32) * gain).to(kind)
+        x = x.to(tl.float32)[None, :]
+        total += tl.sum(weights.to(tl.float32) * x, 1)
+        if GATED:
+            passed += tl.sum(more.to(tl.float32) * x, 1)
+    total = total.to(kind).to(tl.float32)
+    if GATED:
+        gate = (total * tl.sigmoid(total)).to(kind).to(tl.float32)
+        total = gate * passed.to(kind).to(tl.float32)
+    if ADDED:
+        total = total.to(kind).to(tl.float32)
+        total += tl.load(added_ptr + row * outputs + n, mask=there, other=0.0).to(tl.float32)
+    tl.store(out_ptr + row * outputs + n, total.to(out_ptr.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def norm(x_ptr, gain_ptr, out_ptr, eps, inputs, DEPTH: tl.constexpr):
+    """`RMSNorm` of x [B, inputs]; DEPTH at least `inputs`."""
+    kind = gain_ptr.dtype.element_ty
+    k = tl.arange(0, DEPTH)
+    inside = k < inputs
+    at = tl.program_id(0) * inputs + k
+    x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    normed = (x * (1.0 / tl.sqrt(tl.sum(x * x) / inputs + eps))).to(kind).to(tl.float32)
+    gain = tl.load(gain_ptr + k, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out_ptr + at, (normed * gain).to(kind), mask=inside)
+
+
+@triton.jit
+def attend(
+    asked_ptr, keys_ptr, values_ptr, lengths_ptr, cos_ptr, sin_ptr, mixed_ptr, tops_ptr, sums_ptr,
+    slots, part_slots, scale, groups, SHARERS: tl.constexpr, FIT: tl.constexpr, HALF: tl.constexpr,
+    WIDE: tl.constexpr, STEP: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """Attention of one new token a row over the cache [B, G, S, E], into which its key and value are written.
+
+    asked: queries, keys and values not yet turned, [B, (H + 2G) E]. lengths: tokens in the cache so far. A program
+    takes the queries that share a key/value head (SHARERS of them, FIT the next power of two) and one of PARTS of the
+    slots. HALF: of a head's width, WIDE the next power of two. With one part `mixed` is what the next product wants,
+    [B, H E]; with more it is [B G, PARTS, FIT, 2 WIDE] in fp32, and tops and sums [B G, PARTS, FIT] of the softmax.
+    Source: Dao et al. 2023 (Flash-Decoding).
+    """
+    pair, part = tl.program_id(0), tl.program_id(1)
+    row, group = pair // groups, pair % groups
+    kind = keys_ptr.dtype.element_ty
+    length = tl.load(lengths_ptr + row).to(tl.int32)
+    e = tl.arange(0, WIDE)
+    fits = e < HALF
+    cos = tl.load(cos_ptr + length * HALF + e, mask=fits, other=0.0)
+    sin = tl.load(sin_ptr + length * HALF + e, mask=fits, other=0.0)
+    heads = groups * SHARERS
+    asked_ptr += row * (heads + 2 * groups) * 2 * HALF
+    r = tl.arange(0, FIT)
+    asks = (r < SHARERS)[:, None] & fits[None, :]
+    at = asked_ptr + ((group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
+    first = tl.load(at, mask=asks, other=0.0).to(tl.float32)
+    second = tl.load(at + HALF, mask=asks, other=0.0).to(tl.float32)
+    query1 = (first * cos[None, :] - second * sin[None, :]).to(kind).to(tl.float32)
+    query2 = (second * cos[None, :] + first * sin[None, :]).to(kind).to(tl.float32)
+    at_key = asked_ptr + (heads + group) * 2 * HALF + e
+    first_key = tl.load(at_key, mask=fits, other=0.0).to(tl.float32)
+    second_key = tl.load(at_key + HALF, mask=fits, other=0.0).to(tl.float32)
+    new_key1 = (first_key * cos - second_key * sin).to(kind).to(tl.float32)
+    new_key2 = (second_key * cos + first_key * sin).to(kind).to(tl.float32)
+    at_value = asked_ptr + (heads + groups + group) * 2 * HALF + e
+    new_value1 = tl.load(at_value, mask=fits, other=0.0).to(tl.float32)
+    new_value2 = tl.load(at_value + HALF, mask=fits, other=0.0).to(tl.float32)
+    begin = part * part_slots
+    end = tl.minimum(begin + part_slots, length + 1)
+    keys_ptr += pair.to(tl.int64) * slots * 2 * HALF
+    values_ptr += pair.to(tl.int64) * slots * 2 * HALF
+    new_at = length + 0 * e
+    own = fits & (new_at >= begin) & (new_at < begin + part_slots)
+    place = length * 2 * HALF + e
+    tl.store(keys_ptr + place, new_key1.to(kind), mask=own)
+    tl.store(keys_ptr + place + HALF, new_key2.to(kind), mask=own)
+    tl.store(values_ptr + place, new_value1.to(kind), mask=own)
+    tl.store(values_ptr + place + HALF, new_value2.to(kind), mask=own)
+
+    top = tl.full([FIT], -float("inf"), tl.float32)
+    weight = tl.zeros([FIT], tl.float32)
+    mixed1 = tl.zeros([FIT, WIDE], tl.float32)
+    mixed2 = tl.zeros([FIT, WIDE], tl.float32)
+    for start in range(begin, end, STEP):
+        s = start + tl.arange(0, STEP)
+        old = (s < length)[:, None] & fits[None, :]
+        new = (s == length)[:, None]  # not yet to be read where another program writes it
+        seen = s[:, None] * 2 * HALF + e[None, :]
+        key1 = tl.where(new, new_key1[None, :], tl.load(keys_ptr + seen, mask=old, other=0.0).to(tl.float32))
+        key2 = tl.where(new, new_key2[None, :], tl.load(keys_ptr + seen + HALF, mask=old, other=0.0).to(tl.float32))
+        value1 = tl.where(new, new_value1[None, :], tl.load(values_ptr + seen, mask=old, other=0.0).to(tl.float32))
+        value2 = tl.load(values_ptr + seen + HALF, mask=old, other=0.0).to(tl.float32)
+        value2 = tl.where(new, new_value2[None, :], value2)
+        alike = query1[:, None, :] * key1[None, :, :] + query2[:, None, :] * key2[None, :, :]
+        scores = tl.where((s <= length)[None, :], tl.sum(alike, 2) * scale, -float("inf"))
+        higher = tl.maximum(top, tl.max(scores, 1))
+        shares = tl.exp(scores - higher[:, None])
+        shrink = tl.exp(top - higher)
+        weight = weight * shrink + tl.sum(shares, 1)
+        mixed1 = mixed1 * shrink[:, None] + tl.sum(shares[:, :, None] * value1[None, :, :], 1)
+        mixed2 = mixed2 * shrink[:, None] + tl.sum(shares[:, :, None] * value2[None, :, :], 1)
+        top = higher
+    if PARTS == 1:
+        mixed_ptr += row * heads * 2 * HALF
+        to = mixed_ptr + ((group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
+        tl.store(to, (mixed1 / weight[:, None]).to(kind), mask=asks)
+        tl.store(to + HALF, (mixed2 / weight[:, None]).to(kind), mask=asks)
+    else:
+        number = (pair * PARTS + part) * FIT + r
+        tl.store(tops_ptr + number, top)
+        tl.store(sums_ptr + number, weight)
+        to = mixed_ptr + number[:, None] * 2 * WIDE + e[None, :]
+        tl.store(to, mixed1)
+        tl.store(to + WIDE, mixed2)
+
+
+@triton.jit
+def gather(
+    parts_ptr, tops_ptr, sums_ptr, mixed_ptr, groups, SHARERS: tl.constexpr, FIT: tl.constexpr, HALF: tl.constexpr,
+    WIDE: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """What a head takes from all parts of the slots, [B, H E]; PARTS a power of two."""
+    pair, r = tl.program_id(0), tl.program_id(1)
+    number = (pair * PARTS + tl.arange(0, PARTS)) * FIT + r
+    tops = tl.load(tops_ptr + number)
+    shares = tl.exp(tops - tl.max(tops))
+    total = tl.sum(shares * tl.load(sums_ptr + number))
+    e = tl.arange(0, WIDE)
+    at = parts_ptr + number[:, None] * 2 * WIDE + e[None, :]
+    mixed1 = tl.sum(tl.load(at) * shares[:, None], 0) / total
+    mixed2 = tl.sum(tl.load(at + WIDE) * shares[:, None], 0) / total
+    head = (pair // groups) * groups * SHARERS + (pair % groups) * SHARERS + r
+    to = mixed_ptr + head * 2 * HALF + e
+    kind = mixed_ptr.dtype.element_ty
+    tl.store(to, mixed1.to(kind), mask=e < HALF)
+    tl.store(to + HALF, mixed2.to(kind), mask=e < HALF)

@@ -1,0 +1,117 @@
+"""Writing on a GPU: the kernels that stream weights, and turns captured as a graph, give what the model gives."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from herd.generate.engine import Engine, Sampling
+from herd.model.cache import Cache
+from herd.model.sizes import Size
+from herd.model.streamed import Streamed, streamable
+from herd.model.transformer import Transformer, initialize
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+# Groups, widths and depths that are no powers of two; a cache in one part and in several; a tied output.
+SHAPES = [
+    (Size(width=96, layers=2, heads=6, kv_heads=2, hidden=100), 50, 40, 2),
+    (Size(width=64, layers=2, heads=4, kv_heads=1, hidden=100), 50, 600, 3),
+    (Size(width=128, layers=2, heads=2, kv_heads=2, hidden=100, tied_output=True), 52, 600, 1),
+]
+
+
+def made(size: Size, vocabulary: int) -> Transformer:
+    shape = size.shape(vocabulary=vocabulary, context=640)
+    model = Transformer(shape)
+    initialize(model, std=0.3, layers=shape.layers, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() == 1:
+                weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    return model
+
+
+@torch.inference_mode()
+def farthest(model: Transformer, slots: int, rows: int) -> float:
+    """The largest difference between logits, and between what is cached, over three tokens of each row."""
+    device = model.embedding.weight.device
+    streamed, generator = Streamed(model), torch.Generator().manual_seed(2)
+    caches = [Cache.empty(model.shape, rows, slots, torch.float32, device) for _ in range(2)]
+    prompts = torch.randint(0, model.shape.vocabulary, (rows, 7), generator=generator).to(device)
+    for cache in caches:
+        model.hidden(prompts, cache=cache)
+        cache.lengths_B = torch.tensor([7, 5, 3][:rows], device=device)
+    most = 0.0
+    for _ in range(3):
+        tokens = torch.randint(0, model.shape.vocabulary, (rows, 1), generator=generator).to(device)
+        wanted = model.logits(model.hidden(tokens, cache=caches[0])[:, -1])
+        found = streamed.logits(streamed.hidden(tokens, cache=caches[1])[:, -1])
+        for cache in caches:
+            cache.lengths_B = cache.lengths_B + 1
+        apart = [found - wanted]
+        for row, length in enumerate(caches[0].lengths_B.tolist()):
+            apart.append((caches[0].keys_LBGSE - caches[1].keys_LBGSE)[:, row, :, :length])
+            apart.append((caches[0].values_LBGSE - caches[1].values_LBGSE)[:, row, :, :length])
+        most = max(most, *(float(one.abs().max()) for one in apart))
+    return most
+
+
+INTERPRETED = """
+from tests.generate.test_on_gpu import SHAPES, farthest, made
+print(max(farthest(made(size, words), slots, rows) for size, words, slots, rows in SHAPES))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs the package triton, of torch for GPUs")
+def test_streaming_kernels_compute_what_the_model_does() -> None:
+    """By Triton's interpreter, which needs no GPU."""
+    told = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) < 1e-4
+
+
+def test_a_model_on_a_cpu_is_not_streamed() -> None:
+    assert not streamable(made(*SHAPES[0][:2]))
+
+
+@needs_gpu
+@pytest.mark.parametrize(("size", "vocabulary", "slots", "rows"), SHAPES)
+def test_streaming_on_a_gpu(size: Size, vocabulary: int, slots: int, rows: int) -> None:
+    model = made(size, vocabulary).cuda()
+    assert streamable(model)
+    assert farthest(model, slots, rows) < 1e-3
+
+
+@needs_gpu
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("rows", [3, 8])
+def test_captured_turns_write_what_a_cpu_writes(rows: int, temperature: float) -> None:
+    """More prompts than rows, answers that end early, and rows that are given back on the way."""
+    model = made(*SHAPES[0][:2])
+    sampling = Sampling(max_tokens=40, temperature=temperature, seed=3)
+    prompts = [[1 + (3 * row + place) % 49 for place in range(1 + row % 5)] for row in range(21)]
+    wanted = Engine(model, frozenset({2, 3}), rows=rows).generate(prompts, sampling)
+    engine = Engine(model.cuda(), frozenset({2, 3}), rows=rows)
+    found = engine.generate(prompts, sampling)
+    assert [one.ids for one in found] == [one.ids for one in wanted]
+    assert [one.stop for one in found] == [one.stop for one in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-3)
+    assert list(engine.stream(prompts[0], sampling)) == wanted[0].ids
+
+
+@needs_gpu
+def test_a_full_row_writes_nowhere() -> None:
+    model = made(*SHAPES[0][:2])
+    sampling = Sampling(max_tokens=30)
+    wanted = Engine(model, frozenset()).generate([[5] * 630, [6, 7]], sampling)
+    found = Engine(model.cuda(), frozenset()).generate([[5] * 630, [6, 7]], sampling)
+    assert [len(one.ids) for one in found] == [len(one.ids) for one in wanted] == [11, 30]
+    assert [one.ids for one in found] == [one.ids for one in wanted]
