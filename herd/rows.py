@@ -219,7 +219,7 @@ PARTS = (
         "train/layout.py, train/team.py",
         "train/test_layout.py, train/test_team.py",
         "",
-        "no activation is recomputed in part; tested on CPU processes, not on GPUs yet",
+        "no activation is recomputed in part; layouts are tested on CPU processes, one GPU by itself",
     ),
     (
         "3.3.4",

@@ -6,6 +6,7 @@ by autocast and compiled; herd's own run takes its loop, the others the plain lo
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -146,13 +147,18 @@ def torchtitan(shape: dict[str, int]) -> Callable[[], float]:
     }
     with torch.device("cuda"):
         model = Transformer(TransformerModelArgs(**numbers))
-        model.init_weights()
+        with torch.no_grad():
+            model.init_weights()
     model.output.weight = model.tok_embeddings.weight
     assert model.layers["0"].feed_forward.w1.out_features == size.hidden
     for name, block in model.layers.named_children():
         model.layers.register_module(name, torch.compile(block, fullgraph=True))
     quick = torch.compile(cross_entropy)
     return plain(model, lambda inputs, targets: quick(model(inputs), targets), shape)
+
+
+def _on_device(event) -> bool:
+    return event.device_type == torch.autograd.DeviceType.CUDA and event.time_range.elapsed_us() > 0
 
 
 def profile(run: Callable[[], float]) -> None:
@@ -162,6 +168,14 @@ def profile(run: Callable[[], float]) -> None:
     with watched(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as found:
         run()
         torch.cuda.synchronize()
+    kernels = sorted((one.time_range.start, one.time_range.end, one.name) for one in found.events() if _on_device(one))
+    busy, gaps = kernels[0][1], []
+    for (_, _, before), (start, end, after) in itertools.pairwise(kernels):
+        gaps.append((start - busy, before[:60], after[:60]))
+        busy = max(busy, end)
+    for gap, before, after in sorted(gaps, reverse=True)[:14]:
+        print(f"idle {gap:.0f} us after {before} before {after}")
+    print(f"idle {sum(max(0, gap) for gap, _, _ in gaps):.0f} us in all", flush=True)
     print(found.key_averages().table(sort_by="cuda_time_total", row_limit=28, max_name_column_width=70), flush=True)
 
 

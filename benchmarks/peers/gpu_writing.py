@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-READ, WRITTEN, BATCHES = 128, 256, (1, 64)
+READ, WRITTEN, BATCHES, TURNS = 128, 256, (1, 64), 10
 
 
 def made(size: str):
@@ -78,7 +78,7 @@ if __name__ == "__main__":
         write(prompts, 32)
         ready = time.perf_counter() - began
         short, long = [], []
-        for _ in range(3):  # what reading and capturing take is in both, and falls out
+        for _ in range(TURNS):  # what reading and capturing take is in both, and falls out
             for count, found in ((32, short), (WRITTEN + 32, long)):
                 torch.cuda.synchronize()
                 start = time.perf_counter()

@@ -157,7 +157,8 @@ class Slots:
             assert not isinstance(self.model, Packed)
             self._captured = Captured(self.model, self.cache, self.logits_BV, self.sampling, self.call)
         live = [row for row in self.rows if row is not None]
-        noise = [0.0 if row is None else self._noise(row) for row in self.rows]
+        drawn = self.sampling.temperature > 0
+        noise = [0.0 if row is None else self._noise(row) for row in self.rows] if drawn else []
         return self._captured.turn([row is not None for row in self.rows], noise, max(row.length for row in live))
 
     def _noise(self, row: _Row) -> float:

@@ -15,8 +15,8 @@ from herd.model.cache import Cache
 from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer
 
 ROWS_AT_ONCE = 4  # beyond these a library's products, which put rows side by side, are faster
-_OUTPUTS, _DEPTH = 4, 2048  # rows and columns of a matrix that a program holds at a time
-_PART_SLOTS, _MOST_PARTS = 128, 32
+_OUTPUTS, _DEPTH = 2, 2048  # rows and columns of a matrix that a program holds at a time
+_PART_SLOTS, _MOST_PARTS = 32, 32  # of a cache, that a program goes through
 
 
 def streamable(model: nn.Module) -> bool:
@@ -78,7 +78,7 @@ class Streamed:
         shape, rows = self.shape, len(asked)
         sharers, half = shape.heads // shape.kv_heads, shape.head_width // 2
         fit, wide = _power(sharers), _power(half)
-        parts = min(_MOST_PARTS, _power(-(-cache.slots // (2 * _PART_SLOTS))))
+        parts = min(_MOST_PARTS, _power(-(-cache.slots // _PART_SLOTS)))
         part_slots = -(-cache.slots // parts)
         keys, values = cache.keys_LBGSE[layer], cache.values_LBGSE[layer]
         assert keys.is_contiguous()
@@ -107,11 +107,12 @@ def _project(
     """x times the weights, one below the other."""
     inputs, of_a = x_BD.shape[1], len(weights[0])
     outputs = of_a if gated else sum(map(len, weights))
-    out = x_BD.new_empty(len(x_BD), outputs, dtype=kind or x_BD.dtype)
+    rows = len(x_BD)
+    out = x_BD.new_empty(rows, outputs, dtype=kind or x_BD.dtype)
     a, b, c = (*weights, *weights[:1] * (3 - len(weights)))
     gain, eps = (x_BD, 0.0) if norm is None else (norm.weight, norm.eps)
-    _kernels().project[len(x_BD), -(-outputs // _OUTPUTS)](
-        x_BD, gain, a, b, c, out if added is None else added, out, eps, inputs, of_a, len(b), outputs,
+    _kernels().project[(rows * -(-outputs // _OUTPUTS),)](
+        x_BD, gain, a, b, c, out if added is None else added, out, eps, rows, inputs, of_a, len(b), outputs,
         NORM=norm is not None, GATED=gated, ADDED=added is not None, ROWS=_OUTPUTS,
         DEPTH=min(_DEPTH, _power(inputs)),
     )  # fmt: skip

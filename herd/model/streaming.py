@@ -1,5 +1,6 @@
 """Triton kernels with which few rows read one token each: what takes time is that every weight crosses the memory once,
-so each kernel makes as much as it can of the weights it holds. Roundings are those of `transformer.py`."""
+so each kernel makes as much as it can of the weights it holds. Results are rounded where `transformer.py` rounds
+them, but for a norm's, which is never written."""
 
 # pyright: basic, reportArgumentType=false, reportOperatorIssue=false
 from __future__ import annotations
@@ -10,7 +11,7 @@ import triton.language as tl
 
 @triton.jit
 def project(
-    x_ptr, gain_ptr, a_ptr, b_ptr, c_ptr, added_ptr, out_ptr, eps, inputs, of_a, of_b, outputs,
+    x_ptr, gain_ptr, a_ptr, b_ptr, c_ptr, added_ptr, out_ptr, eps, rows, inputs, of_a, of_b, outputs,
     NORM: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """x [B, inputs] times matrices that lie one below the other, [outputs, inputs], as [B, outputs].
@@ -18,19 +19,11 @@ def project(
     a, b, c: the matrices; of_a, of_b: the first ones' rows, multiples of ROWS. NORM: x is normed first. GATED: a is a
     gate and b what it lets through. ADDED: what the result is added to.
     """
-    row, part = tl.program_id(0), tl.program_id(1)
+    row, part = tl.program_id(0) % rows, tl.program_id(0) // rows  # rows side by side share what they read
     kind = gain_ptr.dtype.element_ty
     n = part * ROWS + tl.arange(0, ROWS)
     there = n < outputs
     x_ptr += row * inputs
-    scale = 1.0
-    if NORM:
-        squares = 0.0
-        for start in range(0, inputs, DEPTH):
-            k = start + tl.arange(0, DEPTH)
-            x = tl.load(x_ptr + k, mask=k < inputs, other=0.0).to(tl.float32)
-            squares += tl.sum(x * x)
-        scale = 1.0 / tl.sqrt(squares / inputs + eps)
     if GATED:
         matrix = a_ptr + n.to(tl.int64)[:, None] * inputs
         other = b_ptr + n.to(tl.int64)[:, None] * inputs
@@ -44,6 +37,7 @@ def project(
         other = matrix
     total = tl.zeros([ROWS], tl.float32)
     passed = tl.zeros([ROWS], tl.float32)
+    squares = 0.0
     for start in range(0, inputs, DEPTH):
         k = start + tl.arange(0, DEPTH)
         inside = k < inputs
@@ -51,14 +45,17 @@ def project(
         weights = tl.load(matrix + k[None, :], mask=both, other=0.0)
         if GATED:
             more = tl.load(other + k[None, :], mask=both, other=0.0)
-        x = tl.load(x_ptr + k, mask=inside, other=0.0)
+        x = tl.load(x_ptr + k, mask=inside, other=0.0).to(tl.float32)
         if NORM:
-            gain = tl.load(gain_ptr + k, mask=inside, other=0.0).to(tl.float32)
-            x = ((x.to(tl.float32) * scale).to(kind).to(tl.float32) * gain).to(kind)
-        x = x.to(tl.float32)[None, :]
-        total += tl.sum(weights.to(tl.float32) * x, 1)
+            squares += tl.sum(x * x)
+            x *= tl.load(gain_ptr + k, mask=inside, other=0.0).to(tl.float32)
+        total += tl.sum(weights.to(tl.float32) * x[None, :], 1)
         if GATED:
-            passed += tl.sum(more.to(tl.float32) * x, 1)
+            passed += tl.sum(more.to(tl.float32) * x[None, :], 1)
+    if NORM:  # one factor for the whole row, so that nothing waits for it
+        scale = 1.0 / tl.sqrt(squares / inputs + eps)
+        total *= scale
+        passed *= scale
     total = total.to(kind).to(tl.float32)
     if GATED:
         gate = (total * tl.sigmoid(total)).to(kind).to(tl.float32)
@@ -80,6 +77,16 @@ def norm(x_ptr, gain_ptr, out_ptr, eps, inputs, DEPTH: tl.constexpr):
     normed = (x * (1.0 / tl.sqrt(tl.sum(x * x) / inputs + eps))).to(kind).to(tl.float32)
     gain = tl.load(gain_ptr + k, mask=inside, other=0.0).to(tl.float32)
     tl.store(out_ptr + at, (normed * gain).to(kind), mask=inside)
+
+
+@triton.jit
+def _turned(at, mask, cos, sin, HALF: tl.constexpr, kind: tl.constexpr):
+    """Both halves of heads, turned by their position."""
+    first = tl.load(at, mask=mask, other=0.0).to(tl.float32)
+    second = tl.load(at + HALF, mask=mask, other=0.0).to(tl.float32)
+    turned1 = (first * cos - second * sin).to(kind).to(tl.float32)
+    turned2 = (second * cos + first * sin).to(kind).to(tl.float32)
+    return turned1, turned2
 
 
 @triton.jit
@@ -109,15 +116,9 @@ def attend(
     r = tl.arange(0, FIT)
     asks = (r < SHARERS)[:, None] & fits[None, :]
     at = asked_ptr + ((group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
-    first = tl.load(at, mask=asks, other=0.0).to(tl.float32)
-    second = tl.load(at + HALF, mask=asks, other=0.0).to(tl.float32)
-    query1 = (first * cos[None, :] - second * sin[None, :]).to(kind).to(tl.float32)
-    query2 = (second * cos[None, :] + first * sin[None, :]).to(kind).to(tl.float32)
+    query1, query2 = _turned(at, asks, cos[None, :], sin[None, :], HALF, kind)
     at_key = asked_ptr + (heads + group) * 2 * HALF + e
-    first_key = tl.load(at_key, mask=fits, other=0.0).to(tl.float32)
-    second_key = tl.load(at_key + HALF, mask=fits, other=0.0).to(tl.float32)
-    new_key1 = (first_key * cos - second_key * sin).to(kind).to(tl.float32)
-    new_key2 = (second_key * cos + first_key * sin).to(kind).to(tl.float32)
+    new_key1, new_key2 = _turned(at_key, fits, cos, sin, HALF, kind)
     at_value = asked_ptr + (heads + groups + group) * 2 * HALF + e
     new_value1 = tl.load(at_value, mask=fits, other=0.0).to(tl.float32)
     new_value2 = tl.load(at_value + HALF, mask=fits, other=0.0).to(tl.float32)
@@ -126,12 +127,12 @@ def attend(
     keys_ptr += pair.to(tl.int64) * slots * 2 * HALF
     values_ptr += pair.to(tl.int64) * slots * 2 * HALF
     new_at = length + 0 * e
-    own = fits & (new_at >= begin) & (new_at < begin + part_slots)
+    new_here = fits & (new_at >= begin) & (new_at < begin + part_slots)
     place = length * 2 * HALF + e
-    tl.store(keys_ptr + place, new_key1.to(kind), mask=own)
-    tl.store(keys_ptr + place + HALF, new_key2.to(kind), mask=own)
-    tl.store(values_ptr + place, new_value1.to(kind), mask=own)
-    tl.store(values_ptr + place + HALF, new_value2.to(kind), mask=own)
+    tl.store(keys_ptr + place, new_key1.to(kind), mask=new_here)
+    tl.store(keys_ptr + place + HALF, new_key2.to(kind), mask=new_here)
+    tl.store(values_ptr + place, new_value1.to(kind), mask=new_here)
+    tl.store(values_ptr + place + HALF, new_value2.to(kind), mask=new_here)
 
     top = tl.full([FIT], -float("inf"), tl.float32)
     weight = tl.zeros([FIT], tl.float32)
@@ -139,7 +140,8 @@ def attend(
     mixed2 = tl.zeros([FIT, WIDE], tl.float32)
     for start in range(begin, end, STEP):
         s = start + tl.arange(0, STEP)
-        old = (s < length)[:, None] & fits[None, :]
+        own = s < end  # the last step may reach into the next part
+        old = (own & (s < length))[:, None] & fits[None, :]
         new = (s == length)[:, None]  # not yet to be read where another program writes it
         seen = s[:, None] * 2 * HALF + e[None, :]
         key1 = tl.where(new, new_key1[None, :], tl.load(keys_ptr + seen, mask=old, other=0.0).to(tl.float32))
@@ -148,7 +150,7 @@ def attend(
         value2 = tl.load(values_ptr + seen + HALF, mask=old, other=0.0).to(tl.float32)
         value2 = tl.where(new, new_value2[None, :], value2)
         alike = query1[:, None, :] * key1[None, :, :] + query2[:, None, :] * key2[None, :, :]
-        scores = tl.where((s <= length)[None, :], tl.sum(alike, 2) * scale, -float("inf"))
+        scores = tl.where(own[None, :], tl.sum(alike, 2) * scale, -float("inf"))
         higher = tl.maximum(top, tl.max(scores, 1))
         shares = tl.exp(scores - higher[:, None])
         shrink = tl.exp(top - higher)

@@ -10,7 +10,10 @@ import sys
 import pytest
 import torch
 
+from herd.generate.captured import Captured
 from herd.generate.engine import Engine, Sampling
+from herd.generate.slots import Slots
+from herd.model import streamed
 from herd.model.cache import Cache
 from herd.model.sizes import Size
 from herd.model.streamed import Streamed, streamable
@@ -19,9 +22,9 @@ from herd.model.transformer import Transformer, initialize
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 # Groups, widths and depths that are no powers of two; a cache in one part and in several; a tied output.
 SHAPES = [
-    (Size(width=96, layers=2, heads=6, kv_heads=2, hidden=100), 50, 40, 2),
-    (Size(width=64, layers=2, heads=4, kv_heads=1, hidden=100), 50, 600, 3),
-    (Size(width=128, layers=2, heads=2, kv_heads=2, hidden=100, tied_output=True), 52, 600, 1),
+    (Size(width=96, layers=2, heads=6, kv_heads=2, hidden=50), 50, 40, 2),
+    (Size(width=64, layers=2, heads=4, kv_heads=1, hidden=50), 50, 150, 3),
+    (Size(width=128, layers=2, heads=2, kv_heads=2, hidden=50, tied_output=True), 52, 150, 1),
 ]
 
 
@@ -43,10 +46,11 @@ def farthest(model: Transformer, slots: int, rows: int) -> float:
     device = model.embedding.weight.device
     streamed, generator = Streamed(model), torch.Generator().manual_seed(2)
     caches = [Cache.empty(model.shape, rows, slots, torch.float32, device) for _ in range(2)]
-    prompts = torch.randint(0, model.shape.vocabulary, (rows, 7), generator=generator).to(device)
+    longest = slots - 5
+    prompts = torch.randint(0, model.shape.vocabulary, (rows, longest), generator=generator).to(device)
     for cache in caches:
         model.hidden(prompts, cache=cache)
-        cache.lengths_B = torch.tensor([7, 5, 3][:rows], device=device)
+        cache.lengths_B = torch.tensor([longest, longest // 3, 3][:rows], device=device)
     most = 0.0
     for _ in range(3):
         tokens = torch.randint(0, model.shape.vocabulary, (rows, 1), generator=generator).to(device)
@@ -62,17 +66,36 @@ def farthest(model: Transformer, slots: int, rows: int) -> float:
     return most
 
 
-INTERPRETED = """
-from tests.generate.test_on_gpu import SHAPES, farthest, made
-print(max(farthest(made(size, words), slots, rows) for size, words, slots, rows in SHAPES))
-"""
+def written_in_turns(model: Transformer, prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
+    """As on a GPU, but for the graph: each turn is run as it would be captured."""
+
+    class Run:
+        def __init__(self, captured: Captured, reach: int) -> None:
+            self.replay = lambda: captured._turn(reach)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Captured, "_capture", lambda captured, reach: Run(captured, reach))
+        patch.setattr(Slots, "step", lambda slots: slots._noted(*slots._captured_turn()))
+        patch.setattr(Engine, "_reader", lambda engine: Streamed(engine.model))
+        return [one.ids for one in Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)]
+
+
+def interpreted() -> None:
+    streamed._OUTPUTS = 16  # more at a time: programs are what takes the interpreter long
+    print(max(farthest(made(size, words), slots, rows) for size, words, slots, rows in SHAPES))
+    model, prompts = made(*SHAPES[0][:2]), [[1 + 7 * place % 49 for place in range(many)] for many in (40, 3)]
+    for temperature in (0.0, 0.8):
+        sampling = Sampling(max_tokens=4, temperature=temperature, seed=3)
+        wanted = Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)
+        assert written_in_turns(model, prompts, sampling) == [one.ids for one in wanted]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs the package triton, of torch for GPUs")
 def test_streaming_kernels_compute_what_the_model_does() -> None:
     """By Triton's interpreter, which needs no GPU."""
     told = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=told, capture_output=True, text=True, check=False)
+    program = "from tests.generate.test_on_gpu import interpreted; interpreted()"
+    done = subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout) < 1e-4
 
