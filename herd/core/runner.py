@@ -167,12 +167,13 @@ def _tidy(home: RunFolder) -> None:
 
 @dataclass
 class _Worker:
-    """allowed: how many of the run's jobs its stage may use now."""
+    """allowed: how many of the run's jobs its stage may use now. used: whether it was given a stage yet."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
     allowed: int = 1
     plan: Plan | None = None
+    used: bool = False
 
 
 class _Pool:
@@ -221,15 +222,28 @@ class _Pool:
         ready = [p for p in self.waiting.values() if not any(parent.key in self.unmade for parent in p.parents)]
         ready.sort(key=lambda plan: -self.weights[plan.key])
         for plan in ready:
-            free = next((one for one in self.workers if one.plan is None), None)
-            if free is None and len(self.workers) < self.jobs:
-                free = self._start()
+            free = self._free_for(plan)
             if free is None:
                 break
-            free.plan = self.waiting.pop(plan.key)
+            free.plan, free.used = self.waiting.pop(plan.key), True
             free.pipe.send(_job(plan))
             self.show.start(plan.key)
         self._share_out()
+
+    def _free_for(self, plan: Plan) -> _Worker | None:
+        """A worker for a stage, a new one where the stage wants that; none while all are at work."""
+        idle = [one for one in self.workers if one.plan is None]
+        if suited := [one for one in idle if not (plan.stage.fresh and one.used)]:
+            return suited[0]
+        if idle and len(self.workers) == self.jobs:
+            self._let_go(idle[0])
+        return self._start() if len(self.workers) < self.jobs else None
+
+    def _let_go(self, one: _Worker) -> None:
+        self.workers.remove(one)
+        one.pipe.close()
+        one.process.kill()
+        one.process.wait()
 
     def _share_out(self) -> None:
         """Gives the jobs that no stage is waiting for to those at work, the longest way to the end first."""

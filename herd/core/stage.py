@@ -131,9 +131,9 @@ class Stage(Generic[P, A]):
     known: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
 
     def __init__(
-        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int]
+        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int], fresh: bool
     ) -> None:
-        self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
+        self.body, self.paper, self.version, self._ranks, self.fresh = body, paper, version, ranks, fresh
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -189,15 +189,16 @@ def _one(**settings: Any) -> int:
 
 
 def stage(
-    *, paper: str, version: int, ranks: Callable[..., int] = _one
+    *, paper: str, version: int, ranks: Callable[..., int] = _one, fresh: bool = False
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
     whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
-    processes run the body together; the first one's `work.out` becomes the artifact.
+    processes run the body together; the first one's `work.out` becomes the artifact. fresh: whether it wants a process
+    that made nothing before, so that what others left there does not count as its own memory.
     """
-    return lambda body: Stage(body, paper, version, ranks)
+    return lambda body: Stage(body, paper, version, ranks, fresh)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:

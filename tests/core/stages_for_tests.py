@@ -71,3 +71,17 @@ def spread(work: Work, *, numbers: tuple[int, ...]) -> Corpus:
     """Twice the numbers, computed wherever the place has workers."""
     (work.out / "text").write_text(",".join(map(str, work.place.map(double, numbers))))
     return Corpus(work.out)
+
+
+@stage(paper="-", version=1)
+def whose(work: Work, before: Corpus | None = None, *, number: int = 0) -> Corpus:
+    """The number of the process that made it."""
+    (work.out / "text").write_text(str(os.getpid()))
+    return Corpus(work.out)
+
+
+@stage(paper="-", version=1, fresh=True)
+def whose_own(work: Work, before: Corpus | None = None, *, number: int = 0) -> Corpus:
+    """The same, of one that made nothing else before."""
+    (work.out / "text").write_text(str(os.getpid()))
+    return Corpus(work.out)

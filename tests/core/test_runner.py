@@ -15,7 +15,7 @@ from herd.core.artifacts import Corpus, is_whole
 from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, SettingsError
 from herd.core.progress import Silent
 from herd.core.runner import needed, run
-from tests.core.stages_for_tests import count_slowly, fail, join, spread, write
+from tests.core.stages_for_tests import count_slowly, fail, join, spread, whose, whose_own, write
 from tests.smoke import hear_interrupts
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -52,6 +52,18 @@ def test_stages_are_made_once_and_in_order(jobs: int, tmp_path: Path) -> None:
     run(target, tmp_path, jobs=jobs, display=again)
     assert again.made == []
     assert again.skipped == 3
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_stage_that_wants_a_fresh_process_has_one(jobs: int, tmp_path: Path) -> None:
+    first = whose()
+    second = whose(first, number=1)
+    own = whose_own(second)
+    other = whose_own(own)
+    run(whose(other, number=2), tmp_path, jobs=jobs, display=Silent())
+    numbers = [(tmp_path / "artifacts" / one.key / "text").read_text() for one in (first, second, own, other)]
+    assert numbers[0] == numbers[1]
+    assert len(set(numbers)) == 3
 
 
 def test_a_key_holds_all_that_decides_the_result(tmp_path: Path) -> None:
