@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from herd.core.errors import as_sentence
+from herd.core.errors import SettingsError, as_sentence
 from herd.options import parser as options_of
 
 # Only what parsing needs is imported here; each command imports its own, so that --help is instant.
@@ -148,14 +148,30 @@ def budget(options: argparse.Namespace) -> None:
         print(line)
     if expected is not None:
         print(loss_line(expected))
+    if options.plot is not None and options.results is None:
+        raise SettingsError("--plot draws what --results foretells; give a CSV of results too")
     if options.results is not None:
-        from herd.scaling.downstream import score_lines
-
-        for line in score_lines(options.results, job.flops):
-            print(f"score     {line}")
+        _print_scores(options.results, job.flops, options.plot)
     if options.days is not None:
         wanted = implied(job, options.gpus, options.days) / 1e12
         print(f"          {options.days:g} days would take {wanted:,.0f} TFLOP/s of each device")
+
+
+def _print_scores(results: Path, flops: float, picture: Path | None) -> None:
+    """What a table of results foretells, and a drawing of it where one is asked for."""
+    from herd.scaling.downstream import forecasts, score_lines, steps_drawn
+
+    told = forecasts(results, flops)
+    for line in score_lines(told):
+        print(f"score     {line}")
+    known = {task: steps_drawn(runs, found) for task, (runs, found) in told.items() if not isinstance(found, str)}
+    if picture is not None and not known:
+        print(f"          nothing is foretold, so {picture} is not drawn")
+    elif picture is not None:
+        from herd.report.plots import two_steps
+
+        picture.write_text(two_steps(known), encoding="utf-8")
+        print(f"drawn     {picture}")
 
 
 def list_plugins(options: argparse.Namespace) -> None:

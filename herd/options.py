@@ -103,6 +103,7 @@ def _add_budget(add: Add) -> None:
         type=Path,
         help="a CSV of what models scored (task,flops,nll,accuracy,questions,chance): prints the scores to expect",
     )
+    one.add_argument("--plot", type=Path, help="an SVG file: draws what --results foretells, with its bands")
     one.add_argument("--days", type=float, help="a time you were told: prints the speed it would take")
     one.add_argument("--json", action="store_true", help="print JSON")
 

@@ -262,3 +262,9 @@ def test_budget_reproduces_the_reports_days_and_says_what_is_off(capsys: pytest.
     assert "did you mean '405b'" in err
     with pytest.raises(SystemExit):
         run(capsys, "budget", "--size", "8b", "--tokens", "many", "--gpus", "8")
+
+
+def test_a_plot_wants_results(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = run(capsys, "budget", "--size", "8b", "--tokens", "1T", "--gpus", "64", "--plot", "x.svg")
+    assert code != 0
+    assert "give a CSV of results too" in told

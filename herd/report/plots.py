@@ -190,3 +190,29 @@ def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float
         axis.set_ylabel(y)
         axis.legend(frameon=False, fontsize=8)
     return svg[0]
+
+
+def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
+    """By task the right answers' NLL over training FLOPs, and accuracy over NLL, each with its band; diamonds are what
+    is foretold."""
+    with drawing(2) as (_, (left, right), svg):
+        for (name, row), colour in zip(tasks.items(), COLOURS * len(tasks), strict=False):
+            flops, nll, accuracy = zip(*row["runs"], strict=True)
+            for axis, points, drawn_by in ((left, (flops, nll), "line"), (right, (nll, accuracy), "curve")):
+                at, value, low, high = (np.array(column) for column in zip(*row[drawn_by], strict=True))
+                axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+                axis.plot(at, value, color=colour, label=name)
+                axis.plot(*points, "o", color=colour, markersize=4)
+            middle, least, most = row["nll"]
+            share, low, high = row["accuracy"]
+            left.errorbar(row["flops"], middle, [[middle - least], [most - middle]], fmt="D", color=colour, capsize=3)
+            aside = {"xerr": [[middle - least], [most - middle]], "yerr": np.abs([[share - low], [high - share]])}
+            right.errorbar(middle, share, fmt="D", color=colour, capsize=3, **aside)
+        left.set_xscale("log")
+        left.set_xlabel("training FLOPs")
+        left.set_ylabel("nats of the right answer a character")
+        right.set_xlabel("nats of the right answer a character")
+        right.set_ylabel("share right")
+        right.invert_xaxis()
+        left.legend(frameon=False, fontsize=8)
+    return svg[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,7 @@ class Forecast:
     """What is foretold at some compute: the middle and the 90 % interval of NLL and accuracy.
 
     orders: of magnitude between the largest run fitted and the target. above: models above chance. chance: as given.
+    line, curve: as fitted; drawn: both again for every draw.
     """
 
     flops: float
@@ -122,6 +123,9 @@ class Forecast:
     orders: float
     above: int
     chance: float
+    line: Line
+    curve: Sigmoid
+    drawn: tuple[tuple[Line, Sigmoid], ...] = field(repr=False)
 
 
 def forecast(
@@ -145,13 +149,15 @@ def forecast(
     chances = np.random.default_rng(seed)
     fitted = np.array([line.at(one) for one in x])
     rest = (y - fitted) * math.sqrt(len(x) / max(1, len(x) - 2))
-    drawn_nll, drawn_accuracy = [], []
+    drawn_nll, drawn_accuracy, drawn = [], [], []
     for _ in range(resamples):
         try:
-            again = fit_line(x, fitted + chances.choice(rest, len(rest))).at(flops)
+            straightened = fit_line(x, fitted + chances.choice(rest, len(rest)))
             bent = fit_sigmoid(nll, chances.binomial(n, np.clip(curve.at(nll), 0, 1)) / n, n, chance=chance, near=curve)
         except DataError:  # a draw without a law
             continue
+        again = straightened.at(flops)
+        drawn.append((straightened, bent))
         drawn_nll.append(again)
         share = float(np.clip(bent.at(again + chances.choice(rest)), 0, 1))
         drawn_accuracy.append(chances.binomial(questions, share) / questions)
@@ -164,6 +170,9 @@ def forecast(
         math.log10(flops / x.max()),
         int((accuracy > chance + _ABOVE).sum()),
         chance,
+        line,
+        curve,
+        tuple(drawn),
     )
 
 
@@ -227,13 +236,23 @@ def _run_of(row: Mapping[str, str], where: str) -> tuple[float, Run]:
     return chance, Run(flops, nll, accuracy, questions, row.get("best_size", "1") not in ("0", "false", "no"))
 
 
-def score_lines(file: Path, flops: float) -> Iterator[str]:
+def forecasts(file: Path, flops: float) -> dict[str, tuple[list[Run], Forecast | str]]:
     """What a model of so many FLOPs will score on every task of a table of results, or why that cannot be said."""
+    found: dict[str, tuple[list[Run], Forecast | str]] = {}
     for task, (chance, runs) in read_results(file).items():
         try:
-            found = forecast(runs, flops, chance=chance, questions=max(run.questions for run in runs))
+            questions = max(run.questions for run in runs)
+            found[task] = runs, forecast(runs, flops, chance=chance, questions=questions)
         except DataError as fault:
-            yield f"{task}: no forecast, {fault}"
+            found[task] = runs, str(fault)
+    return found
+
+
+def score_lines(told: Mapping[str, tuple[Sequence[Run], Forecast | str]]) -> Iterator[str]:
+    """A line for every task of `forecasts`."""
+    for task, (_, found) in told.items():
+        if isinstance(found, str):
+            yield f"{task}: no forecast, {found}"
             continue
         low, high = found.accuracy_interval
         least, most = found.nll_interval
@@ -241,3 +260,27 @@ def score_lines(file: Path, flops: float) -> Iterator[str]:
             f"{task}: {found.accuracy:.1%} right [{low:.1%}, {high:.1%}], answers {found.nll:.3f} nats a character "
             f"[{least:.3f}, {most:.3f}], 90 % intervals; {found.orders:.1f} orders of magnitude beyond the largest run"
         )
+
+
+def steps_drawn(runs: Sequence[Run], found: Forecast) -> dict[str, Any]:
+    """Both steps as a picture wants them: the runs, the line over FLOPs and the sigmoid over NLL, each as (place,
+    value, low, high) with 90 % of the draws between the last two, and the target's (middle, low, high)."""
+    flops = np.geomspace(min(run.flops for run in runs), float(found.flops), 40)
+    spread = [run.nll for run in runs] + list(found.nll_interval)
+    nll = np.linspace(min(spread), max(spread), 60)
+    lines = [[line.at(one) for one in flops] for line, _ in found.drawn]
+    curves = [curve.at(nll) for _, curve in found.drawn]
+    return {
+        "runs": [(run.flops, run.nll, run.accuracy) for run in runs],
+        "line": _banded(flops, [found.line.at(one) for one in flops], lines),
+        "curve": _banded(nll, found.curve.at(nll), curves),
+        "flops": float(found.flops),
+        "nll": (found.nll, *found.nll_interval),
+        "accuracy": (found.accuracy, *found.accuracy_interval),
+    }
+
+
+def _banded(places: ArrayLike, values: ArrayLike, draws: ArrayLike) -> list[tuple[float, float, float, float]]:
+    low, high = np.percentile(np.asarray(draws, float), (5, 95), axis=0)
+    columns = (np.asarray(column, float).tolist() for column in (places, values, low, high))
+    return list(zip(*columns, strict=True))

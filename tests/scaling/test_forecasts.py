@@ -12,8 +12,19 @@ from hypothesis import strategies as st
 
 from herd.core.errors import ArtifactError, DataError
 from herd.model.sizes import size
+from herd.report.plots import two_steps
 from herd.scaling.cost import Job, expected_loss, loss_line
-from herd.scaling.downstream import Run, Sigmoid, back_test, fit_line, fit_sigmoid, forecast, score_lines
+from herd.scaling.downstream import (
+    Run,
+    Sigmoid,
+    back_test,
+    fit_line,
+    fit_sigmoid,
+    forecast,
+    forecasts,
+    score_lines,
+    steps_drawn,
+)
 from herd.scaling.emergence import METRICS, metrics, rank_with_compute, threshold
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import fit_parametric, read_law, to_row
@@ -202,7 +213,7 @@ def test_a_table_of_results_tells_the_scores_to_expect(tmp_path: Path) -> None:
     text = HEADER.strip() + ",best_size\n" + "\n".join(rows) + "\n"
     file.write_text(text, encoding="utf-8")
     target = 10 * max(run.flops for run in family(0))
-    told = list(score_lines(file, target))
+    told = list(score_lines(forecasts(file, target)))
     wanted = forecast(family(0), target, chance=0.25, questions=1000)
     assert told[0].startswith(f"sums: {wanted.accuracy:.1%} right [{wanted.accuracy_interval[0]:.1%}")
     assert "1.0 orders" in told[0]
@@ -223,4 +234,19 @@ def test_a_table_that_cannot_be_read(text: str, words: str, tmp_path: Path) -> N
     file = tmp_path / "results.csv"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=words):
-        list(score_lines(file, 1e20))
+        list(score_lines(forecasts(file, 1e20)))
+
+
+def test_both_steps_are_drawn_with_their_bands(tmp_path: Path) -> None:
+    target = 10 * max(run.flops for run in family(0))
+    found = forecast(family(0), target, chance=0.25, questions=1000)
+    row = steps_drawn(family(0), found)
+    for place, value, low, high in (*row["line"], *row["curve"]):
+        assert low <= high
+        assert place > 0
+        assert low - 0.1 < value < high + 0.1
+    assert row["line"][-1][0] == pytest.approx(target)
+    assert row["line"][-1][1] == pytest.approx(found.nll)
+    svg = two_steps({"sums": row})
+    assert svg.startswith("<svg")
+    assert "nats of the right answer a character" in svg
