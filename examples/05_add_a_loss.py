@@ -3,21 +3,21 @@
 import torch
 from torch import Tensor
 
-from herd.align.losses import losses
+from herd.align.losses import Likelihoods, losses
 from herd.core.settings import Rate
 
 
 @losses.add
-def ipo(chosen_B: Tensor, rejected_B: Tensor, *, beta: Rate = 0.1) -> Tensor:
-    """How far each pair's margin is from the one wanted, squared: [B].
+def exponential(pairs: Likelihoods, *, beta: Rate = 0.1) -> Tensor:
+    """How badly each pair is ranked, as boosting counts it: [B].
 
-    Source: Azar et al. 2023, eq. 17.
+    Source: Tang et al. 2024 (Generalized Preference Optimization), table 1.
     """
-    return (chosen_B - rejected_B - 1 / (2 * beta)) ** 2
+    return torch.exp(-beta * pairs.gain)
 
 
 if __name__ == "__main__":
-    chosen, rejected = torch.tensor([0.0, 2.5, 5.0]), torch.tensor([0.0, -2.5, -5.0])
-    for name in ("dpo", "ipo"):
+    pairs = Likelihoods.of_ratios(torch.tensor([0.0, 2.5, 5.0]), torch.tensor([0.0, -2.5, -5.0]))
+    for name in ("dpo", "exponential"):
         loss = losses.make(losses.use(name, beta=0.1))
-        print(name, [round(value, 4) for value in loss(chosen, rejected).tolist()])
+        print(name, [round(value, 4) for value in loss(pairs).tolist()])

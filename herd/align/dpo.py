@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from herd.align.losses import losses
+from herd.align.losses import Likelihoods, knows_reference, losses
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.records import Strength
 from herd.core.registry import Use
@@ -67,7 +67,8 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         return Checkpoint(work.out)
     pairs = encode_pairs(strong, ChatFormat(text), every=False, context=policy.shape.context)
     batches = PairBatches(pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad)
-    reference = reference_log_probs(policy, pairs, text.pad)
+    before = reference_log_probs(policy, pairs, text.pad)
+    reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
     rate = cosine(
         len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
@@ -75,34 +76,51 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     state = TrainState(policy, adamw(policy, settings.optimizer))
     train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, policy, text, kind="chat")
-    moved = (reference_log_probs(policy, pairs, text.pad) - reference).mean(0).tolist()
+    moved = (reference_log_probs(policy, pairs, text.pad) - before).mean(0).tolist()
     work.figure("pairs", len(pairs))
     work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
-    work.figure("headline", f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats")
+    found = f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats"
+    warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if moved[0] < 0 else ""
+    work.figure("headline", found + warned)
     return Checkpoint(work.out)
 
 
 def objective(
-    preference: Callable[[Tensor, Tensor], Tensor], reference: Tensor, nll_weight: float
+    preference: Callable[[Likelihoods], Tensor], reference: Tensor, nll_weight: float
 ) -> Callable[[nn.Module, PairBatch], tuple[Tensor, Sums]]:
-    """The loss of a batch of pairs: `preference` on log-ratios, and the chosen answers' NLL per token.
+    """The loss of a batch of pairs: `preference`, and the chosen answers' NLL per token.
 
-    reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference.
+    reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference. Logged under TRL's
+    names; rewards there are beta times the log-ratios, here the log-ratios, since not every loss has a beta.
     """
 
     def loss(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Sums]:
         chosen_B, rejected_B = log_probs(model, batch)
-        ratios_B2 = torch.stack((chosen_B, rejected_B), 1) - reference[batch.numbers_B]
-        tokens_B = batch.better.content_BT.sum(-1).clamp_min(1)
-        preferred_B = preference(ratios_B2[:, 0], ratios_B2[:, 1])
-        nll_B = -chosen_B / tokens_B
-        sums = {
-            "preference": float(preferred_B.detach().sum()),
-            "ranked right": float((ratios_B2[:, 0] > ratios_B2[:, 1]).sum()),
-        }
-        return (preferred_B + nll_weight * nll_B).sum(), sums
+        tokens = [answers.content_BT.sum(-1).clamp_min(1) for answers in (batch.better, batch.worse)]
+        pairs = Likelihoods(chosen_B, rejected_B, *reference[batch.numbers_B].T, *tokens)
+        preferred_B = preference(pairs)
+        nll_B = -chosen_B / pairs.chosen_tokens_B
+        return (preferred_B + nll_weight * nll_B).sum(), _logged(pairs, preferred_B, nll_B)
 
     return loss
+
+
+def _logged(pairs: Likelihoods, preferred_B: Tensor, nll_B: Tensor) -> Sums:
+    """Sums over the pairs, by TRL's names."""
+    rows = {
+        "preference": preferred_B,
+        "nll_loss": nll_B,
+        "logps/chosen": pairs.chosen_B,
+        "logps/rejected": pairs.rejected_B,
+        "rewards/chosen": pairs.chosen_ratio,
+        "rewards/rejected": pairs.rejected_ratio,
+        "rewards/margins": pairs.gain,
+        "rewards/accuracies": (pairs.gain > 0).float(),
+        "lengths/chosen": pairs.chosen_tokens_B.float(),
+        "lengths/rejected": pairs.rejected_tokens_B.float(),
+    }
+    sums = torch.stack([row.detach().sum() for row in rows.values()]).tolist()
+    return dict(zip(rows, sums, strict=True))
 
 
 def log_probs(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.align.dpo import objective
-from herd.align.losses import losses
+from herd.align.losses import Likelihoods, knows_reference, losses
+from herd.align.losses.kto import value
 from herd.align.reward import ranking
+from herd.core.errors import SettingsError
 from herd.model.heads import RewardModel
 from herd.train.pairs import PairBatches, encode_pairs
 from tests.model.test_transformer import SMALL, model
@@ -19,10 +22,129 @@ from tests.tokens.test_chat import FORM, TOKENIZER
 from tests.train.test_pairs import preference
 
 
+def ratios(chosen: float, rejected: float) -> Likelihoods:
+    return Likelihoods.of_ratios(*(torch.tensor([value], dtype=torch.float64) for value in (chosen, rejected)))
+
+
+# An answer of ten tokens and one of twelve, by the policy and by the reference: log-ratios of -1 and -2.
+PAIR = Likelihoods(*(torch.tensor([value], dtype=torch.float64) for value in (-12, -15, -11, -13, 10, 12)))
+UNIT_VALUES = [
+    ("dpo", {"beta": 0.1}, 0.64439666),
+    ("dpo", {"beta": 0.1, "smoothing": 0.1}, 0.65439666),
+    ("robust_dpo", {"beta": 0.1, "flipped": 0.1}, (0.9 * 0.64439666 - 0.1 * 0.74439666) / 0.8),
+    ("hinge", {"beta": 0.1}, 0.9),
+    ("ipo", {"tau": 0.1, "per_token": False}, 16.0),
+    ("ipo", {"tau": 0.1}, 24.33777778),
+    ("simpo", {"beta": 2.0, "margin": 1.0}, 1.24115387),
+    ("kto", {"beta": 0.1}, 0.52497919 + 0.45016600),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "wanted"), UNIT_VALUES)
+def test_losses_have_their_unit_values(name: str, given: dict, wanted: float) -> None:
+    assert float(losses.get(name)(PAIR, **given)) == pytest.approx(wanted, abs=1e-7)
+
+
+def test_kto_has_its_unit_values() -> None:
+    half = torch.tensor(0.5, dtype=torch.float64)
+    assert 1 - float(value(PAIR.chosen_ratio, half, 0.1)) == pytest.approx(0.53742985, abs=1e-7)
+    assert 1 - float(value(-PAIR.rejected_ratio, -half, 0.1)) == pytest.approx(0.43782350, abs=1e-7)
+
+
+@pytest.mark.row(46)
+def test_dpop_has_its_unit_values(figure) -> None:
+    inside = float(losses.get("dpop")(PAIR, beta=0.3, weight=50.0))
+    outside = float(losses.get("dpop")(PAIR, beta=0.3, weight=50.0, inside="sigmoid"))
+    figure(f"{inside:.8f}")
+    assert inside == pytest.approx(14.70000041, abs=1e-7)
+    assert outside == pytest.approx(49.7, abs=1e-6)
+    assert float(losses.get("dpop")(PAIR, beta=0.1, weight=5.0)) == pytest.approx(0.91301525, abs=1e-7)
+
+
+@pytest.mark.row(48)
+def test_cpo_has_its_unit_value_and_asks_no_reference(figure) -> None:
+    found = float(losses.get("cpo")(PAIR, beta=0.1))
+    figure(f"{found:.8f}")
+    assert found == pytest.approx(0.55435524, abs=1e-7)
+    assert [name for name in losses.all() if not knows_reference(name)] == ["cpo", "orpo", "simpo"]
+
+
+def test_orpo_has_its_unit_value() -> None:
+    # A token of the chosen answer is held likely by 1.2 nats; the paper's loss adds just that.
+    assert 1.2 + float(losses.get("orpo")(PAIR, weight=0.1)) == pytest.approx(1.26583723, abs=1e-7)
+
+
+@given(st.lists(st.floats(-30, -0.5), min_size=4, max_size=4), st.integers(1, 20), st.integers(1, 20))
+def test_every_loss_has_the_gradient_of_its_own_values(logs: list[float], chosen: int, rejected: int) -> None:
+    """And none that rewards a likelier rejected answer, but for those whose margin is met or passed."""
+    counts = [torch.tensor([float(count)], dtype=torch.float64) for count in (chosen, rejected)]
+    for name in losses.all():
+        policy = [torch.tensor([log], dtype=torch.float64, requires_grad=True) for log in logs[:2]]
+        known = [torch.tensor([log], dtype=torch.float64) for log in logs[2:]]
+        loss = losses.make(losses.use(name))
+        found = loss(Likelihoods(*policy, *known, *counts))
+        assert torch.isfinite(found).all()
+        slopes = torch.autograd.grad(found.sum(), policy)
+        assert all(torch.isfinite(slope).all() for slope in slopes)
+        if name not in ("ipo", "kto"):
+            assert float(slopes[0]) <= 0 <= float(slopes[1])
+
+
+def test_flipped_labels_must_be_few() -> None:
+    with pytest.raises(SettingsError, match=r"set it below \.5"):
+        losses.get("robust_dpo")(PAIR, flipped=0.5)
+
+
+@pytest.mark.row(46)
+@pytest.mark.row(42)
+def test_chosen_answers_that_differ_little_from_rejected_ones(figure) -> None:
+    """One word apart, and words after it shared: DPO makes the chosen ones less likely, the others do not."""
+    from dataclasses import replace
+
+    from herd.align.dpo import reference_log_probs
+    from herd.core.places import LocalPlace
+    from herd.core.records import Conversation, Message, Preference
+    from herd.train.checkpoint import TrainState
+    from herd.train.loop import alone, steps
+    from herd.train.optimizer import AdamWSettings, adamw
+
+    def one(number: int) -> Preference:
+        said = ["hello there system user assistant Tools " * 2, "there there system user assistant Tools " * 2]
+        answers = [(Message("assistant", f"{text}{number % 7}"),) for text in said]
+        prompt = Conversation((Message("user", f"{number}"),))
+        return Preference(prompt=prompt, chosen=answers[0], rejected=answers[1])
+
+    def trained(made, pairs, loss, rate: float, epochs: int) -> None:
+        batches = PairBatches(pairs, size=16, epochs=epochs, seed=0, pad=TOKENIZER.pad)
+        state = TrainState(made, adamw(made, AdamWSettings(weight_decay=0.0)))
+        hands = alone(state, LocalPlace())
+        for _ in steps(state, batches, loss=loss, rate=lambda step: rate, clip=1.0, hands=hands):
+            pass
+
+    pairs = encode_pairs([one(number) for number in range(48)], FORM, every=False, context=64)
+    swapped = [replace(pair, number=48 + pair.number, better=pair.worse, worse=pair.better) for pair in pairs]
+    knows_both = model(replace(SMALL, vocabulary=TOKENIZER.size))
+    trained(knows_both, pairs + swapped, objective(lambda given: 0 * given.gain, torch.zeros(96, 2), 1.0), 3e-3, 20)
+    before, moved = reference_log_probs(knows_both, pairs, TOKENIZER.pad), {}
+    for name, use, nll in (
+        ("dpo", losses.use("dpo", beta=0.1), 0.0),
+        ("dpo with NLL", losses.use("dpo", beta=0.1), 0.2),
+        ("dpop", losses.use("dpop", beta=0.1, weight=50.0), 0.0),
+    ):
+        made = copy.deepcopy(knows_both)
+        trained(made, pairs, objective(losses.make(use), before, nll), 1e-3, 20)
+        moved[name] = (reference_log_probs(made, pairs, TOKENIZER.pad) - before).mean(0).tolist()
+    figure(", ".join(f"{name} {chosen:+.2f} nats" for name, (chosen, _) in moved.items()))
+    assert moved["dpo"][0] < 0
+    assert all(chosen > rejected for chosen, rejected in moved.values())
+    assert moved["dpo with NLL"][0] > 0
+    assert moved["dpop"][0] > 0
+
+
 @pytest.mark.row(42)
 def test_dpo_has_its_unit_values(figure) -> None:
     # log p(policy) - log p(reference) of 0.5 and -0.5 at beta 0.1; with 0.2 x 1.2 nats per token added.
-    value = float(losses.get("dpo")(torch.tensor([0.5]), torch.tensor([-0.5]), beta=0.1)[0])
+    value = float(losses.get("dpo")(ratios(0.5, -0.5), beta=0.1)[0])
     figure(f"{value:.8f}")
     assert value == pytest.approx(math.log(1 + math.exp(-0.1)), abs=1e-7)
     assert value == pytest.approx(0.64439666, abs=1e-7)
@@ -30,15 +152,13 @@ def test_dpo_has_its_unit_values(figure) -> None:
 
 
 def test_dpo_is_log_two_at_the_reference() -> None:
-    zero = torch.zeros(3)
-    assert torch.allclose(losses.get("dpo")(zero, zero, beta=0.3), torch.full((3,), math.log(2)))
+    assert float(losses.get("dpo")(ratios(0.0, 0.0), beta=0.3)) == pytest.approx(math.log(2))
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(0.01, 1))
 def test_dpo_falls_as_the_chosen_answer_gains(chosen: float, rejected: float, beta: float) -> None:
     def at(value: float) -> float:
-        pair = torch.tensor([value], dtype=torch.float64), torch.tensor([rejected], dtype=torch.float64)
-        return float(losses.get("dpo")(*pair, beta=beta)[0])
+        return float(losses.get("dpo")(ratios(value, rejected), beta=beta))
 
     assert at(chosen + 0.5) < at(chosen)
 
@@ -59,6 +179,8 @@ def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> N
     chosen, _ = log_probs(made, batch)
     nll = (-chosen / batch.better.content_BT.sum(-1)).sum().item()
     assert held.item() == pytest.approx(plain.item() + 0.2 * nll, rel=1e-5)
+    assert sums["rewards/accuracies"] == sums["rewards/margins"] == 0
+    assert sums["logps/chosen"] == pytest.approx(float(chosen.detach().sum()), rel=1e-5)
     assert sums["preference"] == pytest.approx(4 * math.log(2), rel=1e-5)
     figure("likelihood term and mask as written")
 

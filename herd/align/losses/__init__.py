@@ -1,15 +1,67 @@
 """Preference losses. One function is one loss; a new file here is found.
 
-All take, for a batch of pairs, the log-probabilities of chosen and rejected answers under the policy minus
-those under the reference, each summed over the answer's learnt tokens, in nats: [B].
+All take what a batch of pairs is worth to the policy and to the reference, and give the loss of each pair, [B].
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from herd.core.registry import Registry
 
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """Log-probabilities of chosen and rejected answers, each summed over the answer's learnt tokens, in nats: [B].
+
+    chosen_B, rejected_B: by the policy. reference_chosen_B, reference_rejected_B: by the reference; zeros for losses
+    that know none. chosen_tokens_B, rejected_tokens_B: how many tokens were summed over.
+    """
+
+    chosen_B: Tensor
+    rejected_B: Tensor
+    reference_chosen_B: Tensor
+    reference_rejected_B: Tensor
+    chosen_tokens_B: Tensor
+    rejected_tokens_B: Tensor
+
+    @property
+    def chosen_ratio(self) -> Tensor:
+        """How much likelier the policy finds the chosen answers than the reference, in nats."""
+        return self.chosen_B - self.reference_chosen_B
+
+    @property
+    def rejected_ratio(self) -> Tensor:
+        """The same of the rejected answers."""
+        return self.rejected_B - self.reference_rejected_B
+
+    @property
+    def gain(self) -> Tensor:
+        """How much further apart the policy holds the pair than the reference does."""
+        return self.chosen_ratio - self.rejected_ratio
+
+    @classmethod
+    def of_ratios(cls, chosen_B: Tensor, rejected_B: Tensor) -> Likelihoods:
+        """Log-ratios alone, for losses that look at nothing else; every answer counts as one token."""
+        none, one = torch.zeros_like(chosen_B), torch.ones_like(chosen_B)
+        return cls(chosen_B, rejected_B, none, none, one, one)
+
+
 losses: Registry[Callable[..., Tensor]] = Registry("losses", __name__)
+
+L = TypeVar("L", bound=Callable[..., Tensor])
+
+
+def reference_free(loss: L) -> L:
+    """Marks a loss that looks at the policy alone: no reference has to be asked."""
+    loss.reference_free = True  # type: ignore[attr-defined]
+    return loss
+
+
+def knows_reference(name: str) -> bool:
+    return not getattr(losses.get(name), "reference_free", False)

@@ -5,14 +5,30 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from herd.align.losses import losses
-from herd.core.settings import Rate
+from herd.align.losses import Likelihoods, losses
+from herd.core.errors import SettingsError
+from herd.core.settings import Rate, Share
 
 
 @losses.add
-def dpo(chosen_B: Tensor, rejected_B: Tensor, *, beta: Rate = 0.1) -> Tensor:
+def dpo(pairs: Likelihoods, *, beta: Rate = 0.1, smoothing: Share = 0.0) -> Tensor:
     """How badly the policy ranks each pair; log 2 when it ranks like the reference: [B].
 
-    Source: Rafailov et al. 2023, eq. 7; Llama 3, 4.1.4.
+    smoothing: the share of pairs thought to be labelled the wrong way round, each of which counts both ways.
+    Source: Rafailov et al. 2023, eq. 7; Llama 3, 4.1.4; smoothing: Mitchell 2023 (cDPO), eq. 3.
     """
-    return -F.logsigmoid(beta * (chosen_B - rejected_B))
+    gain_B = beta * pairs.gain
+    return -(1 - smoothing) * F.logsigmoid(gain_B) - smoothing * F.logsigmoid(-gain_B)
+
+
+@losses.add
+def robust_dpo(pairs: Likelihoods, *, beta: Rate = 0.1, flipped: Share = 0.1) -> Tensor:
+    """`dpo`, whose mean over labels of which a share is `flipped` is that over the true ones: [B].
+
+    Source: Chowdhury et al. 2024 (Provably Robust DPO), eq. 9. Raises SettingsError for a share of a half or more.
+    """
+    if flipped >= 0.5:
+        raise SettingsError(f"robust_dpo: flipped {flipped:g} says that labels mean nothing; set it below .5")
+    gain_B = beta * pairs.gain
+    right_B, wrong_B = -F.logsigmoid(gain_B), -F.logsigmoid(-gain_B)
+    return ((1 - flipped) * right_B - flipped * wrong_B) / (1 - 2 * flipped)
