@@ -262,10 +262,30 @@ def extract(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
+    if options.mask is not None:
+        _show_mask(options)
+        return
     from herd.serve.folders import describe
 
     for line in describe(options.artifact, verify=options.verify):
         print(line)
+
+
+def _show_mask(options: argparse.Namespace) -> None:
+    """Rows as a model would read them, with what is learnt; fails when some must not be trained on."""
+    from herd.align.columns import given_in
+    from herd.align.preflight import examine, lines
+    from herd.model.config import shape_in
+    from herd.serve.folders import model_in
+    from herd.tokens.chat import ChatFormat
+    from herd.tokens.tokenizer import TextTokenizer
+
+    folder, given = model_in(options.mask), given_in(options.artifact)
+    text = TextTokenizer.load(folder)
+    form, context = ChatFormat(text), shape_in(folder).context
+    for line in lines(given, form, text, context, rows=options.rows, colour=sys.stdout.isatty()):
+        print(line)
+    examine(given, form, text, context).refuse()
 
 
 def evaluate(options: argparse.Namespace) -> None:

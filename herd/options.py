@@ -158,8 +158,14 @@ def _add_models(add: Add) -> None:
     )
     one.add_argument("--rate", type=float, help="where the learning rate falls from (default: the checkpoint's last)")
     one = add("show", "show", "show an artifact: what it was made of, its settings and figures")
-    one.add_argument("artifact", type=Path, help="folder of an artifact, or of a run to list what it holds")
+    one.add_argument(
+        "artifact", type=Path, help="folder of an artifact, or of a run to list what it holds; with --mask a file too"
+    )
     one.add_argument("--verify", action="store_true", help="read every file again and compare")
+    one.add_argument(
+        "--mask", type=Path, metavar="MODEL", help="rows of conversations or preferences as MODEL would read them"
+    )
+    one.add_argument("--rows", type=amount, default=3, help="with --mask: how many are shown (default: %(default)s)")
     one = add("list", "list_plugins", "list what can be named in a recipe")
     one.add_argument("kind", choices=KINDS)
     one = add("eval", "evaluate", "measure a model")

@@ -72,7 +72,7 @@ def encode_pairs(preferences: Sequence[Preference], form: ChatFormat, *, every: 
     """
     pairs: list[Pair] = []
     for preference in preferences:
-        rows = [_encode(preference, answer, form) for answer in preference.ranked]
+        rows = [encode_answer(preference, answer, form) for answer in preference.ranked]
         chosen = [(a, b) for a in range(len(rows)) for b in range(a + 1, len(rows))] if every else [(0, 1)]
         for better, worse in chosen:
             if max(len(rows[better]), len(rows[worse])) <= context:
@@ -82,7 +82,8 @@ def encode_pairs(preferences: Sequence[Preference], form: ChatFormat, *, every: 
     return pairs
 
 
-def _encode(preference: Preference, answer: tuple[Message, ...], form: ChatFormat) -> Encoded:
+def encode_answer(preference: Preference, answer: tuple[Message, ...], form: ChatFormat) -> Encoded:
+    """The prompt, of which nothing is learnt, and an answer to it."""
     encoded = form.conversation(preference.prompt)
     silent = Encoded(encoded.ids, [False] * len(encoded), encoded.format)
     for message in answer:

@@ -1,0 +1,294 @@
+"""Conversations and preferences in the columns that others use: TRL, OpenAI, ShareGPT, Alpaca, Anthropic's HH."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message, Preference, ToolCall
+
+Row = Mapping[str, Any]
+
+# ShareGPT's and its kin's words for roles.
+_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "observation": "tool",
+    "function_response": "tool",
+    "ipython": "tool",
+}
+_TURNS = "\n\nHuman:", "\n\nAssistant:"  # of Anthropic's transcripts
+
+
+@dataclass
+class Given:
+    """What rows of a file became. rejected: how many by reason; first: an example of each, (line, what was wrong)."""
+
+    conversations: list[Conversation] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+class RowError(DataError):
+    """A row that is left out. reason: a word or two, to count by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def read_rows(file: Path) -> Given:
+    """Every row of a JSON lines, JSON or Parquet file (`.gz` too), each kept or counted with why not.
+
+    Raises DataError when the file cannot be read or not one row is kept.
+    """
+    found = Given()
+    for number, row in enumerate(_rows(file), 1):
+        try:
+            read = of_row(row, f"{file.name}-{number}")
+        except RowError as fault:
+            found.rejected[fault.reason] += 1
+            found.first.setdefault(fault.reason, (number, str(fault)))
+            continue
+        if isinstance(read, Preference):
+            found.preferences.append(read)
+        else:
+            found.conversations.append(read)
+    if not found.conversations and not found.preferences:
+        why = "; ".join(f"row {number}: {what}" for number, what in found.first.values()) or "it holds no rows"
+        raise DataError(f"{file}: no row can be used; {why}")
+    return found
+
+
+def given_in(path: Path) -> Given:
+    """What a file of rows holds, or an artifact of dialogues or preferences."""
+    if not path.is_dir():
+        return read_rows(path)
+    for name in ("dialogues.jsonl", "preferences.jsonl"):
+        if (path / name).exists():
+            return read_rows(path / name)
+    raise DataError(f"{path} holds neither dialogues nor preferences; name a file of rows or such an artifact")
+
+
+def of_row(row: Row, number: str = "") -> Conversation | Preference:
+    """A row as a conversation, or as a preference where it has a better and a worse answer.
+
+    Raises RowError for columns of no known form, ragged turns, unknown roles, empty answers, and pairs that are alike.
+    """
+    if not isinstance(row, Mapping):
+        raise RowError("no object", f"a row is a {type(row).__name__}, not an object with columns")
+    for columns, read in _FORMS.items():
+        if all(column in row for column in columns):
+            try:
+                return _checked(read(row, number))
+            except RowError:
+                raise
+            except (DataError, KeyError, TypeError, ValueError) as fault:
+                raise RowError("broken", f"{' and '.join(columns)}: {fault}") from None
+    known = "; ".join(" + ".join(columns) for columns in _FORMS)
+    raise RowError("unknown columns", f"columns {', '.join(map(str, row))} are none of: {known}")
+
+
+# ---- forms ----
+
+
+def _pair(row: Row, number: str) -> Preference:
+    """TRL's explicit prompt; ShareGPT's pairs have their prompt in `conversations`."""
+    prompt = _prompt(row["prompt"] if "prompt" in row else row["conversations"])
+    chosen, rejected = _answer(row["chosen"]), _answer(row["rejected"])
+    return _preference(row, number, prompt, chosen, rejected)
+
+
+def _implicit_pair(row: Row, number: str) -> Preference:
+    """Whole dialogues of which the beginning is shared: TRL's implicit prompt, and HH's transcripts."""
+    chosen, rejected = (_dialogue(row[name]) for name in ("chosen", "rejected"))
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
+        shared += 1
+    return _preference(row, number, chosen[:shared], chosen[shared:], rejected[shared:])
+
+
+def _ranked(row: Row, number: str) -> Preference:
+    """Answers best first: the best two, or the first, second and last as edited, chosen and rejected."""
+    answers = [_answer(one) for one in row["ranked"]]
+    if len(answers) < 2:
+        raise RowError("one answer", f"{len(answers)} ranked answers make no pair; give two or more")
+    edited = answers[0] if len(answers) > 2 else ()
+    chosen, rejected = (answers[1], answers[-1]) if edited else (answers[0], answers[1])
+    return _preference(row, number, _prompt(row["prompt"]), chosen, rejected, edited)
+
+
+def _unpaired(row: Row, number: str) -> Conversation:
+    raise RowError("a label and no pair", "an answer that is only wanted or not has nothing beside it; give pairs")
+
+
+def _messages(row: Row, number: str) -> Conversation:
+    messages = row["messages"] if "messages" in row else row["conversations"]
+    return _conversation(row, number, _turns(messages))
+
+
+def _completion(row: Row, number: str) -> Conversation:
+    answer = row["completion"] if "completion" in row else row["response"]
+    return _conversation(row, number, (*_prompt(row["prompt"]), *_answer(answer)))
+
+
+def _alpaca(row: Row, number: str) -> Conversation:
+    """The input stands below the instruction, an empty line between; turns before it in `history`."""
+    asked = "\n\n".join(part for part in (row["instruction"], row.get("input") or "") if part)
+    before = [(Message("user", user), Message("assistant", said)) for user, said in row.get("history") or ()]
+    system = (Message("system", row["system"]),) if row.get("system") else ()
+    answer = row["output"] if "output" in row else row["response"]
+    turns = (*system, *(one for pair in before for one in pair), Message("user", asked), *_answer(answer))
+    return _conversation(row, number, turns)
+
+
+# A row is of the first form whose columns it has.
+_FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] = {
+    ("prompt", "chosen", "rejected"): _pair,
+    ("conversations", "chosen", "rejected"): _pair,
+    ("chosen", "rejected"): _implicit_pair,
+    ("prompt", "ranked"): _ranked,
+    ("messages", "label"): _unpaired,
+    ("prompt", "completion", "label"): _unpaired,
+    ("messages",): _messages,
+    ("conversations",): _messages,
+    ("prompt", "completion"): _completion,
+    ("prompt", "response"): _completion,
+    ("instruction", "output"): _alpaca,
+    ("instruction", "response"): _alpaca,
+}
+
+
+# ---- parts ----
+
+
+def _conversation(row: Row, number: str, messages: Sequence[Message]) -> Conversation:
+    named = row.get("tools")  # others give whole schemas, which stand in no message here
+    tools = tuple(named) if isinstance(named, list) and all(isinstance(one, str) for one in named) else ()
+    return Conversation(tuple(messages), str(row.get("id") or number), str(row.get("source") or ""), tools)
+
+
+def _preference(
+    row: Row, number: str, prompt: Sequence[Message], chosen: Sequence[Message], rejected: Sequence[Message],
+    edited: Sequence[Message] = (),
+) -> Preference:  # fmt: skip
+    if edited == () and row.get("edited"):
+        edited = _answer(row["edited"])
+    asked = _conversation(row, number, prompt)
+    strength = {"strength": row["strength"]} if "strength" in row else {}
+    return Preference(prompt=asked, chosen=tuple(chosen), rejected=tuple(rejected), edited=tuple(edited), **strength)
+
+
+def _prompt(value: Any) -> tuple[Message, ...]:
+    return _dialogue(value) if not isinstance(value, str) or value.startswith(_TURNS) else (Message("user", value),)
+
+
+def _answer(value: Any) -> tuple[Message, ...]:
+    if isinstance(value, str):
+        return (Message("assistant", value),)
+    return _turns([value] if isinstance(value, Mapping) else value)
+
+
+def _dialogue(value: Any) -> tuple[Message, ...]:
+    """A list of turns, or a transcript that names who speaks at the beginning of every turn."""
+    if not isinstance(value, str):
+        return _turns(value)
+    turns, rest = [], value
+    if not rest.startswith(_TURNS):
+        raise RowError("no transcript", f"a text begins with {value[:30]!r}, not with a turn such as {_TURNS[0]!r}")
+    while rest:
+        speaker = _TURNS[0] if rest.startswith(_TURNS[0]) else _TURNS[1]
+        rest = rest[len(speaker) :]
+        ends = [place for turn in _TURNS if (place := rest.find(turn)) >= 0]
+        said, rest = (rest[: min(ends)], rest[min(ends) :]) if ends else (rest, "")
+        turns.append(Message("user" if speaker == _TURNS[0] else "assistant", said.strip()))
+    return tuple(turns)
+
+
+def _turns(rows: Sequence[Row]) -> tuple[Message, ...]:
+    return tuple(_message(row) for row in rows)
+
+
+def _message(row: Row) -> Message:
+    if "from" not in row:
+        return Message.from_row({**row, "content": _text(row.get("content"))})
+    if row["from"] == "function_call":
+        call = json.loads(row["value"])
+        return Message("assistant", "", (ToolCall(call["name"], call["arguments"]),))
+    return Message.from_row({"role": _ROLES.get(row["from"], row["from"]), "content": row["value"]})
+
+
+def _text(content: Any) -> Any:
+    """OpenAI's parts of a message, where all of them are text, as one."""
+    if not isinstance(content, list):
+        return content
+    kinds = {part.get("type") for part in content}
+    if kinds != {"text"}:
+        raise RowError("not text", f"a message has parts of type {', '.join(map(str, kinds))}; herd reads text only")
+    return "".join(part.get("text", part.get("value", "")) for part in content)
+
+
+def _checked(read: Conversation | Preference) -> Conversation | Preference:
+    if isinstance(read, Conversation):
+        _check_turns(read.messages)
+        return read
+    for name, answer in zip(("best", "next", "last"), read.ranked, strict=False):
+        if not answer or not any(one.content.strip() or one.calls for one in answer):
+            raise RowError("empty answer", f"the {name} of the answers is empty")
+        _check_turns((*read.prompt.messages, *answer))
+    if len(set(read.ranked)) < len(read.ranked):
+        raise RowError("equal answers", "two of the answers are the same, so neither is better")
+    return read
+
+
+def _check_turns(messages: Sequence[Message]) -> None:
+    """A system's word first or none, then user and assistant in turn, tools after an assistant; an answer last."""
+    spoken = [one for one in messages if one.role != "system"]
+    if any(one.role == "system" for one in messages[1:]):
+        raise RowError("ragged turns", "a system message stands after the first")
+    if not spoken or spoken[0].role != "user":
+        raise RowError(
+            "ragged turns", f"the first to speak is the {spoken[0].role if spoken else 'system'}, not the user"
+        )
+    for before, after in itertools.pairwise(spoken):
+        follows = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}
+        if after.role not in follows[before.role] and not (before.role == after.role == "assistant"):
+            raise RowError("ragged turns", f"the {after.role} speaks after the {before.role}")
+    if spoken[-1].role != "assistant":
+        raise RowError("no answer", f"the {spoken[-1].role} has the last word, so there is nothing to learn")
+    if not any(one.content.strip() or one.calls for one in spoken if one.role == "assistant"):
+        raise RowError("empty answer", "nothing the assistant says is there")
+
+
+# ---- files ----
+
+
+def _rows(file: Path) -> Iterator[Any]:
+    name = file.name.removesuffix(".gz")
+    try:
+        if name.endswith(".parquet"):
+            import pyarrow.parquet as parquet
+
+            yield from parquet.read_table(file).to_pylist()
+            return
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as text:
+            if name.endswith(".json"):
+                whole = json.load(text)
+                yield from whole if isinstance(whole, list) else [whole]
+                return
+            for number, line in enumerate(text, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise DataError(f"{file}, line {number}: not JSON; mend or remove the line") from None
+    except OSError as fault:
+        raise DataError(f"{file} cannot be read: {fault.strerror or fault}; name a file of rows") from None

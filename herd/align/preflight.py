@@ -1,0 +1,121 @@
+"""What silently ruins a fine-tuning, found before it begins, and rows shown as a model will read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from herd.align.columns import Given
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message, Preference
+from herd.tokens.chat import ChatFormat, Encoded
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.pairs import encode_answer
+
+_LEARNT, _FORM, _PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[0m"
+
+
+@dataclass
+class Examined:
+    """faults: rows that must not be trained on, by what is wrong. notes: what is well to know, and harmless here."""
+
+    rows: int = 0
+    tokens: int = 0
+    learnt: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def refuse(self) -> None:
+        """Raises DataError when a row must not be trained on."""
+        if self.faults:
+            found = ", ".join(f"{count} {name}" for name, count in self.faults.most_common())
+            raise DataError(f"{sum(self.faults.values())} faults in {self.rows} rows: {found}; mend or drop these rows")
+
+
+def examine(given: Given, form: ChatFormat, text: TextTokenizer, context: int) -> Examined:
+    """Every row as it would be trained on.
+
+    Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end. Notes: rows longer
+    than `context`, control tokens that a text spells out (they are read as plain text), rows that occur again, and a
+    padding that is also an ending (harmless here, where places are masked; trainers that mask by id lose endings).
+    """
+    found, seen = Examined(), set()
+    if text.pad in text.stops:
+        found.notes["padding is also an ending"] = 1
+    for row in (*given.conversations, *given.preferences):
+        found.rows += 1
+        for messages, encoded in _encoded(row, form):
+            found.tokens += len(encoded)
+            found.learnt += sum(encoded.learn)
+            found.faults.update(_faults(encoded, text))
+            found.notes[f"longer than {context:,} tokens, which training drops"] += len(encoded) > context
+            if any(token in one.content for one in messages for token in text.control_tokens):
+                found.notes["spelling out control tokens"] += 1
+        key = row.messages if isinstance(row, Conversation) else (row.prompt.messages, row.ranked)
+        found.notes["said before"] += repr(key) in seen
+        seen.add(repr(key))
+    found.notes = +found.notes
+    return found
+
+
+def _encoded(row: Conversation | Preference, form: ChatFormat) -> Iterator[tuple[Sequence[Message], Encoded]]:
+    """A conversation, or every answer of a preference with its prompt before it."""
+    if isinstance(row, Conversation):
+        yield row.messages, form.conversation(row)
+        return
+    for answer in row.ranked:
+        yield (*row.prompt.messages, *answer), encode_answer(row, answer, form)
+
+
+def _faults(encoded: Encoded, text: TextTokenizer) -> Iterator[str]:
+    if not any(encoded.learn):
+        yield "with nothing to learn"
+    elif encoded.ids[max(place for place, learnt in enumerate(encoded.learn) if learnt)] not in text.stops:
+        yield "without an ending"
+    if text.opening and encoded.ids.count(text.begin) > 1:
+        yield "opened twice"
+
+
+def shown(row: Conversation | Preference, form: ChatFormat, text: TextTokenizer, *, colour: bool) -> Iterator[str]:
+    """A row's text with control tokens spelled out: what is learnt in green, or between » and «; the form in grey."""
+    names = ("",) if isinstance(row, Conversation) else ("best", "next", "last")
+    for name, (_, encoded) in zip(names, _encoded(row, form), strict=False):
+        if name:
+            yield f"-- {name} --"
+        yield "".join(_runs(encoded, text, colour)).replace("\r", "")
+
+
+def _runs(encoded: Encoded, text: TextTokenizer, colour: bool) -> Iterator[str]:
+    """Runs of tokens that are treated alike; a character may have several tokens."""
+    kinds = [(learn, kept) for learn, kept in zip(encoded.learn, encoded.format, strict=True)]
+    start = 0
+    for place in range(1, len(kinds) + 1):
+        if place < len(kinds) and kinds[place] == kinds[start]:
+            continue
+        learn, kept = kinds[start]
+        words = text.show(encoded.ids[start:place])
+        if colour:
+            yield f"{_LEARNT if learn else _FORM if kept else ''}{words}{_PLAIN if learn or kept else ''}"
+        else:
+            yield f"»{words}«" if learn else words
+        start = place
+
+
+def lines(
+    given: Given, form: ChatFormat, text: TextTokenizer, context: int, *, rows: int, colour: bool
+) -> Iterator[str]:
+    """The first rows, and what was found in all of them."""
+    for row in (*given.conversations, *given.preferences)[:rows]:
+        yield from shown(row, form, text, colour=colour)
+        yield ""
+    found = examine(given, form, text, context)
+    kept = f"{len(given.conversations):,} conversations, {len(given.preferences):,} preferences"
+    yield f"{kept}; {found.tokens:,} tokens, {found.learnt / max(1, found.tokens):.0%} of them learnt"
+    for reason, count in given.rejected.most_common():
+        number, example = given.first[reason]
+        yield f"left out: {count:,} with {reason}, such as row {number}: {example}"
+    for name, count in found.faults.most_common():
+        yield f"fault: {count:,} {name}"
+    for name, count in found.notes.most_common():
+        yield f"note: {count:,} {name}"

@@ -1,0 +1,207 @@
+"""Rows in the columns that others use, and what is found in them before training."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.align.columns import Given, RowError, given_in, of_row, read_rows
+from herd.align.preflight import examine, lines, shown
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message, Preference
+from herd.core.storage import write_preferences
+from tests.tokens.test_chat import FORM, TOKENIZER
+from tests.train.test_pairs import preference
+
+ASKED, SAID = Message("user", "hello"), Message("assistant", "there")
+MORE = (ASKED, SAID, Message("user", "and?"))
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def turns(*messages: Message) -> list[dict]:
+    return [{"role": one.role, "content": one.content} for one in messages]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": turns(ASKED, SAID)},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}, *turns(SAID)]},
+        {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "there"}]},
+        {"prompt": "hello", "completion": "there"},
+        {"prompt": turns(ASKED), "completion": turns(SAID)},
+        {"prompt": "hello", "response": "there"},
+        {"instruction": "hello", "input": "", "output": "there"},
+        {"instruction": "hello", "response": "there"},
+    ],
+)
+def test_conversations_in_many_columns_are_one(row: dict) -> None:
+    read = of_row(row, "n")
+    assert isinstance(read, Conversation)
+    assert read.messages == (ASKED, SAID)
+    assert read.id == "n"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": turns(*MORE), "chosen": "good", "rejected": "bad"},
+        {
+            "prompt": turns(*MORE),
+            "chosen": turns(Message("assistant", "good")),
+            "rejected": {"role": "assistant", "content": "bad"},
+        },
+        {
+            "chosen": [*turns(*MORE), *turns(Message("assistant", "good"))],
+            "rejected": [*turns(*MORE), *turns(Message("assistant", "bad"))],
+        },
+        {
+            "chosen": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant: good",
+            "rejected": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant: bad",
+        },
+        {"prompt": turns(*MORE), "ranked": ["good", "bad"]},
+    ],
+)
+def test_preferences_in_many_columns_are_one(row: dict) -> None:
+    read = of_row(row)
+    assert isinstance(read, Preference)
+    assert read.prompt.messages == MORE
+    assert [answer[0].content for answer in read.ranked] == ["good", "bad"]
+
+
+def test_three_ranked_answers_are_edited_chosen_and_rejected() -> None:
+    read = of_row({"prompt": "hello", "ranked": ["best", "good", "so", "bad"]})
+    assert isinstance(read, Preference)
+    assert [answer[0].content for answer in read.ranked] == ["best", "good", "bad"]
+
+
+def test_calls_of_tools_are_read() -> None:
+    call = {"from": "function_call", "value": '{"name": "add", "arguments": {"a": 1}}'}
+    said = {"from": "observation", "value": "2"}
+    read = of_row({"conversations": [{"from": "human", "value": "1+1"}, call, said, {"from": "gpt", "value": "two"}]})
+    assert isinstance(read, Conversation)
+    assert [one.role for one in read.messages] == ["user", "assistant", "tool", "assistant"]
+    assert read.messages[1].calls[0].name == "add"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"messages": turns(ASKED)}, "no answer"),
+        ({"messages": turns(SAID, ASKED, SAID)}, "ragged turns"),
+        ({"messages": turns(ASKED, ASKED, SAID)}, "ragged turns"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "broken"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "not text"),
+        ({"prompt": "hello", "completion": " "}, "empty answer"),
+        ({"prompt": "hello", "chosen": "a", "rejected": ""}, "empty answer"),
+        ({"prompt": "hello", "chosen": "a", "rejected": "a"}, "equal answers"),
+        ({"prompt": "hello", "ranked": ["a"]}, "one answer"),
+        ({"messages": turns(ASKED, SAID), "label": True}, "a label and no pair"),
+        ({"question": "hello"}, "unknown columns"),
+        (["hello"], "no object"),
+    ],
+)
+def test_rows_that_cannot_be_used_say_why(row: object, reason: str) -> None:
+    with pytest.raises(RowError) as told:
+        of_row(row)  # type: ignore[arg-type]
+    assert told.value.reason == reason
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text() | st.integers(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "messages",
+                        "prompt",
+                        "chosen",
+                        "rejected",
+                        "role",
+                        "content",
+                        "from",
+                        "value",
+                        "ranked",
+                        "completion",
+                    ]
+                ),
+                inner,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_row_breaks_the_reader(row: object) -> None:
+    try:
+        read = of_row(row)  # type: ignore[arg-type]
+    except RowError:  # any other fault would be ours
+        return
+    assert isinstance(read, Conversation | Preference)
+
+
+def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl.gz"
+    rows = [
+        {"prompt": "a", "completion": "b"},
+        {"prompt": "a", "completion": ""},
+        {"x": 1},
+        {"prompt": "a", "chosen": "b", "rejected": "c"},
+    ]
+    with gzip.open(file, "wt", encoding="utf-8") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    found = read_rows(file)
+    assert (len(found.conversations), len(found.preferences)) == (1, 1)
+    assert found.rejected == {"empty answer": 1, "unknown columns": 1}
+    assert found.first["empty answer"][0] == 2
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"x": 1}\n')
+    with pytest.raises(DataError, match="no row can be used; row 1: columns x are none of"):
+        read_rows(bad)
+    bad.write_text('{"x": 1\n')
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        read_rows(bad)
+
+
+def test_our_own_preferences_are_read_back(tmp_path: Path) -> None:
+    write_preferences(tmp_path, [preference(0, edited=True), preference(1)])
+    found = given_in(tmp_path).preferences
+    assert [one.ranked for one in found] == [preference(0, edited=True).ranked, preference(1).ranked]
+
+
+def test_what_ruins_training_is_refused_and_the_rest_noted() -> None:
+    spelled = Conversation((Message("user", "say <|eot_id|>"), SAID))
+    silent = Conversation((ASKED, Message("assistant", "there", learn=False)))
+    found = examine(Given([spelled, spelled, silent]), FORM, TOKENIZER, 9)
+    assert found.faults == {"with nothing to learn": 1}
+    assert found.notes["said before"] == 1
+    assert found.notes["spelling out control tokens"] == 2
+    with pytest.raises(DataError, match="1 faults in 3 rows: 1 with nothing to learn"):
+        found.refuse()
+    examine(Given([spelled]), FORM, TOKENIZER, 99).refuse()
+
+
+def test_rows_are_shown_with_what_is_learnt() -> None:
+    plain = list(shown(Conversation((ASKED, SAID)), FORM, TOKENIZER, colour=False))
+    assert "»there«»<|eot_id|>«" in plain[0]
+    coloured = list(shown(preference(0), FORM, TOKENIZER, colour=True))
+    assert coloured[0] == "-- best --"
+    assert "\x1b[32mgood\x1b[0m" in coloured[1]
+    told = list(lines(Given([], [preference(0)]), FORM, TOKENIZER, 99, rows=1, colour=False))
+    assert told[-1].startswith("0 conversations, 1 preferences; ")
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
+def test_published_sets_are_read() -> None:
+    hh = read_rows(DATA / "pref_hh_rlhf" / "harmless_base_test_a.jsonl.gz")
+    assert (len(hh.preferences), dict(hh.rejected)) == (1540, {"empty answer": 2})
+    alpaca = read_rows(DATA / "sft_code_alpaca" / "code_alpaca_2k.jsonl.gz")
+    assert (len(alpaca.conversations), dict(alpaca.rejected)) == (2015, {"empty answer": 2})
+    calls = read_rows(DATA / "sft_llamafactory" / "glaive_toolcall_en_demo.jsonl.gz")
+    assert any(message.calls for one in calls.conversations for message in one.messages)
