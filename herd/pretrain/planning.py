@@ -12,7 +12,7 @@ from typing import Any
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
 from herd.core.runner import distance_to_end
 from herd.core.settings import build
-from herd.core.stage import Plan, walk
+from herd.core.stage import USUAL, Plan, walk
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.initial import PretrainSettings
@@ -133,12 +133,17 @@ def played_through(
         one.plan.key: Expected(
             one.steps,
             worked[one.plan.key] / max(1, one.steps),
-            held[one.plan.key],
+            held[one.plan.key] + _copied(paces[one.plan.key], ended[one.plan.key] - began[one.plan.key]),
             began[one.plan.key],
             ended[one.plan.key],
         )
         for one in own
     }
+
+
+def _copied(paces: Sequence[Pace], seconds: float) -> float:
+    """What checkpoints hold while they are written, of a stage that is long enough to have one."""
+    return max(pace.copied_bytes for pace in paces) if seconds > USUAL.save_every_seconds else 0.0
 
 
 def write_foretold(found: Mapping[str, Expected], file: Path) -> None:

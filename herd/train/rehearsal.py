@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from herd.core.places import LocalPlace
+from herd.core.processes import give_back, held_bytes
 from herd.model.devices import best_device
 from herd.model.sizes import Shape, Size
 from herd.model.transformer import Transformer, initialize
@@ -26,6 +27,7 @@ from herd.train.log import WARM, Step
 from herd.train.loop import steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.pieces import local
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from herd.train.speed import Quick, SpeedSettings
 
@@ -48,11 +50,13 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a step takes by the clock and of processors, and what model, optimizer and steps hold."""
+    """What a step takes by the clock and of processors, and what model, optimizer and steps hold. copied_bytes: what a
+    checkpoint holds besides while it is written."""
 
     seconds: float
     core_seconds: float
     held_bytes: float
+    copied_bytes: float = 0.0
 
     @classmethod
     def mean(cls, paces: Sequence[Pace], counts: Sequence[int]) -> Pace:
@@ -62,7 +66,8 @@ class Pace:
             sum(getattr(pace, name) * count for pace, count in zip(paces, counts, strict=True)) / total
             for name in ("seconds", "core_seconds")
         )
-        return cls(seconds, worked, max(pace.held_bytes for pace in paces))
+        held, copied = (max(getattr(pace, name) for pace in paces) for name in ("held_bytes", "copied_bytes"))
+        return cls(seconds, worked, held, copied)
 
 
 def rehearse(asked: Sequence[Rehearsal], *, threads: int = 1, at_once: int = 1) -> list[Pace]:
@@ -77,9 +82,14 @@ def rehearse(asked: Sequence[Rehearsal], *, threads: int = 1, at_once: int = 1) 
 
 def pace(asked: Rehearsal, threads: int) -> Pace:
     """Measured here and now, on a CPU or on the GPU there is."""
-    # What the first steps of a process set up, such as threads, is not the model's.
+    # What the first steps of a process set up, such as threads, is in what training holds: it begins in a new one too.
+    give_back()
+    before = held_bytes()
     _tried(replace(asked, shape=_SMALL, length=_SMALL.context, rows=2), threads, seconds=0.0)
-    return _tried(asked, threads, seconds=_SECONDS)
+    give_back()
+    set_up = max(0, held_bytes() - before)
+    found = _tried(asked, threads, seconds=_SECONDS)
+    return found if best_device().type == "cuda" else replace(found, held_bytes=found.held_bytes + set_up)
 
 
 def _tried(asked: Rehearsal, threads: int, *, seconds: float) -> Pace:
@@ -107,7 +117,8 @@ def _tried(asked: Rehearsal, threads: int, *, seconds: float) -> Pace:
     seconds, worked = (
         statistics.median(getattr(one, name) for one in taken[WARM:]) for name in ("seconds", "core_seconds")
     )
-    return Pace(seconds, worked, max(one.held_bytes for one in taken))
+    copied = sum(local(tensor).nbytes for _, tensor in state.items()) if best_device().type == "cpu" else 0
+    return Pace(seconds, worked, max(one.held_bytes for one in taken), copied)
 
 
 def _batches(folder: Path, asked: Rehearsal) -> TokenBatches:
