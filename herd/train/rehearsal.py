@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from herd.core.places import LocalPlace
-from herd.core.processes import give_back, held_bytes
 from herd.model.devices import best_device
 from herd.model.sizes import Shape, Size
 from herd.model.transformer import Transformer, initialize
@@ -82,14 +81,10 @@ def rehearse(asked: Sequence[Rehearsal], *, threads: int = 1, at_once: int = 1) 
 
 def pace(asked: Rehearsal, threads: int) -> Pace:
     """Measured here and now, on a CPU or on the GPU there is."""
-    # What the first steps of a process set up, such as threads, is in what training holds: it begins in a new one too.
-    give_back()
-    before = held_bytes()
-    _tried(replace(asked, shape=_SMALL, length=_SMALL.context, rows=2), threads, seconds=0.0)
-    give_back()
-    set_up = max(0, held_bytes() - before)
+    # What the first steps of a process set up, such as threads, a training holds too: it begins in a new process.
+    set_up = _tried(replace(asked, shape=_SMALL, length=_SMALL.context, rows=2), threads, seconds=0.0)
     found = _tried(asked, threads, seconds=_SECONDS)
-    return found if best_device().type == "cuda" else replace(found, held_bytes=found.held_bytes + set_up)
+    return replace(found, held_bytes=found.held_bytes + (set_up.held_bytes if best_device().type == "cpu" else 0))
 
 
 def _tried(asked: Rehearsal, threads: int, *, seconds: float) -> Pace:
