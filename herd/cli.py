@@ -134,6 +134,8 @@ def budget(options: argparse.Namespace) -> None:
     from herd.model.sizes import size
     from herd.scaling.cost import MACHINES, Job, cost, expected_loss, implied, lines, loss_line, machine, to_row
 
+    if options.plot is not None and options.results is None:
+        raise SettingsError("--plot draws what --results foretells; give a CSV of results too")
     on = machine(options.machine, options.machines or MACHINES)
     on = on if options.price is None else replace(on, price_per_hour=options.price)
     shape = size(options.size).shape(vocabulary=options.vocabulary, context=options.length)
@@ -148,8 +150,6 @@ def budget(options: argparse.Namespace) -> None:
         print(line)
     if expected is not None:
         print(loss_line(expected))
-    if options.plot is not None and options.results is None:
-        raise SettingsError("--plot draws what --results foretells; give a CSV of results too")
     if options.results is not None:
         _print_scores(options.results, job.flops, options.plot)
     if options.days is not None:
