@@ -274,7 +274,7 @@ def show(options: argparse.Namespace) -> None:
 def _show_mask(options: argparse.Namespace) -> None:
     """Rows as a model would read them, with what is learnt; fails when some must not be trained on."""
     from herd.align.columns import given_in
-    from herd.align.preflight import examine, lines
+    from herd.align.preflight import examine, found_lines, lines
     from herd.model.config import shape_in
     from herd.serve.folders import model_in
     from herd.tokens.chat import ChatFormat
@@ -283,9 +283,12 @@ def _show_mask(options: argparse.Namespace) -> None:
     folder, given = model_in(options.mask), given_in(options.artifact)
     text = TextTokenizer.load(folder)
     form, context = ChatFormat(text), shape_in(folder).context
-    for line in lines(given, form, text, context, rows=options.rows, colour=sys.stdout.isatty()):
+    for line in lines(given, form, text, rows=options.rows, colour=sys.stdout.isatty()):
         print(line)
-    examine(given, form, text, context).refuse()
+    found = examine(given, form, text, context)
+    for line in found_lines(given, found):
+        print(line)
+    found.refuse()
 
 
 def evaluate(options: argparse.Namespace) -> None:

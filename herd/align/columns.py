@@ -13,6 +13,7 @@ from typing import Any
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference, ToolCall
+from herd.core.storage import read_lines
 
 Row = Mapping[str, Any]
 
@@ -280,15 +281,13 @@ def _rows(file: Path) -> Iterator[Any]:
 
             yield from parquet.read_table(file).to_pylist()
             return
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as text:
-            if name.endswith(".json"):
-                whole = json.load(text)
-                yield from whole if isinstance(whole, list) else [whole]
-                return
-            for number, line in enumerate(text, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    raise DataError(f"{file}, line {number}: not JSON; mend or remove the line") from None
+        if not name.endswith(".json"):
+            yield from read_lines(file)
+            return
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        whole = json.loads(data)
+        yield from whole if isinstance(whole, list) else [whole]
     except OSError as fault:
         raise DataError(f"{file} cannot be read: {fault.strerror or fault}; name a file of rows") from None
+    except ValueError as fault:
+        raise DataError(f"{file}: not JSON ({fault}); mend it") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from herd.align.columns import Given
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
-from herd.tokens.chat import ChatFormat, Encoded
+from herd.tokens.chat import ChatFormat, Encoded, runs
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.pairs import encode_answer
 
@@ -83,33 +83,27 @@ def shown(row: Conversation | Preference, form: ChatFormat, text: TextTokenizer,
     for name, (_, encoded) in zip(names, _encoded(row, form), strict=False):
         if name:
             yield f"-- {name} --"
-        yield "".join(_runs(encoded, text, colour)).replace("\r", "")
+        yield "".join(_words(encoded, text, colour)).replace("\r", "")
 
 
-def _runs(encoded: Encoded, text: TextTokenizer, colour: bool) -> Iterator[str]:
-    """Runs of tokens that are treated alike; a character may have several tokens."""
-    kinds = [(learn, kept) for learn, kept in zip(encoded.learn, encoded.format, strict=True)]
-    start = 0
-    for place in range(1, len(kinds) + 1):
-        if place < len(kinds) and kinds[place] == kinds[start]:
-            continue
-        learn, kept = kinds[start]
-        words = text.show(encoded.ids[start:place])
-        if colour:
-            yield f"{_LEARNT if learn else _FORM if kept else ''}{words}{_PLAIN if learn or kept else ''}"
+def _words(encoded: Encoded, text: TextTokenizer, colour: bool) -> Iterator[str]:
+    for learn, kept, ids in runs(encoded):
+        words = text.show(ids)
+        if colour and (learn or kept):
+            yield f"{_LEARNT if learn else _FORM}{words}{_PLAIN}"
         else:
             yield f"»{words}«" if learn else words
-        start = place
 
 
-def lines(
-    given: Given, form: ChatFormat, text: TextTokenizer, context: int, *, rows: int, colour: bool
-) -> Iterator[str]:
-    """The first rows, and what was found in all of them."""
+def lines(given: Given, form: ChatFormat, text: TextTokenizer, *, rows: int, colour: bool) -> Iterator[str]:
+    """The first rows."""
     for row in (*given.conversations, *given.preferences)[:rows]:
         yield from shown(row, form, text, colour=colour)
         yield ""
-    found = examine(given, form, text, context)
+
+
+def found_lines(given: Given, found: Examined) -> Iterator[str]:
+    """What was found in all rows, those left out among them."""
     kept = f"{len(given.conversations):,} conversations, {len(given.preferences):,} preferences"
     yield f"{kept}; {found.tokens:,} tokens, {found.learnt / max(1, found.tokens):.0%} of them learnt"
     for reason, count in given.rejected.most_common():

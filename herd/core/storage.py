@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -81,8 +82,9 @@ def write_preferences(folder: Path, preferences: Iterable[Preference]) -> int:
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON lines file. Raises DataError with file and line where one is broken."""
-    with file.open(encoding="utf-8") as lines:
+    """The objects of a JSON lines file, packed by gzip or not. Raises DataError with file and line where one is
+    broken."""
+    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 yield json.loads(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -43,7 +44,7 @@ def document_mask(documents_BT: Tensor) -> Tensor:
     return (same_BTT & causal_TT)[:, None]
 
 
-# Back-ends of PyTorch's attention, that of smallest memory last but for the one that makes the whole table.
+# Back-ends of PyTorch's attention, in the order in which they are tried after the first.
 _ORDER = (
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.CUDNN_ATTENTION,
@@ -71,6 +72,9 @@ class _Sequential:
 
 class Sdpa(_Sequential):
     """PyTorch's own, on every device; a document mask costs a table of T x T."""
+
+    def __init__(self, first: SDPBackend | None = None) -> None:
+        self.first = first
 
     def mask(self, documents_BT: Tensor | None) -> Tensor | None:
         return None if documents_BT is None else document_mask(documents_BT)
@@ -224,15 +228,7 @@ def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, 
     ways = [ATTENDING[name] for name in _TRAINS.get(device.type, ("sdpa",))]
     found = _least(ways, device, dtype, shape, documents_BT)
 
-    def whole(first: SDPBackend) -> Callable[[], Attending]:
-        def made() -> Attending:
-            one = Sdpa()
-            one.first = first
-            return one
-
-        return made
-
-    firsts = [whole(first) for first in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)]
+    firsts = [partial(Sdpa, first) for first in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)]
     found.first = _least(firsts, device, dtype, shape, None).first
     return found
 

@@ -21,13 +21,13 @@ _PART_SLOTS, _MOST_PARTS = 32, 32  # of a cache, that a program goes through
 
 def streamable(model: nn.Module) -> bool:
     """Whether the kernels can read these weights: whole, plain, on a GPU, and Triton there to compile them."""
-    if type(model) is not Transformer or importlib.util.find_spec("triton") is None:
+    if type(model) is not Transformer or model.embedding.weight.device.type != "cuda":
         return False
     linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
     return (
-        all(type(one) is nn.Linear for one in linear)
+        importlib.util.find_spec("triton") is not None
+        and all(type(one) is nn.Linear for one in linear)
         and len({(weight.device.type, weight.dtype) for weight in model.parameters()}) == 1
-        and model.embedding.weight.device.type == "cuda"
         and all(len(one.weight) % _OUTPUTS == 0 for block in model.blocks for one in _linear(block))
     )
 

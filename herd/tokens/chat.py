@@ -5,7 +5,8 @@ Source: Llama 3, 4.1.1; llama-models, `prompt_format.md` and `chat_format.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from herd.core.records import Conversation, Message
@@ -103,10 +104,16 @@ def _with_tools(conversation: Conversation) -> tuple[Message, ...]:
 
 def preview(tokenizer: TextTokenizer, encoded: Encoded) -> str:
     """The text with what is learnt between » and «, for people who check a mask."""
-    shown, learning = [], False
-    for token, learn in zip(encoded.ids, encoded.learn, strict=True):
-        if learn != learning:
-            shown.append("»" if learn else "«")
-            learning = learn
-        shown.append(tokenizer.show([token]))
-    return "".join(shown) + ("«" if learning else "")
+    words = []
+    for learn, alike in itertools.groupby(runs(encoded), key=lambda run: run[0]):
+        text = tokenizer.show([token for _, _, ids in alike for token in ids])
+        words.append(f"»{text}«" if learn else text)
+    return "".join(words)
+
+
+def runs(encoded: Encoded) -> Iterator[tuple[bool, bool, list[int]]]:
+    """Tokens side by side that are treated alike: whether they are learnt, whether they are form, and their ids. A
+    character may have several tokens, so text is made of whole runs."""
+    rows = zip(encoded.learn, encoded.format, encoded.ids, strict=True)
+    for (learn, kept), alike in itertools.groupby(rows, key=lambda row: row[:2]):
+        yield learn, kept, [token for _, _, token in alike]

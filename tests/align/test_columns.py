@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.align.columns import Given, RowError, given_in, of_row, read_rows
-from herd.align.preflight import examine, lines, shown
+from herd.align.preflight import examine, found_lines, lines, shown
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.core.storage import write_preferences
@@ -193,7 +193,9 @@ def test_rows_are_shown_with_what_is_learnt() -> None:
     coloured = list(shown(preference(0), FORM, TOKENIZER, colour=True))
     assert coloured[0] == "-- best --"
     assert "\x1b[32mgood\x1b[0m" in coloured[1]
-    told = list(lines(Given([], [preference(0)]), FORM, TOKENIZER, 99, rows=1, colour=False))
+    given = Given([], [preference(0)])
+    assert next(lines(given, FORM, TOKENIZER, rows=1, colour=False)) == "-- best --"
+    told = list(found_lines(given, examine(given, FORM, TOKENIZER, 99)))
     assert told[-1].startswith("0 conversations, 1 preferences; ")
 
 
