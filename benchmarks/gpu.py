@@ -21,7 +21,7 @@ import torch
 
 PEERS = Path(__file__).parent / "peers"
 KINDS = ("herd", "transformers", "torchtitan", "herd-float8", "herd-documents")
-SIZE, VOCABULARY, CONTEXT = "3.2-1b", 128_256, 8192
+SIZE, CONTEXT = "3.2-1b", 8192
 
 
 def seconds_of(function: Any, times: int) -> float:
@@ -65,10 +65,10 @@ def ask(command: list[str], limit: float) -> dict[str, Any]:
 
 
 def trained(kind: str, rows: int, micro_rows: int | None, speed: float, limit: float, profile: bool) -> dict[str, Any]:
-    from herd.model.sizes import SIZES
+    from herd.model.sizes import LLAMA_VOCABULARY, SIZES
 
-    flops = SIZES[SIZE].shape(vocabulary=VOCABULARY, context=CONTEXT).training_flops(CONTEXT)
-    shape = {"size": SIZE, "rows": rows, "context": CONTEXT, "vocabulary": VOCABULARY}
+    flops = SIZES[SIZE].shape(vocabulary=LLAMA_VOCABULARY, context=CONTEXT).training_flops(CONTEXT)
+    shape = {"size": SIZE, "rows": rows, "context": CONTEXT, "vocabulary": LLAMA_VOCABULARY}
     shape |= {"micro_rows": micro_rows} if micro_rows else {}
     command = [sys.executable, str(PEERS / "gpu_steps.py"), kind, json.dumps(shape)]
     row = ask([*command, *(["--profile"] if profile else [])], limit)

@@ -15,13 +15,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from train_steps import repeated, stepped, tokens
 
 WARM_UP, STEPS = 3, 10
-
-
-def tokens(shape: dict[str, int]) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, shape["vocabulary"], (shape["rows"], shape["context"] + 1), generator=generator)
 
 
 def documents(shape: dict[str, int]) -> torch.Tensor:
@@ -36,8 +32,7 @@ def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
     from herd.model.transformer import Transformer
     from herd.train.batches import Batch
     from herd.train.checkpoint import TrainState
-    from herd.train.loop import alone, steps
-    from herd.train.objectives import next_token
+    from herd.train.loop import alone
     from herd.train.optimizer import AdamWSettings, adamw
     from herd.train.speed import SpeedSettings
 
@@ -56,44 +51,20 @@ def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
     told = hands.quick.trunks[0].attending
     print(json.dumps({"attention": type(told).__name__, "first": str(told.first)}), flush=True)
 
-    class Same:
-        count = 0
-
-        def __len__(self) -> int:
-            return self.count
-
-        def batch(self, step: int) -> Batch:
-            return batch
-
-    same = Same()
-
-    def run() -> float:
-        same.count += 1
-        micro = shape.get("micro_rows")
-        going = steps(state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro)
-        return [step.loss for step in going][-1]
-
-    return run
+    run = repeated(state, batch, hands, shape.get("micro_rows"))
+    return lambda: run(1)
 
 
 def plain(model: torch.nn.Module, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], shape: dict[str, int]):
     given = tokens(shape).cuda()
     inputs, targets = given[:, :-1], given[:, 1:]
-    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
-    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
 
-    def run() -> float:
+    def value() -> torch.Tensor:
         with torch.autocast("cuda", torch.bfloat16):
-            value = loss(inputs, targets)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return float(value)
+            return loss(inputs, targets)
 
-    return run
+    run = stepped(model, value)
+    return lambda: float(run(1))
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -103,22 +74,12 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def transformers(shape: dict[str, int]) -> Callable[[], float]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from herd.model.config import config_of
     from herd.model.sizes import SIZES
 
-    size = SIZES[shape["size"]]
-    config = LlamaConfig(
-        vocab_size=shape["vocabulary"],
-        hidden_size=size.width,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.kv_heads,
-        intermediate_size=size.hidden,
-        max_position_embeddings=shape["context"],
-        tie_word_embeddings=True,
-        use_cache=False,
-    )
+    made = SIZES[shape["size"]].shape(vocabulary=shape["vocabulary"], context=shape["context"])
     with torch.device("cuda"):
-        model = LlamaForCausalLM(config)
+        model = LlamaForCausalLM(LlamaConfig.from_dict(config_of(made, reward=False, dtype="float32")))
 
     def loss(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return cross_entropy(model(inputs, use_cache=False).logits, targets)

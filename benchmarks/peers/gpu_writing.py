@@ -14,13 +14,17 @@ import torch
 READ, WRITTEN, BATCHES, TURNS = 128, 256, (1, 64), 10
 
 
+def shape_of(size: str):
+    from herd.model.sizes import LLAMA_VOCABULARY, SIZES
+
+    return SIZES[size].shape(vocabulary=LLAMA_VOCABULARY, context=8192)
+
+
 def made(size: str):
-    from herd.model.sizes import SIZES
     from herd.model.transformer import Transformer
 
-    shape = SIZES[size].shape(vocabulary=128_256, context=8192)
     with torch.device("cuda"):
-        model = Transformer(shape)
+        model = Transformer(shape_of(size))
         for weight in model.parameters():
             if weight.dim() > 1:
                 torch.nn.init.normal_(weight, std=0.03)
@@ -39,21 +43,11 @@ def herd(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], 
 def transformers(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], int]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from herd.model.sizes import SIZES
+    from herd.model.config import config_of
 
-    numbers = SIZES[size]
-    config = LlamaConfig(
-        vocab_size=128_256,
-        hidden_size=numbers.width,
-        num_hidden_layers=numbers.layers,
-        num_attention_heads=numbers.heads,
-        num_key_value_heads=numbers.kv_heads,
-        intermediate_size=numbers.hidden,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-    )
     with torch.device("cuda"):
-        model = LlamaForCausalLM(config).bfloat16().eval()
+        model = LlamaForCausalLM(LlamaConfig.from_dict(config_of(shape_of(size), reward=False, dtype="bfloat16")))
+    model = model.bfloat16().eval()
 
     def write(given: list[list[int]], count: int) -> list[list[int]]:
         read = torch.tensor(given, device="cuda")

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +23,13 @@ def tokens(shape: dict[str, int]) -> torch.Tensor:
     return torch.randint(0, shape["vocabulary"], (shape["rows"], shape["context"] + 1), generator=generator)
 
 
-def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
+def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from herd.core.places import LocalPlace
     from herd.model.sizes import Shape
     from herd.model.transformer import Transformer, initialize
     from herd.train.batches import Batch
     from herd.train.checkpoint import TrainState
-    from herd.train.loop import alone, steps
-    from herd.train.objectives import next_token
+    from herd.train.loop import alone
     from herd.train.optimizer import AdamWSettings, adamw
     from herd.train.speed import SpeedSettings
 
@@ -47,24 +47,31 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
     micro_rows = shape["rows"] if workers == 1 else None
     hands = alone(state, LocalPlace(lambda: workers), SpeedSettings(compiled=compiled))
 
+    return repeated(state, batch, hands, micro_rows)
+
+
+def repeated(state: Any, batch: Any, hands: Any, micro_rows: int | None) -> Callable[[int], float]:
+    """Steps of herd's loop on one batch again and again; gives the last loss."""
+    from herd.train.loop import steps
+    from herd.train.objectives import next_token
+
     class Same:
         count = 0
 
         def __len__(self) -> int:
             return self.count
 
-        def batch(self, step: int) -> Batch:
+        def batch(self, step: int) -> Any:
             return batch
 
     same = Same()
 
-    def run(count: int) -> None:
+    def run(count: int) -> float:
         same.count += count
         going = steps(
             state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro_rows
         )
-        for _ in going:
-            pass
+        return [step.loss for step in going][-1]
 
     return run
 
@@ -72,22 +79,29 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
 def plain(model: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], shape: dict[str, int]):
     given = tokens(shape)
     inputs, targets = given[:, :-1], given[:, 1:]
+    return stepped(model, lambda: F.cross_entropy(forward(inputs).flatten(0, 1), targets.flatten()))
+
+
+def stepped(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[int], torch.Tensor]:
+    """The loop that people write around a model; gives the last loss."""
     matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
     vectors = [weight for weight in model.parameters() if weight.dim() < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
 
-    def run(count: int) -> None:
+    def run(count: int) -> torch.Tensor:
         for _ in range(count):
-            F.cross_entropy(forward(inputs).flatten(0, 1), targets.flatten()).backward()
+            value = loss()
+            value.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return value.detach()
 
     return run
 
 
-def transformers(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
+def transformers(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -104,7 +118,7 @@ def transformers(shape: dict[str, int], compiled: bool) -> Callable[[int], None]
     return plain(model, forward or (lambda inputs: model(inputs, use_cache=False).logits), shape)
 
 
-def litgpt(shape: dict[str, int], compiled: bool) -> Callable[[int], None]:
+def litgpt(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from litgpt import GPT, Config
 
     config = Config(
