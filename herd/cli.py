@@ -164,14 +164,16 @@ def _print_scores(results: Path, flops: float, picture: Path | None) -> None:
     told = forecasts(results, flops)
     for line in score_lines(told):
         print(f"score     {line}")
+    if picture is None:
+        return
     known = {task: steps_drawn(runs, found) for task, (runs, found) in told.items() if not isinstance(found, str)}
-    if picture is not None and not known:
+    if not known:
         print(f"          nothing is foretold, so {picture} is not drawn")
-    elif picture is not None:
-        from herd.report.plots import two_steps
+        return
+    from herd.report.plots import two_steps
 
-        picture.write_text(two_steps(known), encoding="utf-8")
-        print(f"drawn     {picture}")
+    picture.write_text(two_steps(known), encoding="utf-8")
+    print(f"drawn     {picture}")
 
 
 def list_plugins(options: argparse.Namespace) -> None:

@@ -205,9 +205,10 @@ def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
                 axis.plot(*points, "o", color=colour, markersize=4)
             middle, least, most = row["nll"]
             share, low, high = row["accuracy"]
-            left.errorbar(row["flops"], middle, [[middle - least], [most - middle]], fmt="D", color=colour, capsize=3)
-            aside = {"xerr": [[middle - least], [most - middle]], "yerr": np.abs([[share - low], [high - share]])}
-            right.errorbar(middle, share, fmt="D", color=colour, capsize=3, **aside)
+            # Resampled intervals may leave the middle out.
+            in_nll, in_share = np.abs([[middle - least], [most - middle]]), np.abs([[share - low], [high - share]])
+            left.errorbar(row["flops"], middle, in_nll, fmt="D", color=colour, capsize=3)
+            right.errorbar(middle, share, in_share, in_nll, fmt="D", color=colour, capsize=3)
         left.set_xscale("log")
         left.set_xlabel("training FLOPs")
         left.set_ylabel("nats of the right answer a character")
