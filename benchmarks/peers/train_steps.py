@@ -51,29 +51,20 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
 
 
 def repeated(state: Any, batch: Any, hands: Any, micro_rows: int | None) -> Callable[[int], float]:
-    """Steps of herd's loop on one batch again and again; gives the last loss."""
+    """Steps of herd's loop on one batch again and again; gives the last loss. One loop takes them all, as in training:
+    what it does before its first step is not asked for at each."""
     from herd.train.loop import steps
     from herd.train.objectives import next_token
 
     class Same:
-        count = 0
-
         def __len__(self) -> int:
-            return self.count
+            return sys.maxsize
 
         def batch(self, step: int) -> Any:
             return batch
 
-    same = Same()
-
-    def run(count: int) -> float:
-        same.count += count
-        going = steps(
-            state, same, loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro_rows
-        )
-        return [step.loss for step in going][-1]
-
-    return run
+    going = steps(state, Same(), loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro_rows)
+    return lambda count: [next(going).loss for _ in range(count)][-1]
 
 
 def plain(model: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], shape: dict[str, int]):
