@@ -1,4 +1,4 @@
-"""A block on a CPU in fp32 as one call: the products PyTorch would make, and kernels of our own for all between them.
+"""A block on a CPU in fp32 as one call: products, and kernels of our own for all between them.
 
 Nothing that lies between two products is gone over more than once, little is kept for the way back, and two threads do
 not wait for each other's Python. The formulae are those of `transformer.py`.
@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from herd.model.attending import Blockwise
 from herd.model.kernels import loaded, readable
+from herd.model.products import is_faster, sgemm
 from herd.model.transformer import Block, RMSNorm, Transformer, plainly
 
 
@@ -26,24 +26,13 @@ def fits(trunk: nn.Module) -> bool:
     blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
     plain = all(type(block) is Block and _is_plain(block) for block in blocks)
     weights = (weight for block in blocks for weight in block.parameters())
-    return plain and readable(weights) and _sgemm() is not None
+    return plain and readable(weights) and (sgemm() is not None or is_faster())
 
 
 def _is_plain(block: nn.Module) -> bool:
     """Products by weights and nothing else: no adapters, no 8 bits."""
     leaves = [part for part in block.modules() if not list(part.children())]
     return sum(type(part) is nn.Linear for part in leaves) == 7
-
-
-@cache
-def _sgemm() -> int | None:
-    """Where the product of the library that PyTorch multiplies with begins; None where it does not show it."""
-    for folder in Path(torch.__file__).parent.glob("lib/libtorch_cpu.*"):
-        try:
-            return ctypes.cast(ctypes.CDLL(str(folder)).sgemm_, ctypes.c_void_p).value
-        except (AttributeError, OSError):
-            continue
-    return None
 
 
 @contextlib.contextmanager
@@ -99,7 +88,7 @@ _Weights, _Places = ctypes.c_void_p * 9, ctypes.c_void_p * 3
 
 def _shape(x_BTD: Tensor, numbers: tuple[int, float], query: Tensor, key: Tensor, gate: Tensor) -> _Shape:
     head_width, eps = numbers
-    return _Shape(*x_BTD.shape, len(query) // head_width, len(key) // head_width, head_width, len(gate), eps, _sgemm())
+    return _Shape(*x_BTD.shape, len(query) // head_width, len(key) // head_width, head_width, len(gate), eps, sgemm())
 
 
 def _at(*tensors: Tensor | None) -> list[int | None]:

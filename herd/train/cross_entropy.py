@@ -13,6 +13,7 @@ from torch import Tensor
 
 from herd.core.errors import DataError
 from herd.model.kernels import address, library, loaded
+from herd.model.products import product
 from herd.train.batches import IGNORED
 from herd.train.layout import logit_rows
 
@@ -51,12 +52,12 @@ class _Chunked(torch.autograd.Function):
         size = logit_rows(len(weight_VD), rows.device.type)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
-            logits = rows[part] @ matrix.T
+            logits = product(rows[part], matrix.T, rows.new_empty(len(rows[part]), len(matrix)))
             each[part], penalty_part, slope = chunk(logits, wanted[part], z, group, slopes)
             penalty += penalty_part
             if slope_rows is not None and slope_matrix is not None:
                 slope = slope.to(rows.dtype)
-                torch.mm(slope, matrix, out=slope_rows[part])
+                product(slope, matrix, slope_rows[part])
                 _add_product(slope_matrix, slope.T, rows[part])
         if group is not None and slope_rows is not None:
             dist.all_reduce(slope_rows, group=group)
@@ -79,7 +80,7 @@ class _Chunked(torch.autograd.Function):
 def _add_product(sum_VD: Tensor, a: Tensor, b: Tensor) -> None:
     """Adds a product to a sum in fp32."""
     if a.dtype == sum_VD.dtype:
-        sum_VD.addmm_(a, b)
+        product(a, b, sum_VD, add=True)
     elif sum_VD.device.type == "cuda":  # 16-bit products that are summed in fp32, and never written in 16 bits
         torch.addmm(sum_VD, a, b, out_dtype=sum_VD.dtype, out=sum_VD)
     else:

@@ -1,15 +1,10 @@
 // What attention works on, and with; whichever processor it is compiled for.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "products.hpp"
 
 namespace herd {
 
-constexpr int kLanes = 16, kRows = 6;
 constexpr int kBlock = 48;  // queries worked on at once
 
 // A tensor of [batch, heads, tokens, width] with any strides but the last, which is 1; strides count numbers.
@@ -23,8 +18,6 @@ struct Heads {
 struct Sizes {
   int64_t batch, heads, groups, tokens, width, keys;
 };
-
-inline int64_t up(int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
 
 // A block of queries and the keys it may look at: [first, end), from a multiple of 16 on.
 // before: keys that stand before the first query's own.
@@ -42,18 +35,8 @@ inline Block block_at(int64_t row, const int32_t* starts, int64_t tokens, int64_
   return found;
 }
 
-// Memory of a thread, kept from call to call. On borders of 64 bytes: what crosses one is loaded twice.
+// Memory of a thread, kept from call to call.
 struct Room {
-  struct alignas(64) Line {
-    float of[kLanes];
-  };
-  struct Some {
-    std::vector<Line> held;
-    float* data() { return reinterpret_cast<float*>(held.data()); }
-    void hold(int64_t count) {
-      if (int64_t(held.size()) * kLanes < count) held.resize(count / kLanes + 1);
-    }
-  };
   Some queries, keys, values, scores, slopes, panels, turned_keys, turned_values, key_slopes, value_slopes;
 };
 

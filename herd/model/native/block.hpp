@@ -53,15 +53,10 @@ inline int64_t kept_size(const Shape& s) {
   return Kept(s, nullptr).logs - none + up(s.count() * s.heads);
 }
 
-// Matrices by rows: a or b may be turned; c (+)= a b.
-struct Matrix {
-  const float* data;
-  int64_t step;
-  bool turned = false;
-};
-
+// c (+)= a b, by the library's product where one is given.
 inline void multiply(const Shape& s, int64_t rows, int64_t columns, int64_t depth, Matrix a, Matrix b, float* c,
                      int64_t step, bool add = false) {
+  if (!s.sgemm) return matrix_product(rows, columns, depth, a, b, c, step, add);
   const int m = int(columns), n = int(rows), k = int(depth), lda = int(b.step), ldb = int(a.step), ldc = int(step);
   const float one = 1.0f, before = add ? 1.0f : 0.0f;
   s.sgemm(b.turned ? "T" : "N", a.turned ? "T" : "N", &m, &n, &k, &one, b.data, &lda, a.data, &ldb, &before, c, &ldc);
@@ -69,11 +64,7 @@ inline void multiply(const Shape& s, int64_t rows, int64_t columns, int64_t dept
 
 // Memory of a thread for what is used up at once.
 struct Bench {
-  Room::Some normed, gated, slopes, gain, matrix;
-  float* take(Room::Some& some, int64_t count) {
-    some.hold(count);
-    return some.data();
-  }
+  Some normed, gated, slopes, gain, matrix;
 };
 
 inline Bench& bench() {
@@ -89,7 +80,7 @@ inline Heads heads_of(const Shape& s, float* rows, int64_t first, int64_t width)
 inline const float* one_matrix(std::initializer_list<std::pair<const float*, int64_t>> parts) {
   int64_t total = 0;
   for (const auto& [from, count] : parts) total += count;
-  float* found = bench().take(bench().matrix, total);
+  float* found = bench().matrix.hold(total);
   float* to = found;
   for (const auto& [from, count] : parts) to = std::copy_n(from, count, to);
   return found;
@@ -103,8 +94,8 @@ inline const float* asking(const Shape& s, const Weights<const float>& w) {
 inline void block_forward(const Shape& s, const Weights<const float>& w, const Places& at, const float* x,
                           const Kept& kept, float* out) {
   const int64_t count = s.count(), width = s.width, hidden = s.hidden, asked = s.asked();
-  float* normed = bench().take(bench().normed, count * width);
-  float* gated = bench().take(bench().gated, count * hidden);
+  float* normed = bench().normed.hold(count * width);
+  float* gated = bench().gated.hold(count * hidden);
   norms(x, count, width, w.first_gain, float(s.eps), normed);
   multiply(s, count, asked, width, {normed, width}, {asking(s, w), width, true}, kept.asked, asked);
   turns(kept.asked, count, asked, s.tokens, s.heads + s.groups, s.head_width, at.cosine, at.sine, 1.0f);
@@ -133,13 +124,13 @@ struct Behind {
 inline void back_to_stream(const Shape& s, const Behind& one, const float* x, const float* gain, float* gain_slope,
                            float* stream) {
   const int64_t count = s.count(), width = s.width;
-  float* normed = bench().take(bench().normed, count * width);
+  float* normed = bench().normed.hold(count * width);
   norms(x, count, width, gain, float(s.eps), normed);
   if (one.matrix_slope)
     multiply(s, one.columns, width, count, {one.slopes, one.columns, true}, {normed, width}, one.matrix_slope, width);
   // Into what `normed` held, which is not wanted any more.
   multiply(s, count, width, one.columns, {one.slopes, one.columns}, {one.matrix, width}, normed, width);
-  if (!gain_slope) gain_slope = bench().take(bench().gain, width);
+  if (!gain_slope) gain_slope = bench().gain.hold(width);
   std::fill_n(gain_slope, width, 0.0f);
   norms_back(normed, x, count, width, gain, float(s.eps), stream, gain_slope);
 }
@@ -148,8 +139,8 @@ inline void back_to_stream(const Shape& s, const Behind& one, const float* x, co
 inline void block_back(const Shape& s, const Weights<const float>& w, const Places& at, const float* x,
                        const Kept& kept, const float* slope, float* x_slope, const Weights<float>& found) {
   const int64_t count = s.count(), width = s.width, hidden = s.hidden, asked = s.asked(), mixed = s.mixed();
-  float* gated = bench().take(bench().gated, count * std::max(hidden, mixed));
-  float* slopes = bench().take(bench().slopes, count * std::max(2 * hidden, asked));
+  float* gated = bench().gated.hold(count * std::max(hidden, mixed));
+  float* slopes = bench().slopes.hold(count * std::max(2 * hidden, asked));
   multiply(s, count, hidden, width, {slope, width}, {w.down, hidden}, gated, hidden);
   gates_back(kept.both, count, hidden, gated, slopes);  // `gated` is now what `down` was given
   if (found.down) multiply(s, width, hidden, count, {slope, width, true}, {gated, hidden}, found.down, hidden);

@@ -38,6 +38,7 @@ namespace plain {
 #define HERE
 #define LANES 4
 #include "vectors_on.inc"
+#include "products_on.inc"
 #include "attention_on.inc"
 #include "blocks_on.inc"
 #include "losses_on.inc"
@@ -51,6 +52,7 @@ namespace avx2 {
 #define HERE __attribute__((target("avx2,fma")))
 #define LANES 8
 #include "vectors_on.inc"
+#include "products_on.inc"
 #include "attention_on.inc"
 #include "blocks_on.inc"
 #include "losses_on.inc"
@@ -62,6 +64,7 @@ namespace avx512 {
 #define HERE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 #define LANES 16
 #include "vectors_on.inc"
+#include "products_on.inc"
 #include "attention_on.inc"
 #include "blocks_on.inc"
 #include "losses_on.inc"
@@ -77,6 +80,7 @@ const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __built
 #else
 #define CHOSEN(name) const auto name = plain::name
 #endif
+CHOSEN(matrix_product);
 CHOSEN(forward);
 CHOSEN(backward);
 CHOSEN(cached);
@@ -143,6 +147,22 @@ EXPORT void herd_norms(int64_t rows, int64_t width, float eps, const float* x, c
 EXPORT void herd_norms_back(int64_t rows, int64_t width, float eps, const float* x, const float* gain,
                             const float* slope, float* x_slope, float* gain_slope) {
   herd::norms_back(slope, x, rows, width, gain, eps, x_slope, gain_slope);
+}
+
+// Whether the product that follows is faster than the one PyTorch was built with (MKL) on one thread: by a twelfth on
+// AMD's processors, for which MKL has no kernels of 512 bits; Intel's are left to Intel.
+EXPORT int32_t herd_product_is_faster() {
+#if defined(__x86_64__) && defined(__linux__)
+  return herd::has_avx2 && __builtin_cpu_is("amd");
+#else
+  return 0;
+#endif
+}
+
+// c [rows, columns], whose rows are `step` apart, (+)= a b.
+EXPORT void herd_product(int64_t rows, int64_t columns, int64_t depth, const herd::Matrix* a, const herd::Matrix* b,
+                         float* c, int64_t step, int32_t add) {
+  herd::matrix_product(rows, columns, depth, *a, *b, c, step, add != 0);
 }
 
 // A matrix [columns, depth] as panels of 16 columns, for what follows.
