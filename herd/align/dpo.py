@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -15,14 +15,16 @@ from herd.core.registry import Use
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
+from herd.model.fused import quickly
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.tokens.chat import ChatFormat
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
+from herd.train.log_probs import log_probs as log_probs_of
 from herd.train.loop import Sums, train
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.pairs import Pair, PairBatch, PairBatches, answer_log_probs, collate_pairs, encode_pairs
+from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
 from herd.train.schedule import cosine
 
 Loss = Annotated[Use, losses.choice]
@@ -65,8 +67,12 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         found = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
         work.figure("headline", f"{found}; the model stays as it is")
         return Checkpoint(work.out)
-    pairs = encode_pairs(strong, ChatFormat(text), every=False, context=policy.shape.context)
-    batches = PairBatches(pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad)
+    context = policy.shape.context
+    kept = encode_ranked(strong, ChatFormat(text), most=2, context=context)
+    pairs = kept.ranked
+    batches = RankedBatches(
+        pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad, length=context
+    )
     before = reference_log_probs(policy, pairs, text.pad)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
@@ -78,6 +84,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     write_checkpoint(work.out, policy, text, kind="chat")
     moved = (reference_log_probs(policy, pairs, text.pad) - before).mean(0).tolist()
     work.figure("pairs", len(pairs))
+    work.figure("left_out", {"too long": kept.too_long, "alike": kept.alike})
     work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
     found = f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if moved[0] < 0 else ""
@@ -87,17 +94,19 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
 
 def objective(
     preference: Callable[[Likelihoods], Tensor], reference: Tensor, nll_weight: float
-) -> Callable[[nn.Module, PairBatch], tuple[Tensor, Sums]]:
+) -> Callable[[nn.Module, RankedBatch], tuple[Tensor, Sums]]:
     """The loss of a batch of pairs: `preference`, and the chosen answers' NLL per token.
 
     reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference. Logged under TRL's
     names; rewards there are beta times the log-ratios, here the log-ratios, since not every loss has a beta.
     """
 
-    def loss(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Sums]:
-        chosen_B, rejected_B = log_probs(model, batch)
-        tokens = [answers.content_BT.sum(-1).clamp_min(1) for answers in (batch.better, batch.worse)]
-        pairs = Likelihoods(chosen_B, rejected_B, *reference[batch.numbers_B].T, *tokens)
+    def loss(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, Sums]:
+        packed = batch.packed
+        chosen_B, rejected_B = log_probs(model, packed).view(-1, 2).T
+        tokens = packed.lengths.clamp_min(1).view(-1, 2).T
+        known = reference[batch.numbers].to(chosen_B.device).T
+        pairs = Likelihoods(chosen_B, rejected_B, *known, *tokens)
         preferred_B = preference(pairs)
         nll_B = -chosen_B / pairs.chosen_tokens_B
         return (preferred_B + nll_weight * nll_B).sum(), _logged(pairs, preferred_B, nll_B)
@@ -123,18 +132,21 @@ def _logged(pairs: Likelihoods, preferred_B: Tensor, nll_B: Tensor) -> Sums:
     return dict(zip(rows, sums, strict=True))
 
 
-def log_probs(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the better and of the worse answers, in nats, each [B]."""
-    tokens_BT = torch.cat((batch.better.tokens_BT, batch.worse.tokens_BT))
-    better_BTV, worse_BTV = model(tokens_BT).chunk(2)
-    return answer_log_probs(better_BTV, batch.better), answer_log_probs(worse_BTV, batch.worse)
+def log_probs(model: nn.Module, packed: Packed) -> Tensor:
+    """Log-probability of every answer, summed over its own tokens, in nats: [A]."""
+
+    def summed(hidden_RTD: Tensor, weight_VD: Tensor) -> Tensor:
+        return packed.sums(log_probs_of(hidden_RTD, weight_VD, packed.targets_RT))
+
+    found = model(packed.tokens_RT, documents_BT=packed.looked_at, finish=summed)
+    assert isinstance(found, Tensor)
+    return found
 
 
 @torch.inference_mode()
-def reference_log_probs(model: Transformer, pairs: list[Pair], pad: int, size: int = 32) -> Tensor:
+def reference_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int) -> Tensor:
     """Log-probabilities of every pair's answers, computed once: [pairs, 2]."""
     model.eval()
-    found = []
-    for start in range(0, len(pairs), size):
-        found.append(torch.stack(log_probs(model, collate_pairs(pairs[start : start + size], pad)), 1))
-    return torch.cat(found).clone()
+    with quickly(model):
+        found = [log_probs(model, batch.packed) for batch in in_turn(pairs, pad=pad, length=model.shape.context)]
+    return torch.cat(found).view(-1, 2).clone()

@@ -11,7 +11,7 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.tokens.chat import ChatFormat, Encoded, runs
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.pairs import encode_answer
+from herd.train.ranked import encode_answer
 
 _LEARNT, _FORM, _PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[0m"
 

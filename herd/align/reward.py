@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from herd.core.artifacts import Checkpoint, Preferences
+from herd.core.errors import DataError
+from herd.core.records import Preference, Strength
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.evals.spread import wilson
+from herd.model.fused import quickly
 from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
 from herd.tokens.chat import ChatFormat
@@ -18,19 +25,27 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.loop import Sums, train
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.pairs import Answers, Pair, PairBatch, PairBatches, collate_pairs, encode_pairs
+from herd.train.ranked import Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
 from herd.train.schedule import cosine
+
+_BINS = 10
 
 
 @settings
 class RewardSettings:
-    """pairs: how many a step. held_out_share: share of the preferences that only test the model."""
+    """pairs: prompts a step. strengths: only preferences as strong as these count. margins: by how much a better answer
+    must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. together: a prompt and all its answers,
+    in an order drawn anew, make one row, in which later answers see earlier ones; else each answer is read alone, which
+    is exact. held_out_share: share of the preferences that only test the model."""
 
     pairs: Positive = 16
     epochs: Positive = 2
     peak_rate: Rate = 5e-4
     warmup_share: Share = 0.05
     final_share: Share = 0.1
+    strengths: tuple[Strength, ...] = ("significantly better", "better")
+    margins: dict[Strength, float] | None = None
+    together: bool = False
     held_out_share: Share = 0.1
     optimizer: AdamWSettings = AdamWSettings()
     seed: int = 0
@@ -42,34 +57,47 @@ def train_reward(
 ) -> Checkpoint:
     """A model that scores answers, trained on top of `base` to rank them as people did.
 
-    Of three ranked answers all pairs count. Source: Llama 3, 4.1.2 (no margin term).
-    Differs: each answer is a row of its own instead of several in one, which is exact and here as fast.
+    Of three ranked answers all pairs count. Source: Llama 3, 4.1.2.
     """
     text = TextTokenizer.load(base.path)
-    ranked = [one for each in preferences for one in read_preferences(each.path)]
+    given = [one for each in preferences for one in read_preferences(each.path)]
+    ranked = [one for one in given if one.strength in settings.strengths]
+    if not ranked:
+        raise DataError(
+            f"none of {len(given)} preferences is {' or '.join(settings.strengths)}; widen reward.strengths"
+        )
     kept = max(1, round(len(ranked) * (1 - settings.held_out_share)))
     model = reward_model(base)
     form, context = ChatFormat(text), model.shape.context
-    batches = PairBatches(
-        encode_pairs(ranked[:kept], form, every=True, context=context),
+    learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
+    batches = RankedBatches(
+        learnt.ranked,
         size=settings.pairs,
         epochs=settings.epochs,
         seed=settings.seed,
         pad=text.pad,
+        length=context,
+        shared=settings.together,
     )
     state = TrainState(model, adamw(model, settings.optimizer))
     rate = cosine(
         len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
     )
-    train(work, state, batches, loss=ranking, rate=rate, clip=settings.optimizer.clip)
+    loss = ranking(_margins(ranked[:kept], learnt.ranked, settings.margins))
+    train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, model, text, kind="reward")
-    tested = encode_pairs(ranked[kept:] or ranked, form, every=True, context=context)
-    right = ranked_right(model, tested, text.pad)
-    found = wilson(right, len(tested))
-    work.figure("pairs", len(batches.pairs))
-    work.figure("held_out", {"right": right, "pairs": len(tested), "low": found.low, "high": found.high})
-    work.figure("headline", f"ranks {found.value:.0%} of {len(tested)} held-out pairs as people do")
+    tested = encode_ranked(ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
+    gaps = held_out_gaps(model, tested, text.pad, together=settings.together)
+    _figures(work, batches, gaps)
+    work.figure("left_out", {"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)})
     return Checkpoint(work.out)
+
+
+def _margins(
+    preferences: Sequence[Preference], ranked: Sequence[Ranked], margins: Mapping[Strength, float] | None
+) -> Mapping[int, float]:
+    """By the number of the ranked answers; none where none is wanted."""
+    return {one.number: margins.get(preferences[one.row].strength, 0.0) for one in ranked} if margins else {}
 
 
 def reward_model(base: Checkpoint) -> RewardModel:
@@ -81,26 +109,71 @@ def reward_model(base: Checkpoint) -> RewardModel:
     return model
 
 
-def ranking(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Sums]:
-    """-log of the chance that the better answer wins, summed over the pairs.
+def ranking(margins: Mapping[int, float] | None = None) -> Callable[[nn.Module, RankedBatch], tuple[Tensor, Sums]]:
+    """-log of the chance that the better answer wins: the mean over the pairs of a prompt's answers, summed over
+    prompts.
 
-    Source: Bradley and Terry 1952; Ouyang et al. 2022, eq. 1, without the margin Llama 2 had.
+    margins: what a better answer must be ahead by, by the number of the ranked answers; 0 where none is named.
+    Source: Bradley and Terry 1952; Ouyang et al. 2022, eq. 1; with margins Touvron et al. 2023 (Llama 2), eq. 2.
     """
-    gaps_B = scores(model, batch.better) - scores(model, batch.worse)
-    return -F.logsigmoid(gaps_B).sum(), {"ranked right": float((gaps_B > 0).sum())}
+
+    def loss(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, Sums]:
+        total, right = torch.zeros(()), 0.0
+        for one, scores in zip(batch.ranked, scores_of(model, batch), strict=True):
+            gaps = gaps_of(scores)
+            total = total - F.logsigmoid(gaps - (margins or {}).get(one.number, 0.0)).mean()
+            right += float((gaps > 0).float().mean())
+        return total, {"ranked right": right}
+
+    return loss
 
 
-def scores(model: nn.Module, answers: Answers) -> Tensor:
-    """The score of every answer, read at its last token: [B]."""
-    return model(answers.tokens_BT).gather(1, answers.last_B[:, None]).squeeze(1)
+def gaps_of(scores: Tensor) -> Tensor:
+    """By how much each answer is ahead of each that is ranked below it."""
+    return torch.stack([scores[a] - scores[b] for a, b in itertools.combinations(range(len(scores)), 2)])
+
+
+def scores_of(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, ...]:
+    """The scores of every prompt's answers, best answer first, each read at the answer's last token."""
+    packed = batch.packed
+    scores_RT = model(packed.tokens_RT, documents_BT=packed.looked_at)
+    return scores_RT.flatten()[packed.ends_A].split(packed.counts)
 
 
 @torch.inference_mode()
-def ranked_right(model: RewardModel, pairs: list[Pair], pad: int, size: int = 32) -> int:
-    """How many pairs the model ranks as people did."""
+def held_out_gaps(model: RewardModel, ranked: Sequence[Ranked], pad: int, *, together: bool = False) -> Tensor:
+    """By how much the better answer of every pair is ahead: [pairs]."""
     model.eval()
-    right = 0
-    for start in range(0, len(pairs), size):
-        batch = collate_pairs(pairs[start : start + size], pad)
-        right += int((scores(model, batch.better) > scores(model, batch.worse)).sum())
-    return right
+    with quickly(model.trunk):
+        batches = in_turn(ranked, pad=pad, length=model.shape.context, shared=together)
+        return torch.cat([gaps_of(scores) for batch in batches for scores in scores_of(model, batch)])
+
+
+def calibration(gaps: Tensor) -> tuple[float, list[dict[str, Any]]]:
+    """How far the chance a reward model gives its favourite is from how often that is right: the mean of the
+    bins, and the bins.
+
+    Source: Guo et al. 2017 (On Calibration of Modern Neural Networks), eq. 3; the chance is the sigmoid of the gap.
+    """
+    sure, right = gaps.abs().sigmoid(), gaps > 0
+    number = ((sure - 0.5) * 2 * _BINS).long().clamp(0, _BINS - 1)
+    bins = []
+    for one in range(_BINS):
+        some = number == one
+        if bool(some.any()):
+            count, said, was = int(some.sum()), float(sure[some].mean()), float(right[some].float().mean())
+            bins.append({"pairs": count, "said": said, "was": was})
+    return sum(one["pairs"] * abs(one["said"] - one["was"]) for one in bins) / max(1, len(gaps)), bins
+
+
+def _figures(work: Work, batches: RankedBatches, gaps: Tensor) -> None:
+    right = int((gaps > 0).sum())
+    found = wilson(right, len(gaps))
+    off, bins = calibration(gaps)
+    work.figure("pairs", sum(len(one.answers) * (len(one.answers) - 1) // 2 for one in batches.ranked))
+    work.figure("held_out", {"right": right, "pairs": len(gaps), "low": found.low, "high": found.high})
+    work.figure("calibration", {"error": off, "bins": bins})
+    work.figure(
+        "headline",
+        f"ranks {found.value:.0%} of {len(gaps)} held-out pairs as people do, its certainty off by {off:.0%}",
+    )

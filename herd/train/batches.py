@@ -92,12 +92,20 @@ Row = tuple[Piece, ...]
 Text = tuple[NDArray[np.integer], NDArray[np.integer]]  # inputs and targets
 
 
-def cut(lengths: NDArray[np.int64], order: NDArray[np.int64], length: int) -> list[Piece]:
-    """Documents in `order` as pieces of at most `length` inputs. A document's last id is only a target."""
-    pieces = []
-    for document in order.tolist():
-        inputs = int(lengths[document]) - 1
-        pieces += [Piece(document, start, min(length, inputs - start)) for start in range(0, inputs, length)]
+# A piece among many: 16 bytes, where the object takes some 200.
+_PIECE = np.dtype([("document", np.int64), ("start", np.int32), ("count", np.int32)])
+
+
+def cut(lengths: NDArray[np.int64], order: NDArray[np.int64], length: int) -> NDArray[np.void]:
+    """Documents in `order` as pieces of at most `length` inputs: an array of `_PIECE`. A document's last id is only a
+    target."""
+    inputs = np.maximum(lengths[order] - 1, 0)
+    parts = -(-inputs // length)
+    pieces = np.empty(int(parts.sum()), _PIECE)
+    pieces["document"] = np.repeat(order, parts)
+    first = np.repeat(np.cumsum(parts) - parts, parts)
+    pieces["start"] = (np.arange(len(pieces)) - first) * length
+    pieces["count"] = np.minimum(length, np.repeat(inputs, parts) - pieces["start"])
     return pieces
 
 
@@ -122,6 +130,30 @@ def fill(pieces: Sequence[Piece], length: int) -> list[Row]:
     return [tuple(row) for row in rows]
 
 
+class PackedRows:
+    """An epoch's rows, packed a window of pieces at a time and kept as numbers: a source may hold millions of
+    documents."""
+
+    def __init__(self, pieces: NDArray[np.void], length: int, chance: np.random.Generator) -> None:
+        self._pieces = np.empty_like(pieces)
+        counts: list[int] = []
+        at = 0
+        for start in range(0, len(pieces), WINDOW):
+            filled = fill([Piece(*one) for one in pieces[start : start + WINDOW].tolist()], length)
+            for number in chance.permutation(len(filled)):
+                row = filled[number]
+                self._pieces[at : at + len(row)] = [(one.document, one.start, one.count) for one in row]
+                at += len(row)
+                counts.append(len(row))
+        self._ends = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, number: int) -> Row:
+        return tuple(Piece(*one) for one in self._pieces[self._ends[number] : self._ends[number + 1]].tolist())
+
+
 @settings
 class LongFirst:
     """Of every source's documents below `longer_than` tokens only `short_share` is read each epoch, drawn anew, so that
@@ -143,7 +175,7 @@ class SourceRows:
             raise DataError(f"source {name!r} holds no documents; take it out of the mix or give it some")
         self.name, self.shard, self.length, self.seed, self.long_first = name, shard, length, seed, long_first
         self._ends: list[int] = []  # rows up to the end of each epoch so far
-        self._epochs: list[list[Row]] = []
+        self._epochs: list[PackedRows] = []
 
     def row(self, number: int) -> Row:
         while not self._ends or number >= self._ends[-1]:
@@ -182,10 +214,7 @@ class SourceRows:
     def _pack_epoch(self) -> None:
         chance = generator(self.seed, self.name, self.length, len(self._epochs))
         pieces = cut(self.shard.lengths, self._read(chance), self.length)
-        rows: list[Row] = []
-        for start in range(0, len(pieces), WINDOW):
-            filled = fill(pieces[start : start + WINDOW], self.length)
-            rows += [filled[i] for i in chance.permutation(len(filled))]
+        rows = PackedRows(pieces, self.length, chance)
         self._epochs.append(rows)
         self._ends.append((self._ends[-1] if self._ends else 0) + len(rows))
 

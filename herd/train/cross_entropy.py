@@ -48,7 +48,7 @@ class _Chunked(torch.autograd.Function):
         slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if slopes else None
         each = torch.zeros(len(rows), device=rows.device)
         penalty = rows.new_zeros((), dtype=torch.float32)
-        chunk = _chunk_by(rows.device.type, len(weight_VD), group)
+        chunk = chunk_by(rows.device.type, len(weight_VD), group)
         size = logit_rows(len(weight_VD), rows.device.type)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
@@ -58,7 +58,7 @@ class _Chunked(torch.autograd.Function):
             if slope_rows is not None and slope_matrix is not None:
                 slope = slope.to(rows.dtype)
                 product(slope, matrix, slope_rows[part])
-                _add_product(slope_matrix, slope.T, rows[part])
+                add_product(slope_matrix, slope.T, rows[part])
         if group is not None and slope_rows is not None:
             dist.all_reduce(slope_rows, group=group)
         ctx.save_for_backward(kept, slope_rows, slope_matrix)
@@ -77,7 +77,7 @@ class _Chunked(torch.autograd.Function):
         return slope_hidden, slope_matrix.mul_(slopes[0]).to(ctx.type), None, None, None
 
 
-def _add_product(sum_VD: Tensor, a: Tensor, b: Tensor) -> None:
+def add_product(sum_VD: Tensor, a: Tensor, b: Tensor) -> None:
     """Adds a product to a sum in fp32."""
     if a.dtype == sum_VD.dtype:
         product(a, b, sum_VD, add=True)
@@ -92,7 +92,7 @@ _WORTH_COMPILING = 16_384
 Chunk = Callable[[Tensor, Tensor, float, Any, bool], tuple[Tensor, Tensor, Tensor]]
 
 
-def _chunk_by(device: str, vocabulary: int, group: Any) -> Chunk:
+def chunk_by(device: str, vocabulary: int, group: Any) -> Chunk:
     """How a chunk is gone through fastest."""
     if group is None and device == "cpu" and library() is not None:
         return _chunk_here

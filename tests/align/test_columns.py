@@ -16,7 +16,7 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.core.storage import write_preferences
 from tests.tokens.test_chat import FORM, TOKENIZER
-from tests.train.test_pairs import preference
+from tests.train.test_ranked import preference
 
 ASKED, SAID = Message("user", "hello"), Message("assistant", "there")
 MORE = (ASKED, SAID, Message("user", "and?"))

@@ -18,7 +18,7 @@ from herd.model.weights import load_transformer
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import model
 from tests.tokens.test_chat import TOKENIZER
-from tests.train.test_pairs import preference
+from tests.train.test_ranked import preference
 
 
 def test_a_model_with_nothing_to_prefer_stays_as_it_is(tmp_path: Path) -> None:

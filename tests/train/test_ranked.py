@@ -1,0 +1,151 @@
+"""Ranked answers and conversations as batches: what is masked, and that nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message, Preference
+from herd.train.batches import IGNORED
+from herd.train.dialogues import DialogueBatches, learnt
+from herd.train.log_probs import log_probs
+from herd.train.ranked import RankedBatch, RankedBatches, encode_ranked
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import CALL, FORM, HELLO, TOKENIZER
+
+
+def preference(number: int, *, edited: bool = False) -> Preference:
+    return Preference(
+        prompt=Conversation((Message("user", f"question {number}"),), id=str(number)),
+        chosen=(Message("assistant", "good"),),
+        rejected=(Message("assistant", "bad and long"),),
+        edited=(Message("assistant", "better"),) if edited else (),
+    )
+
+
+def batch_of(*preferences: Preference, length: int = 100, shared: bool = False, most: int | None = None) -> RankedBatch:
+    ranked = encode_ranked(preferences, FORM, context=1000, most=most).ranked
+    return RankedBatch(tuple(ranked), TOKENIZER.pad, length, shared)
+
+
+def test_all_ranked_answers_are_taken_or_the_best_two() -> None:
+    ranked = [preference(0, edited=True), preference(1)]
+    assert [len(one.answers) for one in encode_ranked(ranked, FORM, context=100).ranked] == [3, 2]
+    best = encode_ranked(ranked, FORM, context=100, most=2).ranked
+    assert [TOKENIZER.decode(one.answers[0].ids).split("\n\n")[-1] for one in best] == ["better", "good"]
+
+
+def test_what_does_not_fit_or_is_alike_is_left_out_and_counted() -> None:
+    with pytest.raises(DataError, match="none of 1 preferences is left: 1 are longer than 4 tokens, of 0"):
+        encode_ranked([preference(0)], FORM, context=4)
+    alike = replace(preference(1), rejected=preference(1).chosen)
+    kept = encode_ranked([preference(0), alike, preference(2)], FORM, context=100)
+    assert [(one.number, one.row) for one in kept.ranked] == [(0, 0), (1, 2)]
+    assert (kept.alike, kept.too_long) == (1, 0)
+    needed = kept.ranked[0].together
+    assert encode_ranked([preference(0)], FORM, context=needed, shared=True).too_long == 0
+    with pytest.raises(DataError, match="1 are longer"):
+        encode_ranked([preference(0)], FORM, context=needed - 1, shared=True)
+
+
+@pytest.mark.row(42)
+def test_only_an_answers_own_tokens_count() -> None:
+    packed = batch_of(preference(0)).packed
+    counted = packed.targets_RT[packed.targets_RT != IGNORED]
+    assert [TOKENIZER.decode(counted[packed.answers_N == n].tolist()) for n in (0, 1)] == ["good", "bad and long"]
+    ends = packed.tokens_RT.flatten()[packed.ends_A]
+    assert ends.tolist() == [TOKENIZER.end_of_turn] * 2
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.booleans(), st.integers(60, 200))
+def test_packing_keeps_every_answer_whole_and_once(sizes: list[int], shared: bool, length: int) -> None:
+    rows = [
+        replace(preference(n, edited=n % 2 == 0), rejected=(Message("assistant", "bad " * size),))
+        for n, size in enumerate(sizes)
+    ]
+    batch = batch_of(*rows, length=length, shared=shared)
+    packed = batch.packed
+    answers = [answer for one in batch.ranked for answer in one.answers]
+    assert packed.counts == tuple(len(one.answers) for one in batch.ranked)
+    for number, answer in enumerate(answers):
+        own = [t for t, learn, form in zip(answer.ids, answer.learn, answer.format, strict=True) if learn and not form]
+        assert packed.targets_RT[packed.targets_RT != IGNORED][packed.answers_N == number].tolist() == own
+    longest = max(one.together if shared else one.longest for one in batch.ranked)
+    assert packed.tokens_RT.shape[1] <= max(length, longest)
+
+
+@torch.no_grad()
+def test_packed_answers_have_the_likelihoods_they_have_alone() -> None:
+    made = model(replace(SMALL, vocabulary=TOKENIZER.size, context=128))
+    rows = [preference(n, edited=n == 1) for n in range(5)]
+
+    def summed(batch: RankedBatch) -> torch.Tensor:
+        packed = batch.packed
+        hidden = made.hidden(packed.tokens_RT, documents_BT=packed.looked_at)
+        return packed.sums(log_probs(hidden, made.output_weight, packed.targets_RT))
+
+    together = summed(batch_of(*rows, length=128))
+    alone = torch.cat([summed(batch_of(row)) for row in rows])
+    assert torch.allclose(together, alone, atol=1e-5)
+    answer = encode_ranked(rows[:1], FORM, context=100).ranked[0].answers[0]
+    logits = made(torch.tensor([answer.ids])).log_softmax(-1)[0]
+    own = [n for n in range(len(answer)) if answer.learn[n] and not answer.format[n]]
+    assert float(alone[0]) == pytest.approx(sum(float(logits[n - 1, answer.ids[n]]) for n in own), rel=1e-5)
+
+
+@given(st.integers(0, 1000), st.sampled_from([7, 40]))
+def test_log_probabilities_have_the_gradients_of_a_softmax(seed: int, vocabulary: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(2, 5, 8, generator=chance).requires_grad_()
+    matrix = torch.randn(vocabulary, 8, generator=chance).requires_grad_()
+    targets = torch.randint(vocabulary, (2, 5), generator=chance)
+    targets[torch.rand(2, 5, generator=chance) < 0.4] = IGNORED
+    kept = targets != IGNORED
+    found = log_probs(hidden, matrix, targets)
+    wanted = (hidden @ matrix.T).log_softmax(-1)[kept].gather(-1, targets[kept][:, None]).squeeze(-1)
+    weights = torch.randn(int(kept.sum()), generator=chance)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), (hidden, matrix)),
+        torch.autograd.grad((wanted * weights).sum(), (hidden, matrix)),
+        strict=True,
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_every_epoch_holds_every_prompt() -> None:
+    ranked = encode_ranked([preference(number) for number in range(12)], FORM, context=100).ranked
+    batches = RankedBatches(ranked, size=4, epochs=2, seed=0, pad=TOKENIZER.pad, length=100)
+    assert len(batches) == 6
+    for epoch in (0, 1):
+        seen = [n for step in range(3) for n in batches.batch(3 * epoch + step).numbers]
+        assert sorted(seen) == list(range(12))
+    first, second = batches.batch(0).parts(2)
+    assert first.weight == second.weight == 2
+
+
+@pytest.mark.row(41)
+def test_prompts_are_no_targets_and_get_no_gradient(figure) -> None:
+    inputs, targets = learnt(FORM.conversation(HELLO))
+    kept = targets[targets != IGNORED]
+    assert TOKENIZER.show(kept.tolist()) == "Hello.<|eot_id|>"
+    logits = torch.zeros(len(inputs), TOKENIZER.size, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    outside = gradient[torch.from_numpy(targets) == IGNORED].abs().max().item()
+    figure(f"largest gradient from a prompt token {outside}")
+    assert outside == 0.0
+
+
+def test_conversations_are_packed_whole() -> None:
+    found = DialogueBatches([HELLO, CALL] * 5, FORM, length=256, rows=1, epochs=2, seed=0, pad=TOKENIZER.pad)
+    learnt_tokens = sum(found.batch(step).weight for step in range(len(found)))
+    alone = sum(int((learnt(FORM.conversation(one))[1] != IGNORED).sum()) for one in (HELLO, CALL))
+    assert learnt_tokens == 2 * 5 * alone
+    with pytest.raises(DataError, match="none of 1 conversations fits"):
+        DialogueBatches([CALL], FORM, length=8, rows=1, epochs=1, seed=0, pad=TOKENIZER.pad)
