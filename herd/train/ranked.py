@@ -122,8 +122,14 @@ class RankedBatch:
                     ends[answer] = number * width + at + end - 1
                 at += len(document)
         kept = targets_RT != IGNORED
-        found = tokens_RT, documents_RT, targets_RT, answers_RT[kept], torch.tensor(ends)
-        return Packed(*(one.to(self.device) for one in found), counts)
+        return Packed(
+            tokens_RT.to(self.device),
+            documents_RT.to(self.device),
+            targets_RT.to(self.device),
+            answers_RT[kept].to(self.device),
+            torch.tensor(ends, device=self.device),
+            counts,
+        )
 
     def _documents(self) -> Iterator[tuple[Encoded, list[tuple[int, int, int]]]]:
         """What sees itself alone, and where in it each answer lies: its number, start and end."""

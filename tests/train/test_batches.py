@@ -45,7 +45,8 @@ def shards(folder: Path, lengths: dict[str, list[int]]) -> Shards:
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=30), st.integers(4, 32))
 def test_cutting_and_filling_keep_every_token_once(lengths: list[int], length: int) -> None:
     cuts = cut(np.array(lengths), np.arange(len(lengths)), length)
-    pieces, rows = [Piece(*one) for one in cuts.tolist()], list(PackedRows(cuts, length, np.random.default_rng(0)))
+    pieces, packed = [Piece(*one) for one in cuts.tolist()], PackedRows(cuts, length, np.random.default_rng(0))
+    rows = [packed[number] for number in range(len(packed))]
     assert all(sum(piece.count for piece in row) <= length for row in rows)
     assert Counter(piece for row in rows for piece in row) == Counter(pieces)
     places = [(piece.document, at) for piece in pieces for at in range(piece.start, piece.start + piece.count)]
