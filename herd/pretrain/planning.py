@@ -77,11 +77,13 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a stage's steps will take. began, ended: seconds after the first stage of pre-training begins."""
+    """What a stage's steps will take. peak_bytes: the most its whole process will have. began, ended: seconds after the
+    first stage of pre-training begins."""
 
     steps: int
     core_seconds: float
     held_bytes: float
+    peak_bytes: float
     began: float
     ended: float
 
@@ -109,7 +111,7 @@ def played_through(
     before = {one.plan.key: {plan.key for plan in walk(Artifact.planned(one.plan))} - {one.plan.key} for one in own}
     left = {one.plan.key: float(one.steps) for one in own}
     clock, began, ended = 0.0, dict[str, float](), dict[str, float]()
-    worked, held = dict.fromkeys(left, 0.0), dict.fromkeys(left, 0.0)
+    worked, held, peak = (dict.fromkeys(left, 0.0) for _ in range(3))
     while left:
         ready = [key for key in left if not before[key] & left.keys()]
         busy = sorted(ready, key=lambda key: (key not in began, -distance[key]))[:jobs]
@@ -125,20 +127,18 @@ def played_through(
             left[key] -= done
             worked[key] += done * pace[key].core_seconds
             held[key] = max(held[key], pace[key].held_bytes)
+            peak[key] = max(peak[key], pace[key].peak_bytes)
         clock += until
         for key in [key for key in busy if left[key] < 1e-6]:
             ended[key] = clock
             del left[key]
-    return {
-        one.plan.key: Expected(
-            one.steps,
-            worked[one.plan.key] / max(1, one.steps),
-            held[one.plan.key] + _copied(paces[one.plan.key], ended[one.plan.key] - began[one.plan.key]),
-            began[one.plan.key],
-            ended[one.plan.key],
-        )
-        for one in own
-    }
+    found: dict[str, Expected] = {}
+    for one in own:
+        key = one.plan.key
+        copied = _copied(paces[key], ended[key] - began[key])
+        bytes_ = held[key] + copied, peak[key] + copied
+        found[key] = Expected(one.steps, worked[key] / max(1, one.steps), *bytes_, began[key], ended[key])
+    return found
 
 
 def _copied(paces: Sequence[Pace], seconds: float) -> float:
@@ -157,7 +157,8 @@ def foretold_lines(found: Mapping[str, Expected], jobs: int) -> Iterator[str]:
     for key, one in found.items():
         yield (
             f"{key}: {one.steps:,} steps of {1e3 * one.core_seconds:,.1f} core-ms, "
-            f"{one.steps * one.core_seconds:,.0f} core-s in all; holds {_bytes(one.held_bytes)}"
+            f"{one.steps * one.core_seconds:,.0f} core-s in all; holds {_bytes(one.held_bytes)}, "
+            f"its process {_bytes(one.peak_bytes)} at most"
         )
     if not found:
         yield "nothing to rehearse: no stage of pre-training on one device is planned"
@@ -249,9 +250,10 @@ def _measured(folder: Path) -> str:
 def _beside(found: Foretold | None) -> str:
     if found is None:
         return ""
-    (told, took), (said, held) = found.core_seconds, found.held_bytes
+    (told, took), (said, held), (whole, most) = found.core_seconds, found.held_bytes, found.peak_bytes
     time = f"{1e3 * took:,.1f} core-ms a step ({1e3 * told:,.1f} foretold)"
-    return f"; {time}, holds {_bytes(held)} ({_bytes(said)} foretold)"
+    process = f"its process {_bytes(most)} ({_bytes(whole)} foretold)"
+    return f"; {time}, holds {_bytes(held)} ({_bytes(said)} foretold), {process}"
 
 
 def _bytes(value: float) -> str:

@@ -100,9 +100,14 @@ def foretold(made: Sequence[Artifact]) -> dict[str, Any] | None:
                 {
                     "key": one.key,
                     "steps": f"{len(steps):,}",
-                    "time": [f"{1e3 * value:,.1f}" for value in found.core_seconds],
-                    "memory": [f"{value / 1e6:,.1f}" for value in found.held_bytes],
-                    "off": [f"{was / said - 1:+.0%}" for said, was in (found.core_seconds, found.held_bytes)],
+                    "pairs": [
+                        [*(f"{scale * value:,.1f}" for value in pair), f"{pair[1] / pair[0] - 1:+.0%}"]
+                        for scale, pair in (
+                            (1e3, found.core_seconds),
+                            (1e-6, found.held_bytes),
+                            (1e-6, found.peak_bytes),
+                        )
+                    ],
                 }
             )
     if not rows:

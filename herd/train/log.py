@@ -15,7 +15,7 @@ METRICS = "metrics.jsonl"
 WARM = 3  # first steps of a process, which also set up what later ones use
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """What one step did. number: counted from 1. rate: the learning rate. seconds: clock time it took. skipped: why
     the step was not taken, empty when it was. core_seconds: processor time of all threads. held_bytes: what model,
@@ -113,21 +113,24 @@ def read_steps(file: Path) -> list[Step]:
 
 @dataclass(frozen=True)
 class Foretold:
-    """A step as it was foretold and as it was: core-seconds, and bytes held for training, the pair of each."""
+    """A step as it was foretold and as it was: core-seconds, bytes held for training, and the most bytes of the whole
+    process; the pair of each."""
 
     core_seconds: tuple[float, float]
     held_bytes: tuple[float, float]
+    peak_bytes: tuple[float, float]
 
     @classmethod
     def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> Foretold | None:
         """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
-        told = cost.get("foretold")
+        told = cost.get("foretold") or {}
         later = steps[WARM:]
-        if not told or not later or not later[0].held_bytes:
+        if "peak_bytes" not in told or not later or not later[0].held_bytes:
             return None
         seconds = sum(step.core_seconds for step in later) / len(later)
         held = max(step.held_bytes for step in steps)
-        return cls((told["core_seconds"], seconds), (told["held_bytes"], held))
+        peak = told["peak_bytes"], cost["peak_bytes"]
+        return cls((told["core_seconds"], seconds), (told["held_bytes"], held), peak)
 
 
 def _write_steps(file: Path, found: Sequence[Step]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,8 +56,10 @@ def sums_of(batch: Batch, each_BT: Tensor) -> Sums:
     tokens = (batch.targets_BT != IGNORED).sum(-1).tolist()
     found: Sums = {}
     for name, amount, count in zip(batch.sources, nats, tokens, strict=True):
-        found[f"loss/{name}"] = found.get(f"loss/{name}", 0.0) + amount
-        found[f"tokens/{name}"] = found.get(f"tokens/{name}", 0.0) + count
+        # One string for all steps: their records keep it.
+        loss, count_of = intern(f"loss/{name}"), intern(f"tokens/{name}")
+        found[loss] = found.get(loss, 0.0) + amount
+        found[count_of] = found.get(count_of, 0.0) + count
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from herd.core.places import LocalPlace
+from herd.core.processes import peak_bytes
 from herd.model.devices import best_device
 from herd.model.sizes import Shape, Size
 from herd.model.transformer import Transformer, initialize
@@ -50,12 +51,14 @@ class Rehearsal:
 @dataclass(frozen=True)
 class Pace:
     """What a step takes by the clock and of processors, and what model, optimizer and steps hold. copied_bytes: what a
-    checkpoint holds besides while it is written."""
+    checkpoint holds besides while it is written. peak_bytes: the most the whole process had, Python and PyTorch
+    included."""
 
     seconds: float
     core_seconds: float
     held_bytes: float
     copied_bytes: float = 0.0
+    peak_bytes: float = 0.0
 
     @classmethod
     def mean(cls, paces: Sequence[Pace], counts: Sequence[int]) -> Pace:
@@ -65,16 +68,16 @@ class Pace:
             sum(getattr(pace, name) * count for pace, count in zip(paces, counts, strict=True)) / total
             for name in ("seconds", "core_seconds")
         )
-        held, copied = (max(getattr(pace, name) for pace in paces) for name in ("held_bytes", "copied_bytes"))
-        return cls(seconds, worked, held, copied)
+        most = [max(getattr(pace, name) for pace in paces) for name in ("held_bytes", "copied_bytes", "peak_bytes")]
+        return cls(seconds, worked, *most)
 
 
 def rehearse(asked: Sequence[Rehearsal], *, threads: int = 1, at_once: int = 1) -> list[Pace]:
     """The pace of each on so many threads, in processes of their own, so many side by side."""
     # As in a run's workers; read when torch is first imported, which is in those processes.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    # Begun anew as a run's workers are: what a fork has in common with its parent would not count as its own.
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=context, max_tasks_per_child=1) as pool:
         return list(pool.map(pace, asked, [threads] * len(asked)))
 
@@ -84,7 +87,8 @@ def pace(asked: Rehearsal, threads: int) -> Pace:
     # What the first steps of a process set up, such as threads, a training holds too: it begins in a new process.
     set_up = _tried(replace(asked, shape=_SMALL, length=_SMALL.context, rows=2), threads, seconds=0.0)
     found = _tried(asked, threads, seconds=_SECONDS)
-    return replace(found, held_bytes=found.held_bytes + (set_up.held_bytes if best_device().type == "cpu" else 0))
+    held = found.held_bytes + (set_up.held_bytes if best_device().type == "cpu" else 0)
+    return replace(found, held_bytes=held, peak_bytes=peak_bytes())
 
 
 def _tried(asked: Rehearsal, threads: int, *, seconds: float) -> Pace:

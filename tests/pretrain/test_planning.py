@@ -14,7 +14,8 @@ from herd.train.log import Foretold, Step
 from herd.train.schedule import BatchPhase, BatchRamp
 from tests.smoke import planned
 
-ALONE, BOTH = Pace(1.0, 1.0, 50.0), Pace(0.6, 1.1, 90.0)  # of a step on one thread, and on two
+# Of a step on one thread, and on two.
+ALONE, BOTH = Pace(1.0, 1.0, 50.0, peak_bytes=800.0), Pace(0.6, 1.1, 90.0, peak_bytes=900.0)
 
 
 def test_stages_are_played_through_as_the_runner_takes_them() -> None:
@@ -51,11 +52,12 @@ def test_a_report_holds_what_was_foretold_against_what_came() -> None:
     steps = [
         Step(n, 1.0, 1.0, 0.1, 2.0, 8.0, core_seconds=9.0 if n < 4 else 3.0, held_bytes=10 * n) for n in range(1, 9)
     ]
-    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100}}
+    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900}, "peak_bytes": 1000}
     found = Foretold.of(told, steps)
     assert found is not None
     assert found.core_seconds == (2.5, 3.0)  # a process's first steps set things up and do not count
     assert found.held_bytes == (100, 80)
+    assert found.peak_bytes == (900, 1000)
     assert Foretold.of({}, steps) is None
     assert Foretold.of(told, steps[:2]) is None
 
