@@ -279,12 +279,12 @@ def _show_mask(options: argparse.Namespace) -> None:
     from herd.align.preflight import examine, found_lines, lines
     from herd.model.config import shape_in
     from herd.serve.folders import model_in
-    from herd.tokens.chat import ChatFormat
+    from herd.tokens.jinja import chat_format
     from herd.tokens.tokenizer import TextTokenizer
 
     folder, given = model_in(options.mask), given_in(options.artifact)
     text = TextTokenizer.load(folder)
-    form, context = ChatFormat(text), shape_in(folder).context
+    form, context = chat_format(text), shape_in(folder).context
     for line in lines(given, form, text, rows=options.rows, colour=sys.stdout.isatty()):
         print(line)
     found = examine(given, form, text, context)

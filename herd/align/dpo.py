@@ -18,7 +18,7 @@ from herd.core.storage import read_preferences
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.log_probs import log_probs as log_probs_of
@@ -33,10 +33,12 @@ Loss = Annotated[Use, losses.choice]
 @settings
 class DpoSettings:
     """loss: a preference loss by name. nll_weight: of the likelihood of the chosen answers, per token.
-    strengths: only preferences as strong as these count. pairs: how many a step."""
+    endings: whether what ends an answer counts, as elsewhere; the report leaves it out, since both answers of a pair
+    have it. strengths: only preferences as strong as these count. pairs: how many a step."""
 
     loss: Loss
     nll_weight: float = 0.2
+    endings: bool = False
     strengths: tuple[Strength, ...] = ("significantly better", "better")
     pairs: Positive = 16
     epochs: Positive = 1
@@ -68,12 +70,18 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         work.figure("headline", f"{found}; the model stays as it is")
         return Checkpoint(work.out)
     context = policy.shape.context
-    kept = encode_ranked(strong, ChatFormat(text), most=2, context=context)
+    kept = encode_ranked(strong, chat_format(text), most=2, context=context)
     pairs = kept.ranked
     batches = RankedBatches(
-        pairs, size=settings.pairs, epochs=settings.epochs, seed=settings.seed, pad=text.pad, length=context
+        pairs,
+        size=settings.pairs,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        pad=text.pad,
+        length=context,
+        endings=settings.endings,
     )
-    before = reference_log_probs(policy, pairs, text.pad)
+    before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
     rate = cosine(
@@ -82,7 +90,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     state = TrainState(policy, adamw(policy, settings.optimizer))
     train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
     write_checkpoint(work.out, policy, text, kind="chat")
-    moved = (reference_log_probs(policy, pairs, text.pad) - before).mean(0).tolist()
+    moved = (reference_log_probs(policy, pairs, text.pad, endings=settings.endings) - before).mean(0).tolist()
     work.figure("pairs", len(pairs))
     work.figure("left_out", {"too long": kept.too_long, "alike": kept.alike})
     work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
@@ -144,9 +152,10 @@ def log_probs(model: nn.Module, packed: Packed) -> Tensor:
 
 
 @torch.inference_mode()
-def reference_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int) -> Tensor:
+def reference_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int, *, endings: bool = False) -> Tensor:
     """Log-probabilities of every pair's answers, computed once: [pairs, 2]."""
     model.eval()
     with quickly(model):
-        found = [log_probs(model, batch.packed) for batch in in_turn(pairs, pad=pad, length=model.shape.context)]
+        batches = in_turn(pairs, pad=pad, length=model.shape.context, endings=endings)
+        found = [log_probs(model, batch.packed) for batch in batches]
     return torch.cat(found).view(-1, 2).clone()

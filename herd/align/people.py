@@ -18,7 +18,7 @@ from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
 from herd.generate.engine import Engine, Sampling
 from herd.model.weights import load_transformer
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
 from herd.world.chance import rng
@@ -96,7 +96,7 @@ def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World,
         Engine(load_transformer(model.path), TextTokenizer.load(model.path).stops),
         TextTokenizer.load(model.path),
     )
-    form, book = ChatFormat(text), Questions(world)
+    form, book = chat_format(text), Questions(world)
     asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
     ids = [form.prompt(prompt) for prompt in asked for _ in range(2)]
     completions = engine.generate(ids, sampling, workers=work.place.workers, report=work.progress)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from herd.align.columns import Given
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
-from herd.tokens.chat import ChatFormat, Encoded, runs
+from herd.tokens.chat import Encoded, runs
+from herd.tokens.jinja import Chat
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.ranked import encode_answer
 
@@ -33,7 +34,7 @@ class Examined:
             raise DataError(f"{sum(self.faults.values())} faults in {self.rows} rows: {found}; mend or drop these rows")
 
 
-def examine(given: Given, form: ChatFormat, text: TextTokenizer, context: int) -> Examined:
+def examine(given: Given, form: Chat, text: TextTokenizer, context: int) -> Examined:
     """Every row as it would be trained on.
 
     Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end. Notes: rows longer
@@ -59,7 +60,7 @@ def examine(given: Given, form: ChatFormat, text: TextTokenizer, context: int) -
     return found
 
 
-def _encoded(row: Conversation | Preference, form: ChatFormat) -> Iterator[tuple[Sequence[Message], Encoded]]:
+def _encoded(row: Conversation | Preference, form: Chat) -> Iterator[tuple[Sequence[Message], Encoded]]:
     """A conversation, or every answer of a preference with its prompt before it."""
     if isinstance(row, Conversation):
         yield row.messages, form.conversation(row)
@@ -77,7 +78,7 @@ def _faults(encoded: Encoded, text: TextTokenizer) -> Iterator[str]:
         yield "opened twice"
 
 
-def shown(row: Conversation | Preference, form: ChatFormat, text: TextTokenizer, *, colour: bool) -> Iterator[str]:
+def shown(row: Conversation | Preference, form: Chat, text: TextTokenizer, *, colour: bool) -> Iterator[str]:
     """A row's text with control tokens spelled out: what is learnt in green, or between » and «; the form in grey."""
     names = ("",) if isinstance(row, Conversation) else ("best", "next", "last")
     for name, (_, encoded) in zip(names, _encoded(row, form), strict=False):
@@ -95,7 +96,7 @@ def _words(encoded: Encoded, text: TextTokenizer, colour: bool) -> Iterator[str]
             yield f"»{words}«" if learn else words
 
 
-def lines(given: Given, form: ChatFormat, text: TextTokenizer, *, rows: int, colour: bool) -> Iterator[str]:
+def lines(given: Given, form: Chat, text: TextTokenizer, *, rows: int, colour: bool) -> Iterator[str]:
     """The first rows."""
     for row in (*given.conversations, *given.preferences)[:rows]:
         yield from shown(row, form, text, colour=colour)

@@ -20,7 +20,7 @@ from herd.evals.spread import wilson
 from herd.model.fused import quickly
 from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.loop import Sums, train
@@ -68,7 +68,7 @@ def train_reward(
         )
     kept = max(1, round(len(ranked) * (1 - settings.held_out_share)))
     model = reward_model(base)
-    form, context = ChatFormat(text), model.shape.context
+    form, context = chat_format(text), model.shape.context
     learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
     batches = RankedBatches(
         learnt.ranked,

@@ -1,75 +1,261 @@
-"""Rejection sampling: many answers to a prompt, of which the reward model keeps the best (4.2.2)."""
+"""Rejection sampling: many answers to a prompt, of which judges keep the best (4.2.2)."""
 
 from __future__ import annotations
 
+import json
+import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message
-from herd.core.settings import Positive
+from herd.core.registry import Use
+from herd.core.settings import Positive, Uncounted, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.engine import Engine, Sampling
+from herd.generate.samplers import Endpoint
+from herd.judge.best_of import curve
 from herd.judge.reward import RewardJudge
+from herd.judge.rubric import RUBRICS, judged
+from herd.judge.verifiers import verifiers
 from herd.model.weights import load_transformer
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
+Verifier = Annotated[Use, verifiers.choice]
 
-@stage(paper="4.2.2", version=1)
+_AT_ONCE = 64  # prompts that are answered before their answers are kept
+_RUN = 8  # words that an answer repeats when it says so many in a row twice
+
+
+@settings
+class Graded:
+    """A language model that gives points: the address of an endpoint, up to `/v1`, the model's name there, the variable
+    that holds the access key, and what it is asked."""
+
+    url: Uncounted[str]
+    model: str
+    key: str = ""
+    rubric: Literal["general", "code"] = "general"
+
+
+@settings
+class SelectSettings:
+    """tries: answers a prompt. steer: system prompts that the tries take in turn, and that no answer keeps; none when
+    empty. verify: only answers it finds right are kept; a prompt whose last message is the assistant's has its known
+    answer there. graded: counts before the reward model, which decides between equal points. gold: measured, and never
+    used to choose."""
+
+    sampling: Sampling
+    tries: Positive = 10
+    steer: tuple[str, ...] = ()
+    verify: Verifier | None = None
+    graded: Graded | None = None
+    gold: Verifier | None = None
+
+
+@dataclass
+class Answer:
+    """An answer and how often it was given. right: by the verifier. points: by the rubric, from 0 to 1."""
+
+    message: Message
+    tokens: int
+    times: int = 1
+    reward: float = 0.0
+    right: bool | None = None
+    gold: bool | None = None
+    points: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return (-1.0 if self.points is None else self.points, self.reward)
+
+
+@dataclass
+class Asked:
+    """A prompt, the answer that is known to be right, and what was answered."""
+
+    prompt: Conversation
+    known: Message | None
+    answers: list[Answer] = field(default_factory=list)
+
+
+@stage(paper="4.2.2", version=2)
 def select(
-    work: Work, judge: Checkpoint, model: Checkpoint, prompts: Dialogues, *, tries: Positive = 10, sampling: Sampling
+    work: Work, judge: Checkpoint | None, model: Checkpoint, prompts: Dialogues, *, settings: SelectSettings
 ) -> Dialogues:
-    """Of `tries` answers of `model` to every prompt the one that `judge` scores highest.
+    """Of several answers of `model` to every prompt the one that judges hold best: those a verifier finds right, of
+    these the ones with the most points, of these the one `judge` scores highest.
 
-    Prompts none of whose answers came to an end are left out. Source: Llama 3, 4.2.2 (10 to 30 tries).
+    Prompts none of whose answers came to an end, or was right, are left out and counted. Answers are kept as they come:
+    a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 tries, steered by system prompts).
     """
-    text = TextTokenizer.load(model.path)
-    form = ChatFormat(text)
-    asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
-    ids = [form.prompt(prompt) for prompt in asked for _ in range(tries)]
-    engine = Engine(load_transformer(model.path), text.stops)
-    completions = engine.generate(ids, sampling, workers=work.place.workers, report=work.progress)
-    answers: list[list[Message]] = []
-    for number in range(len(asked)):
-        own = completions[number * tries : (number + 1) * tries]
-        # Equal answers are scored once; the first of each stays, so that a prefix means fewer tries.
-        answers.append(list({tuple(one.ids): form.read(one.ids) for one in own if one.finished}.values()))
-    scored = score_all(RewardJudge.load(judge), asked, answers)
-    best = [
-        prompt.then(max(zip(marks, said, strict=True), key=lambda pair: pair[0])[1])
-        for prompt, said, marks in zip(asked, answers, scored, strict=True)
-        if said
-    ]
+    asked, left_out = _asked(prompts, settings)
+    _answer(work, asked, model, settings)
+    some = [one for one in asked if one.answers]
+    left_out["no answer came to an end"] = len(asked) - len(some)
+    _mark(some, RewardJudge.load(judge) if judge is not None else None, settings, left_out)
+    best: list[Conversation] = []
+    for one in some:
+        fit = [answer for answer in one.answers if settings.verify is None or answer.right]
+        if fit:
+            best.append(one.prompt.then(max(fit, key=lambda answer: answer.rank).message))
+        else:
+            left_out["no answer was right"] += 1
     write_conversations(work.out, best)
-    _figures(work, asked, answers, scored, best, tries)
+    _figures(work, some, best, settings)
+    work.figure("left_out", dict(+left_out))
     return Dialogues(work.out)
 
 
-def score_all(
-    judge: RewardJudge, prompts: Sequence[Conversation], answers: Sequence[Sequence[Message]]
-) -> list[list[float]]:
-    """The score of every answer to every prompt."""
-    flat = [prompt.then(answer) for prompt, said in zip(prompts, answers, strict=True) for answer in said]
-    marks = iter(judge.score(flat))
-    return [[next(marks) for _ in said] for said in answers]
+def _asked(prompts: Dialogues, settings: SelectSettings) -> tuple[list[Asked], Counter[str]]:
+    """Prompts that can be asked, and why others cannot."""
+    found, left_out = [], Counter[str]()
+    for one in read_conversations(prompts.path):
+        known = one.last if one.last.role == "assistant" else None
+        if one.tools or any(message.calls for message in one.messages):
+            left_out["it asks for tools"] += 1
+        elif known is None:
+            found.append(Asked(one, None))
+        else:
+            found.append(Asked(replace(one, messages=one.messages[:-1]), known))
+    return found, left_out
 
 
-def _figures(
-    work: Work,
-    asked: Sequence[Conversation],
-    answers: Sequence[Sequence[Message]],
-    scored: Sequence[Sequence[float]],
-    best: Sequence[Conversation],
-    tries: int,
-) -> None:
-    some = [marks for marks in scored if marks]
-    first = sum(marks[0] for marks in some) / max(1, len(some))
-    top = sum(max(marks) for marks in some) / max(1, len(some))
+def _answer(work: Work, asked: Sequence[Asked], model: Checkpoint, settings: SelectSettings) -> None:
+    """Fills in the answers, those of an earlier try first."""
+    text = TextTokenizer.load(model.path)
+    form = chat_format(text)
+    steer = settings.steer or ("",)
+    kept = work.scratch / "answers.jsonl"
+    before = list(_kept(kept))
+    engine: Engine | None = None
+    with kept.open("a", encoding="utf-8") as file:
+        for number, start in enumerate(range(0, len(asked), _AT_ONCE)):
+            some = asked[start : start + _AT_ONCE]
+            if number < len(before):
+                rows = before[number]
+            else:
+                engine = engine or Engine(load_transformer(model.path), text.stops)
+                ids = [
+                    form.prompt(_steered(one.prompt, steer[n % len(steer)]))
+                    for one in some
+                    for n in range(settings.tries)
+                ]
+                # A part draws by its own number: what it draws does not depend on what was asked before a stop.
+                sampling = replace(settings.sampling, seed=settings.sampling.seed + 7919 * number)
+                done = start * settings.tries
+
+                def report(part: int, total: int, done: int = done) -> None:
+                    work.progress(done + part, len(asked) * settings.tries, "answers")
+
+                made = engine.generate(ids, sampling, workers=work.place.workers, report=report)
+                flat = [one.ids if one.finished else None for one in made]
+                rows = [flat[n * settings.tries : (n + 1) * settings.tries] for n in range(len(some))]
+                file.write(json.dumps(rows) + "\n")
+                file.flush()
+            for one, row in zip(some, rows, strict=True):
+                one.answers = _different(row, form.read)
+
+
+def _kept(file: Any) -> Iterator[list[list[list[int] | None]]]:
+    """Parts that an earlier try answered, up to a line that a crash cut off, which is taken out."""
+    if not file.exists():
+        return
+    good = 0
+    data = file.read_bytes()
+    for line in data.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        good += len(line)
+        yield json.loads(line)
+    if good < len(data):
+        file.write_bytes(data[:good])
+
+
+def _steered(prompt: Conversation, words: str) -> Conversation:
+    if not words:
+        return prompt
+    first, *rest = prompt.messages
+    if first.role == "system":
+        return replace(prompt, messages=(replace(first, content=f"{first.content}\n\n{words}"), *rest))
+    return replace(prompt, messages=(Message("system", words), *prompt.messages))
+
+
+def _different(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]], Message]) -> list[Answer]:
+    """Answers that came to an end, each once with how often it was given."""
+    found: dict[tuple[int, ...], Answer] = {}
+    for ids in rows:
+        if ids is None:
+            continue
+        if (key := tuple(ids)) in found:
+            found[key].times += 1
+        else:
+            found[key] = Answer(read(ids), len(ids))
+    return list(found.values())
+
+
+def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSettings, left_out: Counter[str]) -> None:
+    """What every judge says of every answer."""
+    pairs = [(one, answer) for one in asked for answer in one.answers]
+    said = [one.prompt.then(answer.message) for one, answer in pairs]
+    if judge is not None:
+        for (_, answer), reward in zip(pairs, judge.score(said), strict=True):
+            answer.reward = reward
+    for name, use in (("right", settings.verify), ("gold", settings.gold)):
+        check = verifiers.make(use) if use is not None else None
+        for one, answer in pairs if check is not None else ():
+            setattr(answer, name, check(one.prompt, answer.message, one.known))
+    if settings.graded is not None:
+        sampler = Endpoint(settings.graded.url, settings.graded.model, settings.graded.key)
+        given = judged(said, sampler, RUBRICS[settings.graded.rubric])
+        for (_, answer), points in zip(pairs, given, strict=True):
+            answer.points = points
+            left_out["points: none in the judge's words"] += points is None
+
+
+def _figures(work: Work, asked: Sequence[Asked], best: Sequence[Conversation], settings: SelectSettings) -> None:
+    every = [[answer for answer in one.answers for _ in range(answer.times)] for one in asked]
+    measured: dict[str, list[list[float]]] = {
+        "tokens": [[float(answer.tokens) for answer in answers] for answers in every],
+        "repeats": [[_repeats(answer.message.content) for answer in answers] for answers in every],
+    }
+    for name, use in (("right", settings.verify), ("gold", settings.gold)):
+        if use is not None:
+            measured[name] = [[float(bool(getattr(answer, name))) for answer in answers] for answers in every]
+    scored = [[answer.reward for answer in answers] for answers in every]
+    rows = curve(scored, measured, settings.tries)
+    tops = [max(one.answers, key=lambda answer: answer.rank) for one in asked]
+    first = statistics.fmean(answers[0].reward for answers in every) if every else 0.0
+    top = statistics.fmean(one.reward for one in tops) if tops else 0.0
     work.figure("prompts", len(asked))
     work.figure("dialogues", len(best))
-    work.figure("different_answers", sum(map(len, answers)))
+    work.figure("different_answers", sum(len(one.answers) for one in asked))
     work.figure("reward", {"first": first, "best": top})
+    work.figure("best_of", rows)
     work.figure("sources", dict(Counter(one.source for one in best)))
-    work.figure("headline", f"{len(best):,} answers, reward {first:+.2f} on first try, {top:+.2f} best of {tries}")
+    said = f"{len(best):,} answers, reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}"
+    work.figure("headline", said + _warning(rows))
+
+
+def _repeats(text: str) -> float:
+    """Whether an answer says `_RUN` words in a row twice."""
+    words = text.split()
+    runs = [tuple(words[n : n + _RUN]) for n in range(len(words) - _RUN + 1)]
+    return float(len(set(runs)) < len(runs))
+
+
+def _warning(rows: Sequence[dict[str, float]]) -> str:
+    """Says when what the reward model likes is length or repetition."""
+    if len(rows) < 2:
+        return ""
+    first, last = rows[0], rows[-1]
+    longer = last["tokens"] / max(1.0, first["tokens"])
+    found = (
+        f"; the best are {longer:.1f} times as long as others: the reward model may count words" if longer > 1.5 else ""
+    )
+    more = last["repeats"] - first["repeats"]
+    return found + (f"; {more:.0%} more of the best repeat themselves than of others" if more > 0.05 else "")

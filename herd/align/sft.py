@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import field
 
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
 from herd.model.weights import load_transformer
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.dialogues import DialogueBatches
@@ -21,11 +22,13 @@ from herd.train.schedule import cosine
 
 @settings
 class SftSettings:
-    """length: tokens in a packed row. rows: how many a step."""
+    """length: tokens in a packed row. rows: how many a step. repeats: how often a source is read in an epoch, once
+    where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it out."""
 
     length: Positive = 512
     rows: Positive = 4
     epochs: Positive = 3
+    repeats: dict[str, float] = field(default_factory=dict)
     peak_rate: Rate = 1e-3
     warmup_share: Share = 0.03
     final_share: Share = 0.1
@@ -44,12 +47,13 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     conversations = [one for each in dialogues for one in read_conversations(each.path)]
     batches = DialogueBatches(
         conversations,
-        ChatFormat(text),
+        chat_format(text),
         length=min(settings.length, model.shape.context),
         rows=settings.rows,
         epochs=settings.epochs,
         seed=settings.seed,
         pad=text.pad,
+        repeats=settings.repeats,
     )
     rate = cosine(
         len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
@@ -61,6 +65,7 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     work.figure("dialogues", len(batches.texts))
     work.figure("too_long", batches.left_out)
     work.figure("sources", dict(Counter(one.source for one in conversations)))
+    work.figure("shares", batches.shares)
     work.figure("tokens", batches.tokens)
     work.figure("flops", batches.tokens * model.shape.training_flops(batches.length))
     work.figure("loss", loss)

@@ -21,6 +21,7 @@ from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.topics import topics_of
 from herd.generate.samplers import Endpoint, Sampler
+from herd.judge.agreement import weighted_kappa
 
 _AT_ONCE = 64  # documents that are asked about before answers are kept
 READ_CHARACTERS = 3_000  # of a document that the model is shown
@@ -124,20 +125,6 @@ def label(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, askings: in
     points = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     agreement = weighted_kappa(rounds[0], rounds[1], rubric.highest) if askings > 1 else float("nan")
     return Labels(points, agreement, unreadable)
-
-
-def weighted_kappa(first: NDArray[np.float64], second: NDArray[np.float64], highest: int) -> float:
-    """Agreement beyond chance of two raters on 0..highest: 1 for equal, 0 for chance. Pairs with NaN are left out."""
-    both = ~(np.isnan(first) | np.isnan(second))
-    a, b = first[both].astype(int), second[both].astype(int)
-    if not len(a):
-        return float("nan")
-    seen = np.zeros((highest + 1, highest + 1))
-    np.add.at(seen, (a, b), 1)
-    expected = np.outer(seen.sum(axis=1), seen.sum(axis=0)) / len(a)
-    away = (np.arange(highest + 1)[:, None] - np.arange(highest + 1)[None, :]) ** 2
-    chance = float((away * expected).sum())
-    return 1.0 - float((away * seen).sum()) / chance if chance else 1.0
 
 
 # ---- the stage ----

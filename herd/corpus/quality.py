@@ -17,7 +17,7 @@ from herd.core.records import Document
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
-from herd.corpus.embeddings import embed
+from herd.tokens.embeddings import embed
 
 Scores = NDArray[np.float64]
 _MODEL, _WEIGHTS = "model.json", "weights.npz"

@@ -22,7 +22,7 @@ from herd.core.records import Document
 from herd.core.settings import InputFile, Rate, Share, input_path, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
-from herd.corpus.embeddings import embed
+from herd.tokens.embeddings import embed
 
 PACKAGED = Path(__file__).parent / "topics.yaml"
 _MODEL, _WEIGHTS = "model.json", "weights.npz"

@@ -12,7 +12,7 @@ from herd.core.errors import ArtifactError
 from herd.core.records import Conversation
 from herd.model.heads import RewardModel
 from herd.model.weights import load_model
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
 _ROWS = 64
@@ -23,7 +23,7 @@ class RewardJudge:
 
     def __init__(self, model: RewardModel, tokenizer: TextTokenizer) -> None:
         self.model = model.eval()
-        self.format = ChatFormat(tokenizer)
+        self.format = chat_format(tokenizer)
         self.pad = tokenizer.pad
 
     @classmethod

@@ -38,12 +38,12 @@ _WARMUP_STEPS = 10  # the optimizer's moments are kept, so a short one will do
 class LengthSettings:
     """One switch to a longer context.
 
-    length: the new one. gate: share of needles to be found up to the present length before the switch, and
-    up to the new one for the stage to end early. check_tokens: trained on between two tests.
-    checks: how many tests at most; then the stage ends, passed or not. recovered: by how much, as a share, the loss on
-    rows of the length before may lie above what it was before the switch for the stage to end early; absent, it does
-    not count. text_sources: held-out text of these is what needles are hidden in. rope_theta, rope_scaling: of the
-    positions from now on; absent, they stay. long_first: how much more often long documents are read.
+    length: the new one. gate: share of needles to be found up to the present length before the switch. until: share to
+    be found up to the new length for the stage to end early; the gate's when absent. check_tokens: trained on between
+    two tests. checks: how many tests at most; then the stage ends, passed or not. recovered: by how much, as a share,
+    the loss on rows of the length before may lie above what it was before the switch for the stage to end early;
+    absent, it does not count. text_sources: held-out text of these is what needles are hidden in. rope_theta,
+    rope_scaling: of the positions from now on; absent, they stay. long_first: how much more often long documents are read.
     """
 
     length: Positive
@@ -51,6 +51,7 @@ class LengthSettings:
     check_tokens: Positive
     checks: Positive = 4
     gate: Share = 0.95
+    until: Share | None = None
     recovered: Share | None = None
     peak_rate: Rate
     shares: dict[str, Share]
@@ -124,7 +125,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     work.figure("switched", switched)
     work.figure("needle_before", before.to_row())
     work.figure("needle", after.to_row())
-    work.figure("gate", {"asked": settings.gate, "found": after.at(length).value, "passed": exam.passed(after, length)})
+    work.figure("gate", {"asked": exam.asked, "found": after.at(length).value, "passed": exam.passed(after, length)})
     work.figure("short_loss", {"before": exam.short_before, "after": exam.short_loss(whole)})
     work.figure("tokens", seen)
     work.figure("flops", seen * made.shape.training_flops(length))
@@ -192,7 +193,12 @@ class Exam:
         return self.short_loss(model) <= self.short_before * (1 + self.settings.recovered)
 
     def passed(self, grid: NeedleGrid, length: int) -> bool:
-        return all(grid.at(at).value >= self.settings.gate for at in grid.lengths if at <= length)
+        return all(grid.at(at).value >= self.asked for at in grid.lengths if at <= length)
+
+    @property
+    def asked(self) -> float:
+        """The share of needles that ends the stage."""
+        return self.settings.gate if self.settings.until is None else self.settings.until
 
     def documents(self) -> list[str]:
         return held_out_texts(self.shards, self.text, self.settings.text_sources)

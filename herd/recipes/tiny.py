@@ -8,7 +8,7 @@ from herd.align.average import average
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.people import Asked, annotate, ask, demonstrate
 from herd.align.reward import RewardSettings, train_reward
-from herd.align.select import select
+from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Law, Preferences, Report, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
@@ -16,6 +16,7 @@ from herd.core.settings import Count, Positive, Share, settings
 from herd.corpus.stages import audit
 from herd.evals.stages import MeasureSettings, measure
 from herd.generate.engine import Sampling
+from herd.judge.verifiers import verifiers
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
 from herd.pretrain.long_context import LengthSettings, extend_context
@@ -113,12 +114,13 @@ def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
     chat = sft(base, (shown,), settings=s.sft)
     scores = [measured(chat, tokens, "SFT", s)]
     preferences: tuple[Preferences, ...] = ()
+    gold = verifiers.use("true_in_world", seed=s.world.seed, people=s.world.people, written_share=s.world.written_share)
     for number, turn in enumerate(s.rounds, start=1):
         to_rank = ask(world=s.world, asked=Asked(counts=turn.ranked, purpose=f"ranked {number}"))
         preferences += (annotate(chat, to_rank, world=s.world, sampling=s.sampling),)
         judge = train_reward(base, preferences, settings=s.reward)
         prompts = ask(world=s.world, asked=Asked(counts=turn.prompts, purpose=f"prompts {number}"))
-        best = select(judge, chat, prompts, tries=turn.tries, sampling=s.sampling)
+        best = select(judge, chat, prompts, settings=SelectSettings(sampling=s.sampling, tries=turn.tries, gold=gold))
         tuned = sft(base, (shown, best), settings=s.sft)
         chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in turn.seeds))
         scores += [measured(tuned, tokens, f"SFT {number}", s), measured(chat, tokens, f"DPO {number}", s)]

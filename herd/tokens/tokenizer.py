@@ -175,6 +175,11 @@ class TextTokenizer:
         """Ids of `text`, control tokens never among them."""
         return self._backend.encode(text, add_special_tokens=False).ids
 
+    def encode_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of `text`, and from which of its characters to which each of them goes."""
+        found = self._backend.encode(text, add_special_tokens=False)
+        return found.ids, found.offsets
+
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         return [found.ids for found in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 

@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation
-from herd.tokens.chat import ChatFormat, Encoded
+from herd.tokens.chat import Encoded
+from herd.tokens.jinja import Chat
 from herd.train.batches import IGNORED, Batch, Piece, Row, Text, collate, fill, generator
 
 
 class DialogueBatches:
     """Conversations packed whole into rows of `length`, `rows` of them a step, for `epochs` passes.
 
-    Raises DataError when not one conversation fits. left_out: how many were too long.
+    repeats: how often the conversations of a source are read in an epoch; once where none is named. Raises DataError
+    when not one conversation fits, and for a source that has none. left_out: how many were too long. shares: of the
+    tokens of each source that are learnt.
     """
 
     def __init__(
         self,
         conversations: Sequence[Conversation],
-        form: ChatFormat,
+        form: Chat,
         *,
         length: int,
         rows: int,
         epochs: int,
         seed: int,
         pad: int,
+        repeats: Mapping[str, float] | None = None,
     ) -> None:
-        encoded = [form.conversation(conversation) for conversation in conversations]
-        self.texts = [learnt(one) for one in encoded if len(one) - 1 <= length]
+        encoded = [(form.conversation(one), one.source) for one in conversations]
+        fit = [(learnt(one), source) for one, source in encoded if len(one) - 1 <= length]
+        self.texts, self._sources = [text for text, _ in fit], [source for _, source in fit]
         self.left_out = len(encoded) - len(self.texts)
         if not self.texts:
             raise DataError(f"none of {len(encoded)} conversations fits into {length} tokens; set a longer `length`")
-        self.length, self.pad = length, pad
+        self.length, self.pad, self._repeats = length, pad, dict(repeats or {})
+        if unknown := sorted(self._repeats.keys() - set(self._sources)):
+            known = ", ".join(sorted(set(self._sources)))
+            raise DataError(f"repeats names {', '.join(unknown)}; the conversations are of {known}")
         packed = [self._pack(generator(seed, "dialogues", epoch)) for epoch in range(epochs)]
         self._rows = [row for epoch in packed for row in epoch]
+        if not self._rows:
+            raise DataError("repeats leave nothing to learn from; read at least one source")
         self._per_step = min(rows, len(self._rows))
 
     def _pack(self, chance: np.random.Generator) -> list[Row]:
-        pieces = [Piece(number, 0, len(self.texts[number][0])) for number in chance.permutation(len(self.texts))]
+        pieces = [Piece(number, 0, len(self.texts[number][0])) for number in chance.permutation(self._read(chance))]
         rows = fill(pieces, self.length)
         return [rows[number] for number in chance.permutation(len(rows))]
+
+    def _read(self, chance: np.random.Generator) -> list[int]:
+        """The conversations of an epoch, by number, each as often as its source is read."""
+        if not self._repeats:
+            return list(range(len(self.texts)))
+        found = []
+        for number, source in enumerate(self._sources):
+            times = self._repeats.get(source, 1.0)
+            found += [number] * (int(times) + (chance.random() < times % 1))
+        return found
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of each source, of all that is learnt in all epochs."""
+        count: Counter[str] = Counter()
+        for row in self._rows:
+            for piece in row:
+                count[self._sources[piece.document]] += int((self.texts[piece.document][1] != IGNORED).sum())
+        return {source: tokens / max(1, count.total()) for source, tokens in count.most_common()}
 
     def __len__(self) -> int:
         return len(self._rows) // self._per_step

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from herd.core.errors import DataError
 from herd.core.records import Message, Preference
-from herd.tokens.chat import ChatFormat, Encoded
+from herd.tokens.chat import Encoded
+from herd.tokens.jinja import Chat
 from herd.train.batches import IGNORED, PADDING, Piece, fill, generator
 
 
@@ -40,8 +41,8 @@ class Packed:
     """Answers in rows, each [R, T], numbered in the order of their ranks, prompt after prompt.
 
     tokens_RT: ids. documents_RT: tokens of one number see each other. targets_RT: the next id where it is an answer's
-    own, neither header nor ending, else IGNORED. answers_N: which answer each target is of, row by row. ends_A: where
-    each answer ends, counted along the rows. counts: answers of each prompt.
+    own, no header, and an ending only where that was asked for, else IGNORED. answers_N: which answer each target is
+    of, row by row. ends_A: where each answer ends, counted along the rows. counts: answers of each prompt.
     """
 
     tokens_RT: Tensor
@@ -71,13 +72,14 @@ class Packed:
 @dataclass(frozen=True)
 class RankedBatch:
     """Ranked answers of a step. length: the most tokens of a row. shared: each prompt stands once, before all of its
-    answers; `seed` draws their order."""
+    answers; `seed` draws their order. endings: what ends an answer is a target too."""
 
     ranked: tuple[Ranked, ...]
     pad: int
     length: int
     shared: bool = False
     seed: int = 0
+    endings: bool = False
     device: torch.device | str = "cpu"
 
     @property
@@ -112,7 +114,7 @@ class RankedBatch:
             for piece in row:
                 document, spans = documents[piece.document]
                 ids = torch.tensor(document.ids)
-                own = torch.tensor(document.learn) & ~torch.tensor(document.format)
+                own = torch.tensor(document.learn) & ~(torch.tensor(document.format) & (not self.endings))
                 place = slice(at, at + len(document))
                 tokens_RT[number, place], documents_RT[number, place] = ids, piece.document
                 targets_RT[number, at : at + len(document) - 1] = torch.where(own, ids, IGNORED)[1:]
@@ -177,7 +179,7 @@ class Kept:
 
 
 def encode_ranked(
-    preferences: Sequence[Preference], form: ChatFormat, *, context: int, most: int | None = None, shared: bool = False
+    preferences: Sequence[Preference], form: Chat, *, context: int, most: int | None = None, shared: bool = False
 ) -> Kept:
     """The answers of each preference, or the best `most` of them. shared: a prompt and all its answers are one row.
 
@@ -186,9 +188,8 @@ def encode_ranked(
     found: list[Ranked] = []
     too_long = alike = 0
     for row, preference in enumerate(preferences):
-        silent = prompt_of(preference, form)
-        answers = tuple(_after(silent, answer, form) for answer in preference.ranked[:most])
-        one = Ranked(len(found), row, len(silent), tuple({tuple(answer.ids): answer for answer in answers}.values()))
+        answers = {tuple(one.ids): one for one in _answers(preference, form)[:most]}
+        one = Ranked(len(found), row, _prompt(preference, form, list(answers.values())), tuple(answers.values()))
         if len(one.answers) < 2:
             alike += 1
         elif (one.together if shared else one.longest) > context:
@@ -203,21 +204,24 @@ def encode_ranked(
     return Kept(found, too_long, alike)
 
 
-def prompt_of(preference: Preference, form: ChatFormat) -> Encoded:
-    """The prompt, of which nothing is learnt."""
-    encoded = form.conversation(preference.prompt)
-    return Encoded(encoded.ids, [False] * len(encoded), encoded.format)
+def _answers(preference: Preference, form: Chat) -> list[Encoded]:
+    return [encode_answer(preference, answer, form) for answer in preference.ranked]
 
 
-def encode_answer(preference: Preference, answer: tuple[Message, ...], form: ChatFormat) -> Encoded:
+def encode_answer(preference: Preference, answer: tuple[Message, ...], form: Chat) -> Encoded:
     """The prompt, of which nothing is learnt, and an answer to it."""
-    return _after(prompt_of(preference, form), answer, form)
+    prompt = preference.prompt
+    silent = tuple(replace(message, learn=False) for message in prompt.messages)
+    return form.conversation(replace(prompt, messages=silent).then(*answer))
 
 
-def _after(prompt: Encoded, answer: tuple[Message, ...], form: ChatFormat) -> Encoded:
-    for message in answer:
-        prompt += form.message(message)
-    return prompt
+def _prompt(preference: Preference, form: Chat, answers: Sequence[Encoded]) -> int:
+    """How many tokens all answers have in common because the prompt has them. A template may write a prompt that is
+    answered in another way than one that is not: then what is not learnt."""
+    ids = form.conversation(preference.prompt).ids
+    if all(answer.ids[: len(ids)] == ids for answer in answers):
+        return len(ids)
+    return min(answer.learn.index(True) if any(answer.learn) else 0 for answer in answers)
 
 
 class RankedBatches:
@@ -233,9 +237,10 @@ class RankedBatches:
         pad: int,
         length: int,
         shared: bool = False,
+        endings: bool = False,
     ) -> None:
         self.ranked, self.size, self.seed = ranked, min(size, len(ranked)), seed
-        self.pad, self.length, self.shared = pad, length, shared
+        self.pad, self.length, self.shared, self.endings = pad, length, shared, endings
         self.per_epoch = len(ranked) // self.size
         self.epochs = epochs
 
@@ -246,12 +251,18 @@ class RankedBatches:
         epoch, place = divmod(step, self.per_epoch)
         order = generator(self.seed, "pairs", epoch).permutation(len(self.ranked))
         picked = tuple(self.ranked[n] for n in order[place * self.size : (place + 1) * self.size])
-        return RankedBatch(picked, self.pad, self.length, self.shared, seed=self.seed + epoch)
+        return RankedBatch(picked, self.pad, self.length, self.shared, self.seed + epoch, self.endings)
 
 
 def in_turn(
-    ranked: Sequence[Ranked], *, pad: int, length: int, shared: bool = False, size: int = 32
+    ranked: Sequence[Ranked],
+    *,
+    pad: int,
+    length: int,
+    shared: bool = False,
+    endings: bool = False,
+    size: int = 32,
 ) -> Iterator[RankedBatch]:
     """All of them once, in order: for measuring."""
     for start in range(0, len(ranked), size):
-        yield RankedBatch(tuple(ranked[start : start + size]), pad, length, shared)
+        yield RankedBatch(tuple(ranked[start : start + size]), pad, length, shared, endings=endings)

@@ -37,6 +37,16 @@ UNIT_VALUES = [
     ("ipo", {"tau": 0.1}, 24.33777778),
     ("simpo", {"beta": 2.0, "margin": 1.0}, 1.24115387),
     ("kto", {"beta": 0.1}, 0.52497919 + 0.45016600),
+    # h of -1 and -2, and beta .1, by hand.
+    ("dpo", {"beta": 10.0, "per_token": True}, math.log1p(math.exp(-10 * (-1 / 10 + 2 / 12)))),
+    ("apo_zero", {"beta": 0.1}, 1 / (1 + math.exp(-0.1)) + 1 / (1 + math.exp(0.2))),
+    ("apo_down", {"beta": 0.1}, 1 / (1 + math.exp(0.1)) + 1 / (1 + math.exp(0.1))),
+    ("bco", {"beta": 0.1}, math.log1p(math.exp(0.1)) + math.log1p(math.exp(-0.2))),
+    ("nca", {"beta": 0.1}, 1.5 * math.log1p(math.exp(0.1)) - 0.05 + 0.5 * math.log1p(math.exp(-0.2))),
+    ("sppo", {"beta": 0.1}, (-1 - 5) ** 2 + (-2 + 5) ** 2),
+    ("aot", {"beta": 0.1}, 0.64439666),
+    ("aot", {"beta": 0.1, "compared": "answers"}, 0.64439666),
+    ("sft", {}, 1.2),
 ]
 
 
@@ -66,7 +76,7 @@ def test_cpo_has_its_unit_value_and_asks_no_reference(figure) -> None:
     found = float(losses.get("cpo")(PAIR, beta=0.1))
     figure(f"{found:.8f}")
     assert found == pytest.approx(0.55435524, abs=1e-7)
-    assert [name for name in losses.all() if not knows_reference(name)] == ["cpo", "orpo", "simpo"]
+    assert [name for name in losses.all() if not knows_reference(name)] == ["cpo", "orpo", "sft", "simpo"]
 
 
 def test_orpo_has_its_unit_value() -> None:
@@ -84,9 +94,9 @@ def test_every_loss_has_the_gradient_of_its_own_values(logs: list[float], chosen
         loss = losses.make(losses.use(name))
         found = loss(Likelihoods(*policy, *known, *counts))
         assert torch.isfinite(found).all()
-        slopes = torch.autograd.grad(found.sum(), policy)
+        slopes = torch.autograd.grad(found.sum(), policy, materialize_grads=True)
         assert all(torch.isfinite(slope).all() for slope in slopes)
-        if name not in ("ipo", "kto"):
+        if name not in ("ipo", "kto", "sppo", "apo_down", "nca", "discopop", "exo"):
             assert float(slopes[0]) <= 0 <= float(slopes[1])
 
 

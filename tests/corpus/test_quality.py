@@ -26,7 +26,6 @@ from herd.corpus.labels import (
     LabelSettings,
     label,
     label_documents,
-    weighted_kappa,
 )
 from herd.corpus.quality import (
     KeepSettings,
@@ -42,6 +41,7 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.generate.samplers import Script
+from herd.judge.agreement import weighted_kappa
 from tests.generate.answering import answering
 
 Head = Literal["words", "embeddings"]

@@ -69,7 +69,7 @@ def test_which_of_a_group_stays_is_a_choice(tmp_path: Path) -> None:
 
 
 def test_vectors_have_length_one_and_texts_without_tokens_none() -> None:
-    from herd.corpus.embeddings import embed
+    from herd.tokens.embeddings import embed
 
     vectors = embed(["some words", "", "other words entirely"])
     assert np.linalg.norm(vectors, axis=1).tolist() == pytest.approx([1.0, 0.0, 1.0], abs=1e-3)

@@ -45,6 +45,11 @@ class Likelihoods:
         """How much further apart the policy holds the pair than the reference does."""
         return self.chosen_ratio - self.rejected_ratio
 
+    @property
+    def mean_gain(self) -> Tensor:
+        """`gain` of log-ratios that are means over an answer's tokens."""
+        return self.chosen_ratio / self.chosen_tokens_B - self.rejected_ratio / self.rejected_tokens_B
+
     @classmethod
     def of_ratios(cls, chosen_B: Tensor, rejected_B: Tensor) -> Likelihoods:
         """Log-ratios alone, for losses that look at nothing else; every answer counts as one token."""

@@ -11,13 +11,15 @@ from herd.core.settings import Rate, Share
 
 
 @losses.add
-def dpo(pairs: Likelihoods, *, beta: Rate = 0.1, smoothing: Share = 0.0) -> Tensor:
+def dpo(pairs: Likelihoods, *, beta: Rate = 0.1, smoothing: Share = 0.0, per_token: bool = False) -> Tensor:
     """How badly the policy ranks each pair; log 2 when it ranks like the reference: [B].
 
-    smoothing: the share of pairs thought to be labelled the wrong way round, each of which counts both ways.
-    Source: Rafailov et al. 2023, eq. 7; Llama 3, 4.1.4; smoothing: Mitchell 2023 (cDPO), eq. 3.
+    smoothing: the share of pairs thought to be labelled the wrong way round, each of which counts both ways. per_token:
+    log-ratios are means over an answer's tokens, and beta is some hundred times as large.
+    Source: Rafailov et al. 2023, eq. 7; Llama 3, 4.1.4; smoothing: Mitchell 2023 (cDPO), eq. 3; per_token: Lambert et
+    al. 2024 (Tulu 3), eq. 6.
     """
-    gain_B = beta * pairs.gain
+    gain_B = beta * (pairs.mean_gain if per_token else pairs.gain)
     return -(1 - smoothing) * F.logsigmoid(gain_B) - smoothing * F.logsigmoid(-gain_B)
 
 

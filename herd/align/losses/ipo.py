@@ -15,7 +15,4 @@ def ipo(pairs: Likelihoods, *, tau: Rate = 0.1, per_token: bool = True) -> Tenso
     per_token: log-ratios are means over an answer's tokens, as TRL has it after asking the authors; otherwise sums, as
     printed. Source: Azar et al. 2023, eq. 17.
     """
-    chosen_B, rejected_B = pairs.chosen_ratio, pairs.rejected_ratio
-    if per_token:
-        chosen_B, rejected_B = chosen_B / pairs.chosen_tokens_B, rejected_B / pairs.rejected_tokens_B
-    return (chosen_B - rejected_B - 1 / (2 * tau)) ** 2
+    return ((pairs.mean_gain if per_token else pairs.gain) - 1 / (2 * tau)) ** 2

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from herd.core.settings import Positive, Share
 from herd.corpus.dedup import dedups
-from herd.corpus.embeddings import Vectors, embed
 from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts
+from herd.tokens.clusters import centres_of, distinct, nearest_of
+from herd.tokens.embeddings import Vectors, embed
 
 _SAMPLE = 50_000  # documents that the centres are found from
-_ROUNDS = 20
-_BLOCK = 2_000  # similarities computed at once
 _HISTOGRAM = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 
 
@@ -89,27 +88,11 @@ def _centres(folder: Path, parts: int, count: int, seed: int) -> Vectors:
     if not drawn:
         return np.zeros((1, 256), np.float32)
     sample = np.concatenate(drawn).astype(np.float32)
-    centres = sample[chance.choice(len(sample), min(count, len(sample)), replace=False)]
-    for _ in range(_ROUNDS):
-        nearest = _nearest(sample, centres)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, sample)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        # A centre that nobody is near to stays where it is.
-        moved = np.where(lengths > 0, sums / np.maximum(lengths, 1e-9), centres).astype(np.float32)
-        if np.allclose(moved, centres, atol=1e-5):
-            break
-        centres = moved
-    return centres
-
-
-def _nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
-    blocks = [np.argmax(vectors[at : at + _BLOCK] @ centres.T, axis=1) for at in range(0, len(vectors), _BLOCK)]
-    return np.concatenate(blocks) if blocks else np.empty(0, np.int64)
+    return centres_of(sample, count, chance)
 
 
 def _assign(job: Job) -> NDArray[np.int64]:
-    return _nearest(_vectors(job.folder, job.number).astype(np.float32), np.load(job.folder / "centres.npy"))
+    return nearest_of(_vectors(job.folder, job.number).astype(np.float32), np.load(job.folder / "centres.npy"))
 
 
 def _alike(
@@ -122,21 +105,7 @@ def _alike(
     numbers = np.concatenate([np.load(folder / f"{part:05}.numbers.npy", mmap_mode="r")[own] for part, own in held])
     to_centre = vectors @ np.load(folder / "centres.npy")[centre]
     order = np.argsort({"far": to_centre, "near": -to_centre, "first": numbers}[keep], kind="stable")
-    vectors, numbers = vectors[order], numbers[order]
-    best = np.full(len(vectors), -1, np.int64)
-    closest = np.full(len(vectors), -1.0)
-    stays = np.ones(len(vectors), np.bool_)
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        alike = block @ vectors[: start + len(block)].T
-        for row in range(len(block)):
-            before = alike[row, : start + row]
-            # Similar to one that goes itself is no reason to go: its kept one is compared with too.
-            known = np.where(stays[: start + row], before, -1.0)
-            if len(known) and known.max() > -1.0:
-                closest[start + row] = known.max()
-                if known.max() > similarity:
-                    stays[start + row] = False
-                    best[start + row] = int(known.argmax())
-    gone = np.flatnonzero(~stays)
-    return numbers[gone], numbers[best[gone]], closest
+    numbers = numbers[order]
+    found = distinct(vectors[order], similarity)
+    gone = np.flatnonzero(~found.stays)
+    return numbers[gone], numbers[found.like[gone]], found.closest

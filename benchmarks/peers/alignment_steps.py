@@ -1,0 +1,140 @@
+"""An epoch of fine-tuning by one program: `alignment_steps.py herd|trl sft|dpo|reward FOLDER ROWS SETTINGS`.
+
+FOLDER: a model in Hugging Face's layout. ROWS: JSON lines in TRL's columns. SETTINGS: JSON with batch, beta and length.
+For every line on standard input it goes over all rows once and prints the seconds, and at the end what memory it took.
+TRL's steps are its trainers' own, in the plain loop that costs least around them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Epoch = Callable[[], Any]
+EPOCHS = 200  # more than are asked for
+
+
+def herd(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch:
+    from herd.align.columns import read_rows
+    from herd.align.dpo import objective, reference_log_probs
+    from herd.align.losses import losses
+    from herd.align.reward import ranking, reward_model
+    from herd.core.artifacts import Checkpoint
+    from herd.core.places import LocalPlace
+    from herd.model.weights import load_transformer
+    from herd.tokens.jinja import chat_format
+    from herd.tokens.tokenizer import TextTokenizer
+    from herd.train.checkpoint import TrainState
+    from herd.train.dialogues import DialogueBatches
+    from herd.train.loop import alone, steps
+    from herd.train.objectives import next_token
+    from herd.train.optimizer import AdamWSettings, adamw
+    from herd.train.ranked import RankedBatches, encode_ranked
+
+    text, given = TextTokenizer.load(folder), read_rows(rows)
+    form, batch, length = chat_format(text), settings["batch"], settings["length"]
+    model: Any = reward_model(Checkpoint(folder)) if kind == "reward" else load_transformer(folder)
+    batches: Any
+    if kind == "sft":
+        # Rows that hold as many dialogues together as the others have in a step.
+        tokens = sum(len(form.conversation(one)) for one in given.conversations) / len(given.conversations)
+        size = max(2, round(batch * tokens / length))
+        batches = DialogueBatches(
+            given.conversations, form, length=length, rows=size, epochs=EPOCHS, seed=0, pad=text.pad
+        )
+        per_epoch, loss = len(batches) // EPOCHS, next_token
+    else:
+        ranked = encode_ranked(given.preferences, form, context=length).ranked
+        context = model.shape.context
+        batches = RankedBatches(
+            ranked,
+            size=batch,
+            epochs=EPOCHS,
+            seed=0,
+            pad=text.pad,
+            length=context,
+            endings=True,
+            shared=settings.get("together", False),
+        )
+        per_epoch = batches.per_epoch
+        loss = ranking()
+        if kind == "dpo":
+            reference = reference_log_probs(model, ranked, text.pad, endings=True)
+            loss = objective(losses.make(losses.use("dpo", beta=settings["beta"])), reference, 0.0)
+    workers = torch.get_num_threads()
+    torch.set_num_threads(1)
+    state = TrainState(model, adamw(model, AdamWSettings(weight_decay=0.0)))
+    hands = alone(state, LocalPlace(lambda: workers))
+    going = steps(state, batches, loss=loss, rate=lambda step: 1e-6, clip=1.0, hands=hands)
+    return lambda: [next(going).loss for _ in range(per_epoch)][-1]
+
+
+def trl(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch:
+    import transformers
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+
+    transformers.logging.set_verbosity_error()
+    data = Dataset.from_list([json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()])
+    named = transformers.AutoModelForCausalLM
+    one_label = {}
+    if kind == "reward":
+        named, one_label = transformers.AutoModelForSequenceClassification, {"num_labels": 1}
+    model = named.from_pretrained(folder, dtype=torch.float32, **one_label)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    usual = {
+        "output_dir": "/tmp/trl",
+        "per_device_train_batch_size": settings["batch"],
+        "max_length": settings["length"],
+        "use_cpu": True,
+        "bf16": False,
+        "learning_rate": 1e-6,
+        "report_to": [],
+        "save_strategy": "no",
+        "gradient_checkpointing": False,
+        "dataloader_drop_last": True,
+        "disable_tqdm": True,
+    }
+    made: Any
+    if kind == "sft":
+        made = SFTTrainer(model, SFTConfig(**usual), train_dataset=data, processing_class=tokenizer)
+    elif kind == "dpo":
+        config = DPOConfig(**usual, beta=settings["beta"], precompute_ref_log_probs=True)
+        made = DPOTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
+    else:
+        made = RewardTrainer(model, args=RewardConfig(**usual), train_dataset=data, processing_class=tokenizer)
+    loader = made.get_train_dataloader()
+    made.create_optimizer()
+    made.model.train()
+
+    def epoch() -> float:
+        for inputs in loader:
+            loss = made.training_step(made.model, inputs)
+            torch.nn.utils.clip_grad_norm_(made.model.parameters(), 1.0)
+            made.optimizer.step()
+            made.optimizer.zero_grad()
+        return float(loss)
+
+    return epoch
+
+
+if __name__ == "__main__":
+    program, kind, folder, rows, words = sys.argv[1:]
+    torch.manual_seed(0)
+    run = {"herd": herd, "trl": trl}[program](kind, Path(folder), Path(rows), json.loads(words))
+    run()
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        run()
+        print(time.perf_counter() - began, flush=True)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)

@@ -1,0 +1,195 @@
+"""Which dialogues are worth learning from: good ones, hard ones, and of those alike one (4.2.3)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message
+from herd.core.settings import Positive, Share, Uncounted, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations, write_conversations
+from herd.generate.samplers import Endpoint, Sampler
+from herd.judge.agreement import weighted_kappa
+from herd.judge.reward import RewardJudge
+from herd.judge.rubric import RUBRICS, AnswerRubric, judged
+from herd.tokens.clusters import centres_of, distinct, nearest_of
+from herd.tokens.embeddings import Vectors, embed
+
+# Source: Llama 3, 4.2.3 (a three-point scale of difficulty); the words are ours.
+DIFFICULTY = AnswerRubric(
+    "How hard is it to answer the user's requests in the conversation below well? Give 1 for what anybody knows or "
+    "does at once, 2 for what takes some knowledge or a few steps, 3 for what takes an expert or many steps.\n"
+    "State the reason in one sentence, then write `score: ` and the number.",
+    1,
+    3,
+)
+_INTENTIONS = (
+    "List what the user wants in the conversation below: one intention a line, each in two to four words after `- `, "
+    "as general as a tag would be, none twice. Write nothing else."
+)
+_TAG = re.compile(r"^\s*[-*]\s+(\S.*?)\s*$", re.MULTILINE)
+
+
+@settings
+class CurationSettings:
+    """keep: all dialogues, or good ones: among the best `top_share` by reward, or with most points by the rubric, as
+    the union of the two had the best recall. rubric: what a model at `url` is asked; nothing when there is no url.
+    difficulty: points or the number of intentions (InsTag) by the same model, or the length of what the user says.
+    similarity: of dialogues more alike than this only the one with the highest quality times difficulty stays; 1 keeps
+    all. most: how many are kept in the end, the best first; all when absent."""
+
+    keep: Literal["all", "good"] = "good"
+    top_share: Share = 0.25
+    rubric: Literal["general", "code"] = "general"
+    difficulty: Literal["points", "intentions", "words"] = "words"
+    similarity: Share = 0.9
+    per_cluster: Positive = 500
+    most: Positive | None = None
+    model: str = ""
+    key: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is known of every dialogue, each [N]. rewards, difficulty: as they come. points: from 0 to 1; NaN where the
+    judge's words held none. good: by `keep`."""
+
+    rewards: NDArray[np.float64]
+    points: NDArray[np.float64]
+    difficulty: NDArray[np.float64]
+
+    def by_reward(self, top_share: float) -> NDArray[np.bool_]:
+        """Whether a dialogue is among the best by reward; none is where no rewards are known."""
+        known = self.rewards[~np.isnan(self.rewards)]
+        return self.rewards >= (np.quantile(known, 1 - top_share) if len(known) else np.inf)
+
+    @property
+    def by_points(self) -> NDArray[np.bool_]:
+        """Whether a dialogue has the most points there are."""
+        return self.points >= 1.0
+
+    @property
+    def worth(self) -> NDArray[np.float64]:
+        """Quality times difficulty, each as a rank from 0 to 1 so that no scale rules."""
+        points = np.where(np.isnan(self.points), 0.5, self.points)
+        return (_ranks(self.rewards) + points) / 2 * _ranks(self.difficulty)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From just above 0 for the lowest to 1 for the highest; equal ones share the mean of their places, NaN a half."""
+    from scipy.stats import rankdata
+
+    known = ~np.isnan(values)
+    found = np.full(len(values), 0.5)
+    if known.any():
+        found[known] = rankdata(values[known]) / known.sum()
+    return found
+
+
+@stage(paper="4.2.3", version=1)
+def curate_dialogues(
+    work: Work,
+    dialogues: tuple[Dialogues, ...],
+    judge: Checkpoint | None = None,
+    *,
+    settings: CurationSettings,
+    url: Uncounted[str] = "",
+) -> Dialogues:
+    """The dialogues that are good, and of those that say nearly the same the one of most worth.
+
+    Every one is kept or counted with the reason. url: of a server with OpenAI's endpoints, for rubric and difficulty.
+    Source: Llama 3, 4.2.3; what is alike: Abbas et al. 2023 (SemDeDup).
+    """
+    given = [one for each in dialogues for one in read_conversations(each.path)]
+    sampler = Endpoint(url, settings.model, settings.key) if url else None
+    if sampler is None and settings.difficulty != "words":
+        raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
+    if settings.keep == "good" and sampler is None and judge is None:
+        raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
+    scored = score(given, RewardJudge.load(judge) if judge is not None else None, sampler, settings)
+    good = scored.by_reward(settings.top_share) | scored.by_points
+    kept = np.flatnonzero(good) if settings.keep == "good" else np.arange(len(given))
+    left_out = Counter({"not good enough": len(given) - len(kept)})
+    order = kept[np.argsort(-scored.worth[kept], kind="stable")]
+    if settings.similarity < 1 and len(order):
+        stays = different([given[n] for n in order], settings.similarity, settings.per_cluster, settings.seed)
+        left_out["says what a better one says"] = int((~stays).sum())
+        order = order[stays]
+    if settings.most is not None and len(order) > settings.most:
+        left_out["beyond the most"] = len(order) - settings.most
+        order = order[: settings.most]
+    best = [given[n] for n in np.sort(order)]
+    write_conversations(work.out, best)
+    work.figure("dialogues", len(best))
+    work.figure("left_out", dict(+left_out))
+    work.figure("sources", dict(Counter(one.source for one in best)))
+    work.figure("agreement", agreement(scored, settings.top_share))
+    work.figure("headline", f"{len(best):,} of {len(given):,} dialogues kept")
+    return Dialogues(work.out)
+
+
+def score(
+    given: Sequence[Conversation], judge: RewardJudge | None, sampler: Sampler | None, settings: CurationSettings
+) -> Scored:
+    """What judges say of every dialogue."""
+    unknown = np.full(len(given), np.nan)
+    rewards = np.array(judge.score(given)) if judge is not None else unknown
+    points = _points(given, sampler, RUBRICS[settings.rubric]) if sampler is not None else unknown
+    if settings.difficulty == "words" or sampler is None:
+        asked = [" ".join(one.content for one in each.messages if one.role == "user") for each in given]
+        difficulty = np.array([float(len(text.split())) for text in asked])
+    elif settings.difficulty == "points":
+        difficulty = _points(given, sampler, DIFFICULTY)
+    else:
+        difficulty = np.array([float(count) for count in intentions(given, sampler)])
+    return Scored(rewards, points, difficulty)
+
+
+def _points(given: Sequence[Conversation], sampler: Sampler, rubric: AnswerRubric) -> NDArray[np.float64]:
+    return np.array([np.nan if one is None else one for one in judged(given, sampler, rubric)])
+
+
+def intentions(given: Sequence[Conversation], sampler: Sampler) -> list[int]:
+    """How many different things the user of each dialogue wants, by a language model.
+
+    Source: Lu et al. 2023 (InsTag), 3; Llama 3, 4.2.3. Tags are told apart by their words alone, in lower case.
+    """
+    asked = [Conversation((Message("user", f"{_INTENTIONS}\n\n{_said(one)}"),), id=one.id) for one in given]
+    return [len({tag.casefold() for tag in _TAG.findall(answer)}) for answer in sampler.sample(asked)]
+
+
+def _said(one: Conversation) -> str:
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in one.messages)
+
+
+def different(ordered: Sequence[Conversation], similarity: float, per_cluster: int, seed: int) -> NDArray[np.bool_]:
+    """Which dialogues stay when, in the order given, none may be more alike than `similarity` to one before it of its
+    cluster: [N]. Whole dialogues are compared: the same question may have answers worth having both."""
+    vectors: Vectors = embed([_said(one) for one in ordered])
+    chance = np.random.default_rng(seed)
+    clusters = nearest_of(vectors, centres_of(vectors, max(1, round(len(ordered) / per_cluster)), chance))
+    stays = np.ones(len(ordered), np.bool_)
+    for one in np.unique(clusters):
+        own = np.flatnonzero(clusters == one)
+        stays[own] = distinct(vectors[own], similarity).stays
+    return stays
+
+
+def agreement(scored: Scored, top_share: float) -> dict[str, float]:
+    """How many dialogues each signal holds good, how many both, and their agreement beyond chance (Cohen's kappa)."""
+    reward, points = scored.by_reward(top_share), scored.by_points
+    both = float("nan")
+    if not np.isnan(scored.rewards).all() and not np.isnan(scored.points).all():
+        both = weighted_kappa(reward.astype(float), points.astype(float), 1)
+    found = {"reward": float(reward.sum()), "rubric": float(points.sum()), "both": float((reward & points).sum())}
+    return found | ({} if np.isnan(both) else {"kappa": both})

@@ -1,0 +1,45 @@
+"""What the best of K answers is worth, for every K, from one set of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+
+_TRIED = (1, 2, 4, 10, 30)
+
+
+def mean_of_best(scores: Sequence[float], values: Sequence[float], k: int) -> float:
+    """The mean value of the answer that scores highest among `k`, over every way to draw `k` of these.
+
+    Ties are won by any of them alike. Source: order statistics; the answer that `below` others do not beat is the best
+    of comb(below, k - 1) of the comb(n, k) draws. Raises ValueError for more than there are.
+    """
+    if not 0 < k <= len(scores):
+        raise ValueError(f"the best of {k} among {len(scores)} answers")
+    total, below = 0.0, 0
+    order = sorted(range(len(scores)), key=lambda number: scores[number])
+    while below < len(order):
+        alike = [number for number in order[below:] if scores[number] == scores[order[below]]]
+        mean = sum(values[number] for number in alike) / len(alike)
+        upto = below + len(alike)
+        total += mean * (comb(upto, k) - comb(below, k))
+        below = upto
+    return total / comb(len(order), k)
+
+
+def curve(
+    scored: Sequence[Sequence[float]], measured: dict[str, Sequence[Sequence[float]]], tries: int
+) -> list[dict[str, float]]:
+    """A row for every K up to `tries`: the mean reward of the best, and of whatever else was measured of every answer.
+
+    Only prompts with all `tries` answers count, so that every row is about the same ones; none of them, no rows.
+    """
+    whole = [number for number, scores in enumerate(scored) if len(scores) == tries]
+    rows: list[dict[str, float]] = []
+    for k in sorted({one for one in _TRIED if one < tries} | {tries}) if whole else ():
+        row = {"k": float(k)}
+        for name, values in ({"reward": scored} | measured).items():
+            found = [mean_of_best(scored[number], values[number], k) for number in whole]
+            row[name] = sum(found) / len(found)
+        rows.append(row)
+    return rows

@@ -1,0 +1,60 @@
+"""Points that a language model gives to answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from herd.core.records import Conversation, Message
+from herd.generate.samplers import Sampler
+
+_SAID = 6_000  # characters of a conversation that the judge is shown
+_SCORE = re.compile(r"(?i)score\W{0,12}(\d+)")
+
+
+@dataclass(frozen=True)
+class AnswerRubric:
+    """What a judge is asked about the last answer of a conversation. Points go from `lowest` to `highest`."""
+
+    question: str
+    lowest: int
+    highest: int
+
+    def ask(self, conversation: Conversation) -> Conversation:
+        said = "\n\n".join(f"[{one.role}]\n{one.content}" for one in conversation.messages)
+        asked = f"{self.question}\n\n--- the conversation ---\n{said[-_SAID:]}\n--- its end ---"
+        return Conversation((Message("user", asked),), id=conversation.id)
+
+    def points(self, answer: str) -> float | None:
+        """The last points in an answer; None when there are none, or none that may be given."""
+        found = _SCORE.findall(answer)
+        points = int(found[-1]) if found else -1
+        return float(points) if self.lowest <= points <= self.highest else None
+
+
+# Source: Llama 3, 4.2.3 (three points for general English, two for code); the words are ours.
+GENERAL = AnswerRubric(
+    "Judge the assistant's last answer below. Give 1 if it is wrong, misses what was asked or is unfit to be sent. "
+    "Give 2 if it is mostly right but leaves out or bends something that was asked, or its tone or form is off. "
+    "Give 3 if it is right, does all that was asked and reads as it should.\n"
+    "State the reasons in one sentence, then write `score: ` and the number.",
+    1,
+    3,
+)
+CODE = AnswerRubric(
+    "Judge the code in the assistant's last answer below. Give 1 if it has a fault or does not do what the user wants. "
+    "Give 2 if you find no fault and it does what the user wants.\nState the reasons in one sentence, then write "
+    "`score: ` and the number.",
+    1,
+    2,
+)
+RUBRICS = {"general": GENERAL, "code": CODE}
+
+
+def judged(conversations: Sequence[Conversation], sampler: Sampler, rubric: AnswerRubric) -> list[float | None]:
+    """Points of every conversation's last answer, from 0 to 1; None where the judge's words held none."""
+    said = sampler.sample([rubric.ask(one) for one in conversations])
+    points = [rubric.points(one) for one in said]
+    width = rubric.highest - rubric.lowest
+    return [None if one is None else (one - rubric.lowest) / width for one in points]

@@ -1,0 +1,157 @@
+"""Which dialogues are kept: good ones, hard ones, and of those alike one."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from herd.align.curation import CurationSettings, Scored, agreement, curate_dialogues, different, intentions, score
+from herd.core.artifacts import Dialogues
+from herd.core.errors import DataError
+from herd.core.places import LocalPlace
+from herd.core.records import Conversation, Message
+from herd.core.stage import Work
+from herd.core.storage import read_conversations, write_conversations
+from herd.generate.samplers import Script
+from herd.tokens.clusters import centres_of, distinct, nearest_of
+
+embeds = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="needs the package wordllama")
+WORDS = (
+    "tide engine violin harvest glacier ledger comet saddle orchard lantern turbine meadow anvil harbour vaccine "
+    "senate goalkeeper marriage sculpture equation volcano penguin whisky telescope parliament bicycle sausage dentist "
+    "wedding algebra desert keyboard mosque ballet surgeon tractor poem satellite cheese passport lightning monkey "
+    "insurance chess pyramid hurricane piano lawyer cathedral mushroom submarine festival skeleton election battery "
+    "novel dragon hospital museum"
+).split()
+
+
+def dialogue(number: int, asked: str, answered: str) -> Conversation:
+    return Conversation((Message("user", asked), Message("assistant", answered)), id=str(number), source="talk")
+
+
+def test_of_vectors_alike_the_first_stays() -> None:
+    vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 2, 1]]
+    vectors[2] = [0.9, 0.43589, 0, 0]
+    found = distinct(vectors, 0.85)
+    assert found.stays.tolist() == [True, True, False, True, False]
+    assert found.like.tolist() == [-1, -1, 0, -1, 1]
+    assert distinct(vectors, 0.95).stays.tolist() == [True, True, True, True, False]
+
+
+@given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 100))
+def test_what_stays_is_different_and_what_goes_is_like_what_stays(count: int, similarity: float, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    vectors = chance.normal(size=(count, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = distinct(vectors, similarity)
+    kept = vectors[found.stays]
+    alike = kept @ kept.T - 2 * np.eye(len(kept))
+    assert alike.max(initial=-1) <= similarity + 1e-5
+    for row in np.flatnonzero(~found.stays):
+        assert found.stays[found.like[row]]
+        assert vectors[row] @ vectors[found.like[row]] > similarity - 1e-5
+    centres = centres_of(vectors, 3, chance)
+    assert set(nearest_of(vectors, centres)) <= set(range(len(centres)))
+
+
+@pytest.mark.row(43)
+def test_either_signal_finds_more_than_each_alone(figure) -> None:
+    chance = np.random.default_rng(0)
+    truth = chance.random(2000) < 0.3
+    rewards = truth + chance.normal(0, 1.0, 2000)
+    points = np.where(chance.random(2000) < 0.7, truth, chance.random(2000) < 0.3).astype(float)
+    points[:50] = np.nan  # the judge said nothing of use
+    scored = Scored(rewards, points, np.ones(2000))
+    signals = {"reward": scored.by_reward(0.25), "rubric": scored.by_points}
+    signals["either"] = signals["reward"] | signals["rubric"]
+    recall = {name: float(found[truth].mean()) for name, found in signals.items()}
+    said = agreement(scored, 0.25)
+    told = ", ".join(f"{name} {share:.0%}" for name, share in recall.items())
+    figure(f"recall by {told}; kappa {said['kappa']:.2f}")
+    assert recall["either"] > max(recall["reward"], recall["rubric"])
+    assert 0 < said["kappa"] < 1
+    assert said["both"] <= min(said["reward"], said["rubric"])
+
+
+@pytest.mark.row(44)
+def test_intentions_rise_with_planted_difficulty(figure) -> None:
+    chance = random.Random(0)
+    planted = [chance.randint(1, 6) for _ in range(200)]
+    asked = [
+        dialogue(n, ", then ".join(f"find the {word}" for word in chance.sample(WORDS, count)), "Done.")
+        for n, count in enumerate(planted)
+    ]
+
+    def lists(one: Conversation) -> str:
+        """A model that names most of what is asked for, one of them twice."""
+        found = re.findall(r"find the (\w+)", one.last.content)
+        named = [word for word in found if random.Random(one.id + word).random() < 0.8] or found[:1]
+        return "\n".join(f"- Find {word}" for word in [*named, named[0].upper()])
+
+    found = intentions(asked, Script(lists))
+    rank = float(spearmanr(planted, found).statistic)
+    by_words = score(asked, None, None, CurationSettings(keep="all")).difficulty
+    figure(f"rank correlation {rank:.2f} by intentions, {float(spearmanr(planted, by_words).statistic):.2f} by words")
+    assert rank >= 0.6
+    assert all(count <= most for count, most in zip(found, planted, strict=True))
+
+
+def planted_groups(groups: int = 24) -> tuple[list[Conversation], np.ndarray]:
+    """Dialogues in groups of three that say nearly the same, and how good each is."""
+    chance = random.Random(1)
+    given_, worth = [], []
+    for group in range(groups):
+        one, other = WORDS[2 * group : 2 * group + 2]
+        for copy in range(3):
+            text = f"Tell me about the {one} and the {other}{'!' * copy}"
+            answer = f"A {one} is no {other}. The {one} was there first{', they say' * copy}, and the {other} later."
+            given_.append(dialogue(3 * group + copy, text, answer))
+            worth.append(chance.random())
+    return given_, np.array(worth)
+
+
+@embeds
+@pytest.mark.row(45)
+def test_the_best_of_every_planted_group_is_kept(figure) -> None:
+    given_, worth = planted_groups()
+    order = np.argsort(-worth)
+    stays = different([given_[n] for n in order], 0.9, 500, 0)
+    kept = set(order[stays].tolist())
+    best = {3 * group + int(np.argmax(worth[3 * group : 3 * group + 3])) for group in range(24)}
+    figure(f"{len(best & kept)} of 24 best kept, {len(kept)} of 72 in all")
+    assert best <= kept
+    assert len(kept) == 24
+
+
+@embeds
+def test_every_dialogue_is_kept_or_counted(tmp_path: Path) -> None:
+    given_, _ = planted_groups(10)
+    (tmp_path / "given").mkdir()
+    write_conversations(tmp_path / "given", given_)
+    for name, more in (("all", {}), ("few", {"most": 4})):
+        (tmp_path / name).mkdir()
+        work = Work(tmp_path / name, tmp_path, LocalPlace())
+        settings = CurationSettings(keep="all", similarity=0.8, **more)
+        curate_dialogues.body(work, (Dialogues(tmp_path / "given"),), settings=settings)
+        kept = list(read_conversations(work.out))
+        assert len(kept) + sum(work.figures["left_out"].values()) == 30
+        assert name == "all" or len(kept) == 4
+
+
+def test_what_needs_a_judge_says_so(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    write_conversations(tmp_path / "given", planted_groups(1)[0])
+    given_, work = (Dialogues(tmp_path / "given"),), Work(tmp_path, tmp_path, LocalPlace())
+    with pytest.raises(DataError, match="nothing tells which dialogues are good"):
+        curate_dialogues.body(work, given_, settings=CurationSettings())
+    with pytest.raises(DataError, match="name its address"):
+        curate_dialogues.body(work, given_, settings=replace(CurationSettings(keep="all"), difficulty="intentions"))
