@@ -114,6 +114,7 @@ def trl(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch:
         made = RewardTrainer(model, args=RewardConfig(**usual), train_dataset=data, processing_class=tokenizer)
     loader = made.get_train_dataloader()
     made.create_optimizer()
+    made.current_gradient_accumulation_steps = 1  # what its own loop sets
     made.model.train()
 
     def epoch() -> float:

@@ -206,9 +206,10 @@ def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSet
         for (_, answer), reward in zip(pairs, judge.score(said), strict=True):
             answer.reward = reward
     for name, use in (("right", settings.verify), ("gold", settings.gold)):
-        check = verifiers.make(use) if use is not None else None
-        for one, answer in pairs if check is not None else ():
-            setattr(answer, name, check(one.prompt, answer.message, one.known))
+        if use is not None:
+            check = verifiers.make(use)
+            for one, answer in pairs:
+                setattr(answer, name, check(one.prompt, answer.message, one.known))
     if settings.graded is not None:
         sampler = Endpoint(settings.graded.url, settings.graded.model, settings.graded.key)
         given = judged(said, sampler, RUBRICS[settings.graded.rubric])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
 
 _TRIED = (1, 2, 4, 10, 30)
@@ -28,7 +28,7 @@ def mean_of_best(scores: Sequence[float], values: Sequence[float], k: int) -> fl
 
 
 def curve(
-    scored: Sequence[Sequence[float]], measured: dict[str, Sequence[Sequence[float]]], tries: int
+    scored: Sequence[Sequence[float]], measured: Mapping[str, Sequence[Sequence[float]]], tries: int
 ) -> list[dict[str, float]]:
     """A row for every K up to `tries`: the mean reward of the best, and of whatever else was measured of every answer.
 
@@ -38,7 +38,7 @@ def curve(
     rows: list[dict[str, float]] = []
     for k in sorted({one for one in _TRIED if one < tries} | {tries}) if whole else ():
         row = {"k": float(k)}
-        for name, values in ({"reward": scored} | measured).items():
+        for name, values in {"reward": scored, **measured}.items():
             found = [mean_of_best(scored[number], values[number], k) for number in whole]
             row[name] = sum(found) / len(found)
         rows.append(row)

@@ -43,7 +43,8 @@ class LengthSettings:
     two tests. checks: how many tests at most; then the stage ends, passed or not. recovered: by how much, as a share,
     the loss on rows of the length before may lie above what it was before the switch for the stage to end early;
     absent, it does not count. text_sources: held-out text of these is what needles are hidden in. rope_theta,
-    rope_scaling: of the positions from now on; absent, they stay. long_first: how much more often long documents are read.
+    rope_scaling: of the positions from now on; absent, they stay. long_first: how much more often long
+    documents are read.
     """
 
     length: Positive

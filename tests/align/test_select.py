@@ -16,6 +16,7 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import StoppedError
 from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
+from herd.core.registry import Use
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.engine import Sampling
@@ -93,8 +94,8 @@ def given_prompts(tmp_path: Path) -> tuple[Checkpoint, Dialogues]:
     return Checkpoint(folder), Dialogues(prompts)
 
 
-def made(tmp_path: Path, given_prompts: tuple[Checkpoint, Dialogues], name: str, **more: object) -> Work:
-    settings = SelectSettings(sampling=Sampling(temperature=1.0, max_tokens=3), tries=3, **more)
+def made(tmp_path: Path, given_prompts: tuple[Checkpoint, Dialogues], name: str, verify: Use | None = None) -> Work:
+    settings = SelectSettings(sampling=Sampling(temperature=1.0, max_tokens=3), tries=3, verify=verify)
     for folder in ("out", "scratch"):
         (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
     work = Work(tmp_path / name / "out", tmp_path / name / "scratch", LocalPlace(lambda: 1))
