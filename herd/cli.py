@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     return options_of(
         {
             one.__name__: one
-            for one in (run, plan, budget, curate, retune, extract, show, list_plugins, evaluate, chat, export)
+            for one in (run, plan, budget, curate, retune, extract, show, list_plugins, evaluate, chat, compare, export)
         }
         | {one.__name__: one for one in (bring_in, rows, judge_data)}
     )
@@ -350,6 +350,14 @@ def chat(options: argparse.Namespace) -> None:
     if typing:
         print(f"{folder}\n/clear starts anew, /exit or Ctrl-D ends")
     talk(conversation, lambda: input("> " if typing else ""), lambda piece: print(piece, end="", flush=True))
+
+
+def compare(options: argparse.Namespace) -> None:
+    from herd.serve.compare import hold
+    from herd.serve.folders import model_in
+
+    folders = [model_in(one) for one in options.checkpoints]
+    hold(folders, options.out, port=options.port, temperature=options.temperature)
 
 
 def export(options: argparse.Namespace) -> None:
