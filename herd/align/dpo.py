@@ -23,6 +23,7 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.log_probs import log_probs as log_probs_of
 from herd.train.loop import Sums, train
+from herd.train.lora import LoraSettings, adapt, merge
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
 from herd.train.schedule import cosine
@@ -45,6 +46,7 @@ class DpoSettings:
     peak_rate: Rate = 1e-4
     warmup_share: Share = 0.1
     final_share: Share = 0.1
+    lora: LoraSettings | None = None
     optimizer: AdamWSettings = AdamWSettings(weight_decay=0.0)
     seed: int = 0
 
@@ -87,8 +89,10 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     rate = cosine(
         len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
     )
+    adapt(policy, settings.lora, seed=settings.seed)
     state = TrainState(policy, adamw(policy, settings.optimizer))
     train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
+    merge(policy)
     write_checkpoint(work.out, policy, text, kind="chat")
     moved = (reference_log_probs(policy, pairs, text.pad, endings=settings.endings) - before).mean(0).tolist()
     work.figure("pairs", len(pairs))

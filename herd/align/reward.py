@@ -24,6 +24,7 @@ from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.loop import Sums, train
+from herd.train.lora import LoraSettings, adapt, merge
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.ranked import Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
 from herd.train.schedule import cosine
@@ -47,6 +48,7 @@ class RewardSettings:
     margins: dict[Strength, float] | None = None
     together: bool = False
     held_out_share: Share = 0.1
+    lora: LoraSettings | None = None
     optimizer: AdamWSettings = AdamWSettings()
     seed: int = 0
 
@@ -79,12 +81,14 @@ def train_reward(
         length=context,
         shared=settings.together,
     )
+    adapt(model.trunk, settings.lora, seed=settings.seed)
     state = TrainState(model, adamw(model, settings.optimizer))
     rate = cosine(
         len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
     )
     loss = ranking(_margins(ranked[:kept], learnt.ranked, settings.margins))
     train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
+    merge(model)
     write_checkpoint(work.out, model, text, kind="reward")
     tested = encode_ranked(ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
     gaps = held_out_gaps(model, tested, text.pad, together=settings.together)

@@ -15,6 +15,7 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import TrainState, write_checkpoint
 from herd.train.dialogues import DialogueBatches
 from herd.train.loop import train
+from herd.train.lora import LoraSettings, adapt, merge
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.schedule import cosine
@@ -32,6 +33,7 @@ class SftSettings:
     peak_rate: Rate = 1e-3
     warmup_share: Share = 0.03
     final_share: Share = 0.1
+    lora: LoraSettings | None = None
     optimizer: AdamWSettings = AdamWSettings()
     seed: int = 0
 
@@ -58,8 +60,10 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     rate = cosine(
         len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
     )
+    adapt(model, settings.lora, seed=settings.seed)
     state = TrainState(model, adamw(model, settings.optimizer))
     steps = train(work, state, batches, loss=next_token, rate=rate, clip=settings.optimizer.clip)
+    merge(model)
     write_checkpoint(work.out, model, text, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
     work.figure("dialogues", len(batches.texts))

@@ -29,10 +29,10 @@ def fits(trunk: nn.Module) -> bool:
     return plain and readable(weights) and (sgemm() is not None or is_faster())
 
 
-def _is_plain(block: nn.Module) -> bool:
+def _is_plain(block: Block) -> bool:
     """Products by weights and nothing else: no adapters, no 8 bits."""
-    leaves = [part for part in block.modules() if not list(part.children())]
-    return sum(type(part) is nn.Linear for part in leaves) == 7
+    matrices = (part for one in (block.attention, block.feed_forward) for part in one.children())
+    return all(type(part) is nn.Linear for part in matrices)
 
 
 @contextlib.contextmanager

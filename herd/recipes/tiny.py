@@ -21,7 +21,7 @@ from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
 from herd.pretrain.long_context import LengthSettings, extend_context
 from herd.recipes import recipes
-from herd.recipes.data import DataSettings, prepared
+from herd.recipes.data import DataSettings, Prepared, prepared
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.scaling.budget import LadderSettings, rungs
@@ -72,12 +72,17 @@ def tiny(s: TinySettings) -> Report:
     data = prepared(s)
     tokens, vocabulary = data.tokens, data.vocabulary
     law = scaling_law(tokens, vocabulary, s)
-    base = pretrain(tokens, vocabulary, settings=s.base)
-    for longer in s.longer:
-        base = extend_context(base, tokens, settings=longer)
-    base = anneal(base, tokens, settings=s.anneal)
+    base = pretrained(data, s)
     scores = (measured(base, tokens, "base", s), *aligned(base, tokens, s))
     return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, bars=s.bars)
+
+
+def pretrained(data: Prepared, s: TinySettings) -> Checkpoint:
+    """The base model: pre-trained, made to read longer rows, annealed."""
+    base = pretrain(data.tokens, data.vocabulary, settings=s.base)
+    for longer in s.longer:
+        base = extend_context(base, data.tokens, settings=longer)
+    return anneal(base, data.tokens, settings=s.anneal)
 
 
 def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:

@@ -9,6 +9,7 @@ from typing import Any
 
 from herd.core.artifacts import Artifact, Checkpoint
 from herd.report import plots
+from herd.report.alignment import alignment
 from herd.report.mixes import mixing
 from herd.report.plots import drawn
 from herd.report.verdicts import Verdict
@@ -21,6 +22,7 @@ SECTIONS = {
     "compression": "Tokenizer",
     "scaling": "Scaling law",
     "mixing": "Data mix",
+    "alignment": "Alignment",
     "curves": "Losses",
     "needles": "Needles",
     "evaluation": "Evaluation",
@@ -43,6 +45,7 @@ def render(title: str, made: Sequence[Artifact], verdicts: Sequence[Verdict]) ->
         "compression": compression(made),
         "scaling": scaling(made),
         "mixing": mixing(made),
+        "alignment": alignment(made),
         "curves": list(curves(made)),
         "held_out": held_out(made),
         "needles": list(needle_grids(made)),

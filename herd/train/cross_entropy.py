@@ -45,7 +45,7 @@ class _Chunked(torch.autograd.Function):
         matrix = weight_VD.to(hidden_ND.dtype)
         slopes = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         slope_rows = torch.empty_like(rows) if slopes else None
-        slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if slopes else None
+        slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         each = torch.zeros(len(rows), device=rows.device)
         penalty = rows.new_zeros((), dtype=torch.float32)
         chunk = chunk_by(rows.device.type, len(weight_VD), group)
@@ -55,9 +55,10 @@ class _Chunked(torch.autograd.Function):
             logits = product(rows[part], matrix.T, rows.new_empty(len(rows[part]), len(matrix)))
             each[part], penalty_part, slope = chunk(logits, wanted[part], z, group, slopes)
             penalty += penalty_part
-            if slope_rows is not None and slope_matrix is not None:
+            if slope_rows is not None:
                 slope = slope.to(rows.dtype)
                 product(slope, matrix, slope_rows[part])
+            if slope_matrix is not None:
                 add_product(slope_matrix, slope.T, rows[part])
         if group is not None and slope_rows is not None:
             dist.all_reduce(slope_rows, group=group)
@@ -74,7 +75,8 @@ class _Chunked(torch.autograd.Function):
         slope_hidden = slope_rows.mul_(slopes[0].to(slope_rows.dtype))
         if len(kept) < ctx.count:
             slope_hidden = slope_rows.new_zeros(ctx.count, slope_rows.shape[1]).index_copy(0, kept, slope_hidden)
-        return slope_hidden, slope_matrix.mul_(slopes[0]).to(ctx.type), None, None, None
+        by_matrix = None if slope_matrix is None else slope_matrix.mul_(slopes[0]).to(ctx.type)
+        return slope_hidden, by_matrix, None, None, None
 
 
 def add_product(sum_VD: Tensor, a: Tensor, b: Tensor) -> None:

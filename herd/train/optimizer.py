@@ -20,14 +20,14 @@ class AdamWSettings:
 
 
 def adamw(model: nn.Module, settings: AdamWSettings) -> AdamW:
-    """AdamW that decays matrices only; the step's rate is set by the loop, and decay scales with it."""
-    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
-    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
+    """AdamW that decays matrices only; the step's rate is set by the loop, and decay scales with it. Frozen weights are
+    none of its business."""
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices = [weight for weight in learnt if weight.dim() >= 2]
+    vectors = [weight for weight in learnt if weight.dim() < 2]
+    groups = ({"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0})
     return AdamW(
-        [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
+        [group for group in groups if group["params"]],
         lr=0.0,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,

@@ -62,6 +62,6 @@ def test_an_average_leaves_out_what_makes_it_worse(tmp_path: Path) -> None:
 
 
 def test_models_of_different_shapes_have_no_average(tmp_path: Path) -> None:
-    models = made(tmp_path, "a"), made(tmp_path, "b", replace(SHAPE, hidden=48))
+    models = made(tmp_path, "a"), made(tmp_path, "b", replace(SHAPE, hidden=2 * SHAPE.hidden))
     with pytest.raises(DataError, match="2 models of 2 shapes"):
         average.body(Work(tmp_path, tmp_path, LocalPlace()), models)

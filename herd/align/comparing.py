@@ -1,0 +1,84 @@
+"""What every step of alignment gained, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from herd.core.artifacts import Checkpoint, Dialogues, Scores
+from herd.core.settings import settings
+from herd.core.stage import Work, stage
+from herd.evals.spread import Interval, student_mean
+
+
+@settings
+class Steps:
+    """Labels of what was measured. base: of the model before. steps: of each step of each seed, in the order of the
+    seeds, from the first step to the last; `ways` are the last steps that are held against one another."""
+
+    base: str
+    steps: dict[str, tuple[str, ...]]
+    ways: dict[str, tuple[str, ...]]
+    task: str
+
+
+@stage(paper="4.1.6", version=1)
+def compare_steps(
+    work: Work,
+    scores: tuple[Scores, ...],
+    judges: tuple[Checkpoint, ...],
+    best: tuple[Dialogues, ...],
+    tuned: tuple[Checkpoint, ...],
+    *,
+    steps: Steps,
+) -> Scores:
+    """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
+    judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
+
+    tuned: models of all ways, seed by seed, in the order of `steps.ways`.
+    """
+    measured = {one.figures["measured"]["label"]: one.figures["measured"]["tasks"] for one in scores}
+
+    def shares(labels: Sequence[str]) -> np.ndarray:
+        return np.array([measured[label][steps.task]["share"] for label in labels])
+
+    rows, before = [], np.full(len(judges), measured[steps.base][steps.task]["share"])
+    for name, labels in steps.steps.items():
+        now = shares(labels)
+        rows.append({"step": name, "share": float(now.mean()), "gain": _row(student_mean(now - before))})
+        before = now
+    ways, each = [], len(judges)
+    for number, (name, labels) in enumerate(steps.ways.items()):
+        own = [one.figures["log_prob_change"] for one in tuned[number * each : (number + 1) * each]]
+        moved = {side: _row(student_mean([one[side] for one in own])) for side in ("chosen", "rejected")}
+        ways.append({"way": name, **moved, "gain": _row(student_mean(shares(labels) - before))})
+    right = np.array([one.figures["held_out"]["right"] / one.figures["held_out"]["pairs"] for one in judges])
+    result: dict[str, Any] = {
+        "task": steps.task,
+        "seeds": each,
+        "rows": rows,
+        "ways": ways,
+        "ranked_right": _row(student_mean(right)),
+        "best_of": _curve([one.figures["best_of"] for one in best]),
+    }
+    work.figure("alignment", result)
+    told = ", ".join(
+        f"{row['step']} {row['gain'][0]:+.2f} [{row['gain'][1]:+.2f}, {row['gain'][2]:+.2f}]" for row in rows
+    )
+    work.figure("headline", f"{steps.task}: {told}")
+    return Scores(work.out)
+
+
+def _row(found: Interval) -> list[float]:
+    return [found.value, found.low, found.high]
+
+
+def _curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
+    """By K the mean over seeds of what was measured of the best, with its interval."""
+    names = [name for name in curves[0][0] if name != "k"] if curves and curves[0] else []
+    return [
+        {"k": row["k"], **{name: _row(student_mean([one[number][name] for one in curves])) for name in names}}
+        for number, row in enumerate(curves[0] if names else ())
+    ]

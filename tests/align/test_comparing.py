@@ -1,0 +1,69 @@
+"""What steps of alignment gained, told from what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from herd.align.comparing import Steps, compare_steps
+from herd.core.places import LocalPlace
+from herd.core.recipe import load_recipe
+from herd.core.stage import Work, walk
+from herd.report.alignment import alignment
+from herd.studies import studies
+
+
+class Made:
+    """An artifact of which only figures are asked."""
+
+    def __init__(self, **figures: Any) -> None:
+        self.figures = figures
+
+
+def scores(label: str, share: float) -> Any:
+    return Made(measured={"label": label, "tasks": {"sums": {"share": share}}})
+
+
+def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
+    shares = {"SFT": (0.4, 0.5), "RS": (0.5, 0.6), "dpo": (0.6, 0.6), "dpop": (0.7, 0.9)}
+    measured = [scores("base", 0.2)] + [
+        scores(f"{name} {seed}", each[seed]) for name, each in shares.items() for seed in (0, 1)
+    ]
+    moved = [Made(log_prob_change={"chosen": chosen, "rejected": -1.0}) for chosen in (-0.2, -0.4, 0.1, 0.3)]
+    judges = [Made(held_out={"right": right, "pairs": 10}) for right in (8, 9)]
+    best = [
+        Made(best_of=[{"k": 1, "reward": 0.0, "gold": low}, {"k": 4, "reward": 1.0, "gold": 0.9}]) for low in (0.5, 0.7)
+    ]
+    labels = {name: (f"{name} 0", f"{name} 1") for name in shares}
+    steps = Steps(
+        base="base",
+        steps={name: labels[name] for name in ("SFT", "RS", "dpo")},
+        ways={name: labels[name] for name in ("dpo", "dpop")},
+        task="sums",
+    )
+    work = Work(tmp_path, tmp_path, LocalPlace())
+    given: Any = (tuple(measured), tuple(judges), tuple(best), tuple(moved))
+    compare_steps.body(work, *given, steps=steps)
+    found = work.figures["alignment"]
+    assert [row["gain"][0] for row in found["rows"]] == pytest.approx([0.25, 0.1, 0.05])
+    assert [row["chosen"][0] for row in found["ways"]] == pytest.approx([-0.3, 0.2])
+    assert found["ranked_right"][0] == pytest.approx(0.85)
+    assert [row["gold"][0] for row in found["best_of"]] == pytest.approx([0.6, 0.9])
+    one: Any = Made(alignment=found)
+    titles = [part["title"] for part in alignment([one])]
+    assert titles == ["Steps, by sums", "Ways to learn from the same preferences", "The best of K answers"]
+
+
+def test_every_way_learns_from_the_same_preferences() -> None:
+    plans = list(walk(load_recipe("alignment", studies).plan()))
+    by_seed: dict[int, set[str]] = {}
+    for plan in plans:
+        if plan.stage.name == "dpo":
+            given = plan.inputs["preferences"]
+            assert isinstance(given, tuple)
+            by_seed.setdefault(plan.settings["settings"]["seed"], set()).add(given[0].key)
+    assert sorted(by_seed) == [0, 1, 2]
+    assert all(len(keys) == 1 for keys in by_seed.values())
+    assert sum(plan.stage.name == "train_reward" for plan in plans) == 3
