@@ -16,7 +16,7 @@ from herd.evals.spread import Interval, student_mean
 @settings
 class Steps:
     """Labels of what was measured. base: of the model before. steps: of each step of each seed, in the order of the
-    seeds, from the first step to the last; `ways` are the last steps that are held against one another."""
+    seeds, from the first step to the last; ways: of what the last step may be, all from the model before it."""
 
     base: str
     steps: dict[str, tuple[str, ...]]
@@ -24,7 +24,7 @@ class Steps:
     task: str
 
 
-@stage(paper="4.1.6", version=1)
+@stage(paper="4.1.6", version=2)
 def compare_steps(
     work: Work,
     scores: tuple[Scores, ...],
@@ -44,12 +44,12 @@ def compare_steps(
     def shares(labels: Sequence[str]) -> np.ndarray:
         return np.array([measured[label][steps.task]["share"] for label in labels])
 
-    rows, before = [], np.full(len(judges), measured[steps.base][steps.task]["share"])
+    rows, each = [], len(judges)
+    before, now = np.empty(0), np.full(each, measured[steps.base][steps.task]["share"])
     for name, labels in steps.steps.items():
-        now = shares(labels)
+        before, now = now, shares(labels)
         rows.append({"step": name, "share": float(now.mean()), "gain": _row(student_mean(now - before))})
-        before = now
-    ways, each = [], len(judges)
+    ways = []
     for number, (name, labels) in enumerate(steps.ways.items()):
         own = [one.figures["log_prob_change"] for one in tuned[number * each : (number + 1) * each]]
         moved = {side: _row(student_mean([one[side] for one in own])) for side in ("chosen", "rejected")}

@@ -62,7 +62,7 @@ class CurationSettings:
 @dataclass(frozen=True)
 class Scored:
     """What is known of every dialogue, each [N]. rewards, difficulty: as they come. points: from 0 to 1; NaN where the
-    judge's words held none. good: by `keep`."""
+    judge's words held none."""
 
     rewards: NDArray[np.float64]
     points: NDArray[np.float64]

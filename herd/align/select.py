@@ -7,7 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message
@@ -21,8 +22,9 @@ from herd.judge.best_of import curve
 from herd.judge.reward import RewardJudge
 from herd.judge.rubric import RUBRICS, judged
 from herd.judge.verifiers import verifiers
+from herd.model.config import shape_in
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import Chat, chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
 Verifier = Annotated[Use, verifiers.choice]
@@ -93,11 +95,14 @@ def select(
     Prompts none of whose answers came to an end, or was right, are left out and counted. Answers are kept as they come:
     a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 tries, steered by system prompts).
     """
-    asked, left_out = _asked(prompts, settings)
-    _answer(work, asked, model, settings)
+    text = TextTokenizer.load(model.path)
+    form = chat_format(text)
+    asked, left_out = _asked(prompts, form, shape_in(model.path).context, settings.steer)
+    _answer(work, asked, model, text, form, settings)
     some = [one for one in asked if one.answers]
     left_out["no answer came to an end"] = len(asked) - len(some)
-    _mark(some, RewardJudge.load(judge) if judge is not None else None, settings, left_out)
+    unread = _mark(some, RewardJudge.load(judge) if judge is not None else None, settings)
+    work.figure("points_unread", unread)
     best: list[Conversation] = []
     for one in some:
         fit = [answer for answer in one.answers if settings.verify is None or answer.right]
@@ -111,24 +116,25 @@ def select(
     return Dialogues(work.out)
 
 
-def _asked(prompts: Dialogues, settings: SelectSettings) -> tuple[list[Asked], Counter[str]]:
+def _asked(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) -> tuple[list[Asked], Counter[str]]:
     """Prompts that can be asked, and why others cannot."""
     found, left_out = [], Counter[str]()
     for one in read_conversations(prompts.path):
         known = one.last if one.last.role == "assistant" else None
+        prompt = one if known is None else replace(one, messages=one.messages[:-1])
         if one.tools or any(message.calls for message in one.messages):
             left_out["it asks for tools"] += 1
-        elif known is None:
-            found.append(Asked(one, None))
+        elif max(len(form.prompt(_steered(prompt, words))) for words in steer or ("",)) >= context:
+            left_out["it is longer than the model reads"] += 1
         else:
-            found.append(Asked(replace(one, messages=one.messages[:-1]), known))
+            found.append(Asked(prompt, known))
     return found, left_out
 
 
-def _answer(work: Work, asked: Sequence[Asked], model: Checkpoint, settings: SelectSettings) -> None:
+def _answer(
+    work: Work, asked: Sequence[Asked], model: Checkpoint, text: TextTokenizer, form: Chat, settings: SelectSettings
+) -> None:
     """Fills in the answers, those of an earlier try first."""
-    text = TextTokenizer.load(model.path)
-    form = chat_format(text)
     steer = settings.steer or ("",)
     kept = work.scratch / "answers.jsonl"
     before = list(_kept(kept))
@@ -161,7 +167,7 @@ def _answer(work: Work, asked: Sequence[Asked], model: Checkpoint, settings: Sel
                 one.answers = _different(row, form.read)
 
 
-def _kept(file: Any) -> Iterator[list[list[list[int] | None]]]:
+def _kept(file: Path) -> Iterator[list[list[list[int] | None]]]:
     """Parts that an earlier try answered, up to a line that a crash cut off, which is taken out."""
     if not file.exists():
         return
@@ -198,8 +204,8 @@ def _different(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]],
     return list(found.values())
 
 
-def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSettings, left_out: Counter[str]) -> None:
-    """What every judge says of every answer."""
+def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSettings) -> int:
+    """What every judge says of every answer; how often a rubric's judge said nothing of use."""
     pairs = [(one, answer) for one in asked for answer in one.answers]
     said = [one.prompt.then(answer.message) for one, answer in pairs]
     if judge is not None:
@@ -215,7 +221,8 @@ def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSet
         given = judged(said, sampler, RUBRICS[settings.graded.rubric])
         for (_, answer), points in zip(pairs, given, strict=True):
             answer.points = points
-            left_out["points: none in the judge's words"] += points is None
+        return given.count(None)
+    return 0
 
 
 def _figures(work: Work, asked: Sequence[Asked], best: Sequence[Conversation], settings: SelectSettings) -> None:
@@ -239,7 +246,7 @@ def _figures(work: Work, asked: Sequence[Asked], best: Sequence[Conversation], s
     work.figure("best_of", rows)
     work.figure("sources", dict(Counter(one.source for one in best)))
     said = f"{len(best):,} answers, reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}"
-    work.figure("headline", said + _warning(rows))
+    work.figure("headline", said + warning(rows))
 
 
 def _repeats(text: str) -> float:
@@ -249,14 +256,24 @@ def _repeats(text: str) -> float:
     return float(len(set(runs)) < len(runs))
 
 
-def _warning(rows: Sequence[dict[str, float]]) -> str:
-    """Says when what the reward model likes is length or repetition."""
+def warning(rows: Sequence[dict[str, float]]) -> str:
+    """Says when what the reward model likes is length, repetition, or wrong: all that is known of over-optimised ones
+    (Gao et al. 2022, Scaling Laws for Reward Model Overoptimization)."""
     if len(rows) < 2:
         return ""
     first, last = rows[0], rows[-1]
+    found = ""
     longer = last["tokens"] / max(1.0, first["tokens"])
-    found = (
-        f"; the best are {longer:.1f} times as long as others: the reward model may count words" if longer > 1.5 else ""
-    )
+    if longer > 1.5:
+        found += f"; the best are {longer:.1f} times as long as others: the reward model may count words"
     more = last["repeats"] - first["repeats"]
-    return found + (f"; {more:.0%} more of the best repeat themselves than of others" if more > 0.05 else "")
+    if more > 0.05:
+        found += f"; {more:.0%} more of the best repeat themselves than of others"
+    for name in ("gold", "right"):
+        top = max(rows, key=lambda row: row.get(name, 0.0))
+        if name in last and last[name] < top[name] - 0.01:
+            found += (
+                f"; the best of {last['k']:.0f} is right in {last[name]:.0%}, of {top['k']:.0f} in {top[name]:.0%}: "
+                "the reward model is over-optimised; take fewer tries, or a verifier"
+            )
+    return found

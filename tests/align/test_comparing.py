@@ -49,6 +49,7 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     found = work.figures["alignment"]
     assert [row["gain"][0] for row in found["rows"]] == pytest.approx([0.25, 0.1, 0.05])
     assert [row["chosen"][0] for row in found["ways"]] == pytest.approx([-0.3, 0.2])
+    assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.05, 0.25])
     assert found["ranked_right"][0] == pytest.approx(0.85)
     assert [row["gold"][0] for row in found["best_of"]] == pytest.approx([0.6, 0.9])
     one: Any = Made(alignment=found)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.align.select import SelectSettings, _kept, _steered, select
+from herd.align.select import SelectSettings, _kept, _steered, select, warning
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import StoppedError
 from herd.core.places import LocalPlace
@@ -48,6 +48,18 @@ def test_a_curve_is_about_prompts_with_every_answer() -> None:
     assert rows[0] == {"k": 1, "reward": 2.0, "gold": pytest.approx(1 / 3)}
     assert rows[-1] == {"k": 3, "reward": 3.0, "gold": 1.0}
     assert curve([[1.0]], {}, 3) == []
+
+
+def test_a_reward_model_that_likes_the_wrong_thing_is_told_of() -> None:
+    def row(k: float, **more: float) -> dict[str, float]:
+        return {"k": k, "reward": k, "tokens": 10.0, "repeats": 0.0} | more
+
+    assert warning([row(1), row(30)]) == ""
+    assert "may count words" in warning([row(1), row(30, tokens=20.0)])
+    assert "repeat themselves" in warning([row(1), row(30, repeats=0.2)])
+    found = warning([row(1, gold=0.80), row(2, gold=0.82), row(30, gold=0.74)])
+    assert "the best of 30 is right in 74%, of 2 in 82%" in found
+    assert warning([row(1, gold=0.5), row(30, gold=0.9)]) == ""
 
 
 def test_numbers_are_read_as_in_gsm8k() -> None:
@@ -90,6 +102,7 @@ def given_prompts(tmp_path: Path) -> tuple[Checkpoint, Dialogues]:
     asked = [Conversation((Message("user", f"say {n}"),), id=f"{n}", source="talk") for n in range(130)]
     asked.append(replace(asked[0], id="known", messages=(*asked[0].messages, Message("assistant", "12"))))
     asked.append(replace(asked[0], id="tool", tools=("brave_search",)))
+    asked.append(replace(asked[0], id="long", messages=(Message("user", "long " * 300),)))
     write_conversations(prompts, asked)
     return Checkpoint(folder), Dialogues(prompts)
 
@@ -121,7 +134,8 @@ def test_a_run_that_is_stopped_samples_nothing_twice(tmp_path: Path, given_promp
 def test_every_prompt_is_kept_or_counted(tmp_path: Path, given_prompts) -> None:
     work = made(tmp_path, given_prompts, "counted", verify=verifiers.use("number"))
     best = list(read_conversations(work.out))
-    assert len(best) + sum(work.figures["left_out"].values()) == 132
+    assert len(best) + sum(work.figures["left_out"].values()) == 133
+    assert work.figures["left_out"]["it is longer than the model reads"] == 1
     assert work.figures["left_out"]["it asks for tools"] == 1
     # Nothing is known of the others, so no answer to them is known to be right.
     assert all(one.id == "known" for one in best)
