@@ -46,7 +46,8 @@ class Comparison:
         self.out, self.sampling = out, sampling
         self._engines = [_Speaker(folder) for folder in folders]
         self._chance = random.Random(seed)
-        self._count = itertools.count(len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0)
+        self._asked = itertools.count()
+        self._kept = itertools.count(len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0)
         self._turns: dict[str, Turn] = {}
         self._lock = threading.Lock()
 
@@ -59,8 +60,8 @@ class Comparison:
             speakers = self._chance.sample(self._engines, 2)
             sampling = [replace(self.sampling, seed=self._chance.randrange(1 << 30)) for _ in speakers]
             first, second = (one.answer(prompt, own) for one, own in zip(speakers, sampling, strict=True))
-            name = f"compare-{next(self._count)}"
-            self._turns[name] = Turn(replace(prompt, id=name), (first, second), (speakers[0].name, speakers[1].name))
+            name = f"{next(self._asked)}"
+            self._turns[name] = Turn(prompt, (first, second), (speakers[0].name, speakers[1].name))
         return {"turn": name, "answers": [first.content, second.content]}
 
     def choose(self, turn: str, best: int, strength: str, edited: str = "") -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Comparison:
                 raise DataError("both answers are the same; ask something else")
             mended = edited.strip() if edited.strip() != chosen.content.strip() else ""
             kept = Preference(
-                prompt=one.prompt,
+                prompt=replace(one.prompt, id=f"compare-{next(self._kept)}"),
                 chosen=(chosen,),
                 rejected=(rejected,),
                 edited=(Message("assistant", mended),) if mended else (),

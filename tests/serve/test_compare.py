@@ -72,6 +72,7 @@ def test_a_choice_counts_once_and_must_be_one(comparison: Comparison) -> None:
 
 
 def test_a_session_adds_to_what_is_there(comparison: Comparison, tmp_path: Path) -> None:
+    comparison.ask(ASKED)  # not chosen, and so not kept
     comparison.choose(comparison.ask(ASKED)["turn"], 0, "better")
     again = Comparison([tmp_path / "a", tmp_path / "b"], comparison.out, Sampling(temperature=1.0, max_tokens=6))
     again.choose(again.ask(ASKED)["turn"], 1, "better")
