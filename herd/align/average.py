@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -36,7 +37,7 @@ def average(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | No
     shapes = {model.shape for model in loaded}
     if len(shapes) != 1:
         raise DataError(f"{len(models)} models of {len(shapes)} shapes have no average; name models of one shape")
-    result, members = loaded[0], [{name: value.clone() for name, value in one.state_dict().items()} for one in loaded]
+    result, members = copy.deepcopy(loaded[0]), [one.state_dict() for one in loaded]
     text = TextTokenizer.load(models[0].path)
     taken = list(range(len(members)))
     if held_out is not None:
@@ -65,9 +66,9 @@ def greedily(members: Sequence[Weights], loss: Callable[[Weights], float]) -> tu
 
 
 def _batches(held_out: Dialogues, model: Transformer, text: TextTokenizer) -> DialogueBatches:
-    rows = list(read_conversations(held_out.path))
-    context = model.shape.context
-    return DialogueBatches(rows, chat_format(text), length=context, rows=4, epochs=1, seed=0, pad=text.pad)
+    """A row at a time: with more a remainder would be left out."""
+    dialogues, context = list(read_conversations(held_out.path)), model.shape.context
+    return DialogueBatches(dialogues, chat_format(text), length=context, rows=1, epochs=1, seed=0, pad=text.pad)
 
 
 @torch.inference_mode()

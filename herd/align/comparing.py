@@ -37,7 +37,7 @@ def compare_steps(
     """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
     judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
 
-    tuned: models of all ways, seed by seed, in the order of `steps.ways`.
+    tuned: models of all ways in the order of `steps.ways`, each way's in the order of the seeds.
     """
     measured = {one.figures["measured"]["label"]: one.figures["measured"]["tasks"] for one in scores}
 

@@ -11,16 +11,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.align.given import written
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.core.settings import Positive, Share, Uncounted, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_conversations, write_conversations
+from herd.core.storage import read_conversations
 from herd.generate.samplers import Endpoint, Sampler
 from herd.judge.agreement import weighted_kappa
 from herd.judge.reward import RewardJudge
-from herd.judge.rubric import RUBRICS, AnswerRubric, judged
+from herd.judge.rubric import RUBRICS, AnswerRubric, judged, spoken
 from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.embeddings import Vectors, embed
 
@@ -129,13 +130,9 @@ def curate_dialogues(
         left_out["beyond the most"] = len(order) - settings.most
         order = order[: settings.most]
     best = [given[n] for n in np.sort(order)]
-    write_conversations(work.out, best)
-    work.figure("dialogues", len(best))
     work.figure("left_out", dict(+left_out))
-    work.figure("sources", dict(Counter(one.source for one in best)))
     work.figure("agreement", agreement(scored, settings.top_share))
-    work.figure("headline", f"{len(best):,} of {len(given):,} dialogues kept")
-    return Dialogues(work.out)
+    return written(work, best, f"{len(best):,} of {len(given):,} dialogues kept")
 
 
 def score(
@@ -164,18 +161,14 @@ def intentions(given: Sequence[Conversation], sampler: Sampler) -> list[int]:
 
     Source: Lu et al. 2023 (InsTag), 3; Llama 3, 4.2.3. Tags are told apart by their words alone, in lower case.
     """
-    asked = [Conversation((Message("user", f"{_INTENTIONS}\n\n{_said(one)}"),), id=one.id) for one in given]
+    asked = [Conversation((Message("user", f"{_INTENTIONS}\n\n{spoken(one)}"),), id=one.id) for one in given]
     return [len({tag.casefold() for tag in _TAG.findall(answer)}) for answer in sampler.sample(asked)]
-
-
-def _said(one: Conversation) -> str:
-    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in one.messages)
 
 
 def different(ordered: Sequence[Conversation], similarity: float, per_cluster: int, seed: int) -> NDArray[np.bool_]:
     """Which dialogues stay when, in the order given, none may be more alike than `similarity` to one before it of its
     cluster: [N]. Whole dialogues are compared: the same question may have answers worth having both."""
-    vectors: Vectors = embed([_said(one) for one in ordered])
+    vectors: Vectors = embed([spoken(one) for one in ordered])
     chance = np.random.default_rng(seed)
     clusters = nearest_of(vectors, centres_of(vectors, max(1, round(len(ordered) / per_cluster)), chance))
     stays = np.ones(len(ordered), np.bool_)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from herd.align.losses import Likelihoods, knows_reference, losses
+from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.records import Strength
 from herd.core.registry import Use
@@ -20,13 +21,12 @@ from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import TrainState, write_checkpoint
+from herd.train.checkpoint import write_checkpoint
 from herd.train.log_probs import log_probs as log_probs_of
-from herd.train.loop import Sums, train
-from herd.train.lora import LoraSettings, adapt, merge
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.loop import Sums
+from herd.train.lora import LoraSettings
+from herd.train.optimizer import AdamWSettings
 from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
-from herd.train.schedule import cosine
 
 Loss = Annotated[Use, losses.choice]
 
@@ -86,13 +86,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
-    rate = cosine(
-        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
-    )
-    adapt(policy, settings.lora, seed=settings.seed)
-    state = TrainState(policy, adamw(policy, settings.optimizer))
-    train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
-    merge(policy)
+    tune(work, policy, batches, loss=loss, settings=settings)
     write_checkpoint(work.out, policy, text, kind="chat")
     moved = (reference_log_probs(policy, pairs, text.pad, endings=settings.endings) - before).mean(0).tolist()
     work.figure("pairs", len(pairs))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from herd.align.columns import Given, read_rows
 from herd.core.artifacts import Dialogues, Preferences
 from herd.core.errors import DataError
+from herd.core.records import Conversation
 from herd.core.settings import InputFile, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import write_conversations, write_preferences
@@ -22,10 +23,15 @@ def bring_dialogues(work: Work, *, files: tuple[InputFile, ...], source: str = "
     if not given.conversations:
         raise DataError(f"{_named(files)}: no conversations, only preferences; bring those as preferences")
     found = [replace(one, source=source or one.source) for one in given.conversations]
-    write_conversations(work.out, found)
-    work.figure("dialogues", len(found))
-    work.figure("sources", dict(Counter(one.source for one in found)))
-    work.figure("headline", f"{len(found):,} dialogues")
+    return written(work, found, f"{len(found):,} dialogues")
+
+
+def written(work: Work, dialogues: Sequence[Conversation], headline: str) -> Dialogues:
+    """The dialogues as what a stage makes, with how many there are of which source."""
+    write_conversations(work.out, dialogues)
+    work.figure("dialogues", len(dialogues))
+    work.figure("sources", dict(Counter(one.source for one in dialogues)))
+    work.figure("headline", headline)
     return Dialogues(work.out)
 
 

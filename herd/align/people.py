@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from herd.align.given import written
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.settings import Count, Share, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_conversations, write_conversations, write_preferences
+from herd.core.storage import read_conversations, write_preferences
 from herd.generate.engine import Engine, Sampling
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
@@ -59,7 +60,7 @@ def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0
     dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in asked.draw(world)]
     dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
     dialogues = list(joined(dialogues, rng(world.seed, "turns", asked.purpose)))
-    return _written(work, dialogues, "demonstrations")
+    return written(work, dialogues, f"{len(dialogues):,} demonstrations")
 
 
 def joined(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
@@ -75,15 +76,8 @@ def joined(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator
 @stage(paper="4.2.2", version=1)
 def ask(work: Work, *, world: World, asked: Asked) -> Dialogues:
     """Prompts alone; what the answers shall be is for others to find out."""
-    return _written(work, [question.prompt for question in asked.draw(world)], "prompts")
-
-
-def _written(work: Work, dialogues: Sequence[Conversation], words: str) -> Dialogues:
-    write_conversations(work.out, dialogues)
-    work.figure("dialogues", len(dialogues))
-    work.figure("sources", dict(Counter(dialogue.source for dialogue in dialogues)))
-    work.figure("headline", f"{len(dialogues):,} {words}")
-    return Dialogues(work.out)
+    prompts = [question.prompt for question in asked.draw(world)]
+    return written(work, prompts, f"{len(prompts):,} prompts")
 
 
 @stage(paper="4.2.1", version=1)

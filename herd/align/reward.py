@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError
 from herd.core.records import Preference, Strength
@@ -22,12 +23,11 @@ from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import TrainState, write_checkpoint
-from herd.train.loop import Sums, train
-from herd.train.lora import LoraSettings, adapt, merge
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.checkpoint import write_checkpoint
+from herd.train.loop import Sums
+from herd.train.lora import LoraSettings
+from herd.train.optimizer import AdamWSettings
 from herd.train.ranked import Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
-from herd.train.schedule import cosine
 
 _BINS = 10
 
@@ -81,16 +81,11 @@ def train_reward(
         length=context,
         shared=settings.together,
     )
-    adapt(model.trunk, settings.lora, seed=settings.seed)
-    state = TrainState(model, adamw(model, settings.optimizer))
-    rate = cosine(
-        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
-    )
-    loss = ranking(_margins(ranked[:kept], learnt.ranked, settings.margins))
-    train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
-    merge(model)
-    write_checkpoint(work.out, model, text, kind="reward")
+    # Before training: that nothing is left to test with is told at once.
     tested = encode_ranked(ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
+    loss = ranking(_margins(ranked[:kept], learnt.ranked, settings.margins))
+    tune(work, model, batches, loss=loss, settings=settings, trunk=model.trunk)
+    write_checkpoint(work.out, model, text, kind="reward")
     gaps = held_out_gaps(model, tested, text.pad, together=settings.together)
     _figures(work, batches, gaps)
     work.figure("left_out", {"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)})

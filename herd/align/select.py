@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from herd.align.given import written
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message
 from herd.core.registry import Use
 from herd.core.settings import Positive, Uncounted, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_conversations, write_conversations
+from herd.core.storage import read_conversations
 from herd.generate.engine import Engine, Sampling
 from herd.generate.samplers import Endpoint
 from herd.judge.best_of import curve
@@ -110,10 +111,8 @@ def select(
             best.append(one.prompt.then(max(fit, key=lambda answer: answer.rank).message))
         else:
             left_out["no answer was right"] += 1
-    write_conversations(work.out, best)
-    _figures(work, some, best, settings)
     work.figure("left_out", dict(+left_out))
-    return Dialogues(work.out)
+    return written(work, best, f"{len(best):,} answers, {_figures(work, some, settings)}")
 
 
 def _asked(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) -> tuple[list[Asked], Counter[str]]:
@@ -225,7 +224,8 @@ def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSet
     return 0
 
 
-def _figures(work: Work, asked: Sequence[Asked], best: Sequence[Conversation], settings: SelectSettings) -> None:
+def _figures(work: Work, asked: Sequence[Asked], settings: SelectSettings) -> str:
+    """Keeps what was measured; says what the best are worth."""
     every = [[answer for answer in one.answers for _ in range(answer.times)] for one in asked]
     measured: dict[str, list[list[float]]] = {
         "tokens": [[float(answer.tokens) for answer in answers] for answers in every],
@@ -240,13 +240,10 @@ def _figures(work: Work, asked: Sequence[Asked], best: Sequence[Conversation], s
     first = statistics.fmean(answers[0].reward for answers in every) if every else 0.0
     top = statistics.fmean(one.reward for one in tops) if tops else 0.0
     work.figure("prompts", len(asked))
-    work.figure("dialogues", len(best))
     work.figure("different_answers", sum(len(one.answers) for one in asked))
     work.figure("reward", {"first": first, "best": top})
     work.figure("best_of", rows)
-    work.figure("sources", dict(Counter(one.source for one in best)))
-    said = f"{len(best):,} answers, reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}"
-    work.figure("headline", said + warning(rows))
+    return f"reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}{warning(rows)}"
 
 
 def _repeats(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import field
 
+from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
@@ -12,13 +13,11 @@ from herd.core.storage import read_conversations
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import TrainState, write_checkpoint
+from herd.train.checkpoint import write_checkpoint
 from herd.train.dialogues import DialogueBatches
-from herd.train.loop import train
-from herd.train.lora import LoraSettings, adapt, merge
+from herd.train.lora import LoraSettings
 from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.schedule import cosine
+from herd.train.optimizer import AdamWSettings
 
 
 @settings
@@ -57,13 +56,7 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
         pad=text.pad,
         repeats=settings.repeats,
     )
-    rate = cosine(
-        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
-    )
-    adapt(model, settings.lora, seed=settings.seed)
-    state = TrainState(model, adamw(model, settings.optimizer))
-    steps = train(work, state, batches, loss=next_token, rate=rate, clip=settings.optimizer.clip)
-    merge(model)
+    steps = tune(work, model, batches, loss=next_token, settings=settings)
     write_checkpoint(work.out, model, text, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
     work.figure("dialogues", len(batches.texts))

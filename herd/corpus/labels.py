@@ -22,6 +22,7 @@ from herd.core.storage import read_documents, write_documents
 from herd.corpus.topics import topics_of
 from herd.generate.samplers import Endpoint, Sampler
 from herd.judge.agreement import weighted_kappa
+from herd.judge.rubric import SCORE, points_in
 
 _AT_ONCE = 64  # documents that are asked about before answers are kept
 READ_CHARACTERS = 3_000  # of a document that the model is shown
@@ -35,16 +36,15 @@ class Rubric:
     name: str
     question: str
     highest: int
-    parse: str = r"(?i)score\W{0,12}(\d+)"
+    parse: str = SCORE
 
     def ask(self, text: str) -> Conversation:
         return _shown(self.question, text)
 
     def points(self, answer: str) -> float:
         """The points in an answer, the last ones when there are several; NaN when there are none or too many."""
-        found = re.findall(self.parse, answer)
-        points = float(found[-1]) if found else float("nan")
-        return points if points <= self.highest else float("nan")
+        points = points_in(answer, 0, self.highest, self.parse)
+        return float("nan") if points is None else points
 
 
 EDUCATIONAL = Rubric(

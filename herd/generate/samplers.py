@@ -50,9 +50,10 @@ class Own:
         self._engine = Engine(load_transformer(folder).to(best_device()), text.stops)
         self._sampling, self._workers = sampling, workers
 
-    def sample(self, conversations: Sequence[Conversation]) -> list[str]:
+    def sample(self, conversations: Sequence[Conversation], *, sampling: Sampling | None = None) -> list[str]:
+        """sampling: this time; as the sampler was made when absent."""
         prompts = [self._form.prompt(conversation) for conversation in conversations]
-        made = self._engine.generate(prompts, self._sampling, workers=self._workers)
+        made = self._engine.generate(prompts, sampling or self._sampling, workers=self._workers)
         return [self._form.read(one.ids).content for one in made]
 
 

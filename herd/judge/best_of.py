@@ -11,8 +11,9 @@ _TRIED = (1, 2, 4, 10, 30)
 def mean_of_best(scores: Sequence[float], values: Sequence[float], k: int) -> float:
     """The mean value of the answer that scores highest among `k`, over every way to draw `k` of these.
 
-    Ties are won by any of them alike. Source: order statistics; the answer that `below` others do not beat is the best
-    of comb(below, k - 1) of the comb(n, k) draws. Raises ValueError for more than there are.
+    Ties are won by any of them alike. Source: order statistics; of the comb(n, k) draws, those whose best is among
+    equals with `below` others under them and `upto` up to them are comb(upto, k) - comb(below, k). Raises ValueError
+    for more than there are.
     """
     if not 0 < k <= len(scores):
         raise ValueError(f"the best of {k} among {len(scores)} answers")

@@ -10,7 +10,7 @@ from herd.core.records import Conversation, Message
 from herd.generate.samplers import Sampler
 
 _SAID = 6_000  # characters of a conversation that the judge is shown
-_SCORE = re.compile(r"(?i)score\W{0,12}(\d+)")
+SCORE = r"(?i)score\W{0,12}(\d+)"  # where points stand in a judge's words
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,23 @@ class AnswerRubric:
     highest: int
 
     def ask(self, conversation: Conversation) -> Conversation:
-        said = "\n\n".join(f"[{one.role}]\n{one.content}" for one in conversation.messages)
-        asked = f"{self.question}\n\n--- the conversation ---\n{said[-_SAID:]}\n--- its end ---"
+        asked = f"{self.question}\n\n--- the conversation ---\n{spoken(conversation)[-_SAID:]}\n--- its end ---"
         return Conversation((Message("user", asked),), id=conversation.id)
 
     def points(self, answer: str) -> float | None:
         """The last points in an answer; None when there are none, or none that may be given."""
-        found = _SCORE.findall(answer)
-        points = int(found[-1]) if found else -1
-        return float(points) if self.lowest <= points <= self.highest else None
+        return points_in(answer, self.lowest, self.highest)
+
+
+def points_in(answer: str, lowest: int, highest: int, parse: str = SCORE) -> float | None:
+    """The last points in a judge's words; None when there are none, or none that may be given."""
+    found = re.findall(parse, answer)
+    return float(found[-1]) if found and lowest <= float(found[-1]) <= highest else None
+
+
+def spoken(conversation: Conversation) -> str:
+    """The messages as one text, each under its role, for those who judge a conversation as a whole."""
+    return "\n\n".join(f"[{one.role}]\n{one.content}" for one in conversation.messages)
 
 
 # Source: Llama 3, 4.2.3 (three points for general English, two for code); the words are ours.

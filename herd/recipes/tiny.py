@@ -119,7 +119,7 @@ def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
     chat = sft(base, (shown,), settings=s.sft)
     scores = [measured(chat, tokens, "SFT", s)]
     preferences: tuple[Preferences, ...] = ()
-    gold = verifiers.use("true_in_world", seed=s.world.seed, people=s.world.people, written_share=s.world.written_share)
+    gold = verifiers.use("true_in_world", world=s.world)
     for number, turn in enumerate(s.rounds, start=1):
         to_rank = ask(world=s.world, asked=Asked(counts=turn.ranked, purpose=f"ranked {number}"))
         preferences += (annotate(chat, to_rank, world=s.world, sampling=s.sampling),)

@@ -15,11 +15,8 @@ from typing import Any
 
 from herd.core.errors import ArtifactError, DataError, HerdError
 from herd.core.records import STRENGTHS, Conversation, Message, Preference
-from herd.generate.engine import Engine, Sampling
-from herd.model.devices import best_device
-from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
-from herd.tokens.tokenizer import TextTokenizer
+from herd.generate.engine import Sampling
+from herd.generate.samplers import Own
 from herd.train.checkpoint import kind_of
 
 _MOST_BYTES = 1 << 20  # of a request
@@ -31,8 +28,8 @@ class Turn:
     """Two answers to one conversation, in the order shown. models: which model gave each."""
 
     prompt: Conversation
-    answers: tuple[Message, Message]
-    models: tuple[str, str]
+    answers: tuple[Message, ...]
+    models: tuple[str, ...]
 
 
 class Comparison:
@@ -44,7 +41,10 @@ class Comparison:
 
     def __init__(self, folders: Sequence[Path], out: Path, sampling: Sampling, *, seed: int = 0) -> None:
         self.out, self.sampling = out, sampling
-        self._engines = [_Speaker(folder) for folder in folders]
+        for folder in folders:
+            if kind_of(folder) != "chat":
+                raise ArtifactError(f"{folder} continues text and does not chat; name a fine-tuned model")
+        self._speakers = [(str(folder), Own(folder)) for folder in folders]
         self._chance = random.Random(seed)
         self._asked = itertools.count()
         self._kept = itertools.count(len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0)
@@ -57,12 +57,14 @@ class Comparison:
         if not prompt.messages or prompt.last.role != "user" or not prompt.last.content.strip():
             raise DataError("a conversation ends with a question of yours; write one")
         with self._lock:  # engines work on one request at a time
-            speakers = self._chance.sample(self._engines, 2)
-            sampling = [replace(self.sampling, seed=self._chance.randrange(1 << 30)) for _ in speakers]
-            first, second = (one.answer(prompt, own) for one, own in zip(speakers, sampling, strict=True))
+            answers, names = [], []
+            for speaker, own in self._chance.sample(self._speakers, 2):
+                sampling = replace(self.sampling, seed=self._chance.randrange(1 << 30))
+                answers += [Message("assistant", text) for text in own.sample([prompt], sampling=sampling)]
+                names.append(speaker)
             name = f"{next(self._asked)}"
-            self._turns[name] = Turn(prompt, (first, second), (speakers[0].name, speakers[1].name))
-        return {"turn": name, "answers": [first.content, second.content]}
+            self._turns[name] = Turn(prompt, tuple(answers), tuple(names))
+        return {"turn": name, "answers": [one.content for one in answers]}
 
     def choose(self, turn: str, best: int, strength: str, edited: str = "") -> dict[str, Any]:
         """Keeps which answer was better and by how much, and what it was mended to; tells who wrote which.
@@ -91,22 +93,6 @@ class Comparison:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             del self._turns[turn]
         return {"models": one.models, "answer": mended or chosen.content}
-
-
-class _Speaker:
-    """A model that answers conversations."""
-
-    def __init__(self, folder: Path) -> None:
-        if kind_of(folder) != "chat":
-            raise ArtifactError(f"{folder} continues text and does not chat; name a fine-tuned model")
-        text = TextTokenizer.load(folder)
-        self.name = str(folder)
-        self._form = chat_format(text)
-        self._engine = Engine(load_transformer(folder).to(best_device()), text.stops)
-
-    def answer(self, prompt: Conversation, sampling: Sampling) -> Message:
-        (made,) = self._engine.generate([self._form.prompt(prompt)], sampling)
-        return self._form.read(made.ids)
 
 
 def server(comparison: Comparison, port: int) -> ThreadingHTTPServer:

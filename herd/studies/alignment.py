@@ -45,9 +45,7 @@ def alignment(s: AlignmentSettings) -> Report:
     assert isinstance(tiny, TinySettings)
     data = prepared(tiny)
     base = pretrained(data, tiny)
-    gold = verifiers.use(
-        "true_in_world", seed=tiny.world.seed, people=tiny.world.people, written_share=tiny.world.written_share
-    )
+    gold = verifiers.use("true_in_world", world=tiny.world)
     shown = demonstrate(
         world=tiny.world,
         asked=Asked(counts=tiny.demonstrations, purpose="demonstrations"),

@@ -52,7 +52,7 @@ class _Chunked(torch.autograd.Function):
         size = logit_rows(len(weight_VD), rows.device.type)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
-            logits = product(rows[part], matrix.T, rows.new_empty(len(rows[part]), len(matrix)))
+            logits = logits_of(rows[part], matrix)
             each[part], penalty_part, slope = chunk(logits, wanted[part], z, group, slopes)
             penalty += penalty_part
             if slope_rows is not None:
@@ -77,6 +77,11 @@ class _Chunked(torch.autograd.Function):
             slope_hidden = slope_rows.new_zeros(ctx.count, slope_rows.shape[1]).index_copy(0, kept, slope_hidden)
         by_matrix = None if slope_matrix is None else slope_matrix.mul_(slopes[0]).to(ctx.type)
         return slope_hidden, by_matrix, None, None, None
+
+
+def logits_of(rows_ND: Tensor, matrix_VD: Tensor) -> Tensor:
+    """Logits of some rows, which may be overwritten: [N, V]."""
+    return product(rows_ND, matrix_VD.T, rows_ND.new_empty(len(rows_ND), len(matrix_VD)))
 
 
 def add_product(sum_VD: Tensor, a: Tensor, b: Tensor) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from herd.model.products import product
 from herd.train.batches import IGNORED
-from herd.train.cross_entropy import add_product, chunk_by
+from herd.train.cross_entropy import add_product, chunk_by, logits_of
 from herd.train.layout import logit_rows
 
 
@@ -38,7 +38,7 @@ class _LogProbs(torch.autograd.Function):
         found = torch.zeros(len(rows_ND), device=rows_ND.device)
         chunk = chunk_by(rows_ND.device.type, len(weight_VD), None)
         for part in _parts(rows_ND, weight_VD):
-            logits = product(rows_ND[part], matrix.T, rows_ND.new_empty(len(rows_ND[part]), len(matrix)))
+            logits = logits_of(rows_ND[part], matrix)
             found[part] = -chunk(logits, targets_N[part], 0.0, None, False)[0]
         return found
 
@@ -50,7 +50,7 @@ class _LogProbs(torch.autograd.Function):
         slope_matrix = torch.zeros_like(weight_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         chunk = chunk_by(rows_ND.device.type, len(weight_VD), None)
         for part in _parts(rows_ND, weight_VD):
-            logits = product(rows_ND[part], matrix.T, rows_ND.new_empty(len(rows_ND[part]), len(matrix)))
+            logits = logits_of(rows_ND[part], matrix)
             slope = chunk(logits, targets_N[part], 0.0, None, True)[2].mul_(-slopes[0][part, None]).to(rows_ND.dtype)
             product(slope, matrix, slope_rows[part])
             if slope_matrix is not None:

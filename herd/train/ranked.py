@@ -188,7 +188,8 @@ def encode_ranked(
     found: list[Ranked] = []
     too_long = alike = 0
     for row, preference in enumerate(preferences):
-        answers = {tuple(one.ids): one for one in _answers(preference, form)[:most]}
+        encoded = [encode_answer(preference, answer, form) for answer in preference.ranked[:most]]
+        answers = {tuple(one.ids): one for one in encoded}
         one = Ranked(len(found), row, _prompt(preference, form, list(answers.values())), tuple(answers.values()))
         if len(one.answers) < 2:
             alike += 1
@@ -202,10 +203,6 @@ def encode_ranked(
             "the answers are alike; lengthen the context, or give other rows"
         )
     return Kept(found, too_long, alike)
-
-
-def _answers(preference: Preference, form: Chat) -> list[Encoded]:
-    return [encode_answer(preference, answer, form) for answer in preference.ranked]
 
 
 def encode_answer(preference: Preference, answer: tuple[Message, ...], form: Chat) -> Encoded:

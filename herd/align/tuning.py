@@ -1,0 +1,50 @@
+"""What every kind of fine-tuning does: adapters if wanted, AdamW, a cosine, the loop, and one whole model again."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from torch import nn
+
+from herd.core.stage import Work
+from herd.train.alone import Loss, Splittable
+from herd.train.checkpoint import TrainState
+from herd.train.log import Step
+from herd.train.loop import Batches, train
+from herd.train.lora import LoraSettings, adapt, merge
+from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.schedule import cosine
+
+B = TypeVar("B", bound=Splittable)
+
+
+class Tuning(Protocol):
+    """Settings that stages of fine-tuning have in common."""
+
+    @property
+    def peak_rate(self) -> float: ...
+    @property
+    def warmup_share(self) -> float: ...
+    @property
+    def final_share(self) -> float: ...
+    @property
+    def lora(self) -> LoraSettings | None: ...
+    @property
+    def optimizer(self) -> AdamWSettings: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def tune(
+    work: Work, model: Any, batches: Batches[B], *, loss: Loss[B], settings: Tuning, trunk: nn.Module | None = None
+) -> list[Step]:
+    """Trains `model` in place and returns a record of every step. trunk: the part that adapters stand in; all of it
+    when absent."""
+    rate = cosine(
+        len(batches), peak=settings.peak_rate, warmup_share=settings.warmup_share, final_share=settings.final_share
+    )
+    adapt(trunk or model, settings.lora, seed=settings.seed)
+    state = TrainState(model, adamw(model, settings.optimizer))
+    steps = train(work, state, batches, loss=loss, rate=rate, clip=settings.optimizer.clip)
+    merge(model)
+    return steps
