@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from measuring import ask, machine, stand_ready, tell
+
 PEERS = Path(__file__).parent / "peers"
 # TRL's names for our losses, with what is set in `peers/trl_losses.py`.
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -109,25 +111,11 @@ def speed(trl: str, kind: str, folder: Path, rows: Path, settings: dict[str, Any
     running = {}
     for name, python in (("herd", sys.executable), ("trl", trl)):
         command = [python, str(PEERS / "alignment_steps.py"), name, kind, str(folder), str(rows), json.dumps(settings)]
-        process = subprocess.Popen(
-            command,
-            env=told,
-            text=True,
-            bufsize=1,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        if not any(line.startswith('{"ready"') for line in process.stdout or ()):
-            raise SystemExit(f"{name} ended with {process.wait()} before it was ready: {' '.join(command)}")
-        running[name] = process
+        running[name], _ = stand_ready(name, command, told)
     seconds: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(turns):
         for name, process in running.items():
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write("\n")
-            seconds[name].append(float(process.stdout.readline()))
+            seconds[name].append(ask(process))
     megabytes = {name: float(process.communicate()[0]) for name, process in running.items()}
     pairs = [theirs / our for theirs, our in zip(seconds["trl"], seconds["herd"], strict=True)]
     return {
@@ -164,8 +152,6 @@ def trl_rows(folder: Path, file: Path, out: Path, count: int, length: int) -> Pa
 
 
 if __name__ == "__main__":
-    from measuring import machine, tell
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trl", required=True, help="a Python with trl, in an environment of its own")
     parser.add_argument("--model", type=Path, required=True, help="a chat model in Hugging Face's layout")

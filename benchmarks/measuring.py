@@ -66,6 +66,25 @@ def _resident(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+def stand_ready(name: str, command: list[str], told: Mapping[str, str]) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    """Starts a program that waits for lines, and what it says in JSON when it is ready. Ends the benchmark when the
+    program ends before."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=dict(told), text=True, bufsize=1, **pipes)
+    for line in process.stdout or ():
+        if line.startswith("{"):
+            return process, json.loads(line)
+    raise SystemExit(f"{name} ended with {process.wait()} before it was ready: {' '.join(command)}")
+
+
+def ask(process: subprocess.Popen[str]) -> float:
+    """The seconds that a program which stands ready takes for its work once more."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    return float(process.stdout.readline())
+
+
 def tell(part: str, row: Mapping[str, Any]) -> None:
     """A part's result at once, for whoever waits."""
     print(part, json.dumps(row), file=sys.stderr, flush=True)

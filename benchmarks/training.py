@@ -13,10 +13,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from measuring import ask, machine, stand_ready
 
 LENGTHS = {"1m": 256, "10m": 512}
 VOCABULARIES = {"1m": 1280, "10m": 4096}
@@ -37,32 +38,16 @@ def numbers(shape: str) -> dict[str, int]:
 def turns(commands: dict[str, list[str]], cores: int, count: int) -> tuple[dict[str, list[float]], float]:
     """Seconds a step of every candidate, turn after turn, and the FLOPs a second of a large product on one core."""
     told = os.environ | {"OMP_NUM_THREADS": str(cores), "PYTHONWARNINGS": "ignore"}
-    running = {name: _start(name, command, told) for name, command in commands.items()}
-    speed = max(found for _, found in running.values())
+    running = {name: stand_ready(name, command, told) for name, command in commands.items()}
+    speed = max(found["matrix_speed"] for _, found in running.values())
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(count):
         for name, (process, _) in running.items():
-            seconds[name].append(float(_ask(process)))
+            seconds[name].append(ask(process))
         print(turn, {name: round(found[-1], 4) for name, found in seconds.items()}, file=sys.stderr, flush=True)
     for process, _ in running.values():
         process.communicate()
     return seconds, speed
-
-
-def _start(name: str, command: list[str], told: dict[str, str]) -> tuple[subprocess.Popen[str], float]:
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=told, text=True, bufsize=1, **pipes)
-    for line in process.stdout or ():
-        if line.startswith("{"):
-            return process, json.loads(line)["matrix_speed"]
-    raise SystemExit(f"{name} ended with {process.wait()} before it was ready: {' '.join(command[:3])}")
-
-
-def _ask(process: subprocess.Popen[str]) -> str:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    return process.stdout.readline()
 
 
 def compare(shape: str, cores: int, litgpt: str, eager: bool) -> dict[str, Any]:
@@ -95,8 +80,6 @@ def compare(shape: str, cores: int, litgpt: str, eager: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from measuring import machine
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--litgpt", default="", help="a Python with litgpt, in an environment of its own")
     parser.add_argument("--shapes", nargs="+", default=["1m", "10m"])

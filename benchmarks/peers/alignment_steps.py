@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ def trl(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model.config.pad_token_id = tokenizer.pad_token_id
     usual = {
-        "output_dir": "/tmp/trl",
+        "output_dir": tempfile.gettempdir(),
         "per_device_train_batch_size": settings["batch"],
         "max_length": settings["length"],
         "use_cpu": True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import transformers
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
-USUAL = {"output_dir": "/tmp/trl", "use_cpu": True, "bf16": False, "report_to": [], "disable_tqdm": True}
+USUAL = {"output_dir": tempfile.gettempdir(), "use_cpu": True, "bf16": False, "report_to": [], "disable_tqdm": True}
 # By TRL's name: what is set for it. CPO and ORPO have trainers of their own, below.
 LOSSES: dict[str, dict[str, float]] = {
     "sigmoid": {"beta": 0.1},
