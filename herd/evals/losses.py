@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from herd.core.processes import give_back
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
 from herd.tokens.shards import Shards
@@ -40,6 +41,7 @@ def held_out_losses(
     losses = {}
     with quickly(model), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if sources is None or name in sources]:
+            give_back()  # what training or another source was worked on in is not for this one to lie beside
             batches = held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=_ROWS)
             found = list(threads.map(measured, batches))
             count = sum(one[1] for one in found)

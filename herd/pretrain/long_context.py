@@ -177,6 +177,7 @@ class Exam:
     def test(self, model: Transformer, length: int) -> NeedleGrid:
         """Needles at a half of `length` and at all of it."""
         stacks = list(haystacks(self.documents(), lambda t: len(self.text.encode(t)), lengths=(length // 2, length)))
+        give_back()  # what steps took is not for the test to lie beside
         engine = Engine(model, self.text.stops, rows=_NEEDLE_ROWS)
         return needle_test(engine, self.text, stacks, chat=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,32 +18,39 @@ from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.initial import PretrainSettings
 from herd.pretrain.long_context import LengthSettings
+from herd.pretrain.rehearsal import Pace, Rehearsal, rehearse
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout, bubble, memory
 from herd.train.log import METRICS, Foretold, read_steps
-from herd.train.rehearsal import Pace, Rehearsal, rehearse
-from herd.train.schedule import BatchPhase, BatchRamp
 
 
 @dataclass(frozen=True)
 class Training:
-    """A stage of pre-training that is planned. batches: the rows of a step, and how many steps have so many; of a stage
-    that may end early, all it may take."""
+    """A stage of pre-training that is planned. before: the one whose model it goes on from."""
 
     plan: Plan
     settings: PretrainSettings | LengthSettings | AnnealSettings
     shape: Shape
-    batches: dict[int, int]
+    before: Training | None = None
+
+    @property
+    def tried(self) -> Rehearsal:
+        """What is rehearsed of it."""
+        return Rehearsal(self.settings, self.shape, self.before.tried if self.before else None)
+
+    @property
+    def batches(self) -> dict[int, int]:
+        """The rows of a step, and how many steps have so many; of a stage that may end early, all it may take."""
+        return self.tried.batches
 
     @property
     def steps(self) -> int:
         return sum(self.batches.values())
 
     @property
-    def tried(self) -> list[Rehearsal]:
-        """What is rehearsed, in the order of `batches`."""
-        s = self.settings
-        return [Rehearsal(self.shape, s.length, rows, s.optimizer, s.speed) for rows in self.batches]
+    def alone(self) -> bool:
+        """Whether it is for one device, and all it goes on from."""
+        return self.settings.layout.devices == 1 and (self.before is None or self.before.alone)
 
 
 def trainings(plans: Sequence[Plan]) -> list[Training]:
@@ -54,21 +62,17 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
         given = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
             s = build(PretrainSettings, given, where=plan.key)
-            shape = s.size.shape(vocabulary=vocabulary, context=s.length)
-            found[plan.key] = Training(plan, s, shape, BatchRamp(s.batch, s.tokens, s.length).batches)
+            found[plan.key] = Training(plan, s, s.size.shape(vocabulary=vocabulary, context=s.length))
         elif plan.stage.name in ("extend_context", "anneal"):
-            before = plan.inputs["model"]
-            if not isinstance(before, Artifact) or before.key not in found:
+            model = plan.inputs["model"]
+            before = found.get(model.key) if isinstance(model, Artifact) else None
+            if before is None:
                 continue
             if plan.stage.name == "anneal":
-                later: Any = build(AnnealSettings, given, where=plan.key)
-                tokens, shape = later.tokens, found[before.key].shape
+                found[plan.key] = Training(plan, build(AnnealSettings, given, where=plan.key), before.shape, before)
             else:
                 later = build(LengthSettings, given, where=plan.key)
-                checked = max(1, later.check_tokens // later.batch_tokens) * later.batch_tokens
-                tokens, shape = later.checks * checked, replace(found[before.key].shape, context=later.length)
-            phase = BatchPhase(until=1.0, batch_tokens=later.batch_tokens)
-            found[plan.key] = Training(plan, later, shape, BatchRamp((phase,), tokens, later.length).batches)
+                found[plan.key] = Training(plan, later, replace(before.shape, context=later.length), before)
     return list(found.values())
 
 
@@ -77,11 +81,13 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a stage's steps will take. peak_bytes: the most its whole process will have. began, ended: seconds after the
-    first stage of pre-training begins."""
+    """What a stage will take. core_seconds: of a step. besides: core-seconds of all that is no step, such as tests on
+    the way. peak_bytes: the most its whole process will have. began, ended: seconds after the first stage of
+    pre-training begins."""
 
     steps: int
     core_seconds: float
+    besides: float
     held_bytes: float
     peak_bytes: float
     began: float
@@ -89,18 +95,18 @@ class Expected:
 
 
 def foretell(plans: Sequence[Plan], jobs: int) -> dict[str, Expected]:
-    """By key what every pre-training on one device will take, by a few steps tried here on one thread and on as many as
-    a stage may get."""
-    own = [one for one in trainings(plans) if one.settings.layout.devices == 1]
-    different = list(dict.fromkeys(tried for one in own for tried in one.tried))
-    paces = [dict(zip(different, rehearse(different, at_once=jobs), strict=True))]
-    if jobs > 1:
-        paces.append(dict(zip(different, rehearse(different, threads=jobs), strict=True)))
-    by_key = {
-        one.plan.key: [Pace.mean([some[tried] for tried in one.tried], list(one.batches.values())) for some in paces]
-        for one in own
-    }
-    return played_through(own, by_key, distance_to_end(list(plans)), jobs)
+    """By key what every pre-training on one device will take: each is tried here, cut short, on one thread and on as
+    many as a stage may get."""
+    own = [one for one in trainings(plans) if one.alone]
+    different = {one.tried.key: one.tried for one in own}
+    paces: dict[str, list[Pace]] = {one.plan.key: [] for one in own}
+    with tempfile.TemporaryDirectory() as folder:
+        for threads, at_once in [(1, jobs), (jobs, 1)][: 1 + (jobs > 1)]:
+            done = rehearse(list(different.values()), Path(folder), threads=threads, at_once=at_once)
+            found = dict(zip(different, done, strict=True))
+            for one in own:
+                paces[one.plan.key].append(found[one.tried.key].whole(one.tried))
+    return played_through(own, paces, distance_to_end(list(plans)), jobs)
 
 
 def played_through(
@@ -109,7 +115,9 @@ def played_through(
     """The stages as the runner will take them: the longest way to the end first, and cores that no stage waits for
     shared out. paces: of a step on one thread, and on as many as may be where that was tried."""
     before = {one.plan.key: {plan.key for plan in walk(Artifact.planned(one.plan))} - {one.plan.key} for one in own}
-    left = {one.plan.key: float(one.steps) for one in own}
+    # What is no step is played as so many steps more.
+    more = {key: some[0].besides / some[0].core_seconds for key, some in paces.items()}
+    left = {one.plan.key: one.steps + more[one.plan.key] for one in own}
     clock, began, ended = 0.0, dict[str, float](), dict[str, float]()
     worked, held, peak = (dict.fromkeys(left, 0.0) for _ in range(3))
     while left:
@@ -137,7 +145,8 @@ def played_through(
         key = one.plan.key
         copied = _copied(paces[key], ended[key] - began[key])
         bytes_ = held[key] + copied, peak[key] + copied
-        found[key] = Expected(one.steps, worked[key] / max(1, one.steps), *bytes_, began[key], ended[key])
+        each = worked[key] / (one.steps + more[key])
+        found[key] = Expected(one.steps, each, more[key] * each, *bytes_, began[key], ended[key])
     return found
 
 
@@ -157,17 +166,19 @@ def foretold_lines(found: Mapping[str, Expected], jobs: int) -> Iterator[str]:
     for key, one in found.items():
         yield (
             f"{key}: {one.steps:,} steps of {1e3 * one.core_seconds:,.1f} core-ms, "
-            f"{one.steps * one.core_seconds:,.0f} core-s in all; holds {_bytes(one.held_bytes)}, "
+            f"{one.steps * one.core_seconds:,.0f} core-s in all, and {one.besides:,.0f} besides; holds "
+            f"{_bytes(one.held_bytes)}, "
             f"its process {_bytes(one.peak_bytes)} at most"
         )
     if not found:
         yield "nothing to rehearse: no stage of pre-training on one device is planned"
         return
     total = sum(one.steps * one.core_seconds for one in found.values())
+    besides = sum(one.besides for one in found.values())
     last = max(one.ended for one in found.values())
     yield (
-        f"steps of pre-training take {total:,.0f} core-seconds here, {last / 60:.1f} min with {jobs} jobs; tests on "
-        "the way, alignment and the corpus come on top"
+        f"pre-training takes {total + besides:,.0f} core-seconds here, {besides:,.0f} of them for tests on the way, "
+        f"measuring and writing; {last / 60:.1f} min with {jobs} jobs; alignment and the corpus come on top"
     )
 
 

@@ -91,14 +91,14 @@ def stage_rows(made: Sequence[Artifact]) -> list[dict[str, Any]]:
 
 def foretold(made: Sequence[Artifact]) -> dict[str, Any] | None:
     """What `herd plan --rehearse` said of training, and what it was; None where nothing was foretold."""
-    rows, told, took = [], 0.0, 0.0
+    rows, steps_took, all_took = [], [0.0, 0.0], [0.0, 0.0]  # foretold and measured
     for one in made:
         steps = read_steps(one.path / METRICS)
         found = Foretold.of(one.card["cost"], steps)
         if found is not None:
-            told, took = (
-                before + len(steps) * each for before, each in zip((told, took), found.core_seconds, strict=True)
-            )
+            for n in (0, 1):
+                steps_took[n] += len(steps) * found.core_seconds[n]
+                all_took[n] += found.stage_seconds[n]
             rows.append(
                 {
                     "key": one.key,
@@ -115,8 +115,15 @@ def foretold(made: Sequence[Artifact]) -> dict[str, Any] | None:
             )
     if not rows:
         return None
-    words = f"All steps together took {took:,.0f} core-seconds; {told:,.0f} were foretold ({took / told - 1:+.1%})."
+    words = (
+        f"All steps together took {_beside(*steps_took)}; with tests, measuring and writing, the stages took "
+        f"{_beside(*all_took)}."
+    )
     return {"rows": rows, "words": words}
+
+
+def _beside(told: float, took: float) -> str:
+    return f"{took:,.0f} core-seconds where {told:,.0f} were foretold ({took / told - 1:+.1%})"
 
 
 def funnels(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.processes import peak_bytes
@@ -41,21 +41,19 @@ class Tracker(Protocol):
 
 
 class StepLog:
-    """The records of all steps. trackers: told of each step, with more figures than the file has."""
+    """The records of all steps, in a file only: a long training would hold gigabytes of them. trackers: told of each
+    step, with more figures than the file has."""
 
     def __init__(
         self, file: Path, step: int, *, trackers: Sequence[Tracker] = (), flops_per_token: float = 0.0
     ) -> None:
         self.file = file
-        self.steps = [one for one in read_steps(file) if one.number <= step] if step else []
-        _write_steps(file, self.steps)
-        self._stream = file.open("a", encoding="utf-8")
+        self._stream = _kept(file, step)
         self._flops = flops_per_token
         self._peak = 0.0
         self._trackers = trackers
 
     def add(self, step: Step) -> None:
-        self.steps.append(step)
         self._stream.write(json.dumps(asdict(step)) + "\n")
         for tracker in self._trackers:
             tracker.log(self.figures(step), step.number)
@@ -81,9 +79,7 @@ class StepLog:
     def cut(self, step: int) -> None:
         """Forgets what came after `step`."""
         self._stream.close()
-        self.steps = [one for one in self.steps if one.number <= step]
-        _write_steps(self.file, self.steps)
-        self._stream = self.file.open("a", encoding="utf-8")
+        self._stream = _kept(self.file, step)
 
     def flush(self) -> None:
         self._stream.flush()
@@ -93,8 +89,12 @@ class StepLog:
         for tracker in self._trackers:
             tracker.close()
 
-    def write(self, file: Path) -> None:
-        _write_steps(file, self.steps)
+
+def _kept(file: Path, step: int) -> TextIO:
+    """The file with the records up to `step`, to be written on."""
+    kept = [one for one in read_steps(file) if one.number <= step] if step else []
+    file.write_text("".join(json.dumps(asdict(one)) + "\n" for one in kept), encoding="utf-8")
+    return file.open("a", encoding="utf-8")
 
 
 def read_steps(file: Path) -> list[Step]:
@@ -113,28 +113,28 @@ def read_steps(file: Path) -> list[Step]:
 
 @dataclass(frozen=True)
 class Foretold:
-    """A step as it was foretold and as it was: core-seconds, bytes held for training, and the most bytes of the whole
-    process; the pair of each."""
+    """A stage as it was foretold and as it was, the pair of each. core_seconds: of a step. held_bytes: for training.
+    peak_bytes: the most of the whole process. stage_seconds: core-seconds of all of it, tests on the way included."""
 
     core_seconds: tuple[float, float]
     held_bytes: tuple[float, float]
     peak_bytes: tuple[float, float]
+    stage_seconds: tuple[float, float]
 
     @classmethod
     def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> Foretold | None:
         """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
         told = cost.get("foretold") or {}
         later = steps[WARM:]
-        if "peak_bytes" not in told or not later or not later[0].held_bytes:
+        if "besides" not in told or not later or not later[0].held_bytes:
             return None
         seconds = sum(step.core_seconds for step in later) / len(later)
         held = max(step.held_bytes for step in steps)
+        # A stage that ends early is held against as much of what was foretold.
+        done = len(steps) / told["steps"]
+        stage = done * (told["steps"] * told["core_seconds"] + told["besides"]), cost["cpu_seconds"]
         peak = told["peak_bytes"], cost["peak_bytes"]
-        return cls((told["core_seconds"], seconds), (told["held_bytes"], held), peak)
-
-
-def _write_steps(file: Path, found: Sequence[Step]) -> None:
-    file.write_text("".join(json.dumps(asdict(step)) + "\n" for step in found), encoding="utf-8")
+        return cls((told["core_seconds"], seconds), (told["held_bytes"], held), peak, stage)
 
 
 # ---- trackers ----

@@ -17,7 +17,7 @@ from herd.model.devices import device_bytes
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, finite
-from herd.train.log import METRICS, Step, StepLog, open_tracker
+from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
 from herd.train.schedule import Rate
 from herd.train.speed import PLAIN, Quick, SpeedSettings
 
@@ -25,7 +25,7 @@ __all__ = ["METRICS", "Loss", "Step", "Sums", "steps", "train"]
 
 # Steps after which memory that is freed goes back to the system: few enough that little adds up, and so many that
 # asking for it again costs nothing.
-_TIDY = 64
+_TIDY = 32
 
 B = TypeVar("B", bound=Splittable)
 Covariant = TypeVar("Covariant", bound=Splittable, covariant=True)
@@ -180,8 +180,8 @@ def train(
         log.close()
         saver.wait()
         hands.close()
-    log.write(work.out / METRICS)
-    return log.steps
+    (work.out / METRICS).write_bytes(log.file.read_bytes())
+    return read_steps(log.file)
 
 
 def _held_by_others(state: TrainState[Any]) -> int:

@@ -52,12 +52,14 @@ def test_a_report_holds_what_was_foretold_against_what_came() -> None:
     steps = [
         Step(n, 1.0, 1.0, 0.1, 2.0, 8.0, core_seconds=9.0 if n < 4 else 3.0, held_bytes=10 * n) for n in range(1, 9)
     ]
-    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900}, "peak_bytes": 1000}
+    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900, "steps": 16, "besides": 4.0}}
+    told |= {"peak_bytes": 1000, "cpu_seconds": 50.0}
     found = Foretold.of(told, steps)
     assert found is not None
     assert found.core_seconds == (2.5, 3.0)  # a process's first steps set things up and do not count
     assert found.held_bytes == (100, 80)
     assert found.peak_bytes == (900, 1000)
+    assert found.stage_seconds == (22.0, 50.0)  # of half the steps foretold
     assert Foretold.of({}, steps) is None
     assert Foretold.of(told, steps[:2]) is None
 
