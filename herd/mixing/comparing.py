@@ -150,7 +150,8 @@ def upsampled(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> dict
 
 @dataclass(frozen=True)
 class Foretold:
-    """A mix's mean loss as foretold from small runs, with the 95 % interval over resampled seeds, and as measured."""
+    """A mix's mean loss as foretold from small runs, with the 95 % interval over resampled seeds, and as measured, the
+    mean over the seeds of its large runs."""
 
     label: str
     loss: float
@@ -161,7 +162,7 @@ class Foretold:
 def foretell(
     small: Sequence[Trial], large: Sequence[Trial], *, slopes: Literal["common", "own"] = "common", resamples: int = 500
 ) -> list[Foretold]:
-    """For every mix a line of the log of its mean loss over the log of FLOPs, read off at its large run.
+    """For every mix a line of the log of its mean loss over the log of FLOPs, read off at its large runs.
 
     slopes: of all mixes one, or each its own. Small runs of mixes that begin badly fall steeply for a while, and lines
     of their own then cross where the mixes do not: over six mixes of the study `mixes` the order foretold one order
@@ -170,32 +171,41 @@ def foretell(
     Raises DataError for fewer than three budgets, or a mix without small runs. Source: Llama 3, 3.1.2 and 3.2.1.
     Differs: the report says nothing of slopes, and forecasts benchmarks.
     """
+    targets: dict[str, list[Trial]] = {}
     for target in large:
-        budgets = {round(math.log10(trial.flops), 1) for trial in small if trial.label == target.label}
+        targets.setdefault(target.label, []).append(target)
+    for label in targets:
+        budgets = {round(math.log10(trial.flops), 1) for trial in small if trial.label == label}
         if len(budgets) < 3:
-            raise DataError(f"mix {target.label} was run at {len(budgets)} budgets; a line wants three or more")
+            raise DataError(f"mix {label} was run at {len(budgets)} budgets; a line wants three or more")
+    at = {label: float(np.mean([one.flops for one in runs])) for label, runs in targets.items()}
     seeds = np.unique([trial.seed for trial in small])
     by_seed = {seed: [trial for trial in small if trial.seed == seed] for seed in seeds}
     chance = np.random.default_rng(0)
     again = [[one for seed in chance.choice(seeds, len(seeds)) for one in by_seed[seed]] for _ in range(resamples)]
-    middle = _read_off(small, large, slopes)
-    drawn = np.array([_read_off(some, large, slopes) for some in again])
+    middle = _read_off(small, at, slopes)
+    drawn = np.array([_read_off(some, at, slopes) for some in again])
     return [
-        Foretold(target.label, middle[number], percentiles(drawn[:, number]), target.curve.last.mean)
-        for number, target in enumerate(large)
+        Foretold(
+            label,
+            middle[number],
+            percentiles(drawn[:, number]),
+            float(np.mean([one.curve.last.mean for one in runs])),
+        )
+        for number, (label, runs) in enumerate(targets.items())
     ]
 
 
-def _read_off(small: Sequence[Trial], large: Sequence[Trial], slopes: str) -> list[float]:
-    """The loss of each large run by the lines through the small ones."""
-    labels = [target.label for target in large]
+def _read_off(small: Sequence[Trial], flops: Mapping[str, float], slopes: str) -> list[float]:
+    """The loss of each mix at so many FLOPs by the lines through the small runs."""
+    labels = list(flops)
     used = [trial for trial in small if trial.label in labels]
     mix = np.array([[float(trial.label == label) for label in labels] for trial in used])
     x = np.array([math.log10(trial.flops) for trial in used])[:, None]
     columns = np.hstack((mix, x if slopes == "common" else mix * x))
     found = np.linalg.lstsq(columns, np.log([trial.curve.last.mean for trial in used]), rcond=None)[0]
     level, slope = found[: len(labels)], np.broadcast_to(found[len(labels) :], len(labels))
-    at = np.array([math.log10(target.flops) for target in large])
+    at = np.log10(list(flops.values()))
     return [float(one) for one in np.exp(level + slope * at)]
 
 

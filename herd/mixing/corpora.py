@@ -38,7 +38,7 @@ class CorpusTrial:
     most_epochs: float = 4.0
 
 
-@stage(paper="3.1.1", version=1)
+@stage(paper="3.1.1", version=2)
 def try_corpus(
     work: Work,
     tokens: Tokens,

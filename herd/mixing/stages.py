@@ -33,7 +33,7 @@ class MixSettings:
     judged_tokens: Positive = 4096
 
 
-@stage(paper="3.1.2", version=1)
+@stage(paper="3.1.2", version=2)
 def find_mix(
     work: Work, tokens: Tokens, *, method: Way, proxy: RunSettings, settings: MixSettings, seed: int = 0
 ) -> Mix:
@@ -74,7 +74,7 @@ class TrySettings:
     late: Mapping[str, Share] | None = None
 
 
-@stage(paper="3.1.2", version=2)
+@stage(paper="3.1.2", version=3)
 def try_mix(
     work: Work, tokens: Tokens, mix: Mix, *, trial: TrySettings, settings: MixSettings, seed: int = 0
 ) -> Scores:
@@ -131,7 +131,7 @@ def compare_mixes(
     return Scores(work.out)
 
 
-@stage(paper="3.1.2", version=2)
+@stage(paper="3.1.2", version=3)
 def forecast_mixes(
     work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...], *, slopes: Literal["common", "own"] = "common"
 ) -> Scores:

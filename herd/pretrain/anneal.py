@@ -55,7 +55,7 @@ def _ranks(settings: AnnealSettings) -> int:
     return settings.layout.devices
 
 
-@stage(paper="3.4.3", version=2, ranks=_ranks, fresh=True)
+@stage(paper="3.4.3", version=3, ranks=_ranks, fresh=True)
 def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = Shards(tokens.path)

@@ -61,7 +61,7 @@ def _ranks(settings: PretrainSettings) -> int:
     return settings.layout.devices
 
 
-@stage(paper="3.4.1", version=2, ranks=_ranks, fresh=True)
+@stage(paper="3.4.1", version=3, ranks=_ranks, fresh=True)
 def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: PretrainSettings) -> Checkpoint:
     """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way."""
     shards = Shards(tokens.path)

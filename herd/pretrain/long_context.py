@@ -71,7 +71,7 @@ def _ranks(settings: LengthSettings) -> int:
     return settings.layout.devices
 
 
-@stage(paper="3.4.2", version=2, ranks=_ranks, fresh=True)
+@stage(paper="3.4.2", version=3, ranks=_ranks, fresh=True)
 def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: LengthSettings) -> Checkpoint:
     """The model after training on longer rows, until it finds needles at the new length and has not forgotten short
     rows.

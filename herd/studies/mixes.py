@@ -84,6 +84,6 @@ def foretold(tokens: Tokens, s: MixesSettings) -> Scores:
                 small.append(
                     try_mix(tokens, mix, trial=replace(s.trial, run=run, points=1), settings=s.mixing, seed=seed)
                 )
-        target = replace(s.trial, points=1)
-        large.append(try_mix(tokens, mix, trial=target, settings=s.mixing, seed=s.seeds[0]))
+            target = replace(s.trial, points=1)
+            large.append(try_mix(tokens, mix, trial=target, settings=s.mixing, seed=seed))
     return forecast_mixes(tuple(small), tuple(large))

@@ -321,11 +321,15 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 
 def held_out_batches(shards: Shards, source: str, length: int, pad: int, rows: int, size: int = 8) -> Iterator[Batch]:
-    """At most `rows` rows of a source's held-out documents, `size` at a time; nothing when it has none."""
+    """At most `rows` rows of a source's held-out documents, `size` at a time; nothing when it has none.
+
+    They lie evenly over all of its text: one long document would else stand for the source.
+    """
     shard = shards.read(source, "heldout")
     if len(shard) == 0:
         return
     packed = SourceRows(source, shard, length, seed=0)
     count = min(rows, packed.rows_per_epoch)
+    numbers = [number * packed.rows_per_epoch // count for number in range(count)]
     for start in range(0, count, size):
-        yield collate([packed.texts(number) for number in range(start, min(start + size, count))], length, pad)
+        yield collate([packed.texts(number) for number in numbers[start : start + size]], length, pad)

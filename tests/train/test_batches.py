@@ -140,6 +140,17 @@ def test_a_source_without_documents_and_an_unknown_one_are_told(tmp_path: Path) 
     assert list(held_out_batches(found, "a", 16, 0, rows=4)) == []
 
 
+def test_held_out_rows_lie_over_all_of_a_source(tmp_path: Path) -> None:
+    found = shards(tmp_path, {"a": [9000] * 4})
+    batches = list(held_out_batches(found, "a", 16, 0, rows=12, size=5))
+    assert [len(batch.tokens_BT) for batch in batches] == [5, 5, 2]
+    packed = SourceRows("a", found.read("a", "heldout"), 16, seed=0)
+    spread = [packed.texts(number * packed.rows_per_epoch // 12)[0][0].tolist() for number in range(12)]
+    assert [row.tolist() for batch in batches for row in batch.tokens_BT] == spread
+    quarters = {piece.document for number in range(12) for piece in packed.row(number * packed.rows_per_epoch // 12)}
+    assert len(quarters) > 2
+
+
 def test_halves_of_a_batch_are_the_batch(tmp_path: Path) -> None:
     found = shards(tmp_path, {"a": [17] * 9})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=48),), 480, 16)
