@@ -16,15 +16,17 @@ from herd.evals.spread import Interval, student_mean
 @settings
 class Steps:
     """Labels of what was measured. base: of the model before. steps: of each step of each seed, in the order of the
-    seeds, from the first step to the last; ways: of what the last step may be, all from the model before it."""
+    seeds, from the first step to the last; ways: of what the last step may be, all from the model before it. judges:
+    what those that rank answers are called."""
 
     base: str
     steps: dict[str, tuple[str, ...]]
     ways: dict[str, tuple[str, ...]]
+    judges: tuple[str, ...]
     task: str
 
 
-@stage(paper="4.1.6", version=2)
+@stage(paper="4.1.6", version=3)
 def compare_steps(
     work: Work,
     scores: tuple[Scores, ...],
@@ -37,14 +39,15 @@ def compare_steps(
     """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
     judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
 
-    tuned: models of all ways in the order of `steps.ways`, each way's in the order of the seeds.
+    judges, best, tuned: those of all `steps.judges`, and of all `steps.ways`, in their order, each one's in the order
+    of the seeds.
     """
     measured = {one.figures["measured"]["label"]: one.figures["measured"]["tasks"] for one in scores}
 
     def shares(labels: Sequence[str]) -> np.ndarray:
         return np.array([measured[label][steps.task]["share"] for label in labels])
 
-    rows, each = [], len(judges)
+    rows, each = [], len(judges) // len(steps.judges)
     before, now = np.empty(0), np.full(each, measured[steps.base][steps.task]["share"])
     for name, labels in steps.steps.items():
         before, now = now, shares(labels)
@@ -55,13 +58,22 @@ def compare_steps(
         moved = {side: _row(student_mean([one[side] for one in own])) for side in ("chosen", "rejected")}
         ways.append({"way": name, **moved, "gain": _row(student_mean(shares(labels) - before))})
     right = np.array([one.figures["held_out"]["right"] / one.figures["held_out"]["pairs"] for one in judges])
+    by_judge = right.reshape(len(steps.judges), each)
+    curves = [one.figures["best_of"] for one in best]
     result: dict[str, Any] = {
         "task": steps.task,
         "seeds": each,
         "rows": rows,
         "ways": ways,
-        "ranked_right": _row(student_mean(right)),
-        "best_of": _curve([one.figures["best_of"] for one in best]),
+        "judges": [
+            {
+                "judge": name,
+                "right": _row(student_mean(by_judge[number])),
+                "gain": _row(student_mean(by_judge[number] - by_judge[0])),
+                "best_of": _curve(curves[number * each : (number + 1) * each]),
+            }
+            for number, name in enumerate(steps.judges)
+        ],
     }
     work.figure("alignment", result)
     told = ", ".join(

@@ -16,14 +16,15 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.settings import Count, Share, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_conversations, write_preferences
+from herd.core.storage import read_conversations, read_preferences, write_preferences
 from herd.generate.engine import Engine, Sampling
+from herd.judge.critic import criticized
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
 from herd.world.chance import rng
-from herd.world.questions import Question, Questions, blunder
+from herd.world.questions import Question, Questions, blunder, critique
 from herd.world.tools import NAMES
 from herd.world.truth import World
 
@@ -112,6 +113,22 @@ def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World,
     work.figure(
         "headline", f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong"
     )
+    return Preferences(work.out)
+
+
+@stage(paper="-", version=1)
+def criticize(work: Work, preferences: tuple[Preferences, ...], *, world: World) -> Preferences:
+    """The ranked answers, each with the critique of a person who knows the right one: the oracle of Ankner et al. 2024
+    (Critique-out-Loud Reward Models), from which a critic learns."""
+    book = Questions(world)
+    found = [
+        criticized(one, lambda answered: critique(book.find(answered.id), answered.last))
+        for each in preferences
+        for one in read_preferences(each.path)
+    ]
+    write_preferences(work.out, found)
+    work.figure("pairs", len(found))
+    work.figure("headline", f"{len(found):,} ranked answers criticized")
     return Preferences(work.out)
 
 

@@ -55,11 +55,17 @@ class RewardSettings:
 
 @stage(paper="4.1.2", version=1)
 def train_reward(
-    work: Work, base: Checkpoint, preferences: tuple[Preferences, ...], *, settings: RewardSettings
+    work: Work,
+    base: Checkpoint,
+    preferences: tuple[Preferences, ...],
+    held_out: Preferences | None = None,
+    *,
+    settings: RewardSettings,
 ) -> Checkpoint:
     """A model that scores answers, trained on top of `base` to rank them as people did.
 
-    Of three ranked answers all pairs count. Source: Llama 3, 4.1.2.
+    held_out: what it is tested with, in the place of a share of `preferences`. Of three ranked answers all pairs count.
+    Source: Llama 3, 4.1.2.
     """
     text = TextTokenizer.load(base.path)
     given = [one for each in preferences for one in read_preferences(each.path)]
@@ -68,7 +74,8 @@ def train_reward(
         raise DataError(
             f"none of {len(given)} preferences is {' or '.join(settings.strengths)}; widen reward.strengths"
         )
-    kept = max(1, round(len(ranked) * (1 - settings.held_out_share)))
+    apart = [one for one in read_preferences(held_out.path) if one.strength in settings.strengths] if held_out else []
+    kept = len(ranked) if apart else max(1, round(len(ranked) * (1 - settings.held_out_share)))
     model = reward_model(base)
     form, context = chat_format(text), model.shape.context
     learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
@@ -82,7 +89,7 @@ def train_reward(
         shared=settings.together,
     )
     # Before training: that nothing is left to test with is told at once.
-    tested = encode_ranked(ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
+    tested = encode_ranked(apart or ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
     loss = ranking(_margins(ranked[:kept], learnt.ranked, settings.margins))
     tune(work, model, batches, loss=loss, settings=settings, trunk=model.trunk)
     write_checkpoint(work.out, model, text, kind="reward")

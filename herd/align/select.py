@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from herd.core.storage import read_conversations
 from herd.generate.engine import Engine, Sampling
 from herd.generate.samplers import Endpoint
 from herd.judge.best_of import curve
+from herd.judge.critic import Critic, then_criticized
 from herd.judge.reward import RewardJudge
 from herd.judge.rubric import RUBRICS, judged
 from herd.judge.verifiers import verifiers
@@ -88,10 +90,17 @@ class Asked:
 
 @stage(paper="4.2.2", version=2)
 def select(
-    work: Work, judge: Checkpoint | None, model: Checkpoint, prompts: Dialogues, *, settings: SelectSettings
+    work: Work,
+    judge: Checkpoint | None,
+    model: Checkpoint,
+    prompts: Dialogues,
+    critic: Checkpoint | None = None,
+    *,
+    settings: SelectSettings,
 ) -> Dialogues:
     """Of several answers of `model` to every prompt the one that judges hold best: those a verifier finds right, of
-    these the ones with the most points, of these the one `judge` scores highest.
+    these the ones with the most points, of these the one `judge` scores highest, which reads the critique of `critic`
+    first where there is one.
 
     Prompts none of whose answers came to an end, or was right, are left out and counted. Answers are kept as they come:
     a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 tries, steered by system prompts).
@@ -102,8 +111,9 @@ def select(
     _answer(work, asked, model, text, form, settings)
     some = [one for one in asked if one.answers]
     left_out["no answer came to an end"] = len(asked) - len(some)
-    unread = _mark(some, RewardJudge.load(judge) if judge is not None else None, settings)
-    work.figure("points_unread", unread)
+    if judge is not None:
+        _score(work, some, RewardJudge.load(judge), Critic(critic) if critic is not None else None)
+    work.figure("points_unread", _mark(some, settings))
     best: list[Conversation] = []
     for one in some:
         fit = [answer for answer in one.answers if settings.verify is None or answer.right]
@@ -203,13 +213,26 @@ def _different(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]],
     return list(found.values())
 
 
-def _mark(asked: Sequence[Asked], judge: RewardJudge | None, settings: SelectSettings) -> int:
-    """What every judge says of every answer; how often a rubric's judge said nothing of use."""
+def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Critic | None) -> None:
+    """What the reward model says of every answer. One too long for the critic has the least reward there is."""
     pairs = [(one, answer) for one in asked for answer in one.answers]
     said = [one.prompt.then(answer.message) for one, answer in pairs]
-    if judge is not None:
-        for (_, answer), reward in zip(pairs, judge.score(said), strict=True):
-            answer.reward = reward
+    if critic is None:
+        rewards: Sequence[float] = judge.score(said)
+    else:
+        heard = critic.read(said, workers=work.place.workers)
+        work.figure("not_criticized", heard.count(None))
+        fit = [then_criticized(one, words) for one, words in zip(said, heard, strict=True) if words is not None]
+        scores = iter(judge.score(fit) if fit else [])
+        rewards = [-math.inf if words is None else next(scores) for words in heard]
+    for (_, answer), reward in zip(pairs, rewards, strict=True):
+        answer.reward = reward
+
+
+def _mark(asked: Sequence[Asked], settings: SelectSettings) -> int:
+    """What other judges say of every answer; how often a rubric's judge said nothing of use."""
+    pairs = [(one, answer) for one in asked for answer in one.answers]
+    said = [one.prompt.then(answer.message) for one, answer in pairs]
     for name, use in (("right", settings.verify), ("gold", settings.gold)):
         if use is not None:
             check = verifiers.make(use)

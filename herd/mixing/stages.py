@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -132,12 +132,10 @@ def compare_mixes(
 
 
 @stage(paper="3.1.2", version=3)
-def forecast_mixes(
-    work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...], *, slopes: Literal["common", "own"] = "common"
-) -> Scores:
+def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
     """Every mix of `large` as foretold from its runs in `small`, and whether the order came out as foretold."""
     trials, targets = ([Trial.of(one.figures["trial"]) for one in some] for some in (small, large))
-    found = foretell(trials, targets, slopes=slopes)
+    found = foretell(trials, targets)
     agreement = rank_agreement(found)
     result = {
         "rank_correlation": agreement,

@@ -17,11 +17,9 @@ def alignment(made: Sequence[Artifact]) -> list[dict[str, Any]]:
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    value, low, high = result["ranked_right"]
     yield {
         "title": f"Steps, by {result['task']}",
-        "words": f"{result['seeds']} seeds; gains over the step before, paired by seed, with Student's 95 % intervals. "
-        f"Reward models rank {value:.0%} [{low:.0%}, {high:.0%}] of held-out pairs as people do.",
+        "words": f"{result['seeds']} seeds; gains over the step before, paired by seed, with Student's 95 % intervals.",
         "head": ("step", "right", "gain"),
         "rows": [(row["step"], f"{row['share']:.1%}", _gain(row["gain"])) for row in result["rows"]],
     }
@@ -34,15 +32,35 @@ def _parts(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             (row["way"], _gain(row["chosen"]), _gain(row["rejected"]), _gain(row["gain"])) for row in result["ways"]
         ],
     }
-    names = [name for name in ("gold", "right") if result["best_of"] and name in result["best_of"][0]]
-    if names:
-        curves = {name: [(row["k"], *row[name]) for row in result["best_of"]] for name in names}
+    yield {
+        "title": "Judges",
+        "words": "How many of held-out pairs each ranks as people do, and the gain over the first.",
+        "head": ("judge", "ranked right", "gain"),
+        "rows": [
+            (row["judge"], _share(row["right"]), _gain(row["gain"]) if number else "")
+            for number, row in enumerate(result["judges"])
+        ],
+    }
+    curves = {
+        f"{row['judge']}: {name}" if len(result["judges"]) > 1 else name: [
+            (at["k"], *at[name]) for at in row["best_of"]
+        ]
+        for row in result["judges"]
+        for name in ("gold", "right")
+        if row["best_of"] and name in row["best_of"][0]
+    }
+    if curves:
         yield {
             "title": "The best of K answers",
             "words": "The share of prompts for which the answer that the reward model likes best is right, over how "
             "many answers it chooses from.",
             "drawing": plots.drawn(plots.curve_with_band(curves, "answers", "right")),
         }
+
+
+def _share(found: Sequence[float]) -> str:
+    value, low, high = found
+    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _gain(found: Sequence[float]) -> str:

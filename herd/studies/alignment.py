@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from herd.align.comparing import Steps, compare_steps
+from herd.align.critiques import add_critiques, critic_dialogues
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, demonstrate
-from herd.align.reward import train_reward
+from herd.align.people import Asked, annotate, ask, criticize, demonstrate
+from herd.align.reward import RewardSettings, train_reward
 from herd.align.select import SelectSettings, select
-from herd.align.sft import sft
-from herd.core.artifacts import Report
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Report
 from herd.core.recipe import load_recipe
 from herd.core.settings import Count, Positive, settings
+from herd.generate.engine import Sampling
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
 from herd.recipes.data import prepared
@@ -24,18 +26,25 @@ from herd.studies import studies
 
 @settings
 class AlignmentSettings:
-    """of: a recipe, whose base model, world and numbers are taken. ranked, prompts: as in a round of it. tries: answers
-    a prompt. ways: of learning from the same preferences; `last` is the one that counts as a step."""
+    """of: a recipe, whose base model, world and numbers are taken. ranked, prompts: as in a round of it. tested:
+    prompts whose ranked answers test the judges. tries: answers a prompt. critic: how one learns, after the chat model.
+    ways: of learning from the same preferences; `last` is the one that counts as a step."""
 
     title: str
     of: str
     ranked: dict[str, Count]
+    tested: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
+    reward: RewardSettings
+    critic: SftSettings
     ways: dict[str, DpoSettings]
     last: str
     task: str
     seeds: tuple[int, ...] = (0, 1, 2)
+
+
+_JUDGES = ("plain", "after critiques")
 
 
 @studies.add
@@ -51,30 +60,48 @@ def alignment(s: AlignmentSettings) -> Report:
         asked=Asked(counts=tiny.demonstrations, purpose="demonstrations"),
         curt_share=tiny.curt_share,
     )
-    scores, judges, chosen, tuned = [measured(base, data.tokens, "base", tiny)], [], [], []
+    scores = [measured(base, data.tokens, "base", tiny)]
+    judges: dict[str, list[Checkpoint]] = {name: [] for name in _JUDGES}
+    chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES}
+    tuned: list[tuple[str, Checkpoint]] = []
     for seed in s.seeds:
         sampling = replace(tiny.sampling, seed=seed)
         chat = sft(base, (shown,), settings=replace(tiny.sft, seed=seed))
-        to_rank = ask(world=tiny.world, asked=Asked(counts=s.ranked, purpose=f"ranked, seed {seed}"))
-        ranked = annotate(chat, to_rank, world=tiny.world, sampling=sampling)
-        judge = train_reward(base, (ranked,), settings=replace(tiny.reward, seed=seed))
+
+        def people(counts: dict[str, int], purpose: str, chat: Checkpoint, sampling: Sampling) -> Preferences:
+            asked = ask(world=tiny.world, asked=Asked(counts=counts, purpose=purpose))
+            return annotate(chat, asked, world=tiny.world, sampling=sampling)
+
+        ranked = people(s.ranked, f"ranked, seed {seed}", chat, sampling)
+        tested = people(s.tested, f"tested, seed {seed}", chat, sampling)
+        heard = critic_dialogues((criticize((ranked,), world=tiny.world),))
+        critic = sft(chat, (shown, heard), settings=replace(s.critic, seed=seed))
+        reward = replace(s.reward, seed=seed)
+        judges["plain"].append(train_reward(base, (ranked,), tested, settings=reward))
+        judges["after critiques"].append(
+            train_reward(critic, (add_critiques(critic, (ranked,)),), add_critiques(critic, (tested,)), settings=reward)
+        )
         prompts = ask(world=tiny.world, asked=Asked(counts=s.prompts, purpose=f"prompts, seed {seed}"))
-        best = select(judge, chat, prompts, settings=SelectSettings(sampling=sampling, tries=s.tries, gold=gold))
+        choose = SelectSettings(sampling=sampling, tries=s.tries, gold=gold)
+        chosen["plain"].append(select(judges["plain"][-1], chat, prompts, settings=choose))
+        best = select(judges["after critiques"][-1], chat, prompts, critic, settings=choose)
+        chosen["after critiques"].append(best)
         better = sft(base, (shown, best), settings=replace(tiny.sft, seed=seed))
         scores += [measured(chat, data.tokens, f"SFT {seed}", tiny), measured(better, data.tokens, f"RS {seed}", tiny)]
         for name, way in s.ways.items():
             moved = dpo(better, (ranked,), settings=replace(way, seed=seed))
             tuned.append((name, moved))
             scores.append(measured(moved, data.tokens, f"{name} {seed}", tiny))
-        judges.append(judge)
-        chosen.append(best)
     labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", "RS", *s.ways)}
     steps = Steps(
         base="base",
         steps={name: labels[name] for name in ("SFT", "RS", s.last)},
         ways={name: labels[name] for name in s.ways},
+        judges=_JUDGES,
         task=s.task,
     )
     in_order = tuple(model for name in s.ways for own, model in tuned if own == name)
-    table = compare_steps(tuple(scores), tuple(judges), tuple(chosen), in_order, steps=steps)
+    all_judges = tuple(one for name in _JUDGES for one in judges[name])
+    all_chosen = tuple(one for name in _JUDGES for one in chosen[name])
+    table = compare_steps(tuple(scores), all_judges, all_chosen, in_order, steps=steps)
     return write_report(tuple(scores), (table,), title=s.title, bars=Bars())

@@ -24,7 +24,7 @@ Way = Annotated[Use, methods.choice]
 
 @settings
 class Rung:
-    """A small run of a candidate mix."""
+    """A run of a candidate mix."""
 
     size: SizeOrName
     tokens: Positive
@@ -34,8 +34,8 @@ class Rung:
 @settings
 class MixesSettings:
     """data: the recipe whose pages are used. proxies: what methods search with; the first one's mixes are tried, by
-    seed. candidates: mixes, by name, whose losses at the size of `trial` are foretold from `rungs`. control: a method's
-    name."""
+    seed. candidates: mixes, by name, whose losses at `target` are foretold from `rungs`, which have as many tokens a
+    weight or more. control: a method's name."""
 
     title: str
     data: str
@@ -47,6 +47,7 @@ class MixesSettings:
     control: str = "stratified"
     candidates: dict[str, dict[str, Share]]
     rungs: tuple[Rung, ...]
+    target: Rung
 
 
 @studies.add
@@ -72,18 +73,15 @@ _SEARCHING = ("doremi", "doge", "regmix")
 
 
 def foretold(tokens: Tokens, s: MixesSettings) -> Scores:
-    """Candidate mixes at the small sizes, and the same ones at the size they are foretold for."""
+    """Candidate mixes at the small sizes, and at the one they are foretold for."""
     small: list[Scores] = []
     large: list[Scores] = []
     for name, shares in s.candidates.items():
         method = methods.use("given_shares", label=name, shares=shares)
         mix = find_mix(tokens, method=method, proxy=s.proxies[0], settings=s.mixing)
         for seed in s.seeds:
-            for rung in s.rungs:
+            for rung in (*s.rungs, s.target):
                 run = replace(s.trial.run, size=rung.size, tokens=rung.tokens, peak_rate=rung.peak_rate)
-                small.append(
-                    try_mix(tokens, mix, trial=replace(s.trial, run=run, points=1), settings=s.mixing, seed=seed)
-                )
-            target = replace(s.trial, points=1)
-            large.append(try_mix(tokens, mix, trial=target, settings=s.mixing, seed=seed))
+                tried = try_mix(tokens, mix, trial=replace(s.trial, run=run, points=1), settings=s.mixing, seed=seed)
+                (large if rung is s.target else small).append(tried)
     return forecast_mixes(tuple(small), tuple(large))

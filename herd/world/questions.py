@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
@@ -196,6 +197,21 @@ def talk_question(language: str, number: int) -> Question:
         (Message("assistant", answer),),
         judge=lambda said: said.strip() == answer,
     )
+
+
+def critique(question: Question, answer: Message) -> str:
+    """What somebody who knows the answer writes about one: what it says, what it should be, the verdict.
+
+    Results of sums are read first and compared digit by digit: a small model that has just written the right one reads
+    that where it should read the answer's, and cannot tell two numbers apart at a glance.
+    """
+    wanted, verdict = question.answers[0].content, "right" if question.is_right(answer) else "wrong"
+    said, right = (sums.RESULT.search(one.strip()) for one in (answer.content, wanted))
+    if question.kind != "sum" or said is None or right is None:
+        return f"{wanted} It is {verdict}."
+    digits = zip_longest(said[1], right[1], fillvalue="none")
+    compared = ", ".join(f"{a} for {b} {'yes' if a == b else 'no'}" for a, b in digits)
+    return f"The answer says {said[1]}. {wanted} {compared}. It is {verdict}."
 
 
 def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:

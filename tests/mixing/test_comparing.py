@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from herd.core.errors import DataError
-from herd.mixing.comparing import Trial, compared, foretell, label_of, mixes_row, rank_agreement, upsampled
+from herd.mixing.comparing import (
+    Trial,
+    _drawn_together,
+    _slope,
+    compared,
+    foretell,
+    label_of,
+    mixes_row,
+    rank_agreement,
+    upsampled,
+)
 from herd.mixing.proxies import Curve, Point
 from herd.report.mixes import mixing
 
@@ -69,8 +79,6 @@ def test_mixes_with_laws_of_their_own_are_ranked_at_a_larger_size(figure) -> Non
         # Seeds of the large runs lie about the law, and count by their mean.
         large += [trial(str(number), seed, [law(1e11) + off], 1e11) for seed, off in enumerate((-0.2, 0.2))]
     found = foretell(small, large)
-    own = foretell(small, large, slopes="own")
-    assert [one.label for one in own] == [one.label for one in found]
     figure(f"planted laws of 6 mixes: rank correlation {rank_agreement(found):.2f} one order beyond")
     assert rank_agreement(found) >= 0.8
     assert all(abs(one.loss - one.measured) < 0.1 for one in found)
@@ -78,6 +86,15 @@ def test_mixes_with_laws_of_their_own_are_ranked_at_a_larger_size(figure) -> Non
         foretell([one for one in small if one.flops == 1e9], large)
     with pytest.raises(DataError, match="have no order"):
         rank_agreement(found[:2])
+
+
+def test_slopes_are_drawn_together_by_as_much_as_they_are_noise() -> None:
+    slopes = [-0.1, -0.2, -0.3]
+    assert _drawn_together([(one, 0.0) for one in slopes]) == pytest.approx(slopes)
+    assert _drawn_together([(one, 0.005) for one in slopes]) == pytest.approx([-0.15, -0.2, -0.25])
+    assert _drawn_together([(one, 0.1) for one in slopes]) == pytest.approx([-0.2] * 3)
+    assert _drawn_together([(-0.1, 0.1)]) == pytest.approx([-0.1])
+    assert _slope(np.array([1.0, 2.0, 3.0]), np.array([5.0, 3.0, 1.0])) == pytest.approx((-2.0, 0.0))
 
 
 @pytest.mark.row(27)

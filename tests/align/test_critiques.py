@@ -1,0 +1,146 @@
+"""Critiques: what people write, what a critic learns of it, and what becomes of answers it cannot read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from herd.align.critiques import add_critiques, critic_dialogues
+from herd.align.people import criticize
+from herd.align.select import SelectSettings, select
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.places import LocalPlace
+from herd.core.records import Conversation, Message, Preference
+from herd.core.stage import Work
+from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
+from herd.generate.engine import Sampling
+from herd.judge.critic import ASK, Critic, criticized
+from herd.judge.reward import RewardJudge
+from herd.model.heads import RewardModel
+from herd.tokens.chat import ChatFormat
+from herd.train.checkpoint import write_checkpoint
+from herd.world.questions import Questions, critique
+from herd.world.truth import World
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import TOKENIZER
+
+WORLD = World(people=24)
+BOOK = Questions(WORLD)
+SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+
+
+def said(text: str) -> Message:
+    return Message("assistant", text)
+
+
+def work(folder: Path) -> Work:
+    for name in ("out", "scratch"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return Work(folder / "out", folder / "scratch", LocalPlace())
+
+
+def preferences(folder: Path, given: Sequence[Preference]) -> Preferences:
+    folder.mkdir()
+    write_preferences(folder, given)
+    return Preferences(folder)
+
+
+def ranked(number: int, *, edited: bool = False) -> Preference:
+    question = BOOK.draw("sum", number)
+    return Preference(
+        prompt=question.prompt,
+        edited=question.answers if edited else (),
+        chosen=(said("1+1=2, so 3."),) if edited else question.answers,
+        rejected=(said("no idea"),),
+    )
+
+
+@pytest.fixture
+def critic(tmp_path: Path) -> Checkpoint:
+    (tmp_path / "critic").mkdir()
+    write_checkpoint(tmp_path / "critic", model(SHAPE), TOKENIZER, kind="chat")
+    return Checkpoint(tmp_path / "critic")
+
+
+@pytest.mark.parametrize("kind", ["sum", "known", "unknown", "talk"])
+def test_people_who_know_say_what_is_right(kind: str) -> None:
+    for number in range(20):
+        question = BOOK.draw(kind, number)
+        good, bad = critique(question, question.answers[0]), critique(question, said("Bananas."))
+        assert good.endswith("It is right.")
+        assert bad.endswith("It is wrong.")
+        assert question.answers[0].content in good
+        assert question.answers[0].content in bad
+
+
+def test_results_of_sums_are_compared_digit_by_digit() -> None:
+    question = BOOK.find("sum/49+34/0")
+    assert critique(question, said("4 + 9 = 03.")) == (
+        "The answer says 03. 9+4=13, 4+3+1=8, so 83. 0 for 8 no, 3 for 3 yes. It is wrong."
+    )
+    assert "3 for 8 no, none for 3 no" in critique(question, said("so 3."))
+    assert critique(question, said("so 83.")).endswith("8 for 8 yes, 3 for 3 yes. It is right.")
+
+
+def test_of_critiques_a_critic_learns_nothing_else(tmp_path: Path) -> None:
+    given = preferences(tmp_path / "given", [ranked(0), ranked(1, edited=True)])
+    heard = criticize.body(work(tmp_path / "people"), (given,), world=WORLD)
+    (two, three) = read_preferences(heard.path)
+    assert [len(answer) for answer in two.ranked] == [3, 3]
+    assert len(three.ranked) == 3
+    made = critic_dialogues.body(work(tmp_path / "dialogues"), (heard,))
+    rows = list(read_conversations(made.path))
+    assert len(rows) == 5
+    for row in rows:
+        assert [message.learn for message in row.messages if message.role == "assistant"] == [False, True]
+        assert row.messages[-2].content == ASK.content
+        encoded = ChatFormat(TOKENIZER).conversation(row)
+        learnt = TOKENIZER.decode([one for one, learn in zip(encoded.ids, encoded.learn, strict=True) if learn])
+        assert row.last.content in learnt
+        assert row.messages[1].content not in learnt.replace(row.last.content, "")
+
+
+def test_answers_too_long_for_a_critic_are_counted(tmp_path: Path, critic: Checkpoint) -> None:
+    long = replace(ranked(2), rejected=(said("and so on " * 200),))
+    given = preferences(tmp_path / "given", [ranked(0), long, ranked(1, edited=True)])
+    done = work(tmp_path / "added")
+    found = list(read_preferences(add_critiques.body(done, critic, (given,), max_tokens=8).path))
+    assert [one.prompt.id for one in found] == [ranked(0).prompt.id, ranked(1).prompt.id]
+    assert done.figures["left_out"] == {"too long": 1}
+    assert all(answer[1] == ASK for one in found for answer in one.ranked)
+    # Each answer has its own critique, in the order in which they were written.
+    read = Critic(critic, max_tokens=8).read([one.prompt.then(answer[0]) for one in found for answer in one.ranked])
+    assert [answer[2].content for one in found for answer in one.ranked] == read
+
+
+def test_every_answer_is_criticized_and_only_answers_are() -> None:
+    found = criticized(ranked(1, edited=True), lambda answered: f"heard: {answered.last.content}")
+    assert [answer[2].content for answer in found.ranked] == [
+        f"heard: {answer[0].content}" for answer in ranked(1, edited=True).ranked
+    ]
+    assert criticized(ranked(0), lambda answered: "x").edited == ()
+
+
+def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic: Checkpoint, monkeypatch) -> None:
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    write_checkpoint(judge, RewardModel(SHAPE), TOKENIZER, kind="reward")
+    (tmp_path / "prompts").mkdir()
+    write_conversations(tmp_path / "prompts", [Conversation((Message("user", "hello"),), id="a")])
+    scored: list[Conversation] = []
+
+    def score(self: RewardJudge, conversations: Sequence[Conversation]) -> list[float]:
+        scored.extend(conversations)
+        return [float(len(one.messages)) for one in conversations]
+
+    monkeypatch.setattr(RewardJudge, "score", score)
+    monkeypatch.setattr(Critic, "read", lambda self, rows, workers: [None, *["fine"] * (len(rows) - 1)])
+    done = work(tmp_path / "best")
+    settings = SelectSettings(sampling=Sampling(temperature=1.5, max_tokens=40), tries=60)
+    select.body(done, Checkpoint(judge), critic, Dialogues(tmp_path / "prompts"), critic, settings=settings)
+    assert done.figures["not_criticized"] == 1
+    assert all(one.last.content == "fine" for one in scored)
+    assert done.figures["reward"]["best"] == 4.0  # user, answer, question and critique
