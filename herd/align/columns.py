@@ -137,6 +137,11 @@ def _messages(row: Row, number: str) -> Conversation:
     return _conversation(row, number, _turns(messages))
 
 
+def _answered(row: Row, number: str) -> Conversation:
+    """GSM8K's problems."""
+    return _conversation(row, number, (*_prompt(row["question"]), *_answer(row["answer"])))
+
+
 def _completion(row: Row, number: str) -> Conversation:
     answer = row["completion"] if "completion" in row else row["response"]
     return _conversation(row, number, (*_prompt(row["prompt"]), *_answer(answer)))
@@ -164,6 +169,7 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
     ("conversations",): _messages,
     ("prompt", "completion"): _completion,
     ("prompt", "response"): _completion,
+    ("question", "answer"): _answered,
     ("instruction", "output"): _alpaca,
     ("instruction", "response"): _alpaca,
 }

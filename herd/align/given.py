@@ -1,28 +1,53 @@
-"""Conversations and preferences from a user's own files."""
+"""Models, conversations and preferences of a user's own."""
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from herd.align.columns import Given, read_rows
-from herd.core.artifacts import Dialogues, Preferences
-from herd.core.errors import DataError
+from herd.core.artifacts import CARD, SEAL, Checkpoint, Dialogues, Preferences, check_files
+from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Conversation
-from herd.core.settings import InputFile, input_path
+from herd.core.settings import Count, InputFile, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import write_conversations, write_preferences
+from herd.model.config import shape_in
+from herd.tokens.tokenizer import TextTokenizer
+
+
+@stage(paper="4.1", version=1)
+def bring_model(work: Work, *, folder: InputFile) -> Checkpoint:
+    """A model in Hugging Face's layout, as `herd import` writes it, for stages to go on from.
+
+    Raises ArtifactError where it is none, or is not whole.
+    """
+    place = input_path(folder)
+    if not place.is_dir():
+        raise ArtifactError(f"{place} is no folder; name one in Hugging Face's layout, or `herd import` the file first")
+    shape, text = shape_in(place), TextTokenizer.load(place)
+    check_files(place, "*")
+    for file in sorted(one for one in place.iterdir() if one.is_file() and one.name not in (CARD, SEAL)):
+        shutil.copyfile(file, work.out / file.name)
+    work.figure("weights", shape.weights)
+    work.figure("headline", f"{shape.weights:,} weights, {text.size:,} tokens, reads {shape.context:,} at once")
+    return Checkpoint(work.out)
 
 
 @stage(paper="4.2.2", version=1)
-def bring_dialogues(work: Work, *, files: tuple[InputFile, ...], source: str = "") -> Dialogues:
+def bring_dialogues(
+    work: Work, *, files: tuple[InputFile, ...], source: str = "", most: Count = 0, added: str = ""
+) -> Dialogues:
     """Conversations in any columns that `herd show --mask` reads. source: what theirs is called; as rows say when
-    absent. Raises DataError when there is none."""
+    absent. most: how many of the first are kept; all when 0. added: to the last thing the user says, such as the form
+    an answer shall have. Raises DataError when there is none."""
     given = _read(work, files)
     if not given.conversations:
         raise DataError(f"{_named(files)}: no conversations, only preferences; bring those as preferences")
-    found = [replace(one, source=source or one.source) for one in given.conversations]
+    kept = given.conversations[: most or None]
+    found = [replace(_asking(one, added), source=source or one.source) for one in kept]
     return written(work, found, f"{len(found):,} dialogues")
 
 
@@ -36,17 +61,26 @@ def written(work: Work, dialogues: Sequence[Conversation], headline: str) -> Dia
 
 
 @stage(paper="4.2.1", version=1)
-def bring_preferences(work: Work, *, files: tuple[InputFile, ...]) -> Preferences:
-    """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. Raises DataError when
-    there is none."""
+def bring_preferences(work: Work, *, files: tuple[InputFile, ...], most: Count = 0) -> Preferences:
+    """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. most: how many of the
+    first are kept; all when 0. Raises DataError when there is none."""
     given = _read(work, files)
     if not given.preferences:
         raise DataError(f"{_named(files)}: no preferences, only conversations; bring those as dialogues")
-    write_preferences(work.out, given.preferences)
-    work.figure("pairs", len(given.preferences))
-    work.figure("strengths", dict(Counter(one.strength for one in given.preferences)))
-    work.figure("headline", f"{len(given.preferences):,} preferences")
+    kept = given.preferences[: most or None]
+    write_preferences(work.out, kept)
+    work.figure("pairs", len(kept))
+    work.figure("strengths", dict(Counter(one.strength for one in kept)))
+    work.figure("headline", f"{len(kept):,} preferences")
     return Preferences(work.out)
+
+
+def _asking(one: Conversation, added: str) -> Conversation:
+    last = max((number for number, message in enumerate(one.messages) if message.role == "user"), default=None)
+    if not added or last is None:
+        return one
+    asked = replace(one.messages[last], content=one.messages[last].content + added)
+    return replace(one, messages=(*one.messages[:last], asked, *one.messages[last + 1 :]))
 
 
 def _read(work: Work, files: Sequence[InputFile]) -> Given:

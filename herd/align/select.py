@@ -266,7 +266,9 @@ def _figures(work: Work, asked: Sequence[Asked], settings: SelectSettings) -> st
     work.figure("different_answers", sum(len(one.answers) for one in asked))
     work.figure("reward", {"first": first, "best": top})
     work.figure("best_of", rows)
-    return f"reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}{warning(rows)}"
+    right = [one for answers in measured.get("right", []) for one in answers]
+    found = f"{statistics.fmean(right):.0%} of all answers right, " if right else ""
+    return f"{found}reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}{warning(rows)}"
 
 
 def _repeats(text: str) -> float:

@@ -36,6 +36,7 @@ def turns(*messages: Message) -> list[dict]:
         {"prompt": "hello", "completion": "there"},
         {"prompt": turns(ASKED), "completion": turns(SAID)},
         {"prompt": "hello", "response": "there"},
+        {"question": "hello", "answer": "there"},
         {"instruction": "hello", "input": "", "output": "there"},
         {"instruction": "hello", "response": "there"},
     ],

@@ -1,0 +1,109 @@
+"""A round on a model and rows of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from herd.align.given import bring_dialogues, bring_model
+from herd.core.errors import ArtifactError, SettingsError
+from herd.core.places import LocalPlace
+from herd.core.recipe import load_recipe
+from herd.core.runner import run
+from herd.core.stage import Work
+from herd.core.storage import read_conversations
+from herd.judge.verifiers import verifiers
+from herd.recipes import recipes
+from herd.serve.folders import made_in
+from herd.train.checkpoint import write_checkpoint
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import TOKENIZER
+
+
+def rows(file: Path, found: list[dict]) -> str:
+    file.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return str(file)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A recipe for a model of random weights, whose every answer is right."""
+    from dataclasses import replace
+
+    (tmp_path / "model").mkdir()
+    write_checkpoint(
+        tmp_path / "model", model(replace(SMALL, vocabulary=TOKENIZER.size, context=256)), TOKENIZER, kind="chat"
+    )
+    problems = rows(tmp_path / "problems.jsonl", [{"question": f"{n}?", "answer": f"#### {n}"} for n in range(9)])
+    ranked = rows(
+        tmp_path / "ranked.jsonl", [{"prompt": f"{n}?", "chosen": f"{n}", "rejected": "no"} for n in range(12)]
+    )
+    # A verifier for answers of random weights.
+    (tmp_path / "mine.yaml").write_text(
+        f"""recipe: one_round
+model: {tmp_path / "model"}
+problems: [{problems}]
+tests: [{problems}]
+ranked: [{ranked}]
+most: 8
+tested: 3
+form: " Say a number."
+verify: anything
+sampling: {{temperature: 1.5, max_tokens: 60}}
+tries: 20
+sft: {{length: 128, rows: 1, epochs: 1, peak_rate: 2.0e-4, lora: {{rank: 2}}}}
+"""
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verifier that finds every answer right."""
+    assert "number" in verifiers.all()
+    monkeypatch.setitem(verifiers._found, "anything", lambda prompt, answer, known: True)
+
+
+def test_a_round_runs_to_its_report(own: Path, anything) -> None:
+    target = load_recipe(str(own / "mine.yaml"), recipes).plan()
+    made = run(target, own / "run", jobs=0)
+    page = (made.path / "report.html").read_text()
+    found = [one.card for one in made_in(own / "run")]
+    stages = [card["stage"] for card in found]
+    assert sorted(set(stages)) == sorted(
+        ["bring_model", "bring_preferences", "bring_dialogues", "train_reward", "select", "sft", "dpo", "write_report"]
+    )
+    (pairs,) = (card["figures"]["pairs"] for card in found if card["stage"] == "bring_preferences")
+    assert pairs == 8
+    told = [card["figures"]["headline"] for card in found if card["stage"] == "select"]
+    assert len(told) == 4
+    assert all("100% of all answers right" in one for one in told)
+    assert "train_reward" in page
+
+
+def test_what_is_not_said_is_asked_for() -> None:
+    with pytest.raises(SettingsError, match="model is not said"):
+        load_recipe("one_round", recipes)
+
+
+def work(folder: Path) -> Work:
+    for name in ("out", "scratch"):
+        (folder / name).mkdir(parents=True)
+    return Work(folder / "out", folder / "scratch", LocalPlace())
+
+
+def test_a_model_is_brought_whole_or_not_at_all(own: Path, tmp_path: Path) -> None:
+    made = bring_model.body(work(tmp_path / "good"), folder=str(own / "model"))
+    assert (made.path / "model.safetensors").read_bytes() == (own / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(ArtifactError, match="is no folder"):
+        bring_model.body(work(tmp_path / "file"), folder=str(own / "mine.yaml"))
+
+
+def test_the_first_rows_are_kept_and_asked_in_a_form(own: Path, tmp_path: Path) -> None:
+    done = work(tmp_path / "rows")
+    made = bring_dialogues.body(done, files=(str(own / "problems.jsonl"),), most=2, added=" Say a number.")
+    found = list(read_conversations(made.path))
+    assert [one.messages[0].content for one in found] == ["0? Say a number.", "1? Say a number."]
+    assert found[1].last.content == "#### 1"
