@@ -40,7 +40,7 @@ def compare_steps(
     judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
 
     judges, best, tuned: those of all `steps.judges`, and of all `steps.ways`, in their order, each one's in the order
-    of the seeds.
+    of the seeds; of judges the first may be the only ones that chose.
     """
     measured = {one.figures["measured"]["label"]: one.figures["measured"]["tasks"] for one in scores}
 
@@ -70,7 +70,7 @@ def compare_steps(
                 "judge": name,
                 "right": _row(student_mean(by_judge[number])),
                 "gain": _row(student_mean(by_judge[number] - by_judge[0])),
-                "best_of": _curve(curves[number * each : (number + 1) * each]),
+                "best_of": _curve(curves[number * each : (number + 1) * each]),  # none of one that did not choose
             }
             for number, name in enumerate(steps.judges)
         ],

@@ -44,7 +44,8 @@ class AlignmentSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-_JUDGES = ("plain", "after critiques")
+# Without critiques; trained on the critic's own, by which all but the first are tested; trained on people's.
+_JUDGES = ("plain", "after critiques", "after people's critiques")
 
 
 @studies.add
@@ -62,7 +63,7 @@ def alignment(s: AlignmentSettings) -> Report:
     )
     scores = [measured(base, data.tokens, "base", tiny)]
     judges: dict[str, list[Checkpoint]] = {name: [] for name in _JUDGES}
-    chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES}
+    chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES[:2]}
     tuned: list[tuple[str, Checkpoint]] = []
     for seed in s.seeds:
         sampling = replace(tiny.sampling, seed=seed)
@@ -74,13 +75,13 @@ def alignment(s: AlignmentSettings) -> Report:
 
         ranked = people(s.ranked, f"ranked, seed {seed}", chat, sampling)
         tested = people(s.tested, f"tested, seed {seed}", chat, sampling)
-        heard = critic_dialogues((criticize((ranked,), world=tiny.world),))
-        critic = sft(chat, (shown, heard), settings=replace(s.critic, seed=seed))
+        criticized = criticize((ranked,), world=tiny.world)
+        critic = sft(chat, (shown, critic_dialogues((criticized,))), settings=replace(s.critic, seed=seed))
         reward = replace(s.reward, seed=seed)
-        judges["plain"].append(train_reward(base, (ranked,), tested, settings=reward))
-        judges["after critiques"].append(
-            train_reward(critic, (add_critiques(critic, (ranked,)),), add_critiques(critic, (tested,)), settings=reward)
-        )
+        own, tested_by_own = add_critiques(critic, (ranked,)), add_critiques(critic, (tested,))
+        learnt = ((base, ranked, tested), (critic, own, tested_by_own), (critic, criticized, tested_by_own))
+        for name, (model, given, held_out) in zip(_JUDGES, learnt, strict=True):
+            judges[name].append(train_reward(model, (given,), held_out, settings=reward))
         prompts = ask(world=tiny.world, asked=Asked(counts=s.prompts, purpose=f"prompts, seed {seed}"))
         choose = SelectSettings(sampling=sampling, tries=s.tries, gold=gold)
         chosen["plain"].append(select(judges["plain"][-1], chat, prompts, settings=choose))
@@ -102,6 +103,6 @@ def alignment(s: AlignmentSettings) -> Report:
     )
     in_order = tuple(model for name in s.ways for own, model in tuned if own == name)
     all_judges = tuple(one for name in _JUDGES for one in judges[name])
-    all_chosen = tuple(one for name in _JUDGES for one in chosen[name])
+    all_chosen = tuple(one for some in chosen.values() for one in some)
     table = compare_steps(tuple(scores), all_judges, all_chosen, in_order, steps=steps)
     return write_report(tuple(scores), (table,), title=s.title, bars=Bars())

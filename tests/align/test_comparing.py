@@ -32,7 +32,7 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
         scores(f"{name} {seed}", each[seed]) for name, each in shares.items() for seed in (0, 1)
     ]
     moved = [Made(log_prob_change={"chosen": chosen, "rejected": -1.0}) for chosen in (-0.2, -0.4, 0.1, 0.3)]
-    judges = [Made(held_out={"right": right, "pairs": 10}) for right in (8, 9, 9, 10)]
+    judges = [Made(held_out={"right": right, "pairs": 10}) for right in (8, 9, 9, 10, 7, 7)]
     best = [
         Made(best_of=[{"k": 1, "reward": 0.0, "gold": low}, {"k": 4, "reward": 1.0, "gold": 0.9}])
         for low in (0.5, 0.7, 0.6, 0.8)
@@ -42,7 +42,7 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
         base="base",
         steps={name: labels[name] for name in ("SFT", "RS", "dpo")},
         ways={name: labels[name] for name in ("dpo", "dpop")},
-        judges=("plain", "critic"),
+        judges=("plain", "critic", "other"),
         task="sums",
     )
     work = Work(tmp_path, tmp_path, LocalPlace())
@@ -52,11 +52,12 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     assert [row["gain"][0] for row in found["rows"]] == pytest.approx([0.25, 0.1, 0.05])
     assert [row["chosen"][0] for row in found["ways"]] == pytest.approx([-0.3, 0.2])
     assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.05, 0.25])
-    assert [row["right"][0] for row in found["judges"]] == pytest.approx([0.85, 0.95])
-    assert [row["gain"][0] for row in found["judges"]] == pytest.approx([0.0, 0.1])
+    assert [row["right"][0] for row in found["judges"]] == pytest.approx([0.85, 0.95, 0.7])
+    assert [row["gain"][0] for row in found["judges"]] == pytest.approx([0.0, 0.1, -0.15])
     assert [[at["gold"][0] for at in row["best_of"]] for row in found["judges"]] == [
         pytest.approx([0.6, 0.9]),
         pytest.approx([0.7, 0.9]),
+        [],  # it chose nothing
     ]
     one: Any = Made(alignment=found)
     titles = [part["title"] for part in alignment([one])]
@@ -73,4 +74,4 @@ def test_every_way_learns_from_the_same_preferences() -> None:
             by_seed.setdefault(plan.settings["settings"]["seed"], set()).add(given[0].key)
     assert sorted(by_seed) == [0, 1, 2]
     assert all(len(keys) == 1 for keys in by_seed.values())
-    assert sum(plan.stage.name == "train_reward" for plan in plans) == 6
+    assert sum(plan.stage.name == "train_reward" for plan in plans) == 9
