@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from herd.align.columns import Given, read_rows
 from herd.core.artifacts import CARD, SEAL, Checkpoint, Dialogues, Preferences, check_files
@@ -28,12 +29,17 @@ def bring_model(work: Work, *, folder: InputFile) -> Checkpoint:
     if not place.is_dir():
         raise ArtifactError(f"{place} is no folder; name one in Hugging Face's layout, or `herd import` the file first")
     shape, text = shape_in(place), TextTokenizer.load(place)
-    check_files(place, "*")
-    for file in sorted(one for one in place.iterdir() if one.is_file() and one.name not in (CARD, SEAL)):
-        shutil.copyfile(file, work.out / file.name)
+    copied(place, work.out)
     work.figure("weights", shape.weights)
     work.figure("headline", f"{shape.weights:,} weights, {text.size:,} tokens, reads {shape.context:,} at once")
     return Checkpoint(work.out)
+
+
+def copied(model: Path, folder: Path) -> None:
+    """A model's files in `folder`, without what training kept beside. Raises ArtifactError where one is damaged."""
+    check_files(model, "*")
+    for file in sorted(one for one in model.iterdir() if one.is_file() and one.name not in (CARD, SEAL)):
+        shutil.copyfile(file, folder / file.name)
 
 
 @stage(paper="4.2.2", version=1)

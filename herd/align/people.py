@@ -81,6 +81,19 @@ def ask(work: Work, *, world: World, asked: Asked) -> Dialogues:
     return written(work, prompts, f"{len(prompts):,} prompts")
 
 
+@stage(paper="4.1.6", version=1)
+def examine(work: Work, *, world: World, counts: dict[str, Count]) -> Dialogues:
+    """Prompts that nobody ever learns from, to choose between models by."""
+    book = Questions(world)
+    drawn = [
+        book.draw(kind, number, held_out=True, purpose="examined")
+        for kind, count in sorted(counts.items())
+        for number in range(count)
+    ]
+    prompts = list({question.id: question.prompt for question in drawn}.values())
+    return written(work, prompts, f"{len(prompts):,} prompts that are held out")
+
+
 @stage(paper="4.2.1", version=1)
 def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World, sampling: Sampling) -> Preferences:
     """Two answers of `model` to every prompt, ranked by people, who edit where neither will do.

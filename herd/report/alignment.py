@@ -10,10 +10,28 @@ from herd.report import plots
 
 
 def alignment(made: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Tables of steps and of ways to learn from preferences, and the picture of best-of-K; nothing where no steps were
-    compared."""
-    found = [one.figures["alignment"] for one in made if "alignment" in one.figures]
-    return [part for result in found for part in _parts(result)]
+    """Tables of steps and of ways to learn from preferences, the picture of best-of-K, and rounds one against another;
+    nothing where nothing was compared."""
+    compared = [part for one in made if "alignment" in one.figures for part in _parts(one.figures["alignment"])]
+    return compared + [_rounds(one.figures["rounds"], one.figures["chosen"]) for one in made if "rounds" in one.figures]
+
+
+def _rounds(rows: Sequence[Mapping[str, Any]], chosen: int) -> dict[str, Any]:
+    return {
+        "title": "Round against round",
+        "words": "Prompts that are held out, answered greedily. A win is a prompt that only the later model has right, "
+        f"a tie counts half; 95 % intervals over prompts. Number {chosen + 1} is kept.",
+        "head": ("model", "right", "win rate over the one before", "tokens an answer"),
+        "rows": [
+            (
+                number,
+                _share(row["right"]),
+                _share(row["win_rate"]) if "win_rate" in row else "",
+                f"{row['tokens']:.1f}",
+            )
+            for number, row in enumerate(rows, 1)
+        ],
+    }
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Rows 40 and 61 on the world: the study's own run, which makes a base model first."""
+"""Rows 39, 40, 49 and 61 on the world: the studies own runs, which make a base model first."""
 
 from __future__ import annotations
 
@@ -44,3 +44,17 @@ def test_a_reward_model_of_the_world_ranks_nine_pairs_in_ten(
     (value, low, high) = found["judges"][1]["right"]
     figure(f"world, {found['seeds']} seeds: {value:.1%} [{low:.1%}, {high:.1%}] of held-out pairs, critiques read")
     assert value >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.row(49)
+def test_four_of_five_rounds_beat_the_one_before(
+    tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]
+) -> None:
+    rows = studied("rounds", tmp_path_factory.mktemp("rounds"))["rounds"]
+    rates = [row["win_rate"] for row in rows[1:]]
+    told = ", ".join(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in rates)
+    right = ", ".join(f"{row['right'][0]:.0%}" for row in rows)
+    figure(f"right {right}; win rates {told}")
+    assert len(rates) == 5
+    assert sum(low > 0.5 for _, low, _ in rates) >= 4

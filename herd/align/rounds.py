@@ -1,0 +1,93 @@
+"""Round against round: who answers better, by how much, and which model is kept (4.1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+
+from herd.align.given import copied
+from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message
+from herd.core.registry import Use
+from herd.core.settings import Positive
+from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations
+from herd.evals.spread import bootstrap_mean, wilson
+from herd.generate.engine import Engine, Sampling
+from herd.judge.verifiers import verifiers
+from herd.model.weights import load_transformer
+from herd.tokens.jinja import chat_format
+from herd.tokens.tokenizer import TextTokenizer
+
+Verifier = Annotated[Use, verifiers.choice]
+
+
+@stage(paper="4.1.6", version=1)
+def choose(
+    work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, right: Verifier, max_tokens: Positive = 64
+) -> Checkpoint:
+    """Of `models`, in the order of their rounds, the one that answers most of `prompts` right, of equals the earlier;
+    and each one's win rate over the one before.
+
+    Prompts must be held out: a model chosen by what it learnt from is chosen by hope. Those that end with an answer
+    have their known one there. Raises DataError for prompts of which nothing can be found out.
+    """
+    asked = [_parted(one) for one in read_conversations(prompts.path)]
+    check = verifiers.make(right)
+    outcomes, lengths = [], []
+    for number, model in enumerate(models):
+        work.progress(number, len(models), "models")
+        answers, tokens = _answers(work, model, [prompt for prompt, _ in asked], max_tokens)
+        found = [check(prompt, said, known) for (prompt, known), said in zip(asked, answers, strict=True)]
+        outcomes.append([one for one in found if one is not None])
+        lengths.append(tokens)
+    if not outcomes or not outcomes[0]:
+        raise DataError(
+            f"{right.name} can say nothing of any of {len(asked)} prompts; give ones whose answers are known"
+        )
+    rows = versus(outcomes, lengths)
+    best = max(range(len(models)), key=lambda number: (rows[number]["right"][0], -number))
+    copied(models[best].path, work.out)
+    work.figure("rounds", rows)
+    work.figure("chosen", best)
+    won = sum(row["win_rate"][1] > 0.5 for row in rows[1:])
+    told = ", ".join(f"{row['right'][0]:.0%}" for row in rows)
+    work.figure("headline", f"right {told}; {won} of {len(rows) - 1} beat the one before; number {best + 1} is kept")
+    return Checkpoint(work.out)
+
+
+def versus(outcomes: Sequence[Sequence[bool]], lengths: Sequence[float]) -> list[dict[str, Any]]:
+    """For every model how many are right, the mean tokens of an answer, and its win rate over the one before with a
+    bootstrap interval: the share of prompts that only it has right, and half of those where both do or neither does."""
+    rows: list[dict[str, Any]] = []
+    for number, now in enumerate(outcomes):
+        share = wilson(sum(now), len(now))
+        row: dict[str, Any] = {"right": [share.value, share.low, share.high], "tokens": lengths[number]}
+        if number:
+            points = (1 + np.array(now, float) - np.array(outcomes[number - 1], float)) / 2
+            won = bootstrap_mean(points)
+            row["win_rate"] = [won.value, won.low, won.high]
+        rows.append(row)
+    return rows
+
+
+def _parted(one: Conversation) -> tuple[Conversation, Message | None]:
+    """A prompt, and its known answer where it has one."""
+    if one.last.role != "assistant":
+        return one, None
+    return Conversation(one.messages[:-1], one.id, one.source, one.tools), one.last
+
+
+def _answers(
+    work: Work, model: Checkpoint, prompts: Sequence[Conversation], max_tokens: int
+) -> tuple[list[Message], float]:
+    """Greedy answers, and their mean length in tokens."""
+    text = TextTokenizer.load(model.path)
+    form = chat_format(text)
+    engine = Engine(load_transformer(model.path), text.stops)
+    ids = [form.prompt(one) for one in prompts]
+    made = engine.generate(ids, Sampling(temperature=0.0, max_tokens=max_tokens), workers=work.place.workers)
+    return [form.read(one.ids) for one in made], float(np.mean([len(one.ids) for one in made]))

@@ -1,0 +1,73 @@
+"""Does a model get better with every round of alignment?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from herd.align.average import average
+from herd.align.dpo import DpoSettings, dpo
+from herd.align.people import Asked, annotate, ask, demonstrate, examine
+from herd.align.reward import RewardSettings, train_reward
+from herd.align.rounds import choose
+from herd.align.select import SelectSettings, select
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Report
+from herd.core.recipe import load_recipe
+from herd.core.settings import Count, Positive, Share, settings
+from herd.judge.verifiers import verifiers
+from herd.recipes import recipes
+from herd.recipes.data import prepared
+from herd.recipes.tiny import TinySettings, pretrained
+from herd.report.stages import write_report
+from herd.report.verdicts import Bars
+from herd.studies import studies
+
+
+@settings
+class RoundsSettings:
+    """of: a recipe, whose base model, world and sampling are taken. demonstrations, curt_share: what people show,
+    before the first round and never again. ranked, prompts, tries: of every round. rounds: how many. examined: held-out
+    prompts that rounds are compared by."""
+
+    title: str
+    of: str
+    demonstrations: dict[str, Count]
+    curt_share: Share
+    ranked: dict[str, Count]
+    prompts: dict[str, Count]
+    tries: Positive
+    rounds: Positive
+    examined: dict[str, Count]
+    reward: RewardSettings
+    sft: SftSettings
+    dpo: DpoSettings
+    seeds: tuple[int, ...] = (0, 1)
+
+
+@studies.add
+def rounds(s: RoundsSettings) -> Report:
+    """Rounds of ranked answers, rejection sampling, SFT from the base model, DPO and averaging, each from what the
+    round before answers; all that was collected stays."""
+    tiny = load_recipe(s.of, recipes).settings
+    assert isinstance(tiny, TinySettings)
+    base = pretrained(prepared(tiny), tiny)
+    world, gold = tiny.world, verifiers.use("true_in_world", world=tiny.world)
+    shown = demonstrate(
+        world=world, asked=Asked(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
+    )
+    chat = sft(base, (shown,), settings=s.sft)
+    models: list[Checkpoint] = []
+    preferences: tuple[Preferences, ...] = ()
+    kept: tuple[Dialogues, ...] = (shown,)
+    for number in range(1, s.rounds + 1):
+        to_rank = ask(world=world, asked=Asked(counts=s.ranked, purpose=f"ranked {number}"))
+        preferences += (annotate(chat, to_rank, world=world, sampling=tiny.sampling),)
+        judge = train_reward(base, preferences, settings=s.reward)
+        prompts = ask(world=world, asked=Asked(counts=s.prompts, purpose=f"prompts {number}"))
+        choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, gold=gold)
+        kept += (select(judge, chat, prompts, settings=choosing),)
+        tuned = sft(base, kept, settings=s.sft)
+        chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
+        models.append(chat)
+    best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
+    return write_report((), (best,), title=s.title, bars=Bars())
