@@ -8,7 +8,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from herd.align.columns import Given
 from herd.align.losses import Likelihoods, knows_reference, losses
+from herd.align.preflight import check
 from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.records import Strength
@@ -71,8 +73,9 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         found = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
         work.figure("headline", f"{found}; the model stays as it is")
         return Checkpoint(work.out)
-    context = policy.shape.context
-    kept = encode_ranked(strong, chat_format(text), most=2, context=context)
+    form, context = chat_format(text), policy.shape.context
+    work.figure("notes", check(Given([], strong), form, text, context))
+    kept = encode_ranked(strong, form, most=2, context=context)
     pairs = kept.ranked
     batches = RankedBatches(
         pairs,

@@ -60,6 +60,13 @@ def examine(given: Given, form: Chat, text: TextTokenizer, context: int) -> Exam
     return found
 
 
+def check(given: Given, form: Chat, text: TextTokenizer, context: int) -> dict[str, int]:
+    """What is well to know of rows. Raises DataError, before anything is computed, when one must not be trained on."""
+    found = examine(given, form, text, context)
+    found.refuse()
+    return dict(found.notes)
+
+
 def _encoded(row: Conversation | Preference, form: Chat) -> Iterator[tuple[Sequence[Message], Encoded]]:
     """A conversation, or every answer of a preference with its prompt before it."""
     if isinstance(row, Conversation):

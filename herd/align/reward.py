@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from herd.align.columns import Given
+from herd.align.preflight import check
 from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError
@@ -18,6 +20,7 @@ from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.evals.spread import wilson
+from herd.model.config import shape_in
 from herd.model.fused import quickly
 from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
@@ -76,8 +79,9 @@ def train_reward(
         )
     apart = [one for one in read_preferences(held_out.path) if one.strength in settings.strengths] if held_out else []
     kept = len(ranked) if apart else max(1, round(len(ranked) * (1 - settings.held_out_share)))
+    form, context = chat_format(text), shape_in(base.path).context
+    work.figure("notes", check(Given([], ranked), form, text, context))
     model = reward_model(base)
-    form, context = chat_format(text), model.shape.context
     learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
     batches = RankedBatches(
         learnt.ranked,

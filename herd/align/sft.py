@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import field
 
+from herd.align.columns import Given
+from herd.align.preflight import check
 from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
+from herd.model.config import shape_in
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -44,12 +47,14 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     Every round starts from the pre-trained model, as in the report.
     """
     text = TextTokenizer.load(base.path)
-    model = load_transformer(base.path)
     conversations = [one for each in dialogues for one in read_conversations(each.path)]
+    form, length = chat_format(text), min(settings.length, shape_in(base.path).context)
+    work.figure("notes", check(Given(conversations), form, text, length))
+    model = load_transformer(base.path)
     batches = DialogueBatches(
         conversations,
-        chat_format(text),
-        length=min(settings.length, model.shape.context),
+        form,
+        length=length,
         rows=settings.rows,
         epochs=settings.epochs,
         seed=settings.seed,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.losses import losses
-from herd.core.artifacts import Checkpoint, Preferences
+from herd.align.reward import RewardSettings, train_reward
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.errors import DataError
 from herd.core.places import LocalPlace
+from herd.core.records import Conversation, Message
 from herd.core.registry import Use
 from herd.core.stage import Work
-from herd.core.storage import write_preferences
+from herd.core.storage import write_conversations, write_preferences
 from herd.model.weights import load_transformer
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import model
@@ -32,3 +37,23 @@ def test_a_model_with_nothing_to_prefer_stays_as_it_is(tmp_path: Path) -> None:
     assert "stays as it is" in work.figures["headline"]
     before, after = load_transformer(tmp_path / "base"), load_transformer(tuned.path)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+
+
+def test_rows_that_ruin_a_training_are_refused_before_it_begins(tmp_path: Path) -> None:
+    for name in ("base", "ranked", "dialogues", "out", "scratch"):
+        (tmp_path / name).mkdir()
+    write_checkpoint(tmp_path / "base", model(), TOKENIZER, kind="chat")
+    base = Checkpoint(tmp_path / "base")
+    mute = replace(preference(0), strength="better", chosen=(Message("assistant", "so", learn=False),))
+    write_preferences(tmp_path / "ranked", [mute, preference(1)])
+    silent = Conversation((Message("user", "hello"), Message("assistant", "there", learn=False)))
+    write_conversations(tmp_path / "dialogues", [silent])
+    given = (Preferences(tmp_path / "ranked"),)
+    loss = Use(kind=losses.kind, name="dpo", settings={})
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+    with pytest.raises(DataError, match="1 faults in 2 rows: 1 with nothing to learn"):
+        dpo.body(work, base, given, settings=DpoSettings(loss=loss))
+    with pytest.raises(DataError, match="1 faults in 2 rows: 1 with nothing to learn"):
+        train_reward.body(work, base, given, settings=RewardSettings())
+    with pytest.raises(DataError, match="1 faults in 1 rows: 1 with nothing to learn"):
+        sft.body(work, base, (Dialogues(tmp_path / "dialogues"),), settings=SftSettings())

@@ -1,4 +1,4 @@
-"""Rows 39, 40, 49 and 61 on the world: the studies own runs, which make a base model first."""
+"""Rows 39, 40, 49 and 61 on the world: the own runs of two studies, which make a base model first."""
 
 from __future__ import annotations
 
