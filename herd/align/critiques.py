@@ -8,15 +8,22 @@ not from those the critic learnt from. Differs from the latter: critic and rewar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from herd.align.given import written
-from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.align.select import Answer, SelectSettings, answer_all, askable
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores
 from herd.core.records import Conversation, Preference
 from herd.core.settings import Positive
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences, write_preferences
+from herd.evals.spread import bootstrap_mean
+from herd.generate.engine import Sampling
 from herd.judge.critic import Critic, criticized
+from herd.model.config import shape_in
+from herd.tokens.jinja import chat_format
+from herd.tokens.tokenizer import TextTokenizer
 
 
 @stage(paper="-", version=1)
@@ -51,3 +58,71 @@ def add_critiques(
     work.figure("left_out", {"too long": len(given) - len(found)})
     work.figure("headline", f"{len(found):,} ranked answers criticized by the model")
     return Preferences(work.out)
+
+
+@stage(paper="-", version=1)
+def self_ranked(
+    work: Work, model: Checkpoint, prompts: Dialogues, *, sampling: Sampling, tries: Positive = 4,
+    good: str = "It is right.",
+) -> Preferences:  # fmt: skip
+    """Answers of a model that criticizes, ranked by itself: of each prompt the one it gave most often and likes, over
+    the one it gave most often and does not.
+
+    good: how its critique of an answer it likes ends. Prompts of which it likes all answers, or none, are left out and
+    counted. Source: Yuan et al. 2024 (Self-Rewarding Language Models), 2.3. Differs: a verdict in the place of points
+    from 0 to 5, which models this small cannot tell apart.
+    """
+    text = TextTokenizer.load(model.path)
+    form = chat_format(text)
+    asked, left_out = askable(prompts, form, shape_in(model.path).context, ())
+    answer_all(work, asked, model, text, form, SelectSettings(sampling=sampling, tries=tries))
+    said = [one.prompt.then(answer.message) for one in asked for answer in one.answers]
+    likes = iter(liked(Critic(model).read(said, workers=work.place.workers), good))
+    found: list[Preference] = []
+    lengths: list[tuple[int, int]] = []
+    for one in asked:
+        sides: dict[bool, list[Answer]] = {True: [], False: []}
+        for answer in one.answers:
+            sides[next(likes)].append(answer)
+        if not sides[True] or not sides[False]:
+            left_out["it likes none of its answers" if not sides[True] else "it likes all of its answers"] += 1
+            continue
+        chosen, rejected = (max(sides[side], key=lambda answer: answer.times) for side in (True, False))
+        lengths.append((chosen.tokens, rejected.tokens))
+        found.append(Preference(prompt=one.prompt, chosen=(chosen.message,), rejected=(rejected.message,)))
+    write_preferences(work.out, found)
+    work.figure("pairs", len(found))
+    work.figure("left_out", dict(+left_out))
+    longer = [sum(side) / max(1, len(lengths)) for side in zip(*lengths, strict=True)] if lengths else [0.0, 0.0]
+    work.figure("tokens", {"chosen": longer[0], "rejected": longer[1]})
+    work.figure(
+        "headline",
+        f"{len(found):,} pairs by its own judgement, {longer[0]:.1f} tokens chosen, {longer[1]:.1f} rejected",
+    )
+    return Preferences(work.out)
+
+
+def liked(critiques: Sequence[str | None], good: str) -> list[bool]:
+    """Whether each critique ends as one of an answer that is liked."""
+    return [one is not None and one.strip().endswith(good) for one in critiques]
+
+
+@stage(paper="-", version=1)
+def examine_critics(
+    work: Work, critics: tuple[Checkpoint, ...], preferences: tuple[Preferences, ...], *, good: str = "It is right."
+) -> Scores:
+    """How often each critic likes the better answer of a pair and not the worse; pairs of which it likes both or
+    neither count half."""
+    given = [one for each in preferences for one in read_preferences(each.path)]
+    pairs = [(one.prompt.then(*one.ranked[0]), one.prompt.then(*one.ranked[-1])) for one in given]
+    rows = []
+    for number, critic in enumerate(critics):
+        work.progress(number, len(critics), "critics")
+        said = Critic(critic).read([answer for pair in pairs for answer in pair], workers=work.place.workers)
+        likes = liked(said, good)
+        points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]
+        share = bootstrap_mean(points)
+        rows.append([share.value, share.low, share.high])
+    work.figure("critics", rows)
+    work.figure("headline", "pairs judged right: " + ", ".join(f"{row[0]:.0%}" for row in rows))
+    return Scores(work.out)

@@ -107,8 +107,8 @@ def select(
     """
     text = TextTokenizer.load(model.path)
     form = chat_format(text)
-    asked, left_out = _asked(prompts, form, shape_in(model.path).context, settings.steer)
-    _answer(work, asked, model, text, form, settings)
+    asked, left_out = askable(prompts, form, shape_in(model.path).context, settings.steer)
+    answer_all(work, asked, model, text, form, settings)
     some = [one for one in asked if one.answers]
     left_out["no answer came to an end"] = len(asked) - len(some)
     if judge is not None:
@@ -125,7 +125,7 @@ def select(
     return written(work, best, f"{len(best):,} answers, {_figures(work, some, settings)}")
 
 
-def _asked(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) -> tuple[list[Asked], Counter[str]]:
+def askable(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) -> tuple[list[Asked], Counter[str]]:
     """Prompts that can be asked, and why others cannot."""
     found, left_out = [], Counter[str]()
     for one in read_conversations(prompts.path):
@@ -140,7 +140,7 @@ def _asked(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) -
     return found, left_out
 
 
-def _answer(
+def answer_all(
     work: Work, asked: Sequence[Asked], model: Checkpoint, text: TextTokenizer, form: Chat, settings: SelectSettings
 ) -> None:
     """Fills in the answers, those of an earlier try first."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from herd.align.critiques import add_critiques, critic_dialogues
+from herd.align.critiques import add_critiques, critic_dialogues, examine_critics, self_ranked
 from herd.align.people import criticize
 from herd.align.select import SelectSettings, select
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
@@ -144,3 +144,46 @@ def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic:
     assert done.figures["not_criticized"] == 1
     assert all(one.last.content == "fine" for one in scored)
     assert done.figures["reward"]["best"] == 4.0  # user, answer, question and critique
+
+
+def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prompts").mkdir()
+    asked = [Conversation((Message("user", f"say {n}"),), id=f"{n}") for n in range(6)]
+    write_conversations(tmp_path / "prompts", asked)
+    heard: list[Conversation] = []
+
+    def read(self: Critic, rows: Sequence[Conversation], workers: int) -> list[str | None]:
+        heard.extend(rows)
+        # It likes nothing said to 0, all said to 1, and of the others every second answer.
+        verdicts = {"0": "It is wrong.", "1": "It is right."}
+        found = []
+        for number, row in enumerate(rows):
+            mixed = "It is right. " if number % 2 else None
+            found.append(verdicts.get(row.id, mixed))
+        return found
+
+    monkeypatch.setattr(Critic, "read", read)
+    done = work(tmp_path / "ranked")
+    sampling = Sampling(temperature=2.0, max_tokens=30)
+    made = self_ranked.body(done, critic, Dialogues(tmp_path / "prompts"), sampling=sampling, tries=40)
+    pairs = list(read_preferences(made.path))
+    answered = {one.id for one in heard}
+    assert done.figures["pairs"] + sum(done.figures["left_out"].values()) == 6
+    assert done.figures["left_out"]["it likes none of its answers"] >= 1
+    said = [row.messages for row in heard]
+    for one in pairs:
+        assert one.prompt.id in answered - {"0", "1"}
+        better, worse = (said.index((*one.prompt.messages, *answer)) for answer in one.ranked)
+        assert better % 2 == 1
+        assert worse % 2 == 0
+
+
+def test_critics_are_examined_by_pairs(tmp_path: Path, critic: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = preferences(tmp_path / "given", [ranked(0), ranked(1, edited=True), ranked(2), ranked(3)])
+    words = iter(
+        ["It is right.", "It is wrong.", "It is right.", "It is right.", None, "no", "It is wrong.", "It is right."]
+    )
+    monkeypatch.setattr(Critic, "read", lambda self, rows, workers: [next(words) for _ in rows])
+    done = work(tmp_path / "examined")
+    examine_critics.body(done, (critic,), (given,))
+    assert done.figures["critics"][0][0] == pytest.approx((1.0 + 0.5 + 0.5 + 0.0) / 4)

@@ -1,4 +1,4 @@
-"""Rows 39, 40, 49 and 61 on the world: the own runs of two studies, which make a base model first."""
+"""Rows 39, 40, 47, 49 and 61 on the world: studies' own runs, which make a base model first."""
 
 from __future__ import annotations
 
@@ -58,3 +58,17 @@ def test_four_of_five_rounds_beat_the_one_before(
     figure(f"right {right}; win rates {told}")
     assert len(rates) == 5
     assert sum(low > 0.5 for _, low, _ in rates) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.row(47)
+def test_a_model_that_teaches_itself_answers_and_judges_better(
+    tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]
+) -> None:
+    found = studied("self_rewarding", tmp_path_factory.mktemp("self"))
+    right, judged = [row["right"][0] for row in found["rounds"]], [row[0] for row in found["critics"]]
+    tokens = [row["tokens"] for row in found["rounds"]]
+    for name, values in (("right", right), ("pairs judged right", judged), ("tokens an answer", tokens)):
+        figure(f"{name} {', '.join(f'{one:.3g}' for one in values)}")
+    assert right[-1] > right[0]
+    assert judged[-1] >= judged[0]

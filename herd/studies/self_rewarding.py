@@ -1,0 +1,66 @@
+"""Can a model that criticizes teach itself?"""
+
+from __future__ import annotations
+
+from herd.align.critiques import critic_dialogues, examine_critics, self_ranked
+from herd.align.dpo import DpoSettings, dpo
+from herd.align.people import Asked, annotate, ask, criticize, demonstrate, examine
+from herd.align.rounds import choose
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Report
+from herd.core.recipe import load_recipe
+from herd.core.settings import Count, Positive, settings
+from herd.judge.verifiers import verifiers
+from herd.recipes import recipes
+from herd.recipes.data import prepared
+from herd.recipes.tiny import TinySettings, pretrained
+from herd.report.stages import write_report
+from herd.report.verdicts import Bars
+from herd.studies import studies
+
+
+@settings
+class SelfRewardingSettings:
+    """of: a recipe, whose base model, world, demonstrations and sampling are taken. ranked: prompts whose answers
+    people rank and criticize, before the first round and never again; tested: others, by which critics are examined.
+    prompts, tries: of every round. first: how the model learns to answer and to criticize. examined: held-out prompts.
+    """
+
+    title: str
+    of: str
+    ranked: dict[str, Count]
+    tested: dict[str, Count]
+    prompts: dict[str, Count]
+    tries: Positive
+    rounds: Positive
+    first: SftSettings
+    dpo: DpoSettings
+    examined: dict[str, Count]
+
+
+@studies.add
+def self_rewarding(s: SelfRewardingSettings) -> Report:
+    """A model taught to answer and to criticize; then rounds of DPO on its own answers by its own judgement."""
+    tiny = load_recipe(s.of, recipes).settings
+    assert isinstance(tiny, TinySettings)
+    base = pretrained(prepared(tiny), tiny)
+    world, gold = tiny.world, verifiers.use("true_in_world", world=tiny.world)
+    shown = demonstrate(
+        world=world, asked=Asked(counts=tiny.demonstrations, purpose="demonstrations"), curt_share=tiny.curt_share
+    )
+    chat = sft(base, (shown,), settings=tiny.sft)
+    ranked, tested = (
+        annotate(
+            chat, ask(world=world, asked=Asked(counts=counts, purpose=purpose)), world=world, sampling=tiny.sampling
+        )
+        for counts, purpose in ((s.ranked, "ranked"), (s.tested, "tested"))
+    )
+    lessons = critic_dialogues((criticize((ranked,), world=world),))
+    models = [sft(chat, (shown, lessons), settings=s.first)]
+    for number in range(1, s.rounds + 1):
+        prompts = ask(world=world, asked=Asked(counts=s.prompts, purpose=f"prompts {number}"))
+        own = self_ranked(models[-1], prompts, sampling=tiny.sampling, tries=s.tries)
+        models.append(dpo(models[-1], (own,), settings=s.dpo))
+    best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
+    judged = examine_critics(tuple(models), (tested,))
+    return write_report((), (best, judged), title=s.title, bars=Bars())
