@@ -41,7 +41,7 @@ _STAGES: dict[type, Stage[..., Any]] = {
 _CHECKS = 2  # so that steps after a test are tried too: what it leaves behind is not theirs, and is held all the same
 _SECONDS, _SPEED = 4.0, 1e11  # for how long steps are tried, where a core does so many FLOPs a second
 _LEAST, _MOST = 6, 96  # what steps hold grows for some thirty of them, while free memory falls to pieces
-_TOKENS, _HELD_OUT = 300_000, 8_192  # of made-up text, in all, and of each source
+_TOKENS, _HELD_OUT = 300_000, 8_192  # of made-up text: in all, or one batch if that is more; of each source
 _PARAGRAPH = 128  # tokens of a document where rows are short; it is half a row otherwise
 _PAIRS, _WORDS, _SENTENCES = 512, 500, 400
 
@@ -156,7 +156,8 @@ def rehearse(asked: Sequence[Rehearsal], folder: Path, *, threads: int = 1, at_o
     """
     # As in a run's workers; read when torch is first imported, which is in those processes.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
-    made = _MadeUp(folder / "text", sorted(set[str]().union(*(one.sources for one in asked))))
+    largest = max((rows * one.settings.length for one in asked for rows in one.batches), default=0)
+    made = _MadeUp(folder / "text", sorted(set[str]().union(*(one.sources for one in asked))), max(_TOKENS, largest))
     todo = {one.key: one for one in asked}
     found: dict[str, Tried] = {}
     # Begun anew as a run's workers are: what a fork has in common with its parent would not count as its own.
@@ -210,10 +211,11 @@ def _runs(asked: Rehearsal) -> list[tuple[int, int, int]]:
 
 @dataclass
 class _MadeUp:
-    """Text of sentences from made-up words, as long documents as rows call for."""
+    """Text of sentences from made-up words, as long documents as rows call for. tokens: in all, of all sources."""
 
     folder: Path
     sources: Sequence[str]
+    tokens: int
     made: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
 
     def folders(self, vocabulary: int, length: int) -> tuple[Path, Path]:
@@ -241,7 +243,7 @@ class _MadeUp:
     ) -> None:  # fmt: skip
         ids = [text.encode(f" {sentence}") for sentence in sentences]
         mean = max(_PARAGRAPH, length // 2)
-        wanted = {"train": max(_TOKENS // len(self.sources), 2 * length), "heldout": _HELD_OUT + length}
+        wanted = {"train": max(-(-self.tokens // len(self.sources)), 2 * length), "heldout": _HELD_OUT + length}
         index: dict[str, dict[str, dict[str, int]]] = {}
         for source in self.sources:
             index[source] = {}

@@ -12,7 +12,8 @@ from herd.model.sizes import Size
 from herd.pretrain.initial import PretrainSettings
 from herd.pretrain.long_context import LengthSettings
 from herd.pretrain.planning import foretell, trainings
-from herd.pretrain.rehearsal import Pace, Rehearsal, Tried, rehearse
+from herd.pretrain.rehearsal import Pace, Rehearsal, Tried, _MadeUp, rehearse
+from herd.tokens.shards import Shards
 from herd.train.schedule import BatchPhase, MixPhase
 from tests.smoke import planned
 
@@ -41,6 +42,14 @@ def test_a_stage_is_timed_and_weighed_in_a_process_of_its_own(tmp_path: Path) ->
         assert small.held_bytes > 12 * chain[0].shape.weights
         assert large.held_bytes > 12 * chain[1].shape.weights
         assert large.peak_bytes > large.held_bytes
+
+
+def test_there_is_text_for_one_batch_however_large(tmp_path: Path) -> None:
+    tokens, _ = _MadeUp(tmp_path, ["web", "wiki"], 50_000).folders(600, 32)
+    found = Shards(tokens)
+    assert found.sources == ["web", "wiki"]
+    assert sum(len(found.read(name).ids) for name in found.sources) >= 50_000
+    assert all(len(found.read(name, "heldout").ids) > 32 for name in found.sources)
 
 
 def test_a_cut_keeps_every_batch_and_runs_alike_are_tried_once() -> None:
