@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -214,7 +213,7 @@ def _different(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]],
 
 
 def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Critic | None) -> None:
-    """What the reward model says of every answer. One too long for the critic has the least reward there is."""
+    """What the reward model says of every answer. One too long for the critic is as bad as the worst."""
     pairs = [(one, answer) for one in asked for answer in one.answers]
     said = [one.prompt.then(answer.message) for one, answer in pairs]
     if critic is None:
@@ -223,8 +222,9 @@ def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Criti
         heard = critic.read(said, workers=work.place.workers)
         work.figure("not_criticized", heard.count(None))
         fit = [then_criticized(one, words) for one, words in zip(said, heard, strict=True) if words is not None]
-        scores = iter(judge.score(fit) if fit else [])
-        rewards = [-math.inf if words is None else next(scores) for words in heard]
+        scores = judge.score(fit) if fit else []
+        least, in_order = min(scores, default=0.0), iter(scores)
+        rewards = [least if words is None else next(in_order) for words in heard]
     for (_, answer), reward in zip(pairs, rewards, strict=True):
         answer.reward = reward
 
