@@ -7,6 +7,7 @@ from typing import Annotated
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.given import bring_dialogues, bring_model, bring_preferences
 from herd.align.reward import RewardSettings, train_reward
+from herd.align.rounds import choose
 from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Report
@@ -51,7 +52,7 @@ class RoundSettings:
 @recipes.add
 def one_round(s: RoundSettings) -> Report:
     """A reward model from ranked answers; of several answers to problems the best of the right ones; fine-tuning on
-    these; and DPO. The report holds how many of the tests each model answers right."""
+    these; and DPO. Of the models before, between and after, the one is kept that answers most tests right."""
     chat = bring_model(folder=s.model)
     ranked = bring_preferences(files=s.ranked, most=s.most)
     problems = bring_dialogues(files=s.problems, source="problems", most=s.most, added=s.form)
@@ -61,7 +62,5 @@ def one_round(s: RoundSettings) -> Report:
     best = select(judge, chat, problems, settings=drawn)
     tuned = sft(chat, (best,), settings=s.sft)
     last = dpo(tuned, (ranked,), settings=s.dpo)
-    greedy = Sampling(temperature=0.0, max_tokens=s.sampling.max_tokens)
-    once = SelectSettings(sampling=greedy, tries=1, verify=s.verify)
-    answered = [select(None, model, tests, settings=once) for model in (chat, tuned, last)]
-    return write_report((), (judge, best, last, *answered), title=s.title, bars=Bars())
+    kept = choose((chat, tuned, last), tests, right=s.verify, max_tokens=s.sampling.max_tokens)
+    return write_report((), (judge, best, kept), title=s.title, bars=Bars())

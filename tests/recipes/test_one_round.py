@@ -73,14 +73,24 @@ def test_a_round_runs_to_its_report(own: Path, anything) -> None:
     found = [one.card for one in made_in(own / "run")]
     stages = [card["stage"] for card in found]
     assert sorted(set(stages)) == sorted(
-        ["bring_model", "bring_preferences", "bring_dialogues", "train_reward", "select", "sft", "dpo", "write_report"]
+        [
+            "bring_model",
+            "bring_preferences",
+            "bring_dialogues",
+            "train_reward",
+            "select",
+            "sft",
+            "dpo",
+            "choose",
+            "write_report",
+        ]
     )
     (pairs,) = (card["figures"]["pairs"] for card in found if card["stage"] == "bring_preferences")
     assert pairs == 8
     told = [card["figures"]["headline"] for card in found if card["stage"] == "select"]
-    assert len(told) == 4
+    assert len(told) == 1
     assert all("100% of all answers right" in one for one in told)
-    assert "train_reward" in page
+    assert "Round against round" in page
 
 
 def test_what_is_not_said_is_asked_for() -> None:
