@@ -69,7 +69,7 @@ def self_ranked(
     the one it gave most often and does not.
 
     good: how its critique of an answer it likes ends. Prompts of which it likes all answers, or none, are left out and
-    counted. Source: Yuan et al. 2024 (Self-Rewarding Language Models), 2.3. Differs: a verdict in the place of points
+    counted. Source: Yuan et al. 2024 (Self-Rewarding Language Models). Differs: a verdict in the place of points
     from 0 to 5, which models this small cannot tell apart.
     """
     text = TextTokenizer.load(model.path)

@@ -35,7 +35,7 @@ def criticized(preference: Preference, critique: Callable[[Conversation], str]) 
 
 
 class Critic:
-    """A model that was taught to criticize answers. It writes greedily, as in Ankner et al. 2024, 3."""
+    """A model that was taught to criticize answers. It writes greedily, as in Ankner et al. 2024."""
 
     def __init__(self, checkpoint: Checkpoint, *, max_tokens: int = 128) -> None:
         self._text = TextTokenizer.load(checkpoint.path)

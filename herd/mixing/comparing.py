@@ -166,8 +166,8 @@ def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int =
 
     A source's slopes over the mixes are drawn towards their mean by as much as their scatter is noise. The losses are
     those of fixed held-out text of every source, so that mixes may be compared. Raises DataError for fewer than three
-    budgets, or a mix without small runs. Source: Llama 3, 3.1.2 and 3.2.1; the drawing together: DerSimonian and Laird
-    1986. Differs: the report says nothing of slopes, and forecasts benchmarks.
+    budgets, or a mix without small runs. Source: Llama 3, 3.1.2 and 3.2.1. Differs: the report says nothing of slopes,
+    and forecasts benchmarks.
     """
     targets: dict[str, list[Trial]] = {}
     for target in large:
@@ -216,7 +216,8 @@ def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float
 
 
 def _drawn_together(found: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """Slopes, each as near to their mean as its scatter is noise. Source: DerSimonian and Laird 1986, eq. 8."""
+    """Slopes, each as near to their mean as its scatter is noise: what is left of their variance without the noise is
+    their own (empirical Bayes by moments; every slope is taken to be as noisy as the mean one)."""
     slopes, noise = np.array([slope for slope, _ in found]), float(np.mean([variance for _, variance in found]))
     spread = float(slopes.var(ddof=1)) if len(slopes) > 1 else 0.0
     own = max(0.0, 1.0 - noise / spread) if spread else 0.0

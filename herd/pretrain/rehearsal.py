@@ -10,7 +10,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,26 +216,21 @@ class _MadeUp:
     folder: Path
     sources: Sequence[str]
     tokens: int
-    made: dict[tuple[int, int], tuple[Path, Path]] = field(default_factory=dict)
 
     def folders(self, vocabulary: int, length: int) -> tuple[Path, Path]:
-        """Of the tokens and of the tokenizer."""
-        key = vocabulary, length
-        if key not in self.made:
-            folder = self.folder / f"{vocabulary} {length}"
-            tokens, tokenizer = folder / "tokens", folder / "tokenizer"
-            if not folder.exists():
-                for one in (tokens, tokenizer):
-                    one.mkdir(parents=True)
-                chance = np.random.default_rng(0)
-                sentences = _sentences(chance)
-                text = bpe.learn(
-                    iter(sentences), pairs=min(_PAIRS, vocabulary - len(CONTROL_TOKENS)), digits_together=True
-                )
-                text.save(tokenizer, context=0)
-                self._write(tokens, text, sentences, vocabulary, length, chance)
-            self.made[key] = tokens, tokenizer
-        return self.made[key]
+        """Of the tokens and of the tokenizer; made when first asked for."""
+        folder = self.folder / f"{vocabulary} {length}"
+        tokens, tokenizer = folder / "tokens", folder / "tokenizer"
+        if not folder.exists():
+            for one in (tokens, tokenizer):
+                one.mkdir(parents=True)
+            chance = np.random.default_rng(0)
+            sentences = _sentences(chance)
+            pairs = min(_PAIRS, vocabulary - len(CONTROL_TOKENS))
+            text = bpe.learn(iter(sentences), pairs=pairs, digits_together=True)
+            text.save(tokenizer, context=0)
+            self._write(tokens, text, sentences, vocabulary, length, chance)
+        return tokens, tokenizer
 
     def _write(
         self, folder: Path, text: TextTokenizer, sentences: list[str], vocabulary: int, length: int,

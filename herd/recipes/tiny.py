@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from herd.align.average import average
 from herd.align.dpo import DpoSettings, dpo
@@ -10,8 +10,10 @@ from herd.align.people import Asked, annotate, ask, demonstrate
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
-from herd.core.artifacts import Checkpoint, Law, Preferences, Report, Scores, Tokenizer, Tokens
+from herd.core.artifacts import Checkpoint, Dialogues, Law, Preferences, Report, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
+from herd.core.recipe import load_recipe
+from herd.core.registry import Use
 from herd.core.settings import Count, Positive, Share, settings
 from herd.corpus.stages import audit
 from herd.evals.stages import MeasureSettings, measure
@@ -75,6 +77,34 @@ def tiny(s: TinySettings) -> Report:
     base = pretrained(data, s)
     scores = (measured(base, tokens, "base", s), *aligned(base, tokens, s))
     return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, bars=s.bars)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What studies of alignment stand on, planned: a recipe's numbers, its tokens, and its base model."""
+
+    numbers: TinySettings
+    tokens: Tokens
+    base: Checkpoint
+
+    @classmethod
+    def of(cls, recipe: str) -> Ground:
+        """Raises SettingsError for a recipe that is not of `tiny`'s kind."""
+        numbers = load_recipe(recipe, recipes).settings
+        if not isinstance(numbers, TinySettings):
+            raise SettingsError(f"{recipe} has no base model to align; name `tiny` or a recipe with its wiring")
+        data = prepared(numbers)
+        return cls(numbers, data.tokens, pretrained(data, numbers))
+
+    @property
+    def gold(self) -> Use:
+        """What knows whether an answer is right."""
+        return verifiers.use("true_in_world", world=self.numbers.world)
+
+    def shown(self, counts: dict[str, int], curt_share: float) -> Dialogues:
+        """Demonstrations."""
+        asked = Asked(counts=counts, purpose="demonstrations")
+        return demonstrate(world=self.numbers.world, asked=asked, curt_share=curt_share)
 
 
 def pretrained(data: Prepared, s: TinySettings) -> Checkpoint:

@@ -7,18 +7,14 @@ from dataclasses import replace
 from herd.align.comparing import Steps, compare_steps
 from herd.align.critiques import add_critiques, critic_dialogues
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, criticize, demonstrate
+from herd.align.people import Asked, annotate, ask, criticize
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Report
-from herd.core.recipe import load_recipe
 from herd.core.settings import Count, Positive, settings
 from herd.generate.engine import Sampling
-from herd.judge.verifiers import verifiers
-from herd.recipes import recipes
-from herd.recipes.data import prepared
-from herd.recipes.tiny import TinySettings, measured, pretrained
+from herd.recipes.tiny import Ground, measured
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
@@ -51,17 +47,10 @@ _JUDGES = ("plain", "after critiques", "after people's critiques")
 @studies.add
 def alignment(s: AlignmentSettings) -> Report:
     """One round over several seeds: SFT, rejection sampling and preferences, each beside the step before."""
-    tiny = load_recipe(s.of, recipes).settings
-    assert isinstance(tiny, TinySettings)
-    data = prepared(tiny)
-    base = pretrained(data, tiny)
-    gold = verifiers.use("true_in_world", world=tiny.world)
-    shown = demonstrate(
-        world=tiny.world,
-        asked=Asked(counts=tiny.demonstrations, purpose="demonstrations"),
-        curt_share=tiny.curt_share,
-    )
-    scores = [measured(base, data.tokens, "base", tiny)]
+    ground = Ground.of(s.of)
+    tiny, tokens, base, gold = ground.numbers, ground.tokens, ground.base, ground.gold
+    shown = ground.shown(tiny.demonstrations, tiny.curt_share)
+    scores = [measured(base, tokens, "base", tiny)]
     judges: dict[str, list[Checkpoint]] = {name: [] for name in _JUDGES}
     chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES[:2]}
     tuned: list[tuple[str, Checkpoint]] = []
@@ -88,11 +77,11 @@ def alignment(s: AlignmentSettings) -> Report:
         best = select(judges["after critiques"][-1], chat, prompts, critic, settings=choose)
         chosen["after critiques"].append(best)
         better = sft(base, (shown, best), settings=replace(tiny.sft, seed=seed))
-        scores += [measured(chat, data.tokens, f"SFT {seed}", tiny), measured(better, data.tokens, f"RS {seed}", tiny)]
+        scores += [measured(chat, tokens, f"SFT {seed}", tiny), measured(better, tokens, f"RS {seed}", tiny)]
         for name, way in s.ways.items():
             moved = dpo(better, (ranked,), settings=replace(way, seed=seed))
             tuned.append((name, moved))
-            scores.append(measured(moved, data.tokens, f"{name} {seed}", tiny))
+            scores.append(measured(moved, tokens, f"{name} {seed}", tiny))
     labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", "RS", *s.ways)}
     steps = Steps(
         base="base",

@@ -6,18 +6,14 @@ from dataclasses import replace
 
 from herd.align.average import average
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, demonstrate, examine
+from herd.align.people import Asked, annotate, ask, examine
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.rounds import choose
 from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Report
-from herd.core.recipe import load_recipe
 from herd.core.settings import Count, Positive, Share, settings
-from herd.judge.verifiers import verifiers
-from herd.recipes import recipes
-from herd.recipes.data import prepared
-from herd.recipes.tiny import TinySettings, pretrained
+from herd.recipes.tiny import Ground
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
@@ -48,13 +44,9 @@ class RoundsSettings:
 def rounds(s: RoundsSettings) -> Report:
     """Rounds of ranked answers, rejection sampling, SFT from the base model, DPO and averaging, each from what the
     round before answers; all that was collected stays."""
-    tiny = load_recipe(s.of, recipes).settings
-    assert isinstance(tiny, TinySettings)
-    base = pretrained(prepared(tiny), tiny)
-    world, gold = tiny.world, verifiers.use("true_in_world", world=tiny.world)
-    shown = demonstrate(
-        world=world, asked=Asked(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
-    )
+    ground = Ground.of(s.of)
+    tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
+    shown = ground.shown(s.demonstrations, s.curt_share)
     chat = sft(base, (shown,), settings=s.sft)
     models: list[Checkpoint] = []
     preferences: tuple[Preferences, ...] = ()

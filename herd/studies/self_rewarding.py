@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from herd.align.critiques import critic_dialogues, examine_critics, self_ranked
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, criticize, demonstrate, examine
+from herd.align.people import Asked, annotate, ask, criticize, examine
 from herd.align.rounds import choose
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Report
-from herd.core.recipe import load_recipe
 from herd.core.settings import Count, Positive, settings
-from herd.judge.verifiers import verifiers
-from herd.recipes import recipes
-from herd.recipes.data import prepared
-from herd.recipes.tiny import TinySettings, pretrained
+from herd.recipes.tiny import Ground
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
@@ -41,13 +37,9 @@ class SelfRewardingSettings:
 @studies.add
 def self_rewarding(s: SelfRewardingSettings) -> Report:
     """A model taught to answer and to criticize; then rounds of DPO on its own answers by its own judgement."""
-    tiny = load_recipe(s.of, recipes).settings
-    assert isinstance(tiny, TinySettings)
-    base = pretrained(prepared(tiny), tiny)
-    world, gold = tiny.world, verifiers.use("true_in_world", world=tiny.world)
-    shown = demonstrate(
-        world=world, asked=Asked(counts=tiny.demonstrations, purpose="demonstrations"), curt_share=tiny.curt_share
-    )
+    ground = Ground.of(s.of)
+    tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
+    shown = ground.shown(tiny.demonstrations, tiny.curt_share)
     chat = sft(base, (shown,), settings=tiny.sft)
     ranked, tested = (
         annotate(
