@@ -276,6 +276,7 @@ def show(options: argparse.Namespace) -> None:
 def _show_mask(options: argparse.Namespace) -> None:
     """Rows as a model would read them, with what is learnt; fails when some must not be trained on."""
     from herd.align.columns import given_in
+    from herd.align.contamination import HeldOut
     from herd.align.preflight import examine, found_lines, lines
     from herd.model.config import shape_in
     from herd.serve.folders import model_in
@@ -287,7 +288,8 @@ def _show_mask(options: argparse.Namespace) -> None:
     form, context = chat_format(text), shape_in(folder).context
     for line in lines(given, form, text, rows=options.rows, colour=sys.stdout.isatty()):
         print(line)
-    found = examine(given, form, text, context)
+    tests = HeldOut(given_in(options.tests).conversations) if options.tests is not None else None
+    found = examine(given, form, text, context, tests)
     for line in found_lines(given, found):
         print(line)
     found.refuse()

@@ -165,6 +165,7 @@ def _add_models(add: Add) -> None:
     one.add_argument(
         "--mask", type=Path, metavar="MODEL", help="rows of conversations or preferences as MODEL would read them"
     )
+    one.add_argument("--tests", type=Path, help="with --mask: rows whose questions no row may hold")
     one.add_argument("--rows", type=amount, default=3, help="with --mask: how many are shown (default: %(default)s)")
     one = add("list", "list_plugins", "list what can be named in a recipe")
     one.add_argument("kind", choices=KINDS)

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from herd.align.columns import Given, read_rows
+from herd.align.contamination import HeldOut, without
 from herd.core.artifacts import CARD, SEAL, Checkpoint, Dialogues, Preferences, check_files
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Conversation
 from herd.core.settings import Count, InputFile, input_path
 from herd.core.stage import Work, stage
-from herd.core.storage import write_conversations, write_preferences
+from herd.core.storage import read_conversations, write_conversations, write_preferences
 from herd.model.config import shape_in
 from herd.tokens.tokenizer import TextTokenizer
 
@@ -42,14 +43,21 @@ def copied(model: Path, folder: Path) -> None:
         shutil.copyfile(file, folder / file.name)
 
 
-@stage(paper="4.2.2", version=1)
+@stage(paper="4.2.2", version=2)
 def bring_dialogues(
-    work: Work, *, files: tuple[InputFile, ...], source: str = "", most: Count = 0, added: str = ""
+    work: Work,
+    tests: Dialogues | None = None,
+    *,
+    files: tuple[InputFile, ...],
+    source: str = "",
+    most: Count = 0,
+    added: str = "",
 ) -> Dialogues:
     """Conversations in any columns that `herd show --mask` reads. source: what theirs is called; as rows say when
     absent. most: how many of the first are kept; all when 0. added: to the last thing the user says, such as the form
-    an answer shall have. Raises DataError when there is none."""
-    given = _read(work, files)
+    an answer shall have. tests: what rows must not hold; those that do are left out and counted. Raises DataError when
+    there is none."""
+    given = _read(work, files, tests)
     if not given.conversations:
         raise DataError(f"{_named(files)}: no conversations, only preferences; bring those as preferences")
     kept = given.conversations[: most or None]
@@ -66,11 +74,14 @@ def written(work: Work, dialogues: Sequence[Conversation], headline: str) -> Dia
     return Dialogues(work.out)
 
 
-@stage(paper="4.2.1", version=1)
-def bring_preferences(work: Work, *, files: tuple[InputFile, ...], most: Count = 0) -> Preferences:
+@stage(paper="4.2.1", version=2)
+def bring_preferences(
+    work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], most: Count = 0
+) -> Preferences:
     """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. most: how many of the
-    first are kept; all when 0. Raises DataError when there is none."""
-    given = _read(work, files)
+    first are kept; all when 0. tests: what rows must not hold; those that do are left out and counted. Raises
+    DataError when there is none."""
+    given = _read(work, files, tests)
     if not given.preferences:
         raise DataError(f"{_named(files)}: no preferences, only conversations; bring those as dialogues")
     kept = given.preferences[: most or None]
@@ -89,7 +100,7 @@ def _asking(one: Conversation, added: str) -> Conversation:
     return replace(one, messages=(*one.messages[:last], asked, *one.messages[last + 1 :]))
 
 
-def _read(work: Work, files: Sequence[InputFile]) -> Given:
+def _read(work: Work, files: Sequence[InputFile], tests: Dialogues | None) -> Given:
     """The rows of all files together; what is left out is counted by reason."""
     whole = Given()
     for file in files:
@@ -97,6 +108,8 @@ def _read(work: Work, files: Sequence[InputFile]) -> Given:
         whole.conversations += given.conversations
         whole.preferences += given.preferences
         whole.rejected += given.rejected
+    if tests is not None:
+        without(whole, HeldOut(read_conversations(tests.path)))
     work.figure("left_out", dict(whole.rejected))
     return whole
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from herd.align.columns import Given
+from herd.align.contamination import HeldOut
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.tokens.chat import Encoded, runs
@@ -34,10 +35,11 @@ class Examined:
             raise DataError(f"{sum(self.faults.values())} faults in {self.rows} rows: {found}; mend or drop these rows")
 
 
-def examine(given: Given, form: Chat, text: TextTokenizer, context: int) -> Examined:
+def examine(given: Given, form: Chat, text: TextTokenizer, context: int, tests: HeldOut | None = None) -> Examined:
     """Every row as it would be trained on.
 
-    Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end. Notes: rows longer
+    Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end; a question of `tests`.
+    Notes: rows longer
     than `context`, control tokens that a text spells out (they are read as plain text), rows that occur again, and a
     padding that is also an ending (harmless here, where places are masked; trainers that mask by id lose endings).
     """
@@ -53,10 +55,11 @@ def examine(given: Given, form: Chat, text: TextTokenizer, context: int) -> Exam
             found.notes[f"longer than {context:,} tokens, which training drops"] += len(encoded) > context
             if any(token in one.content for one in messages for token in text.control_tokens):
                 found.notes["spelling out control tokens"] += 1
+        found.faults["holding a question of the tests"] += tests is not None and tests.within(row)
         key = row.messages if isinstance(row, Conversation) else (row.prompt.messages, row.ranked)
         found.notes["said before"] += repr(key) in seen
         seen.add(repr(key))
-    found.notes = +found.notes
+    found.notes, found.faults = +found.notes, +found.faults
     return found
 
 

@@ -54,9 +54,9 @@ def one_round(s: RoundSettings) -> Report:
     """A reward model from ranked answers; of several answers to problems the best of the right ones; fine-tuning on
     these; and DPO. Of the models before, between and after, the one is kept that answers most tests right."""
     chat = bring_model(folder=s.model)
-    ranked = bring_preferences(files=s.ranked, most=s.most)
-    problems = bring_dialogues(files=s.problems, source="problems", most=s.most, added=s.form)
     tests = bring_dialogues(files=s.tests, source="tests", most=s.tested, added=s.form)
+    ranked = bring_preferences(tests, files=s.ranked, most=s.most)
+    problems = bring_dialogues(tests, files=s.problems, source="problems", most=s.most, added=s.form)
     judge = train_reward(chat, (ranked,), settings=s.reward)
     drawn = SelectSettings(sampling=s.sampling, tries=s.tries, verify=s.verify)
     best = select(judge, chat, problems, settings=drawn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from herd.align.average import average
 from herd.align.comparing import Steps, compare_steps
 from herd.align.critiques import add_critiques, critic_dialogues
 from herd.align.dpo import DpoSettings, dpo
@@ -23,8 +24,9 @@ from herd.studies import studies
 @settings
 class AlignmentSettings:
     """of: a recipe, whose base model, world and numbers are taken. ranked, prompts: as in a round of it. tested:
-    prompts whose ranked answers test the judges. tries: answers a prompt. critic: how one learns, after the chat model.
-    ways: of learning from the same preferences; `last` is the one that counts as a step."""
+    prompts whose ranked answers test the judges. tries: answers a prompt. members: fine-tunings whose mean is a seed's
+    model: one alone depends too much on the order of its rows. critic: how one learns, after the chat model. ways: of
+    learning from the same preferences; `last` is the one that counts as a step."""
 
     title: str
     of: str
@@ -32,6 +34,7 @@ class AlignmentSettings:
     tested: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
+    members: Positive
     reward: RewardSettings
     critic: SftSettings
     ways: dict[str, DpoSettings]
@@ -56,7 +59,8 @@ def alignment(s: AlignmentSettings) -> Report:
     tuned: list[tuple[str, Checkpoint]] = []
     for seed in s.seeds:
         sampling = replace(tiny.sampling, seed=seed)
-        chat = sft(base, (shown,), settings=replace(tiny.sft, seed=seed))
+        tunings = tuple(replace(tiny.sft, seed=seed * s.members + member) for member in range(s.members))
+        chat = average(tuple(sft(base, (shown,), settings=one) for one in tunings))
 
         def people(counts: dict[str, int], purpose: str, chat: Checkpoint, sampling: Sampling) -> Preferences:
             asked = ask(world=tiny.world, asked=Asked(counts=counts, purpose=purpose))
@@ -76,7 +80,7 @@ def alignment(s: AlignmentSettings) -> Report:
         chosen["plain"].append(select(judges["plain"][-1], chat, prompts, settings=choose))
         best = select(judges["after critiques"][-1], chat, prompts, critic, settings=choose)
         chosen["after critiques"].append(best)
-        better = sft(base, (shown, best), settings=replace(tiny.sft, seed=seed))
+        better = average(tuple(sft(base, (shown, best), settings=one) for one in tunings))
         scores += [measured(chat, tokens, f"SFT {seed}", tiny), measured(better, tokens, f"RS {seed}", tiny)]
         for name, way in s.ways.items():
             moved = dpo(better, (ranked,), settings=replace(way, seed=seed))

@@ -22,8 +22,10 @@ from herd.studies import studies
 @settings
 class RoundsSettings:
     """of: a recipe, whose base model, world and sampling are taken. demonstrations, curt_share: what people show,
-    before the first round and never again. ranked, prompts, tries: of every round. rounds: how many. examined: held-out
-    prompts that rounds are compared by."""
+    before the first round and never again. ranked, prompts, tries: of every round. verified: whether only answers the
+    world finds right are kept, of which the reward model takes the best. rounds: how many. examined: held-out prompts
+    that rounds are compared by. seeds: of the fine-tunings, and of the DPO runs, whose means a round goes on with: one
+    run alone may fall far behind."""
 
     title: str
     of: str
@@ -32,12 +34,13 @@ class RoundsSettings:
     ranked: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
+    verified: bool
     rounds: Positive
     examined: dict[str, Count]
     reward: RewardSettings
     sft: SftSettings
     dpo: DpoSettings
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (0, 1, 2)
 
 
 @studies.add
@@ -56,9 +59,10 @@ def rounds(s: RoundsSettings) -> Report:
         preferences += (annotate(chat, to_rank, world=world, sampling=tiny.sampling),)
         judge = train_reward(base, preferences, settings=s.reward)
         prompts = ask(world=world, asked=Asked(counts=s.prompts, purpose=f"prompts {number}"))
-        choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, gold=gold)
+        verify = gold if s.verified else None
+        choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, verify=verify, gold=gold)
         kept += (select(judge, chat, prompts, settings=choosing),)
-        tuned = sft(base, kept, settings=s.sft)
+        tuned = average(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds))
         chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
         models.append(chat)
     best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)

@@ -155,10 +155,15 @@ def _part(encoded: Encoded, start: int, end: int | None) -> Encoded:
     return Encoded(encoded.ids[start:end], encoded.learn[start:end], encoded.format[start:end])
 
 
+# Tokens: what attention costs on a CPU grows with the square of a row, whose documents do not see each other.
+_WIDEST = 1024
+
+
 def _rows(lengths: Sequence[int], most: int) -> list[tuple[Piece, ...]]:
-    """Documents in rows of at most `most` tokens: in so few rows as they fit into, and those of about one length."""
+    """Documents in rows of at most `most` tokens, or of `_WIDEST` where none is longer: in so few rows as they fit
+    into, and those of about one length."""
     pieces = [Piece(number, 0, length) for number, length in enumerate(lengths)]
-    room, longest = max(most, *lengths), max(lengths)
+    room, longest = max(min(most, _WIDEST), *lengths), max(lengths)
     count = len(fill(pieces, room))
     width = max(longest, -(-sum(lengths) // count))
     while width < room:
