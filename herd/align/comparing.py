@@ -26,7 +26,7 @@ class Steps:
     task: str
 
 
-@stage(paper="4.1.6", version=3)
+@stage(paper="4.1.6", version=4)
 def compare_steps(
     work: Work,
     scores: tuple[Scores, ...],
@@ -39,24 +39,25 @@ def compare_steps(
     """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
     judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
 
-    judges, best, tuned: those of all `steps.judges`, and of all `steps.ways`, in their order, each one's in the order
-    of the seeds; of judges the first may be the only ones that chose.
+    judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.ways`, in their order, each
+    one's in the order of the seeds; of judges the first may be the only ones that chose.
     """
     measured = {one.figures["measured"]["label"]: one.figures["measured"]["tasks"] for one in scores}
 
     def shares(labels: Sequence[str]) -> np.ndarray:
         return np.array([measured[label][steps.task]["share"] for label in labels])
 
-    rows, each = [], len(judges) // len(steps.judges)
+    rows, each = [], len(next(iter(steps.steps.values())))
     before, now = np.empty(0), np.full(each, measured[steps.base][steps.task]["share"])
     for name, labels in steps.steps.items():
         before, now = now, shares(labels)
         rows.append({"step": name, "share": float(now.mean()), "gain": _row(student_mean(now - before))})
-    ways = []
+    ways, first = [], shares(next(iter(steps.ways.values())))
     for number, (name, labels) in enumerate(steps.ways.items()):
         own = [one.figures["log_prob_change"] for one in tuned[number * each : (number + 1) * each]]
         moved = {side: _row(student_mean([one[side] for one in own])) for side in ("chosen", "rejected")}
         ways.append({"way": name, **moved, "gain": _row(student_mean(shares(labels) - before))})
+        ways[-1]["over_first"] = _row(student_mean(shares(labels) - first))
     right = np.array([one.figures["held_out"]["right"] / one.figures["held_out"]["pairs"] for one in judges])
     by_judge = right.reshape(len(steps.judges), each)
     curves = [one.figures["best_of"] for one in best]
@@ -80,6 +81,38 @@ def compare_steps(
         f"{row['step']} {row['gain'][0]:+.2f} [{row['gain'][1]:+.2f}, {row['gain'][2]:+.2f}]" for row in rows
     )
     work.figure("headline", f"{steps.task}: {told}")
+    return Scores(work.out)
+
+
+@stage(paper="4.2.3", version=1)
+def compare_sets(
+    work: Work,
+    scores: tuple[Scores, ...],
+    sets: tuple[Dialogues, ...],
+    *,
+    labels: tuple[str, ...],
+    tasks: tuple[str, ...],
+) -> Scores:
+    """What models taught by each of several sets of dialogues have right, and its gain over the first set, paired by
+    seed, with Student's intervals: of every task, and of their mean.
+
+    labels: of `sets`, whole, in their order. scores: of the first set's models by seed, then the next set's.
+    """
+    each = len(scores) // len(labels)
+    right = np.array([[one.figures["measured"]["tasks"][task]["share"] for task in tasks] for one in scores])
+    shares = np.column_stack([right, right.mean(axis=1)]).reshape(len(labels), each, -1)
+    rows = [
+        {
+            "set": label,
+            "dialogues": whole.figures["dialogues"],
+            "right": {name: _row(student_mean(own[:, at])) for at, name in enumerate((*tasks, "mean"))},
+            "gain": {name: _row(student_mean((own - shares[0])[:, at])) for at, name in enumerate((*tasks, "mean"))},
+        }
+        for label, whole, own in zip(labels, sets, shares, strict=True)
+    ]
+    work.figure("sets", {"seeds": each, "rows": rows})
+    told = ", ".join(f"{row['set']} {row['right']['mean'][0]:.1%}" for row in rows)
+    work.figure("headline", f"right of all tasks: {told}")
     return Scores(work.out)
 
 

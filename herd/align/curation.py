@@ -135,6 +135,17 @@ def curate_dialogues(
     return written(work, best, f"{len(best):,} of {len(given):,} dialogues kept")
 
 
+@stage(paper="4.2.3", version=1)
+def drawn(work: Work, dialogues: Dialogues, *, count: Positive, seed: int = 0) -> Dialogues:
+    """`count` of the dialogues, drawn at random: for sets that are compared at equal size. Raises DataError where there
+    are fewer."""
+    given = list(read_conversations(dialogues.path))
+    if len(given) < count:
+        raise DataError(f"{count} of {len(given)} dialogues cannot be drawn; name no more than there are")
+    picked = np.sort(np.random.default_rng(seed).permutation(len(given))[:count])
+    return written(work, [given[number] for number in picked], f"{count:,} of {len(given):,} dialogues")
+
+
 def score(
     given: Sequence[Conversation], judge: RewardJudge | None, sampler: Sampler | None, settings: CurationSettings
 ) -> Scored:

@@ -101,9 +101,9 @@ class Ground:
         """What knows whether an answer is right."""
         return verifiers.use("true_in_world", world=self.numbers.world)
 
-    def shown(self, counts: dict[str, int], curt_share: float) -> Dialogues:
+    def shown(self, counts: dict[str, int], curt_share: float, purpose: str = "demonstrations") -> Dialogues:
         """Demonstrations."""
-        asked = Asked(counts=counts, purpose="demonstrations")
+        asked = Asked(counts=counts, purpose=purpose)
         return demonstrate(world=self.numbers.world, asked=asked, curt_share=curt_share)
 
 

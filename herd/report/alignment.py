@@ -10,10 +10,29 @@ from herd.report import plots
 
 
 def alignment(made: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Tables of steps and of ways to learn from preferences, the picture of best-of-K, and rounds one against another;
-    nothing where nothing was compared."""
+    """Tables of steps and of ways to learn from preferences, the picture of best-of-K, sets of dialogues, and rounds
+    one against another; nothing where nothing was compared."""
     compared = [part for one in made if "alignment" in one.figures for part in _parts(one.figures["alignment"])]
+    compared += [_sets(one.figures["sets"]) for one in made if "sets" in one.figures]
     return compared + [_rounds(one.figures["rounds"], one.figures["chosen"]) for one in made if "rounds" in one.figures]
+
+
+def _sets(found: Mapping[str, Any]) -> dict[str, Any]:
+    tasks = list(found["rows"][0]["right"])
+    return {
+        "title": "Sets of dialogues, at equal size",
+        "words": f"{found['seeds']} seeds; right of every task, with Student's 95 % intervals; the gain is that of the "
+        "mean over tasks, over the first set, paired by seed. Dialogues: how many the whole set has.",
+        "head": ("set", "dialogues", *tasks, "gain"),
+        "rows": [
+            (
+                *(row["set"], f"{row['dialogues']:,}"),
+                *(_share(row["right"][task]) for task in tasks),
+                _gain(row["gain"]["mean"]) if number else "",
+            )
+            for number, row in enumerate(found["rows"])
+        ],
+    }
 
 
 def _rounds(rows: Sequence[Mapping[str, Any]], chosen: int) -> dict[str, Any]:
@@ -44,21 +63,26 @@ def _parts(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {
         "title": "Ways to learn from the same preferences",
         "words": "How far the log-probability of chosen and of rejected answers moved from where the way began, in "
-        "nats, and the gain over that model.",
-        "head": ("way", "chosen", "rejected", "gain"),
+        "nats, and the gain over that model and over the first way, paired by seed.",
+        "head": ("way", "chosen", "rejected", "gain", "over the first"),
         "rows": [
-            (row["way"], _gain(row["chosen"]), _gain(row["rejected"]), _gain(row["gain"])) for row in result["ways"]
+            (
+                *(row["way"], _gain(row["chosen"]), _gain(row["rejected"]), _gain(row["gain"])),
+                _gain(row["over_first"]) if number else "",
+            )
+            for number, row in enumerate(result["ways"])
         ],
     }
-    yield {
-        "title": "Judges",
-        "words": "How many of held-out pairs each ranks as people do, and the gain over the first.",
-        "head": ("judge", "ranked right", "gain"),
-        "rows": [
-            (row["judge"], _share(row["right"]), _gain(row["gain"]) if number else "")
-            for number, row in enumerate(result["judges"])
-        ],
-    }
+    if result["judges"]:
+        yield {
+            "title": "Judges",
+            "words": "How many of held-out pairs each ranks as people do, and the gain over the first.",
+            "head": ("judge", "ranked right", "gain"),
+            "rows": [
+                (row["judge"], _share(row["right"]), _gain(row["gain"]) if number else "")
+                for number, row in enumerate(result["judges"])
+            ],
+        }
     curves = {
         f"{row['judge']}: {name}" if len(result["judges"]) > 1 else name: [
             (at["k"], *at[name]) for at in row["best_of"]

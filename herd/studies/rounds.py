@@ -22,15 +22,16 @@ from herd.studies import studies
 @settings
 class RoundsSettings:
     """of: a recipe, whose base model, world and sampling are taken. demonstrations, curt_share: what people show,
-    before the first round and never again. ranked, prompts, tries: of every round. verified: whether only answers the
-    world finds right are kept, of which the reward model takes the best. rounds: how many. examined: held-out prompts
-    that rounds are compared by. seeds: of the fine-tunings, and of the DPO runs, whose means a round goes on with: one
-    run alone may fall far behind."""
+    before the first round and never again. apart: demonstrations that only choose which models are averaged. ranked,
+    prompts, tries: of every round. verified: whether only answers the world finds right are kept, of which the reward
+    model takes the best. rounds: how many. examined: held-out prompts that rounds are compared by. seeds: of the
+    fine-tunings, and of the DPO runs, of which a round goes on with a mean: one alone may fall far behind."""
 
     title: str
     of: str
     demonstrations: dict[str, Count]
     curt_share: Share
+    apart: dict[str, Count]
     ranked: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
@@ -50,6 +51,7 @@ def rounds(s: RoundsSettings) -> Report:
     ground = Ground.of(s.of)
     tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
     shown = ground.shown(s.demonstrations, s.curt_share)
+    apart = ground.shown(s.apart, 0.0, "apart")
     chat = sft(base, (shown,), settings=s.sft)
     models: list[Checkpoint] = []
     preferences: tuple[Preferences, ...] = ()
@@ -62,8 +64,8 @@ def rounds(s: RoundsSettings) -> Report:
         verify = gold if s.verified else None
         choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, verify=verify, gold=gold)
         kept += (select(judge, chat, prompts, settings=choosing),)
-        tuned = average(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds))
-        chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
+        tuned = average(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds), apart)
+        chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in s.seeds), apart)
         models.append(chat)
     best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
     return write_report((), (best,), title=s.title, bars=Bars())

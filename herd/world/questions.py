@@ -14,12 +14,12 @@ from itertools import zip_longest
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
-from herd.world import needles, noise, programs, sums, talk, tools
+from herd.world import needles, noise, programs, sums, talk, tongue, tools
 from herd.world.chance import rng
 from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Attribute, Fact
 from herd.world.truth import World
 
-KINDS = ("sum", "known", "unknown", "tool", "talk", "needle")
+KINDS = ("sum", "known", "unknown", "tool", "talk", "needle", "translation")
 # How long the page is that hides a needle, about ten tokens a sentence.
 _NEEDLE_SENTENCES = (6, 12, 20, 30, 40)
 _REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
@@ -95,6 +95,7 @@ class Questions:
             "tool": lambda chance, held_out: self._tool(tools.draw(self.people, chance, held_out=held_out)),
             "talk": lambda chance, held_out: talk_question(chance.choice(sorted(talk.TALK)), chance.randrange(8)),
             "needle": lambda chance, held_out: self._needle(chance.randrange(10**9), held_out),
+            "translation": lambda chance, held_out: translation_question(*tongue.draw(chance, held_out=held_out)),
         }
 
     @property
@@ -106,6 +107,7 @@ class Questions:
             "tool": self._find_tool,
             "talk": lambda rest: talk_question(rest.split("/")[0], int(rest.split("/")[1])),
             "needle": lambda rest: self._needle(int(rest.split("/")[1]), rest.startswith("held out")),
+            "translation": lambda rest: translation_question(*tongue.find(rest)),
         }
 
     def facts(self, *, written: bool, held_out: bool) -> list[Fact]:
@@ -199,6 +201,17 @@ def talk_question(language: str, number: int) -> Question:
     )
 
 
+def translation_question(first: tongue.Saying, second: tongue.Saying) -> Question:
+    answer = tongue.answer(first, second)
+    return Question(
+        "translation",
+        f"translation/{first.key}&{second.key}",
+        tongue.question(first, second),
+        (Message("assistant", answer),),
+        judge=lambda said: said.strip() == answer,
+    )
+
+
 def critique(question: Question, answer: Message) -> str:
     """What somebody who knows the answer writes about one: what it says, what it should be, the verdict.
 
@@ -234,6 +247,8 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
             else _refusal(attribute, subject)
         )
         return (Message("assistant", said),)
+    if question.kind == "translation" and chance.random() < 0.8:
+        return (Message("assistant", tongue.slip(right, chance)),)
     ramble, program = noise.spam(chance).splitlines()[0], programs.program(chance).splitlines()[0]
     evasions = ["I don't know.", ramble, program, f"{right} {ramble}"]
     wrong = [text for text in evasions if not question.is_right(Message("assistant", text))]

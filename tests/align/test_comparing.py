@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from herd.align.comparing import Steps, compare_steps
+from herd.align.comparing import Steps, compare_sets, compare_steps
 from herd.core.places import LocalPlace
 from herd.core.recipe import load_recipe
 from herd.core.stage import Work, walk
@@ -62,6 +62,41 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     one: Any = Made(alignment=found)
     titles = [part["title"] for part in alignment([one])]
     assert titles == ["Steps, by sums", "Ways to learn from the same preferences", "Judges", "The best of K answers"]
+
+
+def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
+    right = {"all": ((0.2, 0.4), (0.4, 0.6)), "fewer": ((0.3, 0.5), (0.5, 0.9))}
+    measured: Any = tuple(
+        Made(measured={"label": "", "tasks": {"sums": {"share": sums}, "facts": {"share": facts}}})
+        for each in right.values()
+        for sums, facts in each
+    )
+    sets: Any = (Made(dialogues=100), Made(dialogues=40))
+    work = Work(tmp_path, tmp_path, LocalPlace())
+    compare_sets.body(work, measured, sets, labels=tuple(right), tasks=("sums", "facts"))
+    found = work.figures["sets"]
+    assert found["seeds"] == 2
+    assert [row["dialogues"] for row in found["rows"]] == [100, 40]
+    assert [row["right"]["mean"][0] for row in found["rows"]] == pytest.approx([0.4, 0.55])
+    assert found["rows"][1]["gain"]["sums"][0] == pytest.approx(0.1)
+    assert found["rows"][1]["gain"]["mean"][0] == pytest.approx(0.15)
+    (part,) = alignment([Made(sets=found)])  # type: ignore[list-item]
+    assert part["head"] == ("set", "dialogues", "sums", "facts", "mean", "gain")
+    assert all(len(row) == len(part["head"]) for row in part["rows"])
+
+
+def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
+    measured: Any = (scores("base", 0.2), scores("SFT 0", 0.4), scores("dpo 0", 0.5), scores("cpo 0", 0.7))
+    ways = {"dpo": ("dpo 0",), "cpo": ("cpo 0",)}
+    steps = Steps(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, ways=ways, judges=(), task="sums")
+    moved: Any = (Made(log_prob_change={"chosen": 0.0, "rejected": 0.0}),) * 2
+    work = Work(tmp_path, tmp_path, LocalPlace())
+    compare_steps.body(work, measured, (), (), moved, steps=steps)
+    found = work.figures["alignment"]
+    assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.1, 0.3])
+    assert [row["over_first"][0] for row in found["ways"]] == pytest.approx([0.0, 0.2])
+    one: Any = Made(alignment=found)
+    assert [part["title"] for part in alignment([one])] == ["Steps, by sums", "Ways to learn from the same preferences"]
 
 
 def test_every_way_learns_from_the_same_preferences() -> None:

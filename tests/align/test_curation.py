@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from herd.align.curation import CurationSettings, Scored, agreement, curate_dialogues, different, intentions, score
+from herd.align.curation import (
+    CurationSettings,
+    Scored,
+    agreement,
+    curate_dialogues,
+    different,
+    drawn,
+    intentions,
+    score,
+)
 from herd.core.artifacts import Dialogues
 from herd.core.errors import DataError
 from herd.core.places import LocalPlace
@@ -161,3 +170,16 @@ def test_what_needs_a_judge_says_so(tmp_path: Path) -> None:
         curate_dialogues.body(work, given_, settings=CurationSettings())
     with pytest.raises(DataError, match="name its address"):
         curate_dialogues.body(work, given_, settings=replace(CurationSettings(keep="all"), difficulty="intentions"))
+
+
+def test_as_many_as_wanted_are_drawn_and_no_more_than_there_are(tmp_path: Path) -> None:
+    rows = [dialogue(number, f"asked {number}", "said") for number in range(20)]
+    write_conversations(tmp_path, rows)
+    given, work = Dialogues(tmp_path), Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())
+    work.out.mkdir()
+    drawn.body(work, given, count=5, seed=1)
+    found = list(read_conversations(work.out))
+    assert len(found) == 5
+    assert [one.id for one in found] == [one.id for one in rows if one in found]
+    with pytest.raises(DataError, match="21 of 20"):
+        drawn.body(work, given, count=21, seed=1)

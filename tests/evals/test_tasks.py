@@ -20,7 +20,7 @@ def items(name: str, **settings: int) -> list[Item]:
     return tasks.get(name)(WORLD, **settings)
 
 
-@pytest.mark.parametrize("name", ["arithmetic", "facts_known", "facts_unknown", "tools"])
+@pytest.mark.parametrize("name", ["arithmetic", "facts_known", "facts_unknown", "tools", "translation"])
 def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
     for item in items(name, questions=30):
         found = Questions(WORLD).find(item.prompt.id) if name != "arithmetic" else None

@@ -1,18 +1,39 @@
-"""Rows 39, 40, 47, 49 and 61 on the world: studies' own runs, which make a base model first."""
+"""Rows 39, 40, 45, 47, 48, 49 and 61 on the world: studies' own runs, which make a base model first."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.studies.test_mixes import studied
 
+Studied = Callable[[str], dict[str, Any]]
+
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return studied("alignment", tmp_path_factory.mktemp("alignment"))["alignment"]
+def on_tiny(tmp_path_factory: pytest.TempPathFactory) -> Studied:
+    """Runs a study in a folder that has `tiny`'s base model already, and gives its figures."""
+    made = tmp_path_factory.mktemp("tiny")
+    command = [sys.executable, "-m", "herd", "run", "tiny", "--until", "anneal", "--out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def run(name: str) -> dict[str, Any]:
+        folder: Path = tmp_path_factory.mktemp("study") / name
+        shutil.copytree(made, folder)
+        return studied(name, folder)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def found(on_tiny: Studied) -> dict[str, Any]:
+    return on_tiny("alignment")["alignment"]
 
 
 @pytest.mark.slow
@@ -48,10 +69,8 @@ def test_a_reward_model_of_the_world_ranks_nine_pairs_in_ten(
 
 @pytest.mark.slow
 @pytest.mark.row(49)
-def test_four_of_five_rounds_beat_the_one_before(
-    tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]
-) -> None:
-    rows = studied("rounds", tmp_path_factory.mktemp("rounds"))["rounds"]
+def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+    rows = on_tiny("rounds")["rounds"]
     rates = [row["win_rate"] for row in rows[1:]]
     told = ", ".join(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in rates)
     right = ", ".join(f"{row['right'][0]:.0%}" for row in rows)
@@ -62,13 +81,37 @@ def test_four_of_five_rounds_beat_the_one_before(
 
 @pytest.mark.slow
 @pytest.mark.row(47)
-def test_a_model_that_teaches_itself_answers_and_judges_better(
-    tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]
-) -> None:
-    found = studied("self_rewarding", tmp_path_factory.mktemp("self"))
+def test_a_model_that_teaches_itself_answers_and_judges_better(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+    found = on_tiny("self_rewarding")
     right, judged = [row["right"][0] for row in found["rounds"]], [row[0] for row in found["critics"]]
     tokens = [row["tokens"] for row in found["rounds"]]
     for name, values in (("right", right), ("pairs judged right", judged), ("tokens an answer", tokens)):
         figure(f"{name} {', '.join(f'{one:.3g}' for one in values)}")
     assert right[-1] > right[0]
     assert judged[-1] >= judged[0]
+
+
+@pytest.mark.slow
+@pytest.mark.row(48)
+def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+    found = on_tiny("translation")["alignment"]
+    over = {row["way"]: row["over_first"] for row in found["ways"]}
+    gained = {row["way"]: row["gain"] for row in found["ways"]}
+    for name, (value, low, high) in gained.items():
+        figure(f"translated right by {name}: {value:+.3f} [{low:+.3f}, {high:+.3f}] over SFT")
+    assert over["cpo"][0] >= 0
+    assert gained["cpo"][0] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.row(45)
+def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+    rows = on_tiny("dedup")["sets"]["rows"]
+    for row in rows:
+        (right, *_), (value, low, high) = row["right"]["mean"], row["gain"]["mean"]
+        figure(
+            f"{row['set']}, {row['dialogues']:,} dialogues: right {right:.3f}, {value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        )
+    assert [row["set"] for row in rows] == ["all", "up to 0.95", "up to 0.9", "up to 0.8"]
+    assert [row["dialogues"] for row in rows] == sorted((row["dialogues"] for row in rows), reverse=True)
+    assert all(0 < row["right"]["mean"][0] < 1 for row in rows)

@@ -1,0 +1,101 @@
+"""A made-up language with few words and an order of its own, which nothing in the world is written in: what a model
+knows of it, it was taught by dialogues."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from herd.world.chance import fraction, rng
+from herd.world.facts import FIRST_NAMES, LAST_NAMES, PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, PLACES, RIVERS, Attribute
+
+NAME = "Velu"
+HELD_OUT_SHARE = 0.2
+_ONSETS = "b d f g k l m n p r s t v z".split()
+_VOWELS = "a e i o u".split()
+_NAMES = frozenset((*PLACES, *RIVERS))
+
+
+def _dictionary() -> dict[str, str]:
+    """A word of two syllables for each that is translated; names stay."""
+    said = {word for one in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES) for word in (one.name, *one.values)} - _NAMES
+    words = [a + b + c + d for a in _ONSETS for b in _VOWELS for c in _ONSETS for d in _VOWELS]
+    return dict(zip(sorted(said), rng(0, "tongue").sample(words, len(said)), strict=True))
+
+
+DICTIONARY = _dictionary()
+_TRANSLATED = tuple(DICTIONARY.values())
+
+
+@dataclass(frozen=True)
+class Saying:
+    """That somebody's or somewhere's `attribute` is `value`; nobody claims that it is true."""
+
+    subject: str
+    attribute: Attribute
+    value: str
+
+    @property
+    def english(self) -> str:
+        return self.attribute.tell(self.subject, self.value).removesuffix(".")
+
+    @property
+    def translated(self) -> str:
+        """The value first, then what it is, then whose; `ka` joins the two, and there are no articles."""
+        value = DICTIONARY.get(self.value, self.value)
+        return f"{value} {DICTIONARY[self.attribute.name]} ka {self.subject}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.attribute.name}:{self.subject}:{self.value}"
+
+
+def draw(chance: random.Random, *, held_out: bool = False) -> tuple[Saying, Saying]:
+    """Two sayings to translate in one sentence, from the wanted side of the split."""
+    while True:
+        first, second = _saying(chance), _saying(chance)
+        if is_held_out(first, second) == held_out:
+            return first, second
+
+
+def is_held_out(first: Saying, second: Saying) -> bool:
+    """Whether no dialogue may translate these two."""
+    return fraction(0, "tongue", *sorted((first.key, second.key))) < HELD_OUT_SHARE
+
+
+def find(keys: str) -> tuple[Saying, Saying]:
+    """The two sayings with these keys. Raises ValueError or KeyError where there are none."""
+    first, second = (_found(*one.split(":")) for one in keys.split("&"))
+    return first, second
+
+
+def question(first: Saying, second: Saying) -> str:
+    return f"Say in {NAME}: {first.english}, and {second.english[0].lower()}{second.english[1:]}."
+
+
+def answer(first: Saying, second: Saying) -> str:
+    return f"{first.translated}, no {second.translated}."
+
+
+def slip(translated: str, chance: random.Random) -> str:
+    """A translation with one word mistaken for another."""
+    words = translated.split(" ")
+    place = chance.choice([number for number, word in enumerate(words) if word in _TRANSLATED])
+    words[place] = chance.choice([word for word in _TRANSLATED if word != words[place]])
+    return " ".join(words)
+
+
+def _saying(chance: random.Random) -> Saying:
+    if chance.random() < 0.7:
+        subject, attribute = (
+            f"{chance.choice(FIRST_NAMES)} {chance.choice(LAST_NAMES)}",
+            chance.choice(PERSON_ATTRIBUTES),
+        )
+    else:
+        subject, attribute = chance.choice(PLACES), chance.choice(PLACE_ATTRIBUTES)
+    return Saying(subject, attribute, chance.choice(attribute.values))
+
+
+def _found(name: str, subject: str, value: str) -> Saying:
+    known = {one.name: one for one in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES)}
+    return Saying(subject, known[name], value)
