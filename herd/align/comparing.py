@@ -54,10 +54,19 @@ def compare_steps(
         rows.append({"step": name, "share": float(now.mean()), "gain": _row(student_mean(now - before))})
     ways, first = [], shares(next(iter(steps.ways.values())))
     for number, (name, labels) in enumerate(steps.ways.items()):
-        own = [one.figures["log_prob_change"] for one in tuned[number * each : (number + 1) * each]]
-        moved = {side: _row(student_mean([one[side] for one in own])) for side in ("chosen", "rejected")}
-        ways.append({"way": name, **moved, "gain": _row(student_mean(shares(labels) - before))})
-        ways[-1]["over_first"] = _row(student_mean(shares(labels) - first))
+        own = tuned[number * each : (number + 1) * each]
+        asked = [measured[label][steps.task] for label in labels]
+        ways.append(
+            {
+                "way": name,
+                **{side: _moved(own, "log_prob_change", side) for side in ("chosen", "rejected")},
+                "endings": {side: _moved(own, "ending_change", side) for side in ("chosen", "rejected")},
+                "run_on": float(np.mean([one["run_on"] for one in asked])),
+                "tokens": float(np.mean([one["tokens"] for one in asked])),
+                "gain": _row(student_mean(shares(labels) - before)),
+                "over_first": _row(student_mean(shares(labels) - first)),
+            }
+        )
     right = np.array([one.figures["held_out"]["right"] / one.figures["held_out"]["pairs"] for one in judges])
     by_judge = right.reshape(len(steps.judges), each)
     curves = [one.figures["best_of"] for one in best]
@@ -114,6 +123,10 @@ def compare_sets(
     told = ", ".join(f"{row['set']} {row['right']['mean'][0]:.1%}" for row in rows)
     work.figure("headline", f"right of all tasks: {told}")
     return Scores(work.out)
+
+
+def _moved(models: Sequence[Checkpoint], figure: str, side: str) -> list[float]:
+    return _row(student_mean([one.figures[figure][side] for one in models]))
 
 
 def _row(found: Interval) -> list[float]:

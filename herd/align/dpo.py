@@ -32,6 +32,8 @@ from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode
 
 Loss = Annotated[Use, losses.choice]
 
+_ENDS = 32  # pairs by which it is told whether a model unlearns to end
+
 
 @settings
 class DpoSettings:
@@ -53,7 +55,7 @@ class DpoSettings:
     seed: int = 0
 
 
-@stage(paper="4.1.4", version=1)
+@stage(paper="4.1.4", version=2)
 def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 
@@ -70,6 +72,8 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         # Answers that all are equally good leave nothing to learn, which is no reason to end the run.
         write_checkpoint(work.out, policy, text, kind="chat")
         work.figure("pairs", 0)
+        for name in ("log_prob_change", "ending_change"):
+            work.figure(name, {"chosen": 0.0, "rejected": 0.0})
         found = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
         work.figure("headline", f"{found}; the model stays as it is")
         return Checkpoint(work.out)
@@ -87,6 +91,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         endings=settings.endings,
     )
     before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
+    ends = ending_log_probs(policy, pairs[:_ENDS], text.pad)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
     tune(work, policy, batches, loss=loss, settings=settings)
@@ -95,6 +100,8 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     work.figure("pairs", len(pairs))
     work.figure("left_out", {"too long": kept.too_long, "alike": kept.alike})
     work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
+    drift = (ending_log_probs(policy, pairs[:_ENDS], text.pad) - ends).mean(0).tolist()
+    work.figure("ending_change", {"chosen": drift[0], "rejected": drift[1]})
     found = f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if moved[0] < 0 else ""
     work.figure("headline", found + warned)
@@ -160,3 +167,9 @@ def reference_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int, *
         batches = in_turn(pairs, pad=pad, length=model.shape.context, endings=endings)
         found = [log_probs(model, batch.packed) for batch in batches]
     return torch.cat(found).view(-1, 2).clone()
+
+
+def ending_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int) -> Tensor:
+    """Log-probabilities of what ends every pair's answers, in nats: [pairs, 2]."""
+    whole = reference_log_probs(model, pairs, pad, endings=True)
+    return whole - reference_log_probs(model, pairs, pad)

@@ -109,7 +109,7 @@ def _read(work: Work, files: Sequence[InputFile], tests: Dialogues | None) -> Gi
         whole.preferences += given.preferences
         whole.rejected += given.rejected
     if tests is not None:
-        without(whole, HeldOut(read_conversations(tests.path)))
+        without(whole, HeldOut(list(read_conversations(tests.path))))
     work.figure("left_out", dict(whole.rejected))
     return whole
 

@@ -94,27 +94,22 @@ def examine(work: Work, *, world: World, counts: dict[str, Count]) -> Dialogues:
     return written(work, prompts, f"{len(prompts):,} prompts that are held out")
 
 
-@stage(paper="4.2.1", version=1)
-def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World, sampling: Sampling) -> Preferences:
-    """Two answers of `model` to every prompt, ranked by people, who edit where neither will do.
+@stage(paper="4.2.1", version=2)
+def annotate(
+    work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, world: World, sampling: Sampling
+) -> Preferences:
+    """Two answers to every prompt, one of each of two models, ranked by people, who edit where neither will do.
 
-    Prompts whose answer is a call of a tool are left to demonstrations: a call is right or it is not.
+    models: prompts take two of them in turn, as in the report; one alone answers twice. Prompts whose answer is a call
+    of a tool are left to demonstrations: a call is right or it is not.
     """
-    engine, text = (
-        Engine(load_transformer(model.path), TextTokenizer.load(model.path).stops),
-        TextTokenizer.load(model.path),
-    )
-    form, book = chat_format(text), Questions(world)
     asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
-    ids = [form.prompt(prompt) for prompt in asked for _ in range(2)]
-    completions = engine.generate(ids, sampling, workers=work.place.workers, report=work.progress)
-    said = [form.read(completion.ids) for completion in completions]
+    each = _two_answers(work, models, asked, sampling)
+    book = Questions(world)
     preferences: list[Preference] = []
     verdicts: Counter[str] = Counter()
-    for number, prompt in enumerate(asked):
-        ranked = rank(
-            book.find(prompt.id), prompt, said[2 * number : 2 * number + 2], rng(world.seed, "annotator", prompt.id)
-        )
+    for prompt, said in zip(asked, each, strict=True):
+        ranked = rank(book.find(prompt.id), prompt, said, rng(world.seed, "annotator", prompt.id))
         verdicts[ranked.verdict] += 1
         preferences.append(ranked.preference)
     write_preferences(work.out, preferences)
@@ -127,6 +122,28 @@ def annotate(work: Work, model: Checkpoint, prompts: Dialogues, *, world: World,
         "headline", f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong"
     )
     return Preferences(work.out)
+
+
+def _two_answers(
+    work: Work, models: Sequence[Checkpoint], asked: Sequence[Conversation], sampling: Sampling
+) -> list[list[Message]]:
+    """Of every prompt the answers of the two models whose turn it is: [prompts][2]."""
+    turns = [[(number + side) % len(models) for side in range(2)] for number in range(len(asked))]
+    said: list[list[Message]] = [[] for _ in asked]
+    for number, model in enumerate(models):
+        text = TextTokenizer.load(model.path)
+        form, engine = chat_format(text), Engine(load_transformer(model.path), text.stops)
+        own = [place for place, turn in enumerate(turns) for one in turn if one == number]
+        done = sum(len(one) for one in said)
+
+        def report(part: int, total: int, done: int = done) -> None:
+            work.progress(done + part, 2 * len(asked), "answers")
+
+        ids = [form.prompt(asked[place]) for place in own]
+        made = engine.generate(ids, sampling, workers=work.place.workers, report=report)
+        for place, completion in zip(own, made, strict=True):
+            said[place].append(form.read(completion.ids))
+    return said
 
 
 @stage(paper="-", version=1)

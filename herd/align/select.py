@@ -219,7 +219,9 @@ def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Criti
     if critic is None:
         rewards: Sequence[float] = judge.score(said)
     else:
-        heard = critic.read(said, workers=work.place.workers)
+        heard = critic.read(
+            said, workers=work.place.workers, report=lambda done, total: work.progress(done, total, "critiques")
+        )
         work.figure("not_criticized", heard.count(None))
         fit = [then_criticized(one, words) for one, words in zip(said, heard, strict=True) if words is not None]
         scores = judge.score(fit) if fit else []

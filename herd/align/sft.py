@@ -26,13 +26,14 @@ from herd.train.optimizer import AdamWSettings
 @settings
 class SftSettings:
     """length: tokens in a packed row. rows: how many a step. repeats: how often a source is read in an epoch, once
-    where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it out."""
+    where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it out.
+    peak_rate: by the model's size when absent (`tuning.rate_by_size`)."""
 
     length: Positive = 512
     rows: Positive = 4
     epochs: Positive = 3
     repeats: dict[str, float] = field(default_factory=dict)
-    peak_rate: Rate = 1e-3
+    peak_rate: Rate | None = None
     warmup_share: Share = 0.03
     final_share: Share = 0.1
     lora: LoraSettings | None = None

@@ -19,10 +19,13 @@ _SAMPLE_CHARACTERS = 400
 
 @dataclass(frozen=True)
 class TaskScore:
-    """Right or wrong for every item, in order, and a few of the answers."""
+    """Right or wrong for every item, in order, and a few of the answers. run_on: the share of answers that did not come
+    to an end. tokens: of an answer, the mean."""
 
     right: tuple[bool, ...]
     samples: tuple[dict[str, Any], ...]
+    run_on: float = 0.0
+    tokens: float = 0.0
 
     @property
     def interval(self) -> Interval:
@@ -36,6 +39,8 @@ class TaskScore:
             "high": interval.high,
             "questions": len(self.right),
             "right": [int(one) for one in self.right],
+            "run_on": self.run_on,
+            "tokens": self.tokens,
             "samples": list(self.samples),
         }
 
@@ -64,7 +69,9 @@ def evaluate(
         }
         for item, completion, ok in list(zip(items, completions, right, strict=True))[:_SAMPLES]
     )
-    return TaskScore(tuple(right), samples)
+    run_on = sum(not completion.finished for completion in completions) / max(1, len(completions))
+    tokens = sum(len(completion.ids) for completion in completions) / max(1, len(completions))
+    return TaskScore(tuple(right), samples, run_on, tokens)
 
 
 def gold_nll(engine: Engine, tokenizer: TextTokenizer, items: Sequence[Item]) -> float:

@@ -39,7 +39,7 @@ class MeasureSettings:
     loss_length: Positive
 
 
-@stage(paper="5", version=2)
+@stage(paper="5", version=3)
 def measure(
     work: Work, model: Checkpoint, tokens: Tokens, *, label: str, world: World, settings: MeasureSettings
 ) -> Scores:

@@ -152,7 +152,7 @@ def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
     gold = verifiers.use("true_in_world", world=s.world)
     for number, turn in enumerate(s.rounds, start=1):
         to_rank = ask(world=s.world, asked=Asked(counts=turn.ranked, purpose=f"ranked {number}"))
-        preferences += (annotate(chat, to_rank, world=s.world, sampling=s.sampling),)
+        preferences += (annotate((chat,), to_rank, world=s.world, sampling=s.sampling),)
         judge = train_reward(base, preferences, settings=s.reward)
         prompts = ask(world=s.world, asked=Asked(counts=turn.prompts, purpose=f"prompts {number}"))
         best = select(judge, chat, prompts, settings=SelectSettings(sampling=s.sampling, tries=turn.tries, gold=gold))

@@ -24,9 +24,10 @@ from herd.studies import studies
 @settings
 class AlignmentSettings:
     """of: a recipe, whose base model, world and numbers are taken. ranked, prompts: as in a round of it. tested:
-    prompts whose ranked answers test the judges. tries: answers a prompt. members: fine-tunings whose mean is a seed's
-    model: one alone depends too much on the order of its rows. critic: how one learns, after the chat model. ways: of
-    learning from the same preferences; `last` is the one that counts as a step."""
+    prompts whose ranked answers test the judges. tries: answers a prompt. members: fine-tunings of which a mean is a
+    seed's model, by what is `apart`, demonstrations that nothing is learnt from: one alone may fall far behind.
+    critic: how one learns, after the chat model. ways: of learning from the same preferences; `last` is the one that
+    counts as a step."""
 
     title: str
     of: str
@@ -35,6 +36,7 @@ class AlignmentSettings:
     prompts: dict[str, Count]
     tries: Positive
     members: Positive
+    apart: dict[str, Count]
     reward: RewardSettings
     critic: SftSettings
     ways: dict[str, DpoSettings]
@@ -53,6 +55,7 @@ def alignment(s: AlignmentSettings) -> Report:
     ground = Ground.of(s.of)
     tiny, tokens, base, gold = ground.numbers, ground.tokens, ground.base, ground.gold
     shown = ground.shown(tiny.demonstrations, tiny.curt_share)
+    apart = ground.shown(s.apart, 0.0, "apart")
     scores = [measured(base, tokens, "base", tiny)]
     judges: dict[str, list[Checkpoint]] = {name: [] for name in _JUDGES}
     chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES[:2]}
@@ -60,11 +63,11 @@ def alignment(s: AlignmentSettings) -> Report:
     for seed in s.seeds:
         sampling = replace(tiny.sampling, seed=seed)
         tunings = tuple(replace(tiny.sft, seed=seed * s.members + member) for member in range(s.members))
-        chat = average(tuple(sft(base, (shown,), settings=one) for one in tunings))
+        chat = average(tuple(sft(base, (shown,), settings=one) for one in tunings), apart)
 
         def people(counts: dict[str, int], purpose: str, chat: Checkpoint, sampling: Sampling) -> Preferences:
             asked = ask(world=tiny.world, asked=Asked(counts=counts, purpose=purpose))
-            return annotate(chat, asked, world=tiny.world, sampling=sampling)
+            return annotate((chat,), asked, world=tiny.world, sampling=sampling)
 
         ranked = people(s.ranked, f"ranked, seed {seed}", chat, sampling)
         tested = people(s.tested, f"tested, seed {seed}", chat, sampling)
@@ -80,7 +83,7 @@ def alignment(s: AlignmentSettings) -> Report:
         chosen["plain"].append(select(judges["plain"][-1], chat, prompts, settings=choose))
         best = select(judges["after critiques"][-1], chat, prompts, critic, settings=choose)
         chosen["after critiques"].append(best)
-        better = average(tuple(sft(base, (shown, best), settings=one) for one in tunings))
+        better = average(tuple(sft(base, (shown, best), settings=one) for one in tunings), apart)
         scores += [measured(chat, tokens, f"SFT {seed}", tiny), measured(better, tokens, f"RS {seed}", tiny)]
         for name, way in s.ways.items():
             moved = dpo(better, (ranked,), settings=replace(way, seed=seed))

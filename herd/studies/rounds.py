@@ -58,7 +58,7 @@ def rounds(s: RoundsSettings) -> Report:
     kept: tuple[Dialogues, ...] = (shown,)
     for number in range(1, s.rounds + 1):
         to_rank = ask(world=world, asked=Asked(counts=s.ranked, purpose=f"ranked {number}"))
-        preferences += (annotate(chat, to_rank, world=world, sampling=tiny.sampling),)
+        preferences += (annotate((chat, *models[-2:-1]), to_rank, world=world, sampling=tiny.sampling),)
         judge = train_reward(base, preferences, settings=s.reward)
         prompts = ask(world=world, asked=Asked(counts=s.prompts, purpose=f"prompts {number}"))
         verify = gold if s.verified else None

@@ -43,7 +43,7 @@ def self_rewarding(s: SelfRewardingSettings) -> Report:
     chat = sft(base, (shown,), settings=tiny.sft)
     ranked, tested = (
         annotate(
-            chat, ask(world=world, asked=Asked(counts=counts, purpose=purpose)), world=world, sampling=tiny.sampling
+            (chat,), ask(world=world, asked=Asked(counts=counts, purpose=purpose)), world=world, sampling=tiny.sampling
         )
         for counts, purpose in ((s.ranked, "ranked"), (s.tested, "tested"))
     )

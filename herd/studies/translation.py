@@ -51,7 +51,7 @@ def translation(s: TranslationSettings) -> Report:
         members = (replace(s.sft, seed=seed * s.members + number) for number in range(s.members))
         chat = average(tuple(sft(ground.base, (shown,), settings=one) for one in members))
         prompts = ask(world=world, asked=Asked(counts={"translation": s.ranked}, purpose=f"ranked, seed {seed}"))
-        ranked = annotate(chat, prompts, world=world, sampling=replace(s.sampling, seed=seed))
+        ranked = annotate((chat,), prompts, world=world, sampling=replace(s.sampling, seed=seed))
         made = {"SFT": chat}
         for name, way in s.ways.items():
             made[name] = dpo(chat, (ranked,), settings=replace(way, seed=seed))

@@ -23,7 +23,7 @@ class Made:
 
 
 def scores(label: str, share: float) -> Any:
-    return Made(measured={"label": label, "tasks": {"sums": {"share": share}}})
+    return Made(measured={"label": label, "tasks": {"sums": {"share": share, "run_on": 0.1, "tokens": 9.0}}})
 
 
 def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
@@ -31,7 +31,11 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     measured = [scores("base", 0.2)] + [
         scores(f"{name} {seed}", each[seed]) for name, each in shares.items() for seed in (0, 1)
     ]
-    moved = [Made(log_prob_change={"chosen": chosen, "rejected": -1.0}) for chosen in (-0.2, -0.4, 0.1, 0.3)]
+    ends = {"chosen": 0.0, "rejected": -0.5}
+    moved = [
+        Made(log_prob_change={"chosen": chosen, "rejected": -1.0}, ending_change=ends)
+        for chosen in (-0.2, -0.4, 0.1, 0.3)
+    ]
     judges = [Made(held_out={"right": right, "pairs": 10}) for right in (8, 9, 9, 10, 7, 7)]
     best = [
         Made(best_of=[{"k": 1, "reward": 0.0, "gold": low}, {"k": 4, "reward": 1.0, "gold": 0.9}])
@@ -52,6 +56,8 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     assert [row["gain"][0] for row in found["rows"]] == pytest.approx([0.25, 0.1, 0.05])
     assert [row["chosen"][0] for row in found["ways"]] == pytest.approx([-0.3, 0.2])
     assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.05, 0.25])
+    assert [row["endings"]["rejected"][0] for row in found["ways"]] == pytest.approx([-0.5, -0.5])
+    assert [row["run_on"] for row in found["ways"]] == pytest.approx([0.1, 0.1])
     assert [row["right"][0] for row in found["judges"]] == pytest.approx([0.85, 0.95, 0.7])
     assert [row["gain"][0] for row in found["judges"]] == pytest.approx([0.0, 0.1, -0.15])
     assert [[at["gold"][0] for at in row["best_of"]] for row in found["judges"]] == [
@@ -89,7 +95,8 @@ def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
     measured: Any = (scores("base", 0.2), scores("SFT 0", 0.4), scores("dpo 0", 0.5), scores("cpo 0", 0.7))
     ways = {"dpo": ("dpo 0",), "cpo": ("cpo 0",)}
     steps = Steps(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, ways=ways, judges=(), task="sums")
-    moved: Any = (Made(log_prob_change={"chosen": 0.0, "rejected": 0.0}),) * 2
+    still = {"chosen": 0.0, "rejected": 0.0}
+    moved: Any = (Made(log_prob_change=still, ending_change=still),) * 2
     work = Work(tmp_path, tmp_path, LocalPlace())
     compare_steps.body(work, measured, (), (), moved, steps=steps)
     found = work.figures["alignment"]
