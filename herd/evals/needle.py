@@ -76,7 +76,7 @@ def haystacks(
     """
     sentences = [part.strip() for text in texts for part in _SENTENCE.split(text) if part.strip()]
     sizes = [count_tokens(f" {sentence}") for sentence in sentences]
-    if sum(sizes) < max(lengths):
+    if sum(sizes) < max(lengths, default=0):
         raise DataError(f"{sum(sizes)} tokens of held-out text are too few for a needle test at {max(lengths)}")
     for length in lengths:
         for depth in depths:

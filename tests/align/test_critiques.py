@@ -137,7 +137,7 @@ def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic:
         return [float(len(one.messages)) for one in conversations]
 
     monkeypatch.setattr(RewardJudge, "score", score)
-    monkeypatch.setattr(Critic, "read", lambda self, rows, workers: [None, *["fine"] * (len(rows) - 1)])
+    monkeypatch.setattr(Critic, "read", lambda self, rows, **_: [None, *["fine"] * (len(rows) - 1)])
     done = work(tmp_path / "best")
     settings = SelectSettings(sampling=Sampling(temperature=1.5, max_tokens=40), tries=60)
     select.body(done, Checkpoint(judge), critic, Dialogues(tmp_path / "prompts"), critic, settings=settings)
@@ -183,7 +183,7 @@ def test_critics_are_examined_by_pairs(tmp_path: Path, critic: Checkpoint, monke
     words = iter(
         ["It is right.", "It is wrong.", "It is right.", "It is right.", None, "no", "It is wrong.", "It is right."]
     )
-    monkeypatch.setattr(Critic, "read", lambda self, rows, workers: [next(words) for _ in rows])
+    monkeypatch.setattr(Critic, "read", lambda self, rows, **_: [next(words) for _ in rows])
     done = work(tmp_path / "examined")
     examine_critics.body(done, (critic,), (given,))
     assert done.figures["critics"][0][0] == pytest.approx((1.0 + 0.5 + 0.5 + 0.0) / 4)

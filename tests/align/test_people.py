@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from herd.align.people import Asked, joined, rank
+from herd.align.people import Asked, annotate, joined, rank
+from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.places import LocalPlace
 from herd.core.records import Message
+from herd.core.stage import Work
+from herd.core.storage import read_preferences, write_conversations
+from herd.generate.engine import Engine, Sampling
+from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
 from herd.world.questions import KINDS, Questions, blunder
 from herd.world.truth import World
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import FORM, TOKENIZER
 
 WORLD = World(people=24)
 BOOK = Questions(WORLD)
@@ -86,3 +96,24 @@ def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:
         requested = question.kind == "sum" and int(question.id.rsplit("/", 1)[1]) in sums.REQUESTS
         assert (curt != question.answers[-1]) == requested
         assert not requested or "so" not in curt.content.split()
+
+
+def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
+    greedy, shape = Sampling(temperature=0.0, max_tokens=6), replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+    prompts = [question.prompt for question in Asked(counts={"known": 6}, purpose="a").draw(WORLD)][:3]
+    write_conversations(tmp_path, prompts)
+    models, said = [], []
+    for number in range(3):
+        network = model(shape, seed=number)
+        (tmp_path / str(number)).mkdir()
+        write_checkpoint(tmp_path / str(number), network, TOKENIZER, kind="chat")
+        models.append(Checkpoint(tmp_path / str(number)))
+        made = Engine(network, TOKENIZER.stops).generate([FORM.prompt(one) for one in prompts], greedy)
+        said.append([FORM.read(one.ids) for one in made])
+    (tmp_path / "out").mkdir()
+    work = Work(tmp_path / "out", tmp_path, LocalPlace())
+    found = annotate.body(work, tuple(models), Dialogues(tmp_path), world=WORLD, sampling=greedy)
+    # All are wrong: the first of the two is edited, which leaves it in the middle.
+    first = [one.chosen[0] for one in read_preferences(found.path)]
+    assert first == [said[0][0], said[1][1], said[0][2]]
+    assert said[0][0] != said[1][0]

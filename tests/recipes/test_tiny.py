@@ -87,8 +87,8 @@ def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
     made = {one.key: one for one in made_in(smoke_run)}
     rounds = [one for one in made.values() if one.card["stage"] == "annotate"]
     assert len(rounds) == 2
-    asked = [made[one.card["inputs"]["model"]].card["stage"] for one in rounds]
-    assert asked == ["sft", "average"]  # the second round's people rank the first round's model
+    asked = [[made[key].card["stage"] for key in one.card["inputs"]["models"]] for one in rounds]
+    assert asked == [["sft"], ["average"]]  # the second round's people rank the first round's model
     newest = newest_model(smoke_run)
     assert newest is not None
     assert newest.name.startswith("average-")
