@@ -14,7 +14,7 @@ def alignment(made: Sequence[Artifact]) -> list[dict[str, Any]]:
     one against another; nothing where nothing was compared."""
     compared = [part for one in made if "alignment" in one.figures for part in _parts(one.figures["alignment"])]
     compared += [_sets(one.figures["sets"]) for one in made if "sets" in one.figures]
-    return compared + [_rounds(one.figures["rounds"], one.figures["chosen"]) for one in made if "rounds" in one.figures]
+    return compared + [part for one in made if "rounds" in one.figures for part in _rounds(one.figures)]
 
 
 def _sets(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,11 +35,12 @@ def _sets(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rounds(rows: Sequence[Mapping[str, Any]], chosen: int) -> dict[str, Any]:
-    return {
+def _rounds(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    rows: Sequence[Mapping[str, Any]] = figures["rounds"]
+    yield {
         "title": "Round against round",
         "words": "Prompts that are held out, answered greedily. A win is a prompt that only the later model has right, "
-        f"a tie counts half; 95 % intervals over prompts. Number {chosen + 1} is kept.",
+        f"a tie counts half; 95 % intervals over prompts. Number {figures['chosen'] + 1} is kept.",
         "head": ("model", "right", "win rate over the one before", "tokens an answer"),
         "rows": [
             (
@@ -50,6 +51,12 @@ def _rounds(rows: Sequence[Mapping[str, Any]], chosen: int) -> dict[str, Any]:
             )
             for number, row in enumerate(rows, 1)
         ],
+    }
+    curve = {"right": [(number, *row["right"]) for number, row in enumerate(rows, 1)]}
+    yield {
+        "title": "Right, model by model",
+        "words": "The same, as a picture.",
+        "drawing": plots.drawn(plots.curve_with_band(curve, "model", "right")),
     }
 
 

@@ -23,15 +23,17 @@ from herd.studies import studies
 
 @settings
 class AlignmentSettings:
-    """of: a recipe, whose base model, world and numbers are taken. ranked, prompts: as in a round of it. tested:
-    prompts whose ranked answers test the judges. tries: answers a prompt. members: fine-tunings of which a mean is a
+    """of: a recipe, whose base model, world and numbers are taken. few, more: prompts whose answers people rank,
+    from all of which models learn, and some judges from the few alone. tested: others, whose ranked answers test the
+    judges. prompts: as in a round of it. tries: answers a prompt. members: fine-tunings of which a mean is a
     seed's model, by what is `apart`, demonstrations that nothing is learnt from: one alone may fall far behind.
     critic: how one learns, after the chat model. ways: of learning from the same preferences; `last` is the one that
     counts as a step."""
 
     title: str
     of: str
-    ranked: dict[str, Count]
+    few: dict[str, Count]
+    more: dict[str, Count]
     tested: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
@@ -45,8 +47,9 @@ class AlignmentSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-# Without critiques; trained on the critic's own, by which all but the first are tested; trained on people's.
-_JUDGES = ("plain", "after critiques", "after people's critiques")
+# Without critiques; trained on the critic's own, by which all criticized ones are tested; trained on people's. Then the
+# first two again, from few pairs.
+_JUDGES = ("plain", "after critiques", "after people's critiques", "plain, few pairs", "after critiques, few pairs")
 
 
 @studies.add
@@ -69,15 +72,22 @@ def alignment(s: AlignmentSettings) -> Report:
             asked = ask(world=tiny.world, asked=Asked(counts=counts, purpose=purpose))
             return annotate((chat,), asked, world=tiny.world, sampling=sampling)
 
-        ranked = people(s.ranked, f"ranked, seed {seed}", chat, sampling)
-        tested = people(s.tested, f"tested, seed {seed}", chat, sampling)
-        criticized = criticize((ranked,), world=tiny.world)
+        few, more, tested = (
+            people(counts, f"{purpose}, seed {seed}", chat, sampling)
+            for purpose, counts in (("few", s.few), ("more", s.more), ("tested", s.tested))
+        )
+        criticized = criticize((few, more), world=tiny.world)
         critic = sft(chat, (shown, critic_dialogues((criticized,))), settings=replace(s.critic, seed=seed))
-        reward = replace(s.reward, seed=seed)
-        own, tested_by_own = add_critiques(critic, (ranked,)), add_critiques(critic, (tested,))
-        learnt = ((base, ranked, tested), (critic, own, tested_by_own), (critic, criticized, tested_by_own))
+        own_few, own_more, own_tested = (add_critiques(critic, (one,)) for one in (few, more, tested))
+        learnt = (
+            (base, (few, more), tested),
+            (critic, (own_few, own_more), own_tested),
+            (critic, (criticized,), own_tested),
+            (base, (few,), tested),
+            (critic, (own_few,), own_tested),
+        )
         for name, (model, given, held_out) in zip(_JUDGES, learnt, strict=True):
-            judges[name].append(train_reward(model, (given,), held_out, settings=reward))
+            judges[name].append(train_reward(model, given, held_out, settings=replace(s.reward, seed=seed)))
         prompts = ask(world=tiny.world, asked=Asked(counts=s.prompts, purpose=f"prompts, seed {seed}"))
         choose = SelectSettings(sampling=sampling, tries=s.tries, gold=gold)
         chosen["plain"].append(select(judges["plain"][-1], chat, prompts, settings=choose))
@@ -86,7 +96,7 @@ def alignment(s: AlignmentSettings) -> Report:
         better = average(tuple(sft(base, (shown, best), settings=one) for one in tunings), apart)
         scores += [measured(chat, tokens, f"SFT {seed}", tiny), measured(better, tokens, f"RS {seed}", tiny)]
         for name, way in s.ways.items():
-            moved = dpo(better, (ranked,), settings=replace(way, seed=seed))
+            moved = dpo(better, (few, more), settings=replace(way, seed=seed))
             tuned.append((name, moved))
             scores.append(measured(moved, tokens, f"{name} {seed}", tiny))
     labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", "RS", *s.ways)}

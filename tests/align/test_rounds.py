@@ -81,9 +81,10 @@ def test_the_best_model_is_kept_and_of_equals_the_earlier(
     class Made:
         figures = done.figures
 
-    (part,) = alignment([Made()])  # type: ignore[list-item]
+    part, picture = alignment([Made()])  # type: ignore[list-item]
     assert part["title"] == "Round against round"
     assert [row[0] for row in part["rows"]] == [1, 2, 3]
+    assert "<svg" in picture["drawing"]
 
 
 def test_prompts_of_which_nothing_is_known_choose_nothing(tmp_path: Path, models: tuple[Checkpoint, ...]) -> None:

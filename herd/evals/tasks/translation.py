@@ -16,6 +16,8 @@ def translation(world: World, *, questions: Positive = 300) -> list[Item]:
     """Held-out pairs of sayings, put into a made-up language; right is the very translation.
 
     A base model is shown two, which does not teach it the words: that it knows none is what it is asked for.
+
+    Source: herd's world.
     """
     chance = rng(world.seed, "task", "translation")
     shown = [translation_question(*tongue.draw(chance)) for _ in range(2)]
