@@ -24,7 +24,7 @@ from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
 from herd.world.chance import rng
-from herd.world.questions import Question, Questions, blunder, critique
+from herd.world.questions import Question, Questions, blunder, critique, slip
 from herd.world.tools import NAMES
 from herd.world.truth import World
 
@@ -144,6 +144,25 @@ def _two_answers(
         for place, completion in zip(own, made, strict=True):
             said[place].append(form.read(completion.ids))
     return said
+
+
+@stage(paper="-", version=1)
+def misquote(work: Work, prompts: Dialogues, *, world: World) -> Preferences:
+    """To every prompt the right answer, over the same with one word wrong; prompts whose answers people do not slip in
+    are left out and counted. Source: Pal et al. 2024 (Smaug), pairs of low edit distance."""
+    book, found = Questions(world), []
+    asked = list(read_conversations(prompts.path))
+    for prompt in asked:
+        question = book.find(prompt.id)
+        wrong = slip(question, rng(world.seed, "misquoted", prompt.id))
+        if wrong is not None:
+            right = question.answers[0]
+            found.append(Preference(prompt=prompt, chosen=(right,), rejected=(wrong,), strength="significantly better"))
+    write_preferences(work.out, found)
+    work.figure("pairs", len(found))
+    work.figure("left_out", {"no slip to make": len(asked) - len(found)})
+    work.figure("headline", f"{len(found):,} pairs that differ in one word")
+    return Preferences(work.out)
 
 
 @stage(paper="-", version=1)

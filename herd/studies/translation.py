@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from herd.align.average import average
@@ -9,7 +10,7 @@ from herd.align.comparing import Steps, compare_steps
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.people import Asked, annotate, ask
 from herd.align.sft import SftSettings, sft
-from herd.core.artifacts import Checkpoint, Report
+from herd.core.artifacts import Checkpoint, Preferences, Report
 from herd.core.settings import Positive, settings
 from herd.evals.stages import MeasureSettings, measure
 from herd.generate.engine import Sampling
@@ -20,22 +21,29 @@ from herd.studies import studies
 
 
 @settings
-class TranslationSettings:
-    """of: a recipe, whose base model and world are taken. demonstrations: translations a chat model learns from;
-    ranked: prompts whose answers people rank. members: fine-tunings whose mean a seed's model is. ways: of learning
-    from these, the first of which the others are held against; `last` is the one that counts as a step."""
+class Ways:
+    """of: a recipe, whose base model and world are taken. ways: of learning from the same preferences, the first of
+    which the others are held against; `last` is the one that counts as a step. task: what counts, of those measured."""
 
     title: str
     of: str
+    ways: dict[str, DpoSettings]
+    last: str
+    task: str
+    measure: MeasureSettings
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+@settings
+class TranslationSettings(Ways):
+    """demonstrations: translations a chat model learns from; ranked: prompts whose answers people rank. members:
+    fine-tunings whose mean a seed's model is."""
+
     demonstrations: Positive
     ranked: Positive
     members: Positive
     sft: SftSettings
     sampling: Sampling
-    ways: dict[str, DpoSettings]
-    last: str
-    measure: MeasureSettings
-    seeds: tuple[int, ...] = (0, 1, 2)
 
 
 @studies.add
@@ -43,30 +51,37 @@ def translation(s: TranslationSettings) -> Report:
     """A made-up language taught by a few dialogues, then by ranked answers, over several seeds."""
     ground = Ground.of(s.of)
     world = ground.numbers.world
-    measured = {"base": measure(ground.base, ground.tokens, label="base", world=world, settings=s.measure)}
-    tuned: dict[str, list[Checkpoint]] = {name: [] for name in s.ways}
+    models: list[Checkpoint] = []
+    preferences: list[Preferences] = []
     for seed in s.seeds:
         # Purposes draw apart: every seed learns from dialogues of its own.
         shown = ground.shown({"translation": s.demonstrations}, 0.0, f"demonstrations, seed {seed}")
         members = (replace(s.sft, seed=seed * s.members + number) for number in range(s.members))
-        chat = average(tuple(sft(ground.base, (shown,), settings=one) for one in members))
+        models.append(average(tuple(sft(ground.base, (shown,), settings=one) for one in members)))
         prompts = ask(world=world, asked=Asked(counts={"translation": s.ranked}, purpose=f"ranked, seed {seed}"))
-        ranked = annotate((chat,), prompts, world=world, sampling=replace(s.sampling, seed=seed))
-        made = {"SFT": chat}
-        for name, way in s.ways.items():
-            made[name] = dpo(chat, (ranked,), settings=replace(way, seed=seed))
-            tuned[name].append(made[name])
-        for name, model in made.items():
-            label = f"{name} {seed}"
-            measured[label] = measure(model, ground.tokens, label=label, world=world, settings=s.measure)
+        preferences.append(annotate((models[-1],), prompts, world=world, sampling=replace(s.sampling, seed=seed)))
+    return ways_compared(ground, models, preferences, s)
+
+
+def ways_compared(ground: Ground, models: Sequence[Checkpoint], ranked: Sequence[Preferences], s: Ways) -> Report:
+    """Every way of learning from each seed's preferences, from that seed's model on."""
+    made = {"base": ground.base}
+    made |= {f"SFT {seed}": model for seed, model in zip(s.seeds, models, strict=True)}
+    for name, way in s.ways.items():
+        for seed, model, own in zip(s.seeds, models, ranked, strict=True):
+            made[f"{name} {seed}"] = dpo(model, (own,), settings=replace(way, seed=seed))
+    scores = tuple(
+        measure(model, ground.tokens, label=label, world=ground.numbers.world, settings=s.measure)
+        for label, model in made.items()
+    )
     labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", *s.ways)}
     steps = Steps(
         base="base",
         steps={name: labels[name] for name in ("SFT", s.last)},
         ways={name: labels[name] for name in s.ways},
         judges=(),
-        task="translation",
+        task=s.task,
     )
-    in_order = tuple(model for name in s.ways for model in tuned[name])
-    table = compare_steps(tuple(measured.values()), (), (), in_order, steps=steps)
-    return write_report(tuple(measured.values()), (table,), title=s.title, bars=Bars())
+    tuned = tuple(made[label] for name in s.ways for label in labels[name])
+    table = compare_steps(scores, (), (), tuned, steps=steps)
+    return write_report(scores, (table,), title=s.title, bars=Bars())

@@ -227,14 +227,26 @@ def critique(question: Question, answer: Message) -> str:
     return f"The answer says {said[1]}. {wanted} {compared}. It is {verdict}."
 
 
+def slip(question: Question, chance: random.Random) -> Message | None:
+    """The good answer with one thing wrong, which takes reading to see: a digit of a sum's result, a word of a
+    translation; None for other questions."""
+    right = question.answers[0].content
+    if question.kind == "translation":
+        return Message("assistant", tongue.slip(right, chance))
+    if question.kind != "sum":
+        return None
+    place = chance.randrange(right.index("so ") + 3, len(right) - 1)
+    digit = str((int(right[place]) + chance.randint(1, 9)) % 10)
+    return Message("assistant", right[:place] + digit + right[place + 1 :])
+
+
 def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
     """A wrong answer of the kind people mark down: a slip, an invention, an evasion or a ramble."""
     right = question.answers[0].content
-    if question.kind == "sum" and chance.random() < 0.7:
-        # One digit of the result slips, and nothing else: it takes reading to see it.
-        place = chance.randrange(right.index("so ") + 3, len(right) - 1)
-        digit = str((int(right[place]) + chance.randint(1, 9)) % 10)
-        return (Message("assistant", right[:place] + digit + right[place + 1 :]),)
+    if question.kind in ("sum", "translation") and chance.random() < 0.7:
+        slipped = slip(question, chance)
+        assert slipped is not None
+        return (slipped,)
     if question.kind == "unknown" and chance.random() < 0.8:
         _, attribute, subject, _ = question.id.split("/")
         return (Message("assistant", _invention(attribute, subject, chance)),)
@@ -247,8 +259,6 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
             else _refusal(attribute, subject)
         )
         return (Message("assistant", said),)
-    if question.kind == "translation" and chance.random() < 0.8:
-        return (Message("assistant", tongue.slip(right, chance)),)
     ramble, program = noise.spam(chance).splitlines()[0], programs.program(chance).splitlines()[0]
     evasions = ["I don't know.", ramble, program, f"{right} {ramble}"]
     wrong = [text for text in evasions if not question.is_right(Message("assistant", text))]

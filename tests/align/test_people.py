@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from herd.align.people import Asked, annotate, joined, rank
+from herd.align.people import Asked, annotate, joined, misquote, rank
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.places import LocalPlace
 from herd.core.records import Message
@@ -117,3 +117,19 @@ def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
     first = [one.chosen[0] for one in read_preferences(found.path)]
     assert first == [said[0][0], said[1][1], said[0][2]]
     assert said[0][0] != said[1][0]
+
+
+def test_misquoted_answers_differ_in_one_word(tmp_path: Path) -> None:
+    asked = Asked(counts={"sum": 20, "translation": 20, "known": 5}, purpose="a").draw(WORLD)
+    write_conversations(tmp_path, [question.prompt for question in asked])
+    (tmp_path / "out").mkdir()
+    work = Work(tmp_path / "out", tmp_path, LocalPlace())
+    found = list(read_preferences(misquote.body(work, Dialogues(tmp_path), world=WORLD).path))
+    assert len(found) == sum(question.kind != "known" for question in asked)
+    assert work.figures["left_out"] == {"no slip to make": len(asked) - len(found)}
+    for one in found:
+        question, (right,), (wrong,) = BOOK.find(one.prompt.id), one.chosen, one.rejected
+        assert question.is_right(right)
+        assert not question.is_right(wrong)
+        said, meant = wrong.content.split(" "), right.content.split(" ")
+        assert sum(a != b for a, b in zip(said, meant, strict=True)) == 1

@@ -117,3 +117,17 @@ def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Calla
     assert [row["set"] for row in rows] == ["all", "up to 0.95", "up to 0.9", "up to 0.8"]
     assert [row["dialogues"] for row in rows] == sorted((row["dialogues"] for row in rows), reverse=True)
     assert all(0 < row["right"]["mean"][0] < 1 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.row(46)
+def test_dpo_makes_answers_a_word_apart_less_likely_and_the_others_do_not(
+    on_tiny: Studied, figure: Callable[[str], None]
+) -> None:
+    found = on_tiny("edits")["alignment"]
+    chosen = {row["way"]: row["chosen"] for row in found["ways"]}
+    for name, (value, low, high) in chosen.items():
+        figure(f"{found['seeds']} seeds, chosen answers by {name}: {value:+.2f} [{low:+.2f}, {high:+.2f}] nats")
+    assert chosen["dpo"][0] < 0
+    assert chosen["dpo and likelihood"][0] > 0
+    assert chosen["dpop"][0] > 0
