@@ -216,15 +216,19 @@ def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Criti
     """What the reward model says of every answer. One too long for the critic is as bad as the worst."""
     pairs = [(one, answer) for one in asked for answer in one.answers]
     said = [one.prompt.then(answer.message) for one, answer in pairs]
+
+    def report(done: int, total: int) -> None:
+        work.progress(done, total, "scores")
+
     if critic is None:
-        rewards: Sequence[float] = judge.score(said)
+        rewards: Sequence[float] = judge.score(said, report=report)
     else:
         heard = critic.read(
             said, workers=work.place.workers, report=lambda done, total: work.progress(done, total, "critiques")
         )
         work.figure("not_criticized", heard.count(None))
         fit = [then_criticized(one, words) for one, words in zip(said, heard, strict=True) if words is not None]
-        scores = judge.score(fit) if fit else []
+        scores = judge.score(fit, report=report) if fit else []
         least, in_order = min(scores, default=0.0), iter(scores)
         rewards = [least if words is None else next(in_order) for words in heard]
     for (_, answer), reward in zip(pairs, rewards, strict=True):

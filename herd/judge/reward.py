@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +37,9 @@ class RewardJudge:
             raise ArtifactError(f"{folder} writes text; name a reward model")
         return cls(model, TextTokenizer.load(folder))
 
-    def score(self, conversations: Sequence[Conversation]) -> list[float]:
+    def score(
+        self, conversations: Sequence[Conversation], *, report: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[float]:
         """The score of the last answer in every conversation, read at its last token."""
         rows = [self.format.conversation(conversation).ids for conversation in conversations]
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
@@ -46,6 +48,7 @@ class RewardJudge:
             numbers = order[start : start + _ROWS]
             for number, score in zip(numbers, self._batch([rows[n] for n in numbers]), strict=True):
                 scores[number] = score
+            report(len(scores), len(rows))
         return [scores[number] for number in range(len(rows))]
 
     @torch.inference_mode()

@@ -132,7 +132,7 @@ def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic:
     write_conversations(tmp_path / "prompts", [Conversation((Message("user", "hello"),), id="a")])
     scored: list[Conversation] = []
 
-    def score(self: RewardJudge, conversations: Sequence[Conversation]) -> list[float]:
+    def score(self: RewardJudge, conversations: Sequence[Conversation], **_: object) -> list[float]:
         scored.extend(conversations)
         return [float(len(one.messages)) for one in conversations]
 
