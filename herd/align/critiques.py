@@ -8,19 +8,20 @@ not from those the critic learnt from. Differs from the latter: critic and rewar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from herd.align.given import written
 from herd.align.select import Answer, SelectSettings, answer_all, askable
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores
-from herd.core.records import Conversation, Preference
+from herd.core.records import Conversation, Message, Preference
 from herd.core.settings import Positive
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences, write_preferences
 from herd.evals.spread import bootstrap_mean
 from herd.generate.engine import Sampling
-from herd.judge.critic import Critic, criticized
+from herd.judge.critic import ASK, Critic, criticized
 from herd.model.config import shape_in
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -60,25 +61,39 @@ def add_critiques(
     return Preferences(work.out)
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=2)
 def self_ranked(
-    work: Work, model: Checkpoint, prompts: Dialogues, *, sampling: Sampling, tries: Positive = 4,
+    work: Work,
+    model: Checkpoint,
+    prompts: Dialogues,
+    *,
+    sampling: Sampling,
+    tries: Positive = 4,
+    critiques: Positive = 3,
     good: str = "It is right.",
-) -> Preferences:  # fmt: skip
+) -> Preferences:
     """Answers of a model that criticizes, ranked by itself: of each prompt the one it gave most often and likes, over
-    the one it gave most often and does not.
+    the one it gave most often and does not. And its critiques of one answer, where they disagree: one with the verdict
+    of most over one with the verdict of fewest.
 
-    good: how its critique of an answer it likes ends. Prompts of which it likes all answers, or none, are left out and
-    counted. Source: Yuan et al. 2024 (Self-Rewarding Language Models). Differs: a verdict in the place of points
-    from 0 to 5, which models this small cannot tell apart.
+    good: how its critique of an answer it likes ends. It likes an answer when most of its `critiques` do. Prompts of
+    which it likes all answers, or none, are left out and counted. Source: Yuan et al. 2024 (Self-Rewarding Language
+    Models), who draw three judgements; Wu et al. 2024 (Meta-Rewarding Language Models), who rank judgements too.
+    Differs: a verdict in the place of points from 0 to 5, which models this small cannot tell apart, and a majority in
+    the place of a judge of judgements.
     """
     text = TextTokenizer.load(model.path)
     form = chat_format(text)
     asked, left_out = askable(prompts, form, shape_in(model.path).context, ())
     answer_all(work, asked, model, text, form, SelectSettings(sampling=sampling, tries=tries))
     said = [one.prompt.then(answer.message) for one in asked for answer in one.answers]
-    likes = iter(liked(Critic(model).read(said, workers=work.place.workers), good))
-    found: list[Preference] = []
+
+    def report(done: int, total: int) -> None:
+        work.progress(done, total, "critiques")
+
+    heard = Critic(model).draw(said, critiques, sampling, workers=work.place.workers, report=report)
+    likes = iter(sum(liked(one, good)) > len(one) / 2 for one in heard)
+    answers: list[Preference] = []
     lengths: list[tuple[int, int]] = []
     for one in asked:
         sides: dict[bool, list[Answer]] = {True: [], False: []}
@@ -89,17 +104,35 @@ def self_ranked(
             continue
         chosen, rejected = (max(sides[side], key=lambda answer: answer.times) for side in (True, False))
         lengths.append((chosen.tokens, rejected.tokens))
-        found.append(Preference(prompt=one.prompt, chosen=(chosen.message,), rejected=(rejected.message,)))
-    write_preferences(work.out, found)
-    work.figure("pairs", len(found))
-    work.figure("left_out", dict(+left_out))
+        answers.append(Preference(prompt=one.prompt, chosen=(chosen.message,), rejected=(rejected.message,)))
+    judgements = [found for one, words in zip(said, heard, strict=True) if (found := _judged(one, words, good))]
+    write_preferences(work.out, [*answers, *judgements])
+    work.figure("pairs", len(answers))
+    work.figure("judgements", len(judgements))
+    work.figure("left_out", dict(left_out))
     longer = [sum(side) / max(1, len(lengths)) for side in zip(*lengths, strict=True)] if lengths else [0.0, 0.0]
     work.figure("tokens", {"chosen": longer[0], "rejected": longer[1]})
     work.figure(
         "headline",
-        f"{len(found):,} pairs by its own judgement, {longer[0]:.1f} tokens chosen, {longer[1]:.1f} rejected",
+        f"{len(answers):,} pairs by its own judgement, {longer[0]:.1f} tokens chosen, {longer[1]:.1f} rejected; "
+        f"{len(judgements):,} of judgements",
     )
     return Preferences(work.out)
+
+
+def _judged(answered: Conversation, critiques: Sequence[str], good: str) -> Preference | None:
+    """The critique written most often with the verdict of most, over the one with the verdict of fewest; None where all
+    agree, or as many like the answer as do not."""
+    verdicts = liked(critiques, good)
+    if 2 * sum(verdicts) in (0, len(verdicts), 2 * len(verdicts)):
+        return None
+    most = 2 * sum(verdicts) > len(verdicts)
+    sides = (
+        Counter(words for words, like in zip(critiques, verdicts, strict=True) if like == side).most_common(1)[0][0]
+        for side in (most, not most)
+    )
+    chosen, rejected = ((Message("assistant", words),) for words in sides)
+    return Preference(prompt=answered.then(ASK), chosen=chosen, rejected=rejected)
 
 
 def liked(critiques: Sequence[str | None], good: str) -> list[bool]:

@@ -59,3 +59,26 @@ class Critic:
         made = self._engine.generate(rows, self._sampling, workers=workers, report=report)
         said = {ids: self._form.read(one.ids).content for ids, one in zip(different, made, strict=True)}
         return [said.get(ids) for ids in prompts]
+
+    def draw(
+        self,
+        answered: Sequence[Conversation],
+        count: int,
+        sampling: Sampling,
+        *,
+        workers: int = 1,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[list[str]]:
+        """`count` critiques of every conversation's last answer, drawn as `sampling` says; none where it is too long to
+        be read."""
+        prompts = [self._form.prompt(one.then(ASK)) for one in answered]
+        fit = [number for number, ids in enumerate(prompts) if len(ids) <= self._room]
+        how = replace(sampling, max_tokens=self._sampling.max_tokens)
+        rows = [prompts[number] for number in fit for _ in range(count)]
+        made = [
+            self._form.read(one.ids).content for one in self._engine.generate(rows, how, workers=workers, report=report)
+        ]
+        found: list[list[str]] = [[] for _ in answered]
+        for place, number in enumerate(fit):
+            found[number] = made[place * count : (place + 1) * count]
+        return found

@@ -19,8 +19,8 @@ from herd.studies import studies
 class SelfRewardingSettings:
     """of: a recipe, whose base model, world, demonstrations and sampling are taken. ranked: prompts whose answers
     people rank and criticize, before the first round and never again; tested: others, by which critics are examined.
-    prompts, tries: of every round. first: how the model learns to answer and to criticize. examined: held-out prompts.
-    """
+    prompts, tries: of every round; critiques: of every answer. first: how the model learns to answer and to criticize.
+    examined: held-out prompts."""
 
     title: str
     of: str
@@ -28,6 +28,7 @@ class SelfRewardingSettings:
     tested: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
+    critiques: Positive
     rounds: Positive
     first: SftSettings
     dpo: DpoSettings
@@ -51,7 +52,7 @@ def self_rewarding(s: SelfRewardingSettings) -> Report:
     models = [sft(chat, (shown, lessons), settings=s.first)]
     for number in range(1, s.rounds + 1):
         prompts = ask(world=world, asked=Asked(counts=s.prompts, purpose=f"prompts {number}"))
-        own = self_ranked(models[-1], prompts, sampling=tiny.sampling, tries=s.tries)
+        own = self_ranked(models[-1], prompts, sampling=tiny.sampling, tries=s.tries, critiques=s.critiques)
         models.append(dpo(models[-1], (own,), settings=s.dpo))
     best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
     judged = examine_critics(tuple(models), (tested,))

@@ -152,30 +152,35 @@ def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monke
     write_conversations(tmp_path / "prompts", asked)
     heard: list[Conversation] = []
 
-    def read(self: Critic, rows: Sequence[Conversation], workers: int) -> list[str | None]:
+    def draw(self: Critic, rows: Sequence[Conversation], count: int, *_: object, **__: object) -> list[list[str]]:
         heard.extend(rows)
-        # It likes nothing said to 0, all said to 1, and of the others every second answer.
-        verdicts = {"0": "It is wrong.", "1": "It is right."}
-        found = []
-        for number, row in enumerate(rows):
-            mixed = "It is right. " if number % 2 else None
-            found.append(verdicts.get(row.id, mixed))
-        return found
+        # It likes nothing said to 0, all said to 1, and of the others every second answer, two of three times.
+        verdicts = {"0": ["It is wrong."] * count, "1": ["It is right."] * count}
+        mixed = [["so it is. It is right.", "It is right.", "It is wrong."], ["no", "It is right.", "no"]]
+        return [verdicts.get(row.id, mixed[number % 2]) for number, row in enumerate(rows)]
 
-    monkeypatch.setattr(Critic, "read", read)
+    monkeypatch.setattr(Critic, "draw", draw)
     done = work(tmp_path / "ranked")
     sampling = Sampling(temperature=2.0, max_tokens=30)
     made = self_ranked.body(done, critic, Dialogues(tmp_path / "prompts"), sampling=sampling, tries=40)
-    pairs = list(read_preferences(made.path))
+    found = list(read_preferences(made.path))
+    pairs = [one for one in found if one.prompt.last != ASK]
     answered = {one.id for one in heard}
+    assert done.figures["pairs"] == len(pairs)
     assert done.figures["pairs"] + sum(done.figures["left_out"].values()) == 6
     assert done.figures["left_out"]["it likes none of its answers"] >= 1
     said = [row.messages for row in heard]
     for one in pairs:
         assert one.prompt.id in answered - {"0", "1"}
         better, worse = (said.index((*one.prompt.messages, *answer)) for answer in one.ranked)
-        assert better % 2 == 1
-        assert worse % 2 == 0
+        assert better % 2 == 0
+        assert worse % 2 == 1
+    judgements = [one for one in found if one.prompt.last == ASK]
+    assert len(judgements) == done.figures["judgements"] == sum(row.id not in ("0", "1") for row in heard)
+    for one in judgements:
+        number = said.index(one.prompt.messages[:-1])
+        words = [answer[0].content for answer in one.ranked]
+        assert words == (["no", "It is right."] if number % 2 else ["so it is. It is right.", "It is wrong."])
 
 
 def test_critics_are_examined_by_pairs(tmp_path: Path, critic: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
