@@ -132,6 +132,17 @@ def _unpaired(row: Row, number: str) -> Conversation:
     raise RowError("a label and no pair", "an answer that is only wanted or not has nothing beside it; give pairs")
 
 
+def _stepwise(row: Row, number: str) -> Conversation:
+    """TRL's steps with a label each, as one answer where every step is right."""
+    steps, labels = row["completions"], row["labels"]
+    if len(steps) != len(labels):
+        raise RowError("broken", f"{len(steps)} completions have {len(labels)} labels; give one each")
+    if not all(labels):
+        wrong = list(map(bool, labels)).index(False) + 1
+        raise RowError("a wrong step", f"step {wrong} of {len(steps)} is wrong: nothing to learn without what is right")
+    return _conversation(row, number, (*_prompt(row["prompt"]), *_answer("\n".join(steps))))
+
+
 def _messages(row: Row, number: str) -> Conversation:
     messages = row["messages"] if "messages" in row else row["conversations"]
     return _conversation(row, number, _turns(messages))
@@ -165,6 +176,7 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
     ("prompt", "ranked"): _ranked,
     ("messages", "label"): _unpaired,
     ("prompt", "completion", "label"): _unpaired,
+    ("prompt", "completions", "labels"): _stepwise,
     ("messages",): _messages,
     ("conversations",): _messages,
     ("prompt", "completion"): _completion,
@@ -191,8 +203,10 @@ def _preference(
     if edited == () and row.get("edited"):
         edited = _answer(row["edited"])
     asked = _conversation(row, number, prompt)
-    strength = {"strength": row["strength"]} if "strength" in row else {}
-    return Preference(prompt=asked, chosen=tuple(chosen), rejected=tuple(rejected), edited=tuple(edited), **strength)
+    said: dict[str, Any] = {"strength": row["strength"]} if "strength" in row else {}
+    if row.get("margin") is not None:
+        said["margin"] = float(row["margin"])
+    return Preference(prompt=asked, chosen=tuple(chosen), rejected=tuple(rejected), edited=tuple(edited), **said)
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:

@@ -106,8 +106,14 @@ def train_reward(
 def _margins(
     preferences: Sequence[Preference], ranked: Sequence[Ranked], margins: Mapping[Strength, float] | None
 ) -> Mapping[int, float]:
-    """By the number of the ranked answers; none where none is wanted."""
-    return {one.number: margins.get(preferences[one.row].strength, 0.0) for one in ranked} if margins else {}
+    """By the number of the ranked answers: a row's own, or that of its strength."""
+    found: dict[int, float] = {}
+    for one in ranked:
+        given = preferences[one.row]
+        margin = given.margin if given.margin is not None else (margins or {}).get(given.strength, 0.0)
+        if margin:
+            found[one.number] = margin
+    return found
 
 
 def reward_model(base: Checkpoint) -> RewardModel:

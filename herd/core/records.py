@@ -117,7 +117,8 @@ class Conversation:
 class Preference:
     """One prompt and its ranked answers: edited (where there is one) > chosen > rejected.
 
-    Source: Llama 3, 4.2.1. On disk the columns are TRL's: prompt, chosen, rejected.
+    margin: by how much a better answer must be ahead, where somebody said. Source: Llama 3, 4.2.1. On disk the columns
+    are TRL's: prompt, chosen, rejected, margin.
     """
 
     prompt: Conversation
@@ -125,6 +126,7 @@ class Preference:
     rejected: tuple[Message, ...]
     edited: tuple[Message, ...] = ()
     strength: Strength = "better"
+    margin: float | None = None
 
     @property
     def ranked(self) -> tuple[tuple[Message, ...], ...]:
@@ -143,6 +145,8 @@ class Preference:
         }
         if self.edited:
             row["edited"] = [message.to_row() for message in self.edited]
+        if self.margin is not None:
+            row["margin"] = self.margin
         return row
 
     @classmethod
@@ -157,4 +161,5 @@ class Preference:
             rejected=answer("rejected"),
             edited=answer("edited"),
             strength=row.get("strength", "better"),
+            margin=row.get("margin"),
         )

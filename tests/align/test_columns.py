@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from herd.align.columns import Given, RowError, given_in, of_row, read_rows
 from herd.align.contamination import HeldOut, without
 from herd.align.preflight import examine, found_lines, lines, shown
+from herd.align.reward import _margins
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.core.storage import write_preferences
+from herd.train.ranked import encode_ranked
 from tests.tokens.test_chat import FORM, TOKENIZER
 from tests.train.test_ranked import preference
 
@@ -35,6 +38,7 @@ def turns(*messages: Message) -> list[dict]:
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}, *turns(SAID)]},
         {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "there"}]},
         {"prompt": "hello", "completion": "there"},
+        {"prompt": "hello", "completions": ["there"], "labels": [True]},
         {"prompt": turns(ASKED), "completion": turns(SAID)},
         {"prompt": "hello", "response": "there"},
         {"question": "hello", "answer": "there"},
@@ -104,6 +108,8 @@ def test_calls_of_tools_are_read() -> None:
         ({"prompt": "hello", "chosen": "a", "rejected": "a"}, "equal answers"),
         ({"prompt": "hello", "ranked": ["a"]}, "one answer"),
         ({"messages": turns(ASKED, SAID), "label": True}, "a label and no pair"),
+        ({"prompt": "hello", "completions": ["a", "b"], "labels": [True, False]}, "a wrong step"),
+        ({"prompt": "hello", "completions": ["a", "b"], "labels": [True]}, "broken"),
         ({"question": "hello"}, "unknown columns"),
         (["hello"], "no object"),
     ],
@@ -244,3 +250,16 @@ def test_what_all_questions_say_tells_none_apart() -> None:
     asked = [Conversation((Message("user", f"{LONG} {count}, {form}"),)) for count in range(5)]
     row = Conversation((Message("user", f"name a colour, {form}"), SAID))
     assert not HeldOut(asked).within(row)
+
+
+def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
+    read = of_row({"prompt": "hello", "chosen": "good", "rejected": "bad", "margin": 2})
+    assert isinstance(read, Preference)
+    assert read.margin == 2.0
+    write_preferences(tmp_path, [read])
+    (again,) = given_in(tmp_path).preferences
+    assert again.margin == 2.0
+    ranked = encode_ranked([read, replace(read, margin=None), replace(read, margin=0.0)], FORM, context=99).ranked
+    given = [read, replace(read, margin=None), replace(read, margin=0.0)]
+    assert _margins(given, ranked, None) == {0: 2.0}
+    assert _margins(given, ranked, {"better": 0.5}) == {0: 2.0, 1: 0.5}
