@@ -9,7 +9,7 @@ from herd.report.pages import measured, render
 from herd.report.verdicts import Bars, Verdict, audit_verdicts, gain_verdict, needle_verdicts
 
 
-@stage(paper="-", version=2)
+@stage(paper="-", version=3)
 def write_report(
     work: Work, scores: tuple[Scores, ...], others: tuple[Artifact, ...], *, title: str, bars: Bars
 ) -> Report:
@@ -29,7 +29,8 @@ def judge(made: list[Artifact], audits: list[Artifact], bars: Bars) -> list[Verd
     verdicts = [verdict for one in audits for verdict in audit_verdicts(one.figures["scores"], bars)]
     found = {one["label"]: one for one in measured(made)}
     gates = {one.figures["length"]: one.figures["gate"]["passed"] for one in made if "gate" in one.figures}
-    verdicts += needle_verdicts(gates, found.get(bars.needle_model, {}).get("needle", []), bars)
+    if bars.needle_model:
+        verdicts += needle_verdicts(gates, found.get(bars.needle_model, {}).get("needle", []), bars)
     tasks = {label: one["tasks"] for label, one in found.items()}
     return verdicts + [gain_verdict(gain, tasks) for gain in bars.gains]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from herd.evals.spread import wilson
 from herd.report.plots import loss_curves, scaling, scores, smooth
+from herd.report.stages import judge
 from herd.report.verdicts import Bars, Gain, audit_verdicts, gain_verdict, needle_verdicts
 
 BARS = Bars(needle_model="base", gains=())
@@ -81,3 +84,13 @@ def test_drawings_are_svg_that_is_the_same_again() -> None:
 
 def test_smoothing_keeps_a_constant() -> None:
     assert smooth([2.0] * 50) == pytest.approx([2.0] * 50)
+
+
+def test_a_study_that_measures_no_needles_is_held_to_none() -> None:
+    class Made:
+        figures = {"length": 512, "gate": {"passed": True}}  # noqa: RUF012
+
+    made: Any = [Made()]
+    assert judge(made, [], Bars()) == []
+    (verdict,) = judge(made, [], Bars(needle_model="base"))
+    assert verdict.figure == "never measured"
