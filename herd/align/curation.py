@@ -6,16 +6,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.align.cleaning import CleaningSettings, balanced, excited
 from herd.align.given import written
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
-from herd.core.settings import Positive, Share, Uncounted, settings
+from herd.core.settings import InputFile, Positive, Share, Uncounted, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
 from herd.generate.samplers import Endpoint, Sampler
@@ -24,6 +26,9 @@ from herd.judge.reward import RewardJudge
 from herd.judge.rubric import RUBRICS, AnswerRubric, judged, spoken
 from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.embeddings import Vectors, embed
+from herd.tokens.topics import Topics, topics_of
+
+TOPICS = Path(__file__).parent / "topics.yaml"
 
 # Source: Llama 3, 4.2.3 (a three-point scale of difficulty); the words are ours.
 DIFFICULTY = AnswerRubric(
@@ -42,18 +47,23 @@ _TAG = re.compile(r"^\s*[-*]\s+(\S.*?)\s*$", re.MULTILINE)
 
 @settings
 class CurationSettings:
-    """keep: all dialogues, or good ones: among the best `top_share` by reward, or with most points by the rubric, as
-    the union of the two had the best recall. rubric: what a model at `url` is asked; nothing when there is no url.
-    difficulty: points or the number of intentions (InsTag) by the same model, or the length of what the user says.
-    similarity: of dialogues more alike than this only the one with the highest quality times difficulty stays; 1 keeps
-    all. most: how many are kept in the end, the best first; all when absent."""
+    """cleaning: habits that are limited first; none when null. keep: all dialogues, or good ones: among the best
+    `top_share` by reward, or with most points by the rubric, as the union of the two had the best recall. rubric: what
+    a model at `url` is asked; nothing when there is no url. difficulty: points or the number of intentions (InsTag) by
+    the same model, or the length of what the user says. similarity: of dialogues more alike than this only the one with
+    the highest quality times difficulty stays; 1 keeps all. per_topic: how many of a topic are kept, the best first;
+    topics: files that tell them, the packaged ones of `align/topics.yaml` when there are none. most: how many are kept
+    in the end, the best first; all when absent."""
 
+    cleaning: CleaningSettings | None = CleaningSettings()
     keep: Literal["all", "good"] = "good"
     top_share: Share = 0.25
     rubric: Literal["general", "code"] = "general"
     difficulty: Literal["points", "intentions", "words"] = "words"
     similarity: Share = 0.9
     per_cluster: Positive = 500
+    per_topic: Positive | None = None
+    topics: tuple[InputFile, ...] = ()
     most: Positive | None = None
     model: str = ""
     key: str = ""
@@ -97,7 +107,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-@stage(paper="4.2.3", version=1)
+@stage(paper="4.2.3", version=2)
 def curate_dialogues(
     work: Work,
     dialogues: tuple[Dialogues, ...],
@@ -117,22 +127,53 @@ def curate_dialogues(
         raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
     if settings.keep == "good" and sampler is None and judge is None:
         raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
+    left_out = Counter[str]()
+    if settings.cleaning is not None:
+        calm = [one for one in given if not excited(one, settings.cleaning)]
+        left_out["too many emojis or exclamation marks"], given = len(given) - len(calm), calm
     scored = score(given, RewardJudge.load(judge) if judge is not None else None, sampler, settings)
     good = scored.by_reward(settings.top_share) | scored.by_points
     kept = np.flatnonzero(good) if settings.keep == "good" else np.arange(len(given))
-    left_out = Counter({"not good enough": len(given) - len(kept)})
+    left_out["not good enough"] = len(given) - len(kept)
     order = kept[np.argsort(-scored.worth[kept], kind="stable")]
+
+    def leave(stays: Sequence[bool] | NDArray[np.bool_], reason: str) -> NDArray[np.intp]:
+        left_out[reason] = len(order) - int(np.sum(stays))
+        return order[np.asarray(stays, np.bool_)]
+
     if settings.similarity < 1 and len(order):
         stays = different([given[n] for n in order], settings.similarity, settings.per_cluster, settings.seed)
-        left_out["says what a better one says"] = int((~stays).sum())
-        order = order[stays]
-    if settings.most is not None and len(order) > settings.most:
-        left_out["beyond the most"] = len(order) - settings.most
-        order = order[: settings.most]
+        order = leave(stays, "says what a better one says")
+    if settings.cleaning is not None:
+        order = leave(balanced([given[n] for n in order], settings.cleaning), "one apology too many")
+    if settings.per_topic is not None and len(order):
+        named = topics_said([given[n] for n in order], settings.topics)
+        order = leave(_firsts(named, settings.per_topic), "one of its topic too many")
+        work.figure("topics", dict(Counter(named).most_common()))
+    if settings.most is not None:
+        order = leave(np.arange(len(order)) < settings.most, "beyond the most")
     best = [given[n] for n in np.sort(order)]
     work.figure("left_out", dict(+left_out))
     work.figure("agreement", agreement(scored, settings.top_share))
     return written(work, best, f"{len(best):,} of {len(given):,} dialogues kept")
+
+
+def topics_said(given: Sequence[Conversation], files: Sequence[str]) -> list[str]:
+    """What each dialogue's user wants, by the nearest topic. Source: Llama 3, 4.2.3, whose classifier is a fine-tuned
+    model of 8 billion weights."""
+    model = Topics.told_by(topics_of(files, TOPICS))
+    asked = [" ".join(message.content for message in one.messages if message.role == "user") for one in given]
+    return [model.names[best] for best in model.shares(asked).argmax(axis=1).tolist()]
+
+
+def _firsts(names: Sequence[str], most: int) -> list[bool]:
+    """Which are among the first `most` of their name."""
+    seen = Counter[str]()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(seen[name] <= most)
+    return found
 
 
 @stage(paper="4.2.3", version=1)

@@ -19,10 +19,11 @@ from herd.core.records import Conversation, Document, Message
 from herd.core.settings import InputFile, Positive, Uncounted, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
-from herd.corpus.topics import topics_of
+from herd.corpus.topics import PACKAGED
 from herd.generate.samplers import Endpoint, Sampler
 from herd.judge.agreement import weighted_kappa
 from herd.judge.rubric import SCORE, points_in
+from herd.tokens.topics import topics_of
 
 _AT_ONCE = 64  # documents that are asked about before answers are kept
 READ_CHARACTERS = 3_000  # of a document that the model is shown
@@ -154,7 +155,7 @@ def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url:
     """
     sampler = Endpoint(url, settings.model, settings.key)
     chosen = heapq.nsmallest(settings.documents, read_documents(corpus.path), key=lambda one: one.draw)
-    topics = topics_of(settings.topics)
+    topics = topics_of(settings.topics, PACKAGED)
     labelled: list[Document] = []
     agreements: list[float] = []
     for at in range(0, len(chosen), _AT_ONCE):

@@ -4,88 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from herd.core.artifacts import Classifier, Corpus
 from herd.core.errors import DataError, SettingsError, did_you_mean
 from herd.core.records import Document
-from herd.core.settings import InputFile, Rate, Share, input_path, settings
+from herd.core.settings import InputFile, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
-from herd.tokens.embeddings import embed
+from herd.tokens.topics import Topics, topics_of
 
 PACKAGED = Path(__file__).parent / "topics.yaml"
 _MODEL, _WEIGHTS = "model.json", "weights.npz"
-_SHARPNESS = 20.0  # how fast shares fall with cosine: a tenth less is a share seven times smaller
-
-
-class Topics:
-    """A linear model on static embeddings that gives each topic its share. weights: [257, topics], the last row the
-    bias."""
-
-    def __init__(self, names: Sequence[str], weights: NDArray[np.float64]) -> None:
-        self.names, self.weights = tuple(names), weights
-
-    def shares(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """How much each text is about each topic: [N, topics], rows sum to 1."""
-        return softmax(embed(texts).astype(np.float64) @ self.weights[:-1] + self.weights[-1], axis=1)
-
-    @classmethod
-    def told_by(cls, examples: Mapping[str, Sequence[str]]) -> Topics:
-        """From a few texts for each topic: a text is about the topic whose texts' mean it is nearest to.
-
-        What all topics have in common is taken out first: it is the language and no topic.
-        """
-        means = np.array([embed(list(texts)).mean(axis=0) for texts in examples.values()], np.float64)
-        common = means.mean(axis=0)
-        away = means - common
-        away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
-        return cls(tuple(examples), _SHARPNESS * np.vstack([away.T, -(away @ common)[None, :]]))
-
-    @classmethod
-    def fit(cls, texts: Sequence[str], labels: Sequence[str], ridge: float) -> Topics:
-        """Softmax regression on labelled texts, with a ridge; convex."""
-        names = sorted(set(labels))
-        inputs = np.hstack([embed(texts).astype(np.float64), np.ones((len(texts), 1))])
-        targets = np.eye(len(names))[[names.index(label) for label in labels]]
-
-        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            weights = flat.reshape(inputs.shape[1], len(names))
-            logs = log_softmax(inputs @ weights, axis=1)
-            held = ridge * np.vstack([weights[:-1], np.zeros((1, len(names)))])
-            value = -(targets * logs).sum() / len(texts) + 0.5 * float((held * weights).sum())
-            return value, (inputs.T @ (np.exp(logs) - targets) / len(texts) + held).ravel()
-
-        start = np.zeros(inputs.shape[1] * len(names))
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-        return cls(names, found.x.reshape(inputs.shape[1], len(names)))
-
-
-def load_topics(file: Path = PACKAGED) -> dict[str, list[str]]:
-    """Topics and the texts that tell them, from YAML. Raises SettingsError for another form."""
-    found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    right = isinstance(found, dict) and all(
-        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in found.values()
-    )
-    if not right or len(found) < 2:
-        raise SettingsError(f"{file}: topics are two names or more with a list of texts each, as in {PACKAGED.name}")
-    return {str(name): texts for name, texts in found.items()}
-
-
-def topics_of(files: Sequence[str]) -> dict[str, list[str]]:
-    """The topics of these files together, or the packaged ones when there are none."""
-    told = [load_topics(input_path(file)) for file in files] or [load_topics()]
-    return {name: texts for one in told for name, texts in one.items()}
 
 
 # ---- stages ----
@@ -147,7 +84,7 @@ def label_topics(work: Work, corpus: Corpus, classifier: Classifier | None, *, s
 
 def _model(classifier: Classifier | None, settings: TopicSettings) -> Topics:
     if classifier is None:
-        return Topics.told_by(topics_of(settings.topics))
+        return Topics.told_by(topics_of(settings.topics, PACKAGED))
     names = json.loads((classifier.verify().path / _MODEL).read_text(encoding="utf-8"))["topics"]
     with np.load(classifier.path / _WEIGHTS, allow_pickle=False) as held:
         return Topics(names, held["weights"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from herd.align.curation import (
+    TOPICS,
     CurationSettings,
     Scored,
     agreement,
@@ -24,6 +25,7 @@ from herd.align.curation import (
     drawn,
     intentions,
     score,
+    topics_said,
 )
 from herd.core.artifacts import Dialogues
 from herd.core.errors import DataError
@@ -33,6 +35,7 @@ from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.samplers import Script
 from herd.tokens.clusters import centres_of, distinct, nearest_of
+from herd.tokens.topics import load_topics
 
 embeds = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="needs the package wordllama")
 WORDS = (
@@ -170,6 +173,29 @@ def test_what_needs_a_judge_says_so(tmp_path: Path) -> None:
         curate_dialogues.body(work, given_, settings=CurationSettings())
     with pytest.raises(DataError, match="name its address"):
         curate_dialogues.body(work, given_, settings=replace(CurationSettings(keep="all"), difficulty="intentions"))
+
+
+@embeds
+def test_no_more_of_a_topic_stay_than_wanted_and_all_are_counted(tmp_path: Path) -> None:
+    sums = [dialogue(n, f"What is {n + 11} + {n + 20}? Show the steps.", "said") for n in range(8)]
+    code = [dialogue(20 + n, f"Fix the bug in my Python program: it crashes, see {n}.", "said") for n in range(3)]
+    loud = dialogue(40, "Why is the sky blue?", "Because!!!! Of!!!! Light!!!!")
+    write_conversations(tmp_path, [*sums, *code, loud])
+    work = Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())
+    work.out.mkdir()
+    settings = CurationSettings(keep="all", similarity=1.0, per_topic=2)
+    curate_dialogues.body(work, (Dialogues(tmp_path),), settings=settings)
+    assert work.figures["topics"] == {"mathematics, arithmetic": 8, "code, mending": 3}
+    assert len(list(read_conversations(work.out))) == 4
+    assert work.figures["left_out"] == {"too many emojis or exclamation marks": 1, "one of its topic too many": 7}
+
+
+@embeds
+def test_every_packaged_topic_is_told_apart_from_the_others() -> None:
+    told = load_topics(TOPICS)
+    asked = [(name, text) for name, texts in told.items() for text in texts]
+    said = topics_said([dialogue(n, text, "") for n, (_, text) in enumerate(asked)], ())
+    assert [name for name, _ in asked] == said
 
 
 def test_as_many_as_wanted_are_drawn_and_no_more_than_there_are(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from herd.corpus.labels import label_topic
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
-from herd.corpus.topics import Topics, TopicSettings, TrainTopicsSettings, label_topics, load_topics, train_topics
+from herd.corpus.topics import PACKAGED, TopicSettings, TrainTopicsSettings, label_topics, train_topics
 from herd.generate.samplers import Script
+from herd.tokens.topics import Topics, load_topics
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -61,7 +62,7 @@ def working(folder: Path) -> Work:
 
 
 def test_topics_are_told_by_a_few_texts() -> None:
-    model = Topics.told_by(load_topics())
+    model = Topics.told_by(load_topics(PACKAGED))
     shares = model.shares(list(PAGES.values()))
     said = [model.names[best] for best in shares.argmax(axis=1)]
     assert np.allclose(shares.sum(axis=1), 1)
