@@ -14,7 +14,8 @@ def alignment(made: Sequence[Artifact]) -> list[dict[str, Any]]:
     one against another; nothing where nothing was compared."""
     compared = [part for one in made if "alignment" in one.figures for part in _parts(one.figures["alignment"])]
     compared += [_sets(one.figures["sets"]) for one in made if "sets" in one.figures]
-    return compared + [part for one in made if "rounds" in one.figures for part in _rounds(one.figures)]
+    rounds = [one.figures for one in made if "rounds" in one.figures][-1:]  # those before chose within a round
+    return compared + [part for found in rounds for part in _rounds(found)]
 
 
 def _sets(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,20 +22,22 @@ from herd.studies import studies
 @settings
 class RoundsSettings:
     """of: a recipe, whose base model, world and sampling are taken. demonstrations, curt_share: what people show,
-    before the first round and never again. apart: demonstrations that only choose which models are averaged. ranked,
-    prompts, tries: of every round. verified: whether only answers the world finds right are kept, of which the reward
-    model takes the best. rounds: how many. examined: held-out prompts that rounds are compared by. seeds: of the
-    fine-tunings, and of the DPO runs, of which a round goes on with a mean: one alone may fall far behind."""
+    before the first round and never again. ranked, prompts, tries: of every round. verified: whether only answers the
+    world finds right are kept, of which the reward model takes the best. latest: rounds whose ranked answers DPO learns
+    from; a reward model learns from all. seeds: of the fine-tunings, and of the DPO runs; apart: prompts by which the
+    best of these, or their mean, is chosen to go on with. rounds: how many. examined: held-out prompts that rounds are
+    compared by."""
 
     title: str
     of: str
     demonstrations: dict[str, Count]
     curt_share: Share
-    apart: dict[str, Count]
     ranked: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
     verified: bool
+    latest: Positive
+    apart: dict[str, Count]
     rounds: Positive
     examined: dict[str, Count]
     reward: RewardSettings
@@ -51,8 +53,12 @@ def rounds(s: RoundsSettings) -> Report:
     ground = Ground.of(s.of)
     tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
     shown = ground.shown(s.demonstrations, s.curt_share)
-    apart = ground.shown(s.apart, 0.0, "apart")
+    apart = ask(world=world, asked=Asked(counts=s.apart, purpose="apart"))
     chat = sft(base, (shown,), settings=s.sft)
+
+    def best(tried: tuple[Checkpoint, ...]) -> Checkpoint:
+        return choose((*tried, average(tried)), apart, right=gold)
+
     models: list[Checkpoint] = []
     preferences: tuple[Preferences, ...] = ()
     kept: tuple[Dialogues, ...] = (shown,)
@@ -64,8 +70,9 @@ def rounds(s: RoundsSettings) -> Report:
         verify = gold if s.verified else None
         choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, verify=verify, gold=gold)
         kept += (select(judge, chat, prompts, settings=choosing),)
-        tuned = average(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds), apart)
-        chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in s.seeds), apart)
+        tuned = best(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds))
+        late = preferences[-s.latest :]
+        chat = best(tuple(dpo(tuned, late, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
         models.append(chat)
-    best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
-    return write_report((), (best,), title=s.title, bars=Bars())
+    kept_one = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
+    return write_report((), (kept_one,), title=s.title, bars=Bars())
