@@ -56,7 +56,7 @@ def rounds(s: RoundsSettings) -> Report:
     apart = ask(world=world, asked=Asked(counts=s.apart, purpose="apart"))
     chat = sft(base, (shown,), settings=s.sft)
 
-    def best(tried: tuple[Checkpoint, ...]) -> Checkpoint:
+    def pick(tried: tuple[Checkpoint, ...]) -> Checkpoint:
         return choose((*tried, average(tried)), apart, right=gold)
 
     models: list[Checkpoint] = []
@@ -70,9 +70,9 @@ def rounds(s: RoundsSettings) -> Report:
         verify = gold if s.verified else None
         choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, verify=verify, gold=gold)
         kept += (select(judge, chat, prompts, settings=choosing),)
-        tuned = best(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds))
+        tuned = pick(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds))
         late = preferences[-s.latest :]
-        chat = best(tuple(dpo(tuned, late, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
+        chat = pick(tuple(dpo(tuned, late, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
         models.append(chat)
-    kept_one = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
-    return write_report((), (kept_one,), title=s.title, bars=Bars())
+    best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
+    return write_report((), (best,), title=s.title, bars=Bars())
