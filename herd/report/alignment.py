@@ -70,17 +70,28 @@ def _parts(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     }
     yield {
         "title": "Ways to learn from the same preferences",
-        "words": "How far the log-probability of chosen and of rejected answers moved from where the way began, and "
-        "that of what ends them, in nats; answers that did not come to an end; and the gain over that model and over "
-        "the first way, paired by seed.",
-        "head": ("way", "chosen", "rejected", "end of chosen", "end of rejected", "run on", "gain", "over the first"),
+        "words": "How far the log-probability of chosen and of rejected answers moved from where the way began, in "
+        "nats, and the gain over that model and over the first way, paired by seed.",
+        "head": ("way", "chosen", "rejected", "gain", "over the first"),
         "rows": [
             (
-                *(row["way"], _gain(row["chosen"]), _gain(row["rejected"])),
-                *(_gain(row["endings"]["chosen"]), _gain(row["endings"]["rejected"]), f"{row['run_on']:.1%}"),
-                *(_gain(row["gain"]), _gain(row["over_first"]) if number else ""),
+                *(row["way"], _gain(row["chosen"]), _gain(row["rejected"]), _gain(row["gain"])),
+                _gain(row["over_first"]) if number else "",
             )
             for number, row in enumerate(result["ways"])
+        ],
+    }
+    yield {
+        "title": "What they do to endings",
+        "words": "How far the log-probability of what ends chosen and rejected answers moved, in nats; the share of "
+        "answers that did not come to an end, and tokens an answer.",
+        "head": ("way", "end of chosen", "end of rejected", "run on", "tokens"),
+        "rows": [
+            (
+                *(row["way"], _gain(row["endings"]["chosen"]), _gain(row["endings"]["rejected"])),
+                *(f"{row['run_on']:.1%}", f"{row['tokens']:.1f}"),
+            )
+            for row in result["ways"]
         ],
     }
     if result["judges"]:

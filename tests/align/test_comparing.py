@@ -67,7 +67,8 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     ]
     one: Any = Made(alignment=found)
     titles = [part["title"] for part in alignment([one])]
-    assert titles == ["Steps, by sums", "Ways to learn from the same preferences", "Judges", "The best of K answers"]
+    ways = ["Ways to learn from the same preferences", "What they do to endings"]
+    assert titles == ["Steps, by sums", *ways, "Judges", "The best of K answers"]
 
 
 def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
 
 def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
     measured: Any = (scores("base", 0.2), scores("SFT 0", 0.4), scores("dpo 0", 0.5), scores("cpo 0", 0.7))
-    ways = {"dpo": ("dpo 0",), "cpo": ("cpo 0",)}
-    steps = Steps(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, ways=ways, judges=(), task="sums")
+    tried = {"dpo": ("dpo 0",), "cpo": ("cpo 0",)}
+    steps = Steps(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, ways=tried, judges=(), task="sums")
     still = {"chosen": 0.0, "rejected": 0.0}
     moved: Any = (Made(log_prob_change=still, ending_change=still),) * 2
     work = Work(tmp_path, tmp_path, LocalPlace())
@@ -103,7 +104,8 @@ def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
     assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.1, 0.3])
     assert [row["over_first"][0] for row in found["ways"]] == pytest.approx([0.0, 0.2])
     one: Any = Made(alignment=found)
-    assert [part["title"] for part in alignment([one])] == ["Steps, by sums", "Ways to learn from the same preferences"]
+    ways = ["Ways to learn from the same preferences", "What they do to endings"]
+    assert [part["title"] for part in alignment([one])] == ["Steps, by sums", *ways]
 
 
 def test_every_way_learns_from_the_same_preferences() -> None:
