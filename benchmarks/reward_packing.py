@@ -62,5 +62,5 @@ if __name__ == "__main__":
         "ratio": statistics.median(a / b for a, b in zip(seconds["apart"], seconds["together"], strict=True)),
         "raw": seconds,
     }
-    settings = {"batch": options.batch, "length": options.length, "cores": options.cores}
+    settings = {"batch": options.batch, "length": options.length, "threads": options.cores}
     print(json.dumps({"benchmark": "reward_packing", "model": options.model.name, **settings, **found, **machine()}))
