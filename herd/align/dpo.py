@@ -91,16 +91,18 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         endings=settings.endings,
     )
     before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
-    ends = ending_log_probs(policy, pairs[:_ENDS], text.pad)
+    ends = ending_log_probs(policy, pairs[:_ENDS], text.pad, before[:_ENDS], endings=settings.endings)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
     tune(work, policy, batches, loss=loss, settings=settings)
     write_checkpoint(work.out, policy, text, kind="chat")
-    moved = (reference_log_probs(policy, pairs, text.pad, endings=settings.endings) - before).mean(0).tolist()
+    after = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
+    moved = (after - before).mean(0).tolist()
     work.figure("pairs", len(pairs))
     work.figure("left_out", {"too long": kept.too_long, "alike": kept.alike})
     work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
-    drift = (ending_log_probs(policy, pairs[:_ENDS], text.pad) - ends).mean(0).tolist()
+    ended = ending_log_probs(policy, pairs[:_ENDS], text.pad, after[:_ENDS], endings=settings.endings)
+    drift = (ended - ends).mean(0).tolist()
     work.figure("ending_change", {"chosen": drift[0], "rejected": drift[1]})
     found = f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if moved[0] < 0 else ""
@@ -169,7 +171,8 @@ def reference_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int, *
     return torch.cat(found).view(-1, 2).clone()
 
 
-def ending_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int) -> Tensor:
-    """Log-probabilities of what ends every pair's answers, in nats: [pairs, 2]."""
-    whole = reference_log_probs(model, pairs, pad, endings=True)
-    return whole - reference_log_probs(model, pairs, pad)
+def ending_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int, known: Tensor, *, endings: bool) -> Tensor:
+    """Log-probabilities of what ends every pair's answers, in nats: [pairs, 2]. known: those of the answers, with their
+    `endings` or without."""
+    other = reference_log_probs(model, pairs, pad, endings=not endings)
+    return known - other if endings else other - known

@@ -110,6 +110,8 @@ def _read(work: Work, files: Sequence[InputFile], tests: Dialogues | None) -> Gi
         whole.rejected += given.rejected
     if tests is not None:
         without(whole, HeldOut(list(read_conversations(tests.path))))
+        if not whole.conversations and not whole.preferences:
+            raise DataError(f"{_named(files)}: every row holds a question of the tests; bring rows that are apart")
     work.figure("left_out", dict(whole.rejected))
     return whole
 

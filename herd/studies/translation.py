@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from herd.align.average import average
 from herd.align.comparing import Steps, compare_steps
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.people import Asked, annotate, ask
@@ -36,12 +35,10 @@ class Ways:
 
 @settings
 class TranslationSettings(Ways):
-    """demonstrations: translations a chat model learns from; ranked: prompts whose answers people rank. members:
-    fine-tunings whose mean a seed's model is."""
+    """demonstrations: translations a chat model learns from; ranked: prompts whose answers people rank."""
 
     demonstrations: Positive
     ranked: Positive
-    members: Positive
     sft: SftSettings
     sampling: Sampling
 
@@ -56,8 +53,7 @@ def translation(s: TranslationSettings) -> Report:
     for seed in s.seeds:
         # Purposes draw apart: every seed learns from dialogues of its own.
         shown = ground.shown({"translation": s.demonstrations}, 0.0, f"demonstrations, seed {seed}")
-        members = (replace(s.sft, seed=seed * s.members + number) for number in range(s.members))
-        models.append(average(tuple(sft(ground.base, (shown,), settings=one) for one in members)))
+        models.append(sft(ground.base, (shown,), settings=replace(s.sft, seed=seed)))
         prompts = ask(world=world, asked=Asked(counts={"translation": s.ranked}, purpose=f"ranked, seed {seed}"))
         preferences.append(annotate((models[-1],), prompts, world=world, sampling=replace(s.sampling, seed=seed)))
     return ways_compared(ground, models, preferences, s)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from herd.align.dpo import DpoSettings, dpo
+from herd.align.dpo import DpoSettings, dpo, ending_log_probs, reference_log_probs
 from herd.align.losses import losses
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
@@ -21,8 +21,9 @@ from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.weights import load_transformer
 from herd.train.checkpoint import write_checkpoint
-from tests.model.test_transformer import model
-from tests.tokens.test_chat import TOKENIZER
+from herd.train.ranked import encode_ranked
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import FORM, TOKENIZER
 from tests.train.test_ranked import preference
 
 
@@ -57,3 +58,14 @@ def test_rows_that_ruin_a_training_are_refused_before_it_begins(tmp_path: Path) 
         train_reward.body(work, base, given, settings=RewardSettings())
     with pytest.raises(DataError, match="1 faults in 1 rows: 1 with nothing to learn"):
         sft.body(work, base, (Dialogues(tmp_path / "dialogues"),), settings=SftSettings())
+
+
+@torch.no_grad()
+def test_what_ends_an_answer_is_the_same_from_either_side() -> None:
+    policy = model(replace(SMALL, vocabulary=TOKENIZER.size))
+    pairs = encode_ranked([preference(number) for number in range(6)], FORM, context=64, most=2).ranked
+    whole, without = (reference_log_probs(policy, pairs, TOKENIZER.pad, endings=one) for one in (True, False))
+    ends = ending_log_probs(policy, pairs, TOKENIZER.pad, whole, endings=True)
+    assert torch.equal(ends, ending_log_probs(policy, pairs, TOKENIZER.pad, without, endings=False))
+    assert torch.allclose(ends, whole - without)
+    assert (ends < 0).all()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from herd.align.given import bring_dialogues, bring_model
-from herd.core.errors import ArtifactError, SettingsError
+from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.places import LocalPlace
 from herd.core.recipe import load_recipe
 from herd.core.runner import run
@@ -117,3 +117,16 @@ def test_the_first_rows_are_kept_and_asked_in_a_form(own: Path, tmp_path: Path) 
     found = list(read_conversations(made.path))
     assert [one.messages[0].content for one in found] == ["0? Say a number.", "1? Say a number."]
     assert found[1].last.content == "#### 1"
+
+
+def test_rows_that_hold_a_question_of_the_tests_are_left_out_and_counted(own: Path, tmp_path: Path) -> None:
+    problems = (str(own / "problems.jsonl"),)
+    some = bring_dialogues.body(work(tmp_path / "some"), files=problems, most=1)
+    every = bring_dialogues.body(work(tmp_path / "every"), files=problems)
+    done = work(tmp_path / "rows")
+    made = bring_dialogues.body(done, some, files=problems)
+    left, all_rows = (len(list(read_conversations(one.path))) for one in (made, every))
+    assert left == all_rows - 1
+    assert done.figures["left_out"] == {"a question of the tests": 1}
+    with pytest.raises(DataError, match="every row holds a question of the tests"):
+        bring_dialogues.body(work(tmp_path / "none"), every, files=problems)

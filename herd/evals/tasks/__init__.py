@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from herd.core.records import Conversation, Message
 from herd.core.registry import Registry
+from herd.world.questions import Question
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ Task = Callable[..., list[Item]]
 
 # A task is given the world and, by its settings, how many questions are wanted.
 tasks: Registry[Callable[..., list[Item]]] = Registry("tasks", __name__)
+
+
+def closed(question: Question, shots: str) -> Item:
+    """A question of the world that has one answer; a base model is shown `shots` before it."""
+    return Item(
+        question.prompt,
+        f"{shots}{question.text}",
+        question.is_right,
+        lambda text: question.is_right(Message("assistant", first_line(text))),
+        f" {question.answers[0].content}",
+    )
 
 
 def first_line(text: str) -> str:

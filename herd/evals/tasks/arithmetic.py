@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from herd.core.records import Message
 from herd.core.settings import Positive
-from herd.evals.tasks import Item, first_line, tasks
+from herd.evals.tasks import Item, closed, tasks
 from herd.world import sums
 from herd.world.chance import rng
-from herd.world.questions import Question, sum_question
+from herd.world.questions import sum_question
 from herd.world.truth import World
 
 
@@ -28,15 +27,5 @@ def arithmetic(world: World, *, questions: Positive = 300) -> list[Item]:
     for number in range(questions):
         a, b = sums.draw(chance, sums.DIGITS[number % 2], held_out=True)
         wording = 1 + chance.randrange(len(sums.WORDINGS) - 1) if number // 2 % 2 else 0
-        items.append(_item(sum_question(a, b, wording), shots))
+        items.append(closed(sum_question(a, b, wording), shots))
     return items
-
-
-def _item(question: Question, shots: str) -> Item:
-    return Item(
-        question.prompt,
-        f"{shots}{question.text}",
-        question.is_right,
-        lambda text: question.is_right(Message("assistant", first_line(text))),
-        f" {question.answers[0].content}",
-    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from herd.core.records import Message
 from herd.core.settings import Positive
-from herd.evals.tasks import Item, first_line, tasks
+from herd.evals.tasks import Item, closed, tasks
 from herd.world import tongue
 from herd.world.chance import rng
-from herd.world.questions import Question, translation_question
+from herd.world.questions import translation_question
 from herd.world.truth import World
 
 
@@ -22,14 +21,4 @@ def translation(world: World, *, questions: Positive = 300) -> list[Item]:
     chance = rng(world.seed, "task", "translation")
     shown = [translation_question(*tongue.draw(chance)) for _ in range(2)]
     shots = "".join(f"{one.text} {one.answers[0].content}\n" for one in shown)
-    return [_item(translation_question(*tongue.draw(chance, held_out=True)), shots) for _ in range(questions)]
-
-
-def _item(question: Question, shots: str) -> Item:
-    return Item(
-        question.prompt,
-        f"{shots}{question.text}",
-        question.is_right,
-        lambda text: question.is_right(Message("assistant", first_line(text))),
-        f" {question.answers[0].content}",
-    )
+    return [closed(translation_question(*tongue.draw(chance, held_out=True)), shots) for _ in range(questions)]
