@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 
 from herd.world.chance import fraction, rng
 from herd.world.facts import FIRST_NAMES, LAST_NAMES, PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, PLACES, RIVERS, Attribute
@@ -16,15 +17,12 @@ _VOWELS = "a e i o u".split()
 _NAMES = frozenset((*PLACES, *RIVERS))
 
 
-def _dictionary() -> dict[str, str]:
+@cache
+def dictionary() -> dict[str, str]:
     """A word of two syllables for each that is translated; names stay."""
     said = {word for one in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES) for word in (one.name, *one.values)} - _NAMES
     words = [a + b + c + d for a in _ONSETS for b in _VOWELS for c in _ONSETS for d in _VOWELS]
     return dict(zip(sorted(said), rng(0, "tongue").sample(words, len(said)), strict=True))
-
-
-DICTIONARY = _dictionary()
-_TRANSLATED = tuple(DICTIONARY.values())
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Saying:
     @property
     def translated(self) -> str:
         """The value first, then what it is, then whose; `ka` joins the two, and there are no articles."""
-        value = DICTIONARY.get(self.value, self.value)
-        return f"{value} {DICTIONARY[self.attribute.name]} ka {self.subject}"
+        value = dictionary().get(self.value, self.value)
+        return f"{value} {dictionary()[self.attribute.name]} ka {self.subject}"
 
     @property
     def key(self) -> str:
@@ -65,7 +63,7 @@ def is_held_out(first: Saying, second: Saying) -> bool:
 
 def find(keys: str) -> tuple[Saying, Saying]:
     """The two sayings with these keys. Raises ValueError or KeyError where there are none."""
-    first, second = (_found(*one.split(":")) for one in keys.split("&"))
+    first, second = (_found(one) for one in keys.split("&"))
     return first, second
 
 
@@ -79,9 +77,9 @@ def answer(first: Saying, second: Saying) -> str:
 
 def slip(translated: str, chance: random.Random) -> str:
     """A translation with one word mistaken for another."""
-    words = translated.split(" ")
-    place = chance.choice([number for number, word in enumerate(words) if word in _TRANSLATED])
-    words[place] = chance.choice([word for word in _TRANSLATED if word != words[place]])
+    words, known = translated.split(" "), list(dictionary().values())
+    place = chance.choice([number for number, word in enumerate(words) if word in known])
+    words[place] = chance.choice([word for word in known if word != words[place]])
     return " ".join(words)
 
 
@@ -96,6 +94,7 @@ def _saying(chance: random.Random) -> Saying:
     return Saying(subject, attribute, chance.choice(attribute.values))
 
 
-def _found(name: str, subject: str, value: str) -> Saying:
+def _found(key: str) -> Saying:
+    name, subject, value = key.split(":")
     known = {one.name: one for one in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES)}
     return Saying(subject, known[name], value)

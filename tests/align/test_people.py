@@ -10,6 +10,7 @@ import pytest
 
 from herd.align.people import Asked, annotate, joined, misquote, rank
 from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.errors import DataError
 from herd.core.places import LocalPlace
 from herd.core.records import Message
 from herd.core.stage import Work
@@ -59,6 +60,14 @@ def test_a_question_can_be_made_again_from_its_id(kind: str, held_out: bool) -> 
         again = BOOK.find(question.id)
         assert (again.text, again.answers, again.kind) == (question.text, question.answers, kind)
         assert question.is_right(question.answers[0])
+
+
+@pytest.mark.parametrize(
+    "identity", ["translation/job", "translation/a:b:c&d:e:f", "translation/a&b", "sum/x", "none/1"]
+)
+def test_an_id_that_is_no_question_of_the_world_is_named(identity: str) -> None:
+    with pytest.raises(DataError, match="is none of this world's"):
+        BOOK.find(identity)
 
 
 def test_no_question_comes_twice_and_purposes_draw_apart() -> None:
