@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,19 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "cpo": ("cpo", {"beta": 0.1}),
     "simpo": ("simpo", {"beta": 2.0, "margin": 1.0}),
     "orpo": ("orpo", {"weight": 0.1}),
+    "kto": ("kto", {"beta": 0.1}),
 }
+# A mean over single answers is half of that over pairs.
+SHARES = {"kto": 0.5}
 
 
 def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
-    """By loss how far ours is from TRL's, and the largest difference of a token's log-probability."""
+    """By loss how far ours is from TRL's, and the largest difference of a token's log-probability: as we train, and
+    where every answer has a row of its own and positions are turned by angles rounded as transformers rounds them."""
     import torch
 
     from herd.align.columns import read_rows
+    from herd.align.dpo import Mismatched
     from herd.align.losses import Likelihoods, losses
     from herd.align.reward import ranking, reward_model
     from herd.core.artifacts import Checkpoint
@@ -56,7 +62,6 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
     from herd.tokens.jinja import chat_format
     from herd.tokens.tokenizer import TextTokenizer
     from herd.train.checkpoint import write_checkpoint
-    from herd.train.log_probs import log_probs
     from herd.train.ranked import RankedBatch, encode_ranked
 
     text, policy, reference = TextTokenizer.load(folder), load_transformer(folder), load_transformer(folder)
@@ -80,28 +85,60 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
         wrong = next(n for n, (a, b) in enumerate(zip(ids, theirs["ids"], strict=False)) if a != b)
         raise SystemExit(f"answer {wrong} has other tokens in TRL: {ids[wrong][:40]} and {theirs['ids'][wrong][:40]}")
     with torch.no_grad():
-        each, known = (
-            log_probs(
-                model.hidden(packed.tokens_RT, documents_BT=packed.looked_at), model.output_weight, packed.targets_RT
-            )
-            for model in (policy, reference)
-        )
+        each, known = (read(model, packed) for model in (policy, reference))
         ours = [each[packed.answers_N == 2 * n + side].tolist() for side in (0, 1) for n in range(len(ranked))]
         sums = [packed.sums(one).view(-1, 2).T for one in (each, known)]
-        pairs = Likelihoods(*sums[0], *sums[1], *packed.lengths.view(-1, 2).T)
+        strangers = Mismatched.of(reference, ranked, text.pad, endings=True).ratios(policy, batch)
+        pairs = Likelihoods(*sums[0], *sums[1], *packed.lengths.view(-1, 2).T, strangers)
         found = {}
         for name, (our, settings) in LOSSES.items():
-            value = float(losses.get(our)(pairs, **settings).mean())
+            value = SHARES.get(name, 1.0) * float(losses.get(our)(pairs, **settings).mean())
             found[name] = {"herd": value, "trl": theirs["losses"][name], "off": abs(value - theirs["losses"][name])}
         judge = reward_model(Checkpoint(folder))
         torch.nn.init.constant_(judge.score.weight, 0.02)
         value = float(ranking()(judge, batch)[0]) / len(ranked)
         found["reward"] = {"herd": value, "trl": theirs["reward"], "off": abs(value - theirs["reward"])}
-    off = max(
-        abs(a - b) for row, other in zip(ours, theirs["logps"], strict=True) for a, b in zip(row, other, strict=True)
-    )
     relative = max(one["off"] / max(1.0, abs(one["trl"])) for one in found.values())
-    return {"pairs": len(ranked), "log_probability_off": off, "largest_off": relative, "losses": found}
+    alone = [
+        RankedBatch((replace(one, answers=(one.answers[side],)),), text.pad, policy.shape.context, endings=True)
+        for side in (0, 1)
+        for one in ranked
+    ]
+    with torch.no_grad():
+        turn_as_transformers(policy)
+        same = [read(policy, one.packed).tolist() for one in alone]
+    return {
+        "pairs": len(ranked),
+        "log_probability_off": apart(ours, theirs["logps"]),
+        "log_probability_off_alone": apart(same, theirs["logps"]),
+        "largest_off": relative,
+        "losses": found,
+    }
+
+
+def read(model: Any, packed: Any) -> Any:
+    """Log-probability of every target: [N]."""
+    from herd.train.log_probs import log_probs
+
+    hidden_RTD = model.hidden(packed.tokens_RT, documents_BT=packed.looked_at)
+    return log_probs(hidden_RTD, model.output_weight, packed.targets_RT)
+
+
+def turn_as_transformers(model: Any) -> None:
+    """Frequencies from powers in fp32; ours are rounded once, from fp64."""
+    import torch
+
+    shape = model.shape
+    assert shape.rope_scaling is None
+    powers_E = torch.arange(0, shape.head_width, 2).float() / shape.head_width
+    turns_TE = torch.outer(torch.arange(shape.context).float(), 1.0 / shape.rope_theta**powers_E)
+    model.cos_TE.copy_(turns_TE.cos())
+    model.sin_TE.copy_(turns_TE.sin())
+
+
+def apart(ours: list[list[float]], theirs: list[list[float]]) -> float:
+    """The largest difference of two tokens' values."""
+    return max(abs(a - b) for row, other in zip(ours, theirs, strict=True) for a, b in zip(row, other, strict=True))
 
 
 def speed(trl: str, kind: str, folder: Path, rows: Path, settings: dict[str, Any], turns: int) -> dict[str, Any]:

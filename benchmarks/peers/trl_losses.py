@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
 
 USUAL = {"output_dir": tempfile.gettempdir(), "use_cpu": True, "bf16": False, "report_to": [], "disable_tqdm": True}
 # By TRL's name: what is set for it. CPO and ORPO have trainers of their own, below.
@@ -64,6 +64,7 @@ def main(policy: str, reference: str, rows: str) -> dict[str, Any]:
         each = made.model(**extra, labels=labels, fused_lm_head=True, use_cache=False).log_probs[:, -mask.shape[1] :]
     found["logps"] = [row[some].tolist() for row, some in zip(each, mask, strict=True)]
     found["losses"] |= free_of_reference(each, mask)
+    found["losses"]["kto"] = kto(load(policy), load(reference), given, tokenizer)
     found["reward"] = reward(policy, data, tokenizer, sizes)
     return found
 
@@ -86,6 +87,20 @@ def free_of_reference(each: torch.Tensor, mask: torch.Tensor) -> dict[str, float
         "simpo": float(CPOTrainer.cpo_loss(simpo, *means.chunk(2))[0].mean()),
         "orpo": -float(ORPOTrainer.odds_ratio_loss(orpo, *means.chunk(2))[0].mean()),
     }
+
+
+def kto(policy: Any, reference: Any, given: list[dict[str, Any]], tokenizer: Any) -> float:
+    """TRL's loss of the answers one by one, all of them in a batch: chosen ones first, then rejected ones."""
+    rows = [
+        {"prompt": row["prompt"], "completion": row[side], "label": side == "chosen"}
+        for side in ("chosen", "rejected")
+        for row in given
+    ]
+    sizes = {"per_device_train_batch_size": len(rows), "max_length": None, "dataloader_drop_last": False}
+    config = KTOConfig(**USUAL, **sizes, beta=0.1, train_sampling_strategy="sequential")
+    data = Dataset.from_list(rows)
+    made = KTOTrainer(policy, reference, config, train_dataset=data, processing_class=tokenizer)
+    return float(made._compute_loss(made.model, next(iter(made.get_train_dataloader())), False))
 
 
 def reward(policy: str, data: Any, tokenizer: Any, sizes: dict[str, Any]) -> float:

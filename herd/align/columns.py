@@ -191,9 +191,27 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
 
 
 def _conversation(row: Row, number: str, messages: Sequence[Message]) -> Conversation:
-    named = row.get("tools")  # others give whole schemas, which stand in no message here
-    tools = tuple(named) if isinstance(named, list) and all(isinstance(one, str) for one in named) else ()
-    return Conversation(tuple(messages), str(row.get("id") or number), str(row.get("source") or ""), tools)
+    tools = list(_tools(row.get("tools")))
+    return Conversation(
+        tuple(messages),
+        str(row.get("id") or number),
+        str(row.get("source") or ""),
+        tuple(one for one in tools if isinstance(one, str)),
+        tuple(one for one in tools if not isinstance(one, str)),
+    )
+
+
+def _tools(given: Any) -> Iterator[str | Row]:
+    """Names of built-in tools as they are, and schemas of others in OpenAI's form; some write the list as JSON."""
+    if isinstance(given, str):
+        given = json.loads(given) if given.strip() else ()
+    for one in given or ():
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping) and ("function" in one or "name" in one):
+            yield one if "function" in one else {"type": "function", "function": one}
+        else:
+            raise RowError("broken", f"tools: {str(one)[:60]!r} is neither a built-in tool's name nor a definition")
 
 
 def _preference(
@@ -243,8 +261,7 @@ def _message(row: Row) -> Message:
     if "from" not in row:
         return Message.from_row({**row, "content": _text(row.get("content"))})
     if row["from"] == "function_call":
-        call = json.loads(row["value"])
-        return Message("assistant", "", (ToolCall(call["name"], call["arguments"]),))
+        return Message("assistant", "", (ToolCall.from_row(json.loads(row["value"])),))
     return Message.from_row({"role": _ROLES.get(row["from"], row["from"]), "content": row["value"]})
 
 

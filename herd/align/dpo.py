@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from herd.align.columns import Given
-from herd.align.losses import Likelihoods, knows_reference, losses
+from herd.align.losses import Likelihoods, knows_mismatched, knows_reference, losses
 from herd.align.preflight import check
 from herd.align.tuning import tune
 from herd.core.artifacts import Checkpoint, Preferences
+from herd.core.errors import DataError
 from herd.core.records import Strength
 from herd.core.registry import Use
 from herd.core.settings import Positive, Rate, Share, settings
@@ -28,7 +30,7 @@ from herd.train.log_probs import log_probs as log_probs_of
 from herd.train.loop import Sums
 from herd.train.lora import LoraSettings
 from herd.train.optimizer import AdamWSettings
-from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
+from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn, mismatched
 
 Loss = Annotated[Use, losses.choice]
 
@@ -55,7 +57,7 @@ class DpoSettings:
     seed: int = 0
 
 
-@stage(paper="4.1.4", version=2)
+@stage(paper="4.1.4", version=3)
 def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 
@@ -93,7 +95,10 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
     ends = ending_log_probs(policy, pairs[:_ENDS], text.pad, before[:_ENDS], endings=settings.endings)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
-    loss = objective(losses.make(settings.loss), reference, settings.nll_weight)
+    strangers = None
+    if knows_mismatched(settings.loss.name):
+        strangers = Mismatched.of(policy, pairs, text.pad, endings=settings.endings)
+    loss = objective(losses.make(settings.loss), reference, settings.nll_weight, strangers)
     tune(work, policy, batches, loss=loss, settings=settings)
     write_checkpoint(work.out, policy, text, kind="chat")
     after = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
@@ -110,13 +115,48 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     return Checkpoint(work.out)
 
 
+@dataclass(frozen=True)
+class Mismatched:
+    """Answers behind prompts that they were not given to, by the pairs' numbers, and what the reference thinks of them:
+    log-probabilities [2]. How likely they became says how far a policy has moved, whatever it was taught."""
+
+    ranked: dict[int, Ranked]
+    reference: dict[int, Tensor]
+
+    @classmethod
+    def of(cls, reference: Transformer, pairs: Sequence[Ranked], pad: int, *, endings: bool = False) -> Mismatched:
+        """Raises DataError when no prompt has an answer of another one."""
+        ranked = mismatched(pairs, reference.shape.context)
+        if not ranked:
+            raise DataError(
+                f"the loss compares with answers to other prompts, and none of {len(pairs)} pairs has one that fits; "
+                "give more prompts, or take the loss kto_pair"
+            )
+        known = reference_log_probs(reference, list(ranked.values()), pad, endings=endings)
+        return cls(ranked, dict(zip(ranked, known, strict=True)))
+
+    @torch.no_grad()
+    def ratios(self, model: nn.Module, batch: RankedBatch) -> Tensor:
+        """Log-ratios of those that belong to the pairs of a batch: [M], or a zero when there are none."""
+        numbers = [number for number in batch.numbers if number in self.ranked]
+        if not numbers:
+            return torch.zeros(1)
+        packed = replace(batch, ranked=tuple(self.ranked[number] for number in numbers)).packed
+        found = log_probs(model, packed)
+        return found - torch.cat([self.reference[number] for number in numbers]).to(found.device)
+
+
 def objective(
-    preference: Callable[[Likelihoods], Tensor], reference: Tensor, nll_weight: float
+    preference: Callable[[Likelihoods], Tensor],
+    reference: Tensor,
+    nll_weight: float,
+    strangers: Mismatched | None = None,
 ) -> Callable[[nn.Module, RankedBatch], tuple[Tensor, Sums]]:
     """The loss of a batch of pairs: `preference`, and the chosen answers' NLL per token.
 
-    reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference. Logged under TRL's
-    names; rewards there are beta times the log-ratios, here the log-ratios, since not every loss has a beta.
+    reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference. strangers: for a loss
+    that asks for them. Logged under TRL's names; rewards there are beta times the log-ratios, here the log-ratios,
+    since not every loss has a beta.
     """
 
     def loss(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, Sums]:
@@ -125,6 +165,8 @@ def objective(
         tokens = packed.lengths.clamp_min(1).view(-1, 2).T
         known = reference[batch.numbers].to(chosen_B.device).T
         pairs = Likelihoods(chosen_B, rejected_B, *known, *tokens)
+        if strangers:
+            pairs = replace(pairs, mismatched_M=strangers.ratios(model, batch))
         preferred_B = preference(pairs)
         nll_B = -chosen_B / pairs.chosen_tokens_B
         return (preferred_B + nll_weight * nll_B).sum(), _logged(pairs, preferred_B, nll_B)

@@ -38,17 +38,22 @@ class Examined:
 def examine(given: Given, form: Chat, text: TextTokenizer, context: int, tests: HeldOut | None = None) -> Examined:
     """Every row as it would be trained on.
 
-    Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end; a question of `tests`.
-    Notes: rows longer
-    than `context`, control tokens that a text spells out (they are read as plain text), rows that occur again, and a
-    padding that is also an ending (harmless here, where places are masked; trainers that mask by id lose endings).
+    Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end; a question of `tests`;
+    what the format has no words for, such as tools. Notes: rows longer than `context`, control tokens that a text
+    spells out (they are read as plain text), rows that occur again, and a padding that is also an ending (harmless
+    here, where places are masked; trainers that mask by id lose endings).
     """
     found, seen = Examined(), set()
     if text.pad in text.stops:
         found.notes["padding is also an ending"] = 1
     for row in (*given.conversations, *given.preferences):
         found.rows += 1
-        for messages, encoded in _encoded(row, form):
+        try:
+            read = list(_encoded(row, form))
+        except DataError as fault:
+            found.faults[f"that the chat format cannot write ({fault})"] += 1
+            continue
+        for messages, encoded in read:
             found.tokens += len(encoded)
             found.learnt += sum(encoded.learn)
             found.faults.update(_faults(encoded, text))

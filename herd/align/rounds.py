@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _parted(one: Conversation) -> tuple[Conversation, Message | None]:
     """A prompt, and its known answer where it has one."""
     if one.last.role != "assistant":
         return one, None
-    return Conversation(one.messages[:-1], one.id, one.source, one.tools), one.last
+    return replace(one, messages=one.messages[:-1]), one.last
 
 
 def _answers(

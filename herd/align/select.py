@@ -130,7 +130,7 @@ def askable(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) 
     for one in read_conversations(prompts.path):
         known = one.last if one.last.role == "assistant" else None
         prompt = one if known is None else replace(one, messages=one.messages[:-1])
-        if one.tools or any(message.calls for message in one.messages):
+        if one.tools or one.definitions or any(message.calls for message in one.messages):
             left_out["it asks for tools"] += 1
         elif max(len(form.prompt(_steered(prompt, words))) for words in steer or ("",)) >= context:
             left_out["it is longer than the model reads"] += 1

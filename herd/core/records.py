@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -47,6 +48,29 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
 
+    def __hash__(self) -> int:
+        return hash((self.name, json.dumps(self.arguments, sort_keys=True, default=str)))
+
+    def to_row(self) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": self.name, "arguments": dict(self.arguments)}}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ToolCall:
+        """OpenAI's form, whose arguments are JSON in a text, TRL's, where they are an object, or the function alone.
+
+        Raises DataError for arguments that are neither.
+        """
+        called = row.get("function", row)
+        name, arguments = called["name"], called["arguments"]
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments)
+            except ValueError:
+                raise DataError(f"the arguments of a call of {name!r} are no JSON: {arguments[:60]!r}") from None
+        if not isinstance(arguments, Mapping):
+            raise DataError(f"the arguments of a call of {name!r} are a {type(arguments).__name__}, not an object")
+        return cls(name, arguments)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -61,10 +85,7 @@ class Message:
         """The OpenAI and TRL form: role, content and, where there are calls, tool_calls."""
         row: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.calls:
-            row["tool_calls"] = [
-                {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
-                for call in self.calls
-            ]
+            row["tool_calls"] = [call.to_row() for call in self.calls]
         if not self.learn:
             row["learn"] = False
         return row
@@ -77,20 +98,20 @@ class Message:
         content = row.get("content") or ""
         if not isinstance(content, str):
             raise DataError(f"message content is a {type(content).__name__}; herd reads text only")
-        calls = tuple(
-            ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in row.get("tool_calls") or ()
-        )
+        calls = tuple(map(ToolCall.from_row, row.get("tool_calls") or ()))
         return cls(row["role"], content, calls, row.get("learn", True))
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages in order. `tools` names the built-in tools the assistant may call."""
+    """Messages in order. tools: names of built-in tools that the assistant may call. definitions: JSON schemas of other
+    tools, as OpenAI has them. On disk both stand in the column `tools`."""
 
     messages: tuple[Message, ...]
     id: str = ""
     source: str = ""
     tools: tuple[str, ...] = ()
+    definitions: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     @property
     def last(self) -> Message:
@@ -103,14 +124,21 @@ class Conversation:
         return {
             "id": self.id,
             "source": self.source,
-            "tools": list(self.tools),
+            "tools": [*self.tools, *self.definitions],
             "messages": [message.to_row() for message in self.messages],
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Conversation:
         messages = tuple(Message.from_row(message) for message in row["messages"])
-        return cls(messages, row.get("id", ""), row.get("source", ""), tuple(row.get("tools") or ()))
+        tools = row.get("tools") or ()
+        return cls(
+            messages,
+            row.get("id", ""),
+            row.get("source", ""),
+            tuple(one for one in tools if isinstance(one, str)),
+            tuple(one for one in tools if not isinstance(one, str)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +165,7 @@ class Preference:
         row = {
             "id": self.prompt.id,
             "source": self.prompt.source,
-            "tools": list(self.prompt.tools),
+            "tools": [*self.prompt.tools, *self.prompt.definitions],
             "prompt": [message.to_row() for message in self.prompt.messages],
             "chosen": [message.to_row() for message in self.chosen],
             "rejected": [message.to_row() for message in self.rejected],

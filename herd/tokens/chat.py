@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from herd.core.records import Conversation, Message
 from herd.tokens.tokenizer import TextTokenizer
-from herd.tokens.tools import INTERPRETER, OPENS_WITH_TAG, Form, read_calls, tool_answer, write_call
+from herd.tokens.tools import INTERPRETER, OPENS_WITH_TAG, Form, read_calls, tool_answer, with_definitions, write_call
 
 PYTHON_TAG = "<|python_tag|>"
 
@@ -33,7 +33,11 @@ class Encoded:
 
 
 class ChatFormat:
-    """Writes and reads Llama 3's chat format with one tokenizer. form: how calls of tools are written."""
+    """Writes and reads Llama 3's chat format with one tokenizer.
+
+    form: how calls of tools are written. Where a conversation defines tools of its own, which are no built-in ones,
+    these are told and called in JSON, as 3.1 was taught.
+    """
 
     def __init__(self, tokenizer: TextTokenizer, form: Form = "builtin") -> None:
         self.tokenizer = tokenizer
@@ -45,22 +49,27 @@ class ChatFormat:
     def conversation(self, conversation: Conversation) -> Encoded:
         """All of it, as training reads it."""
         encoded = Encoded([self.tokenizer.begin], [False], [True])
-        for message in _with_tools(conversation):
-            encoded += self.message(message)
+        form: Form = "json" if conversation.definitions and self.form == "builtin" else self.form
+        for message in _with_tools(conversation, form):
+            # What a tool is called with follows from who knows it: Llama itself, or this conversation.
+            own = any(call.name not in conversation.tools for call in message.calls)
+            encoded += self.message(message, form if own else self.form)
         return encoded
 
     def prompt(self, conversation: Conversation) -> list[int]:
         """All of it and an open header for the assistant's next message."""
         return self.conversation(conversation).ids + self._header("assistant")
 
-    def message(self, message: Message) -> Encoded:
-        """Header, content and ending. Learnt: an assistant's content and ending, never a header.
+    def message(self, message: Message, form: Form | None = None) -> Encoded:
+        """Header, content and ending, calls in `form` or in the format's own. Learnt: an assistant's content and
+        ending, never a header.
 
         The report does not say whether the ending is learnt; without it a model never stops.
         """
         header = self._header("ipython" if message.role == "tool" else message.role)
-        content = self._content(message)
-        going_on = bool(message.calls) and self._tagged(message)
+        form = form or self.form
+        content = self._content(message, form)
+        going_on = bool(message.calls) and _tagged(message, form)
         ending = self.tokenizer.end_of_message if going_on else self.tokenizer.end_of_turn
         learn = message.role == "assistant" and message.learn
         return Encoded(
@@ -81,21 +90,27 @@ class ChatFormat:
     def _header(self, role: str) -> list[int]:
         return [self._open, *self.tokenizer.encode(role), self._close, *self.tokenizer.encode("\n\n")]
 
-    def _content(self, message: Message) -> list[int]:
+    def _content(self, message: Message, form: Form) -> list[int]:
         if not message.calls:
-            return self.tokenizer.encode(tool_answer(message, self.form) if message.role == "tool" else message.content)
-        tag = [self._python] if self._tagged(message) else []
-        return [*tag, *self.tokenizer.encode(write_call(message.calls, self.form))]
-
-    def _tagged(self, message: Message) -> bool:
-        return OPENS_WITH_TAG[self.form] or message.calls[0].name == INTERPRETER
+            return self.tokenizer.encode(tool_answer(message, form) if message.role == "tool" else message.content)
+        tag = [self._python] if _tagged(message, form) else []
+        return [*tag, *self.tokenizer.encode(write_call(message.calls, form))]
 
 
-def _with_tools(conversation: Conversation) -> tuple[Message, ...]:
-    """The messages, with the built-in tools named at the top of the system message."""
-    if not conversation.tools:
+def _tagged(message: Message, form: Form) -> bool:
+    return OPENS_WITH_TAG[form] or message.calls[0].name == INTERPRETER
+
+
+def _with_tools(conversation: Conversation, form: Form) -> tuple[Message, ...]:
+    """The messages, with the built-in tools named at the top of the system message, and the definitions of others at
+    the top of what the user says first."""
+    if not conversation.tools and not conversation.definitions:
         return conversation.messages
-    opening = "Environment: ipython\nTools: " + ", ".join(conversation.tools)
+    opening = "Environment: ipython"
+    if conversation.tools:
+        opening += "\nTools: " + ", ".join(conversation.tools)
+    if conversation.definitions:
+        conversation = with_definitions(conversation, conversation.definitions, form)
     first, *rest = conversation.messages
     if first.role != "system":
         return (Message("system", opening), *conversation.messages)

@@ -1,12 +1,14 @@
 """The chat format as a Jinja template, for tools that read Hugging Face folders."""
 
-# One message: <|start_header_id|>role<|end_header_id|>, a blank line, the content, <|eot_id|>. A call of a
-# built-in tool ends with <|eom_id|> instead: the turn goes on after the tool's answer. The tool's role is
-# written `ipython`. Source: llama-models, `prompt_format.md`. `chat.py` writes the same, by ids.
+# One message: <|start_header_id|>role<|end_header_id|>, a blank line, the content, <|eot_id|>. A call of a tool ends
+# with <|eom_id|> instead: the turn goes on after the tool's answer. Built-in tools are named to the system; `tools` are
+# told in the first user message and called in JSON. The tool's role is written `ipython`.
+# Source: llama-models, `prompt_format.md`. `chat.py` writes the same, by ids.
 CHAT_TEMPLATE = """\
 {{- bos_token }}
-{%- if builtin_tools %}
-{%- set opening = "Environment: ipython\\nTools: " + builtin_tools | join(", ") %}
+{%- set told = namespace(tools=tools) %}
+{%- if builtin_tools or tools %}
+{%- set opening = "Environment: ipython" + ("\\nTools: " + builtin_tools | join(", ") if builtin_tools else "") %}
 {%- if messages[0]["role"] == "system" %}
 {%- set opening = opening + "\\n\\n" + messages[0]["content"] %}
 {%- set messages = messages[1:] %}
@@ -18,12 +20,27 @@ CHAT_TEMPLATE = """\
 {{- "<|start_header_id|>" + role + "<|end_header_id|>\\n\\n" }}
 {%- if message.tool_calls %}
 {%- set call = message.tool_calls[0].function %}
+{%- if tools and call.name not in (builtin_tools or []) %}
+{{- '<|python_tag|>{"type": "function", "name": ' + call.name | tojson + ', "parameters": ' }}
+{{- call.arguments | tojson + "}<|eom_id|>" }}
+{%- else %}
 {{- "<|python_tag|>" + call.name + ".call(" }}
 {%- for name, value in call.arguments.items() %}
 {{- name + '="' + value + '"' }}{{ ", " if not loop.last }}
 {%- endfor %}
 {{- ")<|eom_id|>" }}
+{%- endif %}
 {%- else %}
+{%- if told.tools and message["role"] == "user" %}
+{{- "Given the following functions, please respond with a JSON for a function call with its proper arguments " }}
+{{- "that best answers the given prompt.\\n\\nRespond in the format " }}
+{{- '{"type": "function", "name": function name, "parameters": dictionary of argument name and its value}. ' }}
+{{- "Do not use variables.\\n\\n" }}
+{%- for tool in told.tools %}
+{{- tool | tojson(indent=4) + "\\n\\n" }}
+{%- endfor %}
+{%- set told.tools = none %}
+{%- endif %}
 {{- message["content"] + "<|eot_id|>" }}
 {%- endif %}
 {%- endfor %}

@@ -30,6 +30,7 @@ OPENS_WITH_TAG: dict[Form, bool] = {
 INTERPRETER = "code_interpreter"
 
 _TAGGED = re.compile(r"<function=(?P<name>[^>}]+)>(?P<arguments>\{.*?\})(?:</function>|$)", re.DOTALL)
+_BLOCK = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
 _BUILTIN = re.compile(r"^\s*(?P<name>\w+)\.call\((?P<arguments>.*)\)\s*$", re.DOTALL)
 _ARGUMENT = re.compile(r'(\w+)="([^"]*)"')
 
@@ -59,11 +60,17 @@ def read_calls(text: str, *, tagged: bool) -> tuple[ToolCall, ...]:
 
     tagged: whether <|python_tag|> stood before it; then what is no call of a tool is code to run.
     """
-    for read in (_read_tag, _read_json, _read_list, _read_builtin):
+    for read in (read_blocks, _read_tag, _read_json, _read_list, _read_builtin):
         found = read(text)
         if found:
             return found
     return (ToolCall(INTERPRETER, {"code": text}),) if tagged and text.strip() else ()
+
+
+def read_blocks(text: str) -> tuple[ToolCall, ...]:
+    """The calls in `<tool_call>` as Hermes, Qwen and others after them write them; none where one is broken."""
+    found = [_read_json(block) for block in _BLOCK.findall(text)]
+    return tuple(call for calls in found for call in calls) if all(found) else ()
 
 
 def with_definitions(conversation: Conversation, definitions: Sequence[Mapping[str, Any]], form: Form) -> Conversation:

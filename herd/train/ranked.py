@@ -210,6 +210,22 @@ def encode_ranked(
     return Kept(found, too_long, alike)
 
 
+def mismatched(ranked: Sequence[Ranked], context: int) -> dict[int, Ranked]:
+    """By its number each prompt with the answers to another one: the nearest before it (before the first stands the
+    last) that asks something else, and whose answers fit into `context` here. Prompts that have none are left out.
+    """
+    found: dict[int, Ranked] = {}
+    for place, one in enumerate(ranked):
+        prompt = _part(one.answers[0], 0, one.prompt)
+        for other in (ranked[place - back] for back in range(1, len(ranked))):
+            answers = [_part(answer, other.prompt, None) for answer in other.answers]
+            fits = one.prompt + max(map(len, answers)) <= context
+            if fits and other.answers[0].ids[: other.prompt] != prompt.ids:
+                found[one.number] = replace(one, answers=tuple(prompt + answer for answer in answers))
+                break
+    return found
+
+
 def encode_answer(preference: Preference, answer: tuple[Message, ...], form: Chat) -> Encoded:
     """The prompt, of which nothing is learnt, and an answer to it."""
     prompt = preference.prompt

@@ -16,7 +16,7 @@ from herd.align.contamination import HeldOut, without
 from herd.align.preflight import examine, found_lines, lines, shown
 from herd.align.reward import _margins
 from herd.core.errors import DataError
-from herd.core.records import Conversation, Message, Preference
+from herd.core.records import Conversation, Message, Preference, ToolCall
 from herd.core.storage import write_preferences
 from herd.train.ranked import encode_ranked
 from tests.tokens.test_chat import FORM, TOKENIZER
@@ -95,9 +95,40 @@ def test_calls_of_tools_are_read() -> None:
     assert read.messages[1].calls[0].name == "add"
 
 
+ADD = {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "number"}}}}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [[ADD], json.dumps([ADD]), [{"type": "function", "function": ADD}]],
+    ids=["functions", "as JSON", "OpenAI's"],
+)
+@pytest.mark.parametrize("arguments", [{"a": 1}, '{"a": 1}'], ids=["an object", "OpenAI's text"])
+def test_openais_tools_and_calls_are_read_and_kept(tools, arguments) -> None:
+    called = [
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "add", "arguments": arguments}}]}
+    ]
+    read = of_row({"messages": [*turns(ASKED), *called], "tools": tools})
+    assert isinstance(read, Conversation)
+    assert read.messages[1].calls == (ToolCall("add", {"a": 1}),)
+    assert (read.tools, read.definitions) == ((), ({"type": "function", "function": ADD},))
+    assert Conversation.from_row(json.loads(json.dumps(read.to_row()))) == read
+    assert '"name": "add"' in TOKENIZER.show(FORM.conversation(read).ids)
+    pair = {"prompt": turns(ASKED), "chosen": called, "rejected": turns(SAID), "tools": ["brave_search", ADD]}
+    ranked = of_row(pair)
+    assert isinstance(ranked, Preference)
+    assert ranked.prompt.tools == ("brave_search",)
+    assert Preference.from_row(json.loads(json.dumps(ranked.to_row()))) == ranked
+    assert len({ranked.chosen, ranked.rejected, ranked.chosen}) == 2
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
+        ({"messages": turns(ASKED, SAID), "tools": [3]}, "broken"),
+        ({"messages": turns(ASKED, SAID), "tools": "[oh"}, "broken"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}]}, "broken"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": [1]}]}]}, "broken"),
         ({"messages": turns(ASKED)}, "no answer"),
         ({"messages": turns(SAID, ASKED, SAID)}, "ragged turns"),
         ({"messages": turns(ASKED, ASKED, SAID)}, "ragged turns"),
@@ -207,6 +238,17 @@ def test_rows_are_shown_with_what_is_learnt() -> None:
     assert told[-1].startswith("0 conversations, 1 preferences; ")
 
 
+def test_a_row_that_the_format_cannot_write_is_a_fault() -> None:
+    both = Message("assistant", "", (ToolCall("add", {"a": 1}), ToolCall("add", {"a": 2})))
+    rows = [Conversation((ASKED, both), definitions=({"function": ADD},)), Conversation((ASKED, SAID))]
+    found = examine(Given(rows), FORM, TOKENIZER, 99)
+    assert [name.split(":")[0] for name in found.faults] == [
+        "that the chat format cannot write (a message calls 2 tools; the form 'json' has room for one"
+    ]
+    with pytest.raises(DataError, match="1 faults in 2 rows: 1 that the chat format cannot write"):
+        found.refuse()
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
 def test_published_sets_are_read() -> None:
     hh = read_rows(DATA / "pref_hh_rlhf" / "harmless_base_test_a.jsonl.gz")
@@ -215,6 +257,8 @@ def test_published_sets_are_read() -> None:
     assert (len(alpaca.conversations), dict(alpaca.rejected)) == (2015, {"empty answer": 2})
     calls = read_rows(DATA / "sft_llamafactory" / "glaive_toolcall_en_demo.jsonl.gz")
     assert any(message.calls for one in calls.conversations for message in one.messages)
+    assert sum(bool(one.definitions) for one in calls.conversations) == 120
+    assert not examine(calls, FORM, TOKENIZER, 8192).faults
 
 
 LONG = "a farmer has twelve cows and sells four of them to a neighbour for ninety pounds each"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from herd.align.dpo import DpoSettings, dpo, ending_log_probs, reference_log_probs
+from herd.align.dpo import DpoSettings, Mismatched, dpo, ending_log_probs, objective, reference_log_probs
 from herd.align.losses import losses
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
@@ -21,7 +21,7 @@ from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.weights import load_transformer
 from herd.train.checkpoint import write_checkpoint
-from herd.train.ranked import encode_ranked
+from herd.train.ranked import RankedBatches, encode_ranked
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
 from tests.train.test_ranked import preference
@@ -69,3 +69,36 @@ def test_what_ends_an_answer_is_the_same_from_either_side() -> None:
     assert torch.equal(ends, ending_log_probs(policy, pairs, TOKENIZER.pad, without, endings=False))
     assert torch.allclose(ends, whole - without)
     assert (ends < 0).all()
+
+
+def test_kto_asks_policy_and_reference_for_answers_to_other_prompts() -> None:
+    policy, reference = (model(replace(SMALL, vocabulary=TOKENIZER.size)) for _ in range(2))
+    with torch.no_grad():
+        for weight in policy.parameters():
+            weight.mul_(1.05)
+    pairs = encode_ranked([preference(number) for number in range(6)], FORM, context=64, most=2).ranked
+    strangers = Mismatched.of(reference, pairs, TOKENIZER.pad)
+    batch = RankedBatches(pairs, size=4, epochs=1, seed=0, pad=TOKENIZER.pad, length=64).batch(0)
+    known = reference_log_probs(reference, pairs, TOKENIZER.pad)
+    now = reference_log_probs(policy, list(strangers.ranked.values()), TOKENIZER.pad)
+    wanted = torch.stack([now[number] - strangers.reference[number] for number in batch.numbers])
+    assert torch.allclose(strangers.ratios(policy, batch), wanted.flatten(), atol=1e-5)
+    seen = []
+    kto = losses.make(losses.use("kto"))
+    loss, _ = objective(lambda given: seen.append(given) or kto(given), known, 0.0, strangers)(policy.train(), batch)
+    loss.backward()
+    assert torch.allclose(seen[0].mismatched_M, wanted.flatten(), atol=1e-5)
+    assert not seen[0].mismatched_M.requires_grad
+    assert all(torch.isfinite(weight.grad).all() for weight in policy.parameters() if weight.grad is not None)
+
+
+def test_kto_needs_more_than_one_prompt(tmp_path: Path) -> None:
+    for name in ("base", "ranked", "out", "scratch"):
+        (tmp_path / name).mkdir()
+    write_checkpoint(tmp_path / "base", model(replace(SMALL, vocabulary=TOKENIZER.size)), TOKENIZER, kind="chat")
+    rows = [replace(preference(0), strength="better")] * 3
+    write_preferences(tmp_path / "ranked", rows)
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+    settings = DpoSettings(loss=losses.use("kto"))
+    with pytest.raises(DataError, match="none of 3 pairs has one that fits"):
+        dpo.body(work, Checkpoint(tmp_path / "base"), (Preferences(tmp_path / "ranked"),), settings=settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from herd.align.dpo import objective
 from herd.align.losses import Likelihoods, knows_reference, losses
-from herd.align.losses.kto import value
 from herd.align.reward import calibration, held_out_gaps, ranking
 from herd.core.errors import SettingsError
 from herd.model.heads import RewardModel
@@ -37,6 +37,7 @@ UNIT_VALUES = [
     ("ipo", {"tau": 0.1}, 24.33777778),
     ("simpo", {"beta": 2.0, "margin": 1.0}, 1.24115387),
     ("kto", {"beta": 0.1}, 0.52497919 + 0.45016600),
+    ("kto_pair", {"beta": 0.1}, 0.52497919 + 0.45016600),
     # h of -1 and -2, and beta .1, by hand.
     ("dpo", {"beta": 10.0, "per_token": True}, math.log1p(math.exp(-10 * (-1 / 10 + 2 / 12)))),
     ("apo_zero", {"beta": 0.1}, 1 / (1 + math.exp(-0.1)) + 1 / (1 + math.exp(0.2))),
@@ -55,10 +56,12 @@ def test_losses_have_their_unit_values(name: str, given: dict, wanted: float) ->
     assert float(losses.get(name)(PAIR, **given)) == pytest.approx(wanted, abs=1e-7)
 
 
-def test_kto_has_its_unit_values() -> None:
-    half = torch.tensor(0.5, dtype=torch.float64)
-    assert 1 - float(value(PAIR.chosen_ratio, half, 0.1)) == pytest.approx(0.53742985, abs=1e-7)
-    assert 1 - float(value(-PAIR.rejected_ratio, -half, 0.1)) == pytest.approx(0.43782350, abs=1e-7)
+def test_kto_measures_against_what_the_policy_has_moved_anyway() -> None:
+    moved = replace(PAIR, mismatched_M=torch.tensor([0.25, 0.75], dtype=torch.float64))
+    assert float(losses.get("kto")(moved, unwanted=0.0)) == pytest.approx(0.53742985, abs=1e-7)
+    assert float(losses.get("kto")(moved, wanted=0.0)) == pytest.approx(0.43782350, abs=1e-7)
+    back = replace(PAIR, mismatched_M=torch.tensor([-0.5], dtype=torch.float64))
+    assert torch.equal(losses.get("kto")(back), losses.get("kto")(PAIR))  # a divergence is never below zero
 
 
 @pytest.mark.row(46)
@@ -96,7 +99,7 @@ def test_every_loss_has_the_gradient_of_its_own_values(logs: list[float], chosen
         assert torch.isfinite(found).all()
         slopes = torch.autograd.grad(found.sum(), policy, materialize_grads=True)
         assert all(torch.isfinite(slope).all() for slope in slopes)
-        if name not in ("ipo", "kto", "sppo", "apo_down", "nca", "discopop", "exo"):
+        if name not in ("ipo", "kto", "kto_pair", "sppo", "apo_down", "nca", "discopop", "exo"):
             assert float(slopes[0]) <= 0 <= float(slopes[1])
 
 
@@ -109,8 +112,6 @@ def test_flipped_labels_must_be_few() -> None:
 @pytest.mark.row(42)
 def test_chosen_answers_that_differ_little_from_rejected_ones(figure) -> None:
     """One word apart, and words after it shared: DPO makes the chosen ones less likely, the others do not."""
-    from dataclasses import replace
-
     from herd.align.dpo import reference_log_probs
     from herd.core.places import LocalPlace
     from herd.core.records import Conversation, Message, Preference
@@ -175,8 +176,6 @@ def test_dpo_falls_as_the_chosen_answer_gains(chosen: float, rejected: float, be
 
 @pytest.mark.row(42)
 def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> None:
-    from dataclasses import replace
-
     made = model(replace(SMALL, vocabulary=TOKENIZER.size))
     pairs = encode_ranked([preference(n) for n in range(4)], FORM, context=64).ranked
     batch = RankedBatches(pairs, size=4, epochs=1, seed=0, pad=TOKENIZER.pad, length=64).batch(0)
@@ -199,7 +198,6 @@ def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> N
 @pytest.mark.parametrize("together", [False, True])
 def test_a_reward_model_learns_a_latent_preference(figure, together: bool) -> None:
     import random
-    from dataclasses import replace
 
     from herd.core.places import LocalPlace
     from herd.core.records import Conversation, Message, Preference

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,6 +182,43 @@ def test_definitions_stand_in_the_first_user_message() -> None:
         with_definitions(Conversation(()), [], "json")
     answer = ChatFormat(TOKENIZER, "hugging_face").message(Message("tool", 'a "b"')).ids
     assert TOKENIZER.show(answer).endswith('"a \\"b\\""<|eot_id|>')
+
+
+@pytest.mark.row(77)
+def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_does(tmp_path) -> None:
+    import transformers
+
+    TOKENIZER.save(tmp_path, context=512)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    defined = {"type": "function", "function": {"name": "get_weather", "description": "<Köln> & 'others'"}}
+    asked = Conversation(
+        (
+            Message("system", "You help."),
+            Message("user", "Hi!"),
+            Message("assistant", "", (WEATHER,)),
+            Message("tool", '"rain"'),
+            Message("user", "6 * 7?"),
+            Message("assistant", "", (ToolCall("calculator", {"query": "6*7"}),)),
+            Message("tool", "42"),
+            Message("assistant", "42, and rain."),
+        ),
+        definitions=(defined,),
+        tools=("calculator",),
+    )
+    told = TOKENIZER.show(FORM.conversation(asked).ids)
+    assert told.startswith(
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\nTools: "
+    )
+    assert told.count("Given the following functions") == 1
+    assert GOLDEN["json"] in told
+    assert '<|python_tag|>calculator.call(query="6*7")<|eom_id|>' in told
+    for conversation in (asked, replace(asked, messages=asked.messages[1:4], tools=())):
+        rows = [message.to_row() for message in conversation.messages]
+        tools = {"tools": [defined], "builtin_tools": list(conversation.tools)}
+        text = theirs.apply_chat_template(rows, tokenize=False, **tools)
+        assert text == TOKENIZER.show(FORM.conversation(conversation).ids)
+    call = FORM.conversation(replace(asked, messages=asked.messages[1:3]))
+    assert FORM.read([token for token, learn in zip(call.ids, call.learn, strict=True) if learn]) == asked.messages[2]
 
 
 @given(st.text(max_size=40), st.booleans())

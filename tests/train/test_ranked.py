@@ -14,7 +14,7 @@ from herd.core.records import Conversation, Message, Preference
 from herd.train.batches import IGNORED
 from herd.train.dialogues import DialogueBatches, learnt
 from herd.train.log_probs import log_probs
-from herd.train.ranked import RankedBatch, RankedBatches, encode_ranked
+from herd.train.ranked import RankedBatch, RankedBatches, encode_ranked, mismatched
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, FORM, HELLO, TOKENIZER
 
@@ -60,6 +60,29 @@ def test_only_an_answers_own_tokens_count() -> None:
     assert [TOKENIZER.decode(counted[packed.answers_N == n].tolist()) for n in (0, 1)] == ["good", "bad and long"]
     ends = packed.tokens_RT.flatten()[packed.ends_A]
     assert ends.tolist() == [TOKENIZER.end_of_turn] * 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 20)), min_size=1, max_size=8), st.integers(20, 60))
+def test_a_prompt_borrows_the_answers_of_another_that_fit_behind_it(sizes: list[tuple[int, int]], context: int) -> None:
+    rows = [replace(preference(asked), rejected=(Message("assistant", "bad " * size),)) for asked, size in sizes]
+    ranked = encode_ranked(rows, FORM, context=1000).ranked
+    found = mismatched(ranked, context)
+    for place, one in enumerate(ranked):
+        others = [ranked[place - back] for back in range(1, len(ranked))]
+        lent = [[answer.ids[other.prompt :] for answer in other.answers] for other in others]
+        fit = [
+            answers
+            for other, answers in zip(others, lent, strict=True)
+            if rows[other.row].prompt.messages != rows[one.row].prompt.messages
+            and one.prompt + max(map(len, answers)) <= context
+        ]
+        if not fit:
+            assert one.number not in found
+            continue
+        borrowed = found[one.number].answers
+        assert [answer.ids[one.prompt :] for answer in borrowed] == fit[0]
+        assert all(answer.ids[: one.prompt] == one.answers[0].ids[: one.prompt] for answer in borrowed)
+        assert not any(learn for answer in borrowed for learn in answer.learn[: one.prompt])
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.booleans(), st.integers(60, 200))

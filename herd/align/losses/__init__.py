@@ -6,7 +6,7 @@ All take what a batch of pairs is worth to the policy and to the reference, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -20,7 +20,8 @@ class Likelihoods:
     """Log-probabilities of chosen and rejected answers, each summed over the answer's learnt tokens, in nats: [B].
 
     chosen_B, rejected_B: by the policy. reference_chosen_B, reference_rejected_B: by the reference; zeros for losses
-    that know none. chosen_tokens_B, rejected_tokens_B: how many tokens were summed over.
+    that know none. chosen_tokens_B, rejected_tokens_B: how many tokens were summed over. mismatched_M: log-ratios of
+    answers behind prompts that they were not given to, for losses that ask for them; zero for others.
     """
 
     chosen_B: Tensor
@@ -29,6 +30,7 @@ class Likelihoods:
     reference_rejected_B: Tensor
     chosen_tokens_B: Tensor
     rejected_tokens_B: Tensor
+    mismatched_M: Tensor = field(default_factory=lambda: torch.zeros(1))
 
     @property
     def chosen_ratio(self) -> Tensor:
@@ -66,6 +68,16 @@ def reference_free(loss: L) -> L:
     """Marks a loss that looks at the policy alone: no reference has to be asked."""
     loss.reference_free = True  # type: ignore[attr-defined]
     return loss
+
+
+def asks_mismatched(loss: L) -> L:
+    """Marks a loss that looks at answers behind prompts that they were not given to."""
+    loss.mismatched = True  # type: ignore[attr-defined]
+    return loss
+
+
+def knows_mismatched(name: str) -> bool:
+    return getattr(losses.get(name), "mismatched", False)
 
 
 def knows_reference(name: str) -> bool:

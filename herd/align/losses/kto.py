@@ -5,30 +5,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from herd.align.losses import Likelihoods, losses
+from herd.align.losses import Likelihoods, asks_mismatched, losses
 from herd.core.settings import Rate
 
 
 @losses.add
+@asks_mismatched
 def kto(pairs: Likelihoods, *, beta: Rate = 0.1, wanted: Rate = 1.0, unwanted: Rate = 1.0) -> Tensor:
     """How little a chosen answer gains, and a rejected one loses, against what the policy has moved anyway: [B].
 
-    wanted, unwanted: weights of the two. Source: Ethayarajh et al. 2024 (KTO), eq. 7 and 8.
-    Differs: how far the policy has moved is read from the pairs at hand, chosen answers against the mean of the
-    rejected and the other way round (as its authors do for pairs), not from answers to other prompts; so it depends on
-    which pairs are worked on together.
+    wanted, unwanted: weights of the two. How far the policy has moved is read from answers behind prompts that they
+    were not given to, of the pairs that are worked on together, as in TRL, whose loss is a mean over single answers
+    and so half of this. Source: Ethayarajh et al. 2024 (KTO), eq. 7 and 8.
     """
-    chosen_B, rejected_B = pairs.chosen_ratio, pairs.rejected_ratio
-    gained_B = value(chosen_B, moved(rejected_B), beta)
-    lost_B = value(-rejected_B, -moved(chosen_B), beta)
+    anyway = moved(pairs.mismatched_M)
+    gained_B = value(pairs.chosen_ratio - anyway, beta)
+    lost_B = value(anyway - pairs.rejected_ratio, beta)
     return wanted * (1 - gained_B) + unwanted * (1 - lost_B)
 
 
-def moved(ratios_B: Tensor) -> Tensor:
+@losses.add
+def kto_pair(pairs: Likelihoods, *, beta: Rate = 0.1, wanted: Rate = 1.0, unwanted: Rate = 1.0) -> Tensor:
+    """`kto` that reads how far the policy has moved from the pairs themselves, and so costs half as much: [B].
+
+    Chosen answers stand against the mean of the rejected ones, and the other way round.
+    Source: Ethayarajh et al. 2024, in their own program for pairs.
+    """
+    gained_B = value(pairs.chosen_ratio - moved(pairs.rejected_ratio), beta)
+    lost_B = value(moved(pairs.chosen_ratio) - pairs.rejected_ratio, beta)
+    return wanted * (1 - gained_B) + unwanted * (1 - lost_B)
+
+
+def moved(ratios: Tensor) -> Tensor:
     """The mean log-ratio, not below zero and not for gradients: an estimate of KL(policy || reference)."""
-    return ratios_B.detach().mean().clamp_min(0)
+    return ratios.detach().mean().clamp_min(0)
 
 
-def value(ratio_B: Tensor, against: Tensor, beta: float) -> Tensor:
-    """What a log-ratio is felt to be worth against the point where nothing is gained: 0..1."""
-    return torch.sigmoid(beta * (ratio_B - against))
+def value(gain_B: Tensor, beta: float) -> Tensor:
+    """What a gain in log-ratio is felt to be worth: 0..1, a half where nothing is gained."""
+    return torch.sigmoid(beta * gain_B)
