@@ -96,7 +96,12 @@ def _faults(encoded: Encoded, text: TextTokenizer) -> Iterator[str]:
 def shown(row: Conversation | Preference, form: Chat, text: TextTokenizer, *, colour: bool) -> Iterator[str]:
     """A row's text with control tokens spelled out: what is learnt in green, or between » and «; the form in grey."""
     names = ("",) if isinstance(row, Conversation) else ("best", "next", "last")
-    for name, (_, encoded) in zip(names, _encoded(row, form), strict=False):
+    try:
+        read = list(_encoded(row, form))
+    except DataError as fault:
+        yield f"cannot be written: {fault}"
+        return
+    for name, (_, encoded) in zip(names, read, strict=False):
         if name:
             yield f"-- {name} --"
         yield "".join(_words(encoded, text, colour)).replace("\r", "")

@@ -247,6 +247,9 @@ def test_a_row_that_the_format_cannot_write_is_a_fault() -> None:
     ]
     with pytest.raises(DataError, match="1 faults in 2 rows: 1 that the chat format cannot write"):
         found.refuse()
+    told = list(lines(Given(rows), FORM, TOKENIZER, rows=2, colour=False))
+    assert told[0].startswith("cannot be written: a message calls 2 tools")
+    assert "there" in told[2]
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
