@@ -23,17 +23,18 @@ from herd.studies import studies
 
 @settings
 class AlignmentSettings:
-    """of: a recipe, whose base model, world and numbers are taken. few, more: prompts whose answers people rank,
-    from all of which models learn, and some judges from the few alone. tested: others, whose ranked answers test the
-    judges. prompts: as in a round of it. tries: answers a prompt. members: fine-tunings of which a mean is a
-    seed's model, by what is `apart`, demonstrations that nothing is learnt from: one alone may fall far behind.
-    critic: how one learns, after the chat model. ways: of learning from the same preferences; `last` is the one that
-    counts as a step."""
+    """of: a recipe, whose base model, world and numbers are taken. few, more: prompts whose answers people rank, from
+    all of which models learn. fewest: others, from which alone the last two judges learn. tested: others, whose ranked
+    answers test the judges. prompts: as in a round of it. tries: answers a prompt. members: fine-tunings of which a
+    mean is a seed's model, by what is `apart`, demonstrations that nothing is learnt from: one alone may fall far
+    behind. critic: how one learns, after the chat model. ways: of learning from the same preferences; `last` is the one
+    that counts as a step."""
 
     title: str
     of: str
     few: dict[str, Count]
     more: dict[str, Count]
+    fewest: dict[str, Count]
     tested: dict[str, Count]
     prompts: dict[str, Count]
     tries: Positive
@@ -72,19 +73,21 @@ def alignment(s: AlignmentSettings) -> Report:
             asked = ask(world=tiny.world, asked=Asked(counts=counts, purpose=purpose))
             return annotate((chat,), asked, world=tiny.world, sampling=sampling)
 
-        few, more, tested = (
+        few, more, fewest, tested = (
             people(counts, f"{purpose}, seed {seed}", chat, sampling)
-            for purpose, counts in (("few", s.few), ("more", s.more), ("tested", s.tested))
+            for purpose, counts in (("few", s.few), ("more", s.more), ("fewest", s.fewest), ("tested", s.tested))
         )
         criticized = criticize((few, more), world=tiny.world)
         critic = sft(chat, (shown, critic_dialogues((criticized,))), settings=replace(s.critic, seed=seed))
-        own_few, own_more, own_tested = (add_critiques(critic, (one,)) for one in (few, more, tested))
+        own_few, own_more, own_fewest, own_tested = (
+            add_critiques(critic, (one,)) for one in (few, more, fewest, tested)
+        )
         learnt = (
             (base, (few, more), tested),
             (critic, (own_few, own_more), own_tested),
             (critic, (criticized,), own_tested),
-            (base, (few,), tested),
-            (critic, (own_few,), own_tested),
+            (base, (fewest,), tested),
+            (critic, (own_fewest,), own_tested),
         )
         for name, (model, given, held_out) in zip(_JUDGES, learnt, strict=True):
             judges[name].append(train_reward(model, given, held_out, settings=replace(s.reward, seed=seed)))

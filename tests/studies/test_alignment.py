@@ -53,7 +53,7 @@ def test_the_best_of_more_answers_is_right_more_often(found: dict[str, Any], fig
 def test_critiques_help_a_reward_model(found: dict[str, Any], figure: Callable[[str], None]) -> None:
     plain, own, peoples, few, own_few = (row["right"][0] for row in found["judges"])
     figure(f"ranked right: plain {plain:.3f}, by its own critiques {own:.3f}, trained on people's {peoples:.3f}")
-    figure(f"ranked right, from at most 1,000 prompts: plain {few:.3f}, by its own critiques {own_few:.3f}")
+    figure(f"ranked right, from at most 1,000 pairs: plain {few:.3f}, by its own critiques {own_few:.3f}")
     assert own_few >= few
     assert own >= plain
     assert own >= peoples
