@@ -191,14 +191,9 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
 
 
 def _conversation(row: Row, number: str, messages: Sequence[Message]) -> Conversation:
-    tools = list(_tools(row.get("tools")))
-    return Conversation(
-        tuple(messages),
-        str(row.get("id") or number),
-        str(row.get("source") or ""),
-        tuple(one for one in tools if isinstance(one, str)),
-        tuple(one for one in tools if not isinstance(one, str)),
-    )
+    said = {"id": str(row.get("id") or number), "source": str(row.get("source") or "")}
+    known = Conversation.from_row({**said, "tools": list(_tools(row.get("tools"))), "messages": ()})
+    return known.then(*messages)
 
 
 def _tools(given: Any) -> Iterator[str | Row]:

@@ -162,15 +162,11 @@ class Preference:
         return tuple(answer for answer in (self.edited, self.chosen, self.rejected) if answer)
 
     def to_row(self) -> dict[str, Any]:
-        row = {
-            "id": self.prompt.id,
-            "source": self.prompt.source,
-            "tools": [*self.prompt.tools, *self.prompt.definitions],
-            "prompt": [message.to_row() for message in self.prompt.messages],
-            "chosen": [message.to_row() for message in self.chosen],
-            "rejected": [message.to_row() for message in self.rejected],
-            "strength": self.strength,
-        }
+        row = self.prompt.to_row()
+        row["prompt"] = row.pop("messages")
+        row["chosen"] = [message.to_row() for message in self.chosen]
+        row["rejected"] = [message.to_row() for message in self.rejected]
+        row["strength"] = self.strength
         if self.edited:
             row["edited"] = [message.to_row() for message in self.edited]
         if self.margin is not None:

@@ -33,6 +33,7 @@ class TemplateFormat:
         if tokenizer.template is None:
             raise ArtifactError("the model brings no chat template; it continues text and does not chat")
         self.tokenizer = tokenizer
+        self._stops = tuple(tokenizer.show([token]) for token in tokenizer.stops)
         self._faults = TemplateError
         world = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
@@ -97,12 +98,14 @@ class TemplateFormat:
             named = ", ".join(conversation.tools)
             raise DataError(f"{named}: built into Llama 3 only; give this model definitions of its tools")
         calls = [call for message in conversation.messages for call in message.calls]
+        if not calls and not conversation.definitions:
+            return
         for given, name in ((conversation.definitions, "tools"), (calls, "tool_calls")):
             if given and name not in template:
                 raise DataError("the model's chat template has no place for tools; leave them out for this model")
         words = json.dumps([*conversation.definitions, *(call.to_row() for call in calls)], ensure_ascii=False)
         spelt = next((token for token in self.tokenizer.control_tokens if token in words), None)
-        if spelt and (calls or conversation.definitions):
+        if spelt:
             raise DataError(f"a tool's definition or call spells out the control token {spelt}; mend it")
 
     def _calls(self, conversation: Conversation, filled: str) -> Iterator[_Span]:
@@ -119,10 +122,6 @@ class TemplateFormat:
             if not filled.startswith(opened) or not filled.startswith(through):
                 raise DataError("the model's chat template writes earlier turns anew beside a call; leave calls out")
             yield _Span(len(opened), min(ends, default=len(through)), message.learn)
-
-    @property
-    def _stops(self) -> tuple[str, ...]:
-        return tuple(self.tokenizer.show([token]) for token in self.tokenizer.stops)
 
     def _of(self, piece: _Piece, ending: bool) -> Encoded:
         if piece.control:

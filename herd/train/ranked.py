@@ -218,9 +218,9 @@ def mismatched(ranked: Sequence[Ranked], context: int) -> dict[int, Ranked]:
     for place, one in enumerate(ranked):
         prompt = _part(one.answers[0], 0, one.prompt)
         for other in (ranked[place - back] for back in range(1, len(ranked))):
-            answers = [_part(answer, other.prompt, None) for answer in other.answers]
-            fits = one.prompt + max(map(len, answers)) <= context
+            fits = one.prompt + other.longest - other.prompt <= context
             if fits and other.answers[0].ids[: other.prompt] != prompt.ids:
+                answers = [_part(answer, other.prompt, None) for answer in other.answers]
                 found[one.number] = replace(one, answers=tuple(prompt + answer for answer in answers))
                 break
     return found

@@ -19,9 +19,7 @@ def kto(pairs: Likelihoods, *, beta: Rate = 0.1, wanted: Rate = 1.0, unwanted: R
     and so half of this. Source: Ethayarajh et al. 2024 (KTO), eq. 7 and 8.
     """
     anyway = moved(pairs.mismatched_M)
-    gained_B = value(pairs.chosen_ratio - anyway, beta)
-    lost_B = value(anyway - pairs.rejected_ratio, beta)
-    return wanted * (1 - gained_B) + unwanted * (1 - lost_B)
+    return wanted * felt(pairs.chosen_ratio - anyway, beta) + unwanted * felt(anyway - pairs.rejected_ratio, beta)
 
 
 @losses.add
@@ -31,9 +29,9 @@ def kto_pair(pairs: Likelihoods, *, beta: Rate = 0.1, wanted: Rate = 1.0, unwant
     Chosen answers stand against the mean of the rejected ones, and the other way round.
     Source: Ethayarajh et al. 2024, in their own program for pairs.
     """
-    gained_B = value(pairs.chosen_ratio - moved(pairs.rejected_ratio), beta)
-    lost_B = value(moved(pairs.chosen_ratio) - pairs.rejected_ratio, beta)
-    return wanted * (1 - gained_B) + unwanted * (1 - lost_B)
+    gained_B = pairs.chosen_ratio - moved(pairs.rejected_ratio)
+    lost_B = moved(pairs.chosen_ratio) - pairs.rejected_ratio
+    return wanted * felt(gained_B, beta) + unwanted * felt(lost_B, beta)
 
 
 def moved(ratios: Tensor) -> Tensor:
@@ -41,6 +39,6 @@ def moved(ratios: Tensor) -> Tensor:
     return ratios.detach().mean().clamp_min(0)
 
 
-def value(gain_B: Tensor, beta: float) -> Tensor:
-    """What a gain in log-ratio is felt to be worth: 0..1, a half where nothing is gained."""
-    return torch.sigmoid(beta * gain_B)
+def felt(gain_B: Tensor, beta: float) -> Tensor:
+    """What is missing from the worth that a gain in log-ratio is felt to have: 0..1, a half where nothing is gained."""
+    return 1 - torch.sigmoid(beta * gain_B)
