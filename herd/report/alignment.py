@@ -13,14 +13,14 @@ def alignment(made: Sequence[Artifact]) -> list[dict[str, Any]]:
     """Tables of steps and of ways to learn from preferences, the picture of best-of-K, sets of dialogues, and rounds
     one against another; nothing where nothing was compared."""
     compared = [part for one in made if "alignment" in one.figures for part in _parts(one.figures["alignment"])]
-    compared += [_sets(one.figures["sets"]) for one in made if "sets" in one.figures]
+    compared += [part for one in made if "sets" in one.figures for part in _sets(one.figures["sets"])]
     rounds = [one.figures for one in made if "rounds" in one.figures][-1:]  # those before chose within a round
     return compared + [part for found in rounds for part in _rounds(found)]
 
 
-def _sets(found: Mapping[str, Any]) -> dict[str, Any]:
+def _sets(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     tasks = list(found["rows"][0]["right"])
-    return {
+    yield {
         "title": "Sets of dialogues, at equal size",
         "words": f"{found['seeds']} seeds; right of every task, with Student's 95 % intervals; the gain is that of the "
         "mean over tasks, over the first set, paired by seed. Dialogues: how many the whole set has.",
@@ -33,6 +33,15 @@ def _sets(found: Mapping[str, Any]) -> dict[str, Any]:
             )
             for number, row in enumerate(found["rows"])
         ],
+    }
+    right = {
+        task: [dict(zip(("share", "low", "high"), row["right"][task], strict=True)) for row in found["rows"]]
+        for task in tasks
+    }
+    yield {
+        "title": "Right, set by set",
+        "words": "The same, as a picture.",
+        "drawing": plots.drawn(plots.scores([row["set"] for row in found["rows"]], right)),
     }
 
 

@@ -87,7 +87,8 @@ def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
     assert [row["right"]["mean"][0] for row in found["rows"]] == pytest.approx([0.4, 0.55])
     assert found["rows"][1]["gain"]["sums"][0] == pytest.approx(0.1)
     assert found["rows"][1]["gain"]["mean"][0] == pytest.approx(0.15)
-    (part,) = alignment([Made(sets=found)])  # type: ignore[list-item]
+    part, picture = alignment([Made(sets=found)])  # type: ignore[list-item]
+    assert "<svg" in str(picture["drawing"])
     assert part["head"] == ("set", "dialogues", "sums", "facts", "mean", "gain")
     assert all(len(row) == len(part["head"]) for row in part["rows"])
 
