@@ -34,7 +34,7 @@ def _sets(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             for number, row in enumerate(found["rows"])
         ],
     }
-    right = {
+    right: dict[str, list[dict[str, float] | None]] = {
         task: [dict(zip(("share", "low", "high"), row["right"][task], strict=True)) for row in found["rows"]]
         for task in tasks
     }
