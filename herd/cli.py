@@ -389,9 +389,13 @@ def rows(options: argparse.Namespace) -> int:
     if options.markdown:
         print(table.markdown(), end="")
         return 0
-    found = table.check(options.row or [], slow=options.slow)
-    print(table.as_json(found) if options.json else table.as_text(found))
-    return int(any(one.state == "does not hold" for one in found))
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    slow = options.slow or options.record
+    checked = table.check(options.row or [], slow=slow, keep=options.record, say=progress)
+    print(table.as_json(checked) if options.json else table.as_text(checked))
+    return int(any(entry.state == "does not hold" for entry in checked))
 
 
 if __name__ == "__main__":

@@ -194,6 +194,7 @@ def _add_models(add: Add) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--markdown", action="store_true", help="print docs/recipe.md; runs no checks")
     one.add_argument("--slow", action="store_true", help="run slow checks too")
+    one.add_argument("--record", action="store_true", help="run slow checks and keep what they measure in the checkout")
     one.add_argument("--row", type=int, action="append", metavar="N", help="only this row")
 
 

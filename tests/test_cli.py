@@ -150,7 +150,7 @@ def test_eval_export_and_show_of_a_made_run(
     assert "exists" in err
 
 
-@pytest.mark.row(1)
+@pytest.mark.row(1, "logits")
 def test_an_exported_model_gives_the_same_logits_in_transformers(smoke_run: Path, tmp_path: Path, figure) -> None:
     import torch
     import transformers

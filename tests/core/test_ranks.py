@@ -34,7 +34,7 @@ def test_ranks_work_together(tmp_path: Path) -> None:
     assert not (tmp_path / "scratch").glob("add_up-*/ranks") or not list((tmp_path / "scratch").iterdir())
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "faults")
 @pytest.mark.parametrize("fault", ["die", "freeze"])
 def test_one_that_dies_or_freezes_is_noticed_and_all_start_again(fault: str, tmp_path: Path, figure) -> None:
     began = time.monotonic()

@@ -21,7 +21,7 @@ def drops(name: str, text: str, **settings: object) -> bool:
     return bool(filters.make(filters.use(name, **settings))(measure([text]))[0])
 
 
-@pytest.mark.row(17)
+@pytest.mark.row(17, "thresholds")
 @pytest.mark.parametrize(
     ("name", "inside", "outside"),
     [
@@ -117,7 +117,7 @@ def rewritten(name: str, text: str, **settings: object) -> str:
     return rewrites.make(use)(pack([text])).texts[0].as_py()
 
 
-@pytest.mark.row(17)
+@pytest.mark.row(17, "thresholds")
 @pytest.mark.parametrize(
     ("name", "text", "left"),
     [
@@ -144,7 +144,7 @@ def test_a_rule_for_lines(name: str, text: str, left: str) -> None:
     assert rewritten(name, text) == left
 
 
-@pytest.mark.row(17)
+@pytest.mark.row(17, "thresholds")
 def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
     log = "\n".join(f"2024-03-01 12:0{n}:11 worker {n} failed to reach the server at port {n}" for n in range(6))
     text = f"Here is what happened on the first day of March, in plain words.\n{log}"
@@ -205,7 +205,7 @@ INNOCENT = [
 ]
 
 
-@pytest.mark.row(8)
+@pytest.mark.row(8, "private")
 def test_planted_secrets_are_masked_and_others_stay(figure) -> None:
     masks = {"emails": "<E>", "ips": "<I>", "phones": "<P>", "keys": "<K>"}
     planted = [(kind, secret) for kind, listed in SECRETS.items() for secret in listed]
@@ -237,7 +237,7 @@ def test_thresholds_are_settings_and_typos_are_told() -> None:
         filters.use("wordcount")
 
 
-@pytest.mark.row(17)
+@pytest.mark.row(17, "junk")
 def test_planted_spam_is_found_and_good_text_stays(figure) -> None:
     import random
 

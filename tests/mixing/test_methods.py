@@ -41,7 +41,7 @@ def test_controls_give_the_shares_they_are_called_by(shards: Shards) -> None:
         methods.make(methods.use("given_shares", label="ours", shares={"typo": 1.0}))(given)
 
 
-@pytest.mark.row(23)
+@pytest.mark.row(23, "noise")
 def test_doremi_gives_noise_less_than_raw_losses_would(shards: Shards, figure) -> None:
     given = field(shards, ("target", "noise"))
     judged, raw = (methods.make(methods.use("doremi", eta=0.2, excess=kind))(given) for kind in (True, False))
@@ -53,7 +53,7 @@ def test_doremi_gives_noise_less_than_raw_losses_would(shards: Shards, figure) -
     assert judged.plain_seconds > 0
 
 
-@pytest.mark.row(24)
+@pytest.mark.row(24, "helper")
 @pytest.mark.parametrize("form", ["code", "paper"])
 def test_doge_finds_the_helper_in_nine_of_ten_seeds(form: str, shards: Shards, figure) -> None:
     found = [
@@ -79,7 +79,7 @@ def ranked(kind: str, runs: int, losses: Callable[[np.ndarray], np.ndarray], see
     return float(found.statistic)
 
 
-@pytest.mark.row(25)
+@pytest.mark.row(25, "surface")
 @pytest.mark.parametrize(("kind", "runs"), [("law", 64), ("lightgbm", 512)])
 def test_a_regression_ranks_a_planted_surface_of_another_form(kind: str, runs: int, figure) -> None:
     """A source's loss falls as a power of what is read of it and of what helps it: not the law that is fitted."""

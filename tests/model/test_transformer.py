@@ -32,7 +32,7 @@ def ids(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     return torch.randint(0, SMALL.vocabulary, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.row(1)
+@pytest.mark.row(1, "counts")
 @pytest.mark.parametrize(
     ("name", "weights"), [("8b", 8_030_261_248), ("70b", 70_553_706_496), ("405b", 405_853_388_800)]
 )
@@ -46,7 +46,7 @@ def test_the_count_is_what_the_model_holds() -> None:
     assert sum(weight.numel() for weight in model().parameters()) == SMALL.weights
 
 
-@pytest.mark.row(1)
+@pytest.mark.row(1, "logits")
 @pytest.mark.parametrize("scaling", [None, RopeScaling(original_context=16)])
 def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_path, figure) -> None:
     import transformers
@@ -75,7 +75,7 @@ def test_greedy_text_equals_that_of_transformers(tmp_path) -> None:
     assert found.ids == (text[: text.index(2)] if 2 in text else text)
 
 
-@pytest.mark.row(3)
+@pytest.mark.row(3, "decoding")
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12))
 def test_reading_in_two_parts_with_a_cache_changes_nothing(first: int, second: int) -> None:
@@ -91,7 +91,8 @@ def test_reading_in_two_parts_with_a_cache_changes_nothing(first: int, second: i
     assert (torch.cat(parts, 1) - whole).abs().max() < 1e-5
 
 
-@pytest.mark.row(3)
+@pytest.mark.row(3, "groups")
+@pytest.mark.row(3, "cache")
 def test_groups_of_one_are_multi_head_attention_and_the_cache_shrinks(figure) -> None:
     many = replace(SMALL, kv_heads=SMALL.heads)
     grouped, plain = Attention(SMALL), Attention(many)
@@ -125,7 +126,7 @@ def test_documents_in_one_row_do_not_see_each_other(figure) -> None:
     assert leaking > 1e-3  # without the mask they do
 
 
-@pytest.mark.row(4)
+@pytest.mark.row(4, "shift")
 @given(st.integers(0, 200), st.integers(0, 50), st.integers(0, 50))
 def test_scores_depend_on_distance_only(shift: int, a: int, b: int) -> None:
     chance = torch.Generator().manual_seed(0)
@@ -139,7 +140,7 @@ def test_scores_depend_on_distance_only(shift: int, a: int, b: int) -> None:
     assert abs(score(a, b) - score(a + shift, b + shift)) < 1e-4
 
 
-@pytest.mark.row(4)
+@pytest.mark.row(4, "bands")
 def test_llama_3_1_stretches_slow_pairs_only(figure) -> None:
     # Source: llama-models, apply_scaling: fast pairs stay, slow ones are divided by 8, the rest is between.
     plain, scaled = frequencies(128, 5e5), frequencies(128, 5e5, RopeScaling())
@@ -152,7 +153,7 @@ def test_llama_3_1_stretches_slow_pairs_only(figure) -> None:
     assert ((scaled < plain) & (scaled > plain / 8))[between].all()
 
 
-@pytest.mark.row(2)
+@pytest.mark.row(2, "gradients")
 def test_gradients_of_the_feed_forward_are_right() -> None:
     from herd.model.transformer import FeedForward
 

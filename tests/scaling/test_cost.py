@@ -30,7 +30,7 @@ def job(length: int = 8_192, tokens: float = 15.6e12) -> Job:
     return Job(GIANT, tokens, length, 2**24)
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "table_4")
 def test_the_rows_of_table_4_are_foretold_from_the_first(figure) -> None:
     """Busy speed is taken from the first row; the other two follow from pipeline and context."""
     rows = [
@@ -44,7 +44,7 @@ def test_the_rows_of_table_4_are_foretold_from_the_first(figure) -> None:
         assert one == pytest.approx(printed, abs=2)
 
 
-@pytest.mark.row(7)
+@pytest.mark.row(7, "days")
 def test_the_reports_run(figure) -> None:
     found = cost(job(), 16_384, H100, layout=Layout(tensor=8, pipeline=16, data=128, chunks=8), flops_per_second=400e12)
     rough = 6 * GIANT.weights * 15.6e12

@@ -39,7 +39,7 @@ def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.nd
     return weights, tokens, exact * np.exp(np.random.default_rng(seed).normal(0, noise, len(exact)))
 
 
-@pytest.mark.row(29)
+@pytest.mark.row(29, "fit")
 @pytest.mark.parametrize("law", [Chinchilla(), Chinchilla(1.817, 482.0, 2085.4, 0.348, 0.366)])
 def test_a_planted_parametric_law_is_fitted(law: Chinchilla, figure) -> None:
     exact = fit_parametric(*planted(law, 0.0, 0), resamples=0).law
@@ -84,7 +84,7 @@ def family(seed: int, questions: int = 1000) -> list[Run]:
     return runs
 
 
-@pytest.mark.row(30)
+@pytest.mark.row(30, "planted")
 def test_the_largest_model_is_foretold_from_the_others(figure) -> None:
     tests = [back_test(family(seed), chance=0.25, seed=seed) for seed in range(10)]
     off = sorted(abs(one.off) for one in tests)

@@ -37,7 +37,7 @@ def found(on_tiny: Studied) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.row(40)
+@pytest.mark.row(40, "world")
 def test_the_best_of_more_answers_is_right_more_often(found: dict[str, Any], figure: Callable[[str], None]) -> None:
     gold = {row["k"]: row["gold"][0] for row in found["judges"][1]["best_of"]}
     told = [gold[k] for k in (1, 4, 10, 30)]
@@ -49,7 +49,8 @@ def test_the_best_of_more_answers_is_right_more_often(found: dict[str, Any], fig
 
 
 @pytest.mark.slow
-@pytest.mark.row(61)
+@pytest.mark.row(61, "critiques")
+@pytest.mark.row(61, "own")
 def test_critiques_help_a_reward_model(found: dict[str, Any], figure: Callable[[str], None]) -> None:
     plain, own, peoples, few, own_few = (row["right"][0] for row in found["judges"])
     figure(f"ranked right: plain {plain:.3f}, by its own critiques {own:.3f}, trained on people's {peoples:.3f}")
@@ -60,7 +61,7 @@ def test_critiques_help_a_reward_model(found: dict[str, Any], figure: Callable[[
 
 
 @pytest.mark.slow
-@pytest.mark.row(39)
+@pytest.mark.row(39, "world")
 def test_a_reward_model_of_the_world_ranks_nine_pairs_in_ten(
     found: dict[str, Any], figure: Callable[[str], None]
 ) -> None:
@@ -82,7 +83,8 @@ def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Calla
 
 
 @pytest.mark.slow
-@pytest.mark.row(47)
+@pytest.mark.row(47, "wins")
+@pytest.mark.row(47, "judge")
 def test_a_model_that_teaches_itself_answers_and_judges_better(on_tiny: Studied, figure: Callable[[str], None]) -> None:
     found = on_tiny("self_rewarding")
     right, judged = [row["right"][0] for row in found["rounds"]], [row[0] for row in found["critics"]]
@@ -94,7 +96,7 @@ def test_a_model_that_teaches_itself_answers_and_judges_better(on_tiny: Studied,
 
 
 @pytest.mark.slow
-@pytest.mark.row(48)
+@pytest.mark.row(48, "translation")
 def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[[str], None]) -> None:
     found = on_tiny("translation")["alignment"]
     over = {row["way"]: row["over_first"] for row in found["ways"]}
@@ -106,7 +108,7 @@ def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[[str],
 
 
 @pytest.mark.slow
-@pytest.mark.row(45)
+@pytest.mark.row(45, "ablation")
 def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Callable[[str], None]) -> None:
     rows = on_tiny("dedup")["sets"]["rows"]
     for row in rows:
@@ -120,7 +122,7 @@ def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Calla
 
 
 @pytest.mark.slow
-@pytest.mark.row(46)
+@pytest.mark.row(46, "world")
 def test_dpo_makes_answers_a_word_apart_less_likely_and_the_others_do_not(
     on_tiny: Studied, figure: Callable[[str], None]
 ) -> None:

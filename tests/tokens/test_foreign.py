@@ -52,7 +52,7 @@ def test_a_tiktoken_file_gives_tiktokens_ids(tmp_path: Path) -> None:
         assert ours.encode(text) == theirs.encode_ordinary(text)
 
 
-@pytest.mark.row(5)
+@pytest.mark.row(5, "control_tokens")
 def test_llama_3s_own_vocabulary_gives_tiktokens_ids(figure) -> None:
     tiktoken = pytest.importorskip("tiktoken", reason="tiktoken is not installed")
     found = importlib.util.find_spec("llama_models")

@@ -11,7 +11,7 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "faults")
 def test_ranks_killed_and_frozen_at_random_change_no_bit(
     tmp_path: Path, figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

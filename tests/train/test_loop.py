@@ -64,7 +64,7 @@ def test_two_threads_give_the_bits_of_one(batches: TokenBatches) -> None:
     assert same(one, two)
 
 
-@pytest.mark.row(34)
+@pytest.mark.row(34, "resume")
 @pytest.mark.parametrize("killed_at", [1, 7, 29])
 def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatches, tmp_path: Path, figure) -> None:
     whole, first, second = state(), state(), state(seed=9)
@@ -165,7 +165,7 @@ def test_only_matrices_decay() -> None:
     assert all(weight.dim() >= 2 for weight in groups[0]["params"])
 
 
-@pytest.mark.row(37)
+@pytest.mark.row(37, "mean")
 def test_an_average_is_the_mean_in_fp32() -> None:
     members = [{"w": torch.full((3,), value, dtype=torch.bfloat16)} for value in (1.0, 2.0, 4.5)]
     assert torch.equal(average(members)["w"], torch.full((3,), 2.5))
