@@ -389,6 +389,7 @@ def rows(options: argparse.Namespace) -> int:
     if options.markdown:
         print(table.markdown(), end="")
         return 0
+
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 

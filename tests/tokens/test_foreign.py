@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import importlib.util
+import json
 import random
 from pathlib import Path
 
@@ -69,6 +71,23 @@ def test_llama_3s_own_vocabulary_gives_tiktokens_ids(figure) -> None:
     figure(f"Llama 3's vocabulary: {same:,} of {len(texts):,} texts have tiktoken's ids")
     assert same == len(texts)
     assert (ours.size, ours.begin, ours.end_of_turn) == (128_256, 128_000, 128_009)
+
+
+TEXTS = Path(__file__).parents[3] / "shared" / "data" / "text_c4_wiki"
+
+
+@pytest.mark.row(5, "compression")
+@pytest.mark.skipif(not TEXTS.exists(), reason="needs ../shared/data/text_c4_wiki")
+def test_english_takes_as_few_tokens_as_the_report_says(figure) -> None:
+    package = importlib.util.find_spec("llama_models")
+    if package is None or package.origin is None:
+        pytest.skip("llama-models is not installed (pip install --no-deps llama-models)")
+    tokenizer = load_tiktoken(Path(package.origin).parent / "llama3" / "tokenizer.model")
+    with gzip.open(TEXTS / "c4.jsonl.gz", "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line, _ in zip(lines, range(400), strict=False)]
+    letters, tokens = sum(map(len, texts)), sum(map(len, tokenizer.encode_all(texts)))
+    figure(f"{letters / tokens:.2f} characters a token on {len(texts)} English pages; bytes: 1 and less")
+    assert letters / tokens >= 3.94  # the report's own figure, on its own sample (3.2)
 
 
 def test_a_damaged_tiktoken_file_is_told(tmp_path: Path) -> None:
