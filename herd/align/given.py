@@ -43,7 +43,7 @@ def copied(model: Path, folder: Path) -> None:
         shutil.copyfile(file, folder / file.name)
 
 
-@stage(paper="4.2.2", version=2)
+@stage(paper="4.2.2", version=3)
 def bring_dialogues(
     work: Work,
     tests: Dialogues | None = None,
@@ -74,7 +74,7 @@ def written(work: Work, dialogues: Sequence[Conversation], headline: str) -> Dia
     return Dialogues(work.out)
 
 
-@stage(paper="4.2.1", version=2)
+@stage(paper="4.2.1", version=3)
 def bring_preferences(
     work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], most: Count = 0
 ) -> Preferences:
