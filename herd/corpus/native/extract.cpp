@@ -166,6 +166,9 @@ std::string join(const std::vector<Block>& blocks, bool markdown) {
 
 // ---- what stands in the head ----
 
+// The reading of a word, above it in print.
+bool is_reading(Tag tag) { return tag == kRt || tag == kRp || tag == kRtc; }
+
 std::string title_of(const Tree& tree) {
   std::string title, heading;
   for (int32_t i = 0; i < int32_t(tree.nodes.size()); ++i) {
@@ -175,8 +178,11 @@ std::string title_of(const Tree& tree) {
     } else if ((own.tag == kTitle && title.empty()) || (own.tag == kH1 && heading.empty())) {
       std::string raw;
       for (int32_t k = i + 1; k < own.end; ++k)
-        if (tree.nodes[size_t(k)].tag == kText)
+        if (is_reading(tree.nodes[size_t(k)].tag)) {
+          k = tree.nodes[size_t(k)].end - 1;
+        } else if (tree.nodes[size_t(k)].tag == kText) {
           decode_entities({tree.nodes[size_t(k)].text, tree.nodes[size_t(k)].length}, raw);
+        }
       std::string& out = own.tag == kTitle ? title : heading;
       for (char c : raw) {
         if (!is_space(c)) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "listing.hpp"
+
 namespace herd {
 namespace {
 
@@ -9,13 +11,14 @@ constexpr float kSmallShare = 0.35f;  // a part that holds more of the text is n
 constexpr float kHintShare = 0.3f;    // a part named as content must hold this much of the text
 constexpr int kLeadClimb = 4;           // how far above the content its opening is looked for
 constexpr int32_t kLeadLetters = 40;
+constexpr size_t kMostAround = 6;      // how many boxes inside each other are looked at for a listing
 constexpr float kMostShare = 0.95f;   // and content goes on being narrowed down to a child that holds this much
 
 bool never_content(Tag tag) {
   switch (tag) {
     case kHead: case kScript: case kStyle: case kNoscript: case kTemplate: case kIframe: case kObject: case kEmbed:
     case kSvg: case kCanvas: case kAudio: case kVideo: case kSelect: case kButton: case kTextarea: case kInput:
-    case kNav: case kDialog: case kNoframes: case kNoembed: case kRp: case kTitle: case kOption: case kOptgroup:
+    case kNav: case kDialog: case kNoframes: case kNoembed: case kRp: case kRt: case kRtc: case kTitle: case kOption: case kOptgroup:
     case kMenu:
       return true;
     default:
@@ -72,6 +75,7 @@ class Outliner {
 
   Outline run() {
     look_at_names();
+    find_listings();
     weigh();
     if (options_.main_only) {
       if (strictness_ > kNothing) {
@@ -110,6 +114,7 @@ class Outliner {
         continue;
       }
       if (own.length > 5) part(i).hints = hints_of(own);
+      if (own.tag == kTable || (part(i).hints & kCodeHint && (own.tag == kDiv || own.tag == kTd))) maybe_listings_.push_back(i);
       // Inside program text names are those of its syntax: a `comment` there is the programmer's.
       if (i < program_end_) part(i).hints &= kGutterHint;
       if (own.tag == kPre) {
@@ -126,6 +131,37 @@ class Outliner {
       }
       if (part(i).dropped) i = own.end - 1;
     }
+  }
+
+  // Program text outside of <pre>. Names inside it are those of its syntax, as above.
+  void find_listings() {
+    std::vector<int32_t> around;  // candidates that were none
+    for (int32_t i : maybe_listings_) {
+      while (!around.empty() && node(around.back()).end <= i) around.pop_back();
+      if (i < program_end_of_listings_ || part(i).dropped || around.size() > kMostAround || is_in_program(i)) continue;
+      bool listed = node(i).tag == kTable && is_listed_by_rows(tree_, out_.parts, i);
+      if (!listed && part(i).hints & kCodeHint) listed = is_listed_by_boxes(tree_, out_.parts, i);
+      if (!listed) {
+        around.push_back(i);
+        continue;
+      }
+      program_end_of_listings_ = node(i).end;
+      out_.listings.push_back(i);
+      for (int32_t k = i + 1; k < node(i).end; ++k) part(k).hints &= kGutterHint;
+    }
+    if (out_.listings.empty()) return;
+    out_.programs.insert(out_.programs.end(), out_.listings.begin(), out_.listings.end());
+    std::sort(out_.programs.begin(), out_.programs.end());
+  }
+
+  // Whether it stands in a <pre>, which is written whole.
+  bool is_in_program(int32_t i) const {
+    auto next = std::lower_bound(out_.programs.begin(), out_.programs.end(), i);
+    return next != out_.programs.begin() && i < node(*(next - 1)).end;
+  }
+
+  bool is_listing(int32_t i) const {
+    return !out_.listings.empty() && std::binary_search(out_.listings.begin(), out_.listings.end(), i);
   }
 
   // Whether nothing but line numbers stands in an element that is named after them.
@@ -167,7 +203,7 @@ class Outliner {
       } else if (is_block(node(i).tag)) {
         close(i);
         ends.push_back(i);
-      } else if (node(i).tag == kA) {
+      } else if (node(i).link) {
         link_end = std::max(link_end, node(i).end);
       }
     }
@@ -198,7 +234,7 @@ class Outliner {
         i = own.end - 1;
         continue;
       }
-      if (own.tag == kPre) {
+      if (own.tag == kPre || is_listing(i)) {
         i = own.end - 1;
         continue;
       }
@@ -300,7 +336,7 @@ class Outliner {
     if (tag != kP && tag != kDiv && !(tag >= kH2 && tag <= kH4) && tag != kSpan) return false;
     Letters found;
     for (int32_t k = i + 1; k < node(i).end; ++k) {
-      if (node(k).tag == kA || (is_block(node(k).tag) && node(k).tag != kP)) return false;
+      if (node(k).link || (is_block(node(k).tag) && node(k).tag != kP)) return false;
       if (node(k).tag != kText) continue;
       Letters own = count_letters({node(k).text, node(k).length});
       found.count += own.count;
@@ -331,7 +367,7 @@ class Outliner {
       bool holder = own.tag == kUl || own.tag == kOl || own.tag == kDiv || own.tag == kSection || own.tag == kTable ||
                     own.tag == kDl || own.tag == kP || own.tag == kSpan;
       bool linked = own_part.letters > 0 && 100 * own_part.linked > options_.links_percent * own_part.letters;
-      if (own.tag == kPre) i = own.end - 1;
+      if (own.tag == kPre || is_listing(i)) i = own.end - 1;
       if (holder && linked && !holds_code(i) && own_part.mass < 0.1f * part(from).mass && is_block(own.tag)) {
         drop(i);
         i = own.end - 1;
@@ -343,7 +379,8 @@ class Outliner {
   const Tree& tree_;
   const ExtractOptions& options_;
   Strictness strictness_;
-  int32_t program_end_ = 0;
+  int32_t program_end_ = 0, program_end_of_listings_ = 0;
+  std::vector<int32_t> maybe_listings_;
   Outline out_;
 };
 
