@@ -46,6 +46,7 @@ std::string written(const Tree& tree, int32_t i, string_view before, int depth);
 struct Script {
   std::string text;
   bool nested = false, linked = false, plain = true;
+  bool spaced = false;  // ends in white space
 };
 
 // A number with or without a sign: 6, -3, 2.5, 2+.
@@ -150,6 +151,7 @@ std::string after(char mark, const Script& own) {
                                (mark == '_' && std::all_of(own.text.begin(), own.text.end(), [](char c) {
                                   return is_alpha(c) || is_digit(c) || uint8_t(c) >= 0x80;
                                 })));
+  if (own.text.front() == '(' && own.text.find(')') == own.text.size() - 1) plain = true;
   return plain ? mark + own.text : mark + ("(" + own.text + ")");
 }
 
@@ -174,10 +176,14 @@ std::string raised(const Script& own, string_view before, bool note) {
     if (number || own.nested) return few ? after('^', own) : "";
     if (is_word(text)) {
       bool upper = last.code < 0x80 && last.code >= 'A' && last.code <= 'Z';
-      if (is_one_letter(text)) return base.letters < 3 && !(upper && is_ending(text)) ? after('^', own) : "";
+      if (is_one_letter(text)) {
+        bool title = upper && is_ending(text) && lower(text[0]) == text[0];
+        return base.letters < 3 && !title ? after('^', own) : "";
+      }
       return base.letters == 1 && !upper && !is_ending(text) && text.size() < 5 ? after('^', own) : "";
     }
-    return few && is_digit(text.back()) + is_letter(last_rune(text).code) > 0 ? after('^', own) : "";
+    bool says = is_digit(text.back()) || is_letter(last_rune(text).code) || text.back() == ')';
+    return few && says ? after('^', own) : "";
   }
   if (last.code == ')' || last.code == ']' || last.code == '|' || last.code == '}') {
     if (is_mark(text) && (last.code == ')' || last.code == ']') && !base.is_formula_in_brackets()) return noted(own);
@@ -235,7 +241,8 @@ Script gather(const Tree& tree, int32_t i, int depth) {
     }
     if (out.text.size() > kLongest) break;
   }
-  while (!out.text.empty() && out.text.back() == ' ') out.text.pop_back();
+  out.spaced = !out.text.empty() && out.text.back() == ' ';
+  if (out.spaced) out.text.pop_back();
   return out;
 }
 
@@ -256,8 +263,8 @@ std::string written(const Tree& tree, int32_t i, string_view before, int depth) 
   if (before.empty() || is_space(before.back()) || tree.nodes[size_t(i)].end - i > kMostNodes) return {};
   Script own = gather(tree, i, depth);
   if (own.text.empty() || own.text.size() > kLongest || !own.plain) return {};
-  if (tree.nodes[size_t(i)].tag == kSub) return lowered(own, before);
-  return raised(own, before, is_note(tree, i, own));
+  std::string text = tree.nodes[size_t(i)].tag == kSub ? lowered(own, before) : raised(own, before, is_note(tree, i, own));
+  return text.empty() || !own.spaced ? text : text + " ";
 }
 
 }  // namespace
