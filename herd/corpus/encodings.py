@@ -61,7 +61,7 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
             text = _decoded(body, name)
             if text is not None:
                 return text
-    if "utf-8" in said:
+    if "utf-8" in said or len(body.translate(None, _ASCII)) <= _FEW:
         return _if_text(body.decode("utf-8", "replace"))
     return _wide(body)
 

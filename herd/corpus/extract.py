@@ -145,7 +145,7 @@ def extract_files(files: Sequence[str], settings: ExtractSettings) -> Iterator[d
                 yield row | {"fault": page.fault or "its bytes are text in no encoding that was tried"}
                 continue
             found = extract([body], settings) if page.html else None
-            text = found.text[0].as_py() if found else body.decode("utf-8")
+            text = found.text[0].as_py() if found else body.decode("utf-8").replace("\x00", "")
             row |= {"text": text, "title": found.title[0].as_py() if found else ""}
             row["language"] = str(recognise([text]).codes[0])
             row["seconds"] = round(time.process_time() - began, 5)

@@ -11,6 +11,8 @@ constexpr float kSmallShare = 0.35f;  // a part that holds more of the text is n
 constexpr float kHintShare = 0.3f;    // a part named as content must hold this much of the text
 constexpr int kLeadClimb = 4;           // how far above the content its opening is looked for
 constexpr int32_t kLeadLetters = 40;
+constexpr int kAlikeClimb = 4;         // how far above a post the others of its thread are looked for
+constexpr float kLeastPart = 20;     // of a post, an answer: letters of running text
 constexpr size_t kMostAround = 6;      // how many boxes inside each other are looked at for a listing
 constexpr float kMostShare = 0.95f;   // and content goes on being narrowed down to a child that holds this much
 
@@ -78,6 +80,7 @@ class Outliner {
     find_listings();
     weigh();
     if (options_.main_only) {
+      find_answers();
       if (strictness_ > kNothing) {
         drop_by_name();
         weigh();
@@ -247,11 +250,70 @@ class Outliner {
                      (hints & kCommentHint && own.tag != kArticle && !(hints & (kBodyHint | kContentHint))) ||
                      (hints & (kAgainstHint | kCaptionHint) && !(hints & (kBodyHint | kContentHint | kCodeHint)));
       // A page's whole content may stand in a form, or in a part whose name holds `menu` by chance.
-      if (against && small && !holds_code(i)) {
+      if (against && small && !holds_code(i) && !holds_answers(i)) {
         drop(i);
         i = own.end - 1;
       }
     }
+  }
+
+  // ---- a question and its answers ----
+
+  // The parts of a page that ask and answer; none where it does not do both.
+  void find_answers() {
+    bool asked = false, answered = false;
+    int32_t thread_end = 0;
+    for (int32_t i = tree_.body + 1; i < count(); ++i) {
+      uint16_t own = part(i).hints & (kQuestionHint | kAnswerHint);
+      if (part(i).hints & kThreadHint) around_ = i, thread_end = node(i).end;
+      if (i < thread_end && part(i).hints & kCommentHint) own |= kAnswerHint;
+      if (part(i).dropped) {
+        i = node(i).end - 1;
+      } else if (own && is_block(node(i).tag) && names_count(node(i).tag) && part(i).mass >= kLeastPart) {
+        if (own & kQuestionHint && holds_answer(i)) {  // all of the page is named after its question
+          around_ = i;
+          continue;
+        }
+        answers_.push_back(i);
+        (own & kAnswerHint ? answered : asked) = true;
+        i = node(i).end - 1;
+      }
+    }
+    if (answered && !asked && !around_) asked = add_unnamed_question();
+    if (asked) around_ = 0;  // the question has a part of its own
+    if (!answered || !(asked || around_)) answers_.clear();
+  }
+
+  // A question that is only named as the page's text, above answers that are named as such.
+  bool add_unnamed_question() {
+    int32_t first = answers_.front();
+    for (int32_t k = first; k > tree_.body; k = node(k).parent)
+      if (part(k).hints & kCommentHint) return false;
+    for (int32_t i = tree_.body + 1; i < first; ++i) {
+      if (part(i).dropped || !(part(i).hints & kBodyHint) || node(i).end > first || part(i).mass < kLeastPart) continue;
+      answers_.insert(answers_.begin(), i);
+      return true;
+    }
+    return false;
+  }
+
+  bool holds_answer(int32_t i) {
+    for (int32_t k = i + 1; k < node(i).end; ++k)
+      if (part(k).hints & kAnswerHint && part(k).mass >= kLeastPart && is_block(node(k).tag)) return true;
+    return false;
+  }
+
+  bool holds_answers(int32_t i) const {
+    auto next = std::lower_bound(answers_.begin(), answers_.end(), i);
+    return next != answers_.end() && *next < node(i).end;
+  }
+
+  // What holds them all, and at least half of the page's text: a page may also answer questions below an article.
+  int32_t scope_of_answers(float total) {
+    int32_t scope = around_ ? around_ : answers_.front();
+    while (scope > tree_.body && (node(scope).end <= answers_.back() || part(scope).mass < 0.5f * total))
+      scope = node(scope).parent;
+    return scope;
   }
 
   // What frames a page rarely holds program text, and examples often stand in figures and boxes.
@@ -267,6 +329,7 @@ class Outliner {
   int32_t choose() {
     float total = part(tree_.body).mass;
     if (total <= 0) return tree_.body;
+    if (!answers_.empty()) return scope_of_answers(total);
     int32_t best = largest(0.12f * total, [this](int32_t i) { return (part(i).hints & kBodyHint) && names_count(node(i).tag); });
     if (!best) best = largest(kHintShare * total, [this](int32_t i) { return node(i).tag == kArticle; });
     if (!best) best = largest(kHintShare * total, [this](int32_t i) { return node(i).tag == kMain; });
@@ -287,7 +350,27 @@ class Outliner {
     }
     if (!best || part(best).mass < least || part(best).letters < 100) return 0;
     if (part(best).mass < 0.6f * all) return 0;
-    return best;
+    return with_others_alike(best, wanted);
+  }
+
+  // The element that holds `best` and the others of its name: posts of a thread, of which one may be much the longest.
+  template <typename Wanted>
+  int32_t with_others_alike(int32_t best, Wanted wanted) {
+    string_view name = attribute(node(best), "class");
+    if (name.empty()) return best;
+    int32_t first = best, last = best;
+    for (int32_t i = 1; i < count(); ++i) {
+      if (part(i).dropped || !wanted(i)) continue;
+      if (part(i).mass >= kLeastPart && node(i).tag == node(best).tag && are_alike(attribute(node(i), "class"), name))
+        first = std::min(first, i), last = std::max(last, i);
+      i = node(i).end - 1;
+    }
+    int32_t scope = best;
+    for (int climbed = 0; scope > tree_.body && (first < scope || last >= node(scope).end); ++climbed) {
+      if (climbed == kAlikeClimb) return best;
+      scope = node(scope).parent;
+    }
+    return scope;
   }
 
   int32_t narrow(int32_t i) {
@@ -296,9 +379,30 @@ class Outliner {
       int32_t next = 0;
       for (int32_t k = i + 1; k < node(i).end; k = node(k).end)
         if (node(k).tag != kText && !part(k).dropped && part(k).mass >= kMostShare * all) next = k;
-      if (!next || !holds_parts(node(next).tag)) return i;
+      if (!next || !holds_parts(node(next).tag) || has_sibling_alike(i, next)) return i;
       i = next;
     }
+  }
+
+  // Whether two names differ in their numbers at most: `post bg1` and `post bg2`.
+  static bool are_alike(string_view a, string_view b) {
+    size_t i = 0, k = 0;
+    for (;; ++i, ++k) {
+      while (i < a.size() && is_digit(a[i])) ++i;
+      while (k < b.size() && is_digit(b[k])) ++k;
+      if (i == a.size() || k == b.size()) return i == a.size() && k == b.size();
+      if (a[i] != b[k]) return false;
+    }
+  }
+
+  // Whether another child of i is named like `child` and holds text: posts of a thread are so, short ones too.
+  bool has_sibling_alike(int32_t i, int32_t child) {
+    string_view name = attribute(node(child), "class");
+    if (name.empty()) return false;
+    for (int32_t k = i + 1; k < node(i).end; k = node(k).end)
+      if (k != child && node(k).tag == node(child).tag && part(k).mass >= kLeastPart && are_alike(attribute(node(k), "class"), name))
+        return true;
+    return false;
   }
 
   static bool holds_parts(Tag tag) {
@@ -379,6 +483,8 @@ class Outliner {
   const Tree& tree_;
   const ExtractOptions& options_;
   Strictness strictness_;
+  std::vector<int32_t> answers_;
+  int32_t around_ = 0;  // what holds a question that has no part of its own, and its answers
   int32_t program_end_ = 0, program_end_of_listings_ = 0;
   std::vector<int32_t> maybe_listings_;
   Outline out_;
