@@ -9,6 +9,8 @@
 namespace herd {
 namespace {
 
+constexpr int32_t kSmallCell = 120;  // letters
+
 class Writer {
  public:
   Writer(const Tree& tree, const Outline& plan, const ExtractOptions& options)
@@ -341,6 +343,8 @@ class Writer {
   void program(int32_t i) {
     Tag tag = node(i).tag;
     std::string text = tag == kPre || tag == kXmp ? text_inside(i) : listed_text(tree_, parts_, i);
+    replace_blanks(text);
+    if (is_line_numbers(text) && has_neighbour(i)) return;
     std::string code;
     size_t from = 0;
     while (from <= text.size()) {  // lines without trailing spaces
@@ -359,11 +363,37 @@ class Writer {
     flush();
     for (char c : code) block_.letters += !is_space(c);
     code_letters_ += block_.letters;
-    replace_blanks(code);
     block_.kind = kCodeBlock;
     block_.text = std::move(code);
     block_.home = i;
     push_code();
+  }
+
+  // Whether the lines count up and say nothing else.
+  static bool is_line_numbers(string_view text) {
+    int64_t last = -1, lines = 0;
+    for (size_t at = 0; at < text.size();) {
+      if (is_space(text[at])) {
+        ++at;
+        continue;
+      }
+      int64_t number = 0;
+      size_t from = at;
+      for (; at < text.size() && is_digit(text[at]) && at - from < 8; ++at) number = 10 * number + (text[at] - '0');
+      if (at == from || (at < text.size() && !is_space(text[at])) || (last >= 0 && number != last + 1)) return false;
+      last = number;
+      ++lines;
+    }
+    return lines > 1;
+  }
+
+  // Whether program text stands in another cell of the same row.
+  bool has_neighbour(int32_t i) const {
+    int32_t row = node(i).parent;
+    for (int climbed = 0; row > 0 && node(row).tag != kTr && climbed < 4; ++climbed) row = node(row).parent;
+    if (node(row).tag != kTr) return false;
+    auto next = std::lower_bound(programs_.begin(), programs_.end(), node(i).end);
+    return next != programs_.end() && *next < node(row).end;
   }
 
   void push_code() {
@@ -456,9 +486,7 @@ class Writer {
     if (!alt.empty()) {
       formula(alt, display);
     } else {
-      std::string shown;
-      decode_entities(raw_inside(i), shown);
-      append_collapsed(shown);
+      append_collapsed(math_text(tree_, i));
     }
   }
 
@@ -485,10 +513,11 @@ class Writer {
     return rows > 0 && cells > rows && big * 4 <= cells;
   }
 
-  // A heading that is all a header cell holds names its column.
+  // A heading that is all a header cell holds names its column; one in a small cell names what the cell says.
   bool is_cells_heading(int32_t i) const {
     const Node& above = node(node(i).parent);
-    return above.tag == kTh && parts_[size_t(i)].letters == parts_[size_t(node(i).parent)].letters;
+    if (above.tag == kTh) return parts_[size_t(i)].letters == parts_[size_t(node(i).parent)].letters;
+    return above.tag == kTd && node(i).tag >= kH3 && parts_[size_t(node(i).parent)].letters <= kSmallCell;
   }
 
   bool is_listing(int32_t i) const {

@@ -9,6 +9,8 @@ constexpr int32_t kMostCell = 100'000;  // letters of one cell; a longer one is 
 
 const Node& at(const Tree& tree, int32_t i) { return tree.nodes[size_t(i)]; }
 
+bool starts_with(string_view text, string_view what) { return text.substr(0, what.size()) == what; }
+
 bool is_cell(Tag tag) { return tag == kTd || tag == kTh; }
 
 // The text inside node i as it stands in the page, without what is dropped.
@@ -101,6 +103,20 @@ bool holds_block(const Tree& tree, int32_t i) {
   return false;
 }
 
+// A row that names the columns.
+bool is_header(const Tree& tree, int32_t i) {
+  for (int32_t k = i + 1; k < at(tree, i).end; k = at(tree, k).end)
+    if (at(tree, k).tag == kTd) return false;
+  return at(tree, at(tree, i).parent).tag == kThead;
+}
+
+// Whether a line's number stands before it in its box.
+bool has_number(const Tree& tree, const std::vector<Part>& parts, int32_t i) {
+  for (int32_t k = i + 1; k < at(tree, i).end && k < i + 5; ++k)
+    if (parts[size_t(k)].dropped && parts[size_t(k)].hints & kGutterHint) return true;
+  return false;
+}
+
 void add_line(std::string& out, string_view line) {
   if (!line.empty() && line.front() == '\r') line.remove_prefix(1);
   if (!line.empty() && line.front() == '\n') line.remove_prefix(1);
@@ -120,6 +136,7 @@ bool is_listed_by_rows(const Tree& tree, const std::vector<Part>& parts, int32_t
       if (parts[size_t(k)].dropped) k = own.end - 1;
       continue;
     }
+    if (is_header(tree, k)) continue;
     Row row = look_at_row(tree, parts, k);
     if (row.cells == 0) continue;
     if (row.cells > 1 || at(tree, row.line).end - row.line > kMostCell) return false;
@@ -165,10 +182,12 @@ std::string listed_text(const Tree& tree, const std::vector<Part>& parts, int32_
     if (parts[size_t(k)].dropped) {
       k = own.end - 1;
     } else if (boxes && own.tag == kDiv && !holds_block(tree, k)) {
-      add_line(out, raw_text(tree, parts, k));
+      std::string line = raw_text(tree, parts, k);
+      size_t gap = !has_number(tree, parts, k) ? 0 : starts_with(line, "\xC2\xA0") ? 2 : starts_with(line, " ");
+      add_line(out, string_view(line).substr(gap));
       k = own.end - 1;
     } else if (!boxes && own.tag == kTr) {
-      Row row = look_at_row(tree, parts, k);
+      Row row = is_header(tree, k) ? Row() : look_at_row(tree, parts, k);
       if (row.cells) add_line(out, raw_text(tree, parts, row.line));
       k = own.end - 1;
     }

@@ -269,6 +269,55 @@ std::string written(const Tree& tree, int32_t i, string_view before, int depth) 
 
 }  // namespace
 
+namespace {
+
+constexpr int kDeepestMath = 60;
+
+// The name of an element that has no tag of its own; it stands right before the attributes.
+string_view name_of(const Node& node) {
+  const char* from = node.text;
+  while (is_alpha(from[-1]) || is_digit(from[-1]) || from[-1] == ':') --from;
+  string_view name(from, size_t(node.text - from));
+  return name.substr(name.find(':') == name.npos ? 0 : name.find(':') + 1);
+}
+
+std::string grouped(const std::string& text) {
+  bool plain = is_number(text) || is_one_letter(text) || is_word(text);
+  return plain || text.empty() ? text : "(" + text + ")";
+}
+
+std::string math_inside(const Tree& tree, int32_t i, int depth) {
+  const Node& own = tree.nodes[size_t(i)];
+  if (own.tag == kAnnotation) return {};
+  std::vector<std::string> children;
+  std::string out;
+  for (int32_t k = i + 1; k < own.end; k = tree.nodes[size_t(k)].end) {
+    const Node& child = tree.nodes[size_t(k)];
+    std::string text;
+    if (child.tag == kText) {
+      decode_entities({child.text, child.length}, text);
+      if (text.find_first_not_of(" \t\r\n") == text.npos) continue;
+    } else if (depth < kDeepestMath) {
+      text = math_inside(tree, k, depth + 1);
+    }
+    out += text;
+    children.push_back(std::move(text));
+  }
+  string_view name = own.tag == kOther ? name_of(own) : string_view();
+  auto child = [&](size_t number) { return number < children.size() ? grouped(children[number]) : std::string(); };
+  if (name == "mfrac" && children.size() == 2) return child(0) + "/" + child(1);
+  if (name == "msqrt") return "sqrt(" + out + ")";
+  if (name == "mroot" && children.size() == 2) return child(0) + "^(1/" + children[1] + ")";
+  if (name == "msup" && children.size() == 2) return child(0) + "^" + child(1);
+  if (name == "msub" && children.size() == 2) return child(0) + "_" + child(1);
+  if (name == "msubsup" && children.size() == 3) return child(0) + "_" + child(1) + "^" + child(2);
+  return out;
+}
+
+}  // namespace
+
+std::string math_text(const Tree& tree, int32_t i) { return math_inside(tree, i, 0); }
+
 std::string script_text(const Tree& tree, int32_t i, string_view before) { return written(tree, i, before, 0); }
 
 }  // namespace herd
