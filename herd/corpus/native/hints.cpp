@@ -91,6 +91,8 @@ const Word kWords[] = {
     {"|answer|", kAnswerHint}, {"|answers|", kAnswerHint}, {"|answer-", kAnswerHint}, {"|answers-", kAnswerHint},
     {"-answer|", kAnswerHint}, {"-answers|", kAnswerHint}, {"answertext", kAnswerHint}, {"answerbody", kAnswerHint},
     {"acceptedanswer", kAnswerHint}, {"suggestedanswer", kAnswerHint}, {"|qa-a", kAnswerHint},
+    {"forumcomment", kThreadHint}, {"forum-comment", kThreadHint}, {"forumpost", kThreadHint},
+    {"forum-post", kThreadHint}, {"forum-reply", kThreadHint},
     {"votecell", kAgainstHint}, {"vote-count", kAgainstHint}, {"|user-info", kAgainstHint},
 
     {"comment", kCommentHint}, {"disqus", kCommentHint}, {"respond", kCommentHint}, {"|reply", kCommentHint},

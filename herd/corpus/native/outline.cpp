@@ -12,6 +12,7 @@ constexpr float kHintShare = 0.3f;    // a part named as content must hold this 
 constexpr int kLeadClimb = 4;           // how far above the content its opening is looked for
 constexpr int32_t kLeadLetters = 40;
 constexpr int kAlikeClimb = 4;         // how far above a post the others of its thread are looked for
+constexpr float kMostCaptions = 0.5f;
 constexpr float kLeastPart = 20;     // of a post, an answer: letters of running text
 constexpr size_t kMostAround = 6;      // how many boxes inside each other are looked at for a listing
 constexpr float kMostShare = 0.95f;   // and content goes on being narrowed down to a child that holds this much
@@ -230,6 +231,8 @@ class Outliner {
 
   void drop_by_name() {
     float total = part(0).mass;
+    bool captioned = share_of_captions() > kMostCaptions;
+    int32_t thread_end = 0;
     for (int32_t i = 1; i < count(); ++i) {
       const Node& own = node(i);
       if (own.tag == kText) continue;
@@ -243,10 +246,13 @@ class Outliner {
       }
       if (!names_count(own.tag)) continue;
       uint16_t hints = part(i).hints;
+      if (hints & kThreadHint) thread_end = node(i).end;
+      if (i < thread_end) hints &= uint16_t(~kCommentHint);
+      if (captioned) hints &= uint16_t(~kCaptionHint);
       bool small = part(i).mass < kSmallShare * total || total == 0;
       if (strictness_ == kComments && own.tag != kFooter && !(hints & kCommentHint)) continue;
       bool against = own.tag == kFooter || own.tag == kHeader || own.tag == kAside || own.tag == kForm ||
-                     own.tag == kFigcaption || own.tag == kFieldset ||
+                     (own.tag == kFigcaption && !captioned) || own.tag == kFieldset ||
                      (hints & kCommentHint && own.tag != kArticle && !(hints & (kBodyHint | kContentHint))) ||
                      (hints & (kAgainstHint | kCaptionHint) && !(hints & (kBodyHint | kContentHint | kCodeHint)));
       // A page's whole content may stand in a form, or in a part whose name holds `menu` by chance.
@@ -255,6 +261,18 @@ class Outliner {
         i = own.end - 1;
       }
     }
+  }
+
+  // Of the page's running text, how much stands below pictures: in a gallery it is the article.
+  float share_of_captions() {
+    float captions = 0;
+    for (int32_t i = 1; i < count(); ++i) {
+      if (node(i).tag == kText || part(i).dropped) continue;
+      if (node(i).tag != kFigcaption && !(part(i).hints & kCaptionHint)) continue;
+      captions += part(i).mass;
+      i = node(i).end - 1;
+    }
+    return captions / std::max(part(0).mass, 1.0f);
   }
 
   // ---- a question and its answers ----
@@ -311,7 +329,7 @@ class Outliner {
   // What holds them all, and at least half of the page's text: a page may also answer questions below an article.
   int32_t scope_of_answers(float total) {
     int32_t scope = around_ ? around_ : answers_.front();
-    while (scope > tree_.body && (node(scope).end <= answers_.back() || part(scope).mass < 0.5f * total))
+    while (scope > tree_.body && (scope > answers_.front() || node(scope).end <= answers_.back() || part(scope).mass < 0.5f * total))
       scope = node(scope).parent;
     return scope;
   }
