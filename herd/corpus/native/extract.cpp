@@ -33,6 +33,12 @@ const string_view kEmptyTalk[] = {
     "facebook", "twitter", "whatsapp", "pinterest", "linkedin", "anzeige", "teilen", "drucken", "weiterlesen",
     "mehr zum thema", "lesen sie auch", "kommentare", "foto:", "bild:", "quelle:", "lire aussi", "partager",
     "\xC2\xA9", "download our app", "get the app", "continue reading", "story continues", "watch:", "listen:",
+    "auch interessant", "schon gelesen", "lesetipp", "mehr dazu", "mehr lesen", "jetzt lesen", "das k\xC3\xB6nnte sie auch",
+    "das k\xC3\xB6nnte dich auch", "weitere artikel", "weitere themen", "weiterf\xC3\xBChrende links", "quellen:",
+    "quellenangaben", "kommentieren", "kommentar schreiben", "schreibe einen kommentar", "bild anzeigen", "newsletter",
+    "permalink", "permalien", "\xC3\xA0 lire aussi", "\xC3\xA0 lire \xC3\xA9galement", "sur le m\xC3\xAAme sujet",
+    "abonnez-vous", "te puede interesar", "lea tambi\xC3\xA9n", "lee tambi\xC3\xA9n", "ver tambi\xC3\xA9n",
+    "leia tamb\xC3\xA9m", "leia mais", "leggi anche", "lees ook", "czytaj te\xC5\xBC", "czytaj tak\xC5\xBC" "e",
     "source:", "via:", "hide caption", "toggle caption", "enlarge this image", "cookies",
 };
 

@@ -9,9 +9,10 @@ namespace {
 
 constexpr float kSmallShare = 0.35f;  // a part that holds more of the text is not dropped for its name
 constexpr float kHintShare = 0.3f;    // a part named as content must hold this much of the text
-constexpr int kLeadClimb = 4;           // how far above the content its opening is looked for
+constexpr int kLeadClimb = 7;           // how far above the content its opening is looked for
 constexpr int32_t kLeadLetters = 40;
 constexpr int kAlikeClimb = 4;         // how far above a post the others of its thread are looked for
+constexpr int32_t kLongCaption = 300;
 constexpr float kMostCaptions = 0.5f;
 constexpr float kLeastPart = 20;     // of a post, an answer: letters of running text
 constexpr size_t kMostAround = 6;      // how many boxes inside each other are looked at for a listing
@@ -252,7 +253,8 @@ class Outliner {
       bool small = part(i).mass < kSmallShare * total || total == 0;
       if (strictness_ == kComments && own.tag != kFooter && !(hints & kCommentHint)) continue;
       bool against = own.tag == kFooter || own.tag == kHeader || own.tag == kAside || own.tag == kForm ||
-                     (own.tag == kFigcaption && !captioned) || own.tag == kFieldset ||
+                     (own.tag == kFigcaption && !captioned) ||
+                     (own.tag == kFigure && !captioned && is_picture(i)) || own.tag == kFieldset ||
                      (hints & kCommentHint && own.tag != kArticle && !(hints & (kBodyHint | kContentHint))) ||
                      (hints & (kAgainstHint | kCaptionHint) && !(hints & (kBodyHint | kContentHint | kCodeHint)));
       // A page's whole content may stand in a form, or in a part whose name holds `menu` by chance.
@@ -261,6 +263,18 @@ class Outliner {
         i = own.end - 1;
       }
     }
+  }
+
+  // A figure that holds a picture and a line or two about it, not a table, a quotation or what somebody wrote.
+  bool is_picture(int32_t i) const {
+    bool shown = false;
+    for (int32_t k = i + 1; k < node(i).end; ++k) {
+      Tag tag = node(k).tag;
+      if (tag == kTable || tag == kBlockquote || tag == kUl || tag == kOl || tag == kDl || tag == kMath || tag == kP)
+        return false;
+      shown |= tag == kImg || tag == kVideo || tag == kPicture;
+    }
+    return shown && out_.parts[size_t(i)].letters < kLongCaption;
   }
 
   // Of the page's running text, how much stands below pictures: in a gallery it is the article.
@@ -475,7 +489,7 @@ class Outliner {
       if (hints & kAgainstHint && !(hints & kLeadHint)) return false;
       if (above == kHeader && tag == kP) named = true;
     }
-    return named || (tag == kP && node(scope).tag == kArticle && found.count >= 2 * kLeadLetters);
+    return named || ((tag == kP || tag == kDiv) && node(scope).tag == kArticle && found.count >= 2 * kLeadLetters);
   }
 
   // ---- lists of links and the like inside the content ----
