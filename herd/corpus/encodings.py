@@ -52,6 +52,8 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
     said = [_name(charset), _name(_declared(body))]
     if (switching := _switching(body, said)) and (text := _decoded(body, switching)) is not None:
         return text
+    if any(name.startswith("utf-16") for name in said) and (text := _wide(body, 2)) is not None:
+        return text
     if library().herd_utf8_fault(body, ctypes.c_int64(len(body))) < 0:
         return body if _is_text(body) else _wide(body)
     if _is_mostly_utf8(body, bool(marked) or "utf-8" in said, any(name not in ("", "utf-8") for name in said)):
@@ -87,7 +89,7 @@ def _is_mostly_utf8(body: bytes, said: bool, otherwise: bool) -> bool:
     # Letters of other encodings rarely stand together as UTF-8 wants it: a few of a hundred do so by chance.
     if said:
         return bad <= max(_FEW, good)
-    return good >= (10 if otherwise else 3) * bad
+    return good >= (5 if otherwise else 3) * bad
 
 
 def _decoded(body: bytes, name: str) -> bytes | None:
@@ -116,11 +118,11 @@ def _is_text(body: bytes) -> bool:
     return len(head) - len(head.translate(None, _CONTROLS)) <= max(2, len(head) // 500)
 
 
-def _wide(body: bytes) -> bytes | None:
-    """UTF-16 that does not say so: every second byte of a page's markup is zero."""
+def _wide(body: bytes, percent: int = 60) -> bytes | None:
+    """UTF-16 without its mark: of every two bytes of a page's markup one is zero, always the same."""
     head = body[:_HEAD]
     for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
-        if len(head) > 8 and 10 * zeros.count(0) > 6 * len(zeros) and 10 * head.count(0) <= 11 * zeros.count(0):
+        if len(head) > 8 and 100 * zeros.count(0) > percent * len(zeros) and 10 * head.count(0) <= 11 * zeros.count(0):
             return _decoded(body, name)
     return None
 
