@@ -1,6 +1,7 @@
 #include "extract.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "blocks.hpp"
 
@@ -42,11 +43,26 @@ const string_view kEmptyTalk[] = {
     "source:", "via:", "hide caption", "toggle caption", "enlarge this image", "cookies",
 };
 
+// By their first bytes: most lines begin with none of them.
+class TalkByLetter {
+ public:
+  TalkByLetter() {
+    for (string_view start : kEmptyTalk) starts_[uint8_t(start[0])].push_back(start);
+  }
+  const std::vector<string_view>& operator[](char first) const { return starts_[uint8_t(first)]; }
+
+ private:
+  std::array<std::vector<string_view>, 256> starts_;
+};
+
 bool is_empty_talk(string_view text) {
-  if (text.size() > 90) return false;
+  if (text.size() > 90 || text.empty()) return false;
+  static const TalkByLetter by_letter;
+  const std::vector<string_view>& starts = by_letter[lower(text[0])];
+  if (starts.empty()) return false;
   std::string lowered;
   for (char c : text) lowered += lower(c);
-  return std::any_of(std::begin(kEmptyTalk), std::end(kEmptyTalk), [&](string_view start) {
+  return std::any_of(starts.begin(), starts.end(), [&](string_view start) {
     if (lowered.compare(0, start.size(), start) != 0) return false;
     char next = lowered.size() > start.size() ? lowered[start.size()] : ' ';
     if (is_alpha(next)) return false;

@@ -252,7 +252,7 @@ class Builder {
     Node& own = tree_.nodes[size_t(number)];
     if (tag == kBody) tree_.body = number;
     if (tag == kHtml) xhtml_ |= attribute(own, "xmlns").find("1999/xhtml") != string_view::npos;
-    if (tag == kA) own.link = has_attribute(own, "href");
+    if (tag == kA) own.link = string_view(after, size_t(close - after)).substr(0, 6) == " href=" || has_attribute(own, "href");
     if (is_void(tag)) return;
     if (closed && (tag == kOther || in_foreign() || (xhtml_ && ends_itself(after, close)))) return;
     if (tag == kPlaintext) {

@@ -127,6 +127,8 @@ class Outliner {
         out_.programs.push_back(i);
       }
       uint16_t hints = part(i).hints;
+      seen_hints_ |= hints;
+      seen_captions_ |= own.tag == kFigcaption || hints & kCaptionHint;
       // Wikipedia hides the formula and shows a picture; KaTeX hides from readers' eyes what it draws.
       if (hints & kDrawnMathHint || (hints & kGutterHint && is_gutter(i))) {
         drop(i);
@@ -279,6 +281,7 @@ class Outliner {
 
   // Of the page's running text, how much stands below pictures: in a gallery it is the article.
   float share_of_captions() {
+    if (!seen_captions_) return 0;
     float captions = 0;
     for (int32_t i = 1; i < count(); ++i) {
       if (node(i).tag == kText || part(i).dropped) continue;
@@ -293,6 +296,7 @@ class Outliner {
 
   // The parts of a page that ask and answer; none where it does not do both.
   void find_answers() {
+    if (!(seen_hints_ & kAnswerHint || (seen_hints_ & kThreadHint && seen_hints_ & kCommentHint))) return;
     bool asked = false, answered = false;
     int32_t thread_end = 0;
     for (int32_t i = tree_.body + 1; i < count(); ++i) {
@@ -470,15 +474,6 @@ class Outliner {
   bool opens_text(int32_t i, int32_t scope) const {
     Tag tag = node(i).tag;
     if (tag != kP && tag != kDiv && !(tag >= kH2 && tag <= kH4) && tag != kSpan) return false;
-    Letters found;
-    for (int32_t k = i + 1; k < node(i).end; ++k) {
-      if (node(k).link || (is_block(node(k).tag) && node(k).tag != kP)) return false;
-      if (node(k).tag != kText) continue;
-      Letters own = count_letters({node(k).text, node(k).length});
-      found.count += own.count;
-      found.sentence_marks += own.sentence_marks;
-    }
-    if (found.count < kLeadLetters || found.count > 1500 || !found.sentence_marks) return false;
     bool named = false;
     for (int32_t k = i; k > scope; k = node(k).parent) {
       uint16_t hints = out_.parts[size_t(k)].hints;
@@ -489,7 +484,18 @@ class Outliner {
       if (hints & kAgainstHint && !(hints & kLeadHint)) return false;
       if (above == kHeader && tag == kP) named = true;
     }
-    return named || ((tag == kP || tag == kDiv) && node(scope).tag == kArticle && found.count >= 2 * kLeadLetters);
+    bool opens_article = (tag == kP || tag == kDiv) && node(scope).tag == kArticle;
+    if (!named && !opens_article) return false;
+    Letters found;
+    for (int32_t k = i + 1; k < node(i).end; ++k) {
+      if (node(k).link || (is_block(node(k).tag) && node(k).tag != kP)) return false;
+      if (node(k).tag != kText) continue;
+      Letters own = count_letters({node(k).text, node(k).length});
+      found.count += own.count;
+      found.sentence_marks += own.sentence_marks;
+    }
+    if (found.count < kLeadLetters || found.count > 1500 || !found.sentence_marks) return false;
+    return named || found.count >= 2 * kLeadLetters;
   }
 
   // ---- lists of links and the like inside the content ----
@@ -516,6 +522,8 @@ class Outliner {
   const ExtractOptions& options_;
   Strictness strictness_;
   std::vector<int32_t> answers_;
+  uint16_t seen_hints_ = 0;
+  bool seen_captions_ = false;
   int32_t around_ = 0;  // what holds a question that has no part of its own, and its answers
   int32_t program_end_ = 0, program_end_of_listings_ = 0;
   std::vector<int32_t> maybe_listings_;
