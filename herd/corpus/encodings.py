@@ -54,9 +54,12 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
         return text
     if any(name.startswith("utf-16") for name in said) and (text := _wide(body, 2)) is not None:
         return text
-    if library().herd_utf8_fault(body, ctypes.c_int64(len(body))) < 0:
+    fault = library().herd_utf8_fault(body, ctypes.c_int64(len(body)))
+    if fault < 0:
         return body if _is_text(body) else _wide(body)
-    if _is_mostly_utf8(body, bool(marked) or "utf-8" in said, any(name not in ("", "utf-8") for name in said)):
+    if _is_cut_short(body[fault:]) or _is_mostly_utf8(
+        body, bool(marked) or "utf-8" in said, any(name not in ("", "utf-8") for name in said)
+    ):
         return _if_text(body.decode("utf-8", "replace"))
     for name in dict.fromkeys([*said, _name(_guessed(body))]):
         if name not in ("", "utf-8") and not name.startswith(("utf-16", "utf-32")):
@@ -79,6 +82,11 @@ def _switching(body: bytes, said: list[str]) -> str:
         if name and re.search(needed, body):
             return name
     return "iso2022_jp_ext" if b"\x1b$" in body and _SWITCHES.search(body) else ""
+
+
+def _is_cut_short(tail: bytes) -> bool:
+    """Whether these last bytes are the beginning of one character in UTF-8."""
+    return len(tail) < 4 and 0xC2 <= tail[0] < 0xF5 and all(0x80 <= byte < 0xC0 for byte in tail[1:])
 
 
 def _is_mostly_utf8(body: bytes, said: bool, otherwise: bool) -> bool:
