@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import DataError
-from herd.corpus.extract import OUTCOMES, decode, extract
+from herd.corpus.encodings import decode
+from herd.corpus.extract import OUTCOMES, as_named, extract
 from herd.corpus.judging import Judged, judge
 from herd.corpus.kernels import give_dirty_words
 from herd.corpus.pages import Page, batches
@@ -214,6 +215,7 @@ def to_texts(pages: arrow.RecordBatch, settings: CurateSettings) -> Texts:
 
     faults = _faults(pages, settings)
     charsets, bodies = pages.column("charset").to_pylist(), pages.column("body")
+    ids, urls = pages.column("id").to_pylist(), pages.column("url").to_pylist()
     html: list[tuple[int, bytes]] = []
     found, titles = [""] * pages.num_rows, [""] * pages.num_rows
     for k, is_html in enumerate(pages.column("html").to_pylist()):
@@ -223,7 +225,7 @@ def to_texts(pages: arrow.RecordBatch, settings: CurateSettings) -> Texts:
         if body is None:
             faults[k] = "decode", "its bytes are text in no encoding that was tried"
         elif is_html:
-            html.append((k, body))
+            html.append((k, as_named(body, ids[k], urls[k])))
         else:
             found[k] = body.decode("utf-8").removeprefix("\ufeff").replace("\x00", "").replace("\r\n", "\n")
             if not found[k].strip():
