@@ -69,7 +69,12 @@ class TrainState(Generic[M]):
                 yield f"{moment}/{name}", torch.as_tensor(value)
 
     def fill(self, files: Reader) -> None:
-        """Takes weights and moments from `files`."""
+        """Takes weights and moments from `files`. Raises TrainingError for a weight there that this model has not."""
+        own = {f"weight/{name}" for name, _ in named_weights(self.model)}
+        left = sorted(name for name in files.names() - own if name.startswith("weight/"))
+        # A rank of several holds a part of the model, and finds the others' weights there too.
+        if left and not (dist.is_initialized() and dist.get_world_size() > 1):
+            raise TrainingError(f"the checkpoint holds {left[0]}, which this model has not; delete it, and start anew")
         for name, weight in named_weights(self.model):
             with torch.no_grad():
                 local(weight).copy_(files.read(f"weight/{name}", region(weight)))
