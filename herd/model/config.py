@@ -130,7 +130,7 @@ def _check_kind(config: dict[str, Any], where: Path) -> None:
             llamas = f"Llama 3 has {neutral[0]!r}" if neutral else "Llama 3 has no such thing"
             raise ArtifactError(f"{where}: {name} is {value!r}; {llamas}, and herd reads only that")
     width, heads = config["hidden_size"], config["num_attention_heads"]
-    if config.get("head_dim") not in (None, width // heads if heads else None):
+    if heads and config.get("head_dim") not in (None, width // heads):  # no heads: the shape is refused
         raise ArtifactError(
             f"{where}: head_dim {config['head_dim']} is not hidden_size / num_attention_heads = {width // heads}, "
             "and herd reads only that"
