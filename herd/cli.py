@@ -84,7 +84,9 @@ def run(options: argparse.Namespace) -> None:
             jobs=jobs,
             until=options.until,
             place=place,
-            manner=Manner(tuple(options.log), options.save_every, options.silent, options.restarts),
+            manner=Manner(
+                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
+            ),
             display=display(),
         )
     finally:

@@ -98,6 +98,18 @@ class Alone:
         """What the first rank says."""
         return value
 
+    def keep(self) -> None:
+        """Nobody holds what this device holds, and nothing is compared."""
+
+    def check(self) -> None:
+        """As `keep`."""
+
+    def forget(self) -> None:
+        """As `keep`."""
+
+    def compare(self) -> str:
+        return ""
+
     def share(self, batch: B) -> B:
         """The part of a batch that is this device's."""
         return batch

@@ -62,7 +62,7 @@ class TrainState(Generic[M]):
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and moments by name, those that this rank is to save."""
         for name, weight in named_weights(self.model):
-            if self.copy and not _is_divided_by_tensor(weight):
+            if self.copy and not is_divided_by_tensor(weight):
                 continue
             yield f"weight/{name}", weight.detach()
             for moment, value in self.optimizer.state.get(weight, {}).items():
@@ -92,7 +92,8 @@ class TrainState(Generic[M]):
                 entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
 
 
-def _is_divided_by_tensor(weight: Tensor) -> bool:
+def is_divided_by_tensor(weight: Tensor) -> bool:
+    """Whether tensor ranks hold different parts of it."""
     mesh = getattr(weight, "device_mesh", None)
     return mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
 

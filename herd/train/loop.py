@@ -16,7 +16,8 @@ from herd.core.stage import Work
 from herd.model.devices import device_bytes
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
 from herd.train.checkpoint import Saver, TrainState, restore
-from herd.train.guards import GUARD, GuardSettings, finite
+from herd.train.guards import GUARD, GuardSettings, Jumps, finite
+from herd.train.integrity import Compared
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
 from herd.train.schedule import Rate
 from herd.train.speed import PLAIN, Quick, SpeedSettings
@@ -39,11 +40,19 @@ class Batches(Protocol[Covariant]):
 
 
 class Hands(Protocol):
-    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`)."""
+    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`).
+
+    keep: what is held is right; check: is it still; compare: what all ranks found, in words, empty when all is well;
+    forget: what is held was written anew.
+    """
 
     def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
     def clip(self, most: float) -> float: ...
     def agree(self, value: bool) -> bool: ...
+    def keep(self) -> None: ...
+    def check(self) -> None: ...
+    def compare(self) -> str: ...
+    def forget(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -86,9 +95,11 @@ def steps(
         why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
         for group in state.optimizer.param_groups:
             group["lr"] = rate(number)
+        hands.check()  # late, so that nothing but the step itself lies between this and what is kept
         if not why:
             state.optimizer.step()
             state.norms = [*state.norms, norm][-guard.window :]
+        hands.keep()
         state.optimizer.zero_grad(set_to_none=True)
         state.step = number + 1
         in_a_row = in_a_row + 1 if why else 0
@@ -143,9 +154,11 @@ def train(
     def go_back() -> bool:
         saver.wait()
         found = restore(work.scratch, state)
+        hands.forget()
         log.cut(state.step)
         return found
 
+    compared, jumps = Compared(hands.compare, go_back, work.manner.compare_every_steps), Jumps()
     going = steps(
         state,
         batches,
@@ -161,14 +174,21 @@ def train(
     try:
         for step in going:
             log.add(step)
+            if jumps.add(step.number, step.loss):
+                print(f"step {step.number}: loss {step.loss:.3f} is far above those before it", flush=True)
             work.progress(step.number, len(batches), _words(step))
             # Asked before saving: a run that goes on from a checkpoint does not ask about its step again.
-            if enough(step):
-                break
+            ended = enough(step)
             stopping = hands.agree(stop_asked())
             due = hands.agree(time.monotonic() - saved > work.manner.save_every_seconds)
             # Never among skipped steps: what is gone back to lies before them.
-            if ((due and not step.skipped) or stopping) and step.number < len(batches):
+            saving = ((due and not step.skipped) or stopping) and step.number < len(batches)
+            last = ended or state.step + state.offset >= len(batches)
+            if compared.went_back(step, now=saving or last):  # what is damaged is neither saved nor given away
+                continue
+            if ended:
+                break
+            if saving:
                 log.flush()
                 saver.save(state)
                 saved = time.monotonic()
@@ -180,6 +200,9 @@ def train(
         log.close()
         saver.wait()
         hands.close()
+    for name, told in (("loss_jumps", jumps.steps), ("damaged_weights", compared.told)):
+        if told:
+            work.figure(name, told)
     (work.out / METRICS).write_bytes(log.file.read_bytes())
     return read_steps(log.file)
 

@@ -23,8 +23,9 @@ from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 from herd.train.alone import Loss, Sums
 from herd.train.batches import Batch
-from herd.train.checkpoint import TrainState
+from herd.train.checkpoint import TrainState, is_divided_by_tensor
 from herd.train.context import Gathered
+from herd.train.integrity import Watched, checksum, faulty
 from herd.train.layout import Layout, context_chunks, stage_layers
 from herd.train.objectives import NextToken
 from herd.train.optimizer import AdamWSettings, adamw
@@ -105,6 +106,8 @@ class Team:
         self.model: Any = model
         self.shape = shape
         self.weights = list(model.parameters())
+        self.watched = Watched(self.weights)
+        self._copied = [weight for weight in self.weights if not is_divided_by_tensor(weight)]
         self.lines = Pipeline(parts, self.layout, self.pipeline, self.mesh["pipeline"].get_group(), self.device)
         return TrainState(model, adamw(model, optimizer), copy=self.tensor)
 
@@ -209,6 +212,26 @@ class Team:
                 if weight.grad is not None:
                     local(weight.grad).mul_(scale)
         return norm
+
+    def keep(self) -> None:
+        self.watched.keep()
+
+    def check(self) -> None:
+        self.watched.check()
+
+    def forget(self) -> None:
+        self.watched.forget()
+
+    def compare(self) -> str:
+        """What `faulty` says of all ranks; every one of them has to ask. Tensor ranks hold gains in copies."""
+        self.watched.check()
+        copy = checksum(self._copied)
+        own = torch.stack((torch.tensor(int(self.watched.changed), device=copy.device), copy)).to(self.device)
+        everybody = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(everybody, own)
+        changed, copies = zip(*(one.tolist() for one in everybody), strict=True)
+        holders = [self.layout.coordinates(rank)[1:] for rank in range(len(everybody))]
+        return faulty([bool(one) for one in changed], copies, holders)
 
     def agree(self, value: bool) -> bool:
         told = torch.tensor(int(value), device=self.device)

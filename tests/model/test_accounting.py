@@ -15,7 +15,7 @@ from torch import nn
 
 from herd.core.errors import ArtifactError, HerdError, SettingsError, TrainingError
 from herd.generate.engine import Engine, Sampling
-from herd.model import accounting, gguf, meta, sizes, weights
+from herd.model import accounting, gguf, meta, weights
 from herd.model.fused import fits
 from herd.model.packed import Packed, packable
 from herd.model.sizes import Size
@@ -310,21 +310,25 @@ def test_what_metas_files_hold_beside_llama_3_is_refused_by_name(tmp_path: Path)
 # ---- recipes ----
 
 
+def sized(**more: Any) -> Size:
+    small: Any = {"width": 16, "layers": 2, "heads": 4, "kv_heads": 2, "hidden": 32}
+    return Size(**{**small, **more})
+
+
 def test_a_size_that_no_machine_holds_is_refused_before_it_is_made() -> None:
-    small: dict[str, Any] = {"width": 16, "layers": 2, "heads": 4, "kv_heads": 2, "hidden": 32}
     for field, value in (("layers", 10**9), ("hidden", 10**12), ("width", 4 * 10**9)):
         with pytest.raises(SettingsError, match=r"give a smaller|herd makes up to"):
-            Transformer(Size(**small | {field: value}).shape(vocabulary=64, context=8))
+            Transformer(sized(**{field: value}).shape(vocabulary=64, context=8))
     with pytest.raises(SettingsError, match="give a smaller"):
-        Transformer(Size(**small).shape(vocabulary=10**12, context=8))
+        Transformer(sized().shape(vocabulary=10**12, context=8))
     with pytest.raises(SettingsError, match="context is 1,000,000,000"):
-        Size(**small).shape(vocabulary=64, context=10**9)
+        sized().shape(vocabulary=64, context=10**9)
     with pytest.raises(SettingsError, match="not a multiple of kv_heads"):
-        Size(**small | {"kv_heads": 10**18})
+        sized(kv_heads=10**18)
     with pytest.raises(SettingsError, match="finite"):
-        Size(**small, norm_eps=float("inf"))
+        sized(norm_eps=float("inf"))
     with torch.device("meta"), pytest.raises(SettingsError, match="herd makes up to"):
-        Transformer(sizes.Shape(**small | {"layers": 10**9}, vocabulary=64))
+        Transformer(sized(layers=10**9).shape(vocabulary=64))
 
 
 def test_features_are_told_by_their_names() -> None:

@@ -1,0 +1,116 @@
+"""Whether what ranks hold in memory is what training put there: checksums, kept and compared."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from herd.core.errors import TrainingError
+from herd.train.log import Step
+from herd.train.pieces import local
+
+_MOST_RETURNS = 3  # in one process; what happens oftener is no ray from space
+
+
+def checksum(tensors: Sequence[Tensor]) -> Tensor:
+    """A number that every flipped bit changes, int64, on the device of the tensors: their words added up, modulo 2^64.
+
+    It reads memory once and keeps nothing; of two bits flipped at once it misses those that cancel, one in 2^64.
+    """
+    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
+    for tensor in tensors:
+        flat = local(tensor.detach()).reshape(-1)
+        words = torch.int64 if flat.numel() * flat.element_size() % 8 == 0 else _WORDS[flat.element_size()]
+        total += flat.view(words).sum(dtype=torch.int64)
+    return total
+
+
+_WORDS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+class Watched:
+    """Weights that nothing but a step may change. changed: whether something else did, since it was asked last."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._kept: Tensor | None = None
+        self._changed: Tensor | None = None
+
+    def keep(self) -> None:
+        """They are as they should be now."""
+        self._kept = checksum(self._tensors)
+
+    def check(self) -> None:
+        """Looks whether they are as they were kept; on a GPU nothing waits for the answer."""
+        if self._kept is not None:
+            differs = checksum(self._tensors) != self._kept
+            self._changed = differs if self._changed is None else self._changed | differs
+
+    def forget(self) -> None:
+        """They were written anew, from a checkpoint."""
+        self._kept = self._changed = None
+
+    @property
+    def changed(self) -> bool:
+        return self._changed is not None and bool(self._changed)
+
+
+def faulty(changed: Sequence[bool], copies: Sequence[int], holders: Sequence[Hashable]) -> str:
+    """Which ranks hold something wrong, in words; empty when none does.
+
+    changed: of each rank, whether its weights are not as its own steps left them. copies: the checksum of what it
+    holds as others do, and holders: the same for those that hold the same. Of three or more that disagree the most
+    are right; of two nobody knows which.
+    """
+    told = [f"rank {rank}: its weights changed in memory between two steps" for rank, one in enumerate(changed) if one]
+    alike: Mapping[Hashable, list[int]] = defaultdict(list)
+    for rank, holder in enumerate(holders):
+        alike[holder].append(rank)
+    for ranks in alike.values():
+        counts = Counter(copies[rank] for rank in ranks)
+        if len(counts) == 1 or any(changed[rank] for rank in ranks):
+            continue
+        (most, count), *_ = counts.most_common(1)
+        wrong = [rank for rank in ranks if copies[rank] != most]
+        if count > len(ranks) / 2:
+            told += [f"rank {rank}: its copy of the weights is not that of {count} others" for rank in wrong]
+        else:
+            told.append(f"ranks {', '.join(map(str, ranks))}: their copies of the same weights differ")
+    return "; ".join(told)
+
+
+class DamagedError(RuntimeError):
+    """Weights were damaged and there is no checkpoint yet: whoever watches over the ranks starts them all again."""
+
+
+class Compared:
+    """Asks all ranks every so many steps what they hold, and brings training back where one is wrong.
+
+    compare: what they say, in words, empty when all is well. go_back: to the last checkpoint, or says there is none.
+    told: what was wrong, by step.
+    """
+
+    def __init__(self, compare: Callable[[], str], go_back: Callable[[], bool], every_steps: int) -> None:
+        self._compare, self._go_back, self._every = compare, go_back, every_steps
+        self.told: list[str] = []
+
+    def went_back(self, step: Step, *, now: bool) -> bool:
+        """Whether what came after the last checkpoint is forgotten. now: asked whatever the step's number is.
+
+        Raises TrainingError when it happens again and again, and DamagedError when there is nothing to go back to.
+        """
+        if not (now or step.skipped or step.number % self._every == 0):
+            return False
+        wrong = self._compare()
+        if not wrong:
+            return False
+        self.told.append(f"step {step.number}: {wrong}")
+        print(f"{self.told[-1]}; going back to the last checkpoint", flush=True)
+        if len(self.told) > _MOST_RETURNS:
+            raise TrainingError(f"{self.told[-1]}, for the {len(self.told)}th time; leave that machine out")
+        if not self._go_back():
+            raise DamagedError(f"{self.told[-1]}, and nothing is saved yet")
+        return True
