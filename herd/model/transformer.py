@@ -210,7 +210,8 @@ def check_eager(model: nn.Module) -> None:
         wanted = _READS.get(type(module))
         own = [*(n for n, _ in module.named_parameters(recurse=False)), *(n for n, _ in module.named_children())]
         left = [] if wanted is None else [name for name in own if name not in wanted]
-        if type(module) is Transformer and isinstance(module.output, nn.Linear) and module.output.bias is not None:
+        output = getattr(module, "output", None)  # a reward model's trunk has none
+        if type(module) is Transformer and isinstance(output, nn.Linear) and output.bias is not None:
             left.append("output.bias")
         if left:
             name = f"{path}.{left[0]}" if path else left[0]

@@ -27,7 +27,17 @@ from herd.model.heads import RewardModel
 from herd.model.transformer import Transformer
 from herd.model.weights import save_model
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.pieces import PieceFiles, Reader, Region, WholeFile, describe, local, named_weights, region
+from herd.train.pieces import (
+    PieceFiles,
+    Reader,
+    Region,
+    WholeFile,
+    describe,
+    is_divided_by_tensor,
+    local,
+    named_weights,
+    region,
+)
 
 Kind = Literal["base", "chat", "reward"]
 ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
@@ -90,12 +100,6 @@ class TrainState(Generic[M]):
                     local(entry[moment]).copy_(files.read(f"{moment}/{name}", region(weight)))
             if f"step/{name}" in kept:
                 entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
-
-
-def is_divided_by_tensor(weight: Tensor) -> bool:
-    """Whether tensor ranks hold different parts of it."""
-    mesh = getattr(weight, "device_mesh", None)
-    return mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
 
 
 class Saver:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from herd.core.errors import TrainingError
+from herd.train.layout import Layout
 from herd.train.log import Step
-from herd.train.pieces import is_divided
+from herd.train.pieces import is_divided, is_divided_by_tensor
 
 _MOST_RETURNS = 3  # in one process; what happens oftener is no ray from space
 
@@ -66,6 +68,50 @@ class Watched:
     @property
     def changed(self) -> bool:
         return self._changed is not None and bool(self._changed)
+
+
+class Held:
+    """What a device has in memory for a training, where nobody else has any of it."""
+
+    def keep(self) -> None:
+        """It is right now."""
+
+    def check(self) -> None:
+        """Looks whether it is still as it was kept."""
+
+    def forget(self) -> None:
+        """It was written anew."""
+
+    def compare(self) -> str:
+        """What is wrong with it on any rank, in words; empty when all is well. Every rank has to ask."""
+        return ""
+
+
+class HeldByRanks(Held):
+    """The weights of a model that ranks divide; tensor ranks hold gains in copies."""
+
+    def __init__(self, weights: Sequence[Tensor], layout: Layout, device: torch.device) -> None:
+        self._watched, self._layout, self._device = Watched(weights), layout, device
+        self._copied = [weight for weight in weights if not is_divided_by_tensor(weight)]
+
+    def keep(self) -> None:
+        self._watched.keep()
+
+    def check(self) -> None:
+        self._watched.check()
+
+    def forget(self) -> None:
+        self._watched.forget()
+
+    def compare(self) -> str:
+        self._watched.check()
+        copy = checksum(self._copied)
+        own = torch.stack((torch.tensor(int(self._watched.changed), device=copy.device), copy)).to(self._device)
+        everybody = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(everybody, own)
+        changed, copies = zip(*(one.tolist() for one in everybody), strict=True)
+        holders = [self._layout.coordinates(rank)[1:] for rank in range(len(everybody))]
+        return faulty([bool(one) for one in changed], copies, holders)
 
 
 def faulty(changed: Sequence[bool], copies: Sequence[int], holders: Sequence[Hashable]) -> str:

@@ -17,7 +17,7 @@ from herd.model.devices import device_bytes
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, Jumps, finite
-from herd.train.integrity import Compared
+from herd.train.integrity import Compared, Held
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
 from herd.train.schedule import Rate
 from herd.train.speed import PLAIN, Quick, SpeedSettings
@@ -40,19 +40,13 @@ class Batches(Protocol[Covariant]):
 
 
 class Hands(Protocol):
-    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`).
+    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`). held: what it has in memory."""
 
-    keep: what is held is right; check: is it still; compare: what all ranks found, in words, empty when all is well;
-    forget: what is held was written anew.
-    """
+    held: Held
 
     def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
     def clip(self, most: float) -> float: ...
     def agree(self, value: bool) -> bool: ...
-    def keep(self) -> None: ...
-    def check(self) -> None: ...
-    def compare(self) -> str: ...
-    def forget(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -95,11 +89,11 @@ def steps(
         why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
         for group in state.optimizer.param_groups:
             group["lr"] = rate(number)
-        hands.check()  # late, so that nothing but the step itself lies between this and what is kept
+        hands.held.check()  # late, so that nothing but the step itself lies between this and what is kept
         if not why:
             state.optimizer.step()
             state.norms = [*state.norms, norm][-guard.window :]
-        hands.keep()
+        hands.held.keep()
         state.optimizer.zero_grad(set_to_none=True)
         state.step = number + 1
         in_a_row = in_a_row + 1 if why else 0
@@ -154,22 +148,15 @@ def train(
     def go_back() -> bool:
         saver.wait()
         found = restore(work.scratch, state)
-        hands.forget()
+        hands.held.forget()
         log.cut(state.step)
         return found
 
-    compared, jumps = Compared(hands.compare, go_back, work.manner.compare_every_steps), Jumps()
+    compared, jumps = Compared(hands.held.compare, go_back, work.manner.compare_every_steps), Jumps()
     going = steps(
-        state,
-        batches,
-        loss=loss,
-        rate=rate,
-        clip=clip,
-        hands=hands,
-        guard=guard,
-        micro_rows=micro_rows,
+        state, batches, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_rows=micro_rows,
         go_back=go_back,
-    )
+    )  # fmt: skip
     work.saves = True
     try:
         for step in going:
@@ -200,11 +187,16 @@ def train(
         log.close()
         saver.wait()
         hands.close()
-    for name, told in (("loss_jumps", jumps.steps), ("damaged_weights", compared.told)):
-        if told:
-            work.figure(name, told)
+    _keep_told(work, loss_jumps=jumps.steps, damaged_weights=compared.told)
     (work.out / METRICS).write_bytes(log.file.read_bytes())
     return read_steps(log.file)
+
+
+def _keep_told(work: Work, **told: list[Any]) -> None:
+    """What went wrong on the way, on the card; nothing where nothing did."""
+    for name, value in told.items():
+        if value:
+            work.figure(name, value)
 
 
 def _held_by_others(state: TrainState[Any]) -> int:

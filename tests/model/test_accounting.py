@@ -17,6 +17,7 @@ from herd.core.errors import ArtifactError, HerdError, SettingsError, TrainingEr
 from herd.generate.engine import Engine, Sampling
 from herd.model import accounting, gguf, meta, weights
 from herd.model.fused import fits
+from herd.model.heads import RewardModel
 from herd.model.packed import Packed, packable
 from herd.model.sizes import Size
 from herd.model.streamed import Streamed
@@ -81,6 +82,10 @@ def test_what_not_even_the_plain_model_reads_is_refused_at_load(where: str, name
     for load in (check_eager, lambda one: Engine(one, frozenset()), lambda one: Quick(one, PLAIN)):
         with pytest.raises(ArtifactError, match=rf"{full} is .*, which a \w+ does not read"):
             load(made)
+
+
+def test_a_reward_models_parts_are_all_read() -> None:
+    check_eager(RewardModel(SMALL))
 
 
 def test_a_checkpoints_weight_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
