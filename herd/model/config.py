@@ -61,10 +61,10 @@ def shape_of(config: dict[str, Any], folder: Path) -> Shape:
         )
     except KeyError as fault:
         raise ArtifactError(f"{where} has no {fault}; fetch or make the model again") from None
-    except (TypeError, ValueError, OverflowError) as fault:
-        raise ArtifactError(f"{where} has a number that is none ({fault}); fetch or make the model again") from None
     except SettingsError as fault:
         raise ArtifactError(f"{where}: {fault}") from None
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise ArtifactError(f"{where} has a number that is none ({fault}); fetch or make the model again") from None
 
 
 def _theta(rope: dict[str, Any], config: dict[str, Any]) -> float:

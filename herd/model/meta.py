@@ -150,7 +150,7 @@ def _shape(params: dict[str, Any], *, vocabulary: int, tied: bool, folder: Path)
         )
     except KeyError as fault:
         raise ArtifactError(f"{where} has no {fault}; fetch it again") from None
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as fault:
-        raise ArtifactError(f"{where} has a number that is none ({fault}); fetch it again") from None
     except SettingsError as fault:
         raise ArtifactError(f"{where}: {fault}") from None
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as fault:
+        raise ArtifactError(f"{where} has a number that is none ({fault}); fetch it again") from None

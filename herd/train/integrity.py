@@ -34,7 +34,8 @@ def checksum(tensors: Sequence[Tensor]) -> Tensor:
 
 def _words(tensor: Tensor) -> Tensor:
     """What of a tensor lies on this rank, as whole numbers: as wide ones as fit."""
-    held: Any = tensor._local_tensor if is_divided(tensor) else tensor  # its own operators would cost more than the sum
+    whole: Any = tensor
+    held = whole._local_tensor if is_divided(tensor) else tensor  # its own operators would cost more than the sum
     flat = held.detach().reshape(-1)
     return flat.view(torch.int64 if flat.numel() * flat.element_size() % 8 == 0 else _WORDS[flat.element_size()])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,7 @@ def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
             part = replace(work, scratch=work.scratch / f"{name}-{at}", out=work.out / f"{name}-{at}", figures={})
             part.out.mkdir()
             once = Path(f"{settings.once}-{name}")
-            rows[name].append(
-                _trained(part, layout, lambda *given, name=name, at=at, once=once: Flipping(*given, name, at, once))
-            )
+            rows[name].append(_trained(part, layout, partial(Flipping, weight=name, at=at, once=once)))
     (work.out / "scores.json").write_text(json.dumps(rows))
     work.figure("headline", "trained")
     dist.barrier()
