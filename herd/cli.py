@@ -84,7 +84,9 @@ def run(options: argparse.Namespace) -> None:
             jobs=jobs,
             until=options.until,
             place=place,
-            manner=Manner(tuple(options.log), options.save_every, options.silent, options.restarts),
+            manner=Manner(
+                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
+            ),
             display=display(),
         )
     finally:
@@ -132,7 +134,7 @@ def budget(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from herd.model.sizes import size
-    from herd.scaling.cost import MACHINES, Job, cost, expected_loss, implied, lines, loss_line, machine, to_row
+    from herd.scaling.cost import MACHINES, Job, cost, expected_loss, lines, loss_line, machine, to_row, told_line
 
     if options.plot is not None and options.results is None:
         raise SettingsError("--plot draws what --results foretells; give a CSV of results too")
@@ -153,8 +155,7 @@ def budget(options: argparse.Namespace) -> None:
     if options.results is not None:
         _print_scores(options.results, job.flops, options.plot)
     if options.days is not None:
-        wanted = implied(job, options.gpus, options.days) / 1e12
-        print(f"          {options.days:g} days would take {wanted:,.0f} TFLOP/s of each device")
+        print(told_line(found, options.days))
 
 
 def _print_scores(results: Path, flops: float, picture: Path | None) -> None:

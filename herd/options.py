@@ -74,6 +74,13 @@ def _add_recipes(add: Add) -> None:
                 default=3,
                 help="how often ranks are started again without getting on (default: %(default)s)",
             )
+            one.add_argument(
+                "--compare-every",
+                type=int,
+                default=10,
+                metavar="STEPS",
+                help="between comparisons of what several ranks hold in memory (default: %(default)s)",
+            )
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
             one.add_argument(

@@ -38,7 +38,7 @@ def work(file: Path, rank: Rank) -> int:
             out = file.parent / f"out-{rank.number}"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            take_part(job, home, out, manner)
+            take_part(job, home, out, manner, pulse.report)
         return 0
     except StoppedError:
         return StoppedError.exit_code

@@ -34,12 +34,18 @@ Input = Artifact | tuple[Artifact, ...] | None
 class Manner:
     """How a run is done, which has no part in what it makes. trackers: names of what draws curves of training, such as
     tensorboard. save_every_seconds: between checkpoints of training. silent_seconds: after which one of several ranks
-    counts as frozen. restarts: how often ranks are started again without getting on."""
+    counts as frozen. restarts: how often ranks are started again without getting on. compare_every_steps: between two
+    comparisons of what several ranks hold."""
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float = 15.0
     silent_seconds: float = 30.0
     restarts: int = 3
+    compare_every_steps: int = 10
+
+    def __post_init__(self) -> None:
+        if self.compare_every_steps < 1:
+            raise SettingsError(f"--compare-every is {self.compare_every_steps}; give 1 step or more")
 
     def to_text(self) -> str:
         return json.dumps(self.__dict__)

@@ -132,9 +132,9 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
         finish(out, card)
 
 
-def take_part(job: Job, home: RunFolder, out: Path, manner: Manner) -> None:
-    """Runs the stage as one of the ranks whose output is thrown away."""
-    work = Work(out, home.scratch / job.key, LocalPlace(), manner=replace(manner, trackers=()))
+def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Report) -> None:
+    """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
+    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=replace(manner, trackers=()))
     find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,10 +53,14 @@ class Stored:
     pairs: bool
     dtype: torch.dtype
 
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return weight_shapes(self.shape)
+
     def read(self, name: str) -> Tensor:
         """The tensor in our layout. Raises ArtifactError when it has another shape than the model asks for."""
         found = self.raw(name)
-        wanted = weight_shapes(self.shape)[name]
+        wanted = self._shapes[name]
         if tuple(found.shape) != wanted:
             raise ArtifactError(
                 f"{self.where}: {name} is {list(found.shape)}, the configuration asks for {list(wanted)}; "
@@ -66,7 +71,7 @@ class Stored:
         return found
 
     def all(self) -> Iterator[tuple[str, Tensor]]:
-        for name in weight_shapes(self.shape):
+        for name in self._shapes:
             yield name, self.read(name)
 
 

@@ -17,7 +17,7 @@ from herd.core.progress import summary
 from herd.core.settings import build
 from herd.core.worker import RunFolder
 from herd.model import gguf, weights
-from herd.tokens.foreign import to_gguf
+from herd.tokens.gguf import to_gguf
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world.truth import World
 

@@ -27,7 +27,17 @@ from herd.model.heads import RewardModel
 from herd.model.transformer import Transformer
 from herd.model.weights import save_model
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.pieces import PieceFiles, Reader, Region, WholeFile, describe, local, named_weights, region
+from herd.train.pieces import (
+    PieceFiles,
+    Reader,
+    Region,
+    WholeFile,
+    describe,
+    is_divided_by_tensor,
+    local,
+    named_weights,
+    region,
+)
 
 Kind = Literal["base", "chat", "reward"]
 ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
@@ -62,14 +72,19 @@ class TrainState(Generic[M]):
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and moments by name, those that this rank is to save."""
         for name, weight in named_weights(self.model):
-            if self.copy and not _is_divided_by_tensor(weight):
+            if self.copy and not is_divided_by_tensor(weight):
                 continue
             yield f"weight/{name}", weight.detach()
             for moment, value in self.optimizer.state.get(weight, {}).items():
                 yield f"{moment}/{name}", torch.as_tensor(value)
 
     def fill(self, files: Reader) -> None:
-        """Takes weights and moments from `files`."""
+        """Takes weights and moments from `files`. Raises TrainingError for a weight there that this model has not."""
+        own = {f"weight/{name}" for name, _ in named_weights(self.model)}
+        left = sorted(name for name in files.names() - own if name.startswith("weight/"))
+        # A rank of several holds a part of the model, and finds the others' weights there too.
+        if left and not (dist.is_initialized() and dist.get_world_size() > 1):
+            raise TrainingError(f"the checkpoint holds {left[0]}, which this model has not; delete it, and start anew")
         for name, weight in named_weights(self.model):
             with torch.no_grad():
                 local(weight).copy_(files.read(f"weight/{name}", region(weight)))
@@ -85,11 +100,6 @@ class TrainState(Generic[M]):
                     local(entry[moment]).copy_(files.read(f"{moment}/{name}", region(weight)))
             if f"step/{name}" in kept:
                 entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
-
-
-def _is_divided_by_tensor(weight: Tensor) -> bool:
-    mesh = getattr(weight, "device_mesh", None)
-    return mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
 
 
 class Saver:
