@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,14 +69,14 @@ def test_packed_answers_score_and_learn_as_if_each_stood_alone(figure: Callable[
         for fast in (False, True):
             with quickly(model.trunk) if fast else torch.enable_grad():
                 packed, own = learnt(batch(True, seed=seed))
-            apart = max(apart, float((packed - alone).abs().max()))
+            apart = max(apart, float((packed - alone).detach().abs().max()))
             for one, other in zip(slopes, own, strict=True):
                 torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
     figure(f"scores packed and apart differ by {apart:.1e} at most")
     assert apart < 1e-4
     # Those that see each other are something else: the check would notice.
     seen = torch.cat(scores_of(model, batch(True), cross_attention=True))
-    assert float((seen - alone).abs().max()) > 100 * apart
+    assert float((seen - alone).detach().abs().max()) > 100 * apart
 
 
 @pytest.mark.row(39)
@@ -83,7 +84,9 @@ def test_no_margin_is_asked_for() -> None:
     assert RewardSettings().margins is None
     model, rows = small(), batch(False, three=False)
     gaps = torch.stack([one[0] - one[1] for one in scores_of(model, rows)])
-    assert float(ranking()(model, rows)[0]) == pytest.approx(float(-torch.nn.functional.logsigmoid(gaps).sum()))
+    assert float(ranking()(model, rows)[0].detach()) == pytest.approx(
+        float(-torch.nn.functional.logsigmoid(gaps).sum().detach())
+    )
 
 
 Trained = Callable[..., tuple[float, Checkpoint]]
@@ -168,11 +171,9 @@ def test_the_best_of_more_answers_is_worth_more(
     rows = {int(row["k"]): row["gold"] for row in curve(by_prompt(rewards), {"gold": by_prompt(gold)}, tries)}
     told = [rows[k] for k in (1, 4, 10, 30)]
     most = sum(max(one) for one in by_prompt(gold)) / len(prompts)
-    figure(
-        f"latent reward of the best of 1, 4, 10, 30 by the plain reward model: {', '.join(f'{one:+.3f}' for one in told)}"
-        f" (by the reward itself {most:+.3f} of 30)"
-    )
-    assert all(one < other for one, other in zip(told, told[1:], strict=False))
+    shown = ", ".join(f"{one:+.3f}" for one in told)
+    figure(f"latent reward, best of 1, 4, 10, 30 by the plain reward model: {shown}; by itself {most:+.3f} of 30")
+    assert all(fewer < more for fewer, more in pairwise(told))
 
 
 def test_the_planted_reward_is_linear_and_people_rank_by_it() -> None:
