@@ -56,9 +56,8 @@ def _stem(word: str) -> str:
 
 def _alike(rows: Sequence[frozenset[str]], similar: float) -> dict[str, str]:
     """By each tag that means what a more frequent one means, that one."""
-    names = [
-        tag for tag, _ in sorted(Counter(tag for row in rows for tag in row).items(), key=lambda one: (-one[1], one))
-    ]
+    often = Counter(tag for row in rows for tag in row)
+    names = sorted(often, key=lambda tag: (-often[tag], tag))
     if similar >= 1 or not names:
         return {}
     like = distinct(embed(names), similar).like
