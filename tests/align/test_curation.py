@@ -77,7 +77,6 @@ def test_what_stays_is_different_and_what_goes_is_like_what_stays(count: int, si
     assert set(nearest_of(vectors, centres)) <= set(range(len(centres)))
 
 
-@pytest.mark.row(43)
 def test_either_signal_finds_more_than_each_alone(figure) -> None:
     chance = np.random.default_rng(0)
     truth = chance.random(2000) < 0.3
@@ -96,7 +95,6 @@ def test_either_signal_finds_more_than_each_alone(figure) -> None:
     assert said["both"] <= min(said["reward"], said["rubric"])
 
 
-@pytest.mark.row(44)
 def test_intentions_rise_with_planted_difficulty(figure) -> None:
     chance = random.Random(0)
     planted = [chance.randint(1, 6) for _ in range(200)]
@@ -139,7 +137,6 @@ def planted_groups(groups: int = 24) -> tuple[list[Conversation], np.ndarray]:
 
 
 @embeds
-@pytest.mark.row(45)
 def test_the_best_of_every_planted_group_is_kept(figure) -> None:
     given_, worth = planted_groups()
     order = np.argsort(-worth)
