@@ -148,14 +148,11 @@ def test_the_union_of_two_scorers_that_learnt_finds_more_good_answers(
     precision = {name: float(truth[kept].mean()) for name, kept in signals.items()}
     kappa = agreement(scored, 0.25)["kappa"]
     told = ", ".join(f"{name} {recall[name]:.1%} (precision {precision[name]:.1%})" for name in signals)
-    # A wider net always catches more: the reward model alone, letting as many through.
+    figure(f"{truth.mean():.0%} of 600 good; recall by {told}; kappa {kappa:.2f}")
+    # A wider net always catches more: told beside it, the reward model alone, letting as many through.
     wide = np.argsort(-scored.rewards, kind="stable")[: int(signals["union"].sum())]
-    equal = float(truth[wide].sum() / truth.sum())
-    figure(
-        f"{truth.mean():.0%} of 600 good; recall by {told}; kappa {kappa:.2f}; reward model of that size {equal:.1%}"
-    )
-    assert recall["union"] >= max(recall["reward model"], recall["language model"])
-    assert recall["union"] > equal
+    figure(f"the reward model alone, letting as many through as both: recall {truth[wide].sum() / truth.sum():.1%}")
+    assert recall["union"] > max(recall["reward model"], recall["language model"])
     # Either signal alone must mean something, or their union would gain by chance.
     assert min(precision.values()) > 1.3 * truth.mean()
     assert 0 < kappa < 1
