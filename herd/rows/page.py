@@ -200,7 +200,7 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-_MARK = re.compile(r'@pytest\.mark\.row\((\d+)(?:, "(\w+)")?\)')
+_MARK = re.compile(r'pytest\.mark\.row\((\d+)(?:, "(\w+)")?\)')
 
 
 def test_files() -> dict[tuple[int, str], list[str]]:

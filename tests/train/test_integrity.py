@@ -93,7 +93,7 @@ def test_a_jump_of_the_loss_is_told_once() -> None:
     assert jumps.steps == [40]
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "faults")
 def test_a_bit_that_flips_in_one_rank_changes_nothing_in_the_end(tmp_path: Path, figure) -> None:
     command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(tmp_path), "--save-every", "0.2"]
     sets = ["--set", "at=12", "--set", f"once={tmp_path / 'once'}"]

@@ -43,7 +43,7 @@ def test_table_4(figure) -> None:
     figure(f"MFU {', '.join(f'{one:.1f}' for one in found)} % where table 4 prints 43, 41, 38")
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "rank_map")
 @given(*(st.integers(1, 5) for _ in range(4)))
 def test_every_coordinate_has_one_rank(tensor: int, context: int, pipeline: int, data: int) -> None:
     layout = Layout(tensor=tensor, context=context, pipeline=pipeline, data=data)
