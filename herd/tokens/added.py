@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 
 # Letters of a private area, one of which stands around the number of a control token.
 _SIGNS = range(0x10F000, 0x10FFFE)
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 class Read(NamedTuple):
@@ -26,9 +27,9 @@ class Read(NamedTuple):
 
 def is_control(token: AddedToken) -> bool:
     """Whether an added token steers: all do, whatever their flag says, but blanks and plain words that a vocabulary
-    grew by."""
-    if token.special:
-        return True
+    grew by, and the bytes that other letters are spelled by."""
+    if token.special or _BYTE.fullmatch(token.content):
+        return not _BYTE.fullmatch(token.content)
     return not all(unicodedata.category(letter)[0] in "LMNZ" or letter.isspace() for letter in token.content)
 
 
@@ -57,7 +58,7 @@ class Marked:
 
     def read(self, text: str) -> Read:
         """The text as the vocabulary's own program reads it, control tokens and all."""
-        return self._told(self._theirs.encode(text, add_special_tokens=False), None)
+        return self._told(self._theirs.encode(text, add_special_tokens=False), text, None)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text that holds no control token, whatever it spells out."""
@@ -76,13 +77,23 @@ class Marked:
             at = end
         written.append(text[at:])
         where += [*range(at, len(text)), len(text)]
-        return self._told(self._renamed(sign).encode("".join(written), add_special_tokens=False), where)
+        return self._told(self._renamed(sign).encode("".join(written), add_special_tokens=False), text, where)
 
-    def _told(self, found: Any, where: list[int] | None) -> Read:
+    @cached_property
+    def _unknown(self) -> int | None:
+        """What stands for letters that the vocabulary has not, and is no control token there."""
+        unknown = self._made["model"].get("unk_token")
+        return self._numbers.get(unknown) if isinstance(unknown, str) else self._made["model"].get("unk_id")
+
+    def _told(self, found: Any, text: str, where: list[int] | None) -> Read:
         spans = found.offsets
         if where is not None:
             spans = [(where[start], where[end - 1] + 1 if end > start else where[start]) for start, end in spans]
-        return Read(found.ids, spans, [number in self._ids for number in found.ids])
+        controls = [number in self._ids for number in found.ids]
+        for place, number in enumerate(found.ids):
+            if number == self._unknown:
+                controls[place] = self._numbers.get(text[slice(*spans[place])].strip()) == number
+        return Read(found.ids, spans, controls)
 
     @lru_cache(maxsize=2)  # noqa: B019 - as long-lived as the vocabulary
     def _renamed(self, sign: str) -> Backend:
