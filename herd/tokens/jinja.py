@@ -40,6 +40,7 @@ class TemplateFormat:
         self._world = Environment()
         self._texts = {DEFAULT: tokenizer.template} | tokenizer.other_templates
         self._templates = {name: self._compiled(text) for name, text in self._texts.items()}
+        self._stops = tuple(tokenizer.show([token]) for token in tokenizer.stops)
         self._names = {name: token for name, token in tokenizer.controls.names.items() if token}
 
     def _compiled(self, text: str) -> Any:
@@ -134,25 +135,34 @@ class TemplateFormat:
     def _turn(self, conversation: Conversation, number: int, filled: str, learning: Learning) -> tuple[int, int]:
         """From where to where in `filled` the assistant writes message `number`, which calls tools: between the opening
         of its turn and what ends it. Raises DataError when that is not to be told."""
-        messages = conversation.messages
         first, last = learning.extent(number)
-        before = replace(conversation, messages=messages[:number])
-        opened = self._filled(before, opening=True) if number else ""
-        start = len(opened)
-        if not filled.startswith(opened) or start > first:
-            closed = self._filled(before, opening=False)
-            opening = opened[len(_shared(opened, closed)) :]
-            start = filled.rfind(opening, 0, first + len(opening)) + len(opening) if opening else -1
-        controls = [self.tokenizer.show([token]) for token in self.tokenizer.stops]
-        ends = [place for stop in controls if (place := filled.find(stop, last)) >= 0]
-        if ends:
-            end = min(ends)
-        else:
-            through = self._filled(replace(conversation, messages=messages[: number + 1]), opening=False).rstrip()
-            end = len(through) if filled.startswith(through) else -1
-        if not 0 <= start <= first <= last <= end or learning.others(number, start, end):
+        if not learning.has_calls(number):
+            raise DataError("the model's chat template leaves out a call of a tool; leave calls out for this model")
+        before = replace(conversation, messages=conversation.messages[:number])
+        start = self._start(before, filled, first)
+        end = learning.stop_after(first, self._stops)
+        if end is None or learning.others(number, first, end):
+            # It ends with no token that stops: as far as the same is written when nothing follows.
+            after = replace(conversation, messages=conversation.messages[: number + 1])
+            end = len(_shared(filled, self._filled(after, opening=False).rstrip()))
+        # Some templates name the tool once more before its answer.
+        if (
+            not 0 <= start <= first < end
+            or (end < last and learning.others(number, end, last))
+            or learning.others(number, start, end)
+        ):
             raise DataError("the model's chat template writes earlier turns anew beside a call; leave calls out")
         return start, end
+
+    def _start(self, before: Conversation, filled: str, first: int) -> int:
+        """Where the assistant begins to write after `before`; -1 where that is not to be told."""
+        if not before.messages:
+            return 0
+        opened, closed = self._filled(before, opening=True), self._filled(before, opening=False)
+        if filled.startswith(closed) and len(shared := _shared(filled, opened)) >= len(closed):
+            return len(shared)  # short of what it would be told to think, where the turn was written without
+        opening = opened[len(_shared(opened, closed)) :]
+        return filled.rfind(opening, 0, first) + len(opening) if opening and opening in filled[:first] else -1
 
     def read(self, ids: Sequence[int]) -> Message:
         """The assistant's message that a model wrote as `ids`; what is no call is plain content."""
@@ -208,5 +218,3 @@ def _touches(token: str, texts: Sequence[str]) -> bool:
 def _shared(one: str, other: str) -> str:
     size = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return one[:size]
-
-

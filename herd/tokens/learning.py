@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
-from herd.core.records import Conversation
+from herd.core.records import Conversation, ToolCall
 from herd.tokens.added import Read
 from herd.tokens.chat import Encoded
 from herd.tokens.traced import MIXED, is_generated, origins_of, source_of, trace
@@ -21,25 +21,23 @@ def message_of(source: int | None) -> int | None:
     return None if source in (None, _TOOLS, MIXED) else (source - 1) // _A_MESSAGE
 
 
+def _content_of(message: int) -> int:
+    return 1 + message * _A_MESSAGE
+
+
+def _calls_of(message: int) -> int:
+    return _content_of(message) + 1
+
+
 class Sources:
     """A conversation as templates read it, whose texts tell where they come from."""
 
     def __init__(self, conversation: Conversation) -> None:
         self.rows: list[dict[str, Any]] = []
         for number, message in enumerate(conversation.messages):
-            own = 1 + number * _A_MESSAGE
-            row: dict[str, Any] = {"role": message.role, "content": trace(message.content, own)}
+            row: dict[str, Any] = {"role": message.role, "content": trace(message.content, _content_of(number))}
             if message.calls:
-                row["tool_calls"] = [
-                    {
-                        "type": "function",
-                        "function": {
-                            "name": trace(call.name, own + 1),
-                            "arguments": trace(dict(call.arguments), own + 1),
-                        },
-                    }
-                    for call in message.calls
-                ]
+                row["tool_calls"] = [_call(call, _calls_of(number)) for call in message.calls]
             self.rows.append(row)
         self.tools = [trace(dict(one), _TOOLS) for one in conversation.definitions]
 
@@ -62,6 +60,11 @@ class Sources:
     def size(self) -> int:
         """Characters in all."""
         return sum(map(len, self.texts)) + len(json.dumps(self.tools))
+
+
+def _call(call: ToolCall, source: int) -> dict[str, Any]:
+    function = {"name": trace(call.name, source), "arguments": trace(dict(call.arguments), source)}
+    return {"type": "function", "function": function}
 
 
 class Learning:
@@ -100,6 +103,20 @@ class Learning:
         left them all out."""
         places = [place for place, of in enumerate(self._of) if of == number]
         return (places[0], places[-1] + 1) if places else (-1, -1)
+
+    def has_calls(self, number: int) -> bool:
+        """Whether something of a message's calls was written."""
+        return any(source_of(origin) == _calls_of(number) for origin in set(self._origins))
+
+    def stop_after(self, start: int, stops: Collection[str]) -> int | None:
+        """Where the template itself next writes one of these tokens."""
+        places = []
+        for stop in stops:
+            place = self._filled.find(stop, start)
+            while place >= 0 and source_of(self._origins[place]) is not None:
+                place = self._filled.find(stop, place + 1)
+            places += [place] if place >= 0 else []
+        return min(places, default=None)
 
     def others(self, number: int, start: int, end: int) -> bool:
         """Whether words of other messages stand in between."""

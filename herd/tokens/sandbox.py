@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from jinja2 import TemplateError, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import LoopContext, Macro, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
@@ -42,7 +43,8 @@ class UnfollowedError(TemplateError):
 
 @dataclass
 class Budget:
-    """What is left to one filling-in. steps: operations; a look at 256 characters is one. characters: of a text."""
+    """What is left to one filling-in. steps: operations; a look at 256 characters is one, and the
+    making of 64. characters: of a text."""
 
     steps: int
     characters: int
@@ -58,7 +60,7 @@ class Budget:
                 f"the model's chat template is no good: it makes texts of more than {self.characters:,} characters "
                 "of a few; use another template"
             )
-        self.spend(size >> 8)
+        self.spend(size >> 6)
 
 
 _budget: ContextVar[Budget] = ContextVar("budget")
@@ -158,7 +160,7 @@ class Generation(Extension):
 
     tags = {"generation"}  # noqa: RUF012 - as Jinja wants it
 
-    def parse(self, parser: Parser) -> nodes.CallBlock:
+    def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_written"), [], [], body).set_lineno(line)
@@ -329,7 +331,7 @@ class _Dictionary:
 
 
 class _Namespace(Namespace):
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805
+    def __init__(*args: Any, **kwargs: Any) -> None:
         self, values = args[0], dict(*args[1:], **kwargs)
         for name in values:
             _check_name(name)

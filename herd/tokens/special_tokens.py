@@ -168,7 +168,7 @@ def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     try:
         if isinstance(value, list):
             value = {one["name"]: one["template"] for one in value}
-        found = dict(value) if isinstance(value, dict) else {} if value is None else {DEFAULT: value}
+        found: dict[str, Any] = dict(value) if isinstance(value, dict) else {} if value is None else {DEFAULT: value}
     except (KeyError, TypeError, ValueError):
         found = {DEFAULT: None}
     files = {DEFAULT: folder / _TEMPLATE} | {

@@ -26,6 +26,7 @@ PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+
 class TextTokenizer:
     """Text to ids and back.
 

@@ -62,7 +62,8 @@ class Traced(str):
     def __mul__(self, times: SupportsIndex) -> Traced:
         return Traced(str.__mul__(self, times), self._origins * times)
 
-    __rmul__ = __mul__
+    def __rmul__(self, times: SupportsIndex) -> Traced:
+        return self * times
 
     def _part(self, start: int, part: str) -> Traced:
         return self[start : start + len(part)]
