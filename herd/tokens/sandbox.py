@@ -331,6 +331,8 @@ class _Dictionary:
 
 
 class _Namespace(Namespace):
+    """Jinja's own without hidden names."""
+
     def __init__(*args: Any, **kwargs: Any) -> None:
         self, values = args[0], dict(*args[1:], **kwargs)
         for name in values:

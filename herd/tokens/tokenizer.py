@@ -109,6 +109,12 @@ class TextTokenizer:
         """What stands before a text: one id or none."""
         return [] if self.controls.begin is None else [self.begin]
 
+    @property
+    def named_begin(self) -> int | None:
+        """What the model's files call the beginning of a text, whether or not it is put before texts."""
+        name = self.controls.names.get("bos_token")
+        return self.control(name) if name else None
+
     @cached_property
     def end(self) -> int:
         """Ends a document."""

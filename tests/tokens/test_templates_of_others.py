@@ -62,7 +62,7 @@ CONVERSATIONS: dict[str, Conversation] = {
     "blanks": Conversation((Message("user", "  What?\n\n"), Message("assistant", "\n It is 4. \n"))),
     "empty": Conversation((SYSTEM, Message("user", ""), Message("assistant", ""))),
     "letters": Conversation(
-        (Message("user", "Zoë 東京 👩‍👩‍👧 naïve \u00a0 é"), Message("assistant", "Ünï¢ødé \u200b ok"))
+        (Message("user", "Zoë 東京 \N{WOMAN}\u200d\N{GIRL} naïve \u00a0 é"), Message("assistant", "Ünï¢ødé \u200b ok"))
     ),
     "code": Conversation(
         (Message("user", "{{ 7*7 }} {% if x %}\t<a href='b'>&amp;"), Message("assistant", "\\n \"q\" 'r'"))
