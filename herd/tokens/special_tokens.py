@@ -107,7 +107,7 @@ def read_folder(folder: Path, backend: Backend) -> tuple[Controls, str | None, d
             raise ArtifactError(f"{folder / CONFIG}: the vocabulary has no {named[name]!r}, the {name}; fetch it again")
     pad = named.get("pad_token", ends[0])
     controls = Controls(
-        begin=_begin(folder, config, backend, named),
+        begin=_begin(folder, backend),
         end=ends[0],
         end_of_turn=ends[0],
         stops=tuple(dict.fromkeys(ends)),
@@ -125,9 +125,8 @@ def opens(backend: Backend) -> list[str]:
     return whole[: places[-1]] if places else []
 
 
-def _begin(folder: Path, config: Mapping[str, Any], backend: Backend, named: Mapping[str, str]) -> str | None:
-    if "add_bos_token" in config or "add_eos_token" in config:
-        return named.get("bos_token") if config.get("add_bos_token") else None
+def _begin(folder: Path, backend: Backend) -> str | None:
+    """What the vocabulary's own file says; transformers does not ask the configuration where there is one."""
     opening = opens(backend)
     if len(opening) > 1:
         raise ArtifactError(f"{folder} opens texts with {' '.join(opening)}; herd knows one token that opens a text")

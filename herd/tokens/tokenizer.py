@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
+from tokenizers.processors import TemplateProcessing
 
 from herd.core.errors import ArtifactError
 from herd.tokens.added import Marked, is_control
@@ -66,15 +67,18 @@ class TextTokenizer:
 
     def save(self, folder: Path, context: int) -> None:
         """Writes the files Hugging Face's `AutoTokenizer` reads, chat template included."""
+        begin = self.controls.begin
+        if begin is not None and not opens(self._backend):  # as in a vocabulary out of a GGUF file
+            self._backend.post_processor = TemplateProcessing(
+                single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, self.begin)]
+            )
         self._backend.save(str(folder / "tokenizer.json"))
         own: dict[str, Any] = {
-            "bos_token": self.controls.begin,
+            "bos_token": begin,
             "eos_token": self.controls.end_of_turn,
             "pad_token": self.controls.pad,
         }
         own |= dict(self.controls.named)
-        if opens(self._backend) != [token for token in (self.controls.begin,) if token]:
-            own["add_bos_token"] = self.controls.begin is not None
         templates = {"default": self.template} | self.other_templates
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
