@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from herd.core.errors import DataError
 from herd.evals.spread import Interval, wilson
 from herd.evals.tasks import Item
 from herd.generate.engine import Engine, Sampling
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import TemplateFormat, chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
 _SAMPLES = 6
@@ -48,12 +48,15 @@ class TaskScore:
 def evaluate(
     engine: Engine, tokenizer: TextTokenizer, items: Sequence[Item], *, chat: bool, max_tokens: int = 64
 ) -> TaskScore:
-    """The items answered greedily. chat: whether the model was taught the chat format; one that was not
+    """The items answered greedily. chat: whether the model was taught a chat format, its own; one that was not
     continues the items' plain text."""
     sampling = Sampling(max_tokens=max_tokens)
-    form = ChatFormat(tokenizer)
     if chat:
-        completions = engine.generate([form.prompt(item.prompt) for item in items], sampling)
+        form = chat_format(tokenizer)
+        asked = [item.prompt for item in items]
+        if isinstance(form, TemplateFormat):  # others know no tools by name
+            asked = [replace(prompt, tools=()) for prompt in asked]
+        completions = engine.generate([form.prompt(prompt) for prompt in asked], sampling)
         messages = [form.read(completion.ids) for completion in completions]
         right = [item.answered(message) for item, message in zip(items, messages, strict=True)]
     else:

@@ -13,7 +13,7 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.evals.spread import Interval, wilson
 from herd.generate.engine import Engine, Sampling
-from herd.tokens.chat import ChatFormat
+from herd.tokens.jinja import chat_format
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import needles
@@ -124,7 +124,7 @@ def _plain_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
 
 def _chat_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
     asked = Conversation((Message("user", f"{stack.text} {stack.needle.question}"),))
-    return ChatFormat(tokenizer).prompt(asked)
+    return chat_format(tokenizer).prompt(asked)
 
 
 def held_out_texts(shards: Shards, text: TextTokenizer, sources: Sequence[str]) -> list[str]:

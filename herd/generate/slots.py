@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from herd.core.errors import ArtifactError
 from herd.generate.captured import Captured
 from herd.generate.drawing import Choices, Sampling, draw, uniform
 from herd.model.cache import Cache
@@ -86,10 +87,13 @@ class Slots:
         return len(self.rows) - self.free
 
     def admit(self, prompts: Sequence[Sequence[int]], numbers: Sequence[int]) -> None:
-        """Reads these prompts into free rows; equal ones are read once."""
+        """Reads these prompts into free rows; equal ones are read once. Raises ArtifactError for weights that are no
+        numbers."""
         places = [place for place, row in enumerate(self.rows) if row is None][: len(numbers)]
         different = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
         cache, logits_NV = self._read(different)
+        if not bool(torch.isfinite(logits_NV).all()):
+            raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
         order = {prompt: number for number, prompt in enumerate(different)}
         taken = torch.tensor([order[tuple(prompt)] for prompt in prompts], device=self.device)
         to = torch.tensor(places, device=self.device)

@@ -53,9 +53,13 @@ def bring_in(source: Path, folder: Path) -> Imported:
     with whole_folder(folder) as out:
         table = weights.names(shape, reward=False)
         weights.write_tensors(out, ((table[name], value.to(stored.dtype)) for name, value in stored.all()))
-        begin = next(iter(tokenizer.opening), None)
         weights.write_config(
-            out, shape, begin=begin, stops=sorted(tokenizer.stops), pad=tokenizer.pad, dtype=stored.dtype
+            out,
+            shape,
+            begin=tokenizer.named_begin,
+            stops=sorted(tokenizer.stops),
+            pad=tokenizer.pad,
+            dtype=stored.dtype,
         )
         tokenizer.save(out, shape.context)
         tokens = [*tokenizer.opening, *tokenizer.encode(_CHECKED)][: min(_MOST_CHECKED, shape.context)]

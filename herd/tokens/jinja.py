@@ -2,148 +2,183 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
-from herd.core.errors import ArtifactError, DataError
+from herd.core.errors import ArtifactError, DataError, HerdError
 from herd.core.records import Conversation, Message
-from herd.tokens.chat import ChatFormat, Encoded
+from herd.tokens.added import Read
+from herd.tokens.chat import PYTHON_TAG, ChatFormat, Encoded
+from herd.tokens.learning import Learning, Sources
+from herd.tokens.special_tokens import DEFAULT, TOOL_USE
 from herd.tokens.tokenizer import TextTokenizer
-from herd.tokens.tools import read_blocks
+from herd.tokens.tools import read_blocks, read_calls
+from herd.tokens.traced import is_unsure, origins_of, source_of
 
-# Letters of a private area stand for a message's text while the template is filled in.
-_FIRST_MARK = 0xF0000
-_GENERATION = re.compile(r"(\{%[-+]?)\s*(end)?generation\s*([-+]?%\})")
+# What a template may do: so many operations, and more for every message and character it is given.
+_STEPS, _STEPS_A_MESSAGE, _STEPS_A_CHARACTER = 500_000, 2_000, 20
+# How long a text it may make, and how much longer for every character it is given.
+_CHARACTERS, _CHARACTERS_A_CHARACTER = 200_000, 16
+_LONGEST_TEMPLATE = 1_000_000
 
 
 class TemplateFormat:
     """Writes a conversation as a template says and reads the answer as text, or as the calls of tools in it.
 
-    The template comes from outside: it runs in Jinja's sandbox, and what looks like a control token inside a
-    message stays text. Source: the `chat_template` of Hugging Face's tokenizers.
+    The ids are those of transformers' `apply_chat_template`, but that what looks like a control token inside a message
+    stays text. The template comes from outside: it runs in a sandbox, within bounds of work and of output. Source: the
+    `chat_template` of Hugging Face's tokenizers.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
-        from jinja2 import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        from herd.tokens.sandbox import Environment
 
         if tokenizer.template is None:
             raise ArtifactError("the model brings no chat template; it continues text and does not chat")
         self.tokenizer = tokenizer
+        self._world = Environment()
+        self._texts = {DEFAULT: tokenizer.template} | tokenizer.other_templates
+        self._templates = {name: self._compiled(text) for name, text in self._texts.items()}
         self._stops = tuple(tokenizer.show([token]) for token in tokenizer.stops)
-        self._faults = TemplateError
-        world = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        world.globals["raise_exception"] = _refuse
-        world.filters["tojson"] = _to_json
+        self._names = {name: token for name, token in tokenizer.controls.names.items() if token}
+
+    def _compiled(self, text: str) -> Any:
+        if len(text) > _LONGEST_TEMPLATE:
+            raise ArtifactError(f"the chat template has {len(text):,} characters, which is no template; mend the model")
         try:
-            # What `generation` encloses is told from the rest here without its help.
-            self._template = world.from_string(_GENERATION.sub(_always, tokenizer.template))
-        except TemplateError as fault:
+            return self._world.from_string(text)
+        except (RecursionError, MemoryError):
+            raise ArtifactError("the chat template is nested too deeply to be read; use another template") from None
+        except Exception as fault:  # what Python says of the code that Jinja makes of it is of many classes
             raise ArtifactError(f"the chat template cannot be read ({fault}); fetch the model again") from None
 
     def prompt(self, conversation: Conversation) -> list[int]:
         """The conversation and the opening of the assistant's next message, as ids."""
-        return self._encoded(conversation, opening=True).ids
+        self._check_tools(conversation)
+        return self._read(self._filled(conversation, opening=True), conversation).ids
 
     def conversation(self, conversation: Conversation) -> Encoded:
-        """All of it, as training reads it. Learnt: an assistant's words and calls, and the control token that ends
-        them."""
-        return self._encoded(conversation, opening=False)
-
-    def _encoded(self, conversation: Conversation, *, opening: bool) -> Encoded:
+        """All of it, as training reads it. Learnt: an assistant's words and calls, what the template marks as
+        generated, and the control token that ends them."""
         self._check_tools(conversation)
-        filled = self._filled(conversation, opening=opening)
-        marks = {chr(_FIRST_MARK + number): message for number, message in enumerate(conversation.messages)}
-        found, ending = Encoded([], [], []), False
-        calls = tuple(self._calls(conversation, filled))
-        for piece in _pieces(filled, marks, calls, self.tokenizer.control_tokens):
-            found += self._of(piece, ending)
-            # What a learnt text ends with is learnt too: the next control token, where it is one that stops.
-            ending = bool(found.learn) and found.learn[-1] and not (piece.control and piece.text in self._stops)
-        return found
+        filled = self._filled(conversation, opening=False)
+        learning = Learning(conversation, filled)
+        for number, message in enumerate(conversation.messages):
+            if message.calls:
+                learning.add_turn(number, self._turn(conversation, number, filled, learning))
+        return learning.encoded(self._read(filled, conversation), self.tokenizer.stops)
+
+    def _name(self, conversation: Conversation) -> str:
+        return TOOL_USE if conversation.definitions and TOOL_USE in self._templates else DEFAULT
 
     def _filled(self, conversation: Conversation, *, opening: bool) -> str:
-        """What the template makes of the messages, with a mark where each one's text belongs."""
-        rows: list[dict[str, Any]] = []
-        for number, message in enumerate(conversation.messages):
-            # Templates ask whether there is a text at all.
-            row: dict[str, Any] = {
-                "role": message.role,
-                "content": chr(_FIRST_MARK + number) if message.content else "",
-            }
-            if message.calls:
-                row["tool_calls"] = [call.to_row() for call in message.calls]
-            rows.append(row)
+        """What the template makes of the messages; every character tells where it comes from."""
+        from herd.tokens.sandbox import Budget
+
+        sources = Sources(conversation)
+        budget = Budget(
+            _STEPS + _STEPS_A_MESSAGE * len(conversation.messages) + _STEPS_A_CHARACTER * sources.size,
+            _CHARACTERS + _CHARACTERS_A_CHARACTER * sources.size,
+        )
+        values = {
+            "messages": sources.rows,
+            "tools": sources.tools or None,
+            "documents": None,
+            "add_generation_prompt": opening,
+            **self._names,
+        }
         try:
-            return self._template.render(
-                messages=rows,
-                tools=[dict(one) for one in conversation.definitions] or None,
-                add_generation_prompt=opening,
-                bos_token=self.tokenizer.controls.begin or "",
-                eos_token=self.tokenizer.controls.end_of_turn,
-            )
-        except self._faults as fault:
+            return self._world.fill(self._templates[self._name(conversation)], values, budget)
+        except HerdError:
+            raise
+        except RecursionError:
+            raise ArtifactError("the model's chat template is no good: it calls itself without end") from None
+        except Exception as fault:  # templates are programs; they fail in every way that programs do
             raise DataError(f"the model's chat template does not take this conversation ({fault})") from None
 
     def _check_tools(self, conversation: Conversation) -> None:
-        """Raises DataError for tools that the template has no place for, or whose words would be control tokens: these
-        a template writes among its own."""
-        template = self.tokenizer.template or ""
+        """Raises DataError for tools that the template has no place for."""
         if conversation.tools:
             named = ", ".join(conversation.tools)
             raise DataError(f"{named}: built into Llama 3 only; give this model definitions of its tools")
-        calls = [call for message in conversation.messages for call in message.calls]
-        if not calls and not conversation.definitions:
-            return
+        template = self._texts[self._name(conversation)]
+        calls = any(message.calls for message in conversation.messages)
         for given, name in ((conversation.definitions, "tools"), (calls, "tool_calls")):
             if given and name not in template:
                 raise DataError("the model's chat template has no place for tools; leave them out for this model")
-        words = json.dumps([*conversation.definitions, *(call.to_row() for call in calls)], ensure_ascii=False)
-        spelt = next((token for token in self.tokenizer.control_tokens if token in words), None)
-        if spelt:
-            raise DataError(f"a tool's definition or call spells out the control token {spelt}; mend it")
 
-    def _calls(self, conversation: Conversation, filled: str) -> Iterator[_Span]:
-        """Where in `filled` the assistant calls tools: between the opening of its turn and what ends it."""
-        messages = conversation.messages
-        for number, message in enumerate(messages):
-            if not message.calls:
-                continue
-            opened = self._filled(replace(conversation, messages=messages[:number]), opening=True) if number else ""
-            ends = [place for stop in self._stops if (place := filled.find(stop, len(opened))) >= 0]
-            through = ""
-            if not ends:
-                through = self._filled(replace(conversation, messages=messages[: number + 1]), opening=False).rstrip()
-            if not filled.startswith(opened) or not filled.startswith(through):
-                raise DataError("the model's chat template writes earlier turns anew beside a call; leave calls out")
-            yield _Span(len(opened), min(ends, default=len(through)), message.learn)
-
-    def _of(self, piece: _Piece, ending: bool) -> Encoded:
-        if piece.control:
-            token = self.tokenizer.control(piece.text)
-            learnt = any(one.learnt for one in piece.contents) or (ending and token in self.tokenizer.stops)
-            return Encoded([token], [learnt], [not piece.contents])
-        ids, spans = self.tokenizer.encode_spans(piece.text)
-        inside = [
-            [one for one in piece.contents if start < one.end and max(end, start + 1) > one.start]
-            for start, end in spans
+    def _read(self, filled: str, conversation: Conversation) -> Read:
+        """Ids of what the template wrote: control tokens are those that it wrote itself."""
+        vocabulary, text, origins = self.tokenizer.marked, str.__str__(filled), origins_of(filled)
+        read = vocabulary.read(text)
+        clashes = [
+            core
+            for span, control in zip(read.spans, read.controls, strict=True)
+            if control and origins[slice(*(core := _core(text, span)))].strip("\0\2")
         ]
-        learn, own = [any(one.learnt for one in some) for some in inside], [bool(some) for some in inside]
-        return Encoded(ids, learn, [not one for one in own])
+        if not clashes:
+            return read
+        texts = Sources(conversation).texts
+        places = []
+        for start, end in _own_runs(origins):
+            for first, last in vocabulary.spelled(text[start:end]):
+                place = (start + first, start + last)
+                if any(map(is_unsure, origins[slice(*place)])) and _touches(text[slice(*place)], texts):
+                    raise DataError(
+                        f"a message spells out {text[slice(*place)]} and the model's chat template changes its text in "
+                        "a way that herd does not follow; take the token out of the message"
+                    )
+                places.append(place)
+        return vocabulary.write(text, places)
+
+    def _turn(self, conversation: Conversation, number: int, filled: str, learning: Learning) -> tuple[int, int]:
+        """From where to where in `filled` the assistant writes message `number`, which calls tools: between the opening
+        of its turn and what ends it. Raises DataError when that is not to be told."""
+        first, last = learning.extent(number)
+        if not learning.has_calls(number):
+            raise DataError("the model's chat template leaves out a call of a tool; leave calls out for this model")
+        before = replace(conversation, messages=conversation.messages[:number])
+        start = self._start(before, filled, first)
+        end = learning.stop_after(first, self._stops)
+        if end is None or learning.others(number, first, end):
+            # It ends with no token that stops: as far as the same is written when nothing follows.
+            after = replace(conversation, messages=conversation.messages[: number + 1])
+            end = len(_shared(filled, self._filled(after, opening=False).rstrip()))
+        # Some templates name the tool once more before its answer.
+        if (
+            not 0 <= start <= first < end
+            or (end < last and learning.others(number, end, last))
+            or learning.others(number, start, end)
+        ):
+            raise DataError("the model's chat template writes earlier turns anew beside a call; leave calls out")
+        return start, end
+
+    def _start(self, before: Conversation, filled: str, first: int) -> int:
+        """Where the assistant begins to write after `before`; -1 where that is not to be told."""
+        if not before.messages:
+            return 0
+        opened, closed = self._filled(before, opening=True), self._filled(before, opening=False)
+        if filled.startswith(closed) and len(shared := _shared(filled, opened)) >= len(closed):
+            return len(shared)  # short of what it would be told to think, where the turn was written without
+        opening = opened[len(_shared(opened, closed)) :]
+        return filled.rfind(opening, 0, first) + len(opening) if opening and opening in filled[:first] else -1
 
     def read(self, ids: Sequence[int]) -> Message:
-        text = self.tokenizer.decode(ids).strip()
-        if "<tool_call>" in (self.tokenizer.template or ""):
+        """The assistant's message that a model wrote as `ids`; what is no call is plain content."""
+        template = "".join(self._texts.values())
+        body = [token for token in ids if token not in self.tokenizer.stops]
+        if "<tool_call>" in template:
             # Which may be control tokens, that decoding leaves out.
-            shown = self.tokenizer.show([token for token in ids if token not in self.tokenizer.stops])
+            shown = self.tokenizer.show(body)
             if calls := read_blocks(shown):
                 return Message("assistant", shown.partition("<tool_call>")[0].strip(), calls)
-        return Message("assistant", text)
+        elif PYTHON_TAG in self.tokenizer.control_tokens and "tool_calls" in template:
+            tagged = bool(body) and self.tokenizer.show(body[:1]) == PYTHON_TAG
+            text = self.tokenizer.decode(body[1:] if tagged else body)
+            if calls := read_calls(text, tagged=tagged):
+                return Message("assistant", "", calls)
+        return Message("assistant", self.tokenizer.decode(body).strip())
 
 
 Chat = ChatFormat | TemplateFormat
@@ -154,69 +189,32 @@ def chat_format(tokenizer: TextTokenizer) -> Chat:
     return ChatFormat(tokenizer) if tokenizer.is_llama3 else TemplateFormat(tokenizer)
 
 
-def _refuse(words: str) -> None:
-    raise DataError(f"the model's chat template does not take this conversation: {words}")
+def _core(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """The span without the blanks that a control token may take along."""
+    part = text[span[0] : span[1]]
+    start = span[0] + len(part) - len(part.lstrip())
+    return start, start + len(part.strip())
 
 
-def _always(tag: re.Match[str]) -> str:
-    return f"{tag[1]} {'endif' if tag[2] else 'if true'} {tag[3]}"
+def _own_runs(origins: str) -> Iterator[tuple[int, int]]:
+    """Runs of what the template wrote itself, or may have."""
+    start = None
+    for place, origin in enumerate(origins):
+        own = source_of(origin) is None or is_unsure(origin)
+        if own and start is None:
+            start = place
+        if not own and start is not None:
+            yield start, place
+            start = None
+    if start is not None:
+        yield start, len(origins)
 
 
-def _to_json(value: Any, *, indent: int | None = None, ensure_ascii: bool = False, **others: Any) -> str:
-    """As transformers has it: nothing is escaped as for web pages."""
-    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii, **others)
+def _touches(token: str, texts: Sequence[str]) -> bool:
+    """Whether one of the texts may have had a part in spelling out `token`."""
+    return any(text and (token[:2] in text or token[-2:] in text or text.strip() in token) for text in texts)
 
 
-class _Span(NamedTuple):
-    """Text from `start` up to `end` that stands in a message, and whether it is learnt."""
-
-    start: int
-    end: int
-    learnt: bool
-
-
-@dataclass
-class _Piece:
-    """A control token, or text between two of them. contents: where in it messages lie."""
-
-    text: str = ""
-    control: bool = False
-    contents: list[_Span] = field(default_factory=list)
-
-    def add(self, words: str, at: int, calls: Sequence[_Span]) -> None:
-        """The template's own words, which stand at `at`, and where in them tools are called."""
-        for one in calls:
-            start, end = max(one.start, at), min(one.end, at + len(words))
-            if start < end:
-                place = len(self.text) - at
-                self.contents.append(_Span(start + place, end + place, one.learnt))
-        self.text += words
-
-
-def _pieces(
-    filled: str, marks: dict[str, Message], calls: Sequence[_Span], controls: Sequence[str]
-) -> Iterator[_Piece]:
-    """Text between control tokens, and those tokens; only the template's own words are searched for them."""
-    find = re.compile("|".join(re.escape(token) for token in controls) or r"(?!)")
-    pending, at = _Piece(), 0
-    for part in re.split(f"([{chr(_FIRST_MARK)}-{chr(_FIRST_MARK + 0xFFFD)}])", filled):
-        if part in marks:
-            start, message = len(pending.text), marks[part]
-            pending.text += message.content
-            learnt = message.role == "assistant" and message.learn
-            pending.contents.append(_Span(start, len(pending.text), learnt))
-            at += 1
-            continue
-        start = 0
-        for found in find.finditer(part):
-            pending.add(part[start : found.start()], at + start, calls)
-            if pending.text:
-                yield pending
-            token = _Piece(control=True)
-            token.add(found[0], at + found.start(), calls)
-            yield token
-            pending, start = _Piece(), found.end()
-        pending.add(part[start:], at + start, calls)
-        at += len(part)
-    if pending.text:
-        yield pending
+def _shared(one: str, other: str) -> str:
+    size = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:size]

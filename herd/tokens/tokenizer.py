@@ -6,74 +6,50 @@ Text that looks like a control token stays text. Only the chat format puts contr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
+from tokenizers.processors import TemplateProcessing
 
 from herd.core.errors import ArtifactError
+from herd.tokens.added import Marked, is_control
+from herd.tokens.special_tokens import CONFIG, CONTROL_TOKENS, LLAMA3, Controls, opens, read_folder
 from herd.tokens.template import CHAT_TEMPLATE
+
+__all__ = ["CONTROL_TOKENS", "LLAMA3", "PATTERN", "Controls", "TextTokenizer"]
 
 # How text is cut before pairs are merged. Source: llama-models, `tokenizer.py`, the same as cl100k's.
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_NAMED = (
-    "<|begin_of_text|>",
-    "<|end_of_text|>",
-    "<|reserved_special_token_0|>",
-    "<|reserved_special_token_1|>",
-    "<|finetune_right_pad_id|>",
-    "<|step_id|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "<|eom_id|>",
-    "<|eot_id|>",
-    "<|python_tag|>",
-    "<|image|>",
-)
-# In the order of Llama 3.1; the first one follows the last pair of the vocabulary.
-CONTROL_TOKENS = _NAMED + tuple(f"<|reserved_special_token_{n}|>" for n in range(2, 246))
-
-
-@dataclass(frozen=True)
-class Controls:
-    """Which tokens of a vocabulary steer. begin: opens a text, None where nothing does. end: of a document.
-    end_of_turn: of a message. stops: after which a model has said its piece. pad: fills rows."""
-
-    begin: str | None
-    end: str
-    end_of_turn: str
-    stops: tuple[str, ...]
-    pad: str
-
-
-# Source of the stops: llama-models, `tokenizer.py`.
-LLAMA3 = Controls(
-    begin="<|begin_of_text|>",
-    end="<|end_of_text|>",
-    end_of_turn="<|eot_id|>",
-    stops=("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
-    pad="<|finetune_right_pad_id|>",
-)
 
 
 class TextTokenizer:
     """Text to ids and back.
 
-    template: the chat format as a Jinja template. Raises ArtifactError when the vocabulary lacks a control token.
+    template: the chat format as a Jinja template. other_templates: by name, such as `tool_use`. Raises ArtifactError
+    when the vocabulary lacks a control token.
     """
 
-    def __init__(self, backend: Backend, controls: Controls = LLAMA3, template: str | None = CHAT_TEMPLATE) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        controls: Controls = LLAMA3,
+        template: str | None = CHAT_TEMPLATE,
+        other_templates: Mapping[str, str] | None = None,
+    ) -> None:
         self._backend, self.controls, self.template = backend, controls, template
+        self.other_templates = dict(other_templates or {})
         # Otherwise `<|eot_id|>` typed by a user would end the turn.
         backend.encode_special_tokens = True
-        wanted = _NAMED[:10] if controls is LLAMA3 else (controls.end, controls.end_of_turn, controls.pad)
-        missing = [token for token in wanted if backend.token_to_id(token) is None]
+        # Left on by a program that saved the file; all of a text counts, and nothing else.
+        backend.no_truncation()
+        backend.no_padding()
+        missing = [token for token in controls.needed() if backend.token_to_id(token) is None]
         if missing:
             raise ArtifactError(f"the tokenizer has no {missing[0]}; it is not one of Llama 3's kind")
 
@@ -87,25 +63,35 @@ class TextTokenizer:
             backend = Backend.from_file(str(file))
         except Exception as fault:  # the library raises plain Exception
             raise ArtifactError(f"{file} is no tokenizer ({fault}); make it again") from None
-        if backend.token_to_id("<|start_header_id|>") is not None or not (folder / _CONFIG).exists():
-            return cls(backend)
-        return cls(backend, *_read_config(folder))
+        return cls(backend, *read_folder(folder, backend)) if (folder / CONFIG).exists() else cls(backend)
 
     def save(self, folder: Path, context: int) -> None:
         """Writes the files Hugging Face's `AutoTokenizer` reads, chat template included."""
+        begin = self.controls.begin
+        if begin is not None and not opens(self._backend):  # as in a vocabulary out of a GGUF file
+            self._backend.post_processor = TemplateProcessing(
+                single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, self.begin)]
+            )
         self._backend.save(str(folder / "tokenizer.json"))
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": self.controls.begin,
+        own: dict[str, Any] = {
+            "bos_token": begin,
             "eos_token": self.controls.end_of_turn,
             "pad_token": self.controls.pad,
+        }
+        own |= dict(self.controls.named)
+        templates = {"default": self.template} | self.other_templates
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **own,
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", "attention_mask"],
             "model_max_length": context,
-            "chat_template": self.template,
+            "chat_template": [{"name": name, "template": text} for name, text in templates.items()]
+            if self.other_templates
+            else self.template,
         }
         config = {name: value for name, value in config.items() if value is not None}
-        (folder / _CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
     @property
     def size(self) -> int:
@@ -126,6 +112,12 @@ class TextTokenizer:
     def opening(self) -> list[int]:
         """What stands before a text: one id or none."""
         return [] if self.controls.begin is None else [self.begin]
+
+    @property
+    def named_begin(self) -> int | None:
+        """What the model's files call the beginning of a text, whether or not it is put before texts."""
+        name = self.controls.names.get("bos_token")
+        return self.control(name) if name else None
 
     @cached_property
     def end(self) -> int:
@@ -152,8 +144,22 @@ class TextTokenizer:
     @cached_property
     def control_tokens(self) -> tuple[str, ...]:
         """All of them, longest first, for finding them in a template's text."""
-        found = [token.content for token in self._backend.get_added_tokens_decoder().values() if token.special]
-        return tuple(sorted(found, key=len, reverse=True))
+        added = self._backend.get_added_tokens_decoder().values()
+        return tuple(sorted((token.content for token in added if is_control(token)), key=len, reverse=True))
+
+    @cached_property
+    def marked(self) -> Marked:
+        """The same vocabulary, for texts in which only some of what looks like a control token is one."""
+        return Marked(self._backend, self.control_tokens)
+
+    @cached_property
+    def _reads_controls(self) -> bool:
+        """Whether the vocabulary itself reads a control token in plain text: one that is not flagged as special, or one
+        that a piece of the vocabulary spells."""
+        numbers = {self.control(token) for token in self.control_tokens}
+        tried = [text for token in self.control_tokens for text in (token, f"a{token}a")]
+        found = self._backend.encode_batch_fast(tried, add_special_tokens=False)
+        return any(not numbers.isdisjoint(one.ids) for one in found)
 
     @property
     def backend_json(self) -> dict[str, Any]:
@@ -173,14 +179,13 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, control tokens never among them."""
+        if self._reads_controls:
+            return self.marked.encode(text)
         return self._backend.encode(text, add_special_tokens=False).ids
 
-    def encode_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of `text`, and from which of its characters to which each of them goes."""
-        found = self._backend.encode(text, add_special_tokens=False)
-        return found.ids, found.offsets
-
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        if self._reads_controls:
+            return [self.marked.encode(text) for text in texts]
         return [found.ids for found in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -190,34 +195,3 @@ class TextTokenizer:
     def show(self, ids: Iterable[int]) -> str:
         """The text of `ids` with control tokens spelled out."""
         return self._backend.decode(list(ids), skip_special_tokens=False)
-
-
-_CONFIG = "tokenizer_config.json"
-
-
-def _read_config(folder: Path) -> tuple[Controls, str | None]:
-    """Control tokens and chat template as a Hugging Face folder names them."""
-
-    def read(name: str) -> dict[str, Any]:
-        file = folder / name
-        try:
-            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        except ValueError as fault:
-            raise ArtifactError(f"{file} is not JSON ({fault}); fetch or make the model again") from None
-
-    config = read(_CONFIG)
-
-    def token(name: str) -> str | None:
-        value = config.get(name)
-        return value["content"] if isinstance(value, dict) else value
-
-    end = token("eos_token")
-    if end is None:
-        raise ArtifactError(f"{folder / _CONFIG} names no eos_token; herd needs to know what ends a text")
-    begin = token("bos_token") if config.get("add_bos_token", "bos_token" in config) else None
-    listed = config.get("stop_tokens") or []
-    template = config.get("chat_template")
-    if template is None and (folder / "chat_template.jinja").exists():
-        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    stops = tuple(dict.fromkeys((end, *listed)))
-    return Controls(begin, end, end, stops, token("pad_token") or end), template

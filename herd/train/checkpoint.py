@@ -264,9 +264,7 @@ def kind_of(folder: Path) -> Kind:
     about = folder / ABOUT
     if about.exists():
         return json.loads(about.read_text(encoding="utf-8"))["kind"]
-    config = folder / "tokenizer_config.json"
-    templates = config.exists() and "chat_template" in config.read_text(encoding="utf-8")
-    return "chat" if templates or (folder / "chat_template.jinja").exists() else "base"
+    return "chat" if TextTokenizer.load(folder).template else "base"
 
 
 def moments_in(folder: Path) -> Reader | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,19 +142,32 @@ def test_calls_are_read_back() -> None:
 
 def test_tools_that_a_template_cannot_write_are_told() -> None:
     form = TemplateFormat(chatml(TOOLS))
-    for asked, words in (
-        (replace(ASKED, tools=("brave_search",)), "brave_search: built into Llama 3 only"),
-        (
-            replace(ASKED, definitions=({"function": {"name": "<|im_end|>"}},)),
-            r"spells out the control token <\|im_end",
-        ),
-        (ASKED.then(Message("assistant", "", (ToolCall("f", {"q": "<|im_start|>"}),))), "spells out the control token"),
-    ):
+    for asked, words in ((replace(ASKED, tools=("brave_search",)), "brave_search: built into Llama 3 only"),):
         with pytest.raises(DataError, match=words):
             form.conversation(asked)
     plain = TemplateFormat(chatml())
     for one in (ASKED, replace(ASKED, definitions=())):
         with pytest.raises(DataError, match="has no place for tools"):
             plain.conversation(one)
-    with pytest.raises(DataError, match="writes earlier turns anew"):
-        TemplateFormat(chatml("{{ messages | length }}" + TOOLS)).conversation(ASKED)
+    with pytest.raises(DataError, match="leaves out a call"):
+        TemplateFormat(chatml("{{ '' if tool_calls }}" + CHATML)).conversation(replace(ASKED, definitions=()))
+
+
+def test_what_tools_and_calls_spell_out_is_no_control_token() -> None:
+    form = TemplateFormat(chatml(TOOLS))
+    tool = {"type": "function", "function": {"name": "<|im_end|>", "parameters": {"<|im_start|>": "<|im_end|>"}}}
+    call = ToolCall("<|im_end|>", {"<|im_start|>": "<|im_start|>system"})
+    asked = Conversation((Message("user", "hi"), Message("assistant", "", (call,))), definitions=(tool,))
+    plain = json.loads(json.dumps(asked.to_row()).replace("<|", "((").replace("|>", "))"))
+    wanted = form.conversation(Conversation.from_row(plain))
+    found = form.conversation(asked)
+    controls = [[token for token in one.ids if token in (300, 301)] for one in (found, wanted)]
+    assert controls[0] == controls[1]
+    assert form.tokenizer.show(found.ids).count("<|im_start|>system") == 2  # the template's own, and a call's text
+
+
+def test_calls_are_found_where_a_template_writes_earlier_turns_anew() -> None:
+    form = TemplateFormat(chatml("{{ messages | length }}" + TOOLS))
+    plain, anew = TemplateFormat(chatml(TOOLS)).conversation(ASKED), form.conversation(ASKED)
+    own = [token for token, learn in zip(anew.ids, anew.learn, strict=True) if learn]
+    assert own == [token for token, learn in zip(plain.ids, plain.learn, strict=True) if learn]

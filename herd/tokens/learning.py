@@ -1,0 +1,152 @@
+"""Which tokens of a filled-in chat template a model may learn to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import Any
+
+from herd.core.records import Conversation, ToolCall
+from herd.tokens.added import Read
+from herd.tokens.chat import Encoded
+from herd.tokens.traced import MIXED, is_generated, origins_of, source_of, trace
+
+# The number of the source that holds the definitions of tools; those of messages follow, so many of each.
+_TOOLS, _A_MESSAGE = 0, 2
+
+
+def message_of(source: int | None) -> int | None:
+    """The message that a source belongs to; None for what is of no message, or of several."""
+    return None if source in (None, _TOOLS, MIXED) else (source - 1) // _A_MESSAGE
+
+
+def _content_of(message: int) -> int:
+    return 1 + message * _A_MESSAGE
+
+
+def _calls_of(message: int) -> int:
+    return _content_of(message) + 1
+
+
+class Sources:
+    """A conversation as templates read it, whose texts tell where they come from."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.rows: list[dict[str, Any]] = []
+        for number, message in enumerate(conversation.messages):
+            row: dict[str, Any] = {"role": message.role, "content": trace(message.content, _content_of(number))}
+            if message.calls:
+                row["tool_calls"] = [_call(call, _calls_of(number)) for call in message.calls]
+            self.rows.append(row)
+        self.tools = [trace(dict(one), _TOOLS) for one in conversation.definitions]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Every text in it."""
+        found: list[str] = []
+        waiting: list[Any] = [[row.get("content"), row.get("tool_calls")] for row in self.rows] + [self.tools]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, str):
+                found.append(one)
+            elif isinstance(one, dict):
+                waiting += [*one.keys(), *one.values()]
+            elif isinstance(one, list):
+                waiting += one
+        return found
+
+    @property
+    def size(self) -> int:
+        """Characters in all."""
+        return sum(map(len, self.texts)) + len(json.dumps(self.tools))
+
+
+def _call(call: ToolCall, source: int) -> dict[str, Any]:
+    function = {"name": trace(call.name, source), "arguments": trace(dict(call.arguments), source)}
+    return {"type": "function", "function": function}
+
+
+class Learning:
+    """Of every character of `filled` whether it is an assistant's own, and whether that is learnt."""
+
+    def __init__(self, conversation: Conversation, filled: str) -> None:
+        self._messages, self._filled, self._origins = conversation.messages, filled, origins_of(filled)
+        kinds = {origin: message_of(source_of(origin)) for origin in set(self._origins)}
+        self._of = [kinds[origin] for origin in self._origins]
+        self._inside = [number is not None for number in self._of]
+        self._learn = [number is not None and self._is_learnt(number) for number in self._of]
+        for start, end in self._generated():
+            within = {number for number in self._of[start:end] if number is not None}
+            if within and all(map(self._is_learnt, within)):
+                self._mark(start, end, learn=True)
+
+    def _is_learnt(self, number: int) -> bool:
+        return self._messages[number].role == "assistant" and self._messages[number].learn
+
+    def _mark(self, start: int, end: int, *, learn: bool) -> None:
+        self._inside[start:end] = [True] * (end - start)
+        self._learn[start:end] = [learn] * (end - start)
+
+    def _generated(self) -> Iterator[tuple[int, int]]:
+        """Where the template says that the assistant writes."""
+        start = None
+        for place, origin in enumerate((*self._origins, "\0")):
+            if is_generated(origin) and start is None:
+                start = place
+            elif not is_generated(origin) and start is not None:
+                yield start, place
+                start = None
+
+    def extent(self, number: int) -> tuple[int, int]:
+        """From the first character of a message's own words and calls to behind the last; nothing where the template
+        left them all out."""
+        places = [place for place, of in enumerate(self._of) if of == number]
+        return (places[0], places[-1] + 1) if places else (-1, -1)
+
+    def has_calls(self, number: int) -> bool:
+        """Whether something of a message's calls was written."""
+        return any(source_of(origin) == _calls_of(number) for origin in set(self._origins))
+
+    def stop_after(self, start: int, stops: Collection[str]) -> int | None:
+        """Where the template itself next writes one of these tokens."""
+        places = []
+        for stop in stops:
+            place = self._filled.find(stop, start)
+            while place >= 0 and source_of(self._origins[place]) is not None:
+                place = self._filled.find(stop, place + 1)
+            places += [place] if place >= 0 else []
+        return min(places, default=None)
+
+    def others(self, number: int, start: int, end: int) -> bool:
+        """Whether words of other messages stand in between."""
+        return any(of not in (None, number) for of in self._of[start:end])
+
+    def add_turn(self, number: int, span: tuple[int, int]) -> None:
+        """All that stands in a turn is written by the assistant, the template's words around its calls too."""
+        self._mark(*span, learn=self._is_learnt(number))
+
+    def encoded(self, read: Read, stops: Collection[int]) -> Encoded:
+        """The ids with what is learnt of them. What a learnt text ends with is learnt too: the next control token,
+        where it is one that stops, and the template's words before it."""
+        encoded = Encoded(read.ids, [], [])
+        pending: list[int] | None = None  # the template's words since a learnt text
+        for place, (token, (start, end)) in enumerate(zip(read.ids, read.spans, strict=True)):
+            span = slice(start, max(end, start + 1))
+            learnt, inside = any(self._learn[span]), any(self._inside[span])
+            control = read.controls[place]
+            encoded.learn.append(learnt)
+            encoded.format.append(not inside)
+            if learnt:
+                pending = None if control and token in stops else []
+            elif inside or pending is None:
+                pending = None
+            elif not control:
+                pending.append(place)
+            elif token in stops:
+                for earlier in (*pending, place):
+                    encoded.learn[earlier] = True
+                pending = None
+            else:
+                pending = None
+        return encoded
