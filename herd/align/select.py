@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from herd.align.given import written
 from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.manifests import check_signed, signed
 from herd.core.records import Conversation, Message
 from herd.core.registry import Use
 from herd.core.settings import Positive, Uncounted, settings
@@ -169,23 +170,27 @@ def answer_all(
                 made = engine.generate(ids, sampling, workers=work.place.workers, report=report)
                 flat = [one.ids if one.finished else None for one in made]
                 rows = [flat[n * settings.tries : (n + 1) * settings.tries] for n in range(len(some))]
-                file.write(json.dumps(rows) + "\n")
+                file.write(json.dumps(signed(rows)) + "\n")
                 file.flush()
             for one, row in zip(some, rows, strict=True):
                 one.answers = _different(row, form.read)
 
 
 def _kept(file: Path) -> Iterator[list[list[list[int] | None]]]:
-    """Parts that an earlier try answered, up to a line that a crash cut off, which is taken out."""
+    """Parts that an earlier try answered, up to a line that is not what was written: it and the rest are taken out."""
     if not file.exists():
         return
     good = 0
     data = file.read_bytes()
     for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
+        try:
+            rows = check_signed(json.loads(line)) if line.endswith(b"\n") else None
+        except ValueError:
+            rows = None
+        if rows is None:
             break
         good += len(line)
-        yield json.loads(line)
+        yield rows
     if good < len(data):
         file.write_bytes(data[:good])
 

@@ -15,6 +15,8 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from herd.core.errors import ArtifactError
+from herd.core.layout import TEXT_FILES
+from herd.core.manifests import check_files
 from herd.tokens.template import CHAT_TEMPLATE
 
 # How text is cut before pairs are merged. Source: llama-models, `tokenizer.py`, the same as cl100k's.
@@ -81,6 +83,7 @@ class TextTokenizer:
     def load(cls, folder: Path) -> TextTokenizer:
         """The tokenizer in a folder of Hugging Face's layout: Llama 3's, or one whose files name its control tokens."""
         file = folder / "tokenizer.json"
+        check_files(folder, *TEXT_FILES)
         if not file.exists():
             raise ArtifactError(f"{folder} holds no tokenizer.json; name a folder made by herd or Hugging Face")
         try:

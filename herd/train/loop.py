@@ -169,7 +169,7 @@ def train(
             due = hands.agree(time.monotonic() - saved > work.manner.save_every_seconds)
             # Never among skipped steps: what is gone back to lies before them.
             if ((due and not step.skipped) or stopping) and step.number < len(batches):
-                log.flush()
+                state.log = log.flush()
                 saver.save(state)
                 saved = time.monotonic()
             if stopping:
