@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Iterator
@@ -167,12 +168,15 @@ def describe(path: Path, *, verify: bool) -> Iterator[str]:
 
 
 def _model_lines(folder: Path, *, verify: bool) -> Iterator[str]:
-    shape = shape_in(folder)
+    files, shape = read_manifest(folder) or {}, shape_in(folder)
+    for name, one in files.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != one["bytes"]:
+            check_files(folder, glob.escape(name))
     yield f"model of {shape.weights:,} weights that reads {shape.context:,} tokens"
     if verify:
         verify_folder(folder)
         yield AS_WRITTEN
-    yield from _values("files", _sizes(read_manifest(folder) or {}))
+    yield from _values("files", _sizes(files))
 
 
 def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:

@@ -170,8 +170,10 @@ def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, 
     from herd.corpus import prepare as preparing
 
     source = tmp_path / "in.jsonl"
-    source.write_text("\n".join(json.dumps({"text": text}) for text in ("short", *map(good, range(9)))))
-    rules = CurateSettings(rules={"default": (filters.use("few_words"),)})
+    source.write_text(
+        "\n".join(json.dumps({"text": text}) for text in ("Lorem ipsum dolor sit amet", *map(good, range(9))))
+    )
+    rules = CurateSettings(rules={"default": (filters.use("lorem_ipsum"),)})
     shard = preparing.shards([(str(source), "mine")], rules, tmp_path / "work")[0]
     whole = preparing.prepare(shard)
     file = shard.folder / "summaries" / "00000.json" if what == "summaries" else shard.file(what)

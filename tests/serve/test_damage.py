@@ -110,7 +110,7 @@ def test_a_copied_model_is_shown(flags: list[str], model: Path, tmp_path: Path) 
     copy = shutil.copytree(model, tmp_path / "copy")
     shown = command("show", copy, *flags)
     assert shown.code == 0
-    assert f"{Checkpoint.open(model).card['inputs']['model']} (not here)" in shown.said
+    assert f"{Checkpoint.open(model).card['inputs']['base']} (not here)" in shown.said
     assert ("every file is as it was written" in shown.said) == bool(flags)
 
 

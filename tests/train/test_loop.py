@@ -135,11 +135,13 @@ def test_a_log_that_is_not_what_was_written_gives_way_to_an_earlier_checkpoint(
     elif damage == "cut":
         log.write_bytes(b"".join(lines[:10]) + lines[10][:-5])
     else:  # another digit of the loss of step 11
-        lines[10] = lines[10].replace(b'"loss": 4', b'"loss": 5').replace(b'"loss": 3', b'"loss": 2')
+        at = lines[10].index(b'"loss": ') + len(b'"loss": ')
+        lines[10] = lines[10][:at] + bytes([lines[10][at] ^ 1]) + lines[10][at + 1 :]
         log.write_bytes(b"".join(lines))
     going = state(seed=3)
-    assert restore(tmp_path / "scratch", going) == (damage != "lost" and going.step == 10)
-    again = plain(Work(tmp_path / "out", tmp_path / "scratch", LocalPlace()), state(seed=5))
+    assert restore(tmp_path / "scratch", going) == (damage != "lost")
+    assert going.step == (0 if damage == "lost" else 10)
+    again = plain(Work(tmp_path / "out", tmp_path / "scratch", LocalPlace()), state())
     assert [step.number for step in again] == list(range(1, 31))
     assert [step.loss for step in again] == [step.loss for step in whole]
 
