@@ -98,6 +98,6 @@ if __name__ == "__main__":
         for _ in range(options.runs):
             fault = draw(chance.choice(every), chance)
             verdicts.append((goes_on(folder, fault, chance), str(fault)))
-        found["runs"] = {word: sum(one == word for one, _ in verdicts) for word in ("noticed", "no effect", "missed")}
-        found["runs"]["which"] = [fault for one, fault in verdicts if one == "missed"]
+        counts = {word: sum(one == word for one, _ in verdicts) for word in ("noticed", "no effect", "missed")}
+        found["runs"] = {"faults": counts, "missed": [fault for one, fault in verdicts if one == "missed"]}
     print(json.dumps({"benchmark": "damage", **found, **machine()}))

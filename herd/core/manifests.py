@@ -112,8 +112,8 @@ def read_manifest(folder: Path) -> Manifest | None:
             raise _damaged(folder, SEAL, f"cannot be read ({fault})") from None
     else:
         return None
-    listed = isinstance(found, dict) and all(isinstance(entry, dict) for entry in found.values())
-    if not listed or not all(entry.keys() >= {"bytes", "sha256"} for entry in found.values()):
+    entries = list(found.values()) if isinstance(found, dict) else [None]
+    if found is None or not all(isinstance(one, dict) and one.keys() >= {"bytes", "sha256"} for one in entries):
         raise _damaged(folder, CARD if (folder / CARD).exists() else SEAL, "is damaged: it lists no files")
     return found
 

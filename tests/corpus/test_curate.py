@@ -170,9 +170,8 @@ def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, 
     from herd.corpus import prepare as preparing
 
     source = tmp_path / "in.jsonl"
-    source.write_text(
-        "\n".join(json.dumps({"text": text}) for text in ("Lorem ipsum dolor sit amet", *map(good, range(9))))
-    )
+    texts = ("Lorem ipsum dolor sit amet", *map(good, range(9)))
+    source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
     rules = CurateSettings(rules={"default": (filters.use("lorem_ipsum"),)})
     shard = preparing.shards([(str(source), "mine")], rules, tmp_path / "work")[0]
     whole = preparing.prepare(shard)
