@@ -96,9 +96,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"\nreport: {made.path / 'report.html'}")
     else:
         print(f"\nmade: {made.path}")
-    from herd.serve.folders import newest_model
+    from herd.serve.folders import can_chat
 
-    if newest_model(folder) is not None:
+    if can_chat(folder):
         print(f"chat:   herd chat {folder}")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from herd.align.rowfiles import RowError, rows_in
 from herd.core.errors import DataError
+from herd.core.manifests import check_files
 from herd.core.records import STRENGTHS, Conversation, Message, Preference, ToolCall
 
 Row = Mapping[str, Any]
@@ -75,6 +76,7 @@ def given_in(path: Path) -> Given:
     if not path.is_dir():
         return read_rows(path)
     for name in ("dialogues.jsonl", "preferences.jsonl"):
+        check_files(path, name)
         if (path / name).exists():
             return read_rows(path / name)
     raise DataError(f"{path} holds neither dialogues nor preferences; name a file of rows or such an artifact")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core import processes
-from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder, write_whole
+from herd.core.artifacts import Artifact, Card, finish, open_input, read_card, whole_folder, write_whole
 from herd.core.errors import HerdError, as_sentence
 from herd.core.places import LocalPlace, Place, Report, open_place
 from herd.core.ranks import Patience
@@ -85,11 +85,14 @@ class Job:
 def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL) -> dict[str, Any]:
     """The card of the artifact that `job` makes; its folder is whole when this returns.
 
-    Raises HerdError, with the stage's name in front where the fault did not name it.
+    Raises DamagedError for an input that is not what was written, and HerdError, with the stage's name in front where
+    the fault did not name it.
     """
     scratch = home.scratch / job.key
     scratch.mkdir(parents=True, exist_ok=True)
     try:
+        for one in _artifacts(_inputs(job, home)):
+            one.verify()
         ranks = find_stage(job.module, job.file, job.name).ranks(job.settings)
         if ranks > 1:
             file = scratch / "job.json"
@@ -152,8 +155,13 @@ def _open(value: str | list[str] | None, home: RunFolder) -> Input:
     if value is None:
         return None
     if isinstance(value, list):
-        return tuple(Artifact.open(home.artifact(key)) for key in value)
-    return Artifact.open(home.artifact(value))
+        return tuple(open_input(home.artifact(key)) for key in value)
+    return open_input(home.artifact(value))
+
+
+def _artifacts(inputs: Mapping[str, Input]) -> Iterator[Artifact]:
+    for value in inputs.values():
+        yield from value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _rarely(report: Report) -> Report:

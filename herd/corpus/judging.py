@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import ArtifactError
+from herd.core.manifests import check_files
 from herd.core.registry import Use
 from herd.corpus.filters import Drops, filters
 from herd.corpus.kernels import pack
@@ -138,6 +139,8 @@ def _kept_stats(corpus: Path) -> Iterator[tuple[str, list[Stats]]]:
     """Source and statistics, state by state, of groups of documents."""
     import pyarrow.parquet as parquet
 
+    # `herd curate` leaves links to the artifact's folders.
+    check_files((corpus / "stats").resolve().parent, "stats/*.parquet")
     files = sorted((corpus / "stats").glob("*.parquet"))
     if not files:
         raise ArtifactError(f"{corpus} keeps no statistics; curate it again with --set keep_stats=true")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import DataError
+from herd.core.manifests import check_signed, sha256, signed
 from herd.corpus.encodings import decode
 from herd.corpus.extract import OUTCOMES, as_named, extract
 from herd.corpus.judging import Judged, judge
@@ -29,6 +30,7 @@ from herd.corpus.writing import REJECTED
 if TYPE_CHECKING:
     import pyarrow as arrow
 
+_WRITTEN = ("parts", "rejects", "stats")
 _MANY_FILES = 2_000  # small files that one shard holds at most
 
 
@@ -52,9 +54,9 @@ class Summary(Tally):
         self.rewritten.update(other.rewritten)
 
     @classmethod
-    def load(cls, file: Path) -> Summary:
-        row = json.loads(file.read_text(encoding="utf-8"))
-        return cls(**row | {name: Counter(row[name]) for name in ("dropped", "alone", "rewritten")})
+    def of_row(cls, row: dict[str, Any]) -> Summary:
+        counters: dict[str, Any] = {name: Counter(row[name]) for name in ("dropped", "alone", "rewritten")}
+        return cls(**row | counters)
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,15 @@ def prepare(shard: Shard) -> Summary:
     """Reads, extracts, measures and judges the pages of a shard.
 
     Leaves documents that pass in `parts/`, the others in `rejects/` and statistics in `stats/`; a shard whose
-    summary is there already is not done again.
+    summary is there already, with all its files as they were written, is not done again.
     """
     done = shard.folder / "summaries" / f"{shard.number:05}.json"
-    if done.exists():
-        return Summary.load(done)
-    for what in ("parts", "rejects", "stats", "summaries"):
+    before = _done_before(shard, done)
+    if before is not None:
+        return before
+    for what in (*_WRITTEN, "summaries"):
         (shard.folder / what).mkdir(parents=True, exist_ok=True)
+        shard.file(what).unlink(missing_ok=True)
     if shard.settings.dirty_words:
         give_dirty_words(read_words(shard.settings.dirty_words))
     sieve = _Sieve(shard)
@@ -108,9 +112,24 @@ def prepare(shard: Shard) -> Summary:
         sieve.judge(pages, source)
     summary = sieve.close()
     partial = done.with_suffix(".partial")
-    partial.write_text(json.dumps(vars(summary), ensure_ascii=False), encoding="utf-8")
+    row = signed({"summary": vars(summary), "files": _hashes(shard)})
+    partial.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     partial.rename(done)
     return summary
+
+
+def _done_before(shard: Shard, done: Path) -> Summary | None:
+    """What an earlier try found, if what it wrote is still there bit for bit."""
+    try:
+        row = check_signed(json.loads(done.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None
+    return Summary.of_row(row["summary"]) if row["files"] == _hashes(shard) else None
+
+
+def _hashes(shard: Shard) -> dict[str, str]:
+    """The sha256 of each file of a shard; of some nothing is written."""
+    return {what: sha256(shard.file(what)) for what in _WRITTEN if shard.file(what).exists()}
 
 
 def _batches(shard: Shard, summary: Summary) -> Iterator[tuple[str, arrow.RecordBatch]]:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.errors import ArtifactError, SettingsError
+from herd.core.layout import CONFIG_FILES
+from herd.core.manifests import check_files
 from herd.model.sizes import RopeScaling, Shape
 
 CONFIG = "config.json"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration in `folder`. Raises ArtifactError when there is none or it is not JSON."""
+    """The configuration in `folder`. Raises ArtifactError when there is none, it is damaged, or not JSON."""
     file = folder / CONFIG
+    check_files(folder, *CONFIG_FILES)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -73,6 +75,15 @@ class Stored:
     def all(self) -> Iterator[tuple[str, Tensor]]:
         for name in self._shapes:
             yield name, self.read(name)
+
+
+def save_file(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file with the mode that the umask gives to new files: the library leaves it to its owner."""
+    file.unlink(missing_ok=True)
+    file.touch()
+    mode = file.stat().st_mode  # asking for the umask itself would change it for other threads
+    safetensors.torch.save_file(tensors, file, metadata=metadata)
+    file.chmod(mode)
 
 
 def to_halves(rows: Tensor, head_width: int) -> Tensor:

@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from herd.core.artifacts import check_files
 from herd.core.errors import ArtifactError
+from herd.core.layout import WEIGHT_FILES, files_in
+from herd.core.manifests import check_files
 from herd.model.accounting import check_held, check_layers
 from herd.model.config import CONFIG, config_of, read_config, shape_of
 from herd.model.heads import RewardModel
 from herd.model.sizes import Shape
-from herd.model.stored import Stored, weight_shapes
+from herd.model.stored import Stored, save_file, weight_shapes
 from herd.model.transformer import Transformer
 
 WEIGHTS = "model.safetensors"
@@ -105,7 +105,7 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
     total = 0
 
     def flush() -> None:
-        save_file(pending, folder / f"part-{len(shards)}.partial", metadata={"format": "pt"})
+        save_file(pending, folder / f"part-{len(shards)}.partial", {"format": "pt"})
         shards.append(list(pending))
         pending.clear()
 
@@ -130,8 +130,10 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
 
 def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_bytes: int = SHARD_BYTES) -> None:
     """Copies the weights in `model` into `folder` in shards of another size or, where it is given, another type."""
-    check_files(model, "model*.safetensors")
+    check_files(model, *WEIGHT_FILES)
+    inside = {file.name for file in files_in(model, *WEIGHT_FILES)}
     files = _SafeFiles(model)
+    assert inside.issuperset(files.places.values())
     write_tensors(
         folder, ((name, files.read(name).to(dtype)) for name in sorted(files.places)), shard_bytes=shard_bytes
     )
@@ -152,6 +154,7 @@ def open_folder(folder: Path) -> Stored:
     if _is_reward(config):
         raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
     shape = shape_of(config, folder)
+    check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
     table = files.table(shape, reward=False)
     dtype = files.read(table["blocks.0.attention.query.weight"]).dtype
@@ -166,7 +169,7 @@ def load_model(folder: Path) -> Transformer | RewardModel:
     """
     config = read_config(folder)
     shape = shape_of(config, folder)
-    check_files(folder, "*.safetensors")
+    check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
     reward = _is_reward(config)
     table = files.table(shape, reward=reward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import ArtifactError
+from herd.core.manifests import check_files
 
 INDEX = "shards.json"
 SPLITS = ("train", "heldout")
@@ -65,6 +67,7 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        check_files(folder, INDEX)
         self.index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         self.dtype = np.dtype(self.index["dtype"])
 
@@ -84,10 +87,17 @@ class Shards:
     def read(self, source: str, split: str = "train") -> Shard:
         entry = self.index["sources"][source][split]
         name = f"{source}.{split}"
-        ends = np.load(self.folder / f"{name}.ends.npy")
-        file = self.folder / f"{name}.bin"
+        file, ends_file = self.folder / f"{name}.bin", self.folder / f"{name}.ends.npy"
+        check_files(self.folder, glob.escape(file.name), glob.escape(ends_file.name))
+        ends = np.load(ends_file)
         if file.stat().st_size != entry["tokens"] * self.dtype.itemsize or len(ends) != entry["documents"]:
             raise ArtifactError(f"{file} disagrees with {INDEX}; delete {self.folder} and pack again")
+        # Of documents that go back or beyond the last id no training would ever come to an end.
+        if (ends[-1] if len(ends) else 0) != entry["tokens"] or (np.diff(ends, prepend=0) < 0).any():
+            raise ArtifactError(
+                f"{ends_file}: the ends of documents do not rise to the {entry['tokens']:,} ids there are; delete "
+                f"{self.folder} and pack again"
+            )
         ids = np.memmap(file, self.dtype, mode="r") if entry["tokens"] else np.empty(0, self.dtype)
         return Shard(ids, ends, entry["text_bytes"])
 

@@ -176,7 +176,7 @@ def train(
             if ended:
                 break
             if saving:
-                log.flush()
+                state.log = log.flush()
                 saver.save(state)
                 saved = time.monotonic()
             if stopping:

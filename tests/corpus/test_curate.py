@@ -164,6 +164,28 @@ def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: P
     assert preparing.prepare(shards[1]).rows == 9
 
 
+@pytest.mark.parametrize("what", ["parts", "rejects", "summaries"])
+@pytest.mark.parametrize("way", ["flip", "cut", "lost"])
+def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, tmp_path: Path) -> None:
+    from herd.corpus import prepare as preparing
+
+    source = tmp_path / "in.jsonl"
+    texts = ("Lorem ipsum dolor sit amet", *map(good, range(9)))
+    source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    rules = CurateSettings(rules={"default": (filters.use("lorem_ipsum"),)})
+    shard = preparing.shards([(str(source), "mine")], rules, tmp_path / "work")[0]
+    whole = preparing.prepare(shard)
+    file = shard.folder / "summaries" / "00000.json" if what == "summaries" else shard.file(what)
+    data = file.read_bytes()
+    if way == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(data[: len(data) // 2] + (b"" if way == "cut" else bytes([data[len(data) // 2] ^ 1])) +
+                         (b"" if way == "cut" else data[len(data) // 2 + 1 :]))  # fmt: skip
+    assert preparing.prepare(shard) == whole
+    assert file.read_bytes() == data
+
+
 def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
     source = folder(tmp_path, [{"text": f"a fine text about a {kind} thing " * 20} for kind in ("rude", "nice")])
     listed = tmp_path / "words.txt"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.core.errors import ArtifactError
+from herd.core.errors import ArtifactError, DamagedError
+from herd.core.manifests import seal
 from herd.tokens.shards import Shards, ShardWriter, id_type, write_index
 
 
@@ -39,6 +40,30 @@ def test_a_cut_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.train.bin").write_bytes(b"12")
     with pytest.raises(ArtifactError, match="pack again"):
         shards.read("a")
+
+
+@pytest.mark.parametrize("ends", [[2, 1, 5], [1, 3, 2**40], [1, 2, 4], [-3, 2, 5]])
+def test_ends_that_do_not_rise_to_the_last_id_are_told(ends: list[int], tmp_path: Path) -> None:
+    shards = write(tmp_path, [[1], [2, 3], [4, 5]])
+    np.save(tmp_path / "a.train.ends.npy", np.asarray(ends, np.int64))
+    with pytest.raises(ArtifactError, match="ends of documents do not rise to the 5 ids"):
+        shards.read("a")
+
+
+def test_a_flipped_bit_of_packed_tokens_is_told(tmp_path: Path) -> None:
+    shards = write(tmp_path, [[1], [2, 3], [4, 5]])
+    seal(tmp_path)
+    for name in ("a.train.bin", "a.train.ends.npy"):
+        file = tmp_path / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
+        with pytest.raises(DamagedError, match=f"{name} is damaged"):
+            shards.read("a")
+        file.write_bytes(whole)
+    assert len(shards.read("a")) == 3
+    (tmp_path / "shards.json").write_text((tmp_path / "shards.json").read_text().replace("70000", "70001"))
+    with pytest.raises(DamagedError, match=r"shards\.json is damaged"):
+        Shards(tmp_path)
 
 
 def test_ids_take_two_bytes_where_they_can() -> None:

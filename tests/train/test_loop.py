@@ -111,6 +111,41 @@ def test_the_log_is_cut_back_to_the_checkpoint(batches: TokenBatches, tmp_path: 
     assert [step.loss for step in again] == [step.loss for step in whole]
 
 
+@pytest.mark.parametrize("damage", ["flip", "cut", "lost"])
+def test_a_log_that_is_not_what_was_written_gives_way_to_an_earlier_checkpoint(
+    damage: str, batches: TokenBatches, tmp_path: Path
+) -> None:
+    for name in ("whole", "scratch", "out"):
+        (tmp_path / name).mkdir()
+    plain = partial(train, batches=batches, loss=next_token, rate=RATE, clip=1.0)
+    whole = plain(Work(tmp_path / "out", tmp_path / "whole", LocalPlace()), state())
+
+    def stop_at_12(done: float, total: float, words: str) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    # A checkpoint after every step.
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace(), stop_at_12, manner=Manner(save_every_seconds=-1))
+    with pytest.raises(KeyboardInterrupt):
+        plain(work, state())
+    log = tmp_path / "scratch" / METRICS
+    lines = log.read_bytes().splitlines(keepends=True)
+    if damage == "lost":
+        log.unlink()
+    elif damage == "cut":
+        log.write_bytes(b"".join(lines[:10]) + lines[10][:-5])
+    else:  # another digit of the loss of step 11
+        at = lines[10].index(b'"loss": ') + len(b'"loss": ')
+        lines[10] = lines[10][:at] + bytes([lines[10][at] ^ 1]) + lines[10][at + 1 :]
+        log.write_bytes(b"".join(lines))
+    going = state(seed=3)
+    assert restore(tmp_path / "scratch", going) == (damage != "lost")
+    assert going.step == (0 if damage == "lost" else 10)
+    again = plain(Work(tmp_path / "out", tmp_path / "scratch", LocalPlace()), state())
+    assert [step.number for step in again] == list(range(1, 31))
+    assert [step.loss for step in again] == [step.loss for step in whole]
+
+
 def test_training_may_end_before_its_batches_do(batches: TokenBatches, tmp_path: Path) -> None:
     work = Work(tmp_path, tmp_path, LocalPlace())
     found = train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, enough=lambda step: step.number == 4)
