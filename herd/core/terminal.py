@@ -76,6 +76,21 @@ def doors() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for stream in before:
+            _settle(stream)
+
+
+def _settle(stream: TextIO) -> None:
+    """Writes what is still unwritten; where that is impossible (the reader has gone, the disk is full) it is dropped,
+    so that it does not fail again when Python ends."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.flush()
 
 
 def read_utf8(stream: TextIO) -> None:
@@ -83,14 +98,6 @@ def read_utf8(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(encoding="utf-8", errors="replace")
-
-
-def close_output() -> None:
-    """For a reader that has gone away: what is still unwritten must not fail when the program ends."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
 
 
 def _open_closed() -> None:

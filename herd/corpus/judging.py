@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.errors import ArtifactError
+from herd.core.errors import ArtifactError, SettingsError
 from herd.core.registry import Use
 from herd.corpus.filters import Drops, filters
 from herd.corpus.kernels import pack
@@ -42,6 +42,8 @@ def parse_rule(value: object) -> Use:
     name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
     if isinstance(value, Use):
         return value
+    if name in rewrites.all() and name in filters.all():
+        raise SettingsError(f"a filter and a rewriting rule are both called {name!r}; rename one of them")
     return (rewrites if name in rewrites.all() else filters).parse(value)
 
 

@@ -82,5 +82,5 @@ def load_rules(reference: str, sets: Sequence[str] = ()) -> CurateSettings:
         path = _FOLDER / f"{reference}.yaml"
     values, lines = read_yaml(path)
     for text in sets:
-        values = merge(values, parse_set(text))
+        values = merge(values, parse_set(text), CurateSettings)
     return build(CurateSettings, values, where=f"{path} with --set" if sets else str(path), lines=lines)
