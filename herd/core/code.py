@@ -12,7 +12,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 _BOOK = "code.json"
-_MOST_KEPT = 5_000  # entries of the book; then it is begun anew
+_MOST_KEPT = 5_000  # entries of the book, the newest ones
 
 
 def fingerprint(module: str, file: Path) -> str:
@@ -36,6 +36,7 @@ def fingerprint(module: str, file: Path) -> str:
 
 
 Looked = tuple[str, tuple[str, ...]]  # what a file's code comes to, and the names it imports
+_LOOKED_AT: dict[str, Looked] = {}  # in this process
 
 
 def _imported(name: str, reached: dict[str, Looked]) -> Iterator[str]:
@@ -62,13 +63,13 @@ class _Book:
     def __init__(self) -> None:
         from herd.core.cache import cache_folder
 
-        self._known: dict[str, Looked] = {}
-        self._file, self._new = None, False
+        self._known, self._file, self._new = _LOOKED_AT, None, False
         # Without a place for the book everything is parsed, which is slower and no fault.
         with contextlib.suppress(OSError, ValueError, TypeError):
             self._file = cache_folder() / _BOOK
             rows = json.loads(self._file.read_text(encoding="utf-8"))
-            self._known = {name: (digest, tuple(imports)) for name, (digest, imports) in rows.items()}
+            for name, (digest, imports) in rows.items():
+                self._known.setdefault(name, (digest, tuple(imports)))
 
     def look_up(self, file: Path) -> Looked:
         content = file.read_bytes()

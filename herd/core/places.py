@@ -50,6 +50,7 @@ class LocalPlace:
 
     def __init__(self, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> None:
         self._allowed, self._warn = allowed, warn
+        self._is_warned = False
 
     @property
     def workers(self) -> int:
@@ -88,7 +89,9 @@ class LocalPlace:
 
     def _can_share(self) -> bool:
         """Whether processes can wait for one another here; says so when they cannot, and one has to do."""
-        if why := no_semaphores():
+        why = no_semaphores()
+        if why and not self._is_warned:
+            self._is_warned = True
             self._warn(f"{why}: one process does all the work, which takes longer")
         return not why
 
