@@ -29,5 +29,22 @@ def test_different_texts_have_different_names_where_capitals_do_not_count(texts:
 
 
 def test_near_texts_differ() -> None:
-    texts = ["", ".", "..", "a/b", "a\\b", "a-b", "A-B", "a b", "../a", "/a", "a", "a\0", "a" * 64, "a" * 65, "a~b", "ä"]
+    texts = [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "a-b",
+        "A-B",
+        "a b",
+        "../a",
+        "/a",
+        "a",
+        "a\0",
+        "a" * 64,
+        "a" * 65,
+        "a~b",
+        "ä",
+    ]
     assert len({file_name(text).lower() for text in texts}) == len(texts)

@@ -95,7 +95,9 @@ class Parrot:
     def clear(self) -> None: ...
 
 
-@pytest.mark.parametrize(("encoding", "errors"), [("ascii", "surrogateescape"), ("ascii", "strict"), ("cp1252", "strict")])
+@pytest.mark.parametrize(
+    ("encoding", "errors"), [("ascii", "surrogateescape"), ("ascii", "strict"), ("cp1252", "strict")]
+)
 def test_a_conversation_is_utf8_in_any_locale(
     encoding: str, errors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +124,8 @@ def test_rows_of_pages_are_all_there_in_any_encoding(encoding: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("redirected", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 0), ("| head -1", 0), (">/dev/full", 1)]
+    ("redirected", "code"),
+    [(">&-", 0), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 0), ("| head -1", 0), (">/dev/full", 1)],
 )
 def test_streams_that_are_closed_or_full_make_no_traceback(redirected: str, code: int) -> None:
     if redirected == ">/dev/full" and not Path("/dev/full").exists():

@@ -266,7 +266,7 @@ def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
     assert len(kept) + len(rejects) == made.figures["pages"] == len(rows)
     assert {"0", "1", "2", "bad1", "bad2"} <= set(kept)
     assert kept["bad1"].source == "? ?"
-    assert ["its source is longer than 200 characters"] == [o.notes["reason"] for o in rejects if o.id == "long"]
+    assert [o.notes["reason"] for o in rejects if o.id == "long"] == ["its source is longer than 200 characters"]
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -278,7 +278,7 @@ def test_batches_are_cut_where_other_rules_begin_and_not_by_source(
     sizes: list[int] = []
     judge = prepare.judge
 
-    def counted(texts, rules, *others):  # noqa: ANN001, ANN202
+    def counted(texts, rules, *others):
         sizes.append(len(texts))
         return judge(texts, rules, *others)
 
