@@ -7,6 +7,7 @@ program runs under torchrun, Slurm or Ray, where those watch over it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -29,6 +30,7 @@ BEAT_SECONDS = 0.5
 STARTING_SECONDS = 300.0  # until the first beat: Python has to import what it needs
 _WORKING_SECONDS = 0.02  # of a core, between two beats; threads that only wait use less
 _COLLECTIVES = os.sep + os.path.join("torch", "distributed") + os.sep
+DISK_FULL = 28  # exit code of a rank that found no room; ENOSPC's number
 LEAVING_SECONDS = 60.0  # for ranks to save when they are asked to end
 
 
@@ -148,6 +150,8 @@ class Crew:
             elif all(code == 0 for code in ended):
                 return None
             else:
+                if DISK_FULL in ended:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder.parent))
                 for number, code in enumerate(ended):
                     if code not in (None, 0):
                         return f"rank {number} ended with {code}"

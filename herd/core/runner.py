@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import json
@@ -42,6 +43,8 @@ from herd.core.worker import Job, RunFolder, make
 PATIENCE_SECONDS = 20
 # How long training may take to save when the run is asked to end.
 LEAVING_SECONDS = 60
+# A process that ends badly beside so little free disk ended for want of it.
+NO_ROOM_BYTES = 1 << 16
 
 
 def run(
@@ -59,8 +62,11 @@ def run(
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
     ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
-    Raises BusyError, and whatever the first stage that failed raised as a HerdError.
+    Raises SettingsError for less than no jobs, BusyError, and whatever the first stage that failed raised as a
+    HerdError.
     """
+    if jobs < 0:
+        raise SettingsError(f"--jobs {jobs}: a run has at least one stage at work; give 1 or more")
     plans = needed(target, until)
     show = display or Silent()
     home = RunFolder(folder)
@@ -240,7 +246,7 @@ class _Pool:
             for pipe in wait([one.pipe for one in busy], timeout=0.2):
                 one = next(one for one in busy if one.pipe is pipe)
                 with contextlib.suppress(EOFError, OSError):
-                    if one.pipe.recv()[0] == "progress":
+                    if one.pipe.recv()[0] in ("progress", "warning"):
                         continue
                 busy.remove(one)
 
@@ -316,6 +322,8 @@ class _Pool:
                 raise _died(one, self.home) from None
             if kind == "progress":
                 self.show.progress(one.plan.key, *content)
+            elif kind == "warning":
+                self.show.warn(f"stage {one.plan.stage.name}: {content}")
             elif kind == "failed":
                 self._mend(one, content)
             else:
@@ -345,6 +353,8 @@ def _ask_to_end(*_: object) -> None:
 def _died(one: _Worker, home: RunFolder) -> HerdError:
     code = one.process.wait()
     assert one.plan is not None
+    if shutil.disk_usage(home.root).free < NO_ROOM_BYTES:  # it may not even have been able to say so
+        return as_sentence(OSError(errno.ENOSPC, "", str(home.root)), f"stage {one.plan.stage.name}")
     why = "was killed, as the system does when memory runs out" if code == -9 else f"ended with exit code {code}"
     return ArtifactError(
         f"stage {one.plan.stage.name}: its process {why}; see {home.log(one.plan.key)}; "

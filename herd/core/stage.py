@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -18,9 +17,11 @@ from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
+from herd.core.code import fingerprint
 from herd.core.errors import SettingsError, StoppedError, did_you_mean
 from herd.core.places import Place
 from herd.core.processes import stop_asked
+from herd.core.registry import is_same_definition
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
 P = ParamSpec("P")
@@ -144,6 +145,10 @@ class Stage(Generic[P, A]):
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
         self.makes: type[A] = hints["return"]
+        twin = Stage.known.get(self.name)
+        if twin is not None and not is_same_definition(twin.body, body):
+            places = " and ".join(f"{one.__module__}, line {one.__code__.co_firstlineno}" for one in (twin.body, body))
+            raise SettingsError(f"two stages are called {self.name!r} ({places}); rename one of them")
         Stage.known[self.name] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
@@ -178,9 +183,13 @@ class Stage(Generic[P, A]):
 
     @functools.cached_property
     def code(self) -> str:
-        """A hash of the code around this stage (its file), blind to comments and docstrings."""
-        source = inspect.getsource(sys.modules[self.body.__module__])
-        return hashlib.sha256(ast.dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()[:12]
+        """A hash of the code of this stage: its file and what that imports of herd, blind to comments and docstrings.
+
+        Raises SettingsError when there is no file, as for what was typed into an interpreter."""
+        file = inspect.getsourcefile(self.body)
+        if file is None or not Path(file).is_file():
+            raise SettingsError(f"stage {self.name}: its code is in no file; write it to one")
+        return fingerprint(self.body.__module__, Path(file))
 
     @property
     def address(self) -> tuple[str, str | None, str]:
@@ -219,7 +228,10 @@ def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
 def load_file(path: Path, module: str) -> ModuleType:
     """A Python file outside the package as the module `module`, once per process."""
     if module in sys.modules:
-        return sys.modules[module]
+        loaded = sys.modules[module]
+        if Path(loaded.__file__ or "").resolve() != path.resolve():
+            raise SettingsError(f"{path}: a module {module} is loaded already, from {loaded.__file__}; rename the file")
+        return loaded
     spec = importlib.util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
         raise SettingsError(f"{path}: not a Python file; a recipe ends in .py or .yaml")
@@ -252,12 +264,3 @@ def _is_input(value: object) -> bool:
     if isinstance(value, tuple):
         return all(isinstance(item, Artifact) for item in value)
     return value is None or isinstance(value, Artifact)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
-    return tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -133,10 +134,10 @@ def _hashes(shard: Shard) -> dict[str, str]:
 
 
 def _batches(shard: Shard, summary: Summary) -> Iterator[tuple[str, arrow.RecordBatch]]:
-    """Batches of pages of one source."""
+    """Batches of pages that the same rules judge, with one of their sources."""
     for part in shard.parts:
         for batch in batches(_until_broken(part, shard.settings.broken_files, summary)):
-            yield from _by_source(batch)
+            yield from _by_rules(batch, shard.settings)
 
 
 def _until_broken(part: Part, broken_files: str, summary: Summary) -> Iterator[Page]:
@@ -148,16 +149,19 @@ def _until_broken(part: Part, broken_files: str, summary: Summary) -> Iterator[P
         summary.broken.append(str(fault))
 
 
-def _by_source(batch: arrow.RecordBatch) -> Iterator[tuple[str, arrow.RecordBatch]]:
+def _by_rules(batch: arrow.RecordBatch, settings: CurateSettings) -> Iterator[tuple[str, arrow.RecordBatch]]:
+    """The batch, source after source, cut only where other rules begin: a file may have a source a row."""
     import pyarrow as arrow
 
     sources = batch.column("source").to_pylist()
-    different = list(dict.fromkeys(sources))
-    if len(different) == 1:
-        yield different[0], batch
+    place = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+    if len(place) == 1:
+        yield sources[0], batch
         return
-    for source in different:
-        yield source, batch.filter(arrow.array([one == source for one in sources]))
+    ordered = sorted(range(len(sources)), key=lambda row: place[sources[row]])
+    for _, same in itertools.groupby(ordered, key=lambda row: settings.name_of_rules(sources[row])):
+        rows = list(same)
+        yield sources[rows[0]], batch.take(arrow.array(rows))
 
 
 class _Sieve:

@@ -528,3 +528,17 @@ def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
     given = [read, replace(read, margin=None), replace(read, margin=0.0)]
     assert _margins(given, ranked, None) == {0: 2.0}
     assert _margins(given, ranked, {"better": 0.5}) == {0: 2.0, 1: 0.5}
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_rows_are_shown_without_what_steers_a_terminal(colour: bool) -> None:
+    row = Conversation(
+        (Message("user", "\x1b]0;owned\x07\x1b[2J\x9b1m\rred\r\nend"), Message("assistant", "yes\x1b[0m"))
+    )
+    text = "\n".join(shown(row, FORM, TOKENIZER, colour=colour))
+    for ours in ("\x1b[32m", "\x1b[90m", "\x1b[0m") if colour else ():
+        assert ours in text
+        text = text.replace(ours, "")
+    assert r"\x1b]0;owned\x07\x1b[2J\x9b1m\x0dred" in text
+    assert r"yes\x1b[0m" in text
+    assert not {letter for letter in text if ord(letter) < 32 or 127 <= ord(letter) < 160} - {"\n"}
