@@ -12,7 +12,7 @@ from typing import Any
 from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
 from herd.core.registry import Registry
-from herd.core.settings import build, dump, merge, parse_yaml, read_yaml
+from herd.core.settings import build, dump, merge, parse_yaml, read_yaml, without_shares
 from herd.core.stage import load_file
 
 RecipeFunction = Callable[..., Artifact]
@@ -52,7 +52,7 @@ def load_recipe(reference: str, recipes: Registry[RecipeFunction], sets: Sequenc
             raise SettingsError(f"{path}: names no wiring; add a line such as `recipe: tiny`")
         place = values.pop("place", "local")
         function = _wiring(wiring, recipes, path.parent)
-        own = _packaged_numbers(function)
+        own = without_shares(_kind(function), _packaged_numbers(function), values)
         return replace(_fill(function, merge(own, values), sets, where=str(path), lines=lines), place=str(place))
     function = _wiring(reference, recipes, Path())
     return _fill(function, _packaged_numbers(function), sets, where=reference, lines={})
@@ -85,12 +85,18 @@ def _packaged_numbers(function: RecipeFunction) -> dict[str, Any]:
 def _fill(
     function: RecipeFunction, values: dict[str, Any], sets: Sequence[str], *, where: str, lines: dict[str, int]
 ) -> Recipe:
+    kind = _kind(function)
     for text in sets:
-        values = merge(values, parse_set(text))
+        above = parse_set(text)
+        values = merge(without_shares(kind, values, above), above)
     if sets:
         where = f"{where} with --set"
-    kind = next(iter(typing.get_type_hints(function, include_extras=True).values()))
     return Recipe(function.__name__, function, build(kind, values, where=where, lines=lines))
+
+
+def _kind(function: RecipeFunction) -> Any:
+    """The type of a recipe's settings."""
+    return next(iter(typing.get_type_hints(function, include_extras=True).values()))
 
 
 def parse_set(text: str) -> dict[str, Any]:

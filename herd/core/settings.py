@@ -40,6 +40,20 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 
 
+def _make_one(shares: dict[str, float]) -> dict[str, float]:
+    """Raises ValueError for what is no whole mix: scaled without a word, it would be another than was written."""
+    total = sum(shares.values())
+    if abs(total - 1) > 1e-6:
+        written = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ValueError(f"the shares ({written}) sum to {total:.6g}; write shares of all sources that sum to 1")
+    return shares
+
+
+_WHOLE = "replaced as a whole by what is laid over it"
+# What each source makes up of all tokens. Laid over others they replace them: those not named have none.
+Shares = Annotated[dict[str, Share], AfterValidator(_make_one), _WHOLE]
+
+
 def _with_hash(path: str) -> str:
     """`path` with a hash of what lies there now, so that other contents make another identity."""
     if _HASH in path:
@@ -278,6 +292,18 @@ def _lines(node: Any, prefix: str) -> typing.Iterator[tuple[str, int]]:
 def write_yaml(values: Mapping[str, Any]) -> str:
     """`values` as YAML that `read_yaml` reads back."""
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=110)
+
+
+def without_shares(kind: Any, below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below`, values of the settings type `kind`, without the shares that `above` names anew."""
+    hints = typing.get_type_hints(kind, include_extras=True) if isinstance(kind, type) else {}
+    kept = dict(below)
+    for name in kept.keys() & above.keys() & hints.keys():
+        if _WHOLE in getattr(hints[name], "__metadata__", ()):
+            del kept[name]
+        elif isinstance(kept[name], dict) and isinstance(above[name], dict):
+            kept[name] = without_shares(hints[name], kept[name], above[name])
+    return kept
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from herd.core.artifacts import Checkpoint, Tokens
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import shape_in
-from herd.pretrain.initial import token_batches
+from herd.pretrain.initial import sources_read, token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average
@@ -41,7 +41,7 @@ class AnnealSettings:
     length: Positive
     batch_tokens: Positive
     peak_rate: Rate
-    shares: dict[str, Share]
+    shares: Shares
     members: Positive = 4
     window: Share = 0.3
     optimizer: AdamWSettings = AdamWSettings()
@@ -55,7 +55,7 @@ def _ranks(settings: AnnealSettings) -> int:
     return settings.layout.devices
 
 
-@stage(paper="3.4.3", version=3, ranks=_ranks, fresh=True)
+@stage(paper="3.4.3", version=4, ranks=_ranks, fresh=True)
 def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = Shards(tokens.path)
@@ -76,10 +76,11 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         kept.offer(step.number, made)
         return False
 
-    train(
+    batches = token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed)
+    steps = train(
         work,
         made.state,
-        token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed),
+        batches,
         loss=next_token,
         rate=lambda step: settings.peak_rate * (1 - step / ramp.steps),
         clip=settings.optimizer.clip,
@@ -105,6 +106,7 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     work.figure("members", losses)
     work.figure("loss", final)
     work.figure("held_out", held_out)
+    work.figure("sources", sources_read(batches, steps))
     work.figure("tokens", ramp.rows * settings.length)
     work.figure("flops", ramp.rows * settings.length * made.shape.training_flops(settings.length))
     work.figure(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.processes import give_back
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
@@ -55,7 +55,7 @@ class LengthSettings:
     until: Share | None = None
     recovered: Share | None = None
     peak_rate: Rate
-    shares: dict[str, Share]
+    shares: Shares
     text_sources: tuple[str, ...]
     rope_theta: Rate | None = None
     rope_scaling: RopeScaling | None = None
