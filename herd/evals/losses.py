@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from herd.core.processes import give_back
+from herd.evals.spread import Interval, ratio_mean
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
 from herd.tokens.shards import Shards
@@ -55,6 +56,27 @@ def held_out_losses(
                     "tokens": count,
                 }
     return losses
+
+
+def held_out_means(
+    model: Transformer, shards: Shards, length: int, tokens: int, sources: Collection[str]
+) -> dict[str, Interval]:
+    """Per source: nats per token on rows of `length`, with an interval over rows; no width where there is one row.
+
+    tokens: at most about so many a source. Sources without held-out documents are left out.
+    """
+    model.eval()
+    device = model.embedding.weight.device
+    found = {}
+    with quickly(model), torch.inference_mode():
+        for source in [name for name in shards.sources if name in sources]:
+            nats, counts = [], []
+            for batch in held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=1):
+                nats.append(float(next_token(model, batch.to(device))[0]))
+                counts.append(batch.weight)
+            if counts:
+                found[source] = ratio_mean(nats, counts)
+    return found
 
 
 _ROWS = 4  # at once; few enough that two threads have work at every length

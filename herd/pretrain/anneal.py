@@ -60,16 +60,18 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
+    shape = shape_in(model.path)
+    length = min(settings.length, shape.context)  # a context that did not grow is not read beyond
     made = go_on(
         work,
         model.path,
-        shape_in(model.path),
+        shape,
         optimizer=settings.optimizer,
         layout=settings.layout,
         speed=settings.speed,
     )
     batch = (BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),)
-    ramp = BatchRamp(batch, settings.tokens, settings.length)
+    ramp = BatchRamp(batch, settings.tokens, length)
     kept = Members(work.scratch / "members", ramp.steps, settings)
 
     def keep(step: Step) -> bool:
@@ -87,14 +89,14 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         guard=settings.guard,
         hands=made.hands,
         micro_rows=settings.speed.micro_rows,
-        flops_per_token=made.shape.training_flops(settings.length),
+        flops_per_token=made.shape.training_flops(length),
         enough=keep,
     )
     whole = made.whole()
     if whole is None:
         return Checkpoint(work.out)
     members = kept.read()
-    measured = partial(held_out_losses, whole, shards, length=settings.length, workers=work.place.workers)
+    measured = partial(held_out_losses, whole, shards, length=length, workers=work.place.workers)
     losses = []
     for member in members:
         whole.load_state_dict(member)
@@ -103,15 +105,16 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     held_out = measured()
     final = weighted_loss(held_out, settings.shares)
     write_checkpoint(work.out, whole, text, kind="base")
+    work.figure("length", length)
     work.figure("members", losses)
     work.figure("loss", final)
     work.figure("held_out", held_out)
     work.figure("sources", sources_read(batches, steps))
-    work.figure("tokens", ramp.rows * settings.length)
-    work.figure("flops", ramp.rows * settings.length * made.shape.training_flops(settings.length))
-    work.figure(
-        "headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}"
-    )
+    work.figure("tokens", ramp.rows * length)
+    work.figure("flops", ramp.rows * length * made.shape.training_flops(length))
+    short = "" if length == settings.length else f"; rows of {length}, the context, not of {settings.length}"
+    mean = sum(losses) / len(losses)
+    work.figure("headline", f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}")
     return Checkpoint(work.out)
 
 

@@ -128,7 +128,10 @@ class Mixture:
         most = (rows + 1 + len(self.names)) * self.length
         for part in range(1, _TRIES + 1):
             tokens = most * part / _TRIES
-            if sum(int(np.searchsorted(source.middles(tokens * share), tokens * share)) for source, share in parts) > rows:
+            if (
+                sum(int(np.searchsorted(source.middles(tokens * share), tokens * share)) for source, share in parts)
+                > rows
+            ):
                 break
         due = [source.middles(tokens * share) / share for source, share in parts]
         times = np.sort(np.concatenate([one[one < tokens] for one in due]))

@@ -24,7 +24,7 @@ from herd.train.batches import (
     fill,
     held_out_batches,
 )
-from herd.train.mixture import BLOCK, Mixture
+from herd.train.mixture import Mixture
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
 
@@ -83,15 +83,16 @@ def given_tokens(batches: TokenBatches) -> Counter[str]:
     return tokens
 
 
-def schedule(mix: tuple[MixPhase, ...]) -> dict[str, float]:
-    """The share of every source in a whole run."""
-    found: Counter[str] = Counter()
+def schedule(mix: tuple[MixPhase, ...], done: float = 1.0) -> dict[str, float]:
+    """What every source should have given, as a share of the run's tokens, when so much of the run is done."""
+    found: dict[str, float] = {}
     start = 0.0
     for phase in mix:
+        part = max(0.0, min(phase.until, done) - start)
         for name, share in phase.shares.items():
-            found[name] += share * (phase.until - start)
+            found[name] = found.get(name, 0.0) + share * part
         start = phase.until
-    return dict(found)
+    return found
 
 
 HALVES = (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),)
@@ -104,7 +105,9 @@ CHANGING = (
 
 @pytest.mark.row(34)
 @pytest.mark.parametrize("mix", [HALVES, CHANGING])
-@pytest.mark.parametrize("lengths", [{"a": [11] * 50, "b": [17] * 50, "c": [6, 9, 40]}, {"a": [5], "b": [90, 12], "c": [17]}])
+@pytest.mark.parametrize(
+    "lengths", [{"a": [11] * 50, "b": [17] * 50, "c": [6, 9, 40]}, {"a": [5], "b": [90, 12], "c": [17]}]
+)
 def test_shares_are_of_tokens(mix: tuple[MixPhase, ...], lengths: dict[str, list[int]], tmp_path: Path, figure) -> None:
     """Documents of 11 and of 17 tokens leave rows of 16 differently full; shares are met whatever a row holds."""
     ramp = BatchRamp((BatchPhase(until=0.5, batch_tokens=64), BatchPhase(until=1.0, batch_tokens=160)), 16 * 4000, 16)
@@ -124,24 +127,28 @@ def test_shares_are_of_tokens(mix: tuple[MixPhase, ...], lengths: dict[str, list
     st.floats(0.2, 0.8),
     st.lists(st.integers(2, 40), min_size=4, max_size=4),
 )
-def test_no_source_is_ever_further_off_than_its_rows_are_large(
+def test_shares_are_met_to_within_a_few_rows_at_any_time(
     weights: dict[str, float], change: float, sizes: list[int]
 ) -> None:
-    sources = {name: SourceRows(name, _shard([size, 2 * size]), 16, 0) for name, size in zip("abcd", sizes, strict=True)}
+    sources = {
+        name: SourceRows(name, _shard([size, 2 * size]), 16, 0) for name, size in zip("abcd", sizes, strict=True)
+    }
     first = {name: weight / sum(weights.values()) for name, weight in weights.items()}
     mix = (MixPhase(until=change, shares=first), MixPhase(until=1.0, shares=dict.fromkeys("abcd", 0.25)))
-    mixture = Mixture(mix, 3000, 16, sources)
-    order = [mixture.source_of(row) for row in range(3000)]
-    for name, source in sources.items():
-        own = [row for other, row in order if other == name]
-        assert own == list(range(len(own)))  # every source's own rows come in order, none twice
-        assert mixture.taken(3000)[name] == len(own)
-        # Half a row of its own, and half a row of every other by which the whole may be ahead.
-        early = Counter(other for other, _ in order[:500])
-        given_so_far = {other: sources[other].tokens(early[other]) for other in sources}
-        if sum(given_so_far.values()) < change * 0.9 * sum(s.tokens(mixture.taken(3000)[n]) for n, s in sources.items()):
-            assert abs(given_so_far[name] - first.get(name, 0.0) * sum(given_so_far.values())) <= 16 * 2.5
-        assert source.tokens(len(own)) > 0
+    rows = 3000
+    mixture = Mixture(mix, rows, 16, sources)
+    order = [mixture.source_of(row) for row in range(rows)]
+    taken = mixture.taken(rows)
+    for name in sources:  # every source's own rows come in order, none twice
+        assert [row for other, row in order if other == name] == list(range(taken[name]))
+    total = sum(sources[name].tokens(row) for name, row in taken.items())
+    for count in (5, 50, 500, rows):
+        tokens = {name: sources[name].tokens(row) for name, row in mixture.taken(count).items()}
+        done = sum(tokens.values())
+        wanted = schedule(mix, done / total)
+        for name, number in tokens.items():
+            # Half a row of its own, and half a row of every other by which the whole may be ahead or behind.
+            assert abs(number - wanted.get(name, 0.0) * total) < 3 * 16
 
 
 def _shard(sizes: list[int]) -> Shard:
@@ -150,7 +157,7 @@ def _shard(sizes: list[int]) -> Shard:
 
 
 def test_the_order_follows_from_the_step_alone() -> None:
-    """A mixture asked for a late row first gives what one asked for all rows gives, and looks at few of those before."""
+    """Asked for a late row first, a mixture says what one says that was asked for all before."""
 
     def mixture() -> Mixture:
         sizes = {"a": [11] * 400, "b": [17] * 400, "c": [30, 40] * 100}
@@ -165,8 +172,7 @@ def test_the_order_follows_from_the_step_alone() -> None:
     late, asked = mixture(), []
     late._order = lambda block: asked.append(block) or Mixture._order(late, block)  # type: ignore[method-assign]
     assert late.source_of(19_999) == order[19_999]
-    assert len(asked) == 1 and asked[0] > 200 * 0.5  # only its own stretch of BLOCK rows was put in order
-    assert BLOCK == 64
+    assert len(asked) == 1  # only the stretch it lies in was put in order
 
 
 def test_a_batch_is_the_same_whenever_it_is_asked_for(tmp_path: Path) -> None:
