@@ -7,6 +7,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from torch import Tensor
 
 from herd.core.processes import give_back
 from herd.evals.spread import Interval, ratio_mean
@@ -59,23 +60,30 @@ def held_out_losses(
 
 
 def held_out_means(
-    model: Transformer, shards: Shards, length: int, tokens: int, sources: Collection[str]
+    model: Transformer, shards: Shards, *, length: int, tokens: int, sources: Collection[str], workers: int = 1
 ) -> dict[str, Interval]:
     """Per source: nats per token on rows of `length`, with an interval over rows; no width where there is one row.
 
-    tokens: at most about so many a source. Sources without held-out documents are left out.
+    tokens: at most about so many a source. workers: threads. Sources without held-out documents are left out.
     """
     model.eval()
     device = model.embedding.weight.device
+
+    def measured(batch: Batch) -> tuple[list[float], list[float]]:
+        each: list[Tensor] = []
+        batch = batch.to(device)
+        with torch.inference_mode():
+            model(batch.tokens_BT, documents_BT=batch.looked_at, finish=next_token.finish(batch, each.append))
+        return each[0].sum(-1).tolist(), (batch.targets_BT != IGNORED).sum(-1).tolist()
+
     found = {}
-    with quickly(model), torch.inference_mode():
+    with quickly(model), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if name in sources]:
-            nats, counts = [], []
-            for batch in held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=1):
-                nats.append(float(next_token(model, batch.to(device))[0]))
-                counts.append(batch.weight)
-            if counts:
-                found[source] = ratio_mean(nats, counts)
+            batches = held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=_ROWS)
+            rows = list(threads.map(measured, batches))
+            if rows:
+                nats, counts = zip(*rows, strict=True)
+                found[source] = ratio_mean(sum(nats, []), sum(counts, []))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from herd.core.artifacts import CARD, Checkpoint
+from herd.core.places import Place
 from herd.core.processes import give_back
 from herd.evals.losses import held_out_means
 from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
@@ -120,12 +121,16 @@ class Exam:
     shares: Mapping[str, float]
     seeds: int
     tolerance: float
+    place: Place
 
     def short(self, model: Transformer, length: int, shares: Mapping[str, float] | None = None) -> ShortLosses:
         """Losses on rows of `length`, of the sources with a share and with held-out text."""
         named = {name: share for name, share in (shares or self.shares).items() if share > 0}
         tokens = max(_SHORT_TOKENS, _SHORT_ROWS * length)
-        return ShortLosses(length, held_out_means(model, self.shards, length, tokens, named), named)
+        losses = held_out_means(
+            model, self.shards, length=length, tokens=tokens, sources=named, workers=self.place.workers
+        )
+        return ShortLosses(length, losses, named)
 
     def needles(self, model: Transformer, length: int) -> NeedleGrid:
         """Needles at every depth and every length up to `length`."""
@@ -142,6 +147,8 @@ class Exam:
         were `before`."""
         grid = self.needles(model, length)
         missed = tuple(cell for cell, (found, asked) in sorted(grid.cells.items()) if found < share * asked)
-        worse = before.worse(self.short(model, before.length, before.shares), self.tolerance) if before else []
+        worse: list[str] = []
+        if before and not missed:  # where needles are missed, nothing else is asked
+            worse = before.worse(self.short(model, before.length, before.shares), self.tolerance)
         give_back()  # what the test took is not for the steps to keep
         return Passed(grid, share, missed, tuple(worse))

@@ -82,7 +82,9 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     old = shape_in(model.path)
     present = min(old.context, settings.length)
     sources, shares = settings.text_sources, settings.shares
-    exam = Exam(shards, text, sources, shares, seeds=settings.needle_seeds, tolerance=settings.recovered)
+    exam = Exam(
+        shards, text, sources, shares, seeds=settings.needle_seeds, tolerance=settings.recovered, place=work.place
+    )
     first, earlier = load_transformer(model.path), baseline(model)
     gate = exam.ask(first, present, settings.gate, earlier)
     switched = bool(gate)
