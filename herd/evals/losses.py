@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -82,8 +83,8 @@ def held_out_means(
             batches = held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=_ROWS)
             rows = list(threads.map(measured, batches))
             if rows:
-                nats, counts = zip(*rows, strict=True)
-                found[source] = ratio_mean(sum(nats, []), sum(counts, []))
+                nats, counts = (list(chain.from_iterable(some)) for some in zip(*rows, strict=True))
+                found[source] = ratio_mean(nats, counts)
     return found
 
 
