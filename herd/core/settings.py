@@ -43,6 +43,20 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _make_one(shares: dict[str, float]) -> dict[str, float]:
+    """Raises ValueError for what is no whole mix: scaled without a word, it would be another than was written."""
+    total = sum(shares.values())
+    if abs(total - 1) > 1e-6:
+        written = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ValueError(f"the shares ({written}) sum to {total:.6g}; write shares of all sources that sum to 1")
+    return shares
+
+
+_WHOLE = "replaced as a whole by what is laid over it"
+# What each source makes up of all tokens. Laid over others they replace them: those not named have none.
+Shares = Annotated[dict[str, Share], AfterValidator(_make_one), _WHOLE]
+
+
 def _with_hash(path: str) -> str:
     """`path` with a hash of what lies there now, so that other contents make another identity."""
     if _HASH in path:
@@ -273,16 +287,16 @@ def write_yaml(values: Mapping[str, Any]) -> str:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) -> dict[str, Any]:
-    """`below` with the values of `above` laid over it, dict by dict; another plug-in replaces the one below.
+    """`below` with the values of `above` laid over it, dict by dict; other plug-ins, and shares, replace those below.
 
-    kind: the settings type that both are for, which says where plug-ins stand.
+    kind: the settings type that both are for, which says where plug-ins and shares stand.
     """
     merged = dict(below)
     for name, value in above.items():
         old, inner = merged.get(name), _type_within(kind, name)
-        if isinstance(old, dict) and isinstance(value, dict) and (old.keys() == value.keys() or not _is_plugin(inner)):
-            value = merge(old, value, inner)
-        # Else another: `{dpo: {beta: .2}}` changes a number of dpo, `{ipo: {}}` over it is a choice of its own.
+        # `{dpo: {beta: .2}}` changes a number of dpo, `{ipo: {}}` over it is a choice of its own.
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = value if _is_whole(inner, another=old.keys() != value.keys()) else merge(old, value, inner)
         merged[name] = value
     return merged
 
@@ -296,10 +310,10 @@ def _alternatives(kind: Any) -> typing.Iterator[Any]:
         yield kind
 
 
-def _is_plugin(kind: Any) -> bool:
-    return any(
-        isinstance(mark, PluginSchema) for one in _alternatives(kind) for mark in getattr(one, "__metadata__", ())
-    )
+def _is_whole(kind: Any, *, another: bool) -> bool:
+    """Whether a value of `kind` is replaced as a whole: shares always, a plug-in by `another`."""
+    marks = [mark for one in _alternatives(kind) for mark in getattr(one, "__metadata__", ())]
+    return any(mark == _WHOLE or (another and isinstance(mark, PluginSchema)) for mark in marks)
 
 
 def _type_within(kind: Any, name: str) -> Any:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import torch
+from torch import Tensor
 
 from herd.core.processes import give_back
+from herd.evals.spread import Interval, ratio_mean
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
 from herd.tokens.shards import Shards
@@ -55,6 +58,34 @@ def held_out_losses(
                     "tokens": count,
                 }
     return losses
+
+
+def held_out_means(
+    model: Transformer, shards: Shards, *, length: int, tokens: int, sources: Collection[str], workers: int = 1
+) -> dict[str, Interval]:
+    """Per source: nats per token on rows of `length`, with an interval over rows; no width where there is one row.
+
+    tokens: at most about so many a source. workers: threads. Sources without held-out documents are left out.
+    """
+    model.eval()
+    device = model.embedding.weight.device
+
+    def measured(batch: Batch) -> tuple[list[float], list[float]]:
+        each: list[Tensor] = []
+        batch = batch.to(device)
+        with torch.inference_mode():
+            model(batch.tokens_BT, documents_BT=batch.looked_at, finish=next_token.finish(batch, each.append))
+        return each[0].sum(-1).tolist(), (batch.targets_BT != IGNORED).sum(-1).tolist()
+
+    found = {}
+    with quickly(model), ThreadPoolExecutor(workers) as threads:
+        for source in [name for name in shards.sources if name in sources]:
+            batches = held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=_ROWS)
+            rows = list(threads.map(measured, batches))
+            if rows:
+                nats, counts = (list(chain.from_iterable(some)) for some in zip(*rows, strict=True))
+                found[source] = ratio_mean(nats, counts)
+    return found
 
 
 _ROWS = 4  # at once; few enough that two threads have work at every length

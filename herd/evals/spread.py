@@ -64,6 +64,20 @@ def student_mean(values: Sequence[float] | np.ndarray, share: float = 0.95) -> I
     return Interval(float(sample.mean()), float(sample.mean()) - half, float(sample.mean()) + half)
 
 
+def ratio_mean(sums: Sequence[float], counts: Sequence[float]) -> Interval:
+    """The mean of what lies in clusters of unequal size, such as the tokens of rows, with Student's interval over the
+    clusters; no width for a single one. Source: Cochran 1977 (Sampling Techniques), 6.3."""
+    from scipy.stats import t
+
+    totals, sizes = np.asarray(sums, float), np.asarray(counts, float)
+    mean, many = float(totals.sum() / sizes.sum()), len(sizes)
+    if many < 2:
+        return Interval(mean, mean, mean)
+    spread = math.sqrt(many / (many - 1) * float(((totals - mean * sizes) ** 2).sum())) / float(sizes.sum())
+    half = float(t.ppf(0.975, many - 1)) * spread
+    return Interval(mean, mean - half, mean + half)
+
+
 def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Interval:
     """The mean of `values` with its percentile bootstrap interval. Source: Efron 1979."""
     sample = np.asarray(values, float)

@@ -38,7 +38,7 @@ class CorpusTrial:
     most_epochs: float = 4.0
 
 
-@stage(paper="3.1.1", version=2)
+@stage(paper="3.1.1", version=3)
 def try_corpus(
     work: Work,
     tokens: Tokens,
@@ -73,11 +73,11 @@ def try_corpus(
         "seed": seed,
         "shares": shares,
         "tokens": sum(shards.index["sources"][name]["train"]["tokens"] for name in sources),
-        "trained_on": sum(curve.read.values()) * run.length,
+        "trained_on": sum(curve.read.values()),
         "repeated": too_few_tokens(shards, shares, run.tokens, trial.most_epochs),
         "losses": {name: one["nats_per_token"] for name, one in losses.items()},
         "answers": {use.name: gold_nll(engine, text, tasks.make(use)(world)) for use in trial.tasks},
-        "flops": given.flops(sum(curve.read.values()) * run.length),
+        "flops": given.flops(curve.rows * run.length),
     }
     (work.out / "scores.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
     work.figure("corpus_trial", row)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from herd.mixing.field import Field, uniform
-from herd.mixing.updates import Numbers, bandit
+from herd.mixing.proxies import row_tokens
+from herd.mixing.updates import Numbers, bandit, shares_of
 from herd.train.batches import generator
 from herd.train.loop import Step
 
@@ -23,13 +24,15 @@ class Exp3:
     def __init__(self, given: Field, decay: float = 0.9) -> None:
         self.given, self.decay = given, decay
         self.rewards = np.zeros(len(given.sources))
+        self._row_tokens = row_tokens(given)
         self.shares: Numbers = uniform(len(given.sources))
         self.path: list[Numbers] = [self.shares]
 
     def choose(self, step: int, rows: int) -> Sequence[str]:
         """The sources of a step's rows."""
         chance = generator(self.given.seed, "bandit", step)
-        return [self.given.sources[number] for number in chance.choice(len(self.shares), rows, p=self.shares)]
+        chances = shares_of(self.shares / self._row_tokens)  # the shares are of tokens
+        return [self.given.sources[number] for number in chance.choice(len(chances), rows, p=chances)]
 
     def learn(self, step: Step) -> None:
         """From the losses by source that a step logged."""

@@ -10,7 +10,7 @@ from typing import Any
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import DataError
 from herd.core.places import Place
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.evals.spread import Interval, student_mean
@@ -29,16 +29,16 @@ NEW = "new"  # how the new set's sources are called beside the default ones'
 
 @settings
 class ProbeSettings:
-    """shares: of the default mix; by tokens when absent. new_share: of the rows that are new, the rest is the default
+    """shares: of the default mix; by tokens when absent. new_share: of the tokens that are new, the rest is the default
     mix. targets: the sources, by share, whose held-out loss says what the set is worth; the default mix's when absent.
     peak_rate: where the rate falls to zero from; the one the checkpoint was last trained with when absent."""
 
     tokens: Positive
     length: Positive
     batch_tokens: Positive
-    shares: dict[str, Share] | None = None
+    shares: Shares | None = None
     new_share: Share = 0.3
-    targets: dict[str, Share] | None = None
+    targets: Shares | None = None
     peak_rate: Rate | None = None
     optimizer: AdamWSettings = AdamWSettings()
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -77,7 +77,7 @@ class Together:
         return self.default.read(source, split)
 
 
-@stage(paper="3.1.3", version=1)
+@stage(paper="3.1.3", version=2)
 def judge_data(
     work: Work, model: Checkpoint, default: Tokens, new: Tokens, *, label: str = NEW, settings: ProbeSettings
 ) -> Scores:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from herd.evals.losses import held_out_losses
 from herd.mixing.field import Field, RunSettings
-from herd.mixing.updates import Numbers
+from herd.mixing.updates import Numbers, shares_of
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer, initialize
 from herd.train.batches import Batch, SourceRows, TokenBatches, collate, generator
@@ -45,11 +45,13 @@ class Point:
 
 @dataclass
 class Curve:
-    """What a run came to. seconds: of training alone. read: rows taken of every source."""
+    """What a run came to. seconds: of training alone. read: tokens of every source. rows: of
+    all sources."""
 
     points: list[Point] = field(default_factory=list)
     seconds: float = 0.0
     read: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
 
     @property
     def last(self) -> Point:
@@ -94,19 +96,26 @@ class ChosenBatches:
             self.read[name] += 1
         return replace(collate(rows, self.run.length, self.pad), sources=tuple(names))
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Per source: rows given so far."""
-        return {name: {"rows": rows} for name, rows in self.read.items()}
+    def counts(self) -> dict[str, dict[str, float]]:
+        """Per source: rows given so far, and their tokens."""
+        return {name: {"rows": rows, "tokens": self.sources[name].tokens(rows)} for name, rows in self.read.items()}
 
 
 def by_chance(given: Field, shares: Numbers) -> Choose:
-    """Every row's source drawn anew, a function of seed and step."""
+    """Every row's source drawn anew, a function of seed and step; shares are those of tokens to be expected."""
+    chances = shares_of(shares / row_tokens(given))
 
     def choose(step: int, rows: int) -> Sequence[str]:
         chance = generator(given.seed, "source of a row", step)
-        return [given.sources[number] for number in chance.choice(len(shares), rows, p=shares)]
+        return [given.sources[number] for number in chance.choice(len(shares), rows, p=chances)]
 
     return choose
+
+
+def row_tokens(given: Field) -> Numbers:
+    """The tokens of a row, the mean of each source's first epoch; rows of short texts are less full."""
+    rows = [SourceRows(n, given.shards.read(n), given.proxy.length, given.seed) for n in given.sources]
+    return np.array([one.tokens(one.rows_per_epoch) / one.rows_per_epoch for one in rows])
 
 
 def evenly(
@@ -120,10 +129,14 @@ def evenly(
     phase = BatchPhase(until=1.0, batch_tokens=run.batch_tokens)
     ramp = BatchRamp((phase,), run.steps * run.batch_tokens, run.length)
     part, others = late
-    mix = (MixPhase(until=1.0, shares=dict(shares)),)
+    mix = (MixPhase(until=1.0, shares=_whole(shares)),)
     if others is not None and part > 0:
-        mix = (MixPhase(until=1 - part, shares=dict(shares)), MixPhase(until=1.0, shares=dict(others)))
+        mix = (MixPhase(until=1 - part, shares=_whole(shares)), MixPhase(until=1.0, shares=_whole(others)))
     return TokenBatches(given.shards, mix, ramp, given.seed, given.shards.pad)
+
+
+def _whole(shares: Mapping[str, float]) -> dict[str, float]:
+    return dict(zip(shares, shares_of(list(shares.values())).tolist(), strict=True))
 
 
 def new_model(given: Field, run: RunSettings) -> Transformer:
@@ -174,7 +187,9 @@ def train_on(
             curve.points.append(judged(given, model, run, step.number * run.batch_tokens))
             model.train()
     hands.close()
-    curve.read = {name: row["rows"] for name, row in batches.counts().items()}
+    counts = batches.counts()
+    curve.read = {name: int(row["tokens"]) for name, row in counts.items()}
+    curve.rows = int(sum(row["rows"] for row in counts.values()))
     return model, curve
 
 

@@ -74,7 +74,7 @@ class TrySettings:
     late: Mapping[str, Share] | None = None
 
 
-@stage(paper="3.1.2", version=3)
+@stage(paper="3.1.2", version=4)
 def try_mix(
     work: Work, tokens: Tokens, mix: Mix, *, trial: TrySettings, settings: MixSettings, seed: int = 0
 ) -> Scores:
@@ -92,16 +92,16 @@ def try_mix(
     else:
         batches = evenly(given, trial.run, shares, late=(trial.late_share, late))
     _, curve = train_on(given, trial.run, batches, points=trial.points, **watching)
-    rows = sum(curve.read.values())
+    read = sum(curve.read.values())
     row = {
         "method": found["method"],
         "settings": found["settings"],
         "seed": seed,
         "weights": given.shape(trial.run).weights,
-        "flops": given.flops(rows * trial.run.length, trial.run),
+        "flops": given.flops(curve.rows * trial.run.length, trial.run),
         "late_share": trial.late_share,
-        "shares": {name: count / rows for name, count in curve.read.items()},
-        "epochs": {name: _epochs(given, name, count * trial.run.length) for name, count in curve.read.items()},
+        "shares": {name: count / read for name, count in curve.read.items()},
+        "epochs": {name: _epochs(given, name, count) for name, count in curve.read.items()},
         "cut": said,
         "points": [{"tokens": point.tokens, "losses": dict(point.losses)} for point in curve.points],
         "seconds": curve.seconds,

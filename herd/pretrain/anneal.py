@@ -13,12 +13,12 @@ from torch import Tensor
 from herd.core.artifacts import Checkpoint, Tokens, write_whole
 from herd.core.errors import DamagedError
 from herd.core.manifests import digest, sha256
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import shape_in
 from herd.model.stored import save_file
-from herd.pretrain.initial import token_batches
+from herd.pretrain.initial import sources_read, token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average
@@ -45,7 +45,7 @@ class AnnealSettings:
     length: Positive
     batch_tokens: Positive
     peak_rate: Rate
-    shares: dict[str, Share]
+    shares: Shares
     members: Positive = 4
     window: Share = 0.3
     optimizer: AdamWSettings = AdamWSettings()
@@ -59,21 +59,23 @@ def _ranks(settings: AnnealSettings) -> int:
     return settings.layout.devices
 
 
-@stage(paper="3.4.3", version=3, ranks=_ranks, fresh=True)
+@stage(paper="3.4.3", version=4, ranks=_ranks, fresh=True)
 def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
+    shape = shape_in(model.path)
+    length = min(settings.length, shape.context)  # a context that did not grow is not read beyond
     made = go_on(
         work,
         model.path,
-        shape_in(model.path),
+        shape,
         optimizer=settings.optimizer,
         layout=settings.layout,
         speed=settings.speed,
     )
     batch = (BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),)
-    ramp = BatchRamp(batch, settings.tokens, settings.length)
+    ramp = BatchRamp(batch, settings.tokens, length)
     kept = Members(work.scratch / "members", ramp.steps, settings)
     if made.first:
         kept.start_over_if_damaged(work.scratch)
@@ -82,24 +84,25 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         kept.offer(step.number, made)
         return False
 
-    train(
+    batches = token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed)
+    steps = train(
         work,
         made.state,
-        token_batches(shards, (MixPhase(until=1.0, shares=settings.shares),), ramp, settings.seed),
+        batches,
         loss=next_token,
         rate=lambda step: settings.peak_rate * (1 - step / ramp.steps),
         clip=settings.optimizer.clip,
         guard=settings.guard,
         hands=made.hands,
         micro_rows=settings.speed.micro_rows,
-        flops_per_token=made.shape.training_flops(settings.length),
+        flops_per_token=made.shape.training_flops(length),
         enough=keep,
     )
     whole = made.whole()
     if whole is None:
         return Checkpoint(work.out)
     members = kept.read()
-    measured = partial(held_out_losses, whole, shards, length=settings.length, workers=work.place.workers)
+    measured = partial(held_out_losses, whole, shards, length=length, workers=work.place.workers)
     losses = []
     for member in members:
         whole.load_state_dict(member)
@@ -108,14 +111,16 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     held_out = measured()
     final = weighted_loss(held_out, settings.shares)
     write_checkpoint(work.out, whole, text, kind="base")
+    work.figure("length", length)
     work.figure("members", losses)
     work.figure("loss", final)
     work.figure("held_out", held_out)
-    work.figure("tokens", ramp.rows * settings.length)
-    work.figure("flops", ramp.rows * settings.length * made.shape.training_flops(settings.length))
-    work.figure(
-        "headline", f"loss of the average {final:.4f}, of its {len(losses)} members {sum(losses) / len(losses):.4f}"
-    )
+    work.figure("sources", sources_read(batches, steps))
+    work.figure("tokens", ramp.rows * length)
+    work.figure("flops", ramp.rows * length * made.shape.training_flops(length))
+    short = "" if length == settings.length else f"; rows of {length}, the context, not of {settings.length}"
+    mean = sum(losses) / len(losses)
+    work.figure("headline", f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}")
     return Checkpoint(work.out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import DataError
 from herd.core.settings import Positive, Rate, Share, settings
@@ -13,6 +15,7 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import LongFirst, TokenBatches
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
+from herd.train.log import Step, tokens_by_source
 from herd.train.loop import train
 from herd.train.objectives import NextToken
 from herd.train.optimizer import AdamWSettings
@@ -61,7 +64,7 @@ def _ranks(settings: PretrainSettings) -> int:
     return settings.layout.devices
 
 
-@stage(paper="3.4.1", version=3, ranks=_ranks, fresh=True)
+@stage(paper="3.4.1", version=4, ranks=_ranks, fresh=True)
 def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: PretrainSettings) -> Checkpoint:
     """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way."""
     shards = Shards(tokens.path)
@@ -78,7 +81,7 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
     )
     ramp = BatchRamp(settings.batch, settings.tokens, settings.length)
     batches = token_batches(shards, settings.mix, ramp, settings.seed)
-    train(
+    steps = train(
         work,
         made.state,
         batches,
@@ -98,11 +101,22 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
     work.figure("weights", shape.weights)
     work.figure("tokens", ramp.rows * settings.length)
     work.figure("flops", ramp.rows * settings.length * shape.training_flops(settings.length))
-    work.figure("sources", batches.counts())
+    work.figure("sources", sources_read(batches, steps))
     work.figure("held_out", losses)
     work.figure("loss", final)
     work.figure("headline", f"{shape.weights:,} weights, {ramp.rows * settings.length:,} tokens, loss {final:.3f}")
     return Checkpoint(work.out)
+
+
+def sources_read(batches: TokenBatches, steps: Sequence[Step]) -> dict[str, dict[str, float]]:
+    """For a card: of every source the tokens that were trained on, their share of all, and the rows and full readings
+    they came from. steps: those that were taken or skipped."""
+    tokens = tokens_by_source(steps)
+    total = max(1, sum(tokens.values()))
+    return {
+        name: {**row, "tokens": tokens.get(name, 0), "share": tokens.get(name, 0) / total}
+        for name, row in batches.counts(len(steps)).items()
+    }
 
 
 def token_batches(

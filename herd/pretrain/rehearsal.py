@@ -86,7 +86,7 @@ class Rehearsal:
             return replace(s, tokens=steps * s.batch_tokens, seed=0)
         # The switch is made whatever the model finds, and no test ends the stage.
         check = -(-steps // _CHECKS) * s.batch_tokens
-        return replace(s, check_tokens=check, checks=_CHECKS, gate=0.0, until=1.0, seed=0)
+        return replace(s, check_tokens=check, checks=_CHECKS, gate=0.0, until=1.0, recovered=1.0, seed=0)
 
     def _count(self, rows: int) -> int:
         flops = rows * self.settings.length * self.shape.training_flops(self.settings.length)

@@ -28,7 +28,13 @@ def judge(made: list[Artifact], audits: list[Artifact], bars: Bars) -> list[Verd
     curations has others, which no bar is about."""
     verdicts = [verdict for one in audits for verdict in audit_verdicts(one.figures["scores"], bars)]
     found = {one["label"]: one for one in measured(made)}
-    gates = {one.figures["length"]: one.figures["gate"]["passed"] for one in made if "gate" in one.figures}
+    gates = {
+        # The length that was asked for, whether or not the switch to it was made.
+        one.figures.get("target", one.figures["length"]): one.figures["gate"]["passed"]
+        and one.figures.get("switched", True)
+        for one in made
+        if "gate" in one.figures
+    }
     if bars.needle_model:
         verdicts += needle_verdicts(gates, found.get(bars.needle_model, {}).get("needle", []), bars)
     tasks = {label: one["tasks"] for label, one in found.items()}

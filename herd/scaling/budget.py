@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.model.sizes import Size, SizeOrName
 
 
@@ -22,7 +22,7 @@ class LadderSettings:
     batch_tokens: Positive
     peak_rate: Rate
     final_share: Share = 0.1
-    shares: dict[str, Share]
+    shares: Shares
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from herd.core.artifacts import Report
 from herd.core.recipe import load_recipe
-from herd.core.settings import Share, settings
+from herd.core.settings import Share, Shares, settings
 from herd.mixing.field import RunSettings
 from herd.mixing.methods import methods
 from herd.mixing.stages import MixSettings, TrySettings, find_mix, try_mix, upsampling_curve
@@ -26,8 +26,8 @@ class UpsamplingSettings:
     data: str
     mixing: MixSettings
     run: RunSettings
-    default: dict[str, Share]
-    late: dict[str, Share]
+    default: Shares
+    late: Shares
     domains: tuple[str, ...]
     ends: tuple[Share, ...] = (0.0, 0.05, 0.1, 0.2, 0.3)
     most_epochs: float = 4.0

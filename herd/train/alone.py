@@ -126,8 +126,11 @@ def _count_in(sums: dict[str, float], more: Sums, total: float) -> None:
         sums[name] = sums.get(name, 0.0) + amount / total
 
 
-def by_source(sums: Sums) -> Sums:
-    """Sums as they are logged: the loss of a source is divided by its own tokens."""
+def by_source(sums: Sums, weight: float) -> Sums:
+    """Sums as they are logged: the loss of a source is divided by its own tokens, which are counted.
+
+    weight: what all sums were divided by.
+    """
     found: dict[str, Any] = {}
     for name, amount in sums.items():
         kind, _, source = name.partition("/")
@@ -135,6 +138,8 @@ def by_source(sums: Sums) -> Sums:
         if kind == "loss" and source:
             if tokens:
                 found[name] = amount / tokens
-        elif kind != "tokens" or not source:
+        elif kind == "tokens" and source:
+            found[name] = float(round(amount * weight))
+        else:
             found[name] = amount
     return found

@@ -19,12 +19,12 @@ from torch import Tensor
 from herd.core.errors import DataError
 from herd.core.settings import Positive, Share, settings
 from herd.tokens.shards import Shard, Shards
+from herd.train.mixture import Mixture
 from herd.train.schedule import BatchRamp, MixPhase
 
 IGNORED = -100  # a target that is not learnt
 PADDING = -1  # the document of a place that holds none
 WINDOW = 256  # pieces packed together: large enough to fill rows, small enough to stay shuffled
-BLOCK = 1000  # rows over which the shares of a mix are met
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,11 @@ class PackedRows:
                 counts.append(len(row))
         self._ends = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Of every row."""
+        return np.add.reduceat(self._pieces["count"], self._ends[:-1], dtype=np.int64)
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -167,15 +172,22 @@ class LongFirst:
     short_share: Share = 0.2
 
 
+def has_text(shard: Shard) -> bool:
+    """Whether any document has a token and one after it."""
+    return len(shard) > 0 and int(shard.lengths.max()) > 1
+
+
 class SourceRows:
     """The rows of one source at one length, epoch after epoch, each epoch in an order of its own."""
 
     def __init__(self, name: str, shard: Shard, length: int, seed: int, long_first: LongFirst | None = None) -> None:
-        if len(shard) == 0:
+        if not has_text(shard):
             raise DataError(f"source {name!r} holds no documents; take it out of the mix or give it some")
         self.name, self.shard, self.length, self.seed, self.long_first = name, shard, length, seed, long_first
         self._ends: list[int] = []  # rows up to the end of each epoch so far
         self._epochs: list[PackedRows] = []
+        # Up to the end of each row so far, and to its middle: tokens.
+        self._tokens, self._middles = np.empty(0, np.int64), np.empty(0)
 
     def row(self, number: int) -> Row:
         while not self._ends or number >= self._ends[-1]:
@@ -190,6 +202,19 @@ class SourceRows:
             ids = self.shard.document(piece.document)[piece.start : piece.start + piece.count + 1]
             found.append((ids[:-1], ids[1:]))
         return found
+
+    def middles(self, tokens: float) -> NDArray[np.float64]:
+        """How many of the source's tokens lie before the middle of each row, of all rows whose middle lies before
+        `tokens` and of one more at least."""
+        while not len(self._middles) or self._middles[-1] <= tokens:
+            self._pack_epoch()
+        return self._middles
+
+    def tokens(self, rows: int) -> int:
+        """In the first `rows` rows: inputs, each with a target."""
+        if rows:
+            self.row(rows - 1)
+        return int(self._tokens[rows - 1]) if rows else 0
 
     @property
     def rows_per_epoch(self) -> int:
@@ -209,56 +234,17 @@ class SourceRows:
             return order
         lengths = self.shard.lengths[order]
         kept = (lengths >= self.long_first.longer_than) | (chance.random(len(order)) < self.long_first.short_share)
-        return order[kept] if kept.any() else order
+        return order[kept] if kept.any() and lengths[kept].max() > 1 else order
 
     def _pack_epoch(self) -> None:
         chance = generator(self.seed, self.name, self.length, len(self._epochs))
         pieces = cut(self.shard.lengths, self._read(chance), self.length)
         rows = PackedRows(pieces, self.length, chance)
+        ends = rows.tokens.cumsum() + (self._tokens[-1] if len(self._tokens) else 0)
+        self._tokens = np.append(self._tokens, ends)
+        self._middles = np.append(self._middles, ends - rows.tokens / 2)
         self._epochs.append(rows)
         self._ends.append((self._ends[-1] if self._ends else 0) + len(rows))
-
-
-class Mixture:
-    """Which source the global row `number` is taken from, and which of that source's rows it is.
-
-    Within every BLOCK rows each source comes as often as its share says, evenly spread.
-    """
-
-    def __init__(self, phases: tuple[MixPhase, ...], rows: int) -> None:
-        self.phases, self.rows = phases, rows
-        self.names = sorted({name for phase in phases for name, share in phase.shares.items() if share > 0})
-        self._block: tuple[int, list[tuple[str, int]]] = (-1, [])
-
-    def source_of(self, number: int) -> tuple[str, int]:
-        block = number // BLOCK
-        if self._block[0] != block:
-            self._block = block, self._order(block)
-        return self._block[1][number - block * BLOCK]
-
-    def taken(self, name: str, row: int) -> int:
-        """How many of the first `row` rows come from `name`, but for the rounding within a block."""
-        taken, start = 0.0, 0.0
-        for phase in self.phases:
-            end = row if phase is self.phases[-1] else min(row, phase.until * self.rows)
-            taken += _share(phase, name) * max(0.0, end - start)
-            start = max(start, end)
-        return int(taken + 1e-9)
-
-    def _order(self, block: int) -> list[tuple[str, int]]:
-        """The rows of a block: every source's turns evenly spaced, merged."""
-        start, end = block * BLOCK, (block + 1) * BLOCK
-        turns = []
-        for name in self.names:
-            first, last = self.taken(name, start), self.taken(name, end)
-            turns += [((turn + 0.5) / (last - first), name, first + turn) for turn in range(last - first)]
-        order = [(name, row) for _, name, row in sorted(turns)]
-        # Rounding down leaves a block short by less than one row a source; rows seen lately fill it.
-        return (order + order)[:BLOCK]
-
-
-def _share(phase: MixPhase, name: str) -> float:
-    return phase.shares.get(name, 0.0) / sum(phase.shares.values())
 
 
 class TokenBatches:
@@ -279,10 +265,9 @@ class TokenBatches:
                 f"the mix names {', '.join(sorted(unknown))}; the tokens hold {', '.join(shards.sources)}: mend the mix"
             )
         self.ramp, self.pad = ramp, pad
-        self.mixture = Mixture(tuple(mix), ramp.rows)
-        self.sources = {
-            name: SourceRows(name, shards.read(name), ramp.length, seed, long_first) for name in self.mixture.names
-        }
+        names = sorted({name for phase in mix for name, share in phase.shares.items() if share > 0})
+        self.sources = {name: SourceRows(name, shards.read(name), ramp.length, seed, long_first) for name in names}
+        self.mixture = Mixture(tuple(mix), ramp.rows, ramp.length, self.sources)
 
     def __len__(self) -> int:
         return self.ramp.steps
@@ -292,11 +277,21 @@ class TokenBatches:
         rows = [self.sources[name].texts(number) for name, number in picks]
         return replace(collate(rows, self.ramp.length, self.pad), sources=tuple(name for name, _ in picks))
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Per source: rows given in the whole run, and how often it was read in full."""
-        taken = {name: self.mixture.taken(name, self.mixture.rows) for name in self.sources}
+    def counts(self, steps: int | None = None) -> dict[str, dict[str, float]]:
+        """Per source, of the first `steps` steps, of all when absent: rows and tokens given, the share of all tokens,
+        and how often it was read in full."""
+        rows = self.ramp.rows if steps is None or steps >= len(self) else self.ramp.rows_of(steps).start
+        taken = self.mixture.taken(rows)
+        tokens = {name: self.sources[name].tokens(count) for name, count in taken.items()}
+        total = max(1, sum(tokens.values()))
         return {
-            name: {"rows": rows, "epochs": self.sources[name].epoch(max(0, rows - 1))} for name, rows in taken.items()
+            name: {
+                "rows": count,
+                "tokens": tokens[name],
+                "share": tokens[name] / total,
+                "epochs": self.sources[name].epoch(max(0, count - 1)),
+            }
+            for name, count in taken.items()
         }
 
 
@@ -326,7 +321,7 @@ def held_out_batches(shards: Shards, source: str, length: int, pad: int, rows: i
     They lie evenly over all of its text: one long document would else stand for the source.
     """
     shard = shards.read(source, "heldout")
-    if len(shard) == 0:
+    if not has_text(shard):
         return
     packed = SourceRows(source, shard, length, seed=0)
     count = min(rows, packed.rows_per_epoch)

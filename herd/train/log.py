@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -143,6 +143,17 @@ def read_steps(file: Path) -> list[Step]:
             found.append(Step(**json.loads(line)))
         except (ValueError, TypeError):
             break
+    return found
+
+
+def tokens_by_source(steps: Iterable[Step]) -> dict[str, int]:
+    """Of every source the tokens that were trained on; a skipped step's were not."""
+    found: dict[str, int] = {}
+    for step in steps:
+        for name, value in step.metrics.items():
+            kind, _, source = name.partition("/")
+            if kind == "tokens" and source and not step.skipped:
+                found[source] = found.get(source, 0) + int(value)
     return found
 
 

@@ -99,7 +99,9 @@ def steps(
         in_a_row = in_a_row + 1 if why else 0
         seconds = time.perf_counter() - began
         cost = time.process_time() - worked, device_bytes() - others
-        yield Step(state.step, value, norm, rate(number), seconds, batch.weight, by_source(sums), why, *cost)
+        yield Step(
+            state.step, value, norm, rate(number), seconds, batch.weight, by_source(sums, batch.weight), why, *cost
+        )
         if in_a_row >= guard.in_a_row:
             seen = state.step + state.offset
             if returns >= guard.returns or not go_back():

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from itertools import pairwise
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, Share, settings
+from herd.core.settings import Positive, Share, Shares, settings
 
 Rate = Callable[[int], float]
 
@@ -56,10 +56,10 @@ class BatchPhase:
 
 @settings
 class MixPhase:
-    """Sources in these shares (of tokens; they need not sum to one) until the share `until` of all tokens."""
+    """Sources in these shares, of tokens, until the share `until` of all tokens."""
 
     until: Share
-    shares: dict[str, Share]
+    shares: Shares
 
 
 @dataclass(frozen=True)

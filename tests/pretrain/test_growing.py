@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from herd.core.artifacts import Checkpoint
+from herd.core.recipe import load_recipe
+from herd.evals.needle import DEPTHS
+from herd.model.config import shape_in
+from herd.pretrain.gate import lengths_up_to
+from herd.recipes import recipes
 from herd.serve.folders import made_in
+from herd.world.chance import rng
+from herd.world.pages import Pages
 
 RECIPE = Path(__file__).parent.parent / "needles.yaml"
+LENGTHS = [256, 512, 1024]
+
+
+def write_middle(file: Path) -> None:
+    """Pages as long as 512 tokens: the recipe's own are of three lengths, and four are learnt."""
+    numbers = load_recipe(str(RECIPE), recipes).settings
+    pages = Pages(numbers.world, replace(numbers.pages, long_characters=1900))
+    rows = ({"text": pages.long_page(rng(number, "middle"), "en")} for number in range(1000))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 @pytest.mark.slow
 @pytest.mark.row(35, "needles")
+@pytest.mark.row(35, "short")
 def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    """Three lengths: 128 learnt from nothing, then 256 and 512, each switch behind a gate of all needles."""
-    command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(tmp_path), "--until", "extend_context"]
-    subprocess.run(command, check=True, capture_output=True)
-    grown = [one for one in made_in(tmp_path) if isinstance(one, Checkpoint) and "needle_before" in one.figures]
-    grown.sort(key=lambda one: one.figures["length"])
-    assert [one.figures["length"] for one in grown] == [256, 512]
+    """Four lengths: 128 learnt from nothing, then 256, 512 and 1,024, each switch behind a gate of all needles in
+    every cell."""
+    write_middle(tmp_path / "middle.jsonl")
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(out), "--until", "extend_context"]
+    subprocess.run([*command, "--set", f"files.middle=[{tmp_path}/middle.jsonl]"], check=True, capture_output=True)
+    grown = [one for one in made_in(out) if isinstance(one, Checkpoint) and "needle_before" in one.figures]
+    grown.sort(key=lambda one: one.figures["target"])
+    assert [one.figures["length"] for one in grown] == LENGTHS
     words = []
     for one in grown:
-        figures = one.figures
+        figures, length = one.figures, one.figures["length"]
         assert figures["switched"]
-        assert all(cell["found"] == cell["asked"] for cell in figures["needle_before"])
-        assert all(cell["found"] == cell["asked"] for cell in figures["needle"])
-        change = figures["short_loss"]["after"] / figures["short_loss"]["before"] - 1
+        assert shape_in(one.path).context == length
+        for grid, most in ((figures["needle_before"], length // 2), (figures["needle"], length)):
+            cells = {(cell["length"], cell["depth"]) for cell in grid}
+            assert cells == {(at, depth) for at in lengths_up_to(most) for depth in DEPTHS}
+            assert all(cell["found"] == cell["asked"] == 20 for cell in grid)
+        short = figures["short_loss"]
+        change = short["after"] / short["before"] - 1
         assert change <= 0.01
+        for source, (before, _, high) in figures["short_baseline"]["losses"].items():
+            assert short["losses"][source][0] <= max(1.01 * before, high)
         asked = sum(cell["asked"] for cell in figures["needle_before"])
-        words.append(f"{asked} of {asked} needles before {figures['length']}, short loss {change:+.1%} after")
+        words.append(f"{asked} of {asked} needles before {length}, short loss {change:+.1%} after")
     figure("; ".join(words))

@@ -43,7 +43,8 @@ def initial():
 
 def losses(state: TrainState, given: TokenBatches, hands: Hands) -> list[list[float]]:
     found = steps(state, given, loss=next_token, rate=lambda step: 1e-2, clip=1.0, hands=hands, micro_rows=2)
-    return [[step.loss, step.gradient_norm, step.metrics["loss/a"]] for step in found]
+    names = ("loss/a", "tokens/a", "tokens/b")
+    return [[step.loss, step.gradient_norm, *(step.metrics[name] for name in names)] for step in found]
 
 
 def main(folder: Path, layouts: list[str]) -> None:

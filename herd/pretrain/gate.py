@@ -1,0 +1,154 @@
+"""What lets a context grow: every cell of a needle test, and short rows told as well as before (3.4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from herd.core.artifacts import CARD, Checkpoint
+from herd.core.places import Place
+from herd.core.processes import give_back
+from herd.evals.losses import held_out_means
+from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
+from herd.evals.spread import Interval
+from herd.generate.engine import Engine
+from herd.model.transformer import Transformer
+from herd.tokens.shards import Shards
+from herd.tokens.tokenizer import TextTokenizer
+
+# Few enough rows that the mask of one batch of long haystacks stays small.
+_NEEDLE_ROWS = 16
+_SHORT_TOKENS = 2048  # a source, for the loss on short rows
+_SHORT_ROWS = 8  # a source at least, since an interval is over rows
+_HALVINGS = 3  # a test at L is at L/8, L/4, L/2 and L
+_SHORTEST = 64  # tokens; in fewer there is hardly room for anything but the needle
+
+
+def lengths_up_to(length: int) -> tuple[int, ...]:
+    """The lengths of a needle test up to `length`, which is the last."""
+    halves = [length >> part for part in range(_HALVINGS, 0, -1)]
+    return (*(one for one in halves if one >= _SHORTEST), length)
+
+
+@dataclass(frozen=True)
+class ShortLosses:
+    """Nats a token of every source on held-out rows of `length`, with intervals over rows. shares: of the mix in which
+    the sources are weighed together."""
+
+    length: int
+    losses: Mapping[str, Interval]
+    shares: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        total = sum(self.shares[name] for name in self.losses)
+        return sum(self.shares[name] * one.value for name, one in self.losses.items()) / total
+
+    def worse(self, now: ShortLosses, tolerance: float) -> list[str]:
+        """The sources that are not told as well as before: whose loss rose by more than `tolerance`, a share, and out
+        of its interval; and `all` when their mean rose by more."""
+        over = [
+            name
+            for name, was in self.losses.items()
+            if now.losses[name].value > max(was.value * (1 + tolerance), was.high)
+        ]
+        return over + ["all"] * (now.mean > self.mean * (1 + tolerance))
+
+    def to_row(self) -> dict[str, Any]:
+        losses = {name: [one.value, one.low, one.high] for name, one in self.losses.items()}
+        return {"length": self.length, "mean": self.mean, "losses": losses, "shares": dict(self.shares)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ShortLosses:
+        losses = {name: Interval(*numbers) for name, numbers in row["losses"].items()}
+        return cls(row["length"], losses, row["shares"])
+
+
+def baseline(model: Checkpoint) -> ShortLosses | None:
+    """Short losses as they were before the last switch on the way to `model`; None before there was one."""
+    if not (model.path / CARD).exists():
+        return None
+    row = model.figures.get("short_baseline")
+    return ShortLosses.from_row(row) if row else None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """How a gate was met. grid: of the needle test. share: that was asked of every cell. missed: cells with fewer, as
+    (length, depth). worse: what is not told as well as before the last switch."""
+
+    grid: NeedleGrid
+    share: float
+    missed: tuple[tuple[int, float], ...]
+    worse: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return not self.missed and not self.worse
+
+    def to_row(self) -> dict[str, Any]:
+        lowest = min((found / asked for found, asked in self.grid.cells.values()), default=0.0)
+        return {
+            "asked": self.share,
+            "found": lowest,
+            "missed": [list(cell) for cell in self.missed],
+            "worse": list(self.worse),
+            "passed": bool(self),
+        }
+
+    def __str__(self) -> str:
+        if self:
+            return "passed"
+        why = []
+        if self.missed:
+            length, depth = self.missed[0]
+            found, asked = self.grid.cells[length, depth]
+            more = f" and in {len(self.missed) - 1} more cells" if len(self.missed) > 1 else ""
+            why.append(f"{found} of {asked} needles found at {length} tokens, depth {depth:g}{more}")
+        if self.worse:
+            why.append(f"short rows told worse than before the switch ({', '.join(self.worse)})")
+        return f"failed: {'; '.join(why)}"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Needle tests on held-out text, and losses on short rows. seeds: needles a cell. tolerance: by how much, as a
+    share, a short loss may have risen."""
+
+    shards: Shards
+    text: TextTokenizer
+    text_sources: tuple[str, ...]
+    shares: Mapping[str, float]
+    seeds: int
+    tolerance: float
+    place: Place
+
+    def short(self, model: Transformer, length: int, shares: Mapping[str, float] | None = None) -> ShortLosses:
+        """Losses on rows of `length`, of the sources with a share and with held-out text."""
+        named = {name: share for name, share in (shares or self.shares).items() if share > 0}
+        tokens = max(_SHORT_TOKENS, _SHORT_ROWS * length)
+        losses = held_out_means(
+            model, self.shards, length=length, tokens=tokens, sources=named, workers=self.place.workers
+        )
+        return ShortLosses(length, losses, named)
+
+    def needles(self, model: Transformer, length: int) -> NeedleGrid:
+        """Needles at every depth and every length up to `length`."""
+        documents = held_out_texts(self.shards, self.text, self.text_sources)
+        stacks = haystacks(
+            documents, lambda words: len(self.text.encode(words)), lengths=lengths_up_to(length), seeds=self.seeds
+        )
+        give_back()  # what steps took is not for the test to lie beside
+        engine = Engine(model, self.text.stops, rows=_NEEDLE_ROWS)
+        return needle_test(engine, self.text, list(stacks), chat=False)
+
+    def ask(self, model: Transformer, length: int, share: float, before: ShortLosses | None) -> Passed:
+        """Whether `share` of the needles is found in every cell up to `length`, and short rows are told as well as they
+        were `before`."""
+        grid = self.needles(model, length)
+        missed = tuple(cell for cell, (found, asked) in sorted(grid.cells.items()) if found < share * asked)
+        worse: list[str] = []
+        if before and not missed:  # where needles are missed, nothing else is asked
+            worse = before.worse(self.short(model, before.length, before.shares), self.tolerance)
+        give_back()  # what the test took is not for the steps to keep
+        return Passed(grid, share, missed, tuple(worse))

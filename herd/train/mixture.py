@@ -1,0 +1,139 @@
+"""Which source comes next: the one that is furthest behind its share of the tokens.
+
+Every source's rows stand at fixed places of its own text, so each has a time, in tokens of all sources, at which its
+middle is due; rows come in the order of their times. That is weighted fair queueing, and like it needs no state: the
+order is the same for any number of readers and after any restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from herd.train.schedule import MixPhase
+
+# Rows sorted at once: few, so that a short run packs little that it never reads.
+BLOCK = 64
+_TRIES = 64  # equal steps in which the length of a run in tokens is looked for
+
+Floats = NDArray[np.float64]
+
+
+class Rows(Protocol):
+    """A source's rows, epoch after epoch."""
+
+    def middles(self, tokens: float) -> Floats:
+        """How many of the source's tokens lie before the middle of each row, of all rows whose middle lies before
+        `tokens` and of one more at least."""
+        ...
+
+
+class Mixture:
+    """Which source the global row `number` is taken from, and which of that source's rows it is.
+
+    A source's tokens are its share of all that were given so far, to within half a row of every source; a phase ends
+    when its share `until` of the run's tokens is given. rows: in the whole run. length: tokens that a row can hold.
+    Source: Demers et al. 1989 (Analysis and Simulation of a Fair Queueing Algorithm), the order of finishing times;
+    here of middles, so that a source is as often ahead as behind.
+    """
+
+    def __init__(self, phases: tuple[MixPhase, ...], rows: int, length: int, sources: Mapping[str, Rows]) -> None:
+        self.names, self.length = sorted(sources), length
+        self._sources = [sources[name] for name in self.names]
+        shares = np.array([[phase.shares.get(name, 0.0) for phase in phases] for name in self.names])
+        self._shares = shares / shares.sum(axis=0)
+        until = np.array([phase.until for phase in phases])
+        self._ends = until * self._tokens(until, rows) if len(phases) > 1 else np.array([np.inf])
+        self._times: list[Floats] = [np.empty(0)] * len(self.names)
+        self._block: tuple[int, int, list[tuple[str, int]]] = (0, 0, [])
+
+    def source_of(self, number: int) -> tuple[str, int]:
+        _, start, order = self._block
+        if not start <= number < start + len(order):
+            block = self._block_of(number)
+            start, order = int(self._counts(block).sum()), self._order(block)
+            self._block = block, start, order
+        return order[number - start]
+
+    def taken(self, rows: int) -> dict[str, int]:
+        """How many of the first `rows` rows come from every source."""
+        if rows == 0:
+            return dict.fromkeys(self.names, 0)
+        self.source_of(rows - 1)
+        block, start, order = self._block
+        counts = dict(zip(self.names, self._counts(block).tolist(), strict=True))
+        for name, row in order[: rows - start]:
+            counts[name] = row + 1
+        return counts
+
+    def _block_of(self, number: int) -> int:
+        """The stretch of BLOCK rows' tokens in which the global row `number` is due."""
+        low, start, _ = self._block
+        if number < start:
+            low = 0
+        step = 1
+        while (rows := int(self._counts(low + step).sum())) <= number:
+            low += step
+            # As far again as rows so far would lead, less a tenth: what is packed too far is packed in vain.
+            step = max(1, int(0.9 * (number - rows) * low / rows)) if rows else 2 * step
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if int(self._counts(middle).sum()) > number else (middle, high)
+        return low
+
+    def _counts(self, block: int) -> NDArray[np.int64]:
+        """The rows of each source that are due before a block."""
+        time = float(block * BLOCK * self.length)
+        return np.array([np.searchsorted(self._due(n, time), time) for n in range(len(self.names))])
+
+    def _order(self, block: int) -> list[tuple[str, int]]:
+        """The rows due in a block, by time; of the same time, by name."""
+        turns = []
+        for n, (first, last) in enumerate(zip(self._counts(block), self._counts(block + 1), strict=True)):
+            turns += [(time, n, int(first) + at) for at, time in enumerate(self._times[n][first:last].tolist())]
+        return [(self.names[n], row) for _, n, row in sorted(turns)]
+
+    def _due(self, source: int, time: float) -> Floats:
+        """When the rows of a source are due, of all that are before `time`."""
+        times, given = self._times[source], self._given(source, time)
+        while not len(times) or times[-1] <= time:
+            middles = self._sources[source].middles(given)
+            times = self._times[source] = np.append(times, self._time_of(source, middles[len(times) :]))
+            given += self.length
+        return times
+
+    def _given(self, source: int, time: float) -> float:
+        """The tokens that are a source's share of the first `time` of all; past the run the last phase goes on."""
+        starts = np.append(0.0, self._ends[:-1])
+        ends = np.append(self._ends[:-1], np.inf)
+        return float((self._shares[source] * np.clip(np.minimum(time, ends) - starts, 0, None)).sum())
+
+    def _time_of(self, source: int, given: Floats) -> Floats:
+        """After how many tokens of all `given` are a source's share; never where it has none to the end."""
+        starts, shares = np.append(0.0, self._ends[:-1]), self._shares[source]
+        begun = np.append(0.0, np.cumsum(shares[:-1] * np.diff(starts)))
+        # A phase in which the source has no share begins and ends at the same count, and so is passed over.
+        phase = np.searchsorted(begun, given) - 1
+        with np.errstate(divide="ignore"):
+            return starts[phase] + (given - begun[phase]) / shares[phase]
+
+    def _tokens(self, until: Floats, rows: int) -> float:
+        """The tokens of a run of so many rows, which follow from the mix: rows are not all full."""
+        whole = (self._shares * np.diff(until, prepend=0.0)).sum(axis=1)
+        parts = [(source, share) for source, share in zip(self._sources, whole, strict=True) if share > 0]
+        most = (rows + 1 + len(self.names)) * self.length
+        for part in range(1, _TRIES + 1):
+            tokens = most * part / _TRIES
+            if (
+                sum(int(np.searchsorted(source.middles(tokens * share), tokens * share)) for source, share in parts)
+                > rows
+            ):
+                break
+        due = [source.middles(tokens * share) / share for source, share in parts]
+        times = np.sort(np.concatenate([one[one < tokens] for one in due]))
+        # Between the last row and the first that would come after it.
+        return float(times[max(0, rows - 1) : rows + 1].mean())
