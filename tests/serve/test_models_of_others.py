@@ -58,7 +58,7 @@ def byte_level(tokens: tuple[str, ...], *, special: bool = True) -> Backend:
 def folder_of(folder: Path, backend: Backend, config: dict[str, Any], generation: Any = None) -> Path:
     """A tiny random model as Hugging Face lays it out."""
     folder.mkdir()
-    shape = replace(SMALL, vocabulary=backend.get_vocab_size(with_added_tokens=True))
+    shape = replace(SMALL, vocabulary=backend.get_vocab_size(with_added_tokens=True), context=256)
     weights.save_model(folder, model(shape), begin=None, stops=[0], pad=0)
     own = json.loads((folder / "config.json").read_text())
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
