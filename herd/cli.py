@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from herd.core.errors import SettingsError, as_sentence
+from herd.core.terminal import colours_of, doors, json_line, read_utf8
 from herd.options import parser as options_of
 
 # Only what parsing needs is imported here; each command imports its own, so that --help is instant.
@@ -17,14 +20,19 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 1 for failed, 2 for wrong use, 130 for Ctrl-C."""
-    options = parser().parse_args(arguments)
+    with doors():
+        return _run_one(parser().parse_args(arguments))
+
+
+def _run_one(options: argparse.Namespace) -> int:
     try:
-        return options.command(options) or 0
+        code = options.command(options) or 0
+        sys.stdout.flush()  # what cannot be written is told here, and not when Python ends
+        return code
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from what is whole", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output has seen enough
-        sys.stderr.close()
         return 0
     except Exception as fault:
         if options.debug:
@@ -36,13 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands, each with what it runs."""
-    return options_of(
-        {
-            one.__name__: one
-            for one in (run, plan, budget, curate, retune, extract, show, list_plugins, evaluate, chat, compare, export)
-        }
-        | {one.__name__: one for one in (bring_in, rows, judge_data)}
-    )
+    recipes, data = (run, plan, budget), (curate, retune, extract, show, list_plugins, judge_data, rows)
+    models = evaluate, chat, compare, export, bring_in
+    return options_of({one.__name__: one for one in (*recipes, *data, *models)})
 
 
 # ---- recipes ----
@@ -84,7 +88,9 @@ def run(options: argparse.Namespace) -> None:
             jobs=jobs,
             until=options.until,
             place=place,
-            manner=Manner(tuple(options.log), options.save_every, options.silent, options.restarts),
+            manner=Manner(
+                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
+            ),
             display=display(),
         )
     finally:
@@ -94,9 +100,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"\nreport: {made.path / 'report.html'}")
     else:
         print(f"\nmade: {made.path}")
-    from herd.serve.folders import newest_model
+    from herd.serve.folders import can_chat
 
-    if newest_model(folder) is not None:
+    if can_chat(folder):
         print(f"chat:   herd chat {folder}")
 
 
@@ -128,11 +134,10 @@ def plan(options: argparse.Namespace) -> None:
 
 
 def budget(options: argparse.Namespace) -> None:
-    import json
     from dataclasses import replace
 
     from herd.model.sizes import size
-    from herd.scaling.cost import MACHINES, Job, cost, expected_loss, implied, lines, loss_line, machine, to_row
+    from herd.scaling.cost import MACHINES, Job, cost, expected_loss, lines, loss_line, machine, to_row, told_line
 
     if options.plot is not None and options.results is None:
         raise SettingsError("--plot draws what --results foretells; give a CSV of results too")
@@ -153,8 +158,7 @@ def budget(options: argparse.Namespace) -> None:
     if options.results is not None:
         _print_scores(options.results, job.flops, options.plot)
     if options.days is not None:
-        wanted = implied(job, options.gpus, options.days) / 1e12
-        print(f"          {options.days:g} days would take {wanted:,.0f} TFLOP/s of each device")
+        print(told_line(found, options.days))
 
 
 def _print_scores(results: Path, flops: float, picture: Path | None) -> None:
@@ -183,25 +187,23 @@ def list_plugins(options: argparse.Namespace) -> None:
         print(f"{name:24} {first_line(plugin)}")
 
 
+_REGISTRIES = {
+    "filters": ("herd.corpus.filters", "filters"),
+    "rewrites": ("herd.corpus.rewrites", "rewrites"),
+    "dedups": ("herd.corpus.dedup", "dedups"),
+    "losses": ("herd.align.losses", "losses"),
+    "tasks": ("herd.evals.tasks", "tasks"),
+    "mixes": ("herd.mixing.methods", "methods"),
+    "studies": ("herd.studies", "studies"),
+    "recipes": ("herd.recipes", "recipes"),
+}
+
+
 def _plugins(kind: str):  # noqa: ANN202
-    if kind == "filters":
-        from herd.corpus.filters import filters as found
-    elif kind == "rewrites":
-        from herd.corpus.rewrites import rewrites as found
-    elif kind == "dedups":
-        from herd.corpus.dedup import dedups as found
-    elif kind == "losses":
-        from herd.align.losses import losses as found
-    elif kind == "tasks":
-        from herd.evals.tasks import tasks as found
-    elif kind == "mixes":
-        from herd.mixing.methods import methods as found
-    elif kind == "studies":
-        from herd.studies import studies as found
-    else:
-        from herd.recipes import recipes as found
-    everything = found.all()
-    if kind == "stages":  # the packaged recipes import all of them
+    # The packaged recipes import all stages.
+    module, name = _REGISTRIES["recipes" if kind == "stages" else kind]
+    everything = getattr(importlib.import_module(module), name).all()
+    if kind == "stages":
         from herd.core.stage import Stage
 
         return {name: stage.body for name, stage in sorted(Stage.known.items())}
@@ -250,14 +252,12 @@ def retune(options: argparse.Namespace) -> None:
 
 
 def extract(options: argparse.Namespace) -> None:
-    import json
-
     from herd.corpus.extract import ExtractSettings, extract_files
     from herd.corpus.sources import find_files
 
     settings = ExtractSettings(form="markdown" if options.markdown else "plain", main_only=not options.everything)
     for row in extract_files(find_files(options.page, source="pages"), settings):
-        print(json.dumps(row, ensure_ascii=False))
+        print(json_line(row))
 
 
 # ---- artifacts and models ----
@@ -287,7 +287,7 @@ def _show_mask(options: argparse.Namespace) -> None:
     text = TextTokenizer.load(folder)
     form, context = chat_format(text), shape_in(folder).context
     for line in lines(given, form, text, rows=options.rows, colour=sys.stdout.isatty()):
-        print(line)
+        print(line, file=colours_of(sys.stdout))
     tests = HeldOut(given_in(options.tests).conversations) if options.tests is not None else None
     found = examine(given, form, text, context, tests)
     for line in found_lines(given, found):
@@ -296,8 +296,6 @@ def _show_mask(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    import json
-
     from herd.evals.harness import TaskScore
     from herd.evals.stages import score_folder
     from herd.evals.tasks import tasks
@@ -348,6 +346,7 @@ def chat(options: argparse.Namespace) -> None:
     folder = model_in(options.checkpoint)
     sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
     conversation = Chat(folder, world_of(folder).everybody, sampling)
+    read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:
         print(f"{folder}\n/clear starts anew, /exit or Ctrl-D ends")
@@ -389,9 +388,14 @@ def rows(options: argparse.Namespace) -> int:
     if options.markdown:
         print(table.markdown(), end="")
         return 0
-    found = table.check(options.row or [], slow=options.slow)
-    print(table.as_json(found) if options.json else table.as_text(found))
-    return int(any(one.state == "does not hold" for one in found))
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    slow = options.slow or options.record
+    checked = table.check(options.row or [], slow=slow, keep=options.record, say=progress)
+    print(table.as_json(checked) if options.json else table.as_text(checked))
+    return int(any(entry.state == "does not hold" for entry in checked))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 Add = Callable[[str, str, str], argparse.ArgumentParser]  # the word, which command it is, what it does
 
@@ -43,7 +44,9 @@ def _add_recipes(add: Add) -> None:
         one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
         one.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
         if name != "plan":
-            one.add_argument("--jobs", type=int, default=_jobs(), help="stages side by side (default: %(default)s)")
+            one.add_argument(
+                "--jobs", type=number(0), default=_jobs(), help="stages side by side (default: %(default)s)"
+            )
             one.add_argument(
                 "--place", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
             )
@@ -56,23 +59,30 @@ def _add_recipes(add: Add) -> None:
             )
             one.add_argument(
                 "--save-every",
-                type=float,
+                type=number(0.0),
                 default=15.0,
                 metavar="SECONDS",
                 help="between checkpoints of training (default: %(default)s)",
             )
             one.add_argument(
                 "--silent",
-                type=float,
+                type=number(0.0),
                 default=30.0,
                 metavar="SECONDS",
                 help="after which a rank counts as frozen (default: %(default)s)",
             )
             one.add_argument(
                 "--restarts",
-                type=int,
+                type=number(0),
                 default=3,
                 help="how often ranks are started again without getting on (default: %(default)s)",
+            )
+            one.add_argument(
+                "--compare-every",
+                type=int,
+                default=10,
+                metavar="STEPS",
+                help="between comparisons of what several ranks hold in memory (default: %(default)s)",
             )
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
@@ -82,7 +92,7 @@ def _add_recipes(add: Add) -> None:
                 help="try a few steps of every pre-training here, half a minute, and say what all will take; the "
                 "report of a run in this folder holds it against what they took",
             )
-            one.add_argument("--jobs", type=int, default=_jobs(), help="side by side (default: %(default)s)")
+            one.add_argument("--jobs", type=number(1), default=_jobs(), help="side by side (default: %(default)s)")
 
 
 def _add_budget(add: Add) -> None:
@@ -90,13 +100,13 @@ def _add_budget(add: Add) -> None:
     one.add_argument("--size", required=True, help="a model size, such as 8b or 405b")
     one.add_argument("--tokens", type=amount, required=True, help="to train on, such as 15.6T")
     one.add_argument("--gpus", type=amount, required=True, help="how many devices")
-    one.add_argument("--tflops", type=float, help="what each reaches (default: as foretold for the layout)")
+    one.add_argument("--tflops", type=number(0.0), help="what each reaches (default: as foretold for the layout)")
     one.add_argument("--length", type=amount, default=8192, help="tokens in a sequence (default: %(default)s)")
     one.add_argument("--batch", type=amount, default=2**24, help="tokens in a batch (default: %(default)s)")
     one.add_argument("--vocabulary", type=amount, default=128_256, help="(default: %(default)s)")
     one.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
     one.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
-    one.add_argument("--price", type=float, help="dollars a device hour (default: the file's)")
+    one.add_argument("--price", type=number(0.0), help="dollars a device hour (default: the file's)")
     one.add_argument("--law", type=Path, help="a run with a ladder, or its law.json: prints the loss to expect")
     one.add_argument(
         "--results",
@@ -104,7 +114,7 @@ def _add_budget(add: Add) -> None:
         help="a CSV of what models scored (task,flops,nll,accuracy,questions,chance): prints the scores to expect",
     )
     one.add_argument("--plot", type=Path, help="an SVG file: draws what --results foretells, with its bands")
-    one.add_argument("--days", type=float, help="a time you were told: prints the speed it would take")
+    one.add_argument("--days", type=number(0.0), help="a time you were told: prints the speed it would take")
     one.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -123,6 +133,26 @@ def amount(text: str) -> int:
     return found
 
 
+N = TypeVar("N", int, float)
+
+
+def number(least: N, most: N | None = None) -> Callable[[str], N]:
+    """Reads a number from `least` to `most`, whole where `least` is."""
+    kind = type(least)
+
+    def read(text: str) -> N:
+        try:
+            found = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
+        if not (found >= least and (found <= most if most is not None else found != float("inf"))):
+            bounds = f"from {least} to {most}" if most is not None else f"{least} or more"
+            raise argparse.ArgumentTypeError(f"{text} cannot be; give {bounds}")
+        return found
+
+    return read
+
+
 def _add_corpus(add: Add) -> None:
     one = add("curate", "curate", "make a corpus of raw pages, without training anything")
     one.add_argument("input", nargs="+", help="files, folders, patterns or addresses (s3://...)")
@@ -132,7 +162,7 @@ def _add_corpus(add: Add) -> None:
     )
     one.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
-    one.add_argument("--workers", type=int, default=_jobs(), help="processes at once (default: %(default)s)")
+    one.add_argument("--workers", type=number(1), default=_jobs(), help="processes at once (default: %(default)s)")
     one.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
     one.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
     one = add("retune", "retune", "say what other thresholds would drop, without reading text again")
@@ -151,12 +181,12 @@ def _add_models(add: Add) -> None:
     one.add_argument("data", nargs="+", help="files, folders or patterns of the new set")
     one.add_argument("--tokens", type=amount, default=200_000, help="of each annealing (default: %(default)s)")
     one.add_argument("--batch", type=amount, default=2048, help="tokens in a batch (default: %(default)s)")
-    one.add_argument("--share", type=float, default=0.3, help="of the rows that are new (default: %(default)s)")
-    one.add_argument("--seeds", type=int, default=3, help="pairs of runs (default: %(default)s)")
+    one.add_argument("--share", type=number(0.0, 1.0), default=0.3, help="of rows that are new (default: %(default)s)")
+    one.add_argument("--seeds", type=number(1), default=3, help="pairs of runs (default: %(default)s)")
     one.add_argument(
         "--targets", nargs="+", default=[], metavar="SOURCE", help="whose held-out loss counts (default: all)"
     )
-    one.add_argument("--rate", type=float, help="where the learning rate falls from (default: the checkpoint's last)")
+    one.add_argument("--rate", type=number(0.0), help="the learning rate to fall from (default: the checkpoint's last)")
     one = add("show", "show", "show an artifact: what it was made of, its settings and figures")
     one.add_argument(
         "artifact", type=Path, help="folder of an artifact, or of a run to list what it holds; with --mask a file too"
@@ -175,18 +205,18 @@ def _add_models(add: Add) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")
     one = add("chat", "chat", "talk to a model in the terminal")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
-    one.add_argument("--temperature", type=float, default=0.0, help="0 always takes the likeliest token")
+    one.add_argument("--temperature", type=number(0.0), default=0.0, help="0 always takes the likeliest token")
     one.add_argument("--seed", type=int, default=0)
     one = add("compare", "compare", "talk to two models side by side in a browser, and keep which answer is better")
     one.add_argument("checkpoints", nargs=2, type=Path, help="folders of models, or of runs for their newest")
     one.add_argument("--out", type=Path, default=Path("preferences.jsonl"), help="added to (default: %(default)s)")
-    one.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: %(default)s)")
-    one.add_argument("--temperature", type=float, default=0.7, help="of both (default: %(default)s)")
+    one.add_argument("--port", type=number(0, 65_535), default=8765, help="0 takes a free one (default: %(default)s)")
+    one.add_argument("--temperature", type=number(0.0), default=0.7, help="of both (default: %(default)s)")
     one = add("export", "export", "write a model as a Hugging Face folder or a GGUF file")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
     one.add_argument("folder", type=Path, help="new folder to write, or a new file that ends in .gguf")
     one.add_argument("--form", help="of the weights: float32, bfloat16, float16; in GGUF f32, f16, bf16, q8_0")
-    one.add_argument("--shard-gb", type=float, default=5.0, help="largest file of weights (default: %(default)s)")
+    one.add_argument("--shard-gb", type=number(0.001), default=5.0, help="largest file (default: %(default)s)")
     one = add("import", "bring_in", "bring in a model: a GGUF file, Meta's folder or Hugging Face's")
     one.add_argument("source", type=Path, help=".gguf file, or folder with params.json or config.json")
     one.add_argument("folder", type=Path, help="new folder to write")
@@ -194,6 +224,7 @@ def _add_models(add: Add) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--markdown", action="store_true", help="print docs/recipe.md; runs no checks")
     one.add_argument("--slow", action="store_true", help="run slow checks too")
+    one.add_argument("--record", action="store_true", help="run slow checks and keep what they measure in the checkout")
     one.add_argument("--row", type=int, action="append", metavar="N", help="only this row")
 
 

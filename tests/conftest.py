@@ -8,7 +8,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("herd")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run slow tests too")
     parser.addoption("--rows", default="", help="only tests of these rows of the acceptance table")
-    parser.addoption("--rows-json", default="", help="write outcome and figure of every row's tests here")
+    parser.addoption("--rows-json", default="", help="write outcome and figure of every row's tests here, a line each")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,30 +35,52 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="takes minutes; --slow runs it"))
 
 
-_FOUND: dict[str, list[dict[str, str]]] = {}
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()
+    file = item.config.getoption("--rows-json")
     # A skipped test ends in its set-up, another in its call; a set-up that breaks is a failure.
-    if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
-        figure = "; ".join(str(value) for name, value in report.user_properties if name == "figure")
-        for mark in item.iter_markers("row"):
-            row = {"test": item.nodeid, "outcome": report.outcome, "figure": figure}
-            _FOUND.setdefault(str(mark.args[0]), []).append(row)
+    if file and (report.when == "call" or (report.when == "setup" and report.outcome != "passed")):
+        properties = [(name, value) for name, value in report.user_properties]
+        reason = str(report.longrepr[2]) if report.outcome == "skipped" and isinstance(report.longrepr, tuple) else ""
+        entry = {
+            "test": item.nodeid,
+            "outcome": report.outcome,
+            "figure": "; ".join(str(value) for name, value in properties if name == "figure") or reason,
+            "seeds": next((value for name, value in properties if name == "seeds"), None),
+            "seconds": round(report.duration, 1),
+            "slow": item.get_closest_marker("slow") is not None,
+        }
+        lines = [json.dumps({"row": row, "part": part, **entry}) + "\n" for row, part in checked_parts(item)]
+        # Line by line, so that what took an hour is known before the next hour is over.
+        with Path(file).open("a", encoding="utf-8") as out:
+            out.writelines(lines)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if file := session.config.getoption("--rows-json"):
-        Path(file).write_text(json.dumps(_FOUND), encoding="utf-8")
+def checked_parts(item: pytest.Item) -> Iterator[tuple[int, str]]:
+    """The parts of rows that a test checks; a row of one part needs no name."""
+    from herd.rows import table
+
+    parts = {row.row: list(row.parts) for row in table()}
+    for mark in item.iter_markers("row"):
+        number, *names = mark.args
+        part = names[0] if names else parts[number][0]
+        if part not in parts[number] or (not names and len(parts[number]) > 1):
+            raise pytest.UsageError(f"{item.nodeid}: row {number} has the parts {', '.join(parts[number])}")
+        yield number, part
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Notes what a row's check measured, in words."""
-    return lambda words: request.node.user_properties.append(("figure", words))
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Notes what a row's check measured, in words, and over which seeds."""
+
+    def note(words: str, *, seeds: Sequence[int] | int | None = None) -> None:
+        request.node.user_properties.append(("figure", words))
+        if seeds is not None:
+            request.node.user_properties.append(("seeds", seeds))
+
+    return note
 
 
 @pytest.fixture(scope="session")

@@ -2,35 +2,106 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from herd import rows
-from herd.core.errors import SettingsError
+from herd.core.errors import HerdError, SettingsError
+from herd.rows import record
+from herd.rows.check import judge
+from herd.rows.page import test_files as files_by_part
+from herd.rows.record import Record, code_of
+from herd.rows.table import Row
 
 DOCS = Path(__file__).parent.parent / "docs" / "recipe.md"
 
 
 def test_the_table_has_eighty_rows_in_order() -> None:
     assert [row.row for row in rows.table()] == list(range(1, 81))
-    assert all(row.system and row.bar for row in rows.table())
+    assert all(row.system and row.parts and all(row.parts.values()) for row in rows.table())
 
 
 def test_a_row_without_a_check_is_missing_and_one_with_a_check_tells_its_figure() -> None:
-    found = rows.check([29, 16], slow=False)
-    states = {one.row.row: one.state for one in found}
-    assert states == {16: "missing", 29: "holds"}
-    assert "1.8165" in next(one.figure for one in found if one.row.row == 29)
+    checked = {entry.row.row: entry for entry in rows.check([29, 16], slow=False)}
+    assert {number: entry.state for number, entry in checked.items()} == {16: "missing", 29: "holds"}
+    assert any("1.8165" in part.figure for part in checked[29].parts)
     with pytest.raises(SettingsError, match="rows 1 to 80"):
         rows.check([81], slow=False)
 
 
-def test_a_failed_check_never_holds() -> None:
-    row = rows.table()[0]
-    test = {"test": "t", "outcome": "failed", "figure": "0.4"}
-    assert rows._judge(row, [test, test | {"outcome": "passed"}]).state == "does not hold"
-    assert rows._judge(row, [test | {"outcome": "skipped"}]).state == "slow"
+ROW = Row(90, "a system", "3.2", {"quick": "a bar", "long": "another bar"})
+
+
+def outcome(part: str, outcome: str, *, slow: bool = False) -> dict[str, object]:
+    test = f"tests/test_rows.py::{part}"
+    return {"row": 90, "part": part, "test": test, "outcome": outcome, "figure": "0.4", "slow": slow}
+
+
+def recorded(tmp_path: Path, *, outcome: str = "passed", code: str = "") -> Record:
+    line = {"test": "tests/test_rows.py::long", "outcome": outcome, "figure": ".9", "commit": "abc", "code": code}
+    return Record(tmp_path, {line["test"]: line | {"date": "2026-01-02"}})
+
+
+NOTHING = Record(Path(), {})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "state"),
+    [
+        ([], "missing"),
+        ([outcome("quick", "passed")], "part"),
+        ([outcome("quick", "passed"), outcome("long", "passed", slow=True)], "holds"),
+        ([outcome("quick", "passed"), outcome("long", "skipped", slow=True)], "part"),
+        ([outcome("quick", "passed"), outcome("quick", "failed"), outcome("long", "passed")], "does not hold"),
+        ([outcome("long", "skipped", slow=True)], "slow"),
+        ([outcome("quick", "passed"), outcome("quick", "skipped"), outcome("long", "passed")], "part"),
+    ],
+)
+def test_a_row_holds_only_when_every_part_was_run_and_holds(outcomes: list[dict[str, object]], state: str) -> None:
+    assert judge(ROW, outcomes, NOTHING).state == state
+
+
+def test_a_slow_part_counts_by_a_record_of_this_code_and_of_no_other(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_rows.py").write_text("import herd.core.errors\n")
+    outcomes = [outcome("quick", "passed"), outcome("long", "skipped", slow=True)]
+    code = code_of(tmp_path, "tests/test_rows.py::long")
+    assert judge(ROW, outcomes, recorded(tmp_path, code=code)).state == "holds"
+    assert judge(ROW, outcomes, recorded(tmp_path, code=code, outcome="failed")).state == "does not hold"
+    stale = judge(ROW, outcomes, recorded(tmp_path, code="of before"))
+    assert stale.state == "part"
+    assert "other code" in stale.parts[1].figure
+    assert "at abc" in stale.parts[1].figure
+
+
+def test_every_mark_names_a_part_of_the_table() -> None:
+    parts = {(row.row, part) for row in rows.table() for part in row.parts}
+    assert set(files_by_part()) <= parts
+
+
+def test_what_was_measured_is_kept_with_its_commit_and_only_of_committed_code(tmp_path: Path) -> None:
+    for folder in ("herd", "tests", "benchmarks/results"):
+        (tmp_path / folder).mkdir(parents=True)
+    file = tmp_path / "tests" / "test_x.py"
+    file.write_text("x = 1\n")
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *words], cwd=tmp_path, check=True)
+
+    git("init", "-q")
+    with pytest.raises(HerdError, match=r"test_x\.py first|tests/ first"):
+        record.origin(tmp_path)
+    git("add", ".")
+    git("commit", "-qm", "x")
+    entry = outcome("long", "passed", slow=True) | {"test": "tests/test_x.py::long", "seconds": 3.0, "seeds": [0, 1]}
+    record.add(tmp_path, entry, record.origin(tmp_path))
+    state, figure = Record.read(tmp_path).of("tests/test_x.py::long")
+    assert (state, figure[:20]) == ("holds", "0.4 [recorded today ")
+    (tmp_path / record.FILE).write_text("{}\n")
+    with pytest.raises(HerdError, match="line 1: no record"):
+        Record.read(tmp_path)
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from herd.align.rowfiles import RowError, rows_in
 from herd.core.errors import DataError
-from herd.core.records import Conversation, Message, Preference, ToolCall
-from herd.core.storage import read_lines
+from herd.core.manifests import check_files
+from herd.core.records import STRENGTHS, Conversation, Message, Preference, ToolCall
 
 Row = Mapping[str, Any]
+Turns = tuple[Message, ...]
 
 # ShareGPT's and its kin's words for roles.
 _ROLES = {
@@ -25,7 +27,11 @@ _ROLES = {
     "observation": "tool",
     "function_response": "tool",
     "ipython": "tool",
+    "function": "tool",
+    "developer": "system",
 }
+_SYSTEM = ("system", "system_prompt")  # columns
+_REASONING = ("reasoning_content", "reasoning", "thinking")  # what was thought before the answer, by whose columns
 _TURNS = "\n\nHuman:", "\n\nAssistant:"  # of Anthropic's transcripts
 
 
@@ -39,22 +45,17 @@ class Given:
     first: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
-class RowError(DataError):
-    """A row that is left out. reason: a word or two, to count by."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
 def read_rows(file: Path) -> Given:
-    """Every row of a JSON lines, JSON or Parquet file (`.gz` too), each kept or counted with why not.
+    """Every row of a JSON lines, JSON or Parquet file (packed by gzip, bzip2, xz or Zstandard too), each kept or
+    counted with why not.
 
-    Raises DataError when the file cannot be read or not one row is kept.
+    Raises DataError when the file cannot be read, breaks off, or not one row is kept.
     """
     found = Given()
-    for number, row in enumerate(_rows(file), 1):
+    for number, row in rows_in(file):
         try:
+            if isinstance(row, RowError):
+                raise row
             read = of_row(row, f"{file.name}-{number}")
         except RowError as fault:
             found.rejected[fault.reason] += 1
@@ -65,7 +66,7 @@ def read_rows(file: Path) -> Given:
         else:
             found.conversations.append(read)
     if not found.conversations and not found.preferences:
-        why = "; ".join(f"row {number}: {what}" for number, what in found.first.values()) or "it holds no rows"
+        why = "; ".join(f"row {number}: {what[:300]}" for number, what in found.first.values()) or "it holds no rows"
         raise DataError(f"{file}: no row can be used; {why}")
     return found
 
@@ -75,6 +76,7 @@ def given_in(path: Path) -> Given:
     if not path.is_dir():
         return read_rows(path)
     for name in ("dialogues.jsonl", "preferences.jsonl"):
+        check_files(path, name)
         if (path / name).exists():
             return read_rows(path / name)
     raise DataError(f"{path} holds neither dialogues nor preferences; name a file of rows or such an artifact")
@@ -90,10 +92,15 @@ def of_row(row: Row, number: str = "") -> Conversation | Preference:
     for columns, read in _FORMS.items():
         if all(column in row for column in columns):
             try:
+                if row.get("train") is False or row.get("weight") == 0:
+                    raise RowError("weight 0", "the row says that it is not to be learnt from")
                 return _checked(read(row, number))
             except RowError:
                 raise
-            except (DataError, KeyError, TypeError, ValueError) as fault:
+            except KeyError as fault:
+                raise RowError("broken", f"{' and '.join(columns)}: {fault.args[0]!r} is missing") from None
+            # Whatever stands where something else should: the row is told, and the next one read.
+            except (DataError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
                 raise RowError("broken", f"{' and '.join(columns)}: {fault}") from None
     known = "; ".join(" + ".join(columns) for columns in _FORMS)
     raise RowError("unknown columns", f"columns {', '.join(map(str, row))} are none of: {known}")
@@ -103,18 +110,46 @@ def of_row(row: Row, number: str = "") -> Conversation | Preference:
 
 
 def _pair(row: Row, number: str) -> Preference:
-    """TRL's explicit prompt; ShareGPT's pairs have their prompt in `conversations`."""
+    """An explicit prompt and two answers, TRL's and its kin's; many sets say the prompt again in both answers."""
     prompt = _prompt(row["prompt"] if "prompt" in row else row["conversations"])
-    chosen, rejected = _answer(row["chosen"]), _answer(row["rejected"])
-    return _preference(row, number, prompt, chosen, rejected)
+    return _preference(row, number, *_apart(prompt, _answer(row["chosen"]), _answer(row["rejected"])))
+
+
+def _asked_pair(row: Row, number: str) -> Preference:
+    """Pairs in Alpaca's columns, and pairs below a question."""
+    asked = row["question"] if "question" in row else _instruction(row)
+    prompt = (*_history(row), Message("user", asked))
+    return _preference(row, number, *_apart(prompt, _answer(row["chosen"]), _answer(row["rejected"])))
+
+
+def _apart(prompt: Turns, chosen: Turns, rejected: Turns) -> tuple[Turns, Turns, Turns]:
+    """Prompt and answers, where both answers may begin with the prompt once more, or with turns before it too.
+
+    Raises RowError where they begin with another prompt than the one that is said.
+    """
+    if chosen[:1] and chosen[0].role == "assistant":
+        return prompt, chosen, rejected
+    shared = _shared(chosen, rejected)
+    said = tuple(message for message in prompt if message.role != "system")
+    asked = tuple(message for message in chosen[:shared] if message.role != "system")
+    if not said or said not in (asked[-len(said) :], asked[: len(said)]):
+        raise RowError("another prompt", "the answers begin with turns that are not those of the prompt")
+    opening = prompt[:1] if prompt[0].role == "system" and chosen[0].role != "system" else ()
+    return (*opening, *chosen[:shared]), chosen[shared:], rejected[shared:]
+
+
+def _shared(chosen: Turns, rejected: Turns) -> int:
+    """How many turns both dialogues begin with, up to what the assistant answers to."""
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
+        shared += 1
+    return shared
 
 
 def _implicit_pair(row: Row, number: str) -> Preference:
     """Whole dialogues of which the beginning is shared: TRL's implicit prompt, and HH's transcripts."""
     chosen, rejected = (_dialogue(row[name]) for name in ("chosen", "rejected"))
-    shared = 0
-    while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
-        shared += 1
+    shared = _shared(chosen, rejected)
     return _preference(row, number, chosen[:shared], chosen[shared:], rejected[shared:])
 
 
@@ -159,19 +194,30 @@ def _completion(row: Row, number: str) -> Conversation:
 
 
 def _alpaca(row: Row, number: str) -> Conversation:
-    """The input stands below the instruction, an empty line between; turns before it in `history`."""
-    asked = "\n\n".join(part for part in (row["instruction"], row.get("input") or "") if part)
-    before = [(Message("user", user), Message("assistant", said)) for user, said in row.get("history") or ()]
-    system = (Message("system", row["system"]),) if row.get("system") else ()
     answer = row["output"] if "output" in row else row["response"]
-    turns = (*system, *(one for pair in before for one in pair), Message("user", asked), *_answer(answer))
-    return _conversation(row, number, turns)
+    return _conversation(row, number, (*_history(row), Message("user", _instruction(row)), *_answer(answer)))
+
+
+def _instruction(row: Row) -> str:
+    """Alpaca's input stands below its instruction, an empty line between."""
+    parts = (row["instruction"], row.get("input") or "")
+    if not all(isinstance(part, str) for part in parts):
+        raise RowError("broken", "the instruction or its input is no text")
+    return "\n\n".join(filter(None, parts))
+
+
+def _history(row: Row) -> Turns:
+    """The turns before, of LLaMA-Factory's rows."""
+    pairs = ((Message("user", user), Message("assistant", said)) for user, said in row.get("history") or ())
+    return tuple(itertools.chain.from_iterable(pairs))
 
 
 # A row is of the first form whose columns it has.
 _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] = {
     ("prompt", "chosen", "rejected"): _pair,
     ("conversations", "chosen", "rejected"): _pair,
+    ("instruction", "chosen", "rejected"): _asked_pair,
+    ("question", "chosen", "rejected"): _asked_pair,
     ("chosen", "rejected"): _implicit_pair,
     ("prompt", "ranked"): _ranked,
     ("messages", "label"): _unpaired,
@@ -193,7 +239,23 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
 def _conversation(row: Row, number: str, messages: Sequence[Message]) -> Conversation:
     said = {"id": str(row.get("id") or number), "source": str(row.get("source") or "")}
     known = Conversation.from_row({**said, "tools": list(_tools(row.get("tools"))), "messages": ()})
-    return known.then(*messages)
+    return known.then(*_system(row, messages), *messages)
+
+
+def _system(row: Row, messages: Sequence[Message]) -> Turns:
+    """The system prompt of a column of its own, which opens the conversation.
+
+    Raises RowError where the conversation opens with another one.
+    """
+    prompts = {text for name in _SYSTEM if isinstance(text := row.get(name), str) and text.strip()}
+    if any(row.get(name) is not None and not isinstance(row[name], str) for name in _SYSTEM):
+        raise RowError("broken", f"the system prompt in {' or '.join(_SYSTEM)} is no text")
+    opens = messages[0].content if messages and messages[0].role == "system" else None
+    if opens is not None:
+        prompts.discard(opens)
+    if len(prompts) > (opens is None):
+        raise RowError("two system prompts", "one stands in a column and another opens the conversation")
+    return tuple(Message("system", text) for text in prompts)
 
 
 def _tools(given: Any) -> Iterator[str | Row]:
@@ -217,8 +279,12 @@ def _preference(
         edited = _answer(row["edited"])
     asked = _conversation(row, number, prompt)
     said: dict[str, Any] = {"strength": row["strength"]} if "strength" in row else {}
+    if said and said["strength"] not in STRENGTHS:
+        raise RowError("broken", f"strength {str(said['strength'])[:40]!r} is none of {', '.join(STRENGTHS)}")
     if row.get("margin") is not None:
         said["margin"] = float(row["margin"])
+        if not math.isfinite(said["margin"]):
+            raise RowError("broken", f"the margin is {said['margin']}, no number to be ahead by")
     return Preference(prompt=asked, chosen=tuple(chosen), rejected=tuple(rejected), edited=tuple(edited), **said)
 
 
@@ -253,11 +319,28 @@ def _turns(rows: Sequence[Row]) -> tuple[Message, ...]:
 
 
 def _message(row: Row) -> Message:
-    if "from" not in row:
-        return Message.from_row({**row, "content": _text(row.get("content"))})
-    if row["from"] == "function_call":
-        return Message("assistant", "", (ToolCall.from_row(json.loads(row["value"])),))
-    return Message.from_row({"role": _ROLES.get(row["from"], row["from"]), "content": row["value"]})
+    if not isinstance(row, Mapping):
+        raise RowError("broken", f"a turn is a {type(row).__name__}, not an object with role and content")
+    if row.get("from") == "function_call":
+        return Message("assistant", "", (ToolCall.from_row(json.loads(row["value"])),), _weight(row) != 0)
+    role, content = (row["from"], row["value"]) if "from" in row else (row.get("role"), row.get("content"))
+    role = _ROLES.get(role, role) if isinstance(role, str) else role
+    calls = row.get("tool_calls") or ([row["function_call"]] if row.get("function_call") else ())
+    thought = next((row[name] for name in _REASONING if row.get(name)), "")
+    learn = row.get("learn", True) is not False and _weight(row) != 0
+    said = {"role": role, "content": _text(content), "tool_calls": calls, "reasoning_content": thought, "learn": learn}
+    return Message.from_row(said)
+
+
+def _weight(row: Row) -> int:
+    """1 for what is learnt, 0 for what is not: OpenAI's `weight` and axolotl's `train` or `training`.
+
+    Raises RowError for any other weight.
+    """
+    flags = [row[name] for name in ("weight", "train", "training") if row.get(name) is not None]
+    if any(flag not in (0, 1) for flag in flags):
+        raise RowError("a weight", f"weight {flags[0]!r}: herd learns a turn or does not; write 0 or 1")
+    return int(all(flags))
 
 
 def _text(content: Any) -> Any:
@@ -300,26 +383,5 @@ def _check_turns(messages: Sequence[Message]) -> None:
         raise RowError("no answer", f"the {spoken[-1].role} has the last word, so there is nothing to learn")
     if not any(one.content.strip() or one.calls for one in spoken if one.role == "assistant"):
         raise RowError("empty answer", "nothing the assistant says is there")
-
-
-# ---- files ----
-
-
-def _rows(file: Path) -> Iterator[Any]:
-    name = file.name.removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            import pyarrow.parquet as parquet
-
-            yield from parquet.read_table(file).to_pylist()
-            return
-        if not name.endswith(".json"):
-            yield from read_lines(file)
-            return
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        whole = json.loads(data)
-        yield from whole if isinstance(whole, list) else [whole]
-    except OSError as fault:
-        raise DataError(f"{file} cannot be read: {fault.strerror or fault}; name a file of rows") from None
-    except ValueError as fault:
-        raise DataError(f"{file}: not JSON ({fault}); mend it") from None
+    if not any(one.learn for one in spoken if one.role == "assistant"):
+        raise RowError("nothing learnt", "every turn of the assistant is marked as not to be learnt from")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from herd.align.cleaning import CleaningSettings, balanced, excited
 from herd.align.given import written
+from herd.align.tags import TagSettings, diverse, normalised
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
@@ -50,21 +51,24 @@ class CurationSettings:
     """cleaning: habits that are limited first; none when null. keep: all dialogues, or good ones: among the best
     `top_share` by reward, or with most points by the rubric, as the union of the two had the best recall. rubric: what
     a model at `url` is asked; nothing when there is no url. difficulty: points or the number of intentions (InsTag) by
-    the same model, or the length of what the user says. similarity: of dialogues more alike than this only the one with
-    the highest quality times difficulty stays; 1 keeps all. per_topic: how many of a topic are kept, the best first;
-    topics: files that tell them, the packaged ones of `align/topics.yaml` when there are none. most: how many are kept
-    in the end, the best first; all when absent."""
+    the same model, or the length of what the user says; tags: how intentions are brought to one form. similarity: of
+    dialogues more alike than this only the one with the highest quality times difficulty stays; 1 keeps all. per_topic:
+    how many of a topic are kept, the best first; topics: files that tell them, the packaged ones of `align/topics.yaml`
+    when there are none. most: how many are kept in the end, the best first, all when absent; covering: of these not the
+    best, but by intentions those that have most and, sweep after sweep, ones not had yet."""
 
     cleaning: CleaningSettings | None = CleaningSettings()
     keep: Literal["all", "good"] = "good"
     top_share: Share = 0.25
     rubric: Literal["general", "code"] = "general"
     difficulty: Literal["points", "intentions", "words"] = "words"
+    tags: TagSettings = TagSettings()
     similarity: Share = 0.9
     per_cluster: Positive = 500
     per_topic: Positive | None = None
     topics: tuple[InputFile, ...] = ()
     most: Positive | None = None
+    covering: bool = False
     model: str = ""
     key: str = ""
     seed: int = 0
@@ -73,11 +77,12 @@ class CurationSettings:
 @dataclass(frozen=True)
 class Scored:
     """What is known of every dialogue, each [N]. rewards, difficulty: as they come. points: from 0 to 1; NaN where the
-    judge's words held none."""
+    judge's words held none. tags: intentions, where they are asked for."""
 
     rewards: NDArray[np.float64]
     points: NDArray[np.float64]
     difficulty: NDArray[np.float64]
+    tags: tuple[frozenset[str], ...] = ()
 
     def by_reward(self, top_share: float) -> NDArray[np.bool_]:
         """Whether a dialogue is among the best by reward; none is where no rewards are known."""
@@ -107,7 +112,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-@stage(paper="4.2.3", version=2)
+@stage(paper="4.2.3", version=3)
 def curate_dialogues(
     work: Work,
     dialogues: tuple[Dialogues, ...],
@@ -127,6 +132,8 @@ def curate_dialogues(
         raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
     if settings.keep == "good" and sampler is None and judge is None:
         raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
+    if settings.covering and settings.difficulty != "intentions":
+        raise DataError("covering goes by intentions; set difficulty to intentions, or covering to false")
     left_out = Counter[str]()
     if settings.cleaning is not None:
         calm = [one for one in given if not excited(one, settings.cleaning)]
@@ -151,7 +158,9 @@ def curate_dialogues(
         order = leave(_firsts(named, settings.per_topic), "one of its topic too many")
         work.figure("topics", dict(Counter(named).most_common()))
     if settings.most is not None:
-        order = leave(np.arange(len(order)) < settings.most, "beyond the most")
+        best_first = range(len(order))
+        picked = diverse([scored.tags[n] for n in order], settings.most) if settings.covering else best_first
+        order = leave(np.isin(best_first, list(picked)[: settings.most]), "beyond the most")
     best = [given[n] for n in np.sort(order)]
     work.figure("left_out", dict(+left_out))
     work.figure("agreement", agreement(scored, settings.top_share))
@@ -200,7 +209,8 @@ def score(
     elif settings.difficulty == "points":
         difficulty = _points(given, sampler, DIFFICULTY)
     else:
-        difficulty = np.array([float(count) for count in intentions(given, sampler)])
+        tags = intentions(given, sampler, settings.tags)
+        return Scored(rewards, points, np.array([float(len(own)) for own in tags]), tuple(tags))
     return Scored(rewards, points, difficulty)
 
 
@@ -208,13 +218,15 @@ def _points(given: Sequence[Conversation], sampler: Sampler, rubric: AnswerRubri
     return np.array([np.nan if one is None else one for one in judged(given, sampler, rubric)])
 
 
-def intentions(given: Sequence[Conversation], sampler: Sampler) -> list[int]:
-    """How many different things the user of each dialogue wants, by a language model.
+def intentions(
+    given: Sequence[Conversation], sampler: Sampler, settings: TagSettings | None = None
+) -> list[frozenset[str]]:
+    """What the user of each dialogue wants, by a language model: the more, the harder.
 
-    Source: Lu et al. 2023 (InsTag), 3; Llama 3, 4.2.3. Tags are told apart by their words alone, in lower case.
+    Source: Lu et al. 2023 (InsTag), 3; Llama 3, 4.2.3.
     """
     asked = [Conversation((Message("user", f"{_INTENTIONS}\n\n{spoken(one)}"),), id=one.id) for one in given]
-    return [len({tag.casefold() for tag in _TAG.findall(answer)}) for answer in sampler.sample(asked)]
+    return normalised([_TAG.findall(answer) for answer in sampler.sample(asked)], settings or TagSettings())
 
 
 def different(ordered: Sequence[Conversation], similarity: float, per_cluster: int, seed: int) -> NDArray[np.bool_]:

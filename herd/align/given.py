@@ -10,14 +10,18 @@ from pathlib import Path
 
 from herd.align.columns import Given, read_rows
 from herd.align.contamination import HeldOut, without
-from herd.core.artifacts import CARD, SEAL, Checkpoint, Dialogues, Preferences, check_files
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import ArtifactError, DataError
+from herd.core.layout import TEXT_FILES, WEIGHT_FILES, files_in
+from herd.core.manifests import check_files
 from herd.core.records import Conversation
 from herd.core.settings import Count, InputFile, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
 from herd.model.config import shape_in
 from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import ABOUT, OPTIMIZER
+from herd.train.log import METRICS
 
 
 @stage(paper="4.1", version=1)
@@ -37,13 +41,19 @@ def bring_model(work: Work, *, folder: InputFile) -> Checkpoint:
 
 
 def copied(model: Path, folder: Path) -> None:
-    """A model's files in `folder`, without what training kept beside. Raises ArtifactError where one is damaged."""
-    check_files(model, "*")
-    for file in sorted(one for one in model.iterdir() if one.is_file() and one.name not in (CARD, SEAL)):
-        shutil.copyfile(file, folder / file.name)
+    """A model's files in `folder`, those that the format has and what training further needs.
+
+    Raises ArtifactError where one is damaged, or a link that leads out of the folder.
+    """
+    wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, METRICS)
+    check_files(model, *wanted)
+    for file in files_in(model, *wanted):
+        target = folder / file.relative_to(model)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, target)
 
 
-@stage(paper="4.2.2", version=2)
+@stage(paper="4.2.2", version=3)
 def bring_dialogues(
     work: Work,
     tests: Dialogues | None = None,
@@ -74,7 +84,7 @@ def written(work: Work, dialogues: Sequence[Conversation], headline: str) -> Dia
     return Dialogues(work.out)
 
 
-@stage(paper="4.2.1", version=2)
+@stage(paper="4.2.1", version=3)
 def bring_preferences(
     work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], most: Count = 0
 ) -> Preferences:

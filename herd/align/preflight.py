@@ -10,6 +10,7 @@ from herd.align.columns import Given
 from herd.align.contamination import HeldOut
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
+from herd.core.terminal import visible
 from herd.tokens.chat import Encoded, runs
 from herd.tokens.jinja import Chat
 from herd.tokens.tokenizer import TextTokenizer
@@ -99,17 +100,17 @@ def shown(row: Conversation | Preference, form: Chat, text: TextTokenizer, *, co
     try:
         read = list(_encoded(row, form))
     except DataError as fault:
-        yield f"cannot be written: {fault}"
+        yield f"cannot be written: {visible(str(fault))}"
         return
     for name, (_, encoded) in zip(names, read, strict=False):
         if name:
             yield f"-- {name} --"
-        yield "".join(_words(encoded, text, colour)).replace("\r", "")
+        yield "".join(_words(encoded, text, colour))
 
 
 def _words(encoded: Encoded, text: TextTokenizer, colour: bool) -> Iterator[str]:
     for learn, kept, ids in runs(encoded):
-        words = text.show(ids)
+        words = visible(text.show(ids).replace("\r\n", "\n"))
         if colour and (learn or kept):
             yield f"{_LEARNT if learn else _FORM}{words}{_PLAIN}"
         else:

@@ -39,8 +39,9 @@ _BINS = 10
 class RewardSettings:
     """pairs: prompts a step. strengths: only preferences as strong as these count. margins: by how much a better answer
     must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. together: a prompt and all its answers,
-    in an order drawn anew, make one row, in which later answers see earlier ones; else each answer is read alone, which
-    is exact. held_out_share: share of the preferences that only test the model."""
+    in an order drawn anew, make one row; else each answer is read alone. cross_attention: later answers of such a row
+    see earlier ones, which costs no table of the row's tokens but is approximate; else each stands as if alone, and the
+    scores are those of answers read alone. held_out_share: share of the preferences that only test the model."""
 
     pairs: Positive = 16
     epochs: Positive = 2
@@ -50,13 +51,14 @@ class RewardSettings:
     strengths: tuple[Strength, ...] = ("significantly better", "better")
     margins: dict[Strength, float] | None = None
     together: bool = False
+    cross_attention: bool = False
     held_out_share: Share = 0.1
     lora: LoraSettings | None = None
     optimizer: AdamWSettings = AdamWSettings()
     seed: int = 0
 
 
-@stage(paper="4.1.2", version=1)
+@stage(paper="4.1.2", version=2)
 def train_reward(
     work: Work,
     base: Checkpoint,
@@ -94,10 +96,12 @@ def train_reward(
     )
     # Before training: that nothing is left to test with is told at once.
     tested = encode_ranked(apart or ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
-    loss = ranking(_margins(ranked[:kept], learnt.ranked, settings.margins))
+    margins = _margins(ranked[:kept], learnt.ranked, settings.margins)
+    loss = ranking(margins, cross_attention=settings.cross_attention)
     tune(work, model, batches, loss=loss, settings=settings, trunk=model.trunk)
     write_checkpoint(work.out, model, text, kind="reward")
-    gaps = held_out_gaps(model, tested, text.pad, together=settings.together)
+    seen = {"together": settings.together, "cross_attention": settings.cross_attention}
+    gaps = held_out_gaps(model, tested, text.pad, **seen)
     _figures(work, batches, gaps)
     work.figure("left_out", {"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)})
     return Checkpoint(work.out)
@@ -125,7 +129,9 @@ def reward_model(base: Checkpoint) -> RewardModel:
     return model
 
 
-def ranking(margins: Mapping[int, float] | None = None) -> Callable[[nn.Module, RankedBatch], tuple[Tensor, Sums]]:
+def ranking(
+    margins: Mapping[int, float] | None = None, *, cross_attention: bool = False
+) -> Callable[[nn.Module, RankedBatch], tuple[Tensor, Sums]]:
     """-log of the chance that the better answer wins: the mean over the pairs of a prompt's answers, summed over
     prompts.
 
@@ -135,7 +141,7 @@ def ranking(margins: Mapping[int, float] | None = None) -> Callable[[nn.Module, 
 
     def loss(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, Sums]:
         total, right = torch.zeros(()), 0.0
-        for one, scores in zip(batch.ranked, scores_of(model, batch), strict=True):
+        for one, scores in zip(batch.ranked, scores_of(model, batch, cross_attention), strict=True):
             gaps = gaps_of(scores)
             total = total - F.logsigmoid(gaps - (margins or {}).get(one.number, 0.0)).mean()
             right += float((gaps > 0).float().mean())
@@ -149,20 +155,26 @@ def gaps_of(scores: Tensor) -> Tensor:
     return torch.stack([scores[a] - scores[b] for a, b in itertools.combinations(range(len(scores)), 2)])
 
 
-def scores_of(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, ...]:
-    """The scores of every prompt's answers, best answer first, each read at the answer's last token."""
+def scores_of(model: nn.Module, batch: RankedBatch, cross_attention: bool = False) -> tuple[Tensor, ...]:
+    """The scores of every prompt's answers, best answer first, each read at the answer's last token.
+
+    cross_attention: whether answers that share a row see those before them.
+    """
     packed = batch.packed
-    scores_RT = model(packed.tokens_RT, documents_BT=packed.looked_at)
+    branches = {} if cross_attention or not batch.shared else {"branches_BT": packed.branches_RT}
+    scores_RT = model(packed.tokens_RT, documents_BT=packed.looked_at, **branches)
     return scores_RT.flatten()[packed.ends_A].split(packed.counts)
 
 
 @torch.inference_mode()
-def held_out_gaps(model: RewardModel, ranked: Sequence[Ranked], pad: int, *, together: bool = False) -> Tensor:
+def held_out_gaps(
+    model: RewardModel, ranked: Sequence[Ranked], pad: int, *, together: bool = False, cross_attention: bool = False
+) -> Tensor:
     """By how much the better answer of every pair is ahead: [pairs]."""
     model.eval()
     with quickly(model.trunk):
         batches = in_turn(ranked, pad=pad, length=model.shape.context, shared=together)
-        return torch.cat([gaps_of(scores) for batch in batches for scores in scores_of(model, batch)])
+        return torch.cat([gaps_of(scores) for batch in batches for scores in scores_of(model, batch, cross_attention)])
 
 
 def calibration(gaps: Tensor) -> tuple[float, list[dict[str, Any]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import statistics
 from collections import Counter
@@ -147,7 +149,7 @@ def answer_all(
     kept = work.scratch / "answers.jsonl"
     before = list(_kept(kept))
     engine: Engine | None = None
-    with kept.open("a", encoding="utf-8") as file:
+    with kept.open("ab") as file, _hashes_of(kept).open("a", encoding="utf-8") as hashes:
         for number, start in enumerate(range(0, len(asked), _AT_ONCE)):
             some = asked[start : start + _AT_ONCE]
             if number < len(before):
@@ -169,25 +171,32 @@ def answer_all(
                 made = engine.generate(ids, sampling, workers=work.place.workers, report=report)
                 flat = [one.ids if one.finished else None for one in made]
                 rows = [flat[n * settings.tries : (n + 1) * settings.tries] for n in range(len(some))]
-                file.write(json.dumps(rows) + "\n")
+                line = json.dumps(rows).encode() + b"\n"
+                file.write(line)
                 file.flush()
+                hashes.write(hashlib.sha256(line).hexdigest() + "\n")
+                hashes.flush()
             for one, row in zip(some, rows, strict=True):
                 one.answers = _different(row, form.read)
 
 
 def _kept(file: Path) -> Iterator[list[list[list[int] | None]]]:
-    """Parts that an earlier try answered, up to a line that a crash cut off, which is taken out."""
+    """Parts that an earlier try answered, up to a line that is not what was written: it and the rest are taken out."""
     if not file.exists():
         return
-    good = 0
-    data = file.read_bytes()
-    for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
-        good += len(line)
-        yield json.loads(line)
-    if good < len(data):
-        file.write_bytes(data[:good])
+    written = _hashes_of(file)
+    hashes = written.read_text(encoding="ascii", errors="replace").split("\n") if written.exists() else []
+    lines = file.read_bytes().splitlines(keepends=True)
+    pairs = zip(lines, hashes, strict=False)
+    good = list(itertools.takewhile(lambda pair: hashlib.sha256(pair[0]).hexdigest() == pair[1], pairs))
+    for path, left in ((file, [line for line, _ in good]), (written, [f"{one}\n".encode() for _, one in good])):
+        path.write_bytes(b"".join(left))
+    yield from (json.loads(line) for line, _ in good)
+
+
+def _hashes_of(file: Path) -> Path:
+    """Where the sha256 of each line of `file` is written, a line each."""
+    return file.with_suffix(".sha256")
 
 
 def _steered(prompt: Conversation, words: str) -> Conversation:

@@ -8,7 +8,6 @@ what, with which settings and figures, and the size and sha256 of every file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -18,14 +17,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from herd.core.errors import ArtifactError
+from herd.core.errors import ArtifactError, DamagedError
+from herd.core.manifests import (
+    CARD,
+    PARTIAL,
+    SEAL,
+    check_files,
+    flush,
+    is_sealed,
+    manifest,
+    read_card,
+    seal,
+    sha256,
+    sign,
+)
+from herd.core.manifests import verify_folder as verify_folder
 
 if TYPE_CHECKING:
     from herd.core.stage import Plan
 
-CARD = "artifact.json"
-SEAL = "seal.json"
-PARTIAL = ".partial"
+# Where others have always found these.
+__all__ = ["CARD", "PARTIAL", "SEAL", "check_files", "flush", "is_sealed", "manifest", "read_card", "seal", "sha256"]
 
 
 class Artifact:
@@ -85,8 +97,8 @@ class Artifact:
         return self.card["figures"]
 
     def verify(self) -> Self:
-        """Reads every file again. Raises ArtifactError when one is missing or differs in one bit."""
-        check_files(self.path, "*")
+        """Reads every file, once per process. Raises DamagedError when one is missing or differs in one bit."""
+        check_files(self.path)
         return self
 
     def __repr__(self) -> str:
@@ -157,19 +169,12 @@ class Card:
     cost: dict[str, Any] = field(default_factory=dict)
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of the artifact in `path`. Raises ArtifactError when there is none or it is no card."""
-    file = path / CARD
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        hint = "" if path.exists() else " (there is no such folder)"
-        raise ArtifactError(f"{path} is not an artifact of herd{hint}; `herd show` lists what a run made") from None
-    except (ValueError, OSError) as fault:
-        raise ArtifactError(f"{file} cannot be read ({fault}); delete {path} and run the recipe again") from None
-    if not isinstance(card, dict) or "type" not in card:
-        raise ArtifactError(f"{file} is not an artifact's card; delete {path} and run the recipe again")
-    return card
+def open_input(path: Path) -> Artifact:
+    """The artifact in `path`, of which a run says that it was made. Raises DamagedError when it has lost its card, and
+    ArtifactError when the folder is gone."""
+    if path.exists() and not (path / CARD).exists():
+        raise DamagedError(f"{path / CARD} is missing; delete {path} and run the recipe again", path)
+    return Artifact.open(path)
 
 
 def is_whole(path: Path) -> bool:
@@ -184,11 +189,6 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 # ---- whole or absent ----
 
 
@@ -196,20 +196,40 @@ def sha256(file: Path) -> str:
 def whole_folder(final: Path) -> Iterator[Path]:
     """A folder to fill, which gets the name `final` only when the block ends well.
 
-    Everything is on the disk before the name is: a crash at any point leaves `final` absent, or as it was.
+    Everything is on the disk before the name is: a crash at any point leaves `final` absent, or as it was. A block
+    that fails, also by Ctrl-C, leaves nothing.
     """
     partial = final.with_name(final.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    for folder, _, names in os.walk(partial):
-        for name in names:
-            flush(Path(folder, name))
-        flush(Path(folder))
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
+    with nothing_left(partial):
+        partial.mkdir()
+        yield partial
+        for folder, _, names in os.walk(partial):
+            for name in names:
+                flush(Path(folder, name))
+            flush(Path(folder))
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
     flush(final.parent)
+
+
+@contextlib.contextmanager
+def nothing_left(partial: Path) -> Iterator[None]:
+    """Makes the folders above `partial`; a block that fails in any way leaves neither these nor `partial`."""
+    absent = [folder for folder in partial.parents if not folder.exists()]
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else may have put something there
+            for folder in absent:
+                folder.rmdir()
+        raise
 
 
 def write_whole(file: Path, text: str) -> None:
@@ -224,56 +244,4 @@ def write_whole(file: Path, text: str) -> None:
 def finish(folder: Path, card: Card) -> None:
     """Writes the card of the artifact made in `folder`, with size and sha256 of every file."""
     text = json.dumps({**card.__dict__, "files": manifest(folder)}, indent=1, ensure_ascii=False)
-    (folder / CARD).write_text(text + "\n", encoding="utf-8")
-
-
-def manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of every file in `folder`, by relative name."""
-    return {
-        str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": sha256(file)}
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name not in (CARD, SEAL)
-    }
-
-
-def seal(folder: Path) -> None:
-    """Writes down what `folder` holds, for folders that are no artifacts, such as checkpoints."""
-    (folder / SEAL).write_text(json.dumps(manifest(folder)), encoding="utf-8")
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether `folder` holds, bit for bit, what it held when it was sealed."""
-    try:
-        return json.loads((folder / SEAL).read_text(encoding="utf-8")) == manifest(folder)
-    except (OSError, ValueError):
-        return False
-
-
-def check_files(folder: Path, pattern: str) -> None:
-    """Reads every file that matches `pattern` and of which a card or a seal in `folder` keeps a hash.
-
-    Raises ArtifactError when one is missing or differs in one bit.
-    """
-    if (folder / CARD).exists():
-        kept = read_card(folder)["files"]
-    elif (folder / SEAL).exists():
-        kept = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-    else:
-        return
-    for name, entry in kept.items():
-        file = folder / name
-        if not file.match(pattern):
-            continue
-        if not file.exists():
-            raise ArtifactError(f"{file} is missing; delete {folder} and make it again")
-        if file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
-            raise ArtifactError(f"{file} is damaged: it is not what was written; delete {folder} and make it again")
-
-
-def flush(path: Path) -> None:
-    """Returns when what `path` holds is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    (folder / CARD).write_text(sign(text), encoding="utf-8")

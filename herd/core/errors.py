@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 # Writing can also stop at a quota or at a limit on the size of a file; the mend is the same.
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -24,6 +25,14 @@ class SettingsError(HerdError, ValueError):
 
 class ArtifactError(HerdError):
     """An artifact that is missing, half-made, damaged or of the wrong type."""
+
+
+class DamagedError(ArtifactError):
+    """Something in `folder` that is not what was written there; a run that knows how makes it again."""
+
+    def __init__(self, sentence: str, folder: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.folder = folder
 
 
 class DataError(HerdError):

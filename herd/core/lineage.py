@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from herd.core.artifacts import Artifact
+from herd.core.artifacts import Artifact, open_input
 from herd.core.errors import ArtifactError
 from herd.core.stage import Input, Plan, Stage
 
@@ -14,7 +14,7 @@ def parents(artifact: Artifact) -> Iterator[tuple[str, Artifact]]:
     """The inputs of `artifact` by name; they lie beside it. Raises ArtifactError when one is gone."""
     for name, value in artifact.card["inputs"].items():
         for key in _keys(value):
-            yield name, Artifact.open(artifact.path.parent / key)
+            yield name, open_input(artifact.path.parent / key)
 
 
 def _keys(value: str | list[str] | None) -> list[str]:
@@ -38,11 +38,13 @@ def lineage(artifact: Artifact) -> list[Artifact]:
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """One line of a lineage drawn as a tree. again: whether its inputs were shown further up."""
+    """One line of a lineage drawn as a tree. artifact: None where its folder is not there, as beside a copy. again:
+    whether its inputs were shown further up."""
 
     depth: int
     name: str
-    artifact: Artifact
+    key: str
+    artifact: Artifact | None
     again: bool
 
 
@@ -53,10 +55,15 @@ def tree(artifact: Artifact, name: str = "") -> Iterator[Branch]:
     def visit(one: Artifact, name: str, depth: int) -> Iterator[Branch]:
         again = one.key in seen
         seen.add(one.key)
-        yield Branch(depth, name, one, again)
-        if not again:
-            for below, parent in parents(one):
-                yield from visit(parent, below, depth + 1)
+        yield Branch(depth, name, one.key, one, again)
+        if again:
+            return
+        for below, value in one.card["inputs"].items():
+            for key in _keys(value):
+                if (one.path.parent / key).exists():
+                    yield from visit(open_input(one.path.parent / key), below, depth + 1)
+                else:
+                    yield Branch(depth + 1, below, key, None, False)
 
     yield from visit(artifact, name, 0)
 
@@ -68,7 +75,7 @@ def planned_again(artifact: Artifact) -> Artifact:
     """
     inputs: dict[str, Input] = {}
     for name, value in artifact.card["inputs"].items():
-        found = [planned_again(Artifact.open(artifact.path.parent / key)) for key in _keys(value)]
+        found = [planned_again(open_input(artifact.path.parent / key)) for key in _keys(value)]
         inputs[name] = None if value is None else tuple(found) if isinstance(value, list) else found[0]
     declared = Stage.known.get(artifact.card["stage"])
     plan = None if declared is None else Plan(declared, inputs, artifact.card["settings"])

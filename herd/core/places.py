@@ -18,6 +18,7 @@ from herd.core.ranks import Crew, Patience, Report, rank_command
 
 T = TypeVar("T")
 R = TypeVar("R")
+_SEMAPHORES = "/dev/shm"  # noqa: S108 - where glibc keeps them; nothing of ours is written there
 _ATTEMPTS = 3  # a shard at work when its worker died is given to so many
 
 
@@ -47,8 +48,9 @@ class LocalPlace:
     dies costs the shards it had at work, which others are given.
     """
 
-    def __init__(self, allowed: Callable[[], int] = lambda: 1) -> None:
-        self._allowed = allowed
+    def __init__(self, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> None:
+        self._allowed, self._warn = allowed, warn
+        self._is_warned = False
 
     @property
     def workers(self) -> int:
@@ -57,7 +59,7 @@ class LocalPlace:
     def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
         todo = list(shards)
         workers = min(self.workers, len(todo))
-        if workers < 2:
+        if workers < 2 or not self._can_share():
             yield from map(kernel, todo)
             return
         done: dict[int, R] = {}
@@ -84,6 +86,14 @@ class LocalPlace:
                         "need more memory than there is: run with fewer workers, or take the shard out"
                     ) from None
                 suspects = sorted({*suspects, *death.at_work})
+
+    def _can_share(self) -> bool:
+        """Whether processes can wait for one another here; says so when they cannot, and one has to do."""
+        why = no_semaphores()
+        if why and not self._is_warned:
+            self._is_warned = True
+            self._warn(f"{why}: one process does all the work, which takes longer")
+        return not why
 
     def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
         Crew(rank_command(job), ranks, job.parent / "ranks", patience).work(report)
@@ -113,6 +123,16 @@ class LocalPlace:
             finally:
                 for future in under_way:
                     future.cancel()
+
+
+def no_semaphores() -> str:
+    """Why a pool of processes cannot be had on this machine, with the mend; empty where it can."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, ImportError) as fault:
+        words = getattr(fault, "strerror", None) or str(fault)
+        return f"worker processes meet in {_SEMAPHORES}, which cannot be used ({words}); mount it writable"
+    return ""
 
 
 class _WorkerDeathError(Exception):
@@ -200,10 +220,12 @@ def _call(kernel: Callable[[T], R], shard: T) -> R:
     return kernel(shard)
 
 
-def open_place(name: str, allowed: Callable[[], int] = lambda: 1) -> Place:
-    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. Raises SettingsError for another name."""
+def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> Place:
+    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. warn: told when less is to be had than allowed.
+
+    Raises SettingsError for another name."""
     if name == "local":
-        return LocalPlace(allowed)
+        return LocalPlace(allowed, warn)
     if name.startswith("joined:"):
         from herd.core.joined import JoinedPlace
 

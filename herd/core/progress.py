@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, Protocol
 
+from herd.core.terminal import colours_of, visible
+
 # Without a terminal, a line for each running stage every so often, so that a log file stays readable.
 PLAIN_SECONDS = 20.0
 
@@ -82,7 +84,8 @@ class Live:
             TextColumn("{task.fields[left]:>7}"),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[words]}"),
-            console=Console(highlight=False),
+            # The bars steer the terminal themselves; what others wrote in them goes through `_plain`.
+            console=Console(highlight=False, file=colours_of(sys.stdout)),
         )
         self._tasks: dict[str, Any] = {}
         self._started: dict[str, float] = {}
@@ -102,21 +105,28 @@ class Live:
 
     def progress(self, key: str, done: float, total: float, words: str) -> None:
         left = seconds_left(time.monotonic() - self._started[key], done, total)
-        self._bars.update(self._tasks[key], completed=done, total=total or None, left=clock(left), words=words)
+        self._bars.update(self._tasks[key], completed=done, total=total or None, left=clock(left), words=_plain(words))
 
     def finish(self, key: str, card: dict[str, Any]) -> None:
         self._bars.remove_task(self._tasks.pop(key))
         self._made += 1
         self._bars.update(self._whole, completed=self._made, words=f"{self._made} of {self._total} stages")
-        self._bars.console.print(f"[green]✓[/] {summary(card)}")
+        self._bars.console.print(f"[green]✓[/] {_plain(summary(card))}")
 
     def warn(self, text: str) -> None:
-        self._bars.console.print(f"[yellow]warning:[/] {text}")
+        self._bars.console.print(f"[yellow]warning:[/] {_plain(text)}")
 
     def tick(self) -> None: ...
 
     def end(self) -> None:
         self._bars.stop()
+
+
+def _plain(text: str) -> str:
+    """`text` as rich shows it, letter for letter: no markup, and nothing that steers."""
+    from rich.markup import escape
+
+    return escape(visible(text))
 
 
 def display() -> Display:

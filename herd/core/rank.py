@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from herd.core import processes
 from herd.core.artifacts import is_whole
-from herd.core.errors import HerdError, StoppedError
-from herd.core.ranks import Pulse, Rank
+from herd.core.errors import HerdError, StoppedError, as_sentence, is_full_disk
+from herd.core.ranks import DISK_FULL, Pulse, Rank
+from herd.core.terminal import doors
 from herd.core.worker import RunFolder, make_here, read_job, take_part
 
 CRASHED = 70
@@ -38,22 +40,34 @@ def work(file: Path, rank: Rank) -> int:
             out = file.parent / f"out-{rank.number}"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            take_part(job, home, out, manner)
+            take_part(job, home, out, manner, pulse.report)
         return 0
     except StoppedError:
         return StoppedError.exit_code
     except HerdError as fault:
-        traceback.print_exc()
-        pulse.give_up(fault)
+        _give_up(pulse, fault)
         return fault.exit_code
-    except Exception:
-        traceback.print_exc()
+    except Exception as fault:
+        if is_full_disk(fault):  # no try will help, and perhaps there is no room to say so
+            _give_up(pulse, as_sentence(fault, f"stage {job.name}"))
+            return DISK_FULL
+        _print_fault()
         # A peer that died shows as some error of the network here: all are started again.
         return CRASHED
 
 
+def _give_up(pulse: Pulse, fault: HerdError) -> None:
+    _print_fault()
+    with contextlib.suppress(OSError):
+        pulse.give_up(fault)
+
+
+def _print_fault() -> None:
+    with contextlib.suppress(OSError):  # a log that cannot be written does not hide the fault
+        traceback.print_exc()
+
+
 if __name__ == "__main__":
-    code = main(Path(sys.argv[1]))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with doors():
+        code = main(Path(sys.argv[1]))
     os._exit(code)  # threads of a broken process group would hold an ordinary exit up

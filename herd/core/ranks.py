@@ -7,6 +7,7 @@ program runs under torchrun, Slurm or Ray, where those watch over it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ Report = Callable[[float, float, str], None]
 
 BEAT_SECONDS = 0.5
 STARTING_SECONDS = 300.0  # until the first beat: Python has to import what it needs
+_WORKING_SECONDS = 0.02  # of a core, between two beats; threads that only wait use less
+_COLLECTIVES = os.sep + os.path.join("torch", "distributed") + os.sep
+DISK_FULL = 28  # exit code of a rank that found no room; ENOSPC's number
 LEAVING_SECONDS = 60.0  # for ranks to save when they are asked to end
 
 
@@ -63,10 +67,22 @@ def variables(rank: Rank, address: str, port: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a rank may be silent before all are ended, and how often they are started again without getting on."""
+    """How long a rank may be silent before all are ended, and how often they are started again without getting on.
+
+    Ranks that live and get nowhere are ended too: when none of them computes for `idle_seconds`, and when none
+    says for `stuck_seconds` that work is done, whatever they compute.
+    """
 
     silent_seconds: float = 30.0
     restarts: int = 3
+
+    @property
+    def idle_seconds(self) -> float:
+        return 2 * self.silent_seconds
+
+    @property
+    def stuck_seconds(self) -> float:
+        return 20 * self.silent_seconds
 
 
 PATIENT = Patience()
@@ -121,6 +137,7 @@ class Crew:
 
     def _watch(self, report: Report) -> str | None:
         began, asked = time.time(), 0.0
+        motion = Motion(self.patience)
         while True:
             ended = [one.poll() for one in self._running]
             fault = self.folder / "fault"
@@ -133,6 +150,8 @@ class Crew:
             elif all(code == 0 for code in ended):
                 return None
             else:
+                if DISK_FULL in ended:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder.parent))
                 for number, code in enumerate(ended):
                     if code not in (None, 0):
                         return f"rank {number} ended with {code}"
@@ -140,6 +159,9 @@ class Crew:
                     silent = time.time() - self._last_beat(number, began)
                     if ended[number] is None and silent > 0:
                         return f"rank {number} was silent for {self.patience.silent_seconds:.0f} s"
+                running = [number for number, code in enumerate(ended) if code is None]
+                if why := motion.stopped(read_beats(self.folder, running), time.monotonic()):
+                    return why
             pass_on(self.folder, report)
             time.sleep(0.02)
 
@@ -168,6 +190,62 @@ class Crew:
             file.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Beat:
+    """What a rank said last. done: how often its work got on. worked: in how many beats it computed. waits: whether
+    its main thread is waiting for other ranks."""
+
+    done: int = 0
+    worked: int = 0
+    waits: bool = False
+
+
+def read_beats(folder: Path, ranks: Iterable[int]) -> dict[int, Beat]:
+    """Of each of these ranks; of one that has not said anything yet, nothing done."""
+    found = {}
+    for number in ranks:
+        try:
+            found[number] = Beat(*json.loads((folder / f"beat-{number}").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            found[number] = Beat()
+    return found
+
+
+class Motion:
+    """Whether ranks get on, seen from outside: progress counts, not life."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self._before: dict[int, Beat] = {}
+        self._moved = self._got_on = 0.0
+
+    def stopped(self, beats: dict[int, Beat], now: float) -> str:
+        """Why ranks that look like this at the second `now` will get no further; empty while they may."""
+        before, self._before = self._before, beats
+        if before.keys() != beats.keys():
+            self._moved = self._got_on = now
+            return ""
+        pairs = [(before[number], beat) for number, beat in beats.items()]
+        if any(a.done != b.done for a, b in pairs):
+            self._moved = self._got_on = now
+        if any(a.worked != b.worked for a, b in pairs):
+            self._moved = now
+        # Until a first word of progress all is being made ready, which may take long.
+        begun = any(beat.done for beat in beats.values())
+        stuck = self.patience.stuck_seconds if begun else max(self.patience.stuck_seconds, STARTING_SECONDS)
+        idle = self.patience.idle_seconds if begun else STARTING_SECONDS
+        if now - self._moved > idle:
+            return f"{self._hanging()}: no rank did anything for {idle:.0f} s"
+        if now - self._got_on > stuck:
+            return f"{self._hanging()}: no rank got on for {stuck:.0f} s"
+        return ""
+
+    def _hanging(self) -> str:
+        """Those that do not wait for others."""
+        numbers = [str(number) for number, beat in self._before.items() if not beat.waits]
+        return f"rank {' and '.join(numbers)} hangs" if numbers else "ranks wait for each other"
+
+
 def pass_on(folder: Path, report: Report) -> None:
     """Shows the progress that the first rank wrote into `folder`, if any."""
     with contextlib.suppress(OSError, ValueError):  # not written yet
@@ -189,22 +267,40 @@ def rank_command(job: Path) -> list[str]:
 
 
 class Pulse:
-    """This rank's signs of life, from a thread: a process that is frozen gives none."""
+    """This rank's signs of life, from a thread: a process that is frozen gives none. With each it says how far the
+    rank's own work has come, for a thread beats on where that hangs."""
 
     def __init__(self, folder: Path, rank: Rank) -> None:
         self.folder, self.rank = folder, rank
-        self._last = 0.0
+        self._last, self._done = 0.0, 0
+        self._main = threading.main_thread().ident or 0
         threading.Thread(target=self._beat, daemon=True).start()
 
     def _beat(self) -> None:
         file = self.folder / f"beat-{self.rank.number}"
+        partial = file.with_name(f"pulse-{self.rank.number}.partial")
+        worked, before = 0, 0.0
         while True:
+            # What this thread uses itself is no work.
+            used = time.process_time() - time.thread_time()
+            worked, before = worked + (used - before > _WORKING_SECONDS), used
             with contextlib.suppress(OSError):
-                file.touch()
+                partial.write_text(json.dumps([self._done, worked, self._waits()]), encoding="utf-8")
+                partial.rename(file)
             time.sleep(BEAT_SECONDS)
 
+    def _waits(self) -> bool:
+        """Whether the main thread waits for other ranks."""
+        frame = sys._current_frames().get(self._main)
+        while frame is not None:
+            if _COLLECTIVES in frame.f_code.co_filename:
+                return True
+            frame = frame.f_back
+        return False
+
     def report(self, done: float, total: float, words: str) -> None:
-        """Progress, from the first rank."""
+        """Progress: of every rank that it gets on, of the first one also how far."""
+        self._done += 1
         if self.rank.number == 0 and time.monotonic() - self._last > 0.1:
             self._last = time.monotonic()
             partial = self.folder / "progress.partial"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import typing
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
 from herd.core.registry import Registry
-from herd.core.settings import build, dump, merge, parse_yaml, read_yaml
+from herd.core.settings import DEEPEST, build, dump, merge, parse_yaml, read_yaml
 from herd.core.stage import load_file
 
 RecipeFunction = Callable[..., Artifact]
@@ -52,8 +53,8 @@ def load_recipe(reference: str, recipes: Registry[RecipeFunction], sets: Sequenc
             raise SettingsError(f"{path}: names no wiring; add a line such as `recipe: tiny`")
         place = values.pop("place", "local")
         function = _wiring(wiring, recipes, path.parent)
-        own = _packaged_numbers(function)
-        return replace(_fill(function, merge(own, values), sets, where=str(path), lines=lines), place=str(place))
+        own = merge(_packaged_numbers(function), values, _kind(function))
+        return replace(_fill(function, own, sets, where=str(path), lines=lines), place=str(place))
     function = _wiring(reference, recipes, Path())
     return _fill(function, _packaged_numbers(function), sets, where=reference, lines={})
 
@@ -65,7 +66,8 @@ def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> Recip
     if not path.exists():
         raise SettingsError(f"{path}: there is no such file; check the path of the recipe")
     before = set(recipes.all())
-    module = load_file(path, f"herd_recipe_{path.stem}")
+    # Two files of one name in two folders are two modules.
+    module = load_file(path, f"herd_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
     found = [value for key, value in recipes.all().items() if key not in before or value.__module__ == module.__name__]
     if len(found) != 1:
         raise SettingsError(f"{path}: has {len(found)} recipes; mark exactly one function with @recipes.add")
@@ -85,12 +87,17 @@ def _packaged_numbers(function: RecipeFunction) -> dict[str, Any]:
 def _fill(
     function: RecipeFunction, values: dict[str, Any], sets: Sequence[str], *, where: str, lines: dict[str, int]
 ) -> Recipe:
+    kind = _kind(function)
     for text in sets:
-        values = merge(values, parse_set(text))
+        values = merge(values, parse_set(text), kind)
     if sets:
         where = f"{where} with --set"
-    kind = next(iter(typing.get_type_hints(function, include_extras=True).values()))
     return Recipe(function.__name__, function, build(kind, values, where=where, lines=lines))
+
+
+def _kind(function: RecipeFunction) -> Any:
+    """The type of a recipe's settings: that of its first argument."""
+    return next(iter(typing.get_type_hints(function, include_extras=True).values()))
 
 
 def parse_set(text: str) -> dict[str, Any]:
@@ -98,7 +105,10 @@ def parse_set(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SettingsError(f"--set {text}: write --set name=value, such as --set base.peak_rate=3e-3")
+    parts = name.strip().split(".")
+    if len(parts) > DEEPEST:
+        raise SettingsError(f"--set {name[:40]}...: a name of {len(parts):,} parts; no setting lies so deep")
     parsed: Any = parse_yaml(value, where=f"--set {name}")
-    for part in reversed(name.strip().split(".")):
+    for part in reversed(parts):
         parsed = {part: parsed}
     return parsed

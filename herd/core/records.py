@@ -74,18 +74,22 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `learn` says whether training may learn from it; only assistant turns ever are."""
+    """One turn. `learn` says whether training may learn from it; only assistant turns ever are. `reasoning_content`:
+    what was thought before the answer, for chat templates that write it."""
 
     role: Role
     content: str
     calls: tuple[ToolCall, ...] = ()
     learn: bool = True
+    reasoning_content: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """The OpenAI and TRL form: role, content and, where there are calls, tool_calls."""
         row: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.calls:
             row["tool_calls"] = [call.to_row() for call in self.calls]
+        if self.reasoning_content:
+            row["reasoning_content"] = self.reasoning_content
         if not self.learn:
             row["learn"] = False
         return row
@@ -95,11 +99,12 @@ class Message:
         """Raises DataError when the role is unknown or the content is no text."""
         if row.get("role") not in ROLES:
             raise DataError(f"message with role {row.get('role')!r}; valid: {', '.join(ROLES)}")
-        content = row.get("content") or ""
-        if not isinstance(content, str):
-            raise DataError(f"message content is a {type(content).__name__}; herd reads text only")
+        texts = [text if (text := row.get(name)) is not None else "" for name in ("content", "reasoning_content")]
+        for text in texts:
+            if not isinstance(text, str):
+                raise DataError(f"message content is a {type(text).__name__}; herd reads text only")
         calls = tuple(map(ToolCall.from_row, row.get("tool_calls") or ()))
-        return cls(row["role"], content, calls, row.get("learn", True))
+        return cls(row["role"], texts[0], calls, row.get("learn", True), texts[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Registry(Generic[F]):
     def add(self, plugin: F) -> F:
         """Registers `plugin` under its own name; keyword-only arguments are its settings."""
         name = getattr(plugin, "__name__", "")
-        if name in self._found:
+        if name in self._found and not is_same_definition(self._found[name], plugin):
             raise SettingsError(f"two {self.kind} are called {name!r}; rename one of them")
         self._found[name] = plugin
         return plugin
@@ -91,6 +91,14 @@ class Registry(Generic[F]):
     def choice(self) -> PluginSchema:
         """For annotations: `Annotated[Use, filters.choice]` is a setting that holds one plug-in."""
         return PluginSchema(self.parse, Use.to_row)
+
+
+def is_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both come from the same lines of the same file, as when a module is imported again."""
+    if one is other:
+        return True
+    here, there = (getattr(inspect.unwrap(function), "__code__", None) for function in (one, other))
+    return here is not None and there is not None and (here, here.co_filename) == (there, there.co_filename)
 
 
 def first_line(plugin: Callable[..., Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import json
@@ -21,8 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from herd.core import processes
-from herd.core.artifacts import PARTIAL, Artifact, is_whole, read_card
-from herd.core.errors import ArtifactError, BusyError, HerdError, SettingsError, StoppedError, as_sentence, did_you_mean
+from herd.core.artifacts import PARTIAL, Artifact, read_card
+from herd.core.errors import (
+    ArtifactError,
+    BusyError,
+    DamagedError,
+    HerdError,
+    SettingsError,
+    StoppedError,
+    as_sentence,
+    did_you_mean,
+)
+from herd.core.mending import Mender
 from herd.core.places import Place, open_place
 from herd.core.progress import Display, Silent
 from herd.core.stage import USUAL, Manner, Plan, walk
@@ -32,6 +43,8 @@ from herd.core.worker import Job, RunFolder, make
 PATIENCE_SECONDS = 20
 # How long training may take to save when the run is asked to end.
 LEAVING_SECONDS = 60
+# A process that ends badly beside so little free disk ended for want of it.
+NO_ROOM_BYTES = 1 << 16
 
 
 def run(
@@ -49,19 +62,23 @@ def run(
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
     ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
-    Raises BusyError, and whatever the first stage that failed raised as a HerdError.
+    Raises SettingsError for less than no jobs, BusyError, and whatever the first stage that failed raised as a
+    HerdError.
     """
+    if jobs < 0:
+        raise SettingsError(f"--jobs {jobs}: a run has at least one stage at work; give 1 or more")
     plans = needed(target, until)
     show = display or Silent()
     home = RunFolder(folder)
     with _sole_run(home):
-        todo = _todo(plans, home, show)
+        mender = Mender(plans, home, show)
+        todo = _todo(plans, home, show, mender)
         show.begin(len(plans), len(plans) - len(todo))
         try:
             if jobs == 0:
-                _run_here(todo, home, show, open_place(place), manner)
+                _run_here(todo, home, show, open_place(place), manner, mender)
             else:
-                _Pool(todo, home, jobs, show, [place, manner.to_text()]).run()
+                _Pool(todo, home, jobs, show, [place, manner.to_text()], plans, mender).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
@@ -86,13 +103,16 @@ def needed(target: Artifact, until: str | None = None) -> list[Plan]:
     return list(wanted.values())
 
 
-def _todo(plans: list[Plan], home: RunFolder, show: Display) -> list[Plan]:
-    """The plans whose artifact is not whole; warns of artifacts that other code made."""
+def _todo(plans: list[Plan], home: RunFolder, show: Display, mender: Mender) -> list[Plan]:
+    """The plans whose artifact is not whole; warns of artifacts that other code made.
+
+    Bits are compared of the last one, which is what was asked for; of the others when a stage reads them.
+    """
     todo = []
     for plan in plans:
         path = home.artifact(plan.key)
         # The settings differ only where they are not counted, such as in where a file lies now.
-        if not is_whole(path) or read_card(path)["settings"] != _plain(plan.settings):
+        if not mender.look(plan, fully=plan is plans[-1]) or read_card(path)["settings"] != _plain(plan.settings):
             todo.append(plan)
         elif read_card(path)["code"] != plan.stage.code:
             show.warn(
@@ -106,12 +126,20 @@ def _plain(settings: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(dict(settings)))
 
 
-def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, manner: Manner) -> None:
-    for plan in todo:
+def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, manner: Manner, mender: Mender) -> None:
+    left = list(todo)
+    while left:
+        plan = left[0]
         show.start(plan.key)
         report = functools.partial(show.progress, plan.key)
-        card = make(_job(plan), home, report, place, manner)
+        try:
+            card = make(_job(plan), home, report, place, manner)
+        except DamagedError as fault:
+            left.insert(0, mender.plan_for(fault))
+            mender.set_aside(left[0].key)
+            continue
         show.finish(plan.key, card)
+        left.pop(0)
 
 
 def _job(plan: Plan) -> Job:
@@ -179,11 +207,15 @@ class _Worker:
 class _Pool:
     """Worker processes, each making one stage at a time; the longest way to the end goes first."""
 
-    def __init__(self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, told: Sequence[str]) -> None:
+    def __init__(
+        self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, told: Sequence[str],
+        plans: list[Plan], mender: Mender,
+    ) -> None:  # fmt: skip
         self.home, self.show, self.told = home, show, told
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
-        self.weights = distance_to_end(todo)
+        self.weights = distance_to_end(plans)
+        self.mender = mender
         self.jobs = jobs
         self.workers: list[_Worker] = []
 
@@ -214,17 +246,24 @@ class _Pool:
             for pipe in wait([one.pipe for one in busy], timeout=0.2):
                 one = next(one for one in busy if one.pipe is pipe)
                 with contextlib.suppress(EOFError, OSError):
-                    if one.pipe.recv()[0] == "progress":
+                    if one.pipe.recv()[0] in ("progress", "warning"):
                         continue
                 busy.remove(one)
 
     def _assign(self) -> None:
-        ready = [p for p in self.waiting.values() if not any(parent.key in self.unmade for parent in p.parents)]
+        # One that is made again waits for those that read it as it was.
+        at_work = {parent.key for one in self.workers if one.plan is not None for parent in one.plan.parents}
+        ready = [
+            plan
+            for plan in self.waiting.values()
+            if plan.key not in at_work and not any(parent.key in self.unmade for parent in plan.parents)
+        ]
         ready.sort(key=lambda plan: -self.weights[plan.key])
         for plan in ready:
             free = self._free_for(plan)
             if free is None:
                 break
+            self.mender.set_aside(plan.key)
             free.plan, free.used = self.waiting.pop(plan.key), True
             free.pipe.send(_job(plan))
             self.show.start(plan.key)
@@ -283,13 +322,24 @@ class _Pool:
                 raise _died(one, self.home) from None
             if kind == "progress":
                 self.show.progress(one.plan.key, *content)
+            elif kind == "warning":
+                self.show.warn(f"stage {one.plan.stage.name}: {content}")
             elif kind == "failed":
-                raise content
+                self._mend(one, content)
             else:
                 self.show.finish(one.plan.key, content)
                 self.unmade.discard(one.plan.key)
                 one.plan = None
         self.show.tick()
+
+    def _mend(self, one: _Worker, fault: HerdError) -> None:
+        """Has the damaged input made again before the stage that found it. Raises `fault` for any other."""
+        assert one.plan is not None
+        damaged = self.mender.plan_for(fault)
+        for plan in (damaged, one.plan):
+            self.waiting[plan.key] = plan
+            self.unmade.add(plan.key)
+        one.plan = None
 
 
 def _is_main_thread() -> bool:
@@ -303,6 +353,8 @@ def _ask_to_end(*_: object) -> None:
 def _died(one: _Worker, home: RunFolder) -> HerdError:
     code = one.process.wait()
     assert one.plan is not None
+    if shutil.disk_usage(home.root).free < NO_ROOM_BYTES:  # it may not even have been able to say so
+        return as_sentence(OSError(errno.ENOSPC, "", str(home.root)), f"stage {one.plan.stage.name}")
     why = "was killed, as the system does when memory runs out" if code == -9 else f"ended with exit code {code}"
     return ArtifactError(
         f"stage {one.plan.stage.name}: its process {why}; see {home.log(one.plan.key)}; "

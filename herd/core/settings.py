@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,13 +32,15 @@ from pydantic_core import core_schema
 from typing_extensions import dataclass_transform
 
 from herd.core.errors import SettingsError, did_you_mean
+from herd.core.yaml_loader import DEEPEST as DEEPEST
+from herd.core.yaml_loader import Loader, TooMuchError
 
 T = TypeVar("T")
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _with_hash(path: str) -> str:
@@ -181,6 +184,9 @@ def _prefixes(place: tuple[Any, ...]) -> list[str]:
     return [".".join(map(str, place[:end])) for end in range(len(place), 0, -1)]
 
 
+_MOST_SHOWN = 200  # characters of a wrong value
+
+
 def _explain(error: Any, kind: Any, place: tuple[Any, ...], field: str) -> str:
     problem, given = error["type"], error.get("input")
     if problem in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -192,7 +198,8 @@ def _explain(error: Any, kind: Any, place: tuple[Any, ...], field: str) -> str:
         text = str(error["ctx"]["error"])
         return f"{field}: {text}" if field else text
     wanted = re.sub(r"^Input should be (a )?(valid )?", "", error["msg"])
-    return f"{field} is {json.dumps(given, default=str)}; it should be {wanted}"
+    shown = json.dumps(given, default=str)
+    return f"{field} is {shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + '...'}; it should be {wanted}"
 
 
 def _inner(kind: Any, place: tuple[Any, ...]) -> Any:
@@ -219,31 +226,16 @@ def _field_names(kind: Any) -> list[str]:
 # ---- YAML ----
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people expect it: 1e-3 is a number, and a key given twice is a mistake."""
-
-
-# YAML 1.1 reads 1e-3 as text, because it wants 1.0e-3.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?([eE][-+]?\d+)$"),
-    list("-+0123456789"),
-)
-# A date stays the text it was written as.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for first, rules in _Loader.yaml_implicit_resolvers.items()
-}
-
-
 def parse_yaml(text: str, *, where: str) -> Any:
     """`text` as plain data. Raises SettingsError with line and column when it is no YAML."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(fault, "problem", None) or str(fault)
+        if isinstance(fault, TooMuchError | yaml.constructor.ConstructorError):
+            raise SettingsError(f"{where}{at}: {problem}; write it shorter or mend the line") from None
         raise SettingsError(f"{where}{at}: not YAML: {problem}") from None
 
 
@@ -260,7 +252,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         return {}, {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: holds a {type(values).__name__}; write `name: value` lines")
-    return values, dict(_lines(yaml.compose(text, Loader=_Loader), ""))
+    return values, dict(_lines(yaml.compose(text, Loader=Loader), ""))
 
 
 def _lines(node: Any, prefix: str) -> typing.Iterator[tuple[str, int]]:
@@ -280,10 +272,43 @@ def write_yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=110)
 
 
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the values of `above` laid over it, dict by dict."""
+def merge(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) -> dict[str, Any]:
+    """`below` with the values of `above` laid over it, dict by dict; another plug-in replaces the one below.
+
+    kind: the settings type that both are for, which says where plug-ins stand.
+    """
     merged = dict(below)
     for name, value in above.items():
-        old = merged.get(name)
-        merged[name] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        old, inner = merged.get(name), _type_within(kind, name)
+        if isinstance(old, dict) and isinstance(value, dict) and (old.keys() == value.keys() or not _is_plugin(inner)):
+            value = merge(old, value, inner)
+        # Else another: `{dpo: {beta: .2}}` changes a number of dpo, `{ipo: {}}` over it is a choice of its own.
+        merged[name] = value
     return merged
+
+
+def _alternatives(kind: Any) -> typing.Iterator[Any]:
+    """The types that a value of `kind` may have, with `X | None` and the like taken apart."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        for one in typing.get_args(kind):
+            yield from _alternatives(one)
+    else:
+        yield kind
+
+
+def _is_plugin(kind: Any) -> bool:
+    return any(
+        isinstance(mark, PluginSchema) for one in _alternatives(kind) for mark in getattr(one, "__metadata__", ())
+    )
+
+
+def _type_within(kind: Any, name: str) -> Any:
+    """The type of the setting `name` of `kind`; None where nothing is known of it."""
+    for one in _alternatives(kind):
+        if typing.get_origin(one) is Annotated:
+            return _type_within(typing.get_args(one)[0], name)
+        if typing.get_origin(one) is dict:
+            return typing.get_args(one)[1]
+        if isinstance(one, type) and name in (found := typing.get_type_hints(one, include_extras=True)):
+            return found[name]
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -18,9 +17,11 @@ from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
+from herd.core.code import fingerprint
 from herd.core.errors import SettingsError, StoppedError, did_you_mean
 from herd.core.places import Place
 from herd.core.processes import stop_asked
+from herd.core.registry import is_same_definition
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
 P = ParamSpec("P")
@@ -34,12 +35,18 @@ Input = Artifact | tuple[Artifact, ...] | None
 class Manner:
     """How a run is done, which has no part in what it makes. trackers: names of what draws curves of training, such as
     tensorboard. save_every_seconds: between checkpoints of training. silent_seconds: after which one of several ranks
-    counts as frozen. restarts: how often ranks are started again without getting on."""
+    counts as frozen. restarts: how often ranks are started again without getting on. compare_every_steps: between two
+    comparisons of what several ranks hold."""
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float = 15.0
     silent_seconds: float = 30.0
     restarts: int = 3
+    compare_every_steps: int = 10
+
+    def __post_init__(self) -> None:
+        if self.compare_every_steps < 1:
+            raise SettingsError(f"--compare-every is {self.compare_every_steps}; give 1 step or more")
 
     def to_text(self) -> str:
         return json.dumps(self.__dict__)
@@ -138,6 +145,10 @@ class Stage(Generic[P, A]):
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
         self.makes: type[A] = hints["return"]
+        twin = Stage.known.get(self.name)
+        if twin is not None and not is_same_definition(twin.body, body):
+            places = " and ".join(f"{one.__module__}, line {one.__code__.co_firstlineno}" for one in (twin.body, body))
+            raise SettingsError(f"two stages are called {self.name!r} ({places}); rename one of them")
         Stage.known[self.name] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
@@ -172,9 +183,13 @@ class Stage(Generic[P, A]):
 
     @functools.cached_property
     def code(self) -> str:
-        """A hash of the code around this stage (its file), blind to comments and docstrings."""
-        source = inspect.getsource(sys.modules[self.body.__module__])
-        return hashlib.sha256(ast.dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()[:12]
+        """A hash of the code of this stage: its file and what that imports of herd, blind to comments and docstrings.
+
+        Raises SettingsError when there is no file, as for what was typed into an interpreter."""
+        file = inspect.getsourcefile(self.body)
+        if file is None or not Path(file).is_file():
+            raise SettingsError(f"stage {self.name}: its code is in no file; write it to one")
+        return fingerprint(self.body.__module__, Path(file))
 
     @property
     def address(self) -> tuple[str, str | None, str]:
@@ -213,7 +228,10 @@ def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
 def load_file(path: Path, module: str) -> ModuleType:
     """A Python file outside the package as the module `module`, once per process."""
     if module in sys.modules:
-        return sys.modules[module]
+        loaded = sys.modules[module]
+        if Path(loaded.__file__ or "").resolve() != path.resolve():
+            raise SettingsError(f"{path}: a module {module} is loaded already, from {loaded.__file__}; rename the file")
+        return loaded
     spec = importlib.util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
         raise SettingsError(f"{path}: not a Python file; a recipe ends in .py or .yaml")
@@ -246,12 +264,3 @@ def _is_input(value: object) -> bool:
     if isinstance(value, tuple):
         return all(isinstance(item, Artifact) for item in value)
     return value is None or isinstance(value, Artifact)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
-    return tree

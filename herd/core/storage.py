@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.errors import ArtifactError, DataError
+from herd.core.manifests import check_files
 from herd.core.records import Conversation, Document, Preference
 
 ROWS_PER_FILE = 100_000
@@ -22,6 +23,7 @@ def read_documents(folder: Path, name: str = "documents") -> Iterator[Document]:
     """
     import pyarrow.parquet as parquet
 
+    check_files(folder, f"{name}/*.parquet")
     files = sorted((folder / name).glob("*.parquet"))
     if not files and not (name == "rejects" and (folder / name).is_dir()):
         raise ArtifactError(f"{folder / name} holds no Parquet files; it is not a corpus made by herd")
@@ -65,6 +67,7 @@ def _files(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def read_conversations(folder: Path) -> Iterator[Conversation]:
     """The conversations of a Dialogues artifact."""
+    check_files(folder, "dialogues.jsonl")
     yield from map(Conversation.from_row, read_lines(folder / "dialogues.jsonl"))
 
 
@@ -74,6 +77,7 @@ def write_conversations(folder: Path, conversations: Iterable[Conversation]) -> 
 
 def read_preferences(folder: Path) -> Iterator[Preference]:
     """The ranked answers of a Preferences artifact."""
+    check_files(folder, "preferences.jsonl")
     yield from map(Preference.from_row, read_lines(folder / "preferences.jsonl"))
 
 

@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from herd.core import processes
-from herd.core.artifacts import Artifact, Card, finish, read_card, whole_folder, write_whole
+from herd.core.artifacts import Artifact, Card, finish, open_input, read_card, whole_folder, write_whole
 from herd.core.errors import HerdError, as_sentence
 from herd.core.places import LocalPlace, Place, Report, open_place
 from herd.core.ranks import Patience
 from herd.core.stage import USUAL, Input, Manner, Work, find_stage
+from herd.core.terminal import doors
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
 REPORT_SECONDS = 0.1
@@ -85,11 +86,14 @@ class Job:
 def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL) -> dict[str, Any]:
     """The card of the artifact that `job` makes; its folder is whole when this returns.
 
-    Raises HerdError, with the stage's name in front where the fault did not name it.
+    Raises DamagedError for an input that is not what was written, and HerdError, with the stage's name in front where
+    the fault did not name it.
     """
     scratch = home.scratch / job.key
-    scratch.mkdir(parents=True, exist_ok=True)
     try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        for one in _artifacts(_inputs(job, home)):
+            one.verify()
         ranks = find_stage(job.module, job.file, job.name).ranks(job.settings)
         if ranks > 1:
             file = scratch / "job.json"
@@ -132,9 +136,9 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
         finish(out, card)
 
 
-def take_part(job: Job, home: RunFolder, out: Path, manner: Manner) -> None:
-    """Runs the stage as one of the ranks whose output is thrown away."""
-    work = Work(out, home.scratch / job.key, LocalPlace(), manner=replace(manner, trackers=()))
+def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Report) -> None:
+    """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
+    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=replace(manner, trackers=()))
     find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
 
 
@@ -152,8 +156,13 @@ def _open(value: str | list[str] | None, home: RunFolder) -> Input:
     if value is None:
         return None
     if isinstance(value, list):
-        return tuple(Artifact.open(home.artifact(key)) for key in value)
-    return Artifact.open(home.artifact(value))
+        return tuple(open_input(home.artifact(key)) for key in value)
+    return open_input(home.artifact(value))
+
+
+def _artifacts(inputs: Mapping[str, Input]) -> Iterator[Artifact]:
+    for value in inputs.values():
+        yield from value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _rarely(report: Report) -> Report:
@@ -191,6 +200,9 @@ class Channel:
     def report(self, done: float, total: float, words: str) -> None:
         self.pipe.send(("progress", (done, total, words)))
 
+    def warn(self, text: str) -> None:
+        self.pipe.send(("warning", text))
+
 
 def serve(pipe: Connection, parent: int, root: Path, place: str, manner: Manner) -> None:
     """Makes the jobs that come through `pipe` until its other end is closed or the parent ends this process."""
@@ -209,9 +221,10 @@ def serve(pipe: Connection, parent: int, root: Path, place: str, manner: Manner)
 def _attempt(job: Job, home: RunFolder, channel: Channel, place: str, manner: Manner) -> tuple[str, Any]:
     with _output_to(home.log(job.key)):
         try:
-            return "made", make(job, home, channel.report, open_place(place, channel.workers), manner)
+            return "made", make(job, home, channel.report, open_place(place, channel.workers, channel.warn), manner)
         except HerdError as fault:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # a log that cannot be written does not hide the fault
+                traceback.print_exc()
             fault.__notes__ = ["".join(traceback.format_exception(fault))]
             return "failed", _picklable(fault)
 
@@ -230,17 +243,24 @@ def _picklable(fault: HerdError) -> HerdError:
 def _output_to(file: Path) -> Iterator[None]:
     """Sends what the stage and its libraries print to `file`; the terminal belongs to progress."""
     kept = os.dup(1), os.dup(2)
-    with file.open("a") as log:
+    with _opened(file) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
-            yield
+            with doors():  # whoever reads the log does so in a terminal
+                yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             for old, number in zip(kept, (1, 2), strict=True):
                 os.dup2(old, number)
                 os.close(old)
+
+
+def _opened(file: Path) -> IO[Any]:
+    """The log; nowhere where no file can be made, as on a full disk: what the stage says of that must get through."""
+    try:
+        return file.open("a", encoding="utf-8")
+    except OSError:
+        return open(os.devnull, "w", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import ctypes
 import re
 import time
@@ -14,20 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.settings import Count, Rate, Share, settings
-from herd.corpus.kernels import Packed, Result, library, pack
+from herd.corpus.encodings import decode
+from herd.corpus.kernels import Packed, Result, pack
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
 OUTCOMES = ("", "no text on the page", "its text was not found within the time a page is given")
-_CONTROLS = bytes(range(9))
+_DECLARATION = b"<?xml version='1.0'?>"
 _ALT = ("never", "formulas", "all")
-# What people call encodings and Python does not know, or knows as something browsers read differently
-# (https://encoding.spec.whatwg.org/#names-and-labels).
-_LABELS = {"iso-8859-1": "cp1252", "latin1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252", "iso-8859-9": "cp1254",
-           "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "ks_c_5601-1987": "cp949", "euc-kr": "cp949",
-           "shift_jis": "cp932", "x-sjis": "cp932", "shift-jis": "cp932", "utf8": "utf-8", "unicode": "utf-8",
-           "tis-620": "cp874", "iso-8859-11": "cp874", "x-euc-jp": "euc_jp", "big5": "big5hkscs"}  # fmt: skip
 
 
 @settings
@@ -100,6 +94,12 @@ def extract(pages: Packed | arrow.Array | Sequence[str | bytes], settings: Extra
     return found
 
 
+def as_named(body: bytes, *names: str) -> bytes:
+    """The page with an XML declaration where only its name says that it is XHTML, in which `<a/>` is empty."""
+    is_xhtml = any(name.split("?")[0].split("#")[0].lower().endswith((".xhtml", ".xht")) for name in names)
+    return _DECLARATION + body.removeprefix(b"\xef\xbb\xbf") if is_xhtml and not body.startswith(b"<?xml") else body
+
+
 def _extract(pages: Packed, settings: ExtractSettings, profile: Profile) -> Extracts:
     options = _Options(
         settings.form == "markdown",
@@ -139,81 +139,18 @@ def extract_files(files: Sequence[str], settings: ExtractSettings) -> Iterator[d
             began = time.process_time()
             row: dict[str, object] = {"file": file, "id": page.id} if page.id != file else {"file": file}
             body = None if page.fault else decode(page.body, page.charset)
+            if body and page.html:
+                body = as_named(body, page.id, page.url)
             if body is None:
                 yield row | {"fault": page.fault or "its bytes are text in no encoding that was tried"}
                 continue
             found = extract([body], settings) if page.html else None
-            text = found.text[0].as_py() if found else body.decode("utf-8")
+            text = found.text[0].as_py() if found else body.decode("utf-8").replace("\x00", "")
             row |= {"text": text, "title": found.title[0].as_py() if found else ""}
             row["language"] = str(recognise([text]).codes[0])
             row["seconds"] = round(time.process_time() - began, 5)
             outcome = OUTCOMES[found.outcome[0]] if found else ""
             yield row | ({"fault": outcome} if outcome else {})
-
-
-# ---- bytes to text ----
-
-
-def decode(body: bytes, charset: str = "") -> bytes | None:
-    """The page as UTF-8, or None when no guess about its encoding fits.
-
-    Tried in turn, as browsers do: UTF-8, what the server said, what the page says of itself, and what its
-    bytes look like.
-    """
-    if not body:
-        return body
-    fault = library().herd_utf8_fault(body, ctypes.c_int64(len(body)))
-    if fault < 0:
-        return body if _is_text(body) else None
-    if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        guesses = ["utf-16"]
-    else:
-        guesses = [charset, _declared(body)]
-        # Text cut in the middle of a character, or with a few wrong bytes in it, is still UTF-8.
-        if _is_cut_short(body[fault:]) or (fault > 1000 and "utf" in "".join(guesses).lower()):
-            return body.decode("utf-8", "replace").encode()
-        guesses.append(_guessed(body))
-    for guess in guesses:
-        text = _decoded(body, guess)
-        if text is not None:
-            return text
-    return None
-
-
-def _is_cut_short(tail: bytes) -> bool:
-    """Whether these last bytes are the beginning of one character in UTF-8."""
-    return len(tail) < 4 and 0xC2 <= tail[0] < 0xF5 and all(0x80 <= byte < 0xC0 for byte in tail[1:])
-
-
-def _decoded(body: bytes, guess: str) -> bytes | None:
-    name = _LABELS.get(guess.strip().lower(), guess.strip().lower())
-    try:
-        if not name or name in ("utf-8", "utf-8-sig") or not codecs.lookup(name)._is_text_encoding:
-            return None
-        text = body.decode(name, "strict")
-    except (UnicodeDecodeError, LookupError, ValueError):
-        return None
-    encoded = text.encode("utf-8", "replace")
-    return encoded if _is_text(encoded) else None
-
-
-def _is_text(body: bytes) -> bool:
-    # Binary data decodes as Latin-1 too, into control characters.
-    head = body[:4096]
-    return len(head) - len(head.translate(None, _CONTROLS)) <= len(head) // 500
-
-
-def _declared(body: bytes) -> str:
-    found = re.search(
-        rb"(?:<meta[^>]{0,200}?charset|<\?xml[^>]{0,80}?encoding)\s*=\s*[\"']?([\w-]+)", body[:4096], re.I
-    )
-    return found[1].decode("ascii", "replace") if found else ""
-
-
-def _guessed(body: bytes) -> str:
-    from resiliparse.parse.encoding import detect_encoding
-
-    return detect_encoding(body[:200_000]) or ""
 
 
 # ---- Markdown to plain text ----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.errors import ArtifactError
+from herd.core.errors import ArtifactError, SettingsError
+from herd.core.manifests import check_files
 from herd.core.registry import Use
 from herd.corpus.filters import Drops, filters
 from herd.corpus.kernels import pack
@@ -42,6 +43,8 @@ def parse_rule(value: object) -> Use:
     name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
     if isinstance(value, Use):
         return value
+    if name in rewrites.all() and name in filters.all():
+        raise SettingsError(f"a filter and a rewriting rule are both called {name!r}; rename one of them")
     return (rewrites if name in rewrites.all() else filters).parse(value)
 
 
@@ -120,7 +123,7 @@ def retune(
                 states.setdefault(source, []).append((state, rule))
     order = list(dict.fromkeys(rule.name for listed in states.values() for _, rule in listed))
     dropped, alone, total = Counter[str](), Counter[str](), 0
-    for source, stats in _kept_stats(corpus):
+    for source, stats in _kept_stats(corpus, states):
         total += len(stats[0])
         gone = np.zeros(len(stats[0]), np.bool_)
         for state, rule in states.get(source, states.get("default", [])):
@@ -134,16 +137,19 @@ def retune(
         left -= dropped[name]
 
 
-def _kept_stats(corpus: Path) -> Iterator[tuple[str, list[Stats]]]:
-    """Source and statistics, state by state, of groups of documents."""
+def _kept_stats(corpus: Path, named: Collection[str]) -> Iterator[tuple[str, list[Stats]]]:
+    """Source and statistics, state by state, of groups of documents; sources not `named` are `default` together."""
     import pyarrow.parquet as parquet
 
+    # `herd curate` leaves links to the artifact's folders.
+    check_files((corpus / "stats").resolve().parent, "stats/*.parquet")
     files = sorted((corpus / "stats").glob("*.parquet"))
     if not files:
         raise ArtifactError(f"{corpus} keeps no statistics; curate it again with --set keep_stats=true")
     for file in files:
         for batch in parquet.ParquetFile(file).iter_batches(8192):
-            sources, counts = np.array(batch.column("source").to_pylist()), batch.column("states").to_numpy()
+            listed = [source if source in named else "default" for source in batch.column("source").to_pylist()]
+            sources, counts = np.array(listed), batch.column("states").to_numpy()
             values = batch.column("stats").values.flatten()
             numbers = {
                 name: column.to_numpy(zero_copy_only=False).astype(np.float64)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from herd.core.artifacts import Corpus, write_whole
 from herd.core.errors import DataError
+from herd.core.manifests import check_signed, signed
 from herd.core.records import Conversation, Document, Message
 from herd.core.settings import InputFile, Positive, Uncounted, settings
 from herd.core.stage import Work, stage
@@ -162,9 +163,11 @@ def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url:
         work.progress(at, len(chosen), f"{len(labelled):,} documents labelled")
         some = chosen[at : at + _AT_ONCE]
         kept = work.scratch / f"{at:08}.json"
-        if not kept.exists():
-            write_whole(kept, json.dumps(_said(some, sampler, settings, tuple(topics))))
-        said = json.loads(kept.read_text(encoding="utf-8"))
+        try:
+            said = check_signed(json.loads(kept.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError):  # not asked yet, or the answer is damaged
+            said = _said(some, sampler, settings, tuple(topics))
+            write_whole(kept, json.dumps(signed(said)))
         labelled += [
             replace(one, notes={**one.notes, **note}) for one, note in zip(some, said["notes"], strict=True) if note
         ]

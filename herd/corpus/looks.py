@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Corpus
+from herd.core.manifests import check_files
 from herd.core.storage import document_from_row
 
 SHOWN_CHARACTERS = 1_500
@@ -32,6 +33,7 @@ def _rows(folder: Path, name: str, wanted: dict[str, int]) -> dict[str, list[dic
 
     found: dict[str, list[dict[str, Any]]] = {step: [] for step in wanted}
     for file in sorted((folder / name).glob("*.parquet")):
+        check_files(folder, f"{name}/{file.name}")
         for batch in parquet.ParquetFile(file).iter_batches(2048):
             rows = batch.drop_columns(["stats"]).to_pylist() if "stats" in batch.schema.names else batch.to_pylist()
             for row in rows:

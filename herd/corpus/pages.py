@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 PAGE_BYTES = 20_000_000  # a longer page is no page
 BATCH_BYTES = 16_000_000  # what a worker holds of raw pages at once
 BATCH_PAGES = 2_000
+_SOURCE_CHARACTERS = 200  # a longer one is no name of a source, and is kept for every page of it
+_LONG_SOURCE = f"its source is longer than {_SOURCE_CHARACTERS} characters"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def batches(pages: Iterable[Page]) -> Iterator[arrow.RecordBatch]:
     held: list[Page] = []
     size = 0
     for page in pages:
+        if len(page.source) > _SOURCE_CHARACTERS:
+            page = replace(page, source=page.source[:_SOURCE_CHARACTERS], body=b"", fault=_LONG_SOURCE)
         if held and (size + len(page.body) > BATCH_BYTES or len(held) >= BATCH_PAGES):
             yield _batch(held)
             held, size = [], 0
@@ -54,7 +58,7 @@ def _batch(pages: list[Page]) -> arrow.RecordBatch:
 
     columns = {
         "id": arrow.array([_text(page.id) for page in pages], arrow.string()),
-        "source": arrow.array([page.source for page in pages], arrow.string()),
+        "source": arrow.array([_text(page.source) for page in pages], arrow.string()),
         "url": arrow.array([_text(page.url) for page in pages], arrow.string()),
         "added": arrow.array([_text(page.added) for page in pages], arrow.string()),
         "charset": arrow.array([_text(page.charset) for page in pages], arrow.string()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import DataError
-from herd.corpus.extract import OUTCOMES, decode, extract
+from herd.core.manifests import check_signed, sha256, signed
+from herd.corpus.encodings import decode
+from herd.corpus.extract import OUTCOMES, as_named, extract
 from herd.corpus.judging import Judged, judge
 from herd.corpus.kernels import give_dirty_words
 from herd.corpus.pages import Page, batches
@@ -28,6 +31,7 @@ from herd.corpus.writing import REJECTED
 if TYPE_CHECKING:
     import pyarrow as arrow
 
+_WRITTEN = ("parts", "rejects", "stats")
 _MANY_FILES = 2_000  # small files that one shard holds at most
 
 
@@ -51,9 +55,9 @@ class Summary(Tally):
         self.rewritten.update(other.rewritten)
 
     @classmethod
-    def load(cls, file: Path) -> Summary:
-        row = json.loads(file.read_text(encoding="utf-8"))
-        return cls(**row | {name: Counter(row[name]) for name in ("dropped", "alone", "rewritten")})
+    def of_row(cls, row: dict[str, Any]) -> Summary:
+        counters: dict[str, Any] = {name: Counter(row[name]) for name in ("dropped", "alone", "rewritten")}
+        return cls(**row | counters)
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,15 @@ def prepare(shard: Shard) -> Summary:
     """Reads, extracts, measures and judges the pages of a shard.
 
     Leaves documents that pass in `parts/`, the others in `rejects/` and statistics in `stats/`; a shard whose
-    summary is there already is not done again.
+    summary is there already, with all its files as they were written, is not done again.
     """
     done = shard.folder / "summaries" / f"{shard.number:05}.json"
-    if done.exists():
-        return Summary.load(done)
-    for what in ("parts", "rejects", "stats", "summaries"):
+    before = _done_before(shard, done)
+    if before is not None:
+        return before
+    for what in (*_WRITTEN, "summaries"):
         (shard.folder / what).mkdir(parents=True, exist_ok=True)
+        shard.file(what).unlink(missing_ok=True)
     if shard.settings.dirty_words:
         give_dirty_words(read_words(shard.settings.dirty_words))
     sieve = _Sieve(shard)
@@ -107,16 +113,31 @@ def prepare(shard: Shard) -> Summary:
         sieve.judge(pages, source)
     summary = sieve.close()
     partial = done.with_suffix(".partial")
-    partial.write_text(json.dumps(vars(summary), ensure_ascii=False), encoding="utf-8")
+    row = signed({"summary": vars(summary), "files": _hashes(shard)})
+    partial.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     partial.rename(done)
     return summary
 
 
+def _done_before(shard: Shard, done: Path) -> Summary | None:
+    """What an earlier try found, if what it wrote is still there bit for bit."""
+    try:
+        row = check_signed(json.loads(done.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None
+    return Summary.of_row(row["summary"]) if row["files"] == _hashes(shard) else None
+
+
+def _hashes(shard: Shard) -> dict[str, str]:
+    """The sha256 of each file of a shard; of some nothing is written."""
+    return {what: sha256(shard.file(what)) for what in _WRITTEN if shard.file(what).exists()}
+
+
 def _batches(shard: Shard, summary: Summary) -> Iterator[tuple[str, arrow.RecordBatch]]:
-    """Batches of pages of one source."""
+    """Batches of pages that the same rules judge, with one of their sources."""
     for part in shard.parts:
         for batch in batches(_until_broken(part, shard.settings.broken_files, summary)):
-            yield from _by_source(batch)
+            yield from _by_rules(batch, shard.settings)
 
 
 def _until_broken(part: Part, broken_files: str, summary: Summary) -> Iterator[Page]:
@@ -128,16 +149,19 @@ def _until_broken(part: Part, broken_files: str, summary: Summary) -> Iterator[P
         summary.broken.append(str(fault))
 
 
-def _by_source(batch: arrow.RecordBatch) -> Iterator[tuple[str, arrow.RecordBatch]]:
+def _by_rules(batch: arrow.RecordBatch, settings: CurateSettings) -> Iterator[tuple[str, arrow.RecordBatch]]:
+    """The batch, source after source, cut only where other rules begin: a file may have a source a row."""
     import pyarrow as arrow
 
     sources = batch.column("source").to_pylist()
-    different = list(dict.fromkeys(sources))
-    if len(different) == 1:
-        yield different[0], batch
+    place = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+    if len(place) == 1:
+        yield sources[0], batch
         return
-    for source in different:
-        yield source, batch.filter(arrow.array([one == source for one in sources]))
+    ordered = sorted(range(len(sources)), key=lambda row: place[sources[row]])
+    for _, same in itertools.groupby(ordered, key=lambda row: settings.name_of_rules(sources[row])):
+        rows = list(same)
+        yield sources[rows[0]], batch.take(arrow.array(rows))
 
 
 class _Sieve:
@@ -214,6 +238,7 @@ def to_texts(pages: arrow.RecordBatch, settings: CurateSettings) -> Texts:
 
     faults = _faults(pages, settings)
     charsets, bodies = pages.column("charset").to_pylist(), pages.column("body")
+    ids, urls = pages.column("id").to_pylist(), pages.column("url").to_pylist()
     html: list[tuple[int, bytes]] = []
     found, titles = [""] * pages.num_rows, [""] * pages.num_rows
     for k, is_html in enumerate(pages.column("html").to_pylist()):
@@ -223,7 +248,7 @@ def to_texts(pages: arrow.RecordBatch, settings: CurateSettings) -> Texts:
         if body is None:
             faults[k] = "decode", "its bytes are text in no encoding that was tried"
         elif is_html:
-            html.append((k, body))
+            html.append((k, as_named(body, ids[k], urls[k])))
         else:
             found[k] = body.decode("utf-8").removeprefix("\ufeff").replace("\x00", "").replace("\r\n", "\n")
             if not found[k].strip():

@@ -30,10 +30,11 @@ RENDER_SECONDS = 120
 # Runs apart from herd: importing all of the standard library has side effects, and without site packages
 # and the user's environment the pages are the same everywhere. Left out are modules that open windows.
 _RENDER = """
-import contextlib, io, json, os, pydoc, sys, warnings
+import contextlib, errno, io, json, os, pydoc, sys, warnings
 warnings.simplefilter("ignore")
 skip = {"antigravity", "this", "idlelib", "turtledemo", "turtle", "tkinter", "lib2to3", "msilib", "msvcrt"}
 maker = pydoc.HTMLDoc()
+written = 0
 for name in sorted(sys.stdlib_module_names):
     if name.startswith("_") or name in skip:
         continue
@@ -41,10 +42,18 @@ for name in sorted(sys.stdlib_module_names):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             module, _ = pydoc.resolve(name)
             body = maker.document(module, name)
-    except BaseException:
+    except BaseException as fault:
+        # What this machine is short of now must not decide which pages there are.
+        if isinstance(fault, (MemoryError, KeyboardInterrupt)):
+            raise
+        if isinstance(fault, OSError) and fault.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN):
+            raise
         continue
+    written += 1
     sys.stdout.write(json.dumps([name, body]) + chr(10))
+sys.stdout.write(json.dumps(["", written]) + chr(10))
 """
+RENDER_TRIES = 2
 # What differs from process to process or from machine to machine.
 _ADDRESS = re.compile(r"\b(0x|handle )[0-9a-f]{6,}")
 _LOCATION = re.compile(r'<a href="file:[^"]*">[^<]*</a>')
@@ -82,18 +91,38 @@ def python_docs(work: Work, *, settings: PythonDocsSettings) -> Crawl:
 
 
 def _render() -> list[tuple[str, str]]:
+    """Name and HTML of every page. Raises DataError unless the process that renders them ended well with all of
+    them: what it said before it was killed looks like a smaller documentation."""
+    why = ""
+    for _ in range(RENDER_TRIES):
+        why, pages = _try_to_render()
+        if not why:
+            return pages
+    raise DataError(f"rendering Python's documentation {why}; free some memory and run again")
+
+
+def _try_to_render() -> tuple[str, list[tuple[str, str]]]:
+    """Why it failed, empty where it did not, and all pages."""
     command = [sys.executable, "-S", "-c", _RENDER]
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/"}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=RENDER_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DataError(f"rendering Python's documentation took over {RENDER_SECONDS} s; run again") from None
-    pages = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    if not pages:
-        raise DataError(f"Python's documentation could not be rendered: {done.stderr.strip()[-300:]}")
-    return pages
+        return f"took over {RENDER_SECONDS} s", []
+    if done.returncode:
+        return f"ended with exit code {done.returncode} ({done.stderr.strip()[-300:] or 'it said nothing'})", []
+    *pages, (_, written) = [tuple(json.loads(line)) for line in done.stdout.splitlines()] or [("", -1)]
+    if not pages or written != len(pages):
+        return f"gave {len(pages)} pages and no word that these are all", []
+    return "", pages
 
 
 def _page(name: str, body: str) -> Document:

@@ -49,7 +49,11 @@ class CurateSettings:
     shard_bytes: Positive = 16_000_000
 
     def of(self, source: str) -> tuple[Use, ...]:
-        return self.rules.get(source, self.rules.get("default", ()))
+        return self.rules.get(self.name_of_rules(source), ())
+
+    def name_of_rules(self, source: str) -> str:
+        """Under which name the rules for a source stand."""
+        return source if source in self.rules else "default"
 
 
 @cache
@@ -78,5 +82,5 @@ def load_rules(reference: str, sets: Sequence[str] = ()) -> CurateSettings:
         path = _FOLDER / f"{reference}.yaml"
     values, lines = read_yaml(path)
     for text in sets:
-        values = merge(values, parse_set(text))
+        values = merge(values, parse_set(text), CurateSettings)
     return build(CurateSettings, values, where=f"{path} with --set" if sets else str(path), lines=lines)

@@ -13,7 +13,7 @@ from herd.generate.drawing import GREEDY, Choices, Sampling, draw
 from herd.generate.slots import Completion, Reader, Slots
 from herd.model.packed import Packed, packable
 from herd.model.streamed import Streamed, streamable
-from herd.model.transformer import Transformer, plainly
+from herd.model.transformer import Transformer, check_eager, plainly
 
 # Weights of a model that writes so slowly on a GPU that compiling it is made up for.
 _WORTH_COMPILING = 100_000_000
@@ -33,6 +33,7 @@ class Engine:
     def __init__(
         self, model: Transformer, stops: frozenset[int], rows: int = 64, *, compiled: bool | None = None
     ) -> None:
+        check_eager(model)
         self.model = model.eval()
         self.stops = stops
         self.rows = rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -42,6 +43,29 @@ def document_mask(documents_BT: Tensor) -> Tensor:
     same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
     causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=documents_BT.device).tril()
     return (same_BTT & causal_TT)[:, None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A mask that PyTorch's attention looks up, whichever way the model attends otherwise: true where a token may look,
+    [B, 1, T, T]."""
+
+    may_look: Tensor
+
+
+def branch_mask(documents_BT: Tensor, branches_BT: Tensor) -> Table:
+    """Branches see the trunk of their document, which is branch 0, and themselves, but not one another."""
+    own_BTT = branches_BT[:, :, None] == branches_BT[:, None, :]
+    trunk_BTT = (branches_BT == 0)[:, None, :]
+    return Table(document_mask(documents_BT) & (own_BTT | trunk_BTT)[:, None])
+
+
+def branch_positions(documents_BT: Tensor, branches_BT: Tensor) -> Tensor:
+    """Where each token stands when its branch follows the trunk at once: [B, T]. Trunks come first in their documents.
+
+    Counted by who a token may look at, itself among them.
+    """
+    return branch_mask(documents_BT, branches_BT).may_look[:, 0].sum(-1) - 1
 
 
 # Back-ends of PyTorch's attention, in the order in which they are tried after the first.

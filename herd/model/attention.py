@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from herd.model.attending import Attending, Sdpa
+from herd.model.attending import Attending, Sdpa, Table
 from herd.model.cache import LayerCache, write
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
@@ -28,11 +28,13 @@ class Attention(nn.Module):
         self.output = nn.Linear(shape.heads * shape.head_width, shape.width, bias=False)
 
     def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: LayerCache | None) -> Tensor:
-        """mask: what `attending` made; with a cache, true where a token may look."""
+        """mask: what `attending` made, or a table; with a cache, true where a token may look."""
         q_BHTE = rotate(self._split(self.query(x_BTD)), cos, sin)
         k_BGTE = rotate(self._split(self.key(x_BTD)), cos, sin)
         v_BGTE = self._split(self.value(x_BTD))
-        if cache is None:
+        if isinstance(mask, Table):
+            mixed_BHTE = _PLAIN.attend(q_BHTE, k_BGTE, v_BGTE, mask.may_look)
+        elif cache is None:
             mixed_BHTE = self.attending.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         else:
             k_BGTE, v_BGTE = write(cache, k_BGTE, v_BGTE)
@@ -45,7 +47,7 @@ class Attention(nn.Module):
         return x_BTD.view(batch, tokens, -1, self.head_width).transpose(1, 2)
 
 
-_PLAIN = Sdpa()  # a cache of another length every time suits the others badly
+_PLAIN = Sdpa()  # tables, and caches of another length every time, suit the others badly
 
 
 def _over_cache(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None, positions_BT: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ import time
 
 import torch
 
+from herd.core.errors import SettingsError
 from herd.core.processes import held_bytes
+from herd.model.sizes import Shape
 
 # Dense bf16 FLOPs a second of one device, by the makers' data sheets.
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
@@ -24,6 +26,33 @@ def best_device() -> torch.device:
 def device_bytes() -> int:
     """The most that was allocated on the GPU so far; on a CPU what the process holds of its own now."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else held_bytes()
+
+
+_MOST_LAYERS = 100_000  # also a model without memory is made layer by layer
+
+
+def check_memory(shape: Shape, *, bytes_per_weight: int = 4) -> None:
+    """Raises SettingsError for a shape that this machine cannot hold, before anything of its size is made."""
+    if shape.layers > _MOST_LAYERS:
+        raise SettingsError(f"layers is {shape.layers:,}; herd makes up to {_MOST_LAYERS:,}: give a smaller number")
+    if torch.get_default_device().type == "meta":
+        return
+    angles = 3 * 4 * shape.context * (shape.head_width // 2)  # turns, cosines and sines
+    wanted, there = shape.weights * bytes_per_weight + angles, memory_bytes()
+    if wanted > there:
+        of = "context" if 2 * angles > wanted else "width, hidden, layers or vocabulary"
+        raise SettingsError(
+            f"a model of {shape.weights:,} weights and a context of {shape.context:,} takes {wanted / 1e9:,.1f} GB and "
+            f"this machine has {there / 1e9:,.1f}; give a smaller {of}"
+        )
+
+
+def memory_bytes() -> int:
+    """Of this machine, whoever uses it; without end where it cannot be asked."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
 
 
 @functools.cache

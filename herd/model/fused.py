@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from herd.model.accounting import unread
 from herd.model.attending import Blockwise
 from herd.model.kernels import loaded, readable
 from herd.model.products import is_faster, sgemm
@@ -25,14 +26,23 @@ def fits(trunk: nn.Module) -> bool:
     """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32."""
     blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
     plain = all(type(block) is Block and _is_plain(block) for block in blocks)
+    norm = trunk.norm  # none where a pipeline's piece ends before the last layer
+    plain = plain and (norm is None or (type(norm) is RMSNorm and not unread(norm, (norm.weight,))))
     weights = (weight for block in blocks for weight in block.parameters())
     return plain and readable(weights) and (sgemm() is not None or is_faster())
 
 
 def _is_plain(block: Block) -> bool:
-    """Products by weights and nothing else: no adapters, no 8 bits."""
-    matrices = (part for one in (block.attention, block.feed_forward) for part in one.children())
-    return all(type(part) is nn.Linear for part in matrices)
+    """Products by weights and nothing else: no adapters, no 8 bits, and no weight that the kernel would leave out."""
+    kinds = {type(part) for part in _parts(block)}
+    return kinds <= {nn.Linear, RMSNorm} and not unread(block, (part.weight for part in _parts(block)))
+
+
+def _parts(block: Any) -> tuple[Any, ...]:
+    """In the order of `block.hpp`."""
+    attention, forward = block.attention, block.feed_forward
+    parts = (block.attention_norm, attention.query, attention.key, attention.value, attention.output)
+    return (*parts, block.feed_forward_norm, forward.gate, forward.up, forward.down)
 
 
 @contextlib.contextmanager
@@ -60,14 +70,12 @@ def fused(part: Any, x_BTD: Tensor, *places: Any) -> Tensor:
 
 def _block(block: Any, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, mask: Any) -> Tensor:
     """Called plainly where another way to attend was chosen."""
-    attention, forward = block.attention, block.feed_forward
+    attention = block.attention
     if type(attention.attending) is not Blockwise:
         return plainly(block, x_BTD, cos_TE, sin_TE, mask)
-    parts = (block.attention_norm, attention.query, attention.key, attention.value, attention.output)
-    parts += (block.feed_forward_norm, forward.gate, forward.up, forward.down)
     places = (cos_TE.contiguous(), sin_TE.contiguous(), mask)
     numbers = attention.head_width, block.attention_norm.eps
-    found = _Fused.apply(x_BTD.contiguous(), places, numbers, *(part.weight for part in parts))  # type: ignore[misc]
+    found = _Fused.apply(x_BTD.contiguous(), places, numbers, *(part.weight for part in _parts(block)))  # type: ignore[misc]
     assert isinstance(found, Tensor)
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from herd.core.errors import ArtifactError, HerdError, SettingsError
+from herd.model.accounting import check_held, check_layers
 from herd.model.rope import frequencies
 from herd.model.sizes import RopeScaling, Shape
 from herd.model.stored import Stored, to_pairs, weight_shapes
@@ -67,13 +69,14 @@ def open_file(file: Path) -> Stored:
     gguf = _library()
     reader = _open(file)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    shape = _shape(dict(reader.fields.items()), tensors, file)
+    shape = _shape({name: field.contents() for name, field in reader.fields.items()}, tensors, file)
+    check_layers(str(file), shape.layers, tensors, r"blk\.(\d+)\.")
     table = names(shape.layers)
+    tied = {table["output.weight"]} if shape.tied_output else set()
+    check_held(str(file), set(tensors) - {_FACTORS}, set(table.values()) - tied)
 
     def raw(name: str) -> Tensor:
-        tensor = tensors.get(table[name])
-        if tensor is None:
-            raise ArtifactError(f"{file} lacks {table[name]}; it is not a Llama 3 model, or not all of it")
+        tensor = tensors[table[name]]
         kind = tensor.tensor_type
         if kind == gguf.GGMLQuantizationType.BF16:
             return torch.from_numpy(tensor.data.copy()).view(torch.bfloat16)
@@ -84,32 +87,90 @@ def open_file(file: Path) -> Stored:
     return Stored(str(file), shape, raw, pairs=True, dtype=raw("blocks.0.attention.query.weight").dtype)
 
 
-def _shape(fields: dict[str, Any], tensors: dict[str, Any], file: Path) -> Shape:
+def _shape(fields: Mapping[str, Any], tensors: dict[str, Any], file: Path) -> Shape:
     def value(name: str, otherwise: Any = None) -> Any:
-        if name in fields:
-            return fields[name].contents()
-        if otherwise is None:
+        found = fields.get(name, otherwise)
+        if found is None:
             raise ArtifactError(f"{file} does not say {name}; convert the model again")
-        return otherwise
+        return found
 
     kind = value("general.architecture")
     if kind != "llama":
         raise ArtifactError(f"{file} holds a {kind!r} model; herd reads 'llama'")
-    width, heads = value("llama.embedding_length"), value("llama.attention.head_count")
-    theta = value("llama.rope.freq_base", 10_000.0)
-    return Shape(
-        vocabulary=int(tensors["token_embd.weight"].shape[1]),
-        width=width,
-        layers=value("llama.block_count"),
-        heads=heads,
-        kv_heads=value("llama.attention.head_count_kv", heads),
-        hidden=value("llama.feed_forward_length"),
-        context=value("llama.context_length"),
-        rope_theta=theta,
-        rope_scaling=_scaling(tensors, width // heads, theta, value(_ORIGINAL, 8192), file),
-        norm_eps=_short(value("llama.attention.layer_norm_rms_epsilon")),
-        tied_output="output.weight" not in tensors,
-    )
+    if "token_embd.weight" not in tensors:
+        raise ArtifactError(f"{file} lacks token_embd.weight; it is not a Llama 3 model, or not all of it")
+    heads, theta = value("llama.attention.head_count"), value("llama.rope.freq_base", 10_000.0)
+    try:
+        shape = Shape(
+            vocabulary=int(tensors["token_embd.weight"].shape[1]),
+            width=value("llama.embedding_length"),
+            layers=value("llama.block_count"),
+            heads=heads,
+            kv_heads=value("llama.attention.head_count_kv", heads),
+            hidden=value("llama.feed_forward_length"),
+            context=value("llama.context_length"),
+            rope_theta=theta,
+            norm_eps=_short(value("llama.attention.layer_norm_rms_epsilon")),
+            tied_output="output.weight" not in tensors,
+        )
+        _check_fields(fields, shape, file)
+        return replace(shape, rope_scaling=_scaling(tensors, shape, value(_ORIGINAL, 8192), file))
+    except SettingsError as fault:
+        raise ArtifactError(f"{file}: {fault}") from None
+
+
+# Fields of the architecture that are read.
+_READ = {
+    "context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count",
+    "attention.head_count_kv", "attention.layer_norm_rms_epsilon", "rope.freq_base",
+    "rope.scaling.original_context_length", "vocab_size",
+}  # fmt: skip
+
+
+def _check_fields(fields: Mapping[str, Any], shape: Shape, file: Path) -> None:
+    """Raises ArtifactError, which names the key, for what would change the function of the model and is not read: any
+    key of the architecture that is not known to leave it as it is.
+
+    Source: llama.cpp, `llama-model.cpp`, for what each key does; GGUF's specification for their names.
+    """
+    unscaled = fields.get("llama.rope.scaling.type") == "none"  # whatever the factor says
+    neutral: dict[str, Callable[[Any], bool]] = {
+        "attention.key_length": lambda value: value == shape.head_width,
+        "attention.value_length": lambda value: value == shape.head_width,
+        "attention.sliding_window": lambda value: value == 0 or value >= shape.context,
+        "attention.scale": lambda value: abs(value - shape.head_width**-0.5) < 1e-6,
+        "attention.causal": lambda value: value is True,
+        "rope.dimension_count": lambda value: value == shape.head_width,
+        "rope.scaling.type": lambda value: value == "none" or (value == "linear" and _plain(fields)),
+        "rope.scaling.factor": lambda value: unscaled or value in (0, 1),
+        "rope.scale_linear": lambda value: unscaled or value in (0, 1),
+        "rope.scaling.attn_factor": lambda value: value == 1,
+        "rope.scaling.finetuned": lambda value: True,
+        "logit_scale": lambda value: value in (0, 1),
+        "residual_scale": lambda value: value in (0, 1),
+        "embedding_scale": lambda value: value in (0, 1),
+        "attention.max_alibi_bias": lambda value: value == 0,
+        "attention.clamp_kqv": lambda value: value == 0,
+        "use_parallel_residual": lambda value: value is False,
+        "expert_count": lambda value: value == 0,
+        "expert_used_count": lambda value: value == 0,
+        "tensor_data_layout": lambda value: value == "Meta AI original pth",
+    }
+    for key, value in fields.items():
+        name = key.removeprefix("llama.")
+        if name == key or name in _READ or (name in neutral and neutral[name](value)):
+            continue
+        raise ArtifactError(f"{file}: {key} is {value!r}, which herd does not compute; it reads plain Llama 3 only")
+    if fields.get("general.type", "model") != "model":
+        raise ArtifactError(f"{file}: general.type is {fields['general.type']!r}; herd reads 'model'")
+    if fields.get("split.count", 1) > 1:
+        raise ArtifactError(f"{file}: split.count is {fields['split.count']}; merge the parts with llama-gguf-split")
+
+
+def _plain(fields: Mapping[str, Any]) -> bool:
+    """Whether linear scaling is by a factor of one."""
+    factors = (fields.get(f"llama.rope.{name}", 1) for name in ("scaling.factor", "scale_linear"))
+    return all(one in (0, 1) for one in factors)
 
 
 def _short(value: float) -> float:
@@ -117,14 +178,15 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _scaling(tensors: dict[str, Any], head_width: int, theta: float, original: int, file: Path) -> RopeScaling | None:
+def _scaling(tensors: dict[str, Any], shape: Shape, original: int, file: Path) -> RopeScaling | None:
     """The scaling that gives the factors in the file; llama.cpp keeps those, not what they were computed of."""
     if _FACTORS not in tensors:
         return None
     factors = torch.from_numpy(np.array(tensors[_FACTORS].data, dtype=np.float32))
-    tried = RopeScaling(factor=round(float(factors.max()), 3), original_context=original)
-    if torch.allclose(_factors(head_width, theta, tried), factors, rtol=1e-4):
-        return tried
+    if factors.shape == (shape.head_width // 2,) and factors.isfinite().all():
+        tried = RopeScaling(factor=round(float(factors.max()), 3), original_context=original)
+        if torch.allclose(_factors(shape.head_width, shape.rope_theta, tried), factors, rtol=1e-4):
+            return tried
     raise ArtifactError(f"{file}: {_FACTORS} are not those of Llama 3.1's scaling; herd reads only that one")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from herd.model.attending import branch_mask, branch_positions
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 
@@ -25,6 +27,28 @@ class RewardModel(nn.Module):
     def shape(self) -> Shape:
         return self.trunk.shape
 
-    def forward(self, tokens_BT: Tensor, *, documents_BT: Tensor | None = None) -> Tensor:
-        """Scores in fp32: [B, T]; the one that counts stands at an answer's last token."""
-        return self.score(self.trunk.hidden(tokens_BT, documents_BT=documents_BT)).float().squeeze(-1)
+    def forward(
+        self, tokens_BT: Tensor, *, documents_BT: Tensor | None = None, branches_BT: Tensor | None = None
+    ) -> Tensor:
+        """Scores in fp32: [B, T]; the one that counts stands at an answer's last token.
+
+        branches_BT: of each document, 0 where all of its answers may look and each answer's own number elsewhere;
+        answers then neither see nor stand behind one another.
+        """
+        if branches_BT is None:
+            hidden_BTD = self.trunk.hidden(tokens_BT, documents_BT=documents_BT)
+        else:
+            documents_BT = torch.zeros_like(tokens_BT) if documents_BT is None else documents_BT
+            hidden_BTD = _branched(self.trunk, tokens_BT, documents_BT, branches_BT)
+        return self.score(hidden_BTD).float().squeeze(-1)
+
+
+def _branched(trunk: Transformer, tokens_BT: Tensor, documents_BT: Tensor, branches_BT: Tensor) -> Tensor:
+    """The last states: [B, T, D]."""
+    positions_BT = branch_positions(documents_BT, branches_BT)
+    mask = branch_mask(documents_BT, branches_BT)
+    cos, sin = trunk.cos_TE[positions_BT][:, None], trunk.sin_TE[positions_BT][:, None]
+    x_BTD = trunk.embedding(tokens_BT)
+    for block in trunk.blocks:
+        x_BTD = block(x_BTD, cos, sin, mask)
+    return trunk.norm(x_BTD)

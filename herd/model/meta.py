@@ -10,11 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from herd.core.errors import ArtifactError
+from herd.core.errors import ArtifactError, SettingsError
+from herd.model.accounting import check_held, check_layers
 from herd.model.sizes import RopeScaling, Shape
 from herd.model.stored import Stored
 
 PARAMS = "params.json"
+_COMPUTED = {"rope.freqs"}  # follows from params.json, and Meta's own code does not read it
+# Fields that are read, and those that change nothing of what a model computes; another is refused by its name.
+_READ = {"dim", "n_layers", "n_heads", "n_kv_heads", "ffn_dim_multiplier", "multiple_of", "norm_eps", "rope_theta"}
+_READ |= {"use_scaled_rope", "rope_scale_factor", "vocab_size"}
+_WITHOUT_EFFECT = {"max_batch_size", "max_seq_len", "model_parallel_size", "flash", "low_freq_factor"}
+_WITHOUT_EFFECT |= {"high_freq_factor", "original_rotary_embed_seq_len", "old_context_len"}
+# The scaling's constants, which Meta's code has in its text; others are refused.
+_CONSTANTS = {
+    "low_freq_factor": 1,
+    "high_freq_factor": 4,
+    "original_rotary_embed_seq_len": 8192,
+    "old_context_len": 8192,
+}
 
 # Ours -> Meta's, inside a block; and along which dimension the ranks' parts lie (None: every rank has all).
 _BLOCK = {
@@ -65,7 +79,12 @@ def open_folder(folder: Path) -> Stored:
     output = ranks[0].get("output.weight")
     tied = output is None or torch.equal(_whole(ranks, "output.weight", 0, folder), embedding)
     shape = _shape(params, vocabulary=embedding.shape[0], tied=tied, folder=folder)
+    for file, rank in zip(files, ranks, strict=True):
+        check_layers(str(file), shape.layers, rank, r"layers\.(\d+)\.")
     table = names(shape.layers)
+    wanted = {theirs for theirs, _ in table.values()} - ({"output.weight"} if output is None else set())
+    for file, rank in zip(files, ranks, strict=True):
+        check_held(str(file), set(rank) - _COMPUTED, wanted)
 
     def raw(name: str) -> Tensor:
         theirs, cut = table[name]
@@ -84,7 +103,10 @@ def _whole(ranks: list[dict[str, Tensor]], name: str, cut: int | None, folder: P
 
 def _read(file: Path) -> dict[str, Tensor]:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+            raise ArtifactError(f"{file} is no table of tensors by name; fetch it again")
+        return found
     except pickle.UnpicklingError as fault:
         reason = str(fault).splitlines()[0]
         raise ArtifactError(f"{file} holds more than tensors, and is not opened ({reason}); fetch it again") from None
@@ -94,14 +116,24 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 def _read_params(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise ArtifactError(f"{file} cannot be read ({fault}); fetch it again") from None
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{file} holds no table of names and numbers; fetch it again")
+    for name, value in found.items():
+        same = name in _READ or (name in _WITHOUT_EFFECT and value in (None, _CONSTANTS.get(name, value)))
+        if not same and value not in (None, False):
+            raise ArtifactError(f"{file}: {name} is {value!r}; herd reads no such thing of Meta's models")
+    return found
 
 
 def _shape(params: dict[str, Any], *, vocabulary: int, tied: bool, folder: Path) -> Shape:
-    scaled = params.get("use_scaled_rope", False)
+    where, scaled = folder / PARAMS, params.get("use_scaled_rope") or False
     try:
+        said = params.get("vocab_size", vocabulary)
+        if said not in (None, -1, vocabulary):  # -1: as many as the tokenizer has
+            raise ArtifactError(f"{where}: vocab_size is {said}, and the embedding has {vocabulary} rows")
         return Shape(
             vocabulary=vocabulary,
             width=params["dim"],
@@ -112,9 +144,13 @@ def _shape(params: dict[str, Any], *, vocabulary: int, tied: bool, folder: Path)
             # The files do not say how long a sequence may be: 3.0 was trained to 8k, stretched positions reach 128k.
             context=131_072 if scaled else 8_192,
             rope_theta=float(params.get("rope_theta", 500_000.0)),
-            rope_scaling=RopeScaling(factor=float(params.get("rope_scale_factor", 8.0))) if scaled else None,
+            rope_scaling=RopeScaling(factor=float(params.get("rope_scale_factor") or 8.0)) if scaled else None,
             norm_eps=params.get("norm_eps", 1e-5),
             tied_output=tied,
         )
     except KeyError as fault:
-        raise ArtifactError(f"{folder / PARAMS} has no {fault}; fetch it again") from None
+        raise ArtifactError(f"{where} has no {fault}; fetch it again") from None
+    except SettingsError as fault:
+        raise ArtifactError(f"{where}: {fault}") from None
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as fault:
+        raise ArtifactError(f"{where} has a number that is none ({fault}); fetch it again") from None

@@ -21,6 +21,17 @@ class RopeScaling:
     high_frequency: Rate = 4.0
     original_context: Positive = 8192
 
+    def __post_init__(self) -> None:
+        if not self.high_frequency > self.low_frequency:
+            raise SettingsError(
+                f"high_frequency {self.high_frequency} is not above low_frequency {self.low_frequency}; Llama 3.1 has "
+                "4 and 1"
+            )
+
+
+_LONGEST = 1 << 27  # tokens of a sequence, more than any model was trained for
+_FEW = 1024  # so many numbers are tried for a hint
+
 
 @settings
 class Size:
@@ -48,7 +59,7 @@ class Size:
                 f"width {self.width} / heads {self.heads} is odd; rotary positions need even; try {2 * self.heads}"
             )
         if self.heads % self.kv_heads:
-            near = next(n for n in range(self.kv_heads, 0, -1) if self.heads % n == 0)
+            near = next(n for n in range(min(self.kv_heads, _FEW), 0, -1) if self.heads % n == 0)
             raise SettingsError(
                 f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; try kv_heads {near}"
             )
@@ -81,6 +92,11 @@ class Shape(Size):
 
     vocabulary: Positive
     context: Positive = 8192
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.context > _LONGEST:
+            raise SettingsError(f"context is {self.context:,}; herd reads up to {_LONGEST:,}: give a smaller number")
 
     @property
     def weights(self) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -52,10 +55,14 @@ class Stored:
     pairs: bool
     dtype: torch.dtype
 
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return weight_shapes(self.shape)
+
     def read(self, name: str) -> Tensor:
         """The tensor in our layout. Raises ArtifactError when it has another shape than the model asks for."""
         found = self.raw(name)
-        wanted = weight_shapes(self.shape)[name]
+        wanted = self._shapes[name]
         if tuple(found.shape) != wanted:
             raise ArtifactError(
                 f"{self.where}: {name} is {list(found.shape)}, the configuration asks for {list(wanted)}; "
@@ -66,8 +73,17 @@ class Stored:
         return found
 
     def all(self) -> Iterator[tuple[str, Tensor]]:
-        for name in weight_shapes(self.shape):
+        for name in self._shapes:
             yield name, self.read(name)
+
+
+def save_file(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file with the mode that the umask gives to new files: the library leaves it to its owner."""
+    file.unlink(missing_ok=True)
+    file.touch()
+    mode = file.stat().st_mode  # asking for the umask itself would change it for other threads
+    safetensors.torch.save_file(tensors, file, metadata=metadata)
+    file.chmod(mode)
 
 
 def to_halves(rows: Tensor, head_width: int) -> Tensor:

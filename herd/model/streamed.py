@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from herd.model.accounting import check_read, unread
 from herd.model.attention import Attention
 from herd.model.cache import Cache
-from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer
+from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer, plain_weights
 
 ROWS_AT_ONCE = 4  # beyond these a library's products, which put rows side by side, are faster
 _OUTPUTS, _DEPTH = 2, 2048  # rows and columns of a matrix that a program holds at a time
@@ -29,6 +30,7 @@ def streamable(model: nn.Module) -> bool:
         and all(type(one) is nn.Linear for one in linear)
         and len({(weight.device.type, weight.dtype) for weight in model.parameters()}) == 1
         and all(len(one.weight) % _OUTPUTS == 0 for block in model.blocks for one in _linear(block))
+        and not unread(model, plain_weights(model))
     )
 
 
@@ -37,9 +39,10 @@ def _linear(block: nn.Module) -> list[nn.Linear]:
 
 
 class Streamed:
-    """`model`, whose weights are read where they are."""
+    """`model`, whose weights are read where they are. Raises ArtifactError for one that would be left out."""
 
     def __init__(self, model: Transformer) -> None:
+        check_read("the streaming back-end", model, plain_weights(model))
         self.model, self.shape, self.embedding = model, model.shape, model.embedding
 
     def takes(self, rows: int) -> bool:

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from herd.core.errors import DataError
+from herd.core.errors import ArtifactError, DataError
+from herd.model.accounting import feature
 from herd.model.attending import Attending, Sdpa
 from herd.model.attention import Attention
 from herd.model.cache import Cache, LayerCache
+from herd.model.devices import check_memory
 from herd.model.rope import angles
 from herd.model.sizes import Shape
 
@@ -77,13 +79,14 @@ def plainly(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
 
 class Transformer(nn.Module):
-    """Token ids in, logits out."""
+    """Token ids in, logits out. Raises SettingsError for a shape that this machine cannot hold."""
 
     cos_TE: Tensor
     sin_TE: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
+        check_memory(shape)
         self.shape = shape
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
@@ -99,6 +102,7 @@ class Transformer(nn.Module):
 
     def reshape(self, shape: Shape) -> None:
         """Reads sequences and turns positions as `shape` says, which has the same weights. Weights stay."""
+        check_memory(shape)
         self.shape = shape
         context = shape.context
         cos, sin = angles(context, self.shape.head_width, self.shape.rope_theta, self.shape.rope_scaling)
@@ -173,6 +177,47 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits in fp32 of states after the final norm: [..., D] to [..., V]."""
         return self.output(hidden).float() if self.output else F.linear(hidden, self.embedding.weight).float()
+
+
+def plain_weights(model: Transformer) -> Iterator[Tensor]:
+    """The weights that the formulas of Llama 3 have: gains and matrices, and nothing beside them."""
+    yield from (model.embedding.weight, model.norm.weight, model.output_weight)
+    for block in model.blocks:
+        for name in ("attention_norm", "feed_forward_norm"):
+            yield block.get_submodule(name).weight  # type: ignore[misc]
+        for part in (*block.attention.children(), *block.feed_forward.children()):  # type: ignore[union-attr]
+            if isinstance(part, nn.Linear):
+                yield part.weight
+
+
+# Of each kind of module, exactly: the parts and weights its `forward` reads.
+_READS: dict[type[nn.Module], frozenset[str]] = {
+    RMSNorm: frozenset({"weight"}),
+    Attention: frozenset({"query", "key", "value", "output"}),
+    FeedForward: frozenset({"gate", "up", "down"}),
+    Block: frozenset({"attention_norm", "attention", "feed_forward_norm", "feed_forward"}),
+    Transformer: frozenset({"embedding", "blocks", "norm", "output"}),
+}
+
+
+def check_eager(model: nn.Module) -> None:
+    """Raises ArtifactError, which names the weight, when `model` holds one that calling its parts would leave out.
+
+    A subclass, or a module of another kind, reads what it has; an output's bias is not read, because losses take
+    the matrix alone.
+    """
+    for path, module in model.named_modules():
+        wanted = _READS.get(type(module))
+        own = [*(n for n, _ in module.named_parameters(recurse=False)), *(n for n, _ in module.named_children())]
+        left = [] if wanted is None else [name for name in own if name not in wanted]
+        output = getattr(module, "output", None)  # a reward model's trunk has none
+        if type(module) is Transformer and isinstance(output, nn.Linear) and output.bias is not None:
+            left.append("output.bias")
+        if left:
+            name = f"{path}.{left[0]}" if path else left[0]
+            raise ArtifactError(
+                f"{name} is {feature(name)}, which a {type(module).__name__} does not read; bring a model without it"
+            )
 
 
 def initialize(model: nn.Module, *, std: float, layers: int, generator: torch.Generator) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from herd.core.artifacts import check_files
 from herd.core.errors import ArtifactError
+from herd.core.layout import WEIGHT_FILES, files_in
+from herd.core.manifests import check_files
+from herd.model.accounting import check_held, check_layers
 from herd.model.config import CONFIG, config_of, read_config, shape_of
 from herd.model.heads import RewardModel
 from herd.model.sizes import Shape
-from herd.model.stored import Stored
+from herd.model.stored import Stored, save_file, weight_shapes
 from herd.model.transformer import Transformer
 
 WEIGHTS = "model.safetensors"
@@ -104,7 +105,7 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
     total = 0
 
     def flush() -> None:
-        save_file(pending, folder / f"part-{len(shards)}.partial", metadata={"format": "pt"})
+        save_file(pending, folder / f"part-{len(shards)}.partial", {"format": "pt"})
         shards.append(list(pending))
         pending.clear()
 
@@ -129,8 +130,10 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
 
 def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_bytes: int = SHARD_BYTES) -> None:
     """Copies the weights in `model` into `folder` in shards of another size or, where it is given, another type."""
-    check_files(model, "model*.safetensors")
+    check_files(model, *WEIGHT_FILES)
+    inside = {file.name for file in files_in(model, *WEIGHT_FILES)}
     files = _SafeFiles(model)
+    assert inside.issuperset(files.places.values())
     write_tensors(
         folder, ((name, files.read(name).to(dtype)) for name in sorted(files.places)), shard_bytes=shard_bytes
     )
@@ -151,9 +154,9 @@ def open_folder(folder: Path) -> Stored:
     if _is_reward(config):
         raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
     shape = shape_of(config, folder)
+    check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
-    table = names(shape, reward=False)
-    files.check(set(table.values()), tied=shape.tied_output)
+    table = files.table(shape, reward=False)
     dtype = files.read(table["blocks.0.attention.query.weight"]).dtype
     return Stored(str(folder), shape, lambda name: files.read(table[name]), pairs=False, dtype=dtype)
 
@@ -166,20 +169,13 @@ def load_model(folder: Path) -> Transformer | RewardModel:
     """
     config = read_config(folder)
     shape = shape_of(config, folder)
-    check_files(folder, "*.safetensors")
+    check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
     reward = _is_reward(config)
-    table = names(shape, reward=reward)
-    files.check(set(table.values()), tied=shape.tied_output)
+    table = files.table(shape, reward=reward)
     model = RewardModel(shape) if reward else Transformer(shape)
     for name, weight in model.state_dict().items():
-        theirs = files.read(table[name])
-        if theirs.shape != weight.shape:
-            raise ArtifactError(
-                f"{folder}: {table[name]} is {list(theirs.shape)}, {CONFIG} asks for {list(weight.shape)}; "
-                "the two files belong to different models"
-            )
-        weight.copy_(theirs)
+        weight.copy_(files.read(table[name]))
     return model
 
 
@@ -223,13 +219,26 @@ class _SafeFiles:
     def read(self, name: str) -> Tensor:
         return self._files[self.places[name]].get_tensor(name)
 
-    def check(self, wanted: set[str], *, tied: bool) -> None:
+    def table(self, shape: Shape, *, reward: bool) -> dict[str, str]:
+        """As `names`, of files that hold these tensors and no others, each of the size that `shape` asks for.
+
+        Nothing of the shape's size is made before it is known to be that of the files. Raises ArtifactError.
+        """
+        check_layers(str(self.folder), shape.layers, self.places, r"model\.layers\.(\d+)\.")
+        found = names(shape, reward=reward)
         # A tied output is stored a second time by some programs.
-        extra = sorted(set(self.places) - wanted - ({"lm_head.weight"} if tied else set()))
-        missing = sorted(wanted - set(self.places))
-        if missing or extra:
-            what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which Llama 3 has no place for"
-            raise ArtifactError(f"{self.folder}: {what}; it is not a Llama 3 model, or not all of it")
+        again = {"lm_head.weight"} if shape.tied_output else set()
+        check_held(str(self.folder), set(self.places) - again, found.values())
+        wanted = {f"trunk.{name}": size for name, size in weight_shapes(shape).items()} if reward else {}
+        wanted = wanted | {"score.weight": (1, shape.width)} if reward else weight_shapes(shape)
+        for ours, theirs in found.items():
+            there = tuple(self._files[self.places[theirs]].get_slice(theirs).get_shape())
+            if there != wanted[ours]:
+                raise ArtifactError(
+                    f"{self.folder}: {theirs} is {list(there)}, {CONFIG} asks for {list(wanted[ours])}; "
+                    "the two files belong to different models"
+                )
+        return found
 
 
 def _read_index(file: Path) -> dict[str, str]:

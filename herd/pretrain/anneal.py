@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from herd.core.artifacts import Checkpoint, Tokens
+from herd.core.artifacts import Checkpoint, Tokens, write_whole
+from herd.core.errors import DamagedError
+from herd.core.manifests import digest, sha256
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import shape_in
+from herd.model.stored import save_file
 from herd.pretrain.initial import token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average
-from herd.train.checkpoint import write_checkpoint
+from herd.train.checkpoint import checkpoints, write_checkpoint
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
 from herd.train.loop import Step, train
@@ -71,6 +75,8 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     batch = (BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),)
     ramp = BatchRamp(batch, settings.tokens, settings.length)
     kept = Members(work.scratch / "members", ramp.steps, settings)
+    if made.first:
+        kept.start_over_if_damaged(work.scratch)
 
     def keep(step: Step) -> bool:
         kept.offer(step.number, made)
@@ -129,9 +135,34 @@ class Members:
             return
         model = made.whole()
         if model is not None:
-            partial = self.folder / f"{step:09}.partial"
+            file = self._file(step)
+            partial = file.with_suffix(".partial")
             save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
-            shutil.move(partial, self.folder / f"{step:09}.safetensors")
+            write_whole(file.with_suffix(".json"), json.dumps({"sha256": sha256(partial)}))
+            partial.rename(file)
 
     def read(self) -> list[dict[str, Tensor]]:
-        return [load_file(self.folder / f"{step:09}.safetensors") for step in sorted(self.steps)]
+        """The members' weights. Raises DamagedError when one is not what was written."""
+        if not self._are_whole(self.steps):
+            raise DamagedError(f"{self.folder} is damaged; delete {self.folder.parent} and run the same command again")
+        return [load_file(self._file(step)) for step in sorted(self.steps)]
+
+    def start_over_if_damaged(self, scratch: Path) -> None:
+        """Removes checkpoints that come after a member which is not what was written: training makes it again."""
+        for saved in checkpoints(scratch):
+            done = int(saved.name.rpartition("-")[2])
+            if not self._are_whole({step for step in self.steps if step <= done}):
+                shutil.rmtree(saved)
+
+    def _file(self, step: int) -> Path:
+        return self.folder / f"{step:09}.safetensors"
+
+    def _are_whole(self, steps: set[int]) -> bool:
+        try:
+            return all(
+                json.loads(self._file(step).with_suffix(".json").read_text(encoding="utf-8"))
+                == {"sha256": digest(self._file(step))}
+                for step in steps
+            )
+        except (OSError, ValueError):
+            return False

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
-from herd.core.places import LocalPlace
+from herd.core.errors import HerdError
+from herd.core.places import LocalPlace, no_semaphores
 from herd.core.processes import Meter
 from herd.core.settings import dump
 from herd.core.stage import Stage, Work
@@ -160,6 +161,8 @@ def rehearse(asked: Sequence[Rehearsal], folder: Path, *, threads: int = 1, at_o
     made = _MadeUp(folder / "text", sorted(set[str]().union(*(one.sources for one in asked))), max(_TOKENS, largest))
     todo = {one.key: one for one in asked}
     found: dict[str, Tried] = {}
+    if why := no_semaphores():
+        raise HerdError(f"a rehearsal wants processes of its own, and {why}")
     # Begun anew as a run's workers are: what a fork has in common with its parent would not count as its own.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=context, max_tasks_per_child=1) as pool:

@@ -14,7 +14,7 @@ from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.model.config import shape_in
-from herd.serve.folders import made_in
+from herd.serve.folders import made_in, refuse_damaged_models
 from herd.tokens.stages import pack
 
 
@@ -42,6 +42,7 @@ def checkpoint_in(path: Path) -> Path:
     """
     if (path / "config.json").exists():
         return path
+    refuse_damaged_models(path)
     made = [one for one in made_in(path) if one.card["stage"] in ("pretrain", "extend_context")]
     if not made:
         raise ArtifactError(f"{path} holds no checkpoint before annealing; name the folder of one, or of a run")

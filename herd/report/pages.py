@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact, Checkpoint
+from herd.core.manifests import check_files
 from herd.report import plots
 from herd.report.alignment import alignment
 from herd.report.mixes import mixing
 from herd.report.plots import drawn
 from herd.report.verdicts import Verdict
-from herd.train.log import METRICS, Foretold, read_steps
+from herd.train.log import METRICS, Foretold, Step, read_steps
 
 SECTIONS = {
     "verdicts": "What was to be shown",
@@ -93,7 +94,7 @@ def foretold(made: Sequence[Artifact]) -> dict[str, Any] | None:
     """What `herd plan --rehearse` said of training, and what it was; None where nothing was foretold."""
     rows, steps_took, all_took = [], [0.0, 0.0], [0.0, 0.0]  # foretold and measured
     for one in made:
-        steps = read_steps(one.path / METRICS)
+        steps = _steps(one)
         found = Foretold.of(one.card["cost"], steps)
         if found is not None:
             for n in (0, 1):
@@ -216,7 +217,7 @@ _PRETRAINING = ("pretrain", "extend_context", "anneal")
 
 def curves(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
     """The losses of the one chain of pre-training, then those of each stage of alignment."""
-    trained = [one for one in made if isinstance(one, Checkpoint) and (one.path / METRICS).exists()]
+    trained = [one for one in made if isinstance(one, Checkpoint) and METRICS in one.card["files"]]
     chain = [one for one in trained if one.card["stage"] in _PRETRAINING and not _is_rung(one, made)]
     if chain:
         svg = plots.loss_curves([_run(one) for one in chain], "training tokens with a target")
@@ -228,6 +229,12 @@ def curves(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
                 "title": f"{stage}, run after run",
                 "drawing": drawn(plots.loss_curves([_run(r) for r in runs], unit)),
             }
+
+
+def _steps(one: Artifact) -> list[Step]:
+    """What every step of a stage did, compared with its hash: it need not be an input of the report's own."""
+    check_files(one.path, METRICS)
+    return read_steps(one.path / METRICS)
 
 
 def _is_rung(one: Artifact, made: Sequence[Artifact]) -> bool:
@@ -242,7 +249,7 @@ def _inputs(one: Artifact) -> list[str]:
 
 
 def _run(one: Artifact) -> tuple[str, list[float], list[float]]:
-    steps = read_steps(one.path / METRICS)
+    steps = _steps(one)
     return one.key, [step.weight for step in steps], [step.loss for step in steps]
 
 

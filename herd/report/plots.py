@@ -45,6 +45,11 @@ def drawn(svg: str) -> Any:
     return Markup(svg)  # noqa: S704 - made by ourselves from numbers and our own names
 
 
+def label(text: str) -> str:
+    """`text` as matplotlib shows it in a legend: a name with two dollars is no formula there."""
+    return text.replace("$", r"\$")
+
+
 def _embedded(text: str) -> str:
     """The <svg> element alone, as wide as its place allows."""
     text = text[text.index("<svg") :]
@@ -58,7 +63,7 @@ def loss_curves(runs: Sequence[tuple[str, Sequence[float], Sequence[float]]], un
         for (name, seen, losses), colour in zip(runs, COLOURS * len(runs), strict=False):
             x = start + np.cumsum(seen)
             axis.plot(x, losses, color=colour, alpha=0.25, linewidth=0.7)
-            axis.plot(x, smooth(losses), color=colour, linewidth=1.6, label=name)
+            axis.plot(x, smooth(losses), color=colour, linewidth=1.6, label=label(name))
             start = float(x[-1]) if len(x) else start
         axis.set_xlabel(unit)
         axis.set_ylabel("training loss")
@@ -126,9 +131,9 @@ def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Mapping[str, floa
             x, y = [place for place, _ in found], [row["share"] for _, row in found]
             spread = [[row["share"] - row["low"] for _, row in found], [row["high"] - row["share"] for _, row in found]]
             axis.errorbar(
-                x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=task, capsize=2
+                x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=label(task), capsize=2
             )
-        axis.set_xticks(places, labels)
+        axis.set_xticks(places, list(map(label, labels)))
         axis.set_ylim(-0.03, 1.03)
         axis.set_ylabel("share right")
         axis.legend(frameon=False, fontsize=8, ncols=2)
@@ -142,7 +147,7 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
         start = np.zeros(len(mixes))
         for source, colour in zip(sources, COLOURS * len(sources), strict=False):
             values = np.array([mix[source] for mix in mixes.values()])
-            axis.barh(list(mixes), values, left=start, color=colour, label=source, height=0.7)
+            axis.barh(list(map(label, mixes)), values, left=start, color=colour, label=label(source), height=0.7)
             start += values
         axis.set_axisbelow(True)
         axis.invert_yaxis()
@@ -159,7 +164,7 @@ def against(rows: Sequence[Mapping[str, Any]]) -> str:
         axis.plot([low, high], [low, high], color=GRID)
         for row, colour in zip(rows, COLOURS * len(rows), strict=False):
             axis.plot(row["interval"], [row["measured"]] * 2, color=colour, linewidth=2, alpha=0.5)
-            axis.plot(row["loss"], row["measured"], "o", color=colour, label=row["label"])
+            axis.plot(row["loss"], row["measured"], "o", color=colour, label=label(row["label"]))
         axis.set_xlabel("foretold loss, nats per token")
         axis.set_ylabel("measured loss")
         axis.legend(frameon=False, fontsize=8)
@@ -171,7 +176,7 @@ def scattered(rows: Sequence[tuple[str, float, float, float, float]], x: str, y:
     with drawing(height=3.2) as (_, (axis,), svg):
         for (name, at, value, low, high), colour in zip(rows, COLOURS * len(rows), strict=False):
             axis.plot([at, at], [low, high], color=colour, linewidth=2, alpha=0.5)
-            axis.plot(at, value, "o", color=colour, label=name)
+            axis.plot(at, value, "o", color=colour, label=label(name))
         axis.set_xlabel(x)
         axis.set_ylabel(y)
         axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -184,7 +189,7 @@ def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float
         for (name, points), colour in zip(rows.items(), COLOURS * len(rows), strict=False):
             at, value, low, high = (np.array(column) for column in zip(*points, strict=True))
             axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(at, value, marker="o", markersize=4, color=colour, label=name)
+            axis.plot(at, value, marker="o", markersize=4, color=colour, label=label(name))
         axis.axhline(0, color=INK, linewidth=0.7)
         axis.set_xlabel(x)
         axis.set_ylabel(y)
@@ -201,7 +206,7 @@ def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
             for axis, points, drawn_by in ((left, (flops, nll), "line"), (right, (nll, accuracy), "curve")):
                 at, value, low, high = (np.array(column) for column in zip(*row[drawn_by], strict=True))
                 axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-                axis.plot(at, value, color=colour, label=name)
+                axis.plot(at, value, color=colour, label=label(name))
                 axis.plot(*points, "o", color=colour, markersize=4)
             middle, least, most = row["nll"]
             share, low, high = row["accuracy"]

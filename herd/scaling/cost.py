@@ -59,6 +59,11 @@ class Job:
         """All of them, with attention; 6 N D has neither attention nor the embedding's absence."""
         return self.tokens * self.shape.training_flops(self.length)
 
+    @property
+    def rough_flops(self) -> float:
+        """By 6 N D."""
+        return 6 * self.shape.weights * self.tokens
+
     def micro_batches(self, layout: Layout) -> int:
         """Sequences of a data rank in a batch, each a micro-batch."""
         return max(1, self.batch_tokens // (self.length * layout.data))
@@ -212,14 +217,23 @@ class Cost:
     def device_hours(self) -> float:
         return self.days * 24 * self.devices
 
+    @property
+    def rough_days(self) -> float:
+        """By 6 N D, which leaves attention out: what is usually quoted."""
+        return days(self.job.rough_flops, devices=self.devices, flops_per_second=self.flops_per_second)
+
 
 def cost(
     job: Job, devices: int, on: Machine, *, layout: Layout | None = None, flops_per_second: float | None = None
 ) -> Cost:
     """What training takes. layout: the best when absent. flops_per_second: of a device; as foretold when absent.
 
-    Days count work only, as the report's do; `useful` says by how much failures stretch them.
+    Days count work only, as the report's do; `useful` says by how much failures stretch them. Raises SettingsError for
+    a layout of another number of devices.
     """
+    if layout is not None:
+        rows = max(1, job.batch_tokens // (job.length * layout.data))
+        layout.check_devices(devices, rows=rows, length=job.length, batch_tokens=job.batch_tokens)
     layout = layout or best_layout(job, devices, on)
     speed = flops_per_second or utilization(job, layout, on) * on.peak_flops
     length = days(job.flops, devices=devices, flops_per_second=speed)
@@ -246,11 +260,12 @@ def cost(
 def lines(found: Cost, on: Machine) -> Iterator[str]:
     """A cost in words."""
     job, held = found.job, found.memory
-    rough = 6 * job.shape.weights * job.tokens
+    rough = job.rough_flops
     layout = found.layout
     yield f"FLOPs     {job.flops:.3e} with attention ({rough:.2e} by 6 N D); {job.shape.weights:,} weights"
     yield (
-        f"time      {found.days:,.1f} days of {found.devices:,} devices at {found.flops_per_second / 1e12:,.0f} "
+        f"time      {found.days:,.1f} days ({found.rough_days:,.1f} by 6 N D) of {found.devices:,} devices at "
+        f"{found.flops_per_second / 1e12:,.0f} "
         f"TFLOP/s ({found.utilization:.1%} MFU); {found.device_hours:,.0f} device hours"
     )
     yield f"money     {found.money:,.0f} dollars at {on.price_per_hour} a device hour"
@@ -309,9 +324,29 @@ def loss_line(expected: Mapping[str, Any]) -> str:
 def to_row(found: Cost) -> dict[str, Any]:
     """A cost as plain data. Memory in bytes, times in seconds where the name does not say days or hours."""
     row = {name: value for name, value in asdict(found).items() if name != "job"}
-    return row | {"flops": found.job.flops, "weights": found.job.shape.weights, "device_hours": found.device_hours}
+    row |= {"flops": found.job.flops, "weights": found.job.shape.weights, "device_hours": found.device_hours}
+    return row | {"rough_flops": found.job.rough_flops, "rough_days": found.rough_days}
 
 
 def implied(job: Job, devices: int, told_days: float) -> float:
     """FLOP/s that every device must reach for a run to take `told_days`."""
     return job.flops / (devices * told_days * 86_400)
+
+
+# A time that someone tells is let pass when it is so near to one that was worked out.
+_NEAR = 0.1
+
+
+def told_line(found: Cost, told_days: float) -> str:
+    """Whether a time that was told goes with the speed, and the speed that it would take."""
+    wanted = implied(found.job, found.devices, told_days) / 1e12
+    rough = wanted * found.job.rough_flops / found.job.flops
+    speeds = f"{rough:,.0f} TFLOP/s a device by 6 N D, {wanted:,.0f} with attention"
+    fits = any(abs(told_days / one - 1) <= _NEAR for one in (found.days, found.rough_days))
+    verdict = (
+        "which is what is foretold"
+        if fits
+        else f"which is not the {found.flops_per_second / 1e12:,.0f} it is said to be: those take "
+        f"{found.rough_days:,.1f} days by 6 N D and {found.days:,.1f} with attention"
+    )
+    return f"told      {told_days:g} days would be {speeds}, {verdict}"

@@ -15,6 +15,7 @@ from scipy.optimize import least_squares
 
 from herd.core.errors import DataError
 from herd.evals.spread import percentiles
+from herd.scaling.likelihood import Trend, fit_trend
 
 FEWEST_ABOVE = 3  # points that must lie this far above chance, or where the curve rises is a guess
 _ABOVE = 0.1
@@ -31,30 +32,6 @@ class Run:
     accuracy: float
     questions: int
     best_size: bool = True
-
-
-@dataclass(frozen=True)
-class Line:
-    """nll = level + slope x log10(flops). Source: Llama 3, 3.2.1, figure 4."""
-
-    level: float
-    slope: float
-
-    def at(self, flops: float) -> float:
-        return self.level + self.slope * math.log10(flops)
-
-
-def fit_line(flops: ArrayLike, nll: ArrayLike) -> Line:
-    """Least squares. Raises DataError for fewer than three runs, or when the NLL does not fall with compute."""
-    x, y = np.log10(np.asarray(flops, float)), np.asarray(nll, float)
-    if len(x) < 3 or np.ptp(x) < 1e-9:
-        raise DataError(f"{len(x)} runs at {len(set(x.tolist()))} budgets make no line; train three budgets or more")
-    slope, level = np.polyfit(x, y, 1)
-    if slope >= 0:
-        raise DataError(
-            "the answers' NLL does not fall with compute here; widen the budgets, or the task is not learnt"
-        )
-    return Line(float(level), float(slope))
 
 
 @dataclass(frozen=True)
@@ -112,7 +89,7 @@ class Forecast:
     """What is foretold at some compute: the middle and the 90 % interval of NLL and accuracy.
 
     orders: of magnitude between the largest run fitted and the target. above: models above chance. chance: as given.
-    line, curve: as fitted; drawn: both again for every draw.
+    trend, curve: of the NLL over compute and of accuracy over the NLL, as fitted; drawn: both again for every draw.
     """
 
     flops: float
@@ -123,9 +100,9 @@ class Forecast:
     orders: float
     above: int
     chance: float
-    line: Line
+    trend: Trend
     curve: Sigmoid
-    drawn: tuple[tuple[Line, Sigmoid], ...] = field(repr=False)
+    drawn: tuple[tuple[Trend, Sigmoid], ...] = field(repr=False)
 
 
 def forecast(
@@ -133,8 +110,8 @@ def forecast(
 ) -> Forecast:
     """What a model of `flops` will score on a task with `questions` questions, which count for the interval.
 
-    runs: those marked `best_size` make the line, all make the sigmoid. The target itself must not be among them.
-    Resampled: the line's residuals, every accuracy's questions, and the target's own questions.
+    runs: those marked `best_size` make the trend of the NLL, all make the sigmoid. The target must not be among them.
+    Resampled: the trend's residuals, every accuracy's questions, and the target's own questions.
     """
     if any(run.flops >= flops for run in runs if run.best_size):
         raise DataError(
@@ -142,35 +119,35 @@ def forecast(
         )
     straight = [run for run in runs if run.best_size]
     x, y = np.array([run.flops for run in straight]), np.array([run.nll for run in straight])
-    line = fit_line(x, y)
+    trend = fit_trend(x, y)
     nll, n = np.array([run.nll for run in runs]), np.array([run.questions for run in runs])
     accuracy = np.array([run.accuracy for run in runs])
     curve = fit_sigmoid(nll, accuracy, n, chance=chance)
     chances = np.random.default_rng(seed)
-    fitted = np.array([line.at(one) for one in x])
+    fitted = np.array([trend.at(one) for one in x])
     rest = (y - fitted) * math.sqrt(len(x) / max(1, len(x) - 2))
     drawn_nll, drawn_accuracy, drawn = [], [], []
     for _ in range(resamples):
         try:
-            straightened = fit_line(x, fitted + chances.choice(rest, len(rest)))
+            moved = trend.refit(x, fitted + chances.choice(rest, len(rest)))
             bent = fit_sigmoid(nll, chances.binomial(n, np.clip(curve.at(nll), 0, 1)) / n, n, chance=chance, near=curve)
         except DataError:  # a draw without a law
             continue
-        again = straightened.at(flops)
-        drawn.append((straightened, bent))
+        again = moved.at(flops)
+        drawn.append((moved, bent))
         drawn_nll.append(again)
         share = float(np.clip(bent.at(again + chances.choice(rest)), 0, 1))
         drawn_accuracy.append(chances.binomial(questions, share) / questions)
     return Forecast(
         flops,
-        line.at(flops),
+        trend.at(flops),
         percentiles(drawn_nll, 0.9),
-        float(curve.at(line.at(flops))),
+        float(curve.at(trend.at(flops))),
         percentiles(drawn_accuracy, 0.9),
         math.log10(flops / x.max()),
         int((accuracy > chance + _ABOVE).sum()),
         chance,
-        line,
+        trend,
         curve,
         tuple(drawn),
     )
@@ -268,11 +245,11 @@ def steps_drawn(runs: Sequence[Run], found: Forecast) -> dict[str, Any]:
     flops = np.geomspace(min(run.flops for run in runs), float(found.flops), 40)
     spread = [run.nll for run in runs] + list(found.nll_interval)
     nll = np.linspace(min(spread), max(spread), 60)
-    lines = [[line.at(one) for one in flops] for line, _ in found.drawn]
+    lines = [[trend.at(one) for one in flops] for trend, _ in found.drawn]
     curves = [curve.at(nll) for _, curve in found.drawn]
     return {
         "runs": [(run.flops, run.nll, run.accuracy) for run in runs],
-        "line": _banded(flops, [found.line.at(one) for one in flops], lines),
+        "line": _banded(flops, [found.trend.at(one) for one in flops], lines),
         "curve": _banded(nll, found.curve.at(nll), curves),
         "flops": float(found.flops),
         "nll": (found.nll, *found.nll_interval),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from herd.core.errors import ArtifactError, DataError
+from herd.core.manifests import check_files
 from herd.evals.spread import percentiles
 from herd.scaling.laws import Chinchilla
 
@@ -52,6 +53,7 @@ def read_law(path: Path) -> Fitted:
     if not found or not found[0].exists():
         raise ArtifactError(f"{path} holds no law.json; name a run with a ladder, or the folder of its fit_law")
     newest = max(found, key=lambda file: file.stat().st_mtime)
+    check_files(newest.parent, newest.name)
     row = json.loads(newest.read_text(encoding="utf-8"))["parametric"]
     if "none" in row or "drawn" not in row:
         raise ArtifactError(f"{newest} has no parametric law: {row.get('none', 'fitted by an older herd; fit again')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,37 +11,76 @@ from typing import Any
 
 import torch
 
-from herd.core.artifacts import CARD, PARTIAL, SEAL, Artifact, Checkpoint, is_whole, whole_folder
-from herd.core.errors import ArtifactError, SettingsError
+from herd.core.artifacts import (
+    CARD,
+    PARTIAL,
+    SEAL,
+    Artifact,
+    Checkpoint,
+    is_whole,
+    nothing_left,
+    open_input,
+    seal,
+    whole_folder,
+)
+from herd.core.errors import ArtifactError, DamagedError, SettingsError
+from herd.core.layout import TEXT_FILES, files_in
 from herd.core.lineage import find_setting, tree
+from herd.core.manifests import Manifest, check_files, read_manifest, verify_folder
 from herd.core.progress import summary
 from herd.core.settings import build
 from herd.core.worker import RunFolder
 from herd.model import gguf, weights
-from herd.tokens.foreign import to_gguf
+from herd.model.config import CONFIG, shape_in
+from herd.tokens.gguf import to_gguf
 from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import ABOUT, kind_of
 from herd.world.truth import World
 
 _LONGEST_VALUE = 160
-_OTHER_FILES = ("*.json", "*.jinja")
-_NOT_FOR_OTHERS = {CARD, SEAL, "herd.json", weights.INDEX}
+AS_WRITTEN = "every file is as it was written"
 
 
 def made_in(run: Path) -> list[Artifact]:
     """Every whole artifact of a run, oldest first."""
-    folders = [path for path in RunFolder(run).artifacts.glob("*") if is_whole(path)]
+    folders = [path for path in _folders(run) if is_whole(path)]
     return [Artifact.open(path) for path in sorted(folders, key=lambda path: (path / CARD).stat().st_mtime)]
 
 
+def _folders(run: Path) -> list[Path]:
+    """Of all artifacts. One is made under another name, so that what has its own and is not whole is damaged."""
+    found = sorted(RunFolder(run).artifacts.glob("*"))
+    return [path for path in found if path.is_dir() and path.suffix != PARTIAL]
+
+
 def newest_model(run: Path) -> Path | None:
-    """The folder of the model a run made last that answers or continues text; one that chats goes first."""
+    """The folder of the model a run made last that answers or continues text; one that chats goes first.
+
+    Raises DamagedError when one of the models is not whole: an older one must not stand for it in silence.
+    """
+    refuse_damaged_models(run)
     found = [one.path for one in made_in(run) if isinstance(one, Checkpoint)]
-    kinds = {path: json.loads((path / "herd.json").read_text(encoding="utf-8"))["kind"] for path in found}
+    kinds = {path: kind_of(path) for path in found}
     for wanted in ("chat", "base"):
         of_kind = [path for path in found if kinds[path] == wanted]
         if of_kind:
             return of_kind[-1]
     return None
+
+
+def refuse_damaged_models(run: Path) -> None:
+    """Raises DamagedError when a model among the artifacts of a run is not whole."""
+    for path in _folders(run):
+        if ((path / CONFIG).exists() or (path / ABOUT).exists()) and not is_whole(path):
+            open_input(path).verify()
+
+
+def can_chat(run: Path) -> bool:
+    """Whether a run has made a model that `herd chat` finds."""
+    try:
+        return newest_model(run) is not None
+    except ArtifactError:
+        return False
 
 
 def model_in(path: Path) -> Path:
@@ -60,15 +100,21 @@ def model_in(path: Path) -> Path:
 
 
 def world_of(model: Path) -> World:
-    """The world a model was made in; the default one for a model from outside."""
+    """The world a model was made in; the default one for a model from outside.
+
+    Raises DamagedError when what tells it is damaged.
+    """
     try:
         return build(World, find_setting(Artifact.open(model), "world"), where=str(model))
+    except DamagedError:
+        raise
     except ArtifactError:
         return World()
 
 
 def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0) -> None:
-    """The model as other programs read it: weights, configuration and tokenizer, and nothing of herd's.
+    """The model as other programs read it: weights, configuration and tokenizer, with a list of their hashes. Other
+    files in its folder are left out.
 
     target: a folder of Hugging Face's layout, or a file that ends in .gguf. form: of the weights, as they are when
     None. Raises SettingsError when `target` is there already, and ArtifactError for a reward model in GGUF.
@@ -79,16 +125,19 @@ def export(model: Path, target: Path, *, form: str | None = None, shard_gb: floa
         stored, text = weights.open_folder(model), TextTokenizer.load(model)
         partial = target.with_name(target.name + PARTIAL)
         fields = to_gguf(text, stored.shape.vocabulary)
-        gguf.write(partial, stored, form=form or "f32", name=model.name, fields=fields)
-        partial.rename(target)
+        with nothing_left(partial):
+            gguf.write(partial, stored, form=form or "f32", name=model.name, fields=fields)
+            partial.rename(target)
         return
+    check_files(model, *TEXT_FILES)
     with whole_folder(target) as out:
-        for pattern in _OTHER_FILES:
-            for file in model.glob(pattern):
-                if file.name not in _NOT_FOR_OTHERS:
-                    shutil.copy(file, out / file.name)
+        for file in files_in(model, *TEXT_FILES):
+            copy = out / file.relative_to(model)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, copy)
         dtype = _dtype(form)
         weights.copy_tensors(model, out, dtype=dtype, shard_bytes=int(shard_gb * 1e9))
+        seal(out)
 
 
 def _dtype(form: str | None) -> torch.dtype | None:
@@ -99,16 +148,35 @@ def _dtype(form: str | None) -> torch.dtype | None:
 
 
 def describe(path: Path, *, verify: bool) -> Iterator[str]:
-    """Lines about an artifact, or about all artifacts of a run. Raises ArtifactError when it is neither."""
+    """Lines about an artifact, a model that was imported or exported, or all artifacts of a run. Raises ArtifactError
+    when it is none of them."""
+    if (path / SEAL).exists() and not (path / CARD).exists():
+        yield from _model_lines(path, verify=verify)
+        return
     if (path / CARD).exists() or not RunFolder(path).artifacts.is_dir():
         yield from _artifact_lines(Artifact.open(path), verify=verify)
         return
-    for one in made_in(path):
+    whole = made_in(path)
+    for one in whole:
         yield f"{type(one).__name__:12} {summary(one.card)}"
-        if verify:
-            one.verify()
+    damaged = sorted(set(_folders(path)) - {one.path for one in whole})
+    yield from (f"{'damaged':12} {one.name}: the same recipe makes it again" for one in damaged)
     if verify:
-        yield "every file is as it was written"
+        for folder in _folders(path):
+            verify_folder(folder)
+        yield AS_WRITTEN
+
+
+def _model_lines(folder: Path, *, verify: bool) -> Iterator[str]:
+    files, shape = read_manifest(folder) or {}, shape_in(folder)
+    for name, one in files.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != one["bytes"]:
+            check_files(folder, glob.escape(name))
+    yield f"model of {shape.weights:,} weights that reads {shape.context:,} tokens"
+    if verify:
+        verify_folder(folder)
+        yield AS_WRITTEN
+    yield from _values("files", _sizes(files))
 
 
 def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
@@ -118,16 +186,21 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
     cost = card["cost"]
     yield f"{cost['seconds']:.1f} s, {cost['cpu_seconds']:.1f} core-s, peak {cost['peak_bytes'] / 1e6:,.0f} MB"
     if verify:
-        artifact.verify()
-        yield "every file is as it was written"
+        verify_folder(artifact.path)
+        yield AS_WRITTEN
     yield "\nmade of"
     for branch in tree(artifact):
         words = f"{branch.name}: " if branch.name else ""
-        again = " (as above)" if branch.again and branch.artifact.card["inputs"] else ""
-        yield f"  {'  ' * branch.depth}{words}{branch.artifact.key}{again}"
+        again = " (as above)" if branch.again and branch.artifact and branch.artifact.card["inputs"] else ""
+        absent = "" if branch.artifact else " (not here)"
+        yield f"  {'  ' * branch.depth}{words}{branch.key}{again}{absent}"
     yield from _values("settings", card["settings"])
     yield from _values("figures", artifact.figures)
-    yield from _values("files", {name: f"{entry['bytes']:,} bytes" for name, entry in card["files"].items()})
+    yield from _values("files", _sizes(card["files"]))
+
+
+def _sizes(files: Manifest) -> dict[str, str]:
+    return {name: f"{entry['bytes']:,} bytes" for name, entry in files.items()}
 
 
 def _values(title: str, values: dict[str, Any]) -> Iterator[str]:

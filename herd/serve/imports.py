@@ -16,7 +16,8 @@ from herd.model.config import CONFIG
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
 from herd.model.transformer import stream_logits
-from herd.tokens.foreign import from_gguf, load_tiktoken
+from herd.tokens.foreign import load_tiktoken
+from herd.tokens.gguf import from_gguf
 from herd.tokens.tokenizer import TextTokenizer
 
 # The engine in fp32 against formulas in float64, as a share of the largest logit.

@@ -24,11 +24,11 @@ from herd.studies import studies
 @settings
 class AlignmentSettings:
     """of: a recipe, whose base model, world and numbers are taken. few, more: prompts whose answers people rank, from
-    all of which models learn. fewest: others, from which alone the last two judges learn. tested: others, whose ranked
-    answers test the judges. prompts: as in a round of it. tries: answers a prompt. members: fine-tunings of which a
-    mean is a seed's model, by what is `apart`, demonstrations that nothing is learnt from: one alone may fall far
-    behind. critic: how one learns, after the chat model. ways: of learning from the same preferences; `last` is the one
-    that counts as a step."""
+    all of which models learn. fewest: others, from which alone the last two judges and their critic learn. tested:
+    others, whose ranked answers test the judges. prompts: as in a round of it. tries: answers a prompt. members: fine-
+    tunings of which a mean is a seed's model, by what is `apart`, demonstrations that nothing is learnt from: one alone
+    may fall far behind. critic: how one learns, after the chat model. ways: of learning from the same preferences;
+    `last` is the one that counts as a step."""
 
     title: str
     of: str
@@ -48,8 +48,8 @@ class AlignmentSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-# Without critiques; trained on the critic's own, by which all criticized ones are tested; trained on people's. Then the
-# first two again, from few pairs.
+# Without critiques; trained on the critic's own, by which criticized ones are tested; trained on people's. Then the
+# first two again from few pairs, with a critic that learnt from no more.
 _JUDGES = ("plain", "after critiques", "after people's critiques", "plain, few pairs", "after critiques, few pairs")
 
 
@@ -79,15 +79,17 @@ def alignment(s: AlignmentSettings) -> Report:
         )
         criticized = criticize((few, more), world=tiny.world)
         critic = sft(chat, (shown, critic_dialogues((criticized,))), settings=replace(s.critic, seed=seed))
-        own_few, own_more, own_fewest, own_tested = (
-            add_critiques(critic, (one,)) for one in (few, more, fewest, tested)
-        )
+        own_few, own_more, own_tested = (add_critiques(critic, (one,)) for one in (few, more, tested))
+        # From few pairs all that is learnt: the critic too.
+        first = critic_dialogues((criticize((fewest,), world=tiny.world),))
+        small = sft(chat, (shown, first), settings=replace(s.critic, seed=seed))
+        small_fewest, small_tested = (add_critiques(small, (one,)) for one in (fewest, tested))
         learnt = (
             (base, (few, more), tested),
             (critic, (own_few, own_more), own_tested),
             (critic, (criticized,), own_tested),
             (base, (fewest,), tested),
-            (critic, (own_fewest,), own_tested),
+            (small, (small_fewest,), small_tested),
         )
         for name, (model, given, held_out) in zip(_JUDGES, learnt, strict=True):
             judges[name].append(train_reward(model, given, held_out, settings=replace(s.reward, seed=seed)))

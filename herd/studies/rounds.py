@@ -23,10 +23,11 @@ from herd.studies import studies
 class RoundsSettings:
     """of: a recipe, whose base model, world and sampling are taken. demonstrations, curt_share: what people show,
     before the first round and never again. ranked, prompts, tries: of every round. verified: whether only answers the
-    world finds right are kept, of which the reward model takes the best. latest: rounds whose ranked answers DPO learns
-    from; a reward model learns from all. seeds: of the fine-tunings, and of the DPO runs; apart: prompts by which the
-    best of these, or their mean, is chosen to go on with. rounds: how many. examined: held-out prompts that rounds are
-    compared by."""
+    world finds right are kept, of which the reward model takes the best; else it takes the best of all, and nothing
+    that knows the world has a hand in what is learnt. latest: rounds whose ranked answers DPO learns from; a reward
+    model learns from all. seeds: of the fine-tunings, and of the DPO runs; apart: demonstrations that nothing is learnt
+    from, by whose loss the best of these, or the mean of some, is taken to go on with. rounds: how many. examined:
+    held-out prompts that rounds are compared by, where alone the world says what is right."""
 
     title: str
     of: str
@@ -53,11 +54,8 @@ def rounds(s: RoundsSettings) -> Report:
     ground = Ground.of(s.of)
     tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
     shown = ground.shown(s.demonstrations, s.curt_share)
-    apart = ask(world=world, asked=Asked(counts=s.apart, purpose="apart"))
+    apart = ground.shown(s.apart, 0.0, "apart")
     chat = sft(base, (shown,), settings=s.sft)
-
-    def pick(tried: tuple[Checkpoint, ...]) -> Checkpoint:
-        return choose((*tried, average(tried)), apart, right=gold)
 
     models: list[Checkpoint] = []
     preferences: tuple[Preferences, ...] = ()
@@ -70,9 +68,9 @@ def rounds(s: RoundsSettings) -> Report:
         verify = gold if s.verified else None
         choosing = SelectSettings(sampling=tiny.sampling, tries=s.tries, verify=verify, gold=gold)
         kept += (select(judge, chat, prompts, settings=choosing),)
-        tuned = pick(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds))
+        tuned = average(tuple(sft(base, kept, settings=replace(s.sft, seed=seed)) for seed in s.seeds), apart)
         late = preferences[-s.latest :]
-        chat = pick(tuple(dpo(tuned, late, settings=replace(s.dpo, seed=seed)) for seed in s.seeds))
+        chat = average(tuple(dpo(tuned, late, settings=replace(s.dpo, seed=seed)) for seed in s.seeds), apart)
         models.append(chat)
     best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
     return write_report((), (best,), title=s.title, bars=Bars())

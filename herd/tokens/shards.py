@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import ArtifactError
+from herd.core.manifests import check_files
+from herd.core.names import file_name
 
 INDEX = "shards.json"
 SPLITS = ("train", "heldout")
+_HELD_BYTES = 1 << 15  # of a shard, between two openings of its file
+_MANY_SOURCES = 64  # a memory map keeps its file open, and a process may have a thousand open
 
 
 @dataclass(frozen=True)
@@ -37,27 +42,44 @@ class Shard:
         return np.diff(self.ends, prepend=0)
 
 
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where ids and ends of the shard called `SOURCE.SPLIT` lie; a source is what a row says, so never a path."""
+    safe = file_name(name)
+    return folder / f"{safe}.bin", folder / f"{safe}.ends.npy"
+
+
 class ShardWriter:
-    """Collects documents and writes them when closed, in the order they came."""
+    """Collects documents in the order they came. name: `SOURCE.SPLIT`.
+
+    Its file is open only while it is written to, so that there may be as many sources as there are.
+    """
 
     def __init__(self, folder: Path, name: str, dtype: np.dtype) -> None:
-        self._file = (folder / f"{name}.bin").open("wb")
-        self._ends_path = folder / f"{name}.ends.npy"
+        self._path, self._ends_path = _files(folder, name)
+        self._path.write_bytes(b"")
+        self._held = bytearray()
         self._dtype = dtype
         self._ends: list[int] = []
         self.tokens = self.text_bytes = 0
 
     def add(self, ids: list[int], text_bytes: int) -> None:
-        self._file.write(np.asarray(ids, self._dtype).tobytes())
+        self._held += np.asarray(ids, self._dtype).tobytes()
+        if len(self._held) >= _HELD_BYTES:
+            self._flush()
         self.tokens += len(ids)
         self.text_bytes += text_bytes
         self._ends.append(self.tokens)
 
     def close(self) -> dict[str, int]:
         """The index entry of this shard."""
-        self._file.close()
+        self._flush()
         np.save(self._ends_path, np.asarray(self._ends, np.int64))
         return {"tokens": self.tokens, "documents": len(self._ends), "text_bytes": self.text_bytes}
+
+    def _flush(self) -> None:
+        with self._path.open("ab") as file:
+            file.write(self._held)
+        self._held.clear()
 
 
 class Shards:
@@ -65,6 +87,7 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        check_files(folder, INDEX)
         self.index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         self.dtype = np.dtype(self.index["dtype"])
 
@@ -83,13 +106,28 @@ class Shards:
 
     def read(self, source: str, split: str = "train") -> Shard:
         entry = self.index["sources"][source][split]
-        name = f"{source}.{split}"
-        ends = np.load(self.folder / f"{name}.ends.npy")
-        file = self.folder / f"{name}.bin"
+        file, ends_file = _files(self.folder, f"{source}.{split}")
+        check_files(self.folder, glob.escape(file.name), glob.escape(ends_file.name))
+        ends = np.load(ends_file)
         if file.stat().st_size != entry["tokens"] * self.dtype.itemsize or len(ends) != entry["documents"]:
             raise ArtifactError(f"{file} disagrees with {INDEX}; delete {self.folder} and pack again")
-        ids = np.memmap(file, self.dtype, mode="r") if entry["tokens"] else np.empty(0, self.dtype)
+        # Of documents that go back or beyond the last id no training would ever come to an end.
+        if (ends[-1] if len(ends) else 0) != entry["tokens"] or (np.diff(ends, prepend=0) < 0).any():
+            raise ArtifactError(
+                f"{ends_file}: the ends of documents do not rise to the {entry['tokens']:,} ids there are; delete "
+                f"{self.folder} and pack again"
+            )
+        ids = self._mapped(file) if entry["tokens"] else np.empty(0, self.dtype)
         return Shard(ids, ends, entry["text_bytes"])
+
+    def _mapped(self, file: Path) -> NDArray[np.integer]:
+        if len(self.index["sources"]) <= _MANY_SOURCES:
+            return np.memmap(file, self.dtype, mode="r")
+        import pyarrow as arrow
+
+        # Arrow's buffer keeps the memory mapped when the file is closed.
+        with arrow.memory_map(str(file), "r") as mapped:
+            return np.frombuffer(mapped.read_buffer(), self.dtype)
 
 
 def write_index(folder: Path, vocabulary: int, pad: int, sources: dict[str, dict[str, dict[str, int]]]) -> None:

@@ -66,7 +66,7 @@ def _compression(documents: list[Document], tokenizer: TextTokenizer) -> dict[st
     }
 
 
-@stage(paper="3.2", version=1)
+@stage(paper="3.2", version=2)
 def pack(work: Work, corpus: Corpus, tokenizer: Tokenizer, *, held_out_share: Share = 0.02) -> Tokens:
     """The documents as token ids, begun and ended by control tokens, a share of each source held out."""
     text = TextTokenizer.load(tokenizer.path)

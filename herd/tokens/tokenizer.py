@@ -15,6 +15,8 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 
 from herd.core.errors import ArtifactError
+from herd.core.layout import TEXT_FILES
+from herd.core.manifests import check_files
 from herd.tokens.added import Marked, is_control
 from herd.tokens.special_tokens import CONFIG, CONTROL_TOKENS, LLAMA3, Controls, opens, read_folder
 from herd.tokens.template import CHAT_TEMPLATE
@@ -57,6 +59,7 @@ class TextTokenizer:
     def load(cls, folder: Path) -> TextTokenizer:
         """The tokenizer in a folder of Hugging Face's layout: Llama 3's, or one whose files name its control tokens."""
         file = folder / "tokenizer.json"
+        check_files(folder, *TEXT_FILES)
         if not file.exists():
             raise ArtifactError(f"{folder} holds no tokenizer.json; name a folder made by herd or Hugging Face")
         try:

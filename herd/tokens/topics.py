@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from herd.core.errors import SettingsError
-from herd.core.settings import input_path
+from herd.core.settings import input_path, parse_yaml
 from herd.tokens.embeddings import embed
 
 _SHARPNESS = 20.0  # how fast shares fall with cosine: a tenth less is a share seven times smaller
@@ -62,7 +61,7 @@ class Topics:
 
 def load_topics(file: Path) -> dict[str, list[str]]:
     """Topics and the texts that tell them, from YAML. Raises SettingsError for another form."""
-    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    found = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
     right = isinstance(found, dict) and all(
         isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in found.values()
     )

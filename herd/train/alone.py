@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from herd.core.places import Place
+from herd.train.integrity import Held
 from herd.train.speed import Quick
 
 # Every batch is worked on in two halves on a CPU, whose gradients are added. Two numbers have one sum, whichever comes
@@ -44,6 +45,7 @@ class Alone:
 
     def __init__(self, model: nn.Module, place: Place, quick: Quick) -> None:
         self.model, self.place, self.quick = model, place, quick
+        self.held = Held()  # no other device holds any of it, and nothing is compared
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.device = self.weights[0].device
         if self.device.type == "cpu":

@@ -17,17 +17,30 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from herd.core.artifacts import PARTIAL, SEAL, flush, sha256, write_whole
 from herd.core.errors import TrainingError
+from herd.core.layout import TEXT_FILES
+from herd.core.manifests import check_files
 from herd.model.heads import RewardModel
+from herd.model.stored import save_file
 from herd.model.transformer import Transformer
 from herd.model.weights import save_model
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.pieces import PieceFiles, Reader, Region, WholeFile, describe, local, named_weights, region
+from herd.train.log import METRICS, is_written
+from herd.train.pieces import (
+    PieceFiles,
+    Reader,
+    Region,
+    WholeFile,
+    describe,
+    is_divided_by_tensor,
+    local,
+    named_weights,
+    region,
+)
 
 Kind = Literal["base", "chat", "reward"]
 ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
@@ -45,7 +58,8 @@ M = TypeVar("M", bound=nn.Module)
 class TrainState(Generic[M]):
     """What training goes on from.
 
-    step: the number of steps done. offset: batches passed over after going back. norms: gradient norms of late.
+    step: the number of steps done. log: length and hash of the log of steps by then. offset: batches passed over after
+    going back. norms: gradient norms of late.
     copy: which copy of the weights that are not divided this rank holds; only copy 0 is saved.
     """
 
@@ -55,21 +69,27 @@ class TrainState(Generic[M]):
     offset: int = 0
     norms: list[float] = field(default_factory=list)
     copy: int = 0
+    log: dict[str, Any] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
-        return {"step": self.step, "offset": self.offset, "norms": self.norms}
+        return {"step": self.step, "offset": self.offset, "norms": self.norms, "log": self.log}
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and moments by name, those that this rank is to save."""
         for name, weight in named_weights(self.model):
-            if self.copy and not _is_divided_by_tensor(weight):
+            if self.copy and not is_divided_by_tensor(weight):
                 continue
             yield f"weight/{name}", weight.detach()
             for moment, value in self.optimizer.state.get(weight, {}).items():
                 yield f"{moment}/{name}", torch.as_tensor(value)
 
     def fill(self, files: Reader) -> None:
-        """Takes weights and moments from `files`."""
+        """Takes weights and moments from `files`. Raises TrainingError for a weight there that this model has not."""
+        own = {f"weight/{name}" for name, _ in named_weights(self.model)}
+        left = sorted(name for name in files.names() - own if name.startswith("weight/"))
+        # A rank of several holds a part of the model, and finds the others' weights there too.
+        if left and not (dist.is_initialized() and dist.get_world_size() > 1):
+            raise TrainingError(f"the checkpoint holds {left[0]}, which this model has not; delete it, and start anew")
         for name, weight in named_weights(self.model):
             with torch.no_grad():
                 local(weight).copy_(files.read(f"weight/{name}", region(weight)))
@@ -85,11 +105,6 @@ class TrainState(Generic[M]):
                     local(entry[moment]).copy_(files.read(f"{moment}/{name}", region(weight)))
             if f"step/{name}" in kept:
                 entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
-
-
-def _is_divided_by_tensor(weight: Tensor) -> bool:
-    mesh = getattr(weight, "device_mesh", None)
-    return mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
 
 
 class Saver:
@@ -188,7 +203,8 @@ def save(scratch: Path, state: TrainState[Any]) -> None:
 def restore(scratch: Path, state: TrainState[Any]) -> bool:
     """Brings `state` to the newest whole checkpoint in `scratch`; false when there is none.
 
-    Every rank reads the part it holds, whatever layout the checkpoint was saved from.
+    One whose steps are not in the log as they were written does not count as whole. Every rank reads the part it holds,
+    whatever layout the checkpoint was saved from.
     """
     folder = _newest_whole(scratch)
     if folder is None:
@@ -221,7 +237,12 @@ def _share_is_sealed(folder: Path) -> bool:
     try:
         kept = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         files = sorted(kept)[rank::ranks]
-        return all(
+        if rank == 0:
+            row = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            # Saved without a log: a model that is finished.
+            if row.get("log") and not is_written(folder.parent / METRICS, row["log"]):
+                return False
+        return "state.json" in kept and all(
             (folder / name).stat().st_size == kept[name]["bytes"] and sha256(folder / name) == kept[name]["sha256"]
             for name in files
         )
@@ -252,6 +273,7 @@ def write_checkpoint(
 def kind_of(folder: Path) -> Kind:
     """What the model in `folder` is for; one that herd did not make chats if it has a chat template."""
     about = folder / ABOUT
+    check_files(folder, ABOUT, *TEXT_FILES)
     if about.exists():
         return json.loads(about.read_text(encoding="utf-8"))["kind"]
     return "chat" if TextTokenizer.load(folder).template else "base"
@@ -259,6 +281,7 @@ def kind_of(folder: Path) -> Kind:
 
 def moments_in(folder: Path) -> Reader | None:
     """The optimizer's moments kept with a finished model, by one rank or by several; None where there are none."""
+    check_files(folder, OPTIMIZER, f"{TRAINING}/*")
     if (folder / TRAINING).exists():
         return PieceFiles(folder / TRAINING)
     return WholeFile(folder / OPTIMIZER) if (folder / OPTIMIZER).exists() else None

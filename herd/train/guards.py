@@ -10,6 +10,7 @@ from herd.core.settings import Count, Positive, Rate, settings
 
 # The median deviation of a normal distribution, as a share of its standard deviation.
 _MEDIAN_DEVIATION = 0.6745
+_JUMP_DEVIATIONS, _JUMP_WINDOW = 10.0, 32
 
 
 @settings
@@ -49,6 +50,26 @@ def spike(norm: float, taken: Sequence[float], deviations: float) -> bool:
     middle = statistics.median(taken)
     spread = statistics.median(abs(one - middle) for one in taken) / _MEDIAN_DEVIATION
     return norm > middle + deviations * max(spread, 0.01 * middle)
+
+
+class Jumps:
+    """Steps whose loss lies far above those before it, of which people are told. steps: their numbers; of several in a
+    row the first."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self._taken: list[float] = []
+        self._inside = False
+
+    def add(self, number: int, loss: float) -> bool:
+        """Whether a jump begins here."""
+        jump = spike(loss, self._taken, _JUMP_DEVIATIONS)
+        begins, self._inside = jump and not self._inside, jump
+        if begins:
+            self.steps.append(number)
+        if math.isfinite(loss):
+            self._taken = [*self._taken, loss][-_JUMP_WINDOW:]
+        return begins
 
 
 def finite(*numbers: float) -> bool:

@@ -44,6 +44,23 @@ class Layout:
         data, pipeline = divmod(rest, self.pipeline)
         return tensor, context, pipeline, data
 
+    def check_devices(self, devices: int, *, rows: int, length: int, batch_tokens: int) -> None:
+        """Raises SettingsError, with the number of data ranks that would be right, when the layout is for another
+        number of devices, or its data ranks with `rows` sequences each do not make the batch."""
+        others = self.tensor * self.context * self.pipeline
+        if self.devices != devices:
+            mend = f"data has to be {devices // others}" if devices % others == 0 else "they do not share out so"
+            raise SettingsError(
+                f"tensor {self.tensor} x context {self.context} x pipeline {self.pipeline} x data {self.data} is "
+                f"{self.devices:,} devices and not {devices:,}; {mend}"
+            )
+        made = self.data * rows * length
+        if made != batch_tokens:
+            raise SettingsError(
+                f"{self.data} data ranks of {rows} sequences of {length:,} tokens make a batch of {made:,} tokens "
+                f"and not {batch_tokens:,}; data has to be {batch_tokens / (rows * length):g}"
+            )
+
     def check(self, shape: Shape, *, length: int) -> None:
         """Raises SettingsError with the number to change when the model or a sequence cannot be divided so."""
         for name, held, by in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -48,13 +49,15 @@ class StepLog:
         self, file: Path, step: int, *, trackers: Sequence[Tracker] = (), flops_per_token: float = 0.0
     ) -> None:
         self.file = file
-        self._stream = _kept(file, step)
+        self._stream, self._written = _kept(file, step)
         self._flops = flops_per_token
         self._peak = 0.0
         self._trackers = trackers
 
     def add(self, step: Step) -> None:
-        self._stream.write(json.dumps(asdict(step)) + "\n")
+        line = json.dumps(asdict(step)) + "\n"
+        self._stream.write(line)
+        self._written.add(line)
         for tracker in self._trackers:
             tracker.log(self.figures(step), step.number)
 
@@ -79,10 +82,12 @@ class StepLog:
     def cut(self, step: int) -> None:
         """Forgets what came after `step`."""
         self._stream.close()
-        self._stream = _kept(self.file, step)
+        self._stream, self._written = _kept(self.file, step)
 
-    def flush(self) -> None:
+    def flush(self) -> Written:
+        """What the file holds now."""
         self._stream.flush()
+        return self._written.to_row()
 
     def close(self) -> None:
         self._stream.close()
@@ -90,11 +95,42 @@ class StepLog:
             tracker.close()
 
 
-def _kept(file: Path, step: int) -> TextIO:
+def _kept(file: Path, step: int) -> tuple[TextIO, _Lines]:
     """The file with the records up to `step`, to be written on."""
     kept = [one for one in read_steps(file) if one.number <= step] if step else []
-    file.write_text("".join(json.dumps(asdict(one)) + "\n" for one in kept), encoding="utf-8")
-    return file.open("a", encoding="utf-8")
+    text = "".join(json.dumps(asdict(one)) + "\n" for one in kept)
+    file.write_text(text, encoding="utf-8")
+    written = _Lines()
+    written.add(text)
+    return file.open("a", encoding="utf-8"), written
+
+
+Written = dict[str, Any]  # length and sha256 of the beginning of a file
+
+
+class _Lines:
+    """Length and hash of what was written, without reading it again."""
+
+    def __init__(self) -> None:
+        self._bytes, self._hash = 0, hashlib.sha256()
+
+    def add(self, text: str) -> None:
+        data = text.encode()
+        self._bytes += len(data)
+        self._hash.update(data)
+
+    def to_row(self) -> Written:
+        return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
+
+
+def is_written(file: Path, written: Written) -> bool:
+    """Whether `file` begins, bit for bit, with what a log had written when it said so."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(written["bytes"])
+    except OSError:
+        data = b""
+    return len(data) == written["bytes"] and hashlib.sha256(data).hexdigest() == written["sha256"]
 
 
 def read_steps(file: Path) -> list[Step]:
@@ -102,12 +138,11 @@ def read_steps(file: Path) -> list[Step]:
     if not file.exists():
         return []
     found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_bytes().splitlines():
         try:
-            row: dict[str, Any] = json.loads(line)
-        except ValueError:
+            found.append(Step(**json.loads(line)))
+        except (ValueError, TypeError):
             break
-        found.append(Step(**row))
     return found
 
 

@@ -16,7 +16,8 @@ from herd.core.stage import Work
 from herd.model.devices import device_bytes
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
 from herd.train.checkpoint import Saver, TrainState, restore
-from herd.train.guards import GUARD, GuardSettings, finite
+from herd.train.guards import GUARD, GuardSettings, Jumps, finite
+from herd.train.integrity import Compared, Held
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
 from herd.train.schedule import Rate
 from herd.train.speed import PLAIN, Quick, SpeedSettings
@@ -39,7 +40,9 @@ class Batches(Protocol[Covariant]):
 
 
 class Hands(Protocol):
-    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`)."""
+    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`). held: what it has in memory."""
+
+    held: Held
 
     def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
     def clip(self, most: float) -> float: ...
@@ -86,9 +89,11 @@ def steps(
         why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
         for group in state.optimizer.param_groups:
             group["lr"] = rate(number)
+        hands.held.check()  # late, so that nothing but the step itself lies between this and what is kept
         if not why:
             state.optimizer.step()
             state.norms = [*state.norms, norm][-guard.window :]
+        hands.held.keep()
         state.optimizer.zero_grad(set_to_none=True)
         state.step = number + 1
         in_a_row = in_a_row + 1 if why else 0
@@ -143,33 +148,35 @@ def train(
     def go_back() -> bool:
         saver.wait()
         found = restore(work.scratch, state)
+        hands.held.forget()
         log.cut(state.step)
         return found
 
+    compared, jumps = Compared(hands.held.compare, go_back, work.manner.compare_every_steps), Jumps()
     going = steps(
-        state,
-        batches,
-        loss=loss,
-        rate=rate,
-        clip=clip,
-        hands=hands,
-        guard=guard,
-        micro_rows=micro_rows,
+        state, batches, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_rows=micro_rows,
         go_back=go_back,
-    )
+    )  # fmt: skip
     work.saves = True
     try:
         for step in going:
             log.add(step)
+            if jumps.add(step.number, step.loss):
+                print(f"step {step.number}: loss {step.loss:.3f} is far above those before it", flush=True)
             work.progress(step.number, len(batches), _words(step))
             # Asked before saving: a run that goes on from a checkpoint does not ask about its step again.
-            if enough(step):
-                break
+            ended = enough(step)
             stopping = hands.agree(stop_asked())
             due = hands.agree(time.monotonic() - saved > work.manner.save_every_seconds)
             # Never among skipped steps: what is gone back to lies before them.
-            if ((due and not step.skipped) or stopping) and step.number < len(batches):
-                log.flush()
+            saving = ((due and not step.skipped) or stopping) and step.number < len(batches)
+            last = ended or state.step + state.offset >= len(batches)
+            if compared.went_back(step, now=saving or last):  # what is damaged is neither saved nor given away
+                continue
+            if ended:
+                break
+            if saving:
+                state.log = log.flush()
                 saver.save(state)
                 saved = time.monotonic()
             if stopping:
@@ -180,8 +187,16 @@ def train(
         log.close()
         saver.wait()
         hands.close()
+    _keep_told(work, loss_jumps=jumps.steps, damaged_weights=compared.told)
     (work.out / METRICS).write_bytes(log.file.read_bytes())
     return read_steps(log.file)
+
+
+def _keep_told(work: Work, **told: list[Any]) -> None:
+    """What went wrong on the way, on the card; nothing where nothing did."""
+    for name, value in told.items():
+        if value:
+            work.figure(name, value)
 
 
 def _held_by_others(state: TrainState[Any]) -> int:

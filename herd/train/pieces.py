@@ -53,6 +53,12 @@ def is_divided(tensor: Tensor) -> bool:
     return hasattr(tensor, "placements")
 
 
+def is_divided_by_tensor(weight: Tensor) -> bool:
+    """Whether tensor ranks hold different parts of it."""
+    mesh = getattr(weight, "device_mesh", None)
+    return mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
+
+
 def region(tensor: Tensor) -> Region:
     """Which part of the whole tensor lies on this rank."""
     if not is_divided(tensor):

@@ -42,11 +42,13 @@ class Packed:
 
     tokens_RT: ids. documents_RT: tokens of one number see each other. targets_RT: the next id where it is an answer's
     own, no header, and an ending only where that was asked for, else IGNORED. answers_N: which answer each target is
-    of, row by row. ends_A: where each answer ends, counted along the rows. counts: answers of each prompt.
+    of, row by row. ends_A: where each answer ends, counted along the rows. counts: answers of each prompt. branches_RT:
+    which of a shared prompt's answers a token is of, from 1 on; 0 in prompts, and everywhere when none is shared.
     """
 
     tokens_RT: Tensor
     documents_RT: Tensor
+    branches_RT: Tensor
     targets_RT: Tensor
     answers_N: Tensor
     ends_A: Tensor
@@ -106,7 +108,7 @@ class RankedBatch:
         tokens_RT = torch.full((len(rows), width), self.pad)
         documents_RT = torch.full((len(rows), width), PADDING)
         targets_RT = torch.full((len(rows), width), IGNORED)
-        answers_RT = torch.zeros((len(rows), width), dtype=torch.long)
+        answers_RT, branches_RT = (torch.zeros((len(rows), width), dtype=torch.long) for _ in range(2))
         counts = tuple(len(one.answers) for one in self.ranked)
         ends = [0] * sum(counts)
         for number, row in enumerate(rows):
@@ -118,7 +120,9 @@ class RankedBatch:
                 place = slice(at, at + len(document))
                 tokens_RT[number, place], documents_RT[number, place] = ids, piece.document
                 targets_RT[number, at : at + len(document) - 1] = torch.where(own, ids, IGNORED)[1:]
-                for answer, start, end in spans:
+                for branch, (answer, start, end) in enumerate(spans, start=1):
+                    if self.shared:
+                        branches_RT[number, at + start : at + end] = branch
                     # The place before a token is the one that foretells it.
                     answers_RT[number, at + max(0, start - 1) : at + end - 1] = answer
                     ends[answer] = number * width + at + end - 1
@@ -127,6 +131,7 @@ class RankedBatch:
         return Packed(
             tokens_RT.to(self.device),
             documents_RT.to(self.device),
+            branches_RT.to(self.device),
             targets_RT.to(self.device),
             answers_RT[kept].to(self.device),
             torch.tensor(ends, device=self.device),

@@ -16,7 +16,7 @@ from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
 from herd.model.attending import attending
 from herd.model.fused import fits, fused
-from herd.model.transformer import plainly
+from herd.model.transformer import check_eager, plainly
 
 
 @settings
@@ -42,6 +42,7 @@ class Quick:
     nothing should be compiled."""
 
     def __init__(self, model: nn.Module, settings: SpeedSettings) -> None:
+        check_eager(model)
         self.settings = settings
         self.trunks: list[Any] = [one for one in model.modules() if hasattr(one, "blocks")]
         self.device = next(model.parameters()).device.type

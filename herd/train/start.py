@@ -15,7 +15,7 @@ from torch import Tensor
 
 from herd.core.ranks import Rank
 from herd.core.stage import Work
-from herd.model.devices import best_device
+from herd.model.devices import best_device, check_memory
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
 from herd.model.transformer import Transformer, initial_weights, initialize
@@ -27,6 +27,8 @@ from herd.train.layout import Layout
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pieces import PieceFiles, Region
 from herd.train.speed import Quick, SpeedSettings
+
+_TRAINING_BYTES = 16  # of a weight in fp32: itself, its gradient and two moments
 
 
 @dataclass
@@ -98,6 +100,7 @@ def start(
     """A new model of `shape`. Its first weights depend on the seed only, not on the layout."""
     generator = torch.Generator().manual_seed(seed)
     if layout.devices == 1:
+        check_memory(shape, bytes_per_weight=_TRAINING_BYTES)
         model = Transformer(shape)
         initialize(model, std=init_std, layers=shape.layers, generator=generator)
         return _alone(work, model, optimizer, speed)

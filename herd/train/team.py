@@ -25,6 +25,7 @@ from herd.train.alone import Loss, Sums
 from herd.train.batches import Batch
 from herd.train.checkpoint import TrainState
 from herd.train.context import Gathered
+from herd.train.integrity import Held, HeldByRanks
 from herd.train.layout import Layout, context_chunks, stage_layers
 from herd.train.objectives import NextToken
 from herd.train.optimizer import AdamWSettings, adamw
@@ -105,6 +106,7 @@ class Team:
         self.model: Any = model
         self.shape = shape
         self.weights = list(model.parameters())
+        self.held: Held = HeldByRanks(self.weights, self.layout, self.device)
         self.lines = Pipeline(parts, self.layout, self.pipeline, self.mesh["pipeline"].get_group(), self.device)
         return TrainState(model, adamw(model, optimizer), copy=self.tensor)
 
@@ -220,21 +222,26 @@ class Team:
 
     def whole(self) -> Transformer | None:
         """The model in one piece, on the first rank; None on the others. Every rank has to ask."""
-        gathered: dict[str, Tensor] = {}
-        for name, weight in named_weights(self.model):
-            full: Any = weight.detach()
-            gathered[name] = (full.full_tensor() if hasattr(full, "full_tensor") else full).cpu()
-        held = [gathered if self.pipeline or dist.get_rank() == 0 else {}]
-        everybody: list[Any] = [None] * dist.get_world_size()
-        if self.layout.pipeline > 1:
-            dist.all_gather_object(everybody, {n: v.numpy() for n, v in held[0].items()} if self.pipeline else {})
-        if dist.get_rank():
-            return None
-        for more in everybody:
-            gathered |= {name: torch.from_numpy(value) for name, value in (more or {}).items()}
-        model = Transformer(self.shape)
-        model.load_state_dict(gathered)
-        return model
+        return whole_model(self.model, self.shape, self.layout, self.pipeline)
+
+
+def whole_model(divided: Any, shape: Shape, layout: Layout, stage: int) -> Transformer | None:
+    """What all ranks hold of a model in one piece, on the first of them. stage: of the pipeline, that this rank is."""
+    gathered: dict[str, Tensor] = {}
+    for name, weight in named_weights(divided):
+        full: Any = weight.detach()
+        gathered[name] = (full.full_tensor() if hasattr(full, "full_tensor") else full).cpu()
+    held = [gathered if stage or dist.get_rank() == 0 else {}]
+    everybody: list[Any] = [None] * dist.get_world_size()
+    if layout.pipeline > 1:
+        dist.all_gather_object(everybody, {n: v.numpy() for n, v in held[0].items()} if stage else {})
+    if dist.get_rank():
+        return None
+    for more in everybody:
+        gathered |= {name: torch.from_numpy(value) for name, value in (more or {}).items()}
+    model = Transformer(shape)
+    model.load_state_dict(gathered)
+    return model
 
 
 def blocks_of(part: Any) -> list[nn.Module]:

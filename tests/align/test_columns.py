@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.align import rowfiles
 from herd.align.columns import Given, RowError, given_in, of_row, read_rows
 from herd.align.contamination import HeldOut, without
 from herd.align.preflight import examine, found_lines, lines, shown
 from herd.align.reward import _margins
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference, ToolCall
-from herd.core.storage import write_preferences
+from herd.core.storage import write_conversations, write_preferences
 from herd.train.ranked import encode_ranked
 from tests.tokens.test_chat import FORM, TOKENIZER
 from tests.train.test_ranked import preference
@@ -204,7 +205,7 @@ def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no row can be used; row 1: columns x are none of"):
         read_rows(bad)
     bad.write_text('{"x": 1\n')
-    with pytest.raises(DataError, match="line 1: not JSON"):
+    with pytest.raises(DataError, match="no row can be used; row 1: line 1 is not JSON"):
         read_rows(bad)
 
 
@@ -264,6 +265,223 @@ def test_published_sets_are_read() -> None:
     assert not examine(calls, FORM, TOKENIZER, 8192).faults
 
 
+SYSTEM = Message("system", "be brief")
+
+
+@pytest.mark.parametrize("column", ["system", "system_prompt"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": turns(ASKED, SAID)},
+        {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "there"}]},
+        {"prompt": "hello", "completion": "there"},
+        {"prompt": "hello", "response": "there"},
+        {"instruction": "hello", "output": "there"},
+        {"question": "hello", "answer": "there"},
+        {"prompt": "hello", "chosen": "there", "rejected": "no"},
+        {"prompt": "hello", "ranked": ["there", "no"]},
+        {"chosen": turns(ASKED, SAID), "rejected": turns(ASKED, Message("assistant", "no"))},
+        {"conversations": turns(ASKED), "chosen": turns(SAID)[0], "rejected": {"from": "gpt", "value": "no"}},
+        {"messages": turns(SYSTEM, ASKED, SAID)},
+    ],
+)
+def test_a_system_prompt_in_a_column_opens_the_conversation(row: dict, column: str) -> None:
+    read = of_row(row | {column: "be brief"})
+    asked = read.prompt if isinstance(read, Preference) else read
+    assert asked.messages[:2] == (SYSTEM, ASKED)
+    assert of_row(row | {column: ""}) == of_row(row)
+
+
+def test_two_system_prompts_are_told() -> None:
+    row = {"messages": turns(SYSTEM, ASKED, SAID), "system": "be long"}
+    with pytest.raises(RowError, match="one stands in a column and another opens"):
+        of_row(row)
+    with pytest.raises(RowError, match="is no text"):
+        of_row({"prompt": "hello", "response": "there", "system": ["be brief"]})
+
+
+@pytest.mark.parametrize("asked", [(ASKED,), MORE, (SYSTEM, *MORE)])
+@pytest.mark.parametrize("column", ["prompt", "conversations"])
+def test_a_prompt_said_again_in_both_answers_stands_once(asked: tuple[Message, ...], column: str) -> None:
+    good, bad = Message("assistant", "good"), Message("assistant", "bad")
+    answers = {"chosen": turns(*asked, good), "rejected": turns(*asked, bad)}
+    said = asked[-1].content if column == "prompt" and asked == (ASKED,) else turns(*asked)
+    read = of_row({column: said} | answers)
+    assert isinstance(read, Preference)
+    assert (read.prompt.messages, read.chosen, read.rejected) == (asked, (good,), (bad,))
+    with pytest.raises(RowError) as told:
+        of_row({column: turns(Message("user", "another"))} | answers)
+    assert told.value.reason == "another prompt"
+
+
+def test_a_prompt_may_be_the_last_of_several_turns_that_the_answers_begin_with() -> None:
+    answers = {name: turns(*MORE, Message("assistant", name)) for name in ("chosen", "rejected")}
+    read = of_row({"prompt": MORE[-1].content} | answers)
+    assert isinstance(read, Preference)
+    assert (read.prompt.messages, read.chosen) == (MORE, (Message("assistant", "chosen"),))
+
+
+def test_a_prompt_in_the_answers_may_bring_the_system_prompt() -> None:
+    answers = {name: turns(SYSTEM, ASKED, Message("assistant", name)) for name in ("chosen", "rejected")}
+    read = of_row({"prompt": "hello"} | answers)
+    assert isinstance(read, Preference)
+    assert read.prompt.messages == (SYSTEM, ASKED)
+
+
+@pytest.mark.parametrize("row", [{"instruction": "hello", "input": ""}, {"question": "hello"}])
+def test_pairs_below_an_instruction_or_a_question(row: dict) -> None:
+    read = of_row(row | {"system": "be brief", "chosen": "there", "rejected": "no"})
+    assert isinstance(read, Preference)
+    assert read.prompt.messages == (SYSTEM, ASKED)
+    assert (read.chosen, read.rejected) == ((SAID,), (Message("assistant", "no"),))
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"training": False}, {"learn": False}])
+def test_turns_marked_as_not_to_be_learnt_are_not(mark: dict) -> None:
+    first, *rest = turns(*MORE[1:], SAID)
+    read = of_row({"messages": [*turns(ASKED), first | mark, *rest]})
+    assert isinstance(read, Conversation)
+    assert [one.learn for one in read.messages] == [True, False, True, True]
+    with pytest.raises(RowError, match="every turn of the assistant is marked"):
+        of_row({"messages": [*turns(ASKED), first | mark]})
+    with pytest.raises(RowError, match="write 0 or 1"):
+        of_row({"messages": [*turns(ASKED), first | {"weight": 0.3}]})
+
+
+@pytest.mark.parametrize("column", ["reasoning_content", "reasoning", "thinking"])
+def test_what_was_thought_is_kept_apart_and_survives_the_disk(column: str, tmp_path: Path) -> None:
+    read = of_row({"messages": [*turns(ASKED), turns(SAID)[0] | {column: "a greeting"}]})
+    assert isinstance(read, Conversation)
+    assert read.last == replace(SAID, reasoning_content="a greeting")
+    write_conversations(tmp_path, [read])
+    assert given_in(tmp_path).conversations[0].last == read.last
+
+
+ROW = {"prompt": "hello", "response": "there"}
+LINES = [json.dumps(ROW)] * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mark.jsonl", "\ufeff" + "\n".join(LINES)),
+        ("blank_end.jsonl", "\n".join(LINES) + "\n\n \n"),
+        ("blank_between.ndjson", "\r\n\r\n".join(LINES)),
+        ("lines.json", "\n".join(LINES)),
+        ("list.JSON", json.dumps([ROW] * 5, indent=1)),
+        ("mark.json", "\ufeff" + json.dumps([ROW] * 5)),
+    ],
+)
+@pytest.mark.parametrize("packed", ["", ".gz", ".bz2", ".xz", ".zst", ".GZ"])
+def test_files_are_read_as_others_write_them(name: str, content: str, packed: str, tmp_path: Path) -> None:
+    import bz2
+    import lzma
+
+    import pyarrow
+
+    packers = {
+        "": lambda data: data,
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+        ".zst": lambda data: pyarrow.compress(data, "zstd", asbytes=True),
+    }
+    file = tmp_path / (name + packed)
+    file.write_bytes(packers[packed.lower()](content.encode()))
+    read = read_rows(file)
+    assert len(read.conversations) == 5
+    assert not read.rejected
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[" * 200_000, "too deep"),
+        ('{"prompt": ' * 150 + "1" + "}" * 150, "too deep"),
+        ("9" * 10_000, "not JSON"),
+        ('{"prompt": "' + "x" * 5_000 + '"}', "too long"),
+        ("5", "no object"),
+        ('{"prompt": 5, "response": "x"}', "broken"),
+        ('{"messages": "hello"}', "broken"),
+        ('{"messages": [5]}', "broken"),
+        ('{"messages": [{"role": "user", "content": 7}, {"role": "assistant", "content": "x"}]}', "broken"),
+        ('{"messages": {"role": "user"}}', "broken"),
+        ('{"conversations": [{"from": {}, "value": "x"}]}', "broken"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "c", "margin": NaN}', "broken"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "c", "margin": 1' + "0" * 400 + "}", "broken"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "c", "strength": "enormous"}', "broken"),
+        ('{"prompt": "a", "response": "b", "tools": 7}', "broken"),
+        ('{"instruction": {}, "output": "b"}', "broken"),
+        ('{"prompt": "a", "response": "b", "train": false}', "weight 0"),
+    ],
+)
+def test_one_bad_row_is_counted_with_its_line_and_the_others_are_read(
+    bad: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rowfiles, "MOST_ROW_BYTES", 1_000 if reason == "too long" else 1 << 20)
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join([LINES[0], "", bad, LINES[1]]))
+    read = read_rows(file)
+    assert (len(read.conversations), dict(read.rejected)) == (2, {reason: 1})
+    assert read.first[reason][0] == 3
+
+
+def test_bytes_that_are_no_text_and_halves_of_characters(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    half = '{"prompt": "a \\ud800", "response": "b \\ud83d\\ude00", "source": "\\udfff"}'
+    file.write_bytes(b'{"prompt": "\xff", "response": "x"}\n' + half.encode())
+    read = read_rows(file)
+    assert dict(read.rejected) == {"not UTF-8": 1}
+    assert [one.content for one in read.conversations[0].messages] == ["a \ufffd", "b \U0001f600"]
+    assert read.conversations[0].source == "\ufffd"
+    write_conversations(tmp_path, read.conversations)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("cut.jsonl.gz", gzip.compress("\n".join(LINES).encode())[:-12], "breaks off"),
+        ("no.jsonl.gz", b"not packed", "broken after line 0"),
+        ("torn.jsonl.zst", b"not packed", "broken after line 0"),
+        ("utf16.jsonl", "\n".join(LINES).encode("utf-16"), "UTF-16; save it as UTF-8"),
+        ("one.json", b"{", "not JSON"),
+        ("no.parquet", b"PAR1", "no Parquet file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=words) as told:
+        read_rows(file)
+    assert str(file) in str(told.value)
+
+
+def test_parquet_is_unpacked_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    file = tmp_path / "rows.parquet"
+    # One text of 100 kB, 400 times: some kB on the disk, 40 MB unpacked.
+    parquet.write_table(pyarrow.table({"prompt": ["x" * 100_000] * 400, "response": ["y"] * 400}), file)
+    assert file.stat().st_size < 300_000
+    sizes = []
+    batches = parquet.ParquetFile.iter_batches
+
+    def counted(self, rows: int):
+        for batch in batches(self, rows):
+            sizes.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
+    monkeypatch.setattr(rowfiles, "_BATCH_BYTES", 1_000_000)
+    assert sum(1 for _ in rowfiles.rows_in(file)) == 400
+    assert max(sizes) < 2_000_000
+    monkeypatch.setattr(rowfiles, "MOST_FILE_BYTES", 50_000)
+    with pytest.raises(DataError, match="smaller row groups"):
+        list(rowfiles.rows_in(file))
+
+
 LONG = "a farmer has twelve cows and sells four of them to a neighbour for ninety pounds each"
 
 
@@ -310,3 +528,17 @@ def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
     given = [read, replace(read, margin=None), replace(read, margin=0.0)]
     assert _margins(given, ranked, None) == {0: 2.0}
     assert _margins(given, ranked, {"better": 0.5}) == {0: 2.0, 1: 0.5}
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_rows_are_shown_without_what_steers_a_terminal(colour: bool) -> None:
+    row = Conversation(
+        (Message("user", "\x1b]0;owned\x07\x1b[2J\x9b1m\rred\r\nend"), Message("assistant", "yes\x1b[0m"))
+    )
+    text = "\n".join(shown(row, FORM, TOKENIZER, colour=colour))
+    for ours in ("\x1b[32m", "\x1b[90m", "\x1b[0m") if colour else ():
+        assert ours in text
+        text = text.replace(ours, "")
+    assert r"\x1b]0;owned\x07\x1b[2J\x9b1m\x0dred" in text
+    assert r"yes\x1b[0m" in text
+    assert not {letter for letter in text if ord(letter) < 32 or 127 <= ord(letter) < 160} - {"\n"}

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from herd.align import curation
 from herd.align.curation import (
     TOPICS,
     CurationSettings,
@@ -27,7 +28,7 @@ from herd.align.curation import (
     score,
     topics_said,
 )
-from herd.core.artifacts import Dialogues
+from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
@@ -76,7 +77,6 @@ def test_what_stays_is_different_and_what_goes_is_like_what_stays(count: int, si
     assert set(nearest_of(vectors, centres)) <= set(range(len(centres)))
 
 
-@pytest.mark.row(43)
 def test_either_signal_finds_more_than_each_alone(figure) -> None:
     chance = np.random.default_rng(0)
     truth = chance.random(2000) < 0.3
@@ -95,7 +95,6 @@ def test_either_signal_finds_more_than_each_alone(figure) -> None:
     assert said["both"] <= min(said["reward"], said["rubric"])
 
 
-@pytest.mark.row(44)
 def test_intentions_rise_with_planted_difficulty(figure) -> None:
     chance = random.Random(0)
     planted = [chance.randint(1, 6) for _ in range(200)]
@@ -111,11 +110,11 @@ def test_intentions_rise_with_planted_difficulty(figure) -> None:
         return "\n".join(f"- Find {word}" for word in [*named, named[0].upper()])
 
     found = intentions(asked, Script(lists))
-    rank = rank_correlation(planted, found)
+    rank = rank_correlation(planted, [len(tags) for tags in found])
     by_words = score(asked, None, None, CurationSettings(keep="all")).difficulty
     figure(f"rank correlation {rank:.2f} by intentions, {rank_correlation(planted, by_words):.2f} by words")
     assert rank >= 0.6
-    assert all(count <= most for count, most in zip(found, planted, strict=True))
+    assert all(len(tags) <= most for tags, most in zip(found, planted, strict=True))
 
 
 def rank_correlation(a: Any, b: Any) -> float:
@@ -138,7 +137,6 @@ def planted_groups(groups: int = 24) -> tuple[list[Conversation], np.ndarray]:
 
 
 @embeds
-@pytest.mark.row(45)
 def test_the_best_of_every_planted_group_is_kept(figure) -> None:
     given_, worth = planted_groups()
     order = np.argsort(-worth)
@@ -148,6 +146,40 @@ def test_the_best_of_every_planted_group_is_kept(figure) -> None:
     figure(f"{len(best & kept)} of 24 best kept, {len(kept)} of 72 in all")
     assert best <= kept
     assert len(kept) == 24
+
+
+@embeds
+@pytest.mark.row(45, "kept")
+def test_of_every_planted_group_the_one_of_most_quality_times_difficulty_is_kept(
+    tmp_path: Path, figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each group one is best by quality alone, another by difficulty alone, and a third by both."""
+    chance, (given_, _) = random.Random(3), planted_groups()
+    roles = {str(3 * group + n): role for group in range(24) for n, role in enumerate(chance.sample("qbd", 3))}
+    quality = {"q": (0.8, 1.0), "b": (0.6, 0.8), "d": (0.0, 0.2)}
+    rewards = {name: chance.uniform(*quality[role]) for name, role in roles.items()}
+    hard, good = {"q": 1, "b": 2, "d": 3}, {"q": 3, "b": 3, "d": 1}
+
+    def points(asked: Conversation) -> str:
+        scale = hard if "How hard" in asked.last.content else good
+        return f"So it is. score: {scale[roles[asked.id]]}"
+
+    class Judge:
+        def score(self, rows: list[Conversation]) -> list[float]:
+            return [rewards[row.id] for row in rows]
+
+    monkeypatch.setattr(curation, "Endpoint", lambda *_: Script(points))
+    monkeypatch.setattr(curation.RewardJudge, "load", lambda judge: Judge())
+    (tmp_path / "given").mkdir()
+    write_conversations(tmp_path / "given", given_)
+    work = Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())
+    work.out.mkdir()
+    settings = CurationSettings(cleaning=None, keep="all", difficulty="points", similarity=0.9)
+    judge = Checkpoint(tmp_path / "judge")
+    curate_dialogues.body(work, (Dialogues(tmp_path / "given"),), judge, settings=settings, url="planted")
+    kept = [roles[one.id] for one in read_conversations(work.out)]
+    figure(f"best by quality x difficulty kept of {kept.count('b')} of 24 groups; {len(kept)} of 72 kept in all")
+    assert kept == ["b"] * 24
 
 
 @embeds

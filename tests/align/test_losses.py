@@ -64,7 +64,7 @@ def test_kto_measures_against_what_the_policy_has_moved_anyway() -> None:
     assert torch.equal(losses.get("kto")(back), losses.get("kto")(PAIR))  # a divergence is never below zero
 
 
-@pytest.mark.row(46)
+@pytest.mark.row(46, "unit")
 def test_dpop_has_its_unit_values(figure) -> None:
     inside = float(losses.get("dpop")(PAIR, beta=0.3, weight=50.0))
     outside = float(losses.get("dpop")(PAIR, beta=0.3, weight=50.0, inside="sigmoid"))
@@ -74,7 +74,7 @@ def test_dpop_has_its_unit_values(figure) -> None:
     assert float(losses.get("dpop")(PAIR, beta=0.1, weight=5.0)) == pytest.approx(0.91301525, abs=1e-7)
 
 
-@pytest.mark.row(48)
+@pytest.mark.row(48, "unit")
 def test_cpo_has_its_unit_value_and_asks_no_reference(figure) -> None:
     found = float(losses.get("cpo")(PAIR, beta=0.1))
     figure(f"{found:.8f}")
@@ -108,8 +108,8 @@ def test_flipped_labels_must_be_few() -> None:
         losses.get("robust_dpo")(PAIR, flipped=0.5)
 
 
-@pytest.mark.row(46)
-@pytest.mark.row(42)
+@pytest.mark.row(46, "edits")
+@pytest.mark.row(42, "chosen")
 def test_chosen_answers_that_differ_little_from_rejected_ones(figure) -> None:
     """One word apart, and words after it shared: DPO makes the chosen ones less likely, the others do not."""
     from herd.align.dpo import reference_log_probs
@@ -152,7 +152,7 @@ def test_chosen_answers_that_differ_little_from_rejected_ones(figure) -> None:
     assert moved["dpop"][0] > 0
 
 
-@pytest.mark.row(42)
+@pytest.mark.row(42, "units")
 def test_dpo_has_its_unit_values(figure) -> None:
     # log p(policy) - log p(reference) of 0.5 and -0.5 at beta 0.1; with 0.2 x 1.2 nats per token added.
     value = float(losses.get("dpo")(ratios(0.5, -0.5), beta=0.1)[0])
@@ -174,7 +174,7 @@ def test_dpo_falls_as_the_chosen_answer_gains(chosen: float, rejected: float, be
     assert at(chosen + 0.5) < at(chosen)
 
 
-@pytest.mark.row(42)
+@pytest.mark.row(42, "mask")
 def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> None:
     made = model(replace(SMALL, vocabulary=TOKENIZER.size))
     pairs = encode_ranked([preference(n) for n in range(4)], FORM, context=64).ranked
@@ -194,7 +194,7 @@ def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> N
     figure("likelihood term and mask as written")
 
 
-@pytest.mark.row(39)
+@pytest.mark.row(39, "latent")
 @pytest.mark.parametrize("together", [False, True])
 def test_a_reward_model_learns_a_latent_preference(figure, together: bool) -> None:
     import random
@@ -227,7 +227,7 @@ def test_a_reward_model_learns_a_latent_preference(figure, together: bool) -> No
     assert share >= 0.9
 
 
-@pytest.mark.row(39)
+@pytest.mark.row(39, "three_way")
 def test_three_ranked_answers_have_their_unit_loss(figure) -> None:
     found = unit_loss({})
     figure(f"{found:.8f}")
@@ -251,7 +251,7 @@ def unit_loss(margins: dict[int, float]) -> float:
     return float(ranking(margins)(says, batch)[0])  # type: ignore[arg-type]
 
 
-@pytest.mark.row(39)
+@pytest.mark.row(39, "packing")
 def test_answers_in_one_row_stand_in_an_order_drawn_anew() -> None:
     ranked = encode_ranked([preference(n, edited=True) for n in range(30)], FORM, context=100).ranked
     made = RewardModel(SMALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +66,13 @@ def go_wrong(settings: RankedSettings) -> None:
     if settings.fault == "freeze":
         once.touch()
         os.kill(os.getpid(), 19)
+    if settings.fault == "hang":  # the thread that beats goes on
+        once.touch()
+        threading.Event().wait()
+    if settings.fault == "spin":
+        once.touch()
+        while True:
+            pass
 
 
 @recipes.add

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.ranks import Rank
+from herd.core.ranks import STARTING_SECONDS, Beat, Motion, Patience, Rank
 
 RECIPE = Path(__file__).with_name("ranked.py")
 HERD = [sys.executable, "-m", "herd", "run", str(RECIPE)]
@@ -34,17 +34,47 @@ def test_ranks_work_together(tmp_path: Path) -> None:
     assert not (tmp_path / "scratch").glob("add_up-*/ranks") or not list((tmp_path / "scratch").iterdir())
 
 
-@pytest.mark.row(38)
-@pytest.mark.parametrize("fault", ["die", "freeze"])
-def test_one_that_dies_or_freezes_is_noticed_and_all_start_again(fault: str, tmp_path: Path, figure) -> None:
-    began = time.monotonic()
+@pytest.mark.row(38, "faults")
+@pytest.mark.parametrize("fault", ["die", "freeze", "hang"])
+def test_one_that_dies_freezes_or_hangs_is_noticed_and_all_start_again(fault: str, tmp_path: Path, figure) -> None:
     done = run(tmp_path, "--silent", "3", "--set", f"fault={fault}", "--set", f"once={tmp_path / 'once'}")
     assert done.returncode == 0, done.stderr
     assert made(tmp_path)["total"] == 6
     log = next((tmp_path / "logs").glob("add_up-*.log")).read_text()
-    assert "starting all ranks again: rank" in log
+    # One may show as its peer's broken connection; one that hangs is named, because the other waits for it.
+    assert "starting all ranks again: rank" + (" 1 hangs" if fault == "hang" else "") in log
     figure(f"a rank that {fault}s: noticed, all started again")
-    assert time.monotonic() - began < 100
+
+
+def beats(*said: tuple[int, int, bool]) -> dict[int, Beat]:
+    return {number: Beat(*one) for number, one in enumerate(said)}
+
+
+def test_progress_is_watched_and_not_life() -> None:
+    motion = Motion(Patience(silent_seconds=3.0))
+    assert not motion.stopped(beats((1, 5, False), (1, 5, False)), 0.0)
+    # One computes and its peer waits, for as long as it may take.
+    for second in range(1, 50):
+        assert not motion.stopped(beats((1, 5, True), (1, 5 + second, False)), float(second))
+    assert not motion.stopped(beats((1, 5, True), (1, 54, False)), 55.0)
+    assert motion.stopped(beats((1, 5, True), (1, 54, False)), 55.5) == "rank 1 hangs: no rank did anything for 6 s"
+
+
+def test_ranks_that_compute_and_get_nowhere_are_noticed_too() -> None:
+    motion = Motion(Patience(silent_seconds=3.0))
+    for second in range(61):
+        assert not motion.stopped(beats((7, 5, True), (7, second, False)), float(second))
+    assert motion.stopped(beats((7, 5, True), (7, 61, False)), 61.0) == "rank 1 hangs: no rank got on for 60 s"
+    assert motion.stopped(beats((7, 5, True), (7, 62, True)), 62.0).startswith("ranks wait for each other")
+    assert not motion.stopped(beats((8, 5, True), (7, 62, True)), 63.0)
+
+
+def test_ranks_that_are_being_made_ready_have_their_time() -> None:
+    motion = Motion(Patience(silent_seconds=3.0))
+    for second in range(int(STARTING_SECONDS)):
+        assert not motion.stopped(beats((0, 1, False), (0, 1, False)), float(second))
+    # One that has ended is no longer counted, and the clock begins anew.
+    assert not motion.stopped({0: Beat()}, 1e6)
 
 
 def test_a_rank_that_says_why_is_not_started_again(tmp_path: Path) -> None:

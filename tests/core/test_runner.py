@@ -13,6 +13,7 @@ import pytest
 
 from herd.core.artifacts import Corpus, is_whole
 from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, SettingsError
+from herd.core.manifests import sign
 from herd.core.progress import Silent
 from herd.core.runner import needed, run
 from tests.core.stages_for_tests import count_slowly, fail, join, spread, whose, whose_own, write
@@ -145,7 +146,7 @@ def test_a_damaged_artifact_is_made_again(tmp_path: Path) -> None:
 def test_changed_code_without_a_new_version_is_warned_of(tmp_path: Path) -> None:
     made = run(write(text="a"), tmp_path)
     card = made.path / "artifact.json"
-    card.write_text(card.read_text().replace(made.card["code"], "0" * 12))
+    card.write_text(sign(card.read_text().replace(made.card["code"], "0" * 12)))
     told = Told()
     run(write(text="a"), tmp_path, display=told)
     assert told.made == []

@@ -49,7 +49,7 @@ def write(folder: Path, questions: list[str]) -> str:
     return str(file)
 
 
-@pytest.mark.row(79)
+@pytest.mark.row(79, "planted")
 def test_planted_items_are_found_and_phrases_are_not(tmp_path: Path, figure) -> None:
     questions, documents, _, dirty = made()
     left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),))
@@ -60,7 +60,7 @@ def test_planted_items_are_found_and_phrases_are_not(tmp_path: Path, figure) -> 
     assert recall >= 0.99
 
 
-@pytest.mark.row(79)
+@pytest.mark.row(79, "planted")
 def test_coverage_tells_planted_items_from_others(figure) -> None:
     questions, documents, planted, _ = made(1)
     items = Items.of(questions, [str(n) for n in range(len(questions))], 8)
@@ -110,7 +110,7 @@ def test_items_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         applied("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=("/nowhere",))
 
 
-@pytest.mark.row(79)
+@pytest.mark.row(79, "gain")
 def test_a_gain_is_found_only_where_items_were_learnt(figure) -> None:
     chance = np.random.default_rng(0)
     covered = np.where(np.arange(400) < 200, chance.uniform(0.8, 1.0, 400), chance.uniform(0, 0.15, 400))

@@ -164,6 +164,28 @@ def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: P
     assert preparing.prepare(shards[1]).rows == 9
 
 
+@pytest.mark.parametrize("what", ["parts", "rejects", "summaries"])
+@pytest.mark.parametrize("way", ["flip", "cut", "lost"])
+def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, tmp_path: Path) -> None:
+    from herd.corpus import prepare as preparing
+
+    source = tmp_path / "in.jsonl"
+    texts = ("Lorem ipsum dolor sit amet", *map(good, range(9)))
+    source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    rules = CurateSettings(rules={"default": (filters.use("lorem_ipsum"),)})
+    shard = preparing.shards([(str(source), "mine")], rules, tmp_path / "work")[0]
+    whole = preparing.prepare(shard)
+    file = shard.folder / "summaries" / "00000.json" if what == "summaries" else shard.file(what)
+    data = file.read_bytes()
+    if way == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(data[: len(data) // 2] + (b"" if way == "cut" else bytes([data[len(data) // 2] ^ 1])) +
+                         (b"" if way == "cut" else data[len(data) // 2 + 1 :]))  # fmt: skip
+    assert preparing.prepare(shard) == whole
+    assert file.read_bytes() == data
+
+
 def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
     source = folder(tmp_path, [{"text": f"a fine text about a {kind} thing " * 20} for kind in ("rude", "nice")])
     listed = tmp_path / "words.txt"
@@ -248,3 +270,50 @@ def test_a_wrong_rule_is_told_with_file_and_nearest_name(tmp_path: Path) -> None
         load_rules(str(file))
     with pytest.raises(SettingsError, match="neither a .yaml file nor one of"):
         load_rules("finewb")
+
+
+def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
+    fields = ("id", "source", "url", "added", "date", "text", "html", "metadata")
+    rows: list[dict] = [{"id": str(number), "text": good(number)} for number in range(3)]
+    for number, field in enumerate(fields):
+        bad = {"url": "\ud800"} if field == "metadata" else "\udfff \ud800"
+        rows.append({"id": f"bad{number}", "text": good(9 + number), field: bad})
+    rows.append({"id": "long", "text": good(99), "source": "x" * 1000})
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    settings = build(CurateSettings, {"rules": {"default": []}}, where="x")
+    made = run(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run")
+    kept = {one.id: one for one in read_documents(made.path)}
+    rejects = list(read_documents(made.path, "rejects"))
+    assert len(kept) + len(rejects) == made.figures["pages"] == len(rows)
+    assert {"0", "1", "2", "bad1", "bad2"} <= set(kept)
+    assert kept["bad1"].source == "? ?"
+    assert [o.notes["reason"] for o in rejects if o.id == "long"] == ["its source is longer than 200 characters"]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_batches_are_cut_where_other_rules_begin_and_not_by_source(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from herd.corpus import prepare
+
+    sizes: list[int] = []
+    judge = prepare.judge
+
+    def counted(texts, rules, *others):
+        sizes.append(len(texts))
+        return judge(texts, rules, *others)
+
+    monkeypatch.setattr(prepare, "judge", counted)
+    sources = [f"s{number % 400}" for number in range(1200)]
+    file = tmp_path / "rows.jsonl"
+    rows = [{"id": str(n), "text": good(n), "source": source} for n, source in enumerate(sources)]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    rules = {"default": []} | ({"s7": [{"word_count": {"at_least": 1000}}]} if named else {})
+    settings = build(CurateSettings, {"rules": rules}, where="x")
+    made = run(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run", jobs=0)
+    assert sizes == ([21, 3, 1176] if named else [1200])
+    # Source after source, as ever.
+    wanted = sorted((n for n, s in enumerate(sources) if not (named and s == "s7")), key=lambda n: (n % 400, n))
+    assert [int(one.id) for one in read_documents(made.path)] == wanted
+    assert {one.source for one in read_documents(made.path, "rejects")} == ({"s7"} if named else set())

@@ -140,7 +140,7 @@ def teacher() -> Script:
     return Script(answer)
 
 
-@pytest.mark.row(19)
+@pytest.mark.row(19, "loss")
 def test_an_educational_cut_lowers_the_loss_at_equal_tokens(tmp_path: Path, figure) -> None:
     gains = []
     for seed in range(3):
@@ -167,7 +167,7 @@ def test_an_educational_cut_lowers_the_loss_at_equal_tokens(tmp_path: Path, figu
     assert min(gains) > 0
 
 
-@pytest.mark.row(19)
+@pytest.mark.row(19, "counts")
 def test_the_counts_of_each_step_are_the_same_again(tmp_path: Path, figure) -> None:
     from herd.corpus.settings import load_rules
 

@@ -82,7 +82,7 @@ def test_case_accents_digits_and_punctuation_do_not_count() -> None:
     assert not (keys[0] == keys[2]).all()
 
 
-@pytest.mark.row(9)
+@pytest.mark.row(9, "documents")
 def test_planted_copies_are_found_and_others_stay(tmp_path: Path, figure) -> None:
     chance = random.Random(0)
     originals = [prose(chance, 200) for _ in range(300)]
@@ -143,7 +143,7 @@ def test_joined_sets_are_those_of_a_plain_search(pairs: list[tuple[int, int]]) -
 # ---- addresses ----
 
 
-@pytest.mark.row(9)
+@pytest.mark.row(9, "urls")
 def test_the_newest_version_of_an_address_stays(tmp_path: Path) -> None:
     rows = [
         ("https://www.a.example/x/", "2024-01-01"),
@@ -164,7 +164,7 @@ def test_the_newest_version_of_an_address_stays(tmp_path: Path) -> None:
 # ---- lines ----
 
 
-@pytest.mark.row(9)
+@pytest.mark.row(9, "lines")
 def test_a_line_goes_with_its_seventh_copy(tmp_path: Path, figure) -> None:
     def pages(copies: int) -> list[Document]:
         chance = random.Random(4)
@@ -249,7 +249,7 @@ def test_the_first_place_can_keep_a_passage(tmp_path: Path) -> None:
 # ---- Bloom filter ----
 
 
-@pytest.mark.row(12)
+@pytest.mark.row(12, "false_positives")
 @pytest.mark.parametrize("rate", [0.1, 0.01])
 def test_a_full_filter_errs_as_rarely_as_designed(rate: float, figure) -> None:
     from ctypes import byref, c_int64
@@ -289,7 +289,7 @@ def test_paragraphs_and_documents_seen_before_go(tmp_path: Path) -> None:
 # ---- outliers ----
 
 
-@pytest.mark.row(17)
+@pytest.mark.row(17, "thresholds")
 def test_documents_of_rare_words_are_told_from_others(tmp_path: Path, figure) -> None:
     """Half of the words of some documents are random: the divergence ranks them above the others."""
     chance = random.Random(9)

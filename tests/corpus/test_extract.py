@@ -88,7 +88,7 @@ def test_line_numbers_beside_program_text_go() -> None:
         '<img src="a.png" alt="x^2 \\le y">',
     ],
 )
-@pytest.mark.row(8)
+@pytest.mark.row(8, "extraction")
 def test_a_formula_is_written_once(drawn: str) -> None:
     found = text_of(page(paragraphs() + f"<p>It holds that {drawn} for all of them, as was to be shown.</p>"))
     assert "It holds that $x^2 \\le y$ for all of them" in found
@@ -155,7 +155,7 @@ def f1(found: list[str], wanted: list[str]) -> float:
 ARTICLES = DATA / "web_article_extraction"
 
 
-@pytest.mark.row(8)
+@pytest.mark.row(8, "extraction")
 @pytest.mark.skipif(not ARTICLES.is_dir(), reason="the pages of the extraction benchmark lie outside the repository")
 def test_f1_is_above_that_of_the_tools_measured_on_the_same_pages(figure) -> None:
     truth = json.loads((ARTICLES / "ground-truth.json").read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def test_f1_is_above_that_of_the_tools_measured_on_the_same_pages(figure) -> Non
     assert ours > max(naive, *others.values())
 
 
-@pytest.mark.row(8)
+@pytest.mark.row(8, "extraction")
 @pytest.mark.skipif(not DATA.is_dir(), reason="trafilatura's pages lie outside the repository")
 def test_segments_of_pages_in_many_languages(figure) -> None:
     """Sentences that must and must not survive; trafilatura itself gets .930 of them right on the same pages."""

@@ -80,7 +80,8 @@ def corpus(folder: Path, name: str, texts: list[str]) -> Corpus:
     return curate((files(str(folder / f"{name}.jsonl"), source=name),), settings=CurateSettings(rules={}))
 
 
-@pytest.mark.row(18)
+@pytest.mark.row(18, "ranking")
+@pytest.mark.row(18, "share")
 @pytest.mark.parametrize("head", HEADS)
 def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: Head, tmp_path: Path, figure) -> None:
     chance = random.Random(0)
@@ -100,7 +101,7 @@ def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: Head, t
     assert all(note["step"] == "quality" and note["quality"] < best.figures["threshold"] for note in notes)
 
 
-@pytest.mark.row(18)
+@pytest.mark.row(18, "real")
 @pytest.mark.skipif(not DATA.is_dir(), reason="real texts lie outside the repository")
 @pytest.mark.parametrize("head", HEADS)
 def test_a_model_tells_encyclopedia_from_web_pages(head: Head, tmp_path: Path, figure) -> None:
@@ -139,7 +140,7 @@ def model_that_reads(noise: float, seed: int = 0):
     return Script(answer)
 
 
-@pytest.mark.row(19)
+@pytest.mark.row(19, "labels")
 @pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")
 def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
     chance = random.Random(1)

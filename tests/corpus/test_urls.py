@@ -23,7 +23,7 @@ def lists(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.row(8)
+@pytest.mark.row(8, "urls")
 @pytest.mark.parametrize(
     ("url", "found"),
     [
@@ -41,7 +41,7 @@ def test_lists_cover_domains_and_pages(url: str, found: str, lists: Path) -> Non
     assert why(url, domains=(str(lists),), urls=(str(lists),)) == found
 
 
-@pytest.mark.row(8)
+@pytest.mark.row(8, "urls")
 def test_words_in_an_address() -> None:
     rules = {"words": ("casino",), "soft_words": ("free", "win", "bonus"), "parts": ("xxxvideo",)}
     assert why("https://a.example/casino/1", **rules) == "its address holds the word casino"

@@ -33,7 +33,8 @@ def test_haystacks_fill_their_length_and_hold_the_needle_once() -> None:
         assert abs(share - stack.depth) < 0.2
 
 
-@pytest.mark.row(80)
+@pytest.mark.row(80, "oracle")
+@pytest.mark.row(80, "random")
 def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
     import re
 

@@ -32,6 +32,27 @@ def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
         assert not item.gold or item.continued(item.gold)
 
 
+@pytest.mark.row(78, "oracles")
+@pytest.mark.parametrize("name", sorted(tasks.all()))
+def test_an_oracle_is_right_and_who_gives_another_questions_answer_is_not(name: str, figure) -> None:
+    asked = items(name, questions=100)
+    book = Questions(WORLD)
+    # What an oracle says of each question. A guesser knows the form: it says what is right of other questions, and of
+    # people nobody wrote about what is true of others, since every refusal there is right.
+    golds = [
+        Message("assistant", item.gold.strip()) if name == "arithmetic" else book.find(item.prompt.id).answers[0]
+        for item in asked
+    ]
+    known = [book.find(item.prompt.id).answers[0] for item in items("facts_known", questions=len(asked))]
+    guesses = (known * len(asked))[: len(asked)] if name == "facts_unknown" else golds[7:] + golds[:7]
+    oracle = sum(item.answered(gold) for item, gold in zip(asked, golds, strict=True)) / len(asked)
+    guesser = sum(item.answered(guess) for item, guess in zip(asked, guesses, strict=True)) / len(asked)
+    chance = sum(guess == gold for guess, gold in zip(guesses, golds, strict=True)) / len(asked)
+    figure(f"{name}: oracle {oracle:.0%}, guesser {guesser:.0%}, equal answers {chance:.0%}")
+    assert oracle == 1
+    assert guesser <= chance + 0.05
+
+
 def test_arithmetic_is_held_out_of_everything_written_and_asked() -> None:
     asked = {tuple(map(int, re.findall(r"\d+", item.prompt.last.content))) for item in items("arithmetic")}
     assert len(asked) > 250

@@ -67,7 +67,7 @@ def test_searches_tell_their_spread_over_seeds_and_proxies() -> None:
     assert label_of({"method": "given_shares", "settings": {"label": "ours"}}) == "ours"
 
 
-@pytest.mark.row(22)
+@pytest.mark.row(22, "planted")
 def test_mixes_with_laws_of_their_own_are_ranked_at_a_larger_size(figure) -> None:
     chance = np.random.default_rng(0)
     small, large = [], []
@@ -97,7 +97,7 @@ def test_slopes_are_drawn_together_by_as_much_as_they_are_noise() -> None:
     assert _slope(np.array([1.0, 2.0, 3.0]), np.array([5.0, 3.0, 1.0])) == pytest.approx((-2.0, 0.0))
 
 
-@pytest.mark.row(27)
+@pytest.mark.row(27, "curve")
 def test_upsampling_is_a_curve_over_five_parts_with_intervals(figure) -> None:
     ends = (0.0, 0.05, 0.1, 0.2, 0.3)
     rows = [

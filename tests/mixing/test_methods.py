@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_controls_give_the_shares_they_are_called_by(shards: Shards) -> None:
         methods.make(methods.use("given_shares", label="ours", shares={"typo": 1.0}))(given)
 
 
-@pytest.mark.row(23)
+@pytest.mark.row(23, "noise")
 def test_doremi_gives_noise_less_than_raw_losses_would(shards: Shards, figure) -> None:
     given = field(shards, ("target", "noise"))
     judged, raw = (methods.make(methods.use("doremi", eta=0.2, excess=kind))(given) for kind in (True, False))
@@ -53,7 +54,7 @@ def test_doremi_gives_noise_less_than_raw_losses_would(shards: Shards, figure) -
     assert judged.plain_seconds > 0
 
 
-@pytest.mark.row(24)
+@pytest.mark.row(24, "helper")
 @pytest.mark.parametrize("form", ["code", "paper"])
 def test_doge_finds_the_helper_in_nine_of_ten_seeds(form: str, shards: Shards, figure) -> None:
     found = [
@@ -79,7 +80,7 @@ def ranked(kind: str, runs: int, losses: Callable[[np.ndarray], np.ndarray], see
     return float(found.statistic)
 
 
-@pytest.mark.row(25)
+@pytest.mark.row(25, "surface")
 @pytest.mark.parametrize(("kind", "runs"), [("law", 64), ("lightgbm", 512)])
 def test_a_regression_ranks_a_planted_surface_of_another_form(kind: str, runs: int, figure) -> None:
     """A source's loss falls as a power of what is read of it and of what helps it: not the law that is fitted."""
@@ -90,6 +91,23 @@ def test_a_regression_ranks_a_planted_surface_of_another_form(kind: str, runs: i
     line = ranked("linear", runs, lambda mixes: 1.5 + 0.4 * (0.01 + mixes @ helps.T) ** -0.3)
     figure(f"{kind}, {runs} runs: rank correlation {found:.3f} on unseen mixes; a linear fit {line:.3f}")
     assert found >= 0.9
+
+
+@pytest.mark.row(25, "published")
+def test_published_mixes_are_ranked_at_a_thousand_times_the_size(figure) -> None:
+    """512 mixes of the Pile by models of 1M weights rank 64 others by models of 1B. The table says its source."""
+    with (Path(__file__).parent / "published_mixes.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(line for line in file if not line.startswith("#")))[1:]
+    small, large = ([[float(n) for n in row[1:]] for row in rows if row[0] == weights] for weights in ("1M", "1B"))
+    x, y = np.array(small)[:, :-1] / 1000, np.array(small)[:, -1]
+    unseen, losses = np.array(large)[:, :-1] / 1000, np.array(large)[:, -1]
+    found = {}
+    for kind in ("linear", "law"):
+        correlation: Any = spearmanr(fit(kind, x, y)(unseen), losses)
+        found[kind] = float(correlation.statistic)
+    figure(f"{len(x)} mixes at 1M rank {len(unseen)} at 1B: linear {found['linear']:.3f}, law {found['law']:.3f}")
+    assert found["linear"] >= 0.85
+    assert found["law"] >= 0.95
 
 
 def test_a_linear_fit_ranks_a_linear_surface() -> None:

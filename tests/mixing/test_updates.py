@@ -15,7 +15,7 @@ GRAM = [[4, 1, -1], [1, 2, 0.5], [-1, 0.5, 3]]
 some = st.lists(st.floats(0, 5), min_size=2, max_size=7)
 
 
-@pytest.mark.row(23)
+@pytest.mark.row(23, "numbers")
 def test_doremi_gives_the_worked_numbers() -> None:
     first = updates.doremi(THIRDS, (0.5, 0.1, 0.0))
     second = updates.doremi(first, (0.2, 0.3, 0.0))
@@ -24,7 +24,7 @@ def test_doremi_gives_the_worked_numbers() -> None:
     assert (first + second) / 2 == pytest.approx([0.44291317, 0.31280024, 0.24428659], abs=1e-6)
 
 
-@pytest.mark.row(24)
+@pytest.mark.row(24, "numbers")
 def test_doge_gives_the_worked_numbers_in_both_forms() -> None:
     paper, code = updates.doge_scores(GRAM, 5e-4), updates.doge_scores_as_coded(GRAM, 5e-4)
     assert paper == pytest.approx([0.0020, 0.00175, 0.00125], abs=1e-9)

@@ -212,7 +212,7 @@ def metas_model(shape) -> Any:
     return Theirs(arguments)
 
 
-@pytest.mark.row(1)
+@pytest.mark.row(1, "logits")
 @pytest.mark.parametrize("scaled", [False, True])
 def test_logits_and_gradients_are_those_of_metas_code(scaled: bool, figure) -> None:
     shape = replace(SMALL, rope_scaling=RopeScaling() if scaled else None)

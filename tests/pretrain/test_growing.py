@@ -16,7 +16,7 @@ RECIPE = Path(__file__).parent.parent / "needles.yaml"
 
 
 @pytest.mark.slow
-@pytest.mark.row(35)
+@pytest.mark.row(35, "needles")
 def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callable[[str], None]) -> None:
     """Three lengths: 128 learnt from nothing, then 256 and 512, each switch behind a gate of all needles."""
     command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(tmp_path), "--until", "extend_context"]

@@ -16,7 +16,7 @@ def made(run: Path, stage: str) -> list[Artifact]:
     return [one for one in made_in(run) if one.card["stage"] == stage]
 
 
-@pytest.mark.row(33)
+@pytest.mark.row(33, "switch")
 def test_the_batch_doubles_on_the_way_without_a_jump_of_the_loss(smoke_run: Path, figure) -> None:
     base = next(one for one in made(smoke_run, "pretrain") if one.figures["weights"] == 67_744)
     steps = read_steps(base.path / METRICS)
@@ -30,7 +30,7 @@ def test_the_batch_doubles_on_the_way_without_a_jump_of_the_loss(smoke_run: Path
     assert after - before < 0.05
 
 
-@pytest.mark.row(37)
+@pytest.mark.row(37, "loss")
 def test_an_average_is_no_worse_than_its_members(smoke_run: Path, figure) -> None:
     (annealed,) = made(smoke_run, "anneal")
     members = annealed.figures["members"]

@@ -18,15 +18,16 @@ from herd.scaling.downstream import (
     Run,
     Sigmoid,
     back_test,
-    fit_line,
     fit_sigmoid,
     forecast,
     forecasts,
+    read_results,
     score_lines,
     steps_drawn,
 )
 from herd.scaling.emergence import METRICS, metrics, rank_with_compute, threshold
 from herd.scaling.laws import Chinchilla
+from herd.scaling.likelihood import Line, PowerLaw, fit_line, fit_trend
 from herd.scaling.parametric import fit_parametric, read_law, to_row
 
 
@@ -39,7 +40,7 @@ def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.nd
     return weights, tokens, exact * np.exp(np.random.default_rng(seed).normal(0, noise, len(exact)))
 
 
-@pytest.mark.row(29)
+@pytest.mark.row(29, "fit")
 @pytest.mark.parametrize("law", [Chinchilla(), Chinchilla(1.817, 482.0, 2085.4, 0.348, 0.366)])
 def test_a_planted_parametric_law_is_fitted(law: Chinchilla, figure) -> None:
     exact = fit_parametric(*planted(law, 0.0, 0), resamples=0).law
@@ -84,7 +85,7 @@ def family(seed: int, questions: int = 1000) -> list[Run]:
     return runs
 
 
-@pytest.mark.row(30)
+@pytest.mark.row(30, "planted")
 def test_the_largest_model_is_foretold_from_the_others(figure) -> None:
     tests = [back_test(family(seed), chance=0.25, seed=seed) for seed in range(10)]
     off = sorted(abs(one.off) for one in tests)
@@ -93,6 +94,38 @@ def test_the_largest_model_is_foretold_from_the_others(figure) -> None:
     assert tests[0].forecast.orders == pytest.approx(np.log10(3.8e3), rel=1e-6)
     assert off[len(off) // 2] < 0.05
     assert inside >= 8
+
+
+@pytest.mark.row(30, "published")
+@pytest.mark.parametrize("below", [1e22, 1e21, 3e20])
+def test_pythias_largest_model_is_foretold_from_its_smaller_ones(below: float, figure) -> None:
+    """LAMBADA by Pythia's eight models: nats of the word and accuracy at every checkpoint that was evaluated.
+
+    The table beside this file holds 6 N D, the logarithm of the perplexity and the accuracy as published. Of each model
+    the checkpoint closest to 20 tokens a weight counts as of the best size, as the report fits compute-optimal models
+    only; the others show the sigmoid. Source: Biderman et al. 2023 (Pythia), zero-shot results of the release.
+    """
+    ((_, runs),) = read_results(Path(__file__).parent / "published_scores.csv").values()
+    largest = max((run for run in runs if run.best_size), key=lambda run: run.flops)
+    # Of the largest model nothing is known; of the others of the best size those below the cut.
+    models = [run for run in runs if run.flops < 1e22 or run is largest]
+    kept = [run for run in models if not run.best_size or run.flops < below or run is largest]
+    test = back_test(kept, chance=0.0)
+    low, high = test.forecast.accuracy_interval
+    foretold = f"{test.forecast.accuracy:.1%} [{low:.1%}, {high:.1%}]"
+    figure(f"LAMBADA over {test.forecast.orders:.1f} orders: foretold {foretold}, measured {test.measured:.1%}")
+    assert abs(test.off) < 0.05
+    assert test.inside
+
+
+def test_a_trend_is_a_line_or_a_law_with_a_floor_as_the_runs_show() -> None:
+    flops = np.geomspace(1e18, 1e22, 8)
+    noise = np.random.default_rng(0).normal(0, 1e-3, 8)
+    assert isinstance(fit_trend(flops, 5 - 0.2 * np.log10(flops) + noise), Line)
+    law = fit_trend(flops, 0.5 + 2.0 * (flops / 1e20) ** -0.2 + noise)
+    assert isinstance(law, PowerLaw)
+    assert (law.floor, law.scale, law.exponent) == pytest.approx((0.5, 2.0, 0.2), abs=0.05)
+    assert isinstance(fit_trend(flops[:4], 0.5 + 2.0 * (flops[:4] / 1e20) ** -0.2), Line)
 
 
 def test_forecasts_without_ground_are_refused() -> None:

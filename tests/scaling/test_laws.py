@@ -35,7 +35,7 @@ def test_a_planted_law_is_found_again(figure) -> None:
     assert miss < 0.1
 
 
-@pytest.mark.row(29)
+@pytest.mark.row(29, "constants")
 @pytest.mark.parametrize(
     ("flops", "weights", "tokens", "loss"),
     [
@@ -61,7 +61,7 @@ def test_llamas_figure_and_not_its_rounded_text_gives_its_tokens() -> None:
     assert LLAMA_3.weights(3.8e25) == pytest.approx(389e9, rel=0.003)
 
 
-@pytest.mark.row(7)
+@pytest.mark.row(7, "notes")
 def test_training_time(figure) -> None:
     found = days(3.8e25, devices=16_384, flops_per_second=400e12)
     slow = days(3.8e25, devices=16_384, flops_per_second=60e12)

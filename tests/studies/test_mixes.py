@@ -26,7 +26,7 @@ def mixes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.row(22)
+@pytest.mark.row(22, "forecast")
 def test_six_mixes_are_ranked_at_a_larger_size(mixes: dict[str, Any], figure: Callable[[str], None]) -> None:
     found = mixes["mixes_foretold"]
     figure(
@@ -38,7 +38,7 @@ def test_six_mixes_are_ranked_at_a_larger_size(mixes: dict[str, Any], figure: Ca
 
 
 @pytest.mark.slow
-@pytest.mark.row(23)
+@pytest.mark.row(23, "tokens")
 def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(
     mixes: dict[str, Any], figure: Callable[[str], None]
 ) -> None:
@@ -50,7 +50,7 @@ def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(
 
 
 @pytest.mark.slow
-@pytest.mark.row(27)
+@pytest.mark.row(27, "study")
 def test_upsampling_is_a_curve_with_intervals(tmp_path: Path, figure: Callable[[str], None]) -> None:
     curves = studied("upsampling", tmp_path)["upsampling"]["curves"]
     points = curves["domains"]

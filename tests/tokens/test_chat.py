@@ -31,8 +31,8 @@ CALL = Conversation(
 )
 
 
-@pytest.mark.row(77)
-@pytest.mark.row(41)
+@pytest.mark.row(77, "strings")
+@pytest.mark.row(41, "format")
 def test_a_conversation_is_written_as_llama_documents_it(figure) -> None:
     shown = TOKENIZER.show(FORM.conversation(HELLO).ids)
     figure("golden prompts equal to the byte")
@@ -43,7 +43,7 @@ def test_a_conversation_is_written_as_llama_documents_it(figure) -> None:
     )
 
 
-@pytest.mark.row(77)
+@pytest.mark.row(77, "strings")
 def test_a_call_ends_the_message_and_not_the_turn() -> None:
     assert TOKENIZER.show(FORM.conversation(CALL).ids) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
@@ -96,7 +96,7 @@ def test_what_a_user_types_cannot_leave_the_message(text: str) -> None:
         assert sum(token >= TOKENIZER.first_control for token in ids) == 3
 
 
-@pytest.mark.row(77)
+@pytest.mark.row(77, "parser")
 @given(st.lists(st.integers(0, TOKENIZER.size - 1), max_size=30))
 def test_whatever_a_model_writes_is_read(ids: list[int]) -> None:
     message = FORM.read(ids)
@@ -134,7 +134,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.row(77)
+@pytest.mark.row(77, "strings")
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_call_is_written_to_the_byte_and_read_back(form) -> None:
     written = ChatFormat(TOKENIZER, form)
@@ -148,7 +148,7 @@ def test_every_form_of_call_is_written_to_the_byte_and_read_back(form) -> None:
         assert back == message
 
 
-@pytest.mark.row(77)
+@pytest.mark.row(77, "strings")
 def test_several_calls_are_a_list_of_python_calls() -> None:
     form = ChatFormat(TOKENIZER, "python_list")
     message = Message("assistant", "", (WEATHER, ToolCall("now", {})))
@@ -157,7 +157,7 @@ def test_several_calls_are_a_list_of_python_calls() -> None:
         FORM.message(message)
 
 
-@pytest.mark.row(77)
+@pytest.mark.row(77, "strings")
 def test_code_for_the_interpreter_is_written_as_it_is_in_every_form() -> None:
     message = Message("assistant", "", (ToolCall("code_interpreter", {"code": "print(1 + 1)"}),))
     for form in FORMS[:4]:
@@ -184,7 +184,7 @@ def test_definitions_stand_in_the_first_user_message() -> None:
     assert TOKENIZER.show(answer).endswith('"a \\"b\\""<|eot_id|>')
 
 
-@pytest.mark.row(77)
+@pytest.mark.row(77, "strings")
 def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_does(tmp_path) -> None:
     import transformers
 

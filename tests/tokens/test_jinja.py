@@ -12,7 +12,7 @@ from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Conversation, Message, ToolCall
 from herd.tokens import bpe
 from herd.tokens.chat import preview
-from herd.tokens.foreign import from_gguf, to_gguf
+from herd.tokens.gguf import from_gguf, to_gguf
 from herd.tokens.jinja import TemplateFormat
 from herd.tokens.tokenizer import Controls, TextTokenizer
 from tests.tokens.test_foreign import ENGLISH

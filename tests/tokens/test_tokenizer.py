@@ -21,7 +21,7 @@ def tokenizer() -> TextTokenizer:
     return bpe.learn(iter(TEXTS), pairs=400, digits_together=True)
 
 
-@pytest.mark.row(5)
+@pytest.mark.row(5, "round_trip")
 @settings(max_examples=500, deadline=None)
 @given(st.text())
 def test_any_text_comes_back_byte_for_byte(text: str) -> None:
@@ -33,7 +33,7 @@ def test_any_text_comes_back_byte_for_byte(text: str) -> None:
 _KEPT: list[TextTokenizer] = []
 
 
-@pytest.mark.row(5)
+@pytest.mark.row(5, "round_trip")
 def test_ten_thousand_random_strings_come_back(tokenizer: TextTokenizer, figure) -> None:
     import random
 

@@ -73,7 +73,7 @@ def test_inputs_are_followed_by_their_targets(tmp_path: Path) -> None:
         assert (batch.targets_BT[~used] == IGNORED).all()
 
 
-@pytest.mark.row(34)
+@pytest.mark.row(34, "shares")
 @settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), st.floats(0.05, 1), min_size=1), st.floats(0.2, 0.8))
 def test_shares_are_met_in_every_phase(shares: dict[str, float], change: float) -> None:
@@ -90,7 +90,7 @@ def test_shares_are_met_in_every_phase(shares: dict[str, float], change: float) 
     assert len(set(seen)) >= len(seen) - 8 * 4
 
 
-@pytest.mark.row(34)
+@pytest.mark.row(34, "shares")
 def test_tokens_by_source_follow_the_schedule(tmp_path: Path, figure) -> None:
     made = TokenBatches(
         shards(tmp_path, {"a": [17] * 50, "b": [17] * 50}),
@@ -159,7 +159,7 @@ def test_halves_of_a_batch_are_the_batch(tmp_path: Path) -> None:
     assert first.weight + second.weight == batch.weight
 
 
-@pytest.mark.row(36)
+@pytest.mark.row(36, "shares")
 def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_path: Path, figure) -> None:
     """Fu et al. raise the share of long text in every source from about 30 to about 70 %."""
     # A third of the tokens of either source is in long documents.

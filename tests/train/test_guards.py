@@ -48,7 +48,7 @@ class Counted:
         return self.given.batch(step)
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "faults")
 @pytest.mark.parametrize("bad", [(0,), (7,), (3, 4, 5), (29,)])
 def test_what_is_not_finite_costs_exactly_its_step(bad: tuple[int, ...], batches: TokenBatches, figure) -> None:  # noqa: F811
     at = [0]

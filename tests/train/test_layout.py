@@ -31,7 +31,7 @@ TABLE_4 = [
 ]
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "table_4")
 def test_table_4(figure) -> None:
     found = []
     for devices, layout, length, rows, speed, printed in TABLE_4:
@@ -43,6 +43,7 @@ def test_table_4(figure) -> None:
     figure(f"MFU {', '.join(f'{one:.1f}' for one in found)} % where table 4 prints 43, 41, 38")
 
 
+@pytest.mark.row(38, "rank_map")
 @given(*(st.integers(1, 5) for _ in range(4)))
 def test_every_coordinate_has_one_rank(tensor: int, context: int, pipeline: int, data: int) -> None:
     layout = Layout(tensor=tensor, context=context, pipeline=pipeline, data=data)
@@ -140,7 +141,7 @@ def test_a_layout_that_does_not_divide_is_told() -> None:
     TABLE_4[2][1].check(GIANT, length=131_072)
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "saving")
 def test_saving_as_often_as_young_says_wastes_little(figure) -> None:
     """54 days with a failure every 3.1 hours (Llama 3, table 5), checkpoints of 10 seconds, 5 minutes to restart."""
 

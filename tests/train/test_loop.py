@@ -64,7 +64,7 @@ def test_two_threads_give_the_bits_of_one(batches: TokenBatches) -> None:
     assert same(one, two)
 
 
-@pytest.mark.row(34)
+@pytest.mark.row(34, "resume")
 @pytest.mark.parametrize("killed_at", [1, 7, 29])
 def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatches, tmp_path: Path, figure) -> None:
     whole, first, second = state(), state(), state(seed=9)
@@ -107,6 +107,41 @@ def test_the_log_is_cut_back_to_the_checkpoint(batches: TokenBatches, tmp_path: 
             save(scratch, early)
             break
     again = train(work, state(seed=5), batches, loss=next_token, rate=RATE, clip=1.0)
+    assert [step.number for step in again] == list(range(1, 31))
+    assert [step.loss for step in again] == [step.loss for step in whole]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "lost"])
+def test_a_log_that_is_not_what_was_written_gives_way_to_an_earlier_checkpoint(
+    damage: str, batches: TokenBatches, tmp_path: Path
+) -> None:
+    for name in ("whole", "scratch", "out"):
+        (tmp_path / name).mkdir()
+    plain = partial(train, batches=batches, loss=next_token, rate=RATE, clip=1.0)
+    whole = plain(Work(tmp_path / "out", tmp_path / "whole", LocalPlace()), state())
+
+    def stop_at_12(done: float, total: float, words: str) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    # A checkpoint after every step.
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace(), stop_at_12, manner=Manner(save_every_seconds=-1))
+    with pytest.raises(KeyboardInterrupt):
+        plain(work, state())
+    log = tmp_path / "scratch" / METRICS
+    lines = log.read_bytes().splitlines(keepends=True)
+    if damage == "lost":
+        log.unlink()
+    elif damage == "cut":
+        log.write_bytes(b"".join(lines[:10]) + lines[10][:-5])
+    else:  # another digit of the loss of step 11
+        at = lines[10].index(b'"loss": ') + len(b'"loss": ')
+        lines[10] = lines[10][:at] + bytes([lines[10][at] ^ 1]) + lines[10][at + 1 :]
+        log.write_bytes(b"".join(lines))
+    going = state(seed=3)
+    assert restore(tmp_path / "scratch", going) == (damage != "lost")
+    assert going.step == (0 if damage == "lost" else 10)
+    again = plain(Work(tmp_path / "out", tmp_path / "scratch", LocalPlace()), state())
     assert [step.number for step in again] == list(range(1, 31))
     assert [step.loss for step in again] == [step.loss for step in whole]
 
@@ -165,7 +200,7 @@ def test_only_matrices_decay() -> None:
     assert all(weight.dim() >= 2 for weight in groups[0]["params"])
 
 
-@pytest.mark.row(37)
+@pytest.mark.row(37, "mean")
 def test_an_average_is_the_mean_in_fp32() -> None:
     members = [{"w": torch.full((3,), value, dtype=torch.bfloat16)} for value in (1.0, 2.0, 4.5)]
     assert torch.equal(average(members)["w"], torch.full((3,), 2.5))

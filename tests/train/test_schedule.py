@@ -13,7 +13,7 @@ from herd.train.schedule import BatchPhase, BatchRamp, check_phases, warmup_cosi
 LLAMA = {"peak": 8e-5, "warmup": 8000, "total": 1_200_000, "floor": 0.01}
 
 
-@pytest.mark.row(33)
+@pytest.mark.row(33, "schedule")
 @pytest.mark.parametrize(
     ("step", "rate"), [(0, 1e-8), (3999, 4e-5), (7999, 8e-5), (8000, 8e-5), (604_000, 4.04e-5), (1_200_000, 8e-7)]
 )
@@ -40,7 +40,7 @@ def test_held_rates_fall_only_at_the_end() -> None:
     assert rates[100] == 0.0
 
 
-@pytest.mark.row(33)
+@pytest.mark.row(33, "schedule")
 def test_a_ramp_doubles_the_batch_and_reads_every_row_once() -> None:
     phases = (BatchPhase(until=0.25, batch_tokens=64), BatchPhase(until=1.0, batch_tokens=128))
     ramp = BatchRamp(phases, tokens=2048, length=16)

@@ -39,7 +39,7 @@ def in_one(folder: Path) -> tuple[TrainState, list[list[float]]]:
     return state, losses(state, batches(folder), alone(state, LocalPlace()))
 
 
-@pytest.mark.row(38)
+@pytest.mark.row(38, "rank_map")
 @pytest.mark.parametrize(("ranks", "layouts"), [(2, OF_TWO), (4, OF_FOUR)])
 def test_every_layout_trains_as_one_process_does(ranks: int, layouts: tuple[str, ...], tmp_path: Path, figure) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "tests.train.ranks", str(tmp_path), *layouts]

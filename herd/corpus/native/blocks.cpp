@@ -2,13 +2,20 @@
 
 #include <algorithm>
 
+#include "listing.hpp"
+#include "scripts.hpp"
+#include "words.hpp"
+
 namespace herd {
 namespace {
+
+constexpr int32_t kSmallCell = 120;  // letters
 
 class Writer {
  public:
   Writer(const Tree& tree, const Outline& plan, const ExtractOptions& options)
-      : nodes_(tree.nodes), parts_(plan.parts), programs_(plan.programs), options_(options), main_(plan.main) {}
+      : tree_(tree), nodes_(tree.nodes), parts_(plan.parts), programs_(plan.programs), listings_(plan.listings),
+        options_(options), main_(plan.main) {}
 
   Written run(const std::vector<int32_t>& leads) {
     for (int32_t lead : leads) write_element(lead);
@@ -31,7 +38,12 @@ class Writer {
       if (node(i).tag == kText) {
         write_text(i);
       } else {
-        i = enter(i);
+        if (is_listing(i) && !in_row_) {
+          program(i);
+          i = node(i).end - 1;
+        } else {
+          i = enter(i);
+        }
       }
     }
     while (!open_.empty()) leave();
@@ -45,10 +57,11 @@ class Writer {
     const Node& own = node(i);
     switch (own.tag) {
       case kBr:
+        held_.clear();
         block_.text += block_.kind == kRow ? ' ' : '\n';
         return i;
       case kHr: case kWbr:
-        if (own.tag == kHr) flush();
+        if (own.tag == kHr) in_row_ ? part_cell() : flush();
         return i;
       case kImg:
         picture(own);
@@ -64,6 +77,9 @@ class Writer {
           program(i);
           return own.end - 1;
         }
+        break;
+      case kSup: case kSub:
+        if (write_script(i)) return own.end - 1;
         break;
       case kTable:
         if (is_code_table(i)) {
@@ -91,17 +107,18 @@ class Writer {
         }
         break;
       case kUl: case kOl:
+        if (in_row_) break;  // a row is a line, whatever its cells hold
         flush();
         lists_.push_back({own.tag == kOl, 0});
         starts_ = lists_.size() == 1;
         break;
       case kA:
-        link_end_ = std::max(link_end_, own.end);
+        if (own.link) link_end_ = std::max(link_end_, own.end);
         break;
       default:
         break;
     }
-    if (is_block(own.tag) && !in_row_) start_block(i);
+    if (is_block(own.tag)) in_row_ ? part_cell() : start_block(i);
     if (markdown()) emphasis(own.tag);
     open_.push_back(i);
     return i;
@@ -115,13 +132,21 @@ class Writer {
     if (own.tag == kTr && in_row_) {
       flush();
       in_row_ = header_ = false;
+    } else if (in_row_) {
+      if (is_block(own.tag) && own.tag != kTd && own.tag != kTh) part_cell();
     } else if (own.tag == kUl || own.tag == kOl) {
       flush();
       if (!lists_.empty()) lists_.pop_back();
-    } else if (is_block(own.tag) && !in_row_) {
+    } else if (is_block(own.tag)) {
       flush();
       block_.home = own.parent;
     }
+  }
+
+  // What stands in blocks of its own in a cell is parted by a space.
+  void part_cell() {
+    held_.clear();
+    if (!block_.text.empty() && !is_space(block_.text.back())) block_.text += ' ';
   }
 
   void start_block(int32_t i) {
@@ -187,11 +212,15 @@ class Writer {
       if (c > ' ' && c < 0x7F) {
         size_t to = k + 1;
         while (to < text.size() && uint8_t(text[to]) > ' ' && uint8_t(text[to]) < 0x7F) ++to;
+        if (!held_.empty()) joins(c) ? join() : held_.clear();
         out.append(text.substr(k, to - k));
         space = false;
         k = to;
       } else if (c <= ' ' || c == 0x7F) {
-        if (is_space(char(c)) && !space) out += ' ', space = true;
+        if (is_space(char(c))) {
+          if (!space) out += ' ', space = true;
+          held_.clear();
+        }
         ++k;
       } else {
         Rune r = rune_at(text, k);
@@ -199,9 +228,13 @@ class Writer {
                      r.code == 0x2028 || r.code == 0x2029 || r.code == 0x202F;
         bool unseen = (r.code >= 0x200B && r.code <= 0x200F) || r.code == 0xFEFF || r.code == 0xAD ||
                       (r.code >= 0x80 && r.code < 0xA0) || r.code == 0x2060;
-        if (blank) {
+        if (r.code == 0x200C || r.code == 0x200D) {
+          hold_joiner(r.code);
+        } else if (blank) {
+          held_.clear();
           if (!space) out += ' ', space = true;
         } else if (!unseen) {
+          if (!held_.empty()) joins(r.code) ? join() : held_.clear();
           if (r.code == 0xFFFD) {
             put_rune(out, 0xFFFD);
           } else {
@@ -214,7 +247,45 @@ class Writer {
     }
   }
 
+  // An exponent or an index; false where what stands in it is written as it stands.
+  bool write_script(int32_t i) {
+    std::string text = script_text(tree_, i, block_.text);
+    if (text.empty()) return false;
+    block_.text += text;
+    for (char c : text) block_.letters += uint8_t(c) > ' ' && (uint8_t(c) < 0x80 || uint8_t(c) >= 0xC0);
+    if (i < link_end_) block_.linked += int32_t(text.size());
+    return true;
+  }
+
+  // Whether a joiner may stand beside this character: letters, marks, digits and emoji.
+  static bool joins(uint32_t code) {
+    if (code < 0x80) return is_alpha(char(code)) || is_digit(char(code));
+    return code >= 0xC0 && code != 0xFFFD && !(rune_class(code) & (kSymbol | kBlank)) && code != 0x200B && code != 0xFEFF;
+  }
+
+  // Zero-width joiners and non-joiners belong to words of many scripts and to emoji; elsewhere they are left out.
+  void hold_joiner(uint32_t code) {
+    const std::string& out = block_.text;
+    if (!held_.empty()) {
+      put_rune(held_, code);
+    } else if (!out.empty()) {
+      size_t from = out.size() - 1;
+      while (from > 0 && out.size() - from < 4 && (uint8_t(out[from]) & 0xC0) == 0x80) --from;
+      uint32_t before = rune_at(out, from).code;
+      if (!joins(before)) return;
+      put_rune(held_, code);
+      // At the end of a word too it says how a letter of Arabic or of India is written.
+      if (code == 0x200D && before >= 0x600 && before < 0x1000) join();
+    }
+  }
+
+  void join() {
+    block_.text += held_;
+    held_.clear();
+  }
+
   void trim_end() {
+    held_.clear();
     while (!block_.text.empty() && (block_.text.back() == ' ' || block_.text.back() == '\n')) block_.text.pop_back();
   }
 
@@ -245,14 +316,21 @@ class Writer {
   }
 
   std::string text_inside(int32_t i) const {
-    std::string out;
+    std::string out, script;
+    size_t rows = 0, row = 0;
     for (int32_t k = i + 1; k < node(i).end; ++k) {
-      if (parts_[size_t(k)].dropped && node(i).tag == kPre) {
+      if (parts_[size_t(k)].dropped) {
         k = node(k).end - 1;
       } else if (node(k).tag == kText) {
         decode_entities({node(k).text, node(k).length}, out);
       } else if (node(k).tag == kBr || (node(k).tag == kDiv && !out.empty() && out.back() != '\n')) {
         out += '\n';
+      } else if (node(k).tag == kTr) {  // a row a line, empty ones too
+        if (rows++ && (out.size() == row || out.back() != '\n')) out += '\n';
+        row = out.size();
+      } else if ((node(k).tag == kSup || node(k).tag == kSub) && !(script = script_text(tree_, k, out)).empty()) {
+        out += script;
+        k = node(k).end - 1;
       } else if (node(k).tag == kLi && !out.empty() && out.back() != '\n') {
         out += '\n';
       }
@@ -263,7 +341,10 @@ class Writer {
   // ---- program text ----
 
   void program(int32_t i) {
-    std::string text = text_inside(i);
+    Tag tag = node(i).tag;
+    std::string text = tag == kPre || tag == kXmp ? text_inside(i) : listed_text(tree_, parts_, i);
+    replace_blanks(text);
+    if (is_line_numbers(text) && has_neighbour(i)) return;
     std::string code;
     size_t from = 0;
     while (from <= text.size()) {  // lines without trailing spaces
@@ -282,11 +363,37 @@ class Writer {
     flush();
     for (char c : code) block_.letters += !is_space(c);
     code_letters_ += block_.letters;
-    replace_blanks(code);
     block_.kind = kCodeBlock;
     block_.text = std::move(code);
     block_.home = i;
     push_code();
+  }
+
+  // Whether the lines count up and say nothing else.
+  static bool is_line_numbers(string_view text) {
+    int64_t last = -1, lines = 0;
+    for (size_t at = 0; at < text.size();) {
+      if (is_space(text[at])) {
+        ++at;
+        continue;
+      }
+      int64_t number = 0;
+      size_t from = at;
+      for (; at < text.size() && is_digit(text[at]) && at - from < 8; ++at) number = 10 * number + (text[at] - '0');
+      if (at == from || (at < text.size() && !is_space(text[at])) || (last >= 0 && number != last + 1)) return false;
+      last = number;
+      ++lines;
+    }
+    return lines > 1;
+  }
+
+  // Whether program text stands in another cell of the same row.
+  bool has_neighbour(int32_t i) const {
+    int32_t row = node(i).parent;
+    for (int climbed = 0; row > 0 && node(row).tag != kTr && climbed < 4; ++climbed) row = node(row).parent;
+    if (node(row).tag != kTr) return false;
+    auto next = std::lower_bound(programs_.begin(), programs_.end(), node(i).end);
+    return next != programs_.end() && *next < node(row).end;
   }
 
   void push_code() {
@@ -379,9 +486,7 @@ class Writer {
     if (!alt.empty()) {
       formula(alt, display);
     } else {
-      std::string shown;
-      decode_entities(raw_inside(i), shown);
-      append_collapsed(shown);
+      append_collapsed(math_text(tree_, i));
     }
   }
 
@@ -402,9 +507,21 @@ class Writer {
         ++cells;
         if (parts_[size_t(k)].letters > 400) ++big;
       }
-      if (tag == kPre || (tag >= kH1 && tag <= kH6)) return false;
+      if (tag == kPre || is_listing(k)) return false;
+      if (tag >= kH1 && tag <= kH6 && !is_cells_heading(k)) return false;
     }
     return rows > 0 && cells > rows && big * 4 <= cells;
+  }
+
+  // A heading that is all a header cell holds names its column; one in a small cell names what the cell says.
+  bool is_cells_heading(int32_t i) const {
+    const Node& above = node(node(i).parent);
+    if (above.tag == kTh) return parts_[size_t(i)].letters == parts_[size_t(node(i).parent)].letters;
+    return above.tag == kTd && node(i).tag >= kH3 && parts_[size_t(node(i).parent)].letters <= kSmallCell;
+  }
+
+  bool is_listing(int32_t i) const {
+    return !listings_.empty() && std::binary_search(listings_.begin(), listings_.end(), i);
   }
 
   // Line numbers in one cell, program text in the other.
@@ -418,9 +535,11 @@ class Writer {
     int32_t items;
   };
 
+  const Tree& tree_;
   const std::vector<Node>& nodes_;
   const std::vector<Part>& parts_;
   const std::vector<int32_t>& programs_;
+  const std::vector<int32_t>& listings_;
   const ExtractOptions& options_;
   int32_t main_;
   std::vector<Block> blocks_;
@@ -429,6 +548,7 @@ class Writer {
   std::vector<List> lists_;
   int32_t formulas_ = 0, code_letters_ = 0;
   std::string scratch_, last_formula_;
+  std::string held_;  // joiners, until it is seen what follows them
   size_t last_formula_at_ = 0;
   int32_t link_end_ = 0, table_end_ = 0, cells_ = 0, pending_number_ = 0;
   bool in_row_ = false, header_ = false, starts_ = false, pending_item_ = false;

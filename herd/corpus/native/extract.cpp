@@ -1,6 +1,7 @@
 #include "extract.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "blocks.hpp"
 
@@ -33,14 +34,35 @@ const string_view kEmptyTalk[] = {
     "facebook", "twitter", "whatsapp", "pinterest", "linkedin", "anzeige", "teilen", "drucken", "weiterlesen",
     "mehr zum thema", "lesen sie auch", "kommentare", "foto:", "bild:", "quelle:", "lire aussi", "partager",
     "\xC2\xA9", "download our app", "get the app", "continue reading", "story continues", "watch:", "listen:",
+    "auch interessant", "schon gelesen", "lesetipp", "mehr dazu", "mehr lesen", "jetzt lesen", "das k\xC3\xB6nnte sie auch",
+    "das k\xC3\xB6nnte dich auch", "weitere artikel", "weitere themen", "weiterf\xC3\xBChrende links", "quellen:",
+    "quellenangaben", "kommentieren", "kommentar schreiben", "schreibe einen kommentar", "bild anzeigen", "newsletter",
+    "permalink", "permalien", "\xC3\xA0 lire aussi", "\xC3\xA0 lire \xC3\xA9galement", "sur le m\xC3\xAAme sujet",
+    "abonnez-vous", "te puede interesar", "lea tambi\xC3\xA9n", "lee tambi\xC3\xA9n", "ver tambi\xC3\xA9n",
+    "leia tamb\xC3\xA9m", "leia mais", "leggi anche", "lees ook", "czytaj te\xC5\xBC", "czytaj tak\xC5\xBC" "e",
     "source:", "via:", "hide caption", "toggle caption", "enlarge this image", "cookies",
 };
 
+// By their first bytes: most lines begin with none of them.
+class TalkByLetter {
+ public:
+  TalkByLetter() {
+    for (string_view start : kEmptyTalk) starts_[uint8_t(start[0])].push_back(start);
+  }
+  const std::vector<string_view>& operator[](char first) const { return starts_[uint8_t(first)]; }
+
+ private:
+  std::array<std::vector<string_view>, 256> starts_;
+};
+
 bool is_empty_talk(string_view text) {
-  if (text.size() > 90) return false;
+  if (text.size() > 90 || text.empty()) return false;
+  static const TalkByLetter by_letter;
+  const std::vector<string_view>& starts = by_letter[lower(text[0])];
+  if (starts.empty()) return false;
   std::string lowered;
   for (char c : text) lowered += lower(c);
-  return std::any_of(std::begin(kEmptyTalk), std::end(kEmptyTalk), [&](string_view start) {
+  return std::any_of(starts.begin(), starts.end(), [&](string_view start) {
     if (lowered.compare(0, start.size(), start) != 0) return false;
     char next = lowered.size() > start.size() ? lowered[start.size()] : ' ';
     if (is_alpha(next)) return false;
@@ -166,6 +188,9 @@ std::string join(const std::vector<Block>& blocks, bool markdown) {
 
 // ---- what stands in the head ----
 
+// The reading of a word, above it in print.
+bool is_reading(Tag tag) { return tag == kRt || tag == kRp || tag == kRtc; }
+
 std::string title_of(const Tree& tree) {
   std::string title, heading;
   for (int32_t i = 0; i < int32_t(tree.nodes.size()); ++i) {
@@ -175,8 +200,11 @@ std::string title_of(const Tree& tree) {
     } else if ((own.tag == kTitle && title.empty()) || (own.tag == kH1 && heading.empty())) {
       std::string raw;
       for (int32_t k = i + 1; k < own.end; ++k)
-        if (tree.nodes[size_t(k)].tag == kText)
+        if (is_reading(tree.nodes[size_t(k)].tag)) {
+          k = tree.nodes[size_t(k)].end - 1;
+        } else if (tree.nodes[size_t(k)].tag == kText) {
           decode_entities({tree.nodes[size_t(k)].text, tree.nodes[size_t(k)].length}, raw);
+        }
       std::string& out = own.tag == kTitle ? title : heading;
       for (char c : raw) {
         if (!is_space(c)) {

@@ -86,6 +86,15 @@ const Word kWords[] = {
     {"|abstract", kLeadHint}, {"chapo", kLeadHint}, {"teaser-text", kLeadHint}, {"teasertext", kLeadHint},
     {"hero--text", kLeadHint}, {"|deck|", kLeadHint}, {"article-teaser", kLeadHint}, {"anreisser", kLeadHint},
 
+    {"|question|", kQuestionHint}, {"|question-", kQuestionHint}, {"-question|", kQuestionHint},
+    {"questiontext", kQuestionHint}, {"questionbody", kQuestionHint}, {"|qa-q", kQuestionHint},
+    {"|answer|", kAnswerHint}, {"|answers|", kAnswerHint}, {"|answer-", kAnswerHint}, {"|answers-", kAnswerHint},
+    {"-answer|", kAnswerHint}, {"-answers|", kAnswerHint}, {"answertext", kAnswerHint}, {"answerbody", kAnswerHint},
+    {"acceptedanswer", kAnswerHint}, {"suggestedanswer", kAnswerHint}, {"|qa-a", kAnswerHint},
+    {"forumcomment", kThreadHint}, {"forum-comment", kThreadHint}, {"forumpost", kThreadHint},
+    {"forum-post", kThreadHint}, {"forum-reply", kThreadHint},
+    {"votecell", kAgainstHint}, {"vote-count", kAgainstHint}, {"|user-info", kAgainstHint},
+
     {"comment", kCommentHint}, {"disqus", kCommentHint}, {"respond", kCommentHint}, {"|reply", kCommentHint},
     {"-replies", kCommentHint}, {"livefyre", kCommentHint}, {"trackback", kCommentHint}, {"pingback", kCommentHint},
 
@@ -103,9 +112,12 @@ const Word kWords[] = {
     {"highlight", kCodeHint}, {"|code", kCodeHint}, {"-code|", kCodeHint}, {"codeblock", kCodeHint},
     {"prettyprint", kCodeHint}, {"sourcecode", kCodeHint}, {"|crayon", kCodeHint}, {"|prism", kCodeHint},
     {"|hljs", kCodeHint}, {"literal-block", kCodeHint}, {"|language-", kCodeHint}, {"|listing", kCodeHint},
-    {"programlisting", kCodeHint}, {"|syntax", kCodeHint},
+    {"programlisting", kCodeHint}, {"|syntax", kCodeHint}, {"|fragment|", kCodeHint}, {"ln-code", kCodeHint},
+    {"lines-code", kCodeHint}, {"line-code", kCodeHint}, {"code-line", kCodeHint}, {"|blob-code", kCodeHint},
     {"linenos", kGutterHint}, {"|gutter", kGutterHint}, {"line-number", kGutterHint}, {"linenumber", kGutterHint},
-    {"|lineno|", kGutterHint}, {"crayon-nums", kGutterHint}, {"|blob-num", kGutterHint},
+    {"|lineno|", kGutterHint}, {"crayon-num", kGutterHint}, {"|blob-num", kGutterHint}, {"ln-numbers", kGutterHint},
+    {"ln-line-number", kGutterHint}, {"lines-num", kGutterHint}, {"line-num", kGutterHint}, {"linenr", kGutterHint},
+    {"|lnt|", kGutterHint}, {"-gutter|", kGutterHint}, {"|ln|", kGutterHint}, {"line-no|", kGutterHint},
 
     {"caption", kCaptionHint}, {"|credit", kCaptionHint}, {"-credit", kCaptionHint}, {"photo-info", kCaptionHint},
     {"image-source", kCaptionHint}, {"copyright-holder", kCaptionHint}, {"photographer", kCaptionHint},
@@ -184,6 +196,14 @@ class Automaton {
   std::vector<uint16_t> hint_;
 };
 
+// What schema.org calls the parts of a page of a question and its answers.
+uint16_t typed_hint(string_view type) {
+  size_t slash = type.rfind('/');
+  string_view name = slash == type.npos ? type : type.substr(slash + 1);
+  if (same_word(name, "discussionforumposting")) return kThreadHint;
+  return same_word(name, "question") ? kQuestionHint : same_word(name, "answer") ? kAnswerHint : 0;
+}
+
 bool says_hidden(string_view style) {
   std::string bare;
   for (char c : style)
@@ -205,6 +225,7 @@ uint16_t hints_of(const Node& node) {
         break;
       case 'i':
         if (same_word(one.name, "id") || same_word(one.name, "itemprop")) found = words.run(one.value, found);
+        if (same_word(one.name, "itemtype")) found |= typed_hint(one.value);
         break;
       case 'r':
         if (same_word(one.name, "role")) found = words.run(one.value, found);

@@ -17,6 +17,9 @@ enum Hint : uint16_t {
   kCodeHint = 128,    // is program text
   kGutterHint = 256,  // line numbers of program text
   kLeadHint = 1024,   // opens an article: a standfirst or a summary
+  kQuestionHint = 2048,  // asks what the page answers
+  kAnswerHint = 4096,    // answers it
+  kThreadHint = 8192,    // a thread of a forum, in which a comment is an answer
   kCaptionHint = 512,  // says what a picture shows, or who took it
 };
 

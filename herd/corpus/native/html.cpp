@@ -24,7 +24,8 @@ const std::pair<const char*, Tag> kNames[] = {
     {"listing", kPre}, {"main", kMain}, {"math", kMath}, {"menu", kMenu}, {"meta", kMeta}, {"nav", kNav},
     {"noembed", kNoembed}, {"noframes", kNoframes}, {"noscript", kNoscript}, {"object", kObject}, {"ol", kOl},
     {"optgroup", kOptgroup}, {"option", kOption}, {"p", kP}, {"param", kParam}, {"picture", kPicture},
-    {"plaintext", kPlaintext}, {"pre", kPre}, {"q", kQ}, {"rp", kRp}, {"rt", kRt}, {"samp", kSamp},
+    {"plaintext", kPlaintext}, {"pre", kPre}, {"q", kQ}, {"rb", kRb}, {"rp", kRp}, {"rt", kRt}, {"rtc", kRtc},
+    {"samp", kSamp},
     {"script", kScript}, {"search", kForm}, {"section", kSection}, {"select", kSelect}, {"source", kSource},
     {"span", kSpan}, {"strong", kStrong}, {"style", kStyle}, {"sub", kSub}, {"summary", kSummary}, {"sup", kSup},
     {"svg", kSvg}, {"table", kTable}, {"tbody", kTbody}, {"td", kTd}, {"template", kTemplate},
@@ -110,6 +111,7 @@ struct Implied {
 bool list_wall(Tag t) { return t == kUl || t == kOl || t == kMenu || t == kTable || t == kTd || t == kTh; }
 bool definition_wall(Tag t) { return t == kDl || t == kTable || t == kTd || t == kTh; }
 bool table_wall(Tag t) { return t == kTable; }
+bool is_reading(Tag t) { return t == kRb || t == kRt || t == kRp || t == kRtc; }
 bool paragraph_wall(Tag t) {
   return t == kButton || t == kTd || t == kTh || t == kTable || t == kCaption || t == kObject || t == kTemplate;
 }
@@ -119,6 +121,8 @@ class Builder {
   Builder(string_view page, double deadline)
       : begin_(page.data()), at_(begin_), end_(begin_ + page.size()), deadline_(cpu_seconds() + deadline) {
     tree_.nodes.reserve(page.size() / 24 + 16);
+    size_t first = page.find_first_not_of(" \t\r\n");
+    xhtml_ = first != page.npos && page.substr(first, 5) == "<?xml";
     add(kRoot, at_, 0);
     stack_.push_back(0);
   }
@@ -245,15 +249,27 @@ class Builder {
     imply_ends(tag);
     if ((tag == kHtml && open_[kHtml]) || (tag == kBody && open_[kBody]) || tag == kFrameset) return;
     int32_t number = add(tag, after, size_t(close - after));
+    Node& own = tree_.nodes[size_t(number)];
     if (tag == kBody) tree_.body = number;
+    if (tag == kHtml) xhtml_ |= attribute(own, "xmlns").find("1999/xhtml") != string_view::npos;
+    if (tag == kA) own.link = string_view(after, size_t(close - after)).substr(0, 6) == " href=" || has_attribute(own, "href");
     if (is_void(tag)) return;
-    if (closed && (tag == kOther || in_foreign())) return;
+    if (closed && (tag == kOther || in_foreign() || (xhtml_ && ends_itself(after, close)))) return;
     if (tag == kPlaintext) {
       at_ = end_;
       return;
     }
     push(number);
     if (holds_raw_text(tag)) raw_text(string_view(name, size_t(after - name)));
+  }
+
+  // A slash right after a value without quotes belongs to the value: <a href=there/>
+  static bool ends_itself(const char* after, const char* close) {
+    const char* slash = close - 1;
+    if (slash <= after || is_space(slash[-1]) || slash[-1] == '"' || slash[-1] == '\'') return true;
+    const char* from = slash;
+    while (from > after && !is_space(from[-1])) --from;
+    return !std::memchr(from, '=', size_t(slash - from));
   }
 
   bool in_foreign() const { return open_[kSvg] > 0 || open_[kMath] > 0; }
@@ -381,6 +397,13 @@ class Builder {
       case kOption: case kOptgroup:
         if (open_[kOption]) close_nearest([](Tag t) { return t == kOption; }, [](Tag t) { return t == kSelect; });
         break;
+      case kRb: case kRtc:
+        if (open_[kRb] || open_[kRt] || open_[kRp] || open_[kRtc]) close_nearest(is_reading, is_block);
+        break;
+      case kRt: case kRp:  // these may stand inside <rtc>
+        if (open_[kRb] || open_[kRt] || open_[kRp])
+          close_nearest([](Tag t) { return t == kRb || t == kRt || t == kRp; }, [](Tag t) { return t == kRtc || is_block(t); });
+        break;
       case kTd: case kTh:
         if (open_[kTd] || open_[kTh]) close_nearest([](Tag t) { return t == kTd || t == kTh; }, table_wall);
         break;
@@ -408,6 +431,7 @@ class Builder {
   const char* end_;
   double deadline_;
   int64_t tags_ = 0;
+  bool xhtml_ = false;
   std::vector<int32_t> stack_;
   std::array<int32_t, kTagCount> open_{};
 };
@@ -513,6 +537,14 @@ string_view attribute(const Node& node, string_view name) {
   while (all.next(one))
     if (same_word(one.name, name)) return one.value;
   return {};
+}
+
+bool has_attribute(const Node& node, string_view name) {
+  Attributes all(node);
+  Attribute one;
+  while (all.next(one))
+    if (same_word(one.name, name)) return true;
+  return false;
 }
 
 Tree parse_html(string_view page, double deadline) {

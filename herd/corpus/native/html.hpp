@@ -2,7 +2,8 @@
 //
 // Nodes lie in document order, so that the subtree of node i is the range (i, nodes[i].end). Follows the
 // tokenizer and the implied end tags of the HTML standard (13.2.5, 13.2.6); formatting elements closed out of
-// order are not rebuilt, because text order does not depend on it.
+// order are not rebuilt, because text order does not depend on it. In XHTML, told by an XML declaration or by its
+// namespace, `<a/>` is empty; in HTML the slash means nothing.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -19,7 +20,7 @@ enum Tag : uint8_t {
   kCanvas, kCaption, kCode, kDd, kDel, kDetails, kDialog, kDiv, kDl, kDt, kEm, kFieldset, kFigcaption, kFigure,
   kFooter, kForm, kFrameset, kH1, kH2, kH3, kH4, kH5, kH6, kHead, kHeader, kHgroup, kHr, kHtml, kI, kIframe, kImg,
   kInput, kIns, kKbd, kLabel, kLegend, kLi, kLink, kMain, kMath, kMenu, kMeta, kNav, kNoscript, kObject, kOl,
-  kOptgroup, kOption, kP, kPicture, kPre, kQ, kRp, kRt, kSamp, kScript, kSection, kSelect, kSource, kSpan, kStrong,
+  kOptgroup, kOption, kP, kPicture, kPre, kQ, kRb, kRp, kRt, kRtc, kSamp, kScript, kSection, kSelect, kSource, kSpan, kStrong,
   kStyle, kSub, kSummary, kSup, kSvg, kTable, kTbody, kTd, kTemplate, kTextarea, kTfoot, kTh, kThead, kTime, kTitle,
   kTr, kTt, kTrack, kU, kUl, kVar, kVideo, kXmp, kNoframes, kNoembed, kPlaintext, kListing, kWbr, kArea, kBase, kCol,
   kEmbed, kParam, kRoot, kTagCount
@@ -28,6 +29,7 @@ enum Tag : uint8_t {
 struct Node {
   Tag tag;
   bool broken = false;   // opened deeper than the limit; holds nothing itself
+  bool link = false;     // an anchor that leads somewhere; one without `href` only names a place
   int32_t parent;
   int32_t end;           // one past the last node inside
   const char* text;      // text: the raw characters; element: its attributes, unparsed
@@ -50,6 +52,7 @@ class Attributes {
 };
 
 string_view attribute(const Node& node, string_view name);
+bool has_attribute(const Node& node, string_view name);
 
 struct Tree {
   std::vector<Node> nodes;

@@ -20,7 +20,8 @@ struct Part {
 struct Outline {
   std::vector<Part> parts;  // one a node
   int32_t main = 0;
-  std::vector<int32_t> programs;  // every <pre>, in order
+  std::vector<int32_t> programs;  // every <pre> and every listing, in order
+  std::vector<int32_t> listings;  // of those, the ones that are no <pre>
   std::vector<int32_t> leads;  // elements before it that open its text
 };
 

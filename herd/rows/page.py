@@ -1,102 +1,11 @@
-"""The acceptance table: every system of the recipe, its bar, and what its check measured."""
+"""docs/recipe.md: where each part of the paper lives, and the acceptance table."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+import re
 
-import yaml
-
-from herd.core.errors import HerdError, SettingsError
-
-State = Literal["holds", "does not hold", "missing", "slow"]
-_TESTS = Path(__file__).parent.parent / "tests"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system and its bar. section: of the Llama 3 report, or `notes` for a question beyond it."""
-
-    row: int
-    system: str
-    section: str
-    bar: str
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A row and how its check went. figure: what was measured, in words."""
-
-    row: Row
-    state: State
-    figure: str
-
-
-def table() -> list[Row]:
-    """All rows in their order."""
-    text = Path(__file__).with_name("rows.yaml").read_text(encoding="utf-8")
-    return [Row(**{**entry, "section": str(entry["section"])}) for entry in yaml.safe_load(text)]
-
-
-def check(numbers: Sequence[int], *, slow: bool) -> list[Checked]:
-    """Runs the checks of these rows (of all when none is given); rows without one are missing.
-
-    Raises SettingsError for a number the table does not have, and HerdError where the tests are not at hand.
-    """
-    rows = [one for one in table() if not numbers or one.row in numbers]
-    unknown = set(numbers) - {one.row for one in rows}
-    if unknown:
-        raise SettingsError(f"row {min(unknown)}: the table has rows 1 to {len(table())}")
-    if not _TESTS.is_dir():
-        raise HerdError("the checks are tests, and this is an installed copy without them; run in a checkout")
-    found = _measure([one.row for one in rows], slow=slow)
-    return [_judge(one, found.get(str(one.row), [])) for one in rows]
-
-
-def _measure(numbers: list[int], *, slow: bool) -> dict[str, list[dict[str, str]]]:
-    """Outcome and figure of every test marked with one of the rows."""
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "rows.json"
-        command = [sys.executable, "-m", "pytest", str(_TESTS), "-q", "-m", "row", f"--rows-json={out}"]
-        command += [f"--rows={','.join(map(str, numbers))}", *(["--slow"] if slow else [])]
-        done = subprocess.run(command, cwd=_TESTS.parent, capture_output=True, text=True, check=False)
-        # 0 and 1: the tests ran; 5: none was chosen. Anything else means that some could not even be read.
-        if done.returncode not in (0, 1, 5) or not out.exists():
-            raise HerdError(f"the checks could not be run: {(done.stdout + done.stderr).strip()[-400:]}")
-        return json.loads(out.read_text(encoding="utf-8"))
-
-
-def _judge(row: Row, tests: list[dict[str, str]]) -> Checked:
-    if not tests:
-        return Checked(row, "missing", "")
-    figure = "; ".join(test["figure"] for test in tests if test["figure"])
-    outcomes = {test["outcome"] for test in tests}
-    if "failed" in outcomes:
-        return Checked(row, "does not hold", figure)
-    return Checked(row, "slow", "run with --slow") if outcomes == {"skipped"} else Checked(row, "holds", figure)
-
-
-def as_text(found: Sequence[Checked]) -> str:
-    """Number, system, figure, bar, state: a line each, and how many of each state."""
-    lines = [
-        f"{one.row.row:3} {one.state:14} {one.row.system}: {one.figure or '-'}  (bar: {one.row.bar})" for one in found
-    ]
-    states = [one.state for one in found]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return "\n".join([*lines, counts])
-
-
-def as_json(found: Sequence[Checked]) -> str:
-    return json.dumps([{**asdict(one.row), "state": one.state, "figure": one.figure} for one in found], indent=1)
-
-
-# ---- docs/recipe.md ----
+from herd.rows.check import TESTS
+from herd.rows.table import table
 
 # Where each part of the paper lives: section, what, code, tests, example, what differs.
 PARTS = (
@@ -268,7 +177,7 @@ def markdown() -> str:
     lines = [
         "# The recipe, part by part",
         "",
-        "Made by `herd rows --markdown`; change `herd/rows.py` and `herd/rows.yaml`, not this file.",
+        "Made by `herd rows --markdown`; change `herd/rows/`, not this file.",
         "",
         "| section | part | code in `herd/` | tests in `tests/` | example | what differs from the report |",
         "|---|---|---|---|---|---|",
@@ -276,27 +185,32 @@ def markdown() -> str:
         "",
         "# The acceptance table",
         "",
-        "`herd rows` runs the checks that exist; a row without one is missing, which is not the same as holding.",
+        "`herd rows` runs the checks. A part without one is missing; a row holds when every part was run and holds,",
+        "now or, for slow parts, in the record kept for this very code (`benchmarks/results/acceptance.jsonl`).",
         "",
-        "| row | system | section | bar | check |",
-        "|---|---|---|---|---|",
+        "| row | system | section | part | bar | check |",
+        "|---|---|---|---|---|---|",
     ]
-    checked = _checked_rows()
-    lines += [
-        f"| {one.row} | {one.system} | {one.section} | {one.bar} | {checked.get(one.row, 'missing')} |"
-        for one in table()
-    ]
+    files = test_files()
+    for row in table():
+        for index, (part, bar) in enumerate(row.parts.items()):
+            head = f"{row.row} | {row.system} | {row.section}" if index == 0 else " | | "
+            checks = ", ".join(f"`{name}`" for name in files.get((row.row, part), [])) or "missing"
+            lines.append(f"| {head} | {part} | {bar} | {checks} |")
     return "\n".join(lines) + "\n"
 
 
-def _checked_rows() -> dict[int, str]:
-    """Row -> the test files that check it, found by their marks."""
-    import re
+_MARK = re.compile(r'pytest\.mark\.row\((\d+)(?:, "(\w+)")?\)')
 
-    found: dict[int, list[str]] = {}
-    for file in sorted(_TESTS.rglob("test_*.py")):
-        for number in re.findall(r"@pytest\.mark\.row\((\d+)\)", file.read_text(encoding="utf-8")):
-            name = f"`{file.relative_to(_TESTS.parent)}`"
-            if name not in found.setdefault(int(number), []):
-                found[int(number)].append(name)
-    return {number: ", ".join(names) for number, names in found.items()}
+
+def test_files() -> dict[tuple[int, str], list[str]]:
+    """(row, part) -> the test files that check it, found by their marks."""
+    only = {row.row: next(iter(row.parts)) for row in table() if len(row.parts) == 1}
+    files: dict[tuple[int, str], list[str]] = {}
+    for file in sorted(TESTS.rglob("test_*.py")):
+        for number, part in _MARK.findall(file.read_text(encoding="utf-8")):
+            names = files.setdefault((int(number), part or only.get(int(number), "")), [])
+            name = str(file.relative_to(TESTS.parent))
+            if name not in names:
+                names.append(name)
+    return files

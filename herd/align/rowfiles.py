@@ -1,0 +1,186 @@
+"""The rows of a file of others, one at a time: JSON lines, JSON or Parquet, packed or not.
+
+What a file says of itself bounds nothing here: a row has a most size and depth, what unpacks is read piece by piece,
+and a row that cannot be read is told as that, so that the next one is read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from herd.core.errors import DataError
+
+MOST_ROW_BYTES = 64 << 20
+MOST_FILE_BYTES = 1 << 30  # of a .json file, which is read as a whole
+MOST_DEPTH = 100
+_BATCH_BYTES = 256 << 20
+_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
+
+
+class RowError(DataError):
+    """A row that is left out. reason: a word or two, to count by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def rows_in(file: Path) -> Iterator[tuple[int, Any]]:
+    """(line, row) of every row of the file; a row that cannot be read is a RowError in its place.
+
+    Blank lines are passed over. Raises DataError, with the file's name, when the file itself cannot be read: it is not
+    there, breaks off, or is no text.
+    """
+    name = file.name.lower()
+    packed = next((ending for ending in _PACKED if name.endswith(ending)), "")
+    kind = Path(name.removesuffix(packed)).suffix
+    number = 0
+    try:
+        for number, row in _of_kind(file, kind, packed):
+            yield number, row
+    except EOFError:
+        raise DataError(f"{file} breaks off after line {number}; fetch the file again") from None
+    except OSError as fault:
+        words = fault.strerror or f"{fault}"
+        # What unpacks says of a torn file that it failed; what is not there has a number.
+        if fault.errno is None:
+            raise DataError(f"{file} is broken after line {number} ({words}); fetch the file again") from None
+        raise DataError(f"{file} cannot be read: {words}; name a file of rows") from None
+
+
+def _of_kind(file: Path, kind: str, packed: str) -> Iterator[tuple[int, Any]]:
+    if kind == ".parquet":
+        yield from _parquet(file)
+        return
+    with _opened(file, packed) as stream:
+        if kind == ".json":
+            yield from _whole(file, stream)
+        else:
+            yield from _lines(file, stream)
+
+
+def _opened(file: Path, packed: str) -> IO[bytes]:
+    if packed == ".gz":
+        import gzip
+
+        return gzip.open(file)  # type: ignore[return-value]
+    if packed == ".bz2":
+        import bz2
+
+        return bz2.open(file)
+    if packed == ".xz":
+        import lzma
+
+        return lzma.open(file)
+    if packed == ".zst":
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.input_stream(str(file), compression="zstd"), 1 << 20)  # type: ignore[arg-type]
+    return file.open("rb")
+
+
+def _lines(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    number = 0
+    while line := stream.readline(MOST_ROW_BYTES):
+        number += 1
+        if number == 1:
+            line = _without_mark(file, line)
+        if not line.endswith(b"\n") and len(line) >= MOST_ROW_BYTES:
+            while (rest := stream.readline(1 << 20)) and not rest.endswith(b"\n"):
+                pass
+            yield number, RowError("too long", f"line {number} is longer than {MOST_ROW_BYTES >> 20} MB")
+        elif line.strip():
+            yield number, _read(line, f"line {number}")
+
+
+def _whole(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """A list of rows, one row, or lines of rows under the ending `.json`."""
+    data = stream.read(MOST_FILE_BYTES + 1)
+    if len(data) > MOST_FILE_BYTES:
+        raise DataError(f"{file} is larger than {MOST_FILE_BYTES >> 30} GB; write it as JSON lines, a row a line")
+    data = _without_mark(file, data)
+    rows = _read(data, "the file")
+    if isinstance(rows, RowError):
+        # Many write lines under this ending; what is wrong with such a file is told line by line.
+        if b"\n" not in data.strip():
+            raise DataError(f"{file}: {rows}; mend it")
+        yield from _lines(file, io.BytesIO(data))
+        return
+    yield from enumerate(rows if isinstance(rows, list) else [rows], 1)
+
+
+def _without_mark(file: Path, data: bytes) -> bytes:
+    """Without the byte order mark that editors put before UTF-8."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{file} is UTF-16; save it as UTF-8")
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _read(data: bytes, where: str) -> Any:
+    """What JSON says, or a RowError."""
+    try:
+        row = json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as fault:
+        return RowError("not UTF-8", f"{where} is not UTF-8 ({fault.reason} at byte {fault.start})")
+    except RecursionError:
+        return RowError("too deep", f"{where} is nested more than {MOST_DEPTH} deep")
+    except ValueError as fault:
+        return RowError("not JSON", f"{where} is not JSON ({fault})")
+    if _depth(row) > MOST_DEPTH:
+        return RowError("too deep", f"{where} is nested more than {MOST_DEPTH} deep")
+    return _clean(row) if b"\\ud" in data.lower() else row
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects lie in one another; not by recursion, since that is what it guards."""
+    depth, level = 0, [value]
+    while level := [member for holder in level for member in _members(holder)]:
+        depth += 1
+        if depth > MOST_DEPTH:
+            break
+    return depth
+
+
+def _members(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
+def _clean(value: Any) -> Any:
+    """Halves of surrogate pairs, which no encoding can write, replaced by U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_clean(member) for member in value]
+    if isinstance(value, dict):
+        return {_clean(name): _clean(member) for name, member in value.items()}
+    return value
+
+
+def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
+    """Row by row; how many are unpacked at once follows from the largest column, since one cell may be all of it."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.ParquetFile(file)
+        largest = max(
+            (
+                table.metadata.row_group(group).column(column).total_uncompressed_size
+                for group in range(table.num_row_groups)
+                for column in range(table.metadata.row_group(group).num_columns)
+            ),
+            default=0,
+        )
+        if largest > MOST_FILE_BYTES:
+            raise DataError(f"{file} unpacks a column of {largest >> 20:,} MB at once; write it in smaller row groups")
+        number = 0
+        for batch in table.iter_batches(max(1, min(256, _BATCH_BYTES // max(1, largest)))):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as fault:
+        raise DataError(f"{file} is no Parquet file that can be read ({str(fault)[:80]}); fetch it again") from None

@@ -1,0 +1,203 @@
+"""What a folder held when it was written, and whether it still does.
+
+A manifest is a list of files with the size and sha256 of each. An artifact has it in its card, a folder that is no
+artifact (a checkpoint on the way, a model that was imported or exported) in its seal. Whatever reads such a folder
+asks `check_files` first: a file is hashed once per process and again only when its inode, size or times change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from herd.core.errors import ArtifactError, DamagedError
+
+CARD = "artifact.json"
+SEAL = "seal.json"
+PARTIAL = ".partial"
+
+Manifest = dict[str, dict[str, Any]]
+
+# A file changed twice within a tick of the file system's clock shows the same time: what is so young is not remembered.
+_YOUNG_NS = 50_000_000
+_known: dict[tuple[int, ...], str] = {}
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(file: Path) -> str:
+    """The sha256 of `file`, read once per process as long as inode, size and times stay."""
+    status = file.stat()
+    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if mark in _known:
+        return _known[mark]
+    found = sha256(file)
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _YOUNG_NS:
+        _known[mark] = found
+    return found
+
+
+# ---- cards ----
+
+_SIGNED = b',\n "sha256": "'
+
+
+def sign(text: str) -> str:
+    """A card's JSON with the sha256 of all that stands before as its last entry, which replaces the one it has."""
+    head, before, _ = text.partition(_SIGNED.decode())
+    head = head if before else head.rstrip().removesuffix("}").rstrip()
+    return f'{head},\n "sha256": "{hashlib.sha256(head.encode()).hexdigest()}"\n}}\n'
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of the artifact in `path`.
+
+    Raises ArtifactError when there is none, and DamagedError when it is not, bit for bit, what was written. Cards of
+    versions that did not sign them yet end with the list of files, and are taken as they are.
+    """
+    file = path / CARD
+    try:
+        data = file.read_bytes()
+        card = json.loads(data)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "" if path.exists() else " (there is no such folder)"
+        raise ArtifactError(f"{path} is not an artifact of herd{hint}; `herd show` lists what a run made") from None
+    except (ValueError, OSError) as fault:
+        raise DamagedError(f"{file} cannot be read ({fault}); delete {path} and run the recipe again", path) from None
+    if not isinstance(card, dict) or "type" not in card:
+        raise DamagedError(f"{file} is not an artifact's card; delete {path} and run the recipe again", path)
+    head, _, tail = data.rpartition(_SIGNED)
+    signed = tail == f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
+    if not signed and next(reversed(card)) != "files":
+        raise DamagedError(
+            f"{file} is damaged: it is not what was written; delete {path} and run the recipe again", path
+        )
+    return card
+
+
+# ---- manifests ----
+
+
+def manifest(folder: Path) -> Manifest:
+    """Size and sha256 of every file in `folder`, by relative name."""
+    return {name: {"bytes": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in held(folder)}
+
+
+def held(folder: Path) -> list[str]:
+    """Every file in `folder` by relative name, but for its card and its seal."""
+    found = (str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file())
+    return [name for name in found if name not in (CARD, SEAL)]
+
+
+def seal(folder: Path) -> None:
+    """Writes down what `folder` holds, for folders that are no artifacts, such as imported models."""
+    (folder / SEAL).write_text(json.dumps(manifest(folder)), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What `folder` held when it was written; None where nobody wrote that down. Raises DamagedError."""
+    if (folder / CARD).exists():
+        found = read_card(folder).get("files")
+    elif (folder / SEAL).exists():
+        try:
+            found = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as fault:
+            raise _damaged(folder, SEAL, f"cannot be read ({fault})") from None
+    else:
+        return None
+    entries = list(found.values()) if isinstance(found, dict) else [None]
+    if found is None or not all(isinstance(one, dict) and one.keys() >= {"bytes", "sha256"} for one in entries):
+        raise _damaged(folder, CARD if (folder / CARD).exists() else SEAL, "is damaged: it lists no files")
+    return found
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether `folder` holds, bit for bit, what it held when it was sealed."""
+    try:
+        return json.loads((folder / SEAL).read_text(encoding="utf-8")) == manifest(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def check_files(folder: Path, *patterns: str) -> None:
+    """Compares every file that matches a pattern with the manifest of `folder`; a folder without one is let pass.
+
+    Without patterns every file listed is compared, and others that lie there do not matter. Raises DamagedError when a
+    file is missing, differs in one bit, or was put there later.
+    """
+    kept = read_manifest(folder)
+    if kept is None:
+        return
+    for name, entry in kept.items():
+        if not patterns or _matches(name, patterns):
+            _check(folder, name, entry)
+    for name in held(folder) if patterns else ():
+        if name not in kept and _matches(name, patterns) and Path(name).name not in (CARD, SEAL):
+            raise _damaged(folder, name, "is not among the files that were written there")
+
+
+def verify_folder(folder: Path) -> None:
+    """Compares all of `folder` with its manifest. Raises DamagedError, also when the manifest is none or empty."""
+    if not read_manifest(folder):
+        raise DamagedError(
+            f"{folder} cannot be verified: no list of hashes tells what was written there; make it again, or `herd "
+            "import` it to have one",
+            folder,
+        )
+    check_files(folder, "*")
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(Path(name).match(pattern) for pattern in patterns)
+
+
+def _check(folder: Path, name: str, entry: dict[str, Any]) -> None:
+    file = folder / name
+    try:
+        same = file.stat().st_size == entry["bytes"] and digest(file) == entry["sha256"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise _damaged(folder, name, "is missing") from None
+    except (OSError, ValueError) as fault:
+        raise _damaged(folder, name, f"cannot be read ({fault})") from None
+    if not same:
+        raise _damaged(folder, name, "is damaged: it is not what was written")
+
+
+def _damaged(folder: Path, name: str, what: str) -> DamagedError:
+    own = "" if (folder / CARD).exists() else f" (delete {SEAL} in it if you changed it yourself)"
+    return DamagedError(f"{folder / name} {what}; delete {folder} and make it again{own}", folder)
+
+
+# ---- single files, in scratch ----
+
+
+def check_signed(row: Any) -> Any:
+    """What `signed` enclosed. Raises ValueError when it is not what was written."""
+    if not isinstance(row, dict) or set(row) != {"content", "sha256"} or signed(row["content"]) != row:
+        raise ValueError("it is not what was written")
+    return row["content"]
+
+
+def signed(content: Any) -> dict[str, Any]:
+    """`content`, made of plain JSON, beside its sha256."""
+    text = json.dumps(content, sort_keys=True)
+    return {"content": content, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+# ---- on the disk ----
+
+
+def flush(path: Path) -> None:
+    """Returns when what `path` holds is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

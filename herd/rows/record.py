@@ -1,0 +1,103 @@
+"""What slow checks measured, kept in the repository with the code, machine, seeds and date of each.
+
+A figure counts for the code it was measured on only: a line holds a hash of the test and of every file of herd that
+the test imports, itself or through others.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from herd.core.errors import HerdError
+from herd.core.imports import fingerprint
+
+FILE = Path("benchmarks") / "results" / "acceptance.jsonl"
+
+
+def origin(checkout: Path) -> dict[str, str]:
+    """Commit, machine and date of what is measured now. Raises HerdError when herd or tests are not as committed."""
+    changed = _git(checkout, "status", "--porcelain", "--", "herd", "tests", "pyproject.toml")
+    if changed:
+        raise HerdError(f"a figure is recorded with the commit that it is of; commit {changed.split()[-1]} first")
+    machine = f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"commit": _git(checkout, "rev-parse", "--short=12", "HEAD"), "machine": machine, "date": today}
+
+
+def _git(checkout: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=False)  # noqa: S607
+    if done.returncode:
+        raise HerdError(f"a figure is recorded with its commit, and git says: {done.stderr.strip()}; run in a clone")
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
+
+
+def add(checkout: Path, outcome: Mapping[str, Any], where: Mapping[str, str]) -> None:
+    """Adds one slow check to the record."""
+    line = {
+        **{name: outcome[name] for name in ("row", "part", "test", "outcome", "figure", "seconds", "seeds")},
+        **where,
+        "code": code_of(checkout, outcome["test"]),
+    }
+    with (checkout / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def code_of(checkout: Path, test: str) -> str:
+    """A hash of the code that decides how this test ends. test: as pytest names it, `tests/x/test_y.py::test_z`."""
+    return _code_of_file(checkout / test.partition("::")[0])
+
+
+@cache
+def _code_of_file(file: Path) -> str:
+    return fingerprint(file) if file.exists() else ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The last line of every slow check, by the test's name."""
+
+    checkout: Path
+    lines: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, checkout: Path) -> Record:
+        """What was recorded; nothing where there is no record. Raises HerdError for a line that is none."""
+        lines: dict[str, Mapping[str, Any]] = {}
+        file = checkout / FILE
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                entry = json.loads(line)
+                lines[entry["test"]] = entry
+            except (ValueError, KeyError, TypeError):
+                raise HerdError(f"{FILE}, line {number}: no record of a check; take the line out") from None
+        return cls(checkout, lines)
+
+    def of(self, test: str) -> tuple[Any, str]:
+        """State and figure of a slow check that was not run now; one of other code is `slow`, with its age told."""
+        line = self.lines.get(test)
+        if line is None:
+            return "slow", "never recorded: run with --slow --record"
+        days = (datetime.datetime.now(datetime.UTC).date() - datetime.date.fromisoformat(line["date"])).days
+        age = "today" if days == 0 else "1 day ago" if days == 1 else f"{days} days ago"
+        told = f"{line['figure'] or line['outcome']} [recorded {age} at {line['commit']}"
+        if line["code"] != code_of(self.checkout, test):
+            return "slow", f"{told}, of other code: run again with --slow --record]"
+        return ("holds" if line["outcome"] == "passed" else "does not hold"), f"{told}]"

@@ -1,0 +1,250 @@
+"""The vocabulary inside a GGUF file, read and written: byte-level pairs, and SentencePiece's pairs of letters."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tokenizers import AddedToken, decoders, models, normalizers
+from tokenizers import Tokenizer as Backend
+
+from herd.core.errors import ArtifactError
+from herd.tokens.pretokenizers import PRE_TOKENIZERS, PROBES
+from herd.tokens.template import CHAT_TEMPLATE
+from herd.tokens.tokenizer import CONTROL_TOKENS, LLAMA3, Controls, TextTokenizer
+
+# Of `tokenizer.ggml.token_type`.
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
+_HEADER, _TURN = "<|start_header_id|>", "<|eot_id|>"
+# What llama.cpp takes for an ending by its text alone.
+_KNOWN_ENDINGS = {
+    "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<end_of_turn>", "<EOT>",
+}  # fmt: skip
+
+
+# ---- in ----
+
+
+def from_gguf(fields: Mapping[str, Any], where: str) -> TextTokenizer:
+    """The tokenizer that a GGUF file's fields describe. Raises ArtifactError for one of another kind."""
+    try:
+        tokens = list(fields["tokenizer.ggml.tokens"])
+        kinds = list(fields.get("tokenizer.ggml.token_type", [_NORMAL] * len(tokens)))
+        backend = _backend(fields, tokens, kinds, where)
+    except KeyError as fault:
+        raise ArtifactError(f"{where} does not say {fault}; convert the model again") from None
+    special = [token for token, kind in zip(tokens, kinds, strict=True) if kind in (_CONTROL, _UNKNOWN)]
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    words = [token for token, kind in zip(tokens, kinds, strict=True) if kind == _USER_DEFINED]
+    backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in words])
+    return TextTokenizer(backend, *_controls(fields, tokens, where))
+
+
+def _backend(fields: Mapping[str, Any], tokens: Sequence[str], kinds: Sequence[int], where: str) -> Backend:
+    model, split = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre", "default")
+    if model == "llama":
+        return _sentencepiece(fields, tokens, kinds)
+    if model != "gpt2" or split not in PRE_TOKENIZERS:
+        raise ArtifactError(
+            f"{where} has a tokenizer {model!r} that splits text as {split!r}; herd reads 'llama', and 'gpt2' with "
+            f"{', '.join(PRE_TOKENIZERS)}"
+        )
+    merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
+    way, vocabulary = PRE_TOKENIZERS[split], {token: number for number, token in enumerate(tokens)}
+    backend = Backend(models.BPE(vocabulary, merges, ignore_merges=way.whole_words))  # type: ignore[arg-type]
+    backend.pre_tokenizer = way.build(add_prefix_space=bool(fields.get("tokenizer.ggml.add_space_prefix", False)))
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _sentencepiece(fields: Mapping[str, Any], tokens: Sequence[str], kinds: Sequence[int]) -> Backend:
+    """Letters are joined to the token of the highest score; what is in no token is spelled by its bytes.
+
+    Source: Kudo and Richardson 2018 (SentencePiece); llama.cpp, `llm_tokenizer_spm`.
+    """
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    scores = dict(zip(tokens, fields["tokenizer.ggml.scores"], strict=True))
+    joined = {token for token, kind in zip(tokens, kinds, strict=True) if kind == _NORMAL}
+    merges = sorted(_joins(joined), key=lambda pair: (-scores[pair[0] + pair[1]], vocabulary[pair[0] + pair[1]]))
+    unknown = next((token for token, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN), None)
+    backend = Backend(models.BPE(vocabulary, merges, byte_fallback=True, fuse_unk=True, unk_token=unknown))
+    blanks = normalizers.Replace(" ", "▁")
+    prefix = fields.get("tokenizer.ggml.add_space_prefix", True)
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), blanks] if prefix else [blanks])
+    rest = [decoders.Strip(" ", 1, 0)] if prefix else []
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *rest])
+    return backend
+
+
+def _joins(tokens: set[str]) -> Iterator[tuple[str, str]]:
+    """Every two tokens that make a third."""
+    for token in tokens:
+        for cut in range(1, len(token)):
+            left, right = token[:cut], token[cut:]
+            if left in tokens and right in tokens:
+                yield left, right
+
+
+def _controls(fields: Mapping[str, Any], tokens: Sequence[str], where: str) -> tuple[Controls, str | None]:
+    """Control tokens and the chat template; Llama 3's own format where the template is of its kind."""
+
+    def named(name: str) -> str | None:
+        number = fields.get(f"tokenizer.ggml.{name}_token_id")
+        if number is not None and not 0 <= int(number) < len(tokens):
+            raise ArtifactError(f"{where}: {name}_token_id is {number}, of {len(tokens)} tokens; convert it again")
+        return None if number is None else tokens[int(number)]
+
+    end = named("eos")
+    if end is None:
+        raise ArtifactError(f"{where} does not say which token ends a text; convert the model again")
+    template, known = fields.get("tokenizer.chat_template"), set(tokens)
+    if template is None and _HEADER in known and end == _TURN:
+        template = CHAT_TEMPLATE  # only models that chat end a text with what ends a turn
+    if template is not None and _HEADER in template and _TURN in template and known >= set(CONTROL_TOKENS[:10]):
+        return LLAMA3, template
+    turn = named("eot") or end
+    way = PRE_TOKENIZERS.get(fields.get("tokenizer.ggml.pre", "default"))
+    begins = fields.get("tokenizer.ggml.model") == "llama" or (way is not None and way.begins)
+    begin = named("bos") if fields.get("tokenizer.ggml.add_bos_token", begins) else None
+    stops = tuple(dict.fromkeys(one for one in (end, turn, named("eom")) if one is not None))
+    return Controls(begin, end, turn, stops, named("padding") or end), template
+
+
+# ---- out ----
+
+
+def to_gguf(tokenizer: TextTokenizer, rows: int) -> dict[str, Any]:
+    """The fields that tell llama.cpp about a tokenizer; `rows` of the embedding, unused ones named so.
+
+    The way text is cut is named by comparing ids over probes and over the vocabulary itself. Raises ArtifactError
+    where no way that GGUF has gives the same ids.
+    """
+    made = tokenizer.backend_json
+    if made["model"]["type"] != "BPE":
+        raise ArtifactError(
+            f"the tokenizer is of the kind {made['model']['type']}, which herd cannot write as GGUF; "
+            "export a Hugging Face folder"
+        )
+    pieces = bool(made["model"].get("byte_fallback"))
+    tokens, kinds = _listed(made, rows, bytes_too=pieces)
+    fields = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": kinds} | _control_fields(tokenizer)
+    probes = [*PROBES, *_probes_of(tokenizer, made)]
+    wanted = tokenizer.encode_all(probes)
+    why = ""
+    for tried in _tried_sentencepiece(made, tokens, kinds) if pieces else _tried_byte_level(made):
+        ids = from_gguf(fields | tried, "the file to be").encode_all(probes)
+        differing = next((text for text, a, b in zip(probes, wanted, ids, strict=True) if a != b), None)
+        if differing is None:
+            return tried | fields
+        why = why or f", for instance {differing[:40]!r}"
+    raise ArtifactError(
+        f"no tokenizer that a GGUF file can describe gives this one's ids{why}: {_habits(made)}; "
+        "export a Hugging Face folder"
+    )
+
+
+def _listed(made: Mapping[str, Any], rows: int, *, bytes_too: bool) -> tuple[list[str], list[int]]:
+    """Every row's token and its kind."""
+    tokens, kinds = [f"[PAD{number}]" for number in range(rows)], [_UNUSED] * rows
+    unknown = made["model"].get("unk_token")
+    for token, number in made["model"]["vocab"].items():
+        tokens[number], kinds[number] = token, _NORMAL
+    for added in made["added_tokens"]:
+        kind = _CONTROL if added["special"] else _USER_DEFINED
+        tokens[added["id"]], kinds[added["id"]] = added["content"], kind
+        if kind == _USER_DEFINED and any(added.get(name) for name in ("lstrip", "rstrip", "single_word")):
+            raise ArtifactError(
+                f"the added token {added['content']!r} takes blanks beside it, or only whole words, which GGUF has no "
+                "place for; export a Hugging Face folder"
+            )
+    for number, token in enumerate(tokens):
+        if bytes_too and _BYTE_TOKEN.fullmatch(token):
+            kinds[number] = _BYTE
+        elif token == unknown:
+            kinds[number] = _UNKNOWN
+    return tokens, kinds
+
+
+def _control_fields(tokenizer: TextTokenizer) -> dict[str, Any]:
+    others = sorted(tokenizer.stops - {tokenizer.end, tokenizer.end_of_turn})
+    named = [one for one in others if tokenizer.show([one]) not in _KNOWN_ENDINGS]
+    if len(named) > 1:
+        raise ArtifactError(
+            f"a GGUF file names three endings, and {tokenizer.show(named[1:2])} would be left out; name fewer stops"
+        )
+    fields: dict[str, Any] = {
+        "tokenizer.ggml.eos_token_id": tokenizer.end,
+        "tokenizer.ggml.eot_token_id": tokenizer.end_of_turn,
+        "tokenizer.ggml.padding_token_id": tokenizer.pad,
+        "tokenizer.ggml.add_bos_token": bool(tokenizer.opening),
+    }
+    if named:
+        fields["tokenizer.ggml.eom_token_id"] = named[0]
+    if tokenizer.opening:
+        fields["tokenizer.ggml.bos_token_id"] = tokenizer.begin
+    if tokenizer.template:
+        fields["tokenizer.chat_template"] = tokenizer.template
+    return fields
+
+
+def _tried_byte_level(made: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Ways that cut the probes as this tokenizer does come first: pairs that were never learnt hide how text is cut."""
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in made["model"]["merges"]]
+    own = _cuts(Backend.from_str(json.dumps(made)).pre_tokenizer)
+    ways = PRE_TOKENIZERS.items()
+    alike = {name: _cuts(way.build(add_prefix_space=False)) == own for name, way in ways}
+    for name in sorted(alike, key=lambda name: not alike[name]):
+        yield {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": name, "tokenizer.ggml.merges": merges}
+
+
+def _cuts(way: Any) -> list[list[str]]:
+    return [[piece for piece, _ in way.pre_tokenize_str(text)] for text in PROBES] if way is not None else []
+
+
+def _tried_sentencepiece(
+    made: Mapping[str, Any], tokens: Sequence[str], kinds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Scores that fall with the rank of the merge a token comes of, with and without a blank in front of a text."""
+    if kinds.count(_BYTE) != 256:
+        raise ArtifactError("the tokenizer spells by bytes and has not all 256; export a Hugging Face folder")
+    ranks: dict[str, int] = {}
+    for rank, merge in enumerate(made["model"]["merges"]):
+        ranks.setdefault("".join(merge.split(" ", 1) if isinstance(merge, str) else merge), rank)
+    rows = zip(tokens, kinds, strict=True)
+    scores = [-float(ranks.get(token, len(ranks))) if kind == _NORMAL else 0.0 for token, kind in rows]
+    for prefix in (True, False):
+        yield {
+            "tokenizer.ggml.model": "llama",
+            "tokenizer.ggml.pre": "default",
+            "tokenizer.ggml.scores": scores,
+            "tokenizer.ggml.add_space_prefix": prefix,
+        } | _unknown(kinds)
+
+
+def _unknown(kinds: Sequence[int]) -> dict[str, Any]:
+    return {"tokenizer.ggml.unknown_token_id": kinds.index(_UNKNOWN)} if _UNKNOWN in kinds else {}
+
+
+def _probes_of(tokenizer: TextTokenizer, made: Mapping[str, Any]) -> list[str]:
+    """Texts of the vocabulary's own tokens, alone and beside others: where one way of cutting parts what another lets
+    be, one of them shows it. And every token that is found in text, with and without blanks around it."""
+    found = [tokenizer.decode([number]) for number in sorted(made["model"]["vocab"].values())]
+    whole = [text for text in found if text and "\ufffd" not in text]
+    added = [one["content"] for one in made["added_tokens"] if not one["special"]]
+    pairs = [left + right for left, right in itertools.pairwise(whole)]
+    around = [f"a{one}b {one} c\n{one}\n{one}{one}" for one in added]
+    return [*whole, *(f" {text}" for text in whole), *pairs, *around]
+
+
+def _habits(made: Mapping[str, Any]) -> str:
+    """What of a tokenizer stands in the way, as far as its settings tell."""
+    text = str(made.get("pre_tokenizer"))
+    if made.get("normalizer") and not made["model"].get("byte_fallback"):
+        return f"it changes text before it is cut ({made['normalizer'].get('type')})"
+    if "'add_prefix_space': True" in text:
+        return "it puts a blank in front of a text (add_prefix_space), which llama.cpp does not do for byte-level pairs"
+    return "it cuts or joins text in a way of its own"

@@ -1,0 +1,202 @@
+"""Row 41: what fine-tuning minimises gives prompts no gradient, however computed; the chat format is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from herd.align import sft as stage
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.places import LocalPlace
+from herd.core.records import Conversation, Message
+from herd.core.stage import Work
+from herd.core.storage import write_conversations
+from herd.model.fused import quickly
+from herd.train import cross_entropy
+from herd.train.batches import IGNORED, PADDING, Batch
+from herd.train.checkpoint import write_checkpoint
+from herd.train.lora import LoraSettings, adapt
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
+
+SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+MANY = Conversation(
+    (
+        Message("system", "You help."),
+        Message("user", "hello"),
+        Message("assistant", "A draft.", learn=False),
+        Message("user", "there"),
+        Message("assistant", "Good."),
+        Message("user", "hello there"),
+        Message("assistant", "Better."),
+    )
+)
+GIVEN = (HELLO, MANY, CALL, HELLO)
+OPEN, CLOSE = "<|start_header_id|>", "<|end_header_id|>\n\n"
+
+
+@contextmanager
+def chunks(name: str) -> Iterator[None]:
+    """The loss by one of the ways that a device and a vocabulary choose between."""
+    kept = cross_entropy.chunk_by
+    if name == "torch":
+        cross_entropy.chunk_by = lambda *_: cross_entropy._chunk
+    elif name == "compiled":
+        cross_entropy.chunk_by = lambda *_: (
+            lambda logits, wanted, z, group, slopes: cross_entropy._softmax_slopes(logits, wanted, z, slopes)
+        )
+    try:
+        yield
+    finally:
+        cross_entropy.chunk_by = kept
+
+
+@pytest.fixture
+def handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the stage hands to training: the loss, the batches, the model."""
+    for name in ("base", "given", "out", "scratch"):
+        (tmp_path / name).mkdir()
+    write_checkpoint(tmp_path / "base", model(SHAPE), TOKENIZER, kind="base")
+    write_conversations(tmp_path / "given", list(GIVEN))
+    found: dict[str, Any] = {}
+
+    def kept(work: Work, model: Any, batches: Any, *, loss: Any, **_: Any) -> list[Any]:
+        found.update(model=model, batches=batches, loss=loss)
+        raise StopIteration
+
+    monkeypatch.setattr(stage, "tune", kept)
+    settings = SftSettings(length=200, rows=2, epochs=1)
+    with pytest.raises(StopIteration):
+        work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+        sft.body(work, Checkpoint(tmp_path / "base"), (Dialogues(tmp_path / "given"),), settings=settings)
+    return found
+
+
+def slopes(given: dict[str, Any], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Of the stage's loss, by the last states [B, T, D], and by every weight."""
+    made, states = given["model"], []
+    inner = made.hidden
+
+    def hidden(*args: Any, **names: Any) -> Tensor:
+        states.append(inner(*args, **names))
+        return states[0]
+
+    made.hidden = hidden
+    try:
+        loss, _ = given["loss"](made, batch)
+    finally:
+        del made.hidden
+    weights = {name: weight for name, weight in made.named_parameters() if weight.requires_grad}
+    by_states, *found = torch.autograd.grad(loss, [states[0], *weights.values()])
+    return by_states, dict(zip(weights, found, strict=True))
+
+
+def learnt_places(batch: Batch) -> Tensor:
+    """Where the next token is one that fine-tuning learns, told from the written text alone: [B, T]."""
+    found = torch.zeros_like(batch.targets_BT, dtype=torch.bool)
+    for row in range(len(batch.tokens_BT)):
+        for document in batch.documents_BT[row].unique().tolist():
+            if document == PADDING:
+                continue
+            places = (batch.documents_BT[row] == document).nonzero().flatten().tolist()
+            ids = batch.tokens_BT[row, places].tolist()
+            ends = {TOKENIZER.end_of_turn, TOKENIZER.end_of_message}
+            # A role ends with its header; what follows, up to and with the end of the turn, is a message.
+            role, inside, draft = "", False, False
+            for place in range(len(places) - 1):
+                shown = TOKENIZER.show(ids[: place + 1])
+                if shown.endswith(CLOSE):
+                    role, inside = shown.rsplit(OPEN, 1)[1].removesuffix(CLOSE), True
+                    first = shown.count(f"{OPEN}assistant") == 1
+                    draft = first and "A draft." in TOKENIZER.decode(ids)
+                if inside and role == "assistant" and not draft:
+                    found[row, places[place]] = True
+                if ids[place + 1] in ends:
+                    inside = False
+            # The last target is the closing token, which is no input.
+            found[row, places[-1]] = role == "assistant"
+    return found
+
+
+@pytest.mark.row(41, "gradient")
+@pytest.mark.parametrize("way", ["plain", "fused", "torch", "compiled", "adapters", "rows of one"])
+def test_prompts_get_no_gradient_from_what_fine_tuning_minimises(
+    handed: dict[str, Any], figure: Callable[[str], None], way: str
+) -> None:
+    batch = handed["batches"].batch(0)
+    assert batch.looked_at is not None  # several conversations a row
+    if way == "adapters":
+        adapt(handed["model"], LoraSettings(rank=2))
+    if way == "rows of one":
+        batch = apart(batch)
+        assert batch.looked_at is None
+    with quickly(handed["model"]) if way == "fused" else nullcontext(), chunks(way):
+        by_states, _ = slopes(handed, batch)
+        wanted = learnt_places(batch)
+        size = by_states.abs().amax(-1)
+        outside, inside = float(size[~wanted].max()), float(size[wanted].min())
+        # With all tokens as targets it would be seen.
+        every = torch.where(batch.documents_BT == PADDING, IGNORED, batch.tokens_BT.roll(-1, 1))
+        unmasked, _ = slopes(handed, replace(batch, targets_BT=every))
+    figure(f"{way}: largest slope at a prompt token {outside}, smallest at a learnt one {inside:.1e}")
+    assert outside == 0.0
+    assert inside > 0.0
+    assert float(unmasked.abs().amax(-1)[~wanted].max()) > 0
+
+
+@pytest.mark.row(41, "gradient")
+def test_packed_conversations_give_the_gradient_they_give_alone(
+    handed: dict[str, Any], figure: Callable[[str], None]
+) -> None:
+    batch = handed["batches"].batch(0)
+    _, packed = slopes(handed, batch)
+    _, alone = slopes(handed, apart(batch))
+    most = max(float((packed[name] - alone[name]).abs().max() / alone[name].abs().max()) for name in packed)
+    figure(f"slopes packed and apart differ by {most:.1e} of the largest")
+    assert most < 1e-4
+
+
+@pytest.mark.row(41, "format")
+def test_fine_tuning_reads_the_chat_format_to_the_byte(handed: dict[str, Any], figure: Callable[[str], None]) -> None:
+    def turn(role: str, said: str, end: str = "<|eot_id|>") -> str:
+        return f"{OPEN}{role}{CLOSE}{said}{end}"
+
+    hello = turn("system", "You help.") + turn("user", "Hi!") + turn("assistant", "Hello.")
+    many = turn("system", "You help.") + turn("user", "hello") + turn("assistant", "A draft.") + turn("user", "there")
+    many += turn("assistant", "Good.") + turn("user", "hello there") + turn("assistant", "Better.")
+    call = turn("system", "Environment: ipython\nTools: calculator, lookup") + turn("user", "What is 6 times 7?")
+    call += turn("assistant", '<|python_tag|>calculator.call(query="6*7")', "<|eom_id|>") + turn("ipython", "42")
+    call += turn("assistant", "The result is 42.")
+    batch = handed["batches"].batch(0)
+    shown = []
+    for row in range(len(batch.tokens_BT)):
+        for document in sorted(set(batch.documents_BT[row].tolist()) - {PADDING}):
+            places = batch.documents_BT[row] == document
+            last = batch.targets_BT[row][places][-1].item()
+            shown.append(TOKENIZER.show([*batch.tokens_BT[row][places].tolist(), last]))
+    figure(f"{len(shown)} packed conversations equal to the byte")
+    assert sorted(shown) == sorted(f"<|begin_of_text|>{one}" for one in (hello, hello, many, call))
+
+
+def apart(batch: Batch) -> Batch:
+    """The same conversations, a row each."""
+    rows = []
+    for row in range(len(batch.tokens_BT)):
+        for document in sorted(set(batch.documents_BT[row].tolist()) - {PADDING}):
+            places = batch.documents_BT[row] == document
+            rows.append((batch.tokens_BT[row][places], batch.targets_BT[row][places]))
+    width = max(len(tokens) for tokens, _ in rows)
+    tokens_BT = torch.full((len(rows), width), TOKENIZER.pad)
+    targets_BT, documents_BT = (torch.full((len(rows), width), value) for value in (IGNORED, PADDING))
+    for number, (tokens, targets) in enumerate(rows):
+        tokens_BT[number, : len(tokens)], targets_BT[number, : len(tokens)] = tokens, targets
+        documents_BT[number, : len(tokens)] = 0
+    return Batch(tokens_BT, targets_BT, documents_BT)

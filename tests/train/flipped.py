@@ -1,0 +1,107 @@
+"""A recipe whose only stage trains on two ranks, in one of which a bit of one weight flips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from herd.core.artifacts import Scores
+from herd.core.settings import settings
+from herd.core.stage import Work, stage
+from herd.recipes import recipes
+from herd.train.batches import Batch, TokenBatches
+from herd.train.checkpoint import TrainState
+from herd.train.layout import Layout
+from herd.train.loop import train
+from herd.train.objectives import next_token
+from herd.train.optimizer import AdamWSettings
+from herd.train.pieces import local
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.team import Team
+from tests.train.ranks import SHAPE, initial
+from tests.train.test_batches import shards
+
+STEPS, ROWS = 30, 4
+
+
+@settings
+class FlippedSettings:
+    """at: the step before which a bit flips in rank 1, once for each layout. once: files that say it has."""
+
+    at: int
+    once: str
+
+
+@dataclass
+class Flipping:
+    """Batches; asking for one flips the bit."""
+
+    batches: TokenBatches
+    state: TrainState[Any]
+    weight: str
+    at: int
+    once: Path
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def batch(self, step: int) -> Batch:
+        if step >= self.at and dist.get_rank() == 1 and not self.once.exists():
+            self.once.touch()
+            weight = local(dict(self.state.model.named_parameters())[self.weight].detach())
+            weight.view(torch.int32).view(-1)[3] ^= 1 << 28  # of the exponent
+        return self.batches.batch(step)
+
+
+# Weights that data ranks share out, and a gain that tensor ranks hold twice.
+LAYOUTS = {
+    "blocks.1.feed_forward.up.weight": Layout(data=2),
+    "norm.weight": Layout(tensor=2),
+}
+
+
+def _ranks(settings: FlippedSettings) -> int:
+    return 2
+
+
+@stage(paper="-", version=1, ranks=_ranks)
+def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
+    """Of each layout without a fault and with one: a hash of the weights at the end, the losses, and what was told."""
+    rows: dict[str, list[Any]] = {name: [] for name in LAYOUTS}
+    for name, layout in LAYOUTS.items():
+        for at in (STEPS, settings.at):
+            part = replace(work, scratch=work.scratch / f"{name}-{at}", out=work.out / f"{name}-{at}", figures={})
+            part.out.mkdir()
+            once = Path(f"{settings.once}-{name}")
+            rows[name].append(_trained(part, layout, partial(Flipping, weight=name, at=at, once=once)))
+    (work.out / "scores.json").write_text(json.dumps(rows))
+    work.figure("headline", "trained")
+    dist.barrier()
+    return Scores(work.out)
+
+
+def _trained(work: Work, layout: Layout, flipping: Any) -> dict[str, Any]:
+    team = Team(layout, torch.device("cpu"), timeout_seconds=60)
+    state = team.state(SHAPE, None, AdamWSettings(), first=initial())
+    found = shards(work.out, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
+    ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
+    batches = TokenBatches(found, (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
+    made = train(work, state, flipping(batches, state), loss=next_token, rate=lambda step: 1e-3, clip=1.0, hands=team)
+    whole = team.whole()
+    weights = [] if whole is None else [weight.detach().numpy().tobytes() for weight in whole.parameters()]
+    digest = hashlib.sha256(b"".join(weights)).hexdigest()
+    told = work.figures.get("damaged_weights", [])
+    return {"weights": digest, "losses": [step.loss for step in made], "told": told}
+
+
+@recipes.add
+def flipped(s: FlippedSettings) -> Scores:
+    """One stage on several ranks."""
+    return train_flipped(settings=s)
