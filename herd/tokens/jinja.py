@@ -65,7 +65,9 @@ class TemplateFormat:
         filled = self._filled(conversation, opening=False)
         learning = Learning(conversation, filled)
         for number, message in enumerate(conversation.messages):
-            if message.calls:
+            if message.calls and not learning.has_calls(number):
+                raise DataError("the model's chat template leaves out a call of a tool; leave calls out for this model")
+            if message.calls or learning.has_thoughts(number):
                 learning.add_turn(number, self._turn(conversation, number, filled, learning))
         return learning.encoded(self._read(filled, conversation), self.tokenizer.stops)
 
@@ -133,11 +135,9 @@ class TemplateFormat:
         return vocabulary.write(text, places)
 
     def _turn(self, conversation: Conversation, number: int, filled: str, learning: Learning) -> tuple[int, int]:
-        """From where to where in `filled` the assistant writes message `number`, which calls tools: between the opening
-        of its turn and what ends it. Raises DataError when that is not to be told."""
+        """From where to where in `filled` the assistant writes message `number`, which calls tools or thinks: between
+        the opening of its turn and what ends it. Raises DataError when that is not to be told."""
         first, last = learning.extent(number)
-        if not learning.has_calls(number):
-            raise DataError("the model's chat template leaves out a call of a tool; leave calls out for this model")
         before = replace(conversation, messages=conversation.messages[:number])
         start = self._start(before, filled, first)
         end = learning.stop_after(first, self._stops)
@@ -151,7 +151,9 @@ class TemplateFormat:
             or (end < last and learning.others(number, end, last))
             or learning.others(number, start, end)
         ):
-            raise DataError("the model's chat template writes earlier turns anew beside a call; leave calls out")
+            raise DataError(
+                "the model's chat template writes earlier turns anew beside a call or a thought; leave those out"
+            )
         return start, end
 
     def _start(self, before: Conversation, filled: str, first: int) -> int:

@@ -13,7 +13,7 @@ from herd.tokens.chat import Encoded
 from herd.tokens.traced import MIXED, is_generated, origins_of, source_of, trace
 
 # The number of the source that holds the definitions of tools; those of messages follow, so many of each.
-_TOOLS, _A_MESSAGE = 0, 2
+_TOOLS, _A_MESSAGE = 0, 3
 
 
 def message_of(source: int | None) -> int | None:
@@ -29,6 +29,10 @@ def _calls_of(message: int) -> int:
     return _content_of(message) + 1
 
 
+def _thoughts_of(message: int) -> int:
+    return _content_of(message) + 2
+
+
 class Sources:
     """A conversation as templates read it, whose texts tell where they come from."""
 
@@ -38,6 +42,9 @@ class Sources:
             row: dict[str, Any] = {"role": message.role, "content": trace(message.content, _content_of(number))}
             if message.calls:
                 row["tool_calls"] = [_call(call, _calls_of(number)) for call in message.calls]
+            if message.reasoning_content:  # gpt-oss's name of it, and everybody's
+                thought = trace(message.reasoning_content, _thoughts_of(number))
+                row = {"thinking": thought, **row, "reasoning_content": thought}
             self.rows.append(row)
         self.tools = [trace(dict(one), _TOOLS) for one in conversation.definitions]
 
@@ -45,7 +52,9 @@ class Sources:
     def texts(self) -> list[str]:
         """Every text in it."""
         found: list[str] = []
-        waiting: list[Any] = [[row.get("content"), row.get("tool_calls")] for row in self.rows] + [self.tools]
+        waiting: list[Any] = [
+            [row.get("content"), row.get("tool_calls"), row.get("reasoning_content")] for row in self.rows
+        ] + [self.tools]
         while waiting:
             one = waiting.pop()
             if isinstance(one, str):
@@ -106,7 +115,15 @@ class Learning:
 
     def has_calls(self, number: int) -> bool:
         """Whether something of a message's calls was written."""
-        return any(source_of(origin) == _calls_of(number) for origin in set(self._origins))
+        return _calls_of(number) in self._sources
+
+    def has_thoughts(self, number: int) -> bool:
+        """Whether something of what was thought before the answer was written."""
+        return _thoughts_of(number) in self._sources
+
+    @cached_property
+    def _sources(self) -> frozenset[int | None]:
+        return frozenset(map(source_of, set(self._origins)))
 
     def stop_after(self, start: int, stops: Collection[str]) -> int | None:
         """Where the template itself next writes one of these tokens."""
@@ -123,7 +140,8 @@ class Learning:
         return any(of not in (None, number) for of in self._of[start:end])
 
     def add_turn(self, number: int, span: tuple[int, int]) -> None:
-        """All that stands in a turn is written by the assistant, the template's words around its calls too."""
+        """All that stands in a turn is written by the assistant, the template's words around its calls and thoughts
+        too."""
         self._mark(*span, learn=self._is_learnt(number))
 
     def encoded(self, read: Read, stops: Collection[int]) -> Encoded:

@@ -58,7 +58,7 @@ def byte_level(tokens: tuple[str, ...], *, special: bool = True) -> Backend:
 def folder_of(folder: Path, backend: Backend, config: dict[str, Any], generation: Any = None) -> Path:
     """A tiny random model as Hugging Face lays it out."""
     folder.mkdir()
-    shape = replace(SMALL, vocabulary=backend.get_vocab_size(with_added_tokens=True))
+    shape = replace(SMALL, vocabulary=backend.get_vocab_size(with_added_tokens=True), context=256)
     weights.save_model(folder, model(shape), begin=None, stops=[0], pad=0)
     own = json.loads((folder / "config.json").read_text())
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
@@ -215,6 +215,23 @@ def test_what_is_generated_is_learnt_as_the_template_marks_it(tmp_path: Path) ->
     shown = preview(text, chat_format(text).conversation(ASKED))
     assert shown.endswith("assistant\n»So: By water.<|im_end|>«\n")
     assert shown.count("»") == 1
+
+
+def test_thoughts_are_written_where_the_template_has_a_place_and_learnt_with_its_marks(tmp_path: Path) -> None:
+    thinks = CHATML.replace(
+        "m['content'] +",
+        "('<think>\n' + m.reasoning_content + '\n</think>\n\n' if m.reasoning_content and loop.last else '') + m['content'] +",
+    )
+    source = folder_of(tmp_path / "thinks", byte_level(CHATML_TOKENS), OWN | {"chat_template": thinks})
+    said = Message("assistant", "By water.", reasoning_content="A mill <|im_end|>.")
+    asked = Conversation((*ASKED.messages, Message("user", "Sure?"), said))
+    text = TextTokenizer.load(source)
+    encoded = chat_format(text).conversation(asked)
+    learnt = text.show([token for token, learn in zip(encoded.ids, encoded.learn, strict=True) if learn])
+    assert learnt == "By water.<|im_end|><think>\nA mill <|im_end|>.\n</think>\n\nBy water.<|im_end|>"
+    assert encoded.ids.count(text.control("<|im_end|>")) == 4
+    plain = replace(asked, messages=(*asked.messages[:-1], replace(said, reasoning_content="A mill.")))
+    same_as_transformers(source, source, plain)
 
 
 def test_named_templates_are_chosen_as_transformers_does(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,14 @@ CONVERSATIONS: dict[str, Conversation] = {
             Message("assistant", "<think>\nshort or long?\n</think>\n\nIt is 4."),
             Message("user", "And 3+3?"),
             Message("assistant", "<think>\nhm\n</think>\n\n6"),
+        )
+    ),
+    "reasoning": Conversation(
+        (
+            ASKED,
+            Message("assistant", "It is 4.", reasoning_content="Two and two."),
+            Message("user", "And 3+3?"),
+            Message("assistant", "6", reasoning_content="Three and three."),
         )
     ),
     "blanks": Conversation((Message("user", "  What?\n\n"), Message("assistant", "\n It is 4. \n"))),
@@ -190,7 +199,7 @@ def same_but_typed(text: TextTokenizer, theirs: Any, asked: Conversation, ours: 
 
     wanted = ids_of_transformers(theirs, asked, opening=opening)
     other = Conversation(
-        tuple(Message(one.role, neutral(one.content), one.calls) for one in asked.messages),
+        tuple(replace(one, content=neutral(one.content)) for one in asked.messages),
         definitions=asked.definitions,
     )
     same = ids_of_transformers(theirs, other, opening=opening)
