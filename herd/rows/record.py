@@ -1,15 +1,17 @@
 """What slow checks measured, kept in the repository with the code, machine, seeds and date of each.
 
-A figure counts for the code it was measured on only: a line holds a hash of the test and of every file of herd that
-the test imports, itself or through others.
+A figure counts for the code it was measured on only: a line holds a hash of the test, of every file of herd that the
+test imports, itself or through others, and of all numbers of recipes and studies.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from herd.core.code import fingerprint
 from herd.core.errors import HerdError
-from herd.core.imports import fingerprint
 
 FILE = Path("benchmarks") / "results" / "acceptance.jsonl"
 
@@ -61,12 +63,39 @@ def add(checkout: Path, outcome: Mapping[str, Any], where: Mapping[str, str]) ->
 
 def code_of(checkout: Path, test: str) -> str:
     """A hash of the code that decides how this test ends. test: as pytest names it, `tests/x/test_y.py::test_z`."""
-    return _code_of_file(checkout / test.partition("::")[0])
+    return _code_of_file(checkout, checkout / test.partition("::")[0])
 
 
 @cache
-def _code_of_file(file: Path) -> str:
-    return fingerprint(file) if file.exists() else ""
+def _code_of_file(checkout: Path, file: Path) -> str:
+    if not file.exists():
+        return ""
+    prints = {fingerprint(member.stem, member) for member in _with_helpers(checkout, file)}
+    if any(b'"herd"' in member.read_bytes() for member in _with_helpers(checkout, file)):
+        # It runs the program as a command, so all that the program may import decides.
+        prints.add(fingerprint("herd.__main__", checkout / "herd" / "__main__.py"))
+    return hashlib.sha256("".join((*sorted(prints), _numbers(checkout))).encode()).hexdigest()[:12]
+
+
+def _with_helpers(checkout: Path, file: Path) -> set[Path]:
+    """A test's file and those of the tests' own modules that it imports, itself or through others."""
+    files, waiting = set[Path](), [file]
+    while waiting:
+        member = waiting.pop()
+        if member in files or not member.exists():
+            continue
+        files.add(member)
+        names = re.findall(r"^\s*from tests\.([\w.]+) import", member.read_text(encoding="utf-8"), re.MULTILINE)
+        waiting += [(checkout / "tests").joinpath(*name.split(".")).with_suffix(".py") for name in names]
+    return files
+
+
+@cache
+def _numbers(checkout: Path) -> str:
+    """A hash of the numbers of recipes, studies and rules, and of templates: all of herd that is no code."""
+    files = [file for kind in ("*.yaml", "*.html") for file in (checkout / "herd").rglob(kind)]
+    kept = (file for file in sorted(files) if file.parent.name != "rows")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in kept)).hexdigest()
 
 
 @dataclass(frozen=True)
