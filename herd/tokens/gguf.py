@@ -111,7 +111,11 @@ def _controls(fields: Mapping[str, Any], tokens: Sequence[str], where: str) -> t
     begins = fields.get("tokenizer.ggml.model") == "llama" or (way is not None and way.begins)
     begin = named("bos") if fields.get("tokenizer.ggml.add_bos_token", begins) else None
     stops = tuple(dict.fromkeys(one for one in (end, turn, named("eom")) if one is not None))
-    return Controls(begin, end, turn, stops, named("padding") or end), template
+    pad = named("padding") or end
+    # A template may write what is not put before texts.
+    names = (("bos_token", named("bos")), ("eos_token", turn), ("pad_token", pad))
+    told = tuple((name, token) for name, token in names if token is not None)
+    return Controls(begin, end, turn, stops, pad, told), template
 
 
 # ---- out ----

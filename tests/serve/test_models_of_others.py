@@ -220,8 +220,8 @@ def test_what_is_generated_is_learnt_as_the_template_marks_it(tmp_path: Path) ->
 def test_thoughts_are_written_where_the_template_has_a_place_and_learnt_with_its_marks(tmp_path: Path) -> None:
     thinks = CHATML.replace(
         "m['content'] +",
-        "('<think>\n' + m.reasoning_content + '\n</think>\n\n' if m.reasoning_content and loop.last else '')"
-        " + m['content'] +",
+        "('<think>\n' + m.reasoning_content + '\n</think>\n\n' if m.reasoning_content and loop.last else '') + "
+        "m['content'] +",
     )
     source = folder_of(tmp_path / "thinks", byte_level(CHATML_TOKENS), OWN | {"chat_template": thinks})
     said = Message("assistant", "By water.", reasoning_content="A mill <|im_end|>.")

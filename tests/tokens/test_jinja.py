@@ -63,6 +63,16 @@ def test_a_template_that_fails_or_reaches_out_is_told() -> None:
         TemplateFormat(chatml("{% for %}"))
 
 
+def test_a_template_may_write_a_beginning_that_is_not_put_before_texts(tmp_path: Path) -> None:
+    fields = to_gguf(bpe.learn(iter(ENGLISH), pairs=300, digits_together=True), 558)
+    fields |= {"tokenizer.ggml.add_bos_token": False, "tokenizer.chat_template": "{{ bos_token }}" + CHATML}
+    text = from_gguf(fields, "a file")
+    text.save(tmp_path, context=64)
+    for one in (text, TextTokenizer.load(tmp_path)):
+        assert one.opening == []
+        assert one.show(TemplateFormat(one).prompt(Conversation((Message("user", "hi"),)))).startswith("<|begin_of_")
+
+
 # ---- tools ----
 
 # As Hermes and Qwen write them; both kinds of quotes, an empty answer beside a call, and answers of tools in a row.
