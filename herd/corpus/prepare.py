@@ -124,7 +124,7 @@ def _until_broken(part: Part, broken_files: str, summary: Summary) -> Iterator[P
         yield from read_pages(part)
     except DataError as fault:
         if broken_files == "stop":
-            raise
+            raise DataError(f"{fault}; fetch the file again, or set broken_files to keep to go on without it") from None
         summary.broken.append(str(fault))
 
 
