@@ -27,7 +27,7 @@ from herd.corpus.writing import Counted, Last, finish
 from herd.world.noise import FOOTER
 
 
-@stage(paper="3.1.1", version=2)
+@stage(paper="3.1.1", version=3)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = [file for crawl in crawls for file in crawl_files(crawl)]
