@@ -219,7 +219,7 @@ def curate(options: argparse.Namespace) -> None:
     from herd.core.runner import run as run_stages
     from herd.corpus.looks import samples
     from herd.corpus.settings import load_rules
-    from herd.corpus.sources import files
+    from herd.corpus.sources import files, look_for, passed_over_in_words
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
     from herd.report.browse import render_browser
@@ -235,6 +235,8 @@ def curate(options: argparse.Namespace) -> None:
     assert isinstance(corpus, Corpus)
     for line in funnel_lines(corpus.figures):
         print(line)
+    if others := look_for(options.input, source=options.source).passed_over:
+        print(passed_over_in_words(others))
     link_results(corpus.path, options.out)
     page = options.out / "browse.html"
     page.write_text(render_browser(samples(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")

@@ -6,15 +6,18 @@ import ctypes
 import gzip
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import DataError
-from herd.corpus.kernels import Packed, Result, pack, pointer
+from herd.corpus.kernels import Packed, Result, library, pack, pointer
+
+if TYPE_CHECKING:
+    import pyarrow as arrow
 
 Keys = NDArray[np.uint64]
 
@@ -43,12 +46,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Match:
-    """A passage of document `text` that an item holds too: bytes [begin, end) of the document."""
+    """A passage of document `text` that an item holds too: bytes [begin, end) of the document, and its words as items
+    are counted."""
 
     text: int
     begin: int
     end: int
     item: int
+    words: int = 0
 
 
 def find(texts: Packed, items: Items) -> list[Match]:
@@ -63,7 +68,17 @@ def find(texts: Packed, items: Items) -> list[Match]:
             found[-1] = Match(text, last.begin, max(end, last.end), last.item)
         else:
             found.append(Match(text, begin, end, int(items.item_of[key])))
-    return found
+    counts = count_words([texts.cut(one.text, one.begin, one.end) for one in found])
+    return [replace(one, words=count) for one, count in zip(found, counts.tolist(), strict=True)]
+
+
+def count_words(texts: Sequence[str | bytes] | arrow.Array) -> NDArray[np.int64]:
+    """How many words each text has, as runs of them are counted: in scripts without blanks every letter is one."""
+    packed = pack(texts)
+    counts = np.zeros(packed.count, np.int64)
+    if packed.count:
+        library().herd_count_plain_words(packed.argument, pointer(counts))
+    return counts
 
 
 def coverage(items: Items, corpus: Iterable[Packed]) -> NDArray[np.float64]:

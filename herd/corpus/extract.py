@@ -155,24 +155,32 @@ def extract_files(files: Sequence[str], settings: ExtractSettings) -> Iterator[d
 
 # ---- Markdown to plain text ----
 
-_FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
+# None of these looks again at what another start has looked at: a page of nothing but brackets or stars takes no longer
+# than one of words.
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.MULTILINE)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]++(.*)$", re.MULTILINE)
+_TARGET = r"\([^)\]\n]*+(?:\](?!\()[^)\]\n]*+)*+\)"
 _MARKERS = (
-    (re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE), r"\1"),  # headings
-    (re.compile(r"^ {0,3}(?:[-*_] *){3,}$", re.MULTILINE), ""),  # rules
+    (re.compile(r"^ {0,3}(?:[-*_] *+){3,}+$", re.MULTILINE), ""),  # rules
     (re.compile(r"^ {0,3}> ?", re.MULTILINE), ""),  # quotes
-    (re.compile(r"^([ \t]*)[*+-][ \t]+(?:\[[ xX]\]\s+)?", re.MULTILINE), r"\1"),  # lists
-    (re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)"), r"\1"),  # pictures
-    (re.compile(r"\[([^\]\n]+)\]\([^)\n]*\)"), r"\1"),  # links
-    (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
-    (re.compile(r"(?<![\w*])([*_])(?=\S)([^*_\n]+?)(?<=\S)\1(?![\w*])"), r"\2"),
-    (re.compile(r"(?<!`)`([^`\n]+)`(?!`)"), r"\1"),
+    (re.compile(r"^([ \t]*+)[*+-][ \t]++(?:\[[ xX]\]\s++)?", re.MULTILINE), r"\1"),  # lists
+    (re.compile(r"!\[([^\[\]\n]*+)\]" + _TARGET), r"\1"),  # pictures
+    (re.compile(r"\[([^\[\]\n]++)\]" + _TARGET), r"\1"),  # links
+    (re.compile(r"(\*\*|__)(?=\S)(.{1,500}?)(?<=\S)\1"), r"\2"),
+    (re.compile(r"(?<![\w*])([*_])(?=\S)([^*_\n]++)(?<=\S)\1(?![\w*])"), r"\2"),
+    (re.compile(r"(?<!`)`([^`\n]++)`(?!`)"), r"\1"),
 )
+
+
+def _heading(found: re.Match[str]) -> str:
+    return found[1].rstrip(" \t").rstrip("#").rstrip(" \t")
 
 
 def without_markers(text: str) -> str:
     """Markdown as plain text; what stands between code fences stays as it is. Source: Llama 3, 3.1.1."""
     parts = _FENCE.split(text)
     for number in range(0, len(parts), 2):
+        parts[number] = _HEADING.sub(_heading, parts[number])
         for marker, plain in _MARKERS:
             parts[number] = marker.sub(plain, parts[number])
     return "".join(part.strip("\n") + "\n\n" for part in parts).strip()

@@ -85,6 +85,11 @@ class Packed:
         for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
             yield held[start : min(end, start + most_bytes)].tobytes().decode("utf-8", "ignore")
 
+    def cut(self, number: int, begin: int, end: int) -> bytes:
+        """Bytes [begin, end) of a text."""
+        _, held, ends = self._held
+        return held[ends[number] + begin : ends[number] + end].tobytes()
+
     def only(self, chosen: NDArray[np.bool_]) -> Packed:
         """The chosen ones of these texts, copied."""
         _, held, ends = self._held

@@ -145,7 +145,7 @@ def _until_broken(part: Part, broken_files: str, summary: Summary) -> Iterator[P
         yield from read_pages(part)
     except DataError as fault:
         if broken_files == "stop":
-            raise
+            raise DataError(f"{fault}; fetch the file again, or set broken_files to keep to go on without it") from None
         summary.broken.append(str(fault))
 
 
@@ -260,6 +260,10 @@ def to_texts(pages: arrow.RecordBatch, settings: CurateSettings) -> Texts:
             found[k], titles[k] = text, title
             if outcome:
                 faults[k] = "extract", OUTCOMES[outcome]
+    for k, text in enumerate(found):
+        # A character is four bytes at most: few texts need counting.
+        if not faults[k] and 4 * len(text) > settings.text_bytes and len(text.encode()) > settings.text_bytes:
+            faults[k] = "length", f"its text is longer than {settings.text_bytes:,} bytes"
     unusable = np.array([fault is not None for fault in faults], np.bool_)
     stay = np.flatnonzero(~unusable).tolist()
     steps, reasons = map(list, zip(*(fault for fault in faults if fault), strict=True)) if unusable.any() else ([], [])

@@ -1,25 +1,23 @@
-"""Raw files as pages: WARC, WET, ARC, HTML, JSON lines, Parquet, Markdown and plain text.
+"""Raw files as pages: WARC, WET, ARC, HTML, JSON, Parquet, Markdown and plain text, packed or not.
 
 A file is a path or any address fsspec knows (s3://, gs://, https://, memory://).
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from herd.core.errors import DataError, HerdError
+from herd.corpus.members import WHOLE, Span
 from herd.corpus.pages import PAGE_BYTES, Page
-from herd.corpus.warc import WHOLE, Span, read_archive
-
-_LINE_BYTES = PAGE_BYTES + (1 << 16)
-_LINE_CHUNK = 1 << 20
+from herd.corpus.row_groups import ParquetRows
+from herd.corpus.tables import json_pages
+from herd.corpus.unpacking import MAGIC, Unpacked
+from herd.corpus.warc import read_archive, read_unpacked
 
 
 @dataclass(frozen=True)
@@ -34,28 +32,47 @@ class Part:
 def read_pages(part: Part) -> Iterator[Page]:
     """The pages of a file, read by its ending; pages that cannot be used have a fault.
 
-    Raises DataError for an ending nobody reads, a missing file, and a table or stream that breaks off.
+    Raises DataError for an ending nobody reads and a missing file; and for one that breaks off, after the pages that
+    can be used.
     """
-    reader = _reader(part.file)
-    if reader is None:
-        raise DataError(f"{part.file}: no reader for this ending; herd reads {', '.join(READERS)}")
-    yield from reader(part)
+    kind, codec = ending_of(part.file)
+    if kind not in READERS:
+        raise DataError(f"{shown(part.file)}: no reader for this ending; herd reads {READABLE}")
+    with open_file(part.file) as raw:
+        stream = Unpacked(raw, codec) if codec else raw
+        pages = READERS[kind](part, stream, bool(codec))
+        count = 0
+        for page in pages:
+            count += 1
+            yield page
+    if fault := getattr(pages, "fault", "") or getattr(stream, "fault", ""):
+        raise DataError(f"{shown(part.file)}: {fault}; what {count:,} rows or pages of it say is used, the rest is not")
 
 
-def _reader(file: str) -> Callable[[Part], Iterator[Page]] | None:
+def ending_of(file: str) -> tuple[str, str]:
+    """What kind of file it is, and what it is packed by: both as endings in small letters, empty where unknown."""
     name = file.rpartition("/")[2].lower()
-    return next((READERS[ending] for ending in READERS if name.endswith(ending)), None)
+    codec = next((one for one in MAGIC if name.endswith(one)), "")
+    name = name.removesuffix(codec)
+    kind = next((one for one in READERS if name.endswith(one)), "")
+    if kind in (".warc", ".wet", ".arc") and codec == ".gz":
+        return kind, ""  # archives are packed record by record, which their own reader undoes
+    return ("", "") if kind == ".parquet" and codec else (kind, codec)
 
 
 def is_readable(file: str) -> bool:
-    return _reader(file) is not None
+    return bool(ending_of(file)[0])
+
+
+def shown(file: str) -> str:
+    # Names may hold bytes that are no UTF-8, which no message can.
+    return file.encode("utf-8", "replace").decode("utf-8")
 
 
 def parts_of(file: str, source: str, part_bytes: int) -> list[Part]:
     """The file as parts of about so many bytes that several workers can read; together they read every record
     once. Only compressed archives are cut: each worker looks for the first record of its part."""
-    name = file.lower()
-    if not name.endswith((".warc.gz", ".wet.gz", ".arc.gz")):
+    if ending_of(file)[0] not in (".warc", ".wet", ".arc") or not file.lower().endswith(".gz"):
         return [Part(file, source)]
     size = size_of(file)
     count = max(1, round(size / part_bytes))
@@ -116,147 +133,62 @@ def _filesystem(file: str) -> Any:
         ) from None
 
 
-def _broken(part: Part, what: str) -> str:
-    return f"{part.file}: {what}; fetch the file again, or set broken_files to keep to use what comes before"
+# ---- readers ----
 
 
-# ---- archives ----
-
-
-def _read_archive(part: Part) -> Iterator[Page]:
-    with open_file(part.file) as stream:
-        yield from read_archive(stream, part.file.rpartition("/")[2], part.source, part.span)
-
-
-# ---- tables ----
-
-
-def _read_jsonl(part: Part) -> Iterator[Page]:
+def _read_archive(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
     name = part.file.rpartition("/")[2]
-    with open_file(part.file) as raw, _inflating(part.file, raw) as stream:
-        try:
-            for number, line in enumerate(_lines(stream), 1):
-                if line is None:
-                    yield Page(f"{name}:{number}", part.source, fault=f"longer than {_LINE_BYTES:,} bytes")
-                elif line.strip():
-                    yield _json_page(line, f"{name}:{number}", part.source)
-        except (EOFError, OSError, zlib.error, _zstd_error()) as fault:
-            raise DataError(_broken(part, f"breaks off ({fault})")) from None
+    if packed:
+        return read_unpacked(stream, name, part.source)
+    return read_archive(stream, name, part.source, part.span)
 
 
-def _inflating(file: str, raw: BinaryIO) -> Any:
-    if file.endswith(".gz"):
-        return gzip.GzipFile(fileobj=raw)
-    if file.endswith(".zst"):
-        import pyarrow as arrow
-
-        return arrow.CompressedInputStream(arrow.PythonFile(raw, "r"), "zstd")
-    return raw
+def _read_lines(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
+    return json_pages(stream, part.file.rpartition("/")[2], part.source, lines=True)
 
 
-def _zstd_error() -> type[Exception]:
-    import pyarrow as arrow
-
-    return arrow.ArrowException
+def _read_json(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
+    return json_pages(stream, part.file.rpartition("/")[2], part.source, lines=False)
 
 
-def _lines(stream: Any) -> Iterator[bytes | None]:
-    """Lines of bounded length; None for one that is longer, whose bytes are passed over."""
-    held, passing = b"", False
-    while True:
-        data = stream.read(_LINE_CHUNK)
-        *whole, held = (held + data).split(b"\n")
-        for line in whole:
-            yield None if passing else line
-            passing = False
-        if len(held) > _LINE_BYTES:
-            held, passing = b"", True
-        if not data:
-            break
-    if passing or held:
-        yield None if passing else held
+def _read_parquet(part: Part, stream: Any, packed: bool) -> Iterable[Page]:
+    return ParquetRows(stream, size_of(part.file), part.file.rpartition("/")[2], part.source)
 
 
-def _json_page(line: bytes, identity: str, source: str) -> Page:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return Page(identity, source, fault="not JSON")
-    if not isinstance(row, dict):
-        return Page(identity, source, fault="not a JSON object")
-    return _row_page(row, identity, source)
-
-
-def _row_page(row: dict[str, Any], identity: str, source: str) -> Page:
-    """A row with the field `text`, or with `html` for pages that still have to be extracted."""
-    text, html = row.get("text"), row.get("html")
-    if not isinstance(text, str) and not isinstance(html, str):
-        return Page(identity, source, fault="has no text in the field `text` and no page in `html`")
-    metadata = row.get("metadata")
-    details: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
-    return Page(
-        id=str(row.get("id") or identity),
-        source=str(row.get("source") or source),
-        body=str(text if isinstance(text, str) else html).encode("utf-8", "replace"),
-        url=str(row.get("url") or details.get("url") or ""),
-        added=str(row.get("added") or row.get("date") or "")[:10],
-        charset="utf-8",
-        html=not isinstance(text, str),
+def _whole(part: Part, stream: Any, *, html: bool) -> Iterator[Page]:
+    """The file as one page."""
+    url = Path(part.file).resolve().as_uri() if "://" not in part.file else part.file
+    page = Page(part.file, part.source, url=url)
+    body = bytearray()
+    while len(body) <= PAGE_BYTES and (data := stream.read(PAGE_BYTES + 1 - len(body))):
+        body += data
+    yield page.holding(bytes(body), "", html=html) if len(body) <= PAGE_BYTES else page.failed(
+        f"longer than {PAGE_BYTES:,} bytes"
     )
 
 
-def _read_parquet(part: Part) -> Iterator[Page]:
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
-
-    name = part.file.rpartition("/")[2]
-    try:
-        with open_file(part.file) as stream:
-            number = 0
-            for batch in parquet.ParquetFile(stream).iter_batches(256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield _row_page(row, f"{name}:{number}", part.source)
-    except (arrow.ArrowInvalid, OSError) as fault:
-        raise DataError(_broken(part, f"is no Parquet file or a damaged one ({str(fault).splitlines()[0]})")) from None
+def _read_html(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
+    return _whole(part, stream, html=True)
 
 
-# ---- one page a file ----
+def _read_text(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
+    return _whole(part, stream, html=False)
 
 
-def _whole(part: Part, *, html: bool) -> Iterator[Page]:
-    url = Path(part.file).resolve().as_uri() if "://" not in part.file else part.file
-    page = Page(part.file, part.source, url=url)
-    if size_of(part.file) > PAGE_BYTES:
-        yield page.failed(f"longer than {PAGE_BYTES:,} bytes")
-        return
-    with open_file(part.file) as stream:
-        yield page.holding(stream.read(), "", html=html)
-
-
-def _read_html(part: Part) -> Iterator[Page]:
-    yield from _whole(part, html=True)
-
-
-def _read_text(part: Part) -> Iterator[Page]:
-    yield from _whole(part, html=False)
-
-
-READERS: dict[str, Callable[[Part], Iterator[Page]]] = {
-    ".warc.gz": _read_archive,
+Reader = Callable[[Part, Any, bool], Iterable[Page]]
+READERS: dict[str, Reader] = {
     ".warc": _read_archive,
-    ".wet.gz": _read_archive,
     ".wet": _read_archive,
-    ".arc.gz": _read_archive,
     ".arc": _read_archive,
-    ".jsonl.gz": _read_jsonl,
-    ".jsonl.zst": _read_jsonl,
-    ".json.gz": _read_jsonl,
-    ".jsonl": _read_jsonl,
+    ".jsonl": _read_lines,
+    ".ndjson": _read_lines,
+    ".json": _read_json,
     ".parquet": _read_parquet,
     ".html": _read_html,
     ".htm": _read_html,
     ".xhtml": _read_html,
+    ".shtml": _read_html,
     ".md": _read_text,
     ".txt": _read_text,
 }
+READABLE = f"{', '.join(READERS)}, all but .parquet also packed as {', '.join(MAGIC)}"

@@ -16,6 +16,7 @@ from herd.corpus.dedup import dedups
 from herd.corpus.extract import ExtractSettings
 from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule
+from herd.corpus.pages import PAGE_BYTES
 from herd.corpus.urls import UrlRules
 
 _FOLDER = Path(__file__).parent / "rules"
@@ -34,8 +35,9 @@ class CurateSettings:
     steps over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
     name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
     archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
-    dropped ones too, are kept, so that thresholds can be tried without reading text again. shard_bytes: of input
-    that one worker takes at once.
+    dropped ones too, are kept, so that thresholds can be tried without reading text again. text_bytes: a longer text
+    is a reject; every step's work grows with the length and with nothing else, so that this bounds the time of all.
+    shard_bytes: of input that one worker takes at once.
     """
 
     rules: dict[str, tuple[Rule, ...]]
@@ -46,6 +48,7 @@ class CurateSettings:
     dirty_words: tuple[InputFile, ...] = ()
     broken_files: Literal["stop", "keep"] = "keep"
     keep_stats: bool = False
+    text_bytes: Positive = PAGE_BYTES
     shard_bytes: Positive = 16_000_000
 
     def of(self, source: str) -> tuple[Use, ...]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any
 
 from herd.core.artifacts import Crawl, sha256
@@ -19,10 +21,12 @@ from herd.core.errors import SettingsError
 from herd.core.settings import Uncounted
 from herd.core.stage import Work, stage
 from herd.core.storage import read_lines, write_lines
-from herd.corpus.reading import READERS, checksum, found_at, is_readable
+from herd.corpus.reading import READABLE, checksum, found_at, is_readable, shown
+from herd.corpus.unpacking import MAGIC
 from herd.world.pages import Labelled, Pages, PagesSettings
 from herd.world.truth import World
 
+_SHOWN = 12
 FILES, LABELS = "files.json", "labels.jsonl"
 
 
@@ -32,23 +36,59 @@ def files(*patterns: str, source: str) -> Crawl:
     What counts is their contents: a file's hash is computed once and remembered as long as its size and
     time stay. Raises SettingsError when nothing is there or nothing can be read.
     """
-    readable = find_files(patterns, source=source)
-    prints = tuple(_fingerprint(file) for file in readable)
-    return bring(source=source, fingerprints=prints, paths=tuple(readable))
+    found = look_for(patterns, source=source)
+    prints = tuple(_fingerprint(file) for file in found.readable)
+    return bring(source=source, fingerprints=prints, paths=found.readable, passed_over=found.passed_over)
 
 
-def find_files(patterns: Sequence[str], *, source: str) -> list[str]:
-    """The files that paths, folders, patterns and addresses name and that herd can read, sorted.
+@dataclass(frozen=True)
+class Found:
+    """The files that are read, sorted, and how many others there are, by ending."""
+
+    readable: tuple[str, ...]
+    passed_over: dict[str, int]
+
+
+def look_for(patterns: Sequence[str], *, source: str) -> Found:
+    """The files that paths, folders, patterns and addresses name: those that herd can read, and the others.
 
     Raises SettingsError when nothing is there or nothing can be read.
     """
-    found = sorted({file for pattern in patterns for file in _matching(pattern)})
-    if not found:
+    every: dict[str, str] = {}
+    for file in sorted(file for pattern in patterns for file in _matching(pattern)):
+        real = file if "://" in file else os.path.realpath(file)
+        if real not in every or (is_readable(file) and not is_readable(every[real])):
+            every[real] = file  # what a link is called counts, not what it leads to
+    if not every:
         raise SettingsError(f"source {source}: {', '.join(patterns)} names no file; check the path")
-    readable = [file for file in found if is_readable(file)]
+    readable = {file for file in every.values() if is_readable(file) and ("://" in file or os.path.isfile(file))}
     if not readable:
-        raise SettingsError(f"source {source}: {found[0]} has an ending nobody reads; herd reads {', '.join(READERS)}")
-    return readable
+        first = shown(min(every.values()))
+        raise SettingsError(f"source {source}: {first} has an ending nobody reads; herd reads {READABLE}")
+    others = Counter(_ending(file) for file in every.values() if file not in readable)
+    return Found(tuple(sorted(readable)), dict(others.most_common()))
+
+
+def find_files(patterns: Sequence[str], *, source: str) -> list[str]:
+    """The files that `look_for` finds and herd can read."""
+    return list(look_for(patterns, source=source).readable)
+
+
+def passed_over_in_words(passed_over: Mapping[str, int]) -> str:
+    """How many files were passed over, by ending."""
+    named = ", ".join(f"{count:,} {ending}" for ending, count in list(passed_over.items())[:_SHOWN])
+    rest = sum(list(passed_over.values())[_SHOWN:])
+    return f"{sum(passed_over.values()):,} files passed over, whose endings nobody reads: {named}" + (
+        f" and {rest:,} with others" if rest else ""
+    )
+
+
+def _ending(file: str) -> str:
+    if "://" not in file and not os.path.isfile(file):
+        return "(links that lead nowhere, sockets and the like)"
+    suffixes = PurePath(file.lower()).suffixes
+    ending = "".join(suffixes[-2:] if suffixes[-1:] and suffixes[-1] in MAGIC else suffixes[-1:])
+    return shown(ending[-24:]) or "(none)"
 
 
 def _matching(pattern: str) -> list[str]:
@@ -56,10 +96,27 @@ def _matching(pattern: str) -> list[str]:
         return found_at(pattern)
     path = Path(pattern).expanduser()
     if path.is_dir():
-        return [str(file.resolve()) for file in path.rglob("*") if file.is_file() and is_readable(str(file))]
+        return list(_in_folder(path))
     if path.exists():
-        return [str(path.resolve())]
-    return [str(Path(name).resolve()) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name)]
+        return [os.path.abspath(path)]
+    return [os.path.abspath(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name)]
+
+
+def _in_folder(path: Path) -> Iterator[str]:
+    """The files below a folder, links to folders entered, each folder once."""
+
+    def refuse(fault: OSError) -> None:
+        raise SettingsError(f"{shown(str(fault.filename))}: cannot be entered ({fault.strerror}); check who may read it")
+
+    seen: set[tuple[int, int]] = set()
+    for folder, inner, names in os.walk(path.resolve(), followlinks=True, onerror=refuse):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:
+            inner.clear()  # a link to a folder that was entered already
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        inner.sort()
+        yield from (os.path.join(folder, name) for name in names)
 
 
 def _fingerprint(file: str) -> str:
@@ -70,11 +127,20 @@ def _fingerprint(file: str) -> str:
 
 
 @stage(paper="3.1", version=1)
-def bring(work: Work, *, source: str, fingerprints: tuple[str, ...], paths: Uncounted[tuple[str, ...]]) -> Crawl:
-    """The list of files from outside; they stay where they are."""
+def bring(
+    work: Work,
+    *,
+    source: str,
+    fingerprints: tuple[str, ...],
+    paths: Uncounted[tuple[str, ...]],
+    passed_over: Uncounted[dict[str, int]],
+) -> Crawl:
+    """The list of files from outside; they stay where they are. passed_over: files beside them that nobody reads."""
     work.figure("files", len(paths))
+    work.figure("passed_over", passed_over)
     work.figure("fingerprints", fingerprints)
-    work.figure("headline", f"{len(paths)} files as source {source}")
+    others = f"; {passed_over_in_words(passed_over)}" if passed_over else ""
+    work.figure("headline", f"{len(paths)} files as source {source}{others}")
     return write_crawl(work.out, [(path, source) for path in paths])
 
 

@@ -22,7 +22,7 @@ from herd.corpus.prepare import Shard, Summary, prepare, shards
 from herd.corpus.quality import auroc
 from herd.corpus.reading import size_of
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import crawl_files, find_files, read_labels
+from herd.corpus.sources import crawl_files, look_for, passed_over_in_words, read_labels
 from herd.corpus.writing import Counted, Last, finish
 from herd.world.noise import FOOTER
 
@@ -92,15 +92,16 @@ def _lost(parts: Parts) -> list[list[tuple[str, NDArray[np.int64], list[str]]]]:
 
 
 def _nothing_left(total: Summary, counted: Counted) -> str:
+    broken = f"; {'; '.join(total.broken[:3])}" if total.broken else ""
     if total.pages == 0:
-        return "the corpus is empty: the sources hold no pages; check what they name"
+        return f"the corpus is empty: the sources hold no pages{broken}; check what they name"
     dropped = total.dropped + counted.dropped
     steps = ", ".join(f"{count:,} by {step}" for step, count in dropped.most_common(4))
     step = dropped.most_common(1)[0][0]
     first = (total.examples | counted.examples)[step][0]
     return (
         f"the corpus is empty: all {total.pages:,} pages were dropped, {steps} (the first of these: {first['id']}, "
-        f"{first['reason']}); loosen the rules"
+        f"{first['reason']}){broken}; loosen the rules"
     )
 
 
@@ -140,10 +141,12 @@ def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[
 
 def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
     """What a run would read and do, a line each."""
-    found = find_files(patterns, source=source)
-    work = shards([(file, source) for file in found], settings, Path())
-    size = sum(size_of(file) for file in found)
-    yield f"{len(found):,} files, {size / 1e6:,.1f} MB, in {len(work):,} shards of work"
+    found = look_for(patterns, source=source)
+    work = shards([(file, source) for file in found.readable], settings, Path())
+    size = sum(size_of(file) for file in found.readable)
+    yield f"{len(found.readable):,} files, {size / 1e6:,.1f} MB, in {len(work):,} shards of work"
+    if found.passed_over:
+        yield passed_over_in_words(found.passed_over)
     for name, listed in settings.rules.items():
         yield f"rules for {name}: {', '.join(rule.name for rule in listed)}"
     yield f"over all documents: {', '.join(use.name for use in settings.dedup) or 'nothing'}"

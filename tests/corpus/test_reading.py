@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
-from herd.corpus import reading
+from herd.corpus import reading, tables
 from herd.corpus.extract import decode
 from herd.corpus.pages import PAGE_BYTES, Page, batches
 from herd.corpus.reading import Part, parts_of, read_pages
 from herd.corpus.sources import files
-from herd.corpus.warc import Span, read_archive, write_warc
+from herd.corpus.members import Span
+from herd.corpus.warc import read_archive, write_warc
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HTML = "<html><body><nav>Home News</nav><main><p>Über the river and through the wood.</p></main></body></html>"
@@ -236,7 +237,7 @@ def test_json_lines_keep_their_columns_and_count_what_is_none(ending: str, compr
 
 
 def test_a_line_without_end_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_LINE_BYTES", 3_000_000)
+    monkeypatch.setattr(tables, "LINE_BYTES", 3_000_000)
     file = tmp_path / "a.jsonl"
     file.write_bytes(b'{"text": "' + b"x" * 9_000_000 + b'"}\n{"text": "after"}\n')
     found = list(read_pages(Part(str(file), "mine")))

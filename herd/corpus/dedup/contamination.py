@@ -63,11 +63,11 @@ def decontaminate(
     return Outcome([Dropped(empty, "nothing but items of an evaluation set")], figures)
 
 
-def _held(matches: list[Match], text: bytes, items: Items) -> dict[int, float]:
+def _held(matches: list[Match], items: Items) -> dict[int, float]:
     """Of each item that a document shares passages with, the share of its words that they hold."""
     words: dict[int, int] = {}
     for one in matches:
-        words[one.item] = words.get(one.item, 0) + len(text[one.begin : one.end].split())
+        words[one.item] = words.get(one.item, 0) + one.words
     return {item: min(1.0, count / max(1, int(items.counts[item]) + items.words - 1)) for item, count in words.items()}
 
 
@@ -89,7 +89,7 @@ def _matched(
     for numbers, texts in alive_texts(job):
         for at, matches in sorted(_by_text(texts, items).items()):
             text = texts[at].as_py().encode()
-            best, share = max(_held(matches, text, items).items(), key=lambda pair: pair[1])
+            best, share = max(_held(matches, items).items(), key=lambda pair: pair[1])
             if share < item_share:
                 phrases += 1
                 continue
@@ -114,7 +114,7 @@ def _cut(job: Job, *, items: Items, item_share: float) -> tuple[Changed, None]:
         changed = []
         for at, value in enumerate(texts.to_pylist()):
             text = value.encode()
-            held = _held(found.get(at, []), text, items)
+            held = _held(found.get(at, []), items)
             for one in reversed(found.get(at, [])):
                 if held[one.item] >= item_share:
                     text = text[: one.begin] + text[one.end :]

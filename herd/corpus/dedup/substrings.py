@@ -11,6 +11,7 @@ import pyarrow as arrow
 from numpy.typing import NDArray
 
 from herd.core.settings import Positive
+from herd.corpus.contamination import count_words
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import Result, pack, pointer
 from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, alive_texts, rewrite
@@ -112,7 +113,7 @@ def _cut(job: Job, *, words: int, keep_first: bool, least_words: int) -> tuple[C
         with Result("herd_window_keys", packed, ctypes.c_int32(words)) as made:
             start += len(made.keys()[0])
         if least_words:
-            left = np.array([len(text.split()) for text in new.to_pylist()])
+            left = count_words(new)
             short.append(rows[(done > 0) & (left < least_words)])
         cut += int(done.sum())
         return new

@@ -158,6 +158,7 @@ EXPORT Result* herd_gram_keys(const Texts* texts, int32_t words) {
   gram_keys(*texts, words, out->keys, out->ends);
   return out;
 }
+EXPORT void herd_count_plain_words(const Texts* texts, int64_t* counts) { count_plain_words(*texts, counts); }
 EXPORT Result* herd_find_grams(const Texts* texts, int32_t words, const uint64_t* keys, int64_t count) {
   auto* out = new Result;
   find_grams(*texts, words, KeySet(keys, count), out->matches);

@@ -83,13 +83,16 @@ int32_t count_of(string_view text, string_view what) {
   return found;
 }
 
+// Each of the two letters is looked for once only in every byte: a letter that is far away, or nowhere, is not
+// looked for again from every one of the other.
 bool holds_lowered(string_view text, string_view what) {
+  size_t next[2] = {0, 0};
   for (size_t i = 0; i + what.size() <= text.size(); ++i) {
-    const void* at = std::memchr(text.data() + i, what[0], text.size() - i);
-    const void* big = std::memchr(text.data() + i, what[0] - 32, text.size() - i);
-    if (!at || (big && big < at)) at = big;
-    if (!at) return false;
-    i = size_t(static_cast<const char*>(at) - text.data());
+    for (int k = 0; k < 2; ++k) {
+      if (next[k] > i || (next[k] == i && i && text[i] == what[0] - 32 * k)) continue;
+      next[k] = std::min(text.find(char(what[0] - 32 * k), i), text.size());
+    }
+    i = std::min(next[0], next[1]);
     if (i + what.size() <= text.size() && same_word(text.substr(i, what.size()), what)) return true;
   }
   return false;

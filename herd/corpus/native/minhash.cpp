@@ -71,7 +71,7 @@ void shingles(string_view text, int32_t words, bool fold_numbers, std::vector<ui
       uint8_t kind = r.code < folds.size() ? 0 : rune_class(r.code);
       folded = r.code < folds.size() ? folds[r.code] : kind & (kLetter | kDigit) ? r.code : 0;
       if (folded && folded == 0xFFFFFFFFu) continue;  // a mark that only decorates
-      if (folded >= 0x3040 && rune_class(folded) & kIdeograph) {
+      if (is_unspaced(folded) || (folded >= 0x3040 && rune_class(folded) & kIdeograph)) {
         end();
         inside = true;
         word = folded;

@@ -6,6 +6,8 @@
 namespace herd {
 namespace {
 
+constexpr size_t kLongestKey = 512;  // of a key's characters are looked at
+
 bool is_local(char c) {
   return is_alpha(c) || is_digit(c) || (c && std::strchr("!#$%&'*+/=?^_`{|}~-.", c) != nullptr);
 }
@@ -204,9 +206,18 @@ class Finder {
 
   static bool is_token(char c) { return is_alpha(c) || is_digit(c) || c == '_' || c == '-'; }
 
-  size_t token_end(size_t from, bool dots = false) const {
-    while (from < text_.size() && (is_token(text_[from]) || (dots && text_[from] == '.'))) ++from;
-    return from;
+  // Where a run of such bytes ends; the last one of each kind is remembered, so that many starts inside of a long
+  // one do not walk through it again.
+  template <typename Holds>
+  size_t run_end(size_t kind, size_t from, Holds holds) {
+    auto& [begin, end] = runs_[kind];
+    if (from >= begin && from < end) return end;
+    begin = end = from;
+    while (end < text_.size() && holds(text_[end])) ++end;
+    return end;
+  }
+  size_t token_end(size_t from, bool dots = false) {
+    return run_end(dots, from, [dots](char c) { return is_token(c) || (dots && c == '.'); });
   }
 
   void key(size_t i) {
@@ -233,9 +244,10 @@ class Finder {
       }
     }
     if (rest.substr(0, 11) == "-----BEGIN ") {
-      size_t close = rest.find("PRIVATE KEY-----");
+      size_t close = rest.substr(0, 76).find("PRIVATE KEY-----");
       if (close != rest.npos && close < 60) {
-        size_t end = rest.find("-----END ", close);
+        size_t end = no_end_ ? rest.npos : rest.find("-----END ", close);
+        no_end_ = end == rest.npos;
         size_t stop = end == rest.npos ? std::min(rest.size(), close + 16) : rest.find("-----", end + 9);
         add(i, stop == rest.npos ? text_.size() : std::min(text_.size(), i + stop + 5), kKey);
       }
@@ -259,8 +271,7 @@ class Finder {
       while (at(from) == ' ') ++from;
       bool quoted = at(from) == '"' || at(from) == '\'';
       from += quoted;
-      size_t end = from;
-      while (end < text_.size() && (is_token(text_[end]) || text_[end] == '+' || text_[end] == '/' || text_[end] == '=')) ++end;
+      size_t end = run_end(2, from, [](char c) { return is_token(c) || c == '+' || c == '/' || c == '='; });
       if (end - from >= 16 && mixed(from, end)) add(from, end, kKey);
       return;
     }
@@ -268,7 +279,7 @@ class Finder {
 
   bool mixed(size_t from, size_t to, int32_t least_digits = 2) const {
     int32_t digits = 0, letters = 0;
-    for (size_t i = from; i < to; ++i) {
+    for (size_t i = from; i < std::min(to, from + kLongestKey); ++i) {
       digits += is_digit(text_[i]);
       letters += is_alpha(text_[i]);
     }
@@ -277,6 +288,8 @@ class Finder {
 
   string_view text_;
   std::vector<Secret>& out_;
+  std::array<std::pair<size_t, size_t>, 3> runs_{};
+  bool no_end_ = false;  // of a private key, from here on
 };
 
 }  // namespace

@@ -72,6 +72,11 @@ void drop_lines(const Texts& texts, const KeySet& drop, Column& out, int32_t* li
 
 namespace {
 
+// Marks where a line may break or two letters may join; no reader sees them.
+bool is_invisible(uint32_t code) {
+  return code == 0xAD || code == 0xFEFF || (code >= 0x200B && code <= 0x200F) || (code >= 0x2060 && code <= 0x2064);
+}
+
 uint64_t window(const std::vector<Word>& words, size_t i, size_t length) {
   uint64_t h = 0;
   for (size_t k = i; k < i + length; ++k) h = chain(h, words[k].hash);
@@ -97,7 +102,7 @@ void each_window(const std::vector<Word>& words, size_t length, Use use) {
 
 // Words with case, accents and punctuation folded away; those of nothing else are left out.
 void plain_words(string_view text, std::vector<Word>& out) {
-  split_words(text, out);
+  split_finely(text, out);
   size_t kept = 0;
   std::string lowered;
   for (Word& word : out) {
@@ -105,9 +110,10 @@ void plain_words(string_view text, std::vector<Word>& out) {
     lowered.clear();
     for (int32_t i = word.begin; i < word.end;) {
       Rune r = rune_at(text, size_t(i));
-      if (!(rune_class(r.code) & kSymbol)) put_rune(lowered, rune_lower(r.code));
+      if (!(rune_class(r.code) & kSymbol) && !is_invisible(r.code)) put_rune(lowered, rune_lower(r.code));
       i += r.bytes;
     }
+    if (lowered.empty()) continue;
     word.hash = hash_bytes(lowered);
     out[kept++] = word;
   }
@@ -119,7 +125,7 @@ void plain_words(string_view text, std::vector<Word>& out) {
 void window_keys(const Texts& texts, int32_t length, std::vector<uint64_t>& keys, std::vector<int64_t>& ends) {
   std::vector<Word> words;
   for (int64_t i = 0; i < texts.count; ++i) {
-    split_words(texts[i], words);
+    split_finely(texts[i], words);
     each_window(words, size_t(length), [&](size_t, uint64_t key) { keys.push_back(key); });
     ends.push_back(int64_t(keys.size()));
   }
@@ -130,7 +136,7 @@ void cut_repeats(const Texts& texts, int32_t length, const KeySet& repeated, con
   std::vector<Word> words;
   for (int64_t i = 0; i < texts.count; ++i) {
     string_view text = texts[i];
-    split_words(text, words);
+    split_finely(text, words);
     size_t covered_to = 0;  // words before it are covered
     size_t copied = 0;      // bytes before it are dealt with
     int32_t cut = 0;
@@ -173,6 +179,14 @@ void gram_keys(const Texts& texts, int32_t n, std::vector<uint64_t>& keys, std::
     plain_words(texts[i], words);
     for (size_t k = 0; k + size_t(n) <= words.size(); ++k) keys.push_back(window(words, k, size_t(n)));
     ends.push_back(int64_t(keys.size()));
+  }
+}
+
+void count_plain_words(const Texts& texts, int64_t* counts) {
+  std::vector<Word> words;
+  for (int64_t i = 0; i < texts.count; ++i) {
+    plain_words(texts[i], words);
+    counts[i] = int64_t(words.size());
   }
 }
 

@@ -42,6 +42,8 @@ struct Match {
 
 // n-grams of `words` words, letter case, accents and punctuation aside.
 void gram_keys(const Texts& texts, int32_t words, std::vector<uint64_t>& keys, std::vector<int64_t>& ends);
+// How many words a text has by the same count.
+void count_plain_words(const Texts& texts, int64_t* counts);
 void find_grams(const Texts& texts, int32_t words, const KeySet& keys, std::vector<Match>& out);
 
 // The key of an address or a domain: letter case, scheme, `www.` and a trailing slash do not count.

@@ -170,7 +170,7 @@ class Splitter {
     if (start < to) add(start, to);
   }
 
-  size_t infix(size_t from, size_t i, size_t to, size_t bytes) const {
+  size_t infix(size_t from, size_t i, size_t to, size_t bytes) {
     char c = text_[i];
     if (c == '.') {
       size_t dots = run_of_dots(i, to);
@@ -180,8 +180,12 @@ class Splitter {
     bool left = class_at(before_in(i, from)) & kLetter, right = class_at(i + bytes) & kLetter;
     bool left_digit = is_digit(text_[i - 1]), right_digit = is_digit(text_[i + bytes]);
     if (c == '-' || c == '~') {
-      size_t run = 1;
-      while (i + run < to && text_[i + run] == c) ++run;
+      // A run that splits nothing is counted once, not again from every mark in it.
+      if (i >= run_end_ || text_[run_end_ - 1] != c) {
+        run_end_ = i + 1;
+        while (run_end_ < to && text_[run_end_] == c) ++run_end_;
+      }
+      size_t run = run_end_ - i;
       bool after = i + run < to && class_at(i + run) & kLetter;
       if ((left || left_digit) && after) return run;
       return c == '-' && left_digit && (right_digit || text_[i + 1] == '-') ? 1 : 0;
@@ -263,6 +267,7 @@ class Splitter {
 
   string_view text_;
   std::vector<Word>& out_;
+  size_t run_end_ = 0;  // of the run of hyphens or tildes met last
 };
 
 }  // namespace
@@ -307,6 +312,58 @@ uint64_t hash_bytes(string_view s) {
 void split_words(string_view text, std::vector<Word>& out) {
   out.clear();
   Splitter(text, out).run();
+}
+
+namespace {
+
+bool is_fine(uint32_t code) {
+  return is_unspaced(code) || (code >= 0x3040 && rune_class(code) & kIdeograph);
+}
+
+// Adds the letters of a word in a script without blanks, each with its marks; says whether it is one.
+bool add_letters(string_view text, const Word& word, std::vector<Word>& out) {
+  bool any = false;
+  for (int32_t i = word.begin; i < word.end && !any; i += rune_at(text, size_t(i)).bytes)
+    any = uint8_t(text[size_t(i)]) >= 0xE0 && is_fine(rune_at(text, size_t(i)).code);
+  if (!any) return false;
+  Word letter = word;
+  letter.end = word.begin;
+  letter.characters = 0;
+  auto close = [&] {
+    if (letter.end > letter.begin) {
+      letter.hash = hash_bytes(text.substr(size_t(letter.begin), size_t(letter.end - letter.begin)));
+      out.push_back(letter);
+    }
+    letter.begin = letter.end;
+    letter.characters = 0;
+  };
+  bool before = false;
+  for (int32_t i = word.begin; i < word.end;) {
+    Rune r = rune_at(text, size_t(i));
+    bool fine = is_fine(r.code);
+    // What stands between them in another script, or a number, stays one word.
+    if ((fine || before) && !(rune_class(r.code) & kMark)) close();
+    before = fine;
+    i += r.bytes;
+    letter.end = i;
+    ++letter.characters;
+  }
+  close();
+  return true;
+}
+
+}  // namespace
+
+void split_finely(string_view text, std::vector<Word>& out) {
+  split_words(text, out);
+  size_t first = 0;  // words before it need no splitting
+  while (first < out.size() && out[first].characters == out[first].end - out[first].begin) ++first;
+  if (first == out.size()) return;
+  thread_local std::vector<Word> whole;
+  whole.assign(out.begin() + std::ptrdiff_t(first), out.end());
+  out.resize(first);
+  for (const Word& word : whole)
+    if (word.characters < 2 || !add_letters(text, word, out)) out.push_back(word);
 }
 
 }  // namespace herd

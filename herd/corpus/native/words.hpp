@@ -48,6 +48,16 @@ struct Word {
 // contractions and hyphenated words are split, addresses and numbers are not.
 void split_words(string_view text, std::vector<Word>& out);
 
+// Scripts that write no blanks between words, beside those whose every character is a word: Thai, Lao, Tibetan,
+// Burmese and Khmer.
+inline bool is_unspaced(uint32_t code) {
+  return code >= 0x0E00 && code <= 0x17FF && (code <= 0x109F || code >= 0x1780);
+}
+
+// As split_words does, but in scripts without blanks a letter with its marks is a word: what texts share is looked for
+// wherever it stands between others.
+void split_finely(string_view text, std::vector<Word>& out);
+
 inline uint64_t chain(uint64_t before, uint64_t word) { return (before ^ word) * 0x9E3779B97F4A7C15ull + 1; }
 
 // Every line, split where Python's str.splitlines splits.

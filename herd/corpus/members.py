@@ -1,0 +1,253 @@
+"""The members of an archive: what each gzip member inflates to, found again behind one that is damaged."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+CHUNK = 1 << 20
+RAW_BYTES = 1 << 16  # compressed bytes given to the inflater at once
+# So much of what is no record is inflated to get past it; beyond, the next member is looked for.
+SKIP_BYTES = 1 << 28
+_KEPT_BYTES = 1 << 22  # raw bytes of a member that are still at hand when it turns out to be damaged
+_TRIED_BYTES = 1 << 10  # of a place that looks like a member's start
+GZIP = b"\x1f\x8b\x08"
+RECORD = re.compile(rb"WARC/[01]\.\d{1,4}\r?\n[\w-]{1,80}[ \t]*:")
+ARC = re.compile(rb"^[a-z]{2,16}://[^\r\n]{0,4000} \S{1,64} \d{14} \S{1,128} \d{1,15}\r?$", re.MULTILINE)
+_MARGIN = 1 << 13  # longer than what either of them matches
+_NOT_BLANK = re.compile(rb"[^\r\n]")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Records that start at a compressed byte in [start, end) belong to a shard."""
+
+    start: int = 0
+    end: int = 1 << 62
+
+
+WHOLE = Span()
+
+
+class Raw:
+    """A file's bytes by their place; those from `keep` on are read once only."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._held, self._base = stream, b"", 0
+        self.keep = 0
+
+    def read(self, at: int, size: int) -> memoryview:
+        """Up to `size` bytes that stand at `at`; none at the end of the file."""
+        if not self._base <= at <= self._base + len(self._held):
+            self._held, self._base = b"", at
+        while at + size > self._base + len(self._held):
+            self._stream.seek(self._base + len(self._held))
+            data = self._stream.read(CHUNK)
+            if not data:
+                break
+            passed = max(0, min(at, max(self.keep, at - _KEPT_BYTES)) - self._base)
+            self._held, self._base = self._held[passed:] + data, self._base + passed
+        return memoryview(self._held)[at - self._base : at - self._base + size]
+
+
+class Member:
+    """The bytes of one gzip member, or of a whole stream that is not packed; made as they are asked for.
+
+    fault: why it ended before its end. given_up: there was too much in it that is no record.
+    """
+
+    def __init__(self, raw: Raw | None, start: int, stream: Any = None) -> None:
+        self.start, self.plain, self.fault = start, raw is None, ""
+        self.ended = self.given_up = False
+        self.arc: bool | None = None
+        self._raw, self._stream, self._next, self._inflated = raw, stream, start, 0
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._held, self._at = bytearray(), 0
+
+    @property
+    def next(self) -> int:
+        """The first raw byte that is not this member's."""
+        return self._next
+
+    def fill(self, size: int) -> bool:
+        """Whether `size` bytes are there to be read."""
+        if len(self._held) - self._at >= size:
+            return True
+        del self._held[: self._at]
+        self._at = 0
+        while len(self._held) < size and not self.ended:
+            self._held += self._more_plain() if self._raw is None else self._more(self._raw)
+        return len(self._held) >= size
+
+    def _more_plain(self) -> bytes:
+        data = self._stream.read(CHUNK)
+        self.ended = not data
+        if self.ended:
+            self.fault = getattr(self._stream, "fault", "")
+        return data
+
+    def _more(self, raw: Raw) -> bytes:
+        piece = raw.read(self._next, RAW_BYTES)
+        if not piece:
+            self.ended, self.fault = True, "breaks off"
+            return b""
+        before = self._inflate.copy() if self._inflated else zlib.decompressobj(wbits=31)
+        try:
+            data = self._inflate.decompress(piece, CHUNK)
+        except zlib.error as fault:
+            self.ended, self.fault = True, f"does not inflate ({fault})"
+            return _before_the_fault(before, piece)
+        self._next += len(piece) - len(self._inflate.unconsumed_tail) - len(self._inflate.unused_data)
+        self._inflated += len(data)
+        self.ended = self._inflate.eof
+        return data
+
+    def peek(self, size: int, at: int = 0) -> bytes:
+        """Up to `size` bytes, `at` bytes from here."""
+        self.fill(at + size)
+        return bytes(memoryview(self._held)[self._at + at : self._at + at + size])
+
+    def match(self, pattern: re.Pattern[bytes], within: int) -> tuple[int, bytes] | None:
+        """Where in the next `within` bytes the pattern is found, and what it matches."""
+        self.fill(within)
+        found = pattern.search(self._held, self._at, self._at + within)
+        return (found.start() - self._at, found[0]) if found else None
+
+    @property
+    def held(self) -> int:
+        """Bytes that are at hand."""
+        return len(self._held) - self._at
+
+    def holds_record(self, within: int) -> bool:
+        """Whether another record begins in the next `within` bytes, all at hand."""
+        to = self._at + within
+        if not self.arc and RECORD.search(self._held, self._at, to):
+            return True
+        return self.arc is not False and ARC.search(self._held, self._at, to) is not None
+
+    def take(self, size: int) -> bytes:
+        data = self.peek(size)
+        self._at += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        """Passes over bytes that are known to be there."""
+        self._at += size
+
+    def skip_blank(self) -> bool:
+        """Moves to the next byte that ends no line; whether there were not too many of them."""
+        passed = 0
+        while self.fill(1):
+            found = _NOT_BLANK.search(self._held, self._at)
+            if found:
+                self._at = found.start()
+                return True
+            passed += len(self._held) - self._at
+            self._at = len(self._held)
+            if passed > SKIP_BYTES and not self.plain:
+                self.given_up = True
+                return False
+        return True
+
+    def find_record(self) -> bool:
+        """Moves to the next place where a record begins, if there is one."""
+        passed = 0
+        while self.fill(1):
+            self.fill(CHUNK)
+            found = None if self.arc else RECORD.search(self._held, self._at)
+            if not found and self.arc is not False:
+                found = ARC.search(self._held, self._at)
+            if found:
+                self._at = found.start()
+                return True
+            to = len(self._held) - (0 if self.ended else _MARGIN)
+            passed += max(1, to - self._at)
+            self._at = max(self._at + 1, to)
+            if passed > SKIP_BYTES and not self.plain:
+                self.given_up = True
+                return False
+        return False
+
+
+def _before_the_fault(inflate: Any, piece: memoryview) -> bytes:
+    """What can be inflated of a piece that is damaged further on: the call that fails gives nothing."""
+    out = bytearray()
+    for at in range(len(piece)):
+        try:
+            out += inflate.decompress(piece[at : at + 1], CHUNK)
+        except zlib.error:
+            break
+    return bytes(out)
+
+
+def members(stream: Any, span: Span) -> Iterator[Member]:
+    """The gzip members that start in the span. Wherever one is damaged, the search goes on for the next."""
+    raw = Raw(stream)
+    start = span.start
+    if start:
+        found = next_member(raw, start)
+        if found is None:
+            return
+        start = found
+    while start < span.end:
+        raw.keep = start
+        head = raw.read(start, 64)
+        if not head:
+            return
+        if not any(head):  # tapes are filled up with zeros
+            start = _behind_zeros(raw, start)
+            continue
+        member = Member(raw, start)
+        yield member
+        if not member.fault and not member.given_up:
+            start = member.next
+            continue
+        found = next_member(raw, max(member.start + 1, member.next if member.given_up else 0))
+        if found is None:
+            return
+        start = found
+
+
+def _behind_zeros(raw: Raw, at: int) -> int:
+    while data := bytes(raw.read(at, CHUNK)):
+        rest = data.lstrip(b"\0")
+        at += len(data) - len(rest)
+        if rest:
+            break
+        raw.keep = at
+    return at
+
+
+def next_member(raw: Raw, start: int) -> int | None:
+    """The first byte from `start` on where a gzip member with a record in it begins."""
+    at, tried = start, 0
+    while True:
+        raw.keep = at
+        data = bytes(raw.read(at, CHUNK))
+        place = data.find(GZIP)
+        while place >= 0 and (len(data) - place > _TRIED_BYTES or len(data) < CHUNK):
+            # Bytes that look like a start at every turn are not all tried.
+            if 64 * tried <= at + place - start + (1 << 16):
+                tried += 1
+                if _starts_record(data[place : place + _TRIED_BYTES]):
+                    return at + place
+            place = data.find(GZIP, place + 1)
+        if len(data) < CHUNK:
+            return None
+        at += place if place >= 0 else len(data) - len(GZIP) + 1
+
+
+def _starts_record(head: bytes) -> bool:
+    # No more is inflated than tells: a damaged checksum at the end of a short member is not met.
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        text = inflate.decompress(head, 48)
+        if text.startswith(b"WARC/"):
+            return bool(RECORD.match(text))
+        text += inflate.decompress(inflate.unconsumed_tail, 4096)
+    except zlib.error:
+        return False
+    return bool(ARC.match(text))

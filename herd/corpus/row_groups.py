@@ -1,0 +1,206 @@
+"""The rows of Parquet files, a few at once, whatever their pages say they unpack to.
+
+Source: the Parquet format, PageHeader in its Thrift definition (compact protocol).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from herd.corpus.pages import Page
+from herd.corpus.tables import row_page
+
+PAGE_LIMIT = 1 << 29  # of a page, unpacked
+_HELD_BYTES = 1 << 29  # of pages that rows read at once may lie in
+_ROWS = 256
+_FLOOR_BYTES, _RATIO, _ROW_BYTES = 1 << 28, 1000, 64
+_COLUMNS = ("text", "html", "id", "source", "url", "added", "date", "metadata.url")
+
+
+class ParquetRows:
+    """The pages of a Parquet file. fault: what is wrong with it, known when all is read; a damaged group of rows
+    costs itself only."""
+
+    def __init__(self, stream: BinaryIO, size: int, name: str, source: str) -> None:
+        self._stream, self._name, self._source, self.fault = stream, name, source, ""
+        self._left = _FLOOR_BYTES + _RATIO * size
+        self._number = 0
+
+    def __iter__(self) -> Iterator[Page]:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+
+        try:
+            plain = parquet.ParquetFile(self._stream)
+            columns = [name for name in _COLUMNS if _is_flat(plain.schema_arrow, name)]
+            if not {"text", "html"} & set(columns):
+                fault = f"{plain.metadata.num_rows:,} rows without a text in the column `text` or a page in `html`"
+                yield Page(self._name, self._source, fault=fault)
+                return
+            # A text said once for many rows stays one text.
+            file = parquet.ParquetFile(self._stream, read_dictionary=_in_dictionaries(plain, columns))
+        except (arrow.ArrowException, OSError, ValueError) as fault:
+            self.fault = f"is no Parquet file or a damaged one ({str(fault).splitlines()[0]})"
+            return
+        for group in range(file.metadata.num_row_groups):
+            try:
+                yield from self._group(file, group, columns)
+            except (arrow.ArrowException, OSError, ValueError, IndexError) as fault:
+                self.fault = self.fault or f"its group {group} of rows is damaged ({str(fault).splitlines()[0]})"
+            if self._left < 0:
+                self.fault = f"unpacks to more than {_RATIO:,} times its size"
+                return
+
+    def _group(self, file: Any, group: int, columns: list[str]) -> Iterator[Page]:
+        largest = max((size for size in self._page_sizes(file.metadata.row_group(group), columns)), default=0)
+        if largest > PAGE_LIMIT:
+            rows = file.metadata.row_group(group).num_rows
+            fault = f"{rows:,} rows on a page that says it unpacks to {largest:,} bytes, more than {PAGE_LIMIT:,}"
+            yield Page(f"{self._name}:group {group}", self._source, fault=fault)
+            return
+        count = max(1, min(_ROWS, _HELD_BYTES // max(1, largest)))
+        for batch in file.iter_batches(count, row_groups=[group], columns=columns, use_threads=False):
+            named = [batch.column(k) for k in range(batch.num_columns)]
+            for at in range(batch.num_rows):
+                self._number += 1
+                row = {name: column[at].as_py() for name, column in zip(batch.schema.names, named, strict=True)}
+                page = row_page(row, f"{self._name}:{self._number}", self._source)
+                self._left -= len(page.body) + _ROW_BYTES
+                yield page
+                if self._left < 0:
+                    return
+
+    def _page_sizes(self, group: Any, columns: list[str]) -> Iterator[int]:
+        """What each page of these columns says it unpacks to, in bytes."""
+        for number in range(group.num_columns):
+            column = group.column(number)
+            if column.path_in_schema not in columns:
+                continue
+            at = column.data_page_offset
+            if column.has_dictionary_page and column.dictionary_page_offset:
+                at = min(at, column.dictionary_page_offset)
+            end = at + column.total_compressed_size
+            while at < end:
+                self._stream.seek(at)
+                unpacked, packed, header = _page_header(self._stream)
+                yield unpacked
+                at += header + packed
+
+
+def _is_flat(schema: Any, name: str) -> bool:
+    """Whether there is a column of this name that holds one value a row."""
+    import pyarrow as arrow
+
+    outer, _, inner = name.partition(".")
+    if schema.names.count(outer) != 1:
+        return False
+    kind = schema.field(outer).type
+    if inner:
+        if not arrow.types.is_struct(kind) or kind.get_field_index(inner) < 0:
+            return False
+        kind = kind.field(inner).type
+    return not arrow.types.is_nested(kind)
+
+
+def _in_dictionaries(file: Any, columns: list[str]) -> list[str]:
+    """Columns of texts of which a part at least is written as a dictionary."""
+    import pyarrow as arrow
+
+    found = set()
+    for group in range(file.metadata.num_row_groups):
+        for number in range(file.metadata.row_group(group).num_columns):
+            column = file.metadata.row_group(group).column(number)
+            if column.has_dictionary_page or any("DICTIONARY" in encoding for encoding in column.encodings):
+                found.add(column.path_in_schema)
+    texts = (arrow.types.is_string, arrow.types.is_large_string, arrow.types.is_binary, arrow.types.is_large_binary)
+    schema = file.schema_arrow
+    return [
+        name
+        for name in columns
+        if name in found and "." not in name and any(is_text(schema.field(name).type) for is_text in texts)
+    ]
+
+
+# ---- Thrift's compact protocol ----
+
+
+def _page_header(stream: BinaryIO) -> tuple[int, int, int]:
+    """Bytes of a page unpacked and packed, and of the header that says so."""
+    held = stream.read(1 << 12)
+    while True:
+        try:
+            reader = _Compact(held)
+            fields = reader.struct()
+            sizes = fields.get(2), fields.get(3)
+            if None in sizes or min(sizes) < 0:  # type: ignore[type-var]
+                raise ValueError("a page's header says no sizes")
+            return sizes[0], sizes[1], reader.at  # type: ignore[return-value]
+        except IndexError:
+            more = stream.read(len(held))
+            if not more or len(held) > PAGE_LIMIT:
+                raise ValueError("a page's header has no end") from None
+            held += more
+
+
+class _Compact:
+    """As much of the protocol as tells where a structure ends and which whole numbers it holds."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.at = data, 0
+
+    def _byte(self) -> int:
+        self.at += 1
+        return self._data[self.at - 1]
+
+    def _number(self) -> int:
+        value, shift = 0, 0
+        while True:
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+            if shift > 63:
+                raise ValueError("a page's header holds a number without end")
+
+    def struct(self, depth: int = 0) -> dict[int, int]:
+        """The whole numbers among the fields, by the fields' numbers."""
+        if depth > 8:
+            raise ValueError("a page's header is nested too deep")
+        fields: dict[int, int] = {}
+        field = 0
+        while head := self._byte():
+            kind = head & 15
+            if head >> 4:
+                field += head >> 4
+            else:
+                number = self._number()
+                field = number >> 1 ^ -(number & 1)
+            value = self._value(kind, depth)
+            if value is not None:
+                fields[field] = value
+        return fields
+
+    def _value(self, kind: int, depth: int) -> int | None:
+        if kind in (4, 5, 6):
+            number = self._number()
+            return number >> 1 ^ -(number & 1)
+        if kind == 8:
+            length = self._number()
+            self.at += length
+        elif kind == 7:
+            self.at += 8
+        elif kind == 3:
+            self.at += 1
+        elif kind in (9, 10):
+            head = self._byte()
+            for _ in range(head >> 4 if head >> 4 < 15 else self._number()):
+                self._value(head & 15 if head & 15 > 2 else 3, depth)
+        elif kind == 12:
+            self.struct(depth + 1)
+        elif kind not in (1, 2):
+            raise ValueError("a page's header holds a field of no known kind")
+        if self.at > len(self._data):
+            raise IndexError
+        return None

@@ -1,0 +1,255 @@
+"""Rows of tables as pages: JSON in its kinds. What a row says bounds neither memory nor time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from herd.corpus.pages import PAGE_BYTES, Page
+
+LINE_BYTES = PAGE_BYTES + (1 << 16)
+_CHUNK = 1 << 20
+_MOST_VALUES = 1_000_000  # lists, objects and members in a row: each takes a hundred times its length in memory
+_FIELD_CHARACTERS = 8_192
+_LINE = re.compile(rb"\S[^\n]*")
+_NEXT_ROW = re.compile(r"(?:\}\s*,?\s*|\n)(?=\{)")
+
+
+def row_page(row: dict[str, Any], identity: str, source: str) -> Page:
+    """A row with the field `text`, or with `html` for pages that still have to be extracted."""
+    text, html = row.get("text"), row.get("html")
+    if not isinstance(text, str) and not isinstance(html, str):
+        return Page(identity, source, fault="has no text in the field `text` and no page in `html`")
+    metadata = row.get("metadata")
+    details: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
+    body = str(text if isinstance(text, str) else html).encode("utf-8", "replace")
+    if len(body) > PAGE_BYTES:
+        return Page(identity, source, fault=f"longer than {PAGE_BYTES:,} bytes")
+    fields = {
+        "id": _short(row.get("id") or identity),
+        "source": _short(row.get("source") or source),
+        "url": _short(row.get("url") or details.get("url")),
+        "added": _short(row.get("added") or row.get("date")),
+    }
+    for name, value in fields.items():
+        if value is None:
+            return Page(identity, source, fault=f"its field `{name}` is no text of up to {_FIELD_CHARACTERS:,} characters")
+    known = {name: str(value) for name, value in fields.items()}
+    known["added"] = known["added"][:10]
+    return Page(**known, body=body, charset="utf-8", html=not isinstance(text, str))
+
+
+def _short(value: Any) -> str | None:
+    """A field as text, empty where there is none; None for what is no field of a record but a document itself."""
+    if not value:
+        return ""
+    if isinstance(value, list | dict):
+        return None
+    text = str(value)
+    return text if len(text) <= _FIELD_CHARACTERS else None
+
+
+# ---- JSON ----
+
+
+def json_pages(stream: Any, name: str, source: str, *, lines: bool) -> Iterator[Page]:
+    """The rows of a stream: one a line, or for files that may be one value (`lines` off) those of a list, or values
+    one behind the other."""
+    if not lines:
+        head = _Ahead(stream)
+        if not _is_lines(head.start):
+            yield from _values(head, name, source)
+            return
+        stream = head
+    for number, line in _lines(stream):
+        if line is None:
+            yield Page(f"{name}:{number}", source, fault=f"longer than {LINE_BYTES:,} bytes")
+        else:
+            yield _json_page(line, f"{name}:{number}", source)
+
+
+class _Ahead:
+    """A stream whose first bytes have been looked at. fault: the stream's own."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.start = b""
+        while len(self.start) < _CHUNK and b"\n" not in self.start.lstrip() and (data := stream.read(_CHUNK)):
+            self.start += data
+        self._held = self.start
+
+    def read(self, size: int) -> bytes:
+        held, self._held = self._held, b""
+        return held or self._stream.read(size)
+
+    @property
+    def fault(self) -> str:
+        return getattr(self._stream, "fault", "")
+
+
+def _is_lines(start: bytes) -> bool:
+    """Whether the first line is a value of its own, and not a list of rows."""
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if re.match(rb"\[\s*(?:\{|\]|$)", text):
+        return False
+    try:
+        json.loads(text.partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _lines(stream: Any) -> Iterator[tuple[int, bytes | None]]:
+    """Lines that are not blank, with their numbers; None for one that is too long, whose bytes are passed over. What
+    stands before the place where a stream breaks off is a line if it is a whole row."""
+    held, passing, number = bytearray(), False, 1
+    while data := stream.read(_CHUNK):
+        cut = data.rfind(b"\n")
+        if cut < 0:
+            if not passing:
+                held += data
+            if len(held) > LINE_BYTES:
+                held, passing = bytearray(), True
+            continue
+        if passing:
+            yield number, None
+            number, data, passing = number + 1, data[data.find(b"\n") + 1 :], False
+            cut = data.rfind(b"\n")
+        block, held = bytes(held) + data[: cut + 1], bytearray(data[cut + 1 :])
+        at = 0
+        for line in _LINE.finditer(block):
+            number += block.count(b"\n", at, line.start())
+            yield number, line[0] if len(line[0]) <= LINE_BYTES else None
+            at = line.end()
+        number += block.count(b"\n", at)
+    if passing:
+        yield number, None
+    elif held.strip() and not (getattr(stream, "fault", "") and _parsed(bytes(held))[1]):
+        yield number, bytes(held)
+
+
+def _parsed(line: bytes) -> tuple[Any, str]:
+    """The line's value, or why it has none."""
+    if len(line) > _CHUNK and line.count(b",") + line.count(b"[") + line.count(b"{") > _MOST_VALUES:
+        return None, f"a row of more than {_MOST_VALUES:,} values"
+    try:
+        return json.loads(line.removeprefix(b"\xef\xbb\xbf")), ""
+    except (ValueError, RecursionError):
+        return None, "not JSON"
+
+
+def _json_page(line: bytes, identity: str, source: str) -> Page:
+    row, fault = _parsed(line)
+    if fault or not isinstance(row, dict):
+        return Page(identity, source, fault=fault or "not a JSON object")
+    return row_page(row, identity, source)
+
+
+def _values(stream: Any, name: str, source: str) -> Iterator[Page]:
+    """The rows of a list, or values one behind the other; where one is broken, reading goes on at the next."""
+    number = 0
+    text = _Window(stream)
+    text.skip(r"\ufeff?\s*\[?\s*")
+    while not text.at_end:
+        number += 1
+        row, fault = text.value()
+        if fault and text.torn:
+            return
+        rows = _rows_in(row)
+        if rows is not None:
+            for inner, one in enumerate(rows, 1):
+                yield row_page(one, f"{name}:{number}.{inner}", source)
+        elif fault or not isinstance(row, dict):
+            yield Page(f"{name}:{number}", source, fault=fault or "not a JSON object")
+        else:
+            yield row_page(row, f"{name}:{number}", source)
+        text.skip(r"[\s,]*")
+        text.skip(r"(?:\]\s*)*")
+
+
+def _values_in(text: str, start: int) -> int:
+    return sum(text.count(mark, start) for mark in ",[{")
+
+
+def _rows_in(row: Any) -> list[dict[str, Any]] | None:
+    """The rows of an object that says no text itself but holds one list of objects, as `{"data": [...]}`."""
+    if not isinstance(row, dict) or "text" in row or "html" in row:
+        return None
+    lists = [value for value in row.values() if isinstance(value, list) and value]
+    if len(lists) == 1 and all(isinstance(one, dict) for one in lists[0]):
+        return lists[0]
+    return None
+
+
+class _Window:
+    """The part of a stream of text that is at hand."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._decoder = stream, json.JSONDecoder()
+        self._bytes, self._text, self._at, self._ended = b"", "", 0, False
+
+    def _more(self, least: int) -> None:
+        """Reads until `least` characters from here are at hand, or all."""
+        pieces, held = [self._text[self._at :]], len(self._text) - self._at
+        while held < least and not self._ended:
+            data = self._stream.read(_CHUNK)
+            self._ended = not data
+            data = self._bytes + data
+            cut = len(data) if self._ended else max(0, len(data) - 3)
+            while 0 < cut < len(data) and 0x80 <= data[cut] < 0xC0:  # not inside a character
+                cut -= 1
+            self._bytes = data[cut:]
+            pieces.append(data[:cut].decode("utf-8", "replace"))
+            held += len(pieces[-1])
+        self._text, self._at = "".join(pieces), 0
+
+    @property
+    def at_end(self) -> bool:
+        if self._at >= len(self._text):
+            self._more(1)
+        return self._at >= len(self._text)
+
+    @property
+    def torn(self) -> bool:
+        """Whether the stream broke off and nothing is left of it."""
+        return bool(getattr(self._stream, "fault", "")) and self.at_end
+
+    def skip(self, pattern: str) -> None:
+        while not self.at_end:
+            found = re.compile(pattern).match(self._text, self._at)
+            self._at = found.end() if found else self._at
+            if self._at < len(self._text):
+                return
+
+    def value(self) -> tuple[Any, str]:
+        """The value that begins here, passed over; or a fault, and the next row is looked for."""
+        while True:
+            held = len(self._text) - self._at
+            try:
+                row, self._at = self._decoder.raw_decode(self._text, self._at)
+                return row, ""
+            except RecursionError:
+                break
+            except ValueError as fault:
+                place = getattr(fault, "pos", 0)
+                cut = place > len(self._text) - 16 or "Unterminated" in str(fault)
+                if self._ended or not cut or held > LINE_BYTES:
+                    break
+            if held > _CHUNK and _values_in(self._text, self._at) > _MOST_VALUES:
+                break
+            self._more(max(_CHUNK, 2 * held))
+        self._pass_row()
+        return None, f"not JSON, or longer than {LINE_BYTES:,} bytes"
+
+    def _pass_row(self) -> None:
+        self._at += 1
+        while not self.at_end:
+            found = _NEXT_ROW.search(self._text, self._at)
+            if found:
+                self._at = found.end()
+                return
+            self._at = len(self._text) if self._ended else max(self._at, len(self._text) - 64)
+            if not self._ended:
+                self._more(len(self._text) - self._at + 1)
