@@ -106,7 +106,9 @@ def _in_folder(path: Path) -> Iterator[str]:
     """The files below a folder, links to folders entered, each folder once."""
 
     def refuse(fault: OSError) -> None:
-        raise SettingsError(f"{shown(str(fault.filename))}: cannot be entered ({fault.strerror}); check who may read it")
+        raise SettingsError(
+            f"{shown(str(fault.filename))}: cannot be entered ({fault.strerror}); check who may read it"
+        )
 
     seen: set[tuple[int, int]] = set()
     for folder, inner, names in os.walk(path.resolve(), followlinks=True, onerror=refuse):
