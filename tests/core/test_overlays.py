@@ -129,7 +129,8 @@ def test_the_same_definition_may_be_imported_again(tmp_path: Path) -> None:
 def test_two_recipe_files_of_one_name_are_two_recipes(tmp_path: Path) -> None:
     text = "from herd.core.settings import settings\nfrom herd.recipes import recipes\n{stage}\n"
     text += "@settings\nclass S:\n    size: int = {size}\n"
-    text += "@recipes.add\ndef {name}(s: S) -> Corpus:\n    return {name}_made()\n"
+    text += "@recipes.add\ndef {name}(s: S) -> Corpus:\n"
+    text += '    """One file."""\n    return {name}_made()\n'
     for size, folder in enumerate(("here", "there")):
         (tmp_path / folder).mkdir()
         name = f"recipe_{folder}"
@@ -200,7 +201,8 @@ def test_aliases_within_bounds_stand_for_what_they_name() -> None:
         "b": {"x": 1, "y": [1, 2]},
         "c": {"x": 2, "y": [1, 2]},
     }
-    assert len(parse_yaml(str(list(range(MOST_VALUES - 1))), where="x")) == MOST_VALUES - 1
+    plain = MOST_VALUES // 100
+    assert len(parse_yaml(str(list(range(plain))), where="x")) == plain
 
 
 def test_a_wrong_value_is_quoted_in_part() -> None:
