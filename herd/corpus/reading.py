@@ -162,8 +162,10 @@ def _whole(part: Part, stream: Any, *, html: bool) -> Iterator[Page]:
     body = bytearray()
     while len(body) <= PAGE_BYTES and (data := stream.read(PAGE_BYTES + 1 - len(body))):
         body += data
-    yield page.holding(bytes(body), "", html=html) if len(body) <= PAGE_BYTES else page.failed(
-        f"longer than {PAGE_BYTES:,} bytes"
+    yield (
+        page.holding(bytes(body), "", html=html)
+        if len(body) <= PAGE_BYTES
+        else page.failed(f"longer than {PAGE_BYTES:,} bytes")
     )
 
 

@@ -35,7 +35,9 @@ def row_page(row: dict[str, Any], identity: str, source: str) -> Page:
     }
     for name, value in fields.items():
         if value is None:
-            return Page(identity, source, fault=f"its field `{name}` is no text of up to {_FIELD_CHARACTERS:,} characters")
+            return Page(
+                identity, source, fault=f"its field `{name}` is no text of up to {_FIELD_CHARACTERS:,} characters"
+            )
     known = {name: str(value) for name, value in fields.items()}
     known["added"] = known["added"][:10]
     return Page(**known, body=body, charset="utf-8", html=not isinstance(text, str))
