@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError, SettingsError
 from herd.corpus import reading, tables
 from herd.corpus.extract import decode
+from herd.corpus.members import Span
 from herd.corpus.pages import PAGE_BYTES, Page, batches
 from herd.corpus.reading import Part, parts_of, read_pages
 from herd.corpus.sources import files
-from herd.corpus.members import Span
 from herd.corpus.warc import read_archive, write_warc
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
