@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from herd.core.artifacts import Crawl, sha256
 from herd.core.cache import remember
@@ -38,7 +39,24 @@ def files(*patterns: str, source: str) -> Crawl:
     """
     found = look_for(patterns, source=source)
     prints = tuple(_fingerprint(file) for file in found.readable)
-    return bring(source=source, fingerprints=prints, paths=found.readable, passed_over=found.passed_over)
+    paths = tuple(map(_writable, found.readable))
+    return bring(source=source, fingerprints=prints, paths=paths, passed_over=found.passed_over)
+
+
+_ESCAPED = "bytes:"
+
+
+def _writable(path: str) -> str:
+    """The path as text that JSON can hold: a name may be any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _ESCAPED + quote_from_bytes(os.fsencode(path))
+    return path
+
+
+def _path(written: str) -> str:
+    return os.fsdecode(unquote_to_bytes(written.removeprefix(_ESCAPED))) if written.startswith(_ESCAPED) else written
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,8 @@ def write_crawl(folder: Path, listed: Sequence[tuple[str, str]]) -> Crawl:
 def crawl_files(crawl: Crawl) -> Iterator[tuple[str, str]]:
     """The files of a crawl, paths or addresses, each with its source."""
     for row in json.loads((crawl.path / FILES).read_text(encoding="utf-8")):
-        yield row["path"] if "://" in row["path"] else str(crawl.path / row["path"]), row["source"]
+        path = _path(row["path"])
+        yield path if "://" in path else str(crawl.path / path), row["source"]
 
 
 def write_labels(folder: Path, pages: Iterable[Labelled]) -> None:

@@ -124,8 +124,9 @@ def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[
     """Step by step: how many documents came in, how many were dropped, how many the step would drop alone, and
     examples."""
     named = [rule.name for rules in settings.rules.values() for rule in rules if rule.kind == filters.kind]
-    steps = ["read", "url", "decode", "extract", *dict.fromkeys(named), *(use.name for use in settings.dedup)]
     dropped, examples = total.dropped + counted.dropped, total.examples | counted.examples
+    long = ["length"] if dropped["length"] else []
+    steps = ["read", "url", "decode", "extract", *long, *dict.fromkeys(named), *(use.name for use in settings.dedup)]
     funnel, left = [], total.pages
     for step in dict.fromkeys(steps):
         row: dict[str, Any] = {"step": step, "in": left, "dropped": dropped[step]}

@@ -243,6 +243,13 @@ class _Frames:
         yield header
         blocks, last = 0, False
         while not last:
+            blocks += 1
+            if window > WINDOW_BYTES and blocks * _BLOCK_BYTES > WINDOW_BYTES:
+                self.damage = (
+                    f"was packed with a window of {window:,} bytes, of which {WINDOW_BYTES:,} are kept: unpack it by "
+                    "`zstd -d --long=31` and pack it again without --long"
+                )
+                return
             head = self._stream.read(3)
             number = int.from_bytes(head, "little")
             last, kind, size = bool(number & 1), number >> 1 & 3, number >> 3
@@ -250,13 +257,6 @@ class _Frames:
             yield head + body
             if len(head) < 3 or len(body) < (1 if kind == 1 else size):
                 self.damage = "breaks off"
-                return
-            blocks += 1
-            if window > WINDOW_BYTES and blocks * _BLOCK_BYTES > WINDOW_BYTES:
-                self.damage = (
-                    f"was packed with a window of {window:,} bytes, of which {WINDOW_BYTES:,} are kept: unpack it by "
-                    "`zstd -d --long=31` and pack it again without --long"
-                )
                 return
         yield self._stream.read(4) if checksum else b""
 

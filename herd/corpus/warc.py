@@ -128,7 +128,10 @@ def _ends_at(member: Member, size: int) -> bool:
     rest = tail.lstrip(b"\r\n")
     if not rest or rest.startswith(b"WARC/"):
         return True
-    return member.arc is not False and ARC.match(member.peek(8192, size).lstrip(b"\r\n")) is not None
+    if member.arc is not False and ARC.match(member.peek(8192, size).lstrip(b"\r\n")):
+        return True
+    # What follows is no record, but the blank lines are there, and no record was swallowed.
+    return tail.startswith(b"\r\n\r\n") and not member.holds_record(size)
 
 
 def _arc_record(member: Member, identity: str, source: str) -> _Read:

@@ -18,6 +18,7 @@ from herd.evals.contamination import chosen, gains
 from tests.corpus.made import applied, parts
 from tests.corpus.test_dedup import prose
 
+MGSM = Path(__file__).parents[3] / "shared" / "data" / "mgsm"
 PHRASE = "which of the following statements about what happened in the story is the one that is true"
 
 
@@ -90,6 +91,67 @@ def test_an_item_can_be_cut_out(tmp_path: Path) -> None:
     documents = [Document(id="0", text=f"before {question} after", source="a")]
     left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, [question]),), action="cut")
     assert left["0"].split() == ["before", "after"]
+
+
+# A letter of each script; texts are made of these at random, as long as a question.
+SCRIPTS = {
+    "Chinese": [chr(code) for code in range(0x4E00, 0x4E00 + 900)],
+    "Japanese": [chr(code) for code in (*range(0x3042, 0x3094), *range(0x5000, 0x5100))],
+    "Thai": [chr(code) for code in range(0x0E01, 0x0E2F)] + ["\u0e01\u0e34", "\u0e02\u0e49", "\u0e40\u0e14"],
+    "Lao": [chr(code) for code in (0xE81, 0xE82, 0xE84, 0xE87, 0xE88, 0xE8A, 0xE94, 0xE95, 0xE96, 0xE97, 0xE99)],
+    "Burmese": [chr(code) for code in range(0x1000, 0x1021)] + ["\u1000\u102d", "\u1019\u103c"],
+    "Khmer": [chr(code) for code in range(0x1780, 0x17A3)] + ["\u1780\u17d2\u1781", "\u1781\u17b7"],
+}
+
+
+def unspaced(chance: random.Random, script: str, letters: int) -> str:
+    return "".join(chance.choice(SCRIPTS[script]) for _ in range(letters))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("action", ["drop", "cut"])
+def test_items_are_found_where_no_blanks_are_written(script: str, action: str, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    questions = [unspaced(chance, script, 60) + " 16 " + unspaced(chance, script, 20) for _ in range(30)]
+    around = [unspaced(chance, script, 40) for _ in range(60)]
+    texts = [f"{around[2 * n]}{question}{around[2 * n + 1]} a@b.example" for n, question in enumerate(questions)]
+    clean = [unspaced(chance, script, 150) for _ in range(30)]
+    documents = [Document(id=f"copy {n}", text=text, source="a") for n, text in enumerate(texts)]
+    documents += [Document(id=f"clean {n}", text=text, source="a") for n, text in enumerate(clean)]
+    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),), action=action)
+    assert [left.get(f"clean {n}") for n in range(30)] == clean
+    if action == "drop":
+        assert sorted(left) == sorted(f"clean {n}" for n in range(30))
+    else:
+        assert not any(question[:40] in left[f"copy {n}"] for n, question in enumerate(questions))
+        assert all(around[2 * n] in left[f"copy {n}"] for n in range(30))
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u2009", "\u202f", "\n", "  ", " \u200b"])
+@pytest.mark.parametrize("action", ["drop", "cut"])
+def test_items_are_found_whatever_blanks_stand_between_their_words(blank: str, action: str, tmp_path: Path) -> None:
+    question = prose(random.Random(6), 30)
+    documents = [Document(id="copy", text=f"before {question.replace(' ', blank)} after", source="a")]
+    documents.append(Document(id="clean", text=prose(random.Random(7), 60), source="a"))
+    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, [question]),), action=action)
+    assert left["clean"] == documents[1].text
+    assert left.get("copy", "before after").split() == ["before", "after"]
+
+
+@pytest.mark.skipif(not MGSM.is_dir(), reason="questions in other languages lie outside the repository")
+@pytest.mark.parametrize("file", sorted(MGSM.glob("*.jsonl")), ids=lambda file: file.stem[:7])
+def test_thirty_real_questions_of_a_language_are_found(file: Path, tmp_path: Path, figure) -> None:
+    rows = [json.loads(line)["question"] for line in file.read_text(encoding="utf-8").splitlines()]
+    questions, clean = rows[:30], rows[30:]
+    between = "" if "zh" in file.stem else " "
+    documents = [
+        Document(id=f"copy {n}", text=between.join((clean[n % 20], question, clean[n % 19 + 1])), source="a")
+        for n, question in enumerate(questions)
+    ]
+    documents += [Document(id=f"clean {n}", text=text, source="a") for n, text in enumerate(clean)]
+    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),))
+    figure(f"{file.stem}: {len(documents) - len(left)} of 30 copies found")
+    assert sorted(left) == sorted(f"clean {n}" for n in range(len(clean)))
 
 
 def test_passages_are_told_by_their_bytes() -> None:

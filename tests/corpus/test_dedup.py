@@ -331,3 +331,28 @@ def test_shingles_of_ideographs_are_characters() -> None:
     ) as made:
         _, ends = made.keys()
     assert np.diff(ends).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [
+        "中文字的一是在不了有和人这大为上个国我以要他时来用们生到作地于出就",
+        "กขคงจชซดตถทนบปผพฟมยรลวสหอ",
+        "ကခဂငစဆဇညတထဒနပဖဘမယရလဝသဟအ",
+    ],
+)
+def test_copies_are_found_where_no_blanks_are_written(letters: str, tmp_path: Path) -> None:
+    """A near-duplicate with a twentieth of its letters changed, and a long passage that two texts share."""
+    chance = random.Random(8)
+
+    def text(count: int) -> str:
+        return "".join(chance.choice(letters) for _ in range(count))
+
+    first = text(600)
+    other = "".join(chance.choice(letters) if n % 200 == 7 else c for n, c in enumerate(first))
+    documents = [Document(id=str(n), text=t, source="a") for n, t in enumerate((first, other, text(600)))]
+    assert sorted(applied("minhash", tmp_path / "a", documents)) in (["0", "2"], ["1", "2"])
+    passage = text(200)
+    documents = [Document(id=str(n), text=text(90) + passage + text(90), source="a") for n in range(2)]
+    left = applied("repeated_passages", tmp_path / "b", documents)
+    assert all(passage[20:180] not in left[name] and len(left[name]) > 150 for name in ("0", "1"))
