@@ -161,4 +161,5 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
     first = json.loads((base.path / "metrics.jsonl").read_text().splitlines()[0])
     # ln(768) for 768 tokens, and a little for weights that are not zero.
     assert first["loss"] == pytest.approx(6.67, abs=0.15)
-    assert base.figures["loss"] == pytest.approx(4.15, abs=0.4)
+    # Sums come in the second half only, as the mix says, so half as long is left to learn them.
+    assert base.figures["loss"] == pytest.approx(5.1, abs=0.4)
