@@ -27,13 +27,13 @@ from tests.smoke import planned
 
 
 def hashing(folder: Path) -> float:
-    """Bytes a second, of a file of 256 MB that lies in memory."""
+    """Bytes a second of processor time, of a file of 256 MB that lies in memory."""
     file = folder / "large"
     file.write_bytes(random.Random(0).randbytes(1 << 24) * 16)
     sha256(file)
-    began = time.perf_counter()
+    began = time.process_time()
     sha256(file)
-    return (1 << 28) / (time.perf_counter() - began)
+    return (1 << 28) / (time.process_time() - began)
 
 
 def artifacts(folder: Path, scratch: Path, faults: int, chance: random.Random) -> Judge:
