@@ -143,6 +143,7 @@ def test_eval_export_and_show_of_a_made_run(
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "seal.json",
         "tokenizer.json",
         "tokenizer_config.json",
     }
