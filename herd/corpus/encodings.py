@@ -49,12 +49,14 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
     marked = next((name for mark, name in _MARKS if body.startswith(mark)), "")
     if marked and marked != "utf-8":
         return _decoded(body, marked)
+    fault = library().herd_utf8_fault(body, ctypes.c_int64(len(body)))
+    if fault < 0 and not _may_be_another(body, charset) and _is_text(body):
+        return body  # nearly every page: what it says of itself need not be looked for
     said = [_name(charset), _name(_declared(body))]
     if (switching := _switching(body, said)) and (text := _decoded(body, switching)) is not None:
         return text
     if any(name.startswith("utf-16") for name in said) and (text := _wide(body, 2)) is not None:
         return text
-    fault = library().herd_utf8_fault(body, ctypes.c_int64(len(body)))
     if fault < 0:
         return body if _is_text(body) else _wide(body)
     if _is_cut_short(body[fault:]) or _is_mostly_utf8(
@@ -74,6 +76,14 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
 def _name(label: str) -> str:
     label = label.strip().lower()
     return _LABELS.get(label, "utf-8" if label == "utf-8-sig" else label)
+
+
+def _may_be_another(body: bytes, charset: str) -> bool:
+    """Whether bytes that are UTF-8 may be meant otherwise: as sets that are switched, which is ASCII, or as UTF-16."""
+    head = body[:_HEAD]
+    if b"\0" in head:
+        return True
+    return body.isascii() and (b"\x1b" in body or "hz" in charset.lower() or b"hz" in head.lower())
 
 
 def _switching(body: bytes, said: list[str]) -> str:
