@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import random
 from pathlib import Path
 
@@ -45,8 +46,18 @@ def paraphrases(chance: random.Random, groups: int) -> list[list[str]]:
     return made
 
 
-@pytest.mark.row(13)
-def test_one_of_each_group_of_paraphrases_stays(tmp_path: Path, figure) -> None:
+@pytest.mark.row(13, "paraphrases")
+@pytest.mark.xfail(strict=True, reason="the default of .95 loses no real page, and finds close paraphrases only")
+def test_most_paraphrases_go_at_the_default(tmp_path: Path, figure) -> None:
+    groups = paraphrases(random.Random(0), 100)
+    documents = [Document(id=str(n), text=text, source="a") for n, text in enumerate(itertools.chain(*groups))]
+    left = {int(name) for name in applied("semantic", tmp_path, documents)}
+    recall = (300 - len(left)) / 200
+    figure(f"{recall:.0%} of planted paraphrases dropped at the default similarity")
+    assert recall >= 0.9
+
+
+def test_one_of_each_group_of_paraphrases_stays_at_a_similarity_of_eight_tenths(tmp_path: Path) -> None:
     chance = random.Random(0)
     groups = paraphrases(chance, 100)
     others = [f"A note on {' and '.join(chance.sample(THINGS, 6))}, in no order." for _ in range(100)]
@@ -56,9 +67,36 @@ def test_one_of_each_group_of_paraphrases_stays(tmp_path: Path, figure) -> None:
     kept = [len(left & set(range(3 * group, 3 * group + 3))) for group in range(100)]
     recall = sum(3 - count for count in kept if count) / 200
     lost = sum(300 + n not in left for n in range(100))
-    figure(f"{recall:.0%} of planted paraphrases dropped, {kept.count(0)} groups and {lost} other texts of 100 lost")
     assert recall >= 0.9
     assert kept.count(0) + lost <= 5
+
+
+# Nouns that say the same.
+NOUNS = (
+    "car/automobile doctor/physician house/dwelling child/kid road/street film/movie shop/store job/occupation "
+    "illness/disease money/cash ship/vessel teacher/instructor story/tale garden/yard picture/image meal/dinner "
+    "war/conflict law/statute company/firm city/town forest/wood stone/rock sea/ocean king/monarch letter/message"
+).split()
+
+
+@pytest.mark.row(13, "other_words")
+@pytest.mark.xfail(strict=True, reason="means of static embeddings do not see that other nouns say the same")
+def test_paraphrases_that_share_no_noun(tmp_path: Path, figure) -> None:
+    chance = random.Random(0)
+    texts = []
+    for _ in range(100):
+        pairs = chance.sample(NOUNS, 8)
+        for number in range(2):
+            things = [pair.split("/")[number] for pair in pairs]
+            chance.shuffle(things)
+            talk, about, people = (words[number] for words in SAME)
+            listed = ", ".join(things[:-1]) + " and " + things[-1]
+            texts.append(FRAMES[number].format(talk=talk, about=about, people=people, things=listed))
+    documents = [Document(id=str(n), text=text, source="a") for n, text in enumerate(texts)]
+    left = {int(name) for name in applied("semantic", tmp_path, documents)}
+    recall = sum(len(left & {2 * group, 2 * group + 1}) == 1 for group in range(100)) / 100
+    figure(f"{recall:.0%} of paraphrases without a common noun dropped")
+    assert recall >= 0.9
 
 
 def test_which_of_a_group_stays_is_a_choice(tmp_path: Path) -> None:
