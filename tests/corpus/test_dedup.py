@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import random
 import re
 import tarfile
@@ -301,6 +302,18 @@ def test_the_first_place_can_keep_a_passage(tmp_path: Path) -> None:
 
 
 # ---- Bloom filter ----
+
+
+@pytest.mark.row(12, "memory")
+def test_a_filter_is_as_large_as_the_formula_says(figure) -> None:
+    """m = -k n / ln(1 - e^(1/k)) bits. Source: Bloom 1970; Li et al. 2024, L.1, solved for m."""
+    told = []
+    for count, rate in ((1_000, 0.1), (200_000, 0.01), (5_000_000, 0.01), (10**9, 1e-4)):
+        bits, hashes = filter_size(count, rate)
+        formula = -hashes * count / math.log(1 - rate ** (1 / hashes))
+        assert bits == pytest.approx(formula, abs=64 + 1e-9 * formula)
+        told.append(f"{count:,} at {rate:g}: {bits / count:.2f} bits a key")
+    figure("; ".join(told))
 
 
 @pytest.mark.row(12, "false_positives")
