@@ -188,8 +188,8 @@ def _control_fields(tokenizer: TextTokenizer) -> dict[str, Any]:
     }
     if named:
         fields["tokenizer.ggml.eom_token_id"] = named[0]
-    if tokenizer.opening:
-        fields["tokenizer.ggml.bos_token_id"] = tokenizer.begin
+    if tokenizer.named_begin is not None:  # templates may write it where nothing is put before texts
+        fields["tokenizer.ggml.bos_token_id"] = tokenizer.named_begin
     if tokenizer.template:
         fields["tokenizer.chat_template"] = tokenizer.template
     return fields

@@ -73,6 +73,16 @@ def test_a_template_may_write_a_beginning_that_is_not_put_before_texts(tmp_path:
         assert one.show(TemplateFormat(one).prompt(Conversation((Message("user", "hi"),)))).startswith("<|begin_of_")
 
 
+def test_a_beginning_that_only_the_template_writes_is_named_in_a_file_that_is_written(tmp_path: Path) -> None:
+    fields = to_gguf(bpe.learn(iter(ENGLISH), pairs=300, digits_together=True), 558)
+    fields |= {"tokenizer.ggml.add_bos_token": False, "tokenizer.chat_template": "{{ bos_token }}" + CHATML}
+    text = from_gguf(fields, "a file")
+    again = from_gguf(to_gguf(text, 558), "a file that was written")
+    hi = Conversation((Message("user", "hi"),))
+    assert again.opening == [] and again.named_begin == text.named_begin
+    assert TemplateFormat(again).prompt(hi) == TemplateFormat(text).prompt(hi)
+
+
 # ---- tools ----
 
 # As Hermes and Qwen write them; both kinds of quotes, an empty answer beside a call, and answers of tools in a row.
