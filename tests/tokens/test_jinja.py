@@ -79,7 +79,8 @@ def test_a_beginning_that_only_the_template_writes_is_named_in_a_file_that_is_wr
     text = from_gguf(fields, "a file")
     again = from_gguf(to_gguf(text, 558), "a file that was written")
     hi = Conversation((Message("user", "hi"),))
-    assert again.opening == [] and again.named_begin == text.named_begin
+    assert again.opening == []
+    assert again.named_begin == text.named_begin
     assert TemplateFormat(again).prompt(hi) == TemplateFormat(text).prompt(hi)
 
 
