@@ -289,12 +289,17 @@ def _preference(
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
-    return _dialogue(value) if not isinstance(value, str) or value.startswith(_TURNS) else (Message("user", value),)
+    if isinstance(value, str) and not value.startswith(_TURNS):
+        return (Message("user", value),)
+    turns = _dialogue(value)
+    # A transcript that ends with who is to answer: the answer stands in a column of its own.
+    opened = isinstance(value, str) and turns[-1] == Message("assistant", "")
+    return turns[:-1] if opened else turns
 
 
 def _answer(value: Any) -> tuple[Message, ...]:
     if isinstance(value, str):
-        return (Message("assistant", value),)
+        return _dialogue(value) if value.startswith(_TURNS) else (Message("assistant", value),)
     return _turns([value] if isinstance(value, Mapping) else value)
 
 

@@ -71,6 +71,16 @@ def test_conversations_in_many_columns_are_one(row: dict) -> None:
             "chosen": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant: good",
             "rejected": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant: bad",
         },
+        {
+            "prompt": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant:",
+            "chosen": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant: good",
+            "rejected": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant: bad",
+        },
+        {
+            "prompt": "\n\nHuman: hello\n\nAssistant: there\n\nHuman: and?\n\nAssistant:",
+            "chosen": "good",
+            "rejected": "bad",
+        },
         {"prompt": turns(*MORE), "ranked": ["good", "bad"]},
     ],
 )
