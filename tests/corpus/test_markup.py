@@ -203,6 +203,7 @@ def rows(line: str) -> str:
         f"<table class=crayon-table><tr><td class=crayon-nums>{rows('<div class=crayon-num>{n}</div>')}</td><td class=crayon-code>"  # noqa: E501
         f"<div class=crayon-pre>{rows('<div class=crayon-line>{line}&nbsp;</div>')}</div></td></tr></table>",
         f"<div class=fragment>{rows('<div class=line><span class=lineno> {n}</span>&#160;{line}</div>')}</div>",
+        f"<table>{rows('<tr><th>{n}</th><td><pre>{line}</pre></td></tr>')}</table>",
         f"<table><tr><td><pre>{rows('{n} ')}</pre></td><td><pre>{rows('{line}<br>')}</pre></td></tr></table>",
     ],
 )
@@ -212,6 +213,13 @@ def test_a_listing_in_a_table_or_in_boxes_is_program_text(listing: str) -> None:
     found = extract([f"<body><p>{FIRST}</p>{listing}</body>"], ExtractSettings())
     assert found.code[0] == sum(not c.isspace() for c in code)
     assert between(listing, form="markdown") == f"```\n{code}\n```"
+
+
+def test_programs_in_the_rows_of_a_table_are_not_joined() -> None:
+    bare = "<tr><td><pre>bake(1)</pre></td></tr><tr><td><pre>wait(2)</pre></td></tr>"
+    long = "<tr><td>1<td><pre>a = 1\nb = 2</pre></tr><tr><td>2<td><pre>c = 3\nd = 4</pre></tr>"
+    assert "bake(1)\n\nwait(2)" in between(f"<table>{bare}</table>")
+    assert "b = 2\nc" not in between(f"<table>{long}</table>")
 
 
 def test_numbered_rows_of_data_are_no_listing() -> None:

@@ -59,7 +59,15 @@ bool holds_only_code(const Tree& tree, int32_t i) {
     ++first;
   if (first >= at(tree, i).end) return false;
   Tag tag = at(tree, first).tag;
-  return tag == kCode || tag == kTt || tag == kSamp;
+  return tag == kCode || tag == kTt || tag == kSamp || tag == kPre;
+}
+
+// Whether a box of program text in a cell is one line.
+bool is_line_in_cell(const Tree& tree, const std::vector<Part>& parts, int32_t i) {
+  if (!is_cell(at(tree, at(tree, i).parent).tag) || at(tree, i).end - i > kMostCell) return false;
+  std::string text = raw_text(tree, parts, i);
+  size_t first = text.find_first_not_of("\r\n"), last = text.find_last_not_of("\r\n");
+  return first == text.npos || text.find('\n', first) > last;
 }
 
 Row look_at_row(const Tree& tree, const std::vector<Part>& parts, int32_t i) {
@@ -127,11 +135,12 @@ void add_line(std::string& out, string_view line) {
 }  // namespace
 
 bool is_listed_by_rows(const Tree& tree, const std::vector<Part>& parts, int32_t i) {
-  int32_t rows = 0, numbered = 0, counted = 0, named = 0, alike = 0, full = 0;
+  int32_t rows = 0, numbered = 0, counted = 0, named = 0, alike = 0, full = 0, boxed = 0;
   int64_t last = -1;
   for (int32_t k = i + 1; k < at(tree, i).end; ++k) {
     const Node& own = at(tree, k);
-    if (own.tag == kTable || own.tag == kPre || own.tag == kP || own.tag == kUl || own.tag == kOl) return false;
+    if (own.tag == kTable || own.tag == kP || own.tag == kUl || own.tag == kOl) return false;
+    if (own.tag == kPre && ++boxed && !is_line_in_cell(tree, parts, k)) return false;
     if (parts[size_t(k)].dropped || own.tag != kTr) {
       if (parts[size_t(k)].dropped) k = own.end - 1;
       continue;
@@ -151,6 +160,8 @@ bool is_listed_by_rows(const Tree& tree, const std::vector<Part>& parts, int32_t
     ++full;
     alike += is_code_line(line);
   }
+  // Boxes of program text without numbers are programs of their own.
+  if (boxed && (rows < 2 || 10 * (numbered + counted) < 8 * rows)) return false;
   if (rows == 0 || 10 * (numbered + counted) < 8 * rows) return rows > 1 && named == rows && 2 * alike >= full;
   if (2 * named >= rows) return rows > 1 || numbered;
   return rows > 2 && (numbered ? 4 * alike >= full : 2 * alike >= full) && alike > 0;
