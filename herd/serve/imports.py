@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def bring_in(source: Path, folder: Path) -> Imported:
         tokenizer.save(out, shape.context)
         tokens = [*tokenizer.opening, *tokenizer.encode(_CHECKED)][: min(_MOST_CHECKED, shape.context)]
         difference = compare(stored, weights.open_folder(out), tokens)
-        if not difference <= TOLERANCE:
+        if not math.isfinite(difference):
+            raise ArtifactError(
+                f"{source}: its logits are not finite, or all are zero, so it can say nothing; take another checkpoint"
+            )
+        if difference > TOLERANCE:
             raise ArtifactError(
                 f"{source}: logits of the copy are {difference:.1e} off those of the original (at most {TOLERANCE} "
                 "is let pass); the copy was not kept"
@@ -78,10 +83,12 @@ def bring_in(source: Path, folder: Path) -> Imported:
 def compare(original: Stored, copy: Stored, tokens: list[int]) -> float:
     """The largest difference of logits between the engine on `copy` and formulas on `original`, as a share of the
     largest logit."""
-    wanted = reference.logits(original, tokens)
+    with np.errstate(all="ignore"):  # what is not finite is seen in the result
+        wanted = reference.logits(original, tokens)
     with torch.inference_mode():
         found = stream_logits(copy.shape, copy.read, torch.tensor([tokens]))[0].double().numpy()
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    with np.errstate(all="ignore"):
+        return float(np.abs(found - wanted).max() / np.abs(wanted).max())
 
 
 def open_any(source: Path) -> tuple[Stored, TextTokenizer]:

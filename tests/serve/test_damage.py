@@ -183,14 +183,18 @@ def test_a_failed_import_or_export_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_are_all_zero_are_not_kept(brought: Path, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_weights_that_say_nothing_are_not_kept(value: float, brought: Path, tmp_path: Path) -> None:
     source = shutil.copytree(brought, tmp_path / "zero")
     (source / "seal.json").unlink()
     network = weights.load_transformer(source)
-    zero = {name: torch.zeros_like(weight) for name, weight in network.state_dict().items()}
+    zero = {name: torch.full_like(weight, value) for name, weight in network.state_dict().items()}
     table = weights.names(network.shape, reward=False)
     weights.write_tensors(source, ((table[name], weight) for name, weight in zero.items()))
-    assert command("import", source, tmp_path / "made").code == 1
+    said = command("import", source, tmp_path / "made")
+    assert said.code == 1
+    assert "not finite, or all are zero" in said.said
     assert [path.name for path in tmp_path.iterdir()] == ["zero"]
 
 
