@@ -80,7 +80,7 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
     def note(words: str, *, seeds: Sequence[int] | int | None = None) -> None:
         request.node.user_properties.append(("figure", words))
         if seeds is not None:
-            request.node.user_properties.append(("seeds", seeds))
+            request.node.user_properties.append(("seeds", seeds if isinstance(seeds, int) else list(seeds)))
 
     return note
 

@@ -36,7 +36,7 @@ def write_middle(file: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.row(35, "needles")
 @pytest.mark.row(35, "short")
-def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callable[[str], None]) -> None:
+def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callable[..., None]) -> None:
     """Four lengths: 128 learnt from nothing, then 256, 512 and 1,024, each switch behind a gate of all needles in
     every cell."""
     write_middle(tmp_path / "middle.jsonl")
@@ -62,4 +62,4 @@ def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callab
             assert short["losses"][source][0] <= max(1.01 * before, high)
         asked = sum(cell["asked"] for cell in figures["needle_before"])
         words.append(f"{asked} of {asked} needles before {length}, short loss {change:+.1%} after")
-    figure("; ".join(words))
+    figure("; ".join(words), seeds=load_recipe(str(RECIPE), recipes).settings.longer[0].seed)

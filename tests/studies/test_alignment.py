@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.studies.test_mixes import studied
+from tests.studies.test_mixes import seeds_of, studied
 
 Studied = Callable[[str], dict[str, Any]]
 
@@ -51,50 +51,55 @@ def taught(on_tiny: Studied) -> dict[str, Any]:
     ],
 )
 def test_the_best_of_more_answers_is_right_more_often(
-    found: dict[str, Any], figure: Callable[[str], None], judge: int, name: str
+    found: dict[str, Any], figure: Callable[..., None], judge: int, name: str
 ) -> None:
     gold = {row["k"]: row["gold"][0] for row in found["judges"][judge]["best_of"]}
     told = [gold[k] for k in (1, 4, 10, 30)]
-    figure(f"world, right of the best of 1, 4, 10, 30 by {name}: {', '.join(f'{one:.3f}' for one in told)}")
+    figure(
+        f"world, right of the best of 1, 4, 10, 30 by {name}: {', '.join(f'{one:.3f}' for one in told)}",
+        seeds=seeds_of("alignment"),
+    )
     assert all(fewer < more for fewer, more in pairwise(told))
 
 
 @pytest.mark.slow
 @pytest.mark.row(61, "critiques")
-def test_critiques_help_a_reward_model_from_few_pairs(found: dict[str, Any], figure: Callable[[str], None]) -> None:
+def test_critiques_help_a_reward_model_from_few_pairs(found: dict[str, Any], figure: Callable[..., None]) -> None:
     plain, own, _, few, own_few = (row["right"][0] for row in found["judges"])
     figure(f"ranked right, critic and judge from at most 1,000 pairs: plain {few:.3f}, after critiques {own_few:.3f}")
-    figure(f"from all pairs: plain {plain:.3f}, after critiques {own:.3f}")
+    figure(f"from all pairs: plain {plain:.3f}, after critiques {own:.3f}", seeds=seeds_of("alignment"))
     assert own_few >= few
 
 
 @pytest.mark.slow
 @pytest.mark.row(61, "own")
-def test_a_critics_own_critiques_teach_as_much_as_peoples(found: dict[str, Any], figure: Callable[[str], None]) -> None:
+def test_a_critics_own_critiques_teach_as_much_as_peoples(found: dict[str, Any], figure: Callable[..., None]) -> None:
     own, peoples = (row["right"][0] for row in found["judges"][1:3])
-    figure(f"ranked right at test: trained on the critic's own critiques {own:.3f}, on people's {peoples:.3f}")
+    words = f"ranked right at test: trained on the critic's own critiques {own:.3f}, on people's {peoples:.3f}"
+    figure(words, seeds=seeds_of("alignment"))
     assert own >= peoples
 
 
 @pytest.mark.slow
 @pytest.mark.row(39, "world")
-def test_what_reward_models_of_the_world_rank_right_is_told(
-    found: dict[str, Any], figure: Callable[[str], None]
-) -> None:
+def test_what_reward_models_of_the_world_rank_right_is_told(found: dict[str, Any], figure: Callable[..., None]) -> None:
     """Beside the bar, which is of latent-linear preferences: a sum is not linear in what stands in an answer."""
     plain, own = (row["right"][0] for row in found["judges"][:2])
-    figure(f"world, told and under no bar: plain {plain:.1%} of held-out pairs, reading critiques {own:.1%}")
+    words = f"world, told and under no bar: plain {plain:.1%} of held-out pairs, reading critiques {own:.1%}"
+    figure(words, seeds=seeds_of("alignment"))
     assert plain > 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.row(49)
-def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Callable[..., None]) -> None:
     rows = on_tiny("rounds")["rounds"]
     rates = [row["win_rate"] for row in rows[1:]]
     told = ", ".join(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in rates)
     right = ", ".join(f"{row['right'][0]:.0%}" for row in rows)
-    figure(f"right {right}; win rates, ties half: {told}; no filter and no choice by the world")
+    figure(
+        f"right {right}; win rates, ties half: {told}; no filter and no choice by the world", seeds=seeds_of("rounds")
+    )
     assert len(rates) == 5
     assert sum(low > 0.5 for _, low, _ in rates) >= 4
 
@@ -108,12 +113,13 @@ def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Calla
     ],
 )
 def test_a_model_that_teaches_itself_gets_better(
-    taught: dict[str, Any], figure: Callable[[str], None], what: str
+    taught: dict[str, Any], figure: Callable[..., None], what: str
 ) -> None:
     rows = taught["rounds"]
     told = {"judges": [row[0] for row in taught["critics"]], "answers": [row["right"][0] for row in rows]}[what]
     tokens = ", ".join(f"{row['tokens']:.1f}" for row in rows)
-    figure(f"{what} right after 0, 1, 2 rounds: {', '.join(f'{one:.3f}' for one in told)}; tokens an answer {tokens}")
+    words = f"{what} right after 0, 1, 2 rounds: {', '.join(f'{one:.3f}' for one in told)}; tokens an answer {tokens}"
+    figure(words, seeds=seeds_of("self_rewarding"))
     # Over M1 by more than the half-width of its interval: 84.3 to 84.5 % would be no rise.
     value, low, _ = taught["critics"][0] if what == "judges" else rows[0]["right"]
     assert told[-1] - told[0] > value - low
@@ -121,24 +127,28 @@ def test_a_model_that_teaches_itself_gets_better(
 
 @pytest.mark.slow
 @pytest.mark.row(48, "translation")
-def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[..., None]) -> None:
     found = on_tiny("translation")["alignment"]
     over = {row["way"]: row["over_first"] for row in found["ways"]}
     gained = {row["way"]: row["gain"] for row in found["ways"]}
     for name, (value, low, high) in gained.items():
-        figure(f"translated right by {name}: {value:+.3f} [{low:+.3f}, {high:+.3f}] over SFT")
+        figure(
+            f"translated right by {name}: {value:+.3f} [{low:+.3f}, {high:+.3f}] over SFT",
+            seeds=seeds_of("translation"),
+        )
     assert over["cpo"][0] >= 0
     assert gained["cpo"][0] > 0
 
 
 @pytest.mark.slow
 @pytest.mark.row(45, "ablation")
-def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Callable[[str], None]) -> None:
+def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Callable[..., None]) -> None:
     rows = on_tiny("dedup")["sets"]["rows"]
     for row in rows:
         (right, *_), (value, low, high) = row["right"]["mean"], row["gain"]["mean"]
         figure(
-            f"{row['set']}, {row['dialogues']:,} dialogues: right {right:.3f}, {value:+.3f} [{low:+.3f}, {high:+.3f}]"
+            f"{row['set']}, {row['dialogues']:,} dialogues: right {right:.3f}, {value:+.3f} [{low:+.3f}, {high:+.3f}]",
+            seeds=seeds_of("dedup"),
         )
     assert [row["set"] for row in rows] == ["all", "up to 0.95", "up to 0.9", "up to 0.8"]
     assert [row["dialogues"] for row in rows] == sorted((row["dialogues"] for row in rows), reverse=True)
@@ -148,12 +158,15 @@ def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Calla
 @pytest.mark.slow
 @pytest.mark.row(46, "world")
 def test_dpo_makes_answers_a_word_apart_less_likely_and_the_others_do_not(
-    on_tiny: Studied, figure: Callable[[str], None]
+    on_tiny: Studied, figure: Callable[..., None]
 ) -> None:
     found = on_tiny("edits")["alignment"]
     chosen = {row["way"]: row["chosen"] for row in found["ways"]}
     for name, (value, low, high) in chosen.items():
-        figure(f"{found['seeds']} seeds, chosen answers by {name}: {value:+.2f} [{low:+.2f}, {high:+.2f}] nats")
+        figure(
+            f"{found['seeds']} seeds, chosen answers by {name}: {value:+.2f} [{low:+.2f}, {high:+.2f}] nats",
+            seeds=seeds_of("edits"),
+        )
     assert chosen["dpo"][0] < 0
     assert chosen["dpo and likelihood"][0] > 0
     assert chosen["dpop"][0] > 0
