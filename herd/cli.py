@@ -67,15 +67,15 @@ def _planned(options: argparse.Namespace):  # noqa: ANN202
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Report
-    from herd.core.progress import display
-    from herd.core.runner import run as run_recipe
     from herd.core.stage import Manner
+    from herd.run.progress import display
+    from herd.run.runner import run as run_recipe
 
     recipe, folder = _planned(options)
     place, jobs = options.place or recipe.place, options.jobs
     if place in ("torchrun", "slurm"):
-        from herd.core.joined import JoinedPlace, join
-        from herd.core.ranks import Rank
+        from herd.run.joined import JoinedPlace, join
+        from herd.run.ranks import Rank
 
         if Rank.here().number > 0:
             join(folder)
@@ -108,10 +108,10 @@ def run(options: argparse.Namespace) -> None:
 
 def plan(options: argparse.Namespace) -> None:
     from herd.core.artifacts import is_whole
-    from herd.core.runner import needed
     from herd.core.settings import write_yaml
-    from herd.core.worker import RunFolder
     from herd.pretrain.planning import foretell, foretold_lines, layout_lines, text_lines, write_foretold
+    from herd.run.runner import needed
+    from herd.run.worker import RunFolder
 
     recipe, folder = _planned(options)
     if options.yaml:
@@ -215,14 +215,14 @@ def _plugins(kind: str):  # noqa: ANN202
 
 def curate(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Corpus
-    from herd.core.progress import display
-    from herd.core.runner import run as run_stages
     from herd.corpus.looks import samples
     from herd.corpus.settings import load_rules
     from herd.corpus.sources import files, look_for, passed_over_in_words
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
     from herd.report.browse import render_browser
+    from herd.run.progress import display
+    from herd.run.runner import run as run_stages
 
     settings = load_rules(options.rules, options.set)
     crawl = files(*options.input, source=options.source)
@@ -318,10 +318,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def judge_data(options: argparse.Namespace) -> None:
-    from herd.core.progress import display
-    from herd.core.runner import run as run_stages
     from herd.mixing.probe import ProbeSettings
     from herd.recipes.judging import checkpoint_in, judged, length_for
+    from herd.run.progress import display
+    from herd.run.runner import run as run_stages
 
     folder = checkpoint_in(options.checkpoint)
     settings = ProbeSettings(

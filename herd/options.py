@@ -238,6 +238,6 @@ def _version() -> str:
 
 
 def _jobs() -> int:
-    from herd.core.places import cores
+    from herd.run.executors import cores
 
     return min(cores(), 4)

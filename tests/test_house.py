@@ -22,7 +22,8 @@ from herd.recipes import recipes
 HERD = Path(__file__).parent.parent / "herd"
 TESTS = Path(__file__).parent
 FLOORS = {
-    "core": 1,
+    "core": 0,
+    "run": 1,
     "tokens": 2,
     "model": 2,
     "world": 2,

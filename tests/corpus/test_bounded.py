@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.runner import run
 from herd.core.storage import read_documents
 from herd.corpus.extract import without_markers
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
+from herd.run.runner import run
 
 # So long that a step which looks again at what it has looked at would take ten minutes and more.
 PATIENCE = 120

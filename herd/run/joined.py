@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from herd.core.artifacts import write_whole
 from herd.core.errors import SettingsError, TrainingError
-from herd.core.places import LocalPlace
-from herd.core.ranks import Patience, Rank, Report, free_port, pass_on, rank_command, variables
+from herd.core.executor import Patience, Report
+from herd.run.executors import LocalPlace
+from herd.run.ranks import Rank, free_port, pass_on, rank_command, variables
 
 T = TypeVar("T")
 R = TypeVar("R")

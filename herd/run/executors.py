@@ -1,4 +1,4 @@
-"""Where work runs. A stage asks its place for workers and never knows which machines they are on."""
+"""Where work runs: processes of this machine, a Ray cluster, or ranks that a launcher started."""
 
 from __future__ import annotations
 
@@ -10,35 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from herd.core import processes
 from herd.core.errors import DataError, HerdError, SettingsError
-from herd.core.ranks import Crew, Patience, Report, rank_command
+from herd.core.executor import Patience, Place, Report
+from herd.run import processes
+from herd.run.ranks import Crew, rank_command
 
 T = TypeVar("T")
 R = TypeVar("R")
 _SEMAPHORES = "/dev/shm"  # noqa: S108 - where glibc keeps them; nothing of ours is written there
 _ATTEMPTS = 3  # a shard at work when its worker died is given to so many
-
-
-class Place(Protocol):
-    """What a place offers. Results never depend on the place or on its number of workers."""
-
-    @property
-    def workers(self) -> int:
-        """How many may work at once now. It rises when other stages end and falls when others start."""
-        ...
-
-    def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
-        """`kernel` of every shard, in the order of the shards. Kernel and shards must pickle."""
-        ...
-
-    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
-        """Runs `herd.core.rank` on the file `job` in so many processes that know of each other, until it is done.
-
-        patience: with ranks that are silent or die, where it is the place that watches over them."""
-        ...
 
 
 class LocalPlace:
@@ -199,7 +181,7 @@ class RayPlace:
         from ray import train  # pyright: ignore[reportMissingImports]
         from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]
 
-        from herd.core.joined import rank_on_ray, reporting
+        from herd.run.joined import rank_on_ray, reporting
 
         gpus = self._ray.cluster_resources().get("GPU", 0) > 0
         trainer = TorchTrainer(
@@ -227,7 +209,7 @@ def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable
     if name == "local":
         return LocalPlace(allowed, warn)
     if name.startswith("joined:"):
-        from herd.core.joined import JoinedPlace
+        from herd.run.joined import JoinedPlace
 
         return JoinedPlace(Path(name.removeprefix("joined:")))
     if name == "ray" or name.startswith("ray://"):
