@@ -123,7 +123,14 @@ class Plan:
     def parents(self) -> list[Plan]:
         """The plans this one waits for."""
         values = [item for value in self.inputs.values() for item in (value if isinstance(value, tuple) else (value,))]
-        return [item.plan for item in values if item is not None]
+        return [plan_of(item) for item in values if item is not None]
+
+
+def plan_of(artifact: Artifact) -> Plan:
+    """The call of a stage that will make `artifact`. Raises ArtifactError when it was opened from disk."""
+    plan = artifact.plan
+    assert isinstance(plan, Plan)
+    return plan
 
 
 def _keys(value: Input) -> str | list[str] | None:
@@ -256,7 +263,7 @@ def walk(target: Artifact) -> list[Plan]:
             visit(parent)
         ordered[plan.key] = plan
 
-    visit(target.plan)
+    visit(plan_of(target))
     return list(ordered.values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import subprocess
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,10 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
-from herd.core.errors import DataError, HerdError, SettingsError
-from herd.core.executor import Patience, Place, Report
+from herd.core.errors import DataError, HerdError
+from herd.core.executor import Patience, Report
 from herd.run import processes
-from herd.run.ranks import Crew, rank_command
+from herd.run.ranks import Crew, Rank, rank_command, reporting, variables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -181,8 +182,6 @@ class RayPlace:
         from ray import train  # pyright: ignore[reportMissingImports]
         from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]
 
-        from herd.run.joined import rank_on_ray, reporting
-
         gpus = self._ray.cluster_resources().get("GPU", 0) > 0
         trainer = TorchTrainer(
             rank_on_ray,
@@ -202,19 +201,19 @@ def _call(kernel: Callable[[T], R], shard: T) -> R:
     return kernel(shard)
 
 
-def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> Place:
-    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. warn: told when less is to be had than allowed.
+def rank_on_ray(config: dict[str, str]) -> None:
+    """The body of a Ray Train worker: the rank in a process of its own, told who it is in torchrun's way.
 
-    Raises SettingsError for another name."""
-    if name == "local":
-        return LocalPlace(allowed, warn)
-    if name.startswith("joined:"):
-        from herd.run.joined import JoinedPlace
+    Ray has told where its own workers meet; ours meet one port further, and are placed anew if that is taken.
+    """
+    from ray import train  # pyright: ignore[reportMissingImports]
 
-        return JoinedPlace(Path(name.removeprefix("joined:")))
-    if name == "ray" or name.startswith("ray://"):
-        return RayPlace("" if name == "ray" else name)
-    raise SettingsError(f"place {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")
+    context = train.get_context()
+    rank = Rank(context.get_world_rank(), context.get_world_size(), context.get_local_rank())
+    told = variables(rank, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + 1)
+    done = subprocess.run(rank_command(Path(config["job"])), env=os.environ | told, check=False)
+    if done.returncode:
+        raise RuntimeError(f"rank {rank.number} ended with {done.returncode}")
 
 
 def cores() -> int:

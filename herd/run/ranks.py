@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -229,6 +229,25 @@ def pass_on(folder: Path, report: Report) -> None:
     """Shows the progress that the first rank wrote into `folder`, if any."""
     with contextlib.suppress(OSError, ValueError):  # not written yet
         report(*json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+
+
+@contextlib.contextmanager
+def reporting(folder: Path, report: Report) -> Iterator[None]:
+    """Shows, while the block lasts, the progress that the first rank writes into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            pass_on(folder, report)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def free_port() -> int:

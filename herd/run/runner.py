@@ -35,8 +35,8 @@ from herd.core.errors import (
 from herd.core.executor import Place
 from herd.core.stage import USUAL, Manner, Plan, walk
 from herd.run import processes
-from herd.run.executors import open_place
 from herd.run.mending import Mender
+from herd.run.opening import open_place
 from herd.run.progress import Display, Silent
 from herd.run.worker import Job, RunFolder, make
 

@@ -23,7 +23,8 @@ from herd.core.executor import Patience, Place, Report
 from herd.core.stage import USUAL, Input, Manner, Work, find_stage
 from herd.core.terminal import doors
 from herd.run import processes
-from herd.run.executors import LocalPlace, open_place
+from herd.run.executors import LocalPlace
+from herd.run.opening import open_place
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
 REPORT_SECONDS = 0.1

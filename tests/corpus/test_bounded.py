@@ -26,7 +26,8 @@ from herd.corpus.dedup.minhash import signatures
 from herd.corpus.judging import parse_rule
 from herd.corpus.kernels import pack
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import Languages, measure
+from herd.corpus.language import Languages
+from herd.corpus.stats import measure
 
 unit, size, names = json.loads(sys.argv[1])
 packed = pack([(unit * (size // len(unit.encode()) + 1)).encode()[:size].decode("utf-8", "ignore")])

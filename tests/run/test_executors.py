@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import DataError, SettingsError
-from herd.run.executors import LocalPlace, open_place
+from herd.run.executors import LocalPlace
+from herd.run.opening import open_place
 
 
 def double(number: int) -> int:
