@@ -43,10 +43,10 @@ from herd.corpus.filters import filters
 from herd.corpus.filters.kinds import code_share, formula_rate
 from herd.corpus.judging import parse_rule
 from herd.corpus.kernels import pack
-from herd.corpus.language import recognise
+from herd.corpus.language import Languages, recognise
 from herd.corpus.quality import auroc
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import Languages, Stats, measure
+from herd.corpus.stats import Stats, measure
 from herd.corpus.warc import write_warc
 
 PEERS = Path(__file__).parent / "peers"

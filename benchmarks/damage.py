@@ -21,7 +21,7 @@ from measuring import machine
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from herd.core.manifests import sha256
-from herd.core.runner import run
+from herd.run.runner import run
 from tests.damage import Judge, command, damaged, draw, goes_on, of_model, of_run
 from tests.smoke import planned
 

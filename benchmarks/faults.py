@@ -44,7 +44,7 @@ def ranks_of(out: Path) -> list[int]:
             words = file.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"herd.core.rank" in words and any(str(out).encode() in word for word in words):
+        if b"herd.run.rank" in words and any(str(out).encode() in word for word in words):
             found.append(int(file.parent.name))
     return sorted(found)
 

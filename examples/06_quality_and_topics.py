@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 
 from herd.core.artifacts import Artifact, Corpus
-from herd.core.runner import run as run_stages
 from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.topics import TopicSettings, label_topics
+from herd.run.runner import run as run_stages
 
 LESSONS = (
     "A cell takes in oxygen and gives off energy, which is why muscles tire without air, as experiments have shown.",

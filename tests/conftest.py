@@ -88,7 +88,7 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole run of tests/smoke.yaml; read, never change it."""
-    from herd.core.runner import run
+    from herd.run.runner import run
     from tests.smoke import planned
 
     folder = tmp_path_factory.mktemp("smoke") / "run"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from herd.cli import main
-from herd.core.runner import run
 from herd.core.stage import walk
+from herd.run.runner import run
 from tests.smoke import planned
 
 WAYS = ("flip", "truncate", "delete")

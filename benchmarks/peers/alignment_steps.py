@@ -29,8 +29,8 @@ def herd(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch
     from herd.align.losses import losses
     from herd.align.reward import ranking, reward_model
     from herd.core.artifacts import Checkpoint
-    from herd.core.places import LocalPlace
     from herd.model.weights import load_transformer
+    from herd.run.executors import LocalPlace
     from herd.tokens.jinja import chat_format
     from herd.tokens.tokenizer import TextTokenizer
     from herd.train.checkpoint import TrainState

@@ -27,9 +27,9 @@ def documents(shape: dict[str, int]) -> torch.Tensor:
 
 
 def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
-    from herd.core.places import LocalPlace
     from herd.model.sizes import SIZES
     from herd.model.transformer import Transformer
+    from herd.run.executors import LocalPlace
     from herd.train.batches import Batch
     from herd.train.checkpoint import TrainState
     from herd.train.loop import alone

@@ -24,9 +24,9 @@ def tokens(shape: dict[str, int]) -> torch.Tensor:
 
 
 def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
-    from herd.core.places import LocalPlace
     from herd.model.sizes import Shape
     from herd.model.transformer import Transformer, initialize
+    from herd.run.executors import LocalPlace
     from herd.train.batches import Batch
     from herd.train.checkpoint import TrainState
     from herd.train.loop import alone

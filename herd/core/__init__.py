@@ -1,1 +1,1 @@
-"""Floor 1: the nouns and doors everyone shares. Imports no torch and no other room."""
+"""The nouns and doors everyone shares. Imports no torch and no other room."""

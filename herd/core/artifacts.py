@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from herd.core.errors import ArtifactError, DamagedError
 from herd.core.manifests import (
@@ -33,11 +33,15 @@ from herd.core.manifests import (
 )
 from herd.core.manifests import verify_folder as verify_folder
 
-if TYPE_CHECKING:
-    from herd.core.stage import Plan
-
 # Where others have always found these.
 __all__ = ["CARD", "PARTIAL", "SEAL", "check_files", "flush", "is_sealed", "manifest", "read_card", "seal", "sha256"]
+
+
+class Planned(Protocol):
+    """What will make an artifact: a call of a stage (`herd.core.stage.Plan`)."""
+
+    @property
+    def key(self) -> str: ...
 
 
 class Artifact:
@@ -51,12 +55,12 @@ class Artifact:
     def __init_subclass__(cls) -> None:
         Artifact.kinds[cls.__name__] = cls
 
-    def __init__(self, path: Path | None = None, plan: Plan | None = None) -> None:
+    def __init__(self, path: Path | None = None, plan: Planned | None = None) -> None:
         self._path = path
         self._plan = plan
 
     @classmethod
-    def planned(cls, plan: Plan) -> Self:
+    def planned(cls, plan: Planned) -> Self:
         return cls(plan=plan)
 
     @classmethod
@@ -72,7 +76,7 @@ class Artifact:
         return kind(path)  # type: ignore[return-value]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> Planned:
         if self._plan is None:
             raise ArtifactError(f"{self._path} was opened from disk and has no plan")
         return self._plan

@@ -19,8 +19,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from herd.core.artifacts import Artifact
 from herd.core.code import fingerprint
 from herd.core.errors import SettingsError, StoppedError, did_you_mean
-from herd.core.places import Place
-from herd.core.processes import stop_asked
+from herd.core.executor import Place, Report
 from herd.core.registry import is_same_definition
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
@@ -72,10 +71,11 @@ class Work:
     out: Path
     scratch: Path
     place: Place
-    report: Callable[[float, float, str], None] = lambda done, total, words: None
+    report: Report = lambda done, total, words: None
     figures: dict[str, Any] = field(default_factory=dict)
     manner: Manner = USUAL
     curves: Path = field(default_factory=Path)
+    stop_asked: Callable[[], bool] = lambda: False  # whether this process shall save and leave
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 
     def figure(self, name: str, value: Any) -> None:
@@ -83,7 +83,7 @@ class Work:
         self.figures[name] = value
 
     def progress(self, done: float, total: float, words: str = "") -> None:
-        if stop_asked() and not self.saves:
+        if self.stop_asked() and not self.saves:
             raise StoppedError("asked to end; the same command makes this stage again")
         self.report(done, total, words)
 
@@ -123,7 +123,14 @@ class Plan:
     def parents(self) -> list[Plan]:
         """The plans this one waits for."""
         values = [item for value in self.inputs.values() for item in (value if isinstance(value, tuple) else (value,))]
-        return [item.plan for item in values if item is not None]
+        return [plan_of(item) for item in values if item is not None]
+
+
+def plan_of(artifact: Artifact) -> Plan:
+    """The call of a stage that will make `artifact`. Raises ArtifactError when it was opened from disk."""
+    plan = artifact.plan
+    assert isinstance(plan, Plan)
+    return plan
 
 
 def _keys(value: Input) -> str | list[str] | None:
@@ -256,7 +263,7 @@ def walk(target: Artifact) -> list[Plan]:
             visit(parent)
         ordered[plan.key] = plan
 
-    visit(target.plan)
+    visit(plan_of(target))
     return list(ordered.values())
 
 

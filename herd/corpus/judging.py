@@ -16,9 +16,9 @@ from herd.core.manifests import check_files
 from herd.core.registry import Use
 from herd.corpus.filters import Drops, filters
 from herd.corpus.kernels import pack
-from herd.corpus.language import READ_CHARACTERS, recognise
+from herd.corpus.language import READ_CHARACTERS, Languages, recognise
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import EDITED, NUMBERS, Languages, Stats, measure
+from herd.corpus.stats import EDITED, NUMBERS, Stats, measure
 
 if TYPE_CHECKING:
     import pyarrow as arrow

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-
-from herd.corpus.stats import Languages
+from numpy.typing import NDArray
 
 # More does not change what is recognised, and costs.
 READ_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True)
+class Languages:
+    """What language each text is in: ISO 639-1 codes, `und` where none was recognised, and how sure that is, 0 to 1."""
+
+    codes: NDArray[np.str_]
+    scores: NDArray[np.float64]
 
 
 def recognise(texts: Iterable[str]) -> Languages:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.places import Place
+from herd.core.executor import Place
 from herd.corpus.kernels import pack
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from herd.corpus import characters
 from herd.corpus.kernels import Packed, library, pack, pointer
+from herd.corpus.language import READ_CHARACTERS, Languages, recognise
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -121,14 +122,6 @@ MEASURED = NUMBERS[: NUMBERS.index("lines_in")]
 EDITED = NUMBERS[NUMBERS.index("lines_in") : NUMBERS.index("language_score")]
 
 
-@dataclass(frozen=True)
-class Languages:
-    """What language each text is in: codes, and how sure that is."""
-
-    codes: Texts
-    scores: Numbers
-
-
 def measure(
     texts: Packed | arrow.Array | Sequence[str],
     languages: Languages | None = None,
@@ -138,8 +131,6 @@ def measure(
 
     languages: recognised here when not given. edits: what `filters.lines` counted, [N, len(EDITED)].
     """
-    from herd.corpus.language import READ_CHARACTERS, recognise
-
     packed = texts if isinstance(texts, Packed) else pack(texts)
     known = languages or recognise(packed.heads(4 * READ_CHARACTERS))
     values = np.zeros((packed.count, len(MEASURED)))

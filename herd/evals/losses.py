@@ -10,10 +10,10 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from herd.core.processes import give_back
 from herd.evals.spread import Interval, ratio_mean
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
+from herd.run.processes import give_back
 from herd.tokens.shards import Shards
 from herd.train.batches import IGNORED, Batch, held_out_batches
 from herd.train.objectives import next_token

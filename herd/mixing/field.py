@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from herd.core.errors import DataError
-from herd.core.places import Place
+from herd.core.executor import Place
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.mixing.updates import Numbers, shares_of
 from herd.model.sizes import Shape, SizeOrName

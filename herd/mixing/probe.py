@@ -9,7 +9,7 @@ from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import DataError
-from herd.core.places import Place
+from herd.core.executor import Place
 from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss

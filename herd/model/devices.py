@@ -9,8 +9,8 @@ import time
 import torch
 
 from herd.core.errors import SettingsError
-from herd.core.processes import held_bytes
 from herd.model.sizes import Shape
+from herd.run.processes import held_bytes
 
 # Dense bf16 FLOPs a second of one device, by the makers' data sheets.
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from herd.core.artifacts import CARD, Checkpoint
-from herd.core.places import Place
-from herd.core.processes import give_back
+from herd.core.executor import Place
 from herd.evals.losses import held_out_means
 from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
 from herd.evals.spread import Interval
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer
+from herd.run.processes import give_back
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 

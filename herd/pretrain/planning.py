@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
-from herd.core.runner import distance_to_end
 from herd.core.settings import build
 from herd.core.stage import USUAL, Plan, walk
 from herd.model.sizes import Shape
@@ -19,6 +18,7 @@ from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.initial import PretrainSettings
 from herd.pretrain.long_context import LengthSettings
 from herd.pretrain.rehearsal import Pace, Rehearsal, rehearse
+from herd.run.runner import distance_to_end
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout, bubble, memory
 from herd.train.log import METRICS, Foretold, read_steps

@@ -18,8 +18,6 @@ import numpy as np
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import HerdError
-from herd.core.places import LocalPlace, no_semaphores
-from herd.core.processes import Meter
 from herd.core.settings import dump
 from herd.core.stage import Stage, Work
 from herd.model.devices import best_device
@@ -27,6 +25,8 @@ from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
 from herd.pretrain.long_context import LengthSettings, extend_context
+from herd.run.executors import LocalPlace, no_semaphores
+from herd.run.processes import Meter
 from herd.tokens import bpe
 from herd.tokens.shards import SPLITS, ShardWriter, id_type, write_index
 from herd.tokens.tokenizer import CONTROL_TOKENS, TextTokenizer

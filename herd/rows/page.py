@@ -133,8 +133,8 @@ PARTS = (
     (
         "3.3.4",
         "reliability",
-        "core/ranks.py, train/checkpoint.py, train/guards.py",
-        "core/test_ranks.py, train/test_faults.py, train/test_guards.py",
+        "run/ranks.py, train/checkpoint.py, train/guards.py",
+        "run/test_ranks.py, train/test_faults.py, train/test_guards.py",
         "",
         "ranks are watched by signs of life; rules for spikes are not the report's",
     ),

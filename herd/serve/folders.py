@@ -27,11 +27,11 @@ from herd.core.errors import ArtifactError, DamagedError, SettingsError
 from herd.core.layout import TEXT_FILES, files_in
 from herd.core.lineage import find_setting, tree
 from herd.core.manifests import Manifest, check_files, read_manifest, verify_folder
-from herd.core.progress import summary
 from herd.core.settings import build
-from herd.core.worker import RunFolder
 from herd.model import gguf, weights
 from herd.model.config import CONFIG, shape_in
+from herd.run.progress import summary
+from herd.run.worker import RunFolder
 from herd.tokens.gguf import to_gguf
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import ABOUT, kind_of

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from herd.core.places import Place
+from herd.core.executor import Place
 from herd.train.integrity import Held
 from herd.train.speed import Quick
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.processes import peak_bytes
+from herd.run.processes import peak_bytes
 
 METRICS = "metrics.jsonl"
 WARM = 3  # first steps of a process, which also set up what later ones use

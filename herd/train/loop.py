@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from herd.core.errors import StoppedError, TrainingError, is_out_of_memory
-from herd.core.places import Place
-from herd.core.processes import give_back, stop_asked
-from herd.core.ranks import Rank
+from herd.core.executor import Place
 from herd.core.stage import Work
 from herd.model.devices import device_bytes
+from herd.run.processes import give_back, stop_asked
+from herd.run.ranks import Rank
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, Jumps, finite

@@ -13,13 +13,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from herd.core.ranks import Rank
 from herd.core.stage import Work
 from herd.model.devices import best_device, check_memory
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
 from herd.model.transformer import Transformer, initial_weights, initialize
 from herd.model.weights import load_transformer, names, open_folder, write_config, write_tensors
+from herd.run.ranks import Rank
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
 from herd.train.checkpoint import ABOUT, TRAINING, Kind, Saver, TrainState, checkpoints, moments_in, write_checkpoint

@@ -18,12 +18,12 @@ import torch
 
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message, Preference
 from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer, initialize
+from herd.run.executors import LocalPlace
 from herd.tokens import bpe
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import write_checkpoint

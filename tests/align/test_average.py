@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from herd.align.average import average, greedily
 from herd.core.artifacts import Card, Checkpoint, Dialogues, finish
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.core.stage import Work
 from herd.core.storage import write_conversations
 from herd.model.weights import load_transformer
+from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import HELLO, TOKENIZER

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from herd.align.comparing import Steps, compare_sets, compare_steps
-from herd.core.places import LocalPlace
 from herd.core.recipe import load_recipe
 from herd.core.stage import Work, walk
 from herd.report.alignment import alignment
+from herd.run.executors import LocalPlace
 from herd.studies import studies
 
 

@@ -12,7 +12,6 @@ from herd.align.critiques import add_critiques, critic_dialogues, examine_critic
 from herd.align.people import criticize
 from herd.align.select import SelectSettings, select
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message, Preference
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
@@ -20,6 +19,7 @@ from herd.generate.engine import Sampling
 from herd.judge.critic import ASK, Critic, criticized
 from herd.judge.reward import RewardJudge
 from herd.model.heads import RewardModel
+from herd.run.executors import LocalPlace
 from herd.tokens.chat import ChatFormat
 from herd.train.checkpoint import write_checkpoint
 from herd.world.questions import Questions, critique

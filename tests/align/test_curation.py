@@ -30,11 +30,11 @@ from herd.align.curation import (
 )
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.samplers import Script
+from herd.run.executors import LocalPlace
 from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.topics import load_topics
 

@@ -14,12 +14,12 @@ from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.registry import Use
 from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.weights import load_transformer
+from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from herd.train.ranked import RankedBatches, encode_ranked
 from tests.model.test_transformer import SMALL, model

@@ -113,8 +113,8 @@ def test_flipped_labels_must_be_few() -> None:
 def test_chosen_answers_that_differ_little_from_rejected_ones(figure) -> None:
     """One word apart, and words after it shared: DPO makes the chosen ones less likely, the others do not."""
     from herd.align.dpo import reference_log_probs
-    from herd.core.places import LocalPlace
     from herd.core.records import Conversation, Message, Preference
+    from herd.run.executors import LocalPlace
     from herd.train.checkpoint import TrainState
     from herd.train.loop import alone, steps
     from herd.train.optimizer import AdamWSettings, adamw
@@ -199,8 +199,8 @@ def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> N
 def test_a_reward_model_learns_a_latent_preference(figure, together: bool) -> None:
     import random
 
-    from herd.core.places import LocalPlace
     from herd.core.records import Conversation, Message, Preference
+    from herd.run.executors import LocalPlace
     from herd.train.checkpoint import TrainState
     from herd.train.loop import alone, steps
     from herd.train.optimizer import AdamWSettings, adamw

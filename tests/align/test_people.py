@@ -11,11 +11,11 @@ import pytest
 from herd.align.people import Asked, annotate, joined, misquote, rank
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences, write_conversations
 from herd.generate.engine import Engine, Sampling
+from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
 from herd.world.questions import KINDS, Questions, blunder

@@ -12,13 +12,13 @@ from herd.align.people import Asked, examine
 from herd.align.rounds import choose, versus
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.judge.verifiers import verifiers
 from herd.model.weights import load_transformer
 from herd.report.alignment import alignment
+from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from herd.world.sums import is_held_out
 from herd.world.truth import World

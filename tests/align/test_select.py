@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from herd.align.select import SelectSettings, _kept, _steered, select, warning
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import StoppedError
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.registry import Use
 from herd.core.stage import Work
@@ -25,6 +24,7 @@ from herd.judge.best_of import curve, mean_of_best
 from herd.judge.rubric import CODE, GENERAL, judged
 from herd.judge.verifiers import verifiers
 from herd.judge.verifiers.number import last_number
+from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER

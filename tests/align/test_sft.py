@@ -15,11 +15,11 @@ from torch import Tensor
 from herd.align import sft as stage
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import write_conversations
 from herd.model.fused import quickly
+from herd.run.executors import LocalPlace
 from herd.train import cross_entropy
 from herd.train.batches import IGNORED, PADDING, Batch
 from herd.train.checkpoint import write_checkpoint

@@ -14,11 +14,11 @@ from herd.align.curation import CurationSettings, curate_dialogues
 from herd.align.tags import TagSettings, diverse, normalised
 from herd.core.artifacts import Dialogues
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.samplers import Script
+from herd.run.executors import LocalPlace
 
 embeds = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="needs the package wordllama")
 

@@ -15,9 +15,9 @@ from herd.core.artifacts import Card, Corpus, finish, is_whole, open_input, whol
 from herd.core.errors import ArtifactError, DamagedError
 from herd.core.lineage import tree
 from herd.core.manifests import check_files, digest, read_card, seal, verify_folder
-from herd.core.runner import run
+from herd.run.runner import run
 from tests.core.stages_for_tests import join, write
-from tests.core.test_runner import Told
+from tests.run.test_runner import Told
 
 
 def made(folder: Path, text: str = "hello") -> Path:

@@ -9,11 +9,11 @@ import pytest
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.errors import ArtifactError, HerdError, SettingsError, as_sentence, did_you_mean
 from herd.core.lineage import find_setting, lineage, tree
-from herd.core.progress import Plain, clock, seconds_left
 from herd.core.recipe import load_recipe
-from herd.core.runner import run
 from herd.core.stage import walk
 from herd.recipes import recipes
+from herd.run.progress import Plain, clock, seconds_left
+from herd.run.runner import run
 from tests.core.stages_for_tests import join, write
 
 OWN = '''

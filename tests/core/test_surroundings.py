@@ -13,12 +13,13 @@ import pytest
 import herd
 from herd.cli import main
 from herd.core.errors import DataError, HerdError, SettingsError, is_full_disk
-from herd.core.places import LocalPlace
-from herd.core.ranks import DISK_FULL, Crew, Patience
-from herd.core.runner import run
+from herd.core.executor import Patience
 from herd.corpus import python_docs
+from herd.run.executors import LocalPlace
+from herd.run.ranks import DISK_FULL, Crew
+from herd.run.runner import run
 from tests.core.stages_for_tests import fail, spread, write
-from tests.core.test_places import double
+from tests.run.test_executors import double
 
 
 def calls_of(function: ast.AST) -> list[ast.Call]:

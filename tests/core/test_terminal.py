@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.cli import main
-from herd.core.progress import Live
-from herd.core.runner import run
 from herd.core.terminal import Door, doors, json_line, visible
+from herd.run.progress import Live
+from herd.run.runner import run
 from tests.core.stages_for_tests import write
 
 STEERS = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x00\x7f"

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as arrow
 
-from herd.core.places import LocalPlace, Place
+from herd.core.executor import Place
 from herd.core.records import Document
 from herd.corpus.dedup import dedups
 from herd.corpus.parts import Parts, Writer
+from herd.run.executors import LocalPlace
 
 
 def parts(folder: Path, documents: Sequence[Document], *, files: int = 2, place: Place | None = None) -> Parts:

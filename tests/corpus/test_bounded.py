@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.runner import run
 from herd.core.storage import read_documents
 from herd.corpus.extract import without_markers
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
+from herd.run.runner import run
 
 # So long that a step which looks again at what it has looked at would take ten minutes and more.
 PATIENCE = 120
@@ -26,7 +26,8 @@ from herd.corpus.dedup.minhash import signatures
 from herd.corpus.judging import parse_rule
 from herd.corpus.kernels import pack
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import Languages, measure
+from herd.corpus.language import Languages
+from herd.corpus.stats import measure
 
 unit, size, names = json.loads(sys.argv[1])
 packed = pack([(unit * (size // len(unit.encode()) + 1)).encode()[:size].decode("utf-8", "ignore")])

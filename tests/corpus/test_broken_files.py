@@ -18,7 +18,6 @@ import pytest
 
 from herd.cli import main
 from herd.core.errors import DataError, SettingsError
-from herd.core.runner import run
 from herd.corpus import members, row_groups, unpacking
 from herd.corpus.pages import Page
 from herd.corpus.reading import Part, read_pages
@@ -26,6 +25,7 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files, look_for
 from herd.corpus.stages import curate, describe_input
 from herd.corpus.warc import read_archive
+from herd.run.runner import run
 from tests.corpus.test_reading import response
 
 ROWS = [{"text": f"row {n} of a table, {n * 7919 % 104729} and {n * 104729 % 7919}"} for n in range(400)]

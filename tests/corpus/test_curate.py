@@ -16,7 +16,6 @@ import pytest
 from herd.core.artifacts import Artifact
 from herd.core.errors import DataError, SettingsError
 from herd.core.registry import Use
-from herd.core.runner import run
 from herd.core.settings import build
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
@@ -27,6 +26,7 @@ from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.warc import write_warc
 from herd.pretrain.initial import pretrain
+from herd.run.runner import run
 from herd.tokens.stages import pack, train_tokenizer
 from tests.corpus.test_reading import pages
 

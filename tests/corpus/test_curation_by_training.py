@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 
 from herd.core.artifacts import Corpus, Crawl
-from herd.core.places import LocalPlace
 from herd.core.records import Document
-from herd.core.runner import run
 from herd.core.stage import Work
 from herd.core.storage import write_documents
 from herd.corpus.judging import parse_rule
@@ -28,6 +26,8 @@ from herd.corpus.stages import curate
 from herd.generate.samplers import Script
 from herd.model.sizes import Size
 from herd.pretrain.initial import PretrainSettings, pretrain
+from herd.run.executors import LocalPlace
+from herd.run.runner import run
 from herd.tokens.stages import pack, train_tokenizer
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import noise

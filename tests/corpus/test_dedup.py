@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from herd.core.places import LocalPlace
 from herd.core.records import Document
 from herd.corpus.dedup import dedups
 from herd.corpus.dedup.bloom import filter_size
@@ -24,6 +23,7 @@ from herd.corpus.dedup.minhash import join, settle, signatures
 from herd.corpus.encodings import decode
 from herd.corpus.extract import ExtractSettings, extract
 from herd.corpus.kernels import Result, library, pack, pointer
+from herd.run.executors import LocalPlace
 from herd.world import noise
 from tests.corpus.made import applied, parts
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.runner import run
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.judging import parse_rule
@@ -17,6 +16,7 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.warc import write_warc
+from herd.run.runner import run
 from tests.corpus.test_extract import ARTICLES, page, paragraphs
 
 PAGES = 10_000

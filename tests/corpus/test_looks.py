@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import Corpus
-from herd.core.runner import run
 from herd.corpus.filters import filters
 from herd.corpus.looks import offending, pieces, samples
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.report.browse import render_browser
+from herd.run.runner import run
 
 
 @pytest.mark.parametrize(

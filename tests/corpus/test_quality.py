@@ -17,7 +17,6 @@ import pytest
 from herd.core.artifacts import Corpus
 from herd.core.errors import DataError, HerdError
 from herd.core.records import Conversation, Document, Message
-from herd.core.runner import run
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.labels import (
     EDUCATIONAL,
@@ -42,6 +41,7 @@ from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.generate.samplers import Script
 from herd.judge.agreement import weighted_kappa
+from herd.run.runner import run
 from tests.generate.answering import answering
 
 Head = Literal["words", "embeddings"]
@@ -210,8 +210,8 @@ def test_agreement_and_auroc_have_their_known_values() -> None:
 def test_no_document_with_points_is_told(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     write_documents(tmp_path / "plain", [Document(id="a", text="b", source="c")])
-    from herd.core.places import LocalPlace
     from herd.core.stage import Work
+    from herd.run.executors import LocalPlace
 
     with pytest.raises(DataError, match="no document has `points`"):
         train_scorer.body(

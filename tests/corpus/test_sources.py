@@ -9,11 +9,11 @@ import pytest
 from herd.core.artifacts import Artifact
 from herd.core.cache import fetch_package
 from herd.core.errors import DataError
-from herd.core.runner import run
 from herd.corpus import wikipedia as wiki
 from herd.corpus.python_docs import PythonDocsSettings, python_docs
 from herd.corpus.reading import Part, read_pages
 from herd.corpus.sources import crawl_files, read_labels
+from herd.run.runner import run
 from herd.serve.folders import made_in
 
 

@@ -13,9 +13,7 @@ import pytest
 
 from herd.core.artifacts import Corpus
 from herd.core.errors import DataError, SettingsError
-from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Document
-from herd.core.runner import run
 from herd.core.stage import Work
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.labels import label_topic
@@ -24,6 +22,8 @@ from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.topics import PACKAGED, TopicSettings, TrainTopicsSettings, label_topics, train_topics
 from herd.generate.samplers import Script
+from herd.run.executors import LocalPlace
+from herd.run.runner import run
 from herd.tokens.topics import Topics, load_topics
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from herd.core.places import LocalPlace
 from herd.mixing.field import Field, RunSettings
 from herd.model.sizes import Size
+from herd.run.executors import LocalPlace
 from herd.tokens.shards import SPLITS, Shards, ShardWriter, id_type, write_index
 
 VOCABULARY, PAD = 64, 63

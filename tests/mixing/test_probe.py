@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import DataError
-from herd.core.places import LocalPlace
 from herd.evals.spread import Interval
 from herd.mixing.field import Field
 from herd.mixing.probe import NEW, ProbeSettings, Together, _annealed, _joined, gains, verdict
 from herd.mixing.proxies import evenly, train_on
+from herd.run.executors import LocalPlace
 from tests.mixing.planted import PAD, field, language, noise, planted, run
 
 TARGETS = {"target": 0.5, "other": 0.5}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.runner import distance_to_end, needed
 from herd.pretrain.planning import Pace, foretold_lines, played_through, text_lines, trainings, write_foretold
 from herd.report.pages import foretold
+from herd.run.runner import distance_to_end, needed
 from herd.serve.folders import made_in
 from herd.train.log import Foretold, Step
 from herd.train.schedule import BatchPhase, BatchRamp
@@ -65,7 +65,7 @@ def test_a_report_holds_what_was_foretold_against_what_came() -> None:
 
 
 def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
-    from herd.core.runner import run
+    from herd.run.runner import run
 
     plans = needed(planned(), until="fit_law")
     own = trainings(plans)

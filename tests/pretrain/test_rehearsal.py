@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.processes import held_bytes
-from herd.core.runner import needed
 from herd.model.sizes import Size
 from herd.pretrain.initial import PretrainSettings
 from herd.pretrain.long_context import LengthSettings
 from herd.pretrain.planning import foretell, trainings
 from herd.pretrain.rehearsal import Pace, Rehearsal, Tried, _MadeUp, rehearse
+from herd.run.processes import held_bytes
+from herd.run.runner import needed
 from herd.tokens.shards import Shards
 from herd.train.schedule import BatchPhase, MixPhase
 from tests.smoke import planned

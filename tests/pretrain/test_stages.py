@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from herd.core.artifacts import Artifact, Checkpoint, Tokenizer, Tokens
-from herd.core.places import LocalPlace
 from herd.core.settings import dump
 from herd.core.stage import Work
 from herd.evals.needle import DEPTHS
@@ -19,6 +18,7 @@ from herd.model.weights import load_transformer
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.report.stages import judge
 from herd.report.verdicts import Bars
+from herd.run.executors import LocalPlace
 from herd.serve.folders import made_in
 from herd.tokens.shards import Shards
 from herd.train.batches import TokenBatches, held_out_batches

@@ -9,13 +9,13 @@ import pytest
 
 from herd.align.given import bring_dialogues, bring_model
 from herd.core.errors import ArtifactError, DataError, SettingsError
-from herd.core.places import LocalPlace
 from herd.core.recipe import load_recipe
-from herd.core.runner import run
 from herd.core.stage import Work
 from herd.core.storage import read_conversations
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
+from herd.run.executors import LocalPlace
+from herd.run.runner import run
 from herd.serve.folders import made_in
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import SMALL, model

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import Checkpoint, Report
-from herd.core.runner import run
+from herd.run.runner import run
 from herd.serve.folders import made_in, newest_model
 from tests.smoke import SMOKE, hear_interrupts, planned
 

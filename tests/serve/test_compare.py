@@ -14,11 +14,11 @@ import pytest
 from herd.align.columns import read_rows
 from herd.align.given import bring_dialogues, bring_preferences
 from herd.core.errors import ArtifactError, DataError, HerdError
-from herd.core.places import LocalPlace
 from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences
 from herd.generate.engine import Sampling
+from herd.run.executors import LocalPlace
 from herd.serve.compare import Comparison, hold, server
 from herd.train.checkpoint import Kind, write_checkpoint
 from tests.model.test_transformer import SMALL, model

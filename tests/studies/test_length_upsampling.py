@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from herd.core.places import LocalPlace
 from herd.model.sizes import Size
 from herd.model.transformer import Transformer, initialize
+from herd.run.executors import LocalPlace
 from herd.tokens.shards import Shards, ShardWriter, write_index
 from herd.train.batches import IGNORED, Batch, LongFirst, TokenBatches, collate
 from herd.train.checkpoint import TrainState

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.core.errors import StoppedError, TrainingError
-from herd.core.places import LocalPlace
 from herd.core.stage import Manner, Work
+from herd.run.executors import LocalPlace
 from herd.train.batches import Batch, TokenBatches
 from herd.train.guards import GuardSettings, spike
 from herd.train.log import METRICS, read_steps

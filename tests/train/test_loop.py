@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from herd.core.errors import TrainingError
-from herd.core.places import LocalPlace
 from herd.core.stage import Manner, Work
 from herd.model.transformer import Transformer, initialize
+from herd.run.executors import LocalPlace
 from herd.train.averaging import average
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, checkpoints, restore, save

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from herd.core.places import LocalPlace
 from herd.model.fused import fits
 from herd.model.heads import RewardModel
+from herd.run.executors import LocalPlace
 from herd.train.batches import Batch
 from herd.train.checkpoint import TrainState
 from herd.train.loop import alone, steps

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from herd.core.places import LocalPlace
 from herd.model.attending import ATTENDING, Sdpa, attending
+from herd.run.executors import LocalPlace
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, restore, save
 from herd.train.cross_entropy import cross_entropy

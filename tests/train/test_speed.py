@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from herd.core.errors import SettingsError
-from herd.core.places import LocalPlace
 from herd.model import attending as attending_module
 from herd.model.attending import Blockwise, Flex, Sdpa, attending, runs_of, starts_of
+from herd.run.executors import LocalPlace
 from herd.train.loop import alone, steps
 from herd.train.objectives import NextToken, next_token
 from herd.train.speed import SpeedSettings

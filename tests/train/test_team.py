@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from herd.core.errors import SettingsError, TrainingError
-from herd.core.places import LocalPlace
-from herd.core.ranks import Crew
 from herd.model.transformer import Transformer
+from herd.run.executors import LocalPlace
+from herd.run.ranks import Crew
 from herd.train.checkpoint import TrainState, restore
 from herd.train.layout import Layout
 from herd.train.loop import alone

@@ -14,10 +14,10 @@ import torch.distributed as dist
 
 from herd.core.artifacts import Scores
 from herd.core.errors import DataError
-from herd.core.processes import stop_asked
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
 from herd.recipes import recipes
+from herd.run.processes import stop_asked
 
 
 @settings

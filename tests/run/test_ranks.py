@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.ranks import STARTING_SECONDS, Beat, Motion, Patience, Rank
+from herd.core.executor import Patience
+from herd.run.ranks import STARTING_SECONDS, Beat, Motion, Rank
 
 RECIPE = Path(__file__).with_name("ranked.py")
 HERD = [sys.executable, "-m", "herd", "run", str(RECIPE)]

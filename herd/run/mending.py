@@ -10,9 +10,9 @@ from pathlib import Path
 from herd.core.artifacts import is_whole
 from herd.core.errors import ArtifactError, DamagedError
 from herd.core.manifests import CARD, check_files, read_card
-from herd.core.progress import Display
 from herd.core.stage import Plan
-from herd.core.worker import RunFolder
+from herd.run.progress import Display
+from herd.run.worker import RunFolder
 
 # A disk that damages what was just written again damages the next try too.
 _TRIES = 2

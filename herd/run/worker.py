@@ -17,13 +17,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from herd.core import processes
 from herd.core.artifacts import Artifact, Card, finish, open_input, read_card, whole_folder, write_whole
 from herd.core.errors import HerdError, as_sentence
-from herd.core.places import LocalPlace, Place, Report, open_place
-from herd.core.ranks import Patience
+from herd.core.executor import Patience, Place, Report
 from herd.core.stage import USUAL, Input, Manner, Work, find_stage
 from herd.core.terminal import doors
+from herd.run import processes
+from herd.run.executors import LocalPlace
+from herd.run.opening import open_place
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
 REPORT_SECONDS = 0.1
@@ -119,6 +120,7 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             _rarely(report),
             manner=manner,
             curves=home.root / "curves" / job.key,
+            stop_asked=processes.stop_asked,
         )
         made = stage.run(work, _inputs(job, home), job.settings)
         card = Card(
@@ -138,7 +140,8 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
 
 def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Report) -> None:
     """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
-    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=replace(manner, trackers=()))
+    alone = replace(manner, trackers=())
+    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=alone, stop_asked=processes.stop_asked)
     find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
 
 
@@ -264,6 +267,6 @@ def _opened(file: Path) -> IO[Any]:
 
 
 if __name__ == "__main__":
-    # python -m herd.core.worker PIPE PARENT FOLDER PLACE MANNER: a process of its own, which knows nothing of the
+    # python -m herd.run.worker PIPE PARENT FOLDER PLACE MANNER: a process of its own, which knows nothing of the
     # program that runs the recipe, a notebook perhaps.
     serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], Manner.of_text(sys.argv[5]))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import TypeVar
 
 from herd.core.artifacts import write_whole
 from herd.core.errors import SettingsError, TrainingError
-from herd.core.places import LocalPlace
-from herd.core.ranks import Patience, Rank, Report, free_port, pass_on, rank_command, variables
+from herd.core.executor import Patience, Report
+from herd.run.executors import LocalPlace
+from herd.run.ranks import Rank, free_port, rank_command, reporting, variables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,37 +83,3 @@ def _take_rank(job: str, address: str, port: int) -> None:
     done = subprocess.run(rank_command(Path(job)), check=False, env=os.environ | told)
     if done.returncode:
         raise TrainingError(f"rank {Rank.here().number} ended with {done.returncode}; its output says why")
-
-
-@contextlib.contextmanager
-def reporting(folder: Path, report: Report) -> Iterator[None]:
-    """Shows, while the block lasts, the progress that the first rank writes into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.2):
-            pass_on(folder, report)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def rank_on_ray(config: dict[str, str]) -> None:
-    """The body of a Ray Train worker: the rank in a process of its own, told who it is in torchrun's way.
-
-    Ray has told where its own workers meet; ours meet one port further, and are placed anew if that is taken.
-    """
-    from ray import train  # pyright: ignore[reportMissingImports]
-
-    context = train.get_context()
-    rank = Rank(context.get_world_rank(), context.get_world_size(), context.get_local_rank())
-    told = variables(rank, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + 1)
-    done = subprocess.run(rank_command(Path(config["job"])), env=os.environ | told, check=False)
-    if done.returncode:
-        raise RuntimeError(f"rank {rank.number} ended with {done.returncode}")

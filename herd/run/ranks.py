@@ -17,14 +17,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from herd.core import processes
 from herd.core.errors import HerdError, StoppedError, TrainingError
-
-Report = Callable[[float, float, str], None]
+from herd.core.executor import Patience, Report
+from herd.run import processes
 
 BEAT_SECONDS = 0.5
 STARTING_SECONDS = 300.0  # until the first beat: Python has to import what it needs
@@ -63,26 +62,6 @@ def variables(rank: Rank, address: str, port: int) -> dict[str, str]:
         "MASTER_PORT": str(port),
     }
     return found | ({"GLOO_SOCKET_IFNAME": "lo"} if address == "127.0.0.1" and sys.platform == "linux" else {})
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a rank may be silent before all are ended, and how often they are started again without getting on.
-
-    Ranks that live and get nowhere are ended too: when none of them computes for `idle_seconds`, and when none
-    says for `stuck_seconds` that work is done, whatever they compute.
-    """
-
-    silent_seconds: float = 30.0
-    restarts: int = 3
-
-    @property
-    def idle_seconds(self) -> float:
-        return 2 * self.silent_seconds
-
-    @property
-    def stuck_seconds(self) -> float:
-        return 20 * self.silent_seconds
 
 
 PATIENT = Patience()
@@ -252,6 +231,25 @@ def pass_on(folder: Path, report: Report) -> None:
         report(*json.loads((folder / "progress.json").read_text(encoding="utf-8")))
 
 
+@contextlib.contextmanager
+def reporting(folder: Path, report: Report) -> Iterator[None]:
+    """Shows, while the block lasts, the progress that the first rank writes into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            pass_on(folder, report)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def free_port() -> int:
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
@@ -260,7 +258,7 @@ def free_port() -> int:
 
 def rank_command(job: Path) -> list[str]:
     """What every rank runs."""
-    return [sys.executable, "-m", "herd.core.rank", str(job)]
+    return [sys.executable, "-m", "herd.run.rank", str(job)]
 
 
 # ---- inside a rank ----

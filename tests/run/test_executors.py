@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import DataError, SettingsError
-from herd.core.places import LocalPlace, open_place
+from herd.run.executors import LocalPlace
+from herd.run.opening import open_place
 
 
 def double(number: int) -> int:
@@ -75,7 +76,7 @@ def test_a_node_of_a_cluster_that_dies_costs_its_shards_only() -> None:
     import ray  # pyright: ignore[reportMissingImports]
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
-    from herd.core.places import RayPlace
+    from herd.run.executors import RayPlace
 
     environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[2])}}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})

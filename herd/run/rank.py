@@ -1,4 +1,4 @@
-"""One of several processes that make an artifact: `python -m herd.core.rank JOB`, started by whatever starts ranks."""
+"""One of several processes that make an artifact: `python -m herd.run.rank JOB`, started by whatever starts ranks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from herd.core import processes
 from herd.core.artifacts import is_whole
 from herd.core.errors import HerdError, StoppedError, as_sentence, is_full_disk
-from herd.core.ranks import DISK_FULL, Pulse, Rank
 from herd.core.terminal import doors
-from herd.core.worker import RunFolder, make_here, read_job, take_part
+from herd.run import processes
+from herd.run.ranks import DISK_FULL, Pulse, Rank
+from herd.run.worker import RunFolder, make_here, read_job, take_part
 
 CRASHED = 70
 

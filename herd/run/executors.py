@@ -1,44 +1,27 @@
-"""Where work runs. A stage asks its place for workers and never knows which machines they are on."""
+"""Where work runs: processes of this machine, a Ray cluster, or ranks that a launcher started."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
 import os
+import subprocess
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from herd.core import processes
-from herd.core.errors import DataError, HerdError, SettingsError
-from herd.core.ranks import Crew, Patience, Report, rank_command
+from herd.core.errors import DataError, HerdError
+from herd.core.executor import Patience, Report
+from herd.run import processes
+from herd.run.ranks import Crew, Rank, rank_command, reporting, variables
 
 T = TypeVar("T")
 R = TypeVar("R")
 _SEMAPHORES = "/dev/shm"  # noqa: S108 - where glibc keeps them; nothing of ours is written there
 _ATTEMPTS = 3  # a shard at work when its worker died is given to so many
-
-
-class Place(Protocol):
-    """What a place offers. Results never depend on the place or on its number of workers."""
-
-    @property
-    def workers(self) -> int:
-        """How many may work at once now. It rises when other stages end and falls when others start."""
-        ...
-
-    def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
-        """`kernel` of every shard, in the order of the shards. Kernel and shards must pickle."""
-        ...
-
-    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
-        """Runs `herd.core.rank` on the file `job` in so many processes that know of each other, until it is done.
-
-        patience: with ranks that are silent or die, where it is the place that watches over them."""
-        ...
 
 
 class LocalPlace:
@@ -199,8 +182,6 @@ class RayPlace:
         from ray import train  # pyright: ignore[reportMissingImports]
         from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]
 
-        from herd.core.joined import rank_on_ray, reporting
-
         gpus = self._ray.cluster_resources().get("GPU", 0) > 0
         trainer = TorchTrainer(
             rank_on_ray,
@@ -220,19 +201,19 @@ def _call(kernel: Callable[[T], R], shard: T) -> R:
     return kernel(shard)
 
 
-def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> Place:
-    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. warn: told when less is to be had than allowed.
+def rank_on_ray(config: dict[str, str]) -> None:
+    """The body of a Ray Train worker: the rank in a process of its own, told who it is in torchrun's way.
 
-    Raises SettingsError for another name."""
-    if name == "local":
-        return LocalPlace(allowed, warn)
-    if name.startswith("joined:"):
-        from herd.core.joined import JoinedPlace
+    Ray has told where its own workers meet; ours meet one port further, and are placed anew if that is taken.
+    """
+    from ray import train  # pyright: ignore[reportMissingImports]
 
-        return JoinedPlace(Path(name.removeprefix("joined:")))
-    if name == "ray" or name.startswith("ray://"):
-        return RayPlace("" if name == "ray" else name)
-    raise SettingsError(f"place {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")
+    context = train.get_context()
+    rank = Rank(context.get_world_rank(), context.get_world_size(), context.get_local_rank())
+    told = variables(rank, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + 1)
+    done = subprocess.run(rank_command(Path(config["job"])), env=os.environ | told, check=False)
+    if done.returncode:
+        raise RuntimeError(f"rank {rank.number} ended with {done.returncode}")
 
 
 def cores() -> int:

@@ -14,8 +14,8 @@ import pytest
 from herd.core.artifacts import Corpus, is_whole
 from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, SettingsError
 from herd.core.manifests import sign
-from herd.core.progress import Silent
-from herd.core.runner import needed, run
+from herd.run.progress import Silent
+from herd.run.runner import needed, run
 from tests.core.stages_for_tests import count_slowly, fail, join, spread, whose, whose_own, write
 from tests.smoke import hear_interrupts
 
@@ -161,7 +161,7 @@ def test_results_do_not_depend_on_the_number_of_workers(jobs: int, tmp_path: Pat
 
 def start(folder: Path, mark: Path) -> subprocess.Popen[bytes]:
     code = (
-        "from herd.core.runner import run; from pathlib import Path\n"
+        "from herd.run.runner import run; from pathlib import Path\n"
         "from tests.core.stages_for_tests import count_slowly\n"
         f"run(count_slowly(steps=100, mark={str(mark)!r}), Path({str(folder)!r}), jobs=1)"
     )

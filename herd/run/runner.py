@@ -21,7 +21,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from herd.core import processes
 from herd.core.artifacts import PARTIAL, Artifact, read_card
 from herd.core.errors import (
     ArtifactError,
@@ -33,11 +32,13 @@ from herd.core.errors import (
     as_sentence,
     did_you_mean,
 )
-from herd.core.mending import Mender
-from herd.core.places import Place, open_place
-from herd.core.progress import Display, Silent
+from herd.core.executor import Place
 from herd.core.stage import USUAL, Manner, Plan, walk
-from herd.core.worker import Job, RunFolder, make
+from herd.run import processes
+from herd.run.mending import Mender
+from herd.run.opening import open_place
+from herd.run.progress import Display, Silent
+from herd.run.worker import Job, RunFolder, make
 
 # How long a new run waits for the workers of a killed one to be gone.
 PATIENCE_SECONDS = 20
@@ -299,7 +300,7 @@ class _Pool:
         command = [
             sys.executable,
             "-m",
-            "herd.core.worker",
+            "herd.run.worker",
             str(theirs.fileno()),
             str(os.getpid()),
             str(self.home.root),

@@ -1,0 +1,1 @@
+"""The commands of `herd`, one file each: its options and what it runs. Nothing heavy is imported at the top."""

@@ -1,0 +1,46 @@
+"""Options that several commands have, and what their values are read with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+
+def amount(text: str) -> int:
+    """A whole number with an ending: 16k, 15.6T, 4M."""
+    scale = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}.get(text[-1:].lower(), 1)
+    try:
+        found = round(float((text if scale == 1 else text[:-1]).replace("_", "").replace(",", "")) * scale)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 15.6T, 16M or 8192") from None
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above zero")
+    return found
+
+
+N = TypeVar("N", int, float)
+
+
+def number(least: N, most: N | None = None) -> Callable[[str], N]:
+    """Reads a number from `least` to `most`, whole where `least` is."""
+    kind = type(least)
+
+    def read(text: str) -> N:
+        try:
+            found = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
+        if not (found >= least and (found <= most if most is not None else found != float("inf"))):
+            bounds = f"from {least} to {most}" if most is not None else f"{least} or more"
+            raise argparse.ArgumentTypeError(f"{text} cannot be; give {bounds}")
+        return found
+
+    return read
+
+
+def default_jobs() -> int:
+    """As many as there are cores, up to four."""
+    from herd.run.executors import cores
+
+    return min(cores(), 4)

@@ -1,0 +1,35 @@
+"""`herd chat`: talk to a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from herd.commands.arguments import number
+from herd.commands.command import Command
+from herd.core.terminal import read_utf8
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
+    parser.add_argument("--temperature", type=number(0.0), default=0.0, help="0 always takes the likeliest token")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    from herd.generate.engine import Sampling
+    from herd.serve.chat import Chat, talk
+    from herd.serve.folders import model_in, world_of
+
+    folder = model_in(options.checkpoint)
+    sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
+    conversation = Chat(folder, world_of(folder).everybody, sampling)
+    read_utf8(sys.stdin)
+    typing = sys.stdin.isatty()
+    if typing:
+        print(f"{folder}\n/clear starts anew, /exit or Ctrl-D ends")
+    talk(conversation, lambda: input("> " if typing else ""), lambda piece: print(piece, end="", flush=True))
+
+
+COMMAND = Command("chat", "talk to a model in the terminal", add_options, run)

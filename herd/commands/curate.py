@@ -1,0 +1,57 @@
+"""`herd curate`: a corpus of raw pages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from herd.commands.arguments import default_jobs, number
+from herd.commands.command import Command
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", nargs="+", help="files, folders, patterns or addresses (s3://...)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for documents, rejects and the page about them")
+    parser.add_argument(
+        "--rules", default="fineweb", help="fineweb, dclm, c4, gopher, llama3 or a .yaml (default: %(default)s)"
+    )
+    parser.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    parser.add_argument(
+        "--workers", type=number(1), default=default_jobs(), help="processes at once (default: %(default)s)"
+    )
+    parser.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
+
+
+def run(options: argparse.Namespace) -> None:
+    from herd.core.artifacts import Corpus
+    from herd.corpus.looks import samples
+    from herd.corpus.settings import load_rules
+    from herd.corpus.sources import files, look_for, passed_over_in_words
+    from herd.corpus.stages import curate as curate_stage
+    from herd.corpus.stages import describe_input, funnel_lines, link_results
+    from herd.report.browse import render_browser
+    from herd.run.progress import display
+    from herd.run.runner import run as run_stages
+
+    settings = load_rules(options.rules, options.set)
+    crawl = files(*options.input, source=options.source)
+    if options.dry_run:
+        for line in describe_input(options.input, options.source, settings):
+            print(line)
+        return
+    plan = curate_stage((crawl,), settings=settings)
+    corpus = run_stages(plan, options.out, jobs=max(1, options.workers), place=options.place, display=display())
+    assert isinstance(corpus, Corpus)
+    for line in funnel_lines(corpus.figures):
+        print(line)
+    if others := look_for(options.input, source=options.source).passed_over:
+        print(passed_over_in_words(others))
+    link_results(corpus.path, options.out)
+    page = options.out / "browse.html"
+    page.write_text(render_browser(samples(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")
+    print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}\nlook:      {page}")
+
+
+COMMAND = Command("curate", "make a corpus of raw pages, without training anything", add_options, run)

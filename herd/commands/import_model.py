@@ -1,0 +1,26 @@
+"""`herd import`: a model of other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from herd.commands.command import Command
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help=".gguf file, or folder with params.json or config.json")
+    parser.add_argument("folder", type=Path, help="new folder to write")
+
+
+def run(options: argparse.Namespace) -> None:
+    from herd.serve.imports import bring_in as bring
+
+    made = bring(options.source, options.folder)
+    print(
+        f"{options.folder}: {made.shape.weights:,} weights; logits of {made.tokens_checked} tokens agree with the "
+        f"original's to {made.difference:.0e} of the largest\nchat: herd chat {options.folder}"
+    )
+
+
+COMMAND = Command("import", "bring in a model: a GGUF file, Meta's folder or Hugging Face's", add_options, run)

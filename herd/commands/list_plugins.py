@@ -1,0 +1,46 @@
+"""`herd list`: what can be named in a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from herd.commands.command import Command
+
+_REGISTRIES = {
+    "recipes": ("herd.recipes", "recipes"),
+    "studies": ("herd.studies", "studies"),
+    "filters": ("herd.corpus.filters", "filters"),
+    "rewrites": ("herd.corpus.rewrites", "rewrites"),
+    "dedups": ("herd.corpus.dedup", "dedups"),
+    "losses": ("herd.align.losses", "losses"),
+    "tasks": ("herd.evals.tasks", "tasks"),
+    "mixes": ("herd.mixing.methods", "methods"),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=(*_REGISTRIES, "stages"))
+
+
+def run(options: argparse.Namespace) -> None:
+    from herd.core.registry import first_line
+
+    for name, plugin in _plugins(options.kind).items():
+        print(f"{name:24} {first_line(plugin)}")
+
+
+def _plugins(kind: str) -> dict[str, Callable[..., Any]]:
+    # The packaged recipes import all stages.
+    module, name = _REGISTRIES["recipes" if kind == "stages" else kind]
+    everything = getattr(importlib.import_module(module), name).all()
+    if kind == "stages":
+        from herd.core.stage import Stage
+
+        return {name: stage.body for name, stage in sorted(Stage.known.items())}
+    return everything
+
+
+COMMAND = Command("list", "list what can be named in a recipe", add_options, run)

@@ -1,0 +1,32 @@
+"""What `herd run`, `herd study` and `herd plan` share: the recipe that is named, and its folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from herd.core.recipe import Recipe
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
+    """lists: what of `herd list` has the packaged names."""
+    parser.add_argument("recipe", help=f"a packaged name (herd list {lists}), a .yaml of numbers, or a .py file")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    parser.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
+
+
+def planned(options: argparse.Namespace) -> tuple[Recipe, Path]:
+    """The recipe that the options name, and the folder of its run. Raises SettingsError."""
+    from herd.core.recipe import load_recipe
+    from herd.recipes import recipes
+    from herd.studies import studies
+
+    # A recipe's name is looked for first: studies import much that no recipe needs.
+    is_study = options.name == "study" or (options.recipe not in recipes.all() and options.recipe in studies.all())
+    known = studies if is_study else recipes
+    recipe = load_recipe(options.recipe, known, options.set)
+    folder = options.out or Path("runs") / Path(options.recipe).stem
+    return recipe, folder

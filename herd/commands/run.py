@@ -1,0 +1,101 @@
+"""`herd run`: makes what a recipe plans."""
+
+from __future__ import annotations
+
+import argparse
+
+from herd.commands.arguments import default_jobs, number
+from herd.commands.command import Command
+from herd.commands.recipes import add_recipe_options, planned
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_recipe_options(parser, "recipes")
+    add_run_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs", type=number(0), default=default_jobs(), help="stages side by side (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--place", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
+    )
+    parser.add_argument(
+        "--log",
+        action="append",
+        default=[],
+        metavar="TRACKER",
+        help="draw curves of training: tensorboard, wandb or trackio",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=number(0.0),
+        default=15.0,
+        metavar="SECONDS",
+        help="between checkpoints of training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--silent",
+        type=number(0.0),
+        default=30.0,
+        metavar="SECONDS",
+        help="after which a rank counts as frozen (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--restarts",
+        type=number(0),
+        default=3,
+        help="how often ranks are started again without getting on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--compare-every",
+        type=int,
+        default=10,
+        metavar="STEPS",
+        help="between comparisons of what several ranks hold in memory (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from herd.core.artifacts import Report
+    from herd.core.stage import Manner
+    from herd.run.progress import display
+    from herd.run.runner import run as run_recipe
+
+    recipe, folder = planned(options)
+    place, jobs = options.place or recipe.place, options.jobs
+    if place in ("torchrun", "slurm"):
+        from herd.run.joined import JoinedPlace, join
+        from herd.run.ranks import Rank
+
+        if Rank.here().number > 0:
+            join(folder)
+            return
+        place, jobs = f"joined:{folder}", 0
+    try:
+        made = run_recipe(
+            recipe.plan(),
+            folder,
+            jobs=jobs,
+            until=options.until,
+            place=place,
+            manner=Manner(
+                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
+            ),
+            display=display(),
+        )
+    finally:
+        if place.startswith("joined:"):
+            JoinedPlace(folder).end()
+    if isinstance(made, Report):
+        print(f"\nreport: {made.path / 'report.html'}")
+    else:
+        print(f"\nmade: {made.path}")
+    from herd.serve.folders import can_chat
+
+    if can_chat(folder):
+        print(f"chat:   herd chat {folder}")
+
+
+COMMAND = Command("run", "run a recipe; what is made already is skipped", add_options, run)
