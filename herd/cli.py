@@ -89,7 +89,14 @@ def run(options: argparse.Namespace) -> None:
             until=options.until,
             place=place,
             manner=Manner(
-                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
+                trackers=tuple(options.log),
+                save_every_seconds=options.save_every,
+                silent_seconds=options.silent,
+                restarts=options.restarts,
+                compare_every_steps=options.compare_every,
+                keep_every_steps=options.keep_every,
+                gc_every_steps=options.gc_every,
+                profile=options.profile,
             ),
             display=display(),
         )

@@ -60,9 +60,29 @@ def _add_recipes(add: Add) -> None:
             one.add_argument(
                 "--save-every",
                 type=number(0.0),
-                default=15.0,
                 metavar="SECONDS",
-                help="between checkpoints of training (default: %(default)s)",
+                help="between checkpoints of training (default: by Young's formula, from what saving costs here)",
+            )
+            one.add_argument(
+                "--keep-every",
+                type=number(0),
+                default=0,
+                metavar="STEPS",
+                help="keep a model of every so many steps of pre-training, in RUN/checkpoints (default: none)",
+            )
+            one.add_argument(
+                "--gc-every",
+                type=number(0),
+                default=50,
+                metavar="STEPS",
+                help="between collections of Python's garbage; 0: when Python likes (default: %(default)s)",
+            )
+            one.add_argument(
+                "--profile",
+                type=traced_steps,
+                metavar="FIRST:COUNT",
+                help="trace these steps of every training, such as 10:3; RUN/curves/STAGE/trace-FIRST.json is for "
+                "Perfetto and chrome://tracing",
             )
             one.add_argument(
                 "--silent",
@@ -131,6 +151,14 @@ def amount(text: str) -> int:
     if found < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not above zero")
     return found
+
+
+def traced_steps(text: str) -> tuple[int, int]:
+    """`10:3`: three steps from the tenth on."""
+    first, _, count = text.partition(":")
+    if not (first.isdecimal() and count.isdecimal() and int(first) and int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no steps; write the first and how many, such as 10:3")
+    return int(first), int(count)
 
 
 N = TypeVar("N", int, float)

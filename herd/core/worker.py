@@ -119,6 +119,8 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             _rarely(report),
             manner=manner,
             curves=home.root / "curves" / job.key,
+            checkpoints=home.root / "checkpoints" / job.key,
+            settings=job.settings,
         )
         made = stage.run(work, _inputs(job, home), job.settings)
         card = Card(
@@ -138,7 +140,7 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
 
 def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Report) -> None:
     """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
-    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=replace(manner, trackers=()))
+    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=replace(manner, trackers=(), profile=None))
     find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
 
 
