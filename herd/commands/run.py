@@ -31,9 +31,29 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-every",
         type=number(0.0),
-        default=15.0,
         metavar="SECONDS",
-        help="between checkpoints of training (default: %(default)s)",
+        help="between checkpoints of training (default: by Young's formula, from what saving costs here)",
+    )
+    parser.add_argument(
+        "--keep-every",
+        type=number(0),
+        default=0,
+        metavar="STEPS",
+        help="keep a model of every so many steps of pre-training, in RUN/checkpoints (default: none)",
+    )
+    parser.add_argument(
+        "--gc-every",
+        type=number(0),
+        default=50,
+        metavar="STEPS",
+        help="between collections of Python's garbage; 0: when Python likes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--profile",
+        type=traced_steps,
+        metavar="FIRST:COUNT",
+        help="trace these steps of every training, such as 10:3; RUN/curves/STAGE/trace-FIRST.json is for Perfetto "
+        "and chrome://tracing",
     )
     parser.add_argument(
         "--silent",
@@ -55,6 +75,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="between comparisons of what several ranks hold in memory (default: %(default)s)",
     )
+
+
+def traced_steps(text: str) -> tuple[int, int]:
+    """`10:3`: three steps from the tenth on."""
+    first, _, count = text.partition(":")
+    if not (first.isdecimal() and count.isdecimal() and int(first) and int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no steps; write the first and how many, such as 10:3")
+    return int(first), int(count)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -81,7 +109,14 @@ def run(options: argparse.Namespace) -> None:
             until=options.until,
             place=place,
             manner=Manner(
-                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
+                trackers=tuple(options.log),
+                save_every_seconds=options.save_every,
+                silent_seconds=options.silent,
+                restarts=options.restarts,
+                compare_every_steps=options.compare_every,
+                keep_every_steps=options.keep_every,
+                gc_every_steps=options.gc_every,
+                profile=options.profile,
             ),
             display=display(),
         )

@@ -33,19 +33,28 @@ Input = Artifact | tuple[Artifact, ...] | None
 @dataclass(frozen=True)
 class Manner:
     """How a run is done, which has no part in what it makes. trackers: names of what draws curves of training, such as
-    tensorboard. save_every_seconds: between checkpoints of training. silent_seconds: after which one of several ranks
-    counts as frozen. restarts: how often ranks are started again without getting on. compare_every_steps: between two
-    comparisons of what several ranks hold."""
+    tensorboard. save_every_seconds: between checkpoints of training; by what saving costs and how often training dies
+    when absent. silent_seconds: after which one of several ranks counts as frozen. restarts: how often ranks are
+    started again without getting on. compare_every_steps: between two comparisons of what several ranks hold.
+    keep_every_steps: checkpoints of every so many steps are kept to the end of the stage; 0: none. gc_every_steps: when
+    Python looks for circles of dead objects, which on many ranks at once costs less than on one after the other; 0:
+    when Python likes. profile: first step and number of steps that a trace is written of."""
 
     trackers: tuple[str, ...] = ()
-    save_every_seconds: float = 15.0
+    save_every_seconds: float | None = None
     silent_seconds: float = 30.0
     restarts: int = 3
     compare_every_steps: int = 10
+    keep_every_steps: int = 0
+    gc_every_steps: int = 50
+    profile: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.compare_every_steps < 1:
             raise SettingsError(f"--compare-every is {self.compare_every_steps}; give 1 step or more")
+        if self.profile is not None and min(self.profile) < 1:
+            first, count = self.profile
+            raise SettingsError(f"--profile is {first}:{count}; give a first step and a number of steps, such as 10:3")
 
     def to_text(self) -> str:
         return json.dumps(self.__dict__)
@@ -53,7 +62,8 @@ class Manner:
     @classmethod
     def of_text(cls, text: str) -> Manner:
         row = json.loads(text)
-        return cls(**(row | {"trackers": tuple(row["trackers"])}))
+        profile = tuple(row["profile"]) if row["profile"] else None
+        return cls(**(row | {"trackers": tuple(row["trackers"]), "profile": profile}))
 
 
 USUAL = Manner()
@@ -65,7 +75,8 @@ class Work:
 
     out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
     that needs several workers runs. report: called with (done, total, words) as work goes on. curves: where what
-    draws them may write.
+    draws them may write. checkpoints: where models on the way to the finished one are kept, if any are. settings: those
+    of the stage, for what draws curves to show beside them.
     """
 
     out: Path
@@ -76,6 +87,8 @@ class Work:
     manner: Manner = USUAL
     curves: Path = field(default_factory=Path)
     stop_asked: Callable[[], bool] = lambda: False  # whether this process shall save and leave
+    checkpoints: Path = field(default_factory=Path)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 
     def figure(self, name: str, value: Any) -> None:

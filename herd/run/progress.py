@@ -40,7 +40,7 @@ class Plain(Silent):
     """Lines of text, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._started: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
         self._shown: dict[str, float] = {}
         self._total = self._made = 0
 
@@ -50,14 +50,15 @@ class Plain(Silent):
             self._say(f"{whole} of {total} stages are made already")
 
     def start(self, key: str) -> None:
-        self._started[key] = self._shown[key] = time.monotonic()
+        self._shown[key] = time.monotonic()
+        self._paces[key] = Pace()
         self._say(f"{key}: started")
 
     def progress(self, key: str, done: float, total: float, words: str) -> None:
         now = time.monotonic()
+        left = self._paces[key].seconds_left(now, done, total)
         if now - self._shown[key] >= PLAIN_SECONDS:
             self._shown[key] = now
-            left = seconds_left(now - self._started[key], done, total)
             self._say(f"{key}: {done / total:.0%} {words}, {clock(left)} left" if total else f"{key}: {words}")
 
     def finish(self, key: str, card: dict[str, Any]) -> None:
@@ -88,7 +89,7 @@ class Live:
             console=Console(highlight=False, file=colours_of(sys.stdout)),
         )
         self._tasks: dict[str, Any] = {}
-        self._started: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
         self._made = self._total = 0
         self._whole: Any = None
 
@@ -100,11 +101,11 @@ class Live:
         self._bars.start()
 
     def start(self, key: str) -> None:
-        self._started[key] = time.monotonic()
+        self._paces[key] = Pace()
         self._tasks[key] = self._bars.add_task(key.rpartition("-")[0], total=None, left="", words="")
 
     def progress(self, key: str, done: float, total: float, words: str) -> None:
-        left = seconds_left(time.monotonic() - self._started[key], done, total)
+        left = self._paces[key].seconds_left(time.monotonic(), done, total)
         self._bars.update(self._tasks[key], completed=done, total=total or None, left=clock(left), words=_plain(words))
 
     def finish(self, key: str, card: dict[str, Any]) -> None:
@@ -140,9 +141,19 @@ def summary(card: dict[str, Any]) -> str:
     return f"{card['key']} {card['cost']['seconds']:.1f} s  {headline}"
 
 
-def seconds_left(elapsed: float, done: float, total: float) -> float | None:
-    """How long the rest will take at the pace so far; None before anything is done."""
-    return elapsed * (total - done) / done if done > 0 and total > 0 else None
+class Pace:
+    """How fast a stage gets on, from its first report on: what that one tells of, such as the steps before a resume or
+    reading a model, says nothing about the rest."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float, float] | None = None  # when, done, total
+
+    def seconds_left(self, now: float, done: float, total: float) -> float | None:
+        """How long the rest will take at the pace so far; None before there is one, or without a total."""
+        if self._first is None or self._first[2] != total or done < self._first[1]:
+            self._first = now, done, total
+        began, before, _ = self._first
+        return (now - began) * (total - done) / (done - before) if total > 0 and done > before else None
 
 
 def clock(seconds: float | None) -> str:

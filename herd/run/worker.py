@@ -121,6 +121,8 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             manner=manner,
             curves=home.root / "curves" / job.key,
             stop_asked=processes.stop_asked,
+            checkpoints=home.root / "checkpoints" / job.key,
+            settings=job.settings,
         )
         made = stage.run(work, _inputs(job, home), job.settings)
         card = Card(
@@ -140,7 +142,7 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
 
 def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Report) -> None:
     """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
-    alone = replace(manner, trackers=())
+    alone = replace(manner, trackers=(), profile=None)
     work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=alone, stop_asked=processes.stop_asked)
     find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
 

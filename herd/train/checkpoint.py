@@ -112,11 +112,12 @@ class Saver:
     folder its name when all have.
 
     Each rank lists its pieces and the hash of its file; the list appears at once and last, so that a rank that dies
-    while it writes leaves the folder without its final name.
+    while it writes leaves the folder without its final name. keep_every: checkpoints of every so many steps stay when
+    newer ones come; 0 for none.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: Path, keep_every: int = 0) -> None:
+        self.scratch, self.keep_every = scratch, keep_every
         self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self._thread: threading.Thread | None = None
         self._fault: Exception | None = None
@@ -189,8 +190,10 @@ class Saver:
             shutil.rmtree(final)
         partial.rename(final)
         flush(final.parent)
+        staying = kept_checkpoints(self.scratch, self.keep_every)
         for old in checkpoints(self.scratch)[:-KEPT]:
-            shutil.rmtree(old)
+            if old not in staying:
+                shutil.rmtree(old)
 
 
 def save(scratch: Path, state: TrainState[Any]) -> None:
@@ -290,6 +293,11 @@ def moments_in(folder: Path) -> Reader | None:
 def checkpoints(scratch: Path) -> list[Path]:
     """The folders of checkpoints, oldest first."""
     return sorted(path for path in scratch.glob("step-*") if path.suffix != ".partial")
+
+
+def kept_checkpoints(scratch: Path, every: int) -> list[Path]:
+    """The folders of checkpoints of every so many steps, oldest first; none for 0."""
+    return [folder for folder in checkpoints(scratch) if every and int(folder.name.removeprefix("step-")) % every == 0]
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

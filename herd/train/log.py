@@ -189,10 +189,13 @@ class Foretold:
 class _TensorBoard:
     """Event files that `tensorboard --logdir` shows."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(folder))
+        # Indented, which TensorBoard's Markdown shows as it stands.
+        lines = json.dumps(settings, indent=1).splitlines()
+        self._writer.add_text("settings", "\n".join(f"    {line}" for line in lines))
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         for name, value in figures.items():
@@ -203,11 +206,14 @@ class _TensorBoard:
 
 
 class _Hosted:
-    """W&B, or trackio, which has the same calls."""
+    """W&B, or trackio, which has the same calls. A training that goes on goes on with its curves too: W&B knows it by
+    an id that follows from the folder, trackio by its name."""
 
-    def __init__(self, module: Any, folder: Path) -> None:
+    def __init__(self, module: Any, folder: Path, settings: Mapping[str, Any]) -> None:
         self._module = module
-        module.init(project="herd", name=folder.name)
+        run = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        known = {"id": run, "name": folder.name} if module.__name__ == "wandb" else {"name": f"{folder.name}-{run[:6]}"}
+        module.init(project="herd", config=dict(settings), resume="allow", **known)
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         self._module.log(dict(figures), step=step)
@@ -219,13 +225,18 @@ class _Hosted:
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
-def open_tracker(name: str, folder: Path) -> Tracker:
-    """Raises SettingsError for a name that is none, and when its package is not installed."""
+def open_tracker(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracker:
+    """What draws curves in `folder`. settings: shown beside them.
+
+    Raises SettingsError for a name that is none, and when its package is not installed.
+    """
     import importlib
 
     if name not in TRACKERS:
         raise SettingsError(f"{name!r} is no tracker{did_you_mean(name, TRACKERS)}")
     try:
-        return _TensorBoard(folder) if name == "tensorboard" else _Hosted(importlib.import_module(name), folder)
+        if name == "tensorboard":
+            return _TensorBoard(folder, settings)
+        return _Hosted(importlib.import_module(name), folder, settings)
     except ImportError:
         raise SettingsError(f"tracker {name} needs its package: `pip install {name}`") from None

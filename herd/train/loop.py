@@ -19,6 +19,7 @@ from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, Jumps, finite
 from herd.train.integrity import Compared, Held
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
+from herd.train.saving import StepTrace, collected, schedule
 from herd.train.schedule import Rate
 from herd.train.speed import PLAIN, Quick, SpeedSettings
 
@@ -130,22 +131,22 @@ def train(
 ) -> list[Step]:
     """Runs the steps, going on from the last checkpoint in `work.scratch`; returns a record of every step.
 
-    Saving by the clock costs the same share of time at every model size; when it happens changes nothing
-    about the result. enough: asked after every step whether training may end before the batches do; what
-    it answers must follow from the step and the weights, so that a resumed run ends where it would have.
+    When it is saved changes nothing about the result. enough: asked after every step whether training may end before
+    the batches do; what it answers must follow from the step and the weights, so that a resumed run ends where it
+    would have.
     hands: who computes; one device when absent. flops_per_token: for the share of its speed that is used.
     Raises StoppedError, with everything saved, when the process was asked to end.
     """
     if len(batches) == 0:
         raise TrainingError("there is less text than one batch; give more tokens or a smaller batch_tokens")
-    saver = Saver(work.scratch)
+    saver = Saver(work.scratch, work.manner.keep_every_steps)
     hands = hands or alone(state, work.place)
     restore(work.scratch, state)
-    trackers = [open_tracker(name, work.curves) for name in work.manner.trackers]
+    trackers = [open_tracker(name, work.curves, work.settings) for name in work.manner.trackers]
     rank = Rank.here().number
     own = METRICS if rank == 0 else f"rank-{rank}-{METRICS}"  # in one file ranks would write over each other
     log = StepLog(work.scratch / own, state.step, trackers=trackers, flops_per_token=flops_per_token)
-    saved = time.monotonic()
+    due, trace = schedule(work.manner, Rank.here().of), StepTrace(work.manner.profile, work.curves)
 
     def go_back() -> bool:
         saver.wait()
@@ -161,7 +162,7 @@ def train(
     )  # fmt: skip
     work.saves = True
     try:
-        for step in going:
+        for step in _watched(going, state.step + 1, work.manner.gc_every_steps, trace):
             log.add(step)
             if jumps.add(step.number, step.loss):
                 print(f"step {step.number}: loss {step.loss:.3f} is far above those before it", flush=True)
@@ -169,18 +170,18 @@ def train(
             # Asked before saving: a run that goes on from a checkpoint does not ask about its step again.
             ended = enough(step)
             stopping = hands.agree(stop_asked())
-            due = hands.agree(time.monotonic() - saved > work.manner.save_every_seconds)
+            is_due = hands.agree(due.is_due(step.number))
             # Never among skipped steps: what is gone back to lies before them.
-            saving = ((due and not step.skipped) or stopping) and step.number < len(batches)
+            saving = ((is_due and not step.skipped) or stopping) and step.number < len(batches)
             last = ended or state.step + state.offset >= len(batches)
             if compared.went_back(step, now=saving or last):  # what is damaged is neither saved nor given away
                 continue
             if ended:
                 break
             if saving:
-                state.log = log.flush()
-                saver.save(state)
-                saved = time.monotonic()
+                with due.saving():
+                    state.log = log.flush()
+                    saver.save(state)
             if stopping:
                 saver.wait()
                 raise StoppedError(f"asked to end; step {step.number} is saved, and the same command goes on from it")
@@ -192,6 +193,20 @@ def train(
     _keep_told(work, loss_jumps=jumps.steps, damaged_weights=compared.told)
     (work.out / METRICS).write_bytes(log.file.read_bytes())
     return read_steps(log.file)
+
+
+def _watched(going: Iterator[Step], number: int, gc_every_steps: int, trace: StepTrace) -> Iterator[Step]:
+    """The steps, with garbage collected between them and those traced that shall be. number: of the first step."""
+    with collected(gc_every_steps) as collect:
+        try:
+            trace.before(number)
+            for step in going:
+                trace.after(step.number)
+                yield step
+                collect(step.number)
+                trace.before(step.number + 1)
+        finally:
+            trace.close()
 
 
 def _keep_told(work: Work, **told: list[Any]) -> None:

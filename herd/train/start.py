@@ -22,7 +22,17 @@ from herd.model.weights import load_transformer, names, open_folder, write_confi
 from herd.run.ranks import Rank
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
-from herd.train.checkpoint import ABOUT, TRAINING, Kind, Saver, TrainState, checkpoints, moments_in, write_checkpoint
+from herd.train.checkpoint import (
+    ABOUT,
+    TRAINING,
+    Kind,
+    Saver,
+    TrainState,
+    checkpoints,
+    kept_checkpoints,
+    moments_in,
+    write_checkpoint,
+)
 from herd.train.layout import Layout
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pieces import PieceFiles, Region
@@ -60,6 +70,9 @@ class Started:
 
         Of several ranks none holds all of it while it is written: what they saved is copied over, tensor by tensor.
         """
+        if self.first:
+            for saved in kept_checkpoints(self.work.scratch, self.work.manner.keep_every_steps):
+                copy_model(PieceFiles(saved), self.work.checkpoints / saved.name, self.shape, text, kind)
         if self.layout.devices == 1:
             optimizer = self.state.optimizer if moments else None
             write_checkpoint(self.work.out, self.state.model, text, kind=kind, optimizer=optimizer)
@@ -79,6 +92,7 @@ class Started:
 
 def copy_model(files: PieceFiles, folder: Path, shape: Shape, text: TextTokenizer, kind: Kind) -> None:
     """The weights of a checkpoint in Hugging Face's layout."""
+    folder.mkdir(parents=True, exist_ok=True)
     table = names(shape, reward=False)
     with torch.device("meta"):
         shapes = {name: tuple(weight.shape) for name, weight in Transformer(shape).named_parameters()}

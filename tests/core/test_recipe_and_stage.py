@@ -12,7 +12,7 @@ from herd.core.lineage import find_setting, lineage, tree
 from herd.core.recipe import load_recipe
 from herd.core.stage import walk
 from herd.recipes import recipes
-from herd.run.progress import Plain, clock, seconds_left
+from herd.run.progress import Pace, Plain, clock
 from herd.run.runner import run
 from tests.core.stages_for_tests import join, write
 
@@ -100,8 +100,24 @@ def test_clock(seconds: float | None, text: str) -> None:
 
 
 def test_time_left_follows_the_pace() -> None:
-    assert seconds_left(10, 0, 5) is None
-    assert seconds_left(10, 2, 10) == 40
+    pace = Pace()
+    assert pace.seconds_left(100, 0, 10) is None
+    assert pace.seconds_left(110, 2, 10) == 40
+
+
+def test_time_left_after_a_resume_counts_only_what_was_done_since() -> None:
+    pace = Pace()
+    assert pace.seconds_left(5, 9_000, 10_000) is None
+    assert pace.seconds_left(15, 9_010, 10_000) == 990  # a step a second, however fast the first 9,000 look
+
+
+def test_time_left_of_a_second_piece_of_work_has_a_pace_of_its_own() -> None:
+    pace = Pace()
+    pace.seconds_left(0, 0, 100)
+    assert pace.seconds_left(1, 100, 100) == 0
+    assert pace.seconds_left(1, 0, 10) is None
+    assert pace.seconds_left(3, 1, 10) == 18
+    assert pace.seconds_left(3, 5, 0) is None
 
 
 def test_plain_progress_is_lines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
