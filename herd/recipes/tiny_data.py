@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from herd.core.artifacts import Corpus, Crawl, Tokenizer, Tokens
 from herd.core.settings import Positive, Share, settings
-from herd.corpus.python_docs import PythonDocsSettings, python_docs
+from herd.world.python_docs import PythonDocsSettings, python_docs
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files, world_pages
 from herd.corpus.stages import curate
