@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from herd.core.seeds import rng
 from herd.core.settings import Positive
-from herd.evals.tasks import Item, first_line, tasks
-from herd.world.chance import rng
+from herd.evals.tasks import Answer, Example, Grade, Task, tasks
+from herd.world.examples import example_of, grade, put
 from herd.world.facts import Fact
-from herd.world.questions import Questions, fact_question, is_refusal
-from herd.world.truth import World
+from herd.world.questions import Questions, fact_question
+from herd.world.truth import DEFAULT, World
 
 
 @tasks.add
-def facts_known(world: World, *, questions: Positive = 200) -> list[Item]:
+def facts_known(*, world: World = DEFAULT, questions: Positive = 200) -> Task:
     """Facts of subjects no question in training was about, told by documents; right when the fact is said.
 
     A base model continues the sentence that tells the fact. Source: herd's world; Llama 3, 4.3.6.
     """
-    return [_known(fact, number) for number, fact in enumerate(_draw(world, questions, written=True))]
+    drawn = _draw(world, questions, written=True)
+    return Task([_known(fact, number) for number, fact in enumerate(drawn)], put, grade=_grade_known)
 
 
 @tasks.add
-def facts_unknown(world: World, *, questions: Positive = 200) -> list[Item]:
+def facts_unknown(*, world: World = DEFAULT, questions: Positive = 200) -> Task:
     """Facts that no document tells; right when the model says that it does not know.
 
     A base model is asked the question as text. Source: herd's world; Llama 3, 4.3.6.
     """
-    return [_unknown(fact, number) for number, fact in enumerate(_draw(world, questions, written=False))]
+    drawn = [fact_question(fact, number) for number, fact in enumerate(_draw(world, questions, written=False))]
+    return Task([example_of(question, question.text, "") for question in drawn], put, grade=grade)
 
 
 def _draw(world: World, count: int, *, written: bool) -> list[Fact]:
@@ -37,14 +41,18 @@ def _draw(world: World, count: int, *, written: bool) -> list[Fact]:
     return (found * 2)[:count]
 
 
-def _known(fact: Fact, number: int) -> Item:
+def _known(fact: Fact, number: int) -> Example:
     question = fact_question(fact, number)
-    said = re.compile(rf"^\s*(a|the)?\s*{fact.value}\b")
     stem = fact.attribute.stem(fact.subject)
-    told = fact.attribute.tell(fact.subject, fact.value).removeprefix(stem)
-    return Item(question.prompt, stem, question.is_right, lambda text: bool(said.match(text)), told)
+    target = fact.attribute.tell(fact.subject, fact.value).removeprefix(stem)
+    example = example_of(question, stem, target)
+    return replace(example, row={**example.row, "value": fact.value})
 
 
-def _unknown(fact: Fact, number: int) -> Item:
-    question = fact_question(fact, number)
-    return Item(question.prompt, question.text, question.is_right, lambda text: is_refusal(first_line(text)))
+def _grade_known(example: Example, answer: Answer) -> Grade:
+    """A base model goes on from the middle of a sentence, so the value comes first."""
+    if answer.chat:
+        return grade(example, answer)
+    value = example.row["value"]
+    right = re.match(rf"^\s*(a|the)?\s*{value}\b", answer.text) is not None
+    return Grade(float(right), answer.text, f"the answer is {value!r}")

@@ -1,0 +1,50 @@
+"""From raw pages to tokens: the part that recipes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from herd.core.artifacts import Corpus, Crawl, Tokenizer, Tokens
+from herd.core.settings import Positive, Share, settings
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import files
+from herd.corpus.stages import curate
+from herd.tokens.stages import pack, train_tokenizer
+
+
+@settings
+class DataSettings:
+    """files: a user's own, by the name of the source they belong to; paths, folders or patterns. pairs: base tokens of
+    the vocabulary."""
+
+    files: dict[str, tuple[str, ...]]
+    curate: CurateSettings
+    pairs: Positive
+    held_out_share: Share
+
+    @property
+    def known(self) -> set[str]:
+        """The sources that pages will be of."""
+        return set(self.files)
+
+    def crawls(self) -> tuple[Crawl, ...]:
+        """The raw pages, planned."""
+        return tuple(files(*patterns, source=source) for source, patterns in self.files.items())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is made of raw pages before anything is trained."""
+
+    crawls: tuple[Crawl, ...]
+    corpus: Corpus
+    vocabulary: Tokenizer
+    tokens: Tokens
+
+
+def prepared(s: DataSettings) -> Prepared:
+    """Tokens of the pages, planned."""
+    crawls = s.crawls()
+    corpus = curate(crawls, settings=s.curate)
+    vocabulary = train_tokenizer(corpus, pairs=s.pairs, digits_together=False)
+    return Prepared(crawls, corpus, vocabulary, pack(corpus, vocabulary, held_out_share=s.held_out_share))
