@@ -298,17 +298,12 @@ def _show_mask(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from herd.core.settings import parse_yaml
     from herd.evals.harness import Score
     from herd.evals.stages import score_folder
-    from herd.evals.tasks import tasks
-    from herd.serve.folders import model_in, tasks_of
+    from herd.serve.folders import model_in, tasks_named
 
     folder = model_in(options.checkpoint)
-    known = {use.name: use for use in tasks_of(folder)}
-    named = [known.get(text) or tasks.parse(parse_yaml(text, where=f"task {text!r}")) for text in options.tasks]
-    if not named and not known:
-        raise SettingsError(f"{folder} was not measured by a run; name tasks, which `herd list tasks` prints")
+    uses = tasks_named(options.tasks, folder)
     rows = {}
 
     def report(name: str, score: Score) -> None:
@@ -316,7 +311,7 @@ def evaluate(options: argparse.Namespace) -> None:
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 
-    score_folder(folder, named or list(known.values()), report)
+    score_folder(folder, uses, report)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from herd.core.errors import DataError
+from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Message
 from herd.evals.spread import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Prompt, Task
@@ -217,7 +217,7 @@ def _chosen(
             )
     _check_fits(engine, [len(prompt) + len(answer) for prompt, answer in pairs])
     report(0, len(pairs))
-    found = engine.score([prompt for prompt, _ in pairs], [answer for _, answer in pairs])
+    found = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
     report(len(pairs), len(pairs))
     scores: list[float | None] = []
     answers: list[Graded] = []
@@ -261,7 +261,7 @@ def _predicted(engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Promp
         windows = list(rolling_windows([*first, *tokenizer.encode(prompt.plain)], length))
         if not windows:
             raise DataError(f"text {number + 1} of the task is empty; leave it out")
-        nats.append(-sum(engine.score([before for before, _ in windows], [after for _, after in windows])))
+        nats.append(-sum(_log_probs(engine, [before for before, _ in windows], [after for _, after in windows])))
         tokens.append(sum(len(after) for _, after in windows))
     return TextScore(tuple(nats), tuple(tokens), tuple(len(one.plain.encode()) for one in prompts))
 
@@ -280,6 +280,14 @@ def rolling_windows(ids: Sequence[int], length: int) -> list[tuple[list[int], li
         windows.append((list(ids[start:done]), list(ids[done:end])))
         done = end
     return windows
+
+
+def _log_probs(engine: Engine, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
+    """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
+    found = engine.score(prompts, answers)
+    if any(math.isnan(one) for one in found):
+        raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
+    return found
 
 
 def _check_fits(engine: Engine, lengths: Sequence[int]) -> None:
@@ -304,5 +312,5 @@ def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task) -> float:
         raise DataError(
             f"a question takes {longest} tokens; the model reads {engine.model.shape.context}: train on longer rows"
         )
-    nats = [-one for one in engine.score(prompts, answers)]
+    nats = [-one for one in _log_probs(engine, prompts, answers)]
     return sum(one / len(example.target) for one, example in zip(nats, asked, strict=True)) / len(asked)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ def call(code: str, function: str, inputs: Sequence[Sequence[Any]], limits: Limi
             told, stopped = _listen(process, deadline, limits)
             late = not stopped and not _ends(process.pid, deadline)
         finally:
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # Popen's own would read the status that is read next
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
     cpu = used.ru_utime + used.ru_stime

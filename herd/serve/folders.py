@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from herd.core.lineage import lineage, tree
 from herd.core.manifests import Manifest, check_files, read_manifest, verify_folder
 from herd.core.progress import summary
 from herd.core.registry import Use
+from herd.core.settings import parse_yaml
 from herd.core.worker import RunFolder
 from herd.evals.tasks import tasks
 from herd.generate.toolbox import NO_TOOLS, Toolbox, toolboxes
@@ -111,6 +112,27 @@ def tasks_of(model: Path) -> list[Use]:
     measured = [card for card in cards if "measured" in card["figures"]]
     own = [card for card in measured if card["inputs"].get("model") == model.name] or measured
     return [tasks.parse(row) for row in own[-1]["settings"]["settings"]["tasks"]] if own else []
+
+
+def tasks_named(texts: Sequence[str], model: Path) -> list[Use]:
+    """What `herd eval` is told to ask: names, or `name: {setting: value}` laid over the settings that the model's run
+    measures by; all tasks of its run when nothing is named.
+
+    Raises SettingsError for a name that nobody knows, and when there is nothing to ask.
+    """
+    known = {use.name: use for use in tasks_of(model)}
+    if not texts and not known:
+        raise SettingsError(f"{model} was not measured by a run; name tasks, which `herd list tasks` prints")
+    return [_task_named(text, known) for text in texts] or list(known.values())
+
+
+def _task_named(text: str, known: Mapping[str, Use]) -> Use:
+    value = parse_yaml(text, where=f"task {text!r}")
+    name, given = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
+    if name not in known:
+        return tasks.parse(value)
+    ((address, settings),) = tasks.plain(known[name]).items()
+    return tasks.parse({address: settings | (given or {})})
 
 
 def toolbox_of(model: Path) -> Toolbox:

@@ -3,24 +3,71 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from dataclasses import dataclass
 
 import pytest
 
-from herd.core.records import Message
-from herd.evals.tasks import Item, tasks
+from herd.core.records import Conversation, Message
+from herd.evals.tasks import Answer, Example, Task, tasks
 from herd.world.pages import Pages, PagesSettings
 from herd.world.questions import Questions
 from herd.world.sums import is_held_out
+from herd.world.tasks import in_world
 from herd.world.truth import World
 
 WORLD = World(people=24)
 
 
+NAMES = ("arithmetic", "facts_known", "facts_unknown", "tools", "translation")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example of a task, asked of either kind of model."""
+
+    task: Task
+    example: Example
+
+    @property
+    def prompt(self) -> Conversation:
+        return self.task.put(self.example).chat
+
+    @property
+    def gold(self) -> str:
+        return self.example.target
+
+    def answered(self, message: Message) -> bool:
+        """Whether a chat model's turn is right."""
+        return self.task.judge(self.example, Answer(message.content, message, chat=True)).score == 1
+
+    def continued(self, text: str) -> bool:
+        """Whether what a model that only continues text wrote is right."""
+        return self.task.judge(self.example, Answer(text, Message("assistant", text))).score == 1
+
+
 def items(name: str, **settings: int) -> list[Item]:
-    return tasks.get(name)(WORLD, **settings)
+    task = tasks.make(tasks.use(name, world=WORLD, **settings))()
+    return [Item(task, example) for example in task.examples]
 
 
-@pytest.mark.parametrize("name", ["arithmetic", "facts_known", "facts_unknown", "tools", "translation"])
+def test_the_recipe_fills_in_its_world_and_another_process_finds_the_task() -> None:
+    (use,) = in_world([tasks.parse({"arithmetic": {"questions": 3}})], WORLD)
+    assert use == tasks.use("arithmetic", world=WORLD, questions=3)
+    row = tasks.plain(use)
+    assert row == {
+        "herd.world.tasks.arithmetic:arithmetic": {
+            "world": {"seed": 0, "people": 24, "written_share": 0.6},
+            "questions": 3,
+        }
+    }
+    code = f"from herd.evals.tasks import tasks; print(len(tasks.make(tasks.parse({row!r}))().examples))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "3"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
     for item in items(name, questions=30):
         found = Questions(WORLD).find(item.prompt.id) if name != "arithmetic" else None
@@ -33,7 +80,7 @@ def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
 
 
 @pytest.mark.row(78, "oracles")
-@pytest.mark.parametrize("name", sorted(tasks.all()))
+@pytest.mark.parametrize("name", NAMES)
 def test_an_oracle_is_right_and_who_gives_another_questions_answer_is_not(name: str, figure) -> None:
     asked = items(name, questions=100)
     book = Questions(WORLD)
