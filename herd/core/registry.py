@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from herd.core.settings import PluginSchema, check_arguments, dump_arguments
 
 F = TypeVar("F", bound=Callable[..., Any])
 _HERD = f"{__name__.partition('.')[0]}."
+_ADDRESS = re.compile(rf"({re.escape(_HERD)}[\w.]+):\w+")
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,16 @@ class Registry(Generic[F]):
     def choice(self) -> PluginSchema:
         """For annotations: `Annotated[Use, filters.choice]` is a setting that holds one plug-in."""
         return PluginSchema(self.parse, Use.to_row)
+
+
+def modules_named(settings: object) -> set[str]:
+    """The modules of herd that plain settings name, as addresses of plug-ins that lie outside their registry."""
+    if isinstance(settings, str):
+        found = _ADDRESS.fullmatch(settings)
+        return {found[1]} if found else set()
+    if isinstance(settings, Mapping):
+        return set().union(*map(modules_named, (*settings.keys(), *settings.values())))
+    return set().union(*map(modules_named, settings)) if isinstance(settings, list | tuple) else set()
 
 
 def is_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
