@@ -20,7 +20,8 @@ def fingerprint(module: str, file: Path, plugins: Iterable[str] = ()) -> str:
     not when a comment or docstring does.
 
     Where a registry of plug-ins is imported, all its plug-ins count. module: the name of what is in `file`. plugins:
-    modules of herd that count too, though nothing imports them. Read from sources, so nothing is imported; what a text came to is kept, by its hash, for the next process.
+    modules of herd that count too, though nothing imports them. Read from sources, so nothing is imported; what a text
+    came to is kept, by its hash, for the next process.
     """
     book = _Book()
     reached = {module: book.look_up(file)}
