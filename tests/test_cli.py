@@ -102,7 +102,7 @@ def test_a_file_that_is_no_recipe_is_refused(
         (["run", "tinny"], "did you mean 'tiny'", 2),
         (["show", "nowhere"], "there is no such folder", 1),
         (["chat", "nowhere"], "neither a model nor a run", 1),
-        (["eval", "nowhere", "arithmetik"], "did you mean 'arithmetic'", 2),
+        (["eval", "nowhere", "perplexity"], "neither a model nor a run", 1),
         (["rows", "--row", "99"], "the table has rows 1 to 80", 2),
         (["run", "tiny", "--until", "pretrian"], "did you mean 'pretrain'", 2),
     ],
@@ -130,9 +130,11 @@ def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
 def test_eval_export_and_show_of_a_made_run(
     smoke_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, _ = run(capsys, "eval", str(smoke_run), "tools", "--json")
+    code, out, _ = run(capsys, "eval", str(smoke_run), "tools", "arithmetic: {questions: 20}", "--json")
     assert code == 0
-    assert json.loads(out)["tasks"]["tools"]["questions"] == 200
+    assert {name: row["questions"] for name, row in json.loads(out)["tasks"].items()} == {"tools": 6, "arithmetic": 20}
+    code, _, err = run(capsys, "eval", str(smoke_run), "arithmetik")
+    assert (code, "did you mean 'arithmetic'" in err) == (2, True)
     code, out, _ = run(capsys, "show", str(smoke_run))
     assert code == 0
     assert "Report" in out

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from herd.align.rowfiles import RowError, rows_in
 from herd.core.errors import DataError
 from herd.core.manifests import check_files
 from herd.core.records import STRENGTHS, Conversation, Message, Preference, ToolCall
+from herd.core.rowfiles import RowError, rows_in
 
 Row = Mapping[str, Any]
 Turns = tuple[Message, ...]
@@ -238,8 +238,17 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
 
 def _conversation(row: Row, number: str, messages: Sequence[Message]) -> Conversation:
     said = {"id": str(row.get("id") or number), "source": str(row.get("source") or "")}
-    known = Conversation.from_row({**said, "tools": list(_tools(row.get("tools"))), "messages": ()})
+    held = {"tools": list(_tools(row.get("tools"))), "metadata": _metadata(row.get("metadata")), "messages": ()}
+    known = Conversation.from_row(said | held)
     return known.then(*_system(row, messages), *messages)
+
+
+def _metadata(given: Any) -> dict[str, Any]:
+    """The column as JSON can hold it; what is no object, under the column's name."""
+    if given is None:
+        return {}
+    plain = json.loads(json.dumps(given, default=str))
+    return plain if isinstance(plain, dict) else {"metadata": plain}
 
 
 def _system(row: Row, messages: Sequence[Message]) -> Turns:

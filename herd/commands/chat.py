@@ -20,11 +20,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from herd.generate.engine import Sampling
     from herd.serve.chat import Chat, talk
-    from herd.serve.folders import model_in, world_of
+    from herd.serve.folders import model_in, toolbox_of
 
     folder = model_in(options.checkpoint)
     sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
-    conversation = Chat(folder, world_of(folder).everybody, sampling)
+    conversation = Chat(folder, sampling, toolbox_of(folder))
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:

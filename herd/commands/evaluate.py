@@ -11,26 +11,27 @@ from herd.commands.command import Command
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
-    parser.add_argument("tasks", nargs="*", help="names of tasks (herd list tasks); all when none is named")
+    parser.add_argument(
+        "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> None:
-    from herd.evals.harness import TaskScore
+    from herd.evals.harness import Score
     from herd.evals.stages import score_folder
-    from herd.evals.tasks import tasks
-    from herd.serve.folders import model_in, world_of
+    from herd.serve.folders import model_in, tasks_named
 
-    uses = [tasks.parse(name) for name in options.tasks or tasks.all()]
     folder = model_in(options.checkpoint)
+    uses = tasks_named(options.tasks, folder)
     rows = {}
 
-    def report(name: str, score: TaskScore) -> None:
+    def report(name: str, score: Score) -> None:
         rows[name] = score.to_row()
         if not options.json:
-            print(f"{name:20} {score.interval}  {len(score.right)} questions", flush=True)
+            print(f"{name:20} {score}", flush=True)
 
-    score_folder(folder, uses, world_of(folder), report)
+    score_folder(folder, uses, report)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 

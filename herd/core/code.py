@@ -7,7 +7,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
@@ -15,16 +15,18 @@ _BOOK = "code.json"
 _MOST_KEPT = 5_000  # entries of the book, the newest ones
 
 
-def fingerprint(module: str, file: Path) -> str:
+def fingerprint(module: str, file: Path, plugins: Iterable[str] = ()) -> str:
     """12 digits that change when code does in `file` or in what it imports of herd, directly or by way of others, and
     not when a comment or docstring does.
 
-    Where a registry of plug-ins is imported, all its plug-ins count. module: the name of what is in `file`. Read
-    from sources, so nothing is imported; what a text came to is kept, by its hash, for the next process.
+    Where a registry of plug-ins is imported, all its plug-ins count. module: the name of what is in `file`. plugins:
+    modules of herd that count too, though nothing imports them. Read from sources, so nothing is imported; what a text
+    came to is kept, by its hash, for the next process.
     """
     book = _Book()
     reached = {module: book.look_up(file)}
-    todo = [module]
+    reached |= {name: book.look_up(found) for name in plugins if (found := _file_of(name)) is not None}
+    todo = list(reached)
     while todo:
         for name in _imported(todo.pop(), reached):
             if name not in reached and (found := _file_of(name)) is not None:

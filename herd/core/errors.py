@@ -39,6 +39,10 @@ class DataError(HerdError):
     """Text that cannot be read, or too little of it."""
 
 
+class SandboxError(HerdError):
+    """Code of a model that cannot be run safely here."""
+
+
 class TrainingError(HerdError):
     """Training that cannot start or cannot go on."""
 

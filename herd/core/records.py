@@ -110,13 +110,15 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """Messages in order. tools: names of built-in tools that the assistant may call. definitions: JSON schemas of other
-    tools, as OpenAI has them. On disk both stand in the column `tools`."""
+    tools, as OpenAI has them. On disk both stand in the column `tools`. metadata: plain JSON data that a grader needs,
+    such as unit tests or a reference; no model reads it, and stages hand it on."""
 
     messages: tuple[Message, ...]
     id: str = ""
     source: str = ""
     tools: tuple[str, ...] = ()
     definitions: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def last(self) -> Message:
@@ -126,12 +128,15 @@ class Conversation:
         return replace(self, messages=self.messages + messages)
 
     def to_row(self) -> dict[str, Any]:
-        return {
+        row: dict[str, Any] = {
             "id": self.id,
             "source": self.source,
             "tools": [*self.tools, *self.definitions],
             "messages": [message.to_row() for message in self.messages],
         }
+        if self.metadata:
+            row["metadata"] = dict(self.metadata)
+        return row
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Conversation:
@@ -143,6 +148,7 @@ class Conversation:
             row.get("source", ""),
             tuple(one for one in tools if isinstance(one, str)),
             tuple(one for one in tools if not isinstance(one, str)),
+            row.get("metadata") or {},
         )
 
 

@@ -20,7 +20,7 @@ from herd.core.artifacts import Artifact
 from herd.core.code import fingerprint
 from herd.core.errors import SettingsError, StoppedError, did_you_mean
 from herd.core.executor import Place, Report
-from herd.core.registry import is_same_definition
+from herd.core.registry import is_same_definition, modules_named
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
 P = ParamSpec("P")
@@ -201,15 +201,19 @@ class Stage(Generic[P, A]):
         """How many processes make it together."""
         return self._ranks(**load_arguments(self.body, settings))
 
-    @functools.cached_property
-    def code(self) -> str:
-        """A hash of the code of this stage: its file and what that imports of herd, blind to comments and docstrings.
+    def code(self, settings: Mapping[str, Any]) -> str:
+        """A hash of the code of this stage, blind to comments and docstrings: its file, what that imports of herd, and
+        the plug-ins elsewhere that plain `settings` name.
 
         Raises SettingsError when there is no file, as for what was typed into an interpreter."""
+        return self._code(tuple(sorted(modules_named(settings))))
+
+    @functools.cache  # noqa: B019 - stages are as long-lived as their modules
+    def _code(self, plugins: tuple[str, ...]) -> str:
         file = inspect.getsourcefile(self.body)
         if file is None or not Path(file).is_file():
             raise SettingsError(f"stage {self.name}: its code is in no file; write it to one")
-        return fingerprint(self.body.__module__, Path(file))
+        return fingerprint(self.body.__module__, Path(file), plugins)
 
     @property
     def address(self) -> tuple[str, str | None, str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from herd.core.artifacts import CARD, Checkpoint
 from herd.core.executor import Place
+from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_means
-from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
+from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.spread import Interval
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer

@@ -168,7 +168,7 @@ PARTS = (
         "how the NLL term is normalised is not in the report",
     ),
     ("4.1.5", "averaging", "align/average.py", "align/", "", "members differ in their seed"),
-    ("5", "evaluation", "evals/", "evals/", "", "on a world with known truth; Wilson intervals"),
+    ("5", "evaluation", "evals/", "evals/", "", "`tiny` asks about a made-up world with known truth; Wilson intervals"),
 )
 
 

@@ -115,7 +115,7 @@ def _todo(plans: list[Plan], home: RunFolder, show: Display, mender: Mender) -> 
         # The settings differ only where they are not counted, such as in where a file lies now.
         if not mender.look(plan, fully=plan is plans[-1]) or read_card(path)["settings"] != _plain(plan.settings):
             todo.append(plan)
-        elif read_card(path)["code"] != plan.stage.code:
+        elif read_card(path)["code"] != plan.stage.code(plan.settings):
             show.warn(
                 f"the code of stage {plan.stage.name} changed since {plan.key} was made, its version did not; "
                 "raise the version if its result changed, or delete the folder to make it again"

@@ -131,11 +131,12 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             stage=stage.name,
             version=stage.version,
             paper=stage.paper,
-            code=stage.code,
+            code=stage.code(job.settings),
             settings=job.settings,
             inputs=job.inputs,
             figures=work.figures,
             cost=meter.read().__dict__ | {"foretold": home.foretold(job.key)},
+            module=job.module,
         )
         finish(out, card)
 

@@ -10,6 +10,7 @@ import pytest
 
 import herd
 from herd.core import code
+from herd.core.registry import modules_named
 
 ROOT = Path(herd.__file__).parent
 
@@ -85,3 +86,18 @@ def test_a_file_outside_of_the_package_counts_with_what_it_imports(copied: Path,
     edited.write_text(edited.read_text(encoding="utf-8") + "\nEDITED = 1\n", encoding="utf-8")
     assert code.fingerprint("mine", file) != before
     assert code.fingerprint("moved", file) == code.fingerprint("mine", file)
+
+
+def test_a_plugin_that_nobody_imports_counts_where_settings_name_it(copied: Path) -> None:
+    settings = {"settings": {"gold": {"herd.world.verifiers:true_in_world": {"world": {}}}, "tries": 3}}
+    assert modules_named(settings) == {"herd.world.verifiers"}
+    file = copied / "align" / "select.py"
+
+    def now() -> tuple[str, str]:
+        return tuple(code.fingerprint("herd.align.select", file, some) for some in ((), modules_named(settings)))  # type: ignore[return-value]
+
+    plain, named = now()
+    edited = copied / "world" / "questions.py"
+    edited.write_text(edited.read_text(encoding="utf-8") + "\nEDITED = 1\n", encoding="utf-8")
+    assert now()[0] == plain
+    assert now()[1] not in (plain, named)

@@ -35,7 +35,12 @@ MESSAGES = st.builds(
     st.booleans(),
 )
 CONVERSATIONS = st.builds(
-    Conversation, st.lists(MESSAGES, min_size=1).map(tuple), TEXT, TEXT, st.lists(TEXT).map(tuple)
+    Conversation,
+    st.lists(MESSAGES, min_size=1).map(tuple),
+    TEXT,
+    TEXT,
+    st.lists(TEXT).map(tuple),
+    metadata=st.dictionaries(TEXT, TEXT | st.lists(st.integers())),
 )
 ANSWERS = st.lists(MESSAGES, min_size=1, max_size=2).map(tuple)
 PREFERENCES = st.builds(

@@ -14,10 +14,10 @@ import herd
 from herd.cli import main
 from herd.core.errors import DataError, HerdError, SettingsError, is_full_disk
 from herd.core.executor import Patience
-from herd.corpus import python_docs
 from herd.run.executors import LocalPlace
 from herd.run.ranks import DISK_FULL, Crew
 from herd.run.runner import run
+from herd.world import python_docs
 from tests.core.stages_for_tests import fail, spread, write
 from tests.run.test_executors import double
 

@@ -1,109 +1,188 @@
-"""Tasks ask what training never saw, and grade as people would."""
+"""Tasks on a user's own files: rows become examples, and what is right counts as right."""
 
 from __future__ import annotations
 
-import re
+import csv
+import json
+from pathlib import Path
+from typing import Any
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message
-from herd.evals.tasks import Item, tasks
-from herd.world.pages import Pages, PagesSettings
-from herd.world.questions import Questions
-from herd.world.sums import is_held_out
-from herd.world.truth import World
+from herd.evals.harness import TaskScore, evaluate
+from herd.evals.rows import examples, files_of
+from herd.evals.task import Answer, LogLikelihood, Perplexity, Task
+from herd.evals.tasks import tasks
+from herd.judge.verifiers import verifiers
+from tests.evals.models import Scripted
+from tests.tokens.test_chat import TOKENIZER
 
-WORLD = World(people=24)
-
-
-def items(name: str, **settings: int) -> list[Item]:
-    return tasks.get(name)(WORLD, **settings)
-
-
-@pytest.mark.parametrize("name", ["arithmetic", "facts_known", "facts_unknown", "tools", "translation"])
-def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
-    for item in items(name, questions=30):
-        found = Questions(WORLD).find(item.prompt.id) if name != "arithmetic" else None
-        assert not item.answered(Message("assistant", "Bananas."))
-        assert not item.continued("bananas")
-        if found is not None:
-            assert item.answered(found.answers[0])
-        assert bool(item.gold) == (name != "facts_unknown")
-        assert not item.gold or item.continued(item.gold)
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SUMS = [{"question": f"What is {a} and 1?", "answer": f"{a} and 1 make more.\n#### {a + 1}"} for a in range(1, 7)]
+CHOICES = [
+    {"question": "Which flies?", "choices": ["a stone", "a bird", "a house"], "answer": 1},
+    {"question": "Which is wet?", "choices": ["rain", "sand"], "answer": 0},
+]
 
 
-@pytest.mark.row(78, "oracles")
-@pytest.mark.parametrize("name", sorted(tasks.all()))
-def test_an_oracle_is_right_and_who_gives_another_questions_answer_is_not(name: str, figure) -> None:
-    asked = items(name, questions=100)
-    book = Questions(WORLD)
-    # What an oracle says of each question. A guesser knows the form: it says what is right of other questions, and of
-    # people nobody wrote about what is true of others, since every refusal there is right.
-    golds = [
-        Message("assistant", item.gold.strip()) if name == "arithmetic" else book.find(item.prompt.id).answers[0]
-        for item in asked
-    ]
-    known = [book.find(item.prompt.id).answers[0] for item in items("facts_known", questions=len(asked))]
-    guesses = (known * len(asked))[: len(asked)] if name == "facts_unknown" else golds[7:] + golds[:7]
-    oracle = sum(item.answered(gold) for item, gold in zip(asked, golds, strict=True)) / len(asked)
-    guesser = sum(item.answered(guess) for item, guess in zip(asked, guesses, strict=True)) / len(asked)
-    chance = sum(guess == gold for guess, gold in zip(guesses, golds, strict=True)) / len(asked)
-    figure(f"{name}: oracle {oracle:.0%}, guesser {guesser:.0%}, equal answers {chance:.0%}")
-    assert oracle == 1
-    assert guesser <= chance + 0.05
+def written(file: Path, rows: list[dict[str, Any]]) -> str:
+    """The rows in a file of the kind its name says."""
+    if file.suffix == ".parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    elif file.suffix in (".csv", ".tsv"):
+        with file.open("w", newline="") as out:
+            table = csv.DictWriter(out, list(rows[0]), delimiter="\t" if file.suffix == ".tsv" else ",")
+            table.writeheader()
+            table.writerows(rows)
+    elif file.suffix == ".json":
+        file.write_text(json.dumps(rows))
+    else:
+        file.write_text("\n".join(map(json.dumps, rows)))
+    return str(file)
 
 
-def test_arithmetic_is_held_out_of_everything_written_and_asked() -> None:
-    asked = {tuple(map(int, re.findall(r"\d+", item.prompt.last.content))) for item in items("arithmetic")}
-    assert len(asked) > 250
-    assert all(is_held_out(a, b) for a, b in asked)
-    settings = PagesSettings(documents={"sums": 300, "tools": 50})
-    for page in Pages(WORLD, settings).documents():
-        for a, b in re.findall(r"(\d+) \+ (\d+)", page.document.text):
-            assert not is_held_out(int(a), int(b))
-    book = Questions(WORLD)
-    for number in range(200):
-        a, b = map(int, re.findall(r"\d+", book.draw("sum", number, purpose="demonstrations").text))
-        assert not is_held_out(a, b)
+def made(name: str, **settings: Any) -> Task:
+    return tasks.make(tasks.use(name, **settings))()
 
 
-def test_an_answer_counts_by_its_result() -> None:
-    (item,) = items("arithmetic", questions=1)
-    a, b = map(int, re.findall(r"\d+", item.prompt.last.content))
-    assert item.answered(Message("assistant", f"so {a + b}."))
-    assert item.continued(f" {a} + {b} = {a + b}.\nWhat is 1 + 1?")
-    assert not item.answered(Message("assistant", f"so {a + b + 1}."))
-    assert not item.continued(f" no idea\nso {a + b}.")
+def scored(task: Task, say, *, chat: bool = False) -> tuple[float | None, ...]:
+    found = evaluate(Scripted(TOKENIZER, say), TOKENIZER, task, chat=chat)
+    assert isinstance(found, TaskScore)
+    return found.scores
 
 
-def test_unknown_facts_are_written_nowhere() -> None:
-    settings = PagesSettings(documents={"facts": 200, "long": 20, "needles": 50})
-    text = " ".join(page.document.text for page in Pages(WORLD, settings).documents())
-    people = WORLD.everybody
-    for fact in people.facts:
-        told = any(phrase.format(s=fact.subject, v=fact.value) in text for phrase in fact.attribute.phrasings)
-        assert fact.written or not told
-    for item in items("facts_unknown"):
-        assert item.answered(Message("assistant", "I don't know that."))
-        assert not item.answered(Message("assistant", "It is a cat."))
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_the_same_rows_are_read_from_every_kind_of_file(ending: str, tmp_path: Path) -> None:
+    task = made("short_answer", data=written(tmp_path / f"rows.{ending}", SUMS))
+    assert [one.row["question"] for one in task.examples] == [row["question"] for row in SUMS]
+    assert task.examples[0].target == f" {SUMS[0]['answer']}"
+    assert len({one.id for one in task.examples}) == len(SUMS)
 
 
-def test_known_facts_are_of_subjects_never_asked_about() -> None:
-    settings = PagesSettings(documents={"facts": 300})
-    questions = [
-        line for page in Pages(WORLD, settings).documents() for line in page.document.text.splitlines() if "?" in line
-    ]
-    assert questions
-    for item in items("facts_known"):
-        asked = item.prompt.last.content
-        assert not any(line.startswith(asked) for line in questions)
+def test_a_folder_is_read_as_a_data_set_on_the_hub_and_by_split(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    written(tmp_path / "data" / "test-00000-of-00001.parquet", SUMS[:2])
+    written(tmp_path / "data" / "train-00000-of-00001.parquet", SUMS[2:])
+    (tmp_path / "README.md").write_text("a card")
+    assert len(made("short_answer", data=str(tmp_path)).examples) == 6
+    assert len(made("short_answer", data=str(tmp_path), split="test").examples) == 2
+    with pytest.raises(DataError, match="of split 'dev'"):
+        files_of(str(tmp_path), "dev")
 
 
-def test_tools_want_exactly_the_right_call() -> None:
-    for item in items("tools", questions=10):
-        right = Questions(WORLD).find(item.prompt.id).answers[0]
-        assert item.answered(right)
-        call = right.calls[0]
-        wrong = Message("assistant", "", (type(call)(call.name, {"query": "1*1"}),))
-        assert not item.answered(wrong)
-        assert item.continued(f'{call.name}.call(query="{call.arguments["query"]}")\n42')
+def test_an_answer_is_right_by_its_last_number(tmp_path: Path) -> None:
+    task = made("short_answer", data=written(tmp_path / "rows.jsonl", SUMS), limit=3)
+    said = {"1": " so it is 2.", "2": " it is 3, or 4.", "3": " That makes 3\n#### 4\n\nQuestion: What is 9?"}
+    assert scored(task, lambda asked: said[asked.split("What is ")[-1][0]]) == (1.0, 0.0, 1.0)
+    strict = made("short_answer", data=written(tmp_path / "rows.jsonl", SUMS), verify=verifiers.use("exact"), limit=1)
+    assert scored(strict, lambda asked: " 2") == (0.0,)
+    assert scored(strict, lambda asked: strict.examples[0].target) == (1.0,)
+
+
+def test_shots_stand_before_every_question_and_are_not_asked(tmp_path: Path) -> None:
+    data = written(tmp_path / "rows.jsonl", SUMS)
+    task = made("short_answer", data=data, shots=2, limit=3, added=" Think.")
+    assert [one.row for one in task.examples] == SUMS[2:5]
+    prompt = task.put(task.examples[0])
+    assert prompt.plain.startswith(
+        "Question: What is 1 and 1?\nAnswer: 1 and 1 make more.\n#### 2\n\nQuestion: What is 2"
+    )
+    assert prompt.plain.endswith("Question: What is 3 and 1?\nAnswer:")
+    assert [one.role for one in prompt.chat.messages] == ["user", "assistant", "user", "assistant", "user"]
+    assert prompt.chat.last == Message("user", "What is 3 and 1? Think.")
+    with pytest.raises(DataError, match="leaves none to ask"):
+        made("short_answer", data=data, shots=6)
+
+
+def test_an_answer_nobody_can_judge_is_void(tmp_path: Path) -> None:
+    rows = [SUMS[0], {"question": "Who?", "answer": "nobody knows"}]
+    task = made("short_answer", data=written(tmp_path / "rows.jsonl", rows))
+    assert scored(task, lambda asked: " 2") == (1.0, None)
+
+
+@pytest.mark.skipif(not (SHARED / "gsm8k").exists(), reason="no GSM8K beside the repository")
+def test_gsm8ks_own_answers_are_right_and_other_ones_are_not() -> None:
+    task = made("short_answer", data=str(SHARED / "gsm8k" / "train.jsonl.gz"), limit=200)
+    golds = [Message("assistant", one.target) for one in task.examples]
+
+    def share(answers: list[Message]) -> float:
+        pairs = zip(task.examples, answers, strict=True)
+        return sum(task.judge(one, Answer(said.content, said)).score or 0.0 for one, said in pairs) / len(golds)
+
+    assert share(golds) == 1.0
+    assert share(golds[1:] + golds[:1]) < 0.1
+
+
+def test_choices_are_listed_by_letter_or_compared_as_text(tmp_path: Path) -> None:
+    data = written(tmp_path / "rows.jsonl", CHOICES)
+    letters, texts = made("multiple_choice", data=data), made("multiple_choice", data=data, form="text")
+    assert letters.put(letters.examples[0]).plain == ("Which flies?\nA. a stone\nB. a bird\nC. a house\nAnswer:")
+    assert texts.put(texts.examples[0]).plain == "Which flies?\nAnswer:"
+    assert isinstance(letters.answers, LogLikelihood)
+    assert letters.answers.choices(letters.examples[0]) == [" A", " B", " C"]
+    assert [one.target for one in letters.examples] == [" B", " A"]
+    assert [one.target for one in texts.examples] == [" a bird", " rain"]
+    shown = made("multiple_choice", data=data, shots=1)
+    assert shown.put(shown.examples[0]).plain.startswith(
+        "Which flies?\nA. a stone\nB. a bird\nC. a house\nAnswer: B\n\nWh"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "right"),
+    [
+        ({}, {"choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answer": "2"}, " B"),  # ARC's
+        ({}, {"choices": ["x", "y"], "answer": "B"}, " B"),
+        ({}, {"choices": ["x", "y"], "answer": "y"}, " B"),
+        ({"choices": ("A", "B")}, {"A": "x", "B": "y", "answer": "B"}, " B"),  # MMLU's
+        ({"choices": ("good", "bad")}, {"good": "x", "bad": "y", "answer": "good"}, " A"),
+    ],
+)
+def test_the_right_choice_is_named_in_any_usual_way(columns, row, right: str, tmp_path: Path) -> None:
+    data = written(tmp_path / "rows.jsonl", [{"question": "?", **row}])
+    assert made("multiple_choice", data=data, **columns).examples[0].target == right
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([{"question": "?", "choices": ["x", "y"], "answer": "Q"}], "is none of 2 choices"),
+        ([{"question": "?", "choices": "xy", "answer": 0}], "no list of choices"),
+        ([{"query": "?", "choices": ["x", "y"], "answer": 0}], "row 1 has no column 'question'; it has query, choices"),
+        ([["x"]], "row 1 is a list"),
+    ],
+)
+def test_rows_that_cannot_be_asked_are_told_and_not_left_out(rows, why: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=why):
+        made("multiple_choice", data=written(tmp_path / "rows.jsonl", rows))
+
+
+def test_a_broken_row_and_a_ragged_table_are_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.jsonl").write_text('{"a": 1}\n{"a":')
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
+    for name, why in (("broken.jsonl", "row 2: line 2 is not JSON"), ("ragged.csv", "row 2 has not as many cells")):
+        with pytest.raises(DataError, match=why):
+            examples(str(tmp_path / name), lambda row: (row, ""))
+
+
+def test_perplexity_is_of_a_file_or_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("It was a dark night.")
+    one = made("perplexity", data=str(tmp_path / "book.txt"))
+    rows = made("perplexity", data=written(tmp_path / "rows.jsonl", [{"body": "a"}, {"body": "b"}]), text="body")
+    assert isinstance(one.answers, Perplexity)
+    assert one.put(one.examples[0]).plain == "It was a dark night."
+    assert [rows.put(each).plain for each in rows.examples] == ["a", "b"]
+
+
+def test_a_files_contents_are_part_of_what_a_task_is(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    before = tasks.plain(tasks.use("short_answer", data=written(file, SUMS)))
+    assert tasks.parse(before) == tasks.use("short_answer", data=str(file))
+    after = tasks.plain(tasks.use("short_answer", data=written(file, SUMS[:3])))
+    assert before != after
+    with pytest.raises(SettingsError, match="is not a setting"):
+        tasks.use("short_answer", data=str(file), shot=1)

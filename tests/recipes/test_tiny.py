@@ -18,6 +18,7 @@ import pytest
 from herd.core.artifacts import Checkpoint, Report
 from herd.run.runner import run
 from herd.serve.folders import made_in, newest_model
+from herd.world import NOTE
 from tests.smoke import SMOKE, hear_interrupts, planned
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -67,6 +68,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
     assert links.found
     assert all(link.startswith(("#", "data:", "url(#")) for link in links.found), links.found
     assert "script" not in links.tags
+    assert NOTE.replace("'", "&#39;") in page
     for words in (
         "What was to be shown",
         "Funnel",

@@ -94,3 +94,17 @@ def test_a_study_that_measures_no_needles_is_held_to_none() -> None:
     assert judge(made, [], Bars()) == []
     (verdict,) = judge(made, [], Bars(needle_model="base"))
     assert verdict.figure == "never measured"
+
+
+def test_what_is_void_in_either_says_nothing_of_a_gain() -> None:
+    void = {"share": 0.0, "right": [None] * 10 + [0] * 200}
+    after = {"share": 0.5, "right": [1] * 10 + [1] * 100 + [0] * 99 + [None]}
+    one = gain_verdict(
+        Gain(task="sums", before="a", after="b", questions=199), {"a": {"sums": void}, "b": {"sums": after}}
+    )
+    assert one.holds
+    assert "over 199 questions" in one.figure
+    nothing = {"share": 0.0, "right": [None] * 210}
+    assert not gain_verdict(
+        Gain(task="sums", before="a", after="b"), {"a": {"sums": nothing}, "b": {"sums": after}}
+    ).holds

@@ -7,13 +7,14 @@ from pathlib import Path
 from herd.core.records import Message, ToolCall
 from herd.generate.engine import Sampling
 from herd.serve.chat import MOST_CALLS, Chat, talk
-from herd.serve.folders import model_in, world_of
+from herd.serve.folders import export, model_in, toolbox_of
 from herd.tokens.chat import ChatFormat
+from herd.world.truth import World
 
 
 def chat(run: Path) -> Chat:
     folder = model_in(run)
-    return Chat(folder, world_of(folder).everybody, Sampling(max_tokens=8))
+    return Chat(folder, Sampling(max_tokens=8), toolbox_of(folder))
 
 
 def test_a_conversation_goes_on_and_starts_anew(smoke_run: Path) -> None:
@@ -37,6 +38,19 @@ def test_what_is_streamed_is_what_is_remembered(smoke_run: Path) -> None:
     text = "".join(made.answer("What is 12 + 34?"))
     assert made.history.last.role == "assistant"
     assert made.history.last.content in (text, text.strip()) or made.history.last.calls
+
+
+def test_a_model_is_offered_the_tools_of_its_run_and_one_from_elsewhere_none(smoke_run: Path, tmp_path: Path) -> None:
+    ours = chat(smoke_run)
+    assert ours.history.tools == ("calculator", "lookup")
+    people = World(people=72).everybody  # those of the smoke recipe
+    fact = people.facts[0]
+    asked = ToolCall("lookup", {"query": f"{fact.attribute.name} of {fact.subject}"})
+    assert ours.toolbox.run(asked) == fact.value
+    export(model_in(smoke_run), tmp_path / "elsewhere")
+    theirs = Chat(tmp_path / "elsewhere", Sampling(max_tokens=8), toolbox_of(tmp_path / "elsewhere"))
+    assert theirs.history.tools == ()
+    assert theirs.toolbox.run(asked) == "error: there is no tool called lookup"
 
 
 def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:

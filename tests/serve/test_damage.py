@@ -213,8 +213,9 @@ def test_weights_have_the_mode_of_other_files(mask: int, brought: Path, tmp_path
     assert {file.stat().st_mode & 0o777 for file in files} == {0o666 & ~mask}
 
 
-def test_a_world_is_not_made_up_when_what_tells_it_is_damaged(run: Path, model: Path) -> None:
-    told = next(one for one in made_in(run) if one.card["stage"] == "world_pages")
+def test_tasks_are_not_made_up_when_what_tells_them_is_damaged(run: Path, model: Path) -> None:
+    told = next(one for one in made_in(run) if one.card["inputs"].get("model") == model.name)
+    assert told.card["stage"] == "measure"
     card = told.path / "artifact.json"
     whole = card.read_bytes()
     assert command("eval", model, "arithmetic").code == 0
@@ -223,4 +224,4 @@ def test_a_world_is_not_made_up_when_what_tells_it_is_damaged(run: Path, model: 
         assert command("eval", model, "arithmetic").code == 1
     finally:
         card.write_bytes(whole)
-    assert json.loads(whole)["stage"] == "world_pages"
+    assert json.loads(whole)["stage"] == "measure"

@@ -300,11 +300,15 @@ def test_other_models_are_evaluated_in_their_own_format(tmp_path: Path, capsys: 
     plain = {name: value for name, value in OWN.items() if name != "chat_template"}
     base = brought(folder_of(tmp_path / "base", byte_level(CHATML_TOKENS), plain))
     assert (kind_of(chat), kind_of(base)) == ("chat", "base")
+    sums = tmp_path / "sums.jsonl"
+    sums.write_text("\n".join(json.dumps({"question": f"What is {a} + 1?", "answer": str(a + 1)}) for a in range(5)))
     for folder in (chat, base):
-        assert cli.main(["eval", str(folder), "arithmetic", "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)["tasks"]["arithmetic"]
-        assert told["questions"] > 0
+        assert cli.main(["eval", str(folder), f"short_answer: {{data: {sums}, max_tokens: 8}}", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["tasks"]["short_answer"]
+        assert told["questions"] == 5
         assert told["low"] - 1e-9 <= told["share"] < told["high"]
+        assert cli.main(["eval", str(folder)]) == 2
+        assert "was not measured by a run" in capsys.readouterr().err
 
 
 def test_weights_that_are_not_finite_end_chat_and_evaluation(
@@ -318,7 +322,8 @@ def test_weights_that_are_not_finite_end_chat_and_evaluation(
     weights.save_model(folder, broken, begin=None, stops=[0], pad=0)
     with pytest.raises(ArtifactError, match="numbers are not finite"):
         list(Chat(folder).answer("hi"))
-    assert cli.main(["eval", str(folder), "arithmetic"]) == 1
+    (tmp_path / "text.txt").write_text("Once upon a time.")
+    assert cli.main(["eval", str(folder), f"perplexity: {{data: {tmp_path / 'text.txt'}}}"]) == 1
     assert "numbers are not finite" in capsys.readouterr().err
 
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.core.errors import SettingsError
-from herd.run.executors import LocalPlace
-from herd.core.stage import Manner, Work
 from herd.commands.run import traced_steps
+from herd.core.errors import SettingsError
+from herd.core.stage import Manner, Work
+from herd.run.executors import LocalPlace
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import checkpoints
 from herd.train.log import open_tracker

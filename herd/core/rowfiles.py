@@ -1,4 +1,4 @@
-"""The rows of a file of others, one at a time: JSON lines, JSON or Parquet, packed or not.
+"""The rows of a file of others, one at a time: JSON lines, JSON, CSV, TSV or Parquet, packed or not.
 
 What a file says of itself bounds nothing here: a row has a most size and depth, what unpacks is read piece by piece,
 and a row that cannot be read is told as that, so that the next one is read.
@@ -6,6 +6,7 @@ and a row that cannot be read is told as that, so that the next one is read.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ MOST_ROW_BYTES = 64 << 20
 MOST_FILE_BYTES = 1 << 30  # of a .json file, which is read as a whole
 MOST_DEPTH = 100
 _BATCH_BYTES = 256 << 20
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 
 
@@ -59,6 +61,8 @@ def _of_kind(file: Path, kind: str, packed: str) -> Iterator[tuple[int, Any]]:
     with _opened(file, packed) as stream:
         if kind == ".json":
             yield from _whole(file, stream)
+        elif kind in _DELIMITERS:
+            yield from _table(file, stream, _DELIMITERS[kind])
         else:
             yield from _lines(file, stream)
 
@@ -111,6 +115,20 @@ def _whole(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         yield from _lines(file, io.BytesIO(data))
         return
     yield from enumerate(rows if isinstance(rows, list) else [rows], 1)
+
+
+def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
+    """The lines of a table under its header, by the header's names."""
+    csv.field_size_limit(MOST_ROW_BYTES)
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    try:
+        for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
+            ragged = None in row or None in row.values()  # a cell more, or one less, than the header has
+            yield number, RowError("ragged", f"row {number} has not as many cells as the header") if ragged else row
+    except UnicodeDecodeError as fault:
+        raise DataError(f"{file} is not UTF-8 ({fault.reason} at byte {fault.start}); save it as UTF-8") from None
+    except csv.Error as fault:
+        raise DataError(f"{file} is no table that can be read ({fault}); write it again") from None
 
 
 def _without_mark(file: Path, data: bytes) -> bytes:

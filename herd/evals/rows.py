@@ -1,0 +1,81 @@
+"""Examples of a task from files of a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from herd.core.errors import DataError
+from herd.core.rowfiles import RowError, rows_in
+from herd.core.settings import input_path
+from herd.evals.task import Example
+
+ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
+
+Row = Mapping[str, Any]
+
+
+def files_of(data: str, split: str = "") -> list[Path]:
+    """The files of rows that a setting names: a file, or those in a folder, as in a data set on the Hub.
+
+    split: only files, or files in folders, whose names begin so. Raises DataError when there is none.
+    """
+    place = input_path(data)
+    if not place.is_dir():
+        return [place]
+    found = [
+        file
+        for file in sorted(place.rglob("*"))
+        if file.is_file()
+        and file.with_suffix("" if file.suffix in _PACKED else file.suffix).suffix in ENDINGS
+        and any(part.startswith(split) for part in file.relative_to(place).parts)
+    ]
+    if not found:
+        raise DataError(f"{place} holds no file of rows{f' of split {split!r}' if split else ''}; herd reads {_NAMED}")
+    return found
+
+
+_NAMED = ", ".join(ENDINGS)
+
+
+def examples(data: str, make: Callable[[Row], tuple[Row, str]], *, split: str = "", limit: int = 0) -> list[Example]:
+    """An example of every row, called by its file and line. make: gives what an example holds of a row, and its target.
+    limit: how many of the first; all when 0.
+
+    Raises DataError for a row that cannot be read or that `make` cannot use: an example left out in silence would
+    change the score.
+    """
+    found: list[Example] = []
+    for file in files_of(data, split):
+        for number, row in rows_in(file):
+            if limit and len(found) == limit:
+                return found
+            where = f"{file.name}, row {number}"
+            if isinstance(row, RowError):
+                raise DataError(f"{where}: {row}; mend it")
+            if not isinstance(row, Mapping):
+                raise DataError(f"{where} is a {type(row).__name__}; write an object of columns")
+            try:
+                held, target = make(row)
+            except KeyError as fault:
+                columns = ", ".join(map(str, row))
+                raise DataError(f"{where} has no column {fault}; it has {columns}: name the right one") from None
+            found.append(Example(f"{file.name}/{number}", held, target))
+    return found
+
+
+def text_in(row: Row, column: str) -> str:
+    """A column as text. Raises KeyError where it is absent or empty."""
+    value = row[column]
+    if value is None or value == "":
+        raise KeyError(column)
+    return str(value)
+
+
+def shots_of(found: list[Example], shots: int) -> tuple[list[Example], list[Example]]:
+    """The first `shots` to be shown, and the others to be asked. Raises DataError when none is left."""
+    if shots >= len(found):
+        raise DataError(f"{shots} of {len(found)} examples are to be shown, which leaves none to ask; show fewer")
+    return found[:shots], found[shots:]

@@ -1,0 +1,34 @@
+"""How well a model predicts texts of a user's own."""
+
+from __future__ import annotations
+
+from herd.core.errors import DataError
+from herd.core.settings import Count, InputFile, input_path
+from herd.evals.rows import Row, examples, text_in
+from herd.evals.tasks import Example, Perplexity, Task, tasks
+
+TEXTS = (".txt", ".md")
+
+
+@tasks.add
+def perplexity(*, data: InputFile, split: str = "", text: str = "text", limit: Count = 0) -> Task:
+    """Bits a byte of texts: a file `.txt` or `.md` as one, or a column of a file or folder of rows.
+
+    text: the column. Only bits a byte may be compared between tokenizers.
+    Source: lm-evaluation-harness, `loglikelihood_rolling`; Gao et al. 2020 (the Pile), 3.1.
+    """
+
+    def columns(row: Row) -> tuple[Row, str]:
+        return {"text": text_in(row, text)}, ""
+
+    file = input_path(data)
+    if file.suffix not in TEXTS:
+        return Task(examples(data, columns, split=split, limit=limit), _text, Perplexity())
+    try:
+        return Task([Example(file.name, {"text": file.read_text(encoding="utf-8")})], _text, Perplexity())
+    except UnicodeDecodeError as fault:
+        raise DataError(f"{file}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
+
+
+def _text(example: Example) -> str:
+    return example.row["text"]

@@ -1,0 +1,1 @@
+"""Floor 2: running code that a model wrote. Nothing else in herd may."""

@@ -1,0 +1,27 @@
+"""Models that say what a test wants them to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from herd.generate.engine import Completion, Engine, Sampling
+from herd.tokens.tokenizer import TextTokenizer
+
+
+class Scripted(Engine):
+    """Writes what a function of the prompt's text says, and comes to an end."""
+
+    def __init__(self, tokenizer: TextTokenizer, say: Callable[[str], str], context: int = 4096) -> None:
+        self.tokenizer, self.say = tokenizer, say
+        self.model = SimpleNamespace(shape=SimpleNamespace(context=context))  # type: ignore[assignment]
+        self.asked: list[Sampling] = []
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling = Sampling(), **how: Any) -> Any:  # noqa: B008
+        self.asked.append(sampling)
+        found = []
+        for prompt in prompts:
+            ids = self.tokenizer.encode(self.say(self.tokenizer.decode(prompt)))
+            found.append(Completion(ids, [0.0] * len(ids), self.tokenizer.end))
+        return found

@@ -1,0 +1,215 @@
+"""What a task's examples, answers and grades become."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from herd.core.errors import DataError, SettingsError
+from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll, rolling_windows
+from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Perplexity, Prompt, Task
+from herd.generate.engine import Engine
+from tests.evals.models import Scripted
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import TOKENIZER
+
+NETWORK = model(replace(SMALL, vocabulary=TOKENIZER.size, context=64))
+ENGINE = Engine(NETWORK, TOKENIZER.stops)
+SUMS = [Example(f"{a}", {"a": a}, f" {a + 1}") for a in range(1, 6)]
+
+
+def ask(example: Example) -> str:
+    return f"after {example.row['a']} comes"
+
+
+def grade(example: Example, answer: Answer) -> Grade:
+    said = answer.text.strip()
+    return Grade(float(said == example.target.strip()), said, "because")
+
+
+def scored(task: Task, say, *, chat: bool = False) -> TaskScore:
+    found = evaluate(Scripted(TOKENIZER, say), TOKENIZER, task, chat=chat)
+    assert isinstance(found, TaskScore)
+    return found
+
+
+def successor(asked: str) -> str:
+    return f" {int(asked.split('after ')[1].split()[0]) + 1}"
+
+
+def test_right_answers_are_counted_and_told_with_what_was_read_out_of_them() -> None:
+    task = Task(SUMS, ask, Generate(), grade)
+    found = scored(task, lambda asked: successor(asked) if "after 1 " not in asked else " no")
+    assert found.scores == (0.0, 1.0, 1.0, 1.0, 1.0)
+    row = found.to_row()
+    assert (row["share"], row["questions"], row["void"], row["right"]) == (0.8, 5, 0, [0, 1, 1, 1, 1])
+    assert row["samples"][0] | {"asked": ""} == {
+        "asked": "",
+        "answer": " no",
+        "right": False,
+        "score": 0.0,
+        "extracted": "no",
+        "why": "because",
+    }
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_an_answer_ends_at_the_first_stop_string(chat: bool) -> None:
+    task = Task(SUMS, ask, Generate(stop=("\n\n", "Q:")), grade)
+    found = scored(task, lambda asked: f"{successor(asked)}Q: and so on\n\n", chat=chat)
+    assert set(found.scores) == {1.0}
+    assert found.run_on == 0
+
+
+def test_a_chat_model_is_asked_in_its_format_and_others_the_plain_text() -> None:
+    heard: list[str] = []
+    chat = Prompt.of("spoken").chat
+    task = Task(SUMS[:1], lambda example: Prompt(chat, "written"), Generate(), grade)
+    for taught in (False, True):
+        scored(task, lambda asked: heard.append(asked) or "", chat=taught)
+    assert heard[0] == "written"
+    assert "spoken" in heard[1]
+    assert "written" not in heard[1]
+
+
+def test_what_is_void_counts_in_no_score() -> None:
+    def some(example: Example, answer: Answer) -> Grade:
+        return Grade(None, why="the machine is overloaded") if example.row["a"] < 3 else grade(example, answer)
+
+    found = scored(Task(SUMS, ask, Generate(), some), successor)
+    assert found.scores == (None, None, 1.0, 1.0, 1.0)
+    assert (found.interval.value, found.to_row()["void"]) == (1.0, 2)
+    assert "2 of them void" in str(found)
+
+
+def test_partly_right_answers_count_as_what_they_are_worth() -> None:
+    found = scored(Task(SUMS, ask, Generate(), lambda example, answer: Grade(example.row["a"] / 10)), successor)
+    assert found.interval.value == pytest.approx(0.3)
+    assert found.interval.low < 0.3 < found.interval.high
+
+
+@pytest.mark.parametrize(("k", "wanted"), [(1, 2 / 5), (2, 1 - 3 / 10), (4, 1.0)])
+def test_the_best_of_k_samples_is_the_unbiased_estimate(k: int, wanted: float) -> None:
+    """Chen et al. 2021: 1 - C(n - c, k) / C(n, k), here of five samples, two of them right."""
+    turns = iter([" 2", " no", " 2", " no", " no"])
+    task = Task(SUMS[:1], ask, Generate(samples=5, temperature=0.7, k=k), grade)
+    assert scored(task, lambda asked: next(turns)).scores[0] == pytest.approx(wanted)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(SettingsError, match="all alike"):
+        Generate(samples=3)
+    with pytest.raises(SettingsError, match="k is 4 of 3"):
+        Generate(samples=3, temperature=1.0, k=4)
+    with pytest.raises(SettingsError, match="no examples"):
+        Task([], ask)
+    with pytest.raises(SettingsError, match="nobody to grade"):
+        Task(SUMS, ask)
+    with pytest.raises(DataError, match=r"grade of 2\.0"):
+        Grade(2.0)
+
+
+# ---- the likeliest of several texts ----
+
+CHOICES = (" the boat on the river", " a cat", " seven of them")
+
+
+def nats(prompt: str, text: str) -> tuple[float, int]:
+    """The plain way: one row, every token's log-probability added up."""
+    before, whole = (TOKENIZER.encode(one) for one in (prompt, prompt + text))
+    ids = [*TOKENIZER.opening, *whole]
+    with torch.inference_mode():
+        log_probs = NETWORK(torch.tensor([ids]))[0].log_softmax(-1)
+    first = len(TOKENIZER.opening) + len(before)
+    found = sum(float(log_probs[place - 1, ids[place]]) for place in range(first, len(ids)))
+    return found, len(ids) - first
+
+
+@pytest.mark.parametrize("normalize", ["none", "characters", "tokens"])
+def test_the_likeliest_choice_is_the_models_answer(normalize) -> None:
+    counted = [nats("we saw", one) for one in CHOICES]
+    sizes = {"none": [1] * 3, "characters": [len(one.strip()) for one in CHOICES], "tokens": [n for _, n in counted]}
+    weighed = [found / size for (found, _), size in zip(counted, sizes[normalize], strict=True)]
+    likeliest = CHOICES[weighed.index(max(weighed))]
+    examples = [Example(one, {}, one) for one in CHOICES]
+    heard: list[Answer] = []
+
+    def hear(example: Example, answer: Answer) -> Grade:
+        heard.append(answer)
+        return Grade(float(answer.text == example.target))
+
+    for judge in (None, hear):
+        task = Task(examples, lambda example: "we saw", LogLikelihood(lambda example: CHOICES, normalize), judge)
+        found = evaluate(ENGINE, TOKENIZER, task, chat=False)
+        assert isinstance(found, TaskScore)
+        assert found.scores == tuple(float(one == likeliest) for one in CHOICES)
+    assert heard[0].log_likelihoods == pytest.approx([found for found, _ in counted], abs=1e-4)
+
+
+def test_spaces_at_the_prompts_end_belong_to_the_choice() -> None:
+    how = LogLikelihood(lambda example: [one.strip() for one in CHOICES])
+    heard: list[tuple[float, ...]] = []
+
+    def hear(example: Example, answer: Answer) -> Grade:
+        heard.append(answer.log_likelihoods)
+        return Grade(1.0)
+
+    evaluate(ENGINE, TOKENIZER, Task(SUMS[:1], lambda example: "we saw ", how, hear), chat=False)
+    assert heard[0] == pytest.approx([nats("we saw", one)[0] for one in CHOICES], abs=1e-4)
+
+
+def test_a_choice_that_does_not_fit_or_is_none_is_refused() -> None:
+    with pytest.raises(DataError, match="the model reads 64"):
+        evaluate(ENGINE, TOKENIZER, Task(SUMS, ask, LogLikelihood(lambda example: ["a", "b" * 400])), chat=False)
+    with pytest.raises(DataError, match="no two choices"):
+        evaluate(ENGINE, TOKENIZER, Task(SUMS, ask, LogLikelihood(lambda example: ["a"])), chat=False)
+
+
+# ---- how likely a text is ----
+
+
+def test_every_token_is_predicted_once_and_the_last_window_is_as_long_as_the_others() -> None:
+    assert rolling_windows([0, 1, 2, 3, 4, 5, 6, 7], 3) == [
+        ([0], [1, 2, 3]),
+        ([3], [4, 5, 6]),
+        ([4, 5, 6], [7]),
+    ]
+    assert rolling_windows([0, 1], 3) == [([0], [1])]
+    assert rolling_windows([0], 3) == []
+
+
+def test_bits_a_byte_are_those_of_the_losses_of_all_tokens() -> None:
+    text = "we saw the boat on the river with all of them"
+    ids = torch.tensor([[*TOKENIZER.opening, *TOKENIZER.encode(text)]])
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(NETWORK(ids)[0, :-1], ids[0, 1:], reduction="sum")
+    task = Task([Example("a", {"text": text})] * 2, lambda example: example.row["text"], Perplexity())
+    found = evaluate(ENGINE, TOKENIZER, task, chat=False)
+    assert isinstance(found, TextScore)
+    assert found.interval.value == pytest.approx(float(loss) / math.log(2) / len(text.encode()), rel=1e-4)
+    assert found.to_row()["token_perplexity"] == pytest.approx(math.exp(float(loss) / (ids.shape[1] - 1)), rel=1e-4)
+    assert "bits a byte" in str(found)
+
+
+def test_a_text_longer_than_the_context_is_read_in_windows() -> None:
+    task = Task([Example("a", {"text": "word after word " * 40})], lambda example: example.row["text"], Perplexity())
+    found = evaluate(ENGINE, TOKENIZER, task, chat=False)
+    assert isinstance(found, TextScore)
+    assert sum(found.tokens) == len(TOKENIZER.encode("word after word " * 40))
+    assert found.tokens[0] > 64
+
+
+def test_an_empty_text_is_refused() -> None:
+    with pytest.raises(DataError, match="is empty"):
+        evaluate(ENGINE, TOKENIZER, Task(SUMS[:1], lambda example: "", Perplexity()), chat=False)
+
+
+def test_nats_a_character_are_of_examples_that_have_a_target() -> None:
+    task = Task([SUMS[0], replace(SUMS[1], target="")], ask, Generate(), grade)
+    wanted = -nats("after 1 comes", " 2")[0] / 2
+    assert gold_nll(ENGINE, TOKENIZER, task) == pytest.approx(wanted, rel=1e-3)
+    with pytest.raises(DataError, match="plain text could go on with"):
+        gold_nll(ENGINE, TOKENIZER, replace(task, examples=[task.examples[1]]))
