@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from herd.core.errors import SettingsError, did_you_mean
+from herd.core.extras import import_extra
 from herd.core.processes import peak_bytes
 
 METRICS = "metrics.jsonl"
@@ -190,6 +191,7 @@ class _TensorBoard:
     """Event files that `tensorboard --logdir` shows."""
 
     def __init__(self, folder: Path) -> None:
+        import_extra("tensorboard", "tensorboard", "tracker tensorboard")
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(folder))
@@ -221,11 +223,8 @@ TRACKERS = ("tensorboard", "wandb", "trackio")
 
 def open_tracker(name: str, folder: Path) -> Tracker:
     """Raises SettingsError for a name that is none, and when its package is not installed."""
-    import importlib
-
     if name not in TRACKERS:
         raise SettingsError(f"{name!r} is no tracker{did_you_mean(name, TRACKERS)}")
-    try:
-        return _TensorBoard(folder) if name == "tensorboard" else _Hosted(importlib.import_module(name), folder)
-    except ImportError:
-        raise SettingsError(f"tracker {name} needs its package: `pip install {name}`") from None
+    if name == "tensorboard":
+        return _TensorBoard(folder)
+    return _Hosted(import_extra(name, name, f"tracker {name}"), folder)
