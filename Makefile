@@ -1,7 +1,10 @@
 # make demo: the whole recipe. make check: lint and tests, what CI runs.
 PYTHON ?= python3.11
 VENV := .venv
+# What is installed, a file each: what the demo needs; what tests need too; what the checks of the code need.
 READY := $(VENV)/ready
+READY_TEST := $(VENV)/ready-test
+READY_DEV := $(VENV)/ready-dev
 RUN := runs/tiny
 # A Python with datatrove, in an environment of its own (benchmarks/peers/requirements.txt).
 PEER ?= peer/bin/python
@@ -14,25 +17,34 @@ LLAMA ?=
 demo: $(READY)
 	$(VENV)/bin/herd run tiny --out $(RUN)
 
-test: $(READY)
+test: $(READY_TEST)
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
-lint: $(READY)
-	$(VENV)/bin/ruff check herd tests examples benchmarks
-	$(VENV)/bin/ruff format --check herd tests examples benchmarks
+lint: $(READY_DEV)
+	$(VENV)/bin/ruff check herd tests examples benchmarks hatch_build.py
+	$(VENV)/bin/ruff format --check herd tests examples benchmarks hatch_build.py hatch_build.py
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 check: lint test
 
 # The pinned versions are those the tests were last seen to pass with.
-$(READY): pyproject.toml constraints.txt tests/packages.txt
+INSTALL := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/packages.txt
+	$(INSTALL) --editable .
 	touch $(READY)
 
-bench: $(READY)
+$(READY_TEST): $(READY) tests/packages.txt
+	$(INSTALL) --editable ".[test]"
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/packages.txt
+	touch $(READY_TEST)
+
+$(READY_DEV): $(READY_TEST)
+	$(INSTALL) --editable ".[dev]"
+	touch $(READY_DEV)
+
+bench: $(READY_TEST)
 	$(VENV)/bin/python benchmarks/training.py --litgpt "$(LITGPT)" | tee -a benchmarks/results/training.jsonl
 	$(VENV)/bin/python benchmarks/generation.py --llama "$(LLAMA)" | tee -a benchmarks/results/generation.jsonl
 	$(VENV)/bin/python benchmarks/faults.py | tee -a benchmarks/results/faults.jsonl

@@ -7,6 +7,7 @@ sources can never meet an old build.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
@@ -16,57 +17,111 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
-from herd.core.cache import cache_folder
 from herd.core.errors import HerdError
 
 # No -march=native: a build is shared by the machines of a cluster. Kernels that gain from wider registers
 # are compiled for several kinds of processor and choose when they are loaded.
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-w")
+SOURCES = (".cpp", ".hpp", ".inc")
+# Set once somebody has been told that kernels are missing; processes started from here need not say it again.
+_TOLD = "HERD_SLOW_TOLD"
 
 
 def load(sources: Path) -> ctypes.CDLL:
     """The kernels whose sources are in this folder, built if they are not yet. Raises HerdError when that is
     impossible."""
-    name = _name(sources)
-    places = sources, cache_folder() / "kernels"
-    found = next((folder / name for folder in places if (folder / name).exists()), None)
+    if os.environ.get("HERD_KERNELS") == "off":
+        raise HerdError(f"the kernels in {sources} are switched off by HERD_KERNELS=off; unset it to have them")
+    name = library_name(sources)
+    places = sources, _cache()
+    for folder in places:
+        # One that came with a wheel may want a newer C library than this machine has; here it is built anew.
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(str(folder / name))
     # Beside the sources where that is allowed, as in a checkout; else in the user's cache.
-    return ctypes.CDLL(str(found or build(sources, sources if os.access(sources, os.W_OK) else places[1])))
+    beside = os.access(sources, os.W_OK) and not (sources / name).exists()
+    return ctypes.CDLL(str(build(sources, sources if beside else places[1])))
+
+
+def load_or_warn(sources: Path, instead: str) -> ctypes.CDLL | None:
+    """As `load`; None where it is impossible, with one warning for this process and those it starts.
+
+    instead: what happens without kernels, such as `PyTorch does the same, more slowly`.
+    """
+    try:
+        return load(sources)
+    except (HerdError, OSError) as fault:
+        told = set(os.environ.get(_TOLD, "").split(","))
+        if not told & {"all", _room(sources)}:
+            os.environ[_TOLD] = ",".join(sorted(told | {_room(sources)} - {""}))
+            warnings.warn(f"no compiled kernels, so {instead}: {fault}", RuntimeWarning, stacklevel=3)
+        return None
+
+
+def rooms(herd: Path = Path(__file__).parents[1]) -> list[Path]:
+    """The folders of herd that hold sources of kernels."""
+    return sorted(folder for folder in herd.glob("*/native") if any(folder.glob("*.cpp")))
+
+
+def slow_sentence() -> str:
+    """Why work will be slow on this machine, and the mend; empty where kernels are there or can be built.
+
+    For a command that is about to start other processes: what it says is not said again by them.
+    """
+    missing = [one for one in rooms() if not any((place / library_name(one)).exists() for place in (one, _cache()))]
+    try:
+        if os.environ.get("HERD_KERNELS") == "off":
+            raise HerdError("they are switched off by HERD_KERNELS=off")
+        if missing:
+            compiler()
+    except HerdError as fault:
+        os.environ[_TOLD] = "all"
+        return f"no compiled kernels, so curation takes up to a hundred times as long and training more: {fault}"
+    return ""
 
 
 def build(sources: Path, folder: Path) -> Path:
     """Compiles the kernels into `folder`; returns the library. Safe when several processes do it at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / _name(sources)
+    final = folder / library_name(sources)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / final.name
         files = [str(file) for file in sorted(sources.glob("*.cpp"))]
-        command = [*_compiler(), *FLAGS, "-o", str(made), *files]
+        command = [*compiler(), *FLAGS, "-o", str(made), *files]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             fault = done.stderr.strip()[:600]
             raise HerdError(f"the kernels in {sources} do not compile with {command[0]}: {fault}")
         made.rename(final)
-    for old in set(folder.glob(f"{_kind(sources)}-*.so")) - {final}:
+    for old in set(folder.glob(f"{_room(sources)}-*.so")) - {final}:
         old.unlink(missing_ok=True)
     return final
 
 
-def _kind(sources: Path) -> str:
+def library_name(sources: Path) -> str:
+    """The file name of these kernels when built for this machine; another one as soon as a source changes."""
+    digest = hashlib.sha256(" ".join(FLAGS).encode())
+    for file in sorted(file for file in sources.iterdir() if file.suffix in SOURCES):
+        digest.update(file.name.encode() + file.read_bytes())
+    return f"{_room(sources)}-{digest.hexdigest()[:16]}-{sys.platform}-{platform.machine()}.so"
+
+
+def _room(sources: Path) -> str:
     """Which room the kernels are of; rooms share the user's cache."""
     return sources.parent.name
 
 
-def _name(sources: Path) -> str:
-    digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for file in sorted(file for file in sources.iterdir() if file.suffix in (".cpp", ".hpp", ".inc")):
-        digest.update(file.name.encode() + file.read_bytes())
-    return f"{_kind(sources)}-{digest.hexdigest()[:16]}-{sys.platform}-{platform.machine()}.so"
+def _cache() -> Path:
+    from herd.core.cache import cache_folder  # the build of a wheel imports this file and has no use for it
+
+    return cache_folder() / "kernels"
 
 
-def _compiler() -> list[str]:
+def compiler() -> list[str]:
+    """The command of a C++ compiler. Raises HerdError where there is none."""
     named = os.environ.get("CXX", "").split()
     if named:
         return named

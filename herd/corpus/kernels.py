@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).parent / "native"
 
-SOURCES = Path(__file__).parent / "native"
-
 
 @cache
-def library() -> ctypes.CDLL:
-    """The kernels, built if they are not yet. Raises HerdError when that is impossible."""
-    kernels = native.load(SOURCES)
+def library() -> Any:
+    """The kernels, built if they are not yet; where that is impossible the same in Python, with a warning."""
+    kernels = native.load_or_warn(SOURCES, "plain Python curates, up to a hundred times more slowly")
+    if kernels is None:
+        from herd.corpus.plain.interface import Kernels
+
+        kernels = Kernels()
+        _give_tables(kernels)
+        return kernels
     for name in _ADDRESSES:
         getattr(kernels, f"herd_{name}").restype = ctypes.c_void_p
     kernels.herd_utf8_fault.restype = ctypes.c_int64
@@ -41,7 +45,7 @@ _ADDRESSES = (
 ).split()
 
 
-def _give_tables(kernels: ctypes.CDLL) -> None:
+def _give_tables(kernels: Any) -> None:
     names, values = pack(list(html5)), pack(list(html5.values()))
     kernels.herd_set_entities(names.argument, values.argument)
     classes, lowered, folded = characters.tables()

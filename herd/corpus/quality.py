@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.artifacts import Classifier, Corpus
-from herd.core.errors import DataError, HerdError
+from herd.core.errors import DataError
+from herd.core.extras import import_extra
 from herd.core.records import Document
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
@@ -87,11 +88,8 @@ class Worded:
 
 
 def _fasttext() -> Any:
-    try:
-        import fasttext  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise HerdError("the head `words` needs fastText: `pip install 'herd[quality]'`") from None
-    fasttext.FastText.eprint = lambda *words: None  # pyright: ignore
+    fasttext = import_extra("fasttext", "quality", "the head `words`")
+    fasttext.FastText.eprint = lambda *words: None
     return fasttext
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from herd.core.errors import ArtifactError, HerdError, SettingsError
+from herd.core.errors import ArtifactError, SettingsError
+from herd.core.extras import import_extra
 from herd.model.accounting import check_held, check_layers
 from herd.model.rope import frequencies
 from herd.model.sizes import RopeScaling, Shape
@@ -43,11 +44,7 @@ def names(layers: int) -> dict[str, str]:
 
 
 def _library() -> Any:
-    try:
-        import gguf
-    except ImportError:
-        raise HerdError("GGUF needs the package gguf; `pip install 'herd[gguf]'` brings it") from None
-    return gguf
+    return import_extra("gguf", "gguf", "a GGUF file")
 
 
 def fields_of(file: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from herd.core import native
-from herd.core.errors import HerdError
 
 SOURCES = Path(__file__).parent / "native"
 
@@ -21,11 +19,16 @@ SOURCES = Path(__file__).parent / "native"
 def library() -> ctypes.CDLL | None:
     """The kernels, built if they are not yet; None, with a warning, where that is impossible: PyTorch does the same,
     more slowly."""
-    try:
-        return native.load(SOURCES)
-    except (HerdError, OSError) as fault:
-        warnings.warn(f"models are slower on this CPU than they could be: {fault}", stacklevel=2)
-        return None
+    return native.load_or_warn(SOURCES, "PyTorch computes models on this CPU, more slowly")
+
+
+def isa() -> str:
+    """Which variant of the kernels was chosen when they were loaded: `baseline`, `avx2`, `avx512`; empty for none."""
+    kernels = library()
+    if kernels is None:
+        return ""
+    kernels.herd_isa.restype = ctypes.c_char_p
+    return kernels.herd_isa().decode()
 
 
 def readable(weights: Iterable[Tensor]) -> bool:

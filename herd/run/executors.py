@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from herd.core.errors import DataError, HerdError
 from herd.core.executor import Patience, Report
+from herd.core.extras import import_extra
 from herd.run import processes
 from herd.run.ranks import Crew, Rank, rank_command, reporting, variables
 
@@ -139,11 +140,8 @@ class RayPlace:
     """
 
     def __init__(self, address: str = "") -> None:
-        try:
-            import ray  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise HerdError("a place of ray needs the package: `pip install 'herd[ray]'`") from None
-        self._ray: Any = ray
+        self._ray: Any = import_extra("ray", "ray", "a place of ray")
+        ray = self._ray
         if not ray.is_initialized():
             try:
                 # The cluster's workers import herd from where this process has it.
@@ -179,11 +177,10 @@ class RayPlace:
 
     def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
         """By Ray Train, which places the ranks, restarts them when one dies, and gives each a GPU where there are."""
-        from ray import train  # pyright: ignore[reportMissingImports]
-        from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]
-
+        train = import_extra("ray.train", "ray", "training on Ray")
+        torch = import_extra("ray.train.torch", "ray", "training on Ray")
         gpus = self._ray.cluster_resources().get("GPU", 0) > 0
-        trainer = TorchTrainer(
+        trainer = torch.TorchTrainer(
             rank_on_ray,
             train_loop_config={"job": str(job)},
             scaling_config=train.ScalingConfig(num_workers=ranks, use_gpu=gpus),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.errors import HerdError
+from herd.core.extras import folder_of_extra
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -43,10 +41,7 @@ def _model() -> tuple[Tokenizer, Vectors]:
     from tokenizers import Tokenizer
 
     # The package itself is not imported: it would look for its files on the network.
-    found = importlib.util.find_spec("wordllama")
-    if found is None or not found.origin:
-        raise HerdError("embeddings need the package wordllama: `pip install 'herd[semantic]'`")
-    folder = Path(found.origin).parent
+    folder = folder_of_extra("wordllama", "semantic", "an embedding of texts")
     weights = next(iter(load_file(next(folder.rglob(_WEIGHTS))).values()))
     tokenizer = Tokenizer.from_file(str(next(folder.rglob(_TOKENIZER))))
     tokenizer.no_padding()

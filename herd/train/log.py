@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from herd.core.errors import SettingsError, did_you_mean
+from herd.core.extras import import_extra
 from herd.run.processes import peak_bytes
 
 METRICS = "metrics.jsonl"
@@ -190,6 +191,7 @@ class _TensorBoard:
     """Event files that `tensorboard --logdir` shows."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        import_extra("tensorboard", "tensorboard", "tracker tensorboard")
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(folder))
@@ -230,13 +232,8 @@ def open_tracker(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracke
 
     Raises SettingsError for a name that is none, and when its package is not installed.
     """
-    import importlib
-
     if name not in TRACKERS:
         raise SettingsError(f"{name!r} is no tracker{did_you_mean(name, TRACKERS)}")
-    try:
-        if name == "tensorboard":
-            return _TensorBoard(folder, settings)
-        return _Hosted(importlib.import_module(name), folder, settings)
-    except ImportError:
-        raise SettingsError(f"tracker {name} needs its package: `pip install {name}`") from None
+    if name == "tensorboard":
+        return _TensorBoard(folder, settings)
+    return _Hosted(import_extra(name, name, f"tracker {name}"), folder, settings)

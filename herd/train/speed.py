@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from herd.core.errors import SettingsError
+from herd.core.extras import import_extra
 from herd.core.settings import Positive, settings
 from herd.model.attending import attending
 from herd.model.fused import fits, fused
@@ -106,13 +106,10 @@ def _recomputed(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
 
 def _to_float8(model: nn.Module) -> None:
-    try:
-        from torchao.float8 import Float8LinearConfig, convert_to_float8_training  # pyright: ignore
-    except ImportError:
-        raise SettingsError("precision float8 needs the package torchao: `pip install torchao`") from None
+    float8 = import_extra("torchao.float8", "float8", "precision float8")
     emulate = next(model.parameters()).device.type == "cpu"  # computes what a GPU would, slowly: for tests
-    config = Float8LinearConfig(emulate=emulate)
-    convert_to_float8_training(model, config=config, module_filter_fn=_is_wide)
+    config = float8.Float8LinearConfig(emulate=emulate)
+    float8.convert_to_float8_training(model, config=config, module_filter_fn=_is_wide)
 
 
 def _is_wide(module: nn.Module, name: str) -> bool:

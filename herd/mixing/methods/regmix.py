@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
 
-from herd.core.errors import DataError, SettingsError
+from herd.core.errors import DataError
+from herd.core.extras import import_extra
 from herd.core.settings import Positive
 from herd.mixing.field import Field, Found
 from herd.mixing.methods import methods
@@ -122,10 +123,7 @@ def _law(x: Numbers, y: Numbers) -> Predict:
 
 def _lightgbm(x: Numbers, y: Numbers) -> Predict:
     """Boosted trees with the paper's settings."""
-    try:
-        import lightgbm
-    except ImportError:
-        raise SettingsError("regression lightgbm needs its package: `pip install lightgbm`") from None
+    lightgbm = import_extra("lightgbm", "mixing", "regression lightgbm")
     held = max(1, len(x) // 5)
     data = lightgbm.Dataset(x[:-held], y[:-held])
     numbers = {"objective": "regression", "metric": "l1", "learning_rate": 0.01, "seed": 42, "verbosity": -1}

@@ -6,6 +6,9 @@
 // All five products are one small kernel: 6 rows times 16 columns held in registers, over right-hand sides packed into
 // panels of 16 columns.
 
+#include <cstdlib>
+#include <cstring>
+
 #include "attention.hpp"
 #include "reading.hpp"
 
@@ -73,11 +76,20 @@ namespace avx512 {
 #undef LANES
 }  // namespace avx512
 
-const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+// HERD_MAX_CPU_ISA (`baseline` or `avx2`) holds the choice below what the processor has, to compare and to test.
+bool is_allowed(const char* isa) {
+  const char* most = std::getenv("HERD_MAX_CPU_ISA");
+  if (!most || !*most) return true;
+  return std::strcmp(most, "avx512") == 0 || (std::strcmp(most, "avx2") == 0 && std::strcmp(isa, "avx2") == 0);
+}
+const bool has_avx2 = is_allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+const bool has_avx512 = has_avx2 && is_allowed("avx512") && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+const char* const chosen_isa = has_avx512 ? "avx512" : has_avx2 ? "avx2" : "baseline";
 #define CHOSEN(name) const auto name = has_avx512 ? avx512::name : has_avx2 ? avx2::name : plain::name
 #else
+const char* const chosen_isa = "baseline";
 #define CHOSEN(name) const auto name = plain::name
 #endif
 CHOSEN(matrix_product);
@@ -98,6 +110,9 @@ CHOSEN(read);
 
 using herd::Heads;
 using herd::Sizes;
+
+// Which of the variants above are used: `baseline`, `avx2` or `avx512`.
+EXPORT const char* herd_isa() { return herd::chosen_isa; }
 
 // Works on parts [first, last) of batch * groups. starts: where the document of each token begins, or null: [B, T].
 EXPORT void herd_attend(const Sizes* s, const Heads* q, const Heads* k, const Heads* v, const int32_t* starts,
