@@ -145,6 +145,15 @@ def test_metas_layout_gives_the_same_logits(ranks: int, tmp_path: Path) -> None:
     assert np.abs(reference.logits(stored, ids(1, 12)[0].tolist()) - ours(ids(1, 12))[0].detach().numpy()).max() < 1e-5
 
 
+def test_metas_first_models_wrote_no_theta(tmp_path: Path) -> None:
+    as_meta(tmp_path, model(), 1)
+    params = json.loads((tmp_path / "params.json").read_text())
+    params.pop("rope_theta")
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    shape = meta.open_folder(tmp_path).shape
+    assert (shape.rope_theta, shape.context) == (10_000.0, 4096)
+
+
 def test_a_file_of_metas_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
     as_meta(tmp_path, model(), 1)
     torch.save({"tok_embeddings.weight": Trap(tmp_path / "ran")}, tmp_path / "consolidated.00.pth")
