@@ -17,7 +17,10 @@ from herd.evals.tasks import tasks
 from tests.evals.models import Scripted
 from tests.tokens.test_chat import TOKENIZER
 
-DOC = Path(__file__).parent.parent / "docs" / "extend.md"
+ROOT = Path(__file__).parent.parent
+DOC = ROOT / "docs" / "extend.md"
+# A file, what is said of it, and lines of it.
+SHOWN = re.compile(r"^`([\w/]+\.py)`:[^\n]*\n\n```python\n(.*?)```", re.MULTILINE | re.DOTALL)
 
 
 def code_under(title: str) -> str:
@@ -84,3 +87,13 @@ def test_a_task_in_one_file_grades_programs(small_programs: ModuleType) -> None:
         return whole.format(name=name, body=bodies[name] + RIGHT[name])
 
     assert scores(small_programs, chatting, chat=True).scores == (1.0, 1.0, 1.0)
+
+
+def test_the_lines_of_an_architecture_feature_stand_in_the_files_that_are_named() -> None:
+    section = DOC.read_text(encoding="utf-8").split("## An architecture feature")[1].split("\n## ")[0]
+    shown = SHOWN.findall(section)
+    assert len(shown) == section.count("```python") == 7
+    for file, lines in shown:
+        held = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        for line in lines.splitlines():
+            assert line in held, f"docs/extend.md shows a line that {file} has not: {line.strip()}"

@@ -116,7 +116,7 @@ class Slots:
         weight = self.model.embedding.weight
         cache = Cache.empty(self.model.shape, len(prompts), max(lengths), weight.dtype, self.device)
         shared = shared_prefix(prompts)
-        if shared >= _SHARED and len(prompts) > 1:
+        if shared >= _SHARED and len(prompts) > 1 and not self._by_length:
             one = Cache.empty(self.model.shape, 1, shared, weight.dtype, self.device)
             self.model.hidden(torch.tensor([prompts[0][:shared]], device=self.device), cache=one)
             cache.keys_LBGSE[:, :, :, :shared] = one.keys_LBGSE
@@ -132,23 +132,32 @@ class Slots:
         cache.lengths_B = torch.tensor(lengths, device=self.device)
         return cache, self.model.logits(last_ND)
 
+    @property
+    def _by_length(self) -> bool:
+        """Whether a prompt's length decides how its positions turn, so that each is read whole and by itself."""
+        scaling = self.model.shape.rope_scaling
+        return scaling is not None and scaling.by_length
+
     def _few(self, tokens_NT: Tensor) -> list[slice]:
         """Rows read at once: all of them on a GPU, and so many on a CPU that what lies between layers stays in its
         cache."""
         count, width = tokens_NT.shape
+        if self._by_length:
+            return [slice(row, row + 1) for row in range(count)]
         most = count if self.device.type == "cuda" else max(1, _READ_TOKENS // width)
         return [slice(start, start + most) for start in range(0, count, most)]
 
     def _read_rows(self, cache: Cache, tokens_NT: Tensor, last_N: Tensor, rows: slice) -> Tensor:
         """The last states of some prompts, whose keys and values go into `cache`: [rows, D]."""
         part = Cache(cache.keys_LBGSE[:, rows], cache.values_LBGSE[:, rows], cache.lengths_B[rows])
-        hidden_NTD = self.model.hidden(tokens_NT[rows], cache=part)
+        width = int(last_N[rows].max()) + 1 if self._by_length else None
+        hidden_NTD = self.model.hidden(tokens_NT[rows, :width], cache=part)
         return hidden_NTD[torch.arange(len(hidden_NTD), device=self.device), last_N[rows]]
 
     def step(self) -> list[tuple[int, Completion]]:
         """Draws a token for every live row and reads it; the answers that are done with it, by their prompt's
         number."""
-        if self.device.type == "cuda" and self.choices is None:
+        if self.device.type == "cuda" and self.choices is None and not self._by_length:
             return self._noted(*self._captured_turn())
         tokens, log_probs = self._draw()
         done = self._noted(tokens, log_probs)

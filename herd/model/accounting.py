@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from torch import Tensor, nn
 
 from herd.core.errors import ArtifactError
+from herd.model.architecture import lacking
 
 # What foreign tensors are for, by what stands in their names; the first that fits is told.
 _FEATURES = (
@@ -26,7 +27,7 @@ _FEATURES = (
 
 
 def feature(name: str) -> str:
-    """What a tensor that Llama 3 does not have is for, as far as its name tells."""
+    """What a tensor that a model does not have is for, as far as its name tells."""
     return next((what for pattern, what in _FEATURES if re.search(pattern, name)), "a tensor of another kind")
 
 
@@ -35,11 +36,11 @@ def check_held(where: str, held: Collection[str], wanted: Collection[str]) -> No
     missing, extra = sorted(set(wanted) - set(held)), sorted(set(held) - set(wanted))
     if extra:
         raise ArtifactError(
-            f"{where} has {extra[0]} ({feature(extra[0])}), which Llama 3 has no place for; herd would leave it out: "
-            "bring a model of plain Llama's kind"
+            f"{where} has {extra[0]} ({feature(extra[0])}), which the model it describes has no place for; herd would "
+            "leave it out: bring a model of a kind that herd reads"
         )
     if missing:
-        raise ArtifactError(f"{where} lacks {missing[0]}; it is not a Llama 3 model, or not all of it")
+        raise ArtifactError(f"{where} lacks {missing[0]}; it is not the model it describes, or not all of it")
 
 
 def check_layers(where: str, said: int, held: Iterable[str], pattern: str) -> None:
@@ -68,3 +69,10 @@ def check_read(back_end: str, module: nn.Module, read: Iterable[Tensor]) -> None
             f"{left[0]} is {feature(left[0])}, which {back_end} does not read; bring a model without it, or take a "
             "back-end that reads it"
         )
+
+
+def check_features(back_end: str, has: Collection[str], wanted: Collection[str]) -> None:
+    """Raises ArtifactError, which names them, when a model has features that a back-end does not compute."""
+    lacks = lacking(has, wanted)
+    if lacks:
+        raise ArtifactError(f"the model has {lacks}, which {back_end} does not compute; take one that does")

@@ -15,14 +15,18 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from herd.core.errors import SettingsError, did_you_mean
+from herd.model.architecture import ALL, lacking
 from herd.model.kernels import library
 
 
 class Attending(Protocol):
-    """Attention over whole sequences, as training needs it."""
+    """Attention over whole sequences, as training needs it. has: the features it computes, of FEATURES."""
 
-    def mask(self, documents_BT: Tensor | None) -> Any:
-        """What `attend` is given: made once for all layers. documents_BT: None for one document a row."""
+    has: frozenset[str]
+
+    def mask(self, documents_BT: Tensor | None, window: int | None = None) -> Any:
+        """What `attend` is given: made once for all layers of that window. documents_BT: None for one document a row,
+        which it is not where there is a window."""
         ...
 
     def positions(self, tokens: int) -> slice | Tensor:
@@ -34,15 +38,25 @@ class Attending(Protocol):
         ...
 
 
-def document_mask(documents_BT: Tensor) -> Tensor:
-    """True where a token may look: not ahead, and only inside its own document: [B, 1, T, T].
+def masked(attending: Attending, x_BTD: Tensor, documents_BT: Tensor | None, window: int | None) -> Any:
+    """What `attending` wants as its mask over rows like `x`; a window is looked up by document, so it needs those."""
+    if window is not None and documents_BT is None:
+        documents_BT = torch.zeros(x_BTD.shape[:2], dtype=torch.long, device=x_BTD.device)
+    return attending.mask(documents_BT, window)
 
-    Source: Llama 3, 3.2.
+
+def document_mask(documents_BT: Tensor, window: int | None = None) -> Tensor:
+    """True where a token may look: not ahead, only inside its own document, and no further back than the window:
+    [B, 1, T, T].
+
+    Source: Llama 3, 3.2; Jiang et al. 2023 (Mistral), 2.
     """
     tokens = documents_BT.shape[1]
     same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
-    causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=documents_BT.device).tril()
-    return (same_BTT & causal_TT)[:, None]
+    seen_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=documents_BT.device).tril()
+    if window is not None:
+        seen_TT = seen_TT.triu(1 - window)
+    return (same_BTT & seen_TT)[:, None]
 
 
 @dataclass(frozen=True)
@@ -53,11 +67,16 @@ class Table:
     may_look: Tensor
 
 
-def branch_mask(documents_BT: Tensor, branches_BT: Tensor) -> Table:
-    """Branches see the trunk of their document, which is branch 0, and themselves, but not one another."""
+def branch_mask(documents_BT: Tensor, branches_BT: Tensor, window: int | None = None) -> Table:
+    """Branches see the trunk of their document, which is branch 0, and themselves, but not one another. A window counts
+    by where tokens stand when their branch follows the trunk at once."""
     own_BTT = branches_BT[:, :, None] == branches_BT[:, None, :]
     trunk_BTT = (branches_BT == 0)[:, None, :]
-    return Table(document_mask(documents_BT) & (own_BTT | trunk_BTT)[:, None])
+    may_look = document_mask(documents_BT) & (own_BTT | trunk_BTT)[:, None]
+    if window is not None:
+        places_BT = may_look[:, 0].sum(-1)
+        may_look = may_look & (places_BT[:, :, None] - places_BT[:, None, :] < window)[:, None]
+    return Table(may_look)
 
 
 def branch_positions(documents_BT: Tensor, branches_BT: Tensor) -> Tensor:
@@ -82,6 +101,7 @@ class _Sequential:
     first; absent, PyTorch chooses."""
 
     first: SDPBackend | None = None
+    has: frozenset[str] = ALL
 
     def positions(self, tokens: int) -> slice:
         return slice(tokens)
@@ -100,8 +120,8 @@ class Sdpa(_Sequential):
     def __init__(self, first: SDPBackend | None = None) -> None:
         self.first = first
 
-    def mask(self, documents_BT: Tensor | None) -> Tensor | None:
-        return None if documents_BT is None else document_mask(documents_BT)
+    def mask(self, documents_BT: Tensor | None, window: int | None = None) -> Tensor | None:
+        return None if documents_BT is None else document_mask(documents_BT, window)
 
     def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
@@ -123,13 +143,14 @@ class Flex(_Sequential):
         # Compiled, the mask never exists token by token: at 128k that would be 17 GB a row.
         self._blocks = torch.compile(module.create_block_mask) if compiled else module.create_block_mask
 
-    def mask(self, documents_BT: Tensor | None) -> Any:
+    def mask(self, documents_BT: Tensor | None, window: int | None = None) -> Any:
         if documents_BT is None:
             return None
         batch, tokens = documents_BT.shape
 
         def may_look(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            return (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
+            seen = (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
+            return seen if window is None else seen & (q - k < window)
 
         return self._blocks(may_look, batch, None, tokens, tokens, device=str(documents_BT.device))
 
@@ -150,20 +171,22 @@ class Blockwise(_Sequential):
 
         self._attend = attend
 
-    def mask(self, documents_BT: Tensor | None) -> Tensor | None:
-        return None if documents_BT is None else starts_of(documents_BT)
+    def mask(self, documents_BT: Tensor | None, window: int | None = None) -> Tensor | None:
+        return None if documents_BT is None else starts_of(documents_BT, window)
 
     def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None) -> Tensor:
         mixed = self._attend(q_BHTE.float(), k_BGSE.float(), v_BGSE.float(), mask)
         return mixed.to(q_BHTE.dtype)
 
 
-def starts_of(documents_BT: Tensor) -> Tensor:
-    """Where the document of each token begins in its row, int32: [B, T]."""
+def starts_of(documents_BT: Tensor, window: int | None = None) -> Tensor:
+    """The first place of its row that each token may look at, where its document or its window begins, int32:
+    [B, T]."""
     places_BT = torch.arange(documents_BT.shape[1], device=documents_BT.device).expand(documents_BT.shape)
     new_BT = documents_BT[:, 1:] != documents_BT[:, :-1]
     begun_BT = torch.where(new_BT, places_BT[:, 1:], 0).cummax(1).values
-    return torch.cat((torch.zeros_like(places_BT[:, :1]), begun_BT), 1).int()
+    starts_BT = torch.cat((torch.zeros_like(places_BT[:, :1]), begun_BT), 1)
+    return (starts_BT if window is None else starts_BT.maximum(places_BT - window + 1)).int()
 
 
 def runs_of(documents_BT: Tensor) -> Tensor:
@@ -185,12 +208,15 @@ class Varlen(_Sequential):
     Source: Dao 2023 (FlashAttention-2), by way of torch.nn.attention.varlen.
     """
 
+    has = ALL - {"sliding_window"}
+
     def __init__(self) -> None:
         from torch.nn.attention.varlen import varlen_attn
 
         self._varlen: Callable[..., Any] = varlen_attn
 
-    def mask(self, documents_BT: Tensor | None) -> Tensor | None:
+    def mask(self, documents_BT: Tensor | None, window: int | None = None) -> Tensor | None:
+        assert window is None, "not chosen where there is one"
         return None if documents_BT is None else runs_of(documents_BT)
 
     def attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None) -> Tensor:
@@ -213,7 +239,7 @@ def _looks_back(varlen: Callable[..., Any]) -> dict[str, Any]:
     return {"is_causal": True} if "is_causal" in known else {"window_size": (-1, 0)}
 
 
-ATTENDING: dict[str, Callable[[], Attending]] = {
+ATTENDING: dict[str, type[Sdpa | Blockwise | Flex | Varlen]] = {
     "sdpa": Sdpa,
     "blockwise": Blockwise,
     "flex": Flex,
@@ -225,23 +251,40 @@ _WORTH_TIMING = 1024
 _TRAINS = {"cpu": ("sdpa", "blockwise"), "cuda": ("sdpa", "flex", "varlen")}
 
 
-def attending(name: str, device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, int, int]) -> Attending:
+def attending(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    shape: tuple[int, int, int, int],
+    features: frozenset[str] = frozenset(),
+) -> Attending:
     """The one called `name`; `auto` measures those that train on `device` and takes the fastest.
 
-    shape: query heads, key/value heads, tokens, head width. Raises SettingsError for another name.
+    shape: query heads, key/value heads, tokens, head width. features: that the model has, of FEATURES. Raises
+    SettingsError for another name, and for one that does not compute a feature.
     """
     if name == "auto":
-        return fastest(device, dtype, shape=shape)
+        return fastest(device, dtype, shape=shape, features=features)
     if name not in ATTENDING:
         raise SettingsError(f"{name!r} is no way to attend{did_you_mean(name, (*ATTENDING, 'auto'))}")
     if name not in _TRAINS.get(device.type, ("sdpa",)):
         raise SettingsError(f"attention {name!r} does not train on {device.type}; choose 'sdpa' or 'auto'")
     if name == "blockwise" and library() is None:
         raise SettingsError("attention 'blockwise' needs a C++ compiler; choose 'auto'")
+    lacks = lacking(ATTENDING[name].has, features)
+    if lacks:
+        raise SettingsError(f"attention {name!r} does not compute {lacks}; choose 'sdpa' or 'auto'")
     return ATTENDING[name]()
 
 
-def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, int, int]) -> Attending:
+def fastest(
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    shape: tuple[int, int, int, int],
+    features: frozenset[str] = frozenset(),
+) -> Attending:
     """The one whose forward and backward pass over documents of a quarter of a row takes the least time, and over rows
     of one document by the back-end that is fastest there."""
     if device.type == "cpu":  # not timed: a run that goes on must compute as it did before
@@ -249,7 +292,7 @@ def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, int, 
     if shape[2] < _WORTH_TIMING:
         return Sdpa()
     documents_BT = (torch.arange(shape[2], device=device) * 4 // shape[2])[None]
-    ways = [ATTENDING[name] for name in _TRAINS.get(device.type, ("sdpa",))]
+    ways = [ATTENDING[name] for name in _TRAINS.get(device.type, ("sdpa",)) if features <= ATTENDING[name].has]
     found = _least(ways, device, dtype, shape, documents_BT)
 
     firsts = [partial(Sdpa, first) for first in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)]

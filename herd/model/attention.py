@@ -8,30 +8,40 @@ from torch import Tensor, nn
 
 from herd.model.attending import Attending, Sdpa, Table
 from herd.model.cache import LayerCache, write
+from herd.model.norm import RMSNorm
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
 
 
 class Attention(nn.Module):
-    """Query heads share key/value heads in groups of H/G; no biases.
+    """Query heads share key/value heads in groups of H/G.
 
-    Source: Ainslie et al. 2023; Llama 3, 3.2.
+    Source: Ainslie et al. 2023; Llama 3, 3.2; for biases and norms of queries and keys see Architecture.
     """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.head_width = shape.head_width
         self.attending: Attending = Sdpa()
-        self.query = nn.Linear(shape.width, shape.heads * shape.head_width, bias=False)
-        self.key = nn.Linear(shape.width, shape.kv_heads * shape.head_width, bias=False)
-        self.value = nn.Linear(shape.width, shape.kv_heads * shape.head_width, bias=False)
-        self.output = nn.Linear(shape.heads * shape.head_width, shape.width, bias=False)
+        own, queries, keys = shape.architecture, shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+        self.query = nn.Linear(shape.width, queries, bias=own.qkv_bias)
+        self.key = nn.Linear(shape.width, keys, bias=own.qkv_bias)
+        self.value = nn.Linear(shape.width, keys, bias=own.qkv_bias)
+        self.output = nn.Linear(queries, shape.width, bias=own.output_bias)
+        self.qk_norm = own.qk_norm
+        if own.qk_norm != "none":
+            widths = (shape.head_width,) * 2 if own.qk_norm == "head" else (queries, keys)
+            self.query_norm, self.key_norm = (RMSNorm(width, shape.norm_eps) for width in widths)
 
     def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: LayerCache | None) -> Tensor:
         """mask: what `attending` made, or a table; with a cache, true where a token may look."""
-        q_BHTE = rotate(self._split(self.query(x_BTD)), cos, sin)
-        k_BGTE = rotate(self._split(self.key(x_BTD)), cos, sin)
-        v_BGTE = self._split(self.value(x_BTD))
+        q_BTD, k_BTD = self.query(x_BTD), self.key(x_BTD)
+        if self.qk_norm == "width":
+            q_BTD, k_BTD = self.query_norm(q_BTD), self.key_norm(k_BTD)
+        q_BHTE, k_BGTE, v_BGTE = self._split(q_BTD), self._split(k_BTD), self._split(self.value(x_BTD))
+        if self.qk_norm == "head":
+            q_BHTE, k_BGTE = self.query_norm(q_BHTE), self.key_norm(k_BGTE)
+        q_BHTE, k_BGTE = rotate(q_BHTE, cos, sin), rotate(k_BGTE, cos, sin)
         if isinstance(mask, Table):
             mixed_BHTE = _PLAIN.attend(q_BHTE, k_BGTE, v_BGTE, mask.may_look)
         elif cache is None:

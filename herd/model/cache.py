@@ -53,13 +53,17 @@ class Cache:
         """The part of one layer, of which the first `reach` slots count."""
         return self.keys_LBGSE[number, :, :, :reach], self.values_LBGSE[number, :, :, :reach], positions_BT
 
-    def mask(self, positions_BT: Tensor, reach: int) -> Tensor | None:
+    def mask(self, positions_BT: Tensor, reach: int, window: int | None = None) -> Tensor | None:
         """Which of the first `reach` slots each new token may look at: [B, 1, T, S], true where it may; None where
-        our own kernel attends, which needs only the positions."""
-        if self.keys_LBGSE.device.type == "cpu" and self.keys_LBGSE.dtype == torch.float32 and library() is not None:
+        our own kernel attends, which needs only the positions and knows no window."""
+        plain = self.keys_LBGSE.device.type == "cpu" and self.keys_LBGSE.dtype == torch.float32
+        if plain and window is None and library() is not None:
             return None
         slots_S = torch.arange(reach, device=positions_BT.device)
-        return (slots_S <= positions_BT[:, :, None])[:, None]
+        may_look_BTS = slots_S <= positions_BT[:, :, None]
+        if window is not None:
+            may_look_BTS &= slots_S > positions_BT[:, :, None] - window
+        return may_look_BTS[:, None]
 
     def keep(self, rows: Tensor) -> Cache:
         """Only these rows, for when the others have finished."""

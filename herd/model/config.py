@@ -1,15 +1,18 @@
-"""`config.json` of Hugging Face's Llama, to a shape and back."""
+"""`config.json` of Hugging Face's models, to a shape and back."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.layout import CONFIG_FILES
 from herd.core.manifests import check_files
-from herd.model.sizes import RopeScaling, Shape
+from herd.model.architecture import READS, RopeScaling, lacking
+from herd.model.families import BY_TYPE, FAMILIES, FIELDS, Family, architecture_in, fields_of
+from herd.model.sizes import Shape
 
 CONFIG = "config.json"
 
@@ -32,23 +35,27 @@ def shape_in(folder: Path) -> Shape:
 
 
 def shape_of(config: dict[str, Any], folder: Path) -> Shape:
-    """The shape that a Hugging Face Llama configuration describes.
+    """The shape that a Hugging Face configuration describes.
 
-    Raises ArtifactError, which names the field, for what Llama 3 has no place for (another model, biases, another
-    activation, a window, another scaling of positions, ...) and for numbers that are none.
+    Raises ArtifactError, which names the field, for what herd does not compute (another kind of model, another
+    activation, a scale of logits, ...) and for numbers that are none.
     """
     where = folder / CONFIG
     if not isinstance(config, dict):
         raise ArtifactError(f"{where} holds no configuration; fetch or make the model again")
-    if config.get("model_type") != "llama":
-        raise ArtifactError(f"{folder} holds a {config.get('model_type')!r} model; herd reads model_type 'llama'")
+    family = BY_TYPE.get(str(config.get("model_type")))
+    if family is None:
+        known = ", ".join(repr(name) for name in BY_TYPE)
+        raise ArtifactError(f"{folder} holds a {config.get('model_type')!r} model; herd reads model_type {known}")
     rope = config.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise ArtifactError(f"{where}: rope_parameters is {rope!r}; it should be a table of names and numbers")
     scaling = config.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else None)
     try:
-        _check_kind(config | {"partial_rotary_factor": rope.get("partial_rotary_factor")}, where)
-        _check_kind(config, where)
+        _check_kind(family, config | {"partial_rotary_factor": rope.get("partial_rotary_factor")}, where)
+        _check_kind(family, config, where)
+        positions = config["max_position_embeddings"]
+        scaled = _scaling(scaling, config, where)
         return Shape(
             vocabulary=config["vocab_size"],
             width=config["hidden_size"],
@@ -56,22 +63,19 @@ def shape_of(config: dict[str, Any], folder: Path) -> Shape:
             heads=config["num_attention_heads"],
             kv_heads=_said(config, "num_key_value_heads", config["num_attention_heads"]),
             hidden=config["intermediate_size"],
-            context=config["max_position_embeddings"],
-            rope_theta=_theta(rope, config),
-            rope_scaling=_scaling(scaling, where),
-            norm_eps=_said(config, "rms_norm_eps", 1e-6),
-            tied_output=bool(config.get("tie_word_embeddings", False)),
+            context=positions if scaled is None else scaled.reads(positions),
+            rope_theta=float(_said(rope, "rope_theta", family.get(config, "rope_theta", 10_000.0))),
+            rope_scaling=scaled,
+            norm_eps=family.get(config, "rms_norm_eps", 1e-6),
+            tied_output=bool(family.get(config, "tie_word_embeddings", False)),
+            architecture=architecture_in(family, config),
         )
     except KeyError as fault:
         raise ArtifactError(f"{where} has no {fault}; fetch or make the model again") from None
     except SettingsError as fault:
         raise ArtifactError(f"{where}: {fault}") from None
-    except (TypeError, ValueError, OverflowError) as fault:
+    except (TypeError, ValueError, OverflowError, LookupError) as fault:
         raise ArtifactError(f"{where} has a number that is none ({fault}); fetch or make the model again") from None
-
-
-def _theta(rope: dict[str, Any], config: dict[str, Any]) -> float:
-    return float(_said(rope, "rope_theta", _said(config, "rope_theta", 10_000.0)))
 
 
 def _said(config: dict[str, Any], name: str, otherwise: Any) -> Any:
@@ -80,8 +84,9 @@ def _said(config: dict[str, Any], name: str, otherwise: Any) -> Any:
     return otherwise if value is None else value
 
 
-# Fields that change what a model computes -> the values with which they change nothing. Source: the configurations of
-# transformers' models; a field that is absent or null changes nothing either.
+# Fields that change what a model computes -> the values with which they change nothing, for families that have no
+# feature that they turn on. Source: the configurations of transformers' models; a field that is absent or null changes
+# nothing either.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "attention_bias": (False,),
     "qkv_bias": (False,),
@@ -126,71 +131,108 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _check_kind(config: dict[str, Any], where: Path) -> None:
+def _check_kind(family: Family, config: dict[str, Any], where: Path) -> None:
+    owned = {name for name, feature in FIELDS.items() if feature in family.may}
     for name, neutral in _NEUTRAL.items():
         value = config.get(name)
-        if value is not None and value not in neutral:
-            llamas = f"Llama 3 has {neutral[0]!r}" if neutral else "Llama 3 has no such thing"
-            raise ArtifactError(f"{where}: {name} is {value!r}; {llamas}, and herd reads only that")
-    width, heads = config["hidden_size"], config["num_attention_heads"]
-    if heads and config.get("head_dim") not in (None, width // heads):  # no heads: the shape is refused
-        raise ArtifactError(
-            f"{where}: head_dim {config['head_dim']} is not hidden_size / num_attention_heads = {width // heads}, "
-            "and herd reads only that"
-        )
-    window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
-    if window is not None and not window >= config["max_position_embeddings"]:
-        raise ArtifactError(f"{where}: sliding_window is {window!r}; Llama 3 attends to all before, and herd only so")
-    other = [one for one in config.get("layer_types") or () if one != "full_attention"]
+        if name not in owned and value is not None and value not in neutral:
+            plain = f"herd computes {neutral[0]!r} only" if neutral else "herd computes no such thing"
+            raise ArtifactError(f"{where}: {name} is {value!r}; of a {family.model_type} model {plain}")
+    kinds = {"full_attention"} | ({"sliding_attention"} if "layer_types" in owned else set())
+    other = [kind for kind in config.get("layer_types") or () if kind not in kinds]
     if other:
-        raise ArtifactError(f"{where}: layer_types has {other[0]!r}; Llama 3 has 'full_attention', and herd only that")
+        raise ArtifactError(f"{where}: layer_types has {other[0]!r}, which herd does not compute; it computes {kinds}")
+    window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    if "sliding_window" not in owned and window is not None and not window >= config["max_position_embeddings"]:
+        raise ArtifactError(
+            f"{where}: sliding_window is {window!r}, which a {family.model_type} model has no place for; leave it out"
+        )
 
 
-def _scaling(row: dict[str, Any] | None, where: Path) -> RopeScaling | None:
+# Ours -> transformers', of what RopeScaling has beside type and factor.
+_ROPE_FIELDS = {
+    "low_frequency": "low_freq_factor",
+    "high_frequency": "high_freq_factor",
+    "beta_fast": "beta_fast",
+    "beta_slow": "beta_slow",
+    "truncate": "truncate",
+    "attention_factor": "attention_factor",
+    "short_factors": "short_factor",
+    "long_factors": "long_factor",
+}
+
+
+def _scaling(row: dict[str, Any] | None, config: dict[str, Any], where: Path) -> RopeScaling | None:
     if row is None:
         return None
     kind = row.get("rope_type", row.get("type")) if isinstance(row, dict) else row
     if kind == "default":
         return None
-    if kind != "llama3" or not isinstance(row, dict):
-        raise ArtifactError(f"{where}: rope_scaling is of type {kind!r}; herd reads 'llama3', and no other scaling")
-    return RopeScaling(
-        factor=float(row["factor"]),
-        low_frequency=float(row["low_freq_factor"]),
-        high_frequency=float(row["high_freq_factor"]),
-        original_context=row["original_max_position_embeddings"],
-    )
+    if kind not in READS or not isinstance(row, dict):
+        raise ArtifactError(f"{where}: rope_scaling is of type {kind!r}; herd computes {', '.join(READS)}")
+    own = {ours: row[theirs] for ours, theirs in _ROPE_FIELDS.items() if row.get(theirs) is not None}
+    own = {ours: value for ours, value in own.items() if ours in READS[kind]}
+    own |= {ours: float(value) for ours, value in own.items() if isinstance(value, int) and ours != "truncate"}
+    own |= {ours: tuple(map(float, value)) for ours, value in own.items() if isinstance(value, list)}
+    positions = config["max_position_embeddings"]
+    original = positions if kind in ("linear", "dynamic") else _original(row, config)
+    factor = row.get("factor")
+    if factor is None and kind in ("yarn", "longrope"):
+        factor = positions / original
+    scales = [row.get(name) for name in ("mscale", "mscale_all_dim")]
+    if kind == "yarn" and all(scales) and "attention_factor" not in own:
+        first, second = (1.0 if factor <= 1 else 0.1 * scale * math.log(factor) + 1.0 for scale in scales)
+        own["attention_factor"] = first / second
+    return RopeScaling(rope_type=kind, factor=float(factor), original_context=original, **own)
+
+
+def _original(row: dict[str, Any], config: dict[str, Any]) -> int:
+    """What a model was first trained on: some say so beside the scaling. Source: transformers,
+    `standardize_rope_params`."""
+    name = "original_max_position_embeddings"
+    return _said(config, name, _said(row, name, config["max_position_embeddings"]))
 
 
 def config_of(shape: Shape, *, reward: bool, dtype: str) -> dict[str, Any]:
-    """The configuration that transformers, vLLM and llama.cpp's converter read."""
+    """The configuration that transformers, vLLM and llama.cpp's converter read: of the first family that computes this
+    shape. Raises SettingsError where none does."""
+    for family in FAMILIES:
+        if family.has(shape):
+            config = _config(family, shape, reward=reward, dtype=dtype)
+            if shape_of(config, Path()) == shape:  # some features go only together in a family
+                return config
+    raise SettingsError(
+        f"no model_type of transformers computes {lacking((), shape.features)} together; herd writes "
+        f"{', '.join(BY_TYPE)}"
+    )
+
+
+def _config(family: Family, shape: Shape, *, reward: bool, dtype: str) -> dict[str, Any]:
+    scaling = shape.rope_scaling
     config: dict[str, Any] = {
-        "architectures": ["LlamaForSequenceClassification" if reward else "LlamaForCausalLM"],
-        "model_type": "llama",
+        "architectures": [f"{family.classes}For{'SequenceClassification' if reward else 'CausalLM'}"],
+        "model_type": family.model_type,
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.width,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_width,
         "intermediate_size": shape.hidden,
-        "max_position_embeddings": shape.context,
+        "max_position_embeddings": shape.context if scaling is None else scaling.positions(shape.context),
         "rope_theta": shape.rope_theta,
         "rms_norm_eps": shape.norm_eps,
         "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
         "tie_word_embeddings": shape.tied_output,
         "torch_dtype": dtype,
-    }
+    } | fields_of(family, shape)
     if reward:
         config["num_labels"] = 1
-    if shape.rope_scaling is not None:
-        config["rope_scaling"] = {
-            "rope_type": "llama3",
-            "factor": shape.rope_scaling.factor,
-            "low_freq_factor": shape.rope_scaling.low_frequency,
-            "high_freq_factor": shape.rope_scaling.high_frequency,
-            "original_max_position_embeddings": shape.rope_scaling.original_context,
+    if scaling is not None:
+        config["rope_scaling"] = {"rope_type": scaling.rope_type, "factor": scaling.factor} | {
+            theirs: list(value) if isinstance(value, tuple) else value
+            for ours, theirs in _ROPE_FIELDS.items()
+            if ours in READS[scaling.rope_type] and (value := getattr(scaling, ours)) is not None
         }
+        if scaling.rope_type in ("yarn", "llama3", "longrope"):
+            config["rope_scaling"]["original_max_position_embeddings"] = scaling.original_context
     return config

@@ -16,14 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from herd.model.accounting import unread
+from herd.model.architecture import BY_LAYER_OR_LENGTH, IN_TABLES, OF_SIZES
 from herd.model.attending import Blockwise
 from herd.model.kernels import loaded, readable
 from herd.model.products import is_faster, sgemm
 from herd.model.transformer import Block, RMSNorm, Transformer, plainly
 
+# A window is where a token's document begins, as far as the kernel knows, and every layer is given its own tables.
+HAS = OF_SIZES | IN_TABLES | BY_LAYER_OR_LENGTH | {"sliding_window"}
+
 
 def fits(trunk: nn.Module) -> bool:
-    """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32."""
+    """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32, and with no feature beside
+    HAS."""
+    if not trunk.shape.features <= HAS:  # type: ignore[union-attr]
+        return False
     blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
     plain = all(type(block) is Block and _is_plain(block) for block in blocks)
     norm = trunk.norm  # none where a pipeline's piece ends before the last layer

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from herd.model.attending import branch_mask, branch_positions
+from herd.model.layer_inputs import LayerInputs
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 
@@ -13,7 +16,7 @@ from herd.model.transformer import Transformer
 class RewardModel(nn.Module):
     """A score for every place of a sequence: a linear head on the last states.
 
-    Source: Llama 3, 4.1.2; on disk it is Hugging Face's LlamaForSequenceClassification with one label.
+    Source: Llama 3, 4.1.2; on disk it is Hugging Face's ...ForSequenceClassification with one label.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -45,10 +48,11 @@ class RewardModel(nn.Module):
 
 def _branched(trunk: Transformer, tokens_BT: Tensor, documents_BT: Tensor, branches_BT: Tensor) -> Tensor:
     """The last states: [B, T, D]."""
-    positions_BT = branch_positions(documents_BT, branches_BT)
-    mask = branch_mask(documents_BT, branches_BT)
-    cos, sin = trunk.cos_TE[positions_BT][:, None], trunk.sin_TE[positions_BT][:, None]
+    tokens = tokens_BT.shape[1]
+    cos, sin = trunk.turns(branch_positions(documents_BT, branches_BT), tokens)
+    mask = partial(branch_mask, documents_BT, branches_BT)
+    inputs = LayerInputs(trunk.shape, (cos[:, None], sin[:, None]), mask, tokens)
     x_BTD = trunk.embedding(tokens_BT)
-    for block in trunk.blocks:
-        x_BTD = block(x_BTD, cos, sin, mask)
+    for layer, block in enumerate(trunk.blocks):
+        x_BTD = block(x_BTD, *inputs.of(layer))
     return trunk.norm(x_BTD)

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from herd.core.errors import ArtifactError, SettingsError
 from herd.model.accounting import check_held, check_layers
-from herd.model.sizes import RopeScaling, Shape
+from herd.model.architecture import RopeScaling
+from herd.model.names import LAYER_PATTERNS, meta_cuts, names
+from herd.model.sizes import Shape
 from herd.model.stored import Stored
 
 PARAMS = "params.json"
+_LLAMA3_WORDS = 100_000  # that its vocabulary has at least; Llama 1 and 2 have 32,000
 _COMPUTED = {"rope.freqs"}  # follows from params.json, and Meta's own code does not read it
 # Fields that are read, and those that change nothing of what a model computes; another is refused by its name.
 _READ = {"dim", "n_layers", "n_heads", "n_kv_heads", "ffn_dim_multiplier", "multiple_of", "norm_eps", "rope_theta"}
@@ -29,31 +32,6 @@ _CONSTANTS = {
     "original_rotary_embed_seq_len": 8192,
     "old_context_len": 8192,
 }
-
-# Ours -> Meta's, inside a block; and along which dimension the ranks' parts lie (None: every rank has all).
-_BLOCK = {
-    "attention_norm": ("attention_norm", None),
-    "attention.query": ("attention.wq", 0),
-    "attention.key": ("attention.wk", 0),
-    "attention.value": ("attention.wv", 0),
-    "attention.output": ("attention.wo", 1),
-    "feed_forward_norm": ("ffn_norm", None),
-    "feed_forward.gate": ("feed_forward.w1", 0),
-    "feed_forward.up": ("feed_forward.w3", 0),
-    "feed_forward.down": ("feed_forward.w2", 1),
-}
-
-
-def names(layers: int) -> dict[str, tuple[str, int | None]]:
-    """Our name of every weight -> Meta's, and the dimension along which it is cut."""
-    table: dict[str, tuple[str, int | None]] = {
-        "embedding": ("tok_embeddings", 0),
-        "norm": ("norm", None),
-        "output": ("output", 0),
-    }
-    for layer in range(layers):
-        table |= {f"blocks.{layer}.{ours}": (f"layers.{layer}.{theirs}", cut) for ours, (theirs, cut) in _BLOCK.items()}
-    return {f"{ours}.weight": (f"{theirs}.weight", cut) for ours, (theirs, cut) in table.items()}
 
 
 def hidden_width(width: int, multiplier: float | None, multiple_of: int) -> int:
@@ -80,15 +58,14 @@ def open_folder(folder: Path) -> Stored:
     tied = output is None or torch.equal(_whole(ranks, "output.weight", 0, folder), embedding)
     shape = _shape(params, vocabulary=embedding.shape[0], tied=tied, folder=folder)
     for file, rank in zip(files, ranks, strict=True):
-        check_layers(str(file), shape.layers, rank, r"layers\.(\d+)\.")
-    table = names(shape.layers)
-    wanted = {theirs for theirs, _ in table.values()} - ({"output.weight"} if output is None else set())
+        check_layers(str(file), shape.layers, rank, LAYER_PATTERNS["meta"])
+    table, cuts = names(shape, "meta"), meta_cuts(shape)
+    again = {"output.weight"} if tied else set()  # a tied output may be stored a second time
     for file, rank in zip(files, ranks, strict=True):
-        check_held(str(file), set(rank) - _COMPUTED, wanted)
+        check_held(str(file), set(rank) - _COMPUTED - again, table.values())
 
     def raw(name: str) -> Tensor:
-        theirs, cut = table[name]
-        return _whole(ranks, theirs, cut, folder)
+        return _whole(ranks, table[name], cuts[table[name]], folder)
 
     return Stored(str(folder), shape, raw, pairs=True, dtype=embedding.dtype)
 
@@ -134,6 +111,7 @@ def _shape(params: dict[str, Any], *, vocabulary: int, tied: bool, folder: Path)
         said = params.get("vocab_size", vocabulary)
         if said not in (None, -1, vocabulary):  # -1: as many as the tokenizer has
             raise ArtifactError(f"{where}: vocab_size is {said}, and the embedding has {vocabulary} rows")
+        older = "rope_theta" not in params and vocabulary < _LLAMA3_WORDS  # 1 and 2 had one, and did not write it down
         return Shape(
             vocabulary=vocabulary,
             width=params["dim"],
@@ -141,9 +119,10 @@ def _shape(params: dict[str, Any], *, vocabulary: int, tied: bool, folder: Path)
             heads=params["n_heads"],
             kv_heads=params.get("n_kv_heads") or params["n_heads"],
             hidden=hidden_width(params["dim"], params.get("ffn_dim_multiplier"), params.get("multiple_of", 256)),
-            # The files do not say how long a sequence may be: 3.0 was trained to 8k, stretched positions reach 128k.
-            context=131_072 if scaled else 8_192,
-            rope_theta=float(params.get("rope_theta", 500_000.0)),
+            # The files do not say how long a sequence may be: 2 was trained to 4k, 3.0 to 8k, stretched positions reach
+            # 128k.
+            context=131_072 if scaled else 4_096 if older else 8_192,
+            rope_theta=float(params.get("rope_theta", 10_000.0 if older else 500_000.0)),
             rope_scaling=RopeScaling(factor=float(params.get("rope_scale_factor") or 8.0)) if scaled else None,
             norm_eps=params.get("norm_eps", 1e-5),
             tied_output=tied,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from herd.core.errors import DataError
-from herd.model.accounting import check_read, unread
+from herd.model.accounting import check_features, check_read, unread
+from herd.model.architecture import IN_TABLES, OF_SIZES
 from herd.model.cache import Cache
 from herd.model.kernels import Heads, address, loaded, readable
 from herd.model.transformer import Block, Transformer, plain_weights
@@ -17,12 +18,14 @@ from herd.model.transformer import Block, Transformer, plain_weights
 _LANES = 16  # columns of a panel: kLanes of attention.hpp
 # Matrices are held twice; beyond this, one multiplies by them as they are.
 _MOST_BYTES = 4 << 30
+# All layers read one pair of tables.
+HAS = OF_SIZES | IN_TABLES
 
 
 def packable(model: nn.Module) -> bool:
     """Whether a model can be read with by our kernel: whole, on a CPU, in fp32, not too large to hold twice, and with
-    no weight that the kernel would leave out."""
-    if type(model) is not Transformer:
+    no weight or feature that the kernel would leave out."""
+    if type(model) is not Transformer or not model.shape.features <= HAS:
         return False
     weights = list(model.parameters())
     return readable(weights) and 4 * _count(weights) <= _MOST_BYTES and not unread(model, plain_weights(model))
@@ -64,9 +67,11 @@ class _Batch(ctypes.Structure):
 
 class Packed:
     """A snapshot of `model`'s weights; `of` says whether it still is one. Reads as the model does, but for rounding,
-    and a row's answer does not depend on the rows beside it. Raises ArtifactError for a weight it would leave out."""
+    and a row's answer does not depend on the rows beside it. Raises ArtifactError for a weight or feature it would
+    leave out."""
 
     def __init__(self, model: Transformer) -> None:
+        check_features("the packed back-end", HAS, model.shape.features)
         check_read("the packed back-end", model, plain_weights(model))
         self.shape, self.embedding = model.shape, model.embedding
         self._model, self._key = model, _versions(model)

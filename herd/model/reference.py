@@ -1,4 +1,4 @@
-"""Llama 3 written down once more, as formulas in float64, to check what the engine gives.
+"""The model written down once more, as formulas in float64, to check what the engine gives.
 
 It shares no code with the model and reads weights as their format lays them out, so that a mistake in a
 permutation, a name or a cast shows as other logits.
@@ -20,30 +20,46 @@ Array = NDArray[np.float64]
 def logits(model: Stored, tokens: Sequence[int]) -> Array:
     """Logits after every token: [T, V]. One layer's weights are in memory at a time.
 
-    Source: Llama 3, 3.2; llama-models, `model.py`.
+    Source: Llama 3, 3.2; llama-models, `model.py`; for what others have beside it, see Architecture.
     """
     shape = model.shape
+    own = shape.architecture
 
     def weight(name: str) -> Array:
-        return model.raw(f"{name}.weight").double().numpy()
+        return model.raw(name).double().numpy()
 
-    x_TD = weight("embedding")[list(tokens)]
+    x_TD = weight("embedding.weight")[list(tokens)]
     for layer in range(shape.layers):
         here = f"blocks.{layer}."
-        y_TD = _norm(x_TD, weight(here + "attention_norm"), shape)
-        q_HTE, k_GTE, v_GTE = (
-            _heads(y_TD @ weight(f"{here}attention.{name}").T, shape) for name in ("query", "key", "value")
-        )
-        q_HTE, k_GTE = _turn(q_HTE, shape, pairs=model.pairs), _turn(k_GTE, shape, pairs=model.pairs)
+
+        def product(x: Array, name: str, *, bias: bool, here: str = here) -> Array:
+            y = x @ weight(f"{here}{name}.weight").T
+            return y + weight(f"{here}{name}.bias") if bias else y
+
+        def norm(x: Array, name: str, here: str = here) -> Array:
+            return _norm(x, weight(f"{here}{name}.weight"), shape)
+
+        y_TD = x_TD if own.post_norm else norm(x_TD, "attention_norm")
+        q, k, v = (product(y_TD, f"attention.{name}", bias=own.qkv_bias) for name in ("query", "key", "value"))
+        if own.qk_norm == "width":
+            q, k = norm(q, "attention.query_norm"), norm(k, "attention.key_norm")
+        q, k, v = (_heads(each, shape) for each in (q, k, v))
+        if own.qk_norm == "head":
+            q, k = norm(q, "attention.query_norm"), norm(k, "attention.key_norm")
+        if layer not in own.nope_layers:
+            q, k = (_turn(each, shape, pairs=model.pairs) for each in (q, k))
+        windowed = own.window_layers is None or layer in own.window_layers
+        window = own.sliding_window if windowed and own.sliding_window else len(tokens)
         group = shape.heads // shape.kv_heads
-        mixed = [_attend(q_HTE[head], k_GTE[head // group], v_GTE[head // group]) for head in range(shape.heads)]
-        x_TD = x_TD + np.concatenate(mixed, axis=1) @ weight(here + "attention.output").T
-        y_TD = _norm(x_TD, weight(here + "feed_forward_norm"), shape)
-        gate_TF = y_TD @ weight(here + "feed_forward.gate").T
-        up_TF = y_TD @ weight(here + "feed_forward.up").T
-        x_TD = x_TD + (gate_TF / (1 + np.exp(-gate_TF)) * up_TF) @ weight(here + "feed_forward.down").T
+        mixed = [_attend(q[head], k[head // group], v[head // group], window) for head in range(shape.heads)]
+        y_TD = product(np.concatenate(mixed, axis=1), "attention.output", bias=own.output_bias)
+        x_TD = x_TD + (norm(y_TD, "attention_norm") if own.post_norm else y_TD)
+        y_TD = x_TD if own.post_norm else norm(x_TD, "feed_forward_norm")
+        gate, up = (product(y_TD, f"feed_forward.{name}", bias=own.ffn_bias) for name in ("gate", "up"))
+        y_TD = product(gate / (1 + np.exp(-gate)) * up, "feed_forward.down", bias=own.ffn_bias)
+        x_TD = x_TD + (norm(y_TD, "feed_forward_norm") if own.post_norm else y_TD)
     last = "embedding" if shape.tied_output else "output"
-    return _norm(x_TD, weight("norm"), shape) @ weight(last).T
+    return _norm(x_TD, weight("norm.weight"), shape) @ weight(f"{last}.weight").T
 
 
 def _norm(x: Array, gain: Array, shape: Shape) -> Array:
@@ -54,18 +70,19 @@ def _heads(x: Array, shape: Shape) -> Array:
     return x.reshape(len(x), -1, shape.head_width).transpose(1, 0, 2)
 
 
-def _attend(q_TE: Array, k_TE: Array, v_TE: Array) -> Array:
+def _attend(q_TE: Array, k_TE: Array, v_TE: Array, window: int) -> Array:
     scores = q_TE @ k_TE.T / np.sqrt(q_TE.shape[1])
-    scores[np.triu_indices(len(scores), 1)] = -np.inf
+    back = np.subtract.outer(np.arange(len(scores)), np.arange(len(scores)))
+    scores[(back < 0) | (back >= window)] = -np.inf
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True) @ v_TE
 
 
 def _turn(x_HTE: Array, shape: Shape, *, pairs: bool) -> Array:
     """Every pair of dimensions as a complex number, turned by position times speed."""
-    half = shape.head_width // 2
-    speeds = np.array([_speed(i, shape) for i in range(half)])
-    turns = np.exp(1j * np.outer(np.arange(x_HTE.shape[1]), speeds))
+    half, length = shape.head_width // 2, x_HTE.shape[1]
+    speeds = np.array([_speed(i, shape, length) for i in range(half)])
+    turns = _size(shape) * np.exp(1j * np.outer(np.arange(length), speeds))
     real, imaginary = (x_HTE[..., 0::2], x_HTE[..., 1::2]) if pairs else (x_HTE[..., :half], x_HTE[..., half:])
     turned = (real + 1j * imaginary) * turns
     out = np.empty_like(x_HTE)
@@ -76,15 +93,42 @@ def _turn(x_HTE: Array, shape: Shape, *, pairs: bool) -> Array:
     return out
 
 
-def _speed(pair: int, shape: Shape) -> float:
-    speed = shape.rope_theta ** (-2 * pair / shape.head_width)
-    scaling = shape.rope_scaling
+def _speed(pair: int, shape: Shape, length: int) -> float:
+    theta, share, scaling = shape.rope_theta, 2 * pair / shape.head_width, shape.rope_scaling
     if scaling is None:
-        return speed
-    turns = scaling.original_context * speed / (2 * np.pi)  # how often it goes round in the original context
-    if turns > scaling.high_frequency:
-        return speed
-    if turns < scaling.low_frequency:
-        return speed / scaling.factor
-    blend = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
-    return (1 - blend) * speed / scaling.factor + blend * speed
+        return theta**-share
+    original, factor = scaling.original_context, scaling.factor
+    if scaling.rope_type == "dynamic":
+        grown = factor * max(length, original) / original - (factor - 1)
+        return (theta * grown ** (shape.head_width / (shape.head_width - 2))) ** -share
+    speed = theta**-share
+    if scaling.rope_type == "longrope":
+        return speed / (scaling.long_factors if length > original else scaling.short_factors)[pair]
+    if scaling.rope_type == "linear":
+        return speed / factor
+    turns = original * speed / (2 * np.pi)  # how often it goes round in the original context
+    if scaling.rope_type == "llama3":
+        kept = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
+    else:  # yarn: by the pair's number, between those that go round so often
+        ends = [
+            np.log(original / (2 * np.pi * times)) / np.log(theta) * shape.head_width / 2
+            for times in (scaling.beta_fast, scaling.beta_slow)
+        ]
+        first, last = (np.floor(ends[0]), np.ceil(ends[1])) if scaling.truncate else ends
+        first, last = max(first, 0), min(last, shape.head_width - 1)
+        kept = 1 - (pair - first) / max(last - first, 1e-3)
+    kept = min(max(kept, 0), 1)
+    return (1 - kept) * speed / factor + kept * speed
+
+
+def _size(shape: Shape) -> float:
+    """What yarn and longrope multiply cosines and sines by."""
+    scaling = shape.rope_scaling
+    if scaling is None or scaling.rope_type not in ("yarn", "longrope"):
+        return 1.0
+    if scaling.attention_factor is not None:
+        return scaling.attention_factor
+    stretched = np.log(max(scaling.factor, 1.0))
+    if scaling.rope_type == "yarn":
+        return 1 + stretched / 10
+    return float(np.sqrt(1 + stretched / np.log(scaling.original_context)))

@@ -7,33 +7,104 @@ import math
 import torch
 from torch import Tensor
 
-from herd.model.sizes import RopeScaling
+from herd.model.architecture import RopeScaling
+from herd.model.sizes import Shape
 
 
-def frequencies(head_width: int, theta: float, scaling: RopeScaling | None = None) -> Tensor:
-    """Radians per position of every pair of dimensions: [E/2], fp32.
+def frequencies(head_width: int, theta: float, scaling: RopeScaling | None = None, length: int | Tensor = 0) -> Tensor:
+    """Radians per position of every pair of dimensions: [E/2], fp32; or [B, E/2] for lengths [B].
 
-    Source: Su et al. 2021, eq. 15; llama-models `apply_scaling`.
+    length: of the sequence, which the scalings `dynamic` and `longrope` ask for.
+    Source: Su et al. 2021, eq. 15; llama-models `apply_scaling`; for the other scalings see RopeScaling.
     """
-    speeds_E = 1.0 / theta ** (torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    device = length.device if isinstance(length, Tensor) else None
+    pairs_E = torch.arange(0, head_width, 2, dtype=torch.float64, device=device)
+    length = length[:, None] if isinstance(length, Tensor) else length
+    if scaling is not None and scaling.rope_type == "dynamic":
+        speeds_E = 1.0 / (theta * _grown(scaling, length) ** (head_width / (head_width - 2))) ** (pairs_E / head_width)
+    else:
+        speeds_E = 1.0 / theta ** (pairs_E / head_width)
     if scaling is not None:
-        speeds_E = _stretch(speeds_E, scaling)
+        speeds_E = _scaled(speeds_E, scaling, theta, length)
     return speeds_E.float()
 
 
-def _stretch(speeds_E: Tensor, scaling: RopeScaling) -> Tensor:
-    """Keeps fast pairs, slows slow ones by the factor, and blends between the two bands."""
+def _grown(scaling: RopeScaling, length: int | Tensor) -> float | Tensor:
+    """How much larger theta is made for a longer sequence than the original, to some power."""
+    share = length / scaling.original_context
+    share = share.double().clamp(min=1) if isinstance(share, Tensor) else max(share, 1.0)
+    return scaling.factor * share - (scaling.factor - 1)
+
+
+def _scaled(speeds_E: Tensor, scaling: RopeScaling, theta: float, length: int | Tensor) -> Tensor:
+    if scaling.rope_type == "linear":
+        return speeds_E / scaling.factor
+    if scaling.rope_type == "llama3":
+        return _blended(speeds_E, scaling, _share_of_llama3(speeds_E, scaling))
+    if scaling.rope_type == "yarn":
+        return _blended(speeds_E, scaling, _share_of_yarn(len(speeds_E), scaling, theta))
+    if scaling.rope_type == "longrope":
+        short_E, long_E = (speeds_E.new_tensor(some) for some in (scaling.short_factors, scaling.long_factors))
+        if isinstance(length, Tensor):
+            return speeds_E / torch.where(length > scaling.original_context, long_E, short_E)
+        return speeds_E / (long_E if length > scaling.original_context else short_E)
+    return speeds_E
+
+
+def _blended(speeds_E: Tensor, scaling: RopeScaling, kept_E: Tensor) -> Tensor:
+    """Pairs kept as they are by a share, and slowed by the factor for the rest."""
+    return kept_E * speeds_E + (1 - kept_E) * speeds_E / scaling.factor
+
+
+def _share_of_llama3(speeds_E: Tensor, scaling: RopeScaling) -> Tensor:
+    """Fast pairs are kept, slow ones are not, and between the two bands it falls with the frequency."""
     wavelengths_E = 2 * math.pi / speeds_E
     low, high = scaling.low_frequency, scaling.high_frequency
-    kept_E = (scaling.original_context / wavelengths_E - low) / (high - low)
-    kept_E = kept_E.clamp(0, 1)
-    return kept_E * speeds_E + (1 - kept_E) * speeds_E / scaling.factor
+    return ((scaling.original_context / wavelengths_E - low) / (high - low)).clamp(0, 1)
+
+
+def _share_of_yarn(pairs: int, scaling: RopeScaling, theta: float) -> Tensor:
+    """The same, where it falls with the pair's number."""
+
+    def pair_that_turns(times: float) -> float:
+        return pairs * math.log(scaling.original_context / (times * 2 * math.pi)) / math.log(theta)
+
+    first, last = pair_that_turns(scaling.beta_fast), pair_that_turns(scaling.beta_slow)
+    if scaling.truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, 2 * pairs - 1)
+    if first == last:
+        last += 0.001
+    return 1 - ((torch.arange(pairs, dtype=torch.float64) - first) / (last - first)).clamp(0, 1)
 
 
 def angles(length: int, head_width: int, theta: float, scaling: RopeScaling | None = None) -> tuple[Tensor, Tensor]:
     """Cosine and sine for positions 0..length-1: each [T, E/2], fp32."""
-    turns_TE = torch.outer(torch.arange(length).float(), frequencies(head_width, theta, scaling))
-    return turns_TE.cos(), turns_TE.sin()
+    turns_TE = torch.outer(torch.arange(length).float(), frequencies(head_width, theta, scaling, length))
+    return _sized(turns_TE, scaling)
+
+
+def _sized(turns: Tensor, scaling: RopeScaling | None) -> tuple[Tensor, Tensor]:
+    size = 1.0 if scaling is None else scaling.magnitude
+    return (turns.cos(), turns.sin()) if size == 1.0 else (turns.cos() * size, turns.sin() * size)
+
+
+def angles_at(
+    shape: Shape, tables: tuple[Tensor, Tensor], positions: slice | Tensor, length: int | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cosine and sine at positions, [T] or [B, T], of sequences of `length`, or of lengths [B]: each [.., T, E/2].
+
+    tables: what `angles` gives for the whole context, where no length changes it.
+    """
+    scaling = shape.rope_scaling
+    if scaling is None or not scaling.by_length:
+        return tables[0][positions], tables[1][positions]
+    device = tables[0].device
+    if isinstance(positions, slice):
+        positions = torch.arange(shape.context, device=device)[positions]
+    speeds = frequencies(shape.head_width, shape.rope_theta, scaling, length).to(device)
+    speeds = speeds[:, None] if speeds.dim() > 1 else speeds
+    return _sized(positions[..., None].float() * speeds, scaling)
 
 
 def rotate(x_BHTE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:

@@ -7,27 +7,7 @@ from typing import Annotated
 
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.settings import BeforeValidator, Positive, Rate, dump, settings
-
-
-@settings
-class RopeScaling:
-    """Llama 3.1's stretching of slow frequencies for long contexts.
-
-    Source: llama-models, `apply_scaling` (the report does not describe it).
-    """
-
-    factor: Rate = 8.0
-    low_frequency: Rate = 1.0
-    high_frequency: Rate = 4.0
-    original_context: Positive = 8192
-
-    def __post_init__(self) -> None:
-        if not self.high_frequency > self.low_frequency:
-            raise SettingsError(
-                f"high_frequency {self.high_frequency} is not above low_frequency {self.low_frequency}; Llama 3.1 has "
-                "4 and 1"
-            )
-
+from herd.model.architecture import Architecture, RopeScaling, features
 
 _LONGEST = 1 << 27  # tokens of a sequence, more than any model was trained for
 _FEW = 1024  # so many numbers are tried for a hint
@@ -35,7 +15,8 @@ _FEW = 1024  # so many numbers are tried for a hint
 
 @settings
 class Size:
-    """The numbers of one model size. tied_output: whether the output is the embedding's own matrix.
+    """The numbers of one model size. tied_output: whether the output is the embedding's own matrix. architecture: what
+    it computes beside plain Llama.
 
     Source: Llama 3, table 3; llama-models `args.py` for the constants.
     """
@@ -49,24 +30,48 @@ class Size:
     rope_scaling: RopeScaling | None = None
     norm_eps: Rate = 1e-5
     tied_output: bool = False
+    architecture: Architecture = Architecture()
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        self.architecture.check_layers(self.layers)
+        if self.architecture.head_width is None and self.width % self.heads:
             near = max(self.heads, round(self.width / self.heads) * self.heads)
             raise SettingsError(f"width {self.width} is not a multiple of heads {self.heads}; try width {near}")
         if self.head_width % 2:
             raise SettingsError(
                 f"width {self.width} / heads {self.heads} is odd; rotary positions need even; try {2 * self.heads}"
+                if self.architecture.head_width is None
+                else f"head_width {self.head_width} is odd; rotary positions need even; try {self.head_width + 1}"
             )
         if self.heads % self.kv_heads:
             near = next(n for n in range(min(self.kv_heads, _FEW), 0, -1) if self.heads % n == 0)
             raise SettingsError(
                 f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; try kv_heads {near}"
             )
+        factors = self.rope_scaling.short_factors if self.rope_scaling else ()
+        if factors and len(factors) != self.head_width // 2:
+            raise SettingsError(
+                f"longrope has {len(factors)} factors and heads have {self.head_width // 2} pairs of dimensions; give "
+                "one for each"
+            )
 
     @property
     def head_width(self) -> int:
-        return self.width // self.heads
+        return self.architecture.head_width or self.width // self.heads
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Names of what it computes beside plain Llama: of FEATURES."""
+        return features(self.architecture, self.rope_scaling, tied_output=self.tied_output)
+
+    def window(self, layer: int) -> int | None:
+        """How many tokens a token of this layer looks at; None where that is all before it."""
+        layers = self.architecture.window_layers
+        return self.architecture.sliding_window if layers is None or layer in layers else None
+
+    def turns(self, layer: int) -> bool:
+        """Whether queries and keys of this layer turn with their positions."""
+        return layer not in self.architecture.nope_layers
 
     def shape(self, *, vocabulary: int, context: int = 8192) -> Shape:
         """A model of this size for a vocabulary and a context."""
@@ -76,7 +81,7 @@ class Size:
     @property
     def attention_weights(self) -> int:
         """Weights of one layer's four projections."""
-        return 2 * self.width**2 + 2 * self.width * self.kv_heads * self.head_width
+        return 2 * self.width * (self.heads + self.kv_heads) * self.head_width
 
     @property
     def feed_forward_weights(self) -> int:
@@ -97,21 +102,35 @@ class Shape(Size):
         super().__post_init__()
         if self.context > _LONGEST:
             raise SettingsError(f"context is {self.context:,}; herd reads up to {_LONGEST:,}: give a smaller number")
+        scaling = self.rope_scaling
+        # As a configuration on disk would be read: it says these numbers and not the context.
+        reads = self.context if scaling is None else scaling.reads(scaling.positions(self.context))
+        if scaling is not None and reads != self.context:
+            raise SettingsError(
+                f"rope scaling {scaling.rope_type!r} by {scaling.factor:g} of {scaling.original_context:,} tokens "
+                f"reads {reads:,}, and context is {self.context:,}; set factor or original_context so that they agree"
+            )
 
     @property
     def weights(self) -> int:
         """All weights; a tied output counts once."""
+        own, queries, keys = self.architecture, self.heads * self.head_width, self.kv_heads * self.head_width
         block = self.attention_weights + self.feed_forward_weights + 2 * self.width
+        block += own.qkv_bias * (queries + 2 * keys) + own.output_bias * self.width
+        block += own.ffn_bias * (2 * self.hidden + self.width)
+        block += {"none": 0, "head": 2 * self.head_width, "width": queries + keys}[own.qk_norm]
         tables = 1 if self.tied_output else 2
         return self.layers * block + tables * self.vocabulary * self.width + self.width
 
     def forward_flops(self, tokens: int) -> float:
         """FLOPs per token of one forward pass over a causal sequence of `tokens`.
 
-        A multiplication and an addition count as two; causal attention counts half of the square.
+        A multiplication and an addition count as two; causal attention counts half of the square, or of a window what
+        lies inside.
         """
         matrices = self.layers * (self.attention_weights + self.feed_forward_weights) + self.vocabulary * self.width
-        return 2 * matrices + 2 * tokens * self.width * self.layers
+        seen = sum(_mean_seen(tokens, self.window(layer)) for layer in range(self.layers))
+        return 2 * matrices + 4 * self.heads * self.head_width * seen
 
     def training_flops(self, tokens: int) -> float:
         """FLOPs per token of forward and backward."""
@@ -120,6 +139,13 @@ class Shape(Size):
     def cache_bytes(self, bytes_per_value: int) -> int:
         """Bytes of keys and values per token."""
         return 2 * self.layers * self.kv_heads * self.head_width * bytes_per_value
+
+
+def _mean_seen(tokens: int, window: int | None) -> float:
+    """Tokens that a token of a sequence looks at, on average."""
+    if window is None or window >= tokens:
+        return tokens / 2
+    return window - window**2 / (2 * tokens)
 
 
 LLAMA_VOCABULARY = 128_256  # 128,000 byte pairs and 256 control tokens

@@ -12,33 +12,10 @@ import torch
 from torch import Tensor
 
 from herd.core.errors import ArtifactError
+from herd.model.names import weight_shapes
 from herd.model.sizes import Shape
 
-# Inside a block: our name -> (is it a matrix, its shape).
-_QUERY, _KEY = "attention.query.weight", "attention.key.weight"
-
-
-def weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
-    """Our name of every weight -> its shape, in the order of use."""
-    width, kv = shape.width, shape.kv_heads * shape.head_width
-    found: dict[str, tuple[int, ...]] = {"embedding.weight": (shape.vocabulary, width)}
-    block = {
-        "attention_norm": (width,),
-        "attention.query": (width, width),
-        "attention.key": (kv, width),
-        "attention.value": (kv, width),
-        "attention.output": (width, width),
-        "feed_forward_norm": (width,),
-        "feed_forward.gate": (shape.hidden, width),
-        "feed_forward.up": (shape.hidden, width),
-        "feed_forward.down": (width, shape.hidden),
-    }
-    for layer in range(shape.layers):
-        found |= {f"blocks.{layer}.{name}.weight": size for name, size in block.items()}
-    found["norm.weight"] = (width,)
-    if not shape.tied_output:
-        found["output.weight"] = (shape.vocabulary, width)
-    return found
+_TURNED = ("attention.query.weight", "attention.key.weight", "attention.query.bias", "attention.key.bias")
 
 
 @dataclass(frozen=True)
@@ -68,9 +45,7 @@ class Stored:
                 f"{self.where}: {name} is {list(found.shape)}, the configuration asks for {list(wanted)}; "
                 "the two belong to different models"
             )
-        if self.pairs and name.endswith((_QUERY, _KEY)):
-            found = to_halves(found, self.shape.head_width)
-        return found
+        return to_halves(found, self.shape.head_width) if self.pairs and is_turned(name) else found
 
     def all(self) -> Iterator[tuple[str, Tensor]]:
         for name in self._shapes:
@@ -86,13 +61,19 @@ def save_file(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] |
     file.chmod(mode)
 
 
+def is_turned(name: str) -> bool:
+    """Whether positions turn what this weight of ours gives, so that the order of its rows counts."""
+    return name.endswith(_TURNED)
+
+
 def to_halves(rows: Tensor, head_width: int) -> Tensor:
-    """Rows of a query or key matrix [heads * E, D] from order 0 1 2 3 .. (pairs) to 0 2 .. 1 3 .. (halves)."""
-    heads = rows.view(-1, head_width // 2, 2, rows.shape[-1])
+    """Rows of a query or key matrix [heads * E, D] from order 0 1 2 3 .. (pairs) to 0 2 .. 1 3 .. (halves); or
+    numbers of a bias."""
+    heads = rows.reshape(-1, head_width // 2, 2, *rows.shape[1:])
     return heads.transpose(1, 2).reshape(rows.shape)
 
 
 def to_pairs(rows: Tensor, head_width: int) -> Tensor:
     """The inverse of `to_halves`."""
-    heads = rows.view(-1, 2, head_width // 2, rows.shape[-1])
+    heads = rows.reshape(-1, 2, head_width // 2, *rows.shape[1:])
     return heads.transpose(1, 2).reshape(rows.shape)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from herd.model.accounting import check_read, unread
+from herd.model.accounting import check_features, check_read, unread
+from herd.model.architecture import IN_TABLES, OF_SIZES
 from herd.model.attention import Attention
 from herd.model.cache import Cache
 from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer, plain_weights
@@ -18,11 +19,15 @@ from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer, plai
 ROWS_AT_ONCE = 4  # beyond these a library's products, which put rows side by side, are faster
 _OUTPUTS, _DEPTH = 2, 2048  # rows and columns of a matrix that a program holds at a time
 _PART_SLOTS, _MOST_PARTS = 32, 32  # of a cache, that a program goes through
+# All layers read one pair of tables.
+HAS = OF_SIZES | IN_TABLES
 
 
 def streamable(model: nn.Module) -> bool:
     """Whether the kernels can read these weights: whole, plain, on a GPU, and Triton there to compile them."""
     if type(model) is not Transformer or model.embedding.weight.device.type != "cuda":
+        return False
+    if not model.shape.features <= HAS:
         return False
     linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
     return (
@@ -39,9 +44,11 @@ def _linear(block: nn.Module) -> list[nn.Linear]:
 
 
 class Streamed:
-    """`model`, whose weights are read where they are. Raises ArtifactError for one that would be left out."""
+    """`model`, whose weights are read where they are. Raises ArtifactError for one, or a feature, that would be left
+    out."""
 
     def __init__(self, model: Transformer) -> None:
+        check_features("the streaming back-end", HAS, model.shape.features)
         check_read("the streaming back-end", model, plain_weights(model))
         self.model, self.shape, self.embedding = model, model.shape, model.embedding
 

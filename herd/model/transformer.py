@@ -1,9 +1,10 @@
-"""Llama 3: pre-norm blocks of grouped-query attention and SwiGLU, no biases."""
+"""The transformer: blocks of grouped-query attention and SwiGLU, as Llama 3 has them or as its Architecture says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,29 +13,14 @@ from torch import Tensor, nn
 
 from herd.core.errors import ArtifactError, DataError
 from herd.model.accounting import feature
-from herd.model.attending import Attending, Sdpa
+from herd.model.attending import Attending, Sdpa, masked
 from herd.model.attention import Attention
 from herd.model.cache import Cache, LayerCache
 from herd.model.devices import check_memory
-from herd.model.rope import angles
+from herd.model.layer_inputs import LayerInputs
+from herd.model.norm import RMSNorm
+from herd.model.rope import angles, angles_at
 from herd.model.sizes import Shape
-
-
-class RMSNorm(nn.Module):
-    """`x` over its root mean square, times a learnt gain.
-
-    Source: Zhang and Sennrich 2019; the order of casts is llama-models': back to x's type, then the gain.
-    """
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.float32:
-            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
-        return F.rms_norm(x.float(), self.weight.shape, None, self.eps).to(x.dtype) * self.weight
 
 
 class FeedForward(nn.Module):
@@ -42,16 +28,17 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.gate = nn.Linear(shape.width, shape.hidden, bias=False)
-        self.up = nn.Linear(shape.width, shape.hidden, bias=False)
-        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
+        bias = shape.architecture.ffn_bias
+        self.gate = nn.Linear(shape.width, shape.hidden, bias=bias)
+        self.up = nn.Linear(shape.width, shape.hidden, bias=bias)
+        self.down = nn.Linear(shape.hidden, shape.width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Block(nn.Module):
-    """One layer: attention, then the feed-forward, each on a normed copy added back."""
+    """One layer: attention, then the feed-forward, each on a normed copy added back; or normed before it is added."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -59,8 +46,12 @@ class Block(nn.Module):
         self.attention = Attention(shape)
         self.feed_forward_norm = RMSNorm(shape.width, shape.norm_eps)
         self.feed_forward = FeedForward(shape)
+        self.post_norm = shape.architecture.post_norm
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: LayerCache | None = None) -> Tensor:
+        if self.post_norm:
+            x = x + self.attention_norm(self.attention(x, cos, sin, mask, cache))
+            return x + self.feed_forward_norm(self.feed_forward(x))
         x = x + self.attention(self.attention_norm(x), cos, sin, mask, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
@@ -142,19 +133,30 @@ class Transformer(nn.Module):
             return self.call(self.norm, self.layers(x_BTD, documents_BT))
         positions_BT = cache.positions(tokens_BT.shape[1])
         reach = cache.slots if reach is None else reach
-        mask = cache.mask(positions_BT, reach)
-        reach = cache.slots if mask is None else reach  # a view that never changes is compiled once
-        cos, sin = self.cos_TE[positions_BT][:, None], self.sin_TE[positions_BT][:, None]
+        cos, sin = self.turns(positions_BT, positions_BT[:, -1] + 1)
+        turns = cos[:, None], sin[:, None]
+        inputs = LayerInputs(self.shape, turns, partial(cache.mask, positions_BT, reach), reach)
         for layer, block in enumerate(self.blocks):
-            x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, reach))
+            cos, sin, mask = inputs.of(layer)
+            seen = cache.slots if mask is None else reach  # a view that never changes is compiled once
+            x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, seen))
         return self.norm(x_BTD)
+
+    def turns(self, positions: slice | Tensor, length: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine at positions, [T] or [B, T], of sequences of `length`, or of lengths [B]."""
+        return angles_at(self.shape, (self.cos_TE, self.sin_TE), positions, length)
 
     def layers(self, x_BTD: Tensor, documents_BT: Tensor | None) -> Tensor:
         """`x` after all blocks this model holds, over whole sequences."""
-        places = self.attending.positions(x_BTD.shape[1])
-        mask, cos, sin = self.attending.mask(documents_BT), self.cos_TE[places], self.sin_TE[places]
-        for block in self.blocks:
-            x_BTD = self.call(block, x_BTD, cos, sin, mask)
+        tokens = x_BTD.shape[1]
+        inputs = LayerInputs(
+            self.shape,
+            self.turns(self.attending.positions(tokens), tokens),
+            partial(masked, self.attending, x_BTD, documents_BT),
+            tokens,
+        )
+        for layer, block in enumerate(self.blocks):
+            x_BTD = self.call(block, x_BTD, *inputs.of(layer))
         return x_BTD
 
     def forward(
@@ -180,7 +182,7 @@ class Transformer(nn.Module):
 
 
 def plain_weights(model: Transformer) -> Iterator[Tensor]:
-    """The weights that the formulas of Llama 3 have: gains and matrices, and nothing beside them."""
+    """The weights that plain Llama has: gains and matrices, and nothing beside them."""
     yield from (model.embedding.weight, model.norm.weight, model.output_weight)
     for block in model.blocks:
         for name in ("attention_norm", "feed_forward_norm"):
@@ -193,7 +195,7 @@ def plain_weights(model: Transformer) -> Iterator[Tensor]:
 # Of each kind of module, exactly: the parts and weights its `forward` reads.
 _READS: dict[type[nn.Module], frozenset[str]] = {
     RMSNorm: frozenset({"weight"}),
-    Attention: frozenset({"query", "key", "value", "output"}),
+    Attention: frozenset({"query", "key", "value", "output", "query_norm", "key_norm"}),
     FeedForward: frozenset({"gate", "up", "down"}),
     Block: frozenset({"attention_norm", "attention", "feed_forward_norm", "feed_forward"}),
     Transformer: frozenset({"embedding", "blocks", "norm", "output"}),
@@ -223,7 +225,7 @@ def check_eager(model: nn.Module) -> None:
 def initialize(model: nn.Module, *, std: float, layers: int, generator: torch.Generator) -> None:
     """Draws every matrix from N(0, std), the two that write to the residual stream from N(0, std / sqrt(2L)).
 
-    The report does not state its initialisation; the scaling is GPT-2's. Norms start at one.
+    The report does not state its initialisation; the scaling is GPT-2's. Norms start at one, biases at zero.
     """
     shapes = {name: weight.shape for name, weight in model.named_parameters()}
     weights = dict(model.named_parameters())
@@ -244,7 +246,7 @@ def _drawn(
 ) -> Iterator[tuple[str, Tensor]]:
     for name, size in sorted(shapes.items()):
         if len(size) < 2:
-            yield name, torch.ones(size)
+            yield name, torch.zeros(size) if name.endswith(".bias") else torch.ones(size)
             continue
         into_stream = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
         scale = std / (2 * layers) ** 0.5 if into_stream else std
@@ -257,13 +259,15 @@ def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor
     def filled(module: nn.Module, prefix: str) -> nn.Module:
         return fill(module, {name: read(f"{prefix}.{name}").float() for name, _ in module.named_parameters()})
 
-    cos, sin = angles(tokens_BT.shape[1], shape.head_width, shape.rope_theta, shape.rope_scaling)
+    tokens = tokens_BT.shape[1]
+    turns = angles(tokens, shape.head_width, shape.rope_theta, shape.rope_scaling)
     embedding = read("embedding.weight").float()
     x_BTD = F.embedding(tokens_BT, embedding)
+    inputs = LayerInputs(shape, turns, partial(masked, Sdpa(), x_BTD, None), tokens)
     for layer in range(shape.layers):
         with torch.device("meta"):
             block = Block(shape)
-        x_BTD = filled(block, f"blocks.{layer}")(x_BTD, cos, sin, None)
+        x_BTD = filled(block, f"blocks.{layer}")(x_BTD, *inputs.of(layer))
     x_BTD = filled(RMSNorm(shape.width, shape.norm_eps), "norm")(x_BTD)
     return F.linear(x_BTD, embedding if shape.tied_output else read("output.weight").float())
 

@@ -17,39 +17,23 @@ from herd.core.manifests import check_files
 from herd.model.accounting import check_held, check_layers
 from herd.model.config import CONFIG, config_of, read_config, shape_of
 from herd.model.heads import RewardModel
+from herd.model.names import LAYER_PATTERNS, names, weight_shapes
 from herd.model.sizes import Shape
-from herd.model.stored import Stored, save_file, weight_shapes
+from herd.model.stored import Stored, save_file
 from herd.model.transformer import Transformer
 
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 SHARD_BYTES = 5_000_000_000  # as large as others write them
 
-# Ours -> Hugging Face's, inside a block.
-_BLOCK = {
-    "attention_norm": "input_layernorm",
-    "attention.query": "self_attn.q_proj",
-    "attention.key": "self_attn.k_proj",
-    "attention.value": "self_attn.v_proj",
-    "attention.output": "self_attn.o_proj",
-    "feed_forward_norm": "post_attention_layernorm",
-    "feed_forward.gate": "mlp.gate_proj",
-    "feed_forward.up": "mlp.up_proj",
-    "feed_forward.down": "mlp.down_proj",
-}
 
-
-def names(shape: Shape, *, reward: bool) -> dict[str, str]:
-    """Our name of every weight -> Hugging Face's."""
-    trunk = "trunk." if reward else ""
-    table = {f"{trunk}embedding": "model.embed_tokens", f"{trunk}norm": "model.norm"}
-    if reward:
-        table["score"] = "score"
-    elif not shape.tied_output:
-        table["output"] = "lm_head"
-    for layer in range(shape.layers):
-        table |= {f"{trunk}blocks.{layer}.{ours}": f"model.layers.{layer}.{theirs}" for ours, theirs in _BLOCK.items()}
-    return {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in table.items()}
+def hugging_face_names(shape: Shape, *, reward: bool) -> dict[str, str]:
+    """Our name of every weight -> Hugging Face's; a reward model has a trunk and a score in the output's place."""
+    table = names(shape, "hugging_face")
+    if not reward:
+        return table
+    trunk = {f"trunk.{ours}": theirs for ours, theirs in table.items() if ours != "output.weight"}
+    return trunk | {"score.weight": "score.weight"}
 
 
 # ---- out ----
@@ -68,7 +52,7 @@ def save_model(
     """Writes the model into `folder`; begin, stops and pad are token ids that other programs want to know."""
     reward = isinstance(model, RewardModel)
     write_config(folder, model.shape, begin=begin, stops=stops, pad=pad, dtype=dtype, reward=reward)
-    table = names(model.shape, reward=reward)
+    table = hugging_face_names(model.shape, reward=reward)
     write_tensors(
         folder,
         ((table[name], value.to(dtype)) for name, value in model.state_dict().items()),
@@ -188,7 +172,7 @@ def load_transformer(folder: Path) -> Transformer:
 
 
 def _is_reward(config: Mapping[str, Any]) -> bool:
-    return config.get("architectures") == ["LlamaForSequenceClassification"]
+    return str(config.get("architectures")).endswith("ForSequenceClassification']")
 
 
 class _SafeFiles:
@@ -220,12 +204,12 @@ class _SafeFiles:
         return self._files[self.places[name]].get_tensor(name)
 
     def table(self, shape: Shape, *, reward: bool) -> dict[str, str]:
-        """As `names`, of files that hold these tensors and no others, each of the size that `shape` asks for.
+        """As `hugging_face_names`, of files that hold these tensors and no others, each as large as `shape` asks for.
 
         Nothing of the shape's size is made before it is known to be that of the files. Raises ArtifactError.
         """
-        check_layers(str(self.folder), shape.layers, self.places, r"model\.layers\.(\d+)\.")
-        found = names(shape, reward=reward)
+        check_layers(str(self.folder), shape.layers, self.places, LAYER_PATTERNS["hugging_face"])
+        found = hugging_face_names(shape, reward=reward)
         # A tied output is stored a second time by some programs.
         again = {"lm_head.weight"} if shape.tied_output else set()
         check_held(str(self.folder), set(self.places) - again, found.values())

@@ -52,7 +52,7 @@ def bring_in(source: Path, folder: Path) -> Imported:
             "they belong to different models"
         )
     with whole_folder(folder) as out:
-        table = weights.names(shape, reward=False)
+        table = weights.hugging_face_names(shape, reward=False)
         weights.write_tensors(out, ((table[name], value.to(stored.dtype)) for name, value in stored.all()))
         weights.write_config(
             out,

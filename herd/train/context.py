@@ -9,7 +9,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from herd.train.layout import context_chunks
+from herd.model.architecture import ALL
+from herd.train.layout import LACKS, context_chunks
 
 
 class Gathered:
@@ -19,14 +20,17 @@ class Gathered:
     are small under grouped queries.
     """
 
+    has = ALL - LACKS["context"]
+
     def __init__(self, group: Any, ranks: int, rank: int) -> None:
         self.group, self.ranks, self.rank = group, ranks, rank
 
     def positions(self, tokens: int) -> Tensor:
         return self._places(tokens, self.rank)
 
-    def mask(self, documents_BT: Tensor | None) -> Any:
+    def mask(self, documents_BT: Tensor | None, window: int | None = None) -> Any:
         """A function of how many tokens there are: which keys, in the order they are gathered, each may look at."""
+        assert window is None, "a layout over context ranks is refused where there is one"
         if documents_BT is None:
             return None
         gathered = [torch.empty_like(documents_BT) for _ in range(self.ranks)]

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, settings
+from herd.model.architecture import FEATURES
 from herd.model.sizes import Shape
 
 _LOGITS = {"cpu": 2**21, "cuda": 2**29}  # held at once when the loss is made
 _LEAST_ROWS = 128
 _BF16, _FP32 = 2, 4  # bytes
 _OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32
+
+# Features that a dimension's ranks do not compute together: tensor ranks would have to share gains of queries and keys,
+# and context ranks do not know how long their sequence is.
+LACKS: dict[str, frozenset[str]] = {
+    "tensor": frozenset({"qkv_bias", "output_bias", "ffn_bias", "qk_norm_head", "qk_norm_width", "post_norm"}),
+    "context": frozenset({"sliding_window", "rope_dynamic", "rope_longrope"}),
+}
 
 
 @settings
@@ -71,6 +79,12 @@ class Layout:
             if held % by:
                 near = max(n for n in range(1, by + 1) if held % n == 0)
                 raise SettingsError(f"{name} {held:,} cannot be divided by {by}; the largest that fits is {near}")
+        for dimension, lacks in LACKS.items():
+            wanted = sorted(lacks & shape.features)
+            if wanted and getattr(self, dimension) > 1:
+                raise SettingsError(
+                    f"{FEATURES[wanted[0]]} cannot be shared over {dimension} ranks; set layout.{dimension} to 1"
+                )
         if self.pipeline * self.chunks > shape.layers + 2:
             raise SettingsError(
                 f"{shape.layers} layers cannot fill {self.pipeline} stages of {self.chunks} chunks; "
@@ -141,8 +155,8 @@ def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, row
     own = shape.weights / (layout.tensor * layout.pipeline)
     shared = layout.data * layout.context
     tokens = rows * length / layout.context
-    # Of width: inputs and outputs of both norms, queries, what attention gives; then keys and values; three of hidden.
-    values = 6 * shape.width + 2 * shape.kv_heads * shape.head_width + 3 * shape.hidden
+    # Inputs and outputs of both norms; queries, what attention gives, keys and values; three of hidden.
+    values = 4 * shape.width + 2 * (shape.heads + shape.kv_heads) * shape.head_width + 3 * shape.hidden
     # Interleaving starts more of them before the first backward pass (Narayanan et al. 2021, 2.2).
     more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.chunks) if layout.chunks > 1 else 1.0
     alive = min(layout.pipeline * more, micro_batches)

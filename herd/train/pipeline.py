@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
 
 from herd.core.errors import TrainingError
-from herd.model.attending import Attending, Sdpa
-from herd.model.rope import angles
+from herd.model.attending import Attending, Sdpa, masked
+from herd.model.layer_inputs import LayerInputs
+from herd.model.rope import angles, angles_at
 from herd.model.transformer import Transformer, plainly
 from herd.train.alone import Sums
 from herd.train.batches import Batch
@@ -50,10 +52,11 @@ class Piece(nn.Module):
     def forward(self, x: Tensor, *, targets_BT: Tensor, documents_BT: Tensor) -> Tensor:
         """From ids, or states of the piece before, to states; the last piece gives the summed loss, [1]."""
         x_BTD = x if self.embedding is None else self.embedding(x)
-        places = self.attending.positions(x_BTD.shape[1])
-        cos, sin, mask = self.cos_TE[places], self.sin_TE[places], self.attending.mask(documents_BT)
-        for block in self.blocks.values():
-            x_BTD = self.call(block, x_BTD, cos, sin, mask)
+        tokens = x_BTD.shape[1]
+        turns = angles_at(self.shape, (self.cos_TE, self.sin_TE), self.attending.positions(tokens), tokens)
+        inputs = LayerInputs(self.shape, turns, partial(masked, self.attending, x_BTD, documents_BT), tokens)
+        for layer, block in self.blocks.items():
+            x_BTD = self.call(block, x_BTD, *inputs.of(int(layer)))
         if self.norm is None or self.output is None:
             return x_BTD
         batch = Batch(documents_BT, targets_BT, documents_BT)

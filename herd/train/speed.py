@@ -68,7 +68,8 @@ class Quick:
             dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
             sizes = (shape.heads, shape.kv_heads, shape.context, shape.head_width)
             device = next(model.parameters()).device
-            trunk.use(attending(settings.attention, device, dtype, shape=sizes))
+            way = attending(settings.attention, device, dtype, shape=sizes, features=shape.features)
+            trunk.use(way)
 
     def __enter__(self) -> Self:
         stack = contextlib.ExitStack()

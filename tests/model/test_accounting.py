@@ -132,13 +132,11 @@ def typed(writer: Any, key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("rope.scaling.type", "linear"),
-        ("rope.scaling.type", "yarn"),
-        ("rope.scaling.factor", 4.0),
+        ("rope.scaling.type", "other"),
+        ("rope.scaling.yarn_ext_factor", 0.5),
         ("rope.scale_linear", 4.0),
         ("rope.scaling.attn_factor", 0.5),
         ("rope.dimension_count", 4),
-        ("attention.key_length", 16),
         ("attention.value_length", 16),
         ("attention.sliding_window", 16),
         ("attention.scale", 1.0),
@@ -152,8 +150,6 @@ def typed(writer: Any, key: str, value: Any) -> None:
 )
 def test_a_field_that_changes_the_function_is_refused_by_its_key(key: str, value: Any, tmp_path: Path) -> None:
     fields = {f"llama.{key}": value}
-    if key == "rope.scaling.type":
-        fields["llama.rope.scaling.factor"] = 4.0
     file = written(tmp_path / "m.gguf", fields, {})
     with pytest.raises(ArtifactError, match=rf"llama\.{key} is .*, which herd does not compute"):
         gguf.open_file(file)
@@ -170,7 +166,7 @@ def test_fields_that_change_nothing_are_let_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("blk.0.attn_q.bias", "a bias"),
+        ("blk.0.attn_norm.bias", "a bias"),
         ("blk.1.attn_q_norm.weight", "a norm of queries and keys"),
         ("blk.0.ffn_gate_inp.weight", "a mixture of experts"),
         ("rope_factors_long.weight", "a table of rotary speeds"),
@@ -180,7 +176,7 @@ def test_fields_that_change_nothing_are_let_pass(tmp_path: Path) -> None:
 )
 def test_a_tensor_that_is_not_read_is_refused_by_its_name(name: str, what: str, tmp_path: Path) -> None:
     file = written(tmp_path / "m.gguf", {}, {name: np.ones(SMALL.width, np.float32)})
-    with pytest.raises(ArtifactError, match=rf"{name} \({what}\), which Llama 3 has no place for"):
+    with pytest.raises(ArtifactError, match=rf"{name} \({what}\), which the model it describes has no place for"):
         gguf.open_file(file)
 
 
@@ -234,18 +230,14 @@ def test_absurd_numbers_are_refused_before_anything_is_made(field: str, tmp_path
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("attention_bias", True),
-        ("mlp_bias", True),
+        ("clip_qkv", 8.0),
         ("hidden_act", "gelu"),
-        ("head_dim", 16),
         ("sliding_window", 8),
         ("layer_types", ["sliding_attention", "full_attention"]),
         ("partial_rotary_factor", 0.5),
         ("rope_parameters", {"rope_type": "default", "partial_rotary_factor": 0.5}),
-        ("rope_scaling", {"type": "linear", "factor": 2.0}),
-        ("rope_scaling", {"rope_type": "yarn", "factor": 2.0}),
-        ("rope_scaling", {"rope_type": "dynamic", "factor": 2.0}),
-        ("rope_parameters", {"rope_type": "longrope", "rope_theta": 1e4}),
+        ("rope_scaling", {"type": "other", "factor": 2.0}),
+        ("rope_parameters", {"rope_type": "proportional", "rope_theta": 1e4}),
         ("logit_scale", 0.0625),
         ("logits_scaling", 8.0),
         ("embedding_multiplier", 12.0),

@@ -16,8 +16,9 @@ from torch import nn
 
 from herd.core.errors import ArtifactError
 from herd.model import gguf, meta, reference, weights
-from herd.model.sizes import RopeScaling
-from herd.model.stored import to_halves, to_pairs, weight_shapes
+from herd.model.architecture import RopeScaling
+from herd.model.names import meta_cuts, names, weight_shapes
+from herd.model.stored import to_halves, to_pairs
 from herd.model.transformer import Transformer, stream_logits
 from tests.model.test_transformer import SMALL, ids, model
 
@@ -106,17 +107,16 @@ def test_a_gguf_of_another_kind_or_cut_is_told(tmp_path: Path) -> None:
 
 def as_meta(folder: Path, ours: Transformer, ranks: int) -> None:
     """Writes `ours` as Meta's code would with so many tensor-parallel ranks."""
-    shape, table = ours.shape, meta.names(ours.shape.layers)
+    shape, table, cuts = ours.shape, names(ours.shape, "meta"), meta_cuts(ours.shape)
     parts: list[dict[str, torch.Tensor]] = [{} for _ in range(ranks)]
     state = dict(ours.state_dict())
     for name in weight_shapes(shape):
-        theirs, cut = table[name]
-        value = state[name]
+        cut, value = cuts[table[name]], state[name]
         if name.endswith(("query.weight", "key.weight")):
             value = to_pairs(value, shape.head_width)
         chunks = [value] * ranks if cut is None else value.chunk(ranks, dim=cut)
         for rank, chunk in enumerate(chunks):
-            parts[rank][theirs] = chunk.clone()
+            parts[rank][table[name]] = chunk.clone()
     for rank, part in enumerate(parts):
         torch.save(part, folder / f"consolidated.{rank:02}.pth")
     params = {"dim": shape.width, "n_layers": shape.layers, "n_heads": shape.heads, "n_kv_heads": shape.kv_heads}
@@ -143,6 +143,15 @@ def test_metas_layout_gives_the_same_logits(ranks: int, tmp_path: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(stream_logits(stored.shape, stored.read, ids(1, 12)), ours(ids(1, 12)))
     assert np.abs(reference.logits(stored, ids(1, 12)[0].tolist()) - ours(ids(1, 12))[0].detach().numpy()).max() < 1e-5
+
+
+def test_metas_first_models_wrote_no_theta(tmp_path: Path) -> None:
+    as_meta(tmp_path, model(), 1)
+    params = json.loads((tmp_path / "params.json").read_text())
+    params.pop("rope_theta")
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    shape = meta.open_folder(tmp_path).shape
+    assert (shape.rope_theta, shape.context) == (10_000.0, 4096)
 
 
 def test_a_file_of_metas_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
@@ -217,11 +226,11 @@ def metas_model(shape) -> Any:
 def test_logits_and_gradients_are_those_of_metas_code(scaled: bool, figure) -> None:
     shape = replace(SMALL, rope_scaling=RopeScaling() if scaled else None)
     ours, theirs = model(shape), metas_model(shape)
-    table = meta.names(shape.layers)
+    table = names(shape, "meta")
     state = {}
     for name, value in ours.state_dict().items():
         turned = name.endswith(("query.weight", "key.weight"))
-        state[table[name][0]] = to_pairs(value, shape.head_width) if turned else value
+        state[table[name]] = to_pairs(value, shape.head_width) if turned else value
     theirs.load_state_dict(state)
     tokens = ids(2, 40)
     # Their forward pass runs without gradients and keeps them in a cache; the body below the decorator is theirs.
@@ -233,7 +242,7 @@ def test_logits_and_gradients_are_those_of_metas_code(scaled: bool, figure) -> N
     (found * choice).sum().backward()
     slope = 0.0
     for name, weight in ours.named_parameters():
-        other = dict(theirs.named_parameters())[table[name][0]].grad
+        other = dict(theirs.named_parameters())[table[name]].grad
         mine = weight.grad
         assert mine is not None
         if name.endswith(("query.weight", "key.weight")):

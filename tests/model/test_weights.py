@@ -28,7 +28,7 @@ def change(folder: Path, **values: object) -> None:
 
 def test_another_kind_of_model_is_refused(folder: Path) -> None:
     change(folder, model_type="gpt2")
-    with pytest.raises(ArtifactError, match="'gpt2' model; herd reads model_type 'llama'"):
+    with pytest.raises(ArtifactError, match="'gpt2' model; herd reads model_type 'llama', 'mistral'"):
         load_model(folder)
 
 

@@ -190,7 +190,7 @@ def test_weights_that_say_nothing_are_not_kept(value: float, brought: Path, tmp_
     (source / "seal.json").unlink()
     network = weights.load_transformer(source)
     zero = {name: torch.full_like(weight, value) for name, weight in network.state_dict().items()}
-    table = weights.names(network.shape, reward=False)
+    table = weights.hugging_face_names(network.shape, reward=False)
     weights.write_tensors(source, ((table[name], weight) for name, weight in zero.items()))
     said = command("import", source, tmp_path / "made")
     assert said.code == 1
