@@ -10,7 +10,7 @@ from herd.core.errors import DataError
 from herd.evals.spread import Interval, wilson
 from herd.evals.tasks import Item
 from herd.generate.engine import Engine, Sampling
-from herd.tokens.jinja import TemplateFormat, chat_format
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
 _SAMPLES = 6
@@ -54,7 +54,7 @@ def evaluate(
     if chat:
         form = chat_format(tokenizer)
         asked = [item.prompt for item in items]
-        if isinstance(form, TemplateFormat):  # others know no tools by name
+        if not form.built_in_tools:
             asked = [replace(prompt, tools=()) for prompt in asked]
         completions = engine.generate([form.prompt(prompt) for prompt in asked], sampling)
         messages = [form.read(completion.ids) for completion in completions]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,16 @@ from herd.model.transformer import Transformer, initial_weights, initialize
 from herd.model.weights import load_transformer, names, open_folder, write_config, write_tensors
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
-from herd.train.checkpoint import ABOUT, TRAINING, Kind, Saver, TrainState, checkpoints, moments_in, write_checkpoint
+from herd.train.checkpoint import (
+    TRAINING,
+    Kind,
+    Saver,
+    TrainState,
+    checkpoints,
+    moments_in,
+    write_checkpoint,
+    write_text_side,
+)
 from herd.train.layout import Layout
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pieces import PieceFiles, Region
@@ -87,10 +95,8 @@ def copy_model(files: PieceFiles, folder: Path, shape: Shape, text: TextTokenize
         return files.read(f"weight/{name}", Region(shapes[name], (0,) * len(shapes[name]), shapes[name]))
 
     write_tensors(folder, ((table[name], read(name)) for name in shapes))
-    begin = next(iter(text.opening), None)
-    write_config(folder, shape, begin=begin, stops=sorted(text.stops), pad=text.pad, dtype=torch.float32)
-    text.save(folder, shape.context)
-    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+    write_config(folder, shape, begin=text.named_begin, stops=sorted(text.stops), pad=text.pad, dtype=torch.float32)
+    write_text_side(folder, text, context=shape.context, kind=kind)
 
 
 def start(
