@@ -298,21 +298,25 @@ def _show_mask(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from herd.evals.harness import TaskScore
+    from herd.core.settings import parse_yaml
+    from herd.evals.harness import Score
     from herd.evals.stages import score_folder
     from herd.evals.tasks import tasks
-    from herd.serve.folders import model_in, world_of
+    from herd.serve.folders import model_in, tasks_of
 
-    uses = [tasks.parse(name) for name in options.tasks or tasks.all()]
     folder = model_in(options.checkpoint)
+    known = {use.name: use for use in tasks_of(folder)}
+    named = [known.get(text) or tasks.parse(parse_yaml(text, where=f"task {text!r}")) for text in options.tasks]
+    if not named and not known:
+        raise SettingsError(f"{folder} was not measured by a run; name tasks, which `herd list tasks` prints")
     rows = {}
 
-    def report(name: str, score: TaskScore) -> None:
+    def report(name: str, score: Score) -> None:
         rows[name] = score.to_row()
         if not options.json:
-            print(f"{name:20} {score.interval}  {len(score.right)} questions", flush=True)
+            print(f"{name:20} {score}", flush=True)
 
-    score_folder(folder, uses, world_of(folder), report)
+    score_folder(folder, named or list(known.values()), report)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 
@@ -343,11 +347,11 @@ def judge_data(options: argparse.Namespace) -> None:
 def chat(options: argparse.Namespace) -> None:
     from herd.generate.engine import Sampling
     from herd.serve.chat import Chat, talk
-    from herd.serve.folders import model_in, world_of
+    from herd.serve.folders import model_in, toolbox_of
 
     folder = model_in(options.checkpoint)
     sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
-    conversation = Chat(folder, world_of(folder).everybody, sampling)
+    conversation = Chat(folder, sampling, toolbox_of(folder))
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:

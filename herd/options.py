@@ -201,7 +201,9 @@ def _add_models(add: Add) -> None:
     one.add_argument("kind", choices=KINDS)
     one = add("eval", "evaluate", "measure a model")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
-    one.add_argument("tasks", nargs="*", help="names of tasks (herd list tasks); all when none is named")
+    one.add_argument(
+        "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
+    )
     one.add_argument("--json", action="store_true", help="print JSON")
     one = add("chat", "chat", "talk to a model in the terminal")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,6 @@ FLOORS = {
     "core": 1,
     "tokens": 2,
     "model": 2,
-    "world": 2,
     "train": 3,
     "generate": 3,
     "judge": 4,
@@ -38,6 +38,7 @@ FLOORS = {
     "serve": 6,
     "report": 6,
     "recipes": 7,
+    "world": 7,
     "studies": 8,
     "cli": 9,
     "rows": 7,
@@ -77,9 +78,61 @@ def test_a_file_imports_only_from_lower_floors(file: Path) -> None:
     own = parts[0]
     assert own in FLOORS, f"room {own} is on no floor; give it one here and in docs/style.md"
     for name in imports(ast.parse(file.read_text(encoding="utf-8"))):
-        if not name.startswith("herd.") or room(name) == own:
+        if not name.startswith("herd.") or room(name) == own or (room(name) == "world" and may_know_the_world(file)):
             continue
         assert FLOORS[room(name)] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def may_know_the_world(file: Path) -> bool:
+    """The world is a plug-in of the recipe `tiny` and of the studies."""
+    first, *_, last = file.relative_to(HERD).parts
+    return first in ("world", "studies") or (first == "recipes" and last.startswith("tiny"))
+
+
+def knowers_of_the_world(text: str) -> Iterator[str]:
+    """Where a file of herd imports the world, late or not, or names one of its modules in a string."""
+    tree = ast.parse(text)
+    yield from (name for name in imports(tree) if room(name) == "world")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\bherd[./]world\b", node.value):
+            yield node.value
+
+
+def test_nothing_knows_the_world_but_the_recipe_and_the_studies_it_is_a_plugin_of() -> None:
+    found = [
+        f"{file.relative_to(HERD)}: {name}"
+        for file in files()
+        if not may_know_the_world(file)
+        for name in knowers_of_the_world(file.read_text(encoding="utf-8"))
+    ]
+    assert not found
+    assert sum(may_know_the_world(file) for file in files()) > 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import herd.world",
+        "from herd import world",
+        "from herd.world.truth import World",
+        "def late():\n    from herd.world import sums",
+        "import_module('herd.world.tasks')",
+        "FILE = 'herd/world/facts.py'",
+    ],
+)
+def test_whoever_knows_the_world_is_found(text: str) -> None:
+    assert list(knowers_of_the_world(text))
+
+
+def test_a_run_without_a_world_loads_nothing_of_it() -> None:
+    code = (
+        "import sys; from herd.recipes import one_round, judging; from herd.serve import chat, folders; "
+        "from herd.evals import stages; from herd.mixing import corpora; from herd.report import pages; "
+        "from herd.evals.tasks import tasks; tasks.all(); "
+        "print([name for name in sys.modules if name.startswith('herd.world')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("file", list(files()), ids=lambda file: str(file.relative_to(HERD)))

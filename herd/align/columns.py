@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from herd.align.rowfiles import RowError, rows_in
 from herd.core.errors import DataError
 from herd.core.manifests import check_files
 from herd.core.records import STRENGTHS, Conversation, Message, Preference, ToolCall
+from herd.core.rowfiles import RowError, rows_in
 
 Row = Mapping[str, Any]
 Turns = tuple[Message, ...]

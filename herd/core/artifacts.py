@@ -167,6 +167,7 @@ class Card:
     inputs: Mapping[str, str | list[str] | None]
     figures: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
+    module: str = ""  # of the stage
 
 
 def open_input(path: Path) -> Artifact:

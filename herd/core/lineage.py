@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 from collections.abc import Iterator
+from typing import Any
 
 from herd.core.artifacts import Artifact, open_input
 from herd.core.errors import ArtifactError
@@ -77,7 +80,7 @@ def planned_again(artifact: Artifact) -> Artifact:
     for name, value in artifact.card["inputs"].items():
         found = [planned_again(open_input(artifact.path.parent / key)) for key in _keys(value)]
         inputs[name] = None if value is None else tuple(found) if isinstance(value, list) else found[0]
-    declared = Stage.known.get(artifact.card["stage"])
+    declared = _declared(artifact.card["stage"], artifact.card.get("module", ""))
     plan = None if declared is None else Plan(declared, inputs, artifact.card["settings"])
     if plan is None or plan.key != artifact.key:
         raise ArtifactError(
@@ -86,12 +89,9 @@ def planned_again(artifact: Artifact) -> Artifact:
     return type(artifact).planned(plan)
 
 
-def find_setting(artifact: Artifact, name: str) -> object:
-    """The newest value of a stage's setting in the lineage, as plain data.
-
-    Raises ArtifactError when no stage had one of this name.
-    """
-    for one in reversed(lineage(artifact)):
-        if name in one.card["settings"]:
-            return one.card["settings"][name]
-    raise ArtifactError(f"{artifact.path}: nothing it was made of has a setting {name!r}")
+def _declared(name: str, module: str) -> Stage[..., Any] | None:
+    """The stage that made something. Only modules of herd are imported for it: what a folder names is no reason to."""
+    if name not in Stage.known and module.startswith(f"{__name__.partition('.')[0]}."):
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(module)
+    return Stage.known.get(name)

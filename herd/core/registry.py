@@ -11,21 +11,29 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.settings import PluginSchema, check_arguments
+from herd.core.settings import PluginSchema, check_arguments, dump_arguments
 
 F = TypeVar("F", bound=Callable[..., Any])
+_HERD = f"{__name__.partition('.')[0]}."
 
 
 @dataclass(frozen=True)
 class Use:
-    """One plug-in chosen, with all its settings filled in; part of a stage's identity."""
+    """One plug-in chosen, with all its settings filled in; part of a stage's identity. module: of herd, where it
+    lies when that is not its registry's own package: another process has to import it first."""
 
     kind: str
     name: str
     settings: Mapping[str, Any]
+    module: str = ""
+
+    @property
+    def address(self) -> str:
+        """`name`, or `module:name`: what finds it in any process."""
+        return f"{self.module}:{self.name}" if self.module else self.name
 
     def to_row(self) -> dict[str, Any]:
-        return {self.name: dict(self.settings)}
+        return {self.address: dict(self.settings)}
 
 
 class Registry(Generic[F]):
@@ -51,17 +59,41 @@ class Registry(Generic[F]):
 
     def use(self, name: str, **settings: Any) -> Use:
         """`name` with these settings and its defaults. Raises SettingsError with the nearest name."""
-        return Use(self.kind, name, check_arguments(self.get(name), settings, where=name))
+        return self._use(name, settings)
+
+    def _use(self, name: str, settings: Mapping[str, Any], *, plain: bool = False) -> Use:
+        plugin = self.get(name)
+        filled = check_arguments(plugin, settings, where=name, plain=plain)
+        return Use(self.kind, name.rpartition(":")[2], filled, self._elsewhere(plugin.__module__))
+
+    def _elsewhere(self, module: str) -> str:
+        """The module, if it is herd's and not in the registry's package. A user's own file is loaded by whoever was
+        given its path, under whatever name: that is no part of what a plug-in is."""
+        inside = module == self._package or module.startswith(f"{self._package}.")
+        return module if module.startswith(_HERD) and not inside else ""
 
     def get(self, name: str) -> F:
+        """The plug-in called `name`, or at the address `module:name`. Raises SettingsError with the nearest name."""
         self._search()
-        if name not in self._found:
-            raise SettingsError(f"{name!r} is not one of the {self.kind}{did_you_mean(name, self._found)}")
-        return self._found[name]
+        module, _, own = name.rpartition(":")
+        # Only herd's own: what a recipe or a model of others names is no reason to import it.
+        if own not in self._found and module.startswith(_HERD):
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as fault:
+                if not (fault.name or "").startswith(_HERD):
+                    raise
+        if own not in self._found or (module and self._found[own].__module__ != module):
+            raise SettingsError(f"{name!r} is not one of the {self.kind}{did_you_mean(own, self._found)}")
+        return self._found[own]
 
     def make(self, use: Use) -> Callable[..., Any]:
         """The plug-in with its settings bound, ready to be called on data."""
-        return partial(self.get(use.name), **use.settings)
+        return partial(self.get(use.address), **use.settings)
+
+    def plain(self, use: Use) -> dict[str, Any]:
+        """The choice as plain JSON data, which `parse` reads."""
+        return {use.address: dump_arguments(self.get(use.address), use.settings)}
 
     def all(self) -> dict[str, F]:
         """Every plug-in by name, in alphabetical order."""
@@ -72,7 +104,7 @@ class Registry(Generic[F]):
         if self._searched:
             return
         package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
             importlib.import_module(f"{self._package}.{module.name}")
         self._searched = True
 
@@ -84,7 +116,7 @@ class Registry(Generic[F]):
             return self.use(value)
         if isinstance(value, dict) and len(value) == 1:
             ((name, settings),) = value.items()
-            return Use(self.kind, name, check_arguments(self.get(name), settings or {}, where=name, plain=True))
+            return self._use(name, settings or {}, plain=True)
         raise SettingsError(f"{value!r} names none of the {self.kind}; write `name` or `name: {{setting: value}}`")
 
     @property

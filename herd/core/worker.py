@@ -132,6 +132,7 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             inputs=job.inputs,
             figures=work.figures,
             cost=meter.read().__dict__ | {"foretold": home.foretold(job.key)},
+            module=job.module,
         )
         finish(out, card)
 

@@ -1,8 +1,4 @@
-"""Where raw text comes from: a user's own files, or one of the sources that `tiny` makes itself.
-
-A source is a function that plans a Crawl. Makers of sources that plant copies and spam keep the truth in
-`labels.jsonl`, which only the audit reads.
-"""
+"""Where raw text comes from. A source is a function that plans a Crawl; here, of a user's own files."""
 
 from __future__ import annotations
 
@@ -10,10 +6,9 @@ import glob
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from herd.core.artifacts import Crawl, sha256
@@ -21,14 +16,11 @@ from herd.core.cache import remember
 from herd.core.errors import SettingsError
 from herd.core.settings import Uncounted
 from herd.core.stage import Work, stage
-from herd.core.storage import read_lines, write_lines
 from herd.corpus.reading import READABLE, checksum, found_at, is_readable, shown
 from herd.corpus.unpacking import MAGIC
-from herd.world.pages import Labelled, Pages, PagesSettings
-from herd.world.truth import World
 
 _SHOWN = 12
-FILES, LABELS = "files.json", "labels.jsonl"
+FILES = "files.json"
 
 
 def files(*patterns: str, source: str) -> Crawl:
@@ -164,22 +156,6 @@ def bring(
     return write_crawl(work.out, [(path, source) for path in paths])
 
 
-@stage(paper="3.1", version=1)
-def world_pages(work: Work, *, world: World, settings: PagesSettings) -> Crawl:
-    """What is written about the small world, copies and spam among it, as JSON lines."""
-    pages = list(Pages(world, settings).documents())
-    write_lines(work.out / "world.jsonl", (_row(one) for one in pages))
-    write_labels(work.out, pages)
-    work.figure("pages", len(pages))
-    work.figure("headline", f"{len(pages):,} pages about a world of {world.people} people")
-    return write_crawl(work.out, [("world.jsonl", "world")])
-
-
-def _row(one: Labelled) -> dict[str, Any]:
-    document = one.document
-    return {name: getattr(document, name) for name in ("id", "text", "source", "url", "added")}
-
-
 # ---- the folder of a crawl ----
 
 
@@ -195,13 +171,3 @@ def crawl_files(crawl: Crawl) -> Iterator[tuple[str, str]]:
     for row in json.loads((crawl.path / FILES).read_text(encoding="utf-8")):
         path = _path(row["path"])
         yield path if "://" in path else str(crawl.path / path), row["source"]
-
-
-def write_labels(folder: Path, pages: Iterable[Labelled]) -> None:
-    write_lines(folder / LABELS, ({"id": one.document.id, "label": one.label, "of": one.of} for one in pages))
-
-
-def read_labels(folder: Path) -> list[dict[str, Any]]:
-    """The truth about a crawl's pages; nothing for a user's own files."""
-    file = folder / LABELS
-    return list(read_lines(file)) if file.exists() else []

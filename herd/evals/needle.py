@@ -5,35 +5,16 @@ Source: Kamradt 2023 (LLMTest_NeedleInAHaystack); Llama 3, 3.4.2, which gates lo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
+from herd.evals.haystack import Haystack, Needle
 from herd.evals.spread import Interval, wilson
 from herd.generate.engine import Engine, Sampling
 from herd.tokens.jinja import chat_format
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.world import needles
-from herd.world.chance import rng
-from herd.world.needles import Needle
-
-DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# Room for the chat format's headers, so that one haystack fits a base model and a chat model alike.
-_FORMAT_TOKENS = 24
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
-
-
-@dataclass(frozen=True)
-class Haystack:
-    """Text of about `length` tokens with a needle at `depth` (0: at its start, 1: at its end)."""
-
-    length: int
-    depth: float
-    text: str
-    needle: Needle
 
 
 @dataclass
@@ -60,46 +41,6 @@ class NeedleGrid:
             {"length": length, "depth": depth, "found": right, "asked": asked}
             for (length, depth), (right, asked) in sorted(self.cells.items())
         ]
-
-
-def haystacks(
-    texts: Sequence[str],
-    count_tokens: Callable[[str], int],
-    *,
-    lengths: Sequence[int],
-    depths: Sequence[float] = DEPTHS,
-    seeds: int = 8,
-) -> Iterator[Haystack]:
-    """Haystacks of whole sentences from `texts`; a needle never splits one.
-
-    Raises DataError when there is too little text.
-    """
-    sentences = [part.strip() for text in texts for part in _SENTENCE.split(text) if part.strip()]
-    sizes = [count_tokens(f" {sentence}") for sentence in sentences]
-    if sum(sizes) < max(lengths, default=0):
-        raise DataError(f"{sum(sizes)} tokens of held-out text are too few for a needle test at {max(lengths)}")
-    for length in lengths:
-        for depth in depths:
-            for seed in range(seeds):
-                chance = rng(seed, "haystack", length, depth)
-                needle = needles.draw(chance, 1)[0]
-                room = length - _FORMAT_TOKENS - 2 * count_tokens(f" {needle.sentence}")
-                chosen = _fitting(sentences, sizes, chance.randrange(len(sentences)), room)
-                chosen.insert(round(depth * len(chosen)), needle.sentence)
-                yield Haystack(length, depth, " ".join(chosen), needle)
-
-
-def _fitting(sentences: Sequence[str], sizes: Sequence[int], start: int, room: int) -> list[str]:
-    """Sentences from number `start` on, round the end, that fit into `room` tokens; too long ones are left out."""
-    chosen: list[str] = []
-    for step in range(len(sentences)):
-        number = (start + step) % len(sentences)
-        if sizes[number] <= room:
-            chosen.append(sentences[number])
-            room -= sizes[number]
-        if room < 8:
-            break
-    return chosen
 
 
 def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool) -> NeedleGrid:

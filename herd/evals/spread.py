@@ -45,7 +45,7 @@ def wilson(right: int, count: int, z: float = Z95) -> Interval:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def paired_gain(before: Sequence[bool], after: Sequence[bool], *, resamples: int = 2000, seed: int = 0) -> Interval:
+def paired_gain(before: Sequence[float], after: Sequence[float], *, resamples: int = 2000, seed: int = 0) -> Interval:
     """By how much the share of right answers rose on the same questions, by bootstrap over questions."""
     if len(before) != len(after):
         raise ValueError(f"{len(before)} answers before and {len(after)} after are not the same questions")

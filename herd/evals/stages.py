@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
+from herd.core.errors import SettingsError
 from herd.core.registry import Use
 from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
-from herd.evals.harness import TaskScore, evaluate
+from herd.evals.harness import Score, evaluate
+from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_losses
-from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
+from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer
@@ -21,32 +23,36 @@ from herd.model.weights import load_transformer
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
-from herd.world.truth import World
 
-Task = Annotated[Use, tasks.choice]
+TaskUse = Annotated[Use, tasks.choice]
 _NEEDLE_ROWS = 16  # the masks of long haystacks are large
 
 
 @settings
 class MeasureSettings:
-    """tasks: by name. needle_lengths: in tokens; longer ones than the model reads are left out.
-    needle_sources: held-out text of these hides the needles. loss_length: tokens in a row for losses."""
+    """tasks: by name, each with its settings. needle_lengths: in tokens; longer ones than the model reads are left out.
+    needle_sources: held-out text of these hides the needles. loss_length: tokens in a row for losses; without it no
+    losses are measured."""
 
-    tasks: tuple[Task, ...]
-    needle_lengths: tuple[Positive, ...]
+    tasks: tuple[TaskUse, ...]
+    needle_lengths: tuple[Positive, ...] = ()
     needle_seeds: Positive = 8
-    needle_sources: tuple[str, ...]
-    loss_length: Positive
+    needle_sources: tuple[str, ...] = ()
+    loss_length: Positive | None = None
 
 
-@stage(paper="5", version=3)
+@stage(paper="5", version=4)
 def measure(
-    work: Work, model: Checkpoint, tokens: Tokens, *, label: str, world: World, settings: MeasureSettings
+    work: Work, model: Checkpoint, tokens: Tokens | None = None, *, label: str, settings: MeasureSettings
 ) -> Scores:
-    """What `model` can do, every share with its interval. label: what the report calls the model.
+    """What `model` can do, every share with its interval. tokens: whose held-out text needles are hidden in and losses
+    are measured on. label: what the report calls the model.
 
-    A model that was taught to chat is asked in the chat format; one that was not continues plain text.
+    A model that was taught to chat is asked in the chat format; one that was not continues plain text. Raises
+    SettingsError when needles or losses are wanted and there is no text.
     """
+    if tokens is None and (settings.needle_lengths or settings.loss_length):
+        raise SettingsError("needles and losses are measured on held-out text; give `measure` tokens, or take them out")
     text = TextTokenizer.load(model.path)
     network = load_transformer(model.path)
     chat = kind_of(model.path) == "chat"
@@ -54,23 +60,30 @@ def measure(
     scores: dict[str, dict[str, Any]] = {}
     for done, use in enumerate(settings.tasks):
         work.progress(done, parts, use.name)
-        scores[use.name] = run_task(network, text, use, world, chat=chat).to_row()
-    work.progress(parts - 2, parts, "needles")
-    shards = Shards(tokens.path)
-    grid = needles_in(network, text, shards, settings, chat=chat)
-    length = min(settings.loss_length, network.shape.context)
-    losses = held_out_losses(network, shards, length=length, workers=work.place.workers)
-    result = {"label": label, "chat": chat, "tasks": scores, "needle": grid.to_row(), "held_out": losses}
+        scores[use.name] = run_task(network, text, use, chat=chat).to_row()
+    result: dict[str, Any] = {"label": label, "chat": chat, "tasks": scores, "needle": [], "held_out": {}}
+    if tokens is not None:
+        work.progress(parts - 2, parts, "needles")
+        shards = Shards(tokens.path)
+        if settings.needle_lengths:
+            result["needle"] = needles_in(network, text, shards, settings, chat=chat).to_row()
+        if settings.loss_length:
+            length = min(settings.loss_length, network.shape.context)
+            result["held_out"] = held_out_losses(network, shards, length=length, workers=work.place.workers)
     (work.out / "scores.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     work.figure("measured", result)
-    work.figure("headline", f"{label}: " + ", ".join(f"{name} {row['share']:.0%}" for name, row in scores.items()))
+    work.figure("headline", f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in scores.items()))
     return Scores(work.out)
 
 
-def run_task(model: Transformer, text: TextTokenizer, use: Use, world: World, *, chat: bool) -> TaskScore:
+def in_words(row: dict[str, Any]) -> str:
+    """A task's result, short."""
+    return f"{row['share']:.0%}" if "share" in row else f"{row['bits_per_byte']:.3f} bits a byte"
+
+
+def run_task(model: Transformer, text: TextTokenizer, use: Use, *, chat: bool) -> Score:
     """One task put to one model."""
-    items = tasks.make(use)(world)
-    return evaluate(Engine(model, text.stops), text, items, chat=chat)
+    return evaluate(Engine(model, text.stops), text, tasks.make(use)(), chat=chat)
 
 
 def needles_in(
@@ -86,8 +99,8 @@ def needles_in(
     return needle_test(Engine(model, text.stops, rows=_NEEDLE_ROWS), text, list(stacks), chat=chat)
 
 
-def score_folder(folder: Path, uses: Sequence[Use], world: World, report: Callable[[str, TaskScore], None]) -> None:
+def score_folder(folder: Path, uses: Sequence[Use], report: Callable[[str, Score], None]) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; tells each result."""
     text, network = TextTokenizer.load(folder), load_transformer(folder)
     for use in uses:
-        report(use.name, run_task(network, text, use, world, chat=kind_of(folder) == "chat"))
+        report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat"))

@@ -22,7 +22,6 @@ from herd.mixing.field import Field, RunSettings, too_few_tokens
 from herd.mixing.proxies import evenly, train_on
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.world.truth import World
 
 Task = Annotated[Use, tasks.choice]
 
@@ -46,7 +45,6 @@ def try_corpus(
     vocabulary: Tokenizer,
     *,
     label: str,
-    world: World,
     trial: CorpusTrial,
     seed: int = 0,
 ) -> Scores:
@@ -76,7 +74,7 @@ def try_corpus(
         "trained_on": sum(curve.read.values()),
         "repeated": too_few_tokens(shards, shares, run.tokens, trial.most_epochs),
         "losses": {name: one["nats_per_token"] for name, one in losses.items()},
-        "answers": {use.name: gold_nll(engine, text, tasks.make(use)(world)) for use in trial.tasks},
+        "answers": {use.name: gold_nll(engine, text, tasks.make(use)()) for use in trial.tasks},
         "flops": given.flops(curve.rows * run.length),
     }
     (work.out / "scores.json").write_text(json.dumps(row, indent=1), encoding="utf-8")

@@ -9,8 +9,9 @@ from typing import Any
 from herd.core.artifacts import CARD, Checkpoint
 from herd.core.places import Place
 from herd.core.processes import give_back
+from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_means
-from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
+from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.spread import Interval
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer

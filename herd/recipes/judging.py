@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import herd.recipes.tiny  # noqa: F401 - the stages that packaged recipes use are known by then
 from herd.core.artifacts import Artifact, Checkpoint, Scores, Tokens
 from herd.core.errors import ArtifactError
 from herd.core.lineage import lineage, planned_again

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from herd.align.average import average
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, demonstrate
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
@@ -15,7 +14,6 @@ from herd.core.errors import SettingsError, did_you_mean
 from herd.core.recipe import load_recipe
 from herd.core.registry import Use
 from herd.core.settings import Count, Positive, Share, settings
-from herd.corpus.stages import audit
 from herd.evals.stages import MeasureSettings, measure
 from herd.generate.engine import Sampling
 from herd.judge.verifiers import verifiers
@@ -23,7 +21,8 @@ from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
 from herd.pretrain.long_context import LengthSettings, extend_context
 from herd.recipes import recipes
-from herd.recipes.data import DataSettings, Prepared, prepared
+from herd.recipes.data import Prepared, prepared
+from herd.recipes.tiny_data import TinyDataSettings
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.scaling.budget import LadderSettings, rungs
@@ -31,6 +30,12 @@ from herd.scaling.stages import fit_law
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout
 from herd.train.schedule import BatchPhase, MixPhase
+from herd.world import NOTE
+from herd.world.annotators import Asked, annotate, ask, demonstrate
+from herd.world.audit import audit
+from herd.world.tasks import in_world
+from herd.world.truth import World
+from herd.world.verifiers import true_in_world
 
 
 @settings
@@ -45,7 +50,7 @@ class Turn:
 
 
 @settings
-class TinySettings(DataSettings):
+class TinySettings(TinyDataSettings):
     """demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many leave the
     steps out."""
 
@@ -76,7 +81,7 @@ def tiny(s: TinySettings) -> Report:
     law = scaling_law(tokens, vocabulary, s)
     base = pretrained(data, s)
     scores = (measured(base, tokens, "base", s), *aligned(base, tokens, s))
-    return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, bars=s.bars)
+    return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, bars=s.bars, note=NOTE)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Ground:
     @property
     def gold(self) -> Use:
         """What knows whether an answer is right."""
-        return verifiers.use("true_in_world", world=self.numbers.world)
+        return verifiers.use(true_in_world.__name__, world=self.numbers.world)
 
     def shown(self, counts: dict[str, int], curt_share: float, purpose: str = "demonstrations") -> Dialogues:
         """Demonstrations."""
@@ -150,7 +155,7 @@ def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
     chat = sft(base, (shown,), settings=s.sft)
     scores = [measured(chat, tokens, "SFT", s)]
     preferences: tuple[Preferences, ...] = ()
-    gold = verifiers.use("true_in_world", world=s.world)
+    gold = verifiers.use(true_in_world.__name__, world=s.world)
     for number, turn in enumerate(s.rounds, start=1):
         to_rank = ask(world=s.world, asked=Asked(counts=turn.ranked, purpose=f"ranked {number}"))
         preferences += (annotate((chat,), to_rank, world=s.world, sampling=s.sampling),)
@@ -164,7 +169,12 @@ def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
 
 
 def measured(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:
-    return measure(model, tokens, label=label, world=s.world, settings=s.measure)
+    return measure(model, tokens, label=label, settings=asking_about(s.world, s.measure))
+
+
+def asking_about(world: World, settings: MeasureSettings) -> MeasureSettings:
+    """The settings with the tasks of a world asking about this one."""
+    return replace(settings, tasks=in_world(settings.tasks, world))
 
 
 def _check_mix(s: TinySettings) -> None:

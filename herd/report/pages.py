@@ -32,12 +32,14 @@ SECTIONS = {
 _IDS = {"funnels": "funnel", "compression": "tokenizer", "curves": "losses"}
 
 
-def render(title: str, made: Sequence[Artifact], verdicts: Sequence[Verdict]) -> str:
-    """The page about the artifacts `made`, one self-contained HTML text. Parts nothing was made for stay out."""
+def render(title: str, made: Sequence[Artifact], verdicts: Sequence[Verdict], note: str = "") -> str:
+    """The page about the artifacts `made`, one self-contained HTML text. Parts nothing was made for stay out. note:
+    what its readers have to know first."""
     from jinja2 import Environment, StrictUndefined, select_autoescape
 
     content: dict[str, Any] = {
         "title": title,
+        "note": note,
         "tiles": tiles(made, verdicts),
         "verdicts": [asdict(one) for one in verdicts],
         "stages": stage_rows(made),
@@ -323,12 +325,16 @@ def evaluation(made: Sequence[Artifact]) -> dict[str, Any] | None:
         }
         for name, cells in table.items()
     ]
-    return {"labels": labels, "rows": rows, "drawing": drawn(plots.scores(labels, table))}
+    shares = {name: cells for name, cells in table.items() if all(row is None or "share" in row for row in cells)}
+    return {"labels": labels, "rows": rows, "drawing": drawn(plots.scores(labels, shares)) if shares else ""}
 
 
 def _share(row: Mapping[str, Any] | None) -> dict[str, str]:
     if row is None:
         return {"share": "", "interval": ""}
+    if "share" not in row:
+        words = f"{row['bits_per_byte']:.3f} bits a byte"
+        return {"share": words, "interval": f"{row['low']:.3f} to {row['high']:.3f}"}
     return {"share": f"{row['share']:.1%}", "interval": f"{row['low']:.1%} to {row['high']:.1%}"}
 
 

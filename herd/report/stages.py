@@ -11,12 +11,13 @@ from herd.report.verdicts import Bars, Verdict, audit_verdicts, gain_verdict, ne
 
 @stage(paper="-", version=3)
 def write_report(
-    work: Work, scores: tuple[Scores, ...], others: tuple[Artifact, ...], *, title: str, bars: Bars
+    work: Work, scores: tuple[Scores, ...], others: tuple[Artifact, ...], *, title: str, bars: Bars, note: str = ""
 ) -> Report:
-    """One HTML file about `scores`, `others` and all they were made of. A bar that is missed is shown in red."""
+    """One HTML file about `scores`, `others` and all they were made of. A bar that is missed is shown in red. note:
+    what its readers have to know first."""
     made = _in_order((*scores, *others))
     verdicts = judge(made, [one for one in others if one.card["stage"] == "audit"], bars)
-    (work.out / "report.html").write_text(render(title, made, verdicts), encoding="utf-8")
+    (work.out / "report.html").write_text(render(title, made, verdicts, note), encoding="utf-8")
     held = sum(one.holds for one in verdicts)
     work.figure("verdicts", [one.__dict__ for one in verdicts])
     work.figure("headline", f"{held} of {len(verdicts)} bars hold" if verdicts else f"{len(made)} artifacts")

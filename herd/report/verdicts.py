@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from herd.core.settings import Positive, Share, settings
-from herd.evals.spread import paired_gain, wilson
+from herd.evals.spread import Interval, paired_gain, wilson
 
 FEWEST_QUESTIONS = 200
 
@@ -80,8 +81,10 @@ def gain_verdict(gain: Gain, scores: Mapping[str, Mapping[str, Any]]) -> Verdict
         before, after = scores[gain.before][gain.task], scores[gain.after][gain.task]
     except KeyError as missing:
         return Verdict(claim, f"{missing} was not measured", bar, False)
-    found = paired_gain([bool(one) for one in before["right"]], [bool(one) for one in after["right"]])
-    questions = len(before["right"])
+    # What was void in either says nothing of the gain.
+    pairs = [pair for pair in zip(before["right"], after["right"], strict=True) if None not in pair]
+    found = paired_gain(*zip(*pairs, strict=True)) if pairs else Interval(math.nan, -math.inf, math.inf)
+    questions = len(pairs)
     figure = (
         f"{before['share']:.1%} to {after['share']:.1%}: gain {found.value:+.3f} "
         f"[{found.low:+.3f}, {found.high:+.3f}] over {questions} questions"

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from herd.core.records import Conversation, Message
 from herd.generate.engine import Engine, Sampling
+from herd.generate.toolbox import NO_TOOLS, Toolbox
 from herd.model.devices import best_device
 from herd.model.weights import load_transformer
 from herd.tokens.chat import PYTHON_TAG
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
-from herd.world import tools
-from herd.world.facts import People
 
 # A model that keeps calling tools is stopped after so many calls in one turn.
 MOST_CALLS = 4
@@ -24,17 +23,17 @@ LONG_ANSWERS = Sampling(max_tokens=256)
 
 @dataclass
 class Chat:
-    """One conversation. people: whom the look-up tool knows; None leaves only the calculator."""
+    """One conversation. toolbox: what the model may call."""
 
     folder: Path
-    people: People | None = None
     sampling: Sampling = LONG_ANSWERS
+    toolbox: Toolbox = NO_TOOLS
     history: Conversation = field(default=Conversation(()))
 
     def __post_init__(self) -> None:
         self.text = TextTokenizer.load(self.folder)
         # Tools are told to a model in Llama 3's format; another's template may have no place for them.
-        self._fresh = Conversation((), tools=tools.NAMES if self.text.is_llama3 else ())
+        self._fresh = Conversation((), tools=self.toolbox.names if self.text.is_llama3 else ())
         self.history = self._fresh
         self.chats = kind_of(self.folder) == "chat"
         self.form = chat_format(self.text) if self.chats else None
@@ -60,7 +59,7 @@ class Chat:
             self.history = self.history.then(message)
             if not message.calls:
                 return
-            result = tools.run(message.calls[0], self.people)
+            result = self.toolbox.run(message.calls[0])
             self.history = self.history.then(Message("tool", result))
             yield f"\n  → {result}\n"
 

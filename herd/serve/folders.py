@@ -25,17 +25,18 @@ from herd.core.artifacts import (
 )
 from herd.core.errors import ArtifactError, DamagedError, SettingsError
 from herd.core.layout import TEXT_FILES, files_in
-from herd.core.lineage import find_setting, tree
+from herd.core.lineage import lineage, tree
 from herd.core.manifests import Manifest, check_files, read_manifest, verify_folder
 from herd.core.progress import summary
-from herd.core.settings import build
+from herd.core.registry import Use
 from herd.core.worker import RunFolder
+from herd.evals.tasks import tasks
+from herd.generate.toolbox import NO_TOOLS, Toolbox, toolboxes
 from herd.model import gguf, weights
 from herd.model.config import CONFIG, shape_in
 from herd.tokens.gguf import to_gguf
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import ABOUT, kind_of
-from herd.world.truth import World
 
 _LONGEST_VALUE = 160
 AS_WRITTEN = "every file is as it was written"
@@ -99,17 +100,32 @@ def model_in(path: Path) -> Path:
     raise ArtifactError(f"{path} is neither a model nor a run: {hint}; try runs/tiny")
 
 
-def world_of(model: Path) -> World:
-    """The world a model was made in; the default one for a model from outside.
+def tasks_of(model: Path) -> list[Use]:
+    """The tasks that the run which made a model measures by, with their settings; none for a model from outside.
 
-    Raises DamagedError when what tells it is damaged.
+    Raises DamagedError when what tells them is damaged.
+    """
+    if not (model / CARD).exists():
+        return []
+    cards = [open_input(path).card for path in _folders(model.parent.parent)]
+    measured = [card for card in cards if "measured" in card["figures"]]
+    own = [card for card in measured if card["inputs"].get("model") == model.name] or measured
+    return [tasks.parse(row) for row in own[-1]["settings"]["settings"]["tasks"]] if own else []
+
+
+def toolbox_of(model: Path) -> Toolbox:
+    """The tools that a model was taught to call, as the dialogues it learnt from tell; none for a model from outside.
+
+    Raises DamagedError when what tells them is damaged.
     """
     try:
-        return build(World, find_setting(Artifact.open(model), "world"), where=str(model))
+        made = lineage(Artifact.open(model))
     except DamagedError:
         raise
     except ArtifactError:
-        return World()
+        return NO_TOOLS
+    told = [one.figures["toolbox"] for one in made if "toolbox" in one.figures]
+    return toolboxes.make(toolboxes.parse(told[-1]))() if told else NO_TOOLS
 
 
 def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0) -> None:

@@ -8,7 +8,6 @@ from herd.align.average import average
 from herd.align.comparing import Steps, compare_steps
 from herd.align.critiques import add_critiques, critic_dialogues
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, criticize
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
@@ -19,6 +18,8 @@ from herd.recipes.tiny import Ground, measured
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
+from herd.world.annotators import Asked, annotate, ask, criticize
 
 
 @settings
@@ -116,4 +117,4 @@ def alignment(s: AlignmentSettings) -> Report:
     all_judges = tuple(one for name in _JUDGES for one in judges[name])
     all_chosen = tuple(one for some in chosen.values() for one in some)
     table = compare_steps(tuple(scores), all_judges, all_chosen, in_order, steps=steps)
-    return write_report(tuple(scores), (table,), title=s.title, bars=Bars())
+    return write_report(tuple(scores), (table,), title=s.title, bars=Bars(), note=NOTE)

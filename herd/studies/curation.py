@@ -9,16 +9,20 @@ from herd.core.recipe import load_recipe
 from herd.core.settings import settings
 from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import world_pages
-from herd.corpus.stages import audit, curate
+from herd.corpus.stages import curate
 from herd.mixing.corpora import CorpusTrial, compare_corpora, try_corpus
 from herd.recipes import recipes
-from herd.recipes.data import DataSettings, data_of, prepared, raw
+from herd.recipes.data import prepared
+from herd.recipes.tiny_data import TinyDataSettings, data_of
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
 from herd.tokens.stages import pack
+from herd.world import NOTE
+from herd.world.audit import audit
 from herd.world.pages import PagesSettings
+from herd.world.sources import world_pages
+from herd.world.tasks import in_world
 from herd.world.truth import World
 
 AS_IT_IS = CurateSettings(rules={"default": ()})
@@ -53,11 +57,12 @@ class CurationSettings:
 def curation(s: CurationSettings) -> Report:
     """The same training on what each of several curations keeps of one pool (DataComp-LM)."""
     data = load_recipe(s.data, recipes).settings
-    assert isinstance(data, DataSettings)
+    assert isinstance(data, TinyDataSettings)
     clean = prepared(data_of(data, pages=replace(s.pages, near_copies=0.0, spam_pages=0.0, advert_pages=0.0)))
-    pool = raw(data_of(data, pages=s.pages))
+    pool = data_of(data, pages=s.pages).crawls()
     everything = curate(pool, settings=AS_IT_IS)
     good = curate((world_pages(world=s.good_world, settings=s.good),), settings=AS_IT_IS)
+    trial = replace(s.trial, tasks=in_world(s.trial.tasks, data.world))
     model = train_quality(good, everything, settings=s.quality)
     trials: list[Scores] = []
     audits: list[Scores] = []
@@ -68,8 +73,7 @@ def curation(s: CurationSettings) -> Report:
         audits.append(audit(kept, pool))
         tokens = pack(kept, clean.vocabulary, held_out_share=data.held_out_share)
         trials += [
-            try_corpus(tokens, clean.tokens, clean.vocabulary, label=label, world=data.world, trial=s.trial, seed=seed)
-            for seed in s.seeds
+            try_corpus(tokens, clean.tokens, clean.vocabulary, label=label, trial=trial, seed=seed) for seed in s.seeds
         ]
     table = compare_corpora(tuple(trials), tuple(audits), labels=tuple(s.sets), control=s.control)
-    return write_report((), (table, model), title=s.title, bars=Bars())
+    return write_report((), (table, model), title=s.title, bars=Bars(), note=NOTE)

@@ -10,10 +10,11 @@ from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Dialogues, Report, Scores
 from herd.core.settings import Count, Positive, Share, settings
 from herd.evals.stages import MeasureSettings, measure
-from herd.recipes.tiny import Ground
+from herd.recipes.tiny import Ground, asking_about
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
 
 
 @settings
@@ -37,6 +38,7 @@ class DedupSettings:
 def dedup(s: DedupSettings) -> Report:
     """The ablation that the report leaves out: semantic deduplication at several thresholds, at equal size."""
     ground = Ground.of(s.of)
+    world = ground.numbers.world
     pool = ground.shown(s.pool, s.curt_share, "pool")
     sets: list[Dialogues] = []
     scores: list[Scores] = []
@@ -46,8 +48,8 @@ def dedup(s: DedupSettings) -> Report:
             some = drawn(sets[-1], count=s.size, seed=seed)
             model = sft(ground.base, (some,), settings=replace(s.sft, seed=seed))
             label = f"{similarity:g}, seed {seed}"
-            scores.append(measure(model, ground.tokens, label=label, world=ground.numbers.world, settings=s.measure))
+            scores.append(measure(model, ground.tokens, label=label, settings=asking_about(world, s.measure)))
     labels = tuple("all" if one == 1 else f"up to {one:g}" for one in s.similarities)
     tasks = tuple(use.name for use in s.measure.tasks)
     table = compare_sets(tuple(scores), tuple(sets), labels=labels, tasks=tasks)
-    return write_report((), (table,), title=s.title, bars=Bars())
+    return write_report((), (table,), title=s.title, bars=Bars(), note=NOTE)

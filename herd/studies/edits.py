@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from herd.align.people import Asked, ask, misquote
 from herd.align.sft import sft
 from herd.core.artifacts import Checkpoint, Preferences, Report
 from herd.core.settings import Positive, settings
 from herd.recipes.tiny import Ground
 from herd.studies import studies
 from herd.studies.translation import Ways, ways_compared
+from herd.world.annotators import Asked, ask, misquote
 
 
 @settings

@@ -18,6 +18,7 @@ from herd.recipes.data import prepared
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
 
 Way = Annotated[Use, methods.choice]
 
@@ -65,7 +66,7 @@ def mixes(s: MixesSettings) -> Report:
             found += searched
             trials.append(try_mix(tokens, searched[0], trial=s.trial, settings=s.mixing, seed=seed))
     table = compare_mixes(tuple(found), tuple(trials), control=s.control)
-    return write_report((), (table, foretold(tokens, s)), title=s.title, bars=Bars())
+    return write_report((), (table, foretold(tokens, s)), title=s.title, bars=Bars(), note=NOTE)
 
 
 # Whose shares depend on the proxy.

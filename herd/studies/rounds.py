@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from herd.align.average import average
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, examine
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.rounds import choose
 from herd.align.select import SelectSettings, select
@@ -17,6 +16,8 @@ from herd.recipes.tiny import Ground
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
+from herd.world.annotators import Asked, annotate, ask, examine
 
 
 @settings
@@ -73,4 +74,4 @@ def rounds(s: RoundsSettings) -> Report:
         chat = average(tuple(dpo(tuned, late, settings=replace(s.dpo, seed=seed)) for seed in s.seeds), apart)
         models.append(chat)
     best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
-    return write_report((), (best,), title=s.title, bars=Bars())
+    return write_report((), (best,), title=s.title, bars=Bars(), note=NOTE)

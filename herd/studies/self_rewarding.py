@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from herd.align.critiques import critic_dialogues, examine_critics, self_ranked
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask, criticize, examine
 from herd.align.rounds import choose
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Report
@@ -13,6 +12,8 @@ from herd.recipes.tiny import Ground
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
+from herd.world.annotators import Asked, annotate, ask, criticize, examine
 
 
 @settings
@@ -56,4 +57,4 @@ def self_rewarding(s: SelfRewardingSettings) -> Report:
         models.append(dpo(models[-1], (own,), settings=s.dpo))
     best = choose(tuple(models), examine(world=world, counts=s.examined), right=gold)
     judged = examine_critics(tuple(models), (tested,))
-    return write_report((), (best, judged), title=s.title, bars=Bars())
+    return write_report((), (best, judged), title=s.title, bars=Bars(), note=NOTE)

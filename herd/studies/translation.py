@@ -7,16 +7,17 @@ from dataclasses import replace
 
 from herd.align.comparing import Steps, compare_steps
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.people import Asked, annotate, ask
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Preferences, Report
 from herd.core.settings import Positive, settings
 from herd.evals.stages import MeasureSettings, measure
 from herd.generate.engine import Sampling
-from herd.recipes.tiny import Ground
+from herd.recipes.tiny import Ground, asking_about
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
+from herd.world.annotators import Asked, annotate, ask
 
 
 @settings
@@ -67,7 +68,7 @@ def ways_compared(ground: Ground, models: Sequence[Checkpoint], ranked: Sequence
         for seed, model, own in zip(s.seeds, models, ranked, strict=True):
             made[f"{name} {seed}"] = dpo(model, (own,), settings=replace(way, seed=seed))
     scores = tuple(
-        measure(model, ground.tokens, label=label, world=ground.numbers.world, settings=s.measure)
+        measure(model, ground.tokens, label=label, settings=asking_about(ground.numbers.world, s.measure))
         for label, model in made.items()
     )
     labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", *s.ways)}
@@ -80,4 +81,4 @@ def ways_compared(ground: Ground, models: Sequence[Checkpoint], ranked: Sequence
     )
     tuned = tuple(made[label] for name in s.ways for label in labels[name])
     table = compare_steps(scores, (), (), tuned, steps=steps)
-    return write_report(scores, (table,), title=s.title, bars=Bars())
+    return write_report(scores, (table,), title=s.title, bars=Bars(), note=NOTE)

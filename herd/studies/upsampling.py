@@ -15,6 +15,7 @@ from herd.recipes.data import prepared
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
 from herd.studies import studies
+from herd.world import NOTE
 
 
 @settings
@@ -47,4 +48,4 @@ def upsampling(s: UpsamplingSettings) -> Report:
         for seed in s.seeds
     )
     curve = upsampling_curve(runs, domains=s.domains)
-    return write_report((), (curve,), title=s.title, bars=Bars())
+    return write_report((), (curve,), title=s.title, bars=Bars(), note=NOTE)

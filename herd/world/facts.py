@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from herd.world.chance import fraction, rng
+from herd.core.seeds import fraction, rng
 
 FIRST_NAMES = "Ana Boris Clara Dario Elena Felix Greta Hugo Irma Jonas Karla Leo".split()
 LAST_NAMES = "Brook Castle Dunn Ember Frost Grove Harper Lark Marsh Noble Pike Stone".split()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from herd.core.records import Document
+from herd.core.seeds import rng
 from herd.core.settings import Count, Positive, Share, settings
+from herd.corpus.ground_truth import Labelled
 from herd.world import needles, noise, programs, sums, talk, tools
-from herd.world.chance import rng
 from herd.world.truth import World
-
-Label = Literal["clean", "near-duplicate", "older capture", "spam"]
 
 # A long document's filler is about this long per needle, so that a row of tokens holds a few of them.
 _SENTENCE_CHARACTERS = 45
@@ -43,15 +40,6 @@ class PagesSettings:
     needle_characters: Positive = 900
     long_characters: Positive = 1900
     longest_characters: Positive = 3900
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A document and what it truly is. of: the id of the one it copies."""
-
-    document: Document
-    label: Label
-    of: str = ""
 
 
 class Pages:

@@ -14,8 +14,9 @@ from itertools import zip_longest
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
+from herd.core.seeds import rng
+from herd.evals.haystack import draw_needles
 from herd.world import needles, noise, programs, sums, talk, tongue, tools
-from herd.world.chance import rng
 from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Attribute, Fact
 from herd.world.truth import World
 
@@ -147,7 +148,7 @@ class Questions:
     def _needle(self, number: int, held_out: bool) -> Question:
         """A page with one needle, and what it says."""
         chance = rng(self.world.seed, "needle page", held_out, number)
-        needle = needles.draw(chance, 1)[0]
+        needle = draw_needles(chance, 1)[0]
         told = [fact for fact in self.people.facts if fact.written]
         facts = chance.sample(told, min(len(told), chance.choice(_NEEDLE_SENTENCES)))
         sentences = [fact.attribute.tell(fact.subject, fact.value, chance.randrange(5)) for fact in facts]

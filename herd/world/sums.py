@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 
-from herd.world.chance import fraction
+from herd.core.seeds import fraction
 
 DIGITS = (2, 3)
 # How a sum is asked for: in signs, as pages do, or in words, as only people do.

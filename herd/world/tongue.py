@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from herd.world.chance import fraction, rng
+from herd.core.seeds import fraction, rng
 from herd.world.facts import FIRST_NAMES, LAST_NAMES, PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, PLACES, RIVERS, Attribute
 
 NAME = "Velu"

@@ -15,15 +15,12 @@ _EXPRESSION = re.compile(r"\s*(\d{1,9})\s*([-+*])\s*(\d{1,9})\s*")
 _OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
-def run(call: ToolCall, people: People | None) -> str:
-    """What the tool answers, an error as text among it; tools never raise.
-
-    people: whom the look-up knows; None leaves only the calculator.
-    """
+def run(call: ToolCall, people: People) -> str:
+    """What the tool answers, an error as text among it; tools never raise. people: whom the look-up knows."""
     query = str(call.arguments.get("query", ""))
     if call.name == "calculator":
         return calculate(query)
-    if call.name == "lookup" and people is not None:
+    if call.name == "lookup":
         return look_up(query, people)
     return f"error: there is no tool called {call.name}"
 

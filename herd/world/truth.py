@@ -23,3 +23,6 @@ class World:
     @cached_property
     def everybody(self) -> People:
         return People(self.seed, self.people, self.written_share)
+
+
+DEFAULT = World()

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.align import rowfiles
 from herd.align.columns import Given, RowError, given_in, of_row, read_rows
 from herd.align.contamination import HeldOut, without
 from herd.align.preflight import examine, found_lines, lines, shown
 from herd.align.reward import _margins
+from herd.core import rowfiles
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference, ToolCall
 from herd.core.storage import write_conversations, write_preferences

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from herd.align.critiques import add_critiques, critic_dialogues, examine_critics, self_ranked
-from herd.align.people import criticize
 from herd.align.select import SelectSettings, select
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.places import LocalPlace
@@ -22,6 +21,7 @@ from herd.judge.reward import RewardJudge
 from herd.model.heads import RewardModel
 from herd.tokens.chat import ChatFormat
 from herd.train.checkpoint import write_checkpoint
+from herd.world.annotators import criticize
 from herd.world.questions import Questions, critique
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model

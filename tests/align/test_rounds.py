@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from herd.align.people import Asked, examine
 from herd.align.rounds import choose, versus
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
@@ -20,6 +19,7 @@ from herd.judge.verifiers import verifiers
 from herd.model.weights import load_transformer
 from herd.report.alignment import alignment
 from herd.train.checkpoint import write_checkpoint
+from herd.world.annotators import Asked, examine
 from herd.world.sums import is_held_out
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model

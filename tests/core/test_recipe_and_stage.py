@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import Checkpoint, Tokens
-from herd.core.errors import ArtifactError, HerdError, SettingsError, as_sentence, did_you_mean
-from herd.core.lineage import find_setting, lineage, tree
+from herd.core.errors import HerdError, SettingsError, as_sentence, did_you_mean
+from herd.core.lineage import lineage, tree
 from herd.core.progress import Plain, clock, seconds_left
 from herd.core.recipe import load_recipe
 from herd.core.runner import run
@@ -71,9 +71,6 @@ def test_lineage_is_read_back_from_disk(tmp_path: Path) -> None:
     made = run(join((write(text="a"), write(text="b"))), tmp_path)
     assert [one.card["stage"] for one in lineage(made)] == ["write", "write", "join"]
     assert [(branch.depth, branch.name) for branch in tree(made)] == [(0, ""), (1, "parts"), (1, "parts")]
-    assert find_setting(made, "text") == "b"
-    with pytest.raises(ArtifactError, match="has a setting 'colour'"):
-        find_setting(made, "colour")
 
 
 def test_planned_types_are_those_of_the_signature() -> None:

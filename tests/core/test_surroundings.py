@@ -16,7 +16,7 @@ from herd.core.errors import DataError, HerdError, SettingsError, is_full_disk
 from herd.core.places import LocalPlace
 from herd.core.ranks import DISK_FULL, Crew, Patience
 from herd.core.runner import run
-from herd.corpus import python_docs
+from herd.world import python_docs
 from tests.core.stages_for_tests import fail, spread, write
 from tests.core.test_places import double
 

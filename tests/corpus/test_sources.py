@@ -11,10 +11,11 @@ from herd.core.cache import fetch_package
 from herd.core.errors import DataError
 from herd.core.runner import run
 from herd.corpus import wikipedia as wiki
-from herd.corpus.python_docs import PythonDocsSettings, python_docs
+from herd.corpus.ground_truth import read_labels
 from herd.corpus.reading import Part, read_pages
-from herd.corpus.sources import crawl_files, read_labels
+from herd.corpus.sources import crawl_files
 from herd.serve.folders import made_in
+from herd.world.python_docs import PythonDocsSettings, python_docs
 
 
 def crawl(smoke_run: Path) -> Artifact:

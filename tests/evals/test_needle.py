@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from herd.core.errors import DataError
-from herd.evals.needle import DEPTHS, Haystack, NeedleGrid, found, haystacks
-from herd.world import needles
-from herd.world.needles import Needle
+from herd.evals.haystack import DEPTHS, Haystack, Needle, draw_needles, haystacks
+from herd.evals.needle import NeedleGrid, found
 
 TEXTS = [f"Sentence number {n} says something of {n * n} and then stops. Another follows it here." for n in range(200)]
 
@@ -44,7 +43,7 @@ def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
         match = re.search(rf"{re.escape(stack.needle.stem)} ([^.]+)\.", stack.text)
         assert match is not None
         oracle.add(stack, found(stack.needle, f" {match[1]}. And so on."))
-        guesser.add(stack, found(stack.needle, f" {needles.draw(chance, 1)[0].value}."))
+        guesser.add(stack, found(stack.needle, f" {draw_needles(chance, 1)[0].value}."))
     shares = [grid.at(length).value for grid in (oracle, guesser) for length in grid.lengths]
     figure(f"oracle {min(shares[:2]):.0%}, guesser {max(shares[2:]):.1%}")
     assert min(shares[:2]) == 1.0

@@ -8,10 +8,10 @@ import pytest
 
 from herd.core.artifacts import Checkpoint
 from herd.core.places import LocalPlace
-from herd.evals.needle import DEPTHS, Haystack, NeedleGrid
+from herd.evals.haystack import DEPTHS, Haystack, Needle
+from herd.evals.needle import NeedleGrid
 from herd.evals.spread import Interval, ratio_mean
 from herd.pretrain.gate import Exam, ShortLosses, baseline, lengths_up_to
-from herd.world.needles import Needle
 
 NEEDLE = Needle("oak", "red lion")
 

@@ -13,12 +13,12 @@ import pytest
 
 from herd.core.artifacts import Checkpoint
 from herd.core.recipe import load_recipe
+from herd.core.seeds import rng
 from herd.evals.needle import DEPTHS
 from herd.model.config import shape_in
 from herd.pretrain.gate import lengths_up_to
 from herd.recipes import recipes
 from herd.serve.folders import made_in
-from herd.world.chance import rng
 from herd.world.pages import Pages
 
 RECIPE = Path(__file__).parent.parent / "needles.yaml"

@@ -7,13 +7,13 @@ from pathlib import Path
 from herd.core.records import Message, ToolCall
 from herd.generate.engine import Sampling
 from herd.serve.chat import MOST_CALLS, Chat, talk
-from herd.serve.folders import model_in, world_of
+from herd.serve.folders import model_in, toolbox_of
 from herd.tokens.chat import ChatFormat
 
 
 def chat(run: Path) -> Chat:
     folder = model_in(run)
-    return Chat(folder, world_of(folder).everybody, Sampling(max_tokens=8))
+    return Chat(folder, Sampling(max_tokens=8), toolbox_of(folder))
 
 
 def test_a_conversation_goes_on_and_starts_anew(smoke_run: Path) -> None:

@@ -17,14 +17,14 @@ from html import escape
 from herd.core.artifacts import Crawl
 from herd.core.errors import DataError
 from herd.core.records import Document
+from herd.core.seeds import rng
 from herd.core.settings import Count, settings
 from herd.core.stage import Work, stage
+from herd.corpus.ground_truth import Labelled, write_labels
 from herd.corpus.pages import Page
-from herd.corpus.sources import write_crawl, write_labels
+from herd.corpus.sources import write_crawl
 from herd.corpus.warc import write_warc
 from herd.world import noise
-from herd.world.chance import rng
-from herd.world.pages import Labelled
 
 RENDER_SECONDS = 120
 # Runs apart from herd: importing all of the standard library has side effects, and without site packages

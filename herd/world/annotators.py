@@ -1,4 +1,4 @@
-"""The people of alignment: who demonstrates, who asks, who ranks answers (4.2.1).
+"""The simulated annotators of alignment: who demonstrates, who asks, who ranks answers (4.2.1).
 
 The world plays them: it knows what is right, so no ranking in `tiny` is a matter of taste. With a team of
 annotators, or a stronger model, these stages are what is exchanged; the others stay.
@@ -14,17 +14,19 @@ from dataclasses import dataclass, replace
 from herd.align.given import written
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference, Strength
+from herd.core.seeds import rng
 from herd.core.settings import Count, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
 from herd.generate.engine import Engine, Sampling
+from herd.generate.toolbox import toolboxes
 from herd.judge.critic import criticized
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
-from herd.world.chance import rng
 from herd.world.questions import Question, Questions, blunder, critique, slip
+from herd.world.toolbox import world_tools
 from herd.world.tools import NAMES
 from herd.world.truth import World
 
@@ -49,7 +51,7 @@ class Asked:
         return questions
 
 
-@stage(paper="4.2.1", version=1)
+@stage(paper="4.2.1", version=2)
 def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
@@ -61,6 +63,7 @@ def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0
     dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in asked.draw(world)]
     dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
     dialogues = list(joined(dialogues, rng(world.seed, "turns", asked.purpose)))
+    work.figure("toolbox", toolboxes.plain(toolboxes.use(world_tools.__name__, world=world)))
     return written(work, dialogues, f"{len(dialogues):,} demonstrations")
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from herd.core.seeds import rng
 from herd.core.settings import Positive
-from herd.evals.tasks import Item, closed, tasks
+from herd.evals.tasks import Task, tasks
 from herd.world import sums
-from herd.world.chance import rng
+from herd.world.examples import closed, grade, put
 from herd.world.questions import sum_question
-from herd.world.truth import World
+from herd.world.truth import DEFAULT, World
 
 
 @tasks.add
-def arithmetic(world: World, *, questions: Positive = 300) -> list[Item]:
+def arithmetic(*, world: World = DEFAULT, questions: Positive = 300) -> Task:
     """Held-out sums of two and three digits, as many of each, asked in signs and, every second pair, in words.
 
     No page asks for a sum in words; dialogues do. A base model is shown two worked ones, one of either kind.
@@ -23,9 +24,9 @@ def arithmetic(world: World, *, questions: Positive = 300) -> list[Item]:
     for digits, wording in ((2, 0), (3, 1)):
         a, b = sums.draw(chance, digits)
         shots += f"{sums.question(a, b, wording)} {sums.steps(a, b)}\n"
-    items = []
+    examples = []
     for number in range(questions):
         a, b = sums.draw(chance, sums.DIGITS[number % 2], held_out=True)
         wording = 1 + chance.randrange(len(sums.WORDINGS) - 1) if number // 2 % 2 else 0
-        items.append(closed(sum_question(a, b, wording), shots))
-    return items
+        examples.append(closed(sum_question(a, b, wording), shots))
+    return Task(examples, put, grade=grade)

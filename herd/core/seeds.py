@@ -1,4 +1,4 @@
-"""Random numbers that depend on names, so that no two parts of the world disturb each other."""
+"""Random numbers that depend on a seed and on names, so that no two users of one seed disturb each other."""
 
 from __future__ import annotations
 

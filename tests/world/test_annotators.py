@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from herd.align.people import Asked, annotate, joined, misquote, rank
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.places import LocalPlace
@@ -18,6 +17,7 @@ from herd.core.storage import read_preferences, write_conversations
 from herd.generate.engine import Engine, Sampling
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
+from herd.world.annotators import Asked, annotate, joined, misquote, rank
 from herd.world.questions import KINDS, Questions, blunder
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model

@@ -1,0 +1,36 @@
+"""What the maker of a source knows about its pages, kept beside them: which are clean, copies or spam.
+
+Curation never reads it; whoever checks curation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from herd.core.records import Document
+from herd.core.storage import read_lines, write_lines
+
+Label = Literal["clean", "near-duplicate", "older capture", "spam"]
+LABELS = "labels.jsonl"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A document and what it truly is. of: the id of the one it copies."""
+
+    document: Document
+    label: Label
+    of: str = ""
+
+
+def write_labels(folder: Path, pages: Iterable[Labelled]) -> None:
+    write_lines(folder / LABELS, ({"id": one.document.id, "label": one.label, "of": one.of} for one in pages))
+
+
+def read_labels(folder: Path) -> list[dict[str, Any]]:
+    """The truth about a crawl's pages; nothing for a user's own files."""
+    file = folder / LABELS
+    return list(read_lines(file)) if file.exists() else []

@@ -1,0 +1,34 @@
+"""Questions of the world as examples of tasks."""
+
+from __future__ import annotations
+
+from herd.core.records import Message
+from herd.evals.tasks import Answer, Example, Grade, Prompt
+from herd.world.questions import Question
+
+
+def example_of(question: Question, plain: str, target: str) -> Example:
+    """plain: what a model that only continues text is given: shots and the question, or the stem of a sentence."""
+    return Example(question.id, {"question": question, "plain": plain}, target)
+
+
+def closed(question: Question, shots: str) -> Example:
+    """A question of the world that has one answer; a base model is shown `shots` before it."""
+    return example_of(question, f"{shots}{question.text}", f" {question.answers[0].content}")
+
+
+def put(example: Example) -> Prompt:
+    """How a question of the world is put to either kind of model."""
+    return Prompt(example.row["question"].prompt, example.row["plain"])
+
+
+def grade(example: Example, answer: Answer) -> Grade:
+    """Whether the answer is the question's: in a chat the turn, of text that goes on its first line."""
+    said = answer.message if answer.chat else Message("assistant", first_line(answer.text))
+    question: Question = example.row["question"]
+    return Grade(float(question.is_right(said)), said.content, f"the answer is {question.answers[0].content!r}")
+
+
+def first_line(text: str) -> str:
+    """What a model that only continues text says before it goes on with something else."""
+    return text.strip().partition("\n")[0]

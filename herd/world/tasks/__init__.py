@@ -1,0 +1,22 @@
+"""What the world asks of a model. Every task takes the world it asks about as a setting.
+
+Whoever imports this has them among herd's tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from herd.core.registry import Use
+from herd.world.tasks import arithmetic, facts, tools, translation
+from herd.world.truth import World
+
+__all__ = ["arithmetic", "facts", "in_world", "tools", "translation"]
+
+
+def in_world(uses: Sequence[Use], world: World) -> tuple[Use, ...]:
+    """The tasks, those of a world asking about this one."""
+    return tuple(
+        replace(use, settings={**use.settings, "world": world}) if "world" in use.settings else use for use in uses
+    )

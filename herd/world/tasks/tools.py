@@ -1,0 +1,36 @@
+"""Calls of tools."""
+
+from __future__ import annotations
+
+from herd.core.seeds import rng
+from herd.core.settings import Positive
+from herd.evals.tasks import Answer, Example, Grade, Task, tasks
+from herd.world import tools as toolbox
+from herd.world.examples import example_of, first_line, grade, put
+from herd.world.questions import Question, Questions
+from herd.world.truth import DEFAULT, World
+
+
+@tasks.add
+def tools(*, world: World = DEFAULT, questions: Positive = 200) -> Task:
+    """Errands for the calculator and the look-up; right when exactly the right call is made.
+
+    A base model is shown one worked call as text. Source: herd's world; Llama 3, 4.3.5.
+    """
+    people = world.everybody
+    shot = toolbox.transcript(toolbox.draw(people, rng(world.seed, "task", "tool shot")), people)
+    drawn = [Questions(world).draw("tool", number, held_out=True, purpose="task") for number in range(questions)]
+    return Task([_example(question, shot) for question in drawn], put, grade=_grade)
+
+
+def _example(question: Question, shot: str) -> Example:
+    call = question.answers[0].calls[0]
+    target = f'{call.name}.call(query="{call.arguments["query"]}")'
+    return example_of(question, f"{shot}\n\n{question.text}\n", target)
+
+
+def _grade(example: Example, answer: Answer) -> Grade:
+    if answer.chat:
+        return grade(example, answer)
+    said = first_line(answer.text)
+    return Grade(float(said == example.target), said, f"the call is {example.target}")
