@@ -337,8 +337,10 @@ def judge_data(options: argparse.Namespace) -> None:
         peak_rate=options.rate,
         seeds=tuple(range(options.seeds)),
     )
-    plan = judged(folder, options.data, settings)
-    made = run_stages(plan, folder.parent.parent, jobs=1, display=display())
+    plan = judged(folder, options.data, settings, options.default)
+    if options.out is None and options.default:
+        raise SettingsError("text of your own makes a run of its own; name its folder with --out")
+    made = run_stages(plan, options.out or folder.parent.parent, jobs=1, display=display())
     print(f"\n{made.figures['headline']}")
     for source, gain in sorted(made.figures["probe"]["by_source"].items(), key=lambda pair: -pair[1]):
         print(f"  {source:20} {gain:+.4f} nats")
@@ -346,16 +348,20 @@ def judge_data(options: argparse.Namespace) -> None:
 
 def chat(options: argparse.Namespace) -> None:
     from herd.generate.engine import Sampling
-    from herd.serve.chat import Chat, talk
+    from herd.serve.chat import LONGEST_ANSWER, Chat, talk
     from herd.serve.folders import model_in, toolbox_of
+    from herd.tokens.generation_config import GenerationConfig
 
     folder = model_in(options.checkpoint)
-    sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
+    own = GenerationConfig.read(folder)
+    sampling = Sampling.of(own, max_tokens=LONGEST_ANSWER, temperature=options.temperature, seed=options.seed)
     conversation = Chat(folder, sampling, toolbox_of(folder))
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:
         print(f"{folder}\n/clear starts anew, /exit or Ctrl-D ends")
+        for name, value in own.ignored.items():
+            print(f"{name} {value} of the model's own settings is not followed")
     talk(conversation, lambda: input("> " if typing else ""), lambda piece: print(piece, end="", flush=True))
 
 
@@ -381,7 +387,7 @@ def export(options: argparse.Namespace) -> None:
 def bring_in(options: argparse.Namespace) -> None:
     from herd.serve.imports import bring_in as bring
 
-    made = bring(options.source, options.folder)
+    made = bring(options.source, options.folder, chat_template=options.chat_template)
     print(
         f"{options.folder}: {made.shape.weights:,} weights; logits of {made.tokens_checked} tokens agree with the "
         f"original's to {made.difference:.0e} of the largest\nchat: herd chat {options.folder}"

@@ -177,8 +177,16 @@ def _add_corpus(add: Add) -> None:
 
 def _add_models(add: Add) -> None:
     one = add("judge-data", "judge_data", "say what a data set of your own would add: anneal a checkpoint on it")
-    one.add_argument("checkpoint", type=Path, help="folder of a model that a run pre-trained, or of the run")
+    one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run that pre-trained one")
     one.add_argument("data", nargs="+", help="files, folders or patterns of the new set")
+    one.add_argument(
+        "--default",
+        nargs="+",
+        default=[],
+        metavar="DATA",
+        help="the text beside the new set and in its place (default: what the run of the checkpoint packed)",
+    )
+    one.add_argument("--out", type=Path, help="folder of the run (default: that of the checkpoint)")
     one.add_argument("--tokens", type=amount, default=200_000, help="of each annealing (default: %(default)s)")
     one.add_argument("--batch", type=amount, default=2048, help="tokens in a batch (default: %(default)s)")
     one.add_argument("--share", type=number(0.0, 1.0), default=0.3, help="of rows that are new (default: %(default)s)")
@@ -207,7 +215,9 @@ def _add_models(add: Add) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")
     one = add("chat", "chat", "talk to a model in the terminal")
     one.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
-    one.add_argument("--temperature", type=number(0.0), default=0.0, help="0 always takes the likeliest token")
+    one.add_argument(
+        "--temperature", type=number(0.0), help="0 always takes the likeliest token (default: the model's own)"
+    )
     one.add_argument("--seed", type=int, default=0)
     one = add("compare", "compare", "talk to two models side by side in a browser, and keep which answer is better")
     one.add_argument("checkpoints", nargs=2, type=Path, help="folders of models, or of runs for their newest")
@@ -222,6 +232,12 @@ def _add_models(add: Add) -> None:
     one = add("import", "bring_in", "bring in a model: a GGUF file, Meta's folder or Hugging Face's")
     one.add_argument("source", type=Path, help=".gguf file, or folder with params.json or config.json")
     one.add_argument("folder", type=Path, help="new folder to write")
+    one.add_argument(
+        "--chat-template",
+        default="",
+        metavar="NAME",
+        help="for a model that brings none and is to be taught one: llama3, chatml or a Jinja file",
+    )
     one = add("rows", "rows", "check every system of the recipe against its bar")
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--markdown", action="store_true", help="print docs/recipe.md; runs no checks")

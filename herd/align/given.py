@@ -22,7 +22,7 @@ from herd.core.storage import read_conversations, write_conversations, write_pre
 from herd.model.config import shape_in
 from herd.tokens.jinja import with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import ABOUT, OPTIMIZER, write_text_side, write_token_ids
+from herd.train.checkpoint import ABOUT, OPTIMIZER, TRAINING, write_text_side, write_token_ids
 from herd.train.log import METRICS
 
 
@@ -56,7 +56,7 @@ def copied(model: Path, folder: Path) -> None:
 
     Raises ArtifactError where one is damaged, or a link that leads out of the folder.
     """
-    wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, METRICS)
+    wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, f"{TRAINING}/*", METRICS)
     check_files(model, *wanted)
     for file in files_in(model, *wanted):
         target = folder / file.relative_to(model)

@@ -69,8 +69,8 @@ class GenerationConfig:
 
     @property
     def top_k(self) -> int:
-        """0 for all tokens. transformers draws among 50 where its file says nothing."""
-        return int(self._number("top_k", 50))
+        """0 for all tokens. transformers draws among 50 where a model that draws says nothing."""
+        return int(self._number("top_k", 50 if self.fields.get("do_sample") else 0))
 
     @property
     def ignored(self) -> dict[str, Any]:
