@@ -16,6 +16,7 @@ from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.model.config import shape_in
 from herd.serve.folders import made_in, refuse_damaged_models
 from herd.tokens.stages import pack
+from herd.train.log import METRICS
 
 _HELD_OUT = 0.05  # of a default text of the user's own; by its loss the new set is judged
 
@@ -27,6 +28,8 @@ def judged(folder: Path, patterns: Sequence[str], settings: ProbeSettings, defau
     named. Texts are read as they are, by no rules, and packed with the model's own tokenizer. Raises ArtifactError when
     none is named and the checkpoint's text does not lie beside it.
     """
+    if settings.peak_rate is None and not (folder / METRICS).exists():
+        raise ArtifactError(f"{folder} tells no learning rate to fall from; name one with --rate, such as 1e-4")
     if default:
         model = bring_model(folder=str(folder))
         text = pack(_as_they_are(default, "default"), model, held_out_share=_HELD_OUT)
