@@ -7,34 +7,45 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from herd.align.columns import Given, read_rows
 from herd.align.contamination import HeldOut, without
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import ArtifactError, DataError
-from herd.core.layout import TEXT_FILES, WEIGHT_FILES, files_in
+from herd.core.layout import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
 from herd.core.manifests import check_files
 from herd.core.records import Conversation
 from herd.core.settings import Count, InputFile, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
 from herd.model.config import shape_in
+from herd.tokens.jinja import with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import ABOUT, OPTIMIZER
+from herd.train.checkpoint import ABOUT, OPTIMIZER, TRAINING, write_text_side, write_token_ids
 from herd.train.log import METRICS
 
 
-@stage(paper="4.1", version=1)
-def bring_model(work: Work, *, folder: InputFile) -> Checkpoint:
+@stage(paper="4.1", version=2)
+def bring_model(
+    work: Work, *, folder: InputFile, chat_template: Literal["", "llama3", "chatml"] | InputFile = ""
+) -> Checkpoint:
     """A model in Hugging Face's layout, as `herd import` writes it, for stages to go on from.
 
-    Raises ArtifactError where it is none, or is not whole.
+    chat_template: for a model that brings none; a packaged one or a Jinja file. Raises ArtifactError where it is no
+    model, or is not whole, or has not the template's control tokens.
     """
     place = input_path(folder)
     if not place.is_dir():
         raise ArtifactError(f"{place} is no folder; name one in Hugging Face's layout, or `herd import` the file first")
     shape, text = shape_in(place), TextTokenizer.load(place)
     copied(place, work.out)
+    if chat_template:
+        text = with_chat_template(text, str(input_path(chat_template)))
+        for file in files_in(work.out, *TOKENIZER_FILES):  # those of the old template would be read before ours
+            file.unlink()
+        write_token_ids(work.out, text)
+        write_text_side(work.out, text, context=shape.context, kind="base")
     work.figure("weights", shape.weights)
     work.figure("headline", f"{shape.weights:,} weights, {text.size:,} tokens, reads {shape.context:,} at once")
     return Checkpoint(work.out)
@@ -45,7 +56,7 @@ def copied(model: Path, folder: Path) -> None:
 
     Raises ArtifactError where one is damaged, or a link that leads out of the folder.
     """
-    wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, METRICS)
+    wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, f"{TRAINING}/*", METRICS)
     check_files(model, *wanted)
     for file in files_in(model, *wanted):
         target = folder / file.relative_to(model)

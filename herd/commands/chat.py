@@ -13,22 +13,28 @@ from herd.core.terminal import read_utf8
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
-    parser.add_argument("--temperature", type=number(0.0), default=0.0, help="0 always takes the likeliest token")
+    parser.add_argument(
+        "--temperature", type=number(0.0), help="0 always takes the likeliest token (default: the model's own)"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(options: argparse.Namespace) -> None:
     from herd.generate.engine import Sampling
-    from herd.serve.chat import Chat, talk
+    from herd.serve.chat import LONGEST_ANSWER, Chat, talk
     from herd.serve.folders import model_in, toolbox_of
+    from herd.tokens.generation_config import GenerationConfig
 
     folder = model_in(options.checkpoint)
-    sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
+    own = GenerationConfig.read(folder)
+    sampling = Sampling.of(own, max_tokens=LONGEST_ANSWER, temperature=options.temperature, seed=options.seed)
     conversation = Chat(folder, sampling, toolbox_of(folder))
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:
         print(f"{folder}\n/clear starts anew, /exit or Ctrl-D ends")
+        for name, value in own.ignored.items():
+            print(f"{name} {value} of the model's own settings is not followed")
     talk(conversation, lambda: input("> " if typing else ""), lambda piece: print(piece, end="", flush=True))
 
 

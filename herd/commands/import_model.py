@@ -11,12 +11,18 @@ from herd.commands.command import Command
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help=".gguf file, or folder with params.json or config.json")
     parser.add_argument("folder", type=Path, help="new folder to write")
+    parser.add_argument(
+        "--chat-template",
+        default="",
+        metavar="NAME",
+        help="for a model that brings none and is to be taught one: llama3, chatml or a Jinja file",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     from herd.serve.imports import bring_in as bring
 
-    made = bring(options.source, options.folder)
+    made = bring(options.source, options.folder, chat_template=options.chat_template)
     print(
         f"{options.folder}: {made.shape.weights:,} weights; logits of {made.tokens_checked} tokens agree with the "
         f"original's to {made.difference:.0e} of the largest\nchat: herd chat {options.folder}"

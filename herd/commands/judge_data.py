@@ -7,11 +7,20 @@ from pathlib import Path
 
 from herd.commands.arguments import amount, number
 from herd.commands.command import Command
+from herd.core.errors import SettingsError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="folder of a model that a run pre-trained, or of the run")
+    parser.add_argument("checkpoint", type=Path, help="folder of a model, or of a run that pre-trained one")
     parser.add_argument("data", nargs="+", help="files, folders or patterns of the new set")
+    parser.add_argument(
+        "--default",
+        nargs="+",
+        default=[],
+        metavar="DATA",
+        help="the text beside the new set and in its place (default: what the run of the checkpoint packed)",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the run (default: that of the checkpoint)")
     parser.add_argument("--tokens", type=amount, default=200_000, help="of each annealing (default: %(default)s)")
     parser.add_argument("--batch", type=amount, default=2048, help="tokens in a batch (default: %(default)s)")
     parser.add_argument(
@@ -42,8 +51,10 @@ def run(options: argparse.Namespace) -> None:
         peak_rate=options.rate,
         seeds=tuple(range(options.seeds)),
     )
-    plan = judged(folder, options.data, settings)
-    made = run_stages(plan, folder.parent.parent, jobs=1, display=display())
+    plan = judged(folder, options.data, settings, options.default)
+    if options.out is None and options.default:
+        raise SettingsError("text of your own makes a run of its own; name its folder with --out")
+    made = run_stages(plan, options.out or folder.parent.parent, jobs=1, display=display())
     print(f"\n{made.figures['headline']}")
     for source, gain in sorted(made.figures["probe"]["by_source"].items(), key=lambda pair: -pair[1]):
         print(f"  {source:20} {gain:+.4f} nats")

@@ -130,7 +130,16 @@ class Tokens(Artifact):
 
 
 class Checkpoint(Artifact):
-    """A model in the Hugging Face layout, with its tokenizer; `kind` in the card says what it is for."""
+    """A model as one thing, made here or imported, in the Hugging Face layout: weights (`*.safetensors`), architecture
+    (`config.json`), tokenizer and chat template (`tokenizer.json`, `tokenizer_config.json`), endings and sampling
+    defaults (`generation_config.json`), and what it is for (`herd.json`: base, chat or reward).
+
+    Every stage that takes a model takes any, packs and chats as its folder says, and writes all of it again.
+    """
+
+
+class Export(Artifact):
+    """A model as other programs read it: a Hugging Face folder `model/`, or `model.gguf`."""
 
 
 class Dialogues(Artifact):

@@ -13,7 +13,7 @@ from herd.evals.spread import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Prompt, Task
 from herd.generate.engine import Completion, Engine, Sampling
 from herd.judge.best_of import mean_of_best
-from herd.tokens.jinja import TemplateFormat, chat_format
+from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
 Report = Callable[[int, int], None]
@@ -166,7 +166,7 @@ def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool)
     if not chat:
         return [[*tokenizer.opening, *tokenizer.encode(one.plain)] for one in prompts]
     form, asked = chat_format(tokenizer), [one.chat for one in prompts]
-    if isinstance(form, TemplateFormat):  # others know no tools by name
+    if not form.built_in_tools:
         asked = [replace(one, tools=()) for one in asked]
     return [form.prompt(one) for one in asked]
 

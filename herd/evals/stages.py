@@ -65,6 +65,7 @@ def measure(
     if tokens is not None:
         work.progress(parts - 2, parts, "needles")
         shards = Shards(tokens.path)
+        shards.check_packed_for(text, network.shape.vocabulary)
         if settings.needle_lengths:
             result["needle"] = needles_in(network, text, shards, settings, chat=chat).to_row()
         if settings.loss_length:
@@ -72,12 +73,13 @@ def measure(
             result["held_out"] = held_out_losses(network, shards, length=length, workers=work.place.workers)
     (work.out / "scores.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     work.figure("measured", result)
-    work.figure("headline", f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in scores.items()))
+    rows = scores or result["held_out"]
+    work.figure("headline", f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in rows.items()))
     return Scores(work.out)
 
 
 def in_words(row: dict[str, Any]) -> str:
-    """A task's result, short."""
+    """A task's result, or the loss on a source's held-out text, short."""
     return f"{row['share']:.0%}" if "share" in row else f"{row['bits_per_byte']:.3f} bits a byte"
 
 

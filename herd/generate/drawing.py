@@ -12,6 +12,7 @@ from torch import Tensor
 
 from herd.core.errors import DataError
 from herd.core.settings import Count, Positive, Share, settings
+from herd.tokens.generation_config import GenerationConfig
 
 
 @settings
@@ -24,6 +25,14 @@ class Sampling:
     top_k: Count = 0
     max_tokens: Positive = 64
     seed: int = 0
+
+    @classmethod
+    def of(
+        cls, model: GenerationConfig, *, max_tokens: int, temperature: float | None = None, seed: int = 0
+    ) -> Sampling:
+        """As a model is sampled by default. temperature: another one than the model's."""
+        own = model.temperature if temperature is None else temperature
+        return cls(temperature=own, top_p=model.top_p, top_k=model.top_k, max_tokens=max_tokens, seed=seed)
 
 
 GREEDY = Sampling()

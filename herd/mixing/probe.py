@@ -14,8 +14,10 @@ from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.evals.spread import Interval, student_mean
+from herd.model.config import shape_in
 from herd.model.weights import load_transformer
 from herd.tokens.shards import Shard, Shards
+from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, moments_in
 from herd.train.log import METRICS, read_steps
@@ -88,6 +90,9 @@ def judge_data(
     text in the same order. Raises DataError when the new set holds no row of text.
     """
     shards = Together(Shards(default.path), Shards(new.path))
+    text, rows = TextTokenizer.load(model.path), shape_in(model.path).vocabulary
+    for packed in (shards.default, shards.new):
+        packed.check_packed_for(text, rows)
     shares = settings.shares or _by_tokens(shards.default)
     fresh = {f"{NEW}/{name}": share for name, share in _by_tokens(shards.new).items()}
     if not fresh:

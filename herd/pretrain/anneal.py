@@ -22,7 +22,7 @@ from herd.pretrain.initial import sources_read, token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average
-from herd.train.checkpoint import checkpoints, write_checkpoint
+from herd.train.checkpoint import checkpoints, kind_of, write_checkpoint
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
 from herd.train.loop import Step, train
@@ -65,6 +65,7 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
     shape = shape_in(model.path)
+    shards.check_packed_for(text, shape.vocabulary)
     length = min(settings.length, shape.context)  # a context that did not grow is not read beyond
     made = go_on(
         work,
@@ -110,7 +111,7 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     whole.load_state_dict(average(members))
     held_out = measured()
     final = weighted_loss(held_out, settings.shares)
-    write_checkpoint(work.out, whole, text, kind="base")
+    write_checkpoint(work.out, whole, text, kind=kind_of(model.path))
     work.figure("length", length)
     work.figure("members", losses)
     work.figure("loss", final)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
-from herd.model.sizes import SizeOrName
+from herd.model.config import CONFIG, shape_in
+from herd.model.sizes import Shape, SizeOrName
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import LongFirst, TokenBatches
+from herd.train.checkpoint import kind_of
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
 from herd.train.log import Step, tokens_by_source
@@ -22,19 +24,20 @@ from herd.train.optimizer import AdamWSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, cosine
 from herd.train.schedule import Rate as RateByStep
 from herd.train.speed import SpeedSettings
-from herd.train.start import start
+from herd.train.start import go_on, start
 
 
 @settings
 class PretrainSettings:
     """One run of pre-training.
 
-    length: tokens in a row. tokens: how many are trained on. warmup_share: of all steps. final_share: the
-    rate at the end, as a share of the peak. init_std: of the weights' first values. z: how much large logits are
-    held back (1e-4 in PaLM). layout: over how many devices the model is spread.
+    size: of a new model; a checkpoint has its own. length: tokens in a row. tokens: how many are trained on.
+    warmup_share: of all steps. final_share: the rate at the end, as a share of the peak. init_std: of a new model's
+    first values. z: how much large logits are held back (1e-4 in PaLM). layout: over how many devices the model is
+    spread.
     """
 
-    size: SizeOrName
+    size: SizeOrName | None = None
     length: Positive
     tokens: Positive
     batch: tuple[BatchPhase, ...]
@@ -65,20 +68,24 @@ def _ranks(settings: PretrainSettings) -> int:
 
 
 @stage(paper="3.4.1", version=4, ranks=_ranks, fresh=True)
-def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: PretrainSettings) -> Checkpoint:
-    """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way."""
+def pretrain(
+    work: Work, tokens: Tokens, init_from: Tokenizer | Checkpoint, *, settings: PretrainSettings
+) -> Checkpoint:
+    """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way.
+
+    init_from: a tokenizer for a new model, or a checkpoint to go on from, herd's own or imported, with its tokenizer,
+    its architecture, the optimizer's moments where they were kept, and what it is for. Raises SettingsError for a size
+    beside a checkpoint or none beside a tokenizer, and for rows longer than the checkpoint reads.
+    """
     shards = Shards(tokens.path)
-    text = TextTokenizer.load(tokenizer.path)
-    shape = settings.size.shape(vocabulary=shards.vocabulary, context=settings.length)
-    made = start(
-        work,
-        shape,
-        init_std=settings.init_std,
-        seed=settings.seed,
-        optimizer=settings.optimizer,
-        layout=settings.layout,
-        speed=settings.speed,
-    )
+    text = TextTokenizer.load(init_from.path)
+    shape, kind = _shape(settings, init_from, shards), kind_of(init_from.path) if _is_model(init_from) else "base"
+    shards.check_packed_for(text, shape.vocabulary)
+    how = {"optimizer": settings.optimizer, "layout": settings.layout, "speed": settings.speed}
+    if _is_model(init_from):
+        made = go_on(work, init_from.path, shape, **how)
+    else:
+        made = start(work, shape, init_std=settings.init_std, seed=settings.seed, **how)
     ramp = BatchRamp(settings.batch, settings.tokens, settings.length)
     batches = token_batches(shards, settings.mix, ramp, settings.seed)
     steps = train(
@@ -93,7 +100,7 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
         micro_rows=settings.speed.micro_rows,
         flops_per_token=shape.training_flops(settings.length),
     )
-    model = made.write(text, kind="base", moments=True)
+    model = made.write(text, kind=kind, moments=True)
     if model is None:
         return Checkpoint(work.out)
     losses = held_out_losses(model, shards, length=settings.length, workers=work.place.workers)
@@ -106,6 +113,26 @@ def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: Pret
     work.figure("loss", final)
     work.figure("headline", f"{shape.weights:,} weights, {ramp.rows * settings.length:,} tokens, loss {final:.3f}")
     return Checkpoint(work.out)
+
+
+def _is_model(init_from: Tokenizer | Checkpoint) -> bool:
+    return (init_from.path / CONFIG).exists()
+
+
+def _shape(settings: PretrainSettings, init_from: Tokenizer | Checkpoint, shards: Shards) -> Shape:
+    if not _is_model(init_from):
+        if settings.size is None:
+            raise SettingsError("a new model wants a size; write `size:`, or go on from a checkpoint")
+        return settings.size.shape(vocabulary=shards.vocabulary, context=settings.length)
+    if settings.size is not None:
+        raise SettingsError("a checkpoint has a size of its own; take `size:` away")
+    shape = shape_in(init_from.path)
+    if settings.length > shape.context:
+        raise SettingsError(
+            f"length is {settings.length} and the checkpoint reads {shape.context} tokens; take that, or grow its "
+            "context by `extend_context`"
+        )
+    return shape
 
 
 def sources_read(batches: TokenBatches, steps: Sequence[Step]) -> dict[str, dict[str, float]]:

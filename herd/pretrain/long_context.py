@@ -18,6 +18,7 @@ from herd.pretrain.initial import sources_read, token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import LongFirst
+from herd.train.checkpoint import kind_of
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
 from herd.train.loop import Step, train
@@ -80,6 +81,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
     old = shape_in(model.path)
+    shards.check_packed_for(text, old.vocabulary)
     present = min(old.context, settings.length)
     sources, shares = settings.text_sources, settings.shares
     exam = Exam(
@@ -127,7 +129,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         flops_per_token=made.shape.training_flops(length),
         enough=enough,
     )
-    whole = made.write(text, kind="base", moments=True)
+    whole = made.write(text, kind=kind_of(model.path), moments=True)
     if whole is None:
         return Checkpoint(work.out)
     after = passed[-1] if passed else exam.ask(whole, length, until, before)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
-from herd.core.settings import build
+from herd.core.settings import build, input_path
 from herd.core.stage import USUAL, Plan, walk
+from herd.model.config import shape_in
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.initial import PretrainSettings
@@ -26,12 +27,14 @@ from herd.train.log import METRICS, Foretold, read_steps
 
 @dataclass(frozen=True)
 class Training:
-    """A stage of pre-training that is planned. before: the one whose model it goes on from."""
+    """A stage of pre-training that is planned. before: the one whose model it goes on from. imported: whether it goes
+    on from a model that no run makes, and so cannot be rehearsed."""
 
     plan: Plan
     settings: PretrainSettings | LengthSettings | AnnealSettings
     shape: Shape
     before: Training | None = None
+    imported: bool = False
 
     @property
     def tried(self) -> Rehearsal:
@@ -49,20 +52,28 @@ class Training:
 
     @property
     def alone(self) -> bool:
-        """Whether it is for one device, and all it goes on from."""
-        return self.settings.layout.devices == 1 and (self.before is None or self.before.alone)
+        """Whether it is for one device, and all it goes on from, which a run makes."""
+        here = self.settings.layout.devices == 1 and not self.imported
+        return here and (self.before is None or self.before.alone)
 
 
 def trainings(plans: Sequence[Plan]) -> list[Training]:
-    """The stages of pre-training among `plans`, in order; none where no vocabulary is planned."""
+    """The stages of pre-training among `plans`, in order; none where neither a vocabulary nor a model is known yet."""
     pairs = [plan.settings["pairs"] for plan in plans if plan.stage.name == "train_tokenizer"]
     vocabulary = pairs[0] + len(CONTROL_TOKENS) if pairs else 0
     found: dict[str, Training] = {}
-    for plan in plans if pairs else ():
+    for plan in plans:
         given = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
             s = build(PretrainSettings, given, where=plan.key)
-            found[plan.key] = Training(plan, s, s.size.shape(vocabulary=vocabulary, context=s.length))
+            start = plan.inputs["init_from"]
+            if s.size is not None and vocabulary:
+                found[plan.key] = Training(plan, s, s.size.shape(vocabulary=vocabulary, context=s.length))
+            elif isinstance(start, Artifact) and start.key in found:
+                found[plan.key] = Training(plan, s, found[start.key].shape, found[start.key])
+            elif isinstance(start, Artifact) and start.plan.stage.name == "bring_model":
+                folder = input_path(start.plan.settings["folder"])
+                found[plan.key] = Training(plan, s, shape_in(folder), imported=True)
         elif plan.stage.name in ("extend_context", "anneal"):
             model = plan.inputs["model"]
             before = found.get(model.key) if isinstance(model, Artifact) else None

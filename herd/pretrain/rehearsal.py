@@ -186,9 +186,10 @@ def _tried(asked: Rehearsal, folder: Path, text: tuple[Path, Path], threads: int
         one.mkdir(parents=True, exist_ok=True)
     inputs: dict[str, Any] = {"tokens": Tokens(text[0])}
     if asked.before is None:
-        inputs["tokenizer"] = Tokenizer(text[1])
+        inputs["init_from"] = Tokenizer(text[1])
     else:
-        inputs["model"] = Checkpoint(folder / asked.before.key)
+        name = "init_from" if isinstance(asked.settings, PretrainSettings) else "model"
+        inputs[name] = Checkpoint(folder / asked.before.key)
     asked.stage.run(Work(out, scratch, LocalPlace(lambda: threads)), inputs, {"settings": dump(asked.cut)})
     cost, taken = meter.read(), read_steps(out / METRICS)
     by_rows = {

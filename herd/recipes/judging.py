@@ -1,11 +1,12 @@
-"""What a data set of a user's own would add to a checkpoint that a run made."""
+"""What a data set of a user's own would add to a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from herd.core.artifacts import Artifact, Checkpoint, Scores, Tokens
+from herd.align.given import bring_model
+from herd.core.artifacts import CARD, Artifact, Checkpoint, Corpus, Scores, Tokens
 from herd.core.errors import ArtifactError
 from herd.core.lineage import lineage, planned_again
 from herd.corpus.settings import CurateSettings
@@ -15,23 +16,39 @@ from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.model.config import shape_in
 from herd.serve.folders import made_in, refuse_damaged_models
 from herd.tokens.stages import pack
+from herd.train.log import METRICS
+
+_HELD_OUT = 0.05  # of a default text of the user's own; by its loss the new set is judged
 
 
-def judged(folder: Path, patterns: Sequence[str], settings: ProbeSettings) -> Scores:
-    """The checkpoint in `folder` annealed with and without the new files, planned in the folder of its run.
+def judged(folder: Path, patterns: Sequence[str], settings: ProbeSettings, default: Sequence[str] = ()) -> Scores:
+    """The model in `folder` annealed with and without the new files, planned in the folder of its run.
 
-    The new set is read as it is, by no rules, and packed with the checkpoint's own tokenizer.
-    Raises ArtifactError when the checkpoint's text does not lie beside it.
+    default: files of the text beside the new set and in its place; what the run of the checkpoint packed when none is
+    named. Texts are read as they are, by no rules, and packed with the model's own tokenizer. Raises ArtifactError when
+    none is named and the checkpoint's text does not lie beside it.
     """
-    model = Checkpoint.open(folder)
-    made = lineage(model)
-    default, vocabulary = (_last(made, name, folder) for name in ("pack", "train_tokenizer"))
-    corpus = curate((files(*patterns, source=NEW),), settings=CurateSettings(rules={"default": ()}))
-    new = pack(corpus, planned_again(vocabulary), held_out_share=0.0)  # type: ignore[arg-type]
-    before, text = planned_again(model), planned_again(default)
-    assert isinstance(before, Checkpoint)
+    if settings.peak_rate is None and not (folder / METRICS).exists():
+        raise ArtifactError(f"{folder} tells no learning rate to fall from; name one with --rate, such as 1e-4")
+    if default:
+        model = bring_model(folder=str(folder))
+        text = pack(_as_they_are(default, "default"), model, held_out_share=_HELD_OUT)
+    else:
+        if not (folder / CARD).exists():
+            raise ArtifactError(
+                f"{folder} was made by no run, so that its text is not known; name text like what it was trained on "
+                "with --default"
+            )
+        opened = Checkpoint.open(folder)
+        model, text = planned_again(opened), planned_again(_last(lineage(opened), "pack", folder))
+    assert isinstance(model, Checkpoint)
     assert isinstance(text, Tokens)
-    return judge_data(before, text, new, settings=settings)
+    new = pack(_as_they_are(patterns, NEW), model, held_out_share=0.0)
+    return judge_data(model, text, new, settings=settings)
+
+
+def _as_they_are(patterns: Sequence[str], source: str) -> Corpus:
+    return curate((files(*patterns, source=source),), settings=CurateSettings(rules={"default": ()}))
 
 
 def checkpoint_in(path: Path) -> Path:

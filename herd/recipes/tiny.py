@@ -141,6 +141,7 @@ def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
         )
         for rung in rungs(ladder, vocabulary=rows)
     )
+    assert s.base.size is not None  # tiny's base is a new model
     shape = s.base.size.shape(vocabulary=rows, context=s.base.length)
     flops = s.base.tokens * shape.training_flops(s.base.length)
     return fit_law(models, budgets=ladder.budgets, target_flops=flops)

@@ -18,25 +18,26 @@ from herd.train.checkpoint import kind_of
 
 # A model that keeps calling tools is stopped after so many calls in one turn.
 MOST_CALLS = 4
-LONG_ANSWERS = Sampling(max_tokens=256)
+LONGEST_ANSWER = 256  # tokens
 
 
 @dataclass
 class Chat:
-    """One conversation. toolbox: what the model may call."""
+    """One conversation. sampling: as the model's own settings say when absent. toolbox: what the model may call."""
 
     folder: Path
-    sampling: Sampling = LONG_ANSWERS
+    sampling: Sampling | None = None
     toolbox: Toolbox = NO_TOOLS
     history: Conversation = field(default=Conversation(()))
 
     def __post_init__(self) -> None:
         self.text = TextTokenizer.load(self.folder)
-        # Tools are told to a model in Llama 3's format; another's template may have no place for them.
-        self._fresh = Conversation((), tools=self.toolbox.names if self.text.is_llama3 else ())
-        self.history = self._fresh
         self.chats = kind_of(self.folder) == "chat"
         self.form = chat_format(self.text) if self.chats else None
+        offered = self.form is not None and self.form.built_in_tools
+        self._fresh = Conversation((), tools=self.toolbox.names if offered else ())
+        self.history = self._fresh
+        self._sampling = self.sampling or Sampling.of(self.text.generation, max_tokens=LONGEST_ANSWER)
         self.engine = Engine(load_transformer(self.folder).to(best_device()), self.text.stops)
 
     def clear(self) -> None:
@@ -49,15 +50,17 @@ class Chat:
         Raises DataError when the conversation is longer than the model reads.
         """
         if self.form is None:
-            yield from self._words(self.engine.stream([*self.text.opening, *self.text.encode(said)], self.sampling), [])
+            yield from self._words(
+                self.engine.stream([*self.text.opening, *self.text.encode(said)], self._sampling), []
+            )
             return
         self.history = self.history.then(Message("user", said))
         for _ in range(MOST_CALLS):
             ids: list[int] = []
-            yield from self._words(self.engine.stream(self.form.prompt(self.history), self.sampling), ids)
+            yield from self._words(self.engine.stream(self.form.prompt(self.history), self._sampling), ids)
             message = self.form.read(ids)
             self.history = self.history.then(message)
-            if not message.calls:
+            if not message.calls or not self.toolbox.names:  # a call that nothing here answers is what was said
                 return
             result = self.toolbox.run(message.calls[0])
             self.history = self.history.then(Message("tool", result))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,9 @@ from herd.model.stored import Stored
 from herd.model.transformer import stream_logits
 from herd.tokens.foreign import load_tiktoken
 from herd.tokens.gguf import from_gguf
+from herd.tokens.jinja import with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import ABOUT, kind_of, write_text_side
 
 # The engine in fp32 against formulas in float64, as a share of the largest logit.
 TOLERANCE = 1e-3
@@ -36,15 +37,20 @@ class Imported:
     difference: float
 
 
-def bring_in(source: Path, folder: Path) -> Imported:
+def bring_in(source: Path, folder: Path, *, chat_template: str = "") -> Imported:
     """Writes the model in `source` (a GGUF file, Meta's folder, or Hugging Face's) as a new `folder`.
 
     The logits of the copy are compared with those that formulas in float64 give on the original; a copy that
-    disagrees is not kept. Raises SettingsError when `folder` exists and ArtifactError for what cannot be read.
+    disagrees is not kept. chat_template: for a model that brings none, or another one; a packaged name or a Jinja
+    file. Such a model has yet to be taught it, and counts as one that does not chat. Raises SettingsError when `folder`
+    exists and ArtifactError for what cannot be read.
     """
     if folder.exists():
         raise SettingsError(f"{folder} exists; name a folder that does not")
     stored, tokenizer = open_any(source)
+    kind = kind_of(source) if (source / ABOUT).exists() else "chat" if tokenizer.template else "base"
+    if chat_template:
+        tokenizer, kind = with_chat_template(tokenizer, chat_template), "base"
     shape = stored.shape
     if tokenizer.size > shape.vocabulary:
         raise ArtifactError(
@@ -62,7 +68,7 @@ def bring_in(source: Path, folder: Path) -> Imported:
             pad=tokenizer.pad,
             dtype=stored.dtype,
         )
-        tokenizer.save(out, shape.context)
+        write_text_side(out, tokenizer, context=shape.context, kind=kind)
         tokens = [*tokenizer.opening, *tokenizer.encode(_CHECKED)][: min(_MOST_CHECKED, shape.context)]
         difference = compare(stored, weights.open_folder(out), tokens)
         if not math.isfinite(difference):
@@ -74,8 +80,6 @@ def bring_in(source: Path, folder: Path) -> Imported:
                 f"{source}: logits of the copy are {difference:.1e} off those of the original (at most {TOLERANCE} "
                 "is let pass); the copy was not kept"
             )
-        kind = "chat" if tokenizer.template else "base"
-        (out / "herd.json").write_text(json.dumps({"kind": kind}), encoding="utf-8")
         seal(out)
     return Imported(shape, len(tokens), difference)
 

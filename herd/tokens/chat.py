@@ -39,6 +39,8 @@ class ChatFormat:
     these are told and called in JSON, as 3.1 was taught.
     """
 
+    built_in_tools = True  # whether tools may be named without a definition
+
     def __init__(self, tokenizer: TextTokenizer, form: Form = "builtin") -> None:
         self.tokenizer = tokenizer
         self.form: Form = form

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from herd.core.errors import ArtifactError, DataError, HerdError
+from herd.core.errors import ArtifactError, DataError, HerdError, SettingsError
 from herd.core.records import Conversation, Message
 from herd.tokens.added import Read
 from herd.tokens.chat import PYTHON_TAG, ChatFormat, Encoded
 from herd.tokens.learning import Learning, Sources
-from herd.tokens.special_tokens import DEFAULT, TOOL_USE
+from herd.tokens.special_tokens import DEFAULT, LLAMA3, TOOL_USE
+from herd.tokens.template import CHAT_TEMPLATE, TEMPLATES
 from herd.tokens.tokenizer import TextTokenizer
 from herd.tokens.tools import read_blocks, read_calls
 from herd.tokens.traced import is_unsure, origins_of, source_of
@@ -30,6 +32,8 @@ class TemplateFormat:
     stays text. The template comes from outside: it runs in a sandbox, within bounds of work and of output. Source: the
     `chat_template` of Hugging Face's tokenizers.
     """
+
+    built_in_tools = False  # whether tools may be named without a definition
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         from herd.tokens.sandbox import Environment
@@ -187,8 +191,37 @@ Chat = ChatFormat | TemplateFormat
 
 
 def chat_format(tokenizer: TextTokenizer) -> Chat:
-    """How the model with this tokenizer is talked to."""
+    """How the model with this tokenizer is talked to: the one place where a chat format is made."""
     return ChatFormat(tokenizer) if tokenizer.is_llama3 else TemplateFormat(tokenizer)
+
+
+def with_chat_template(tokenizer: TextTokenizer, name: str) -> TextTokenizer:
+    """The tokenizer with another chat template, for a model that brings none: answers then end with what the template
+    writes after them.
+
+    name: of a packaged template, or a Jinja file. Raises SettingsError when there is none of that name, and
+    ArtifactError when its control tokens are not in the vocabulary, or it ends answers with none.
+    """
+    if name not in TEMPLATES and not Path(name).is_file():
+        raise SettingsError(f"chat_template {name!r} is no file; name one, or one of {', '.join(sorted(TEMPLATES))}")
+    template = TEMPLATES[name] if name in TEMPLATES else Path(name).read_text(encoding="utf-8")
+    if template == CHAT_TEMPLATE:
+        return tokenizer.with_template(LLAMA3, template)
+    tried = tokenizer.with_template(tokenizer.controls, template)
+    asked = Conversation((Message("user", "Hello"), Message("assistant", "Hi")))
+    ids = TemplateFormat(tried).conversation(asked).ids
+    controls = {tokenizer.control(token) for token in tokenizer.control_tokens}
+    words = [place for place, token in enumerate(ids) if token not in controls and tried.show([token]).strip()]
+    ending = next((token for token in ids[max(words, default=0) + 1 :] if token in controls), None)
+    if ending is None:
+        raise ArtifactError(
+            f"the chat template {name} writes {tried.show(ids)!r}, whose answer ends with no control token of this "
+            "model's vocabulary; name a template whose tokens it has"
+        )
+    turn, old = tokenizer.show([ending]), tokenizer.controls
+    named = dict(old.named) | {"eos_token": turn}
+    stops = tuple(dict.fromkeys((turn, *old.stops)))
+    return tokenizer.with_template(replace(old, end_of_turn=turn, stops=stops, named=tuple(named.items())), template)
 
 
 def _core(text: str, span: tuple[int, int]) -> tuple[int, int]:

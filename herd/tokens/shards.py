@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.errors import ArtifactError
+from herd.core.errors import ArtifactError, DataError
 from herd.core.manifests import check_files
 from herd.core.names import file_name
+from herd.tokens.tokenizer import TextTokenizer
 
 INDEX = "shards.json"
 SPLITS = ("train", "heldout")
@@ -104,6 +105,16 @@ class Shards:
         """The id that fills rows."""
         return self.index["pad"]
 
+    def check_packed_for(self, text: TextTokenizer, rows: int) -> None:
+        """Raises DataError when the ids are not those of the model's own tokenizer `text`, or too high for the `rows`
+        of its embedding."""
+        packed = self.index.get("tokenizer")
+        if (packed and packed != text.fingerprint) or self.vocabulary > rows:
+            raise DataError(
+                f"{self.folder} was packed with a tokenizer of {self.vocabulary:,} tokens that is not the model's own; "
+                "pack the corpus with the model: `pack(corpus, model)`"
+            )
+
     def read(self, source: str, split: str = "train") -> Shard:
         entry = self.index["sources"][source][split]
         file, ends_file = _files(self.folder, f"{source}.{split}")
@@ -130,8 +141,12 @@ class Shards:
             return np.frombuffer(mapped.read_buffer(), self.dtype)
 
 
-def write_index(folder: Path, vocabulary: int, pad: int, sources: dict[str, dict[str, dict[str, int]]]) -> None:
+def write_index(
+    folder: Path, vocabulary: int, pad: int, sources: dict[str, dict[str, dict[str, int]]], *, tokenizer: str = ""
+) -> None:
+    """tokenizer: the fingerprint of what the ids were made with; empty where that is not known."""
     index = {"vocabulary": vocabulary, "pad": pad, "dtype": id_type(vocabulary).name, "sources": sources}
+    index["tokenizer"] = tokenizer
     text = json.dumps(index, indent=1)
     (folder / INDEX).write_text(text, encoding="utf-8")
 

@@ -1,4 +1,5 @@
-"""The chat format as a Jinja template, for tools that read Hugging Face folders."""
+"""Chat formats as Jinja templates: Llama 3's, which models made here have, and one for imported models that bring
+none."""
 
 # One message: <|start_header_id|>role<|end_header_id|>, a blank line, the content, <|eot_id|>. A call of a tool ends
 # with <|eom_id|> instead: the turn goes on after the tool's answer. Built-in tools are named to the system; `tools` are
@@ -48,3 +49,15 @@ CHAT_TEMPLATE = """\
 {{- "<|start_header_id|>assistant<|end_header_id|>\\n\\n" }}
 {%- endif %}
 """
+
+# Source: OpenAI's ChatML; as in the models of Qwen and SmolLM2, without a system message of their own.
+CHATML = """\
+{%- for message in messages %}
+{{- "<|im_start|>" + message["role"] + "\\n" + message["content"] + "<|im_end|>\\n" }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- "<|im_start|>assistant\\n" }}
+{%- endif %}
+"""
+
+TEMPLATES = {"llama3": CHAT_TEMPLATE, "chatml": CHATML}

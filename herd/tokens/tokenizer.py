@@ -5,6 +5,7 @@ Text that looks like a control token stays text. Only the chat format puts contr
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ from herd.core.errors import ArtifactError
 from herd.core.layout import TEXT_FILES
 from herd.core.manifests import check_files
 from herd.tokens.added import Marked, is_control
+from herd.tokens.generation_config import GREEDY, GenerationConfig
 from herd.tokens.special_tokens import CONFIG, CONTROL_TOKENS, LLAMA3, Controls, opens, read_folder
 from herd.tokens.template import CHAT_TEMPLATE
 
@@ -31,10 +33,10 @@ PATTERN = (
 
 
 class TextTokenizer:
-    """Text to ids and back.
+    """Text to ids and back, and what else of a model is no weight: control tokens, chat templates, sampling defaults.
 
-    template: the chat format as a Jinja template. other_templates: by name, such as `tool_use`. Raises ArtifactError
-    when the vocabulary lacks a control token.
+    template: the chat format as a Jinja template. other_templates: by name, such as `tool_use`. generation: how answers
+    are sampled by default. Raises ArtifactError when the vocabulary lacks a control token.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class TextTokenizer:
         controls: Controls = LLAMA3,
         template: str | None = CHAT_TEMPLATE,
         other_templates: Mapping[str, str] | None = None,
+        generation: GenerationConfig = GREEDY,
     ) -> None:
         self._backend, self.controls, self.template = backend, controls, template
         self.other_templates = dict(other_templates or {})
+        self.generation = generation
         # Otherwise `<|eot_id|>` typed by a user would end the turn.
         backend.encode_special_tokens = True
         # Left on by a program that saved the file; all of a text counts, and nothing else.
@@ -66,7 +70,14 @@ class TextTokenizer:
             backend = Backend.from_file(str(file))
         except Exception as fault:  # the library raises plain Exception
             raise ArtifactError(f"{file} is no tokenizer ({fault}); make it again") from None
-        return cls(backend, *read_folder(folder, backend)) if (folder / CONFIG).exists() else cls(backend)
+        generation = GenerationConfig.read(folder)
+        if not (folder / CONFIG).exists():
+            return cls(backend, generation=generation)
+        return cls(backend, *read_folder(folder, backend), generation)
+
+    def with_template(self, controls: Controls, template: str) -> TextTokenizer:
+        """The same vocabulary and sampling defaults, another chat format."""
+        return TextTokenizer(self._backend, controls, template, None, self.generation)
 
     def save(self, folder: Path, context: int) -> None:
         """Writes the files Hugging Face's `AutoTokenizer` reads, chat template included."""
@@ -126,6 +137,12 @@ class TextTokenizer:
     def end(self) -> int:
         """Ends a document."""
         return self.control(self.controls.end)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of which token has which id: ids of one tokenizer mean nothing to a model with another."""
+        vocabulary = sorted(self._backend.get_vocab(with_added_tokens=True).items())
+        return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
 
     @cached_property
     def end_of_turn(self) -> int:

@@ -22,7 +22,7 @@ from torch.optim import AdamW
 
 from herd.core.artifacts import PARTIAL, SEAL, flush, sha256, write_whole
 from herd.core.errors import TrainingError
-from herd.core.layout import TEXT_FILES
+from herd.core.layout import CONFIG_FILES, TEXT_FILES
 from herd.core.manifests import check_files
 from herd.model.heads import RewardModel
 from herd.model.stored import save_file
@@ -261,16 +261,36 @@ def write_checkpoint(
     kind: Kind,
     optimizer: AdamW | None = None,
 ) -> None:
-    """A finished model with its tokenizer in the Hugging Face layout, and what training it further needs."""
-    save_model(
-        folder, model, begin=next(iter(tokenizer.opening), None), stops=sorted(tokenizer.stops), pad=tokenizer.pad
-    )
-    tokenizer.save(folder, model.shape.context)
-    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+    """A finished model in the Hugging Face layout with all that belongs to it (see `core.artifacts.Checkpoint`), and
+    what training it further needs."""
+    save_model(folder, model, begin=tokenizer.named_begin, stops=sorted(tokenizer.stops), pad=tokenizer.pad)
+    write_text_side(folder, tokenizer, context=model.shape.context, kind=kind)
     if optimizer is not None:
         moments = dict(TrainState(model, optimizer).items())
         kept = {name: value.contiguous() for name, value in moments.items() if not name.startswith("weight/")}
         save_file(kept, folder / OPTIMIZER)
+
+
+def write_text_side(folder: Path, tokenizer: TextTokenizer, *, context: int, kind: Kind) -> None:
+    """All of a model but weights and architecture, beside its `config.json`: tokenizer, chat templates, sampling
+    defaults, and what it is for."""
+    tokenizer.save(folder, context)
+    tokenizer.generation.add_to(folder)
+    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+
+
+def write_token_ids(folder: Path, tokenizer: TextTokenizer) -> None:
+    """The ids of control tokens, as other programs look them up, in the configurations of a model whose tokenizer is
+    another now."""
+    ids = {
+        "bos_token_id": tokenizer.named_begin,
+        "eos_token_id": sorted(tokenizer.stops),
+        "pad_token_id": tokenizer.pad,
+    }
+    for name in CONFIG_FILES:
+        file = folder / name
+        row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        file.write_text(json.dumps(row | ids, indent=2), encoding="utf-8")
 
 
 def kind_of(folder: Path) -> Kind:

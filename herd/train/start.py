@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from herd.run.ranks import Rank
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
 from herd.train.checkpoint import (
-    ABOUT,
     TRAINING,
     Kind,
     Saver,
@@ -32,6 +30,7 @@ from herd.train.checkpoint import (
     kept_checkpoints,
     moments_in,
     write_checkpoint,
+    write_text_side,
 )
 from herd.train.layout import Layout
 from herd.train.optimizer import AdamWSettings, adamw
@@ -101,10 +100,8 @@ def copy_model(files: PieceFiles, folder: Path, shape: Shape, text: TextTokenize
         return files.read(f"weight/{name}", Region(shapes[name], (0,) * len(shapes[name]), shapes[name]))
 
     write_tensors(folder, ((table[name], read(name)) for name in shapes))
-    begin = next(iter(text.opening), None)
-    write_config(folder, shape, begin=begin, stops=sorted(text.stops), pad=text.pad, dtype=torch.float32)
-    text.save(folder, shape.context)
-    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+    write_config(folder, shape, begin=text.named_begin, stops=sorted(text.stops), pad=text.pad, dtype=torch.float32)
+    write_text_side(folder, text, context=shape.context, kind=kind)
 
 
 def start(

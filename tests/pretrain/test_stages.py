@@ -40,7 +40,7 @@ SMALL = Size(width=64, layers=2, heads=4, kv_heads=2, hidden=160)
 def inputs(run: Path) -> dict[str, Artifact]:
     """What pre-training in a made run began with."""
     (tokens,), (tokenizer,) = made(run, "pack"), made(run, "train_tokenizer")
-    return {"tokens": Tokens(tokens.path), "tokenizer": Tokenizer(tokenizer.path)}
+    return {"tokens": Tokens(tokens.path), "init_from": Tokenizer(tokenizer.path)}
 
 
 def work(folder: Path) -> Work:

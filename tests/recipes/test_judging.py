@@ -15,6 +15,7 @@ from herd.core.lineage import planned_again
 from herd.core.manifests import sign
 from herd.recipes.judging import checkpoint_in
 from herd.serve.folders import made_in
+from tests.imported import imported
 
 
 @pytest.fixture
@@ -57,3 +58,26 @@ def test_what_a_run_made_is_planned_again_as_it_was(run: Path) -> None:
     (folder / "artifact.json").write_text(sign(json.dumps(card, indent=1)))
     with pytest.raises(ArtifactError, match="was made by another version of the stage"):
         planned_again(Artifact.open(folder))
+
+
+def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = imported(tmp_path / "model").path
+    for name, words in (("old", "The water works."), ("new", "The user knows.")):
+        rows = [{"text": f"{words} It is number {number}. " * 3} for number in range(60)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["judge-data", str(model), str(tmp_path / "new.jsonl"), "--tokens", "1024", "--batch", "256"]
+    assert main(command) == 1
+    assert "tells no learning rate to fall from; name one with --rate" in capsys.readouterr().err
+    command += ["--seeds", "2", "--rate", "1e-3"]
+    assert main(command) == 1
+    assert "name text like what it was trained on with --default" in capsys.readouterr().err
+    command += ["--default", str(tmp_path / "old.jsonl")]
+    assert main(command) == 2
+    assert "name its folder with --out" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    assert "nats [" in capsys.readouterr().out
+    (probe,) = (one.figures["probe"] for one in made_in(tmp_path / "run") if "probe" in one.figures)
+    assert probe["peak_rate"] == 1e-3
+    assert set(probe["by_source"]) == {"default"}

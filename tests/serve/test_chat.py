@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from herd.core.records import Message, ToolCall
@@ -9,7 +10,11 @@ from herd.generate.engine import Sampling
 from herd.serve.chat import MOST_CALLS, Chat, talk
 from herd.serve.folders import export, model_in, toolbox_of
 from herd.tokens.chat import ChatFormat
+from herd.train.checkpoint import write_checkpoint
 from herd.world.truth import World
+from tests.imported import imported
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import TOKENIZER
 
 
 def chat(run: Path) -> Chat:
@@ -63,3 +68,31 @@ def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:
     text = "".join(made.answer("What is 6 times 7?"))
     assert "→ 42" in text
     assert text.count("→") == MOST_CALLS  # a model that never stops calling is stopped
+
+
+def test_an_imported_model_is_offered_no_tool_that_it_did_not_bring(tmp_path: Path) -> None:
+    """Neither one in Llama 3's format, which could be told of tools by name; a call that it writes is what it said."""
+    write_checkpoint(tmp_path, model(replace(SMALL, vocabulary=TOKENIZER.size, context=256)), TOKENIZER, kind="chat")
+    made = Chat(tmp_path, Sampling(max_tokens=8), toolbox_of(tmp_path))
+    assert isinstance(made.form, ChatFormat)
+    asked = made.history.then(Message("user", "What is 6 times 7?"))
+    assert "ipython" not in made.text.show(made.form.prompt(asked))
+    call = Message("assistant", "", (ToolCall("calculator", {"query": "6*7"}),))
+    ids = made.form.message(call).ids
+    header = len(made.form.message(Message("assistant", "")).ids) - 1
+    made.engine.stream = lambda prompt, sampling: iter(ids[header:-1])  # type: ignore[method-assign]
+    assert "".join(made.answer("What is 6 times 7?")) == 'calculator.call(query="6*7")'
+    assert made.history.last == call
+
+
+def test_answers_are_sampled_as_the_models_own_settings_say(tmp_path: Path) -> None:
+    made = Chat(imported(tmp_path / "model").path)
+    drawn: list[Sampling] = []
+
+    def stream(prompt: list[int], sampling: Sampling):
+        drawn.append(sampling)
+        return iter(made.text.encode("By water."))
+
+    made.engine.stream = stream  # type: ignore[method-assign]
+    assert "".join(made.answer("How?")) == "By water."
+    assert drawn == [Sampling(temperature=0.6, top_p=0.9, top_k=40, max_tokens=256)]

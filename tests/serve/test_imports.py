@@ -12,14 +12,19 @@ import pytest
 import torch
 
 from herd.core.errors import ArtifactError, SettingsError
+from herd.core.records import Conversation, Message
 from herd.generate.engine import Engine, Sampling
 from herd.model import weights
 from herd.serve import imports
 from herd.serve.chat import Chat
 from herd.serve.folders import export
+from herd.tokens.jinja import chat_format, with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import kind_of, write_checkpoint
+from tests.imported import imported
 from tests.model.test_formats import as_meta
 from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import TOKENIZER
 from tests.tokens.test_foreign import ranks, written
 
 
@@ -89,6 +94,42 @@ def test_a_flipped_bit_is_found_when_the_model_is_read(metas: Path, tmp_path: Pa
         weights.load_model(tmp_path / "ours")
 
 
+def test_what_a_model_is_for_survives_an_import(tmp_path: Path) -> None:
+    """Every model made here has Llama 3's template, also one that was never taught to chat."""
+    shape = replace(SMALL, vocabulary=TOKENIZER.size)
+    for kind in ("base", "chat"):
+        (tmp_path / kind).mkdir()
+        write_checkpoint(tmp_path / kind, model(shape), TOKENIZER, kind=kind)
+        imports.bring_in(tmp_path / kind, tmp_path / f"{kind} again")
+        assert kind_of(tmp_path / f"{kind} again") == kind
+
+
+def test_a_model_without_a_chat_template_is_given_one_to_be_taught(tmp_path: Path) -> None:
+    import transformers
+
+    base = imported(tmp_path / "base", chats=False)
+    imports.bring_in(base.path, tmp_path / "plain")
+    assert TextTokenizer.load(tmp_path / "plain").template is None
+    imports.bring_in(base.path, tmp_path / "ours", chat_template="chatml")
+    text = TextTokenizer.load(tmp_path / "ours")
+    assert text.stops == {text.control("<|im_end|>"), text.control("<|endoftext|>")}
+    assert kind_of(tmp_path / "ours") == "base"
+    theirs: Any = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    asked = Conversation((Message("system", "Be brief."), Message("user", "How?"), Message("assistant", "By water.")))
+    rows = [one.to_row() for one in asked.messages]
+    assert chat_format(text).conversation(asked).ids == theirs.apply_chat_template(rows)["input_ids"]
+    own = tmp_path / "own.jinja"
+    own.write_text("{% for m in messages %}{{ m['content'] + '<|endoftext|>' }}{% endfor %}")
+    assert with_chat_template(text, str(own)).controls.end_of_turn == "<|endoftext|>"
+    own.write_text("{% for m in messages %}{{ m['content'] + '<end>' }}{% endfor %}")
+    with pytest.raises(ArtifactError, match="ends with no control token of this model's vocabulary"):
+        with_chat_template(text, str(own))
+    with pytest.raises(ArtifactError, match="the tokenizer has no <|begin_of_text|>".replace("|", r"\|")):
+        with_chat_template(text, "llama3")
+    with pytest.raises(SettingsError, match="'vicuna' is no file; name one, or one of chatml, llama3"):
+        with_chat_template(text, "vicuna")
+
+
 # ---- real weights ----
 
 
@@ -118,7 +159,7 @@ def test_smollm_writes_the_tokens_that_transformers_writes(smollm: Path) -> None
 
 
 def test_smollm_answers(smollm: Path) -> None:
-    chat = Chat(smollm, None, Sampling(max_tokens=12))
+    chat = Chat(smollm, Sampling(max_tokens=12))
     assert "Paris" in "".join(chat.answer("What is the capital of France?"))
     assert "Berlin" in "".join(chat.answer("And of Germany?"))
     assert json.loads((smollm / "config.json").read_text())["tie_word_embeddings"] is True

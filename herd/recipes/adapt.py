@@ -1,0 +1,84 @@
+"""An imported model on data of your own: more pre-training, fine-tuning, preferences, and the model given away."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from herd.align.dpo import DpoSettings, dpo
+from herd.align.given import bring_dialogues, bring_model, bring_preferences
+from herd.align.reward import RewardSettings, train_reward
+from herd.align.rounds import choose
+from herd.align.select import SelectSettings, select
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Report
+from herd.core.errors import SettingsError
+from herd.core.registry import Use
+from herd.core.settings import InputFile, Share, settings
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import files
+from herd.corpus.stages import curate
+from herd.evals.stages import MeasureSettings, measure
+from herd.judge.verifiers import verifiers
+from herd.pretrain.initial import PretrainSettings, pretrain
+from herd.recipes import recipes
+from herd.report.stages import write_report
+from herd.report.verdicts import Bars
+from herd.serve.stages import Layout, export_model
+from herd.tokens.stages import pack
+
+
+@settings
+class AdaptSettings:
+    """model: a folder in Hugging Face's layout, as `herd import` makes it. chat_template: for a model that brings none.
+    texts: files by the name of their source. bos_token, eos_token: around a document, as `pack` has them. dialogues,
+    preferences, tests: files of rows, the last with known answers. right: what finds an answer to a test right.
+    prompts: files of conversations to answer in the end. exported: how the model is written, and in what form."""
+
+    title: str
+    model: str
+    chat_template: Literal["", "llama3", "chatml"] | InputFile
+    texts: dict[str, tuple[str, ...]]
+    curate: CurateSettings
+    held_out_share: Share
+    bos_token: str | None = None
+    eos_token: str | None = None
+    pretrain: PretrainSettings
+    dialogues: tuple[str, ...]
+    preferences: tuple[str, ...]
+    tests: tuple[str, ...]
+    right: Annotated[Use, verifiers.choice]
+    prompts: tuple[str, ...]
+    sft: SftSettings
+    dpo: DpoSettings
+    reward: RewardSettings
+    measure: MeasureSettings
+    answers: SelectSettings
+    exported: Layout
+    form: str
+
+    def __post_init__(self) -> None:
+        for name in ("model", "texts", "dialogues", "preferences", "tests", "prompts"):
+            if not getattr(self, name):
+                raise SettingsError(f"{name} is not said; write a YAML file with `recipe: adapt` and your {name}")
+
+
+@recipes.add
+def adapt(s: AdaptSettings) -> Report:
+    """An imported model pre-trained on your text and fine-tuned on your dialogues and preferences. Measured before and
+    after; the better of both tunes is kept, its answers to your prompts are chosen by a reward model, and it is
+    exported."""
+    start = bring_model(folder=s.model, chat_template=s.chat_template)
+    corpus = curate(tuple(files(*some, source=source) for source, some in s.texts.items()), settings=s.curate)
+    tokens = pack(corpus, start, held_out_share=s.held_out_share, bos_token=s.bos_token, eos_token=s.eos_token)
+    base = pretrain(tokens, start, settings=s.pretrain)
+    tests = bring_dialogues(files=s.tests, source="tests")
+    tuned = sft(base, (bring_dialogues(tests, files=s.dialogues),), settings=s.sft)
+    ranked = bring_preferences(tests, files=s.preferences)
+    preferred = dpo(tuned, (ranked,), settings=s.dpo)
+    judge = train_reward(base, (ranked,), settings=s.reward)
+    kept = choose((tuned, preferred), tests, right=s.right, max_tokens=s.answers.sampling.max_tokens)
+    models = {"imported": start, "pre-trained on": base, "SFT": tuned, "DPO": preferred}
+    scores = tuple(measure(one, tokens, label=label, settings=s.measure) for label, one in models.items())
+    answers = select(judge, kept, bring_dialogues(files=s.prompts, source="prompts"), settings=s.answers)
+    given = export_model(kept, layout=s.exported, form=s.form)
+    return write_report(scores, (judge, answers, given), title=s.title, bars=Bars())

@@ -1,0 +1,147 @@
+"""Pre-training that goes on from a model of others: every stage takes it, with its tokenizer and its architecture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from herd.align.given import bring_model
+from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
+from herd.core.errors import DataError, SettingsError
+from herd.core.stage import walk
+from herd.evals.losses import held_out_losses
+from herd.model.config import shape_in
+from herd.model.sizes import Size
+from herd.model.weights import load_transformer
+from herd.pretrain.anneal import AnnealSettings, anneal
+from herd.pretrain.initial import PretrainSettings, pretrain, token_batches
+from herd.pretrain.long_context import LengthSettings, extend_context
+from herd.pretrain.planning import layout_lines, trainings
+from herd.tokens.shards import Shards
+from herd.tokens.stages import pack
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import kind_of
+from herd.train.log import METRICS, read_steps
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from tests.imported import GENERATION, corpus, imported, theirs, work
+from tests.tokens.test_chat import TOKENIZER
+
+SETTINGS = PretrainSettings(
+    length=64,
+    tokens=512,
+    batch=(BatchPhase(until=1.0, batch_tokens=256),),
+    mix=(MixPhase(until=1.0, shares={"text": 1.0}),),
+    peak_rate=1e-3,
+    warmup_share=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Tokens]:
+    folder = tmp_path_factory.mktemp("continued")
+    model = imported(folder / "model")
+    tokens = pack.body(work(folder / "packed"), corpus(folder / "corpus"), model, held_out_share=0.2)
+    return model, tokens
+
+
+@pytest.fixture(scope="module")
+def continued(packed: tuple[Checkpoint, Tokens], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    model, tokens = packed
+    return pretrain.body(work(tmp_path_factory.mktemp("one")), tokens, model, settings=SETTINGS)
+
+
+def test_it_begins_at_the_loss_that_transformers_gives_and_keeps_all_that_the_model_is(
+    packed: tuple[Checkpoint, Tokens], continued: Checkpoint
+) -> None:
+    model, tokens = packed
+    shards, (reference, _) = Shards(tokens.path), theirs(model.path)
+    batches = token_batches(shards, SETTINGS.mix, BatchRamp(SETTINGS.batch, 512, 64), SETTINGS.seed)
+    batch = batches.batch(0)
+    total = 0.0
+    for row, targets, documents in zip(batch.tokens_BT, batch.targets_BT, batch.documents_BT, strict=True):
+        for document in sorted(set(documents[documents >= 0].tolist())):  # documents do not see each other
+            place = documents == document
+            with torch.inference_mode():
+                logits = reference(row[place][None]).logits[0]
+            total += float(torch.nn.functional.cross_entropy(logits, targets[place], reduction="sum"))
+    steps = read_steps(continued.path / METRICS)
+    assert len(steps) == 2
+    assert steps[0].loss == pytest.approx(total / batch.weight, abs=1e-5)
+    assert shape_in(continued.path) == shape_in(model.path)
+    assert kind_of(continued.path) == kind_of(model.path) == "chat"
+    old, new = TextTokenizer.load(model.path), TextTokenizer.load(continued.path)
+    assert (new.stops, new.template, new.fingerprint) == (old.stops, old.template, old.fingerprint)
+    assert {name: new.generation.fields[name] for name in GENERATION} == GENERATION
+
+
+def test_what_it_makes_is_read_by_transformers_with_its_losses(
+    packed: tuple[Checkpoint, Tokens], continued: Checkpoint
+) -> None:
+    reference, tokenizer = theirs(continued.path)
+    shards = Shards(packed[1].path)
+    ours = held_out_losses(load_transformer(continued.path), shards, length=256, tokens=100_000)["text"]
+    shard, nats, count = shards.read("text", "heldout"), 0.0, 0
+    for number in range(len(shard)):
+        ids = torch.tensor(shard.document(number).astype(int))
+        with torch.inference_mode():
+            logits = reference(ids[None, :-1]).logits[0]
+        nats += float(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum"))
+        count += len(ids) - 1
+    assert count == ours["tokens"]
+    assert ours["nats_per_token"] == pytest.approx(nats / count, abs=1e-5)
+    asked = [{"role": "user", "content": "How?"}]
+    own = json.loads((continued.path / "tokenizer_config.json").read_text())
+    assert tokenizer.chat_template == own["chat_template"]
+    assert tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True).endswith("assistant\n")
+
+
+def test_a_longer_context_and_annealing_go_on_from_it(
+    packed: tuple[Checkpoint, Tokens], continued: Checkpoint, tmp_path: Path
+) -> None:
+    _, tokens = packed
+    longer = LengthSettings(
+        length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, until=0.0, needle_seeds=1, recovered=1.0,
+        peak_rate=1e-3, shares={"text": 1.0}, text_sources=("text",),
+    )  # fmt: skip
+    grown = extend_context.body(work(tmp_path / "longer"), continued, tokens, settings=longer)
+    assert shape_in(grown.path) == replace(shape_in(continued.path), context=512)
+    settings = AnnealSettings(
+        tokens=1024, length=512, batch_tokens=512, peak_rate=1e-3, shares={"text": 1.0}, members=2
+    )
+    done = anneal.body(work(tmp_path / "annealed"), grown, tokens, settings=settings)
+    assert shape_in(done.path).context == 512
+    assert kind_of(done.path) == kind_of(grown.path) == "chat"
+    assert TextTokenizer.load(done.path).stops == TextTokenizer.load(continued.path).stops
+    assert theirs(done.path)[0].config.max_position_embeddings == 512
+
+
+def test_what_does_not_belong_together_is_refused(packed: tuple[Checkpoint, Tokens], tmp_path: Path) -> None:
+    model, tokens = packed
+    (tmp_path / "tokenizer").mkdir()
+    TOKENIZER.save(tmp_path / "tokenizer", 0)
+    other = Tokenizer(tmp_path / "tokenizer")
+    size = Size(width=32, layers=1, heads=2, kv_heads=2, hidden=48)
+    for name, start, settings, words in (
+        ("size", model, replace(SETTINGS, size=size), "a checkpoint has a size of its own"),
+        ("none", other, SETTINGS, "a new model wants a size"),
+        ("long", model, replace(SETTINGS, length=512, batch=(BatchPhase(until=1.0, batch_tokens=512),)), "`extend_"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            pretrain.body(work(tmp_path / name), tokens, start, settings=settings)
+    foreign = pack.body(work(tmp_path / "foreign"), corpus(tmp_path / "corpus"), other)
+    with pytest.raises(DataError, match="not the model's own"):
+        pretrain.body(work(tmp_path / "ids"), foreign, model, settings=SETTINGS)
+
+
+def test_a_plan_knows_the_shape_of_an_imported_model(packed: tuple[Checkpoint, Tokens], tmp_path: Path) -> None:
+    start = bring_model(folder=str(packed[0].path))
+    first = pretrain(Tokens.planned(start.plan), start, settings=SETTINGS)
+    again = pretrain(Tokens.planned(start.plan), first, settings=SETTINGS)
+    found = trainings(walk(again))
+    assert [one.shape for one in found] == [shape_in(packed[0].path)] * 2
+    assert [one.alone for one in found] == [False, False]  # its weights are no run's, so that nothing is rehearsed
+    assert [line for line in layout_lines(walk(again), tmp_path) if "1 device" in line]
