@@ -17,7 +17,7 @@ from herd.model.devices import best_device, check_memory
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
 from herd.model.transformer import Transformer, initial_weights, initialize
-from herd.model.weights import load_transformer, names, open_folder, write_config, write_tensors
+from herd.model.weights import hugging_face_names, load_transformer, open_folder, write_config, write_tensors
 from herd.run.ranks import Rank
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
@@ -92,7 +92,7 @@ class Started:
 def copy_model(files: PieceFiles, folder: Path, shape: Shape, text: TextTokenizer, kind: Kind) -> None:
     """The weights of a checkpoint in Hugging Face's layout."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = names(shape, reward=False)
+    table = hugging_face_names(shape, reward=False)
     with torch.device("meta"):
         shapes = {name: tuple(weight.shape) for name, weight in Transformer(shape).named_parameters()}
 

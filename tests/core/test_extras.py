@@ -131,7 +131,7 @@ def _gguf() -> None:
 
 
 def _ray() -> None:
-    from herd.run.executors import open_place
+    from herd.run.opening import open_place
 
     open_place("ray")
 
@@ -140,7 +140,7 @@ def _tracker(name: str) -> Callable[[], None]:
     def open_it() -> None:
         from herd.train.log import open_tracker
 
-        open_tracker(name, Path("unused"))
+        open_tracker(name, Path("unused"), {})
 
     return open_it
 

@@ -14,7 +14,7 @@ import pytest
 from herd.core.artifacts import Checkpoint
 from herd.core.recipe import load_recipe
 from herd.core.seeds import rng
-from herd.evals.needle import DEPTHS
+from herd.evals.haystack import DEPTHS
 from herd.model.config import shape_in
 from herd.pretrain.gate import lengths_up_to
 from herd.recipes import recipes

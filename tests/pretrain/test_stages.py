@@ -11,7 +11,7 @@ import torch
 from herd.core.artifacts import Artifact, Checkpoint, Tokenizer, Tokens
 from herd.core.settings import dump
 from herd.core.stage import Work
-from herd.evals.needle import DEPTHS
+from herd.evals.haystack import DEPTHS
 from herd.model.sizes import Size
 from herd.model.transformer import Transformer, initialize
 from herd.model.weights import load_transformer
