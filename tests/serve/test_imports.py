@@ -118,7 +118,7 @@ def test_smollm_writes_the_tokens_that_transformers_writes(smollm: Path) -> None
 
 
 def test_smollm_answers(smollm: Path) -> None:
-    chat = Chat(smollm, None, Sampling(max_tokens=12))
+    chat = Chat(smollm, Sampling(max_tokens=12))
     assert "Paris" in "".join(chat.answer("What is the capital of France?"))
     assert "Berlin" in "".join(chat.answer("And of Germany?"))
     assert json.loads((smollm / "config.json").read_text())["tie_word_embeddings"] is True
