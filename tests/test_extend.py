@@ -75,7 +75,7 @@ def test_a_task_in_one_file_grades_programs(small_programs: ModuleType) -> None:
     found = scores(small_programs, mixed)
     assert found.scores == (0.0, 1.0, 0.0)
     assert [one.grade.why for one in found.answers] == [
-        "1 of 3 calls are right",
+        "2 of 3 calls are right",
         "3 of 3 calls are right",
         "a value that is no plain data (TypeError)",
     ]

@@ -120,11 +120,11 @@ def _whole(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
 def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
     """The lines of a table under its header, by the header's names."""
     csv.field_size_limit(MOST_ROW_BYTES)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     try:
-        for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
-            ragged = None in row or None in row.values()  # a cell more, or one less, than the header has
-            yield number, RowError("ragged", f"row {number} has not as many cells as the header") if ragged else row
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
+                ragged = None in row or None in row.values()  # a cell more, or one less, than the header has
+                yield number, RowError("ragged", f"row {number} has not as many cells as the header") if ragged else row
     except UnicodeDecodeError as fault:
         raise DataError(f"{file} is not UTF-8 ({fault.reason} at byte {fault.start}); save it as UTF-8") from None
     except csv.Error as fault:
