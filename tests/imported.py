@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,16 @@ def imported(folder: Path, *, chats: bool = True) -> Checkpoint:
     config = OWN if chats else {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
     backend = byte_level(CHATML_TOKENS)
     folder_of(folder, backend, config)
-    ends = [backend.token_to_id(token) for token in ("<|im_end|>", "<|endoftext|>")] if chats else 0
+    ends = [backend.token_to_id(token) for token in ("<|im_end|>", "<|endoftext|>")]
+    ends = ends if chats else ends[1:]
     (folder / "generation_config.json").write_text(json.dumps(GENERATION | {"eos_token_id": ends}))
+    return Checkpoint(folder)
+
+
+def made(model: Checkpoint, folder: Path) -> Checkpoint:
+    """A copy in `folder` as a run would have made it, called by the folder's name."""
+    shutil.copytree(model.path, folder)
+    finish(folder, Card("Checkpoint", folder.name, "sft", 1, "-", "-", {}, {}))
     return Checkpoint(folder)
 
 

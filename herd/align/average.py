@@ -31,14 +31,16 @@ def average(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | No
 
     Then models are tried from the best on, and one is taken into the mean where that lowers the loss on the assistant's
     words of these dialogues: no average is worse there than the best model alone. Source: Wortsman et al. 2022 (Model
-    soups), recipe 1. Raises DataError when shapes differ.
+    soups), recipe 1. Raises DataError when shapes or vocabularies differ.
     """
     loaded = [load_transformer(model.path) for model in models]
     shapes = {model.shape for model in loaded}
     if len(shapes) != 1:
         raise DataError(f"{len(models)} models of {len(shapes)} shapes have no average; name models of one shape")
+    text, *others = (TextTokenizer.load(model.path) for model in models)
+    if any(one.fingerprint != text.fingerprint for one in others):
+        raise DataError(f"{len(models)} models of several tokenizers have no average; name some that read the same ids")
     result, members = copy.deepcopy(loaded[0]), [one.state_dict() for one in loaded]
-    text = TextTokenizer.load(models[0].path)
     taken = list(range(len(members)))
     if held_out is not None:
         batches = _batches(held_out, result, text)

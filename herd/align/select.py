@@ -222,26 +222,26 @@ def _different(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]],
 
 
 def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Critic | None) -> None:
-    """What the reward model says of every answer. One too long for the critic is as bad as the worst."""
+    """What the reward model says of every answer. One too long for it, or for the critic, is as bad as the worst."""
     pairs = [(one, answer) for one in asked for answer in one.answers]
     said = [one.prompt.then(answer.message) for one, answer in pairs]
 
     def report(done: int, total: int) -> None:
         work.progress(done, total, "scores")
 
-    if critic is None:
-        rewards: Sequence[float] = judge.score(said, report=report)
-    else:
+    read: list[Conversation | None] = list(said)
+    if critic is not None:
         heard = critic.read(
             said, workers=work.place.workers, report=lambda done, total: work.progress(done, total, "critiques")
         )
         work.figure("not_criticized", heard.count(None))
-        fit = [then_criticized(one, words) for one, words in zip(said, heard, strict=True) if words is not None]
-        scores = judge.score(fit, report=report) if fit else []
-        least, in_order = min(scores, default=0.0), iter(scores)
-        rewards = [least if words is None else next(in_order) for words in heard]
-    for (_, answer), reward in zip(pairs, rewards, strict=True):
-        answer.reward = reward
+        read = [None if words is None else then_criticized(one, words) for one, words in zip(said, heard, strict=True)]
+    read = [one if one is not None and judge.fits(one) else None for one in read]
+    work.figure("not_scored", read.count(None))
+    scores = judge.score([one for one in read if one is not None], report=report)
+    least, in_order = min(scores, default=0.0), iter(scores)
+    for (_, answer), one in zip(pairs, read, strict=True):
+        answer.reward = least if one is None else next(in_order)
 
 
 def _mark(asked: Sequence[Asked], settings: SelectSettings) -> int:

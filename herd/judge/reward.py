@@ -37,6 +37,10 @@ class RewardJudge:
             raise ArtifactError(f"{folder} writes text; name a reward model")
         return cls(model, TextTokenizer.load(folder))
 
+    def fits(self, conversation: Conversation) -> bool:
+        """Whether it is short enough to be scored."""
+        return len(self.format.conversation(conversation).ids) <= self.model.shape.context
+
     def score(
         self, conversations: Sequence[Conversation], *, report: Callable[[int, int], None] = lambda done, total: None
     ) -> list[float]:

@@ -44,7 +44,7 @@ SETTINGS = PretrainSettings(
 def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Tokens]:
     folder = tmp_path_factory.mktemp("continued")
     model = imported(folder / "model")
-    tokens = pack.body(work(folder / "packed"), corpus(folder / "corpus"), model, held_out_share=0.2)
+    tokens = pack.body(work(folder / "packed"), corpus(folder / "corpus"), model, held_out_share=0.4)
     return model, tokens
 
 
