@@ -16,6 +16,8 @@ from herd.options import parser as options_of
 # Only what parsing needs is imported here; each command imports its own, so that --help is instant.
 
 INTERRUPTED = 130
+# Where it is worth saying that they will be slow.
+_COMPUTING = {"run", "study", "curate", "extract", "judge-data", "eval", "chat", "compare"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_one(options: argparse.Namespace) -> int:
     try:
+        if options.name in _COMPUTING:
+            from herd.core.native import slow_sentence
+
+            if sentence := slow_sentence():
+                print(f"herd: {sentence}", file=sys.stderr)
         code = options.command(options) or 0
         sys.stdout.flush()  # what cannot be written is told here, and not when Python ends
         return code
