@@ -32,7 +32,9 @@ class Kernels(BuildHookInterface):
             return
         self._built = tempfile.TemporaryDirectory()  # until the wheel is written
         for sources in native.rooms(Path(self.root) / "herd"):
-            library = native.build(sources, Path(self._built.name) / sources.parent.name)
+            library = sources / native.library_name(sources)  # what a checkout has built of the same sources
+            if not library.exists():
+                library = native.build(sources, Path(self._built.name) / sources.parent.name)
             build_data["force_include"][str(library)] = str(sources.relative_to(self.root) / library.name)
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -35,6 +35,10 @@ _FILES = (
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
 
+# Where it is worth saying that kernels will be slow.
+_COMPUTING = {"run", "study", "curate", "extract", "judge-data", "eval", "chat", "compare"}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 1 for failed, 2 for wrong use, 130 for Ctrl-C."""
     with doors():
@@ -43,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     try:
+        if options.name in _COMPUTING:
+            from herd.core.native import slow_sentence
+
+            if sentence := slow_sentence():
+                print(f"herd: {sentence}", file=sys.stderr)
         code = options.command.run(options) or 0
         sys.stdout.flush()  # what cannot be written is told here, and not when Python ends
         return code

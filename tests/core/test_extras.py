@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from herd.core.artifacts import Card, finish
 from herd.core.errors import SettingsError
 from herd.core.extras import folder_of_extra, import_extra
 
@@ -35,13 +36,14 @@ def names_of(requirements: list[str]) -> set[str]:
 
 
 def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+    made = tmp_path / "artifact"
+    made.mkdir()
+    finish(made, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {"kept": 2}))
     commands = [
         ["--version"],
         *(["list", kind] for kind in ("filters", "losses", "tasks", "stages", "recipes", "studies")),
     ]
-    commands += [["show", str(rows)], ["plan", "tiny", "--out", str(tmp_path / "run")]]
+    commands += [["show", str(made)], ["plan", "tiny", "--out", str(tmp_path / "run")]]
     commands += [["budget", "--size", "8b", "--tokens", "1T", "--gpus", "8", "--tflops", "400"]]
     code = (
         "import json, sys, herd, contextlib, io\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,68 @@ def test_changed_sources_are_built_anew_and_the_old_build_goes(sources: Path) ->
     assert native.load(sources).twice(4) == 12
     (after,) = sources.glob("some-*.so")
     assert after.name != before.name
+
+
+def test_a_library_that_cannot_be_loaded_here_is_built_anew_in_the_cache(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a wheel brought may want a newer C library than this machine has."""
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
+    (sources / native.library_name(sources)).write_bytes(b"\x7fELF of another kind")
+    assert native.load(sources).twice(4) == 8
+    assert [file.name for file in (tmp_path / "cache" / "kernels").iterdir()] == [native.library_name(sources)]
+    assert (sources / native.library_name(sources)).read_bytes() == b"\x7fELF of another kind"
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("HERD_SLOW_TOLD", raising=False)
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_missing_kernels_are_warned_of_once_in_this_process_and_those_it_starts(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.warns(
+        RuntimeWarning, match="no compiled kernels, so it takes longer: some kernels are C.. and no comp"
+    ):
+        assert native.load_or_warn(sources, "it takes longer") is None
+    assert os.environ["HERD_SLOW_TOLD"] == "some"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert native.load_or_warn(sources, "it takes longer") is None
+    monkeypatch.delenv("HERD_SLOW_TOLD")
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_command_says_in_one_sentence_that_it_will_be_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from herd.cli import main
+
+    monkeypatch.setattr(native, "library_name", lambda sources: "absent.so")
+    assert main(["extract", str(tmp_path / "absent.html")]) != 0
+    said = capsys.readouterr().err
+    assert said.count("no compiled kernels, so curation takes") == 1
+    assert "pip install ziglang" in said
+    assert os.environ["HERD_SLOW_TOLD"] == "all"
+    assert main(["list", "filters"]) == 0
+    assert not capsys.readouterr().err
+    monkeypatch.delenv("HERD_SLOW_TOLD")
+
+
+def test_where_kernels_are_or_can_be_built_nothing_is_said() -> None:
+    assert native.slow_sentence() == ""
+
+
+def test_kernels_can_be_switched_off(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERD_KERNELS", "off")
+    with pytest.raises(HerdError, match="switched off by HERD_KERNELS=off; unset it"):
+        native.load(sources)
 
 
 def test_a_machine_without_a_compiler_is_told_what_to_install(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from herd.core.errors import DataError
+from herd.model import kernels
 from herd.model.attending import Blockwise, Sdpa
 from herd.model.cache import Cache
 from herd.model.packed import Packed, packable
@@ -143,3 +148,32 @@ def test_models_that_are_not_whole_and_in_fp32_are_not_packed() -> None:
     assert packable(Transformer(shape))
     assert not packable(Transformer(shape).to(torch.bfloat16))
     assert not packable(torch.nn.Linear(3, 3))
+
+
+VARIANTS = ("baseline", "avx2", "avx512")
+
+
+@pytest.mark.parametrize("most", VARIANTS)
+def test_the_variant_is_what_the_processor_has_and_no_more_than_is_allowed(most: str) -> None:
+    chosen = kernels.isa()
+    assert chosen in VARIANTS
+    code = "from herd.model import kernels; print(kernels.isa())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"HERD_MAX_CPU_ISA": most},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == min(chosen, most, key=VARIANTS.index)
+
+
+@pytest.mark.parametrize("most", VARIANTS[:2])
+def test_lesser_variants_give_what_pytorch_gives(most: str) -> None:
+    if VARIANTS.index(most) >= VARIANTS.index(kernels.isa()):
+        pytest.skip("the other tests here are about this variant")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not variant"]
+    told = os.environ | {"HERD_MAX_CPU_ISA": most}
+    done = subprocess.run(command, env=told, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -116,6 +116,8 @@ class _Inside(Line):
 
 
 class _Writer(_Inside):
+    """Writes the elements of one page as blocks."""
+
     def __init__(self, page: Outline) -> None:
         super().__init__(page)
         self.markdown = bool(page.options.markdown)

@@ -151,6 +151,8 @@ def _ends_itself(page: bytes, after: int, close: int) -> bool:
 
 
 class _Builder:
+    """Reads one page and builds its tree."""
+
     def __init__(self, page: bytes, deadline: float) -> None:
         self.page, self.at, self.end = page, 0, len(page)
         self.deadline = time.thread_time() + _SLOWER * deadline

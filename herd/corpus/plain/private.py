@@ -205,6 +205,8 @@ class _Numbers:
 
 
 class _Finder(_Numbers):
+    """Goes through one text for all kinds of secrets."""
+
     def __init__(self, text: bytes) -> None:
         super().__init__(text)
         self.no_end = False  # of a private key, from here on

@@ -93,6 +93,8 @@ def _looks(word: bytes) -> tuple[int, int, bool, bool, bool]:
 
 
 class _Splitter:
+    """Splits one text into words, from its first byte to its last."""
+
     def __init__(self, text: bytes) -> None:
         self.text = text
         self.words: list[Word] = []
