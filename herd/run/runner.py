@@ -33,6 +33,7 @@ from herd.core.errors import (
     did_you_mean,
 )
 from herd.core.executor import Place
+from herd.core.plugins import own_files
 from herd.core.stage import USUAL, Manner, Plan, walk
 from herd.run import processes
 from herd.run.mending import Mender
@@ -115,7 +116,7 @@ def _todo(plans: list[Plan], home: RunFolder, show: Display, mender: Mender) -> 
         # The settings differ only where they are not counted, such as in where a file lies now.
         if not mender.look(plan, fully=plan is plans[-1]) or read_card(path)["settings"] != _plain(plan.settings):
             todo.append(plan)
-        elif read_card(path)["code"] != plan.stage.code:
+        elif read_card(path)["code"] != plan.stage.code_for(plan.settings):
             show.warn(
                 f"the code of stage {plan.stage.name} changed since {plan.key} was made, its version did not; "
                 "raise the version if its result changed, or delete the folder to make it again"
@@ -145,7 +146,7 @@ def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, ma
 
 def _job(plan: Plan) -> Job:
     module, file, name = plan.stage.address
-    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys)
+    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys, own_files())
 
 
 # ---- one run at a time in one folder ----
