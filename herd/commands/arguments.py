@@ -39,6 +39,12 @@ def number(least: N, most: N | None = None) -> Callable[[str], N]:
     return read
 
 
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugins", action="append", default=[], metavar="FILE", help="a .py file of your own with plug-ins and stages"
+    )
+
+
 def default_jobs() -> int:
     """As many as there are cores, up to four."""
     from herd.run.executors import cores

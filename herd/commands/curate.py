@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from herd.commands.arguments import default_jobs, number
+from herd.commands.arguments import add_plugins, default_jobs, number
 from herd.commands.command import Command
 
 
@@ -22,10 +22,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
+    add_plugins(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Corpus
+    from herd.core.plugins import load_plugins
     from herd.corpus.looks import samples
     from herd.corpus.settings import load_rules
     from herd.corpus.sources import files, look_for, passed_over_in_words
@@ -35,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.run.progress import display
     from herd.run.runner import run as run_stages
 
+    load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)
     crawl = files(*options.input, source=options.source)
     if options.dry_run:

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from herd.commands.arguments import add_plugins
 from herd.commands.command import Command
 
 
@@ -15,13 +16,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plugins(parser)
 
 
 def run(options: argparse.Namespace) -> None:
+    from herd.core.plugins import load_plugins
     from herd.evals.harness import Score
     from herd.evals.stages import score_folder
     from herd.serve.folders import model_in, tasks_named
 
+    load_plugins(options.plugins, "--plugins")
     folder = model_in(options.checkpoint)
     uses = tasks_named(options.tasks, folder)
     rows = {}

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from herd.commands.arguments import add_plugins
 from herd.commands.command import Command
 
 _REGISTRIES = {
@@ -17,19 +18,24 @@ _REGISTRIES = {
     "dedups": ("herd.corpus.dedup", "dedups"),
     "losses": ("herd.align.losses", "losses"),
     "tasks": ("herd.evals.tasks", "tasks"),
+    "verifiers": ("herd.judge.verifiers", "verifiers"),
     "mixes": ("herd.mixing.methods", "methods"),
 }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=(*_REGISTRIES, "stages"))
+    add_plugins(parser)
 
 
 def run(options: argparse.Namespace) -> None:
+    from herd.core.plugins import file_of, load_plugins
     from herd.core.registry import first_line
 
+    load_plugins(options.plugins, "--plugins")
     for name, plugin in _plugins(options.kind).items():
-        print(f"{name:24} {first_line(plugin)}")
+        own = file_of(plugin)
+        print(f"{name:24} {first_line(plugin)}{f' ({own})' if own else ''}")
 
 
 def _plugins(kind: str) -> dict[str, Callable[..., Any]]:

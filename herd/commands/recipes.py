@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from herd.commands.arguments import add_plugins
+
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
 
@@ -15,6 +17,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
     parser.add_argument("recipe", help=f"a packaged name (herd list {lists}), a .yaml of numbers, or a .py file")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    add_plugins(parser)
     parser.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
 
 
@@ -27,6 +30,6 @@ def planned(options: argparse.Namespace) -> tuple[Recipe, Path]:
     # A recipe's name is looked for first: studies import much that no recipe needs.
     is_study = options.name == "study" or (options.recipe not in recipes.all() and options.recipe in studies.all())
     known = studies if is_study else recipes
-    recipe = load_recipe(options.recipe, known, options.set)
+    recipe = load_recipe(options.recipe, known, options.set, options.plugins)
     folder = options.out or Path("runs") / Path(options.recipe).stem
     return recipe, folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import typing
 from collections.abc import Callable, Sequence
@@ -12,9 +11,9 @@ from typing import Any
 
 from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
+from herd.core.plugins import load_file, load_plugins, module_of
 from herd.core.registry import Registry
 from herd.core.settings import DEEPEST, build, dump, merge, parse_yaml, read_yaml
-from herd.core.stage import load_file
 
 RecipeFunction = Callable[..., Artifact]
 
@@ -22,12 +21,13 @@ RecipeFunction = Callable[..., Artifact]
 @dataclass(frozen=True)
 class Recipe:
     """A wiring with its numbers filled in: everything needed to plan. place: where its ranks are started, from the
-    line `place:` of its file; it counts for nothing else."""
+    line `place:` of its file; it counts for nothing else. plugins: the user's files that were loaded for it."""
 
     name: str
     function: RecipeFunction
     settings: Any
     place: str = "local"
+    plugins: tuple[str, ...] = ()
 
     def plan(self) -> Artifact:
         """The artifact at the recipe's end, planned with all that it needs."""
@@ -35,16 +35,21 @@ class Recipe:
 
     def to_row(self) -> dict[str, Any]:
         """The complete numbers, as a YAML file for `herd run` holds them."""
-        return {"recipe": self.name, **dump(self.settings)}
+        own = {"plugins": list(self.plugins)} if self.plugins else {}
+        return {"recipe": self.name, **own, **dump(self.settings)}
 
 
-def load_recipe(reference: str, recipes: Registry[RecipeFunction], sets: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    reference: str, recipes: Registry[RecipeFunction], sets: Sequence[str] = (), plugins: Sequence[Path | str] = ()
+) -> Recipe:
     """The recipe that `reference` names, with `--set` values laid over its numbers.
 
     reference: the name of a packaged recipe, a YAML file whose `recipe:` names the wiring (a packaged
-    name, or a Python file beside it), or a Python file with one function marked by `recipes.add`.
+    name, or a Python file beside it), or a Python file with one function marked by `recipes.add`. plugins: files of
+    the user's own that are loaded before; those on the line `plugins:` of the YAML file lie beside it.
     Raises SettingsError with file, line and the nearest valid name.
     """
+    loaded = load_plugins(plugins, "--plugins")
     path = Path(reference)
     if path.suffix in (".yaml", ".yml"):
         values, lines = read_yaml(path)
@@ -52,11 +57,27 @@ def load_recipe(reference: str, recipes: Registry[RecipeFunction], sets: Sequenc
         if not isinstance(wiring, str):
             raise SettingsError(f"{path}: names no wiring; add a line such as `recipe: tiny`")
         place = values.pop("place", "local")
+        loaded += load_plugins(_own_files(values.pop("plugins", []), path), f"the line `plugins:` of {path}")
         function = _wiring(wiring, recipes, path.parent)
-        own = merge(_packaged_numbers(function), values, _kind(function))
-        return replace(_fill(function, own, sets, where=str(path), lines=lines), place=str(place))
+        beside, more = _packaged_numbers(function)
+        loaded += more
+        own = merge(beside, values, _kind(function))
+        return replace(
+            _fill(function, own, sets, where=str(path), lines=lines),
+            place=str(place),
+            plugins=tuple(dict.fromkeys(loaded)),
+        )
     function = _wiring(reference, recipes, Path())
-    return _fill(function, _packaged_numbers(function), sets, where=reference, lines={})
+    numbers, more = _packaged_numbers(function)
+    return replace(_fill(function, numbers, sets, where=reference, lines={}), plugins=(*loaded, *more))
+
+
+def _own_files(names: object, recipe: Path) -> list[Path]:
+    """The files that a recipe's `plugins:` names, from the recipe's folder on."""
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise SettingsError(f"{recipe}: plugins is {names!r}; write a list of files, such as `plugins: [mine.py]`")
+    return [recipe.parent / name for name in listed]
 
 
 def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> RecipeFunction:
@@ -66,22 +87,22 @@ def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> Recip
     if not path.exists():
         raise SettingsError(f"{path}: there is no such file; check the path of the recipe")
     before = set(recipes.all())
-    # Two files of one name in two folders are two modules.
-    module = load_file(path, f"herd_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
+    module = load_file(path, module_of(path))
     found = [value for key, value in recipes.all().items() if key not in before or value.__module__ == module.__name__]
     if len(found) != 1:
         raise SettingsError(f"{path}: has {len(found)} recipes; mark exactly one function with @recipes.add")
     return found[0]
 
 
-def _packaged_numbers(function: RecipeFunction) -> dict[str, Any]:
-    """The numbers in the YAML file beside the wiring that has its name; none is fine."""
+def _packaged_numbers(function: RecipeFunction) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The numbers in the YAML file beside the wiring that has its name, and the plug-ins it loads; none is fine."""
     beside = Path(inspect.getfile(function)).with_suffix(".yaml")
     if not beside.exists():
-        return {}
+        return {}, ()
     values, _ = read_yaml(beside)
-    values.pop("recipe", None)
-    return values
+    for name in ("recipe", "place"):
+        values.pop(name, None)
+    return values, load_plugins(_own_files(values.pop("plugins", []), beside), f"the line `plugins:` of {beside}")
 
 
 def _fill(

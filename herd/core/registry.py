@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.settings import PluginSchema, check_arguments, dump_arguments
@@ -42,11 +43,15 @@ class Registry(Generic[F]):
     """The plug-ins of one kind.
 
     kind: the word for them, as `herd list` prints it. package: where their files lie; every module in
-    it is imported when a name is first looked up, so that adding a file is all it takes.
+    it is imported when a name is first looked up, so that adding a file is all it takes. sourced: whether each says
+    in its docstring where it comes from.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind = kind
+    known: ClassVar[list[Registry[Any]]] = []
+
+    def __init__(self, kind: str, package: str, *, sourced: bool = True) -> None:
+        self.kind, self.sourced = kind, sourced
+        Registry.known.append(self)
         self._package = package
         self._found: dict[str, F] = {}
         self._searched = False
@@ -55,7 +60,8 @@ class Registry(Generic[F]):
         """Registers `plugin` under its own name; keyword-only arguments are its settings."""
         name = getattr(plugin, "__name__", "")
         if name in self._found and not is_same_definition(self._found[name], plugin):
-            raise SettingsError(f"two {self.kind} are called {name!r}; rename one of them")
+            places = " and ".join(map(place_of, (self._found[name], plugin)))
+            raise SettingsError(f"two {self.kind} are called {name!r} ({places}); rename one of them")
         self._found[name] = plugin
         return plugin
 
@@ -96,6 +102,10 @@ class Registry(Generic[F]):
     def plain(self, use: Use) -> dict[str, Any]:
         """The choice as plain JSON data, which `parse` reads."""
         return {use.address: dump_arguments(self.get(use.address), use.settings)}
+
+    def added(self) -> Mapping[str, F]:
+        """Those that are registered by now, without looking for more."""
+        return self._found
 
     def all(self) -> dict[str, F]:
         """Every plug-in by name, in alphabetical order."""
@@ -142,7 +152,15 @@ def is_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bo
     if one is other:
         return True
     here, there = (getattr(inspect.unwrap(function), "__code__", None) for function in (one, other))
-    return here is not None and there is not None and (here, here.co_filename) == (there, there.co_filename)
+    if here is None or there is None:
+        return False
+    return here == there and os.path.realpath(here.co_filename) == os.path.realpath(there.co_filename)
+
+
+def place_of(plugin: Callable[..., Any]) -> str:
+    """File and line of a definition, for messages."""
+    code = getattr(inspect.unwrap(plugin), "__code__", None)
+    return plugin.__module__ if code is None else f"{code.co_filename}, line {code.co_firstlineno}"
 
 
 def first_line(plugin: Callable[..., Any]) -> str:

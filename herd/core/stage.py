@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
 import sys
@@ -13,14 +12,14 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
 from herd.core.code import fingerprint
 from herd.core.errors import SettingsError, StoppedError, did_you_mean
 from herd.core.executor import Place, Report
-from herd.core.registry import is_same_definition, modules_named
+from herd.core.plugins import load_own_file, own_code, own_files
+from herd.core.registry import is_same_definition, modules_named, place_of
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
 P = ParamSpec("P")
@@ -167,7 +166,7 @@ class Stage(Generic[P, A]):
         self.makes: type[A] = hints["return"]
         twin = Stage.known.get(self.name)
         if twin is not None and not is_same_definition(twin.body, body):
-            places = " and ".join(f"{one.__module__}, line {one.__code__.co_firstlineno}" for one in (twin.body, body))
+            places = " and ".join(map(place_of, (twin.body, body)))
             raise SettingsError(f"two stages are called {self.name!r} ({places}); rename one of them")
         Stage.known[self.name] = self
 
@@ -203,10 +202,12 @@ class Stage(Generic[P, A]):
 
     def code(self, settings: Mapping[str, Any]) -> str:
         """A hash of the code of this stage, blind to comments and docstrings: its file, what that imports of herd, and
-        the plug-ins elsewhere that plain `settings` name.
+        the plug-ins elsewhere, and in files of the user's own, that plain `settings` name.
 
         Raises SettingsError when there is no file, as for what was typed into an interpreter."""
-        return self._code(tuple(sorted(modules_named(settings))))
+        code = self._code(tuple(sorted(modules_named(settings))))
+        own = own_code(load_arguments(self.body, settings)) if own_files() else []
+        return hashlib.sha256("/".join((code, *own)).encode()).hexdigest()[:12] if own else code
 
     @functools.cache  # noqa: B019 - stages are as long-lived as their modules
     def _code(self, plugins: tuple[str, ...]) -> str:
@@ -243,30 +244,10 @@ def stage(
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
     """The stage at an address. The file of a user's recipe is loaded under the module name given."""
     if file is not None:
-        load_file(Path(file), module)
+        load_own_file(Path(file), module)
     else:
         importlib.import_module(module)
     return Stage.known[name]
-
-
-def load_file(path: Path, module: str) -> ModuleType:
-    """A Python file outside the package as the module `module`, once per process."""
-    if module in sys.modules:
-        loaded = sys.modules[module]
-        if Path(loaded.__file__ or "").resolve() != path.resolve():
-            raise SettingsError(f"{path}: a module {module} is loaded already, from {loaded.__file__}; rename the file")
-        return loaded
-    spec = importlib.util.spec_from_file_location(module, path)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"{path}: not a Python file; a recipe ends in .py or .yaml")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[module] = loaded
-    try:
-        spec.loader.exec_module(loaded)
-    except BaseException:
-        del sys.modules[module]
-        raise
-    return loaded
 
 
 def walk(target: Artifact) -> list[Plan]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import pickle
 import subprocess
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from herd.core.errors import DataError, HerdError
 from herd.core.executor import Patience, Report
 from herd.core.extras import import_extra
+from herd.core.plugins import OwnFiles, load_own_files, own_files
 from herd.run import processes
 from herd.run.ranks import Crew, Rank, rank_command, reporting, variables
 
@@ -89,9 +91,7 @@ class LocalPlace:
         spawn = multiprocessing.get_context("spawn")
         waiting = deque(numbers)
         under_way: dict[Future[R], int] = {}
-        with ProcessPoolExecutor(
-            workers, spawn, initializer=processes.die_with_parent, initargs=(os.getpid(),)
-        ) as pool:
+        with ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(os.getpid(), own_files())) as pool:
             try:
                 while waiting or under_way:
                     # One more than there are workers, so that none waits for the next; alone, none beside it.
@@ -157,14 +157,14 @@ class RayPlace:
         ray = self._ray
         task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS, retry_exceptions=False)(_call)
         todo = deque(enumerate(shards))
-        shared = ray.put(kernel)
+        shared = ray.put(pickle.dumps(kernel))  # read there once the user's files are known
         done: dict[int, R] = {}
         under_way: dict[Any, int] = {}
         given, ahead = 0, 2 * self.workers
         while todo or under_way:
             while todo and len(under_way) < ahead:
                 number, shard = todo.popleft()
-                under_way[task.remote(shared, shard)] = number
+                under_way[task.remote(own_files(), shared, shard)] = number
             ready, _ = ray.wait(list(under_way), num_returns=1)
             for one in ready:
                 try:
@@ -194,8 +194,14 @@ class RayPlace:
             trainer.fit()
 
 
-def _call(kernel: Callable[[T], R], shard: T) -> R:
-    return kernel(shard)
+def _begin(parent: int, files: OwnFiles) -> None:
+    processes.die_with_parent(parent)
+    load_own_files(files)
+
+
+def _call(files: OwnFiles, kernel: bytes, shard: Any) -> Any:
+    load_own_files(files)
+    return pickle.loads(kernel)(shard)  # noqa: S301 - our own, from the process that asks
 
 
 def rank_on_ray(config: dict[str, str]) -> None:

@@ -33,6 +33,7 @@ from herd.core.errors import (
     did_you_mean,
 )
 from herd.core.executor import Place
+from herd.core.plugins import own_files
 from herd.core.stage import USUAL, Manner, Plan, walk
 from herd.run import processes
 from herd.run.mending import Mender
@@ -145,7 +146,7 @@ def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, ma
 
 def _job(plan: Plan) -> Job:
     module, file, name = plan.stage.address
-    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys)
+    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys, own_files())
 
 
 # ---- one run at a time in one folder ----

@@ -20,7 +20,8 @@ from typing import IO, Any
 from herd.core.artifacts import Artifact, Card, finish, open_input, read_card, whole_folder, write_whole
 from herd.core.errors import HerdError, as_sentence
 from herd.core.executor import Patience, Place, Report
-from herd.core.stage import USUAL, Input, Manner, Work, find_stage
+from herd.core.plugins import OwnFiles, load_own_files
+from herd.core.stage import USUAL, Input, Manner, Stage, Work, find_stage
 from herd.core.terminal import doors
 from herd.run import processes
 from herd.run.executors import LocalPlace
@@ -82,6 +83,12 @@ class Job:
     name: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, str | list[str] | None]
+    own_files: OwnFiles = ()  # of the user, with plug-ins
+
+    def stage(self) -> Stage[..., Any]:
+        """What runs, with all its plug-ins known."""
+        load_own_files(self.own_files)
+        return find_stage(self.module, self.file, self.name)
 
 
 def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL) -> dict[str, Any]:
@@ -95,7 +102,7 @@ def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner
         scratch.mkdir(parents=True, exist_ok=True)
         for one in _artifacts(_inputs(job, home)):
             one.verify()
-        ranks = find_stage(job.module, job.file, job.name).ranks(job.settings)
+        ranks = job.stage().ranks(job.settings)
         if ranks > 1:
             file = scratch / "job.json"
             write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "manner": manner.to_text()}))
@@ -110,7 +117,7 @@ def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner
 
 def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = None, manner: Manner = USUAL) -> None:
     """Makes the artifact in this process, perhaps as the first of several ranks."""
-    stage = find_stage(job.module, job.file, job.name)
+    stage = job.stage()
     meter = processes.Meter()
     with whole_folder(home.artifact(job.key)) as out:
         work = Work(
@@ -145,7 +152,7 @@ def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Repo
     """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
     alone = replace(manner, trackers=(), profile=None)
     work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=alone, stop_asked=processes.stop_asked)
-    find_stage(job.module, job.file, job.name).run(work, _inputs(job, home), job.settings)
+    job.stage().run(work, _inputs(job, home), job.settings)
 
 
 def read_job(file: Path) -> tuple[Job, Path, Manner]:

@@ -10,10 +10,11 @@ from typing import Annotated
 import pytest
 
 from herd.core.errors import SettingsError
+from herd.core.plugins import load_file
 from herd.core.recipe import load_recipe, parse_set
 from herd.core.registry import Registry, Use
 from herd.core.settings import Share, build, merge, parse_yaml, read_yaml, settings
-from herd.core.stage import find_stage, load_file
+from herd.core.stage import find_stage
 from herd.core.yaml_loader import MOST_VALUES
 from herd.recipes import recipes
 from herd.recipes.tiny import tiny
