@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from herd.core.plugins import load_file
 from herd.core.registry import Registry
-from herd.core.stage import load_file
 from herd.evals.harness import TaskScore, evaluate
 from herd.evals.tasks import tasks
 from tests.evals.models import Scripted

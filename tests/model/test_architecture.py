@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from herd.core.errors import ArtifactError, SettingsError
+from herd.core.settings import build
 from herd.generate.engine import Engine, Sampling
 from herd.model import fused, packed, reference, streamed, weights
 from herd.model.architecture import ALL, FEATURES, Architecture, RopeScaling, RopeType
@@ -23,7 +24,7 @@ from herd.model.cache import Cache
 from herd.model.families import BY_TYPE
 from herd.model.heads import RewardModel
 from herd.model.names import names, weight_shapes
-from herd.model.sizes import Shape
+from herd.model.sizes import Shape, Size
 from herd.model.stored import Stored
 from herd.model.transformer import Transformer, check_eager, plainly
 from herd.train.layout import LACKS, Layout
@@ -337,6 +338,14 @@ def test_slopes_of_fused_blocks_are_those_of_their_parts(feature: str) -> None:
 
 
 # ---- settings ----
+
+
+def test_a_recipes_size_says_features_and_scalings() -> None:
+    numbers = {"width": 32, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 48, "tied_output": True}
+    numbers |= {"rope_theta": 1e4, "architecture": {"nope_layers": [3]}}
+    assert build(Size, numbers, where="x").shape(vocabulary=61, context=64) == FAMILIES["smollm3"]
+    scaled = numbers | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_context": 16}}
+    assert build(Size, scaled, where="x").features == {"tied_output", "nope", "rope_yarn"}
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,11 @@ from herd.tokens.jinja import chat_format, with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of, write_checkpoint
 from tests.imported import imported
+from tests.model.test_architecture import FAMILIES
+from tests.model.test_architecture import model as model_with_features
 from tests.model.test_formats import as_meta
 from tests.model.test_transformer import SMALL, model
+from tests.serve.test_models_of_others import CHATML_TOKENS, OWN, byte_level, folder_of
 from tests.tokens.test_chat import TOKENIZER
 from tests.tokens.test_foreign import ranks, written
 
@@ -61,6 +64,27 @@ def test_exports_of_another_type_and_in_shards_load_in_transformers(metas: Path,
     assert theirs.dtype == torch.bfloat16
     with pytest.raises(SettingsError, match="no form of weights"):
         export(tmp_path / "ours", tmp_path / "other", form="int3")
+
+
+@pytest.mark.parametrize("name", ["mistral", "qwen2", "qwen3", "smollm3", "olmo2", "yarn", "longrope"])
+def test_models_of_other_families_are_brought_in_and_given_away(name: str, tmp_path: Path) -> None:
+    backend = byte_level(CHATML_TOKENS)
+    source = folder_of(tmp_path / "source", backend, OWN)
+    shape = replace(FAMILIES[name], vocabulary=backend.get_vocab_size(with_added_tokens=True))
+    network = model_with_features(shape)
+    weights.save_model(source, network, begin=None, stops=[0], pad=0)
+    (source / "generation_config.json").unlink()
+    imported = imports.bring_in(source, tmp_path / "ours")
+    assert (imported.shape, imported.difference < 1e-5) == (shape, True)
+    if name == "mistral":
+        with pytest.raises(SettingsError, match="a sliding window"):
+            export(tmp_path / "ours", tmp_path / "m.gguf")
+        assert not list(tmp_path.glob("m.gguf*"))
+        return
+    export(tmp_path / "ours", tmp_path / "m.gguf")
+    assert imports.bring_in(tmp_path / "m.gguf", tmp_path / "again").shape == shape
+    again = weights.load_transformer(tmp_path / "again").state_dict()
+    assert all(torch.equal(weight, again[key]) for key, weight in network.state_dict().items())
 
 
 def test_a_copy_that_disagrees_is_not_kept(metas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
