@@ -41,7 +41,7 @@ STAGES = ("align.dpo", "tokens.stages", "corpus.stages")
         ("tokens/bpe.py", (False, True, False)),
         ("corpus/extract.py", (False, False, True)),
         ("corpus/native/{}", (False, False, True)),
-        ("core/storage.py", (None, True, True)),
+        ("core/storage.py", (None, True, None)),
         ("cli.py", (False, False, False)),
         ("align/dpo.py", (True, False, False)),
     ],

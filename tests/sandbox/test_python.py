@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import SandboxError
+from herd.core.rowfiles import rows_in
 from herd.sandbox import jailed, python
 from herd.sandbox.python import Limits, Outcome, call
 
@@ -153,3 +154,19 @@ def test_nothing_runs_where_it_cannot_be_locked_up(tmp_path: Path, monkeypatch: 
     with pytest.raises(SandboxError, match="it cannot .*are not known"):
         gave(f"open({str(ran)!r}, 'w')\ndef f(): pass")
     assert not ran.exists()
+
+
+HUMANEVAL = Path(__file__).parents[3] / "shared" / "data" / "humaneval" / "HumanEval_000-019.jsonl.gz"
+
+
+@pytest.mark.skipif(not HUMANEVAL.exists(), reason="no HumanEval beside the repository")
+def test_humanevals_solutions_pass_their_tests_and_empty_ones_do_not() -> None:
+    """Chen et al. 2021: a program is the prompt, a completion and the tests, which raise where it is wrong."""
+    verdicts = []
+    for _, row in rows_in(HUMANEVAL):
+        end = f"\n{row['test']}\ndef run_tests():\n    check({row['entry_point']})\n    return 'passed'\n"
+        for completion in (row["canonical_solution"], "    return None\n"):
+            outcome = call(row["prompt"] + completion + end, "run_tests", [[]])
+            assert not outcome.void, outcome
+            verdicts.append(outcome.values == ["passed"])
+    assert verdicts == [True, False] * 20
