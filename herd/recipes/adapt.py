@@ -32,7 +32,7 @@ class AdaptSettings:
     """model: a folder in Hugging Face's layout, as `herd import` makes it. chat_template: for a model that brings none.
     texts: files by the name of their source. bos_token, eos_token: around a document, as `pack` has them. dialogues,
     preferences, tests: files of rows, the last with known answers. right: what finds an answer to a test right.
-    prompts: files of conversations to answer in the end. exported: how the model is written, and in what form."""
+    answers: how tests are answered in the end. exported: how the model is written, and in what form."""
 
     title: str
     model: str
@@ -47,7 +47,6 @@ class AdaptSettings:
     preferences: tuple[str, ...]
     tests: tuple[str, ...]
     right: Annotated[Use, verifiers.choice]
-    prompts: tuple[str, ...]
     sft: SftSettings
     dpo: DpoSettings
     reward: RewardSettings
@@ -57,7 +56,7 @@ class AdaptSettings:
     form: str
 
     def __post_init__(self) -> None:
-        for name in ("model", "texts", "dialogues", "preferences", "tests", "prompts"):
+        for name in ("model", "texts", "dialogues", "preferences", "tests"):
             if not getattr(self, name):
                 raise SettingsError(f"{name} is not said; write a YAML file with `recipe: adapt` and your {name}")
 
@@ -65,7 +64,7 @@ class AdaptSettings:
 @recipes.add
 def adapt(s: AdaptSettings) -> Report:
     """An imported model pre-trained on your text and fine-tuned on your dialogues and preferences. Measured before and
-    after; the better of both tunes is kept, its answers to your prompts are chosen by a reward model, and it is
+    after; the better of both tunes is kept, of its answers to each test a reward model chooses one, and it is
     exported."""
     start = bring_model(folder=s.model, chat_template=s.chat_template)
     corpus = curate(tuple(files(*some, source=source) for source, some in s.texts.items()), settings=s.curate)
@@ -79,6 +78,6 @@ def adapt(s: AdaptSettings) -> Report:
     kept = choose((tuned, preferred), tests, right=s.right, max_tokens=s.answers.sampling.max_tokens)
     models = {"imported": start, "pre-trained on": base, "SFT": tuned, "DPO": preferred}
     scores = tuple(measure(one, tokens, label=label, settings=s.measure) for label, one in models.items())
-    answers = select(judge, kept, bring_dialogues(files=s.prompts, source="prompts"), settings=s.answers)
+    answers = select(judge, kept, tests, settings=s.answers)
     given = export_model(kept, layout=s.exported, form=s.form)
     return write_report(scores, (judge, answers, given), title=s.title, bars=Bars())

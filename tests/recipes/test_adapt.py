@@ -75,7 +75,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "dialogues": lambda n: {"prompt": f"What is number {n}?", "completion": f"It is {n}."},
         "preferences": lambda n: {"prompt": f"Is it {n}?", "chosen": f"It is {n}.", "rejected": "Who knows."},
         "tests": lambda n: {"prompt": f"Which number follows upon the number {n} of all?", "completion": f"{n + 1}"},
-        "prompts": lambda n: {"messages": [{"role": "user", "content": f"And what of {n}?"}]},
     }
     for name, row in rows.items():
         count = 60 if name == "notes" else 8
