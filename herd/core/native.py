@@ -56,7 +56,7 @@ def load_or_warn(sources: Path, instead: str) -> ctypes.CDLL | None:
     except (HerdError, OSError) as fault:
         told = set(os.environ.get(_TOLD, "").split(","))
         if not told & {"all", _room(sources)}:
-            os.environ[_TOLD] = ",".join(sorted(told | {_room(sources)} - {""}))
+            os.environ[_TOLD] = ",".join(sorted((told | {_room(sources)}) - {""}))
             warnings.warn(f"no compiled kernels, so {instead}: {fault}", RuntimeWarning, stacklevel=3)
         return None
 

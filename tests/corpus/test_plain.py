@@ -187,7 +187,7 @@ def test_pages_give_the_same_text(form: str, monkeypatch: pytest.MonkeyPatch) ->
     agree(extracted(pages, form=form, main_only=False), monkeypatch)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
 def test_any_soup_of_tags_gives_the_same_text(pieces: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -256,7 +256,7 @@ def shared(texts: list[str]) -> Callable[[], Any]:
     return use
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.lists(st.sampled_from(PIECES), max_size=25).map(" ".join) | st.text(max_size=60), min_size=1, max_size=3
