@@ -88,8 +88,8 @@ def test_a_file_imports_only_from_lower_floors(file: Path) -> None:
 
 def may_know_the_world(file: Path) -> bool:
     """The world is a plug-in of the recipe `tiny` and of the studies."""
-    room, name = file.relative_to(HERD).parts[0], file.name
-    return room in ("world", "studies") or (room == "recipes" and name.startswith("tiny"))
+    first, name = file.relative_to(HERD).parts[0], file.name
+    return first in ("world", "studies") or (first == "recipes" and name.startswith("tiny"))
 
 
 def knowers_of_the_world(text: str) -> Iterator[str]:
