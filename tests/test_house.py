@@ -126,9 +126,8 @@ def test_no_two_modules_import_each_other_by_any_way() -> None:
 
 def may_know_the_world(file: Path) -> bool:
     """The world is a plug-in of the recipe `tiny` and of the studies."""
-    parts = file.relative_to(HERD).parts
-    first, last = parts[0], parts[-1]
-    return first in ("world", "studies") or (first == "recipes" and last.startswith("tiny"))
+    first, name = file.relative_to(HERD).parts[0], file.name
+    return first in ("world", "studies") or (first == "recipes" and name.startswith("tiny"))
 
 
 def knowers_of_the_world(text: str) -> Iterator[str]:

@@ -223,10 +223,11 @@ def _chosen(
     answers: list[Graded] = []
     start = 0
     for example, prompt, choices in zip(task.examples, prompts, texts, strict=True):
-        nats, ids = (part[start : start + len(choices)] for part in (found, pairs))
+        own = slice(start, start + len(choices))
         start += len(choices)
+        nats = found[own]
         lengths = {"none": [1] * len(choices), "characters": [len(one.strip()) for one in choices]}
-        lengths["tokens"] = [len(answer) for _, answer in ids]
+        lengths["tokens"] = [len(answer) for _, answer in pairs[own]]
         weighed = [one / max(1, size) for one, size in zip(nats, lengths[how.normalize], strict=True)]
         best = max(range(len(choices)), key=lambda n: (weighed[n], -n))
         message = Message("assistant", choices[best])

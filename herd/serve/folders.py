@@ -129,8 +129,10 @@ def tasks_named(texts: Sequence[str], model: Path) -> list[Use]:
 def _task_named(text: str, known: Mapping[str, Use]) -> Use:
     value = parse_yaml(text, where=f"task {text!r}")
     name, given = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         return tasks.parse(value)
+    if not isinstance(given, dict | None):
+        raise SettingsError(f"task {text!r}: its settings are {given!r}; write `{name}: {{setting: value}}`")
     ((address, settings),) = tasks.plain(known[name]).items()
     return tasks.parse({address: settings | (given or {})})
 

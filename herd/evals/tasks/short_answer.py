@@ -49,9 +49,12 @@ def short_answer(
     def put(example: Example) -> Prompt:
         text = text_in(example.row, question)
         turns = [
-            Message(role, said)
+            turn
             for one in shown
-            for role, said in (("user", text_in(one.row, question) + added), ("assistant", one.target.strip()))
+            for turn in (
+                Message("user", text_in(one.row, question) + added),
+                Message("assistant", one.target.strip()),
+            )
         ]
         chat = Conversation((*turns, Message("user", text + added)), example.id)
         return Prompt(chat, f"{before}Question: {text}\nAnswer:")
