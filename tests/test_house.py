@@ -186,6 +186,35 @@ def test_files_functions_and_classes_stay_small(file: Path) -> None:
             assert length <= (MOST_CLASS_LINES if isinstance(node, ast.ClassDef) else MOST_FUNCTION_LINES), node.name
 
 
+UNMIRRORED = TESTS / "unmirrored.txt"
+
+
+def holds_code(file: Path) -> bool:
+    """Whether a file holds more than a docstring and imports."""
+    nodes = ast.parse(file.read_text(encoding="utf-8")).body
+    bare = (one for one in nodes if not isinstance(one, ast.Import | ast.ImportFrom))
+    return not all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in bare)
+
+
+def has_mirror(name: str) -> bool:
+    """Whether `x.y` has tests/x/test_y.py; files of a package in a room may share the package's, as plug-ins do."""
+    *folders, own = name.split(".")[1:]
+    places = [TESTS.joinpath(*folders, f"test_{own}.py")]
+    if len(folders) > 1:
+        places.append(TESTS.joinpath(*folders[:-1], f"test_{folders[-1]}.py"))
+    return any(place.exists() for place in places)
+
+
+def test_every_file_has_its_test_file() -> None:
+    """What has none stands in tests/unmirrored.txt, which may only get shorter."""
+    files_with_code = {module(file) for file in files() if holds_code(file)} - {"herd", "herd.__main__"}
+    without = {name for name in files_with_code if not has_mirror(name)}
+    listed = UNMIRRORED.read_text(encoding="utf-8").split()
+    assert listed == sorted(set(listed))
+    assert not without - set(listed), "a new file of herd/x/y.py needs tests/x/test_y.py"
+    assert not set(listed) - without, "these have a test file now, or are gone: take them off tests/unmirrored.txt"
+
+
 def test_no_room_or_file_has_an_empty_name() -> None:
     found = {path.stem for path in HERD.rglob("*") if path.suffix == ".py" or path.is_dir()}
     assert not found & FORBIDDEN

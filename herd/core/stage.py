@@ -115,9 +115,13 @@ class Plan:
     inputs: Mapping[str, Input]
     settings: Mapping[str, Any]
 
-    @functools.cached_property
+    @property
     def key(self) -> str:
         """Stage name and a hash of all that decides the result: version, settings, inputs."""
+        return self._key
+
+    @functools.cached_property
+    def _key(self) -> str:
         identity = {
             "stage": self.stage.name,
             "version": self.stage.version,

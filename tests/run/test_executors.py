@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.errors import DataError, SettingsError
+from herd.core.errors import DataError
 from herd.run.executors import LocalPlace
-from herd.run.opening import open_place
 
 
 def double(number: int) -> int:
@@ -55,11 +54,6 @@ def test_what_a_kernel_raises_comes_through() -> None:
     for workers in (1, 2):
         with pytest.raises(DataError, match="shard 3 is broken"):
             list(LocalPlace(lambda workers=workers: workers).map(refuses, range(6)))
-
-
-def test_a_place_nobody_knows_is_told() -> None:
-    with pytest.raises(SettingsError, match="there are local, torchrun"):
-        open_place("moon")
 
 
 # ---- Ray ----
