@@ -349,7 +349,7 @@ def test_slopes_of_fused_blocks_are_those_of_their_parts(feature: str) -> None:
 
 
 def test_a_recipes_size_says_features_and_scalings() -> None:
-    numbers = {"width": 32, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 48, "tied_output": True}
+    numbers: dict[str, Any] = {"width": 32, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 48, "tied_output": True}
     numbers |= {"rope_theta": 1e4, "architecture": {"nope_layers": [3]}}
     assert build(Size, numbers, where="x").shape(vocabulary=61, context=64) == FAMILIES["smollm3"]
     scaled = numbers | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_context": 16}}
