@@ -129,8 +129,11 @@ class Shape(Size):
         lies inside.
         """
         matrices = self.layers * (self.attention_weights + self.feed_forward_weights) + self.vocabulary * self.width
-        seen = sum(_mean_seen(tokens, self.window(layer)) for layer in range(self.layers))
-        return 2 * matrices + 4 * self.heads * self.head_width * seen
+        window, inside = self.architecture.sliding_window, self.architecture.window_layers
+        windows = 0 if window is None else self.layers if inside is None else len(inside)
+        # Twice the tokens that a token looks at on average, over all layers.
+        square = tokens * (self.layers - windows) + windows * _twice_seen(tokens, window or tokens)
+        return 2 * matrices + 2 * self.heads * self.head_width * square
 
     def training_flops(self, tokens: int) -> float:
         """FLOPs per token of forward and backward."""
@@ -141,11 +144,9 @@ class Shape(Size):
         return 2 * self.layers * self.kv_heads * self.head_width * bytes_per_value
 
 
-def _mean_seen(tokens: int, window: int | None) -> float:
-    """Tokens that a token of a sequence looks at, on average."""
-    if window is None or window >= tokens:
-        return tokens / 2
-    return window - window**2 / (2 * tokens)
+def _twice_seen(tokens: int, window: int) -> float:
+    """Twice the tokens that a token of a sequence looks at on average."""
+    return tokens if window >= tokens else 2 * window - window**2 / tokens
 
 
 LLAMA_VOCABULARY = 128_256  # 128,000 byte pairs and 256 control tokens

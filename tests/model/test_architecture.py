@@ -153,6 +153,14 @@ def test_the_count_of_weights_is_what_the_model_holds() -> None:
 # ---- windows ----
 
 
+def test_a_window_takes_less_work() -> None:
+    windowed = having(sliding_window=16, window_layers=(0, 1))
+    pairs = sum(min(place, 16) for place in range(1, 257)) - 256 / 2  # half of itself, as the causal square counts
+    saved_pairs = 2 * (256 * 256 / 2 - pairs) / 256
+    saved_flops = PLAIN.forward_flops(256) - windowed.forward_flops(256)
+    assert saved_flops == pytest.approx(4 * PLAIN.heads * PLAIN.head_width * saved_pairs, rel=0.02)
+
+
 @pytest.mark.parametrize("name", ["mistral", "smollm3 with windows"])
 def test_documents_and_branches_in_one_row_keep_their_windows(name: str) -> None:
     shape = FAMILIES[name]
@@ -341,7 +349,7 @@ def test_slopes_of_fused_blocks_are_those_of_their_parts(feature: str) -> None:
 
 
 def test_a_recipes_size_says_features_and_scalings() -> None:
-    numbers = {"width": 32, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 48, "tied_output": True}
+    numbers: dict[str, Any] = {"width": 32, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 48, "tied_output": True}
     numbers |= {"rope_theta": 1e4, "architecture": {"nope_layers": [3]}}
     assert build(Size, numbers, where="x").shape(vocabulary=61, context=64) == FAMILIES["smollm3"]
     scaled = numbers | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_context": 16}}
