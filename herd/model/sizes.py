@@ -184,11 +184,18 @@ def size(name: str) -> Size:
 
 def _named(value: object) -> object:
     if not isinstance(value, str):
-        return value
+        return _with_tuples(value)
     try:
-        return dump(size(value))
+        return _with_tuples(dump(size(value)))
     except SettingsError as fault:
         raise ValueError(str(fault)) from None
+
+
+def _with_tuples(value: object) -> object:
+    """What a function has seen is no JSON any more to pydantic, which then takes no list for a tuple."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 # A size in a recipe: its numbers, or the name of one of SIZES.
