@@ -66,7 +66,7 @@ class Work:
 
     out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
     that needs several workers runs. report: called with (done, total, words) as work goes on. curves: where what
-    draws them may write.
+    draws them may write. warn: shows a sentence to whoever started the run.
     """
 
     out: Path
@@ -76,6 +76,7 @@ class Work:
     figures: dict[str, Any] = field(default_factory=dict)
     manner: Manner = USUAL
     curves: Path = field(default_factory=Path)
+    warn: Callable[[str], None] = print
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 
     def figure(self, name: str, value: Any) -> None:
