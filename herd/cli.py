@@ -67,21 +67,16 @@ def _planned(options: argparse.Namespace):  # noqa: ANN202
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Report
+    from herd.core.joined import joined
     from herd.core.progress import display
     from herd.core.runner import run as run_recipe
     from herd.core.stage import Manner
 
     recipe, folder = _planned(options)
-    place, jobs = options.place or recipe.place, options.jobs
-    if place in ("torchrun", "slurm"):
-        from herd.core.joined import JoinedPlace, join
-        from herd.core.ranks import Rank
-
-        if Rank.here().number > 0:
-            join(folder)
+    with joined(options.place or recipe.place, folder, options.jobs, options.silent) as where:
+        if where is None:
             return
-        place, jobs = f"joined:{folder}", 0
-    try:
+        place, jobs = where
         made = run_recipe(
             recipe.plan(),
             folder,
@@ -93,9 +88,6 @@ def run(options: argparse.Namespace) -> None:
             ),
             display=display(),
         )
-    finally:
-        if place.startswith("joined:"):
-            JoinedPlace(folder).end()
     if isinstance(made, Report):
         print(f"\nreport: {made.path / 'report.html'}")
     else:
@@ -215,6 +207,7 @@ def _plugins(kind: str):  # noqa: ANN202
 
 def curate(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Corpus
+    from herd.core.joined import joined
     from herd.core.progress import display
     from herd.core.runner import run as run_stages
     from herd.corpus.looks import samples
@@ -230,8 +223,12 @@ def curate(options: argparse.Namespace) -> None:
         for line in describe_input(options.input, options.source, settings):
             print(line)
         return
-    plan = curate_stage((crawl,), settings=settings)
-    corpus = run_stages(plan, options.out, jobs=max(1, options.workers), place=options.place, display=display())
+    with joined(options.place, options.out, max(1, options.workers)) as where:
+        if where is None:
+            return
+        place, jobs = where
+        plan = curate_stage((crawl,), settings=settings)
+        corpus = run_stages(plan, options.out, jobs=jobs, place=place, display=display())
     assert isinstance(corpus, Corpus)
     for line in funnel_lines(corpus.figures):
         print(line)

@@ -163,7 +163,9 @@ def _add_corpus(add: Add) -> None:
     one.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
     one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
     one.add_argument("--workers", type=number(1), default=_jobs(), help="processes at once (default: %(default)s)")
-    one.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
+    one.add_argument(
+        "--place", default="local", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: %(default)s)"
+    )
     one.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
     one = add("retune", "retune", "say what other thresholds would drop, without reading text again")
     one.add_argument("corpus", type=Path, help="folder made by herd curate with --set keep_stats=true")

@@ -220,8 +220,14 @@ def _call(kernel: Callable[[T], R], shard: T) -> R:
     return kernel(shard)
 
 
-def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> Place:
+def open_place(
+    name: str,
+    allowed: Callable[[], int] = lambda: 1,
+    warn: Callable[[str], None] = print,
+    silent_seconds: float = Patience().silent_seconds,
+) -> Place:
     """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. warn: told when less is to be had than allowed.
+    silent_seconds: after which a rank that others started counts as dead.
 
     Raises SettingsError for another name."""
     if name == "local":
@@ -229,7 +235,7 @@ def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable
     if name.startswith("joined:"):
         from herd.core.joined import JoinedPlace
 
-        return JoinedPlace(Path(name.removeprefix("joined:")))
+        return JoinedPlace(Path(name.removeprefix("joined:")), silent_seconds)
     if name == "ray" or name.startswith("ray://"):
         return RayPlace("" if name == "ray" else name)
     raise SettingsError(f"place {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")
