@@ -214,7 +214,9 @@ class _Meeting:
     def end(self, silent_seconds: float) -> None:
         """Sends the others home, and stays until they have left, so that they see why it goes."""
         write_whole(self.folder / "end", "")
-        watches = {rank: Watch(self.beat_of(rank), silent_seconds) for rank in range(1, Rank.here().of)}
+        beats = {rank: self.beat_of(rank) for rank in range(1, Rank.here().of)}
+        # One that has not come yet has its time to start.
+        watches = {n: Watch(file, silent_seconds if file.exists() else STARTING_SECONDS) for n, file in beats.items()}
         while any(
             not (self.folder / f"left-{rank}").exists() and not watch.is_silent() for rank, watch in watches.items()
         ):

@@ -12,13 +12,14 @@ from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.sizes import SizeOrName
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.batches import LongFirst, TokenBatches
+from herd.train.batches import TokenBatches
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
 from herd.train.log import Step, tokens_by_source
 from herd.train.loop import train
 from herd.train.objectives import NextToken
 from herd.train.optimizer import AdamWSettings
+from herd.train.rows import LongFirst
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, cosine
 from herd.train.schedule import Rate as RateByStep
 from herd.train.speed import SpeedSettings

@@ -15,7 +15,7 @@ from herd.tokens.tokenizer import CONTROL_TOKENS, PATTERN, TextTokenizer
 from herd.tokens.words import count_texts
 
 Ids = NDArray[np.int64]
-_WORDS_AT_ONCE = 200_000  # that a merge is made in
+_WORDS_AT_ONCE = 100_000  # that a merge is made in
 _HALF = 32  # bits of one id of a pair
 
 
@@ -121,20 +121,19 @@ def learn_merges(words: Words, alphabet: Sequence[str], size: int, *, repeat: bo
     return learnt
 
 
-def _pairs(words: Words) -> tuple[dict[int, int], list[tuple[int, Ids]]]:
+def _pairs(words: Words) -> tuple[dict[int, int], list[tuple[int, NDArray[np.int32]]]]:
     """How often each pair of neighbours comes, and the words it is in."""
-    keys, owners = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    counts: dict[int, int] = {}
+    where: dict[int, list[NDArray[np.int32]]] = {}
     for some in words.blocks(np.arange(len(words.starts))):
         places, owner = words.places(some)
         inside = np.flatnonzero(owner[:-1] == owner[1:])
         ids = words.ids[places]
-        keys.append(_pair(ids[inside], ids[inside + 1]))
-        owners.append(some[owner[inside]].astype(np.int32))
-    key, owner = np.concatenate(keys), np.concatenate(owners)
-    del keys, owners
-    counts: dict[int, int] = {}
-    _add(counts, key, words.counts[owner])
-    return counts, _grouped(key, owner)
+        key, owner = _pair(ids[inside], ids[inside + 1]), some[owner[inside]].astype(np.int32)
+        _add(counts, key, words.counts[owner])
+        for pair, found in _grouped(key, owner):
+            where.setdefault(pair, []).append(found)
+    return counts, [(pair, np.concatenate(where.pop(pair))) for pair in list(where)]
 
 
 def _pair(left: NDArray[np.integer] | int, right: NDArray[np.integer] | int) -> Ids:
