@@ -20,7 +20,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=number(1), default=default_jobs(), help="processes at once (default: %(default)s)"
     )
-    parser.add_argument("--place", default="local", help="local, ray, or ray://HOST:PORT (default: %(default)s)")
+    parser.add_argument(
+        "--place", default="local", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: %(default)s)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
     add_plugins(parser)
 
@@ -34,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
     from herd.report.browse import render_browser
+    from herd.run.joined import joined
     from herd.run.progress import display
     from herd.run.runner import run as run_stages
 
@@ -44,8 +47,12 @@ def run(options: argparse.Namespace) -> None:
         for line in describe_input(options.input, options.source, settings):
             print(line)
         return
-    plan = curate_stage((crawl,), settings=settings)
-    corpus = run_stages(plan, options.out, jobs=max(1, options.workers), place=options.place, display=display())
+    with joined(options.place, options.out, max(1, options.workers)) as where:
+        if where is None:
+            return
+        place, jobs = where
+        plan = curate_stage((crawl,), settings=settings)
+        corpus = run_stages(plan, options.out, jobs=jobs, place=place, display=display())
     assert isinstance(corpus, Corpus)
     for line in funnel_lines(corpus.figures):
         print(line)

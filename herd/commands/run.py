@@ -88,20 +88,15 @@ def traced_steps(text: str) -> tuple[int, int]:
 def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Report
     from herd.core.stage import Manner
+    from herd.run.joined import joined
     from herd.run.progress import display
     from herd.run.runner import run as run_recipe
 
     recipe, folder = planned(options)
-    place, jobs = options.place or recipe.place, options.jobs
-    if place in ("torchrun", "slurm"):
-        from herd.run.joined import JoinedPlace, join
-        from herd.run.ranks import Rank
-
-        if Rank.here().number > 0:
-            join(folder)
+    with joined(options.place or recipe.place, folder, options.jobs, options.silent) as where:
+        if where is None:
             return
-        place, jobs = f"joined:{folder}", 0
-    try:
+        place, jobs = where
         made = run_recipe(
             recipe.plan(),
             folder,
@@ -120,9 +115,6 @@ def run(options: argparse.Namespace) -> None:
             ),
             display=display(),
         )
-    finally:
-        if place.startswith("joined:"):
-            JoinedPlace(folder).end()
     if isinstance(made, Report):
         print(f"\nreport: {made.path / 'report.html'}")
     else:

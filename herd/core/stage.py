@@ -75,7 +75,7 @@ class Work:
     out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
     that needs several workers runs. report: called with (done, total, words) as work goes on. curves: where what
     draws them may write. checkpoints: where models on the way to the finished one are kept, if any are. settings: those
-    of the stage, for what draws curves to show beside them.
+    of the stage, for what draws curves to show beside them. warn: shows a sentence to whoever started the run.
     """
 
     out: Path
@@ -88,6 +88,7 @@ class Work:
     stop_asked: Callable[[], bool] = lambda: False  # whether this process shall save and leave
     checkpoints: Path = field(default_factory=Path)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    warn: Callable[[str], None] = print
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 
     def figure(self, name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,47 @@ from herd.core.manifests import check_files
 from herd.core.records import Conversation, Document, Preference
 
 ROWS_PER_FILE = 100_000
+PART_BYTES = 32_000_000  # of documents that one worker takes at once
+_BATCH_BYTES, _BATCH_ROWS = 8_000_000, 4096  # of documents in memory while a part is read
+_GROUP_ROWS = 8192  # what of a large file can be read apart
 _COLUMNS = ("id", "text", "source", "url", "added", "language")
 
 
 def read_documents(folder: Path, name: str = "documents") -> Iterator[Document]:
-    """The documents of a corpus, file by file, a few thousand in memory at once.
+    """The documents of a corpus, file by file, a few in memory at once.
 
     Raises ArtifactError when there are none to read, but for rejects, of which there may be none.
+    """
+    for part in document_parts(folder, name):
+        yield from part.read()
+
+
+@dataclass(frozen=True)
+class DocumentPart:
+    """Some row groups of one Parquet file of a corpus: what one worker reads. documents: how many they hold.
+    text_bytes: of all columns, before compression."""
+
+    file: Path
+    groups: tuple[int, ...]
+    documents: int
+    text_bytes: int
+
+    def read(self) -> Iterator[Document]:
+        """Its documents in order, about `_BATCH_BYTES` of them in memory at once."""
+        import pyarrow.parquet as parquet
+
+        rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * self.documents // max(1, self.text_bytes)))
+        # Buffered, a column is decoded page by page as it is read, and not loaded whole.
+        with parquet.ParquetFile(self.file, buffer_size=1 << 20) as table:
+            for batch in table.iter_batches(rows, row_groups=list(self.groups), columns=[*_COLUMNS, "notes"]):
+                for row in batch.to_pylist():
+                    yield document_from_row(row)
+
+
+def document_parts(folder: Path, name: str = "documents", part_bytes: int = PART_BYTES) -> list[DocumentPart]:
+    """A corpus cut into parts, in order: files, and of large ones their row groups, of about `part_bytes` each.
+
+    The cut follows from the files alone. Raises ArtifactError as `read_documents`.
     """
     import pyarrow.parquet as parquet
 
@@ -27,10 +62,20 @@ def read_documents(folder: Path, name: str = "documents") -> Iterator[Document]:
     files = sorted((folder / name).glob("*.parquet"))
     if not files and not (name == "rejects" and (folder / name).is_dir()):
         raise ArtifactError(f"{folder / name} holds no Parquet files; it is not a corpus made by herd")
+    parts = []
     for file in files:
-        for batch in parquet.ParquetFile(file).iter_batches(4096, columns=[*_COLUMNS, "notes"]):
-            for row in batch.to_pylist():
-                yield document_from_row(row)
+        metadata = parquet.read_metadata(file)
+        groups: list[int] = []
+        rows = size = 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            if groups and size + group.total_byte_size > part_bytes:
+                parts.append(DocumentPart(file, tuple(groups), rows, size))
+                groups, rows, size = [], 0, 0
+            groups.append(number)
+            rows, size = rows + group.num_rows, size + group.total_byte_size
+        parts.append(DocumentPart(file, tuple(groups), rows, size))
+    return parts
 
 
 def document_from_row(row: dict[str, Any]) -> Document:
@@ -50,7 +95,9 @@ def write_documents(folder: Path, documents: Iterable[Document], name: str = "do
         columns = {column: [getattr(document, column) for document in rows] for column in _COLUMNS}
         columns["notes"] = [json.dumps(dict(document.notes), ensure_ascii=False) for document in rows]
         table = arrow.table(columns, schema=schema)
-        parquet.write_table(table, folder / name / f"{number:05}.parquet", compression="zstd")
+        parquet.write_table(
+            table, folder / name / f"{number:05}.parquet", row_group_size=_GROUP_ROWS, compression="zstd"
+        )
         written += len(rows)
     return written
 

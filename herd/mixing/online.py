@@ -9,8 +9,8 @@ import numpy as np
 from herd.mixing.field import Field, uniform
 from herd.mixing.proxies import row_tokens
 from herd.mixing.updates import Numbers, bandit, shares_of
-from herd.train.batches import generator
 from herd.train.loop import Step
+from herd.train.rows import generator
 
 
 class Exp3:

@@ -15,12 +15,13 @@ from herd.mixing.field import Field, RunSettings
 from herd.mixing.updates import Numbers, shares_of
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer, initialize
-from herd.train.batches import Batch, SourceRows, TokenBatches, collate, generator
+from herd.train.batches import Batch, TokenBatches, collate
 from herd.train.checkpoint import TrainState
 from herd.train.cross_entropy import cross_entropy
 from herd.train.loop import Step, alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import adamw
+from herd.train.rows import SourceRows, generator
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, Rate, cosine
 
 # Whose rows a step takes, one name a row.

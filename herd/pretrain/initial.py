@@ -13,7 +13,7 @@ from herd.model.config import CONFIG, shape_in
 from herd.model.sizes import Shape, SizeOrName
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.batches import LongFirst, TokenBatches
+from herd.train.batches import TokenBatches
 from herd.train.checkpoint import kind_of
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
@@ -21,6 +21,7 @@ from herd.train.log import Step, tokens_by_source
 from herd.train.loop import train
 from herd.train.objectives import NextToken
 from herd.train.optimizer import AdamWSettings
+from herd.train.rows import LongFirst
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, cosine
 from herd.train.schedule import Rate as RateByStep
 from herd.train.speed import SpeedSettings

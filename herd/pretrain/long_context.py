@@ -17,13 +17,13 @@ from herd.pretrain.gate import Exam, Passed, baseline
 from herd.pretrain.initial import sources_read, token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.batches import LongFirst
 from herd.train.checkpoint import kind_of
 from herd.train.guards import GuardSettings
 from herd.train.layout import Layout
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings
+from herd.train.rows import LongFirst
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from herd.train.speed import SpeedSettings
 from herd.train.start import go_on

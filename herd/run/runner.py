@@ -78,7 +78,8 @@ def run(
         show.begin(len(plans), len(plans) - len(todo))
         try:
             if jobs == 0:
-                _run_here(todo, home, show, open_place(place), manner, mender)
+                where = open_place(place, silent_seconds=manner.silent_seconds)
+                _run_here(todo, home, show, where, manner, mender)
             else:
                 _Pool(todo, home, jobs, show, [place, manner.to_text()], plans, mender).run()
         finally:
@@ -135,7 +136,14 @@ def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, ma
         show.start(plan.key)
         report = functools.partial(show.progress, plan.key)
         try:
-            card = make(_job(plan), home, report, place, manner)
+            card = make(
+                _job(plan),
+                home,
+                report,
+                place,
+                manner,
+                lambda words, name=plan.stage.name: show.warn(f"stage {name}: {words}"),
+            )
         except DamagedError as fault:
             left.insert(0, mender.plan_for(fault))
             mender.set_aside(left[0].key)

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +29,8 @@ from herd.run.opening import open_place
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
 REPORT_SECONDS = 0.1
+
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ class Job:
         return find_stage(self.module, self.file, self.name)
 
 
-def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL) -> dict[str, Any]:
+def make(
+    job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL, warn: Warn = print
+) -> dict[str, Any]:
     """The card of the artifact that `job` makes; its folder is whole when this returns.
 
     Raises DamagedError for an input that is not what was written, and HerdError, with the stage's name in front where
@@ -108,14 +112,16 @@ def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner
             write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "manner": manner.to_text()}))
             place.launch(file, ranks, report, Patience(manner.silent_seconds, manner.restarts))
         else:
-            make_here(job, home, report, place, manner)
+            make_here(job, home, report, place, manner, warn)
     except Exception as fault:
         raise as_sentence(fault, f"stage {job.name}") from fault
     shutil.rmtree(scratch, ignore_errors=True)
     return read_card(home.artifact(job.key))
 
 
-def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = None, manner: Manner = USUAL) -> None:
+def make_here(
+    job: Job, home: RunFolder, report: Report, place: Place | None = None, manner: Manner = USUAL, warn: Warn = print
+) -> None:
     """Makes the artifact in this process, perhaps as the first of several ranks."""
     stage = job.stage()
     meter = processes.Meter()
@@ -130,6 +136,7 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             stop_asked=processes.stop_asked,
             checkpoints=home.root / "checkpoints" / job.key,
             settings=job.settings,
+            warn=warn,
         )
         made = stage.run(work, _inputs(job, home), job.settings)
         card = Card(
@@ -234,7 +241,8 @@ def serve(pipe: Connection, parent: int, root: Path, place: str, manner: Manner)
 def _attempt(job: Job, home: RunFolder, channel: Channel, place: str, manner: Manner) -> tuple[str, Any]:
     with _output_to(home.log(job.key)):
         try:
-            return "made", make(job, home, channel.report, open_place(place, channel.workers, channel.warn), manner)
+            where = open_place(place, channel.workers, channel.warn)
+            return "made", make(job, home, channel.report, where, manner, channel.warn)
         except HerdError as fault:
             with contextlib.suppress(OSError):  # a log that cannot be written does not hide the fault
                 traceback.print_exc()

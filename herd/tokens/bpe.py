@@ -2,33 +2,203 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
 from herd.tokens.tokenizer import CONTROL_TOKENS, PATTERN, TextTokenizer
+from herd.tokens.words import count_texts
+
+Ids = NDArray[np.int64]
+_WORDS_AT_ONCE = 100_000  # that a merge is made in
+_HALF = 32  # bits of one id of a pair
 
 
-def learn(texts: Iterator[str], *, pairs: int, digits_together: bool) -> TextTokenizer:
-    """A tokenizer whose `pairs` base tokens (256 bytes among them) are merged from `texts`.
+def learn(texts: Iterable[str], *, pairs: int, digits_together: bool) -> TextTokenizer:
+    """A tokenizer whose `pairs` base tokens (256 bytes among them) are merged from `texts`, whose words are counted in
+    memory.
 
     digits_together: whether up to three digits may become one token, as in Llama 3; without it no merge
     ever joins digits, which small models need to do sums, and the splitting of text stays the same.
     Source: Sennrich et al. 2016; Llama 3, 3.2.
     """
-    backend = Backend(models.BPE())
-    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    learning = (
-        [split, to_bytes] if digits_together else [split, pre_tokenizers.Digits(individual_digits=True), to_bytes]
-    )
-    backend.pre_tokenizer = pre_tokenizers.Sequence(learning)
-    trainer = trainers.BpeTrainer(
-        vocab_size=pairs, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
-    )
-    backend.train_from_iterator(texts, trainer)
-    return finish(backend)
+    return learn_counted(count_texts(texts, digits_together=digits_together), pairs=pairs)
+
+
+def learn_counted(counts: Mapping[str, int], *, pairs: int) -> TextTokenizer:
+    """A tokenizer of `pairs` base tokens, merged from words that come so often. The same as the library's trainer
+    makes, which wants to read every text instead."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    number = {letter: id_ for id_, letter in enumerate(alphabet)}
+    words = Words.of(([number[letter] for letter in word] for word in counts), counts.values())
+    learnt = learn_merges(words, alphabet, pairs)
+    merges = [(learnt.tokens[left], learnt.tokens[right]) for left, right in learnt.merges]
+    return finish(Backend(models.BPE({token: id_ for id_, token in enumerate(learnt.tokens)}, merges)))
+
+
+@dataclass
+class Words:
+    """Words as ids, all in a row. ids: [S]. starts, lengths: of each word in `ids`, [W]; a word grows shorter as its
+    ids are merged, and what it no longer needs stays behind it. counts: how often it comes, [W]."""
+
+    ids: NDArray[np.int32]
+    starts: Ids
+    lengths: NDArray[np.int32]
+    counts: Ids
+
+    @classmethod
+    def of(cls, words: Iterable[Sequence[int]], counts: Iterable[int]) -> Words:
+        lengths: list[int] = []
+
+        def ids() -> Iterator[int]:
+            for word in words:
+                lengths.append(len(word))
+                yield from word
+
+        flat = np.fromiter(ids(), np.int32)
+        sizes = np.array(lengths, np.int32)
+        return cls(flat, np.cumsum(sizes, dtype=np.int64) - sizes, sizes, np.fromiter(counts, np.int64))
+
+    def places(self, some: Ids) -> tuple[Ids, Ids]:
+        """Where the ids of these words stand, word after word, and which of `some` each belongs to."""
+        lengths = self.lengths[some].astype(np.int64)
+        ends = np.cumsum(lengths)
+        owner = np.repeat(np.arange(len(some)), lengths)
+        return np.arange(len(owner)) + (self.starts[some] - (ends - lengths))[owner], owner
+
+    def blocks(self, some: Ids) -> Iterator[Ids]:
+        for start in range(0, len(some), _WORDS_AT_ONCE):
+            yield some[start : start + _WORDS_AT_ONCE]
+
+
+@dataclass
+class Merges:
+    """What was learnt. tokens: all of them, by id. merges: which two ids become one, in order."""
+
+    tokens: list[str]
+    merges: list[tuple[int, int]]
+
+
+def learn_merges(words: Words, alphabet: Sequence[str], size: int, *, repeat: bool = True) -> Merges:
+    """Merges until there are `size` tokens: each time of the pair that comes most often, of equals that of lower ids.
+
+    words: changed. repeat: whether a pair whose letters are a token already is merged into that token, as the library
+    does; otherwise it is passed over. Source: Sennrich et al. 2016, algorithm 1; the order of equals is tokenizers'.
+    """
+    learnt = Merges(list(alphabet), [])
+    number = {token: id_ for id_, token in enumerate(learnt.tokens)}
+    counts, where = _pairs(words)
+    # Of each pair the words that it came to stand in since it was last put here.
+    heap = [(-counts[pair], pair, turn, found) for turn, (pair, found) in enumerate(where)]
+    del where
+    heapq.heapify(heap)
+    turn = len(heap)
+    while heap and len(learnt.tokens) < size:
+        count, pair, entry, found = heapq.heappop(heap)
+        if -count != counts[pair]:  # counted again since
+            heapq.heappush(heap, (-counts[pair], pair, entry, found))
+            continue
+        if count == 0:
+            break
+        left, right = pair >> _HALF, pair & ((1 << _HALF) - 1)
+        token = learnt.tokens[left] + learnt.tokens[right]
+        if token in number and not repeat:
+            counts[pair] = 0
+            continue
+        new = number.setdefault(token, len(learnt.tokens))
+        if new == len(learnt.tokens):
+            learnt.tokens.append(token)
+        learnt.merges.append((left, right))
+        for fresh, own in _merge(words, found, left, right, new, counts):
+            if counts[fresh] > 0:
+                heapq.heappush(heap, (-counts[fresh], fresh, turn, own))
+                turn += 1
+    return learnt
+
+
+def _pairs(words: Words) -> tuple[dict[int, int], list[tuple[int, NDArray[np.int32]]]]:
+    """How often each pair of neighbours comes, and the words it is in."""
+    counts: dict[int, int] = {}
+    where: dict[int, list[NDArray[np.int32]]] = {}
+    for some in words.blocks(np.arange(len(words.starts))):
+        places, owner = words.places(some)
+        inside = np.flatnonzero(owner[:-1] == owner[1:])
+        ids = words.ids[places]
+        key, owner = _pair(ids[inside], ids[inside + 1]), some[owner[inside]].astype(np.int32)
+        _add(counts, key, words.counts[owner])
+        for pair, found in _grouped(key, owner):
+            where.setdefault(pair, []).append(found)
+    return counts, [(pair, np.concatenate(where.pop(pair))) for pair in list(where)]
+
+
+def _pair(left: NDArray[np.integer] | int, right: NDArray[np.integer] | int) -> Ids:
+    return (np.asarray(left, np.int64) << _HALF) | np.asarray(right, np.int64)
+
+
+def _add(counts: dict[int, int], keys: Ids, amounts: Ids) -> None:
+    unique, place = np.unique(keys, return_inverse=True)
+    sums = np.zeros(len(unique), np.int64)
+    np.add.at(sums, place, amounts)
+    for key, amount in zip(unique.tolist(), sums.tolist(), strict=True):
+        counts[key] = counts.get(key, 0) + amount
+
+
+def _grouped(keys: Ids, owners: NDArray[np.int32]) -> list[tuple[int, NDArray[np.int32]]]:
+    """For each key its owners, each once."""
+    order = np.lexsort((owners, keys))
+    keys, owners = keys[order], owners[order]
+    if not len(keys):
+        return []
+    again = np.append(False, (keys[1:] == keys[:-1]) & (owners[1:] == owners[:-1]))
+    keys, owners = keys[~again], owners[~again]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return list(zip(keys[first].tolist(), np.split(owners, first[1:]), strict=True))
+
+
+def _merge(
+    words: Words, some: Ids, left: int, right: int, new: int, counts: dict[int, int]
+) -> list[tuple[int, NDArray[np.int32]]]:
+    """Joins a pair in these words and counts their pairs anew; the pairs that came up, and in which words."""
+    keys, owners = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    for block in words.blocks(some):
+        places, owner = words.places(block)
+        ids = words.ids[places]
+        at = _where(ids, owner, left, right)
+        if not len(at):
+            continue
+        gone = np.zeros(len(ids) + 1, np.bool_)
+        gone[at + 1] = True
+        amount = words.counts[block]
+        before = at[(at > 0) & (owner[at - 1] == owner[at])]
+        after = at[np.append(owner, -1)[at + 2] == owner[at]]
+        previous, following = np.where(gone[before - 1], new, ids[before - 1]), ids[after + 2]
+        lost = np.concatenate((_pair(previous, left), _pair(right, following)))
+        fresh = np.concatenate((_pair(previous, new), _pair(new, following)))
+        touched = owner[np.concatenate((before, after))]
+        _add(counts, np.concatenate((lost, fresh)), np.concatenate((-amount[touched], amount[touched])))
+        keys.append(fresh)
+        owners.append(block[touched].astype(np.int32))
+        ids[at] = new
+        stay = ~gone[:-1]
+        lengths = np.bincount(owner[stay], minlength=len(block))
+        words.lengths[block] = lengths
+        words.ids[words.places(block)[0]] = ids[stay]
+    return _grouped(np.concatenate(keys), np.concatenate(owners))
+
+
+def _where(ids: NDArray[np.int32], owner: Ids, left: int, right: int) -> Ids:
+    """Where the pair begins, in each word from the left; of `aaa` the second `aa` is none."""
+    at = np.flatnonzero((ids[:-1] == left) & (ids[1:] == right) & (owner[:-1] == owner[1:]))
+    if left != right or not len(at):
+        return at
+    run = np.flatnonzero(np.append(True, np.diff(at) != 1))
+    place = np.arange(len(at)) - np.repeat(run, np.diff(np.append(run, len(at))))
+    return at[place % 2 == 0]
 
 
 def finish(backend: Backend) -> TextTokenizer:

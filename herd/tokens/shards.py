@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,14 @@ class Shard:
         start = self.ends[number - 1] if number else 0
         return self.ids[start : self.ends[number]]
 
-    @cached_property
+    @property
     def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every document."""
         return np.diff(self.ends, prepend=0)
+
+    def lengths_of(self, numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Tokens of some documents."""
+        return self.ends[numbers] - np.where(numbers > 0, self.ends[numbers - 1], 0)
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
@@ -60,10 +66,10 @@ class ShardWriter:
         self._path.write_bytes(b"")
         self._held = bytearray()
         self._dtype = dtype
-        self._ends: list[int] = []
+        self._ends = array("q")  # eight bytes a document
         self.tokens = self.text_bytes = 0
 
-    def add(self, ids: list[int], text_bytes: int) -> None:
+    def add(self, ids: Sequence[int] | NDArray[np.integer], text_bytes: int) -> None:
         self._held += np.asarray(ids, self._dtype).tobytes()
         if len(self._held) >= _HELD_BYTES:
             self._flush()

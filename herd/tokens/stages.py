@@ -2,48 +2,78 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from herd.core.artifacts import Checkpoint, Corpus, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
-from herd.core.records import Document
 from herd.core.settings import InputFile, Positive, Share, input_path
 from herd.core.stage import Work, stage
-from herd.core.storage import read_documents
+from herd.core.storage import DocumentPart, document_parts
 from herd.tokens import bpe
-from herd.tokens.extend import extend
+from herd.tokens.extend import extend_counted
 from herd.tokens.foreign import from_ranks, read_ranks
-from herd.tokens.shards import SPLITS, ShardWriter, id_type, write_index
+from herd.tokens.packing import LONG_TOKENS, Packed, batches, pack_documents
+from herd.tokens.shards import write_index
 from herd.tokens.tokenizer import TextTokenizer
+from herd.tokens.words import WordCounts, count_words
 
-_BATCH = 512  # documents the tokenizer is given at once
+_MAX_WORDS = 2_000_000
 
 
 @stage(paper="3.2", version=1)
-def train_tokenizer(work: Work, corpus: Corpus, *, pairs: Positive, digits_together: bool = True) -> Tokenizer:
-    """A byte-level tokenizer of `pairs` base tokens, followed by Llama 3's 256 control tokens."""
+def train_tokenizer(
+    work: Work, corpus: Corpus, *, pairs: Positive, digits_together: bool = True, max_words: Positive = _MAX_WORDS
+) -> Tokenizer:
+    """A byte-level tokenizer of `pairs` base tokens, followed by Llama 3's 256 control tokens.
+
+    max_words: the most frequent ones, which it is learnt from; what bounds the memory.
+    """
     if pairs < 256:
         raise DataError(f"pairs {pairs} is less than the 256 bytes every text needs; try 512")
-    documents = list(read_documents(corpus.path))
-    tokenizer = bpe.learn((document.text for document in documents), pairs=pairs, digits_together=digits_together)
-    return _finished(work, tokenizer, documents)
+    parts = document_parts(corpus.path)
+    counted = _count(work, parts, digits_together=digits_together, max_words=max_words)
+    return _finished(work, bpe.learn_counted(counted.words, pairs=pairs), parts)
 
 
 @stage(paper="3.2", version=1)
-def extend_tokenizer(work: Work, corpus: Corpus, *, base: InputFile, extra: Positive) -> Tokenizer:
-    """The pairs of a tiktoken file, then `extra` more learnt from the corpus, then Llama 3's control tokens."""
-    documents = list(read_documents(corpus.path))
+def extend_tokenizer(
+    work: Work, corpus: Corpus, *, base: InputFile, extra: Positive, max_words: Positive = _MAX_WORDS
+) -> Tokenizer:
+    """The pairs of a tiktoken file, then `extra` more learnt from the corpus, then Llama 3's control tokens.
+
+    max_words: as in `train_tokenizer`.
+    """
+    parts = document_parts(corpus.path)
     ranks = read_ranks(input_path(base))
-    tokenizer = extend(ranks, (document.text for document in documents), extra=extra)
-    before = _compression(documents, from_ranks(ranks))
-    work.figure("compression_before", before)
-    return _finished(work, tokenizer, documents)
+    counted = _count(work, parts, digits_together=True, max_words=max_words)
+    tokenizer = extend_counted(ranks, counted.words, extra=extra)
+    before = work.scratch / "base"
+    before.mkdir(exist_ok=True)
+    from_ranks(ranks).save(before, context=0)
+    work.figure("compression_before", _compression(work, parts, before))
+    return _finished(work, tokenizer, parts)
 
 
-def _finished(work: Work, tokenizer: TextTokenizer, documents: list[Document]) -> Tokenizer:
+def _count(work: Work, parts: Sequence[DocumentPart], *, digits_together: bool, max_words: int) -> WordCounts:
+    counted = count_words(
+        parts,
+        work.place,
+        work.scratch / "words",
+        digits_together=digits_together,
+        max_words=max_words,
+        progress=work.progress,
+    )
+    figures = {"distinct": counted.distinct, "learnt_from": len(counted.words), "share_of_text": counted.share}
+    work.figure("words", figures)
+    return counted
+
+
+def _finished(work: Work, tokenizer: TextTokenizer, parts: Sequence[DocumentPart]) -> Tokenizer:
     tokenizer.save(work.out, context=0)
-    figures = _compression(documents, tokenizer)
+    figures = _compression(work, parts, work.out)
     work.figure("compression", figures)
     work.figure("vocabulary", tokenizer.size)
     mean = sum(rates["characters"] for rates in figures.values()) / sum(r["tokens"] for r in figures.values())
@@ -51,22 +81,41 @@ def _finished(work: Work, tokenizer: TextTokenizer, documents: list[Document]) -
     return Tokenizer(work.out)
 
 
-def _compression(documents: list[Document], tokenizer: TextTokenizer) -> dict[str, dict[str, float]]:
-    """Characters and tokens by language and by source, on documents."""
-    counts: dict[str, dict[str, float]] = {}
-    for batch in _batches(documents):
-        for document, ids in zip(batch, tokenizer.encode_all([d.text for d in batch]), strict=True):
-            for group in (f"source {document.source}", f"language {document.language or 'unknown'}"):
-                entry = counts.setdefault(group, {"characters": 0, "tokens": 0})
-                entry["characters"] += len(document.text)
-                entry["tokens"] += len(ids)
+@dataclass(frozen=True)
+class _Measured:
+    """A part of a corpus, and the tokenizer that it is measured with."""
+
+    part: DocumentPart
+    tokenizer: Path
+
+
+def _compression(work: Work, parts: Sequence[DocumentPart], tokenizer: Path) -> dict[str, dict[str, float]]:
+    """Characters and tokens by language and by source."""
+    counts: dict[str, Counter[str]] = {}
+    jobs = [_Measured(part, tokenizer) for part in parts]
+    for done, found in enumerate(work.place.map(_lengths, jobs), 1):
+        work.progress(done, len(jobs), "parts measured")
+        for group, lengths in found.items():
+            counts.setdefault(group, Counter()).update(lengths)
     return {
-        group: {**entry, "characters_per_token": entry["characters"] / max(1, entry["tokens"])}
-        for group, entry in sorted(counts.items())
+        group: {**lengths, "characters_per_token": lengths["characters"] / max(1, lengths["tokens"])}
+        for group, lengths in sorted(counts.items())
     }
 
 
-@stage(paper="3.2", version=3)
+def _lengths(job: _Measured) -> dict[str, Mapping[str, int]]:
+    text = TextTokenizer.load(job.tokenizer)
+    counts: dict[str, Counter[str]] = {}
+    for batch in batches(job.part.read()):
+        for document, ids in zip(batch, text.encode_all([one.text for one in batch]), strict=True):
+            for group in (f"source {document.source}", f"language {document.language or 'unknown'}"):
+                lengths = counts.setdefault(group, Counter())
+                lengths["characters"] += len(document.text)
+                lengths["tokens"] += len(ids)
+    return dict(counts)
+
+
+@stage(paper="3.2", version=4)
 def pack(
     work: Work,
     corpus: Corpus,
@@ -78,28 +127,29 @@ def pack(
 ) -> Tokens:
     """The documents as token ids, begun and ended by control tokens, a share of each source held out.
 
+    Whole documents are held out, chosen by their text. Of a source of which none is chosen, long ones give their ends;
+    where there are no long ones either, a warning and the figure `not_held_out` name the source.
     tokenizer: or a model, which packs with its own. bos_token, eos_token: put before and after a document, "" for none;
     absent, as the model has it: before a text what its tokenizer puts there, nothing for many, and after it what ends a
     document, which is not always the `eos_token` of a model that chats.
     """
     text = TextTokenizer.load(tokenizer.path)
     opening, ending = around_document(text, bos_token, eos_token)
-    total = corpus.figures["documents"]
-    writers: dict[str, dict[str, ShardWriter]] = {}
-    documents = work.track(read_documents(corpus.path), total, "documents")
-    for batch in _batches(documents):
-        for document, ids in zip(batch, text.encode_all([d.text for d in batch]), strict=True):
-            if document.source not in writers:
-                writers[document.source] = _writers(work, document.source, text.size)
-            split = "heldout" if _is_held_out(document, held_out_share) else "train"
-            whole = [*opening, *ids, *ending]
-            writers[document.source][split].add(whole, len(document.text.encode()))
-    if not writers:
+    packed = pack_documents(
+        document_parts(corpus.path),
+        tokenizer.path,
+        work.out,
+        around=(opening, ending),
+        held_out_share=held_out_share,
+        place=work.place,
+        scratch=work.scratch / "parts",
+        progress=work.progress,
+    )
+    if not packed.index:
         raise DataError(f"{corpus.path}: the corpus is empty; look at its rejects with `herd show`")
-    index = {source: {split: w.close() for split, w in of.items()} for source, of in sorted(writers.items())}
-    write_index(work.out, text.size, text.pad, index, tokenizer=text.fingerprint)
+    write_index(work.out, text.size, text.pad, packed.index, tokenizer=text.fingerprint)
     work.figure("around_document", [text.show(ids) for ids in (opening, ending)])
-    _figures(work, index, len(text.control_tokens))
+    _figures(work, packed, len(text.control_tokens))
     return Tokens(work.out)
 
 
@@ -124,29 +174,19 @@ def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str |
     return begin, [text.control(eos_token)] if eos_token else []
 
 
-def _writers(work: Work, source: str, vocabulary: int) -> dict[str, ShardWriter]:
-    return {split: ShardWriter(work.out, f"{source}.{split}", id_type(vocabulary)) for split in SPLITS}
-
-
-def _is_held_out(document: Document, share: float) -> bool:
-    """Decided by the text, so that equal texts can never lie on both sides."""
-    digest = hashlib.sha256(document.text.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
-
-
-def _figures(work: Work, index: dict[str, dict[str, dict[str, int]]], control_tokens: int) -> None:
+def _figures(work: Work, packed: Packed, control_tokens: int) -> None:
+    index = packed.index
     work.figure("sources", index)
     work.figure("control_tokens", control_tokens)
+    if packed.split:
+        work.figure("held_out_by_parts", packed.split)
+    if packed.not_held_out:
+        work.figure("not_held_out", packed.not_held_out)
+        names = packed.not_held_out
+        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        work.warn(
+            f"nothing is held out of {some}, so no loss is measured there: no document was chosen by its text, and "
+            f"none has {LONG_TOKENS:,} tokens, of which a part would be; raise held_out_share or add documents"
+        )
     tokens = sum(entry["tokens"] for of in index.values() for entry in of.values())
     work.figure("headline", f"{tokens:,} tokens from {len(index)} sources")
-
-
-def _batches(documents: Iterator[Document] | list[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    for document in documents:
-        batch.append(document)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

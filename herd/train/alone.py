@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from herd.core.executor import Place
+from herd.train.batches import Batches
 from herd.train.integrity import Held
 from herd.train.speed import Quick
 
@@ -54,6 +55,10 @@ class Alone:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // PARTS)))
         self._threads = ThreadPoolExecutor(PARTS)
         self._warm = False
+
+    def batch(self, batches: Batches[B], step: int) -> B:
+        """All rows of a step."""
+        return batches.batch(step)
 
     def gradients(self, batch: B, loss: Loss[B], micro_rows: int | None) -> tuple[float, Sums]:
         """The loss, divided by the batch's weight, and what else is logged; gradients stand in the weights."""
@@ -99,10 +104,6 @@ class Alone:
     def agree(self, value: bool) -> bool:
         """What the first rank says."""
         return value
-
-    def share(self, batch: B) -> B:
-        """The part of a batch that is this device's."""
-        return batch
 
     def close(self) -> None:
         self._threads.shutdown()

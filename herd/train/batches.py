@@ -1,30 +1,54 @@
-"""Batches from token shards: which documents lie in which row, and which row comes when.
+"""Batches from token shards: which row comes when, and rows as tensors.
 
 The order is a pure function of (seed, global row number). It does not depend on how many processes read,
-and a run resumed at any step reads what it would have read.
+and a run resumed at any step reads what it would have read. Of several ranks each builds its own rows only.
 """
 
 from __future__ import annotations
 
-import bisect
-import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from herd.core.errors import DataError
-from herd.core.settings import Positive, Share, settings
-from herd.tokens.shards import Shard, Shards
+from herd.core.errors import DataError, TrainingError
+from herd.tokens.shards import Shards
 from herd.train.mixture import Mixture
+from herd.train.rows import LongFirst, SourceRows, Text, has_text
 from herd.train.schedule import BatchRamp, MixPhase
 
 IGNORED = -100  # a target that is not learnt
 PADDING = -1  # the document of a place that holds none
-WINDOW = 256  # pieces packed together: large enough to fill rows, small enough to stay shuffled
+
+Covariant = TypeVar("Covariant", covariant=True)
+B = TypeVar("B")
+
+
+class Batches(Protocol[Covariant]):
+    """A batch for every step, the same one however often it is asked for."""
+
+    def __len__(self) -> int: ...
+    def batch(self, step: int) -> Covariant: ...
+
+
+class RankBatches(Batches[Covariant], Protocol[Covariant]):
+    """Batches of which several ranks may each have their own rows."""
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Covariant: ...
+
+
+@dataclass(frozen=True)
+class WholeBatch:
+    """What is known of a batch where only some of its rows are. targets: how many there are. packed: whether any row
+    holds several documents. sources: of all rows, each once."""
+
+    targets: float
+    packed: bool
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -32,34 +56,36 @@ class Batch:
     """Rows to train on, each [B, T].
 
     tokens_BT: ids. targets_BT: the next id, or IGNORED. documents_BT: which document a place belongs to,
-    numbered within its row. sources: of each row, where that is known. packed: whether any row of the whole batch
-    holds several documents, where only a part of it is here.
+    numbered within its row. sources: of each row, where that is known. whole: about the batch that these rows are a
+    rank's part of.
     """
 
     tokens_BT: Tensor
     targets_BT: Tensor
     documents_BT: Tensor
     sources: tuple[str, ...] = ()
-    packed: bool | None = None
+    whole: WholeBatch | None = None
 
     @property
     def weight(self) -> float:
-        """How many targets there are."""
-        return float((self.targets_BT != IGNORED).sum())
+        """What the loss is divided by: how many targets there are, on all ranks."""
+        return float((self.targets_BT != IGNORED).sum()) if self.whole is None else self.whole.targets
+
+    @property
+    def all_sources(self) -> tuple[str, ...]:
+        """Of the rows of all ranks."""
+        return self.sources if self.whole is None else self.whole.sources
 
     @property
     def looked_at(self) -> Tensor | None:
         """The documents as attention wants them: None when each row holds one (padding stands behind it, unseen)."""
-        packed = bool((self.documents_BT > 0).any()) if self.packed is None else self.packed
+        packed = bool((self.documents_BT > 0).any()) if self.whole is None else self.whole.packed
         return self.documents_BT if packed else None
-
-    def marked(self, packed: bool) -> Batch:
-        return replace(self, packed=packed)
 
     def places(self, some: Tensor) -> Batch:
         """Only these places of every row."""
         columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
-        return Batch(*[column[:, some] for column in columns], sources=self.sources, packed=self.packed)
+        return Batch(*[column[:, some] for column in columns], sources=self.sources, whole=self.whole)
 
     def parts(self, count: int) -> list[Batch]:
         """The rows in at most `count` equal parts."""
@@ -68,7 +94,7 @@ class Batch:
 
     def rows(self, some: slice) -> Batch:
         columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
-        return Batch(*[column[some] for column in columns], sources=self.sources[some], packed=self.packed)
+        return Batch(*[column[some] for column in columns], sources=self.sources[some], whole=self.whole)
 
     def to(self, device: torch.device) -> Batch:
         return replace(
@@ -77,174 +103,6 @@ class Batch:
             targets_BT=self.targets_BT.to(device),
             documents_BT=self.documents_BT.to(device),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Part of a document: `count` inputs from `start`, each with the id after it as target."""
-
-    document: int
-    start: int
-    count: int
-
-
-Row = tuple[Piece, ...]
-Text = tuple[NDArray[np.integer], NDArray[np.integer]]  # inputs and targets
-
-
-# A piece among many: 16 bytes, where the object takes some 200.
-_PIECE = np.dtype([("document", np.int64), ("start", np.int32), ("count", np.int32)])
-
-
-def cut(lengths: NDArray[np.int64], order: NDArray[np.int64], length: int) -> NDArray[np.void]:
-    """Documents in `order` as pieces of at most `length` inputs: an array of `_PIECE`. A document's last id is only a
-    target."""
-    inputs = np.maximum(lengths[order] - 1, 0)
-    parts = -(-inputs // length)
-    pieces = np.empty(int(parts.sum()), _PIECE)
-    pieces["document"] = np.repeat(order, parts)
-    first = np.repeat(np.cumsum(parts) - parts, parts)
-    pieces["start"] = (np.arange(len(pieces)) - first) * length
-    pieces["count"] = np.minimum(length, np.repeat(inputs, parts) - pieces["start"])
-    return pieces
-
-
-def fill(pieces: Sequence[Piece], length: int) -> list[Row]:
-    """Pieces put into rows of `length`, each into the fullest row that has room; none is cut.
-
-    Source: best-fit packing, Ding et al. 2024 (Fewer Truncations Improve Language Modeling).
-    """
-    rows: list[list[Piece]] = []
-    room: list[tuple[int, int]] = []  # (places left, number of the row), in order
-    for piece in sorted(pieces, key=lambda p: -p.count):
-        at = bisect.bisect_left(room, (piece.count, -1))
-        if at == len(room):
-            rows.append([piece])
-            left, number = length - piece.count, len(rows) - 1
-        else:
-            left, number = room.pop(at)
-            rows[number].append(piece)
-            left -= piece.count
-        if left:
-            bisect.insort(room, (left, number))
-    return [tuple(row) for row in rows]
-
-
-class PackedRows:
-    """An epoch's rows, packed a window of pieces at a time and kept as numbers: a source may hold millions of
-    documents."""
-
-    def __init__(self, pieces: NDArray[np.void], length: int, chance: np.random.Generator) -> None:
-        self._pieces = np.empty_like(pieces)
-        counts: list[int] = []
-        at = 0
-        for start in range(0, len(pieces), WINDOW):
-            filled = fill([Piece(*one) for one in pieces[start : start + WINDOW].tolist()], length)
-            for number in chance.permutation(len(filled)):
-                row = filled[number]
-                self._pieces[at : at + len(row)] = [(one.document, one.start, one.count) for one in row]
-                at += len(row)
-                counts.append(len(row))
-        self._ends = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-
-    @property
-    def tokens(self) -> NDArray[np.int64]:
-        """Of every row."""
-        return np.add.reduceat(self._pieces["count"], self._ends[:-1], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, number: int) -> Row:
-        return tuple(Piece(*one) for one in self._pieces[self._ends[number] : self._ends[number + 1]].tolist())
-
-
-@settings
-class LongFirst:
-    """Of every source's documents below `longer_than` tokens only `short_share` is read each epoch, drawn anew, so that
-    long ones make up more of every source while the sources keep their shares.
-
-    Source: Fu et al. 2024 (Data Engineering for Scaling Language Models to 128K Context), section 3; 0.2 and 4,096 are
-    their code's.
-    """
-
-    longer_than: Positive = 4096
-    short_share: Share = 0.2
-
-
-def has_text(shard: Shard) -> bool:
-    """Whether any document has a token and one after it."""
-    return len(shard) > 0 and int(shard.lengths.max()) > 1
-
-
-class SourceRows:
-    """The rows of one source at one length, epoch after epoch, each epoch in an order of its own."""
-
-    def __init__(self, name: str, shard: Shard, length: int, seed: int, long_first: LongFirst | None = None) -> None:
-        if not has_text(shard):
-            raise DataError(f"source {name!r} holds no documents; take it out of the mix or give it some")
-        self.name, self.shard, self.length, self.seed, self.long_first = name, shard, length, seed, long_first
-        self._ends: list[int] = []  # rows up to the end of each epoch so far
-        self._epochs: list[PackedRows] = []
-        # Up to the end of each row so far, and to its middle: tokens.
-        self._tokens, self._middles = np.empty(0, np.int64), np.empty(0)
-
-    def row(self, number: int) -> Row:
-        while not self._ends or number >= self._ends[-1]:
-            self._pack_epoch()
-        epoch = bisect.bisect_right(self._ends, number)
-        return self._epochs[epoch][number - (self._ends[epoch - 1] if epoch else 0)]
-
-    def texts(self, number: int) -> list[Text]:
-        """Inputs and targets of every piece in a row."""
-        found = []
-        for piece in self.row(number):
-            ids = self.shard.document(piece.document)[piece.start : piece.start + piece.count + 1]
-            found.append((ids[:-1], ids[1:]))
-        return found
-
-    def middles(self, tokens: float) -> NDArray[np.float64]:
-        """How many of the source's tokens lie before the middle of each row, of all rows whose middle lies before
-        `tokens` and of one more at least."""
-        while not len(self._middles) or self._middles[-1] <= tokens:
-            self._pack_epoch()
-        return self._middles
-
-    def tokens(self, rows: int) -> int:
-        """In the first `rows` rows: inputs, each with a target."""
-        if rows:
-            self.row(rows - 1)
-        return int(self._tokens[rows - 1]) if rows else 0
-
-    @property
-    def rows_per_epoch(self) -> int:
-        """Rows of the first epoch; later ones may pack a little differently."""
-        self.row(0)
-        return self._ends[0]
-
-    def epoch(self, number: int) -> int:
-        """How many times the source was read in full before row `number`."""
-        self.row(number)
-        return bisect.bisect_right(self._ends, number)
-
-    def _read(self, chance: np.random.Generator) -> NDArray[np.int64]:
-        """The documents of an epoch, in its order."""
-        order = chance.permutation(len(self.shard))
-        if self.long_first is None:
-            return order
-        lengths = self.shard.lengths[order]
-        kept = (lengths >= self.long_first.longer_than) | (chance.random(len(order)) < self.long_first.short_share)
-        return order[kept] if kept.any() and lengths[kept].max() > 1 else order
-
-    def _pack_epoch(self) -> None:
-        chance = generator(self.seed, self.name, self.length, len(self._epochs))
-        pieces = cut(self.shard.lengths, self._read(chance), self.length)
-        rows = PackedRows(pieces, self.length, chance)
-        ends = rows.tokens.cumsum() + (self._tokens[-1] if len(self._tokens) else 0)
-        self._tokens = np.append(self._tokens, ends)
-        self._middles = np.append(self._middles, ends - rows.tokens / 2)
-        self._epochs.append(rows)
-        self._ends.append((self._ends[-1] if self._ends else 0) + len(rows))
 
 
 class TokenBatches:
@@ -272,10 +130,18 @@ class TokenBatches:
     def __len__(self) -> int:
         return self.ramp.steps
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """The rows of `step`, of several ranks those of one; no text of the others is read."""
         picks = [self.mixture.source_of(number) for number in self.ramp.rows_of(step)]
-        rows = [self.sources[name].texts(number) for name, number in picks]
-        return replace(collate(rows, self.ramp.length, self.pad), sources=tuple(name for name, _ in picks))
+        own = picks[rank_rows(len(picks), rank, world_size)]
+        rows = [self.sources[name].texts(number) for name, number in own]
+        batch = replace(collate(rows, self.ramp.length, self.pad), sources=tuple(name for name, _ in own))
+        if world_size == 1:
+            return batch
+        pieces = [self.sources[name].row(number) for name, number in picks]
+        targets = float(sum(piece.count for row in pieces for piece in row))
+        sources = tuple(sorted({name for name, _ in picks}))
+        return replace(batch, whole=WholeBatch(targets, any(len(row) > 1 for row in pieces), sources))
 
     def counts(self, steps: int | None = None) -> dict[str, dict[str, float]]:
         """Per source, of the first `steps` steps, of all when absent: rows and tokens given, the share of all tokens,
@@ -295,6 +161,50 @@ class TokenBatches:
         }
 
 
+def rank_rows(rows: int, rank: int, world_size: int) -> slice:
+    """Which of a batch's rows are a rank's. Raises TrainingError when they cannot be shared out evenly."""
+    if rows % world_size:
+        raise TrainingError(
+            f"a batch of {rows} rows cannot be divided by {world_size} data ranks; set batch_tokens so that it holds "
+            f"{-(-rows // world_size) * world_size} rows"
+        )
+    own = rows // world_size
+    return slice(rank * own, (rank + 1) * own)
+
+
+class Prefetched(Generic[B]):
+    """`batches`, of which a thread prepares the next one while the last is worked on.
+
+    What goes wrong in the thread is raised where that batch is asked for. Until `close` nobody else may ask `batches`.
+    """
+
+    def __init__(self, batches: Batches[B]) -> None:
+        self._batches: Any = batches
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: tuple[tuple[int, ...], Future[B]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def batch(self, step: int, *rank: int) -> B:
+        """As `batches.batch`; rank: which one, of how many."""
+        key, ahead = (step, *rank), self._ahead
+        if ahead is not None and ahead[0] == key:
+            future = ahead[1]
+        else:
+            if ahead is not None:
+                ahead[1].cancel()
+            future = self._thread.submit(self._batches.batch, *key)
+        self._ahead = None
+        if step + 1 < len(self):
+            self._ahead = (step + 1, *rank), self._thread.submit(self._batches.batch, step + 1, *rank)
+        return future.result()
+
+    def close(self) -> None:
+        """Waits for the batch at work, if there is one; its fault is nobody's."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
 def collate(rows: Sequence[Sequence[Text]], length: int, pad: int) -> Batch:
     """Rows of texts as tensors, padded at the end."""
     tokens = np.full((len(rows), length), pad, np.int64)
@@ -307,12 +217,6 @@ def collate(rows: Sequence[Sequence[Text]], length: int, pad: int) -> Batch:
             tokens[number, place], targets[number, place], documents[number, place] = inputs, wanted, document
             at += len(inputs)
     return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), torch.from_numpy(documents))
-
-
-def generator(seed: int, *names: object) -> np.random.Generator:
-    """Random numbers of their own for everything called by `names`."""
-    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
 
 def held_out_batches(shards: Shards, source: str, length: int, pad: int, rows: int, size: int = 8) -> Iterator[Batch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation
 from herd.tokens.chat import Encoded
 from herd.tokens.jinja import Chat
-from herd.train.batches import IGNORED, Batch, Piece, Row, Text, collate, fill, generator
+from herd.train.batches import IGNORED, Batch, WholeBatch, collate, rank_rows
+from herd.train.rows import Piece, Row, Text, fill, generator
 
 
 class DialogueBatches:
@@ -77,9 +79,15 @@ class DialogueBatches:
     def __len__(self) -> int:
         return len(self._rows) // self._per_step
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """The rows of `step`, of several ranks those of one."""
         rows = self._rows[step * self._per_step : (step + 1) * self._per_step]
-        return collate([[self.texts[piece.document] for piece in row] for row in rows], self.length, self.pad)
+        own = rows[rank_rows(len(rows), rank, world_size)]
+        batch = collate([[self.texts[piece.document] for piece in row] for row in own], self.length, self.pad)
+        if world_size == 1:
+            return batch
+        targets = sum(int((self.texts[piece.document][1] != IGNORED).sum()) for row in rows for piece in row)
+        return replace(batch, whole=WholeBatch(float(targets), any(len(row) > 1 for row in rows), ()))
 
     @property
     def tokens(self) -> int:

@@ -15,6 +15,7 @@ from herd.model.devices import device_bytes
 from herd.run.processes import give_back, stop_asked
 from herd.run.ranks import Rank
 from herd.train.alone import PARTS, Alone, Loss, Splittable, Sums, by_source, rows_in
+from herd.train.batches import Batches, Prefetched
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, Jumps, finite
 from herd.train.integrity import Compared, Held
@@ -30,21 +31,15 @@ __all__ = ["METRICS", "Loss", "Step", "Sums", "steps", "train"]
 _TIDY = 32
 
 B = TypeVar("B", bound=Splittable)
-Covariant = TypeVar("Covariant", bound=Splittable, covariant=True)
-
-
-class Batches(Protocol[Covariant]):
-    """A batch for every step, the same one however often it is asked for."""
-
-    def __len__(self) -> int: ...
-    def batch(self, step: int) -> Covariant: ...
 
 
 class Hands(Protocol):
-    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`). held: what it has in memory."""
+    """Who computes the gradients of a step: one device (`Alone`) or many (`Team`). held: what it has in memory. batch:
+    the rows of a step that are this process's."""
 
     held: Held
 
+    def batch(self, batches: Any, step: int) -> Any: ...
     def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
     def clip(self, most: float) -> float: ...
     def agree(self, value: bool) -> bool: ...
@@ -75,7 +70,7 @@ def steps(
     while state.step + state.offset < len(batches):
         began, worked = time.perf_counter(), time.process_time()
         number = state.step
-        batch = batches.batch(number + state.offset)
+        batch = hands.batch(batches, number + state.offset)
         if (size := rows_in(batch)) != rows or number % _TIDY == 0:
             give_back()  # what batches of another size were worked on in fits badly, and pieces between pieces add up
             rows = size
@@ -155,9 +150,10 @@ def train(
         log.cut(state.step)
         return found
 
+    ahead = Prefetched(batches)
     compared, jumps = Compared(hands.held.compare, go_back, work.manner.compare_every_steps), Jumps()
     going = steps(
-        state, batches, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_rows=micro_rows,
+        state, ahead, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_rows=micro_rows,
         go_back=go_back,
     )  # fmt: skip
     work.saves = True
@@ -189,6 +185,7 @@ def train(
         work.saves = False
         log.close()
         saver.wait()
+        ahead.close()
         hands.close()
     _keep_told(work, loss_jumps=jumps.steps, damaged_weights=compared.told)
     (work.out / METRICS).write_bytes(log.file.read_bytes())

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.train.rows import Column
 from herd.train.schedule import MixPhase
 
 # Rows sorted at once: few, so that a short run packs little that it never reads.
@@ -47,7 +48,7 @@ class Mixture:
         self._shares = shares / shares.sum(axis=0)
         until = np.array([phase.until for phase in phases])
         self._ends = until * self._tokens(until, rows) if len(phases) > 1 else np.array([np.inf])
-        self._times: list[Floats] = [np.empty(0)] * len(self.names)
+        self._times = [Column(np.float64) for _ in self.names]
         self._block: tuple[int, int, list[tuple[str, int]]] = (0, 0, [])
 
     def source_of(self, number: int) -> tuple[str, int]:
@@ -94,17 +95,18 @@ class Mixture:
         """The rows due in a block, by time; of the same time, by name."""
         turns = []
         for n, (first, last) in enumerate(zip(self._counts(block), self._counts(block + 1), strict=True)):
-            turns += [(time, n, int(first) + at) for at, time in enumerate(self._times[n][first:last].tolist())]
+            times = self._times[n].values[first:last].tolist()
+            turns += [(time, n, int(first) + at) for at, time in enumerate(times)]
         return [(self.names[n], row) for _, n, row in sorted(turns)]
 
     def _due(self, source: int, time: float) -> Floats:
         """When the rows of a source are due, of all that are before `time`."""
         times, given = self._times[source], self._given(source, time)
-        while not len(times) or times[-1] <= time:
+        while not len(times) or times.values[-1] <= time:
             middles = self._sources[source].middles(given)
-            times = self._times[source] = np.append(times, self._time_of(source, middles[len(times) :]))
+            times.extend(self._time_of(source, middles[len(times) :]))
             given += self.length
-        return times
+        return times.values
 
     def _given(self, source: int, time: float) -> float:
         """The tokens that are a source's share of the first `time` of all; past the run the last phase goes on."""

@@ -13,7 +13,8 @@ from herd.core.errors import DataError
 from herd.core.records import Message, Preference
 from herd.tokens.chat import Encoded
 from herd.tokens.jinja import Chat
-from herd.train.batches import IGNORED, PADDING, Piece, fill, generator
+from herd.train.batches import IGNORED, PADDING
+from herd.train.rows import Piece, fill, generator
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ sequence (context), then the layers (pipeline), and what is left shares weights,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from herd.core.errors import SettingsError, TrainingError
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 from herd.train.alone import Loss, Sums
-from herd.train.batches import Batch
+from herd.train.batches import Batch, RankBatches, WholeBatch
 from herd.train.checkpoint import TrainState
 from herd.train.context import Gathered
 from herd.train.integrity import Held, HeldByRanks
@@ -129,9 +130,13 @@ class Team:
 
     # ---- a step ----
 
+    def batch(self, batches: RankBatches[B], step: int) -> B:
+        """The rows of a step that this rank shares with those that divide tensors, sequences or layers with it."""
+        return batches.batch(step, self.data, self.layout.data)
+
     def gradients(self, batch: Batch, loss: Loss[Any], micro_rows: int | None) -> tuple[float, Sums]:
-        """As `Alone.gradients`, of the whole batch, on every rank."""
-        own = self.share(batch).to(self.device)
+        """As `Alone.gradients`, of the whole batch, on every rank. batch: this rank's rows."""
+        own = self._chunks(batch).to(self.device)
         total = batch.weight
         if self.layout.pipeline > 1:
             if not isinstance(loss, NextToken):
@@ -143,24 +148,17 @@ class Team:
         self._settle()
         # Ranks that divide tensors or layers see the same loss or none: one of them tells.
         tells = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
-        known = {f"{kind}/{name}" for name in batch.sources for kind in ("loss", "tokens")}
-        names = sorted(known | (set(sums) if not batch.sources else set()))
+        known = {f"{kind}/{name}" for name in batch.all_sources for kind in ("loss", "tokens")}
+        names = sorted(known | (set(sums) if not batch.all_sources else set()))
         numbers = torch.tensor([value, *(sums.get(name, 0.0) for name in names)], dtype=torch.float64)
         numbers = (numbers * tells).to(self.device)
         dist.all_reduce(numbers)
         told = numbers.tolist()
         return told[0], {name: amount / total for name, amount in zip(names, told[1:], strict=True)}
 
-    def share(self, batch: Batch) -> Batch:
-        """This rank's rows, and its places in them."""
-        rows = len(batch.tokens_BT)
-        if rows % self.layout.data:
-            raise TrainingError(
-                f"a batch of {rows} rows cannot be divided by {self.layout.data} data ranks; set batch_tokens so that "
-                f"it holds {-(-rows // self.layout.data) * self.layout.data} rows"
-            )
-        size = rows // self.layout.data
-        own = batch.rows(slice(self.data * size, (self.data + 1) * size)).marked(batch.looked_at is not None)
+    def _chunks(self, own: Batch) -> Batch:
+        """This rank's places in its rows, which are told of those that others have."""
+        own = replace(own, whole=WholeBatch(own.weight, own.looked_at is not None, own.all_sources))
         if self.layout.context == 1:
             return own
         places = [

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.core import storage
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import STRENGTHS, Conversation, Document, Message, Preference, ToolCall
 from herd.core.storage import (
+    document_parts,
     read_conversations,
     read_documents,
     read_lines,
@@ -65,6 +67,20 @@ def test_records_survive_the_disk(documents, conversations, preferences) -> None
         assert list(read_conversations(folder)) == conversations
         write_preferences(folder, preferences)
         assert list(read_preferences(folder)) == preferences
+
+
+@pytest.mark.parametrize("part_bytes", [1, 1500, 10**9])
+def test_parts_of_a_corpus_are_the_corpus(part_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "ROWS_PER_FILE", 7)
+    monkeypatch.setattr(storage, "_GROUP_ROWS", 2)
+    monkeypatch.setattr(storage, "_BATCH_ROWS", 1)
+    documents = [Document(id=str(n), text=f"{n} " * n, source="web") for n in range(17)]
+    write_documents(tmp_path, documents)
+    parts = document_parts(tmp_path, part_bytes=part_bytes)
+    assert [document for part in parts for document in part.read()] == documents
+    assert sum(part.documents for part in parts) == 17
+    assert len(parts) == {1: 4 + 4 + 2, 10**9: 3}.get(part_bytes, len(parts))  # a row group each, or a file
+    assert all(part.text_bytes <= part_bytes or len(part.groups) == 1 for part in parts)
 
 
 def test_rows_have_the_columns_others_use() -> None:

@@ -15,11 +15,12 @@ from herd.model.sizes import Size
 from herd.model.transformer import Transformer, initialize
 from herd.run.executors import LocalPlace
 from herd.tokens.shards import Shards, ShardWriter, write_index
-from herd.train.batches import IGNORED, Batch, LongFirst, TokenBatches, collate
+from herd.train.batches import IGNORED, Batch, TokenBatches, collate
 from herd.train.checkpoint import TrainState
 from herd.train.loop import alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.rows import LongFirst
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, cosine
 
 SHORT, LONG = 64, 192  # tokens of a document

@@ -1,75 +1,79 @@
-"""Packing with a model's own tokenizer, and what it puts around a document."""
+"""The stages from a corpus to a tokenizer and to packed tokens."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tokenizers import processors
 
-from herd.core.artifacts import Checkpoint, Tokenizer
-from herd.core.errors import DataError, SettingsError
-from herd.tokens.shards import Shards
-from herd.tokens.stages import around_document, pack
+from herd.core.artifacts import Corpus, Tokenizer
+from herd.core.errors import DataError
+from herd.core.records import Document
+from herd.core.stage import Work
+from herd.core.storage import write_documents
+from herd.run.executors import LocalPlace
+from herd.tokens.stages import extend_tokenizer, pack, train_tokenizer
 from herd.tokens.tokenizer import TextTokenizer
-from tests.imported import TEXTS, corpus, imported, theirs, work
-from tests.serve.test_models_of_others import CHATML_TOKENS, OWN, byte_level, folder_of
-from tests.tokens.test_chat import TOKENIZER
+
+TEXTS = ["the quick brown fox jumps over the lazy dog", "the cat sat on the mat and the rat sat on the cat"]
 
 
-def test_a_model_packs_with_its_own_tokenizer_and_ends_documents_as_its_base_did(tmp_path: Path) -> None:
-    model = imported(tmp_path / "model")
-    packing = work(tmp_path / "packed")
-    shards = Shards(pack.body(packing, corpus(tmp_path / "corpus"), model).path)
-    _, tokenizer = theirs(model.path)
-    wanted = {(*tokenizer(text)["input_ids"], tokenizer.convert_tokens_to_ids("<|endoftext|>")) for text in TEXTS}
-    found = set()
-    for split in ("train", "heldout"):
-        shard = shards.read("text", split)
-        found |= {tuple(shard.document(number).tolist()) for number in range(len(shard))}
-    assert found == wanted  # without a BOS, which its tokenizer does not put before texts either
-    assert packing.figures["around_document"] == ["", "<|endoftext|>"]
-    assert packing.figures["control_tokens"] == len(CHATML_TOKENS)
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    write_documents(folder, (Document(id=str(n), text=text, source="web") for n, text in enumerate(TEXTS)))
+    return Corpus(folder)
 
 
-def test_what_stands_around_a_document_follows_the_model_or_is_named(tmp_path: Path) -> None:
-    chat = TextTokenizer.load(imported(tmp_path / "chat").path)
-    assert around_document(chat, None, "<|im_end|>") == ([], [chat.control("<|im_end|>")])
-    assert around_document(chat, "<|im_start|>", "") == ([chat.control("<|im_start|>")], [])
-    with pytest.raises(SettingsError, match="eos_token '</s>' is no control token of this tokenizer; it has"):
-        around_document(chat, None, "</s>")
-    backend = byte_level(("<s>", "</s>"))
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
+def work(folder: Path, said: list[str]) -> Work:
+    for name in ("out", "scratch"):
+        (folder / name).mkdir(parents=True)
+    return Work(folder / "out", folder / "scratch", LocalPlace(), warn=said.append)
+
+
+def test_a_tokenizer_says_what_it_was_learnt_from(corpus: Corpus, tmp_path: Path) -> None:
+    at_work = work(tmp_path / "made", [])
+    made = train_tokenizer.body(at_work, corpus, pairs=262, max_words=5)
+    assert TextTokenizer.load(made.path).size == 262 + 256
+    words = at_work.figures["words"]
+    assert words["learnt_from"] == 5
+    assert words["distinct"] == len(
+        {f" {word}" if at else word for text in TEXTS for at, word in enumerate(text.split())}
     )
-    mistral = folder_of(tmp_path / "mistral", backend, {"bos_token": "<s>", "eos_token": "</s>"})
-    text = TextTokenizer.load(mistral)
-    assert around_document(text, None, None) == ([text.control("<s>")], [text.control("</s>")])
-    unknown = folder_of(tmp_path / "other", byte_level(("<end>", "<|im_end|>")), {"eos_token": "<end>"})
-    other = TextTokenizer.load(unknown)
-    assert around_document(other, None, None) == ([], [other.control("<end>")])
-    assert around_document(TOKENIZER, None, None) == ([TOKENIZER.begin], [TOKENIZER.end])
+    assert 0.5 < words["share_of_text"] < 1
+    lengths = at_work.figures["compression"]["source web"]
+    assert lengths["characters"] == sum(map(len, TEXTS))
+    assert lengths["tokens"] == sum(len(TextTokenizer.load(made.path).encode(text)) for text in TEXTS)
 
 
-def test_ids_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    model, other = imported(tmp_path / "model"), tmp_path / "tokenizer"
-    other.mkdir()
-    TOKENIZER.save(other, 0)
-    packed = pack.body(work(tmp_path / "packed"), corpus(tmp_path / "corpus"), Tokenizer(other))
-    shards, text = Shards(packed.path), TextTokenizer.load(model.path)
-    with pytest.raises(
-        DataError, match=r"not the model's own; pack the corpus with the model: `pack\(corpus, model\)`"
-    ):
-        shards.check_packed_for(text, 100_000)
-    own = TextTokenizer.load(other)
-    shards.check_packed_for(own, own.size)
-    with pytest.raises(DataError, match="not the model's own"):  # an embedding with too few rows
-        shards.check_packed_for(own, own.size - 1)
+def test_a_vocabulary_is_extended_by_what_the_corpus_says(corpus: Corpus, tmp_path: Path) -> None:
+    import base64
+
+    base = tmp_path / "base.tiktoken"
+    base.write_bytes(b"".join(base64.b64encode(bytes([n])) + f" {n}\n".encode() for n in range(256)))
+    at_work = work(tmp_path / "made", [])
+    made = extend_tokenizer.body(at_work, corpus, base=str(base), extra=20)
+    assert TextTokenizer.load(made.path).size == 276 + 256
+    before, after = (at_work.figures[name]["source web"]["tokens"] for name in ("compression_before", "compression"))
+    assert before == sum(map(len, TEXTS)) > after
 
 
-def test_a_tune_of_the_same_vocabulary_reads_the_same_ids(tmp_path: Path) -> None:
-    base, chat = imported(tmp_path / "base", chats=False), imported(tmp_path / "chat")
-    assert isinstance(base, Checkpoint)
-    assert TextTokenizer.load(base.path).fingerprint == TextTokenizer.load(chat.path).fingerprint
-    assert folder_of(tmp_path / "less", byte_level(("<|im_end|>",)), OWN | {"pad_token": "<|im_end|>"})
-    assert TextTokenizer.load(tmp_path / "less").fingerprint != TextTokenizer.load(chat.path).fingerprint
+def test_a_source_without_held_out_text_is_named(corpus: Corpus, tmp_path: Path) -> None:
+    made = train_tokenizer.body(work(tmp_path / "tokenizer", []), corpus, pairs=256)
+    said: list[str] = []
+    at_work = work(tmp_path / "packed", said)
+    pack.body(at_work, corpus, Tokenizer(made.path), held_out_share=0.001)
+    (warning,) = said
+    assert warning.startswith("nothing is held out of web, so no loss is measured there")
+    assert "raise held_out_share or add documents" in warning
+    assert at_work.figures["not_held_out"] == ["web"]
+
+
+def test_an_empty_corpus_is_told(corpus: Corpus, tmp_path: Path) -> None:
+    made = train_tokenizer.body(work(tmp_path / "tokenizer", []), corpus, pairs=256)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    write_documents(folder, [])
+    with pytest.raises(DataError, match="the corpus is empty"):
+        pack.body(work(tmp_path / "packed", []), Corpus(folder), Tokenizer(made.path))

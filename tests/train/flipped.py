@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 from herd.core.artifacts import Scores
 from herd.core.settings import settings
@@ -19,7 +20,7 @@ from herd.recipes import recipes
 from herd.train.batches import Batch, TokenBatches
 from herd.train.checkpoint import TrainState
 from herd.train.layout import Layout
-from herd.train.loop import train
+from herd.train.loop import Sums, train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings
 from herd.train.pieces import local
@@ -41,23 +42,19 @@ class FlippedSettings:
 
 @dataclass
 class Flipping:
-    """Batches; asking for one flips the bit."""
+    """The loss of the next token, which flips the bit before it is computed."""
 
-    batches: TokenBatches
     state: TrainState[Any]
     weight: str
     at: int
     once: Path
 
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def batch(self, step: int) -> Batch:
-        if step >= self.at and dist.get_rank() == 1 and not self.once.exists():
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Sums]:
+        if self.state.step >= self.at and dist.get_rank() == 1 and not self.once.exists():
             self.once.touch()
             weight = local(dict(self.state.model.named_parameters())[self.weight].detach())
             weight.view(torch.int32).view(-1)[3] ^= 1 << 28  # of the exponent
-        return self.batches.batch(step)
+        return next_token(model, batch)
 
 
 # Weights that data ranks share out, and a gain that tensor ranks hold twice.
@@ -93,7 +90,7 @@ def _trained(work: Work, layout: Layout, flipping: Any) -> dict[str, Any]:
     found = shards(work.out, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
     batches = TokenBatches(found, (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
-    made = train(work, state, flipping(batches, state), loss=next_token, rate=lambda step: 1e-3, clip=1.0, hands=team)
+    made = train(work, state, batches, loss=flipping(state), rate=lambda step: 1e-3, clip=1.0, hands=team)
     whole = team.whole()
     weights = [] if whole is None else [weight.detach().numpy().tobytes() for weight in whole.parameters()]
     digest = hashlib.sha256(b"".join(weights)).hexdigest()

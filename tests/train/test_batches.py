@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, TrainingError
 from herd.tokens.shards import Shard, Shards, ShardWriter, write_index
-from herd.train.batches import (
-    IGNORED,
-    PADDING,
-    LongFirst,
-    PackedRows,
-    Piece,
-    SourceRows,
-    TokenBatches,
-    cut,
-    fill,
-    held_out_batches,
-)
+from herd.train.batches import IGNORED, PADDING, Prefetched, TokenBatches, held_out_batches
 from herd.train.mixture import Mixture
+from herd.train.rows import LongFirst, SourceRows
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
 
@@ -40,22 +34,6 @@ def shards(folder: Path, lengths: dict[str, list[int]]) -> Shards:
             index[name][split] = writer.close()
     write_index(folder, 1000, 0, index)
     return Shards(folder)
-
-
-@given(st.lists(st.integers(2, 60), min_size=1, max_size=30), st.integers(4, 32))
-def test_cutting_and_filling_keep_every_token_once(lengths: list[int], length: int) -> None:
-    cuts = cut(np.array(lengths), np.arange(len(lengths)), length)
-    pieces, packed = [Piece(*one) for one in cuts.tolist()], PackedRows(cuts, length, np.random.default_rng(0))
-    rows = [packed[number] for number in range(len(packed))]
-    assert all(sum(piece.count for piece in row) <= length for row in rows)
-    assert Counter(piece for row in rows for piece in row) == Counter(pieces)
-    places = [(piece.document, at) for piece in pieces for at in range(piece.start, piece.start + piece.count)]
-    assert sorted(places) == [(n, at) for n, size in enumerate(lengths) for at in range(size - 1)]
-
-
-def test_rows_are_filled_where_they_fit_best() -> None:
-    rows = fill([Piece(n, 0, size) for n, size in enumerate((6, 4, 5, 5))], 10)
-    assert sorted(sum(piece.count for piece in row) for row in rows) == [10, 10]
 
 
 def test_inputs_are_followed_by_their_targets(tmp_path: Path) -> None:
@@ -191,14 +169,6 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(tmp_path: Path) -> None:
     assert [one.batch(step).tokens_BT.tolist() for step in reversed(range(10))] == forward[::-1]
 
 
-def test_every_epoch_reads_each_document_once(tmp_path: Path) -> None:
-    rows = SourceRows("a", shards(tmp_path, {"a": [5, 6, 7, 8, 9]}).read("a"), 16, seed=0)
-    count = rows.rows_per_epoch
-    documents = [piece.document for number in range(count) for piece in rows.row(number)]
-    assert sorted(documents) == [0, 1, 2, 3, 4]
-    assert rows.epoch(count) == 1
-
-
 def test_a_source_without_documents_and_an_unknown_one_are_told(tmp_path: Path) -> None:
     found = shards(tmp_path, {"a": [], "b": [5]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=16),), 160, 16)
@@ -254,3 +224,112 @@ def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_pa
     assert before == pytest.approx(0.33, abs=0.03)
     assert after == pytest.approx(0.70, abs=0.05)
     assert worst < 0.01
+
+
+# ---- ranks ----
+
+
+def mixed(folder: Path) -> TokenBatches:
+    found = (
+        Shards(folder) if (folder / "shards.json").exists() else shards(folder, {"a": [9, 12, 40] * 9, "b": [33, 5]})
+    )
+    ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=6 * 16),), 6 * 16 * 12, 16)
+    return TokenBatches(found, HALVES, ramp, seed=3, pad=0)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 6])
+def test_the_rows_of_all_ranks_are_the_batch(ranks: int, tmp_path: Path) -> None:
+    whole = mixed(tmp_path)
+    # Each in a process of its own.
+    others = [mixed(tmp_path) for _ in range(ranks)]
+    for step in range(len(whole)):
+        batch = whole.batch(step)
+        parts = [one.batch(step, rank, ranks) for rank, one in enumerate(others)]
+        for name in ("tokens_BT", "targets_BT", "documents_BT"):
+            assert torch.cat([getattr(part, name) for part in parts]).equal(getattr(batch, name))
+        assert tuple(source for part in parts for source in part.sources) == batch.sources
+        for part in parts:
+            # What the loss is divided by and which kernel reads it must not depend on the rank.
+            assert part.weight == batch.weight
+            assert (part.looked_at is None) == (batch.looked_at is None)
+            assert set(part.all_sources) == set(batch.sources)
+
+
+def test_a_rank_reads_no_text_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    texts = SourceRows.texts
+    monkeypatch.setattr(SourceRows, "texts", lambda self, number: read.append(number) or texts(self, number))
+    batches = mixed(tmp_path)
+    for step in range(4):
+        batches.batch(step, rank=1, world_size=3)
+    assert len(read) == 4 * 2
+
+
+def test_rows_that_cannot_be_shared_out_are_told_with_the_number_to_take(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="a batch of 6 rows cannot be divided by 4 data ranks; .* holds 8 rows"):
+        mixed(tmp_path).batch(0, rank=0, world_size=4)
+
+
+# ---- ahead ----
+
+
+class Slow:
+    """Batches that note who asks for them, and break at one."""
+
+    def __init__(self, breaks_at: int = -1) -> None:
+        self.asked: list[tuple[int, ...]] = []
+        self.threads: set[str] = set()
+        self.breaks_at = breaks_at
+
+    def __len__(self) -> int:
+        return 5
+
+    def batch(self, step: int, *rank: int) -> int:
+        self.asked.append((step, *rank))
+        self.threads.add(threading.current_thread().name)
+        if step == self.breaks_at:
+            raise DataError("the disk is gone; bring it back")
+        return 10 * step
+
+
+def test_one_batch_is_prepared_ahead_and_each_once() -> None:
+    slow = Slow()
+    ahead = Prefetched(slow)
+    assert [ahead.batch(step, 1, 2) for step in range(5)] == [0, 10, 20, 30, 40]
+    ahead.close()
+    assert slow.asked == [(step, 1, 2) for step in range(5)]
+    assert len(slow.threads) == 1
+    assert "MainThread" not in slow.threads
+
+
+def test_what_was_not_foreseen_is_prepared_when_it_is_asked_for() -> None:
+    ahead = Prefetched(Slow())
+    assert [ahead.batch(step) for step in (3, 1, 2, 2, 0)] == [30, 10, 20, 20, 0]
+    ahead.close()
+
+
+def test_a_fault_ahead_is_raised_where_its_batch_is_asked_for_and_closing_hides_none() -> None:
+    ahead = Prefetched(Slow(breaks_at=2))
+    assert [ahead.batch(step) for step in (0, 1)] == [0, 10]
+    with pytest.raises(DataError, match="the disk is gone"):
+        ahead.batch(2)
+    ahead.close()
+    unread = Prefetched(Slow(breaks_at=1))
+    assert unread.batch(0) == 0
+    unread.close()
+
+
+def test_a_program_that_ends_without_closing_ends() -> None:
+    code = (
+        "from tests.train.test_batches import Prefetched, Slow\n"
+        "ahead = Prefetched(Slow())\nprint(ahead.batch(0))\nraise SystemExit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (3, "0\n")
+
+
+def test_batches_prepared_ahead_are_the_batches(tmp_path: Path) -> None:
+    plain, ahead = mixed(tmp_path), Prefetched(mixed(tmp_path))
+    for step in range(len(plain)):
+        assert ahead.batch(step).tokens_BT.equal(plain.batch(step).tokens_BT)
+    ahead.close()

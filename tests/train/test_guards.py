@@ -14,6 +14,7 @@ from herd.core.errors import StoppedError, TrainingError
 from herd.core.stage import Manner, Work
 from herd.run.executors import LocalPlace
 from herd.train.batches import Batch, TokenBatches
+from herd.train.checkpoint import TrainState
 from herd.train.guards import GuardSettings, spike
 from herd.train.log import METRICS, read_steps
 from herd.train.loop import alone, steps, train
@@ -26,7 +27,7 @@ class Faulty(NextToken):
     """Not finite on the batches at these steps. seen: the batches given, by their first token."""
 
     bad: tuple[int, ...] = ()
-    at: list[int] = None  # type: ignore[assignment]
+    at: list[int] | Now = None  # type: ignore[assignment]
 
     def __call__(self, model, batch):
         found, sums = super().__call__(model, batch)
@@ -46,6 +47,16 @@ class Counted:
         self.at[0] = step
         self.order.append(step)
         return self.given.batch(step)
+
+
+class Now:
+    """The number of the batch at work, where the next one may be asked for already."""
+
+    def __init__(self, made: TrainState) -> None:
+        self.made = made
+
+    def __getitem__(self, _: int) -> int:
+        return self.made.step + self.made.offset
 
 
 @pytest.mark.row(38, "faults")
@@ -76,8 +87,8 @@ def test_what_is_not_finite_costs_exactly_its_step(bad: tuple[int, ...], batches
 
 
 def test_after_too_many_the_run_goes_back_and_past_them(batches: TokenBatches, tmp_path: Path) -> None:  # noqa: F811
-    at = [0]
-    made, counted = state(), Counted(batches, at)
+    made = state()
+    at, counted = [0], Counted(batches, [0])
     work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace(), manner=Manner(save_every_seconds=0.0))
     work.out.mkdir()
     work.scratch.mkdir()
@@ -86,7 +97,7 @@ def test_after_too_many_the_run_goes_back_and_past_them(batches: TokenBatches, t
         work,
         made,
         counted,
-        loss=Faulty(bad=bad, at=at),
+        loss=Faulty(bad=bad, at=Now(made)),
         rate=RATE,
         clip=1.0,
         guard=GuardSettings(in_a_row=3),
