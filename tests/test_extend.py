@@ -118,9 +118,7 @@ def write(files: dict[str, str], folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def test_a_filter_in_your_own_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_filter_in_your_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_of("A filter in your own file")
     assert set(files) == {"mine.py", "rules.yaml"}
     write(files, tmp_path)
