@@ -19,6 +19,7 @@ from herd.core.records import Conversation
 from herd.core.settings import Count, InputFile, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
+from herd.model.adapters import copy_adapters, is_adapter
 from herd.model.config import shape_in
 from herd.tokens.jinja import with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
@@ -58,6 +59,8 @@ def copied(model: Path, folder: Path) -> None:
     """
     wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, f"{TRAINING}/*", METRICS)
     check_files(model, *wanted)
+    if is_adapter(model):
+        copy_adapters(model, folder)
     for file in files_in(model, *wanted):
         target = folder / file.relative_to(model)
         target.parent.mkdir(exist_ok=True)

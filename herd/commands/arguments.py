@@ -45,6 +45,19 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device and --dtype, of the models that a command uses."""
+    parser.add_argument(
+        "--device", default="auto", help="where models lie: auto, cpu, cuda or cuda:NUMBER (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of the weights of models that only read and write (default: %(default)s)",
+    )
+
+
 def default_jobs() -> int:
     """As many as there are cores, up to four."""
     from herd.run.executors import cores

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from herd.commands.arguments import number
+from herd.commands.arguments import add_device, number
 from herd.commands.command import Command
 from herd.core.terminal import read_utf8
 
@@ -17,6 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=number(0.0), help="0 always takes the likeliest token (default: the model's own)"
     )
     parser.add_argument("--seed", type=int, default=0)
+    add_device(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     folder = model_in(options.checkpoint)
     own = GenerationConfig.read(folder)
     sampling = Sampling.of(own, max_tokens=LONGEST_ANSWER, temperature=options.temperature, seed=options.seed)
-    conversation = Chat(folder, sampling, toolbox_of(folder))
+    conversation = Chat(folder, sampling, toolbox_of(folder), device=options.device, dtype=options.dtype)
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from herd.commands.arguments import add_plugins
+from herd.commands.arguments import add_device, add_plugins
 from herd.commands.command import Command
 
 
@@ -16,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_device(parser)
     add_plugins(parser)
 
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 
-    score_folder(folder, uses, report)
+    score_folder(folder, uses, report, device=options.device, dtype=options.dtype)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 

@@ -13,6 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a model, or of a run for its newest")
     parser.add_argument("folder", type=Path, help="new folder to write, or a new file that ends in .gguf")
     parser.add_argument("--form", help="of the weights: float32, bfloat16, float16; in GGUF f32, f16, bf16, q8_0")
+    parser.add_argument("--merge", action="store_true", help="adapters become one model with the one they stand beside")
     parser.add_argument("--shard-gb", type=number(0.001), default=5.0, help="largest file (default: %(default)s)")
 
 
@@ -20,11 +21,16 @@ def run(options: argparse.Namespace) -> None:
     from herd.serve.folders import export as write
     from herd.serve.folders import model_in
 
-    write(model_in(options.checkpoint), options.folder, form=options.form, shard_gb=options.shard_gb)
+    write(
+        model_in(options.checkpoint), options.folder, form=options.form, shard_gb=options.shard_gb, merge=options.merge
+    )
     if options.folder.suffix == ".gguf":
         print(f"{options.folder}: llama-cli -m {options.folder} reads it")
-    else:
-        print(f"{options.folder}: transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r}) reads it")
+        return
+    reader = "transformers.AutoModelForCausalLM"
+    if (options.folder / "adapter_config.json").exists():
+        reader = "peft.AutoPeftModelForCausalLM"
+    print(f"{options.folder}: {reader}.from_pretrained({str(options.folder)!r}) reads it")
 
 
 COMMAND = Command("export", "write a model as a Hugging Face folder or a GGUF file", add_options, run)

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         batch_tokens=options.batch,
         new_share=options.share,
         targets=dict.fromkeys(options.targets, 1.0) or None,
-        peak_rate=options.rate,
+        lr=options.rate,
         seeds=tuple(range(options.seeds)),
     )
     plan = judged(folder, options.data, settings, options.default)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from herd.commands.arguments import default_jobs, number
+from herd.commands.arguments import add_device, default_jobs, number
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, planned
 
@@ -75,6 +75,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="between comparisons of what several ranks hold in memory (default: %(default)s)",
     )
+    add_device(parser)
 
 
 def traced_steps(text: str) -> tuple[int, int]:
@@ -112,6 +113,8 @@ def run(options: argparse.Namespace) -> None:
                 keep_every_steps=options.keep_every,
                 gc_every_steps=options.gc_every,
                 profile=options.profile,
+                device=options.device,
+                dtype=options.dtype,
             ),
             display=display(),
         )

@@ -37,7 +37,9 @@ class Manner:
     started again without getting on. compare_every_steps: between two comparisons of what several ranks hold.
     keep_every_steps: checkpoints of every so many steps are kept to the end of the stage; 0: none. gc_every_steps: when
     Python looks for circles of dead objects, which on many ranks at once costs less than on one after the other; 0:
-    when Python likes. profile: first step and number of steps that a trace is written of."""
+    when Python likes. profile: first step and number of steps that a trace is written of. device: where models lie:
+    auto, cpu, cuda or cuda:NUMBER. dtype: of the weights of models that only read and write, fp32 or bf16; a model in
+    training has its own settings."""
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float | None = None
@@ -47,6 +49,8 @@ class Manner:
     keep_every_steps: int = 0
     gc_every_steps: int = 50
     profile: tuple[int, int] | None = None
+    device: str = "auto"
+    dtype: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.compare_every_steps < 1:
@@ -54,6 +58,8 @@ class Manner:
         if self.profile is not None and min(self.profile) < 1:
             first, count = self.profile
             raise SettingsError(f"--profile is {first}:{count}; give a first step and a number of steps, such as 10:3")
+        if self.dtype not in ("fp32", "bf16"):
+            raise SettingsError(f"--dtype is {self.dtype!r}; there are fp32 and bf16")
 
     def to_text(self) -> str:
         return json.dumps(self.__dict__)
@@ -90,6 +96,16 @@ class Work:
     settings: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = print
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
+
+    @property
+    def device(self) -> str:
+        """Where the models of this stage lie: a name for `place_model`."""
+        return self.manner.device
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights of models that only read and write."""
+        return self.manner.dtype
 
     def figure(self, name: str, value: Any) -> None:
         """Keeps a figure for the report and for `herd show`: a number, a text, or lists and dicts of them."""
@@ -162,9 +178,11 @@ class Stage(Generic[P, A]):
     known: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
 
     def __init__(
-        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int], fresh: bool
-    ) -> None:
-        self.body, self.paper, self.version, self._ranks, self.fresh = body, paper, version, ranks, fresh
+        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
+        fresh: bool, gpu: bool,
+    ) -> None:  # fmt: skip
+        self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
+        self.fresh, self.gpu = fresh, gpu
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -234,16 +252,17 @@ def _one(**settings: Any) -> int:
 
 
 def stage(
-    *, paper: str, version: int, ranks: Callable[..., int] = _one, fresh: bool = False
+    *, paper: str, version: int, ranks: Callable[..., int] = _one, fresh: bool = False, gpu: bool = False
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
     whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
     processes run the body together; the first one's `work.out` becomes the artifact. fresh: whether it wants a process
-    that made nothing before, so that what others left there does not count as its own memory.
+    that made nothing before, so that what others left there does not count as its own memory. gpu: whether it works
+    with a model, so that it is given a GPU for each of its ranks where there are some.
     """
-    return lambda body: Stage(body, paper, version, ranks, fresh)
+    return lambda body: Stage(body, paper, version, ranks, fresh, gpu)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:

@@ -18,6 +18,7 @@ from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
+from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.tokens.shards import Shards
@@ -41,7 +42,7 @@ class MeasureSettings:
     loss_length: Positive | None = None
 
 
-@stage(paper="5", version=4)
+@stage(paper="5", version=4, gpu=True)
 def measure(
     work: Work, model: Checkpoint, tokens: Tokens | None = None, *, label: str, settings: MeasureSettings
 ) -> Scores:
@@ -54,7 +55,7 @@ def measure(
     if tokens is None and (settings.needle_lengths or settings.loss_length):
         raise SettingsError("needles and losses are measured on held-out text; give `measure` tokens, or take them out")
     text = TextTokenizer.load(model.path)
-    network = load_transformer(model.path)
+    network = place_model(load_transformer(model.path), work.device, work.dtype)
     chat = kind_of(model.path) == "chat"
     parts = len(settings.tasks) + 2
     scores: dict[str, dict[str, Any]] = {}
@@ -101,8 +102,15 @@ def needles_in(
     return needle_test(Engine(model, text.stops, rows=_NEEDLE_ROWS), text, list(stacks), chat=chat)
 
 
-def score_folder(folder: Path, uses: Sequence[Use], report: Callable[[str, Score], None]) -> None:
+def score_folder(
+    folder: Path,
+    uses: Sequence[Use],
+    report: Callable[[str, Score], None],
+    *,
+    device: str = "auto",
+    dtype: str = "fp32",
+) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; tells each result."""
-    text, network = TextTokenizer.load(folder), load_transformer(folder)
+    text, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
     for use in uses:
         report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat"))

@@ -10,17 +10,22 @@ from typing import Any
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.layout import CONFIG_FILES
 from herd.core.manifests import check_files
+from herd.model.adapters import SCORE, is_adapter, read_adapters
 from herd.model.architecture import READS, RopeScaling, lacking
 from herd.model.families import BY_TYPE, FAMILIES, FIELDS, Family, architecture_in, fields_of
 from herd.model.sizes import Shape
 
 CONFIG = "config.json"
+REWARD = "LlamaForSequenceClassification"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration in `folder`. Raises ArtifactError when there is none, it is damaged, or not JSON."""
     file = folder / CONFIG
     check_files(folder, *CONFIG_FILES)
+    if is_adapter(folder) and not file.exists():  # as peft writes them
+        adapters = read_adapters(folder)
+        return read_config(adapters.base) | ({"architectures": [REWARD]} if SCORE in adapters.names() else {})
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -28,7 +28,7 @@ def judged(folder: Path, patterns: Sequence[str], settings: ProbeSettings, defau
     named. Texts are read as they are, by no rules, and packed with the model's own tokenizer. Raises ArtifactError when
     none is named and the checkpoint's text does not lie beside it.
     """
-    if settings.peak_rate is None and not (folder / METRICS).exists():
+    if settings.lr is None and not (folder / METRICS).exists():
         raise ArtifactError(f"{folder} tells no learning rate to fall from; name one with --rate, such as 1e-4")
     if default:
         model = bring_model(folder=str(folder))

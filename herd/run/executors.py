@@ -8,7 +8,7 @@ import os
 import pickle
 import subprocess
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -217,6 +217,23 @@ def rank_on_ray(config: dict[str, str]) -> None:
     done = subprocess.run(rank_command(Path(config["job"])), env=os.environ | told, check=False)
     if done.returncode:
         raise RuntimeError(f"rank {rank.number} ended with {done.returncode}")
+
+
+def gpus() -> int:
+    """How many GPUs this process may use; asked of the system, since nothing here imports torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([one for one in visible.split(",") if one.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def show_gpus(numbers: Sequence[int]) -> None:
+    """Lets this process and those it starts see only these of the GPUs it may use; all of them where none is named.
+    Heard by CUDA when it is first used."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if numbers:
+        names = [str(number) if visible is None else visible.split(",")[number] for number in numbers]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
 
 
 def cores() -> int:

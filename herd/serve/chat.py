@@ -9,7 +9,7 @@ from pathlib import Path
 from herd.core.records import Conversation, Message
 from herd.generate.engine import Engine, Sampling
 from herd.generate.toolbox import NO_TOOLS, Toolbox
-from herd.model.devices import best_device
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.chat import PYTHON_TAG
 from herd.tokens.jinja import chat_format
@@ -29,6 +29,8 @@ class Chat:
     sampling: Sampling | None = None
     toolbox: Toolbox = NO_TOOLS
     history: Conversation = field(default=Conversation(()))
+    device: str = "auto"
+    dtype: str = "fp32"
 
     def __post_init__(self) -> None:
         self.text = TextTokenizer.load(self.folder)
@@ -38,7 +40,7 @@ class Chat:
         self._fresh = Conversation((), tools=self.toolbox.names if offered else ())
         self.history = self._fresh
         self._sampling = self.sampling or Sampling.of(self.text.generation, max_tokens=LONGEST_ANSWER)
-        self.engine = Engine(load_transformer(self.folder).to(best_device()), self.text.stops)
+        self.engine = Engine(place_model(load_transformer(self.folder), self.device, self.dtype), self.text.stops)
 
     def clear(self) -> None:
         self.history = self._fresh

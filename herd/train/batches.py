@@ -36,9 +36,16 @@ class Batches(Protocol[Covariant]):
 
 
 class RankBatches(Batches[Covariant], Protocol[Covariant]):
-    """Batches of which several ranks may each have their own rows."""
+    """Batches of which several ranks may each have their own rows. by_rank: that they may, see the function below."""
+
+    by_rank: bool
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Covariant: ...
+
+
+def by_rank(batches: Any) -> bool:
+    """Whether `batches` makes a rank's rows without those of the others."""
+    return bool(getattr(batches, "by_rank", False))
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ class Batch:
 class TokenBatches:
     """The batch of every step: rows from several sources, mixed as the phases say."""
 
+    by_rank = True
+
     def __init__(
         self,
         shards: Shards,
@@ -165,8 +174,8 @@ def rank_rows(rows: int, rank: int, world_size: int) -> slice:
     """Which of a batch's rows are a rank's. Raises TrainingError when they cannot be shared out evenly."""
     if rows % world_size:
         raise TrainingError(
-            f"a batch of {rows} rows cannot be divided by {world_size} data ranks; set batch_tokens so that it holds "
-            f"{-(-rows // world_size) * world_size} rows"
+            f"a batch of {rows} rows cannot be divided by {world_size} data ranks; set batch_size or batch_tokens so "
+            f"that it holds {-(-rows // world_size) * world_size} rows"
         )
     own = rows // world_size
     return slice(rank * own, (rank + 1) * own)
@@ -180,6 +189,7 @@ class Prefetched(Generic[B]):
 
     def __init__(self, batches: Batches[B]) -> None:
         self._batches: Any = batches
+        self.by_rank = by_rank(batches)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: tuple[tuple[int, ...], Future[B]] | None = None
 

@@ -21,8 +21,9 @@ from herd.train.guards import GUARD, GuardSettings, Jumps, finite
 from herd.train.integrity import Compared, Held
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
 from herd.train.saving import StepTrace, collected, schedule
-from herd.train.schedule import Rate
-from herd.train.speed import PLAIN, Quick, SpeedSettings
+from herd.train.schedule import Schedule
+from herd.train.settings import FP32, ComputeSettings
+from herd.train.speed import Quick
 
 __all__ = ["METRICS", "Loss", "Step", "Sums", "steps", "train"]
 
@@ -40,7 +41,7 @@ class Hands(Protocol):
     held: Held
 
     def batch(self, batches: Any, step: int) -> Any: ...
-    def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
+    def gradients(self, batch: Any, loss: Any, micro_batch: int | None) -> tuple[float, Sums]: ...
     def clip(self, most: float) -> float: ...
     def agree(self, value: bool) -> bool: ...
     def close(self) -> None: ...
@@ -51,11 +52,11 @@ def steps(
     batches: Batches[B],
     *,
     loss: Loss[B],
-    rate: Rate,
+    rate: Schedule,
     clip: float,
     hands: Hands,
     guard: GuardSettings = GUARD,
-    micro_rows: int | None = None,
+    micro_batch: int | None = None,
     go_back: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Trains `state` on the batches it has not seen yet, one step at a time.
@@ -75,11 +76,11 @@ def steps(
             give_back()  # what batches of another size were worked on in fits badly, and pieces between pieces add up
             rows = size
         try:
-            value, sums = hands.gradients(batch, loss, micro_rows)
+            value, sums = hands.gradients(batch, loss, micro_batch)
         except (RuntimeError, MemoryError) as fault:
             if not is_out_of_memory(fault):
                 raise
-            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, micro_rows)}") from None
+            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, micro_batch)}") from None
         norm = hands.clip(clip)
         why = "" if finite(value, norm) else "not finite"
         why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
@@ -103,7 +104,7 @@ def steps(
             if returns >= guard.returns or not go_back():
                 raise TrainingError(
                     f"step {number + 1}: loss {value}, gradient {norm}; {in_a_row} steps in a row were no good: "
-                    "try a lower peak_rate"
+                    "try a lower lr"
                 )
             # From the checkpoint on with the batches that come after the bad ones.
             state.offset = seen - state.step
@@ -116,11 +117,11 @@ def train(
     batches: Batches[B],
     *,
     loss: Loss[B],
-    rate: Rate,
+    rate: Schedule,
     clip: float,
     guard: GuardSettings = GUARD,
     hands: Hands | None = None,
-    micro_rows: int | None = None,
+    micro_batch: int | None = None,
     flops_per_token: float = 0.0,
     enough: Callable[[Step], bool] = lambda step: False,
 ) -> list[Step]:
@@ -153,7 +154,7 @@ def train(
     ahead = Prefetched(batches)
     compared, jumps = Compared(hands.held.compare, go_back, work.manner.compare_every_steps), Jumps()
     going = steps(
-        state, ahead, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_rows=micro_rows,
+        state, ahead, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_batch=micro_batch,
         go_back=go_back,
     )  # fmt: skip
     work.saves = True
@@ -224,18 +225,18 @@ def _held_by_others(state: TrainState[Any]) -> int:
     return device_bytes() - own
 
 
-def _less_memory(batch: Splittable, micro_rows: int | None) -> str:
+def _less_memory(batch: Splittable, micro_batch: int | None) -> str:
     """Which number to change, and to what."""
-    rows = micro_rows or -(-rows_in(batch) // PARTS)
+    rows = micro_batch or -(-rows_in(batch) // PARTS)
     if rows > 1:
-        return f"set speed.micro_rows to {rows // 2}, or speed.recompute to true"
-    return "set speed.recompute to true, or take a shorter length or a smaller model"
+        return f"set micro_batch to {rows // 2}, or recompute to true"
+    return "set recompute to true, or take a shorter length or a smaller model"
 
 
 def _words(step: Step) -> str:
     return f"loss {step.loss:.3f}" + (f" (skipped: {step.skipped})" if step.skipped else "")
 
 
-def alone(state: TrainState[Any], place: Place, speed: SpeedSettings = PLAIN) -> Alone:
+def alone(state: TrainState[Any], place: Place, compute: ComputeSettings = FP32) -> Alone:
     """One device, for `steps`."""
-    return Alone(state.model, place, Quick(state.model, speed))
+    return Alone(state.model, place, Quick(state.model, compute))

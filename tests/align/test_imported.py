@@ -68,7 +68,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Preferences:
 
 @pytest.fixture(scope="module")
 def tuned(model: Checkpoint, shown: Dialogues, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    settings = SftSettings(length=256, rows=8, epochs=1, peak_rate=1e-3, warmup_share=0.0)
+    settings = SftSettings(length=256, batch_size=8, epochs=1, lr=1e-3, warmup=0.0)
     return sft.body(work(tmp_path_factory.mktemp("tuned")), model, (shown,), settings=settings)
 
 
@@ -135,7 +135,7 @@ def test_preferences_are_weighed_as_transformers_weighs_them(
             opened, whole = rows_of(tokenizer, (*pair.prompt.messages, *answer))
             words = nats(reference, opened, whole)[: whole[len(opened) :].index(end)]  # without what ends it
             assert float(log_prob) == pytest.approx(-float(words.sum()), abs=1e-4)
-    settings = DpoSettings(loss=losses.use("dpo"), pairs=4, peak_rate=1e-3)
+    settings = DpoSettings(loss=losses.use("dpo"), batch_size=4, lr=1e-3)
     preferred = dpo.body(done := work(tmp_path), tuned, (ranked,), settings=settings)
     assert done.figures["pairs"] == len(PAIRS)
     assert (kind_of(preferred.path), TextTokenizer.load(preferred.path).template) == ("chat", text.template)
@@ -146,7 +146,7 @@ def test_a_reward_model_scores_as_transformers_does_and_picks_answers(
 ) -> None:
     import transformers
 
-    settings = RewardSettings(pairs=4, epochs=1, peak_rate=1e-3)
+    settings = RewardSettings(batch_size=4, epochs=1, lr=1e-3)
     judge = train_reward.body(work(tmp_path / "reward"), tuned, (ranked,), settings=settings)
     reference = transformers.AutoModelForSequenceClassification.from_pretrained(judge.path, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(judge.path)
@@ -185,7 +185,7 @@ def test_a_base_model_is_taught_a_format_that_it_does_not_bring(shown: Dialogues
     assert kind_of(base.path) == "base"
     brought = bring_model.body(work(tmp_path / "brought"), folder=str(base.path), chat_template="chatml")
     assert kind_of(brought.path) == "base"  # it has yet to be taught it
-    settings = SftSettings(length=256, rows=8, epochs=1, peak_rate=1e-3)
+    settings = SftSettings(length=256, batch_size=8, epochs=1, lr=1e-3)
     taught = sft.body(work(tmp_path / "tuned"), brought, (shown,), settings=settings)
     text, (reference, tokenizer) = TextTokenizer.load(taught.path), theirs(taught.path)
     assert kind_of(taught.path) == "chat"

@@ -35,8 +35,8 @@ SETTINGS = PretrainSettings(
     tokens=512,
     batch=(BatchPhase(until=1.0, batch_tokens=256),),
     mix=(MixPhase(until=1.0, shares={"text": 1.0}),),
-    peak_rate=1e-3,
-    warmup_share=0.0,
+    lr=1e-3,
+    warmup=0.0,
 )
 
 
@@ -105,13 +105,11 @@ def test_a_longer_context_and_annealing_go_on_from_it(
     _, tokens = packed
     longer = LengthSettings(
         length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, until=0.0, needle_seeds=1, recovered=1.0,
-        peak_rate=1e-3, shares={"text": 1.0}, text_sources=("text",),
+        lr=1e-3, shares={"text": 1.0}, text_sources=("text",),
     )  # fmt: skip
     grown = extend_context.body(work(tmp_path / "longer"), continued, tokens, settings=longer)
     assert shape_in(grown.path) == replace(shape_in(continued.path), context=512)
-    settings = AnnealSettings(
-        tokens=1024, length=512, batch_tokens=512, peak_rate=1e-3, shares={"text": 1.0}, members=2
-    )
+    settings = AnnealSettings(tokens=1024, length=512, batch_tokens=512, lr=1e-3, shares={"text": 1.0}, members=2)
     done = anneal.body(work(tmp_path / "annealed"), grown, tokens, settings=settings)
     assert shape_in(done.path).context == 512
     assert kind_of(done.path) == kind_of(grown.path) == "chat"

@@ -39,7 +39,7 @@ def test_a_set_of_ones_own_is_judged_in_the_folder_of_the_run(
     probe = made[-1].figures["probe"]
     assert set(probe["losses"]) == {"control", "new"}
     assert probe["seeds"] == [0, 1]
-    assert probe["peak_rate"] > 0
+    assert probe["lr"] > 0
     for source in probe["by_source"]:
         assert f"  {source}" in said
     assert main(["judge-data", str(tmp_path), str(texts)]) != 0
@@ -79,5 +79,5 @@ def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     assert "nats [" in capsys.readouterr().out
     (probe,) = (one.figures["probe"] for one in made_in(tmp_path / "run") if "probe" in one.figures)
-    assert probe["peak_rate"] == 1e-3
+    assert probe["lr"] == 1e-3
     assert set(probe["by_source"]) == {"default"}

@@ -15,8 +15,8 @@ from herd import cli
 from herd.core.errors import DataError, HerdError
 from herd.run import joined
 from herd.run.joined import JoinedPlace, Watch
-from tests.core.test_ranks import FAKE_SRUN
 from tests.run.follower import Shard, breaks, breaks_off, dies, double, wait_for
+from tests.run.test_ranks import FAKE_SRUN
 
 PATIENT, IMPATIENT = 60.0, 3.0  # seconds
 
