@@ -172,20 +172,16 @@ def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool)
 
 
 def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[Completion], Answer]:
-    """Reads what was written, up to the first stop string."""
+    """Reads what was written: a turn of a chat, or text up to the first stop string."""
     form = chat_format(tokenizer) if chat else None
 
     def read(completion: Completion) -> Answer:
-        if form is None:
-            text = tokenizer.decode(completion.ids)
-            message = Message("assistant", text)
-        else:
+        if form is not None:
             message = form.read(completion.ids)
-            text = message.content
+            return Answer(message.content, message, True, completion.finished)
+        text = tokenizer.decode(completion.ids)
         cut = min((at for at in (text.find(one) for one in stop) if at >= 0), default=None)
-        if cut is None:
-            return Answer(text, message, chat, completion.finished)
-        return Answer(text[:cut], replace(message, content=text[:cut]), chat)
+        return Answer(text[:cut], Message("assistant", text[:cut]), False, completion.finished or cut is not None)
 
     return read
 

@@ -38,8 +38,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Generate:
-    """The model writes. stop: strings that end an answer and are no part of it. samples: answers to each example, drawn
-    at `temperature` (0 always takes the likeliest token). k: an example's score is what the best of k samples is worth
+    """The model writes. stop: strings that end the answer of a model that continues text, and are no part of it; in a
+    chat the turn ends by itself. samples: answers to each example, drawn at `temperature` (0 always takes the likeliest
+    token). k: an example's score is what the best of k samples is worth
     on average, the unbiased estimate of pass@k; with 1 it is the mean of all.
 
     Source: Chen et al. 2021 (HumanEval), 2.1.
@@ -76,7 +77,8 @@ class Perplexity:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered. text: what it wrote up to the first stop string, or the choice it holds likeliest.
+    """What a model answered. text: what it wrote, of text that goes on up to the first stop string, or the choice it
+    holds likeliest.
     message: the same as its chat template reads it, calls of tools among it. chat: whether it was asked in the chat
     format. finished: whether the answer came to an end. choice: the number of the likeliest choice. log_likelihoods: of
     all choices, in nats, before they are normalized."""

@@ -56,12 +56,13 @@ def test_right_answers_are_counted_and_told_with_what_was_read_out_of_them() -> 
     }
 
 
-@pytest.mark.parametrize("chat", [False, True])
-def test_an_answer_ends_at_the_first_stop_string(chat: bool) -> None:
+def test_text_that_goes_on_ends_at_the_first_stop_string_and_a_turn_by_itself() -> None:
     task = Task(SUMS, ask, Generate(stop=("\n\n", "Q:")), grade)
-    found = scored(task, lambda asked: f"{successor(asked)}Q: and so on\n\n", chat=chat)
+    found = scored(task, lambda asked: f"{successor(asked)}Q: and so on\n\n")
     assert set(found.scores) == {1.0}
     assert found.run_on == 0
+    assert set(scored(task, lambda asked: f"{successor(asked)}Q: and so on", chat=True).scores) == {0.0}
+    assert set(scored(task, successor, chat=True).scores) == {1.0}
 
 
 def test_a_chat_model_is_asked_in_its_format_and_others_the_plain_text() -> None:
