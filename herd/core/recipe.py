@@ -11,7 +11,7 @@ from typing import Any
 
 from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
-from herd.core.plugins import load_file, load_plugins, module_of
+from herd.core.plugins import load_own_file, load_plugins, module_of
 from herd.core.registry import Registry
 from herd.core.settings import DEEPEST, build, dump, merge, parse_yaml, read_yaml
 
@@ -87,7 +87,7 @@ def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> Recip
     if not path.exists():
         raise SettingsError(f"{path}: there is no such file; check the path of the recipe")
     before = set(recipes.all())
-    module = load_file(path, module_of(path))
+    module = load_own_file(path, module_of(path))
     found = [value for key, value in recipes.all().items() if key not in before or value.__module__ == module.__name__]
     if len(found) != 1:
         raise SettingsError(f"{path}: has {len(found)} recipes; mark exactly one function with @recipes.add")

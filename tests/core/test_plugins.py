@@ -138,6 +138,14 @@ def test_an_edited_plugin_counts_as_code_of_the_stages_that_use_it(mine: Path, t
     assert plan_of(by_mine).key == plan_of(load_recipe(str(mine), recipes).plan()).key
 
 
+def test_what_a_recipes_own_file_registers_is_known_to_workers_too(tmp_path: Path) -> None:
+    (tmp_path / "both.py").write_text(f"{PLUGIN}\n{RECIPE}")
+    target, shown = load_recipe(str(tmp_path / "both.py"), recipes, ["verify=starts_alike"]).plan(), Warned()
+    assert text_of(run(target, tmp_path / "run", jobs=1)) == "True"
+    run(target, tmp_path / "run", jobs=0, display=shown)
+    assert not shown.words
+
+
 def test_the_same_numbers_are_printed_and_read_again(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = load_recipe(str(mine), recipes)
     assert recipe.plugins == (str(mine.parent.resolve() / "own" / "words.py"),)
