@@ -120,7 +120,7 @@ def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_
     adapters merged into the weights they stand beside."""
     if is_adapter(model):
         stored = open_folder(model)
-        table = names(stored.shape, reward=False)
+        table = hugging_face_names(stored.shape, reward=False)
         dtype = dtype or stored.dtype
         write_tensors(folder, ((table[name], value.to(dtype)) for name, value in stored.all()), shard_bytes=shard_bytes)
         _say_dtype(folder, dtype)

@@ -12,7 +12,7 @@ from typing import Any
 
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
 from herd.core.settings import build, input_path
-from herd.core.stage import USUAL, Plan, walk
+from herd.core.stage import Plan, walk
 from herd.model.config import shape_in
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
@@ -23,6 +23,7 @@ from herd.run.runner import distance_to_end
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout, bubble, memory
 from herd.train.log import METRICS, Foretold, read_steps
+from herd.train.saving import SHORTEST
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
                 found[plan.key] = Training(plan, s, s.size.shape(vocabulary=vocabulary, context=s.length))
             elif isinstance(start, Artifact) and start.key in found:
                 found[plan.key] = Training(plan, s, found[start.key].shape, found[start.key])
-            elif isinstance(start, Artifact) and start.plan.stage.name == "bring_model":
+            elif (
+                isinstance(start, Artifact) and isinstance(start.plan, Plan) and start.plan.stage.name == "bring_model"
+            ):
                 folder = input_path(start.plan.settings["folder"])
                 found[plan.key] = Training(plan, s, shape_in(folder), imported=True)
         elif plan.stage.name in ("extend_context", "anneal"):
@@ -163,7 +166,7 @@ def played_through(
 
 def _copied(paces: Sequence[Pace], seconds: float) -> float:
     """What checkpoints hold while they are written, of a stage that is long enough to have one."""
-    return max(pace.copied_bytes for pace in paces) if seconds > USUAL.save_every_seconds else 0.0
+    return max(pace.copied_bytes for pace in paces) if seconds > SHORTEST else 0.0
 
 
 def write_foretold(found: Mapping[str, Expected], file: Path) -> None:
