@@ -79,7 +79,7 @@ def slow_sentence() -> str:
             compiler()
     except HerdError as fault:
         os.environ[_TOLD] = "all"
-        return f"no compiled kernels, so curation takes up to a hundred times as long and training more: {fault}"
+        return f"no compiled kernels, so curation takes about a hundred times as long, and training longer: {fault}"
     return ""
 
 

@@ -24,7 +24,7 @@ SOURCES = Path(__file__).parent / "native"
 @cache
 def library() -> Any:
     """The kernels, built if they are not yet; where that is impossible the same in Python, with a warning."""
-    kernels = native.load_or_warn(SOURCES, "plain Python curates, up to a hundred times more slowly")
+    kernels = native.load_or_warn(SOURCES, "plain Python curates, about a hundred times more slowly")
     if kernels is None:
         from herd.corpus.plain.interface import Kernels
 
