@@ -12,7 +12,7 @@ from typing import Any
 
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
 from herd.core.settings import build, input_path
-from herd.core.stage import Plan, walk
+from herd.core.stage import Plan, plan_of, walk
 from herd.model.config import shape_in
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
@@ -72,10 +72,8 @@ def trainings(plans: Sequence[Plan]) -> list[Training]:
                 found[plan.key] = Training(plan, s, s.size.shape(vocabulary=vocabulary, context=s.length))
             elif isinstance(start, Artifact) and start.key in found:
                 found[plan.key] = Training(plan, s, found[start.key].shape, found[start.key])
-            elif (
-                isinstance(start, Artifact) and isinstance(start.plan, Plan) and start.plan.stage.name == "bring_model"
-            ):
-                folder = input_path(start.plan.settings["folder"])
+            elif isinstance(start, Artifact) and plan_of(start).stage.name == "bring_model":
+                folder = input_path(plan_of(start).settings["folder"])
                 found[plan.key] = Training(plan, s, shape_in(folder), imported=True)
         elif plan.stage.name in ("extend_context", "anneal"):
             model = plan.inputs["model"]

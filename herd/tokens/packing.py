@@ -76,6 +76,8 @@ def pack_documents(
 
 @dataclass(frozen=True)
 class _Job:
+    """A part to encode. before, after: ids put around each document. out: of the files, without their endings."""
+
     part: DocumentPart
     tokenizer: Path
     before: tuple[int, ...]

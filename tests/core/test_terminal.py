@@ -87,7 +87,7 @@ def test_moving_bars_show_what_others_wrote_letter_for_letter(monkeypatch: pytes
 class Parrot:
     """A model that says what it hears, in a way that steers."""
 
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, *_: object, **__: object) -> None: ...
 
     def answer(self, said: str) -> list[str]:
         return [f"{said}\x1b", "]0;owned\x07"]

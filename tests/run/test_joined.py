@@ -129,8 +129,9 @@ def pages(folder: Path) -> list[str]:
     """Files of pages, some of them copies; each is a shard."""
     folder.mkdir()
     for number in range(PAGES):
-        story = " ".join(f"On day {number % 9} the old farmer {word} went home." for word in ("really", "then", "also"))
-        (folder / f"{number:02}.txt").write_text(f"{story}\n" * (1 + number % 3), encoding="utf-8")
+        day = number % 9
+        lines = (f"On day {day} in month {month} of year {19 + day * month} a farmer went home." for month in range(12))
+        (folder / f"{number:02}.txt").write_text("\n".join(lines), encoding="utf-8")
     return [str(folder), "--rules", "c4", "--set", "shard_bytes=500"]
 
 
