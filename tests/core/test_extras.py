@@ -38,7 +38,8 @@ def names_of(requirements: list[str]) -> set[str]:
 def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
     made = tmp_path / "artifact"
     made.mkdir()
-    finish(made, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {"kept": 2}))
+    cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_bytes": 1}
+    finish(made, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {"kept": 2}, cost))
     commands = [
         ["--version"],
         *(["list", kind] for kind in ("filters", "losses", "tasks", "stages", "recipes", "studies")),

@@ -123,14 +123,16 @@ def test_a_file_that_changes_is_not_silent(tmp_path: Path) -> None:
 # ---- curation ----
 
 PAGES = 24
+WHO = ("baker", "carter", "driver", "farmer", "gardener", "hunter", "miller", "potter", "tailor")
+CROPS = ("apple", "barley", "clover", "flax", "grape", "hop", "lentil", "millet", "oat", "pea", "rye", "wheat")
 
 
 def pages(folder: Path) -> list[str]:
     """Files of pages, some of them copies; each is a shard."""
     folder.mkdir()
     for number in range(PAGES):
-        day = number % 9
-        lines = (f"On day {day} in month {month} of year {19 + day * month} a farmer went home." for month in range(12))
+        who, words = WHO[number % len(WHO)], CROPS if number % 2 else CROPS[::-1]
+        lines = (f"In the year of the {crop} a {who} who owned a field went home early." for crop in words)
         (folder / f"{number:02}.txt").write_text("\n".join(lines), encoding="utf-8")
     return [str(folder), "--rules", "c4", "--set", "shard_bytes=500"]
 
