@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -128,9 +129,11 @@ PAGES = 24
 def pages(folder: Path) -> list[str]:
     """Files of pages, some of them copies; each is a shard."""
     folder.mkdir()
+    words = "the old farmer went home with his horse and that of a friend who had bread for them in winter".split()
     for number in range(PAGES):
-        story = " ".join(f"On day {number % 9} the old farmer {word} went home." for word in ("really", "then", "also"))
-        (folder / f"{number:02}.txt").write_text(f"{story}\n" * (1 + number % 3), encoding="utf-8")
+        chance = random.Random(number % 18)
+        lines = [f"On day {chance.randrange(10**6)} {' '.join(chance.choices(words, k=14))}." for _ in range(8)]
+        (folder / f"{number:02}.txt").write_text("\n".join(lines), encoding="utf-8")
     return [str(folder), "--rules", "c4", "--set", "shard_bytes=500"]
 
 
