@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 from herd.tokens.tokenizer import CONTROL_TOKENS, PATTERN, TextTokenizer
 from herd.tokens.words import count_texts
 
-Ids = NDArray[np.int64]
+Ids = NDArray[np.integer]
 _WORDS_AT_ONCE = 100_000  # that a merge is made in
 _HALF = 32  # bits of one id of a pair
 
