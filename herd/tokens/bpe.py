@@ -164,7 +164,8 @@ def _merge(
     words: Words, some: Ids, left: int, right: int, new: int, counts: dict[int, int]
 ) -> list[tuple[int, NDArray[np.int32]]]:
     """Joins a pair in these words and counts their pairs anew; the pairs that came up, and in which words."""
-    keys, owners = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    keys: list[Ids] = [np.empty(0, np.int64)]
+    owners: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     for block in words.blocks(some):
         places, owner = words.places(block)
         ids = words.ids[places]
