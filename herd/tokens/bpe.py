@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 from herd.tokens.tokenizer import CONTROL_TOKENS, PATTERN, TextTokenizer
 from herd.tokens.words import count_texts
 
-Ids = NDArray[np.int64]
+Ids = NDArray[np.integer]
 _WORDS_AT_ONCE = 100_000  # that a merge is made in
 _HALF = 32  # bits of one id of a pair
 
@@ -164,7 +164,8 @@ def _merge(
     words: Words, some: Ids, left: int, right: int, new: int, counts: dict[int, int]
 ) -> list[tuple[int, NDArray[np.int32]]]:
     """Joins a pair in these words and counts their pairs anew; the pairs that came up, and in which words."""
-    keys, owners = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    keys: list[Ids] = [np.empty(0, np.int64)]
+    owners: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     for block in words.blocks(some):
         places, owner = words.places(block)
         ids = words.ids[places]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -123,16 +124,15 @@ def test_a_file_that_changes_is_not_silent(tmp_path: Path) -> None:
 # ---- curation ----
 
 PAGES = 24
-WHO = ("baker", "carter", "driver", "farmer", "gardener", "hunter", "miller", "potter", "tailor")
-CROPS = ("apple", "barley", "clover", "flax", "grape", "hop", "lentil", "millet", "oat", "pea", "rye", "wheat")
 
 
 def pages(folder: Path) -> list[str]:
     """Files of pages, some of them copies; each is a shard."""
     folder.mkdir()
+    words = "the old farmer went home with his horse and that of a friend who had bread for them in winter".split()
     for number in range(PAGES):
-        who, words = WHO[number % len(WHO)], CROPS if number % 2 else CROPS[::-1]
-        lines = (f"In the year of the {crop} a {who} who owned a field went home early." for crop in words)
+        chance = random.Random(number % 18)
+        lines = [f"On day {chance.randrange(10**6)} {' '.join(chance.choices(words, k=14))}." for _ in range(8)]
         (folder / f"{number:02}.txt").write_text("\n".join(lines), encoding="utf-8")
     return [str(folder), "--rules", "c4", "--set", "shard_bytes=500"]
 
