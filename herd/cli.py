@@ -341,12 +341,12 @@ def judge_data(options: argparse.Namespace) -> None:
 
 
 def chat(options: argparse.Namespace) -> None:
-    from herd.generate.engine import Sampling
+    from herd.generate.engine import SamplingParams
     from herd.serve.chat import Chat, talk
     from herd.serve.folders import model_in, world_of
 
     folder = model_in(options.checkpoint)
-    sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
+    sampling = SamplingParams(temperature=options.temperature, max_tokens=256, seed=options.seed)
     conversation = Chat(folder, world_of(folder).everybody, sampling)
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()

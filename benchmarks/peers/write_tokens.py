@@ -16,11 +16,11 @@ def prompts(batch: int) -> list[list[int]]:
 
 
 def herd(model: str) -> Callable[[list[list[int]]], list[list[int]]]:
-    from herd.generate.engine import Engine, Sampling
+    from herd.generate.engine import Engine, SamplingParams
     from herd.model.weights import load_transformer
 
     engine = Engine(load_transformer(Path(model)), frozenset())
-    return lambda given: [one.ids for one in engine.generate(given, Sampling(max_tokens=WRITTEN))]
+    return lambda given: [one.token_ids for one in engine.generate(given, SamplingParams(max_tokens=WRITTEN))]
 
 
 def transformers(model: str) -> Callable[[list[list[int]]], list[list[int]]]:

@@ -9,7 +9,7 @@ from typing import Any
 from herd.core.errors import DataError
 from herd.evals.spread import Interval, wilson
 from herd.evals.tasks import Item
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.tokens.jinja import TemplateFormat, chat_format
 from herd.tokens.tokenizer import TextTokenizer
 
@@ -50,30 +50,30 @@ def evaluate(
 ) -> TaskScore:
     """The items answered greedily. chat: whether the model was taught a chat format, its own; one that was not
     continues the items' plain text."""
-    sampling = Sampling(max_tokens=max_tokens)
+    sampling = SamplingParams(max_tokens=max_tokens)
     if chat:
         form = chat_format(tokenizer)
         asked = [item.prompt for item in items]
         if isinstance(form, TemplateFormat):  # others know no tools by name
             asked = [replace(prompt, tools=()) for prompt in asked]
         completions = engine.generate([form.prompt(prompt) for prompt in asked], sampling)
-        messages = [form.read(completion.ids) for completion in completions]
+        messages = [form.read(completion.token_ids) for completion in completions]
         right = [item.answered(message) for item, message in zip(items, messages, strict=True)]
     else:
         prompts = [[*tokenizer.opening, *tokenizer.encode(item.plain)] for item in items]
         completions = engine.generate(prompts, sampling)
-        texts = [tokenizer.decode(completion.ids) for completion in completions]
+        texts = [tokenizer.decode(completion.token_ids) for completion in completions]
         right = [item.continued(text) for item, text in zip(items, texts, strict=True)]
     samples = tuple(
         {
             "asked": (item.prompt.last.content if chat else item.plain)[-_SAMPLE_CHARACTERS:],
-            "answer": tokenizer.show(completion.ids)[:_SAMPLE_CHARACTERS],
+            "answer": tokenizer.show(completion.token_ids)[:_SAMPLE_CHARACTERS],
             "right": ok,
         }
         for item, completion, ok in list(zip(items, completions, right, strict=True))[:_SAMPLES]
     )
-    run_on = sum(not completion.finished for completion in completions) / max(1, len(completions))
-    tokens = sum(len(completion.ids) for completion in completions) / max(1, len(completions))
+    run_on = sum(not completion.stopped for completion in completions) / max(1, len(completions))
+    tokens = sum(len(completion.token_ids) for completion in completions) / max(1, len(completions))
     return TaskScore(tuple(right), samples, run_on, tokens)
 
 

@@ -17,7 +17,7 @@ from herd.core.registry import Use
 from herd.core.settings import Count, Positive, Share, settings
 from herd.corpus.stages import audit
 from herd.evals.stages import MeasureSettings, measure
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
@@ -57,7 +57,7 @@ class TinySettings(DataSettings):
     demonstrations: dict[str, Count]
     curt_share: Share
     reward: RewardSettings
-    sampling: Sampling
+    sampling: SamplingParams
     sft: SftSettings
     dpo: DpoSettings
     rounds: tuple[Turn, ...]

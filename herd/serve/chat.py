@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from herd.core.records import Conversation, Message
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, RequestOutput, SamplingParams
 from herd.model.devices import best_device
 from herd.model.weights import load_transformer
 from herd.tokens.chat import PYTHON_TAG
@@ -19,16 +19,19 @@ from herd.world.facts import People
 
 # A model that keeps calling tools is stopped after so many calls in one turn.
 MOST_CALLS = 4
-LONG_ANSWERS = Sampling(max_tokens=256)
+LONG_ANSWERS = SamplingParams(max_tokens=256)
 
 
 @dataclass
 class Chat:
-    """One conversation. people: whom the look-up tool knows; None leaves only the calculator."""
+    """One conversation; what was read of it stays in the engine's cache, so that a turn reads only what is new.
+
+    people: whom the look-up tool knows; None leaves only the calculator.
+    """
 
     folder: Path
     people: People | None = None
-    sampling: Sampling = LONG_ANSWERS
+    sampling: SamplingParams = LONG_ANSWERS
     history: Conversation = field(default=Conversation(()))
 
     def __post_init__(self) -> None:
@@ -50,7 +53,8 @@ class Chat:
         Raises DataError when the conversation is longer than the model reads.
         """
         if self.form is None:
-            yield from self._words(self.engine.stream([*self.text.opening, *self.text.encode(said)], self.sampling), [])
+            prompt = [*self.text.opening, *self.text.encode(said)]
+            yield from self._words(self.engine.stream(prompt, self.sampling), [])
             return
         self.history = self.history.then(Message("user", said))
         for _ in range(MOST_CALLS):
@@ -64,12 +68,12 @@ class Chat:
             self.history = self.history.then(Message("tool", result))
             yield f"\n  → {result}\n"
 
-    def _words(self, ids: Iterator[int], kept: list[int]) -> Iterator[str]:
-        """Text as soon as it is whole: a letter may take several ids."""
+    def _words(self, outputs: Iterator[RequestOutput], ids: list[int]) -> Iterator[str]:
+        """Text as soon as it is whole: a letter may take several ids. ids: takes those of the answer."""
         shown = ""
-        for token in ids:
-            kept.append(token)
-            text = self.text.show(kept).replace(PYTHON_TAG, "")
+        for output in outputs:
+            ids[:] = output.outputs[0].token_ids
+            text = self.text.show(ids).replace(PYTHON_TAG, "")
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):
                 yield text[len(shown) :]
                 shown = text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from herd.core.records import Message, ToolCall
-from herd.generate.engine import Sampling
+from herd.generate.engine import CompletionOutput, RequestOutput, SamplingParams
 from herd.serve.chat import MOST_CALLS, Chat, talk
 from herd.serve.folders import model_in, world_of
 from herd.tokens.chat import ChatFormat
@@ -13,7 +13,7 @@ from herd.tokens.chat import ChatFormat
 
 def chat(run: Path) -> Chat:
     folder = model_in(run)
-    return Chat(folder, world_of(folder).everybody, Sampling(max_tokens=8))
+    return Chat(folder, world_of(folder).everybody, SamplingParams(max_tokens=8))
 
 
 def test_a_conversation_goes_on_and_starts_anew(smoke_run: Path) -> None:
@@ -45,7 +45,8 @@ def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:
     assert isinstance(made.form, ChatFormat)
     ids = made.form.message(call).ids
     header = len(made.form.message(Message("assistant", "")).ids) - 1
-    made.engine.stream = lambda prompt, sampling: iter(ids[header:-1])  # type: ignore[method-assign]
+    output = RequestOutput("", (), [CompletionOutput(token_ids=ids[header:-1])])
+    made.engine.stream = lambda prompt, params: iter([output])  # type: ignore[method-assign]
     text = "".join(made.answer("What is 6 times 7?"))
     assert "→ 42" in text
     assert text.count("→") == MOST_CALLS  # a model that never stops calling is stopped
