@@ -51,8 +51,8 @@ class Engine:
     stops: ids that end an answer. rows: answers at work at once. compiled: whether the writing of a token is compiled,
     which takes some seconds once and pays from some thousand tokens on; absent, it is for a large model on a GPU, where
     rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the text of answers.
-    cache_tokens: how many the KV cache of a worker may hold, of prompts and answers at work and of those before that
-    begin alike; absent, `rows` whole contexts, or a part of memory.
+    cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before that may begin
+    alike; absent, `rows` whole contexts, or a part of memory.
 
     The weights are looked at when a request is made; what was cached under others is not used.
     """
@@ -63,12 +63,14 @@ class Engine:
     ) -> None:  # fmt: skip
         check_eager(model)
         self.model = model.eval()
-        self.stops, self.rows, self.tokenizer, self.cache_tokens = stops, rows, tokenizer, cache_tokens
-        large = model.embedding.weight.device.type == "cuda" and model.shape.weights >= _WORTH_COMPILING
+        self.stops, self.rows, self.tokenizer = stops, rows, tokenizer
+        weight = model.embedding.weight
+        self.cache_tokens = cache_tokens or fitting_tokens(model.shape, rows, weight.dtype, weight.device)
+        large = weight.device.type == "cuda" and model.shape.weights >= _WORTH_COMPILING
         self._call = torch.compile(plainly) if (large if compiled is None else compiled) else None
         self._ids = itertools.count()
         self._queued: dict[str, tuple[Scheduler, RequestOutput]] = {}
-        self._schedulers: list[Scheduler] = []
+        self._schedulers: dict[int, Scheduler] = {}
         self._read_with: tuple[object, Reader] | None = None
 
     def add_request(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> str:
@@ -80,7 +82,7 @@ class Engine:
         """Writes a token more of every request at work, or two where it has just begun; those in the queue that
         changed, as far as they are. What is finished leaves the queue."""
         changed = set()
-        for scheduler in {scheduler for scheduler, _ in self._queued.values()}:
+        for scheduler in {scheduler for scheduler, _ in list(self._queued.values())}:
             with scheduler.lock, torch.inference_mode():
                 changed |= {answer.request.request_id for answer in scheduler.step()}
         # Others may have driven the step in which a request came to its end.
@@ -96,7 +98,7 @@ class Engine:
         """Ends a request where it is, and frees its rows and blocks at once; nothing when it is finished already."""
         scheduler, _ = self._queued.pop(request_id, (None, None))
         if scheduler is not None:
-            with scheduler.lock:
+            with scheduler.lock, torch.inference_mode():
                 scheduler.cancel(request_id)
 
     def stream(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> Iterator[RequestOutput]:
@@ -147,7 +149,9 @@ class Engine:
         if workers == 1 or total <= self.rows or on_gpu:
             _work(self._scheduler(), pending, note)
         else:
-            schedulers = [self._scheduler(number) for number in range(workers)]
+            longest = max(len(one.request.prompt_token_ids) + one.request.params.max_tokens for one in queued)
+            tokens = max(self.cache_tokens // workers, min(longest, self.context))
+            schedulers = [self._scheduler(number, tokens) for number in range(workers)]
             with ThreadPoolExecutor(workers) as threads:
                 for future in [threads.submit(_work, scheduler, pending, note) for scheduler in schedulers]:
                     future.result()
@@ -172,14 +176,12 @@ class Engine:
     @property
     def context(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-        return (
-            self.model.shape.context if self.cache_tokens is None else min(self.model.shape.context, self.cache_tokens)
-        )
+        return min(self.model.shape.context, self.cache_tokens)
 
     @property
     def prefilled_tokens(self) -> int:
         """Tokens of prompts that were read so far; what was cached is not counted."""
-        return sum(scheduler.runner.prefilled_tokens for scheduler in self._schedulers)
+        return sum(scheduler.runner.prefilled_tokens for scheduler in self._schedulers.values())
 
     def _enqueue(self, prompt: Sequence[int], params: SamplingParams) -> tuple[Scheduler, RequestOutput]:
         queued, scheduler = self._new(prompt, params, word_by_word=True), self._scheduler()
@@ -193,12 +195,7 @@ class Engine:
     ) -> _Queued:
         if not 0 < len(prompt) < self.context:
             raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {self.context - 1}")
-        if self.tokenizer is None and (params.stop or any(isinstance(one, str) for one in params.choices)):
-            raise SettingsError("stop texts and choices in text need a tokenizer; make the engine with one")
-        if "" in params.stop:
-            raise SettingsError("an empty stop text ends every answer before it begins; leave it out")
-        if wrong := [one for one in params.logit_bias if not 0 <= one < self.model.shape.vocabulary]:
-            raise SettingsError(f"logit_bias names token {wrong[0]} of a vocabulary of {self.model.shape.vocabulary}")
+        _check(params, self.tokenizer, self.model.shape.vocabulary)
         request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
         outputs = [CompletionOutput(index) for index in range(params.n)]
         output = RequestOutput(request.request_id, request.prompt_token_ids, outputs)
@@ -219,19 +216,21 @@ class Engine:
             choices += [self.tokenizer.encode(one) for one in params.choices if isinstance(one, str)]
         return Choices.of(choices)
 
-    def _scheduler(self, number: int = 0) -> Scheduler:
-        """Worker `number`'s. After a change of weights all are made anew; who works with an old one ends with it."""
+    def _scheduler(self, number: int = 0, tokens: int = 0) -> Scheduler:
+        """Worker `number`'s; those beside the first have caches of their own, for so many tokens. After a change of
+        weights all are made anew; who works with an old one ends with it."""
         key = versions(self.model)
         if self._read_with is None or self._read_with[0] != key:
             self._read_with = key, self._reader()
-            self._schedulers = []
-        while len(self._schedulers) <= number:
-            self._schedulers.append(self._new_scheduler(self._read_with[1]))
-        return self._schedulers[number]
+            self._schedulers = {}
+        found = self._schedulers.get(number)
+        if found is None or found.context < min(tokens, self.context):
+            found = self._new_scheduler(self._read_with[1], self.cache_tokens if number == 0 else tokens)
+            self._schedulers[number] = found
+        return found
 
-    def _new_scheduler(self, reader: Reader) -> Scheduler:
+    def _new_scheduler(self, reader: Reader, tokens: int) -> Scheduler:
         weight, shape = self.model.embedding.weight, self.model.shape
-        tokens = self.cache_tokens or fitting_tokens(shape, self.rows, weight.dtype, weight.device)
         cache = KVCache(shape, self.rows, tokens, weight.dtype, weight.device)
         return Scheduler(Runner(reader, cache, self._call), self.rows, min(shape.context, tokens))
 
@@ -243,6 +242,17 @@ class Engine:
         if self._call is not None or not packable(self.model):
             return self.model
         return Packed(self.model)
+
+
+def _check(params: SamplingParams, tokenizer: Tokenizer | None, vocabulary: int) -> None:
+    if tokenizer is None and (params.stop or any(isinstance(one, str) for one in params.choices)):
+        raise SettingsError("stop texts and choices in text need a tokenizer; make the engine with one")
+    if "" in params.stop:
+        raise SettingsError("an empty stop text ends every answer before it begins; leave it out")
+    if wrong := [one for one in params.logit_bias if not 0 <= one < vocabulary]:
+        raise SettingsError(
+            f"logit_bias names token {wrong[0]}, which a vocabulary of {vocabulary} has not; leave it out"
+        )
 
 
 def _tokens(output: RequestOutput) -> int:
@@ -267,7 +277,7 @@ def _work(scheduler: Scheduler, pending: deque[list[Answer]], note: Callable[[],
                 if not own and not pending:
                     return
     finally:
-        with scheduler.lock:
+        with scheduler.lock, torch.inference_mode():
             for request_id in {answer.request.request_id for answer in own}:
                 scheduler.cancel(request_id)
 

@@ -95,7 +95,8 @@ class Answer:
     """One answer of a request while it waits or is written.
 
     tokens: the prompt's and the answer's. cached: how many of them the cache holds. blocks: where. chains: of the full
-    blocks among them, beginning with what the first follows. began: number of its admission among all.
+    blocks among them, beginning with what the first follows. began: number of its admission among all. preempted:
+    whether it waits although it was begun.
     word_by_word: whether the text is wanted as it grows.
     """
 
@@ -106,8 +107,10 @@ class Answer:
         self.request, self.output, self.params = request, output, request.params
         self.completion = output.outputs[index]
         self.stops, self.choice = stops, choices
+        self.distribution, self.changes_logits = self.params.distribution, self.params.changes_logits
         self.tokens = list(request.prompt_token_ids)
         self.cached = self.began = 0
+        self.preempted = False
         self.blocks: list[int] = []
         self.chains = [START]
         self.written: Counter[int] = Counter()
@@ -143,7 +146,7 @@ class Answer:
             return
         self.tokens.append(token)
         completion.token_ids.append(token)
-        if self.params.changes_logits:
+        if self.changes_logits:
             self.written[token] += 1
         if choice is not None:
             self.choice = choice.after[token]
@@ -168,7 +171,7 @@ class Answer:
             at, stop = min(places)
             self._text = self._text[:at]
             completion.finish_reason, completion.stop_reason = "stop", stop
-        completion.text = self._text[: len(self._text) - longest + 1]
+        completion.text = self._text[: max(0, len(self._text) - longest + 1)]
 
     def end(self) -> None:
         """Gives out all of the text."""

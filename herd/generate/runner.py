@@ -65,12 +65,13 @@ class Runner:
     def draw(self, logits_BV: Tensor, answers: Sequence[Answer]) -> list[Drawn]:
         """A token for every row. Log-probabilities are the model's own, whatever it is drawn from."""
         changed_BV = logits_BV
-        if any(answer.params.changes_logits for answer in answers):
+        if any(answer.changes_logits for answer in answers):
             changed_BV = torch.stack([_changed(row, one) for row, one in zip(logits_BV, answers, strict=True)])
-        each = [answer.params for answer in answers]
+        each = [answer.distribution for answer in answers]
         tokens_B = draw_each(changed_BV, each, [answer.noise for answer in answers])
         tokens, logprobs = tokens_B.tolist(), logprobs_of(logits_BV, tokens_B).tolist()
-        top = [_likeliest(row, one.params.logprobs) for row, one in zip(logits_BV, answers, strict=True)]
+        counts = [answer.params.logprobs for answer in answers]
+        top = [_likeliest(logits_BV[row], count) if count else None for row, count in enumerate(counts)]
         return list(zip(tokens, logprobs, top, strict=True))
 
     def _in_parts(self, answers: list[Answer]) -> list[list[Answer]]:
@@ -113,10 +114,9 @@ class Runner:
 
     def _captured_step(self, running: list[Answer]) -> list[Drawn]:
         """By a graph, which draws too where all rows are drawn alike and nothing else is asked."""
-        distribution = running[0].params.distribution
+        distribution = running[0].distribution
         alike = all(
-            one.params.distribution == distribution and not one.params.changes_logits and not one.params.logprobs
-            for one in running
+            one.distribution == distribution and not one.changes_logits and not one.params.logprobs for one in running
         )
         captured = self._graphs(len(running), distribution if alike else None)
         captured.step([answer.tokens[-1] for answer in running], [answer.cached for answer in running],
@@ -148,13 +148,11 @@ def _changed(logits_V: Tensor, answer: Answer) -> Tensor:
     params = answer.params
     if params.logit_bias:
         logits_V = biased(logits_V, params.logit_bias)
-    if params.changes_logits:
+    if answer.changes_logits:
         logits_V = penalized(logits_V, params, answer.request.prompt_token_ids, answer.written)
     return logits_V if answer.choice is None else answer.choice.allow(logits_V, answer.stops)
 
 
-def _likeliest(logits_V: Tensor, count: int) -> dict[int, float] | None:
-    if not count:
-        return None
+def _likeliest(logits_V: Tensor, count: int) -> dict[int, float]:
     values, ids = logits_V.log_softmax(-1).topk(min(count, len(logits_V)))
     return dict(zip(ids.tolist(), values.tolist(), strict=True))

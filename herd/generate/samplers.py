@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -53,7 +53,8 @@ class Own:
     def sample(self, conversations: Sequence[Conversation], *, sampling: SamplingParams | None = None) -> list[str]:
         """sampling: this time; as the sampler was made when absent."""
         prompts = [self._form.prompt(conversation) for conversation in conversations]
-        made = self._engine.generate(prompts, sampling or self._sampling, workers=self._workers)
+        params = replace(sampling or self._sampling, n=1)
+        made = self._engine.generate(prompts, params, workers=self._workers)
         return [self._form.read(one.token_ids).content for one in made]
 
 

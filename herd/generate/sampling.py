@@ -76,12 +76,12 @@ def draw(logits_BV: Tensor, params: SamplingParams, noise_B: Tensor) -> tuple[Te
     return tokens_B, logprobs_of(logits_BV, tokens_B)
 
 
-def draw_each(logits_BV: Tensor, each: Sequence[SamplingParams], noise: Sequence[float]) -> Tensor:
-    """The next token of every row, each by its own parameters: [B]. A row's does not depend on the others."""
+def draw_each(logits_BV: Tensor, each: Sequence[Distribution], noise: Sequence[float]) -> Tensor:
+    """The next token of every row, each drawn in its own way: [B]. A row's does not depend on the others."""
     noise_B = torch.tensor(noise, dtype=torch.float64, device=logits_BV.device)
     groups: dict[Distribution, list[int]] = {}
-    for row, params in enumerate(each):
-        groups.setdefault(params.distribution, []).append(row)
+    for row, distribution in enumerate(each):
+        groups.setdefault(distribution, []).append(row)
     if len(groups) == 1:
         return draw_alike(logits_BV, next(iter(groups)), noise_B)
     tokens_B = torch.empty(len(each), dtype=torch.long, device=logits_BV.device)

@@ -58,7 +58,7 @@ class Scheduler:
             drawn = self.runner.decode(self.running)
             written += self.running
             for answer in self.running:
-                self._read(answer, len(answer.tokens))
+                self.cache.note_read(answer)
             self._note(list(self.running), drawn)
         return written
 
@@ -114,7 +114,8 @@ class Scheduler:
             kinds.setdefault(tuple(answer.tokens), []).append(answer)
         groups, left_over = list(kinds.values()), []
         for number, group in enumerate(groups):
-            if not self._place(group[0]):
+            # A block more for each at work, or it would be stopped for this one at once.
+            if not self.cache.place(group[0], spare=len(self.running)):
                 left_over = [answer for some in groups[number:] for answer in some]
                 groups = groups[:number]
                 break
@@ -125,95 +126,34 @@ class Scheduler:
             logits_NV = self.runner.prefill(leaders)
         except Exception:
             for answer in leaders:
-                self._give_back(answer)
+                self.cache.give_back(answer)
             raise
-        for leader in leaders:
-            self._read(leader, len(leader.tokens))
-        rows, admitted = self._fork(groups, left_over)
+        rows, admitted = [], []
+        for row, (leader, *others) in enumerate(groups):
+            self.cache.note_read(leader)
+            sharing = [answer for answer in others if self.cache.share(leader, answer)]
+            left_over += [answer for answer in others if answer not in sharing]
+            admitted += [leader, *sharing]
+            rows += [row] * (1 + len(sharing))
         for answer in admitted:
-            answer.began = next(self._admissions)
+            answer.began, answer.preempted = next(self._admissions), False
             self.running.append(answer)
             self.cache.set_row(len(self.running) - 1, answer.blocks)
         self._note(admitted, self.runner.draw(logits_NV[rows], admitted))
         return admitted, left_over
 
-    def _place(self, answer: Answer) -> bool:
-        """Gives an answer blocks for all its tokens, those that are cached among them; False when there are too few."""
-        pool, size = self.cache.pool, self.cache.pool.block_size
-        prefix = pool.match(answer.tokens[:-1])  # the last is read in any case, for what comes after it
-        partial = [prefix.partial_block] if prefix.partial_tokens else []
-        pool.acquire([*prefix.blocks, *partial])
-        needed = -(-len(answer.tokens) // size) - len(prefix.blocks)
-        # A block more for each at work, or it would be stopped for this one at once.
-        if not self.cache.reserve(needed + len(self.running)):
-            pool.release([*prefix.blocks, *partial])
-            return False
-        own = [pool.allocate() for _ in range(needed)]
-        self.cache.copy([(block, own[0]) for block in partial])
-        pool.release(partial)
-        answer.blocks = [*prefix.blocks, *own]
-        answer.cached = len(prefix.blocks) * size + prefix.partial_tokens
-        answer.output.num_cached_tokens += answer.cached
-        self._extend_chains(answer)
-        return True
-
-    def _fork(self, groups: list[list[Answer]], left_over: list[Answer]) -> tuple[list[int], list[Answer]]:
-        """Lets equal prompts share the full blocks of the one that was read, and copies the last; which row of logits
-        each has, and the answers."""
-        pool, size = self.cache.pool, self.cache.pool.block_size
-        rows, admitted, copies = [], [], []
-        for row, (leader, *others) in enumerate(groups):
-            full = leader.blocks[: len(leader.tokens) // size]
-            rest = leader.blocks[len(full) :]
-            rows.append(row)
-            admitted.append(leader)
-            for answer in others:
-                if not self.cache.reserve(len(rest)):
-                    left_over.append(answer)
-                    continue
-                own = [pool.allocate() for _ in rest]
-                copies += zip(rest, own, strict=True)
-                pool.acquire(full)
-                answer.blocks, answer.cached, answer.chains = full + own, leader.cached, list(leader.chains)
-                answer.output.num_cached_tokens += leader.cached
-                rows.append(row)
-                admitted.append(answer)
-        self.cache.copy(copies)
-        return rows, admitted
-
-    def _read(self, answer: Answer, tokens: int) -> None:
-        """Takes down that the cache holds so many tokens, and lets others find the blocks."""
-        size, first = self.cache.pool.block_size, answer.cached // self.cache.pool.block_size
-        decoded = tokens - answer.cached == 1
-        answer.cached = tokens
-        if decoded and tokens % size:
-            return
-        for number in range(first, -(-tokens // size)):
-            part = tuple(answer.tokens[number * size : min((number + 1) * size, tokens)])
-            self.cache.pool.index(answer.blocks[number], answer.chains[number], part)
-            if len(part) == size:
-                answer.chains.append(chain(answer.chains[number], part))
-
-    def _extend_chains(self, answer: Answer) -> None:
-        size = self.cache.pool.block_size
-        for number in range(len(answer.chains) - 1, answer.cached // size):
-            answer.chains.append(chain(answer.chains[number], answer.tokens[number * size : (number + 1) * size]))
-
     def _make_room(self) -> None:
         """A block for each answer whose next token needs one; who was begun last may have to wait for it."""
-        size = self.cache.pool.block_size
-        for answer in sorted(self.running, key=lambda one: one.began):
-            while answer.blocks and answer.cached == len(answer.blocks) * size:
-                if self.cache.reserve(1):
-                    answer.blocks.append(self.cache.pool.allocate())
-                    self.cache.add_block(self.running.index(answer), len(answer.blocks) - 1, answer.blocks[-1])
-                else:
-                    self._preempt()
+        full = [answer for answer in self.running if self.cache.is_full(answer)]
+        for answer in sorted(full, key=lambda one: one.began):
+            while not answer.preempted and not self.cache.extend(self.running.index(answer), answer):
+                self._preempt()
 
     def _preempt(self) -> None:
         """The answer that was begun last waits again, as the first."""
         answer = max(self.running, key=lambda one: one.began)
         self._leave(answer)
+        answer.preempted = True
         self.waiting.appendleft(answer)
 
     def _note(self, answers: list[Answer], drawn: list[Drawn]) -> None:
@@ -230,13 +170,4 @@ class Scheduler:
         self.cache.move_row(row, last)
         self.running[row] = self.running[last]
         self.running.pop()
-        self._give_back(answer)
-
-    def _give_back(self, answer: Answer) -> None:
-        size = self.cache.pool.block_size
-        if tail := answer.cached % size:
-            number = answer.cached // size
-            part = tuple(answer.tokens[answer.cached - tail : answer.cached])
-            self.cache.pool.index(answer.blocks[number], answer.chains[number], part)
-        self.cache.pool.release(answer.blocks)
-        answer.blocks, answer.cached, answer.chains = [], 0, answer.chains[:1]
+        self.cache.give_back(answer)

@@ -103,7 +103,7 @@ def _cached_on_gpu(q: Tensor, keys: Tensor, values: Tensor, table: Tensor, posit
 
     batch, heads, _, width = q.shape
     mixed = attend_blocks(q.reshape(batch, heads * width), keys, values, table, positions[:, 0], turned=None)
-    return mixed.view(batch, heads, 1, width)
+    return mixed.view(batch, 1, heads, width).transpose(1, 2)
 
 
 def backward(given: tuple[Any, ...], slope: Tensor, found: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -49,7 +49,7 @@ def test_rows_drawn_in_many_ways_are_drawn_as_alone() -> None:
     logits = torch.randn(len(ways), 50, generator=torch.Generator().manual_seed(0))
     noise = torch.rand(len(ways), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     wanted = [int(draw(logits[k : k + 1], way, noise[k : k + 1])[0]) for k, way in enumerate(ways)]
-    assert draw_each(logits, ways, noise.tolist()).tolist() == wanted
+    assert draw_each(logits, [way.distribution for way in ways], noise.tolist()).tolist() == wanted
 
 
 def test_parameters_are_read_from_files_and_written_back() -> None:

@@ -33,7 +33,7 @@ def alone(number: int, kind: int) -> list[list[int]]:
     return ALONE[number, kind]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(
         st.one_of(
