@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,8 +117,8 @@ def interpreted() -> None:
     shapes = [(made(size, words), slots, rows) for size, words, slots, rows in SHAPES]
     print(max(measure(*shape) for shape in shapes for measure in (farthest, attention_apart)))
     model, prompts = made(*SHAPES[0][:2]), [[1 + 7 * place % 49 for place in range(many)] for many in (40, 3)]
-    for words in ({}, {"temperature": 0.8}, {"temperature": 0.8, "frequency_penalty": 0.5, "logprobs": 1}):
-        sampling = SamplingParams(max_tokens=4, seed=3, **words)
+    warm = SamplingParams(max_tokens=4, seed=3, temperature=0.8)
+    for sampling in (SamplingParams(max_tokens=4), warm, replace(warm, frequency_penalty=0.5, logprobs=1)):
         wanted = Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)
         assert written_in_steps(model, prompts, sampling) == [one.token_ids for one in wanted]
 
