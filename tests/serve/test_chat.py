@@ -9,6 +9,7 @@ from herd.generate.engine import CompletionOutput, RequestOutput, SamplingParams
 from herd.serve.chat import MOST_CALLS, Chat, talk
 from herd.serve.folders import model_in, world_of
 from herd.tokens.chat import ChatFormat
+from tests.serve.test_compare import chat_model
 
 
 def chat(run: Path) -> Chat:
@@ -50,3 +51,13 @@ def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:
     text = "".join(made.answer("What is 6 times 7?"))
     assert "→ 42" in text
     assert text.count("→") == MOST_CALLS  # a model that never stops calling is stopped
+
+
+def test_a_turn_reads_only_what_is_new(tmp_path: Path) -> None:
+    made = Chat(chat_model(tmp_path / "model"), None, SamplingParams(max_tokens=8))
+    assert made.form is not None
+    list(made.answer("hello there"))
+    first = made.engine.prefilled_tokens
+    list(made.answer("again"))
+    second = made.engine.prefilled_tokens - first
+    assert first + second < len(made.form.prompt(made.history))  # each token once, and those of the last answer never
