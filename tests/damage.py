@@ -123,11 +123,11 @@ def of_model(model: Path, rows: Path, scratch: Path) -> dict[str, Command]:
 
 def _compared(model: Path, scratch: Path) -> Outcome:
     from herd.core.errors import HerdError
-    from herd.generate.engine import Sampling
+    from herd.generate.engine import SamplingParams
     from herd.serve.compare import Comparison
 
     try:
-        held = Comparison([model, model], scratch / "kept.jsonl", Sampling(temperature=0.0, max_tokens=8))
+        held = Comparison([model, model], scratch / "kept.jsonl", SamplingParams(temperature=0.0, max_tokens=8))
         return Outcome(0, str(held.ask([{"role": "user", "content": "2 + 2 = ?"}])["answers"]))
     except HerdError as fault:
         return Outcome(fault.exit_code, str(fault))

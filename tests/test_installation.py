@@ -36,7 +36,7 @@ import torch.nn.functional as F
 import herd
 from herd.corpus import kernels as corpus_kernels
 from herd.generate.engine import Engine
-from herd.generate.samplers import Sampling
+from herd.generate.engine import SamplingParams
 from herd.model import kernels
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer, initialize
@@ -55,10 +55,10 @@ for _ in range(60):
     optimizer.step()
     losses.append(float(loss))
 model.eval()
-written = Engine(model, frozenset({2}), rows=1).generate([[4, 5, 6]], Sampling(max_tokens=4, temperature=0.0))
+written = Engine(model, frozenset({2}), rows=1).generate([[4, 5, 6]], SamplingParams(max_tokens=4, temperature=0.0))
 print(json.dumps({
     "file": herd.__file__, "isa": kernels.isa(), "corpus": type(corpus_kernels.library()).__name__,
-    "first": losses[0], "last": losses[-1], "written": written[0].ids,
+    "first": losses[0], "last": losses[-1], "written": written[0].token_ids,
 }))
 """
 # What became of each page.

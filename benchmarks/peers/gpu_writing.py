@@ -32,12 +32,14 @@ def made(size: str):
 
 
 def herd(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], int]:
-    from herd.generate.engine import Engine, Sampling
+    from herd.generate.engine import Engine, SamplingParams
 
     model = made(size)
     engine = Engine(model, frozenset())
     weights = sum(weight.nbytes for weight in model.parameters())
-    return lambda given, count: [one.ids for one in engine.generate(given, Sampling(max_tokens=count))], weights
+    return lambda given, count: [
+        one.token_ids for one in engine.generate(given, SamplingParams(max_tokens=count))
+    ], weights
 
 
 def transformers(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], int]:

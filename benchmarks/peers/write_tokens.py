@@ -11,16 +11,17 @@ from pathlib import Path
 READ, WRITTEN = 64, 64
 
 
-def prompts(batch: int) -> list[list[int]]:
-    return [[(7 * row + 13 * place) % 4000 + 3 for place in range(READ)] for row in range(batch)]
+def prompts(batch: int, turn: int = 0) -> list[list[int]]:
+    """Others in every turn, so that nothing of them is cached."""
+    return [[(7 * row + 13 * place + 331 * turn) % 4000 + 3 for place in range(READ)] for row in range(batch)]
 
 
 def herd(model: str) -> Callable[[list[list[int]]], list[list[int]]]:
-    from herd.generate.engine import Engine, Sampling
+    from herd.generate.engine import Engine, SamplingParams
     from herd.model.weights import load_transformer
 
     engine = Engine(load_transformer(Path(model)), frozenset())
-    return lambda given: [one.ids for one in engine.generate(given, Sampling(max_tokens=WRITTEN))]
+    return lambda given: [one.token_ids for one in engine.generate(given, SamplingParams(max_tokens=WRITTEN))]
 
 
 def transformers(model: str) -> Callable[[list[list[int]]], list[list[int]]]:
@@ -69,11 +70,10 @@ if __name__ == "__main__":
         "transformers": lambda: transformers(model),
         "llama": lambda: llama(model),
     }[kind]()
-    given = prompts(batch)
-    made(given)  # packs, and fills caches
+    written = made(prompts(batch))  # packs, and fills caches
     began, times = time.process_time(), 0
     while times < 1 or time.process_time() - began < 3:
-        written = made(given)
         times += 1
+        made(prompts(batch, times))
     rate = batch * WRITTEN * times / (time.process_time() - began)
     print(json.dumps({"tokens_per_second": rate, "written": written[0][:16]}))

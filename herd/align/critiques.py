@@ -20,7 +20,7 @@ from herd.core.settings import Positive
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences, write_preferences
 from herd.evals.spread import bootstrap_mean
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.critic import ASK, Critic, criticized
 from herd.model.config import shape_in
 from herd.tokens.jinja import chat_format
@@ -71,7 +71,7 @@ def self_ranked(
     model: Checkpoint,
     prompts: Dialogues,
     *,
-    sampling: Sampling,
+    sampling: SamplingParams,
     tries: Positive = 4,
     critiques: Positive = 3,
     good: str = "It is right.",

@@ -17,7 +17,7 @@ from herd.core.settings import Positive
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
 from herd.evals.spread import bootstrap_mean, wilson
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -91,5 +91,5 @@ def _answers(
     form = chat_format(text)
     engine = Engine(place_model(load_transformer(model.path), work.device, work.dtype), text.stops)
     ids = [form.prompt(one) for one in prompts]
-    made = engine.generate(ids, Sampling(temperature=0.0, max_tokens=max_tokens), workers=work.place.workers)
-    return [form.read(one.ids) for one in made], float(np.mean([len(one.ids) for one in made]))
+    made = engine.generate(ids, SamplingParams(temperature=0.0, max_tokens=max_tokens), workers=work.place.workers)
+    return [form.read(one.token_ids) for one in made], float(np.mean([len(one.token_ids) for one in made]))

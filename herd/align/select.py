@@ -19,7 +19,7 @@ from herd.core.registry import Use
 from herd.core.settings import Positive, Uncounted, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.generate.samplers import Endpoint
 from herd.judge.best_of import curve
 from herd.judge.critic import Critic, then_criticized
@@ -56,7 +56,7 @@ class SelectSettings:
     answer there. graded: counts before the reward model, which decides between equal points. gold: measured, and never
     used to choose."""
 
-    sampling: Sampling
+    sampling: SamplingParams
     tries: Positive = 10
     steer: tuple[str, ...] = ()
     verify: Verifier | None = None
@@ -162,7 +162,7 @@ def answer_all(
                 rows = before[number]
             else:
                 engine = engine or Engine(
-                    place_model(load_transformer(model.path), work.device, work.dtype), text.stops
+                    place_model(load_transformer(model.path), work.device, work.dtype), text.stops, tokenizer=text
                 )
                 ids = [
                     form.prompt(_steered(one.prompt, steer[n % len(steer)]))
@@ -170,14 +170,14 @@ def answer_all(
                     for n in range(settings.tries)
                 ]
                 # A part draws by its own number: what it draws does not depend on what was asked before a stop.
-                sampling = replace(settings.sampling, seed=settings.sampling.seed + 7919 * number)
+                sampling = replace(settings.sampling, n=1, seed=settings.sampling.seed + 7919 * number)
                 done = start * settings.tries
 
                 def report(part: int, total: int, done: int = done) -> None:
                     work.progress(done + part, len(asked) * settings.tries, "answers")
 
                 made = engine.generate(ids, sampling, workers=work.place.workers, report=report)
-                flat = [one.ids if one.finished else None for one in made]
+                flat = [one.token_ids if one.stopped else None for one in made]
                 rows = [flat[n * settings.tries : (n + 1) * settings.tries] for n in range(len(some))]
                 line = json.dumps(rows).encode() + b"\n"
                 file.write(line)

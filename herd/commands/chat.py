@@ -21,14 +21,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from herd.generate.engine import Sampling
+    from herd.generate.engine import SamplingParams
     from herd.serve.chat import LONGEST_ANSWER, Chat, talk
     from herd.serve.folders import model_in, toolbox_of
     from herd.tokens.generation_config import GenerationConfig
 
     folder = model_in(options.checkpoint)
     own = GenerationConfig.read(folder)
-    sampling = Sampling.of(own, max_tokens=LONGEST_ANSWER, temperature=options.temperature, seed=options.seed)
+    sampling = SamplingParams.of(own, max_tokens=LONGEST_ANSWER, temperature=options.temperature, seed=options.seed)
     conversation = Chat(folder, sampling, toolbox_of(folder), device=options.device, dtype=options.dtype)
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()

@@ -11,7 +11,7 @@ from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Message
 from herd.evals.spread import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Prompt, Task
-from herd.generate.engine import Completion, Engine, Sampling
+from herd.generate.engine import CompletionOutput, Engine, SamplingParams
 from herd.judge.best_of import mean_of_best
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -142,7 +142,7 @@ def _generated(
     engine: Engine, tokenizer: TextTokenizer, task: Task, how: Generate, prompts: Sequence[Prompt], chat: bool,
     workers: int, report: Report,
 ) -> TaskScore:  # fmt: skip
-    sampling = Sampling(max_tokens=how.max_tokens, temperature=how.temperature, top_p=how.top_p)
+    sampling = SamplingParams(max_tokens=how.max_tokens, temperature=how.temperature, top_p=how.top_p)
     ids = _prompt_ids(tokenizer, prompts, chat)
     repeated = [row for row in ids for _ in range(how.samples)]
     completions = engine.generate(repeated, sampling, workers=workers, report=report)
@@ -154,11 +154,11 @@ def _generated(
         own = slice(number * how.samples, (number + 1) * how.samples)
         grades = [task.judge(example, one) for one in said[own]]
         asked = prompt.chat.last.content if chat else prompt.plain
-        shown = [tokenizer.show(one.ids) for one in completions[own]]
+        shown = [tokenizer.show(one.token_ids) for one in completions[own]]
         answers += [Graded(example.id, asked, text, grade) for text, grade in zip(shown, grades, strict=True)]
         scores.append(_worth(grades, how.k))
     run_on = sum(not one.finished for one in said) / len(said)
-    tokens = sum(len(one.ids) for one in completions) / len(completions)
+    tokens = sum(len(one.token_ids) for one in completions) / len(completions)
     return TaskScore(tuple(scores), tuple(answers), run_on, tokens)
 
 
@@ -171,17 +171,17 @@ def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool)
     return [form.prompt(one) for one in asked]
 
 
-def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[Completion], Answer]:
+def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[CompletionOutput], Answer]:
     """Reads what was written: a turn of a chat, or text up to the first stop string."""
     form = chat_format(tokenizer) if chat else None
 
-    def read(completion: Completion) -> Answer:
+    def read(completion: CompletionOutput) -> Answer:
         if form is not None:
-            message = form.read(completion.ids)
-            return Answer(message.content, message, True, completion.finished)
-        text = tokenizer.decode(completion.ids)
+            message = form.read(completion.token_ids)
+            return Answer(message.content, message, True, completion.stopped)
+        text = tokenizer.decode(completion.token_ids)
         cut = min((at for at in (text.find(one) for one in stop) if at >= 0), default=None)
-        return Answer(text[:cut], Message("assistant", text[:cut]), False, completion.finished or cut is not None)
+        return Answer(text[:cut], Message("assistant", text[:cut]), False, completion.stopped or cut is not None)
 
     return read
 

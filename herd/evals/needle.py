@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from herd.core.records import Conversation, Message
 from herd.evals.haystack import Haystack, Needle
 from herd.evals.spread import Interval, wilson
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.tokens.jinja import chat_format
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
@@ -47,10 +47,10 @@ def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Hayst
     """How often `engine` finds the needle. A base model continues the needle's sentence; a chat model is
     asked for it after the text."""
     prompts = [_chat_prompt(tokenizer, stack) if chat else _plain_prompt(tokenizer, stack) for stack in stacks]
-    completions = engine.generate(prompts, Sampling(max_tokens=32 if chat else 8))
+    completions = engine.generate(prompts, SamplingParams(max_tokens=32 if chat else 8))
     grid = NeedleGrid()
     for stack, completion in zip(stacks, completions, strict=True):
-        grid.add(stack, found(stack.needle, tokenizer.decode(completion.ids)))
+        grid.add(stack, found(stack.needle, tokenizer.decode(completion.token_ids)))
     return grid
 
 

@@ -1,4 +1,5 @@
-"""A turn of writing on a GPU as one graph: a token is drawn for every row and read, and nothing waits for Python."""
+"""A step of writing on a GPU as one graph: a token of every row is read and the next drawn, and nothing waits for
+Python."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from herd.generate.drawing import Sampling, draw
+from herd.generate.params import Distribution
+from herd.generate.sampling import draw_alike, logprobs_of
 from herd.model.cache import Cache
 from herd.model.streamed import Streamed
 from herd.model.transformer import Call, Transformer
@@ -18,40 +20,62 @@ _LEAST_REACH = 256
 
 
 class Captured:
-    """The turns of rows that share `cache`. logits_BV: what the next token is drawn from, of every row."""
+    """The steps of as many rows as `table_BN` has, over this cache; rows that are not in use have length 0 and the null
+    block. distribution: what is drawn from; absent, nothing is, and the logits are given.
+
+    The graphs read and write these very tensors; what else they need is copied in only where it is not what the step
+    before left.
+    """
 
     def __init__(
-        self, model: Transformer | Streamed, cache: Cache, logits_BV: Tensor, sampling: Sampling, call: Call | None
-    ) -> None:
-        self.model, self.cache, self.logits_BV = model, cache, logits_BV
-        self.sampling, self.call = sampling, call
-        device, rows = logits_BV.device, len(logits_BV)
+        self, model: Transformer | Streamed, keys_LBGSE: Tensor, values_LBGSE: Tensor, table_BN: Tensor,
+        distribution: Distribution | None, call: Call | None,
+    ) -> None:  # fmt: skip
+        self.model, self.distribution, self.call = model, distribution, call
+        device, rows = table_BN.device, len(table_BN)
+        self.cache = Cache(keys_LBGSE, values_LBGSE, table_BN, torch.zeros(rows, dtype=torch.long, device=device))
+        self.logits_BV = torch.zeros(rows, model.shape.vocabulary, device=device)
+        self._tokens_B = torch.zeros(rows, dtype=torch.long, device=device)
         self._noise_B = torch.zeros(rows, dtype=torch.float64, device=device)
-        self._alive_B = torch.zeros(rows, dtype=torch.bool, device=device)
         self._drawn_2B = torch.zeros(2, rows, dtype=torch.float64, device=device)
-        self._alive: list[bool] = []
+        self._tokens, self._lengths = [0] * rows, [0] * rows  # as they stand on the device
         self._graphs: dict[int, Any] = {}
 
-    def turn(self, alive: list[bool], noise: Sequence[float], longest: int) -> tuple[list[int], list[float]]:
-        """The token drawn for every row and its log-probability; those of rows not alive mean nothing.
+    def reads(self, keys_LBGSE: Tensor, values_LBGSE: Tensor, table_BN: Tensor) -> bool:
+        """Whether the graphs are of just this memory."""
+        pairs = ((self.cache.keys_LBGSE, keys_LBGSE), (self.cache.values_LBGSE, values_LBGSE))
+        return all(own is other for own, other in pairs) and (
+            self.cache.table_BN.data_ptr() == table_BN.data_ptr() and self.cache.table_BN.shape == table_BN.shape
+        )
 
-        noise: of every row, where draws are random. longest: tokens in the fullest row so far.
-        """
-        if alive != self._alive:
-            self._alive_B.copy_(torch.tensor(alive))
-            self._alive = list(alive)
-        if self.sampling.temperature:
-            self._noise_B.copy_(torch.tensor(noise, dtype=torch.float64))
-        reach = self._reach(longest + 1)
+    def step(self, tokens: Sequence[int], lengths: Sequence[int], noise: Sequence[float]) -> None:
+        """Reads a token of each of the first rows, which follows `lengths` tokens, and draws the next by `noise`."""
+        idle = [0] * (len(self._tokens) - len(tokens))
+        tokens = [*tokens, *self._tokens[len(tokens) :]]  # what idle rows read does not matter
+        self._bring(self._tokens_B, tokens, self._tokens)
+        self._bring(self.cache.lengths_B, [*lengths, *idle], self._lengths)
+        if self.distribution is not None and self.distribution.temperature:
+            self._noise_B.copy_(torch.tensor([*noise, *idle], dtype=torch.float64))
+        reach = self._reach(max(lengths) + 1)
         if reach not in self._graphs:
             self._graphs[reach] = self._capture(reach)
         self._graphs[reach].replay()
-        tokens, log_probs = self._drawn_2B.tolist()
-        return [int(token) for token in tokens], log_probs
+        self._lengths = [length + (length > 0) for length in (*lengths, *idle)]
+        self._tokens = tokens
+
+    def drawn(self) -> list[tuple[int, float]]:
+        """The token drawn for every row and its log-probability; those of rows not in use mean nothing."""
+        tokens, logprobs = self._drawn_2B.tolist()
+        self._tokens = [int(token) for token in tokens]
+        return list(zip(self._tokens, logprobs, strict=True))
+
+    def _bring(self, to: Tensor, wanted: list[int], there: list[int]) -> None:
+        if wanted != there:
+            to.copy_(torch.tensor(wanted))
 
     def _reach(self, slots: int) -> int:
         """How many slots are looked at; kernels of our own see for themselves."""
-        if isinstance(self.model, Streamed) and self.model.takes(len(self.logits_BV)):
+        if self.cache.mask(self._tokens_B[:, None], self.cache.slots) is None:
             return self.cache.slots
         reach = _LEAST_REACH
         while reach < slots:
@@ -59,34 +83,36 @@ class Captured:
         return min(reach, self.cache.slots)
 
     def _capture(self, reach: int) -> Any:
-        """Everything compiles first, in turns that are taken back."""
-        kept = [one.clone() for one in (self.cache.lengths_B, self.logits_BV, self._drawn_2B)]
+        """Everything compiles first, in steps that are taken back: keys and values that were written stand where the
+        next step writes the same."""
+        changed = self.cache.lengths_B, self._tokens_B
+        before = [tensor.clone() for tensor in changed]
+
+        def take_back() -> None:
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):
-                self._turn(reach)
-                self._take_back(kept)
+                self._step(reach)
+                take_back()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._turn(reach)
-        self._take_back(kept)
+            self._step(reach)
+        take_back()
         return graph
 
-    def _take_back(self, kept: list[Tensor]) -> None:
-        """Keys and values that were written stand where the next turn writes again."""
-        for one, value in zip((self.cache.lengths_B, self.logits_BV, self._drawn_2B), kept, strict=True):
-            one.copy_(value)
-
-    def _turn(self, reach: int) -> None:
-        """A row that is full, or not alive, reads a zero into its first slot, which nobody sees."""
+    def _step(self, reach: int) -> None:
+        """A row that is not in use writes into the null block."""
         lengths_B = self.cache.lengths_B
-        tokens_B, log_probs_B = draw(self.logits_BV, self.sampling, self._noise_B)
-        self._drawn_2B.copy_(torch.stack((tokens_B.double(), log_probs_B.double())))
-        reads_B = self._alive_B & (lengths_B < self.cache.slots)
-        lengths_B.mul_(reads_B)
-        read_B1 = (tokens_B * reads_B)[:, None]
-        hidden_B1D = self.model.hidden(read_B1, cache=self.cache, reach=reach, call=self.call)
+        hidden_B1D = self.model.hidden(self._tokens_B[:, None], cache=self.cache, reach=reach, call=self.call)
         self.logits_BV.copy_(self.model.logits(hidden_B1D[:, -1]))
-        lengths_B.add_(reads_B)
+        lengths_B.add_(lengths_B > 0)
+        if self.distribution is not None:
+            tokens_B = draw_alike(self.logits_BV, self.distribution, self._noise_B)
+            logprobs_B = logprobs_of(self.logits_BV, tokens_B)
+            self._drawn_2B.copy_(torch.stack((tokens_B.double(), logprobs_B.double())))
+            self._tokens_B.copy_(tokens_B)

@@ -1,148 +1,161 @@
-"""Writes text with a model: many prompts at once, each as long as it needs."""
+"""One door to a model that writes: requests wait in a queue, each with its own sampling, and are written together."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
-from herd.core.errors import DataError
-from herd.generate.drawing import GREEDY, Choices, Sampling, draw
-from herd.generate.slots import Completion, Reader, Slots
-from herd.model.packed import Packed, packable
+from herd.core.errors import DataError, SettingsError
+from herd.generate.kv_cache import KVCache, fitting_tokens
+from herd.generate.params import GREEDY, SamplingParams
+from herd.generate.requests import Answer, CompletionOutput, Request, RequestOutput
+from herd.generate.runner import Reader, Runner
+from herd.generate.sampling import Choices, draw
+from herd.generate.scheduler import Scheduler
+from herd.model.packed import Packed, packable, versions
 from herd.model.streamed import Streamed, streamable
 from herd.model.transformer import Transformer, check_eager, plainly
 
 # Weights of a model that writes so slowly on a GPU that compiling it is made up for.
 _WORTH_COMPILING = 100_000_000
 
-__all__ = ["GREEDY", "Choices", "Completion", "Engine", "Sampling", "draw"]
+__all__ = ["GREEDY", "Choices", "CompletionOutput", "Engine", "RequestOutput", "SamplingParams", "draw"]
+
+Report = Callable[[int, int], None]
+
+
+class Tokenizer(Protocol):
+    """What stop texts, choices in text and `text` of outputs need."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@dataclass(frozen=True)
+class _Queued:
+    request: Request
+    output: RequestOutput
+    answers: tuple[Answer, ...]
 
 
 class Engine:
     """Generation with one model.
 
-    stops: ids that end an answer. rows: prompts at work at once; they are taken longest first, so that those
-    together are about as long. compiled: whether the writing of a token is compiled, which takes some seconds once
-    and pays from some thousand tokens on; absent, it is for a large model on a GPU, where rows are many, and a CPU
-    reads by a kernel of our own.
+    stops: ids that end an answer. rows: answers at work at once. compiled: whether the writing of a token is compiled,
+    which takes some seconds once and pays from some thousand tokens on; absent, it is for a large model on a GPU, where
+    rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the text of answers.
+    cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before that may begin
+    alike; absent, `rows` whole contexts, or a part of memory.
+
+    The weights are looked at when a request is made; what was cached under others is not used.
     """
 
     def __init__(
-        self, model: Transformer, stops: frozenset[int], rows: int = 64, *, compiled: bool | None = None
-    ) -> None:
+        self, model: Transformer, stops: frozenset[int], rows: int = 64, *, compiled: bool | None = None,
+        tokenizer: Tokenizer | None = None, cache_tokens: int | None = None,
+    ) -> None:  # fmt: skip
         check_eager(model)
         self.model = model.eval()
-        self.stops = stops
-        self.rows = rows
-        large = model.embedding.weight.device.type == "cuda" and model.shape.weights >= _WORTH_COMPILING
+        self.stops, self.rows, self.tokenizer = stops, rows, tokenizer
+        weight = model.embedding.weight
+        self.cache_tokens = cache_tokens or fitting_tokens(model.shape, rows, weight.dtype, weight.device)
+        large = weight.device.type == "cuda" and model.shape.weights >= _WORTH_COMPILING
         self._call = torch.compile(plainly) if (large if compiled is None else compiled) else None
-        self._packed: Packed | None = None
+        self._ids = itertools.count()
+        self._queued: dict[str, tuple[Scheduler, RequestOutput]] = {}
+        self._schedulers: dict[int, Scheduler] = {}
+        self._read_with: tuple[object, Reader] | None = None
 
-    def _reader(self) -> Reader:
-        """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where
-        they are."""
-        if streamable(self.model):
-            return Streamed(self.model)
-        if self._call is not None or not packable(self.model):
-            return self.model
-        if self._packed is None or not self._packed.of(self.model):
-            self._packed = Packed(self.model)
-        return self._packed
+    def add_request(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> str:
+        """Puts a request into the queue, for `step` to work on; its id. Raises DataError for a prompt that leaves no
+        room for an answer in the model's context."""
+        return self._enqueue(prompt, params)[1].request_id
+
+    def step(self) -> list[RequestOutput]:
+        """Writes a token more of every request at work, or two where it has just begun; those in the queue that
+        changed, as far as they are. What is finished leaves the queue."""
+        changed = set()
+        for scheduler in {scheduler for scheduler, _ in list(self._queued.values())}:
+            with scheduler.lock, torch.inference_mode():
+                changed |= {answer.request.request_id for answer in scheduler.step()}
+        # Others may have driven the step in which a request came to its end.
+        queued = [(name, output) for name, (_, output) in list(self._queued.items())]
+        for request_id in [name for name, output in queued if output.finished]:
+            self._queued.pop(request_id, None)
+        return [output for name, output in queued if name in changed or output.finished]
+
+    def has_unfinished_requests(self) -> bool:
+        return bool(self._queued)
+
+    def cancel(self, request_id: str) -> None:
+        """Ends a request where it is, and frees its rows and blocks at once; nothing when it is finished already."""
+        scheduler, _ = self._queued.pop(request_id, (None, None))
+        if scheduler is not None:
+            with scheduler.lock, torch.inference_mode():
+                scheduler.cancel(request_id)
+
+    def stream(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> Iterator[RequestOutput]:
+        """The answers as far as they are, after every token and at the end; for people who watch. A reader that goes
+        cancels them. Other requests in the queue are written meanwhile.
+
+        Raises DataError when the prompt fills the context.
+        """
+        scheduler, output = self._enqueue(prompt, params)
+        try:
+            seen = 0
+            while not output.finished:
+                with scheduler.lock, torch.inference_mode():
+                    if _tokens(output) == seen and not output.finished:
+                        scheduler.step()
+                if _tokens(output) > seen or output.finished:
+                    seen = _tokens(output)
+                    yield output
+        finally:
+            self.cancel(output.request_id)
 
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        sampling: Sampling = GREEDY,
+        params: SamplingParams | Sequence[SamplingParams] = GREEDY,
         *,
-        choices: Choices | None = None,
         workers: int = 1,
-        report: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[Completion]:
-        """A completion for every prompt, in their order.
+        report: Report = lambda done, total: None,
+    ) -> list[CompletionOutput]:
+        """Completions of every prompt, `params.n` of each, in their order; an answer's draws depend on the seed and its
+        place among them only.
 
-        choices: the only answers there may be. workers: threads, each with rows of its own. Draws depend on the seed
-        and the prompt's number only. Raises DataError for a prompt that leaves no room for an answer in the model's
-        context.
+        params: of all, or of each. workers: threads, each with rows of its own. report: told after every answer how
+        many are done. Raises DataError for a prompt that leaves no room for an answer in the model's context.
         """
-        context = self.model.shape.context
-        for number, prompt in enumerate(prompts):
-            if not 0 < len(prompt) < context:
-                raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {context - 1}")
-        order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number]), tuple(prompts[number]), number))
-        waiting = deque(order)
-        done: dict[int, Completion] = {}
-        reader = self._reader()
+        each = [params] * len(prompts) if isinstance(params, SamplingParams) else params
+        queued = [self._new(*pair, number=number) for number, pair in enumerate(zip(prompts, each, strict=True))]
+        # Longest first, so that those together are about as long, and equal ones beside each other.
+        order = sorted(queued, key=lambda one: (-len(one.request.prompt_token_ids), one.request.prompt_token_ids))
+        equal = itertools.groupby(order, key=lambda one: one.request.prompt_token_ids)
+        pending = deque([answer for one in some for answer in one.answers] for _, some in equal)
+        total, done = sum(len(one.answers) for one in queued), itertools.count(1)
 
-        def told(number: int, completion: Completion) -> None:
-            done[number] = completion
-            report(len(done), len(prompts))
+        def note() -> None:
+            report(next(done), total)
 
         on_gpu = self.model.embedding.weight.device.type == "cuda"  # where threads would wait for each other
-        if workers == 1 or len(prompts) <= self.rows or on_gpu:
-            self._work(reader, prompts, waiting, sampling, choices, told)
+        if workers == 1 or total <= self.rows or on_gpu:
+            _work(self._scheduler(), pending, note)
         else:
+            longest = max(len(one.request.prompt_token_ids) + one.request.params.max_tokens for one in queued)
+            tokens = max(self.cache_tokens // workers, min(longest, self.context))
+            schedulers = [self._scheduler(number, tokens) for number in range(workers)]
             with ThreadPoolExecutor(workers) as threads:
-                for future in [
-                    threads.submit(self._work, reader, prompts, waiting, sampling, choices, told)
-                    for _ in range(workers)
-                ]:
+                for future in [threads.submit(_work, scheduler, pending, note) for scheduler in schedulers]:
                     future.result()
-        return [done[number] for number in range(len(prompts))]
-
-    def _work(
-        self,
-        reader: Reader,
-        prompts: Sequence[Sequence[int]],
-        waiting: deque[int],
-        sampling: Sampling,
-        choices: Choices | None,
-        told: Callable[[int, Completion], None],
-    ) -> None:
-        """Takes prompts until none is waiting and all answers are written."""
-        longest = len(prompts[waiting[0]]) if waiting else 0
-        slots = Slots(
-            reader,
-            self.stops,
-            sampling,
-            rows=min(self.rows, max(1, len(waiting))),
-            room=min(longest + sampling.max_tokens, self.model.shape.context),
-            choices=choices,
-            call=self._call,
-        )
-        with torch.inference_mode():
-            while waiting or slots.live:
-                # A few rows at a time are read together, which is worth some idle ones.
-                if waiting and (slots.free >= max(1, len(slots.rows) // 4) or not slots.live):
-                    numbers = _take(waiting, slots.free)
-                    if numbers:
-                        slots.admit([prompts[number] for number in numbers], numbers)
-                if not waiting:
-                    slots.shrink()
-                if slots.live:
-                    for number, completion in slots.step():
-                        told(number, completion)
-
-    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
-        """The ids of one answer as they are drawn, without the stop; for people who watch.
-
-        Raises DataError when the prompt fills the context.
-        """
-        room = min(len(prompt) + sampling.max_tokens, self.model.shape.context)
-        if len(prompt) >= room:
-            raise DataError(f"the conversation has {len(prompt)} tokens; the model reads {room - 1}: start anew")
-        with torch.inference_mode():
-            slots = Slots(self._reader(), self.stops, sampling, rows=1, room=room, call=self._call)
-            slots.admit([prompt], [0])
-            row = slots.rows[0]
-            assert row is not None
-            ids = row.completion.ids
-            while slots.live:
-                written = len(ids)
-                slots.step()
-                yield from ids[written:]
+        return [output for one in queued for output in one.output.outputs]
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
@@ -160,13 +173,117 @@ class Engine:
                 found.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
         return found
 
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        return min(self.model.shape.context, self.cache_tokens)
 
-def _take(waiting: deque[int], most: int) -> list[int]:
-    """Up to `most` of what waits; other threads may take some meanwhile."""
-    numbers = []
-    while waiting and len(numbers) < most:
-        try:
-            numbers.append(waiting.popleft())
-        except IndexError:
-            break
-    return numbers
+    @property
+    def prefilled_tokens(self) -> int:
+        """Tokens of prompts that were read so far; what was cached is not counted."""
+        return sum(scheduler.runner.prefilled_tokens for scheduler in self._schedulers.values())
+
+    def _enqueue(self, prompt: Sequence[int], params: SamplingParams) -> tuple[Scheduler, RequestOutput]:
+        queued, scheduler = self._new(prompt, params, word_by_word=True), self._scheduler()
+        with scheduler.lock:
+            scheduler.waiting.extend(queued.answers)
+            self._queued[queued.request.request_id] = scheduler, queued.output
+        return scheduler, queued.output
+
+    def _new(
+        self, prompt: Sequence[int], params: SamplingParams, *, number: int = 0, word_by_word: bool = False
+    ) -> _Queued:
+        if not 0 < len(prompt) < self.context:
+            raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {self.context - 1}")
+        _check(params, self.tokenizer, self.model.shape.vocabulary)
+        request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
+        outputs = [CompletionOutput(index) for index in range(params.n)]
+        output = RequestOutput(request.request_id, request.prompt_token_ids, outputs)
+        stops, choices, decode = self.stops | set(params.stop_token_ids), self._choices(params), None
+        if self.tokenizer is not None:
+            decode = self.tokenizer.decode
+        answers = [
+            Answer(request, output, index, stops, choices, decode, word_by_word=word_by_word)
+            for index in range(params.n)
+        ]
+        return _Queued(request, output, tuple(answers))
+
+    def _choices(self, params: SamplingParams) -> Choices | None:
+        if not params.choices:
+            return None
+        choices: list[Sequence[int]] = [one for one in params.choices if not isinstance(one, str)]
+        if self.tokenizer is not None:
+            choices += [self.tokenizer.encode(one) for one in params.choices if isinstance(one, str)]
+        return Choices.of(choices)
+
+    def _scheduler(self, number: int = 0, tokens: int = 0) -> Scheduler:
+        """Worker `number`'s; those beside the first have caches of their own, for so many tokens. After a change of
+        weights all are made anew; who works with an old one ends with it."""
+        key = versions(self.model)
+        if self._read_with is None or self._read_with[0] != key:
+            self._read_with = key, self._reader()
+            self._schedulers = {}
+        found = self._schedulers.get(number)
+        if found is None or found.context < min(tokens, self.context):
+            found = self._new_scheduler(self._read_with[1], self.cache_tokens if number == 0 else tokens)
+            self._schedulers[number] = found
+        return found
+
+    def _new_scheduler(self, reader: Reader, tokens: int) -> Scheduler:
+        weight, shape = self.model.embedding.weight, self.model.shape
+        cache = KVCache(shape, self.rows, tokens, weight.dtype, weight.device)
+        return Scheduler(Runner(reader, cache, self._call), self.rows, min(shape.context, tokens))
+
+    def _reader(self) -> Reader:
+        """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where
+        they are."""
+        if streamable(self.model):
+            return Streamed(self.model)
+        if self._call is not None or not packable(self.model):
+            return self.model
+        return Packed(self.model)
+
+
+def _check(params: SamplingParams, tokenizer: Tokenizer | None, vocabulary: int) -> None:
+    if tokenizer is None and (params.stop or any(isinstance(one, str) for one in params.choices)):
+        raise SettingsError("stop texts and choices in text need a tokenizer; make the engine with one")
+    if "" in params.stop:
+        raise SettingsError("an empty stop text ends every answer before it begins; leave it out")
+    if wrong := [one for one in params.logit_bias if not 0 <= one < vocabulary]:
+        raise SettingsError(
+            f"logit_bias names token {wrong[0]}, which a vocabulary of {vocabulary} has not; leave it out"
+        )
+
+
+def _tokens(output: RequestOutput) -> int:
+    return sum(len(one.token_ids) for one in output.outputs)
+
+
+def _work(scheduler: Scheduler, pending: deque[list[Answer]], note: Callable[[], None]) -> None:
+    """Takes prompts until none is pending and all that were taken are answered; other threads take some meanwhile."""
+    own: list[Answer] = []
+    try:
+        with torch.inference_mode():
+            while True:
+                with scheduler.lock:
+                    while scheduler.free and (some := _next(pending)):
+                        scheduler.waiting.extend(some)
+                        own += some
+                    if scheduler.busy:
+                        scheduler.step(more=bool(pending))
+                for _ in [answer for answer in own if answer.done]:
+                    note()
+                own = [answer for answer in own if not answer.done]
+                if not own and not pending:
+                    return
+    finally:
+        with scheduler.lock, torch.inference_mode():
+            for request_id in {answer.request.request_id for answer in own}:
+                scheduler.cancel(request_id)
+
+
+def _next(pending: deque[list[Answer]]) -> list[Answer]:
+    try:
+        return pending.popleft()
+    except IndexError:
+        return []

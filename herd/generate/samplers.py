@@ -10,13 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from herd.core.errors import HerdError
 from herd.core.records import Conversation
-from herd.generate.engine import GREEDY, Engine, Sampling
+from herd.generate.engine import GREEDY, Engine, SamplingParams
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
@@ -45,18 +45,25 @@ class Own:
     """Our own engine with the model in `folder`. Raises ArtifactError when there is none, or one that does not chat."""
 
     def __init__(
-        self, folder: Path, sampling: Sampling = GREEDY, *, workers: int = 1, device: str = "auto", dtype: str = "fp32"
+        self,
+        folder: Path,
+        sampling: SamplingParams = GREEDY,
+        *,
+        workers: int = 1,
+        device: str = "auto",
+        dtype: str = "fp32",
     ) -> None:
         text = TextTokenizer.load(folder)
         self._form = chat_format(text)
-        self._engine = Engine(place_model(load_transformer(folder), device, dtype), text.stops)
+        self._engine = Engine(place_model(load_transformer(folder), device, dtype), text.stops, tokenizer=text)
         self._sampling, self._workers = sampling, workers
 
-    def sample(self, conversations: Sequence[Conversation], *, sampling: Sampling | None = None) -> list[str]:
+    def sample(self, conversations: Sequence[Conversation], *, sampling: SamplingParams | None = None) -> list[str]:
         """sampling: this time; as the sampler was made when absent."""
         prompts = [self._form.prompt(conversation) for conversation in conversations]
-        made = self._engine.generate(prompts, sampling or self._sampling, workers=self._workers)
-        return [self._form.read(one.ids).content for one in made]
+        params = replace(sampling or self._sampling, n=1)
+        made = self._engine.generate(prompts, params, workers=self._workers)
+        return [self._form.read(one.token_ids).content for one in made]
 
 
 @dataclass(frozen=True)

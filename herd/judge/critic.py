@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from herd.core.artifacts import Checkpoint
 from herd.core.records import Conversation, Message, Preference
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.model.config import shape_in
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -44,9 +44,9 @@ class Critic:
         self._text = TextTokenizer.load(checkpoint.path)
         self._form = chat_format(self._text)
         network = place_model(load_transformer(checkpoint.path), device, dtype)
-        self._engine = Engine(network, self._text.stops)
+        self._engine = Engine(network, self._text.stops, tokenizer=self._text)
         self._room = shape_in(checkpoint.path).context - max_tokens
-        self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+        self._sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens)
 
     def read(
         self,
@@ -61,14 +61,14 @@ class Critic:
         different = [ids for ids in dict.fromkeys(prompts) if len(ids) <= self._room]
         rows = [list(ids) for ids in different]
         made = self._engine.generate(rows, self._sampling, workers=workers, report=report)
-        said = {ids: self._form.read(one.ids).content for ids, one in zip(different, made, strict=True)}
+        said = {ids: self._form.read(one.token_ids).content for ids, one in zip(different, made, strict=True)}
         return [said.get(ids) for ids in prompts]
 
     def draw(
         self,
         answered: Sequence[Conversation],
         count: int,
-        sampling: Sampling,
+        sampling: SamplingParams,
         *,
         workers: int = 1,
         report: Callable[[int, int], None] = lambda done, total: None,
@@ -77,11 +77,9 @@ class Critic:
         be read."""
         prompts = [self._form.prompt(one.then(ASK)) for one in answered]
         fit = [number for number, ids in enumerate(prompts) if len(ids) <= self._room]
-        how = replace(sampling, max_tokens=self._sampling.max_tokens)
-        rows = [prompts[number] for number in fit for _ in range(count)]
-        made = [
-            self._form.read(one.ids).content for one in self._engine.generate(rows, how, workers=workers, report=report)
-        ]
+        params = replace(sampling, n=count, max_tokens=self._sampling.max_tokens)
+        outputs = self._engine.generate([prompts[number] for number in fit], params, workers=workers, report=report)
+        made = [self._form.read(output.token_ids).content for output in outputs]
         found: list[list[str]] = [[] for _ in answered]
         for place, number in enumerate(fit):
             found[number] = made[place * count : (place + 1) * count]

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from herd.model.attending import Attending, Sdpa, Table
-from herd.model.cache import LayerCache, write
+from herd.model.cache import LayerCache, rows_of, write
 from herd.model.norm import RMSNorm
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
@@ -47,8 +47,8 @@ class Attention(nn.Module):
         elif cache is None:
             mixed_BHTE = self.attending.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         else:
-            k_BGTE, v_BGTE = write(cache, k_BGTE, v_BGTE)
-            mixed_BHTE = _over_cache(q_BHTE, k_BGTE, v_BGTE, mask, cache[2])
+            write(cache, k_BGTE, v_BGTE)
+            mixed_BHTE = _over_cache(q_BHTE, cache, mask)
         return self.output(mixed_BHTE.transpose(1, 2).flatten(2))
 
     def _split(self, x_BTD: Tensor) -> Tensor:
@@ -60,10 +60,11 @@ class Attention(nn.Module):
 _PLAIN = Sdpa()  # tables, and caches of another length every time, suit the others badly
 
 
-def _over_cache(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask: Tensor | None, positions_BT: Tensor) -> Tensor:
+def _over_cache(q_BHTE: Tensor, cache: LayerCache, mask: Tensor | None) -> Tensor:
     """What new tokens take from all slots they may look at; without a mask by our own kernel."""
     if mask is not None:
+        k_BGSE, v_BGSE = (x[:, :, : mask.shape[-1]] for x in rows_of(cache))
         return _PLAIN.attend(q_BHTE, k_BGSE, v_BGSE, mask)
     from herd.model.blockwise import attend_cached
 
-    return attend_cached(q_BHTE, k_BGSE, v_BGSE, positions_BT)
+    return attend_cached(q_BHTE, *cache)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from herd.model.kernels import Heads, address, loaded
+from herd.model.kernels import Heads, Pages, address, loaded
 
 _OPERATORS = torch.library.Library("herd", "DEF")
 _OPERATORS.define("attend(Tensor q, Tensor k, Tensor v, Tensor? starts) -> (Tensor, Tensor)")
@@ -20,15 +20,19 @@ _OPERATORS.define(
 )
 
 
-_OPERATORS.define("attend_cached(Tensor q, Tensor keys, Tensor values, Tensor positions) -> Tensor")
+_OPERATORS.define("attend_cached(Tensor q, Tensor keys, Tensor values, Tensor table, Tensor positions) -> Tensor")
 
 
-def attend_cached(q_BHTE: Tensor, keys_BGSE: Tensor, values_BGSE: Tensor, positions_BT: Tensor) -> Tensor:
-    """Attention in fp32 of new tokens over a cache that holds them already, [B, H, T, E]; not for gradients.
+def attend_cached(
+    q_BHTE: Tensor, keys_BGSE: Tensor, values_BGSE: Tensor, table_BN: Tensor, positions_BT: Tensor
+) -> Tensor:
+    """Attention of new tokens over a cache in blocks that holds them already, [B, H, T, E]; not for gradients. In fp32
+    on a CPU; on a GPU of one new token a row.
 
-    positions_BT: of the new tokens, int64, each one more than the one before it; a token looks at slots up to its own.
+    table_BN: the blocks of each row, int64. positions_BT: of the new tokens, int64, each one more than the one before
+    it; a token looks at slots up to its own. Source: Kwon et al. 2023 (PagedAttention), 4.1.
     """
-    mixed = torch.ops.herd.attend_cached(q_BHTE, keys_BGSE, values_BGSE, positions_BT)
+    mixed = torch.ops.herd.attend_cached(q_BHTE, keys_BGSE, values_BGSE, table_BN, positions_BT)
     assert isinstance(mixed, Tensor)
     return mixed
 
@@ -58,11 +62,10 @@ def _like(x_BHTE: Tensor) -> Tensor:
     return x_BHTE.new_empty(batch, tokens, heads, width).transpose(1, 2)
 
 
-def _over(name: str, q: Tensor, keys: Tensor, *arguments: Any) -> None:
-    """Calls a kernel for every key/value head of every row, on as many threads as PyTorch has here."""
+def _over(name: str, q: Tensor, groups: int, keys: int, *arguments: Any) -> None:
+    """Calls a kernel for every key/value head of every row, on as many threads as PyTorch has here. keys: of a row."""
     batch, heads, tokens, width = q.shape
-    groups = keys.shape[1]
-    sizes = (ctypes.c_int64 * 6)(batch, heads, groups, tokens, width, keys.shape[2])
+    sizes = (ctypes.c_int64 * 6)(batch, heads, groups, tokens, width, keys)
     parts, threads = batch * groups, min(torch.get_num_threads(), batch * groups)
     edges = [ctypes.c_int64(parts * number // threads) for number in range(threads + 1)]
     function = getattr(loaded(), name)
@@ -81,14 +84,26 @@ def forward(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Ten
     """What `attend` gives, and the log of each softmax's sum, [B, H, T], which the way back wants."""
     q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
     mixed, logs = _like(q), q.new_empty(q.shape[:3])
-    _over("herd_attend", q, k, _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs))
+    _over(
+        "herd_attend", q, *k.shape[1:3], _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs)
+    )
     return mixed, logs
 
 
-def _cached(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
-    q, mixed, positions = _in_rows(q), _like(q), positions.contiguous()
-    _over("herd_attend_cached", q, keys, _heads(q), _heads(keys), _heads(values), address(positions), _heads(mixed))
+def _cached(q: Tensor, keys: Tensor, values: Tensor, table: Tensor, positions: Tensor) -> Tensor:
+    q, mixed, table, positions = _in_rows(q), _like(q), table.contiguous(), positions.contiguous()
+    pages = [ctypes.byref(Pages.of(x, table)) for x in (keys, values)]
+    slots = table.shape[1] * keys.shape[2]
+    _over("herd_attend_cached", q, keys.shape[1], slots, _heads(q), *pages, address(positions), _heads(mixed))
     return mixed
+
+
+def _cached_on_gpu(q: Tensor, keys: Tensor, values: Tensor, table: Tensor, positions: Tensor) -> Tensor:
+    from herd.model.streamed import attend_blocks
+
+    batch, heads, _, width = q.shape
+    mixed = attend_blocks(q.reshape(batch, heads * width), keys, values, table, positions[:, 0], turned=None)
+    return mixed.view(batch, 1, heads, width).transpose(1, 2)
 
 
 def backward(given: tuple[Any, ...], slope: Tensor, found: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -96,7 +111,7 @@ def backward(given: tuple[Any, ...], slope: Tensor, found: tuple[Tensor, Tensor,
     q, k, v, starts, mixed, logs = given
     slope, q, k, v, mixed, logs = (_in_rows(x) for x in (slope, q, k, v, mixed, logs.contiguous()))
     taken = _heads(slope), _heads(q), _heads(k), _heads(v), address(starts), _heads(mixed), address(logs)
-    _over("herd_attend_back", q, k, *taken, *(_heads(x) for x in found))
+    _over("herd_attend_back", q, *k.shape[1:3], *taken, *(_heads(x) for x in found))
 
 
 def _backward(slope: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,8 +142,9 @@ def _slopes(ctx: Any, slope: Tensor, _: Any) -> tuple[Any, ...]:
 
 _OPERATORS.impl("attend", forward, "CPU")
 _OPERATORS.impl("attend_cached", _cached, "CPU")
+_OPERATORS.impl("attend_cached", _cached_on_gpu, "CUDA")
 _OPERATORS.impl("attend_back", _backward, "CPU")
 torch.library.register_fake("herd::attend", _shapes, lib=_OPERATORS)
 torch.library.register_fake("herd::attend_back", _shapes_back, lib=_OPERATORS)
-torch.library.register_fake("herd::attend_cached", lambda q, keys, values, positions: _like(q), lib=_OPERATORS)
+torch.library.register_fake("herd::attend_cached", lambda q, *cache: _like(q), lib=_OPERATORS)
 torch.library.register_autograd("herd::attend", _slopes, setup_context=_keep, lib=_OPERATORS)

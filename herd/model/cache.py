@@ -1,7 +1,8 @@
-"""Keys and values of tokens already read."""
+"""Keys and values of tokens already read, in blocks that rows may share."""
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 import torch
@@ -10,40 +11,59 @@ from torch import Tensor
 from herd.model.kernels import library
 from herd.model.sizes import Shape
 
-# Keys and values of one layer, [B, G, S, E], and where new ones go, [B, T].
-LayerCache = tuple[Tensor, Tensor, Tensor]
+# Keys and values of one layer in blocks, [B, G, S, E], the blocks of each row, and where new tokens go, [rows, T].
+LayerCache = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def write(cache: LayerCache, keys_BGTE: Tensor, values_BGTE: Tensor) -> tuple[Tensor, Tensor]:
-    """Stores new keys and values and returns all of the layer's: each [B, G, S, E]."""
-    keys_BGSE, values_BGSE, positions_BT = cache
-    rows_B1 = torch.arange(positions_BT.shape[0], device=positions_BT.device)[:, None]
+def write(cache: LayerCache, keys_BGTE: Tensor, values_BGTE: Tensor) -> None:
+    """Stores new keys and values of each row."""
+    keys_BGSE, values_BGSE, table_BN, positions_BT = cache
+    size = keys_BGSE.shape[2]
+    blocks_BT = table_BN.gather(1, positions_BT // size)
     # Advanced indices put rows and positions first: [B, T, G, E].
-    keys_BGSE[rows_B1, :, positions_BT] = keys_BGTE.transpose(1, 2)
-    values_BGSE[rows_B1, :, positions_BT] = values_BGTE.transpose(1, 2)
-    return keys_BGSE, values_BGSE
+    keys_BGSE[blocks_BT, :, positions_BT % size] = keys_BGTE.transpose(1, 2)
+    values_BGSE[blocks_BT, :, positions_BT % size] = values_BGTE.transpose(1, 2)
+
+
+def rows_of(cache: LayerCache) -> tuple[Tensor, Tensor]:
+    """Keys and values with those of a row side by side, copied: each [rows, G, S, E]."""
+    keys_BGSE, values_BGSE, table_BN, _ = cache
+    keys, values = (x[table_BN].transpose(1, 2).flatten(2, 3) for x in (keys_BGSE, values_BGSE))
+    return keys, values
 
 
 @dataclass
 class Cache:
-    """Room for `S` tokens a row. keys_LBGSE, values_LBGSE: what was read; lengths_B: how much of it counts."""
+    """A KV cache in blocks of S tokens. keys_LBGSE, values_LBGSE: what was read, in B blocks; table_BN: the blocks of
+    each row, in order, int64 [rows, N]; lengths_B: how many tokens of each row count.
+
+    Source: Kwon et al. 2023 (PagedAttention), 4.2.
+    """
 
     keys_LBGSE: Tensor
     values_LBGSE: Tensor
+    table_BN: Tensor
     lengths_B: Tensor
 
     @classmethod
     def empty(cls, shape: Shape, batch: int, slots: int, dtype: torch.dtype, device: torch.device) -> Cache:
+        """Room for `slots` tokens a row, each row in one block of its own."""
         size = (shape.layers, batch, shape.kv_heads, slots, shape.head_width)
         return cls(
             torch.zeros(size, dtype=dtype, device=device),
             torch.zeros(size, dtype=dtype, device=device),
+            torch.arange(batch, device=device)[:, None],
             torch.zeros(batch, dtype=torch.long, device=device),
         )
 
     @property
-    def slots(self) -> int:
+    def block_size(self) -> int:
         return self.keys_LBGSE.shape[3]
+
+    @property
+    def slots(self) -> int:
+        """Tokens that a row has room for."""
+        return self.table_BN.shape[1] * self.block_size
 
     def positions(self, tokens: int) -> Tensor:
         """Positions of the next `tokens` of every row: [B, T]."""
@@ -51,13 +71,13 @@ class Cache:
 
     def layer(self, number: int, positions_BT: Tensor, reach: int) -> LayerCache:
         """The part of one layer, of which the first `reach` slots count."""
-        return self.keys_LBGSE[number, :, :, :reach], self.values_LBGSE[number, :, :, :reach], positions_BT
+        blocks = -(-reach // self.block_size)
+        return self.keys_LBGSE[number], self.values_LBGSE[number], self.table_BN[:, :blocks], positions_BT
 
     def mask(self, positions_BT: Tensor, reach: int, window: int | None = None) -> Tensor | None:
         """Which of the first `reach` slots each new token may look at: [B, 1, T, S], true where it may; None where
-        our own kernel attends, which needs only the positions and knows no window."""
-        plain = self.keys_LBGSE.device.type == "cpu" and self.keys_LBGSE.dtype == torch.float32
-        if plain and window is None and library() is not None:
+        a kernel of our own attends, which needs only the positions and knows no window."""
+        if window is None and self._has_kernel(positions_BT.shape[1]):
             return None
         slots_S = torch.arange(reach, device=positions_BT.device)
         may_look_BTS = slots_S <= positions_BT[:, :, None]
@@ -65,6 +85,8 @@ class Cache:
             may_look_BTS &= slots_S > positions_BT[:, :, None] - window
         return may_look_BTS[:, None]
 
-    def keep(self, rows: Tensor) -> Cache:
-        """Only these rows, for when the others have finished."""
-        return Cache(self.keys_LBGSE[:, rows], self.values_LBGSE[:, rows], self.lengths_B[rows])
+    def _has_kernel(self, tokens: int) -> bool:
+        kind = self.keys_LBGSE.device.type
+        if kind == "cuda":
+            return tokens == 1 and importlib.util.find_spec("triton") is not None
+        return kind == "cpu" and self.keys_LBGSE.dtype == torch.float32 and library() is not None

@@ -56,6 +56,24 @@ class Heads(ctypes.Structure):
         return cls(x.data_ptr(), *x.stride()[:3])
 
 
+class Pages(ctypes.Structure):
+    """A cache [B, G, S, E] and the blocks of each row, [rows, N], as the kernels take them; both stay the caller's to
+    keep alive."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("page", "head", "token")),
+        ("table", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("columns", "size")),
+    )
+
+    @classmethod
+    def of(cls, x: Tensor, table: Tensor) -> Pages:
+        assert x.stride(-1) == 1, "kernels read heads that lie in one piece"
+        assert table.is_contiguous()
+        return cls(x.data_ptr(), *x.stride()[:3], table.data_ptr(), table.shape[1], x.shape[2])
+
+
 def address(x: Tensor | None) -> ctypes.c_void_p:
     """Of the first number; the caller keeps the tensor alive."""
     return ctypes.c_void_p(None if x is None else x.data_ptr())

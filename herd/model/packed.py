@@ -12,7 +12,7 @@ from herd.core.errors import DataError
 from herd.model.accounting import check_features, check_read, unread
 from herd.model.architecture import IN_TABLES, OF_SIZES
 from herd.model.cache import Cache
-from herd.model.kernels import Heads, address, loaded, readable
+from herd.model.kernels import Pages, address, loaded, readable
 from herd.model.transformer import Block, Transformer, plain_weights
 
 _LANES = 16  # columns of a panel: kLanes of attention.hpp
@@ -57,11 +57,10 @@ class _Batch(ctypes.Structure):
     """As `reading.hpp` has it: new tokens and the cache they go into."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "tokens", "slots", "layer")),
-        ("ids", ctypes.c_void_p),
-        ("lengths", ctypes.c_void_p),
-        ("keys", Heads),
-        ("values", Heads),
+        *((name, ctypes.c_int64) for name in ("rows", "layer", "prompt")),
+        *((name, ctypes.c_void_p) for name in ("ids", "starts", "lengths")),
+        ("keys", Pages),
+        ("values", Pages),
     )
 
 
@@ -74,7 +73,7 @@ class Packed:
         check_features("the packed back-end", HAS, model.shape.features)
         check_read("the packed back-end", model, plain_weights(model))
         self.shape, self.embedding = model.shape, model.embedding
-        self._model, self._key = model, _versions(model)
+        self._model, self._key = model, versions(model)
         self._held: list[Tensor] = []
         shape = model.shape
         layers = [self._layer(block) for block in model.blocks if isinstance(block, Block)]
@@ -88,22 +87,32 @@ class Packed:
 
     def of(self, model: nn.Module) -> bool:
         """Whether this is `model` as it is now."""
-        return model is self._model and self._key == _versions(model)
+        return model is self._model and self._key == versions(model)
 
     def hidden(self, tokens_BT: Tensor, *, cache: Cache, **_: Any) -> Tensor:
         """The last layer's states after the final norm, [B, T, D]; keys and values go into `cache`."""
         rows, tokens = tokens_BT.shape
-        lowest, highest = int(tokens_BT.min()), int(tokens_BT.max())
+        out = self._read(tokens_BT.flatten(), torch.arange(rows + 1) * tokens, cache, prompt=False)
+        return out.view(rows, tokens, -1)
+
+    def read_prompts(self, tokens_N: Tensor, starts: Tensor, cache: Cache) -> Tensor:
+        """The same for rows of any lengths, one after another: [N, D], to the bit whichever part of a prompt is read at
+        once. starts: where each row begins, and the end, int64."""
+        return self._read(tokens_N, starts, cache, prompt=True)
+
+    def _read(self, ids: Tensor, starts: Tensor, cache: Cache, *, prompt: bool) -> Tensor:
+        lowest, highest = int(ids.min()), int(ids.max())
         if lowest < 0 or highest >= self.shape.vocabulary:
             wrong = lowest if lowest < 0 else highest
             raise DataError(f"{wrong} is no token of a vocabulary of {self.shape.vocabulary}")
-        if int(cache.lengths_B.max()) + tokens > cache.slots:
-            raise DataError(f"{tokens} more tokens do not fit a cache of {cache.slots}")
-        ids, lengths = tokens_BT.contiguous(), cache.lengths_B.contiguous()
-        out = torch.empty(rows, tokens, self.shape.width)
-        layer = cache.keys_LBGSE.stride(0)
-        keys, values = Heads.of(cache.keys_LBGSE[0]), Heads.of(cache.values_LBGSE[0])
-        batch = _Batch(rows, tokens, cache.slots, layer, ids.data_ptr(), lengths.data_ptr(), keys, values)
+        tokens = starts.diff()
+        if int((cache.lengths_B + tokens).max()) > cache.slots:
+            raise DataError(f"{int(tokens.max())} more tokens do not fit a cache of {cache.slots}")
+        ids, lengths, table = ids.contiguous(), cache.lengths_B.contiguous(), cache.table_BN.contiguous()
+        out = torch.empty(len(ids), self.shape.width)
+        keys, values = (Pages.of(x[0], table) for x in (cache.keys_LBGSE, cache.values_LBGSE))
+        places = ids.data_ptr(), starts.data_ptr(), lengths.data_ptr()
+        batch = _Batch(len(lengths), cache.keys_LBGSE.stride(0), prompt, *places, keys, values)
         threads = ctypes.c_int64(torch.get_num_threads())
         loaded().herd_read(ctypes.byref(self._struct), self._layers, ctypes.byref(batch), address(out), threads)
         return out
@@ -140,6 +149,7 @@ class Packed:
         return self._held[-1].data_ptr()
 
 
-def _versions(model: nn.Module) -> list[tuple[int, int]]:
-    """What changes when a weight does."""
-    return [(tensor.data_ptr(), tensor._version) for tensor in (*model.parameters(), *model.buffers())]
+def versions(model: nn.Module) -> list[tuple[int, int]]:
+    """What changes when a weight does; of tensors made for inference only, that they were put elsewhere."""
+    tensors = (*model.parameters(), *model.buffers())
+    return [(one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]

@@ -56,6 +56,11 @@ class Size:
             )
 
     @property
+    def turns_by_length(self) -> bool:
+        """Whether a sequence's length decides how its positions turn."""
+        return self.rope_scaling is not None and self.rope_scaling.by_length
+
+    @property
     def head_width(self) -> int:
         return self.architecture.head_width or self.width // self.heads
 

@@ -85,29 +85,44 @@ class Streamed:
 
     def _mixed(self, asked: Tensor, cache: Cache, layer: int) -> Tensor:
         """What attention gives, before its output's product: [B, D]."""
-        shape, rows = self.shape, len(asked)
-        sharers, half = shape.heads // shape.kv_heads, shape.head_width // 2
-        fit, wide = _power(sharers), _power(half)
-        parts = min(_MOST_PARTS, _power(-(-cache.slots // _PART_SLOTS)))
-        part_slots = -(-cache.slots // parts)
-        keys, values = cache.keys_LBGSE[layer], cache.values_LBGSE[layer]
-        assert keys.is_contiguous()
-        assert values.is_contiguous()
-        pairs, at = rows * shape.kv_heads, asked.device
-        mixed = asked.new_empty(rows, shape.heads * shape.head_width)
-        held, tops = mixed, mixed
-        if parts > 1:
-            held = torch.empty(pairs, parts, fit, 2 * wide, device=at)
-            tops = torch.empty(2, pairs, parts, fit, device=at)
-        sizes = {"SHARERS": sharers, "FIT": fit, "HALF": half, "WIDE": wide, "PARTS": parts}
-        step = max(4, 4096 // (fit * wide))
-        _kernels().attend[pairs, parts](
-            asked, keys, values, cache.lengths_B, self.model.cos_TE, self.model.sin_TE, held, tops[0], tops[-1],
-            cache.slots, part_slots, shape.head_width**-0.5, shape.kv_heads, STEP=step, **sizes,
-        )  # fmt: skip
-        if parts > 1:
-            _kernels().gather[pairs, sharers](held, tops[0], tops[1], mixed, shape.kv_heads, **sizes)
-        return mixed
+        held = cache.keys_LBGSE[layer], cache.values_LBGSE[layer], cache.table_BN, cache.lengths_B
+        return attend_blocks(asked, *held, turned=(self.model.cos_TE, self.model.sin_TE))
+
+
+def attend_blocks(
+    asked: Tensor, keys: Tensor, values: Tensor, table: Tensor, lengths: Tensor,
+    *, turned: tuple[Tensor, Tensor] | None,
+) -> Tensor:  # fmt: skip
+    """Attention of one new token a row over a cache in blocks, [B, H E].
+
+    keys, values: [blocks, G, S, E]. table: the blocks of each row, [B, N]. turned: cosines and sines by which queries,
+    keys and values in `asked`, [B, (H + 2G) E], are turned before they are written; absent, `asked` holds queries
+    alone, [B, H E], and the cache the new token. lengths: tokens before it.
+    """
+    _, groups, size, width = keys.shape
+    rows, heads = len(asked), asked.shape[1] // width - (0 if turned is None else 2 * groups)
+    sharers, half, slots = heads // groups, width // 2, table.shape[1] * size
+    fit, wide = _power(sharers), _power(half)
+    parts = min(_MOST_PARTS, _power(-(-slots // _PART_SLOTS)))
+    part_slots = -(-slots // parts)
+    assert keys.is_contiguous()
+    assert values.is_contiguous()
+    asked, table = asked.contiguous(), table.contiguous()
+    pairs = rows * groups
+    mixed = asked.new_empty(rows, heads * width)
+    held, tops = mixed, mixed
+    if parts > 1:
+        held = torch.empty(pairs, parts, fit, 2 * wide, device=asked.device)
+        tops = torch.empty(2, pairs, parts, fit, device=asked.device)
+    sizes = {"SHARERS": sharers, "FIT": fit, "HALF": half, "WIDE": wide, "PARTS": parts}
+    cos, sin = turned or (asked, asked)
+    _kernels().attend[pairs, parts](
+        asked, keys, values, table, lengths, cos, sin, held, tops[0], tops[-1], table.shape[1], part_slots,
+        width**-0.5, groups, STEP=max(4, 4096 // (fit * wide)), SIZE=size, NEW=turned is not None, **sizes,
+    )  # fmt: skip
+    if parts > 1:
+        _kernels().gather[pairs, sharers](held, tops[0], tops[1], mixed, groups, **sizes)
+    return mixed
 
 
 def _project(

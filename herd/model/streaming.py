@@ -92,48 +92,55 @@ def _turned(at, mask, cos, sin, HALF: tl.constexpr, kind: tl.constexpr):
 
 @triton.jit
 def attend(
-    asked_ptr, keys_ptr, values_ptr, lengths_ptr, cos_ptr, sin_ptr, mixed_ptr, tops_ptr, sums_ptr,
-    slots, part_slots, scale, groups, SHARERS: tl.constexpr, FIT: tl.constexpr, HALF: tl.constexpr,
-    WIDE: tl.constexpr, STEP: tl.constexpr, PARTS: tl.constexpr,
+    asked_ptr, keys_ptr, values_ptr, table_ptr, lengths_ptr, cos_ptr, sin_ptr, mixed_ptr, tops_ptr, sums_ptr,
+    columns, part_slots, scale, groups, SHARERS: tl.constexpr, FIT: tl.constexpr, HALF: tl.constexpr,
+    WIDE: tl.constexpr, STEP: tl.constexpr, PARTS: tl.constexpr, SIZE: tl.constexpr, NEW: tl.constexpr,
 ):  # fmt: skip
-    """Attention of one new token a row over the cache [B, G, S, E], into which its key and value are written.
+    """Attention of one new token a row over the cache, in blocks [blocks, G, SIZE, E].
 
-    asked: queries, keys and values not yet turned, [B, (H + 2G) E]. lengths: tokens in the cache so far. A program
-    takes the queries that share a key/value head (SHARERS of them, FIT the next power of two) and one of PARTS of the
-    slots. HALF: of a head's width, WIDE the next power of two. With one part `mixed` is what the next product wants,
-    [B, H E]; with more it is [B G, PARTS, FIT, 2 WIDE] in fp32, and tops and sums [B G, PARTS, FIT] of the softmax.
-    Source: Dao et al. 2023 (Flash-Decoding).
+    table: the blocks of each row, [B, columns]. lengths: tokens before the new one. NEW: `asked` holds queries, keys
+    and values not yet turned, [B, (H + 2G) E], and key and value are written into the cache; else it holds queries
+    alone, [B, H E], and the cache all keys and values. A program takes the queries that share a key/value head
+    (SHARERS of them, FIT the next power of two) and one of PARTS of the slots. HALF: of a head's width, WIDE the next
+    power of two. With one part `mixed` is what the next product wants, [B, H E]; with more it is
+    [B G, PARTS, FIT, 2 WIDE] in fp32, and tops and sums [B G, PARTS, FIT] of the softmax.
+    Source: Dao et al. 2023 (Flash-Decoding); Kwon et al. 2023 (PagedAttention).
     """
     pair, part = tl.program_id(0), tl.program_id(1)
     row, group = pair // groups, pair % groups
     kind = keys_ptr.dtype.element_ty
     length = tl.load(lengths_ptr + row).to(tl.int32)
+    table_ptr += row * columns
     e = tl.arange(0, WIDE)
     fits = e < HALF
-    cos = tl.load(cos_ptr + length * HALF + e, mask=fits, other=0.0)
-    sin = tl.load(sin_ptr + length * HALF + e, mask=fits, other=0.0)
     heads = groups * SHARERS
-    asked_ptr += row * (heads + 2 * groups) * 2 * HALF
     r = tl.arange(0, FIT)
     asks = (r < SHARERS)[:, None] & fits[None, :]
-    at = asked_ptr + ((group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
-    query1, query2 = _turned(at, asks, cos[None, :], sin[None, :], HALF, kind)
-    at_key = asked_ptr + (heads + group) * 2 * HALF + e
-    new_key1, new_key2 = _turned(at_key, fits, cos, sin, HALF, kind)
-    at_value = asked_ptr + (heads + groups + group) * 2 * HALF + e
-    new_value1 = tl.load(at_value, mask=fits, other=0.0).to(tl.float32)
-    new_value2 = tl.load(at_value + HALF, mask=fits, other=0.0).to(tl.float32)
     begin = part * part_slots
     end = tl.minimum(begin + part_slots, length + 1)
-    keys_ptr += pair.to(tl.int64) * slots * 2 * HALF
-    values_ptr += pair.to(tl.int64) * slots * 2 * HALF
-    new_at = length + 0 * e
-    new_here = fits & (new_at >= begin) & (new_at < begin + part_slots)
-    place = length * 2 * HALF + e
-    tl.store(keys_ptr + place, new_key1.to(kind), mask=new_here)
-    tl.store(keys_ptr + place + HALF, new_key2.to(kind), mask=new_here)
-    tl.store(values_ptr + place, new_value1.to(kind), mask=new_here)
-    tl.store(values_ptr + place + HALF, new_value2.to(kind), mask=new_here)
+    if NEW:
+        cos = tl.load(cos_ptr + length * HALF + e, mask=fits, other=0.0)
+        sin = tl.load(sin_ptr + length * HALF + e, mask=fits, other=0.0)
+        asked_ptr += row * (heads + 2 * groups) * 2 * HALF
+        at = asked_ptr + ((group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
+        query1, query2 = _turned(at, asks, cos[None, :], sin[None, :], HALF, kind)
+        at_key = asked_ptr + (heads + group) * 2 * HALF + e
+        new_key1, new_key2 = _turned(at_key, fits, cos, sin, HALF, kind)
+        at_value = asked_ptr + (heads + groups + group) * 2 * HALF + e
+        new_value1 = tl.load(at_value, mask=fits, other=0.0).to(tl.float32)
+        new_value2 = tl.load(at_value + HALF, mask=fits, other=0.0).to(tl.float32)
+        new_at = length + 0 * e
+        new_here = fits & (new_at >= begin) & (new_at < begin + part_slots)
+        block = tl.load(table_ptr + length // SIZE).to(tl.int64)
+        place = ((block * groups + group) * SIZE + length % SIZE) * 2 * HALF + e
+        tl.store(keys_ptr + place, new_key1.to(kind), mask=new_here)
+        tl.store(keys_ptr + place + HALF, new_key2.to(kind), mask=new_here)
+        tl.store(values_ptr + place, new_value1.to(kind), mask=new_here)
+        tl.store(values_ptr + place + HALF, new_value2.to(kind), mask=new_here)
+    else:
+        at = asked_ptr + ((row * heads + group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
+        query1 = tl.load(at, mask=asks, other=0.0).to(tl.float32)
+        query2 = tl.load(at + HALF, mask=asks, other=0.0).to(tl.float32)
 
     top = tl.full([FIT], -float("inf"), tl.float32)
     weight = tl.zeros([FIT], tl.float32)
@@ -142,14 +149,20 @@ def attend(
     for start in range(begin, end, STEP):
         s = start + tl.arange(0, STEP)
         own = s < end  # the last step may reach into the next part
-        old = (own & (s < length))[:, None] & fits[None, :]
-        new = (s == length)[:, None]  # not yet to be read where another program writes it
-        seen = s[:, None] * 2 * HALF + e[None, :]
-        key1 = tl.where(new, new_key1[None, :], tl.load(keys_ptr + seen, mask=old, other=0.0).to(tl.float32))
-        key2 = tl.where(new, new_key2[None, :], tl.load(keys_ptr + seen + HALF, mask=old, other=0.0).to(tl.float32))
-        value1 = tl.where(new, new_value1[None, :], tl.load(values_ptr + seen, mask=old, other=0.0).to(tl.float32))
-        value2 = tl.load(values_ptr + seen + HALF, mask=old, other=0.0).to(tl.float32)
-        value2 = tl.where(new, new_value2[None, :], value2)
+        old = own
+        if NEW:
+            old = own & (s < length)  # not yet to be read where another program writes it
+        blocks = tl.load(table_ptr + s // SIZE, mask=own, other=0).to(tl.int64)
+        seen = (((blocks * groups + group) * SIZE + s % SIZE) * 2 * HALF)[:, None] + e[None, :]
+        read = old[:, None] & fits[None, :]
+        key1 = tl.load(keys_ptr + seen, mask=read, other=0.0).to(tl.float32)
+        key2 = tl.load(keys_ptr + seen + HALF, mask=read, other=0.0).to(tl.float32)
+        value1 = tl.load(values_ptr + seen, mask=read, other=0.0).to(tl.float32)
+        value2 = tl.load(values_ptr + seen + HALF, mask=read, other=0.0).to(tl.float32)
+        if NEW:
+            new = (s == length)[:, None]
+            key1, key2 = tl.where(new, new_key1[None, :], key1), tl.where(new, new_key2[None, :], key2)
+            value1, value2 = tl.where(new, new_value1[None, :], value1), tl.where(new, new_value2[None, :], value2)
         alike = query1[:, None, :] * key1[None, :, :] + query2[:, None, :] * key2[None, :, :]
         scores = tl.where(own[None, :], tl.sum(alike, 2) * scale, -float("inf"))
         higher = tl.maximum(top, tl.max(scores, 1))

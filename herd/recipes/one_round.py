@@ -14,7 +14,7 @@ from herd.core.artifacts import Report
 from herd.core.errors import SettingsError
 from herd.core.registry import Use
 from herd.core.settings import Count, Positive, settings
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
 from herd.report.stages import write_report
@@ -37,7 +37,7 @@ class RoundSettings:
     tested: Count
     form: str
     verify: Annotated[Use, verifiers.choice]
-    sampling: Sampling
+    sampling: SamplingParams
     tries: Positive
     reward: RewardSettings
     sft: SftSettings

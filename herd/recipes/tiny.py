@@ -15,7 +15,7 @@ from herd.core.recipe import load_recipe
 from herd.core.registry import Use
 from herd.core.settings import Count, Positive, Share, settings
 from herd.evals.stages import MeasureSettings, measure
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.initial import PretrainSettings, pretrain
@@ -62,7 +62,7 @@ class TinySettings(TinyDataSettings):
     demonstrations: dict[str, Count]
     curt_share: Share
     reward: RewardSettings
-    sampling: Sampling
+    sampling: SamplingParams
     sft: SftSettings
     dpo: DpoSettings
     rounds: tuple[Turn, ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from herd.core.records import Conversation, Message
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, RequestOutput, SamplingParams
 from herd.generate.toolbox import NO_TOOLS, Toolbox
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -23,10 +23,13 @@ LONGEST_ANSWER = 256  # tokens
 
 @dataclass
 class Chat:
-    """One conversation. sampling: as the model's own settings say when absent. toolbox: what the model may call."""
+    """One conversation; what was read of it stays in the engine's cache, so that a turn reads only what is new.
+
+    sampling: as the model's own settings say when absent. toolbox: what the model may call.
+    """
 
     folder: Path
-    sampling: Sampling | None = None
+    sampling: SamplingParams | None = None
     toolbox: Toolbox = NO_TOOLS
     history: Conversation = field(default=Conversation(()))
     device: str = "auto"
@@ -39,8 +42,9 @@ class Chat:
         offered = self.form is not None and self.form.built_in_tools
         self._fresh = Conversation((), tools=self.toolbox.names if offered else ())
         self.history = self._fresh
-        self._sampling = self.sampling or Sampling.of(self.text.generation, max_tokens=LONGEST_ANSWER)
-        self.engine = Engine(place_model(load_transformer(self.folder), self.device, self.dtype), self.text.stops)
+        self._sampling = self.sampling or SamplingParams.of(self.text.generation, max_tokens=LONGEST_ANSWER)
+        network = place_model(load_transformer(self.folder), self.device, self.dtype)
+        self.engine = Engine(network, self.text.stops, tokenizer=self.text)
 
     def clear(self) -> None:
         self.history = self._fresh
@@ -52,9 +56,8 @@ class Chat:
         Raises DataError when the conversation is longer than the model reads.
         """
         if self.form is None:
-            yield from self._words(
-                self.engine.stream([*self.text.opening, *self.text.encode(said)], self._sampling), []
-            )
+            prompt = [*self.text.opening, *self.text.encode(said)]
+            yield from self._words(self.engine.stream(prompt, self._sampling), [])
             return
         self.history = self.history.then(Message("user", said))
         for _ in range(MOST_CALLS):
@@ -68,12 +71,12 @@ class Chat:
             self.history = self.history.then(Message("tool", result))
             yield f"\n  → {result}\n"
 
-    def _words(self, ids: Iterator[int], kept: list[int]) -> Iterator[str]:
-        """Text as soon as it is whole: a letter may take several ids."""
+    def _words(self, outputs: Iterator[RequestOutput], ids: list[int]) -> Iterator[str]:
+        """Text as soon as it is whole: a letter may take several ids. ids: takes those of the answer."""
         shown = ""
-        for token in ids:
-            kept.append(token)
-            text = self.text.show(kept).replace(PYTHON_TAG, "")
+        for output in outputs:
+            ids[:] = output.outputs[0].token_ids
+            text = self.text.show(ids).replace(PYTHON_TAG, "")
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):
                 yield text[len(shown) :]
                 shown = text

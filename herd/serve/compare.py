@@ -15,7 +15,7 @@ from typing import Any
 
 from herd.core.errors import ArtifactError, DataError, HerdError
 from herd.core.records import STRENGTHS, Conversation, Message, Preference
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.generate.samplers import Own
 from herd.train.checkpoint import kind_of
 
@@ -39,7 +39,7 @@ class Comparison:
     chat.
     """
 
-    def __init__(self, folders: Sequence[Path], out: Path, sampling: Sampling, *, seed: int = 0) -> None:
+    def __init__(self, folders: Sequence[Path], out: Path, sampling: SamplingParams, *, seed: int = 0) -> None:
         self.out, self.sampling = out, sampling
         for folder in folders:
             if kind_of(folder) != "chat":
@@ -149,7 +149,7 @@ def server(comparison: Comparison, port: int) -> ThreadingHTTPServer:
 
 def hold(folders: Sequence[Path], out: Path, *, port: int, temperature: float) -> None:
     """Serves the page until it is interrupted. Raises HerdError when the port is taken."""
-    comparison = Comparison(folders, out, Sampling(temperature=temperature, max_tokens=256))
+    comparison = Comparison(folders, out, SamplingParams(temperature=temperature, max_tokens=256))
     try:
         serving = server(comparison, port)
     except OSError as fault:

@@ -13,7 +13,7 @@ from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Report
 from herd.core.settings import Count, Positive, settings
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.recipes.tiny import Ground, measured
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
@@ -70,7 +70,7 @@ def alignment(s: AlignmentSettings) -> Report:
         tunings = tuple(replace(tiny.sft, seed=seed * s.members + member) for member in range(s.members))
         chat = average(tuple(sft(base, (shown,), settings=one) for one in tunings), apart)
 
-        def people(counts: dict[str, int], purpose: str, chat: Checkpoint, sampling: Sampling) -> Preferences:
+        def people(counts: dict[str, int], purpose: str, chat: Checkpoint, sampling: SamplingParams) -> Preferences:
             asked = ask(world=tiny.world, asked=Asked(counts=counts, purpose=purpose))
             return annotate((chat,), asked, world=tiny.world, sampling=sampling)
 

@@ -11,7 +11,7 @@ from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Preferences, Report
 from herd.core.settings import Positive, settings
 from herd.evals.stages import MeasureSettings, measure
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.recipes.tiny import Ground, asking_about
 from herd.report.stages import write_report
 from herd.report.verdicts import Bars
@@ -41,7 +41,7 @@ class TranslationSettings(Ways):
     demonstrations: Positive
     ranked: Positive
     sft: SftSettings
-    sampling: Sampling
+    sampling: SamplingParams
 
 
 @studies.add

@@ -17,8 +17,6 @@ _NOT_CARRIED = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_ve
 # Fields that change what is drawn, and the values with which they change nothing. Source: transformers,
 # `GenerationConfig`.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "repetition_penalty": (1.0,),
-    "min_p": (0.0,),
     "typical_p": (1.0,),
     "no_repeat_ngram_size": (0,),
     "num_beams": (1,),
@@ -45,7 +43,7 @@ class GenerationConfig:
             raise ArtifactError(f"{file} is not JSON ({fault}); fetch or make the model again") from None
         if not isinstance(row, dict):
             raise ArtifactError(f"{file} holds a {type(row).__name__}, not an object; fetch or make the model again")
-        for name in ("temperature", "top_p", "top_k"):
+        for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
             value = row.get(name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
                 raise ArtifactError(f"{file}: {name} is {value!r}, which is no number from 0 up; mend the file")
@@ -71,6 +69,15 @@ class GenerationConfig:
     def top_k(self) -> int:
         """0 for all tokens. transformers draws among 50 where a model that draws says nothing."""
         return int(self._number("top_k", 50 if self.fields.get("do_sample") else 0))
+
+    @property
+    def min_p(self) -> float:
+        return min(1.0, float(self._number("min_p", 0.0)))
+
+    @property
+    def repetition_penalty(self) -> float:
+        """Of greedy answers too, as in transformers; a penalty of 0 is none."""
+        return float(self._number("repetition_penalty", 1.0)) or 1.0
 
     @property
     def ignored(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from herd.core.seeds import rng
 from herd.core.settings import Count, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.generate.toolbox import toolboxes
 from herd.judge.critic import criticized
 from herd.model.devices import place_model
@@ -100,7 +100,7 @@ def examine(work: Work, *, world: World, counts: dict[str, Count]) -> Dialogues:
 
 @stage(paper="4.2.1", version=2, gpu=True)
 def annotate(
-    work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, world: World, sampling: Sampling
+    work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, world: World, sampling: SamplingParams
 ) -> Preferences:
     """Two answers to every prompt, one of each of two models, ranked by people, who edit where neither will do.
 
@@ -129,7 +129,7 @@ def annotate(
 
 
 def _two_answers(
-    work: Work, models: Sequence[Checkpoint], asked: Sequence[Conversation], sampling: Sampling
+    work: Work, models: Sequence[Checkpoint], asked: Sequence[Conversation], sampling: SamplingParams
 ) -> list[list[Message]]:
     """Of every prompt the answers of the two models whose turn it is: [prompts][2]."""
     turns = [[(number + side) % len(models) for side in range(2)] for number in range(len(asked))]
@@ -137,7 +137,7 @@ def _two_answers(
     for number, model in enumerate(models):
         text = TextTokenizer.load(model.path)
         network = place_model(load_transformer(model.path), work.device, work.dtype)
-        form, engine = chat_format(text), Engine(network, text.stops)
+        form, engine = chat_format(text), Engine(network, text.stops, tokenizer=text)
         own = [place for place, turn in enumerate(turns) for one in turn if one == number]
         done = sum(len(one) for one in said)
 
@@ -145,9 +145,9 @@ def _two_answers(
             work.progress(done + part, 2 * len(asked), "answers")
 
         ids = [form.prompt(asked[place]) for place in own]
-        made = engine.generate(ids, sampling, workers=work.place.workers, report=report)
+        made = engine.generate(ids, replace(sampling, n=1), workers=work.place.workers, report=report)
         for place, completion in zip(own, made, strict=True):
-            said[place].append(form.read(completion.ids))
+            said[place].append(form.read(completion.token_ids))
     return said
 
 

@@ -14,7 +14,7 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.critic import ASK, Critic, criticized
 from herd.judge.reward import RewardJudge
 from herd.model.heads import RewardModel
@@ -139,7 +139,7 @@ def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic:
     monkeypatch.setattr(RewardJudge, "score", score)
     monkeypatch.setattr(Critic, "read", lambda self, rows, **_: [None, *["fine"] * (len(rows) - 1)])
     done = work(tmp_path / "best")
-    settings = SelectSettings(sampling=Sampling(temperature=1.5, max_tokens=40), tries=60)
+    settings = SelectSettings(sampling=SamplingParams(temperature=1.5, max_tokens=40), tries=60)
     select.body(done, Checkpoint(judge), critic, Dialogues(tmp_path / "prompts"), critic, settings=settings)
     assert done.figures["not_criticized"] == 1
     assert all(one.last.content == "fine" for one in scored)
@@ -161,7 +161,7 @@ def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monke
 
     monkeypatch.setattr(Critic, "draw", draw)
     done = work(tmp_path / "ranked")
-    sampling = Sampling(temperature=2.0, max_tokens=30)
+    sampling = SamplingParams(temperature=2.0, max_tokens=30)
     made = self_ranked.body(done, critic, Dialogues(tmp_path / "prompts"), sampling=sampling, tries=40)
     found = list(read_preferences(made.path))
     pairs = [one for one in found if one.prompt.last != ASK]

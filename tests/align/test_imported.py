@@ -21,7 +21,7 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.core.storage import read_conversations, read_preferences, write_preferences
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.reward import RewardJudge
 from herd.judge.verifiers import verifiers
 from herd.model.weights import load_transformer
@@ -33,7 +33,7 @@ from herd.train.ranked import encode_ranked
 from tests.imported import GENERATION, imported, made, theirs, work
 from tests.serve.test_models_of_others import OWN, byte_level, folder_of
 
-SAMPLING = Sampling(temperature=1.0, max_tokens=200)
+SAMPLING = SamplingParams(temperature=1.0, max_tokens=200)
 DIALOGUES = tuple(
     Conversation((Message("user", f"What is {n}?"), Message("assistant", f"It is number {n}.")), f"{n}")
     for n in range(8)

@@ -15,7 +15,7 @@ import torch
 from herd.align.reward import RewardSettings, ranking, scores_of, train_reward
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.records import Conversation
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.judge.best_of import curve
 from herd.judge.reward import RewardJudge
 from herd.model.adapters import LoraSettings, adapt
@@ -159,8 +159,8 @@ def test_the_best_of_more_answers_is_worth_more(
     engine = Engine(load_transformer(policy.path), text.stops)
     prompts = [prompt(random.Random(7 + number), number) for number in range(80)]
     asked = [FORM.prompt(one) for one in prompts for _ in range(tries)]
-    made = engine.generate(asked, Sampling(temperature=1.0, max_tokens=40))
-    said = [FORM.read(one.ids) for one in made]
+    made = engine.generate(asked, SamplingParams(temperature=1.0, max_tokens=40))
+    said = [FORM.read(one.token_ids) for one in made]
     talks: list[Conversation] = [prompts[number // tries].then(one) for number, one in enumerate(said)]
     rewards = RewardJudge.load(trained("apart")[1]).score(talks)
     gold = [LATENT.reward_of(one) for one in talks]

@@ -20,7 +20,7 @@ from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message, Preference
 from herd.core.storage import write_conversations
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.generate.samplers import Own, Script
 from herd.judge.reward import RewardJudge
 from herd.judge.rubric import GENERAL, AnswerRubric
@@ -115,7 +115,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory, blank: Checkpoint) -> Own:
     write_conversations(folder / "lessons", lessons(1200, 1))
     settings = SftSettings(length=320, batch_size=8, epochs=4, lr=2e-3)
     made = sft.body(work(folder), blank, (Dialogues(folder / "lessons"),), settings=settings)
-    return Own(made.path, Sampling(temperature=0.0, max_tokens=40))
+    return Own(made.path, SamplingParams(temperature=0.0, max_tokens=40))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from herd.core.records import Conversation, Message
 from herd.core.registry import Use
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.generate.samplers import Script
 from herd.judge.best_of import curve, mean_of_best
 from herd.judge.rubric import CODE, GENERAL, judged
@@ -108,7 +108,7 @@ def given_prompts(tmp_path: Path) -> tuple[Checkpoint, Dialogues]:
 
 
 def made(tmp_path: Path, given_prompts: tuple[Checkpoint, Dialogues], name: str, verify: Use | None = None) -> Work:
-    settings = SelectSettings(sampling=Sampling(temperature=1.0, max_tokens=3), tries=3, verify=verify)
+    settings = SelectSettings(sampling=SamplingParams(temperature=1.0, max_tokens=3), tries=3, verify=verify)
     for folder in ("out", "scratch"):
         (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
     work = Work(tmp_path / name / "out", tmp_path / name / "scratch", LocalPlace(lambda: 1))

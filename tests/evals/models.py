@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from herd.generate.engine import Completion, Engine, Sampling
+from herd.generate.engine import CompletionOutput, Engine, SamplingParams
 from herd.tokens.tokenizer import TextTokenizer
 
 
@@ -16,12 +16,15 @@ class Scripted(Engine):
     def __init__(self, tokenizer: TextTokenizer, say: Callable[[str], str], context: int = 4096) -> None:
         self.tokenizer, self.say = tokenizer, say
         self.model = SimpleNamespace(shape=SimpleNamespace(context=context))  # type: ignore[assignment]
-        self.asked: list[Sampling] = []
+        self.asked: list[SamplingParams] = []
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling = Sampling(), **how: Any) -> Any:  # noqa: B008
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams = SamplingParams(), **how: Any
+    ) -> Any:  # noqa: B008
         self.asked.append(sampling)
         found = []
         for prompt in prompts:
             ids = self.tokenizer.encode(self.say(self.tokenizer.decode(prompt)))
-            found.append(Completion(ids, [0.0] * len(ids), self.tokenizer.end))
+            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.end}
+            found.append(CompletionOutput(0, ids, [0.0] * len(ids), **done))
         return found

@@ -1,4 +1,4 @@
-"""Writing on a GPU: the kernels that stream weights, and turns captured as a graph, give what the model gives."""
+"""Writing on a GPU: the kernels that stream weights, and steps captured as a graph, give what the model gives."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from herd.generate.captured import Captured
-from herd.generate.engine import Engine, Sampling
-from herd.generate.slots import Slots
+from herd.generate.engine import Engine, SamplingParams
+from herd.generate.runner import Runner
 from herd.model import streamed
-from herd.model.cache import Cache
+from herd.model.attending import Sdpa
+from herd.model.cache import Cache, rows_of
 from herd.model.sizes import Size
 from herd.model.streamed import Streamed, streamable
 from herd.model.transformer import Transformer, initialize
@@ -40,12 +42,26 @@ def made(size: Size, vocabulary: int) -> Transformer:
     return model
 
 
+def in_blocks(model: Transformer, rows: int, slots: int, size: int = 16) -> Cache:
+    """An empty cache whose rows have blocks here and there."""
+    cache = Cache.empty(model.shape, 1 + rows * -(-slots // size), size, torch.float32, model.embedding.weight.device)
+    blocks = 1 + torch.randperm(len(cache.lengths_B) - 1, generator=torch.Generator().manual_seed(0))
+    table, lengths = blocks.to(cache.lengths_B.device).view(rows, -1), cache.lengths_B[:rows]
+    return Cache(cache.keys_LBGSE, cache.values_LBGSE, table, lengths)
+
+
+def held(cache: Cache, row: int, length: int) -> torch.Tensor:
+    """Keys and values of a row in all layers."""
+    layers = [cache.layer(number, cache.positions(1), cache.slots) for number in range(len(cache.keys_LBGSE))]
+    return torch.stack([x[row, :, :length] for layer in layers for x in rows_of(layer)])
+
+
 @torch.inference_mode()
 def farthest(model: Transformer, slots: int, rows: int) -> float:
     """The largest difference between logits, and between what is cached, over three tokens of each row."""
     device = model.embedding.weight.device
     streamed, generator = Streamed(model), torch.Generator().manual_seed(2)
-    caches = [Cache.empty(model.shape, rows, slots, torch.float32, device) for _ in range(2)]
+    caches = [Cache.empty(model.shape, rows, slots, torch.float32, device), in_blocks(model, rows, slots)]
     longest = slots - 5
     prompts = torch.randint(0, model.shape.vocabulary, (rows, longest), generator=generator).to(device)
     for cache in caches:
@@ -60,34 +76,51 @@ def farthest(model: Transformer, slots: int, rows: int) -> float:
             cache.lengths_B = cache.lengths_B + 1
         apart = [found - wanted]
         for row, length in enumerate(caches[0].lengths_B.tolist()):
-            apart.append((caches[0].keys_LBGSE - caches[1].keys_LBGSE)[:, row, :, :length])
-            apart.append((caches[0].values_LBGSE - caches[1].values_LBGSE)[:, row, :, :length])
+            apart.append(held(caches[0], row, length) - held(caches[1], row, length))
         most = max(most, *(float(one.abs().max()) for one in apart))
     return most
 
 
-def written_in_turns(model: Transformer, prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
-    """As on a GPU, but for the graph: each turn is run as it would be captured."""
+@torch.inference_mode()
+def attention_apart(model: Transformer, slots: int, rows: int) -> float:
+    """How far the kernel's attention is from PyTorch's, over a cache in blocks that holds the new token already."""
+    shape, generator = model.shape, torch.Generator().manual_seed(4)
+    cache, device = in_blocks(model, rows, slots), model.embedding.weight.device
+    for x in (cache.keys_LBGSE, cache.values_LBGSE):
+        x.copy_(torch.randn(x.shape, generator=generator))
+    q = torch.randn(rows, shape.heads, 1, shape.head_width, generator=generator).to(device)
+    positions = torch.tensor([slots - 1, slots // 3, 0][:rows], device=device)[:, None]
+    keys, values, table, _ = layer = cache.layer(0, positions, cache.slots)
+    mask = (torch.arange(cache.slots, device=device) <= positions)[:, None, None]
+    wanted = Sdpa().attend(q, *rows_of(layer), mask)
+    found = streamed.attend_blocks(q.flatten(1), keys, values, table, positions[:, 0], turned=None)
+    return float((found - wanted.flatten(1)).abs().max())
+
+
+def written_in_steps(model: Transformer, prompts: list[list[int]], sampling: SamplingParams) -> list[list[int]]:
+    """As on a GPU, but for the graph: each step is run as it would be captured."""
 
     class Run:
         def __init__(self, captured: Captured, reach: int) -> None:
-            self.replay = lambda: captured._turn(reach)
+            self.replay = lambda: captured._step(reach)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Captured, "_capture", lambda captured, reach: Run(captured, reach))
-        patch.setattr(Slots, "step", lambda slots: slots._noted(*slots._captured_turn()))
+        patch.setattr(Runner, "decode", lambda runner, running: runner._captured_step(running))
         patch.setattr(Engine, "_reader", lambda engine: Streamed(engine.model))
-        return [one.ids for one in Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)]
+        made = Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)
+        return [one.token_ids for one in made]
 
 
 def interpreted() -> None:
     streamed._OUTPUTS = 16  # more at a time: programs are what takes the interpreter long
-    print(max(farthest(made(size, words), slots, rows) for size, words, slots, rows in SHAPES))
+    shapes = [(made(size, words), slots, rows) for size, words, slots, rows in SHAPES]
+    print(max(measure(*shape) for shape in shapes for measure in (farthest, attention_apart)))
     model, prompts = made(*SHAPES[0][:2]), [[1 + 7 * place % 49 for place in range(many)] for many in (40, 3)]
-    for temperature in (0.0, 0.8):
-        sampling = Sampling(max_tokens=4, temperature=temperature, seed=3)
+    warm = SamplingParams(max_tokens=4, seed=3, temperature=0.8)
+    for sampling in (SamplingParams(max_tokens=4), warm, replace(warm, frequency_penalty=0.5, logprobs=1)):
         wanted = Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)
-        assert written_in_turns(model, prompts, sampling) == [one.ids for one in wanted]
+        assert written_in_steps(model, prompts, sampling) == [one.token_ids for one in wanted]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs the package triton, of torch for GPUs")
@@ -110,31 +143,32 @@ def test_streaming_on_a_gpu(size: Size, vocabulary: int, slots: int, rows: int) 
     model = made(size, vocabulary).cuda()
     assert streamable(model)
     assert farthest(model, slots, rows) < 1e-3
+    assert attention_apart(model, slots, rows) < 1e-3
 
 
 @needs_gpu
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize("rows", [3, 8])
-def test_captured_turns_write_what_a_cpu_writes(rows: int, temperature: float) -> None:
+def test_captured_steps_write_what_a_cpu_writes(rows: int, temperature: float) -> None:
     """More prompts than rows, answers that end early, and rows that are given back on the way."""
     model = made(*SHAPES[0][:2])
-    sampling = Sampling(max_tokens=40, temperature=temperature, seed=3)
+    sampling = SamplingParams(max_tokens=40, temperature=temperature, seed=3)
     prompts = [[1 + (3 * row + place) % 49 for place in range(1 + row % 5)] for row in range(21)]
     wanted = Engine(model, frozenset({2, 3}), rows=rows).generate(prompts, sampling)
     engine = Engine(model.cuda(), frozenset({2, 3}), rows=rows)
     found = engine.generate(prompts, sampling)
-    assert [one.ids for one in found] == [one.ids for one in wanted]
-    assert [one.stop for one in found] == [one.stop for one in wanted]
+    assert [one.token_ids for one in found] == [one.token_ids for one in wanted]
+    assert [one.stop_reason for one in found] == [one.stop_reason for one in wanted]
     for one, other in zip(found, wanted, strict=True):
-        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-3)
-    assert list(engine.stream(prompts[0], sampling)) == wanted[0].ids
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+    assert list(engine.stream(prompts[0], sampling))[-1].outputs[0].token_ids == wanted[0].token_ids
 
 
 @needs_gpu
 def test_a_full_row_writes_nowhere() -> None:
     model = made(*SHAPES[0][:2])
-    sampling = Sampling(max_tokens=30)
+    sampling = SamplingParams(max_tokens=30)
     wanted = Engine(model, frozenset()).generate([[5] * 630, [6, 7]], sampling)
     found = Engine(model.cuda(), frozenset()).generate([[5] * 630, [6, 7]], sampling)
-    assert [len(one.ids) for one in found] == [len(one.ids) for one in wanted] == [11, 30]
-    assert [one.ids for one in found] == [one.ids for one in wanted]
+    assert [len(one.token_ids) for one in found] == [len(one.token_ids) for one in wanted] == [11, 30]
+    assert [one.token_ids for one in found] == [one.token_ids for one in wanted]

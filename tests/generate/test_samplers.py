@@ -11,7 +11,7 @@ import pytest
 
 from herd.core.errors import HerdError
 from herd.core.records import Conversation, Message
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.generate.samplers import Endpoint, Own, Script
 from herd.model.transformer import Transformer
 from herd.tokens import bpe
@@ -56,7 +56,7 @@ def test_our_own_engine_answers_conversations(tmp_path: Path) -> None:
     made = bpe.learn(iter(["hello there system user assistant"] * 20), pairs=270, digits_together=False)
     model = Transformer(replace(SMALL, vocabulary=made.size))
     write_checkpoint(tmp_path, model, made, kind="chat")
-    sampler = Own(tmp_path, Sampling(max_tokens=4))
+    sampler = Own(tmp_path, SamplingParams(max_tokens=4))
     answers = sampler.sample([asked("hello"), asked("there")])
     assert len(answers) == 2
     assert answers == sampler.sample([asked("hello"), asked("there")])

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from herd.core.errors import ArtifactError, HerdError, SettingsError, TrainingError
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.model import accounting, gguf, meta, weights
 from herd.model.fused import fits
 from herd.model.heads import RewardModel
@@ -61,9 +61,9 @@ def test_a_bias_is_named_or_read_by_every_back_end(path: str) -> None:
         ):
             kind(made)
     # What chooses a back-end takes one that reads it.
-    (found,) = Engine(made, frozenset()).generate([[3, 4, 5]], Sampling(max_tokens=4))
+    (found,) = Engine(made, frozenset()).generate([[3, 4, 5]], SamplingParams(max_tokens=4))
     tokens = [3, 4, 5]
-    for token in found.ids:
+    for token in found.token_ids:
         with torch.inference_mode():
             assert token == int(made(torch.tensor([tokens]))[0, -1].argmax())
         tokens.append(token)

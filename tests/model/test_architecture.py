@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.settings import build
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.model import fused, packed, reference, streamed, weights
 from herd.model.architecture import ALL, FEATURES, Architecture, RopeScaling, RopeType
 from herd.model.attending import Blockwise, Flex, Sdpa, Varlen, attending
@@ -122,11 +122,11 @@ def test_a_family_computes_what_transformers_does(name: str, tmp_path: Path) -> 
 
     prompts = [ids(1, length, length)[0].tolist() for length in (11, 27)]
     theirs = load(folder, dtype=torch.float32)  # those that turn by length remember the longest they saw
-    answers = Engine(ours, frozenset()).generate(prompts, Sampling(max_tokens=24))
+    answers = Engine(ours, frozenset()).generate(prompts, SamplingParams(max_tokens=24))
     for prompt, answer in zip(prompts, answers, strict=True):
         asked = torch.tensor([prompt])
         text = theirs.generate(asked, max_new_tokens=24, do_sample=False, eos_token_id=None, pad_token_id=0)
-        assert answer.ids == text[0, len(prompt) :].tolist()
+        assert answer.token_ids == text[0, len(prompt) :].tolist()
 
 
 def test_a_reward_model_of_another_family_is_read_by_transformers(tmp_path: Path) -> None:

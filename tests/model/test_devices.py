@@ -29,7 +29,7 @@ from herd.core.stage import Manner, Stage, Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.evals.stages import MeasureSettings
 from herd.evals.tasks import tasks
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.mixing.corpora import CorpusTrial
 from herd.mixing.field import RunSettings
@@ -104,7 +104,7 @@ def shards(folder: Path) -> None:
     write_index(folder, TOKENIZER.size, TOKENIZER.pad, index)
 
 
-SAMPLING = Sampling(temperature=1.0, max_tokens=4)
+SAMPLING = SamplingParams(temperature=1.0, max_tokens=4)
 RUN = RunSettings(size=SIZE, length=32, tokens=256, batch_tokens=64, lr=1e-3)
 MIX = {"method": "uniform", "settings": {}, "shares": {"a": 0.5, "b": 0.5}, "online": False, "drawn": False}
 SHARES = {"a": 0.5, "b": 0.5}

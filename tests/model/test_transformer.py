@@ -64,16 +64,16 @@ def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_pat
 def test_greedy_text_equals_that_of_transformers(tmp_path) -> None:
     import transformers
 
-    from herd.generate.engine import Engine, Sampling
+    from herd.generate.engine import Engine, SamplingParams
 
     ours = model()
     save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
     theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     prompt = ids(1, 9)
     wanted = theirs.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, do_sample=False)
-    found = Engine(ours, frozenset({2})).generate(prompt.tolist(), Sampling(max_tokens=20))[0]
+    found = Engine(ours, frozenset({2})).generate(prompt.tolist(), SamplingParams(max_tokens=20))[0]
     text = wanted[0, 9:].tolist()
-    assert found.ids == (text[: text.index(2)] if 2 in text else text)
+    assert found.token_ids == (text[: text.index(2)] if 2 in text else text)
 
 
 @pytest.mark.row(3, "decoding")

@@ -15,7 +15,7 @@ import torch
 from herd.cli import main
 from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.model import gguf
 from herd.recipes import recipes
 from herd.run.runner import run
@@ -100,7 +100,7 @@ def test_the_recipe_of_the_documentation_runs_from_text_to_export(
     start = TextTokenizer.load(own / "smol")
     text = TextTokenizer.load(folder)
     assert (kind_of(folder), text.template, text.stops) == ("chat", start.template, start.stops)
-    chat = Chat(folder, Sampling(max_tokens=3), toolbox_of(folder))
+    chat = Chat(folder, SamplingParams(max_tokens=3), toolbox_of(folder))
     assert not chat.history.tools
     assert isinstance("".join(chat.answer("How does it work?")), str)
 

@@ -17,7 +17,7 @@ from herd.core.errors import ArtifactError, DataError, HerdError
 from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.run.executors import LocalPlace
 from herd.serve.compare import Comparison, hold, server
 from herd.train.checkpoint import Kind, write_checkpoint
@@ -36,7 +36,7 @@ def chat_model(folder: Path, kind: Kind = "chat") -> Path:
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
     folders = [chat_model(tmp_path / name) for name in "ab"]
-    return Comparison(folders, tmp_path / "kept.jsonl", Sampling(temperature=1.0, max_tokens=6))
+    return Comparison(folders, tmp_path / "kept.jsonl", SamplingParams(temperature=1.0, max_tokens=6))
 
 
 def test_what_people_choose_is_read_by_the_next_round(comparison: Comparison, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_choice_counts_once_and_must_be_one(comparison: Comparison) -> None:
 def test_a_session_adds_to_what_is_there(comparison: Comparison, tmp_path: Path) -> None:
     comparison.ask(ASKED)  # not chosen, and so not kept
     comparison.choose(comparison.ask(ASKED)["turn"], 0, "better")
-    again = Comparison([tmp_path / "a", tmp_path / "b"], comparison.out, Sampling(temperature=1.0, max_tokens=6))
+    again = Comparison([tmp_path / "a", tmp_path / "b"], comparison.out, SamplingParams(temperature=1.0, max_tokens=6))
     again.choose(again.ask(ASKED)["turn"], 1, "better")
     ids = [json.loads(line)["id"] for line in comparison.out.read_text(encoding="utf-8").splitlines()]
     assert ids == ["compare-0", "compare-1"]
@@ -134,6 +134,6 @@ def test_what_cannot_be_asked_is_refused_with_a_sentence(address: int, path: str
 def test_models_that_do_not_chat_and_ports_that_are_taken(tmp_path: Path, comparison: Comparison, address: int) -> None:
     base = chat_model(tmp_path / "base", "base")
     with pytest.raises(ArtifactError, match="does not chat"):
-        Comparison([base, base], tmp_path / "x.jsonl", Sampling())
+        Comparison([base, base], tmp_path / "x.jsonl", SamplingParams())
     with pytest.raises(HerdError, match="name another with --port"):
         hold([tmp_path / "a", tmp_path / "b"], tmp_path / "x.jsonl", port=address, temperature=0.0)

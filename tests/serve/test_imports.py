@@ -13,7 +13,7 @@ import torch
 
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.records import Conversation, Message
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.model import weights
 from herd.serve import imports
 from herd.serve.chat import Chat
@@ -177,13 +177,13 @@ def test_smollm_writes_the_tokens_that_transformers_writes(smollm: Path) -> None
     text = TextTokenizer.load(folder)
     engine = Engine(weights.load_transformer(folder), frozenset())
     prompts = [text.encode(words) for words in ("The quick brown fox", "def fibonacci(n):", "Water boils at")]
-    for prompt, ours in zip(prompts, engine.generate(prompts, Sampling(max_tokens=24)), strict=True):
+    for prompt, ours in zip(prompts, engine.generate(prompts, SamplingParams(max_tokens=24)), strict=True):
         wanted = theirs.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False, eos_token_id=None)
-        assert ours.ids == wanted[0, len(prompt) :].tolist()
+        assert ours.token_ids == wanted[0, len(prompt) :].tolist()
 
 
 def test_smollm_answers(smollm: Path) -> None:
-    chat = Chat(smollm, Sampling(max_tokens=12))
+    chat = Chat(smollm, SamplingParams(max_tokens=12))
     assert "Paris" in "".join(chat.answer("What is the capital of France?"))
     assert "Berlin" in "".join(chat.answer("And of Germany?"))
     assert json.loads((smollm / "config.json").read_text())["tie_word_embeddings"] is True

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 from herd import cli
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Conversation, Message
-from herd.generate.engine import Sampling
+from herd.generate.engine import SamplingParams
 from herd.model import weights
 from herd.serve import imports
 from herd.serve.chat import Chat
@@ -135,7 +135,7 @@ def test_control_tokens_of_llama_3_0_and_renamed_ones(tmp_path: Path) -> None:
         text = TextTokenizer.load(folder)
         assert text.stops == {text.control(config["eos_token"])}
         assert text.pad == text.control(config["eos_token"])
-        assert isinstance("".join(Chat(folder, sampling=Sampling(max_tokens=3)).answer("hi")), str)
+        assert isinstance("".join(Chat(folder, sampling=SamplingParams(max_tokens=3)).answer("hi")), str)
 
 
 def test_endings_of_generation_config_count_one_or_several(tmp_path: Path) -> None:

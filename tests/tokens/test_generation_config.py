@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import ArtifactError
-from herd.generate.drawing import Sampling
+from herd.generate.params import SamplingParams
 from herd.model.weights import load_transformer
 from herd.serve import imports
 from herd.tokens.generation_config import GenerationConfig
@@ -41,14 +41,18 @@ def test_settings_and_endings_survive_an_import_and_training(tmp_path: Path) -> 
 
 def test_sampling_is_the_models_unless_another_temperature_is_named(tmp_path: Path) -> None:
     own = GenerationConfig.read(imported(tmp_path / "model").path)
-    assert Sampling.of(own, max_tokens=9) == Sampling(temperature=0.6, top_p=0.9, top_k=40, max_tokens=9)
-    assert Sampling.of(own, max_tokens=9, temperature=0.0, seed=3) == Sampling(
-        temperature=0.0, top_p=0.9, top_k=40, max_tokens=9, seed=3
+    of = SamplingParams.of
+    assert of(own, max_tokens=9) == SamplingParams(
+        temperature=0.6, top_p=0.9, top_k=40, repetition_penalty=1.1, max_tokens=9
     )
-    assert own.ignored == {"repetition_penalty": 1.1}
-    assert Sampling.of(GenerationConfig(), max_tokens=64) == Sampling()
+    assert of(own, max_tokens=9, temperature=0.0, seed=3) == SamplingParams(
+        temperature=0.0, top_p=0.9, top_k=40, repetition_penalty=1.1, max_tokens=9, seed=3
+    )
+    assert own.ignored == {}
+    assert GenerationConfig({"num_beams": 4, "min_p": 0.1}).ignored == {"num_beams": 4}
+    assert of(GenerationConfig(), max_tokens=64) == SamplingParams()
     # A temperature beside `do_sample: false` counts for nothing in transformers; one that draws takes 50 by default.
-    assert Sampling.of(GenerationConfig({"temperature": 0.6}), max_tokens=64) == Sampling()
+    assert of(GenerationConfig({"temperature": 0.6}), max_tokens=64) == SamplingParams()
     assert GenerationConfig({"do_sample": True}).top_k == 50
 
 

@@ -13,7 +13,7 @@ from herd.core.errors import DataError
 from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences, write_conversations
-from herd.generate.engine import Engine, Sampling
+from herd.generate.engine import Engine, SamplingParams
 from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
@@ -108,7 +108,10 @@ def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:
 
 
 def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
-    greedy, shape = Sampling(temperature=0.0, max_tokens=6), replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+    greedy, shape = (
+        SamplingParams(temperature=0.0, max_tokens=6),
+        replace(SMALL, vocabulary=TOKENIZER.size, context=256),
+    )
     prompts = [question.prompt for question in Asked(counts={"known": 6}, purpose="a").draw(WORLD)][:3]
     write_conversations(tmp_path, prompts)
     models, said = [], []
@@ -118,7 +121,7 @@ def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
         write_checkpoint(tmp_path / str(number), network, TOKENIZER, kind="chat")
         models.append(Checkpoint(tmp_path / str(number)))
         made = Engine(network, TOKENIZER.stops).generate([FORM.prompt(one) for one in prompts], greedy)
-        said.append([FORM.read(one.ids) for one in made])
+        said.append([FORM.read(one.token_ids) for one in made])
     (tmp_path / "out").mkdir()
     work = Work(tmp_path / "out", tmp_path, LocalPlace())
     found = annotate.body(work, tuple(models), Dialogues(tmp_path), world=WORLD, sampling=greedy)

@@ -14,6 +14,17 @@ struct Heads {
   float* at(int64_t b, int64_t h, int64_t t) const { return data + b * batch + h * head + t * token; }
 };
 
+// Keys or values of a cache in pages of `size` tokens, with strides as above. table: the pages of every row, in order,
+// `columns` a row.
+struct Pages {
+  float* data;
+  int64_t page, head, token;
+  const int64_t* table;
+  int64_t columns, size;
+  float* first(int64_t b, int64_t h, int64_t n) const { return data + table[b * columns + n] * page + h * head; }
+  float* at(int64_t b, int64_t h, int64_t t) const { return first(b, h, t / size) + t % size * token; }
+};
+
 // keys: how many there are; those of earlier tokens may come before those of the queries.
 struct Sizes {
   int64_t batch, heads, groups, tokens, width, keys;

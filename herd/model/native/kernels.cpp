@@ -128,10 +128,10 @@ EXPORT void herd_attend_back(const Sizes* s, const Heads* slope, const Heads* q,
 }
 
 // The same after keys already read: the first of positions [B, T] of a row tells how many.
-EXPORT void herd_attend_cached(const Sizes* s, const Heads* q, const Heads* k, const Heads* v, const int64_t* positions,
-                               const Heads* out, int64_t first, int64_t last) {
+EXPORT void herd_attend_cached(const Sizes* s, const Heads* q, const herd::Pages* k, const herd::Pages* v,
+                               const int64_t* positions, const Heads* out, int64_t first, int64_t last) {
   for (int64_t part = first; part < last; ++part)
-    herd::cached(*s, *q, *k, *v, positions[part / s->groups * s->tokens], *out, part);
+    herd::cached(*s, *q, *k, *v, positions[part / s->groups * s->tokens], true, *out, part);
 }
 
 // Nats of every row of logits [rows, columns] and the log of each softmax's sum; logits become slopes when asked for.
@@ -193,10 +193,10 @@ EXPORT void herd_packed_product(const float* a, int64_t rows, int64_t depth, int
   });
 }
 
-// Reads new tokens into the cache; last states after the final norm: [rows, tokens, width].
+// Reads new tokens into the cache; last states after the final norm: [all tokens, width].
 EXPORT void herd_read(const herd::Model* model, const herd::Layer* layers, const herd::Batch* batch, float* out,
                       int64_t threads) {
-  const int64_t count = batch->rows * batch->tokens, asked = (model->heads + 2 * model->groups) * model->head_width;
+  const int64_t count = batch->starts[batch->rows], asked = (model->heads + 2 * model->groups) * model->head_width;
   const int64_t mixed = model->heads * model->head_width;
   thread_local std::vector<float> held;
   held.resize(std::max<size_t>(held.size(), count * (2 * model->width + asked + mixed + 2 * model->hidden)));

@@ -19,12 +19,13 @@ struct Layer {
   const float *attention_norm, *asked, *output, *forward_norm, *gate_up, *down;
 };
 
-// New tokens, [rows, tokens], and a cache of `slots` a row whose first `lengths` are read. layer: numbers from one
-// layer of the cache to the next.
+// New tokens of some rows, one row's after another's: those of row b are [starts[b], starts[b + 1]) and follow the
+// `lengths[b]` that the cache holds. layer: numbers from one layer of the cache to the next. prompt: whether numbers are
+// to be the same whichever part of a prompt is read at once.
 struct Batch {
-  int64_t rows, tokens, slots, layer;
-  const int64_t *ids, *lengths;
-  Heads keys, values;
+  int64_t rows, layer, prompt;
+  const int64_t *ids, *starts, *lengths;
+  Pages keys, values;
 };
 
 // What lies between the parts of a layer, a row for every token.

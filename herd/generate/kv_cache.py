@@ -1,0 +1,196 @@
+"""The KV cache of the engine: tensors in blocks, which grow with what is asked up to a bound."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from herd.generate.blocks import NULL_BLOCK, BlockPool, chain
+from herd.generate.requests import Answer
+from herd.model.cache import Cache
+from herd.model.devices import memory_bytes
+from herd.model.sizes import Shape
+
+# vLLM's default. Smaller blocks share more and waste less; a kernel reads a block at a time.
+BLOCK_SIZE = 16
+# What a cache may take of a machine's memory, and of what is free on a GPU when it is made.
+_SHARE_OF_MEMORY, _SHARE_OF_GPU = 0.125, 0.25
+
+
+class KVCache:
+    """Blocks for up to `most_tokens` tokens of all answers together, and which of them each answer and row has.
+
+    A row of `table` is a place in the batch; what stands there beyond a row's blocks is the null block.
+    """
+
+    def __init__(self, shape: Shape, rows: int, most_tokens: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.shape, self.pool = shape, BlockPool(BLOCK_SIZE)
+        # Where a text's length decides how its positions turn, another text's keys are none of its own.
+        self.shares_prefixes = not shape.turns_by_length
+        self.most_blocks = -(-most_tokens // BLOCK_SIZE) + 1
+        self.keys_LBGSE, self.values_LBGSE = (self._blocks(1, dtype, device) for _ in "kv")
+        self.table_BN = torch.full((rows, 1), NULL_BLOCK)
+        self._table_on_device = self.table_BN if device.type == "cpu" else self.table_BN.to(device)
+        self._changed = False
+
+    def place(self, answer: Answer, *, spare: int) -> bool:
+        """Gives an answer blocks for all its tokens, those that are cached among them; False when there would not be
+        `spare` left."""
+        pool = self.pool
+        # The last is read in any case, for what comes after it.
+        prefix = pool.match(answer.tokens[:-1] if self.shares_prefixes else [])
+        partial = [prefix.partial_block] if prefix.partial_tokens else []
+        pool.acquire([*prefix.blocks, *partial])
+        needed = -(-len(answer.tokens) // BLOCK_SIZE) - len(prefix.blocks)
+        if not self.reserve(needed + spare):
+            pool.release([*prefix.blocks, *partial])
+            return False
+        own = [pool.allocate() for _ in range(needed)]
+        if partial:
+            self._copy(partial, own[:1])
+            pool.release(partial)
+        answer.blocks = [*prefix.blocks, *own]
+        answer.cached = len(prefix.blocks) * BLOCK_SIZE + prefix.partial_tokens
+        answer.output.num_cached_tokens += answer.cached
+        for number in range(len(prefix.blocks)):
+            answer.chains.append(chain(answer.chains[number], _tokens(answer, number, answer.cached)))
+        return True
+
+    def share(self, leader: Answer, answer: Answer) -> bool:
+        """Lets an answer with equal tokens have the full blocks of one that was read, and a copy of its last; False
+        when none is free for that."""
+        full = leader.blocks[: leader.cached // BLOCK_SIZE]
+        rest = leader.blocks[len(full) :]
+        if not self.reserve(len(rest)):
+            return False
+        own = [self.pool.allocate() for _ in rest]
+        self._copy(rest, own)
+        self.pool.acquire(full)
+        answer.blocks, answer.cached, answer.chains = full + own, leader.cached, list(leader.chains)
+        answer.output.num_cached_tokens += leader.cached
+        return True
+
+    def is_full(self, answer: Answer) -> bool:
+        return answer.cached == len(answer.blocks) * BLOCK_SIZE
+
+    def extend(self, row: int, answer: Answer) -> bool:
+        """Gives an answer, which stands at this place, a block more; False when none is free."""
+        if not self.reserve(1):
+            return False
+        answer.blocks.append(self.pool.allocate())
+        self._widen(len(answer.blocks))
+        self.table_BN[row, len(answer.blocks) - 1] = answer.blocks[-1]
+        self._changed = True
+        return True
+
+    def note_read(self, answer: Answer) -> None:
+        """Takes down that the cache holds all tokens of an answer, and lets others find its blocks: when they are read
+        together, and from then on whenever a block is full."""
+        tokens, first = len(answer.tokens), answer.cached // BLOCK_SIZE
+        one_more = tokens - answer.cached == 1
+        answer.cached = tokens
+        if one_more and tokens % BLOCK_SIZE:
+            return
+        for number in range(first, -(-tokens // BLOCK_SIZE)):
+            part = _tokens(answer, number, tokens)
+            self.pool.index(answer.blocks[number], answer.chains[number], part)
+            if len(part) == BLOCK_SIZE:
+                answer.chains.append(chain(answer.chains[number], part))
+
+    def give_back(self, answer: Answer) -> None:
+        """Releases the blocks of an answer, which are found until others need them."""
+        number = answer.cached // BLOCK_SIZE
+        if part := _tokens(answer, number, answer.cached):
+            self.pool.index(answer.blocks[number], answer.chains[number], part)
+        self.pool.release(answer.blocks)
+        answer.blocks, answer.cached, answer.chains = [], 0, answer.chains[:1]
+
+    def reserve(self, blocks: int) -> bool:
+        """Whether so many blocks can be given out. More are made, up to the bound, before content is thrown away."""
+        short = blocks - self.pool.empty
+        if short > 0 and len(self.pool) < self.most_blocks:
+            self._grow(min(self.most_blocks, max(2 * len(self.pool), len(self.pool) + short)))
+        return self.pool.free >= blocks
+
+    def set_row(self, row: int, blocks: list[int]) -> None:
+        self._widen(len(blocks))
+        self.table_BN[row, : len(blocks)] = torch.tensor(blocks)
+        self.table_BN[row, len(blocks) :] = NULL_BLOCK
+        self._changed = True
+
+    def move_row(self, to: int, row: int) -> None:
+        """The row's blocks stand at place `to`, and none where it was; the two may be one."""
+        if to != row:
+            self.table_BN[to] = self.table_BN[row]
+        self.table_BN[row] = NULL_BLOCK
+        self._changed = True
+
+    def of_rows(self, rows: int, lengths_B: Tensor) -> Cache:
+        """The cache of the first `rows` places."""
+        return Cache(self.keys_LBGSE, self.values_LBGSE, self.table_on_device()[:rows], lengths_B)
+
+    def of_answers(self, answers: list[Answer]) -> Cache:
+        """The cache of these answers, wherever they stand."""
+        widest = max(len(answer.blocks) for answer in answers)
+        table = [[*answer.blocks, *[NULL_BLOCK] * (widest - len(answer.blocks))] for answer in answers]
+        device = self.keys_LBGSE.device
+        lengths = torch.tensor([answer.cached for answer in answers], device=device)
+        return Cache(self.keys_LBGSE, self.values_LBGSE, torch.tensor(table, device=device), lengths)
+
+    def table_on_device(self) -> Tensor:
+        """The table where the model reads it; the same memory as long as the table is no wider."""
+        if self.keys_LBGSE.device.type == "cpu":
+            return self.table_BN
+        if self._table_on_device.shape != self.table_BN.shape:
+            self._table_on_device = self.table_BN.to(self.keys_LBGSE.device)
+        elif self._changed:
+            self._table_on_device.copy_(self.table_BN)
+        self._changed = False
+        return self._table_on_device
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys_LBGSE.nbytes + self.values_LBGSE.nbytes
+
+    def _copy(self, source: list[int], target: list[int]) -> None:
+        """Copies blocks."""
+        for held in (self.keys_LBGSE, self.values_LBGSE) if source else ():
+            held[:, target] = held[:, source]
+
+    def _blocks(self, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Of zeros, because attention by a mask multiplies by what it may not look at."""
+        shape = self.shape
+        return torch.zeros(
+            shape.layers, count, shape.kv_heads, BLOCK_SIZE, shape.head_width, dtype=dtype, device=device
+        )
+
+    def _grow(self, blocks: int) -> None:
+        for name in ("keys_LBGSE", "values_LBGSE"):
+            old: Tensor = getattr(self, name)
+            new = self._blocks(blocks, old.dtype, old.device)
+            new[:, : len(self.pool)] = old
+            setattr(self, name, new)
+            del old
+        self.pool.grow(blocks)
+
+    def _widen(self, blocks: int) -> None:
+        rows, columns = self.table_BN.shape
+        if blocks > columns:
+            most = -(-self.shape.context // BLOCK_SIZE)
+            wider = torch.full((rows, min(max(2 * columns, blocks), max(most, blocks))), NULL_BLOCK)
+            wider[:, :columns] = self.table_BN
+            self.table_BN = wider
+
+
+def _tokens(answer: Answer, number: int, end: int) -> tuple[int, ...]:
+    """Those of block `number` among the first `end`."""
+    return tuple(answer.tokens[number * BLOCK_SIZE : min((number + 1) * BLOCK_SIZE, end)])
+
+
+def fitting_tokens(shape: Shape, rows: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Tokens that a cache may hold when nothing else is said: `rows` whole contexts, or what fits a part of memory."""
+    if device.type == "cuda":
+        there = _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+    else:
+        there = _SHARE_OF_MEMORY * memory_bytes()
+    return max(BLOCK_SIZE, min(rows * shape.context, int(there) // shape.cache_bytes(dtype.itemsize)))
