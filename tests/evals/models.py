@@ -20,8 +20,8 @@ class Scripted(Engine):
 
     def generate(
         self, prompts: Sequence[Sequence[int]], sampling: SamplingParams = SamplingParams(), **how: Any
-    ) -> Any:  # noqa: B008
-        self.asked.append(sampling)
+    ) -> Any:
+        self.asked.append(params)
         found = []
         for prompt in prompts:
             ids = self.tokenizer.encode(self.say(self.tokenizer.decode(prompt)))
