@@ -56,8 +56,8 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
     from herd.align.columns import read_rows
     from herd.align.dpo import Mismatched
     from herd.align.losses import Likelihoods, losses
-    from herd.align.reward import ranking, reward_model
-    from herd.core.artifacts import Checkpoint
+    from herd.align.reward import ranking
+    from herd.model.heads import RewardModel
     from herd.model.weights import load_transformer
     from herd.tokens.jinja import chat_format
     from herd.tokens.tokenizer import TextTokenizer
@@ -94,7 +94,7 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
         for name, (our, settings) in LOSSES.items():
             value = SHARES.get(name, 1.0) * float(losses.get(our)(pairs, **settings).mean())
             found[name] = {"herd": value, "trl": theirs["losses"][name], "off": abs(value - theirs["losses"][name])}
-        judge = reward_model(Checkpoint(folder))
+        judge = RewardModel.on(load_transformer(folder))
         torch.nn.init.constant_(judge.score.weight, 0.02)
         value = float(ranking()(judge, batch)[0]) / len(ranked)
         found["reward"] = {"herd": value, "trl": theirs["reward"], "off": abs(value - theirs["reward"])}

@@ -64,12 +64,12 @@ def ask(command: list[str], limit: float) -> dict[str, Any]:
     return {**json.loads(lines[-1]), "wall_seconds": round(wall, 1)}
 
 
-def trained(kind: str, rows: int, micro_rows: int | None, speed: float, limit: float, profile: bool) -> dict[str, Any]:
+def trained(kind: str, rows: int, micro_batch: int | None, speed: float, limit: float, profile: bool) -> dict[str, Any]:
     from herd.model.sizes import LLAMA_VOCABULARY, SIZES
 
     flops = SIZES[SIZE].shape(vocabulary=LLAMA_VOCABULARY, context=CONTEXT).training_flops(CONTEXT)
     shape = {"size": SIZE, "rows": rows, "context": CONTEXT, "vocabulary": LLAMA_VOCABULARY}
-    shape |= {"micro_rows": micro_rows} if micro_rows else {}
+    shape |= {"micro_batch": micro_batch} if micro_batch else {}
     command = [sys.executable, str(PEERS / "gpu_steps.py"), kind, json.dumps(shape)]
     row = ask([*command, *(["--profile"] if profile else [])], limit)
     if "seconds" in row:
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--rows", nargs="*", type=int, default=[2], help="sequences in a batch")
-    parser.add_argument("--micro-rows", type=int, default=0, help="for herd: sequences worked on at once")
+    parser.add_argument("--micro-batch", type=int, default=0, help="for herd: sequences worked on at once")
     parser.add_argument("--write", nargs="*", default=["herd", "transformers"])
     parser.add_argument("--seconds", type=float, default=400.0, help="what is not begun by then is left out")
     parser.add_argument("--profile", action="store_true")
@@ -105,7 +105,7 @@ def main() -> None:
         print("written", json.dumps(row), file=sys.stderr, flush=True)
     for rows in options.rows:
         for kind in options.kinds:
-            micro = options.micro_rows if kind.startswith("herd") and options.micro_rows else None
+            micro = options.micro_batch if kind.startswith("herd") and options.micro_batch else None
             row = trained(kind, rows, micro, most["flops"], left(), options.profile)
             found["trained"].append(row)
             print("trained", json.dumps(row), file=sys.stderr, flush=True)

@@ -18,8 +18,9 @@ import torch
 from measuring import machine, tell
 
 from herd.align.columns import read_rows
-from herd.align.reward import ranking, reward_model
-from herd.core.artifacts import Checkpoint
+from herd.align.reward import ranking
+from herd.model.heads import RewardModel
+from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.ranked import RankedBatches, encode_ranked
@@ -35,7 +36,7 @@ if __name__ == "__main__":
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.cores)
-    text, model = TextTokenizer.load(options.model), reward_model(Checkpoint(options.model))
+    text, model = TextTokenizer.load(options.model), RewardModel.on(load_transformer(options.model))
     given = read_rows(options.pairs).preferences
     # Those that fit into one row, so that both read the same.
     shared = encode_ranked(given, chat_format(text), context=options.length, shared=True).ranked[: options.count]

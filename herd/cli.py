@@ -89,8 +89,14 @@ def run(options: argparse.Namespace) -> None:
             until=options.until,
             place=place,
             manner=Manner(
-                tuple(options.log), options.save_every, options.silent, options.restarts, options.compare_every
-            ),
+                tuple(options.log),
+                options.save_every,
+                options.silent,
+                options.restarts,
+                options.compare_every,
+                options.device,
+                options.dtype,
+            ),  # fmt: skip
             display=display(),
         )
     finally:
@@ -330,7 +336,7 @@ def judge_data(options: argparse.Namespace) -> None:
         batch_tokens=options.batch,
         new_share=options.share,
         targets=dict.fromkeys(options.targets, 1.0) or None,
-        peak_rate=options.rate,
+        lr=options.rate,
         seeds=tuple(range(options.seeds)),
     )
     plan = judged(folder, options.data, settings)

@@ -84,6 +84,7 @@ def _add_recipes(add: Add) -> None:
                 metavar="STEPS",
                 help="between comparisons of what several ranks hold in memory (default: %(default)s)",
             )
+            _add_device(one)
         else:
             one.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
             one.add_argument(
@@ -93,6 +94,18 @@ def _add_recipes(add: Add) -> None:
                 "report of a run in this folder holds it against what they took",
             )
             one.add_argument("--jobs", type=number(1), default=_jobs(), help="side by side (default: %(default)s)")
+
+
+def _add_device(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--device", default="auto", help="where models lie: auto, cpu, cuda or cuda:NUMBER (default: %(default)s)"
+    )
+    one.add_argument(
+        "--dtype",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of the weights of models that only read and write (default: %(default)s)",
+    )
 
 
 def _add_budget(add: Add) -> None:

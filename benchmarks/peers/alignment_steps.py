@@ -27,9 +27,9 @@ def herd(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch
     from herd.align.columns import read_rows
     from herd.align.dpo import objective, reference_log_probs
     from herd.align.losses import losses
-    from herd.align.reward import ranking, reward_model
-    from herd.core.artifacts import Checkpoint
+    from herd.align.reward import ranking
     from herd.core.places import LocalPlace
+    from herd.model.heads import RewardModel
     from herd.model.weights import load_transformer
     from herd.tokens.jinja import chat_format
     from herd.tokens.tokenizer import TextTokenizer
@@ -42,7 +42,7 @@ def herd(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch
 
     text, given = TextTokenizer.load(folder), read_rows(rows)
     form, batch, length = chat_format(text), settings["batch"], settings["length"]
-    model: Any = reward_model(Checkpoint(folder)) if kind == "reward" else load_transformer(folder)
+    model: Any = RewardModel.on(load_transformer(folder)) if kind == "reward" else load_transformer(folder)
     batches: Any
     if kind == "sft":
         # Rows that hold as many dialogues together as the others have in a step.

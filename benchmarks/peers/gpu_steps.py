@@ -34,7 +34,7 @@ def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
     from herd.train.checkpoint import TrainState
     from herd.train.loop import alone
     from herd.train.optimizer import AdamWSettings, adamw
-    from herd.train.speed import SpeedSettings
+    from herd.train.settings import ComputeSettings
 
     made = SIZES[shape["size"]].shape(vocabulary=shape["vocabulary"], context=shape["context"])
     with torch.device("cuda"):
@@ -46,12 +46,12 @@ def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
     given = tokens(shape)
     cut = documents(shape) if kind == "herd-documents" else torch.zeros_like(given[:, 1:])
     batch = Batch(given[:, :-1], given[:, 1:], cut)
-    speed = SpeedSettings(compiled=True, precision="float8" if kind == "herd-float8" else "bf16")
+    speed = ComputeSettings(compile=True, dtype="bf16", float8=kind == "herd-float8")
     hands = alone(state, LocalPlace(), speed)
     told = hands.quick.trunks[0].attending
     print(json.dumps({"attention": type(told).__name__, "first": str(told.first)}), flush=True)
 
-    run = repeated(state, batch, hands, shape.get("micro_rows"))
+    run = repeated(state, batch, hands, shape.get("micro_batch"))
     return lambda: run(1)
 
 
@@ -161,7 +161,7 @@ if __name__ == "__main__":
     row = {
         "kind": kind,
         "rows": shape["rows"],
-        "micro_rows": shape.get("micro_rows"),
+        "micro_batch": shape.get("micro_batch"),
         "seconds": statistics.median(seconds),
         "raw": [round(one, 4) for one in seconds],
         "gigabytes": round(torch.cuda.max_memory_allocated() / 1e9, 1),

@@ -31,7 +31,7 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from herd.train.checkpoint import TrainState
     from herd.train.loop import alone
     from herd.train.optimizer import AdamWSettings, adamw
-    from herd.train.speed import SpeedSettings
+    from herd.train.settings import ComputeSettings
 
     names = ("width", "layers", "heads", "kv_heads", "hidden", "vocabulary", "context")
     made = Shape(**{name: shape[name] for name in names})
@@ -43,14 +43,14 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     # One thread a half of the batch.
     workers = torch.get_num_threads()
     torch.set_num_threads(1)
-    # With one core a user would set `speed.micro_rows` to the whole batch.
-    micro_rows = shape["rows"] if workers == 1 else None
-    hands = alone(state, LocalPlace(lambda: workers), SpeedSettings(compiled=compiled))
+    # With one core a user would set `micro_batch` to the whole batch.
+    micro_batch = shape["rows"] if workers == 1 else None
+    hands = alone(state, LocalPlace(lambda: workers), ComputeSettings(compile=compiled))
 
-    return repeated(state, batch, hands, micro_rows)
+    return repeated(state, batch, hands, micro_batch)
 
 
-def repeated(state: Any, batch: Any, hands: Any, micro_rows: int | None) -> Callable[[int], float]:
+def repeated(state: Any, batch: Any, hands: Any, micro_batch: int | None) -> Callable[[int], float]:
     """Steps of herd's loop on one batch again and again; gives the last loss. One loop takes them all, as in training:
     what it does before its first step is not asked for at each."""
     from herd.train.loop import steps
@@ -63,7 +63,9 @@ def repeated(state: Any, batch: Any, hands: Any, micro_rows: int | None) -> Call
         def batch(self, step: int) -> Any:
             return batch
 
-    going = steps(state, Same(), loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_rows=micro_rows)
+    going = steps(
+        state, Same(), loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_batch=micro_batch
+    )
     return lambda count: [next(going).loss for _ in range(count)][-1]
 
 

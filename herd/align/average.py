@@ -12,6 +12,7 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
+from herd.model.devices import place_model
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
@@ -25,7 +26,7 @@ from herd.train.objectives import next_token
 Weights = dict[str, Tensor]
 
 
-@stage(paper="4.1.5", version=2)
+@stage(paper="4.1.5", version=2, gpu=True)
 def average(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | None = None) -> Checkpoint:
     """One model with the mean of the others' weights; with `held_out`, of those that make it better there.
 
@@ -33,7 +34,7 @@ def average(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | No
     words of these dialogues: no average is worse there than the best model alone. Source: Wortsman et al. 2022 (Model
     soups), recipe 1. Raises DataError when shapes differ.
     """
-    loaded = [load_transformer(model.path) for model in models]
+    loaded = [load_transformer(model.path) for model in models]  # their mean is made where they are read
     shapes = {model.shape for model in loaded}
     if len(shapes) != 1:
         raise DataError(f"{len(models)} models of {len(shapes)} shapes have no average; name models of one shape")
@@ -41,6 +42,7 @@ def average(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | No
     text = TextTokenizer.load(models[0].path)
     taken = list(range(len(members)))
     if held_out is not None:
+        place_model(result, work.device)
         batches = _batches(held_out, result, text)
         taken, losses = greedily(members, lambda weights: _loss(result, weights, batches))
         work.figure("losses", losses)
@@ -79,7 +81,7 @@ def _loss(model: Transformer, weights: Weights, batches: DialogueBatches) -> flo
     total = count = 0.0
     with quickly(model):
         for step in range(len(batches)):
-            batch = batches.batch(step)
+            batch = batches.batch(step).to(model.embedding.weight.device)
             total += float(next_token(model, batch)[0])
             count += batch.weight
     return total / count

@@ -40,14 +40,18 @@ def critic_dialogues(work: Work, preferences: tuple[Preferences, ...]) -> Dialog
     return written(work, found, f"{len(found):,} critiques to learn from")
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=1, gpu=True)
 def add_critiques(
     work: Work, critic: Checkpoint, preferences: tuple[Preferences, ...], *, max_tokens: Positive = 128
 ) -> Preferences:
     """The ranked answers, each followed by what `critic` says of it; those too long for it are left out and counted."""
     given = [one for each in preferences for one in read_preferences(each.path)]
     answered = [one.prompt.then(*answer) for one in given for answer in one.ranked]
-    said = iter(Critic(critic, max_tokens=max_tokens).read(answered, workers=work.place.workers, report=work.progress))
+    said = iter(
+        Critic(critic, work.device, work.dtype, max_tokens=max_tokens).read(
+            answered, workers=work.place.workers, report=work.progress
+        )
+    )
     found: list[Preference] = []
     for one in given:
         words = [next(said) for _ in one.ranked]
@@ -61,7 +65,7 @@ def add_critiques(
     return Preferences(work.out)
 
 
-@stage(paper="-", version=2)
+@stage(paper="-", version=2, gpu=True)
 def self_ranked(
     work: Work,
     model: Checkpoint,
@@ -91,7 +95,9 @@ def self_ranked(
     def report(done: int, total: int) -> None:
         work.progress(done, total, "critiques")
 
-    heard = Critic(model).draw(said, critiques, sampling, workers=work.place.workers, report=report)
+    heard = Critic(model, work.device, work.dtype).draw(
+        said, critiques, sampling, workers=work.place.workers, report=report
+    )
     likes = iter(sum(liked(one, good)) > len(one) / 2 for one in heard)
     answers: list[Preference] = []
     lengths: list[tuple[int, int]] = []
@@ -140,7 +146,7 @@ def liked(critiques: Sequence[str | None], good: str) -> list[bool]:
     return [one is not None and one.strip().endswith(good) for one in critiques]
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=1, gpu=True)
 def examine_critics(
     work: Work, critics: tuple[Checkpoint, ...], preferences: tuple[Preferences, ...], *, good: str = "It is right."
 ) -> Scores:
@@ -151,7 +157,9 @@ def examine_critics(
     rows = []
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
-        said = Critic(critic).read([answer for pair in pairs for answer in pair], workers=work.place.workers)
+        said = Critic(critic, work.device, work.dtype).read(
+            [answer for pair in pairs for answer in pair], workers=work.place.workers
+        )
         likes = liked(said, good)
         points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]
         share = bootstrap_mean(points)

@@ -112,7 +112,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-@stage(paper="4.2.3", version=3)
+@stage(paper="4.2.3", version=3, gpu=True)
 def curate_dialogues(
     work: Work,
     dialogues: tuple[Dialogues, ...],
@@ -138,7 +138,7 @@ def curate_dialogues(
     if settings.cleaning is not None:
         calm = [one for one in given if not excited(one, settings.cleaning)]
         left_out["too many emojis or exclamation marks"], given = len(given) - len(calm), calm
-    scored = score(given, RewardJudge.load(judge) if judge is not None else None, sampler, settings)
+    scored = score(given, RewardJudge.load(judge, work.device) if judge is not None else None, sampler, settings)
     good = scored.by_reward(settings.top_share) | scored.by_points
     kept = np.flatnonzero(good) if settings.keep == "good" else np.arange(len(given))
     left_out["not good enough"] = len(given) - len(kept)

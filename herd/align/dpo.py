@@ -12,25 +12,25 @@ from torch import Tensor, nn
 from herd.align.columns import Given
 from herd.align.losses import Likelihoods, knows_mismatched, knows_reference, losses
 from herd.align.preflight import check
-from herd.align.tuning import tune
+from herd.align.tuning import finetune, prepare
 from herd.core.artifacts import Checkpoint, Preferences
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Strength
 from herd.core.registry import Use
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import NotNegative, Rate, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.model.fused import quickly
 from herd.model.transformer import Transformer
-from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import write_checkpoint
 from herd.train.log_probs import log_probs as log_probs_of
 from herd.train.loop import Sums
-from herd.train.lora import LoraSettings
 from herd.train.optimizer import AdamWSettings
 from herd.train.ranked import Packed, Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn, mismatched
+from herd.train.settings import FinetuneSettings, ranks_of
+from herd.train.spread import spread
+from herd.train.start import check_data_parallel
 
 Loss = Annotated[Use, losses.choice]
 
@@ -38,26 +38,31 @@ _ENDS = 32  # pairs by which it is told whether a model unlearns to end
 
 
 @settings
-class DpoSettings:
+class DpoSettings(FinetuneSettings):
     """loss: a preference loss by name. nll_weight: of the likelihood of the chosen answers, per token.
     endings: whether what ends an answer counts, as elsewhere; the report leaves it out, since both answers of a pair
-    have it. strengths: only preferences as strong as these count. pairs: how many a step."""
+    have it. strengths: only preferences as strong as these count. batch_size: pairs a step."""
 
     loss: Loss
     nll_weight: float = 0.2
     endings: bool = False
     strengths: tuple[Strength, ...] = ("significantly better", "better")
-    pairs: Positive = 16
-    epochs: Positive = 1
-    peak_rate: Rate = 1e-4
-    warmup_share: Share = 0.1
-    final_share: Share = 0.1
-    lora: LoraSettings | None = None
+    lr: Rate | None = 1e-4
+    warmup: NotNegative = 0.1
     optimizer: AdamWSettings = AdamWSettings(weight_decay=0.0)
-    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layout.devices > 1:
+            check_data_parallel(self.layout, "DPO")
+            if knows_mismatched(self.loss.name):
+                raise SettingsError(
+                    f"loss {self.loss.name} compares all pairs of a step with one another; train it on one rank, or "
+                    "take the loss kto_pair"
+                )
 
 
-@stage(paper="4.1.4", version=3)
+@stage(paper="4.1.4", version=4, ranks=ranks_of, gpu=True)
 def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 
@@ -67,46 +72,49 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     the batch's pairs of nats per token.
     """
     text = TextTokenizer.load(model.path)
-    policy = load_transformer(model.path)
+    made = prepare(work, model.path, settings)
     ranked = [one for each in preferences for one in read_preferences(each.path)]
     strong = [one for one in ranked if one.strength in settings.strengths]
     if not strong:
         # Answers that all are equally good leave nothing to learn, which is no reason to end the run.
-        write_checkpoint(work.out, policy, text, kind="chat")
+        made.save(text, kind="chat")
         work.figure("pairs", 0)
         for name in ("log_prob_change", "ending_change"):
             work.figure(name, {"chosen": 0.0, "rejected": 0.0})
         found = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
         work.figure("headline", f"{found}; the model stays as it is")
         return Checkpoint(work.out)
-    form, context = chat_format(text), policy.shape.context
+    form, context = chat_format(text), made.shape.context
     work.figure("notes", check(Given([], strong), form, text, context))
     kept = encode_ranked(strong, form, most=2, context=context)
     pairs = kept.ranked
     batches = RankedBatches(
         pairs,
-        size=settings.pairs,
+        size=settings.batch_size,
         epochs=settings.epochs,
         seed=settings.seed,
         pad=text.pad,
         length=context,
         endings=settings.endings,
     )
-    before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
-    ends = ending_log_probs(policy, pairs[:_ENDS], text.pad, before[:_ENDS], endings=settings.endings)
+    with made.hands.evaluating() as policy:
+        before = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
+        ends = ending_log_probs(policy, pairs[:_ENDS], text.pad, before[:_ENDS], endings=settings.endings)
     reference = before if knows_reference(settings.loss.name) else torch.zeros_like(before)
     strangers = None
     if knows_mismatched(settings.loss.name):
-        strangers = Mismatched.of(policy, pairs, text.pad, endings=settings.endings)
+        with made.hands.evaluating() as policy:
+            strangers = Mismatched.of(policy, pairs, text.pad, endings=settings.endings)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight, strangers)
-    tune(work, policy, batches, loss=loss, settings=settings)
-    write_checkpoint(work.out, policy, text, kind="chat")
-    after = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
+    finetune(work, made, batches, loss=loss, settings=settings)
+    made.save(text, kind="chat")
+    with made.hands.evaluating() as policy:
+        after = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
+        ended = ending_log_probs(policy, pairs[:_ENDS], text.pad, after[:_ENDS], endings=settings.endings)
     moved = (after - before).mean(0).tolist()
     work.figure("pairs", len(pairs))
     work.figure("left_out", {"too long": kept.too_long, "alike": kept.alike})
     work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
-    ended = ending_log_probs(policy, pairs[:_ENDS], text.pad, after[:_ENDS], endings=settings.endings)
     drift = (ended - ends).mean(0).tolist()
     work.figure("ending_change", {"chosen": drift[0], "rejected": drift[1]})
     found = f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats"
@@ -203,14 +211,16 @@ def log_probs(model: nn.Module, packed: Packed) -> Tensor:
     return found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def reference_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int, *, endings: bool = False) -> Tensor:
-    """Log-probabilities of every pair's answers, computed once: [pairs, 2]."""
+    """Log-probabilities of every pair's answers, computed once: [pairs, 2], on the CPU. Ranks that share the model do a
+    part each."""
     model.eval()
+    device = next(model.parameters()).device
+    batches = list(in_turn(pairs, pad=pad, length=model.shape.context, endings=endings))
     with quickly(model):
-        batches = in_turn(pairs, pad=pad, length=model.shape.context, endings=endings)
-        found = [log_probs(model, batch.packed) for batch in batches]
-    return torch.cat(found).view(-1, 2).clone()
+        found = spread(batches, lambda batch: log_probs(model, batch.to(device).packed).cpu(), together=True)
+    return torch.cat(found).view(-1, 2)
 
 
 def ending_log_probs(model: Transformer, pairs: Sequence[Ranked], pad: int, known: Tensor, *, endings: bool) -> Tensor:

@@ -19,6 +19,7 @@ from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
 from herd.generate.engine import Engine, Sampling
 from herd.judge.critic import criticized
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -94,7 +95,7 @@ def examine(work: Work, *, world: World, counts: dict[str, Count]) -> Dialogues:
     return written(work, prompts, f"{len(prompts):,} prompts that are held out")
 
 
-@stage(paper="4.2.1", version=2)
+@stage(paper="4.2.1", version=2, gpu=True)
 def annotate(
     work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, world: World, sampling: Sampling
 ) -> Preferences:
@@ -132,7 +133,8 @@ def _two_answers(
     said: list[list[Message]] = [[] for _ in asked]
     for number, model in enumerate(models):
         text = TextTokenizer.load(model.path)
-        form, engine = chat_format(text), Engine(load_transformer(model.path), text.stops)
+        network = place_model(load_transformer(model.path), work.device, work.dtype)
+        form, engine = chat_format(text), Engine(network, text.stops)
         own = [place for place, turn in enumerate(turns) for one in turn if one == number]
         done = sum(len(one) for one in said)
 

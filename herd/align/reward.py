@@ -12,53 +12,47 @@ from torch import Tensor, nn
 
 from herd.align.columns import Given
 from herd.align.preflight import check
-from herd.align.tuning import tune
+from herd.align.tuning import finetune, prepare
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError
 from herd.core.records import Preference, Strength
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import NotNegative, Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.evals.spread import wilson
 from herd.model.config import shape_in
 from herd.model.fused import quickly
 from herd.model.heads import RewardModel
-from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import write_checkpoint
 from herd.train.loop import Sums
-from herd.train.lora import LoraSettings
-from herd.train.optimizer import AdamWSettings
 from herd.train.ranked import Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
+from herd.train.settings import FinetuneSettings, ranks_of
+from herd.train.spread import spread
 
 _BINS = 10
 
 
 @settings
-class RewardSettings:
-    """pairs: prompts a step. strengths: only preferences as strong as these count. margins: by how much a better answer
-    must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. together: a prompt and all its answers,
-    in an order drawn anew, make one row; else each answer is read alone. cross_attention: later answers of such a row
-    see earlier ones, which costs no table of the row's tokens but is approximate; else each stands as if alone, and the
-    scores are those of answers read alone. held_out_share: share of the preferences that only test the model."""
+class RewardSettings(FinetuneSettings):
+    """batch_size: prompts a step. strengths: only preferences as strong as these count. margins: by how much a better
+    answer must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. together: a prompt and all its
+    answers, in an order drawn anew, make one row; else each answer is read alone. cross_attention: later answers of
+    such a row see earlier ones, which costs no table of the row's tokens but is approximate; else each stands as if
+    alone, and the scores are those of answers read alone. held_out_share: share of the preferences that only test the
+    model."""
 
-    pairs: Positive = 16
     epochs: Positive = 2
-    peak_rate: Rate = 5e-4
-    warmup_share: Share = 0.05
-    final_share: Share = 0.1
+    lr: Rate | None = 5e-4
+    warmup: NotNegative = 0.05
     strengths: tuple[Strength, ...] = ("significantly better", "better")
     margins: dict[Strength, float] | None = None
     together: bool = False
     cross_attention: bool = False
     held_out_share: Share = 0.1
-    lora: LoraSettings | None = None
-    optimizer: AdamWSettings = AdamWSettings()
-    seed: int = 0
 
 
-@stage(paper="4.1.2", version=2)
+@stage(paper="4.1.2", version=3, ranks=ranks_of, gpu=True)
 def train_reward(
     work: Work,
     base: Checkpoint,
@@ -83,11 +77,11 @@ def train_reward(
     kept = len(ranked) if apart else max(1, round(len(ranked) * (1 - settings.held_out_share)))
     form, context = chat_format(text), shape_in(base.path).context
     work.figure("notes", check(Given([], ranked), form, text, context))
-    model = reward_model(base)
+    made = prepare(work, base.path, settings, reward=True)
     learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
     batches = RankedBatches(
         learnt.ranked,
-        size=settings.pairs,
+        size=settings.batch_size,
         epochs=settings.epochs,
         seed=settings.seed,
         pad=text.pad,
@@ -98,10 +92,11 @@ def train_reward(
     tested = encode_ranked(apart or ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
     margins = _margins(ranked[:kept], learnt.ranked, settings.margins)
     loss = ranking(margins, cross_attention=settings.cross_attention)
-    tune(work, model, batches, loss=loss, settings=settings, trunk=model.trunk)
-    write_checkpoint(work.out, model, text, kind="reward")
+    finetune(work, made, batches, loss=loss, settings=settings)
+    made.save(text, kind="reward")
     seen = {"together": settings.together, "cross_attention": settings.cross_attention}
-    gaps = held_out_gaps(model, tested, text.pad, **seen)
+    with made.hands.evaluating() as model:
+        gaps = held_out_gaps(model, tested, text.pad, **seen)
     _figures(work, batches, gaps)
     work.figure("left_out", {"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)})
     return Checkpoint(work.out)
@@ -118,15 +113,6 @@ def _margins(
         if margin:
             found[one.number] = margin
     return found
-
-
-def reward_model(base: Checkpoint) -> RewardModel:
-    """A reward model with the weights of `base` and a head of zeros."""
-    pretrained = load_transformer(base.path)
-    model = RewardModel(pretrained.shape)
-    weights = {name: value for name, value in pretrained.state_dict().items() if not name.startswith("output.")}
-    model.trunk.load_state_dict(weights)
-    return model
 
 
 def ranking(
@@ -166,15 +152,21 @@ def scores_of(model: nn.Module, batch: RankedBatch, cross_attention: bool = Fals
     return scores_RT.flatten()[packed.ends_A].split(packed.counts)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def held_out_gaps(
     model: RewardModel, ranked: Sequence[Ranked], pad: int, *, together: bool = False, cross_attention: bool = False
 ) -> Tensor:
-    """By how much the better answer of every pair is ahead: [pairs]."""
+    """By how much the better answer of every pair is ahead: [pairs], on the CPU. Ranks that share the model do a part
+    each."""
     model.eval()
+    device = next(model.parameters()).device
+
+    def gaps(batch: RankedBatch) -> Tensor:
+        return torch.cat([gaps_of(scores) for scores in scores_of(model, batch.to(device), cross_attention)]).cpu()
+
     with quickly(model.trunk):
-        batches = in_turn(ranked, pad=pad, length=model.shape.context, shared=together)
-        return torch.cat([gaps_of(scores) for batch in batches for scores in scores_of(model, batch, cross_attention)])
+        batches = list(in_turn(ranked, pad=pad, length=model.shape.context, shared=together))
+        return torch.cat(spread(batches, gaps, together=True))
 
 
 def calibration(gaps: Tensor) -> tuple[float, list[dict[str, Any]]]:

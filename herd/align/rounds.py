@@ -19,6 +19,7 @@ from herd.core.storage import read_conversations
 from herd.evals.spread import bootstrap_mean, wilson
 from herd.generate.engine import Engine, Sampling
 from herd.judge.verifiers import verifiers
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -26,7 +27,7 @@ from herd.tokens.tokenizer import TextTokenizer
 Verifier = Annotated[Use, verifiers.choice]
 
 
-@stage(paper="4.1.6", version=1)
+@stage(paper="4.1.6", version=1, gpu=True)
 def choose(
     work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, right: Verifier, max_tokens: Positive = 64
 ) -> Checkpoint:
@@ -88,7 +89,7 @@ def _answers(
     """Greedy answers, and their mean length in tokens."""
     text = TextTokenizer.load(model.path)
     form = chat_format(text)
-    engine = Engine(load_transformer(model.path), text.stops)
+    engine = Engine(place_model(load_transformer(model.path), work.device, work.dtype), text.stops)
     ids = [form.prompt(one) for one in prompts]
     made = engine.generate(ids, Sampling(temperature=0.0, max_tokens=max_tokens), workers=work.place.workers)
     return [form.read(one.ids) for one in made], float(np.mean([len(one.ids) for one in made]))

@@ -27,6 +27,7 @@ from herd.judge.reward import RewardJudge
 from herd.judge.rubric import RUBRICS, judged
 from herd.judge.verifiers import verifiers
 from herd.model.config import shape_in
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import Chat, chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -89,7 +90,7 @@ class Asked:
     answers: list[Answer] = field(default_factory=list)
 
 
-@stage(paper="4.2.2", version=2)
+@stage(paper="4.2.2", version=2, gpu=True)
 def select(
     work: Work,
     judge: Checkpoint | None,
@@ -113,7 +114,12 @@ def select(
     some = [one for one in asked if one.answers]
     left_out["no answer came to an end"] = len(asked) - len(some)
     if judge is not None:
-        _score(work, some, RewardJudge.load(judge), Critic(critic) if critic is not None else None)
+        _score(
+            work,
+            some,
+            RewardJudge.load(judge, work.device),
+            Critic(critic, work.device, work.dtype) if critic is not None else None,
+        )
     work.figure("points_unread", _mark(some, settings))
     best: list[Conversation] = []
     for one in some:
@@ -155,7 +161,9 @@ def answer_all(
             if number < len(before):
                 rows = before[number]
             else:
-                engine = engine or Engine(load_transformer(model.path), text.stops)
+                engine = engine or Engine(
+                    place_model(load_transformer(model.path), work.device, work.dtype), text.stops
+                )
                 ids = [
                     form.prompt(_steered(one.prompt, steer[n % len(steer)]))
                     for one in some

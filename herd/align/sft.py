@@ -7,43 +7,37 @@ from dataclasses import field
 
 from herd.align.columns import Given
 from herd.align.preflight import check
-from herd.align.tuning import tune
+from herd.align.tuning import finetune, prepare
 from herd.core.artifacts import Checkpoint, Dialogues
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import NotNegative, Positive, Rate, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
 from herd.model.config import shape_in
-from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import write_checkpoint
 from herd.train.dialogues import DialogueBatches
-from herd.train.lora import LoraSettings
 from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings
+from herd.train.settings import FinetuneSettings, ranks_of
 
 
 @settings
-class SftSettings:
-    """length: tokens in a packed row. rows: how many a step. repeats: how often a source is read in an epoch, once
-    where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it out.
-    peak_rate: by the model's size when absent (`tuning.rate_by_size`)."""
+class SftSettings(FinetuneSettings):
+    """length: tokens in a packed row, of which a step has `batch_size`. repeats: how often a source is read in an
+    epoch, once where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it
+    out. lr: by the model's size when absent (`herd.train.schedule.lr_by_size`)."""
 
     length: Positive = 512
-    rows: Positive = 4
-    epochs: Positive = 3
     repeats: dict[str, float] = field(default_factory=dict)
-    peak_rate: Rate | None = None
-    warmup_share: Share = 0.03
-    final_share: Share = 0.1
-    lora: LoraSettings | None = None
-    optimizer: AdamWSettings = AdamWSettings()
-    seed: int = 0
+    batch_size: Positive = 4
+    epochs: Positive = 3
+    lr: Rate | None = None
+    warmup: NotNegative = 0.03
 
 
-@stage(paper="4.1.3", version=2)
+@stage(paper="4.1.3", version=3, ranks=ranks_of, gpu=True)
 def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, settings: SftSettings) -> Checkpoint:
-    """`base`, taught to answer: cross-entropy on the assistant's words and nothing else.
+    """`base`, taught to answer: cross-entropy on the assistant's words and nothing else; with `lora` only the adapters
+    beside it, in peft's format.
 
     Every round starts from the pre-trained model, as in the report.
     """
@@ -51,26 +45,26 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     conversations = [one for each in dialogues for one in read_conversations(each.path)]
     form, length = chat_format(text), min(settings.length, shape_in(base.path).context)
     work.figure("notes", check(Given(conversations), form, text, length))
-    model = load_transformer(base.path)
+    made = prepare(work, base.path, settings)
     batches = DialogueBatches(
         conversations,
         form,
         length=length,
-        rows=settings.rows,
+        rows=settings.batch_size,
         epochs=settings.epochs,
         seed=settings.seed,
         pad=text.pad,
         repeats=settings.repeats,
     )
-    steps = tune(work, model, batches, loss=next_token, settings=settings)
-    write_checkpoint(work.out, model, text, kind="chat")
+    steps = finetune(work, made, batches, loss=next_token, settings=settings)
+    made.save(text, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
     work.figure("dialogues", len(batches.texts))
     work.figure("too_long", batches.left_out)
     work.figure("sources", dict(Counter(one.source for one in conversations)))
     work.figure("shares", batches.shares)
     work.figure("tokens", batches.tokens)
-    work.figure("flops", batches.tokens * model.shape.training_flops(batches.length))
+    work.figure("flops", batches.tokens * made.shape.training_flops(batches.length))
     work.figure("loss", loss)
     work.figure("headline", f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}")
     return Checkpoint(work.out)

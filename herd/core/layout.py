@@ -22,6 +22,8 @@ TOKENIZER_FILES = (
     "additional_chat_templates/*.jinja",
 )
 TEXT_FILES = (*CONFIG_FILES, *TOKENIZER_FILES)
+# Of peft.
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 
 

@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -233,6 +233,23 @@ def open_place(name: str, allowed: Callable[[], int] = lambda: 1, warn: Callable
     if name == "ray" or name.startswith("ray://"):
         return RayPlace("" if name == "ray" else name)
     raise SettingsError(f"place {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")
+
+
+def gpus() -> int:
+    """How many GPUs this process may use; asked of the system, since nothing here imports torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([one for one in visible.split(",") if one.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def show_gpus(numbers: Sequence[int]) -> None:
+    """Lets this process and those it starts see only these of the GPUs it may use; all of them where none is named.
+    Heard by CUDA when it is first used."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    known = [str(number) for number in range(gpus())] if visible is None else visible.split(",")
+    if numbers:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(known[number] for number in numbers)
 
 
 def cores() -> int:

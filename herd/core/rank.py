@@ -12,6 +12,7 @@ from pathlib import Path
 from herd.core import processes
 from herd.core.artifacts import is_whole
 from herd.core.errors import HerdError, StoppedError, as_sentence, is_full_disk
+from herd.core.places import show_gpus
 from herd.core.ranks import DISK_FULL, Pulse, Rank
 from herd.core.terminal import doors
 from herd.core.worker import RunFolder, make_here, read_job, take_part
@@ -29,6 +30,7 @@ def main(file: Path) -> int:
 def work(file: Path, rank: Rank) -> int:
     """The part of one rank in the job in `file`."""
     job, root, manner = read_job(file)
+    show_gpus(job.gpus)
     home = RunFolder(root)
     if is_whole(home.artifact(job.key)):  # made before another rank died
         return 0

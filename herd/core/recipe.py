@@ -104,7 +104,7 @@ def parse_set(text: str) -> dict[str, Any]:
     """`a.b=1` as {a: {b: 1}}. Raises SettingsError when there is no `=`."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise SettingsError(f"--set {text}: write --set name=value, such as --set base.peak_rate=3e-3")
+        raise SettingsError(f"--set {text}: write --set name=value, such as --set base.lr=3e-3")
     parts = name.strip().split(".")
     if len(parts) > DEEPEST:
         raise SettingsError(f"--set {name[:40]}...: a name of {len(parts):,} parts; no setting lies so deep")

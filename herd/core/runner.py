@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from herd.core import processes
+from herd.core import places, processes
 from herd.core.artifacts import PARTIAL, Artifact, read_card
 from herd.core.errors import (
     ArtifactError,
@@ -56,12 +57,14 @@ def run(
     place: str = "local",
     manner: Manner = USUAL,
     display: Display | None = None,
+    gpus: int | None = None,
 ) -> Artifact:
     """`target`, made: every stage it needs is run, or skipped when its artifact is whole already.
 
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
     ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
+    gpus: of this machine, which stages side by side share out among them; those it shows when absent.
     Raises SettingsError for less than no jobs, BusyError, and whatever the first stage that failed raised as a
     HerdError.
     """
@@ -78,7 +81,10 @@ def run(
             if jobs == 0:
                 _run_here(todo, home, show, open_place(place), manner, mender)
             else:
-                _Pool(todo, home, jobs, show, [place, manner.to_text()], plans, mender).run()
+                # Elsewhere whoever starts the ranks hands out GPUs; a device that was named is everybody's.
+                own = place == "local" and manner.device in ("auto", "cuda")
+                count = (places.gpus() if gpus is None else gpus) if own else 0
+                _Pool(todo, home, jobs, show, [place, manner.to_text()], plans, mender, count).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
@@ -142,9 +148,9 @@ def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, ma
         left.pop(0)
 
 
-def _job(plan: Plan) -> Job:
+def _job(plan: Plan, gpus: tuple[int, ...] = ()) -> Job:
     module, file, name = plan.stage.address
-    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys)
+    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys, gpus)
 
 
 # ---- one run at a time in one folder ----
@@ -195,13 +201,15 @@ def _tidy(home: RunFolder) -> None:
 
 @dataclass
 class _Worker:
-    """allowed: how many of the run's jobs its stage may use now. used: whether it was given a stage yet."""
+    """allowed: how many of the run's jobs its stage may use now. used: whether it was given a stage yet. gpus: numbers of
+    those its stage has."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
     allowed: int = 1
     plan: Plan | None = None
     used: bool = False
+    gpus: tuple[int, ...] = ()
 
 
 class _Pool:
@@ -209,14 +217,14 @@ class _Pool:
 
     def __init__(
         self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, told: Sequence[str],
-        plans: list[Plan], mender: Mender,
+        plans: list[Plan], mender: Mender, gpus: int = 0,
     ) -> None:  # fmt: skip
         self.home, self.show, self.told = home, show, told
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
         self.weights = distance_to_end(plans)
         self.mender = mender
-        self.jobs = jobs
+        self.jobs, self.gpus = jobs, gpus
         self.workers: list[_Worker] = []
 
     def run(self) -> None:
@@ -264,10 +272,19 @@ class _Pool:
             if free is None:
                 break
             self.mender.set_aside(plan.key)
-            free.plan, free.used = self.waiting.pop(plan.key), True
-            free.pipe.send(_job(plan))
+            gpus = self._gpus_for(plan)
+            free.plan, free.used, free.gpus = self.waiting.pop(plan.key), True, gpus
+            free.pipe.send(_job(plan, gpus))
             self.show.start(plan.key)
         self._share_out()
+
+    def _gpus_for(self, plan: Plan) -> tuple[int, ...]:
+        """One for each rank of a stage that works with a model: those that fewest stages have now."""
+        if not plan.stage.gpu or not self.gpus:
+            return ()
+        taken = Counter(number for one in self.workers if one.plan is not None for number in one.gpus)
+        order = sorted(range(self.gpus), key=lambda number: (taken[number], number))
+        return tuple(sorted(order[: plan.stage.ranks(plan.settings)]))
 
     def _free_for(self, plan: Plan) -> _Worker | None:
         """A worker for a stage, a new one where the stage wants that; none while all are at work."""

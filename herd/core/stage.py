@@ -36,17 +36,22 @@ class Manner:
     """How a run is done, which has no part in what it makes. trackers: names of what draws curves of training, such as
     tensorboard. save_every_seconds: between checkpoints of training. silent_seconds: after which one of several ranks
     counts as frozen. restarts: how often ranks are started again without getting on. compare_every_steps: between two
-    comparisons of what several ranks hold."""
+    comparisons of what several ranks hold. device: where models lie: auto, cpu, cuda or cuda:NUMBER. dtype: of the
+    weights of models that only read and write, fp32 or bf16; a model in training has its own settings."""
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float = 15.0
     silent_seconds: float = 30.0
     restarts: int = 3
     compare_every_steps: int = 10
+    device: str = "auto"
+    dtype: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.compare_every_steps < 1:
             raise SettingsError(f"--compare-every is {self.compare_every_steps}; give 1 step or more")
+        if self.dtype not in ("fp32", "bf16"):
+            raise SettingsError(f"--dtype is {self.dtype!r}; there are fp32 and bf16")
 
     def to_text(self) -> str:
         return json.dumps(self.__dict__)
@@ -77,6 +82,16 @@ class Work:
     manner: Manner = USUAL
     curves: Path = field(default_factory=Path)
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
+
+    @property
+    def device(self) -> str:
+        """Where the models of this stage lie: a name for `place_model`."""
+        return self.manner.device
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights of models that only read and write."""
+        return self.manner.dtype
 
     def figure(self, name: str, value: Any) -> None:
         """Keeps a figure for the report and for `herd show`: a number, a text, or lists and dicts of them."""
@@ -138,9 +153,11 @@ class Stage(Generic[P, A]):
     known: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
 
     def __init__(
-        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int], fresh: bool
-    ) -> None:
-        self.body, self.paper, self.version, self._ranks, self.fresh = body, paper, version, ranks, fresh
+        self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
+        fresh: bool, gpu: bool,
+    ) -> None:  # fmt: skip
+        self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
+        self.fresh, self.gpu = fresh, gpu
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -204,16 +221,17 @@ def _one(**settings: Any) -> int:
 
 
 def stage(
-    *, paper: str, version: int, ranks: Callable[..., int] = _one, fresh: bool = False
+    *, paper: str, version: int, ranks: Callable[..., int] = _one, fresh: bool = False, gpu: bool = False
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
     whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
     processes run the body together; the first one's `work.out` becomes the artifact. fresh: whether it wants a process
-    that made nothing before, so that what others left there does not count as its own memory.
+    that made nothing before, so that what others left there does not count as its own memory. gpu: whether it works
+    with a model, so that it is given a GPU for each of its ranks where there are some.
     """
-    return lambda body: Stage(body, paper, version, ranks, fresh)
+    return lambda body: Stage(body, paper, version, ranks, fresh, gpu)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -73,7 +73,8 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Job:
-    """One stage to run, in words that another process understands."""
+    """One stage to run, in words that another process understands. gpus: numbers of those that are the stage's own, one
+    for each of its ranks; none where nobody shared them out."""
 
     key: str
     module: str
@@ -81,6 +82,12 @@ class Job:
     name: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, str | list[str] | None]
+    gpus: Sequence[int] = ()
+
+    def on_gpu(self, manner: Manner) -> Manner:
+        """The manner with the device of a stage of one rank."""
+        shared_out = len(self.gpus) == 1 and manner.device in ("auto", "cuda")
+        return replace(manner, device=f"cuda:{self.gpus[0]}") if shared_out else manner
 
 
 def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def make(job: Job, home: RunFolder, report: Report, place: Place, manner: Manner
             write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "manner": manner.to_text()}))
             place.launch(file, ranks, report, Patience(manner.silent_seconds, manner.restarts))
         else:
-            make_here(job, home, report, place, manner)
+            make_here(job, home, report, place, job.on_gpu(manner))
     except Exception as fault:
         raise as_sentence(fault, f"stage {job.name}") from fault
     shutil.rmtree(scratch, ignore_errors=True)
@@ -131,7 +138,8 @@ def make_here(job: Job, home: RunFolder, report: Report, place: Place | None = N
             settings=job.settings,
             inputs=job.inputs,
             figures=work.figures,
-            cost=meter.read().__dict__ | {"foretold": home.foretold(job.key)},
+            cost=meter.read().__dict__
+            | {"foretold": home.foretold(job.key), "device": manner.device, "dtype": manner.dtype},
         )
         finish(out, card)
 

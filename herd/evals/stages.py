@@ -16,6 +16,7 @@ from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, haystacks, held_out_texts, needle_test
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
+from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.tokens.shards import Shards
@@ -39,7 +40,7 @@ class MeasureSettings:
     loss_length: Positive
 
 
-@stage(paper="5", version=3)
+@stage(paper="5", version=3, gpu=True)
 def measure(
     work: Work, model: Checkpoint, tokens: Tokens, *, label: str, world: World, settings: MeasureSettings
 ) -> Scores:
@@ -48,7 +49,7 @@ def measure(
     A model that was taught to chat is asked in the chat format; one that was not continues plain text.
     """
     text = TextTokenizer.load(model.path)
-    network = load_transformer(model.path)
+    network = place_model(load_transformer(model.path), work.device, work.dtype)
     chat = kind_of(model.path) == "chat"
     parts = len(settings.tasks) + 2
     scores: dict[str, dict[str, Any]] = {}
@@ -86,8 +87,11 @@ def needles_in(
     return needle_test(Engine(model, text.stops, rows=_NEEDLE_ROWS), text, list(stacks), chat=chat)
 
 
-def score_folder(folder: Path, uses: Sequence[Use], world: World, report: Callable[[str, TaskScore], None]) -> None:
+def score_folder(
+    folder: Path, uses: Sequence[Use], world: World, report: Callable[[str, TaskScore], None], *, device: str = "auto",
+    dtype: str = "fp32",
+) -> None:  # fmt: skip
     """Puts tasks to the model in any folder, one that herd did not make among them; tells each result."""
-    text, network = TextTokenizer.load(folder), load_transformer(folder)
+    text, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
     for use in uses:
         report(use.name, run_task(network, text, use, world, chat=kind_of(folder) == "chat"))

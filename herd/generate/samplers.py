@@ -17,7 +17,7 @@ from typing import Protocol
 from herd.core.errors import HerdError
 from herd.core.records import Conversation
 from herd.generate.engine import GREEDY, Engine, Sampling
-from herd.model.devices import best_device
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -44,10 +44,12 @@ class Script:
 class Own:
     """Our own engine with the model in `folder`. Raises ArtifactError when there is none, or one that does not chat."""
 
-    def __init__(self, folder: Path, sampling: Sampling = GREEDY, *, workers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, sampling: Sampling = GREEDY, *, workers: int = 1, device: str = "auto", dtype: str = "fp32"
+    ) -> None:
         text = TextTokenizer.load(folder)
         self._form = chat_format(text)
-        self._engine = Engine(load_transformer(folder).to(best_device()), text.stops)
+        self._engine = Engine(place_model(load_transformer(folder), device, dtype), text.stops)
         self._sampling, self._workers = sampling, workers
 
     def sample(self, conversations: Sequence[Conversation], *, sampling: Sampling | None = None) -> list[str]:

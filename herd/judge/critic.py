@@ -9,6 +9,7 @@ from herd.core.artifacts import Checkpoint
 from herd.core.records import Conversation, Message, Preference
 from herd.generate.engine import Engine, Sampling
 from herd.model.config import shape_in
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
@@ -37,10 +38,13 @@ def criticized(preference: Preference, critique: Callable[[Conversation], str]) 
 class Critic:
     """A model that was taught to criticize answers. It writes greedily, as in Ankner et al. 2024."""
 
-    def __init__(self, checkpoint: Checkpoint, *, max_tokens: int = 128) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "fp32", *, max_tokens: int = 128
+    ) -> None:
         self._text = TextTokenizer.load(checkpoint.path)
         self._form = chat_format(self._text)
-        self._engine = Engine(load_transformer(checkpoint.path), self._text.stops)
+        network = place_model(load_transformer(checkpoint.path), device, dtype)
+        self._engine = Engine(network, self._text.stops)
         self._room = shape_in(checkpoint.path).context - max_tokens
         self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
 

@@ -10,6 +10,7 @@ import torch
 from herd.core.artifacts import Checkpoint
 from herd.core.errors import ArtifactError
 from herd.core.records import Conversation
+from herd.model.devices import place_model
 from herd.model.heads import RewardModel
 from herd.model.weights import load_model
 from herd.tokens.jinja import chat_format
@@ -27,12 +28,13 @@ class RewardJudge:
         self.pad = tokenizer.pad
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint) -> RewardJudge:
-        return cls.from_folder(checkpoint.path)
+    def load(cls, checkpoint: Checkpoint, device: str = "auto") -> RewardJudge:
+        return cls.from_folder(checkpoint.path, device)
 
     @classmethod
-    def from_folder(cls, folder: Path) -> RewardJudge:
-        model = load_model(folder)
+    def from_folder(cls, folder: Path, device: str = "auto") -> RewardJudge:
+        """In fp32: scores are compared, and lie close together."""
+        model = place_model(load_model(folder), device)
         if not isinstance(model, RewardModel):
             raise ArtifactError(f"{folder} writes text; name a reward model")
         return cls(model, TextTokenizer.load(folder))
@@ -54,6 +56,7 @@ class RewardJudge:
     @torch.inference_mode()
     def _batch(self, rows: list[list[int]]) -> list[float]:
         longest = max(map(len, rows))
-        tokens_BT = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows])
-        last_B = torch.tensor([len(row) - 1 for row in rows])
-        return self.model(tokens_BT)[torch.arange(len(rows)), last_B].tolist()
+        device = self.model.score.weight.device
+        tokens_BT = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows], device=device)
+        last_B = torch.tensor([len(row) - 1 for row in rows], device=device)
+        return self.model(tokens_BT)[torch.arange(len(rows), device=device), last_B].tolist()

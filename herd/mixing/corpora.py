@@ -38,7 +38,7 @@ class CorpusTrial:
     most_epochs: float = 4.0
 
 
-@stage(paper="3.1.1", version=3)
+@stage(paper="3.1.1", version=3, gpu=True)
 def try_corpus(
     work: Work,
     tokens: Tokens,
@@ -58,7 +58,7 @@ def try_corpus(
     """
     shards, run = Shards(tokens.path), trial.run
     sources = tuple(name for name in shards.sources if shards.index["sources"][name]["train"]["tokens"])
-    given = Field(shards, sources, run, seed, work.place, say=lambda done: work.progress(done, 1.0))
+    given = Field(shards, sources, run, seed, work.place, work.device, say=lambda done: work.progress(done, 1.0))
     shares = given.named(given.proportions)
     model, curve = train_on(given, run, evenly(given, run, shares), points=0)
     text = TextTokenizer.load(vocabulary.path)

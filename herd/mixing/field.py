@@ -9,33 +9,32 @@ import numpy as np
 
 from herd.core.errors import DataError
 from herd.core.places import Place
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import NotNegative, Positive, Rate, settings
 from herd.mixing.updates import Numbers, shares_of
 from herd.model.sizes import Shape, SizeOrName
 from herd.tokens.shards import Shards
-from herd.train.optimizer import AdamWSettings
+from herd.train.settings import TrainingSettings, check_one_device
 
 
 @settings
-class RunSettings:
-    """One run of training. length: tokens in a row. warmup_share: of all steps. final_share: the rate at the end, as a
-    share of the peak."""
+class RunSettings(TrainingSettings):
+    """One run of training on one device. length: tokens in a row."""
 
     size: SizeOrName
     length: Positive
     tokens: Positive
     batch_tokens: Positive
-    peak_rate: Rate
-    warmup_share: Share = 0.05
-    final_share: Share = 0.1
+    lr: Rate
+    warmup: NotNegative = 0.05
     init_std: Rate = 0.04
-    optimizer: AdamWSettings = AdamWSettings()
 
     @property
     def steps(self) -> int:
         return max(1, self.tokens // self.batch_tokens)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_device(self.layout)
         if self.batch_tokens < self.length:
             raise DataError(f"batch_tokens {self.batch_tokens} holds no row of {self.length}; try {self.length}")
 
@@ -44,7 +43,8 @@ class RunSettings:
 class Field:
     """The sources to be mixed and the small runs that may be made to find out how.
 
-    proxy: of a run. judged_tokens: of each source's held-out text, for losses. say: told how far it is, 0 to 1.
+    device: where they are made, as `place_model` takes it. proxy: of a run. judged_tokens: of each source's held-out
+    text, for losses. say: told how far it is, 0 to 1.
     """
 
     shards: Shards
@@ -52,6 +52,7 @@ class Field:
     proxy: RunSettings
     seed: int
     place: Place
+    device: str = "auto"
     judged_tokens: int = 4096
     say: Callable[[float], None] = lambda done: None
 

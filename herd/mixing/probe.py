@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import DataError
-from herd.core.places import Place
 from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.evals.spread import Interval, student_mean
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.shards import Shard, Shards
 from herd.train.batches import TokenBatches
@@ -21,17 +21,19 @@ from herd.train.checkpoint import TrainState, moments_in
 from herd.train.log import METRICS, read_steps
 from herd.train.loop import alone, steps
 from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.optimizer import adamw
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
+from herd.train.settings import TrainingSettings, check_one_device
 
 NEW = "new"  # how the new set's sources are called beside the default ones'
 
 
 @settings
-class ProbeSettings:
-    """shares: of the default mix; by tokens when absent. new_share: of the tokens that are new, the rest is the default
-    mix. targets: the sources, by share, whose held-out loss says what the set is worth; the default mix's when absent.
-    peak_rate: where the rate falls to zero from; the one the checkpoint was last trained with when absent."""
+class ProbeSettings(TrainingSettings):
+    """Annealings on one device. shares: of the default mix; by tokens when absent. new_share: of the tokens that are
+    new, the rest is the default mix. targets: the sources, by share, whose held-out loss says what the set is worth;
+    the default mix's when absent. lr: where the rate falls to zero from; the one the checkpoint was last trained with
+    when absent. seeds: of the pairs of runs, in the place of `seed`."""
 
     tokens: Positive
     length: Positive
@@ -39,9 +41,14 @@ class ProbeSettings:
     shares: Shares | None = None
     new_share: Share = 0.3
     targets: Shares | None = None
-    peak_rate: Rate | None = None
-    optimizer: AdamWSettings = AdamWSettings()
+    lr: Rate | None = None
+    min_lr_ratio: Share = 0.0
+    schedule: ScheduleName = "linear"
     seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_device(self.layout)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Together:
         return self.default.read(source, split)
 
 
-@stage(paper="3.1.3", version=2)
+@stage(paper="3.1.3", version=2, gpu=True)
 def judge_data(
     work: Work, model: Checkpoint, default: Tokens, new: Tokens, *, label: str = NEW, settings: ProbeSettings
 ) -> Scores:
@@ -92,14 +99,14 @@ def judge_data(
     fresh = {f"{NEW}/{name}": share for name, share in _by_tokens(shards.new).items()}
     if not fresh:
         raise DataError(f"{new.path}: the new set holds no text to train on; look at its rejects with `herd show`")
-    peak = settings.peak_rate or _last_rate(model)
+    lr = settings.lr or _last_lr(model)
     arms = {"control": shares, label: _joined(shares, fresh, settings.new_share)}
     losses: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
     total = len(arms) * len(settings.seeds)
     for number, seed in enumerate(settings.seeds):
         for place, (name, mix) in enumerate(arms.items()):
             work.progress(2 * number + place, total, f"seed {seed}, {name}")
-            losses[name].append(_annealed(model, shards, mix, peak, settings, seed, work.place))
+            losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed)))
     targets = settings.targets or {name: share for name, share in shares.items() if name in losses["control"][0]}
     gain = gains(losses["control"], losses[label], targets)
     read = settings.tokens * settings.new_share
@@ -111,7 +118,7 @@ def judge_data(
             for name in losses["control"][0]
         },
         "epochs": read / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
-        "peak_rate": peak,
+        "lr": lr,
         "seeds": list(settings.seeds),
         "losses": losses,
     }
@@ -137,38 +144,33 @@ def verdict(gain: Interval) -> str:
 
 
 def _annealed(
-    model: Checkpoint,
-    shards: Together,
-    mix: Mapping[str, float],
-    peak: float,
-    settings: ProbeSettings,
-    seed: int,
-    place: Place,
+    work: Work, model: Checkpoint, shards: Together, mix: Mapping[str, float], lr: float, settings: ProbeSettings
 ) -> dict[str, float]:
     """Held-out losses of the default sources after one annealing."""
-    network = load_transformer(model.path)
+    network = place_model(load_transformer(model.path), work.device)
     if network.shape.context < settings.length:
         raise DataError(f"the checkpoint reads {network.shape.context} tokens; set length to at most that")
     phase = BatchPhase(until=1.0, batch_tokens=settings.batch_tokens)
     ramp = BatchRamp((phase,), settings.tokens, settings.length)
-    batches = TokenBatches(shards, (MixPhase(until=1.0, shares=dict(mix)),), ramp, seed, shards.pad)  # type: ignore[arg-type]
+    batches = TokenBatches(shards, (MixPhase(until=1.0, shares=dict(mix)),), ramp, settings.seed, shards.pad)  # type: ignore[arg-type]
     state = TrainState(network, adamw(network, settings.optimizer))
     moments = moments_in(model.path)
     if moments is not None:
         state.fill_moments(moments)
-    hands = alone(state, place)
-    count = max(1, len(batches))
+    hands = alone(state, work.place, settings)
     for _ in steps(
         state,
         batches,
         loss=next_token,
-        rate=lambda step: peak * (1 - step / count),
-        clip=settings.optimizer.clip,
+        rate=settings.lr_schedule(max(1, len(batches)), lr=lr),
+        clip=settings.optimizer.max_grad_norm,
         hands=hands,
+        guard=settings.guard,
+        micro_batch=settings.micro_batch,
     ):
         pass
     hands.close()
-    found = held_out_losses(network, shards.default, length=settings.length, workers=place.workers)
+    found = held_out_losses(network, shards.default, length=settings.length, workers=work.place.workers)
     return {name: row["nats_per_token"] for name, row in found.items()}
 
 
@@ -184,11 +186,11 @@ def _by_tokens(shards: Shards) -> dict[str, float]:
     return {name: count / total for name, count in counts.items() if count}
 
 
-def _last_rate(model: Checkpoint) -> float:
+def _last_lr(model: Checkpoint) -> float:
     """Of the checkpoint's own training. Raises DataError when it is not known or was zero."""
     done = read_steps(model.path / METRICS)
     if not done or done[-1].rate <= 0:
         raise DataError(
-            f"{model.path} tells no learning rate to fall from; set peak_rate, best to what it was trained with last"
+            f"{model.path} tells no learning rate to fall from; set lr, best to what it was trained with last"
         )
     return done[-1].rate

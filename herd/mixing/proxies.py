@@ -13,7 +13,7 @@ from torch import Tensor
 from herd.evals.losses import held_out_losses
 from herd.mixing.field import Field, RunSettings
 from herd.mixing.updates import Numbers, shares_of
-from herd.model.fused import quickly
+from herd.model.devices import place_model
 from herd.model.transformer import Transformer, initialize
 from herd.train.batches import Batch, SourceRows, TokenBatches, collate, generator
 from herd.train.checkpoint import TrainState
@@ -21,7 +21,8 @@ from herd.train.cross_entropy import cross_entropy
 from herd.train.loop import Step, alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import adamw
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, Rate, cosine
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.speed import Quick
 
 # Whose rows a step takes, one name a row.
 Choose = Callable[[int, int], Sequence[str]]
@@ -144,11 +145,7 @@ def new_model(given: Field, run: RunSettings) -> Transformer:
     model = Transformer(shape)
     chance = torch.Generator().manual_seed(given.seed)
     initialize(model, std=run.init_std, layers=shape.layers, generator=chance)
-    return model
-
-
-def rate_of(run: RunSettings) -> Rate:
-    return cosine(run.steps, peak=run.peak_rate, warmup_share=run.warmup_share, final_share=run.final_share)
+    return place_model(model, given.device)
 
 
 def judged(given: Field, model: Transformer, run: RunSettings, tokens: int) -> Point:
@@ -174,11 +171,13 @@ def train_on(
     """
     model = new_model(given, run)
     state = TrainState(model, adamw(model, run.optimizer))
-    hands = alone(state, given.place)
+    hands = alone(state, given.place, run)
     due = {round(run.steps * (n + 1) / points) for n in range(points)}
     curve = Curve()
-    rate, clip = rate_of(run), run.optimizer.clip
-    going = steps(state, batches, loss=next_token, rate=rate, clip=clip, hands=hands)
+    going = steps(
+        state, batches, loss=next_token, rate=run.lr_schedule(run.steps), clip=run.optimizer.max_grad_norm,
+        hands=hands, guard=run.guard, micro_batch=run.micro_batch,
+    )  # fmt: skip
     for step in going:
         curve.seconds += step.seconds
         watch(step)
@@ -201,7 +200,8 @@ class Apart:
         self.model = new_model(given, run)
         self.weights = list(self.model.parameters())
         self.optimizer = adamw(self.model, run.optimizer)
-        self.rate = rate_of(run)
+        self.rate, self.quick = run.lr_schedule(run.steps), Quick(self.model, run)
+        self.device = self.weights[0].device
         rows = max(1, round(run.batch_tokens / run.length / len(given.sources)))
         names = [name for name in given.sources for _ in range(rows)]
         self.rows = rows
@@ -217,7 +217,7 @@ class Apart:
         return self.steps * self.rows * len(self.given.sources) * self.run.length
 
     def batch(self, step: int) -> Batch:
-        return self.batches.batch(step)
+        return self.batches.batch(step).to(self.device)
 
     def source(self, batch: Batch, number: int) -> Batch:
         """The rows of one source."""
@@ -226,13 +226,14 @@ class Apart:
     def losses(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Of every source in the batch: the mean loss, for gradients, and the nats of each token, [rows, T]."""
         parts = range(len(batch.tokens_BT) // self.rows)
-        return losses_apart(self.model, batch, [slice(n * self.rows, (n + 1) * self.rows) for n in parts])
+        with self.quick:
+            return losses_apart(self.model, batch, [slice(n * self.rows, (n + 1) * self.rows) for n in parts])
 
     def step(self, number: int, gradients: Sequence[Tensor]) -> None:
         """Takes a step along `gradients`, clipped."""
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
-        torch.nn.utils.clip_grad_norm_(self.weights, self.run.optimizer.clip)
+        torch.nn.utils.clip_grad_norm_(self.weights, self.run.optimizer.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(number * self.run.steps // self.steps)
         self.optimizer.step()
@@ -249,8 +250,7 @@ def losses_apart(model: Transformer, batch: Batch, parts: Sequence[slice]) -> li
             found.append((total / batch.rows(part).weight, each))
         return found
 
-    with quickly(model):
-        found: list[tuple[Tensor, Tensor]] = model(batch.tokens_BT, documents_BT=batch.looked_at, finish=finish)
+    found: list[tuple[Tensor, Tensor]] = model(batch.tokens_BT, documents_BT=batch.looked_at, finish=finish)
     return found
 
 
@@ -260,7 +260,7 @@ def plain_seconds(given: Field, run: RunSettings, count: int = 8) -> float:
     taken = []
     for number in range(count):
         began = time.perf_counter()
-        with quickly(apart.model):
+        with apart.quick:
             total, _ = next_token(apart.model, batch := apart.batch(number))
             gradients = torch.autograd.grad(total / batch.weight, apart.weights)
         apart.step(number, gradients)

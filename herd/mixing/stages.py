@@ -33,7 +33,7 @@ class MixSettings:
     judged_tokens: Positive = 4096
 
 
-@stage(paper="3.1.2", version=2)
+@stage(paper="3.1.2", version=2, gpu=True)
 def find_mix(
     work: Work, tokens: Tokens, *, method: Way, proxy: RunSettings, settings: MixSettings, seed: int = 0
 ) -> Mix:
@@ -74,7 +74,7 @@ class TrySettings:
     late: Mapping[str, Share] | None = None
 
 
-@stage(paper="3.1.2", version=4)
+@stage(paper="3.1.2", version=4, gpu=True)
 def try_mix(
     work: Work, tokens: Tokens, mix: Mix, *, trial: TrySettings, settings: MixSettings, seed: int = 0
 ) -> Scores:
@@ -172,7 +172,8 @@ def upsampling_curve(work: Work, trials: tuple[Scores, ...], *, domains: tuple[s
 def _field(work: Work, tokens: Tokens, run: RunSettings, settings: MixSettings, seed: int) -> Field:
     shards = Shards(tokens.path)
     sources = settings.sources or tuple(shards.sources)
-    return Field(shards, sources, run, seed, work.place, settings.judged_tokens, lambda done: work.progress(done, 1.0))
+    say = lambda done: work.progress(done, 1.0)  # noqa: E731
+    return Field(shards, sources, run, seed, work.place, work.device, settings.judged_tokens, say)
 
 
 def _epochs(given: Field, name: str, tokens: int) -> float:

@@ -9,15 +9,20 @@ from typing import Any
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.layout import CONFIG_FILES
 from herd.core.manifests import check_files
+from herd.model.adapters import SCORE, is_adapter, read_adapters
 from herd.model.sizes import RopeScaling, Shape
 
 CONFIG = "config.json"
+REWARD = "LlamaForSequenceClassification"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration in `folder`. Raises ArtifactError when there is none, it is damaged, or not JSON."""
     file = folder / CONFIG
     check_files(folder, *CONFIG_FILES)
+    if is_adapter(folder) and not file.exists():  # as peft writes them
+        adapters = read_adapters(folder)
+        return read_config(adapters.base) | ({"architectures": [REWARD]} if SCORE in adapters.names() else {})
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -165,7 +170,7 @@ def _scaling(row: dict[str, Any] | None, where: Path) -> RopeScaling | None:
 def config_of(shape: Shape, *, reward: bool, dtype: str) -> dict[str, Any]:
     """The configuration that transformers, vLLM and llama.cpp's converter read."""
     config: dict[str, Any] = {
-        "architectures": ["LlamaForSequenceClassification" if reward else "LlamaForCausalLM"],
+        "architectures": [REWARD if reward else "LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.width,

@@ -1,16 +1,20 @@
-"""What the device at hand is, and how fast it multiplies."""
+"""What the device at hand is, how a model gets there, and how fast it multiplies."""
 
 from __future__ import annotations
 
 import functools
 import os
 import time
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from herd.core.errors import SettingsError
 from herd.core.processes import held_bytes
 from herd.model.sizes import Shape
+
+M = TypeVar("M", bound=nn.Module)
 
 # Dense bf16 FLOPs a second of one device, by the makers' data sheets.
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
@@ -21,6 +25,46 @@ def best_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """A device by name: `auto` is the GPU of this rank, or the CPU where there is none; `cuda` the GPU of this rank.
+
+    Raises SettingsError for a name that is none, and for a GPU that is not there."""
+    if name == "auto":
+        return best_device()
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(f"device {name!r}: there are auto, cpu, cuda and cuda:NUMBER") from None
+    if device.type != "cuda":
+        return device
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"device {name!r}: this machine shows {torch.cuda.device_count()} GPUs; take another")
+    return best_device() if device.index is None else device
+
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def place_model(model: M, device: str = "auto", dtype: str = "fp32") -> M:
+    """`model` with its weights on `device` in `dtype`, changed in place. The only door by which a model gets to a
+    device: everything else asks the weights where they lie.
+
+    device: as `device_of` takes it. dtype: fp32 or bf16; tables of positions stay fp32. Raises SettingsError.
+    """
+    place = device_of(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)  # kernels that are not told where take the current one
+    return _move(model, place, DTYPES[dtype])
+
+
+def _move(model: M, device: torch.device, dtype: torch.dtype) -> M:
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dtype != dtype:
+                weight.data = weight.data.to(dtype)
+    return model.to(device)
 
 
 def device_bytes() -> int:

@@ -47,9 +47,9 @@ def _parts(block: Any) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def quickly(model: Transformer) -> Iterator[None]:
-    """Calls the model's parts this way while it lasts, if they fit, and leaves it as it was."""
+    """Calls the model's parts this way while it lasts, if they fit and products are fp32, and leaves it as it was."""
     kept = model.call, model.attending
-    if fits(model):
+    if not torch.is_autocast_enabled("cpu") and fits(model):
         model.call = fused
         model.use(Blockwise())
     try:

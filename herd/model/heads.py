@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,14 @@ class RewardModel(nn.Module):
         self.score = nn.Linear(shape.width, 1, bias=False)
         nn.init.zeros_(self.score.weight)
 
+    @classmethod
+    def on(cls, pretrained: Transformer) -> RewardModel:
+        """With the weights of `pretrained` and a head of zeros."""
+        model = cls(pretrained.shape)
+        weights = {name: value for name, value in pretrained.state_dict().items() if not name.startswith("output.")}
+        model.trunk.load_state_dict(weights)
+        return model
+
     @property
     def shape(self) -> Shape:
         return self.trunk.shape
@@ -41,6 +51,11 @@ class RewardModel(nn.Module):
             documents_BT = torch.zeros_like(tokens_BT) if documents_BT is None else documents_BT
             hidden_BTD = _branched(self.trunk, tokens_BT, documents_BT, branches_BT)
         return self.score(hidden_BTD).float().squeeze(-1)
+
+
+def trunk_of(model: Any) -> Any:
+    """The transformer that a model is, or that a reward model's head stands on."""
+    return model.trunk if isinstance(model, RewardModel) else model
 
 
 def _branched(trunk: Transformer, tokens_BT: Tensor, documents_BT: Tensor, branches_BT: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from herd.core.errors import ArtifactError
 from herd.core.layout import WEIGHT_FILES, files_in
 from herd.core.manifests import check_files
 from herd.model.accounting import check_held, check_layers
-from herd.model.config import CONFIG, config_of, read_config, shape_of
+from herd.model.adapters import SCORE, is_adapter, read_adapters
+from herd.model.config import CONFIG, REWARD, config_of, read_config, shape_in, shape_of
 from herd.model.heads import RewardModel
 from herd.model.sizes import Shape
 from herd.model.stored import Stored, save_file, weight_shapes
@@ -68,12 +70,13 @@ def save_model(
     """Writes the model into `folder`; begin, stops and pad are token ids that other programs want to know."""
     reward = isinstance(model, RewardModel)
     write_config(folder, model.shape, begin=begin, stops=stops, pad=pad, dtype=dtype, reward=reward)
-    table = names(model.shape, reward=reward)
-    write_tensors(
-        folder,
-        ((table[name], value.to(dtype)) for name, value in model.state_dict().items()),
-        shard_bytes=shard_bytes,
-    )
+    write_tensors(folder, model_tensors(model, dtype), shard_bytes=shard_bytes)
+
+
+def model_tensors(model: Transformer | RewardModel, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
+    """Every weight under its Hugging Face name."""
+    table = names(model.shape, reward=isinstance(model, RewardModel))
+    return ((table[name], value.to(dtype)) for name, value in model.state_dict().items())
 
 
 def write_config(
@@ -129,7 +132,15 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
 
 
 def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_bytes: int = SHARD_BYTES) -> None:
-    """Copies the weights in `model` into `folder` in shards of another size or, where it is given, another type."""
+    """Copies the weights in `model` into `folder` in shards of another size or, where it is given, another type;
+    adapters merged into the weights they stand beside."""
+    if is_adapter(model):
+        stored = open_folder(model)
+        table = names(stored.shape, reward=False)
+        dtype = dtype or stored.dtype
+        write_tensors(folder, ((table[name], value.to(dtype)) for name, value in stored.all()), shard_bytes=shard_bytes)
+        _say_dtype(folder, dtype)
+        return
     check_files(model, *WEIGHT_FILES)
     inside = {file.name for file in files_in(model, *WEIGHT_FILES)}
     files = _SafeFiles(model)
@@ -138,8 +149,12 @@ def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_
         folder, ((name, files.read(name).to(dtype)) for name in sorted(files.places)), shard_bytes=shard_bytes
     )
     if dtype is not None:
-        config = read_config(folder) | {"torch_dtype": str(dtype).removeprefix("torch.")}
-        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        _say_dtype(folder, dtype)
+
+
+def _say_dtype(folder: Path, dtype: torch.dtype) -> None:
+    config = read_config(folder) | {"torch_dtype": str(dtype).removeprefix("torch.")}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 # ---- in ----
@@ -153,6 +168,8 @@ def open_folder(folder: Path) -> Stored:
     config = read_config(folder)
     if _is_reward(config):
         raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
+    if is_adapter(folder):
+        return _merged(folder)
     shape = shape_of(config, folder)
     check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
@@ -169,6 +186,8 @@ def load_model(folder: Path) -> Transformer | RewardModel:
     """
     config = read_config(folder)
     shape = shape_of(config, folder)
+    if is_adapter(folder):
+        return _load_merged(folder, shape, reward=_is_reward(config))
     check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
     reward = _is_reward(config)
@@ -176,6 +195,28 @@ def load_model(folder: Path) -> Transformer | RewardModel:
     model = RewardModel(shape) if reward else Transformer(shape)
     for name, weight in model.state_dict().items():
         weight.copy_(files.read(table[name]))
+    return model
+
+
+def _merged(folder: Path) -> Stored:
+    """The model that adapters in `folder` make of the one they stand beside."""
+    adapters = read_adapters(folder)
+    stored = open_folder(adapters.base)
+
+    def read(name: str) -> Tensor:
+        return adapters.merged(name, stored.read(name))
+
+    return Stored(str(folder), replace(stored.shape, context=shape_in(folder).context), read, False, stored.dtype)
+
+
+def _load_merged(folder: Path, shape: Shape, *, reward: bool) -> Transformer | RewardModel:
+    stored = _merged(folder)
+    model = RewardModel(shape) if reward else Transformer(shape)
+    for name, weight in model.state_dict().items():
+        if name == SCORE:
+            weight.copy_(read_adapters(folder).read(SCORE))
+        else:
+            weight.copy_(stored.read(name.removeprefix("trunk.")))
     return model
 
 
@@ -188,7 +229,7 @@ def load_transformer(folder: Path) -> Transformer:
 
 
 def _is_reward(config: Mapping[str, Any]) -> bool:
-    return config.get("architectures") == ["LlamaForSequenceClassification"]
+    return config.get("architectures") == [REWARD]
 
 
 class _SafeFiles:

@@ -23,18 +23,15 @@ from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average
 from herd.train.checkpoint import checkpoints, write_checkpoint
-from herd.train.guards import GuardSettings
-from herd.train.layout import Layout
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
-from herd.train.speed import SpeedSettings
-from herd.train.start import Started, go_on
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
+from herd.train.settings import TrainingSettings, ranks_of
+from herd.train.start import Started, load_for_training
 
 
 @settings
-class AnnealSettings:
+class AnnealSettings(TrainingSettings):
     """The end of pre-training.
 
     members: how many checkpoints are averaged. window: they are taken at equal distances from this last
@@ -44,36 +41,22 @@ class AnnealSettings:
     tokens: Positive
     length: Positive
     batch_tokens: Positive
-    peak_rate: Rate
+    lr: Rate
+    min_lr_ratio: Share = 0.0
+    schedule: ScheduleName = "linear"
     shares: Shares
     members: Positive = 4
     window: Share = 0.3
-    optimizer: AdamWSettings = AdamWSettings()
-    guard: GuardSettings = GuardSettings()
-    speed: SpeedSettings = SpeedSettings()
-    layout: Layout = Layout()
-    seed: int = 0
 
 
-def _ranks(settings: AnnealSettings) -> int:
-    return settings.layout.devices
-
-
-@stage(paper="3.4.3", version=4, ranks=_ranks, fresh=True)
+@stage(paper="3.4.3", version=4, ranks=ranks_of, fresh=True, gpu=True)
 def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = Shards(tokens.path)
     text = TextTokenizer.load(model.path)
     shape = shape_in(model.path)
     length = min(settings.length, shape.context)  # a context that did not grow is not read beyond
-    made = go_on(
-        work,
-        model.path,
-        shape,
-        optimizer=settings.optimizer,
-        layout=settings.layout,
-        speed=settings.speed,
-    )
+    made = load_for_training(work, model.path, settings=settings, moments=True)
     batch = (BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),)
     ramp = BatchRamp(batch, settings.tokens, length)
     kept = Members(work.scratch / "members", ramp.steps, settings)
@@ -90,11 +73,11 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         made.state,
         batches,
         loss=next_token,
-        rate=lambda step: settings.peak_rate * (1 - step / ramp.steps),
-        clip=settings.optimizer.clip,
+        rate=settings.lr_schedule(ramp.steps),
+        clip=settings.optimizer.max_grad_norm,
         guard=settings.guard,
         hands=made.hands,
-        micro_rows=settings.speed.micro_rows,
+        micro_batch=settings.micro_batch,
         flops_per_token=made.shape.training_flops(length),
         enough=keep,
     )

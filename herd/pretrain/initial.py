@@ -6,32 +6,27 @@ from collections.abc import Sequence
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import DataError
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.settings import NotNegative, Positive, Rate, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.sizes import SizeOrName
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import LongFirst, TokenBatches
-from herd.train.guards import GuardSettings
-from herd.train.layout import Layout
 from herd.train.log import Step, tokens_by_source
 from herd.train.loop import train
 from herd.train.objectives import NextToken
-from herd.train.optimizer import AdamWSettings
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases, cosine
-from herd.train.schedule import Rate as RateByStep
-from herd.train.speed import SpeedSettings
-from herd.train.start import start
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases
+from herd.train.settings import TrainingSettings, ranks_of
+from herd.train.start import init_model
 
 
 @settings
-class PretrainSettings:
+class PretrainSettings(TrainingSettings):
     """One run of pre-training.
 
-    length: tokens in a row. tokens: how many are trained on. warmup_share: of all steps. final_share: the
-    rate at the end, as a share of the peak. init_std: of the weights' first values. z: how much large logits are
-    held back (1e-4 in PaLM). layout: over how many devices the model is spread.
+    length: tokens in a row. tokens: how many are trained on. init_std: of the weights' first values. z_loss: how much
+    large logits are held back (1e-4 in PaLM).
     """
 
     size: SizeOrName
@@ -39,58 +34,37 @@ class PretrainSettings:
     tokens: Positive
     batch: tuple[BatchPhase, ...]
     mix: tuple[MixPhase, ...]
-    peak_rate: Rate
-    warmup_share: Share = 0.02
-    final_share: Share = 0.1
+    lr: Rate
+    warmup: NotNegative = 0.02
     init_std: Rate = 0.02
-    z: float = 0.0
-    optimizer: AdamWSettings = AdamWSettings()
-    guard: GuardSettings = GuardSettings()
-    speed: SpeedSettings = SpeedSettings()
-    layout: Layout = Layout()
-    seed: int = 0
-
-    def rate(self, steps: int) -> RateByStep:
-        """The learning rate by step."""
-        return cosine(steps, peak=self.peak_rate, warmup_share=self.warmup_share, final_share=self.final_share)
+    z_loss: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_phases(self.batch, "batch")
         check_phases(self.mix, "mix")
         BatchRamp(self.batch, self.tokens, self.length)
 
 
-def _ranks(settings: PretrainSettings) -> int:
-    return settings.layout.devices
-
-
-@stage(paper="3.4.1", version=4, ranks=_ranks, fresh=True)
+@stage(paper="3.4.1", version=4, ranks=ranks_of, fresh=True, gpu=True)
 def pretrain(work: Work, tokens: Tokens, tokenizer: Tokenizer, *, settings: PretrainSettings) -> Checkpoint:
     """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way."""
     shards = Shards(tokens.path)
     text = TextTokenizer.load(tokenizer.path)
     shape = settings.size.shape(vocabulary=shards.vocabulary, context=settings.length)
-    made = start(
-        work,
-        shape,
-        init_std=settings.init_std,
-        seed=settings.seed,
-        optimizer=settings.optimizer,
-        layout=settings.layout,
-        speed=settings.speed,
-    )
+    made = init_model(work, shape, init_std=settings.init_std, settings=settings)
     ramp = BatchRamp(settings.batch, settings.tokens, settings.length)
     batches = token_batches(shards, settings.mix, ramp, settings.seed)
     steps = train(
         work,
         made.state,
         batches,
-        loss=NextToken(settings.z),
-        rate=settings.rate(ramp.steps),
-        clip=settings.optimizer.clip,
+        loss=NextToken(settings.z_loss),
+        rate=settings.lr_schedule(ramp.steps),
+        clip=settings.optimizer.max_grad_norm,
         guard=settings.guard,
         hands=made.hands,
-        micro_rows=settings.speed.micro_rows,
+        micro_batch=settings.micro_batch,
         flops_per_token=shape.training_flops(settings.length),
     )
     model = made.write(text, kind="base", moments=True)

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from herd.core.artifacts import Checkpoint, Tokens
-from herd.core.settings import Positive, Rate, Share, Shares, settings
+from herd.core.settings import NotNegative, Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import shape_in
+from herd.model.devices import place_model
 from herd.model.sizes import RopeScaling, Shape
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
@@ -18,20 +19,15 @@ from herd.pretrain.initial import sources_read, token_batches
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import LongFirst
-from herd.train.guards import GuardSettings
-from herd.train.layout import Layout
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
-from herd.train.optimizer import AdamWSettings
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
-from herd.train.speed import SpeedSettings
-from herd.train.start import go_on
-
-_WARMUP_STEPS = 10  # the optimizer's moments are kept, so a short one will do
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
+from herd.train.settings import TrainingSettings, ranks_of
+from herd.train.start import load_for_training
 
 
 @settings
-class LengthSettings:
+class LengthSettings(TrainingSettings):
     """One switch to a longer context.
 
     length: the new one. gate: share of needles to be found in every cell of the test, at every depth and every length
@@ -52,24 +48,17 @@ class LengthSettings:
     until: Share | None = None
     needle_seeds: Positive = 8
     recovered: Share = 0.01
-    peak_rate: Rate
+    lr: Rate
+    warmup: NotNegative = 10  # steps; the optimizer's moments are kept, so a short one will do
+    schedule: ScheduleName = "constant"
     shares: Shares
     text_sources: tuple[str, ...]
     rope_theta: Rate | None = None
     rope_scaling: RopeScaling | None = None
     long_first: LongFirst | None = None
-    optimizer: AdamWSettings = AdamWSettings()
-    guard: GuardSettings = GuardSettings()
-    speed: SpeedSettings = SpeedSettings()
-    layout: Layout = Layout()
-    seed: int = 0
 
 
-def _ranks(settings: LengthSettings) -> int:
-    return settings.layout.devices
-
-
-@stage(paper="3.4.2", version=4, ranks=_ranks, fresh=True)
+@stage(paper="3.4.2", version=4, ranks=ranks_of, fresh=True, gpu=True)
 def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: LengthSettings) -> Checkpoint:
     """The model after training on longer rows, until it finds needles at the new length and has not forgotten short
     rows.
@@ -85,21 +74,15 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     exam = Exam(
         shards, text, sources, shares, seeds=settings.needle_seeds, tolerance=settings.recovered, place=work.place
     )
-    first, earlier = load_transformer(model.path), baseline(model)
+    first, earlier = place_model(load_transformer(model.path), work.device), baseline(model)
     gate = exam.ask(first, present, settings.gate, earlier)
     switched = bool(gate)
     # What a switch must give back is what it began with; without one that of the last switch is still asked for.
     before = exam.short(first, present) if switched or earlier is None else earlier
     length = settings.length if switched else present
     until = settings.gate if settings.until is None else settings.until
-    made = go_on(
-        work,
-        model.path,
-        _longer(old, settings) if switched else old,
-        optimizer=settings.optimizer,
-        layout=settings.layout,
-        speed=settings.speed,
-    )
+    shape = _longer(old, settings) if switched else old
+    made = load_for_training(work, model.path, settings=settings, shape=shape, moments=True)
     steps_per_check = max(1, settings.check_tokens // settings.batch_tokens)
     ramp = _ramp(settings, length, steps_per_check)
     passed: list[Passed] = []
@@ -119,11 +102,11 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         made.state,
         batches,
         loss=next_token,
-        rate=lambda step: settings.peak_rate * min(1.0, (step + 1) / _WARMUP_STEPS),
-        clip=settings.optimizer.clip,
+        rate=settings.lr_schedule(ramp.steps),
+        clip=settings.optimizer.max_grad_norm,
         guard=settings.guard,
         hands=made.hands,
-        micro_rows=settings.speed.micro_rows,
+        micro_batch=settings.micro_batch,
         flops_per_token=made.shape.training_flops(length),
         enough=enough,
     )

@@ -222,7 +222,7 @@ def _planned(one: Training) -> str:
     layout, length = one.settings.layout, one.settings.length
     layout.check(one.shape, length=length)
     rows = max(1, max(one.batches) // layout.data)
-    at_once = one.settings.speed.micro_rows or (1 if layout.pipeline > 1 else rows)
+    at_once = one.settings.micro_batch or (1 if layout.pipeline > 1 else rows)
     micro_batches = -(-rows // at_once)
     held = memory(one.shape, layout, length=length, micro_batches=micro_batches, rows=at_once)
     parts = {

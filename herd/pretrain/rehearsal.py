@@ -80,7 +80,7 @@ class Rehearsal:
                 BatchPhase(until=float(end / ends[-1]), batch_tokens=rows * length)
                 for rows, end in zip(count, ends, strict=True)
             ]
-            return replace(s, tokens=int(ends[-1]) * length, batch=tuple(batch), peak_rate=1e-4, seed=0)
+            return replace(s, tokens=int(ends[-1]) * length, batch=tuple(batch), lr=1e-4, seed=0)
         (steps,) = count.values()
         if isinstance(s, AnnealSettings):
             return replace(s, tokens=steps * s.batch_tokens, seed=0)

@@ -129,8 +129,8 @@ def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
                 length=ladder.length,
                 batch=(BatchPhase(until=1.0, batch_tokens=ladder.batch_tokens),),
                 mix=(MixPhase(until=1.0, shares=ladder.shares),),
-                peak_rate=ladder.peak_rate,
-                final_share=ladder.final_share,
+                lr=ladder.lr,
+                min_lr_ratio=ladder.min_lr_ratio,
                 layout=Layout(),  # models so small are not spread
             ),
         )

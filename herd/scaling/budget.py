@@ -13,15 +13,15 @@ from herd.model.sizes import Size, SizeOrName
 @settings
 class LadderSettings:
     """budgets: training FLOPs of each curve. sizes: the models of every curve; each is trained on as many
-    tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all. final_share: the
-    rate at the end, as a share of the peak."""
+    tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all. lr,
+    min_lr_ratio: as of any training."""
 
     budgets: tuple[Rate, ...]
     sizes: tuple[SizeOrName, ...]
     length: Positive
     batch_tokens: Positive
-    peak_rate: Rate
-    final_share: Share = 0.1
+    lr: Rate
+    min_lr_ratio: Share = 0.1
     shares: Shares
 
 

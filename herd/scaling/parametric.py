@@ -80,7 +80,7 @@ def fit_parametric(
         raise DataError(f"{runs.shape[1]} runs do not fix a law of five numbers; train {FEWEST_RUNS} or more")
     if not np.isfinite(runs).all():
         bad = int(np.flatnonzero(~np.isfinite(runs).all(0))[0])
-        raise DataError(f"run {bad + 1} has no finite, positive loss; leave it out, or train it at a lower peak_rate")
+        raise DataError(f"run {bad + 1} has no finite, positive loss; leave it out, or train it at a lower lr")
     for name, row in (("weights", runs[0]), ("tokens", runs[1])):
         if np.ptp(row) < 1e-9:
             raise DataError(f"all runs have the same {name}; vary them, or nothing is known of what they do")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from herd.core.records import Conversation, Message
 from herd.generate.engine import Engine, Sampling
-from herd.model.devices import best_device
+from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.chat import PYTHON_TAG
 from herd.tokens.jinja import chat_format
@@ -30,6 +30,8 @@ class Chat:
     people: People | None = None
     sampling: Sampling = LONG_ANSWERS
     history: Conversation = field(default=Conversation(()))
+    device: str = "auto"
+    dtype: str = "fp32"
 
     def __post_init__(self) -> None:
         self.text = TextTokenizer.load(self.folder)
@@ -38,7 +40,7 @@ class Chat:
         self.history = self._fresh
         self.chats = kind_of(self.folder) == "chat"
         self.form = chat_format(self.text) if self.chats else None
-        self.engine = Engine(load_transformer(self.folder).to(best_device()), self.text.stops)
+        self.engine = Engine(place_model(load_transformer(self.folder), self.device, self.dtype), self.text.stops)
 
     def clear(self) -> None:
         self.history = self._fresh

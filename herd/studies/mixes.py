@@ -28,7 +28,7 @@ class Rung:
 
     size: SizeOrName
     tokens: Positive
-    peak_rate: Rate
+    lr: Rate
 
 
 @settings
@@ -81,7 +81,7 @@ def foretold(tokens: Tokens, s: MixesSettings) -> Scores:
         mix = find_mix(tokens, method=method, proxy=s.proxies[0], settings=s.mixing)
         for seed in s.seeds:
             for rung in (*s.rungs, s.target):
-                run = replace(s.trial.run, size=rung.size, tokens=rung.tokens, peak_rate=rung.peak_rate)
+                run = replace(s.trial.run, size=rung.size, tokens=rung.tokens, lr=rung.lr)
                 tried = try_mix(tokens, mix, trial=replace(s.trial, run=run, points=1), settings=s.mixing, seed=seed)
                 (large if rung is s.target else small).append(tried)
     return forecast_mixes(tuple(small), tuple(large))

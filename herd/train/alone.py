@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, Self, TypeVar
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from herd.core.places import Place
 from herd.train.integrity import Held
-from herd.train.speed import Quick
+from herd.train.speed import Quick, autocast
 
 # Every batch is worked on in two halves on a CPU, whose gradients are added. Two numbers have one sum, whichever comes
 # first, so one thread and two give the same bits.
@@ -55,12 +56,12 @@ class Alone:
         self._threads = ThreadPoolExecutor(PARTS)
         self._warm = False
 
-    def gradients(self, batch: B, loss: Loss[B], micro_rows: int | None) -> tuple[float, Sums]:
+    def gradients(self, batch: B, loss: Loss[B], micro_batch: int | None) -> tuple[float, Sums]:
         """The loss, divided by the batch's weight, and what else is logged; gradients stand in the weights."""
         total = batch.weight
         rows = rows_in(batch)
         usual = PARTS if self.device.type == "cpu" else 1
-        parts = batch.to(self.device).parts(usual if micro_rows is None else -(-rows // micro_rows))
+        parts = batch.to(self.device).parts(usual if micro_batch is None else -(-rows // micro_batch))
 
         def of_part(part: B) -> tuple[Tensor, Sums, tuple[Tensor, ...]]:
             with self.quick:
@@ -95,6 +96,13 @@ class Alone:
         if norm > most:  # otherwise all would be multiplied by one
             nn.utils.clip_grads_with_norm_(self.weights, most, norm)
         return float(norm)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[Any]:
+        """The model, to be asked and not taught while this lasts."""
+        self.model.eval()
+        with autocast(self.device, self.quick.settings):
+            yield self.model
 
     def agree(self, value: bool) -> bool:
         """What the first rank says."""

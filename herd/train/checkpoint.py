@@ -25,9 +25,10 @@ from herd.core.errors import TrainingError
 from herd.core.layout import TEXT_FILES
 from herd.core.manifests import check_files
 from herd.model.heads import RewardModel
+from herd.model.sizes import Shape
 from herd.model.stored import save_file
 from herd.model.transformer import Transformer
-from herd.model.weights import save_model
+from herd.model.weights import model_tensors, write_config, write_tensors
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.log import METRICS, is_written
 from herd.train.pieces import (
@@ -76,7 +77,7 @@ class TrainState(Generic[M]):
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and moments by name, those that this rank is to save."""
-        for name, weight in named_weights(self.model):
+        for name, weight in learnt_weights(self.model):
             if self.copy and not is_divided_by_tensor(weight):
                 continue
             yield f"weight/{name}", weight.detach()
@@ -90,14 +91,14 @@ class TrainState(Generic[M]):
         # A rank of several holds a part of the model, and finds the others' weights there too.
         if left and not (dist.is_initialized() and dist.get_world_size() > 1):
             raise TrainingError(f"the checkpoint holds {left[0]}, which this model has not; delete it, and start anew")
-        for name, weight in named_weights(self.model):
+        for name, weight in learnt_weights(self.model):
             with torch.no_grad():
                 local(weight).copy_(files.read(f"weight/{name}", region(weight)))
         self.fill_moments(files)
 
     def fill_moments(self, files: Reader) -> None:
         kept = files.names()
-        for name, weight in named_weights(self.model):
+        for name, weight in learnt_weights(self.model):
             entry: dict[str, Any] = self.optimizer.state[weight]
             for moment in MOMENTS:
                 if f"{moment}/{name}" in kept:
@@ -105,6 +106,11 @@ class TrainState(Generic[M]):
                     local(entry[moment]).copy_(files.read(f"{moment}/{name}", region(weight)))
             if f"step/{name}" in kept:
                 entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
+
+
+def learnt_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Frozen ones lie on disk already, in the folder that training began from."""
+    return ((name, weight) for name, weight in named_weights(model) if weight.requires_grad)
 
 
 class Saver:
@@ -259,15 +265,22 @@ def write_checkpoint(
     optimizer: AdamW | None = None,
 ) -> None:
     """A finished model with its tokenizer in the Hugging Face layout, and what training it further needs."""
-    save_model(
-        folder, model, begin=next(iter(tokenizer.opening), None), stops=sorted(tokenizer.stops), pad=tokenizer.pad
-    )
-    tokenizer.save(folder, model.shape.context)
-    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+    write_tensors(folder, model_tensors(model))
+    write_texts(folder, model.shape, tokenizer, kind=kind)
     if optimizer is not None:
         moments = dict(TrainState(model, optimizer).items())
         kept = {name: value.contiguous() for name, value in moments.items() if not name.startswith("weight/")}
         save_file(kept, folder / OPTIMIZER)
+
+
+def write_texts(folder: Path, shape: Shape, tokenizer: TextTokenizer, *, kind: Kind) -> None:
+    """What a finished model's folder has beside its weights: configuration, tokenizer, and what it is for."""
+    write_config(
+        folder, shape, begin=next(iter(tokenizer.opening), None), stops=sorted(tokenizer.stops), pad=tokenizer.pad,
+        dtype=torch.float32, reward=kind == "reward",
+    )  # fmt: skip
+    tokenizer.save(folder, shape.context)
+    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
 
 
 def kind_of(folder: Path) -> Kind:

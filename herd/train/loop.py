@@ -19,8 +19,9 @@ from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, Jumps, finite
 from herd.train.integrity import Compared, Held
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
-from herd.train.schedule import Rate
-from herd.train.speed import PLAIN, Quick, SpeedSettings
+from herd.train.schedule import Schedule
+from herd.train.settings import FP32, ComputeSettings
+from herd.train.speed import Quick
 
 __all__ = ["METRICS", "Loss", "Step", "Sums", "steps", "train"]
 
@@ -44,7 +45,7 @@ class Hands(Protocol):
 
     held: Held
 
-    def gradients(self, batch: Any, loss: Any, micro_rows: int | None) -> tuple[float, Sums]: ...
+    def gradients(self, batch: Any, loss: Any, micro_batch: int | None) -> tuple[float, Sums]: ...
     def clip(self, most: float) -> float: ...
     def agree(self, value: bool) -> bool: ...
     def close(self) -> None: ...
@@ -55,11 +56,11 @@ def steps(
     batches: Batches[B],
     *,
     loss: Loss[B],
-    rate: Rate,
+    rate: Schedule,
     clip: float,
     hands: Hands,
     guard: GuardSettings = GUARD,
-    micro_rows: int | None = None,
+    micro_batch: int | None = None,
     go_back: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Trains `state` on the batches it has not seen yet, one step at a time.
@@ -79,11 +80,11 @@ def steps(
             give_back()  # what batches of another size were worked on in fits badly, and pieces between pieces add up
             rows = size
         try:
-            value, sums = hands.gradients(batch, loss, micro_rows)
+            value, sums = hands.gradients(batch, loss, micro_batch)
         except (RuntimeError, MemoryError) as fault:
             if not is_out_of_memory(fault):
                 raise
-            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, micro_rows)}") from None
+            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, micro_batch)}") from None
         norm = hands.clip(clip)
         why = "" if finite(value, norm) else "not finite"
         why = why or ("spike" if guard.is_spike(norm, state.norms) else "")
@@ -107,7 +108,7 @@ def steps(
             if returns >= guard.returns or not go_back():
                 raise TrainingError(
                     f"step {number + 1}: loss {value}, gradient {norm}; {in_a_row} steps in a row were no good: "
-                    "try a lower peak_rate"
+                    "try a lower lr"
                 )
             # From the checkpoint on with the batches that come after the bad ones.
             state.offset = seen - state.step
@@ -120,11 +121,11 @@ def train(
     batches: Batches[B],
     *,
     loss: Loss[B],
-    rate: Rate,
+    rate: Schedule,
     clip: float,
     guard: GuardSettings = GUARD,
     hands: Hands | None = None,
-    micro_rows: int | None = None,
+    micro_batch: int | None = None,
     flops_per_token: float = 0.0,
     enough: Callable[[Step], bool] = lambda step: False,
 ) -> list[Step]:
@@ -156,7 +157,7 @@ def train(
 
     compared, jumps = Compared(hands.held.compare, go_back, work.manner.compare_every_steps), Jumps()
     going = steps(
-        state, batches, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_rows=micro_rows,
+        state, batches, loss=loss, rate=rate, clip=clip, hands=hands, guard=guard, micro_batch=micro_batch,
         go_back=go_back,
     )  # fmt: skip
     work.saves = True
@@ -212,18 +213,18 @@ def _held_by_others(state: TrainState[Any]) -> int:
     return device_bytes() - own
 
 
-def _less_memory(batch: Splittable, micro_rows: int | None) -> str:
+def _less_memory(batch: Splittable, micro_batch: int | None) -> str:
     """Which number to change, and to what."""
-    rows = micro_rows or -(-rows_in(batch) // PARTS)
+    rows = micro_batch or -(-rows_in(batch) // PARTS)
     if rows > 1:
-        return f"set speed.micro_rows to {rows // 2}, or speed.recompute to true"
-    return "set speed.recompute to true, or take a shorter length or a smaller model"
+        return f"set micro_batch to {rows // 2}, or recompute to true"
+    return "set recompute to true, or take a shorter length or a smaller model"
 
 
 def _words(step: Step) -> str:
     return f"loss {step.loss:.3f}" + (f" (skipped: {step.skipped})" if step.skipped else "")
 
 
-def alone(state: TrainState[Any], place: Place, speed: SpeedSettings = PLAIN) -> Alone:
+def alone(state: TrainState[Any], place: Place, compute: ComputeSettings = FP32) -> Alone:
     """One device, for `steps`."""
-    return Alone(state.model, place, Quick(state.model, speed))
+    return Alone(state.model, place, Quick(state.model, compute))

@@ -18,10 +18,10 @@ from herd.train.loop import Sums
 class NextToken:
     """The cross-entropy of the next token, in nats, summed over all targets; logs it source by source.
 
-    z: of the loss's penalty on large logits (PaLM, section 5: 1e-4).
+    z_loss: weight of the penalty on large logits (PaLM, section 5: 1e-4).
     """
 
-    z: float = 0.0
+    z_loss: float = 0.0
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Sums]:
         each: list[Tensor] = []
@@ -33,7 +33,7 @@ class NextToken:
 
         def finished(hidden_BTD: Tensor, weight_VD: Tensor) -> Tensor:
             matrix, group = local_rows(weight_VD)
-            total, each_BT = cross_entropy(hidden_BTD, matrix, batch.targets_BT, z=self.z, group=group)
+            total, each_BT = cross_entropy(hidden_BTD, matrix, batch.targets_BT, z=self.z_loss, group=group)
             tell(each_BT)
             return total
 

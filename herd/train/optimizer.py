@@ -10,13 +10,13 @@ from herd.core.settings import Rate, Share, settings
 
 @settings
 class AdamWSettings:
-    """Source: Loshchilov and Hutter 2019. The report gives no betas and no clip; these are Llama 2's."""
+    """Source: Loshchilov and Hutter 2019. The report gives no betas and no max_grad_norm; these are Llama 2's."""
 
     beta1: Share = 0.9
     beta2: Share = 0.95
     eps: Rate = 1e-8
     weight_decay: Share = 0.1
-    clip: Rate = 1.0
+    max_grad_norm: Rate = 1.0
 
 
 def adamw(model: nn.Module, settings: AdamWSettings) -> AdamW:

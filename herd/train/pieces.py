@@ -100,6 +100,15 @@ class PieceFiles:
     def names(self) -> set[str]:
         return set(self._pieces)
 
+    def weights(self) -> list[str]:
+        """Our names of the weights it holds."""
+        return [name.removeprefix("weight/") for name in self._pieces if name.startswith("weight/")]
+
+    def whole(self, name: str) -> Tensor:
+        """All of a tensor."""
+        shape = self._pieces[name][0][1].shape
+        return self.read(name, Region(shape, (0,) * len(shape), shape))
+
     def read(self, name: str, wanted: Region) -> Tensor:
         found: Tensor | None = None
         covered = 0

@@ -71,14 +71,14 @@ class Pipeline:
         self.pieces, self.layout, self.stage, self.group, self.device = pieces, layout, stage, group, device
         self._made: dict[tuple[int, ...], Any] = {}
 
-    def step(self, own: Batch, loss: NextToken, total: float, micro_rows: int) -> tuple[float, Sums]:
+    def step(self, own: Batch, loss: NextToken, total: float, micro_batch: int) -> tuple[float, Sums]:
         """The loss and sums of this rank's batch, on the last stage; gradients on all."""
         rows, tokens = own.tokens_BT.shape
-        if rows % micro_rows:
+        if rows % micro_batch:
             raise TrainingError(
-                f"{rows} rows cannot be divided into micro-batches of {micro_rows}; set micro_rows to 1"
+                f"{rows} rows cannot be divided into micro-batches of {micro_batch}; set micro_batch to 1"
             )
-        key = rows // micro_rows, micro_rows, tokens
+        key = rows // micro_batch, micro_batch, tokens
         if key not in self._made:
             self._made[key] = self._schedule(*key)
         for piece in self.pieces:

@@ -11,11 +11,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from typing import Literal
 
 from herd.core.errors import SettingsError
 from herd.core.settings import Positive, Share, Shares, settings
 
-Rate = Callable[[int], float]
+Schedule = Callable[[int], float]
+ScheduleName = Literal["cosine", "linear", "constant", "wsd"]
+
+_BY_SIZE = math.log(5e-4 / 1e-5) / math.log(405e9 / 1e6)
+
+
+def lr_by_size(num_params: int) -> float:
+    """The peak learning rate of fine-tuning where none is named: 1e-5 at 405 billion weights (Llama 3, 4.1.3), 5e-4 at
+    a million (`tiny`), and a power law through these two: 1.1e-4 at 135 million, 3.3e-5 at 8 billion. No more than a
+    start: with adapters, or much larger batches, try several times as much."""
+    return 1e-5 * (405e9 / num_params) ** _BY_SIZE
+
+
+def lr_schedule(
+    name: ScheduleName, steps: int, *, lr: float, warmup: float = 0.0, min_lr_ratio: float = 0.0,
+    decay_ratio: float = 0.1,
+) -> Schedule:  # fmt: skip
+    """The learning rate by step, counted from 0.
+
+    lr: the peak. warmup: below 1 a share of all steps, one at least, else so many. min_lr_ratio: the rate at the end,
+    as a share of the peak; a constant rate has no end. decay_ratio: of `wsd`, the last share of the steps, over which
+    the rate falls.
+    """
+    first = round(warmup) if warmup >= 1 or not warmup else max(1, round(warmup * steps))
+    if name == "cosine":
+        return partial(warmup_cosine, peak=lr, warmup=first, total=steps, floor=min_lr_ratio)
+    if name == "linear":
+        return partial(warmup_linear, peak=lr, warmup=first, total=steps, floor=min_lr_ratio)
+    if name == "wsd":
+        fall = {"decay_share": decay_ratio, "floor": min_lr_ratio}
+        return partial(warmup_hold_decay, peak=lr, warmup=first, total=steps, **fall)
+    return lambda step: lr * min(1.0, (step + 1) / first) if first else lr
 
 
 def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: float) -> float:
@@ -29,21 +61,25 @@ def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: flo
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def cosine(total: int, *, peak: float, warmup_share: float, final_share: float) -> Rate:
-    """`warmup_cosine` over `total` steps, its ends given as shares: of the steps, and of the peak."""
-    warmup = max(1, round(warmup_share * total))
-    return partial(warmup_cosine, peak=peak, warmup=warmup, total=total, floor=final_share)
+def warmup_linear(step: int, *, peak: float, warmup: int, total: int, floor: float) -> float:
+    """The rate at `step`: linear up to `peak`, then linear down to `floor` x peak. Source: Llama 3, 3.4.3 (to zero)."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    left = 1 - min(1.0, (step - warmup) / max(1, total - warmup))
+    return peak * (floor + (1 - floor) * left)
 
 
-def warmup_hold_decay(step: int, *, peak: float, warmup: int, total: int, decay_share: float) -> float:
-    """The rate at `step`: linear up, held at `peak`, linear to zero over the last `decay_share` of the steps.
+def warmup_hold_decay(
+    step: int, *, peak: float, warmup: int, total: int, decay_share: float, floor: float = 0.0
+) -> float:
+    """The rate at `step`: linear up, held at `peak`, linear to `floor` x peak over the last `decay_share` of the steps.
 
     Source: Hu et al. 2024 (MiniCPM), section 4.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
     decay = max(1, round(total * decay_share))
-    return peak * min(1.0, (total - step) / decay)
+    return peak * (floor + (1 - floor) * min(1.0, (total - step) / decay))
 
 
 @settings

@@ -6,54 +6,36 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, settings
 from herd.model.attending import attending
 from herd.model.fused import fits, fused
 from herd.model.transformer import check_eager, plainly
-
-
-@settings
-class SpeedSettings:
-    """compiled: every block by torch.compile; without it, a CPU in fp32 takes a kernel of our own. precision: of the
-    products; weights and their sums stay fp32; float8 takes a recent GPU and the package torchao. recompute: keep only
-    the blocks' inputs and compute the rest again on the way back (Chen et al. 2016). attention: auto measures on a GPU,
-    and takes our own kernel on a CPU. micro_rows: rows worked on at once; absent, a half of the batch on a CPU and all
-    of it elsewhere. A CPU of one core is 1 to 4 % faster with all of it, which two cores cannot share."""
-
-    compiled: bool = False
-    precision: Literal["fp32", "bf16", "float8"] = "fp32"
-    recompute: bool = False
-    attention: Literal["auto", "sdpa", "blockwise", "flex", "varlen"] = "auto"
-    micro_rows: Positive | None = None
-
-
-PLAIN = SpeedSettings()
+from herd.train.settings import ComputeSettings
 
 
 class Quick:
     """A model made faster while a `with` block lasts, and as it was outside: evaluations have other lengths, for which
     nothing should be compiled."""
 
-    def __init__(self, model: nn.Module, settings: SpeedSettings) -> None:
+    def __init__(self, model: nn.Module, settings: ComputeSettings) -> None:
         check_eager(model)
         self.settings = settings
         self.trunks: list[Any] = [one for one in model.modules() if hasattr(one, "blocks")]
-        self.device = next(model.parameters()).device.type
+        self.place = next(model.parameters()).device
         self._fast: Callable[..., Tensor] | None = None
         self._lock, self._inside = threading.Lock(), 0
         self._local = threading.local()
-        if settings.precision == "float8":
+        if settings.float8:
             _to_float8(model)
-        if settings.compiled:
+        if settings.compile:
             self._fast = torch.compile(plainly, dynamic=False)
-        elif settings.precision == "fp32" and all(fits(trunk) for trunk in self.trunks):
+        elif settings.dtype == "fp32" and all(fits(trunk) for trunk in self.trunks):
             self._fast = fused
         self._plain = plainly
         if settings.recompute:
@@ -61,19 +43,17 @@ class Quick:
             self._fast = partial(_recomputed, self._fast) if self._fast is not None else None
             for trunk in self.trunks:
                 trunk.call = self._plain
-        if self.device == "cuda":
+        if self.place.type == "cuda":
             torch.set_float32_matmul_precision("high")
         for trunk in self.trunks:
             shape = trunk.shape
-            dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
+            dtype = torch.float32 if settings.dtype == "fp32" else torch.bfloat16
             sizes = (shape.heads, shape.kv_heads, shape.context, shape.head_width)
-            device = next(model.parameters()).device
-            trunk.use(attending(settings.attention, device, dtype, shape=sizes))
+            trunk.use(attending(settings.attention, self.place, dtype, shape=sizes))
 
     def __enter__(self) -> Self:
         stack = contextlib.ExitStack()
-        if self.settings.precision != "fp32":
-            stack.enter_context(torch.autocast(self.device, torch.bfloat16))
+        stack.enter_context(autocast(self.place, self.settings))
         if self._fast is not None:
             stack.enter_context(self._engaged(self._fast))
         self._local.stack = stack
@@ -99,6 +79,11 @@ class Quick:
                         trunk.call = self._plain
 
 
+def autocast(device: torch.device, compute: ComputeSettings) -> contextlib.AbstractContextManager[Any]:
+    """Products in the type that the settings say."""
+    return contextlib.nullcontext() if compute.dtype == "fp32" else torch.autocast(device.type, torch.bfloat16)
+
+
 def _recomputed(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
     found = checkpoint(block, *inputs, use_reentrant=False)
     assert isinstance(found, Tensor)
@@ -109,7 +94,7 @@ def _to_float8(model: nn.Module) -> None:
     try:
         from torchao.float8 import Float8LinearConfig, convert_to_float8_training  # pyright: ignore
     except ImportError:
-        raise SettingsError("precision float8 needs the package torchao: `pip install torchao`") from None
+        raise SettingsError("float8 needs the package torchao: `pip install torchao`") from None
     emulate = next(model.parameters()).device.type == "cpu"  # computes what a GPU would, slowly: for tests
     config = Float8LinearConfig(emulate=emulate)
     convert_to_float8_training(model, config=config, module_filter_fn=_is_wide)

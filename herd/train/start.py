@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
+from herd.core.errors import SettingsError
 from herd.core.ranks import Rank
 from herd.core.stage import Work
-from herd.model.devices import best_device, check_memory
+from herd.model.adapters import (
+    SCORE,
+    LoraSettings,
+    add_adapters,
+    initial_adapters,
+    is_adapter,
+    learnt,
+    read_adapters,
+    write_adapters,
+)
+from herd.model.config import shape_in
+from herd.model.devices import check_memory, device_of, place_model
+from herd.model.heads import RewardModel, trunk_of
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
 from herd.model.transformer import Transformer, initial_weights, initialize
-from herd.model.weights import load_transformer, names, open_folder, write_config, write_tensors
+from herd.model.weights import load_transformer, names, open_folder, write_tensors
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.alone import Alone
-from herd.train.checkpoint import ABOUT, TRAINING, Kind, Saver, TrainState, checkpoints, moments_in, write_checkpoint
+from herd.train.checkpoint import (
+    TRAINING,
+    Kind,
+    Saver,
+    TrainState,
+    checkpoints,
+    moments_in,
+    write_checkpoint,
+    write_texts,
+)
 from herd.train.layout import Layout
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.optimizer import adamw
 from herd.train.pieces import PieceFiles, Region
-from herd.train.speed import Quick, SpeedSettings
+from herd.train.settings import TrainingSettings
+from herd.train.speed import Quick
 
 _TRAINING_BYTES = 16  # of a weight in fp32: itself, its gradient and two moments
 
 
 @dataclass
 class Started:
-    """What `train` wants, and the ends of it: whole models to test on the way, and the finished one."""
+    """What `train` wants, and the ends of it: whole models to test on the way, and the finished one.
+
+    lora: of the adapters that alone are trained, which stand beside the model in the folder `base`."""
 
     work: Work
     shape: Shape
     state: TrainState[Any]
     hands: Any
     layout: Layout
+    lora: LoraSettings | None = None
+    base: Path | None = None
 
     @property
     def first(self) -> bool:
@@ -47,110 +75,193 @@ class Started:
         return self.layout.devices == 1 or dist.get_rank() == 0
 
     def whole(self) -> Transformer | None:
-        """The model in one piece; None on all ranks but the first. Every rank has to ask."""
-        return self.state.model if self.layout.devices == 1 else self.hands.whole()
+        """The model in one piece, where the run says; None on all ranks but the first. Every rank has to ask."""
+        if self.layout.devices == 1:
+            return self.state.model
+        found = self.hands.whole()
+        return None if found is None else place_model(found, self.work.device)
 
     def agree(self, question: Callable[[Transformer], bool]) -> bool:
         """What the first rank finds out about the whole model."""
         model = self.whole()
         return self.hands.agree(model is not None and question(model))
 
-    def write(self, text: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer | None:
-        """The finished model in `work.out`; on the first rank also as it is to be measured, None on the others.
+    def save(self, text: TextTokenizer, *, kind: Kind, moments: bool = False) -> None:
+        """Puts the finished model into `work.out`, or of adapters only these; every rank has to ask.
 
         Of several ranks none holds all of it while it is written: what they saved is copied over, tensor by tensor.
         """
+        out, reward = self.work.out, kind == "reward"
         if self.layout.devices == 1:
-            optimizer = self.state.optimizer if moments else None
-            write_checkpoint(self.work.out, self.state.model, text, kind=kind, optimizer=optimizer)
-            return self.state.model
+            if self.lora is not None:
+                self._write_adapters(dict(learnt(self.state.model)), text, kind)
+                return
+            write_checkpoint(
+                out, self.state.model, text, kind=kind, optimizer=self.state.optimizer if moments else None
+            )
+            return
         saver = Saver(self.work.scratch)
         saver.save(self.state)
         saver.wait()
         dist.barrier()  # the first rank named the folder before it came here
-        if not self.first:
-            return None
-        saved = checkpoints(self.work.scratch)[-1]
-        copy_model(PieceFiles(saved), self.work.out, self.shape, text, kind)
-        if moments:
-            shutil.copytree(saved, self.work.out / TRAINING)
-        return load_transformer(self.work.out)
+        if self.first:
+            saved = checkpoints(self.work.scratch)[-1]
+            files = PieceFiles(saved)
+            if self.lora is not None:
+                self._write_adapters(
+                    {name.removeprefix("trunk."): files.whole(f"weight/{name}") for name in files.weights()}, text, kind
+                )
+            else:
+                copy_model(files, out, self.shape, text, kind, reward=reward)
+            if moments:
+                shutil.copytree(saved, out / TRAINING)
+
+    def write(self, text: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer | None:
+        """As `save`; on the first rank also the model as it is to be measured, None on the others."""
+        self.save(text, kind=kind, moments=moments)
+        if self.layout.devices == 1:
+            return self.state.model
+        return place_model(load_transformer(self.work.out), self.work.device) if self.first else None
+
+    def _write_adapters(self, tensors: Mapping[str, Tensor], text: TextTokenizer, kind: Kind) -> None:
+        assert self.lora is not None
+        assert self.base is not None
+        out, reward = self.work.out, kind == "reward"
+        # Artifacts of a run lie side by side, and may be moved together.
+        beside = self.base.resolve().parent == out.resolve().parent
+        base = os.path.relpath(self.base, out) if beside else str(self.base.resolve())
+        write_adapters(out, tensors.items(), self.lora, base=base, reward=reward)
+        write_texts(out, self.shape, text, kind=kind)
 
 
-def copy_model(files: PieceFiles, folder: Path, shape: Shape, text: TextTokenizer, kind: Kind) -> None:
+def copy_model(
+    files: PieceFiles, folder: Path, shape: Shape, text: TextTokenizer, kind: Kind, *, reward: bool = False
+) -> None:
     """The weights of a checkpoint in Hugging Face's layout."""
-    table = names(shape, reward=False)
+    table = names(shape, reward=reward)
     with torch.device("meta"):
-        shapes = {name: tuple(weight.shape) for name, weight in Transformer(shape).named_parameters()}
-
-    def read(name: str) -> Tensor:
-        return files.read(f"weight/{name}", Region(shapes[name], (0,) * len(shapes[name]), shapes[name]))
-
-    write_tensors(folder, ((table[name], read(name)) for name in shapes))
-    begin = next(iter(text.opening), None)
-    write_config(folder, shape, begin=begin, stops=sorted(text.stops), pad=text.pad, dtype=torch.float32)
-    text.save(folder, shape.context)
-    (folder / ABOUT).write_text(json.dumps({"kind": kind}), encoding="utf-8")
+        model = RewardModel(shape) if reward else Transformer(shape)
+        known = [name for name, _ in model.named_parameters()]
+    write_tensors(folder, ((table[name], files.whole(f"weight/{name}")) for name in known))
+    write_texts(folder, shape, text, kind=kind)
 
 
-def start(
-    work: Work, shape: Shape, *, init_std: float, seed: int, optimizer: AdamWSettings, layout: Layout,
-    speed: SpeedSettings,
-) -> Started:  # fmt: skip
+def init_model(work: Work, shape: Shape, *, init_std: float, settings: TrainingSettings) -> Started:
     """A new model of `shape`. Its first weights depend on the seed only, not on the layout."""
-    generator = torch.Generator().manual_seed(seed)
-    if layout.devices == 1:
+    generator = torch.Generator().manual_seed(settings.seed)
+    if settings.layout.devices == 1:
         check_memory(shape, bytes_per_weight=_TRAINING_BYTES)
         model = Transformer(shape)
         initialize(model, std=init_std, layers=shape.layers, generator=generator)
-        return _alone(work, model, optimizer, speed)
+        return _alone(work, model, settings)
     weights = initial_weights(shape, std=init_std, generator=generator)
-    return _team(work, shape, layout, optimizer, speed, first=weights)
+    return _team(work, shape, settings, first=weights)
 
 
-def go_on(
-    work: Work, folder: Path, shape: Shape, *, optimizer: AdamWSettings, layout: Layout, speed: SpeedSettings
-) -> Started:
-    """The model in `folder` as `shape`, which may read longer sequences or turn positions otherwise; the optimizer
-    has the moments it had where they were kept."""
-    if layout.devices == 1:
-        model = load_transformer(folder)
-        model.reshape(shape)
-        made = _alone(work, model, optimizer, speed)
+def load_for_training(
+    work: Work, folder: Path, *, settings: TrainingSettings, shape: Shape | None = None, reward: bool = False,
+    lora: LoraSettings | None = None, moments: bool = False,
+) -> Started:  # fmt: skip
+    """The model in `folder`, ready to be trained.
+
+    shape: how it is read from now on, with longer sequences or other positions; as it is when absent. reward: with a
+    head of zeros that gives scores, in the place of the output. lora: only adapters are trained, those in `folder`
+    where it holds some, else new ones. moments: the optimizer goes on with those it had, where they were kept. Raises
+    SettingsError for adapters of another form than those in `folder`, and for a layout that cannot train so.
+    """
+    shape = shape or shape_in(folder)
+    if settings.layout.devices > 1 and (reward or lora):
+        check_data_parallel(settings.layout, "a reward model" if reward else "a model with adapters")
+    base = _base_of(folder, lora)
+    build = partial(_build, reward=reward, lora=lora)
+    files = FromFolder(open_folder(base), _learnt_at_first(folder, build, shape, lora, settings.seed))
+    if settings.layout.devices == 1:
+        made = _alone(work, _filled(build, shape, files), settings)
     else:
-        made = _team(work, shape, layout, optimizer, speed, files=FromFolder(open_folder(folder)))
-    moments = moments_in(folder)
-    if moments is not None:
-        made.state.fill_moments(moments)
+        made = _team(work, shape, settings, files=files, build=build)
+    made.lora, made.base = lora, base
+    kept = moments_in(folder) if moments else None
+    if kept is not None:
+        made.state.fill_moments(kept)
     return made
+
+
+def check_data_parallel(layout: Layout, what: str) -> None:
+    """Raises SettingsError for a layout that divides more than the batch and, by FSDP, the weights."""
+    if layout.devices != layout.data:
+        raise SettingsError(f"{what} is trained on data ranks only; set layout to {{data: {layout.devices}}}")
+
+
+def _build(shape: Shape, *, reward: bool, lora: LoraSettings | None) -> Transformer | RewardModel:
+    model = RewardModel(shape) if reward else Transformer(shape)
+    if lora is not None:
+        add_adapters(trunk_of(model), lora)
+    return model
+
+
+def _filled(build: Callable[[Shape], nn.Module], shape: Shape, files: FromFolder) -> nn.Module:
+    model = build(shape)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(files.read(name, Region.whole(weight)))
+    return model
+
+
+def _base_of(folder: Path, lora: LoraSettings | None) -> Path:
+    """The frozen model that adapters are trained beside."""
+    return read_adapters(folder).base if lora is not None and is_adapter(folder) else folder
+
+
+def _learnt_at_first(
+    folder: Path, build: Callable[[Shape], nn.Module], shape: Shape, lora: LoraSettings | None, seed: int
+) -> dict[str, Tensor]:
+    """What is no weight of the model in `folder`, by name: adapters, and the head of a reward model."""
+    with torch.device("meta"):
+        model = build(shape)
+    added = {name: weight for name, weight in model.named_parameters() if "lora_" in name or name == SCORE}
+    found = {name: torch.zeros(weight.shape) for name, weight in added.items()} | initial_adapters(model, seed=seed)
+    if lora is not None and is_adapter(folder):
+        kept = read_adapters(folder)
+        if (kept.settings.rank, kept.scale) != (lora.rank, lora.alpha / lora.rank) or (
+            set(kept.settings.target_modules) != set(lora.target_modules)
+        ):
+            raise SettingsError(
+                f"{folder} holds adapters of rank {kept.settings.rank}, alpha {kept.settings.alpha:g} and "
+                f"target_modules {list(kept.settings.target_modules)}; set lora to these to go on with them, or merge "
+                "them first with `herd export --merge`"
+            )
+        found |= {name: kept.read(name.removeprefix("trunk.")) for name in found if "lora_" in name}
+    return found
 
 
 @dataclass(frozen=True)
 class FromFolder:
-    """A finished model as ranks read it."""
+    """A finished model as ranks read it. learnt: by name what it has not yet."""
 
     stored: Stored
+    learnt: Mapping[str, Tensor]
 
     def names(self) -> set[str]:
         return set()
 
     def read(self, name: str, wanted: Region) -> Tensor:
-        found = self.stored.read(name.removeprefix("weight/"))
+        own = name.removeprefix("weight/")
+        found = self.learnt.get(own)
+        if found is None:
+            found = self.stored.read(own.removeprefix("trunk.").replace(".base_layer.", "."))
         return found[tuple(slice(start, start + size) for start, size in zip(wanted.offset, wanted.size, strict=True))]
 
 
-def _alone(work: Work, model: Transformer, optimizer: AdamWSettings, speed: SpeedSettings) -> Started:
-    model.to(best_device())
-    hands = Alone(model, work.place, Quick(model, speed))
-    return Started(work, model.shape, TrainState(model, adamw(model, optimizer)), hands, Layout())
+def _alone(work: Work, model: Any, settings: TrainingSettings) -> Started:
+    place_model(model, work.device)
+    hands = Alone(model, work.place, Quick(model, settings))
+    return Started(work, model.shape, TrainState(model, adamw(model, settings.optimizer)), hands, Layout())
 
 
-def _team(
-    work: Work, shape: Shape, layout: Layout, optimizer: AdamWSettings, speed: SpeedSettings, **source: Any
-) -> Started:
+def _team(work: Work, shape: Shape, settings: TrainingSettings, **source: Any) -> Started:
     from herd.train.team import Team  # torch.distributed takes a second to import, and most need none of it
 
-    team = Team(layout, best_device())
-    state = team.state(shape, source.get("files"), optimizer, speed, first=source.get("first", ()))
+    team = Team(settings.layout, device_of(work.device))
+    state = team.state(shape, settings.optimizer, settings, **source)
     assert Rank.here().number == dist.get_rank()
-    return Started(work, shape, state, team, layout)
+    return Started(work, shape, state, team, settings.layout)

@@ -6,22 +6,23 @@ sequence (context), then the layers (pipeline), and what is left shares weights,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from herd.core.errors import SettingsError, TrainingError
+from herd.model.heads import trunk_of
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
-from herd.train.alone import Loss, Sums
+from herd.train.alone import Loss, Sums, rows_in
 from herd.train.batches import Batch
 from herd.train.checkpoint import TrainState
 from herd.train.context import Gathered
@@ -31,7 +32,9 @@ from herd.train.objectives import NextToken
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.pieces import Reader, is_divided, local, named_weights, region
 from herd.train.pipeline import Piece, Pipeline
-from herd.train.speed import PLAIN, Quick, SpeedSettings
+from herd.train.settings import FP32, ComputeSettings
+from herd.train.speed import Quick, autocast
+from herd.train.spread import join_ranks
 
 B = TypeVar("B")
 
@@ -44,11 +47,7 @@ class Team:
     """
 
     def __init__(self, layout: Layout, device: torch.device, *, timeout_seconds: float = 600.0) -> None:
-        if not dist.is_initialized():
-            backend = "nccl" if device.type == "cuda" else "gloo"
-            if device.type == "cuda":
-                torch.cuda.set_device(device)
-            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+        join_ranks(device, timeout_seconds=timeout_seconds)
         if dist.get_world_size() != layout.devices:
             raise SettingsError(
                 f"the layout is for {layout.devices} devices and {dist.get_world_size()} ranks were started; "
@@ -68,25 +67,26 @@ class Team:
     # ---- the model ----
 
     def state(
-        self, shape: Shape, files: Reader | None, optimizer: AdamWSettings, speed: SpeedSettings = PLAIN,
-        first: Iterable[tuple[str, Tensor]] = (),
+        self, shape: Shape, optimizer: AdamWSettings, compute: ComputeSettings = FP32, *, files: Reader | None = None,
+        first: Iterable[tuple[str, Tensor]] = (), build: Callable[[Shape], Any] = Transformer,
     ) -> TrainState[Any]:  # fmt: skip
         """The model of `shape`, divided, and its optimizer. Weights come from `files`, or, whole and one after
-        another, from `first`; no rank ever holds all of them."""
+        another, from `first`; no rank ever holds all of them. build: of the model; what is no plain transformer is
+        divided among data ranks only."""
         self.layout.check(shape, length=shape.context)
         if shape.tied_output and self.layout.pipeline > 1:
             raise SettingsError("a tied output cannot be pipelined: both ends hold it; set layout.pipeline to 1")
         with torch.device("meta"):
-            whole = Transformer(shape)
+            whole = build(shape)
         model = self._pieces(whole) if self.layout.pipeline > 1 else whole
         parts: list[Any] = list(model.values()) if isinstance(model, nn.ModuleDict) else [model]
         for part in parts:
             if self.layout.tensor > 1:
                 divide(part, self.mesh["tensor"])
             if self.shard is not None:
-                self._share(part, speed)
+                self._share(part, compute)
             part.to_empty(device=self.device)
-            part.stretch(shape.context)
+            trunk_of(part).stretch(shape.context)
         wanted = dict(named_weights(model))
         for name, weight in wanted.items():
             if files is not None:
@@ -98,14 +98,14 @@ class Team:
                 part = tuple(slice(o, o + s) for o, s in zip(where.offset, where.size, strict=True))
                 with torch.no_grad():
                     local(wanted[name]).copy_(value[part])
-        self.quick = Quick(model, speed)
+        self.quick, self.compute = Quick(model, compute), compute
         if self.layout.context > 1:
             group = self.mesh["context"].get_group()
             for part in parts:
                 part.use(Gathered(group, self.layout.context, self.context))
         self.model: Any = model
         self.shape = shape
-        self.weights = list(model.parameters())
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.held: Held = HeldByRanks(self.weights, self.layout, self.device)
         self.lines = Pipeline(parts, self.layout, self.pipeline, self.mesh["pipeline"].get_group(), self.device)
         return TrainState(model, adamw(model, optimizer), copy=self.tensor)
@@ -118,49 +118,52 @@ class Team:
             pieces[f"{chunk}:"] = Piece(whole, layers, first=first, last=last)
         return nn.ModuleDict(pieces)
 
-    def _share(self, part: Any, speed: SpeedSettings) -> None:
+    def _share(self, part: Any, compute: ComputeSettings) -> None:
         """FSDP over data and context ranks. Weights stay whole between forward and backward pass, as in the report;
         gradients are added in fp32."""
         assert self.shard is not None
-        low = None if speed.precision == "fp32" else torch.bfloat16
+        low = None if compute.dtype == "fp32" else torch.bfloat16
         policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32)
-        for module in (*blocks_of(part), part):
+        for module in (*blocks_of(trunk_of(part)), part):
             fully_shard(module, mesh=self.shard, reshard_after_forward=False, mp_policy=policy)
 
     # ---- a step ----
 
-    def gradients(self, batch: Batch, loss: Loss[Any], micro_rows: int | None) -> tuple[float, Sums]:
+    def gradients(self, batch: Any, loss: Loss[Any], micro_batch: int | None) -> tuple[float, Sums]:
         """As `Alone.gradients`, of the whole batch, on every rank."""
         own = self.share(batch).to(self.device)
         total = batch.weight
         if self.layout.pipeline > 1:
             if not isinstance(loss, NextToken):
                 raise TrainingError("only the next-token loss can be pipelined; set layout.pipeline to 1")
-            value, sums = self.lines.step(own, loss, total / self.sharers, micro_rows or 1)
+            value, sums = self.lines.step(own, loss, total / self.sharers, micro_batch or 1)
             value = value / self.sharers
         else:
-            value, sums = self._accumulate(own, loss, total, micro_rows)
+            value, sums = self._accumulate(own, loss, total, micro_batch)
         self._settle()
         # Ranks that divide tensors or layers see the same loss or none: one of them tells.
         tells = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
-        known = {f"{kind}/{name}" for name in batch.sources for kind in ("loss", "tokens")}
-        names = sorted(known | (set(sums) if not batch.sources else set()))
+        sources = batch.sources if isinstance(batch, Batch) else ()
+        known = {f"{kind}/{name}" for name in sources for kind in ("loss", "tokens")}
+        names = sorted(known or set(sums))
         numbers = torch.tensor([value, *(sums.get(name, 0.0) for name in names)], dtype=torch.float64)
         numbers = (numbers * tells).to(self.device)
         dist.all_reduce(numbers)
         told = numbers.tolist()
         return told[0], {name: amount / total for name, amount in zip(names, told[1:], strict=True)}
 
-    def share(self, batch: Batch) -> Batch:
+    def share(self, batch: Any) -> Any:
         """This rank's rows, and its places in them."""
-        rows = len(batch.tokens_BT)
+        rows = rows_in(batch)
         if rows % self.layout.data:
             raise TrainingError(
-                f"a batch of {rows} rows cannot be divided by {self.layout.data} data ranks; set batch_tokens so that "
-                f"it holds {-(-rows // self.layout.data) * self.layout.data} rows"
+                f"a batch of {rows} rows cannot be divided by {self.layout.data} data ranks; set batch_size or "
+                f"batch_tokens so that it holds {-(-rows // self.layout.data) * self.layout.data} rows"
             )
-        size = rows // self.layout.data
-        own = batch.rows(slice(self.data * size, (self.data + 1) * size)).marked(batch.looked_at is not None)
+        own = batch.parts(self.layout.data)[self.data]
+        if not isinstance(batch, Batch):
+            return own
+        own = own.marked(batch.looked_at is not None)
         if self.layout.context == 1:
             return own
         places = [
@@ -168,9 +171,9 @@ class Team:
         ]
         return own.places(torch.tensor(places))
 
-    def _accumulate(self, own: Batch, loss: Loss[Any], total: float, micro_rows: int | None) -> tuple[float, Sums]:
-        rows = len(own.tokens_BT)
-        parts = own.parts(-(-rows // (micro_rows or rows)))
+    def _accumulate(self, own: Any, loss: Loss[Any], total: float, micro_batch: int | None) -> tuple[float, Sums]:
+        rows = rows_in(own)
+        parts = own.parts(-(-rows // (micro_batch or rows)))
         value, sums = 0.0, {}
         for number, part in enumerate(parts):
             if self.shard is not None:
@@ -211,6 +214,16 @@ class Team:
                 if weight.grad is not None:
                     local(weight.grad).mul_(scale)
         return norm
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[Any]:
+        """The model, to be asked and not taught while this lasts; every rank has to ask it equally often."""
+        self.model.eval()
+        with torch.no_grad(), autocast(self.device, self.compute):
+            yield self.model
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()  # otherwise the whole weights would be taken for the parts that are trained
 
     def agree(self, value: bool) -> bool:
         told = torch.tensor(int(value), device=self.device)

@@ -126,5 +126,5 @@ def writer(folder: Path, *, seed: int = 0, count: int = 3000) -> Checkpoint:
     """A model that writes as people do, better answers no more often than worse: what reward models start from."""
     (folder / "shown").mkdir(parents=True)
     write_conversations(folder / "shown", shown(count, seed=1000 + seed))
-    settings = SftSettings(length=128, rows=16, epochs=3, peak_rate=3e-3, seed=seed)
+    settings = SftSettings(length=128, batch_size=16, epochs=3, lr=3e-3, seed=seed)
     return sft.body(work(folder), blank(folder / "blank", seed), (Dialogues(folder / "shown"),), settings=settings)

@@ -18,21 +18,19 @@ from herd.core.records import Conversation
 from herd.generate.engine import Engine, Sampling
 from herd.judge.best_of import curve
 from herd.judge.reward import RewardJudge
+from herd.model.adapters import LoraSettings, adapt
 from herd.model.fused import quickly
 from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
-from herd.train.lora import LoraSettings, adapt
 from herd.train.ranked import RankedBatch, encode_ranked
 from tests.align.latent import KINDS, SHAPE, Latent, kept, prompt, ranked, tokenizer, work, writer
 
 LATENT, PAIRS, TESTED = Latent(0), 4000, 2000
 WAYS = {
-    "apart": RewardSettings(pairs=32, epochs=4, peak_rate=1e-3),
-    "packed": RewardSettings(pairs=32, epochs=4, peak_rate=1e-3, together=True),
-    "packed, seeing each other": RewardSettings(
-        pairs=32, epochs=4, peak_rate=1e-3, together=True, cross_attention=True
-    ),
+    "apart": RewardSettings(batch_size=32, epochs=4, lr=1e-3),
+    "packed": RewardSettings(batch_size=32, epochs=4, lr=1e-3, together=True),
+    "packed, seeing each other": RewardSettings(batch_size=32, epochs=4, lr=1e-3, together=True, cross_attention=True),
 }
 FORM = chat_format(tokenizer())
 

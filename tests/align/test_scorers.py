@@ -113,7 +113,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory, blank: Checkpoint) -> Own:
     folder = tmp_path_factory.mktemp("judge")
     (folder / "lessons").mkdir()
     write_conversations(folder / "lessons", lessons(1200, 1))
-    settings = SftSettings(length=320, rows=8, epochs=4, peak_rate=2e-3)
+    settings = SftSettings(length=320, batch_size=8, epochs=4, lr=2e-3)
     made = sft.body(work(folder), blank, (Dialogues(folder / "lessons"),), settings=settings)
     return Own(made.path, Sampling(temperature=0.0, max_tokens=40))
 
@@ -128,7 +128,7 @@ def reward(tmp_path_factory: pytest.TempPathFactory, blank: Checkpoint) -> Rewar
         if few < many and one.messages[0] == other.messages[0]:
             prompt = replace(one, messages=one.messages[:1])
             pairs.append(Preference(prompt=prompt, chosen=(one.last,), rejected=(other.last,)))
-    settings = RewardSettings(pairs=32, epochs=3, peak_rate=1e-3)
+    settings = RewardSettings(batch_size=32, epochs=3, lr=1e-3)
     made = train_reward.body(work(folder), blank, (kept(folder / "pairs", pairs),), settings=settings)
     return RewardJudge.load(made)
 

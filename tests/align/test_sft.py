@@ -19,11 +19,11 @@ from herd.core.places import LocalPlace
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import write_conversations
+from herd.model.adapters import LoraSettings, adapt
 from herd.model.fused import quickly
 from herd.train import cross_entropy
 from herd.train.batches import IGNORED, PADDING, Batch
 from herd.train.checkpoint import write_checkpoint
-from herd.train.lora import LoraSettings, adapt
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
 
@@ -73,7 +73,7 @@ def handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         raise StopIteration
 
     monkeypatch.setattr(stage, "tune", kept)
-    settings = SftSettings(length=200, rows=2, epochs=1)
+    settings = SftSettings(length=200, batch_size=2, epochs=1)
     with pytest.raises(StopIteration):
         work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
         sft.body(work, Checkpoint(tmp_path / "base"), (Dialogues(tmp_path / "given"),), settings=settings)

@@ -42,7 +42,7 @@ TRAINER = PretrainSettings(
     tokens=40_000,
     batch=(BatchPhase(until=1.0, batch_tokens=512),),
     mix=(MixPhase(until=1.0, shares={"pool": 1.0}),),
-    peak_rate=4e-3,
+    lr=4e-3,
     init_std=0.06,
 )
 

@@ -54,7 +54,7 @@ SMALL = Size(width=16, layers=1, heads=2, kv_heads=1, hidden=32)
 
 
 def run(tokens: int = 60 * 64 * 8, size: Size = SMALL, rate: float = 1e-2, rows: int = 8) -> RunSettings:
-    return RunSettings(size=size, length=64, tokens=tokens, batch_tokens=64 * rows, peak_rate=rate)
+    return RunSettings(size=size, length=64, tokens=tokens, batch_tokens=64 * rows, lr=rate)
 
 
 def field(shards: Shards, sources: tuple[str, ...] = (), *, seed: int = 0, proxy: RunSettings | None = None) -> Field:

@@ -24,7 +24,8 @@ from herd.model.streamed import Streamed
 from herd.model.transformer import RMSNorm, Transformer, check_eager
 from herd.train.checkpoint import TrainState, restore, save
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.speed import PLAIN, Quick
+from herd.train.settings import FP32
+from herd.train.speed import Quick
 from tests.model.test_formats import as_meta, saved
 from tests.model.test_transformer import SMALL, ids, model
 
@@ -66,7 +67,7 @@ def test_a_bias_is_named_or_read_by_every_back_end(path: str) -> None:
         with torch.inference_mode():
             assert token == int(made(torch.tensor([tokens]))[0, -1].argmax())
         tokens.append(token)
-    quick = Quick(made, PLAIN)
+    quick = Quick(made, FP32)
     with torch.inference_mode(), quick:
         assert torch.allclose(made(ids(1, 9)), biased(path)(ids(1, 9)), atol=1e-5)
 
@@ -79,7 +80,7 @@ def test_what_not_even_the_plain_model_reads_is_refused_at_load(where: str, name
     elif name == "bias":
         made.get_submodule(where).register_parameter(name, nn.Parameter(torch.ones(4)))
     full = f"{where}.{name}".strip(".")
-    for load in (check_eager, lambda one: Engine(one, frozenset()), lambda one: Quick(one, PLAIN)):
+    for load in (check_eager, lambda one: Engine(one, frozenset()), lambda one: Quick(one, FP32)):
         with pytest.raises(ArtifactError, match=rf"{full} is .*, which a \w+ does not read"):
             load(made)
 

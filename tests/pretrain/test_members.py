@@ -12,7 +12,7 @@ from herd.pretrain.anneal import AnnealSettings, Members
 from herd.train.checkpoint import checkpoints, save
 from tests.train.test_loop import state
 
-SETTINGS = AnnealSettings(tokens=10, length=1, batch_tokens=1, peak_rate=1e-3, shares={"a": 1.0}, members=3, window=0.4)
+SETTINGS = AnnealSettings(tokens=10, length=1, batch_tokens=1, lr=1e-3, shares={"a": 1.0}, members=3, window=0.4)
 
 
 @pytest.mark.parametrize("way", ["flip", "lost"])

@@ -26,7 +26,7 @@ def asked(width: int) -> Rehearsal:
         tokens=1_000_000,
         batch=(BatchPhase(until=0.5, batch_tokens=128), BatchPhase(until=1.0, batch_tokens=256)),
         mix=(MixPhase(until=1.0, shares={"web": 0.5, "wiki": 0.5}),),
-        peak_rate=1e-3,
+        lr=1e-3,
     )
     return Rehearsal(settings, size.shape(vocabulary=600, context=64))
 
@@ -67,7 +67,7 @@ def _twice(settings: object) -> PretrainSettings:
     from dataclasses import replace
 
     assert isinstance(settings, PretrainSettings)
-    return replace(settings, tokens=2 * settings.tokens, peak_rate=5e-4, seed=9)
+    return replace(settings, tokens=2 * settings.tokens, lr=5e-4, seed=9)
 
 
 def test_steps_of_every_size_count_and_tests_on_the_way_by_their_number() -> None:
@@ -78,7 +78,7 @@ def test_steps_of_every_size_count_and_tests_on_the_way_by_their_number() -> Non
     assert whole.core_seconds == pytest.approx((2.0 * steps[2] + 4.0 * steps[4]) / sum(steps.values()))
     assert whole.besides == 8.0
     longer = LengthSettings(
-        length=128, batch_tokens=256, check_tokens=512, checks=6, peak_rate=1e-3, shares={"web": 1.0},
+        length=128, batch_tokens=256, check_tokens=512, checks=6, lr=1e-3, shares={"web": 1.0},
         text_sources=("web",),
     )  # fmt: skip
     again = Rehearsal(longer, one.shape, one)

@@ -27,7 +27,7 @@ from herd.train.log import METRICS, read_steps
 from herd.train.loop import alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, cosine
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, lr_schedule
 
 
 def made(run: Path, stage: str) -> list[Artifact]:
@@ -71,7 +71,7 @@ def test_the_batch_doubles_twice_without_a_jump_of_the_loss(smoke_run: Path, fig
             return sum(float(next_token(model, one)[0]) for one in held_out) / sum(one.weight for one in held_out)
 
     losses, weights = [loss()], []
-    rate = cosine(ramp.steps, peak=3e-3, warmup_share=0.1, final_share=0.1)
+    rate = lr_schedule("cosine", ramp.steps, lr=3e-3, warmup=0.1, min_lr_ratio=0.1)
     for step in steps(state, batches, loss=next_token, rate=rate, clip=1.0, hands=alone(state, LocalPlace())):
         losses.append(loss())
         weights.append(step.weight)
@@ -147,9 +147,7 @@ def test_a_failed_gate_leaves_the_context_and_says_so(smoke_run: Path) -> None:
 
 def test_annealing_reads_no_further_than_the_context(smoke_run: Path, tmp_path: Path) -> None:
     short = next(one for one in made(smoke_run, "extend_context") if one.figures["target"] == 96)
-    settings = AnnealSettings(
-        tokens=1024, length=192, batch_tokens=384, peak_rate=1e-3, shares={"facts": 1.0}, members=1
-    )
+    settings = AnnealSettings(tokens=1024, length=192, batch_tokens=384, lr=1e-3, shares={"facts": 1.0}, members=1)
     here = work(tmp_path)
     anneal.run(
         here, {"model": Checkpoint(short.path), "tokens": inputs(smoke_run)["tokens"]}, {"settings": dump(settings)}

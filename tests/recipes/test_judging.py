@@ -38,7 +38,7 @@ def test_a_set_of_ones_own_is_judged_in_the_folder_of_the_run(
     probe = made[-1].figures["probe"]
     assert set(probe["losses"]) == {"control", "new"}
     assert probe["seeds"] == [0, 1]
-    assert probe["peak_rate"] > 0
+    assert probe["lr"] > 0
     for source in probe["by_source"]:
         assert f"  {source}" in said
     assert main(["judge-data", str(tmp_path), str(texts)]) != 0

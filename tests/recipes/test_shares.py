@@ -50,6 +50,6 @@ def test_shares_made_in_python_are_held_to_the_same() -> None:
     with pytest.raises(SettingsError, match=r"sum to 0\.9;"):
         MixPhase(until=1.0, shares={"a": 0.5, "b": 0.4})
     with pytest.raises(SettingsError, match=r"sum to 1\.5;"):
-        AnnealSettings(tokens=64, length=16, batch_tokens=32, peak_rate=1e-3, shares={"a": 0.5, "b": 1.0})
+        AnnealSettings(tokens=64, length=16, batch_tokens=32, lr=1e-3, shares={"a": 0.5, "b": 1.0})
     thirds = MixPhase(until=1.0, shares=dict.fromkeys("abc", 1 / 3))
     assert sum(thirds.shares.values()) == pytest.approx(1)

@@ -93,9 +93,7 @@ def test_curves_without_a_minimum_say_so_and_too_few_points_are_refused() -> Non
 
 def test_rungs_spend_their_budget_and_refuse_one_too_small() -> None:
     sizes = tuple(Size(width=w, layers=1, heads=2, kv_heads=1, hidden=2 * w) for w in (8, 16))
-    ladder = LadderSettings(
-        budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, peak_rate=1e-3, shares={"a": 1.0}
-    )
+    ladder = LadderSettings(budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, shares={"a": 1.0})
     found = rungs(ladder, vocabulary=100)
     for rung in found:
         flops = rung.tokens * rung.size.shape(vocabulary=100, context=32).training_flops(32)
@@ -103,6 +101,6 @@ def test_rungs_spend_their_budget_and_refuse_one_too_small() -> None:
     assert by_budget(ladder.budgets, [rung.budget for rung in found]) == [[1e9, 1e9], [2e9, 2e9]]
     with pytest.raises(SettingsError, match="fewer than ten batches"):
         rungs(
-            LadderSettings(budgets=(1e6,), sizes=sizes, length=32, batch_tokens=64, peak_rate=1e-3, shares={"a": 1.0}),
+            LadderSettings(budgets=(1e6,), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, shares={"a": 1.0}),
             vocabulary=100,
         )

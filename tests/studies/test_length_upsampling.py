@@ -20,7 +20,7 @@ from herd.train.checkpoint import TrainState
 from herd.train.loop import alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, cosine
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, lr_schedule
 
 SHORT, LONG = 64, 192  # tokens of a document
 RULE = LongFirst(longer_than=128, short_share=0.2)
@@ -109,7 +109,7 @@ def repeated(model: Transformer, shards: Shards, size: int) -> float:
 
 
 def trained(state: TrainState, read: TokenBatches, peak: float) -> None:
-    rate = cosine(len(read), peak=peak, warmup_share=0.05, final_share=0.1)
+    rate = lr_schedule("cosine", len(read), lr=peak, warmup=0.05, min_lr_ratio=0.1)
     for _ in steps(state, read, loss=next_token, rate=rate, clip=1.0, hands=alone(state, LocalPlace())):
         pass
 

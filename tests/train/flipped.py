@@ -89,7 +89,7 @@ def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
 
 def _trained(work: Work, layout: Layout, flipping: Any) -> dict[str, Any]:
     team = Team(layout, torch.device("cpu"), timeout_seconds=60)
-    state = team.state(SHAPE, None, AdamWSettings(), first=initial())
+    state = team.state(SHAPE, AdamWSettings(), first=initial())
     found = shards(work.out, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
     batches = TokenBatches(found, (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)

@@ -42,7 +42,7 @@ def initial():
 
 
 def losses(state: TrainState, given: TokenBatches, hands: Hands) -> list[list[float]]:
-    found = steps(state, given, loss=next_token, rate=lambda step: 1e-2, clip=1.0, hands=hands, micro_rows=2)
+    found = steps(state, given, loss=next_token, rate=lambda step: 1e-2, clip=1.0, hands=hands, micro_batch=2)
     names = ("loss/a", "tokens/a", "tokens/b")
     return [[step.loss, step.gradient_norm, *(step.metrics[name] for name in names)] for step in found]
 
@@ -54,14 +54,14 @@ def main(folder: Path, layouts: list[str]) -> None:
         numbers = {name: int(value) for name, value in (pair.split("=") for pair in words.split(","))}
         layout = Layout(**numbers)
         team = Team(layout, torch.device("cpu"), timeout_seconds=60)
-        state = team.state(SHAPE, None, AdamWSettings(), first=initial())
+        state = team.state(SHAPE, AdamWSettings(), first=initial())
         rows[words] = {"layout": asdict(layout), "steps": losses(state, given, team)}
         # Saved from this layout; whoever reads it gets the same weights in one piece.
         saver = Saver(folder / words)
         saver.save(state)
         saver.wait()
         dist.barrier()
-        again = team.state(SHAPE, None, AdamWSettings(), first=initial())
+        again = team.state(SHAPE, AdamWSettings(), first=initial())
         assert restore(folder / words, again)
         whole, other = team.whole(), None
         team.model = again.model

@@ -95,7 +95,7 @@ def test_after_too_many_the_run_goes_back_and_past_them(batches: TokenBatches, t
     assert not any(step.skipped for step in found[-10:])
     assert counted.order[-1] == 29
     assert [step.number for step in read_steps(work.out / METRICS)] == list(range(1, made.step + 1))
-    with pytest.raises(TrainingError, match="3 steps in a row were no good: try a lower peak_rate"):
+    with pytest.raises(TrainingError, match="3 steps in a row were no good: try a lower lr"):
         again = state()
         list(
             steps(

@@ -173,22 +173,22 @@ def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
     made = state()
     with torch.no_grad():
         made.model.norm.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="try a lower peak_rate"):
+    with pytest.raises(TrainingError, match="try a lower lr"):
         run(made, batches)
 
 
 @pytest.mark.parametrize(
-    ("micro_rows", "mend"),
-    [(None, "speed.micro_rows to 1, or"), (4, "speed.micro_rows to 2, or"), (1, "speed.recompute")],
+    ("micro_batch", "mend"),
+    [(None, "speed.micro_batch to 1, or"), (4, "speed.micro_batch to 2, or"), (1, "speed.recompute")],
 )
-def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_rows: int | None, mend: str) -> None:
+def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_batch: int | None, mend: str) -> None:
     made = state()
 
     def hungry(model: object, batch: object) -> tuple[torch.Tensor, dict[str, float]]:
         return torch.empty(2**60), {}
 
     going = steps(
-        made, batches, loss=hungry, rate=RATE, clip=1.0, hands=alone(made, LocalPlace()), micro_rows=micro_rows
+        made, batches, loss=hungry, rate=RATE, clip=1.0, hands=alone(made, LocalPlace()), micro_batch=micro_batch
     )
     with pytest.raises(TrainingError, match=f"step 1: out of memory; set {mend}"):
         next(going)

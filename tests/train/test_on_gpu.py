@@ -16,7 +16,7 @@ from herd.train.cross_entropy import cross_entropy
 from herd.train.loop import alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.speed import SpeedSettings
+from herd.train.settings import ComputeSettings
 from tests.train.test_loop import RATE, batches, state  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -27,7 +27,7 @@ def on_gpu() -> TrainState[Any]:
     return TrainState(model, adamw(model, AdamWSettings()))
 
 
-def losses(made: TrainState[Any], given: TokenBatches, speed: SpeedSettings) -> list[float]:
+def losses(made: TrainState[Any], given: TokenBatches, speed: ComputeSettings) -> list[float]:
     hands = alone(made, LocalPlace(), speed)
     return [step.loss for step in steps(made, given, loss=next_token, rate=RATE, clip=1.0, hands=hands)]
 
@@ -35,22 +35,22 @@ def losses(made: TrainState[Any], given: TokenBatches, speed: SpeedSettings) -> 
 @pytest.mark.parametrize(
     ("speed", "tolerance"),
     [
-        (SpeedSettings(attention="sdpa"), 2e-3),
-        (SpeedSettings(compiled=True), 2e-3),
-        (SpeedSettings(precision="bf16"), 2e-2),
-        (SpeedSettings(precision="bf16", compiled=True, micro_rows=2), 2e-2),
-        (SpeedSettings(precision="bf16", compiled=True, recompute=True, attention="flex"), 2e-2),
-        (SpeedSettings(precision="bf16", compiled=True, attention="varlen"), 2e-2),
+        (ComputeSettings(attention="sdpa"), 2e-3),
+        (ComputeSettings(compile=True), 2e-3),
+        (ComputeSettings(dtype="bf16"), 2e-2),
+        (ComputeSettings(dtype="bf16", compile=True, micro_batch=2), 2e-2),
+        (ComputeSettings(dtype="bf16", compile=True, recompute=True, attention="flex"), 2e-2),
+        (ComputeSettings(dtype="bf16", compile=True, attention="varlen"), 2e-2),
     ],
 )
-def test_a_gpu_learns_as_a_cpu_does(speed: SpeedSettings, tolerance: float, batches: TokenBatches) -> None:  # noqa: F811
-    wanted = losses(state(), batches, SpeedSettings())
+def test_a_gpu_learns_as_a_cpu_does(speed: ComputeSettings, tolerance: float, batches: TokenBatches) -> None:  # noqa: F811
+    wanted = losses(state(), batches, ComputeSettings())
     assert losses(on_gpu(), batches, speed) == pytest.approx(wanted, rel=tolerance)
 
 
 def test_eight_bits_learn(batches: TokenBatches) -> None:  # noqa: F811
     pytest.importorskip("torchao", reason="torchao is not installed")
-    found = losses(on_gpu(), batches, SpeedSettings(precision="float8", compiled=True))
+    found = losses(on_gpu(), batches, ComputeSettings(dtype="bf16", float8=True, compile=True))
     assert found[-1] < found[0] - 0.5
 
 
@@ -112,7 +112,7 @@ def test_the_compiled_loss(dtype: torch.dtype) -> None:
 
 def test_what_is_saved_comes_back_bit_for_bit(batches: TokenBatches, tmp_path: Path) -> None:  # noqa: F811
     made = on_gpu()
-    losses(made, batches, SpeedSettings(precision="bf16"))
+    losses(made, batches, ComputeSettings(dtype="bf16"))
     save(tmp_path, made)
     other = on_gpu()
     assert restore(tmp_path, other)

@@ -13,40 +13,40 @@ from herd.model import attending as attending_module
 from herd.model.attending import Blockwise, Flex, Sdpa, attending, runs_of, starts_of
 from herd.train.loop import alone, steps
 from herd.train.objectives import NextToken, next_token
-from herd.train.speed import SpeedSettings
+from herd.train.settings import ComputeSettings
 from tests.train.test_loop import RATE, batches, state, weights  # noqa: F401 - a fixture
 
 
-def losses(given, speed: SpeedSettings, loss=next_token, workers: int = 1, clip: float = 1.0) -> list[float]:
+def losses(given, speed: ComputeSettings, loss=next_token, workers: int = 1, clip: float = 1.0) -> list[float]:
     made = state()
     hands = alone(made, LocalPlace(lambda: workers), speed)
-    found = steps(made, given, loss=loss, rate=RATE, clip=clip, hands=hands, micro_rows=speed.micro_rows)
+    found = steps(made, given, loss=loss, rate=RATE, clip=clip, hands=hands, micro_batch=speed.micro_batch)
     return [step.loss for step in found]
 
 
 @pytest.mark.parametrize(
     ("speed", "tolerance"),
     [
-        (SpeedSettings(recompute=True), 0.0),
-        (SpeedSettings(compiled=True), 1e-4),
-        (SpeedSettings(compiled=True, recompute=True), 1e-4),
-        (SpeedSettings(micro_rows=1), 1e-5),
-        (SpeedSettings(precision="bf16"), 2e-2),
+        (ComputeSettings(recompute=True), 0.0),
+        (ComputeSettings(compile=True), 1e-4),
+        (ComputeSettings(compile=True, recompute=True), 1e-4),
+        (ComputeSettings(micro_batch=1), 1e-5),
+        (ComputeSettings(dtype="bf16"), 2e-2),
     ],
 )
-def test_faster_is_the_same(speed: SpeedSettings, tolerance: float, batches) -> None:  # noqa: F811
-    wanted, found = losses(batches, SpeedSettings()), losses(batches, speed)
+def test_faster_is_the_same(speed: ComputeSettings, tolerance: float, batches) -> None:  # noqa: F811
+    wanted, found = losses(batches, ComputeSettings()), losses(batches, speed)
     assert found == pytest.approx(wanted, rel=tolerance, abs=0)
 
 
 def test_compiled_on_two_threads_gives_the_bits_of_one(batches) -> None:  # noqa: F811
-    speed = SpeedSettings(compiled=True)
+    speed = ComputeSettings(compile=True)
     assert losses(batches, speed) == losses(batches, speed, workers=2)
 
 
 def test_eight_bits_learn_too(batches) -> None:  # noqa: F811
     pytest.importorskip("torchao", reason="torchao is not installed")
-    plain, eight = losses(batches, SpeedSettings()), losses(batches, SpeedSettings(precision="float8"))
+    plain, eight = losses(batches, ComputeSettings()), losses(batches, ComputeSettings(dtype="bf16", float8=True))
     assert eight[0] == pytest.approx(plain[0], rel=0.05)
     assert eight[-1] < eight[0] - 0.5
 
@@ -65,7 +65,7 @@ def test_parts_of_a_batch_count_by_their_tokens(batches) -> None:  # noqa: F811
 
 
 def test_large_logits_are_held_back(batches) -> None:  # noqa: F811
-    free, held = losses(batches, SpeedSettings()), losses(batches, SpeedSettings(), loss=NextToken(z=1e-2))
+    free, held = losses(batches, ComputeSettings()), losses(batches, ComputeSettings(), loss=NextToken(z_loss=1e-2))
     assert held[0] > free[0]
 
 

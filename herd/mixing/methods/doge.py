@@ -39,11 +39,11 @@ def doge(
     began = time.perf_counter()
     for number in range(apart.steps):
         gradients_kP = _gradients(apart, number)
-        gram = (gradients_kP @ gradients_kP.T).double().numpy()
+        gram = (gradients_kP @ gradients_kP.T).double().cpu().numpy()
         rate = apart.rate(number * given.proxy.steps // apart.steps)
         shares = doge_step(shares, _scores(gram, rate, form, aims, clip), mu=mu, smoothing=smoothing)
         path.append(shares)
-        apart.step(number, _as_weights(apart, torch.from_numpy(shares).float() @ gradients_kP))
+        apart.step(number, _as_weights(apart, torch.from_numpy(shares).to(gradients_kP) @ gradients_kP))
         given.say((number + 1) / apart.steps)
     seconds = time.perf_counter() - began
     plain = plain_seconds(given, given.proxy) * len(path)

@@ -15,6 +15,7 @@ from herd.mixing.proxies import Apart, evenly, losses_apart, plain_seconds, trai
 from herd.mixing.updates import Numbers
 from herd.mixing.updates import doremi as doremi_step
 from herd.train.batches import IGNORED
+from herd.train.speed import Quick
 
 
 @methods.add
@@ -58,13 +59,14 @@ def _search(apart: Apart, reference: torch.nn.Module | None, eta: float, smoothi
     """The shares after every step."""
     count = len(apart.given.sources)
     shares, path = uniform(count), []
+    asking = None if reference is None else Quick(reference, apart.run)
     for number in range(apart.steps):
         batch = apart.batch(number)
         found = apart.losses(batch)
         theirs = [torch.zeros_like(each) for _, each in found]
-        if reference is not None:
+        if reference is not None and asking is not None:
             parts = [slice(n * apart.rows, (n + 1) * apart.rows) for n in range(count)]
-            with torch.inference_mode():
+            with torch.inference_mode(), asking:
                 theirs = [each for _, each in losses_apart(reference, batch, parts)]  # type: ignore[arg-type]
         gaps = []
         for n, (ours, known) in enumerate(zip(found, theirs, strict=True)):

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from herd.core.places import LocalPlace
+from herd.model.adapters import LoraLinear, LoraSettings, adapt, merge
 from herd.model.fused import fits
 from herd.model.heads import RewardModel
 from herd.train.batches import Batch
 from herd.train.checkpoint import TrainState
 from herd.train.loop import alone, steps
-from herd.train.lora import Adapted, LoraSettings, adapt, merge
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
 from tests.model.test_transformer import SMALL, model
@@ -63,7 +63,7 @@ def test_adapters_learn_alone_and_become_part_of_the_matrices() -> None:
 def test_only_the_matrices_named_are_adapted() -> None:
     made = model(SMALL)
     adapt(made, LoraSettings(rank=2, matrices=("query", "value")))
-    found = [name for name, part in made.named_modules() if type(part) is Adapted]
+    found = [name for name, part in made.named_modules() if type(part) is LoraLinear]
     assert {name.rpartition(".")[2] for name in found} == {"query", "value"}
     assert len(found) == 2 * SMALL.layers
 
@@ -81,7 +81,7 @@ def test_a_reward_models_head_is_learnt_with_the_adapters() -> None:
     assert made.score.weight.requires_grad
     assert not made.trunk.embedding.weight.requires_grad
     merge(made)
-    assert not [part for part in made.modules() if type(part) is Adapted]
+    assert not [part for part in made.modules() if type(part) is LoraLinear]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

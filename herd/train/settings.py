@@ -1,0 +1,91 @@
+"""What every stage that trains lets a recipe say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from herd.core.errors import SettingsError
+from herd.core.settings import NotNegative, Positive, Rate, Share, settings
+from herd.model.adapters import LoraSettings
+from herd.train.guards import GuardSettings
+from herd.train.layout import Layout
+from herd.train.optimizer import AdamWSettings
+from herd.train.schedule import Schedule, ScheduleName, lr_schedule
+
+
+@settings
+class ComputeSettings:
+    """How gradients are computed, which changes no result but for rounding.
+
+    dtype: of the products; weights, their sums and the optimizer stay fp32. float8: products in 8 bits beside bf16; it
+    takes a recent GPU and the package torchao. compile: every block by torch.compile; without it, a CPU in fp32 takes a
+    kernel of our own. recompute: keep only the blocks' inputs and compute the rest again on the way back (Chen et al.
+    2016). attention: auto measures on a GPU, and takes our own kernel on a CPU. micro_batch: rows worked on at once;
+    absent, a half of the batch on a CPU and all of it elsewhere. layout: over how many ranks the model and the batch
+    are spread. A CPU of one core is 1 to 4 % faster with all of a batch at once, which two cores cannot share.
+    """
+
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    float8: bool = False
+    compile: bool = False
+    recompute: bool = False
+    attention: Literal["auto", "sdpa", "blockwise", "flex", "varlen"] = "auto"
+    micro_batch: Positive | None = None
+    layout: Layout = Layout()
+
+    def __post_init__(self) -> None:
+        if self.float8 and self.dtype != "bf16":
+            raise SettingsError("float8 stands beside bf16 products; set dtype to bf16 too")
+
+
+FP32 = ComputeSettings()
+
+
+@settings
+class TrainingSettings(ComputeSettings):
+    """One run of training, whatever it learns.
+
+    lr: the peak; by the model's size where a stage leaves it absent (`herd.train.schedule.lr_by_size`). min_lr_ratio:
+    the rate at the end, as a share of the peak. warmup: below 1 a share of all steps, else so many steps. schedule:
+    of the rate after the warm-up. decay_ratio: of `wsd`, the last share of the steps, over which the rate falls. guard:
+    which steps are not taken.
+    """
+
+    lr: Rate | None
+    min_lr_ratio: Share = 0.1
+    warmup: NotNegative = 0.0
+    schedule: ScheduleName = "cosine"
+    decay_ratio: Share = 0.1
+    optimizer: AdamWSettings = AdamWSettings()
+    guard: GuardSettings = GuardSettings()
+    seed: int = 0
+
+    def lr_schedule(self, steps: int, *, lr: float | None = None) -> Schedule:
+        """The learning rate by step. lr: the peak where the settings leave it open."""
+        peak = self.lr if lr is None else lr
+        assert peak is not None
+        return lr_schedule(
+            self.schedule, steps, lr=peak, warmup=self.warmup, min_lr_ratio=self.min_lr_ratio,
+            decay_ratio=self.decay_ratio,
+        )  # fmt: skip
+
+
+@settings
+class FinetuneSettings(TrainingSettings):
+    """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
+    others prompts with their answers. lora: adapters in the place of all weights."""
+
+    batch_size: Positive = 16
+    epochs: Positive = 1
+    lora: LoraSettings | None = None
+
+
+def check_one_device(layout: Layout) -> None:
+    """Raises SettingsError for a layout of a model so small that it is trained on one device."""
+    if layout.devices > 1:
+        raise SettingsError("models that try a mix or a set of data are trained on one device; leave layout out")
+
+
+def ranks_of(settings: ComputeSettings, **_: Any) -> int:
+    """How many processes a stage with these settings wants: for `stage(ranks=ranks_of)`."""
+    return settings.layout.devices
