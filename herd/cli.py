@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
                 options.compare_every,
                 options.device,
                 options.dtype,
-            ),  # fmt: skip
+            ),
             display=display(),
         )
     finally:
@@ -318,7 +318,7 @@ def evaluate(options: argparse.Namespace) -> None:
         if not options.json:
             print(f"{name:20} {score.interval}  {len(score.right)} questions", flush=True)
 
-    score_folder(folder, uses, world_of(folder), report)
+    score_folder(folder, uses, world_of(folder), report, device=options.device, dtype=options.dtype)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 
@@ -353,7 +353,7 @@ def chat(options: argparse.Namespace) -> None:
 
     folder = model_in(options.checkpoint)
     sampling = Sampling(temperature=options.temperature, max_tokens=256, seed=options.seed)
-    conversation = Chat(folder, world_of(folder).everybody, sampling)
+    conversation = Chat(folder, world_of(folder).everybody, sampling, device=options.device, dtype=options.dtype)
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
     if typing:
@@ -373,11 +373,16 @@ def export(options: argparse.Namespace) -> None:
     from herd.serve.folders import export as write
     from herd.serve.folders import model_in
 
-    write(model_in(options.checkpoint), options.folder, form=options.form, shard_gb=options.shard_gb)
+    write(
+        model_in(options.checkpoint), options.folder, form=options.form, shard_gb=options.shard_gb, merge=options.merge
+    )
     if options.folder.suffix == ".gguf":
         print(f"{options.folder}: llama-cli -m {options.folder} reads it")
-    else:
-        print(f"{options.folder}: transformers.AutoModelForCausalLM.from_pretrained({str(options.folder)!r}) reads it")
+        return
+    reader = "transformers.AutoModelForCausalLM"
+    if (options.folder / "adapter_config.json").exists():
+        reader = "peft.AutoPeftModelForCausalLM"
+    print(f"{options.folder}: {reader}.from_pretrained({str(options.folder)!r}) reads it")
 
 
 def bring_in(options: argparse.Namespace) -> None:

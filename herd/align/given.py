@@ -18,6 +18,7 @@ from herd.core.records import Conversation
 from herd.core.settings import Count, InputFile, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, write_conversations, write_preferences
+from herd.model.adapters import copy_adapters, is_adapter
 from herd.model.config import shape_in
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import ABOUT, OPTIMIZER
@@ -47,6 +48,8 @@ def copied(model: Path, folder: Path) -> None:
     """
     wanted = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, METRICS)
     check_files(model, *wanted)
+    if is_adapter(model):
+        copy_adapters(model, folder)
     for file in files_in(model, *wanted):
         target = folder / file.relative_to(model)
         target.parent.mkdir(exist_ok=True)

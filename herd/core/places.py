@@ -247,9 +247,9 @@ def show_gpus(numbers: Sequence[int]) -> None:
     """Lets this process and those it starts see only these of the GPUs it may use; all of them where none is named.
     Heard by CUDA when it is first used."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    known = [str(number) for number in range(gpus())] if visible is None else visible.split(",")
     if numbers:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(known[number] for number in numbers)
+        names = [str(number) if visible is None else visible.split(",")[number] for number in numbers]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
 
 
 def cores() -> int:

@@ -201,8 +201,8 @@ def _tidy(home: RunFolder) -> None:
 
 @dataclass
 class _Worker:
-    """allowed: how many of the run's jobs its stage may use now. used: whether it was given a stage yet. gpus: numbers of
-    those its stage has."""
+    """allowed: how many of the run's jobs its stage may use now. used: whether it was given a stage yet. gpus: numbers
+    of those its stage has."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -227,6 +229,22 @@ def base_folder(folder: Path, name: str) -> Path:
         f"{folder} holds adapters of {name or 'a model without a name'}, which is no folder here; put the model's "
         f"folder into {ADAPTER_CONFIG} as base_model_name_or_path"
     )
+
+
+def base_name(base: Path, folder: Path) -> str:
+    """How adapters in `folder` name the model they stand beside: artifacts of a run lie side by side, and may be moved
+    together; any other place is absolute."""
+    beside = base.resolve().parent == folder.resolve().parent
+    return os.path.relpath(base.resolve(), folder.resolve()) if beside else str(base.resolve())
+
+
+def copy_adapters(adapter: Path, folder: Path) -> None:
+    """The adapters in another folder, beside the same model."""
+    base = read_adapters(adapter).base
+    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base_name(base, folder)
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    shutil.copyfile(adapter / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
 
 
 def write_adapters(

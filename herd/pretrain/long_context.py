@@ -49,7 +49,7 @@ class LengthSettings(TrainingSettings):
     needle_seeds: Positive = 8
     recovered: Share = 0.01
     lr: Rate
-    warmup: NotNegative = 10  # steps; the optimizer's moments are kept, so a short one will do
+    warmup: NotNegative = 10.0  # steps; the optimizer's moments are kept, so a short one will do
     schedule: ScheduleName = "constant"
     shares: Shares
     text_sources: tuple[str, ...]

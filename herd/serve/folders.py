@@ -31,6 +31,7 @@ from herd.core.progress import summary
 from herd.core.settings import build
 from herd.core.worker import RunFolder
 from herd.model import gguf, weights
+from herd.model.adapters import copy_adapters, is_adapter, read_adapters
 from herd.model.config import CONFIG, shape_in
 from herd.tokens.gguf import to_gguf
 from herd.tokens.tokenizer import TextTokenizer
@@ -88,7 +89,7 @@ def model_in(path: Path) -> Path:
 
     Raises ArtifactError when there is none.
     """
-    if (path / "config.json").exists():
+    if (path / CONFIG).exists() or is_adapter(path):
         return path
     if RunFolder(path).artifacts.is_dir():
         newest = newest_model(path)
@@ -112,12 +113,14 @@ def world_of(model: Path) -> World:
         return World()
 
 
-def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0) -> None:
+def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0, merge: bool = False) -> None:
     """The model as other programs read it: weights, configuration and tokenizer, with a list of their hashes. Other
     files in its folder are left out.
 
-    target: a folder of Hugging Face's layout, or a file that ends in .gguf. form: of the weights, as they are when
-    None. Raises SettingsError when `target` is there already, and ArtifactError for a reward model in GGUF.
+    target: a folder of Hugging Face's layout, or a file that ends in .gguf, which always holds one model. form: of the
+    weights, as they are when None. merge: adapters and the model they stand beside become one; else they are written
+    as peft reads them, with the place of that model. Raises SettingsError when `target` is there already, and
+    ArtifactError for a reward model in GGUF.
     """
     if target.exists():
         raise SettingsError(f"{target} exists; name one that does not")
@@ -135,9 +138,21 @@ def export(model: Path, target: Path, *, form: str | None = None, shard_gb: floa
             copy = out / file.relative_to(model)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, copy)
+        if is_adapter(model) and not merge:
+            _export_adapters(model, out, form)
+            seal(out)
+            return
         dtype = _dtype(form)
         weights.copy_tensors(model, out, dtype=dtype, shard_bytes=int(shard_gb * 1e9))
         seal(out)
+
+
+def _export_adapters(model: Path, out: Path, form: str | None) -> None:
+    if form is not None:
+        raise SettingsError("adapters are written as they are; leave --form out, or say --merge")
+    copy_adapters(model, out)
+    if not (out / CONFIG).exists():  # peft's own folders leave to the model what is the model's
+        shutil.copyfile(read_adapters(model).base / CONFIG, out / CONFIG)
 
 
 def _dtype(form: str | None) -> torch.dtype | None:

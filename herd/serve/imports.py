@@ -13,6 +13,7 @@ import torch
 from herd.core.artifacts import seal, whole_folder
 from herd.core.errors import ArtifactError, SettingsError
 from herd.model import gguf, meta, reference, weights
+from herd.model.adapters import is_adapter, read_adapters
 from herd.model.config import CONFIG
 from herd.model.sizes import Shape
 from herd.model.stored import Stored
@@ -98,6 +99,10 @@ def open_any(source: Path) -> tuple[Stored, TextTokenizer]:
     if (source / meta.PARAMS).exists():
         stored = meta.open_folder(source)
         return stored, load_tiktoken(source / "tokenizer.model")
+    if is_adapter(source):
+        # As one model; peft leaves the tokenizer with the model it stands beside, unless who trained it added one.
+        text = source if (source / "tokenizer.json").exists() else read_adapters(source).base
+        return weights.open_folder(source), TextTokenizer.load(text)
     if (source / CONFIG).exists():
         return weights.open_folder(source), TextTokenizer.load(source)
     inside = sorted(source.glob("*.gguf")) if source.is_dir() else []
@@ -106,5 +111,5 @@ def open_any(source: Path) -> tuple[Stored, TextTokenizer]:
     hint = "there is no such file or folder" if not source.exists() else "it is none of these"
     raise ArtifactError(
         f"{source} is no model: {hint}; herd reads a .gguf file, Meta's folder (params.json, consolidated.*.pth, "
-        "tokenizer.model) and Hugging Face's (config.json, *.safetensors, tokenizer.json)"
+        "tokenizer.model), Hugging Face's (config.json, *.safetensors, tokenizer.json) and peft's adapters"
     )

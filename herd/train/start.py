@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from herd.model.adapters import (
     SCORE,
     LoraSettings,
     add_adapters,
+    base_name,
     initial_adapters,
     is_adapter,
     learnt,
@@ -126,11 +126,9 @@ class Started:
     def _write_adapters(self, tensors: Mapping[str, Tensor], text: TextTokenizer, kind: Kind) -> None:
         assert self.lora is not None
         assert self.base is not None
-        out, reward = self.work.out, kind == "reward"
-        # Artifacts of a run lie side by side, and may be moved together.
-        beside = self.base.resolve().parent == out.resolve().parent
-        base = os.path.relpath(self.base, out) if beside else str(self.base.resolve())
-        write_adapters(out, tensors.items(), self.lora, base=base, reward=reward)
+        out = self.work.out
+        base = base_name(self.base, out)
+        write_adapters(out, tensors.items(), self.lora, base=base, reward=kind == "reward")
         write_texts(out, self.shape, text, kind=kind)
 
 

@@ -76,7 +76,7 @@ def held(folder: Path, loss: str, monkeypatch: pytest.MonkeyPatch, *, beside: bo
     with monkeypatch.context() as patch, Held() as counted:
         patch.setattr(stage, "load_transformer", load)
         patch.setattr(stage, "objective", with_reference if beside else made_by)
-        dpo.body(work(folder / "run"), start, (given,), settings=DpoSettings(loss=losses.use(loss), pairs=8))
+        dpo.body(work(folder / "run"), start, (given,), settings=DpoSettings(loss=losses.use(loss), batch_size=8))
     assert bool(asked) == beside
     return counted.most, sum(one.nbytes for one in known["policy"].parameters())
 

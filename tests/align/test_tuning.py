@@ -1,10 +1,28 @@
-"""What all kinds of fine-tuning have in common."""
+"""What all kinds of fine-tuning have in common: how fast they learn, and on how many ranks."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import sys
+from pathlib import Path
 
+import pytest
+import torch
+
+from herd.align.dpo import DpoSettings
+from herd.align.losses import losses
+from herd.align.reward import RewardSettings
+from herd.align.sft import SftSettings
+from herd.core.errors import SettingsError
+from herd.core.ranks import Crew
+from herd.model.adapters import is_adapter
+from herd.model.weights import load_model
+from herd.train.layout import Layout
+from herd.train.log import METRICS, read_steps
 from herd.train.schedule import lr_by_size
+from tests.align.ranks import LORA, inputs, tuned
+
+KINDS = ("sft", "dpo", "reward", "dpo-lora")
 
 
 @pytest.mark.parametrize(
@@ -12,3 +30,47 @@ from herd.train.schedule import lr_by_size
 )
 def test_larger_models_learn_more_slowly(weights: int, rate: float) -> None:
     assert lr_by_size(weights) == pytest.approx(rate, rel=0.03)
+
+
+def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
+    """Losses, figures and weights; of adapters only these are written."""
+    inputs(tmp_path)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.align.ranks", str(tmp_path), *KINDS]
+    Crew(command, 2, tmp_path / "crew").work(lambda *_: None)
+    worst = 0.0
+    for kind in KINDS:
+        alone = tuned(tmp_path, kind, Layout())
+        row = json.loads((tmp_path / f"{kind}.json").read_text())
+        wanted = [step.loss for step in read_steps(alone.out / METRICS)]
+        assert len(row["losses"]) == len(wanted) > 3
+        worst = max(worst, *(abs(a / b - 1) for a, b in zip(row["losses"], wanted, strict=True)))
+        for name in ("log_prob_change", "held_out", "left_out"):
+            assert row["figures"].get(name) == pytest.approx(alone.figures.get(name), rel=1e-3)
+        assert is_adapter(tmp_path / f"{kind}-2") == (kind == "dpo-lora")
+        one, two = load_model(alone.out).state_dict(), load_model(tmp_path / f"{kind}-2").state_dict()
+        assert one.keys() == two.keys()
+        assert all(torch.allclose(one[name], two[name], atol=2e-4) for name in one)
+    figure(f"two ranks: losses of {', '.join(KINDS)} within {worst:.0e} of one's")
+    assert worst < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (lambda: DpoSettings(loss=losses.use("dpo"), layout=Layout(tensor=2)), "set layout to {data: 2}"),
+        (lambda: DpoSettings(loss=losses.use("kto"), layout=Layout(data=2)), "take the loss kto_pair"),
+    ],
+)
+def test_what_cannot_be_spread_is_refused_with_what_can(settings, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        settings()
+
+
+def test_every_kind_of_fine_tuning_takes_the_same_settings() -> None:
+    for made in (SftSettings, RewardSettings, lambda **some: DpoSettings(loss=losses.use("dpo"), **some)):
+        one = made(
+            lr=1e-4, batch_size=2, epochs=1, lora=LORA, dtype="bf16", compile=True, recompute=True, micro_batch=1
+        )
+        assert one.lr_schedule(100)(99) < one.lr_schedule(100)(10)
+    with pytest.raises(SettingsError, match="set dtype to bf16"):
+        SftSettings(float8=True)

@@ -1,16 +1,33 @@
-"""Adapters: nothing at first, alone in learning, and gone in the end."""
+"""Adapters: nothing at first, alone in learning, kept as peft keeps them, and gone where they are merged."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
+from herd.core.errors import ArtifactError
 from herd.core.places import LocalPlace
-from herd.model.adapters import LoraLinear, LoraSettings, adapt, merge
+from herd.model.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    LoraLinear,
+    LoraSettings,
+    adapt,
+    base_name,
+    copy_adapters,
+    learnt,
+    merge,
+    read_adapters,
+    write_adapters,
+)
 from herd.model.fused import fits
-from herd.model.heads import RewardModel
+from herd.model.heads import RewardModel, trunk_of
+from herd.model.weights import load_model, load_transformer, open_folder, save_model, write_config
 from herd.train.batches import Batch
 from herd.train.checkpoint import TrainState
 from herd.train.loop import alone, steps
@@ -38,7 +55,7 @@ def test_adapters_learn_alone_and_become_part_of_the_matrices() -> None:
     assert torch.equal(made(TOKENS[:, :-1]), plain)
     assert not fits(made)
     learnt = {name for name, weight in made.named_parameters() if weight.requires_grad}
-    assert all(name.endswith((".first", ".second")) for name in learnt)
+    assert all(name.endswith((".lora_A", ".lora_B")) for name in learnt)
     assert len(learnt) == 2 * 7 * SMALL.layers
     state = TrainState(made, adamw(made, AdamWSettings(weight_decay=0.0)))
     losses = [
@@ -62,7 +79,7 @@ def test_adapters_learn_alone_and_become_part_of_the_matrices() -> None:
 
 def test_only_the_matrices_named_are_adapted() -> None:
     made = model(SMALL)
-    adapt(made, LoraSettings(rank=2, matrices=("query", "value")))
+    adapt(made, LoraSettings(rank=2, target_modules=("q_proj", "v_proj")))
     found = [name for name, part in made.named_modules() if type(part) is LoraLinear]
     assert {name.rpartition(".")[2] for name in found} == {"query", "value"}
     assert len(found) == 2 * SMALL.layers
@@ -91,3 +108,101 @@ def test_adapters_are_drawn_by_their_seed(seed: int) -> None:
     adapt(other, SETTINGS, seed=0)
     same = [torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True)]
     assert all(same) == (seed == 0)
+
+
+# ---- on disk ----
+
+
+def kept(root: Path, settings: LoraSettings = SETTINGS, *, reward: bool = False) -> torch.nn.Module:
+    """A model in `base` and adapters that have learnt something in `tuned`; both together as they are in memory."""
+    base = model(SMALL)
+    for name in ("base", "tuned"):
+        (root / name).mkdir()
+    save_model(root / "base", base, begin=0, stops=[1], pad=2)
+    made: torch.nn.Module = RewardModel.on(base) if reward else base
+    adapt(trunk_of(made), settings)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _, weight in learnt(made):
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    name = base_name(root / "base", root / "tuned")
+    write_adapters(root / "tuned", learnt(made), settings, base=name, reward=reward)
+    write_config(root / "tuned", SMALL, begin=0, stops=[1], pad=2, dtype=torch.float32, reward=reward)
+    return made.eval()
+
+
+def test_adapters_are_kept_beside_their_model_and_merged_when_read(tmp_path: Path) -> None:
+    made = kept(tmp_path)
+    config = json.loads((tmp_path / "tuned" / ADAPTER_CONFIG).read_text())
+    assert (config["peft_type"], config["task_type"], config["r"], config["lora_alpha"]) == (
+        "LORA",
+        "CAUSAL_LM",
+        4,
+        8.0,
+    )
+    assert config["base_model_name_or_path"] == "../base"
+    with safe_open(tmp_path / "tuned" / ADAPTER_WEIGHTS, framework="pt") as file:
+        names = set(file.keys())
+    assert len(names) == 2 * 7 * SMALL.layers
+    assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names
+    assert "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight" in names
+    with torch.no_grad():
+        wanted = made(TOKENS)
+        assert torch.allclose(load_transformer(tmp_path / "tuned")(TOKENS), wanted, atol=1e-4)
+    # One by one, as formats that hold one model read them; and from a folder that lies elsewhere.
+    (tmp_path / "far" / "copy").mkdir(parents=True)
+    copy_adapters(tmp_path / "tuned", tmp_path / "far" / "copy")
+    stored = open_folder(tmp_path / "far" / "copy")
+    own = load_transformer(tmp_path / "tuned").state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in stored.all())
+
+
+def test_a_reward_models_adapters_bring_its_head(tmp_path: Path) -> None:
+    made = kept(tmp_path, reward=True)
+    again = load_model(tmp_path / "tuned")
+    assert isinstance(again, RewardModel)
+    with torch.no_grad():
+        assert torch.allclose(again(TOKENS), made(TOKENS), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("use_dora", True, "use_dora is True, and herd reads plain LoRA"),
+        ("rank_pattern", {"q_proj": 8}, "rank_pattern"),
+        ("peft_type", "IA3", "peft_type is 'IA3'"),
+        ("base_model_name_or_path", "elsewhere", "which is no folder here"),
+    ],
+)
+def test_adapters_of_another_kind_are_refused_by_name(name: str, value: object, words: str, tmp_path: Path) -> None:
+    kept(tmp_path)
+    file = tmp_path / "tuned" / ADAPTER_CONFIG
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(ArtifactError, match=words):
+        read_adapters(tmp_path / "tuned")
+
+
+def test_peft_reads_what_herd_writes_and_herd_what_peft_writes(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    from transformers import AutoModelForCausalLM
+
+    made = kept(tmp_path)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    with torch.no_grad():
+        found = peft.PeftModel.from_pretrained(theirs, tmp_path / "tuned").eval()(TOKENS).logits
+        assert torch.allclose(found, made(TOKENS), atol=1e-5)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    chosen = peft.LoraConfig(
+        r=3, lora_alpha=5, use_rslora=True, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM"
+    )
+    other = peft.get_peft_model(plain, chosen)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for weight in other.parameters():
+            if weight.requires_grad:
+                weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    other.save_pretrained(tmp_path / "peft")
+    assert read_adapters(tmp_path / "peft").settings.target_modules == ("q_proj", "down_proj")
+    with torch.no_grad():
+        wanted = other.eval()(TOKENS).logits
+        assert torch.allclose(load_transformer(tmp_path / "peft")(TOKENS), wanted, atol=1e-5)

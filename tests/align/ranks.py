@@ -1,0 +1,80 @@
+"""What one rank of a test does: fine-tunes the same models as one process does, and leaves what came out.
+
+python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from herd.align.dpo import DpoSettings, dpo
+from herd.align.losses import losses
+from herd.align.reward import RewardSettings, train_reward
+from herd.align.sft import SftSettings, sft
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.places import LocalPlace
+from herd.core.ranks import Rank
+from herd.core.stage import Work
+from herd.core.storage import write_conversations, write_preferences
+from herd.model.adapters import LoraSettings
+from herd.train.checkpoint import write_checkpoint
+from herd.train.layout import Layout
+from herd.train.log import METRICS, read_steps
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
+from tests.train.test_ranked import preference
+
+SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+LORA = LoraSettings(rank=4)
+
+
+def inputs(root: Path) -> None:
+    """A model, dialogues and ranked answers, as stages read them."""
+    for name in ("base", "dialogues", "ranked"):
+        (root / name).mkdir()
+    write_checkpoint(root / "base", model(SHAPE), TOKENIZER, kind="chat")
+    write_conversations(root / "dialogues", [HELLO, CALL, HELLO] * 6)
+    write_preferences(root / "ranked", [replace(preference(number), strength="better") for number in range(16)])
+
+
+def tuned(root: Path, kind: str, layout: Layout) -> Work:
+    """A stage's work when it is done. kind: what is trained, with `-lora` by adapters alone."""
+    what, _, adapters = kind.partition("-")
+    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": LORA if adapters else None, "layout": layout}
+    rank = Rank.here().number
+    out = root / (f"{kind}-{layout.devices}" if rank == 0 else f"{kind}-{layout.devices}-of-{rank}")
+    out.mkdir()
+    work = Work(out, root / f"scratch-{kind}-{layout.devices}", LocalPlace())
+    base = Checkpoint(root / "base")
+    ranked = (Preferences(root / "ranked"),)
+    run: dict[str, Callable[[], Any]] = {
+        "sft": lambda: sft.body(
+            work, base, (Dialogues(root / "dialogues"),), settings=SftSettings(length=96, epochs=2, **shared)
+        ),
+        "dpo": lambda: dpo.body(work, base, ranked, settings=DpoSettings(loss=losses.use("dpo"), **shared)),
+        "reward": lambda: train_reward.body(work, base, ranked, settings=RewardSettings(epochs=1, **shared)),
+    }
+    work.scratch.mkdir(exist_ok=True)
+    run[what]()
+    return work
+
+
+def main(root: Path, kinds: list[str]) -> None:
+    for kind in kinds:
+        work = tuned(root, kind, Layout(data=Rank.here().of))
+        if Rank.here().number == 0:
+            row = {"figures": work.figures, "losses": [step.loss for step in read_steps(work.out / METRICS)]}
+            (root / f"{kind}.json").write_text(json.dumps(row), encoding="utf-8")
+        dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
