@@ -48,6 +48,23 @@ def count_slowly(work: Work, *, steps: Positive, mark: Uncounted[str] = "") -> C
     return Corpus(work.out)
 
 
+def _so_many(ranks: int = 1, **_: object) -> int:
+    return ranks
+
+
+@stage(paper="-", version=1, ranks=_so_many, gpu=True)
+def on_device(work: Work, *, name: str, beside: tuple[str, ...], marks: Uncounted[str], ranks: Positive = 1) -> Corpus:
+    """Where a model would lie, once those it is beside are at work too."""
+    folder = Path(marks)
+    rank = os.environ.get("RANK", "0")
+    (folder / f"{name} {rank}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "") if ranks > 1 else work.device)
+    deadline = time.monotonic() + 300
+    while not all(list(folder.glob(f"{other} *")) for other in beside) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (work.out / "text").write_text(name)
+    return Corpus(work.out)
+
+
 @stage(paper="-", version=1)
 def fail(work: Work, *, how: str) -> Corpus:
     """Nothing: it ends in the way named."""

@@ -16,7 +16,8 @@ from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, Set
 from herd.core.manifests import sign
 from herd.core.progress import Silent
 from herd.core.runner import needed, run
-from tests.core.stages_for_tests import count_slowly, fail, join, spread, whose, whose_own, write
+from herd.core.stage import Manner
+from tests.core.stages_for_tests import count_slowly, fail, join, on_device, spread, whose, whose_own, write
 from tests.smoke import hear_interrupts
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -53,6 +54,40 @@ def test_stages_are_made_once_and_in_order(jobs: int, tmp_path: Path) -> None:
     run(target, tmp_path, jobs=jobs, display=again)
     assert again.made == []
     assert again.skipped == 3
+
+
+def devices(marks: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in marks.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "wanted"),
+    [
+        (2, "auto", ["cuda:0", "cuda:1"]),
+        (1, "auto", ["cuda:0", "cuda:0"]),
+        (0, "auto", ["auto", "auto"]),
+        (2, "cpu", ["cpu", "cpu"]),
+    ],
+)
+def test_stages_side_by_side_share_out_the_gpus(gpus: int, device: str, wanted: list[str], tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    both = [on_device(name=name, beside=("a", "b"), marks=str(marks)) for name in ("a", "b")]
+    run(join(tuple(both)), tmp_path / "run", jobs=2, gpus=gpus, manner=Manner(device=device))
+    assert sorted(devices(marks).values()) == wanted
+
+
+def test_ranks_get_gpus_that_nobody_else_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")  # as a cluster shows some of a machine's
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    one = on_device(name="one", beside=("one", "two"), marks=str(marks))
+    two = on_device(name="two", beside=("one", "two"), marks=str(marks), ranks=2)
+    run(join((one, two)), tmp_path / "run", jobs=2)
+    found = devices(marks)
+    assert found["two 0"] == found["two 1"]
+    alone = ["4", "5", "6"][int(found["one 0"].removeprefix("cuda:"))]
+    assert {*found["two 0"].split(","), alone} == {"4", "5", "6"}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
