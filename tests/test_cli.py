@@ -44,7 +44,7 @@ def test_plan_as_yaml_is_a_recipe_with_the_same_keys(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        ("base.peek_rate=1e-3", "did you mean 'lr'"),
+        ("base.min_lr_rato=0.1", "did you mean 'min_lr_ratio'"),
         ("base.tokens=many", "base.tokens is"),
         ("base.size.width=102", "width 102 is not a multiple of heads"),
         ("base.size.heads=0", "greater than 0"),

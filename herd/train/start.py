@@ -18,6 +18,7 @@ from herd.core.ranks import Rank
 from herd.core.stage import Work
 from herd.model.adapters import (
     SCORE,
+    Adapters,
     LoraSettings,
     add_adapters,
     base_name,
@@ -164,15 +165,16 @@ def load_for_training(
 
     shape: how it is read from now on, with longer sequences or other positions; as it is when absent. reward: with a
     head of zeros that gives scores, in the place of the output. lora: only adapters are trained, those in `folder`
-    where it holds some, else new ones. moments: the optimizer goes on with those it had, where they were kept. Raises
-    SettingsError for adapters of another form than those in `folder`, and for a layout that cannot train so.
+    where it holds some of this form, else new ones. moments: the optimizer goes on with those it had, where they were
+    kept. Raises SettingsError for a layout that cannot train so.
     """
     shape = shape or shape_in(folder)
     if settings.layout.devices > 1 and (reward or lora):
         check_data_parallel(settings.layout, "a reward model" if reward else "a model with adapters")
-    base = _base_of(folder, lora)
+    going_on = _adapters_of(folder, lora)
+    base = folder if going_on is None else going_on.base
     build = partial(_build, reward=reward, lora=lora)
-    files = FromFolder(open_folder(base), _learnt_at_first(folder, build, shape, lora, settings.seed))
+    files = FromFolder(open_folder(base), _learnt_at_first(build, shape, going_on, settings.seed))
     if settings.layout.devices == 1:
         made = _alone(work, _filled(build, shape, files), settings)
     else:
@@ -205,30 +207,26 @@ def _filled(build: Callable[[Shape], nn.Module], shape: Shape, files: FromFolder
     return model
 
 
-def _base_of(folder: Path, lora: LoraSettings | None) -> Path:
-    """The frozen model that adapters are trained beside."""
-    return read_adapters(folder).base if lora is not None and is_adapter(folder) else folder
+def _adapters_of(folder: Path, lora: LoraSettings | None) -> Adapters | None:
+    """Those in `folder`, to be trained further; None where none has this form: others become part of the frozen
+    model."""
+    if lora is None or not is_adapter(folder):
+        return None
+    found = read_adapters(folder)
+    alike = found.settings.rank == lora.rank and found.scale == lora.alpha / lora.rank
+    return found if alike and set(found.settings.target_modules) == set(lora.target_modules) else None
 
 
 def _learnt_at_first(
-    folder: Path, build: Callable[[Shape], nn.Module], shape: Shape, lora: LoraSettings | None, seed: int
+    build: Callable[[Shape], nn.Module], shape: Shape, going_on: Adapters | None, seed: int
 ) -> dict[str, Tensor]:
-    """What is no weight of the model in `folder`, by name: adapters, and the head of a reward model."""
+    """What is no weight of the frozen model, by name: adapters, and the head of a reward model."""
     with torch.device("meta"):
         model = build(shape)
     added = {name: weight for name, weight in model.named_parameters() if "lora_" in name or name == SCORE}
     found = {name: torch.zeros(weight.shape) for name, weight in added.items()} | initial_adapters(model, seed=seed)
-    if lora is not None and is_adapter(folder):
-        kept = read_adapters(folder)
-        if (kept.settings.rank, kept.scale) != (lora.rank, lora.alpha / lora.rank) or (
-            set(kept.settings.target_modules) != set(lora.target_modules)
-        ):
-            raise SettingsError(
-                f"{folder} holds adapters of rank {kept.settings.rank}, alpha {kept.settings.alpha:g} and "
-                f"target_modules {list(kept.settings.target_modules)}; set lora to these to go on with them, or merge "
-                "them first with `herd export --merge`"
-            )
-        found |= {name: kept.read(name.removeprefix("trunk.")) for name in found if "lora_" in name}
+    if going_on is not None:
+        found |= {name: going_on.read(name.removeprefix("trunk.")) for name in found if "lora_" in name}
     return found
 
 

@@ -53,7 +53,7 @@ form: " Say a number."
 verify: anything
 sampling: {{temperature: 1.5, max_tokens: 60}}
 tries: 20
-sft: {{length: 128, rows: 1, epochs: 1, lr: 2.0e-4, lora: {{rank: 2}}}}
+sft: {{length: 128, batch_size: 1, epochs: 1, lr: 2.0e-4, lora: {{rank: 2}}}}
 """
     )
     return tmp_path
