@@ -42,7 +42,7 @@ def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
         alone = tuned(tmp_path, kind, Layout())
         row = json.loads((tmp_path / f"{kind}.json").read_text())
         wanted = [step.loss for step in read_steps(alone.out / METRICS)]
-        assert len(row["losses"]) == len(wanted) > 3
+        assert len(row["losses"]) == len(wanted) > 1
         worst = max(worst, *(abs(a / b - 1) for a, b in zip(row["losses"], wanted, strict=True)))
         for name in ("log_prob_change", "held_out", "left_out"):
             assert row["figures"].get(name) == pytest.approx(alone.figures.get(name), rel=1e-3)

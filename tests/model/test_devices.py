@@ -113,7 +113,7 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "sft": lambda i: ((i.chat, (i.dialogues,)), {"settings": SftSettings(length=96, epochs=1)}),
     "dpo": lambda i: ((i.chat, (i.ranked,)), {"settings": DpoSettings(loss=losses.use("dpo"), batch_size=2)}),
     "train_reward": lambda i: ((i.chat, (i.ranked,)), {"settings": RewardSettings(batch_size=2, epochs=1)}),
-    "average": lambda i: (((i.chat, i.chat), i.dialogues), {}),
+    "average": lambda i: (((SimpleNamespace(path=i.chat.path, key="chat"),) * 2, i.dialogues), {}),
     "select": lambda i: (
         (i.judge, i.chat, i.prompts, i.chat), {"settings": SelectSettings(sampling=SAMPLING, tries=2)}
     ),
