@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from herd.generate.engine import CompletionOutput, Engine, SamplingParams
+from herd.generate.engine import GREEDY, CompletionOutput, Engine, SamplingParams
 from herd.tokens.tokenizer import TextTokenizer
 
 
@@ -18,9 +18,7 @@ class Scripted(Engine):
         self.model = SimpleNamespace(shape=SimpleNamespace(context=context))  # type: ignore[assignment]
         self.asked: list[SamplingParams] = []
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams = SamplingParams(), **how: Any
-    ) -> Any:
+    def generate(self, prompts: Sequence[Sequence[int]], params: SamplingParams = GREEDY, **how: Any) -> Any:
         self.asked.append(params)
         found = []
         for prompt in prompts:
