@@ -181,7 +181,7 @@ def _scaling(row: dict[str, Any] | None, config: dict[str, Any], where: Path) ->
     own |= {ours: tuple(map(float, value)) for ours, value in own.items() if isinstance(value, list)}
     positions = config["max_position_embeddings"]
     original = positions if kind in ("linear", "dynamic") else _original(row, config)
-    factor = row.get("factor")
+    factor: Any = row.get("factor")
     if factor is None and kind in ("yarn", "longrope"):
         factor = positions / original
     scales = [row.get(name) for name in ("mscale", "mscale_all_dim")]

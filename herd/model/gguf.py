@@ -125,10 +125,10 @@ class _About:
     def _architecture(self, head: int | None) -> Architecture:
         """What the family has, and of biases those whose tensors are there."""
         biases = {"qkv_bias": "attn_q", "output_bias": "attn_output", "ffn_bias": "ffn_down"}
-        there = {own: True for own, name in biases.items() if f"blk.0.{name}.bias" in self.tensors}
-        there = {own: True for own in there if own in self.family.gguf_may}
+        there = {bias for bias, name in biases.items() if f"blk.0.{name}.bias" in self.tensors}
+        own: dict[str, Any] = {name: True for name in there if name in self.family.gguf_may}
         still = every(GGUF_NOPE_EVERY, self._layers_there()) if "nope" in self.family.gguf_may else ()
-        return Architecture(head_width=head, nope_layers=still, **(fixed(self.family) | there))
+        return Architecture(head_width=head, nope_layers=still, **(fixed(self.family) | own))
 
     def _layers_there(self) -> int:
         """As many as the tensors are of: a field may say any number."""

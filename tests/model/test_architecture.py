@@ -263,6 +263,7 @@ def by_fused(network: Transformer, tokens: Tensor) -> Tensor:
 
 def by_compiled(network: Transformer, tokens: Tensor) -> Tensor:
     # Traced whole; what a compiler makes of the graph is the compiler's.
+    torch.compiler.reset()  # each feature is another model
     with calling(network, torch.compile(plainly, backend="eager", fullgraph=True)):
         return network(tokens)
 
@@ -313,7 +314,8 @@ def test_a_back_end_computes_every_feature_it_has_and_is_not_taken_for_others(ba
             with torch.inference_mode():
                 computed = run(network, tokens)[0].numpy()
             expected = formulas(network, tokens)
-            assert np.abs(computed - expected).max() < 2e-5, feature
+            # As a share of the largest logit, as an import is checked.
+            assert np.abs(computed - expected).max() < 1e-5 * np.abs(expected).max(), feature
             # The shape says something: a plain model gives other logits.
             assert feature in ("tied_output", "head_width") or np.abs(other - expected).max() > 1e-3, feature
 
