@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -101,7 +101,7 @@ class Engine:
             with scheduler.lock, torch.inference_mode():
                 scheduler.cancel(request_id)
 
-    def stream(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> Iterator[RequestOutput]:
+    def stream(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> Generator[RequestOutput, None, None]:
         """The answers as far as they are, after every token and at the end; for people who watch. A reader that goes
         cancels them. Other requests in the queue are written meanwhile.
 

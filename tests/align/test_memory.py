@@ -67,14 +67,15 @@ def held(folder: Path, loss: str, monkeypatch: pytest.MonkeyPatch, *, beside: bo
         return loss
 
     known: dict[str, Any] = {}
-    loaded = stage.load_transformer
+    prepare = stage.prepare
 
-    def load(path: Path) -> Any:
-        known["policy"] = loaded(path)
-        return known["policy"]
+    def prepared(*arguments: Any) -> Any:
+        made = prepare(*arguments)
+        known["policy"] = made.state.model
+        return made
 
     with monkeypatch.context() as patch, Held() as counted:
-        patch.setattr(stage, "load_transformer", load)
+        patch.setattr(stage, "prepare", prepared)
         patch.setattr(stage, "objective", with_reference if beside else made_by)
         dpo.body(work(folder / "run"), start, (given,), settings=DpoSettings(loss=losses.use(loss), batch_size=8))
     assert bool(asked) == beside

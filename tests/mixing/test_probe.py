@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from herd.core.errors import DataError
+from herd.core.stage import Work
 from herd.evals.spread import Interval
 from herd.mixing.field import Field
 from herd.mixing.probe import NEW, ProbeSettings, Together, _annealed, _joined, gains, verdict
@@ -44,7 +46,8 @@ def annealed(half, new, seed: int, monkeypatch: pytest.MonkeyPatch, share: float
     chosen = ProbeSettings(tokens=30 * 512, length=64, batch_tokens=512)
     default = {"target": 0.2, "other": 0.8}
     mix = _joined(default, {f"{NEW}/{name}": 1.0 for name in new.sources}, share) if share else default
-    return _annealed(kind(Path()), Together(shards, new), mix, 5e-3, chosen, seed, LocalPlace(lambda: 1))
+    work = Work(Path(), Path(), LocalPlace(lambda: 1))
+    return _annealed(work, kind(Path()), Together(shards, new), mix, 5e-3, replace(chosen, seed=seed))
 
 
 @pytest.mark.row(26)

@@ -53,7 +53,7 @@ def _view(address: Any, count: int, kind: Any) -> NDArray[Any]:
     if not place or not count:
         return np.empty(0, kind)
     size = count * np.dtype(kind).itemsize
-    return np.frombuffer((ctypes.c_char * size).from_address(place), kind)
+    return np.frombuffer((ctypes.c_char * size).from_address(place), kind)  # pyright: ignore
 
 
 def _places(keys: Any, count: Number) -> dict[int, int]:

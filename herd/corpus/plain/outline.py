@@ -226,7 +226,7 @@ def drop_by_name(page: Outline) -> None:
         if page.strictness == COMMENTS and own.tag != "Footer" and not hints & said.COMMENT:
             continue
         # A page's whole content may stand in a form, or in a part whose name holds `menu` by chance.
-        against = small and _is_against(page, i, hints, captioned)
+        against = small and _is_against(page, i, hints, bool(captioned))
         if against and not page.holds_code(i) and not _holds(page.answers, i, own.end):
             page.drop(i)
             i = own.end - 1
