@@ -40,6 +40,8 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class _Queued:
+    """A request in the queue, with what is given back for it and the answers that are written."""
+
     request: Request
     output: RequestOutput
     answers: tuple[Answer, ...]

@@ -99,7 +99,7 @@ def _cached(q: Tensor, keys: Tensor, values: Tensor, table: Tensor, positions: T
 
 
 def _cached_on_gpu(q: Tensor, keys: Tensor, values: Tensor, table: Tensor, positions: Tensor) -> Tensor:
-    from herd.model.streamed import attend_blocks
+    from herd.model.paged import attend_blocks
 
     batch, heads, _, width = q.shape
     mixed = attend_blocks(q.reshape(batch, heads * width), keys, values, table, positions[:, 0], turned=None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from functools import cache
 from typing import Any
 
 import torch
@@ -14,11 +12,11 @@ from herd.model.accounting import check_features, check_read, unread
 from herd.model.architecture import IN_TABLES, OF_SIZES
 from herd.model.attention import Attention
 from herd.model.cache import Cache
+from herd.model.paged import attend_blocks, kernels, power
 from herd.model.transformer import Call, FeedForward, RMSNorm, Transformer, plain_weights
 
 ROWS_AT_ONCE = 4  # beyond these a library's products, which put rows side by side, are faster
 _OUTPUTS, _DEPTH = 2, 2048  # rows and columns of a matrix that a program holds at a time
-_PART_SLOTS, _MOST_PARTS = 32, 32  # of a cache, that a program goes through
 # All layers read one pair of tables.
 HAS = OF_SIZES | IN_TABLES
 
@@ -89,42 +87,6 @@ class Streamed:
         return attend_blocks(asked, *held, turned=(self.model.cos_TE, self.model.sin_TE))
 
 
-def attend_blocks(
-    asked: Tensor, keys: Tensor, values: Tensor, table: Tensor, lengths: Tensor,
-    *, turned: tuple[Tensor, Tensor] | None,
-) -> Tensor:  # fmt: skip
-    """Attention of one new token a row over a cache in blocks, [B, H E].
-
-    keys, values: [blocks, G, S, E]. table: the blocks of each row, [B, N]. turned: cosines and sines by which queries,
-    keys and values in `asked`, [B, (H + 2G) E], are turned before they are written; absent, `asked` holds queries
-    alone, [B, H E], and the cache the new token. lengths: tokens before it.
-    """
-    _, groups, size, width = keys.shape
-    rows, heads = len(asked), asked.shape[1] // width - (0 if turned is None else 2 * groups)
-    sharers, half, slots = heads // groups, width // 2, table.shape[1] * size
-    fit, wide = _power(sharers), _power(half)
-    parts = min(_MOST_PARTS, _power(-(-slots // _PART_SLOTS)))
-    part_slots = -(-slots // parts)
-    assert keys.is_contiguous()
-    assert values.is_contiguous()
-    asked, table = asked.contiguous(), table.contiguous()
-    pairs = rows * groups
-    mixed = asked.new_empty(rows, heads * width)
-    held, tops = mixed, mixed
-    if parts > 1:
-        held = torch.empty(pairs, parts, fit, 2 * wide, device=asked.device)
-        tops = torch.empty(2, pairs, parts, fit, device=asked.device)
-    sizes = {"SHARERS": sharers, "FIT": fit, "HALF": half, "WIDE": wide, "PARTS": parts}
-    cos, sin = turned or (asked, asked)
-    _kernels().attend[pairs, parts](
-        asked, keys, values, table, lengths, cos, sin, held, tops[0], tops[-1], table.shape[1], part_slots,
-        width**-0.5, groups, STEP=max(4, 4096 // (fit * wide)), SIZE=size, NEW=turned is not None, **sizes,
-    )  # fmt: skip
-    if parts > 1:
-        _kernels().gather[pairs, sharers](held, tops[0], tops[1], mixed, groups, **sizes)
-    return mixed
-
-
 def _project(
     x_BD: Tensor, weights: tuple[Tensor, ...], *, norm: RMSNorm | None = None, gated: bool = False,
     added: Tensor | None = None, kind: torch.dtype | None = None,
@@ -136,26 +98,15 @@ def _project(
     out = x_BD.new_empty(rows, outputs, dtype=kind or x_BD.dtype)
     a, b, c = (*weights, *weights[:1] * (3 - len(weights)))
     gain, eps = (x_BD, 0.0) if norm is None else (norm.weight, norm.eps)
-    _kernels().project[(rows * -(-outputs // _OUTPUTS),)](
+    kernels().project[(rows * -(-outputs // _OUTPUTS),)](
         x_BD, gain, a, b, c, out if added is None else added, out, eps, rows, inputs, of_a, len(b), outputs,
         NORM=norm is not None, GATED=gated, ADDED=added is not None, ROWS=_OUTPUTS,
-        DEPTH=min(_DEPTH, _power(inputs)),
+        DEPTH=min(_DEPTH, power(inputs)),
     )  # fmt: skip
     return out
 
 
 def _norm(x_BD: Tensor, norm: RMSNorm) -> Tensor:
     out, inputs = torch.empty_like(x_BD), x_BD.shape[1]
-    _kernels().norm[(len(x_BD),)](x_BD, norm.weight, out, norm.eps, inputs, DEPTH=_power(inputs))
+    kernels().norm[(len(x_BD),)](x_BD, norm.weight, out, norm.eps, inputs, DEPTH=power(inputs))
     return out
-
-
-@cache
-def _kernels() -> Any:
-    """Imported late: Triton takes a second, and is not everywhere."""
-    return importlib.import_module("herd.model.streaming")
-
-
-def _power(count: int) -> int:
-    """The next power of two."""
-    return 1 << (count - 1).bit_length()

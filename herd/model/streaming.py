@@ -91,6 +91,30 @@ def _turned(at, mask, cos, sin, HALF: tl.constexpr, kind: tl.constexpr):
 
 
 @triton.jit
+def _halves(at, mask, HALF: tl.constexpr):
+    """Both halves of heads, in fp32."""
+    first = tl.load(at, mask=mask, other=0.0).to(tl.float32)
+    return first, tl.load(at + HALF, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _store(at, first, second, mask, HALF: tl.constexpr):
+    """Writes both halves of heads."""
+    tl.store(at, first, mask=mask)
+    tl.store(at + HALF, second, mask=mask)
+
+
+@triton.jit
+def _store_part(tops_ptr, sums_ptr, mixed_ptr, number, e, top, weight, mixed1, mixed2, WIDE: tl.constexpr):
+    """What one part of the slots gives, for `gather`."""
+    tl.store(tops_ptr + number, top)
+    tl.store(sums_ptr + number, weight)
+    to = mixed_ptr + number[:, None] * 2 * WIDE + e[None, :]
+    tl.store(to, mixed1)
+    tl.store(to + WIDE, mixed2)
+
+
+@triton.jit
 def attend(
     asked_ptr, keys_ptr, values_ptr, table_ptr, lengths_ptr, cos_ptr, sin_ptr, mixed_ptr, tops_ptr, sums_ptr,
     columns, part_slots, scale, groups, SHARERS: tl.constexpr, FIT: tl.constexpr, HALF: tl.constexpr,
@@ -127,20 +151,16 @@ def attend(
         at_key = asked_ptr + (heads + group) * 2 * HALF + e
         new_key1, new_key2 = _turned(at_key, fits, cos, sin, HALF, kind)
         at_value = asked_ptr + (heads + groups + group) * 2 * HALF + e
-        new_value1 = tl.load(at_value, mask=fits, other=0.0).to(tl.float32)
-        new_value2 = tl.load(at_value + HALF, mask=fits, other=0.0).to(tl.float32)
+        new_value1, new_value2 = _halves(at_value, fits, HALF)
         new_at = length + 0 * e
         new_here = fits & (new_at >= begin) & (new_at < begin + part_slots)
         block = tl.load(table_ptr + length // SIZE).to(tl.int64)
         place = ((block * groups + group) * SIZE + length % SIZE) * 2 * HALF + e
-        tl.store(keys_ptr + place, new_key1.to(kind), mask=new_here)
-        tl.store(keys_ptr + place + HALF, new_key2.to(kind), mask=new_here)
-        tl.store(values_ptr + place, new_value1.to(kind), mask=new_here)
-        tl.store(values_ptr + place + HALF, new_value2.to(kind), mask=new_here)
+        _store(keys_ptr + place, new_key1.to(kind), new_key2.to(kind), new_here, HALF)
+        _store(values_ptr + place, new_value1.to(kind), new_value2.to(kind), new_here, HALF)
     else:
         at = asked_ptr + ((row * heads + group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
-        query1 = tl.load(at, mask=asks, other=0.0).to(tl.float32)
-        query2 = tl.load(at + HALF, mask=asks, other=0.0).to(tl.float32)
+        query1, query2 = _halves(at, asks, HALF)
 
     top = tl.full([FIT], -float("inf"), tl.float32)
     weight = tl.zeros([FIT], tl.float32)
@@ -155,10 +175,8 @@ def attend(
         blocks = tl.load(table_ptr + s // SIZE, mask=own, other=0).to(tl.int64)
         seen = (((blocks * groups + group) * SIZE + s % SIZE) * 2 * HALF)[:, None] + e[None, :]
         read = old[:, None] & fits[None, :]
-        key1 = tl.load(keys_ptr + seen, mask=read, other=0.0).to(tl.float32)
-        key2 = tl.load(keys_ptr + seen + HALF, mask=read, other=0.0).to(tl.float32)
-        value1 = tl.load(values_ptr + seen, mask=read, other=0.0).to(tl.float32)
-        value2 = tl.load(values_ptr + seen + HALF, mask=read, other=0.0).to(tl.float32)
+        key1, key2 = _halves(keys_ptr + seen, read, HALF)
+        value1, value2 = _halves(values_ptr + seen, read, HALF)
         if NEW:
             new = (s == length)[:, None]
             key1, key2 = tl.where(new, new_key1[None, :], key1), tl.where(new, new_key2[None, :], key2)
@@ -175,15 +193,10 @@ def attend(
     if PARTS == 1:
         mixed_ptr += row * heads * 2 * HALF
         to = mixed_ptr + ((group * SHARERS + r) * 2 * HALF)[:, None] + e[None, :]
-        tl.store(to, (mixed1 / weight[:, None]).to(kind), mask=asks)
-        tl.store(to + HALF, (mixed2 / weight[:, None]).to(kind), mask=asks)
+        _store(to, (mixed1 / weight[:, None]).to(kind), (mixed2 / weight[:, None]).to(kind), asks, HALF)
     else:
         number = (pair * PARTS + part) * FIT + r
-        tl.store(tops_ptr + number, top)
-        tl.store(sums_ptr + number, weight)
-        to = mixed_ptr + number[:, None] * 2 * WIDE + e[None, :]
-        tl.store(to, mixed1)
-        tl.store(to + WIDE, mixed2)
+        _store_part(tops_ptr, sums_ptr, mixed_ptr, number, e, top, weight, mixed1, mixed2, WIDE)
 
 
 @triton.jit
