@@ -169,9 +169,7 @@ def attend(
     for start in range(begin, end, STEP):
         s = start + tl.arange(0, STEP)
         own = s < end  # the last step may reach into the next part
-        old = own
-        if NEW:
-            old = own & (s < length)  # not yet to be read where another program writes it
+        old = own & ((s < length) | (not NEW))  # not yet to be read where another program writes it
         blocks = tl.load(table_ptr + s // SIZE, mask=own, other=0).to(tl.int64)
         seen = (((blocks * groups + group) * SIZE + s % SIZE) * 2 * HALF)[:, None] + e[None, :]
         read = old[:, None] & fits[None, :]
