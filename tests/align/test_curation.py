@@ -169,7 +169,7 @@ def test_of_every_planted_group_the_one_of_most_quality_times_difficulty_is_kept
             return [rewards[row.id] for row in rows]
 
     monkeypatch.setattr(curation, "Endpoint", lambda *_: Script(points))
-    monkeypatch.setattr(curation.RewardJudge, "load", lambda judge: Judge())
+    monkeypatch.setattr(curation.RewardJudge, "load", lambda judge, device: Judge())
     (tmp_path / "given").mkdir()
     write_conversations(tmp_path / "given", given_)
     work = Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())

@@ -68,11 +68,11 @@ def handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     write_conversations(tmp_path / "given", list(GIVEN))
     found: dict[str, Any] = {}
 
-    def kept(work: Work, model: Any, batches: Any, *, loss: Any, **_: Any) -> list[Any]:
-        found.update(model=model, batches=batches, loss=loss)
+    def kept(work: Work, started: Any, batches: Any, *, loss: Any, **_: Any) -> list[Any]:
+        found.update(model=started.state.model, batches=batches, loss=loss)
         raise StopIteration
 
-    monkeypatch.setattr(stage, "tune", kept)
+    monkeypatch.setattr(stage, "finetune", kept)
     settings = SftSettings(length=200, batch_size=2, epochs=1)
     with pytest.raises(StopIteration):
         work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())

@@ -45,7 +45,8 @@ def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
         assert len(row["losses"]) == len(wanted) > 1
         worst = max(worst, *(abs(a / b - 1) for a, b in zip(row["losses"], wanted, strict=True)))
         for name in ("log_prob_change", "held_out", "left_out"):
-            assert row["figures"].get(name) == pytest.approx(alone.figures.get(name), rel=1e-3)
+            value = alone.figures.get(name)
+            assert row["figures"].get(name) == (value if value is None else pytest.approx(value, rel=1e-3))
         assert is_adapter(tmp_path / f"{kind}-2") == (kind == "dpo-lora")
         one, two = load_model(alone.out).state_dict(), load_model(tmp_path / f"{kind}-2").state_dict()
         assert one.keys() == two.keys()

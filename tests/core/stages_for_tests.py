@@ -59,7 +59,9 @@ def on_device(work: Work, *, name: str, beside: tuple[str, ...], marks: Uncounte
     rank = os.environ.get("RANK", "0")
     (folder / f"{name} {rank}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "") if ranks > 1 else work.device)
     deadline = time.monotonic() + 300
-    while not all(list(folder.glob(f"{other} *")) for other in beside) and time.monotonic() < deadline:
+    wanted = dict.fromkeys(beside, 1) | {name: ranks}
+    while any(len(list(folder.glob(f"{other} *"))) < many for other, many in wanted.items()):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     (work.out / "text").write_text(name)
     return Corpus(work.out)

@@ -59,7 +59,7 @@ SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=512)
 WORLD = World(people=24)
 SIZE = Size(width=16, layers=1, heads=2, kv_heads=1, hidden=32)
 # Models go in or come out, and nothing is computed with them.
-NO_MODEL = {"bring_model", "compare_steps", "fit_law"}
+NO_MODEL = {"bring_model", "compare_steps", "export_model", "fit_law", "pack"}
 
 
 @dataclass
@@ -128,9 +128,9 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "measure": lambda i: (
         (i.chat, i.tokens),
         {
-            "label": "chat", "world": WORLD,
+            "label": "chat",
             "settings": MeasureSettings(
-                tasks=(tasks.use("arithmetic", questions=2),), needle_lengths=(256,), needle_seeds=1,
+                tasks=(tasks.use("arithmetic", world=WORLD, questions=2),), needle_lengths=(256,), needle_seeds=1,
                 needle_sources=("a",), loss_length=32,
             ),
         },
@@ -169,11 +169,11 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "try_corpus": lambda i: (
         (i.tokens, i.tokens, i.tokenizer),
         {
-            "label": "a", "world": WORLD,
+            "label": "a",
             "trial": CorpusTrial(
                 run=replace(RUN, length=256, batch_tokens=256),
                 sources=("a",),
-                tasks=(tasks.use("arithmetic", questions=2),),
+                tasks=(tasks.use("arithmetic", world=WORLD, questions=2),),
             ),
         },
     ),

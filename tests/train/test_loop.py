@@ -179,7 +179,7 @@ def test_a_loss_that_is_no_number_stops_training(batches: TokenBatches) -> None:
 
 @pytest.mark.parametrize(
     ("micro_batch", "mend"),
-    [(None, "micro_batch to 1, or"), (4, "micro_batch to 2, or"), (1, "set recompute")],
+    [(None, "micro_batch to 1, or"), (4, "micro_batch to 2, or"), (1, "recompute to true")],
 )
 def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_batch: int | None, mend: str) -> None:
     made = state()
