@@ -186,7 +186,7 @@ def _scaling(row: dict[str, Any] | None, config: dict[str, Any], where: Path) ->
         factor = positions / original
     if factor is None:
         raise SettingsError(f"{kind} scaling of positions has no factor; mend rope_scaling")
-    scales = [row.get(name) for name in ("mscale", "mscale_all_dim")]
+    scales: list[Any] = [row.get(name) for name in ("mscale", "mscale_all_dim")]
     if kind == "yarn" and all(scales) and "attention_factor" not in own:
         first, second = (1.0 if factor <= 1 else 0.1 * scale * math.log(factor) + 1.0 for scale in scales)
         own["attention_factor"] = first / second
