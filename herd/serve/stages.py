@@ -15,7 +15,8 @@ Layout = Literal["hugging_face", "gguf"]
 @stage(paper="-", version=1)
 def export_model(work: Work, model: Checkpoint, *, layout: Layout = "hugging_face", form: str = "") -> Export:
     """`model` as `herd export` writes it. form: of the weights, such as bfloat16 or, in GGUF, q8_0; as they are when
-    absent. Adapters and the model they stand beside become one. Raises SettingsError for a form that there is none of."""
+    absent. Adapters and the model they stand beside become one. Raises SettingsError for a form that there is none
+    of."""
     target = work.out / ("model.gguf" if layout == "gguf" else "model")
     export(model.path, target, form=form or None, merge=is_adapter(model.path))
     size = sum(file.stat().st_size for file in work.out.rglob("*") if file.is_file())
