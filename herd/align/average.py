@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from herd.align.results import ModelAverage
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.stage import Work, stage
@@ -42,21 +43,20 @@ def average(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | No
     if any(one.fingerprint != text.fingerprint for one in others):
         raise DataError(f"{len(models)} models of several tokenizers have no average; name some that read the same ids")
     result, members = copy.deepcopy(loaded[0]), [one.state_dict() for one in loaded]
-    taken = list(range(len(members)))
+    taken, losses = list(range(len(members))), dict[str, float]()
     if held_out is not None:
         place_model(result, work.device)
         batches = _batches(held_out, result, text)
         taken, losses = greedily(members, lambda weights: _loss(result, weights, batches))
-        work.figure("losses", losses)
     result.load_state_dict(mean([members[number] for number in taken]))
     write_checkpoint(work.out, result, text, kind=kind_of(models[0].path))
-    work.figure("members", [models[number].key for number in taken])
+    work.record(ModelAverage(tuple(models[number].key for number in taken), losses))
     chosen = "" if held_out is None else f", of {len(models)} tried"
-    work.figure("headline", f"the mean of {len(taken)} models{chosen}")
+    work.headline = f"the mean of {len(taken)} models{chosen}"
     return Checkpoint(work.out)
 
 
-def greedily(members: Sequence[Weights], loss: Callable[[Weights], float]) -> tuple[list[int], Mapping[str, float]]:
+def greedily(members: Sequence[Weights], loss: Callable[[Weights], float]) -> tuple[list[int], dict[str, float]]:
     """Which members' mean has the lowest loss when each, the best first, is taken in only where that lowers it; and the
     losses of the best alone, of all together, and of the mean."""
     alone = [loss(member) for member in members]

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from herd.align.results import (
+    AlignmentComparison,
+    BestOf,
+    DialogueCount,
+    DialogueSetComparison,
+    DialogueSetScore,
+    EndingChange,
+    JudgeScore,
+    MethodGain,
+    PreferenceLearning,
+    RejectionSampling,
+    RewardModelResult,
+    StepGain,
+)
 from herd.core.artifacts import Checkpoint, Dialogues, Scores
+from herd.core.errors import DataError
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
-from herd.evals.spread import Interval, student_mean
+from herd.evals.results import EvaluationResult, TaskResult, TextResult
+from herd.evals.spread import student_mean
 
 
 @settings
@@ -42,54 +57,57 @@ def compare_steps(
     judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.ways`, in their order, each
     one's in the order of the seeds; of judges the first may be the only ones that chose.
     """
-    measured = {one.figures["measured"]["label"]: one.figures["measured"]["tasks"] for one in scores}
+    measured = {one.label: one.tasks for one in (each.result(EvaluationResult) for each in scores)}
 
     def shares(labels: Sequence[str]) -> np.ndarray:
-        return np.array([measured[label][steps.task]["share"] for label in labels])
+        return np.array([right_share(measured[label], steps.task) for label in labels])
 
     rows, each = [], len(next(iter(steps.steps.values())))
-    before, now = np.empty(0), np.full(each, measured[steps.base][steps.task]["share"])
+    before, now = np.empty(0), np.full(each, right_share(measured[steps.base], steps.task))
     for name, labels in steps.steps.items():
         before, now = now, shares(labels)
-        rows.append({"step": name, "share": float(now.mean()), "gain": _row(student_mean(now - before))})
+        rows.append(StepGain(name, float(now.mean()), student_mean(now - before)))
     ways, first = [], shares(next(iter(steps.ways.values())))
     for number, (name, labels) in enumerate(steps.ways.items()):
         own = tuned[number * each : (number + 1) * each]
-        asked = [measured[label][steps.task] for label in labels]
+        answered = [task_result(measured[label], steps.task) for label in labels]
+        learnt = [model.result(PreferenceLearning) for model in own]
         ways.append(
-            {
-                "way": name,
-                **{side: _moved(own, "log_prob_change", side) for side in ("chosen", "rejected")},
-                "endings": {side: _moved(own, "ending_change", side) for side in ("chosen", "rejected")},
-                "run_on": float(np.mean([one["run_on"] for one in asked])),
-                "tokens": float(np.mean([one["tokens"] for one in asked])),
-                "gain": _row(student_mean(shares(labels) - before)),
-                "over_first": _row(student_mean(shares(labels) - first)),
-            }
+            MethodGain(
+                way=name,
+                chosen=student_mean([one.log_prob_change.chosen for one in learnt]),
+                rejected=student_mean([one.log_prob_change.rejected for one in learnt]),
+                endings=EndingChange(
+                    student_mean([one.ending_change.chosen for one in learnt]),
+                    student_mean([one.ending_change.rejected for one in learnt]),
+                ),
+                run_on=float(np.mean([one.run_on for one in answered])),
+                tokens=float(np.mean([one.tokens for one in answered])),
+                gain=student_mean(shares(labels) - before),
+                over_first=student_mean(shares(labels) - first),
+            )
         )
-    right = np.array([one.figures["held_out"]["right"] / one.figures["held_out"]["pairs"] for one in judges])
-    by_judge = right.reshape(len(steps.judges), each)
-    curves = [one.figures["best_of"] for one in best]
-    result: dict[str, Any] = {
-        "task": steps.task,
-        "seeds": each,
-        "rows": rows,
-        "ways": ways,
-        "judges": [
-            {
-                "judge": name,
-                "right": _row(student_mean(by_judge[number])),
-                "gain": _row(student_mean(by_judge[number] - by_judge[0])),
-                "best_of": _curve(curves[number * each : (number + 1) * each]),  # none of one that did not choose
-            }
+    tested = [judge.result(RewardModelResult).held_out for judge in judges]
+    by_judge = np.array([pairs.right / pairs.pairs for pairs in tested]).reshape(len(steps.judges), each)
+    curves = [one.result(RejectionSampling).best_of for one in best]
+    result = AlignmentComparison(
+        task=steps.task,
+        seeds=each,
+        rows=tuple(rows),
+        ways=tuple(ways),
+        judges=tuple(
+            JudgeScore(
+                judge=name,
+                right=student_mean(by_judge[number]),
+                gain=student_mean(by_judge[number] - by_judge[0]),
+                best_of=_curve(curves[number * each : (number + 1) * each]),
+            )
             for number, name in enumerate(steps.judges)
-        ],
-    }
-    work.figure("alignment", result)
-    told = ", ".join(
-        f"{row['step']} {row['gain'][0]:+.2f} [{row['gain'][1]:+.2f}, {row['gain'][2]:+.2f}]" for row in rows
+        ),
     )
-    work.figure("headline", f"{steps.task}: {told}")
+    work.record(result)
+    gains = ", ".join(f"{row.step} {row.gain.value:+.2f} [{row.gain.low:+.2f}, {row.gain.high:+.2f}]" for row in rows)
+    work.headline = f"{steps.task}: {gains}"
     return Scores(work.out)
 
 
@@ -108,35 +126,39 @@ def compare_sets(
     labels: of `sets`, whole, in their order. scores: of the first set's models by seed, then the next set's.
     """
     each = len(scores) // len(labels)
-    right = np.array([[one.figures["measured"]["tasks"][task]["share"] for task in tasks] for one in scores])
+    right = np.array([[right_share(one.result(EvaluationResult).tasks, task) for task in tasks] for one in scores])
     shares = np.column_stack([right, right.mean(axis=1)]).reshape(len(labels), each, -1)
     rows = [
-        {
-            "set": label,
-            "dialogues": whole.figures["dialogues"],
-            "right": {name: _row(student_mean(own[:, at])) for at, name in enumerate((*tasks, "mean"))},
-            "gain": {name: _row(student_mean((own - shares[0])[:, at])) for at, name in enumerate((*tasks, "mean"))},
-        }
+        DialogueSetScore(
+            set=label,
+            dialogues=whole.result(DialogueCount).dialogues,
+            right={name: student_mean(own[:, at]) for at, name in enumerate((*tasks, "mean"))},
+            gain={name: student_mean((own - shares[0])[:, at]) for at, name in enumerate((*tasks, "mean"))},
+        )
         for label, whole, own in zip(labels, sets, shares, strict=True)
     ]
-    work.figure("sets", {"seeds": each, "rows": rows})
-    told = ", ".join(f"{row['set']} {row['right']['mean'][0]:.1%}" for row in rows)
-    work.figure("headline", f"right of all tasks: {told}")
+    work.record(DialogueSetComparison(each, tuple(rows)))
+    by_set = ", ".join(f"{row.set} {row.right['mean'].value:.1%}" for row in rows)
+    work.headline = f"right of all tasks: {by_set}"
     return Scores(work.out)
 
 
-def _moved(models: Sequence[Checkpoint], figure: str, side: str) -> list[float]:
-    return _row(student_mean([one.figures[figure][side] for one in models]))
+def task_result(tasks: Mapping[str, TaskResult | TextResult], task: str) -> TaskResult:
+    """Raises DataError for a task that was not measured, or has no right answers."""
+    result = tasks.get(task)
+    if not isinstance(result, TaskResult):
+        raise DataError(f"no share right of the task {task!r} was measured; name one of {', '.join(tasks)}")
+    return result
 
 
-def _row(found: Interval) -> list[float]:
-    return [found.value, found.low, found.high]
+def right_share(tasks: Mapping[str, TaskResult | TextResult], task: str) -> float:
+    return task_result(tasks, task).share
 
 
-def _curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
+def _curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> tuple[BestOf, ...]:
     """By K the mean over seeds of what was measured of the best, with its interval."""
     names = [name for name in curves[0][0] if name != "k"] if curves and curves[0] else []
-    return [
-        {"k": row["k"], **{name: _row(student_mean([one[number][name] for one in curves])) for name in names}}
+    return tuple(
+        BestOf(row["k"], {name: student_mean([curve[number][name] for curve in curves]) for name in names})
         for number, row in enumerate(curves[0] if names else ())
-    ]
+    )

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from herd.align.given import written
+from herd.align.results import CriticScores, PreferenceCount, SelfRanking
 from herd.align.select import Answer, SelectSettings, answer_all, askable
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores
 from herd.core.records import Conversation, Message, Preference
 from herd.core.settings import Positive
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences, write_preferences
-from herd.evals.spread import bootstrap_mean
+from herd.evals.spread import Interval, bootstrap_mean
 from herd.generate.engine import SamplingParams
 from herd.judge.critic import ASK, Critic, criticized
 from herd.model.config import shape_in
@@ -59,9 +60,8 @@ def add_critiques(
             in_order = iter(words)
             found.append(criticized(one, lambda _, words=in_order: next(words) or ""))
     write_preferences(work.out, found)
-    work.figure("pairs", len(found))
-    work.figure("left_out", {"too long": len(given) - len(found)})
-    work.figure("headline", f"{len(found):,} ranked answers criticized by the model")
+    work.record(PreferenceCount(len(found), left_out={"too long": len(given) - len(found)}))
+    work.headline = f"{len(found):,} ranked answers criticized by the model"
     return Preferences(work.out)
 
 
@@ -113,15 +113,12 @@ def self_ranked(
         answers.append(Preference(prompt=one.prompt, chosen=(chosen.message,), rejected=(rejected.message,)))
     judgements = [found for one, words in zip(said, heard, strict=True) if (found := _judged(one, words, good))]
     write_preferences(work.out, [*answers, *judgements])
-    work.figure("pairs", len(answers))
-    work.figure("judgements", len(judgements))
-    work.figure("left_out", dict(left_out))
+    work.record(PreferenceCount(len(answers), left_out=dict(left_out)))
     longer = [sum(side) / max(1, len(lengths)) for side in zip(*lengths, strict=True)] if lengths else [0.0, 0.0]
-    work.figure("tokens", {"chosen": longer[0], "rejected": longer[1]})
-    work.figure(
-        "headline",
+    work.record(SelfRanking(len(judgements), chosen_tokens=longer[0], rejected_tokens=longer[1]))
+    work.headline = (
         f"{len(answers):,} pairs by its own judgement, {longer[0]:.1f} tokens chosen, {longer[1]:.1f} rejected; "
-        f"{len(judgements):,} of judgements",
+        f"{len(judgements):,} of judgements"
     )
     return Preferences(work.out)
 
@@ -154,7 +151,7 @@ def examine_critics(
     neither count half."""
     given = [one for each in preferences for one in read_preferences(each.path)]
     pairs = [(one.prompt.then(*one.ranked[0]), one.prompt.then(*one.ranked[-1])) for one in given]
-    rows = []
+    shares: list[Interval] = []
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
         said = Critic(critic, work.device, work.dtype).read(
@@ -162,8 +159,7 @@ def examine_critics(
         )
         likes = liked(said, good)
         points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]
-        share = bootstrap_mean(points)
-        rows.append([share.value, share.low, share.high])
-    work.figure("critics", rows)
-    work.figure("headline", "pairs judged right: " + ", ".join(f"{row[0]:.0%}" for row in rows))
+        shares.append(bootstrap_mean(points))
+    work.record(CriticScores(tuple(shares)))
+    work.headline = "pairs judged right: " + ", ".join(f"{share.value:.0%}" for share in shares)
     return Scores(work.out)

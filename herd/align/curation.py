@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from herd.align.cleaning import CleaningSettings, balanced, excited
 from herd.align.given import written
+from herd.align.results import DialogueQuality
 from herd.align.tags import TagSettings, diverse, normalised
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
@@ -134,7 +135,7 @@ def curate_dialogues(
         raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
     if settings.covering and settings.difficulty != "intentions":
         raise DataError("covering goes by intentions; set difficulty to intentions, or covering to false")
-    left_out = Counter[str]()
+    left_out, topics = Counter[str](), dict[str, int]()
     if settings.cleaning is not None:
         calm = [one for one in given if not excited(one, settings.cleaning)]
         left_out["too many emojis or exclamation marks"], given = len(given) - len(calm), calm
@@ -156,15 +157,14 @@ def curate_dialogues(
     if settings.per_topic is not None and len(order):
         named = topics_said([given[n] for n in order], settings.topics)
         order = leave(_firsts(named, settings.per_topic), "one of its topic too many")
-        work.figure("topics", dict(Counter(named).most_common()))
+        topics = dict(Counter(named).most_common())
     if settings.most is not None:
         best_first = range(len(order))
         picked = diverse([scored.tags[n] for n in order], settings.most) if settings.covering else best_first
         order = leave(np.isin(best_first, list(picked)[: settings.most]), "beyond the most")
     best = [given[n] for n in np.sort(order)]
-    work.figure("left_out", dict(+left_out))
-    work.figure("agreement", agreement(scored, settings.top_share))
-    return written(work, best, f"{len(best):,} of {len(given):,} dialogues kept")
+    work.record(DialogueQuality(agreement(scored, settings.top_share), topics))
+    return written(work, best, f"{len(best):,} of {len(given):,} dialogues kept", left_out=+left_out)
 
 
 def topics_said(given: Sequence[Conversation], files: Sequence[str]) -> list[str]:

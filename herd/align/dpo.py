@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from herd.align.columns import Given
 from herd.align.losses import Likelihoods, knows_mismatched, knows_reference, losses
 from herd.align.preflight import check
+from herd.align.results import FinetuningResult, LogProbChange, PreferenceLearning
 from herd.align.tuning import finetune, prepare
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError, SettingsError
@@ -78,14 +79,13 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     if not strong:
         # Answers that all are equally good leave nothing to learn, which is no reason to end the run.
         made.save(text, kind="chat")
-        work.figure("pairs", 0)
-        for name in ("log_prob_change", "ending_change"):
-            work.figure(name, {"chosen": 0.0, "rejected": 0.0})
+        work.record(FinetuningResult(examples=0, step_unit="pairs", lr=None, left_out={}, notes={}))
+        work.record(PreferenceLearning(LogProbChange(0.0, 0.0), LogProbChange(0.0, 0.0)))
         found = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
-        work.figure("headline", f"{found}; the model stays as it is")
+        work.headline = f"{found}; the model stays as it is"
         return Checkpoint(work.out)
     form, context = chat_format(text), made.shape.context
-    work.figure("notes", check(Given([], strong), form, text, context))
+    notes = check(Given([], strong), form, text, context)
     kept = encode_ranked(strong, form, most=2, context=context)
     pairs = kept.ranked
     batches = RankedBatches(
@@ -106,20 +106,26 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         with made.hands.evaluating() as policy:
             strangers = Mismatched.of(policy, pairs, text.pad, endings=settings.endings)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight, strangers)
-    finetune(work, made, batches, loss=loss, settings=settings)
+    _, lr = finetune(work, made, batches, loss=loss, settings=settings)
     made.save(text, kind="chat")
     with made.hands.evaluating() as policy:
         after = reference_log_probs(policy, pairs, text.pad, endings=settings.endings)
         ended = ending_log_probs(policy, pairs[:_ENDS], text.pad, after[:_ENDS], endings=settings.endings)
     moved = (after - before).mean(0).tolist()
-    work.figure("pairs", len(pairs))
-    work.figure("left_out", {"too long": kept.too_long, "alike": kept.alike})
-    work.figure("log_prob_change", {"chosen": moved[0], "rejected": moved[1]})
+    work.record(
+        FinetuningResult(
+            examples=len(pairs),
+            step_unit="pairs",
+            lr=lr,
+            left_out={"too long": kept.too_long, "alike": kept.alike},
+            notes=notes,
+        )
+    )
     drift = (ended - ends).mean(0).tolist()
-    work.figure("ending_change", {"chosen": drift[0], "rejected": drift[1]})
+    work.record(PreferenceLearning(LogProbChange(*moved), LogProbChange(*drift)))
     found = f"{len(pairs):,} pairs; log p of chosen {moved[0]:+.2f}, of rejected {moved[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if moved[0] < 0 else ""
-    work.figure("headline", found + warned)
+    work.headline = found + warned
     return Checkpoint(work.out)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from herd.align.columns import Given, read_rows
 from herd.align.contamination import HeldOut, without
+from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import ArtifactError, DataError
 from herd.core.layout import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
@@ -47,8 +48,8 @@ def bring_model(
             file.unlink()
         write_token_ids(work.out, text)
         write_text_side(work.out, text, context=shape.context, kind="base")
-    work.figure("weights", shape.weights)
-    work.figure("headline", f"{shape.weights:,} weights, {text.size:,} tokens, reads {shape.context:,} at once")
+    work.record(ImportedModel(shape.weights, vocab_size=text.size, context=shape.context))
+    work.headline = f"{shape.weights:,} weights, {text.size:,} tokens, reads {shape.context:,} at once"
     return Checkpoint(work.out)
 
 
@@ -81,20 +82,23 @@ def bring_dialogues(
     absent. most: how many of the first are kept; all when 0. added: to the last thing the user says, such as the form
     an answer shall have. tests: what rows must not hold; those that do are left out and counted. Raises DataError when
     there is none."""
-    given = _read(work, files, tests)
+    given = _read(files, tests)
     if not given.conversations:
         raise DataError(f"{_named(files)}: no conversations, only preferences; bring those as preferences")
     kept = given.conversations[: most or None]
     found = [replace(_asking(one, added), source=source or one.source) for one in kept]
-    return written(work, found, f"{len(found):,} dialogues")
+    return written(work, found, f"{len(found):,} dialogues", left_out=given.rejected)
 
 
-def written(work: Work, dialogues: Sequence[Conversation], headline: str) -> Dialogues:
-    """The dialogues as what a stage makes, with how many there are of which source."""
+def written(
+    work: Work, dialogues: Sequence[Conversation], headline: str, *, left_out: Mapping[str, int] | None = None
+) -> Dialogues:
+    """The dialogues as what a stage makes, with how many there are of which source. left_out: those that are not, by
+    reason."""
     write_conversations(work.out, dialogues)
-    work.figure("dialogues", len(dialogues))
-    work.figure("sources", dict(Counter(one.source for one in dialogues)))
-    work.figure("headline", headline)
+    sources = Counter(one.source for one in dialogues)
+    work.record(DialogueCount(len(dialogues), dict(sources), dict(left_out or {})))
+    work.headline = headline
     return Dialogues(work.out)
 
 
@@ -105,14 +109,14 @@ def bring_preferences(
     """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. most: how many of the
     first are kept; all when 0. tests: what rows must not hold; those that do are left out and counted. Raises
     DataError when there is none."""
-    given = _read(work, files, tests)
+    given = _read(files, tests)
     if not given.preferences:
         raise DataError(f"{_named(files)}: no preferences, only conversations; bring those as dialogues")
     kept = given.preferences[: most or None]
     write_preferences(work.out, kept)
-    work.figure("pairs", len(kept))
-    work.figure("strengths", dict(Counter(one.strength for one in kept)))
-    work.figure("headline", f"{len(kept):,} preferences")
+    strengths: Counter[str] = Counter(one.strength for one in kept)
+    work.record(PreferenceCount(len(kept), left_out=dict(given.rejected), strengths=dict(strengths)))
+    work.headline = f"{len(kept):,} preferences"
     return Preferences(work.out)
 
 
@@ -124,7 +128,7 @@ def _asking(one: Conversation, added: str) -> Conversation:
     return replace(one, messages=(*one.messages[:last], asked, *one.messages[last + 1 :]))
 
 
-def _read(work: Work, files: Sequence[InputFile], tests: Dialogues | None) -> Given:
+def _read(files: Sequence[InputFile], tests: Dialogues | None) -> Given:
     """The rows of all files together; what is left out is counted by reason."""
     whole = Given()
     for file in files:
@@ -136,7 +140,6 @@ def _read(work: Work, files: Sequence[InputFile], tests: Dialogues | None) -> Gi
         without(whole, HeldOut(list(read_conversations(tests.path))))
         if not whole.conversations and not whole.preferences:
             raise DataError(f"{_named(files)}: every row holds a question of the tests; bring rows that are apart")
-    work.figure("left_out", dict(whole.rejected))
     return whole
 
 

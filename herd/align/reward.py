@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from herd.align.columns import Given
 from herd.align.preflight import check
+from herd.align.results import CalibrationBin, FinetuningResult, HeldOutPairs, RewardModelResult
 from herd.align.tuning import finetune, prepare
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError
@@ -76,7 +76,7 @@ def train_reward(
     apart = [one for one in read_preferences(held_out.path) if one.strength in settings.strengths] if held_out else []
     kept = len(ranked) if apart else max(1, round(len(ranked) * (1 - settings.held_out_share)))
     form, context = chat_format(text), shape_in(base.path).context
-    work.figure("notes", check(Given([], ranked), form, text, context))
+    notes = check(Given([], ranked), form, text, context)
     made = prepare(work, base.path, settings, reward=True)
     learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
     batches = RankedBatches(
@@ -92,13 +92,27 @@ def train_reward(
     tested = encode_ranked(apart or ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
     margins = _margins(ranked[:kept], learnt.ranked, settings.margins)
     loss = ranking(margins, cross_attention=settings.cross_attention)
-    finetune(work, made, batches, loss=loss, settings=settings)
+    _, lr = finetune(work, made, batches, loss=loss, settings=settings)
     made.save(text, kind="reward")
     seen = {"together": settings.together, "cross_attention": settings.cross_attention}
     with made.hands.evaluating() as model:
         gaps = held_out_gaps(model, tested, text.pad, **seen)
-    _figures(work, batches, gaps)
-    work.figure("left_out", {"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)})
+    work.record(
+        FinetuningResult(
+            examples=sum(len(one.answers) * (len(one.answers) - 1) // 2 for one in batches.ranked),
+            step_unit="pairs",
+            lr=lr,
+            left_out={"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)},
+            notes=notes,
+        )
+    )
+    ranking_result = reward_result(gaps)
+    share = ranking_result.held_out.right / max(1, len(gaps))
+    work.record(ranking_result)
+    work.headline = (
+        f"ranks {share:.0%} of {len(gaps)} held-out pairs as people do, "
+        f"its certainty off by {ranking_result.calibration_error:.0%}"
+    )
     return Checkpoint(work.out)
 
 
@@ -169,7 +183,7 @@ def held_out_gaps(
         return torch.cat(spread(batches, gaps, together=True))
 
 
-def calibration(gaps: Tensor) -> tuple[float, list[dict[str, Any]]]:
+def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:
     """How far the chance a reward model gives its favourite is from how often that is right: the mean of the
     bins, and the bins.
 
@@ -182,18 +196,13 @@ def calibration(gaps: Tensor) -> tuple[float, list[dict[str, Any]]]:
         some = number == one
         if bool(some.any()):
             count, said, was = int(some.sum()), float(sure[some].mean()), float(right[some].float().mean())
-            bins.append({"pairs": count, "said": said, "was": was})
-    return sum(one["pairs"] * abs(one["said"] - one["was"]) for one in bins) / max(1, len(gaps)), bins
+            bins.append(CalibrationBin(count, said, was))
+    return sum(own.pairs * abs(own.said - own.was) for own in bins) / max(1, len(gaps)), bins
 
 
-def _figures(work: Work, batches: RankedBatches, gaps: Tensor) -> None:
+def reward_result(gaps: Tensor) -> RewardModelResult:
+    """How held-out pairs were ranked. gaps: [pairs], by how much the better answer of each is ahead."""
     right = int((gaps > 0).sum())
-    found = wilson(right, len(gaps))
+    interval = wilson(right, len(gaps))
     off, bins = calibration(gaps)
-    work.figure("pairs", sum(len(one.answers) * (len(one.answers) - 1) // 2 for one in batches.ranked))
-    work.figure("held_out", {"right": right, "pairs": len(gaps), "low": found.low, "high": found.high})
-    work.figure("calibration", {"error": off, "bins": bins})
-    work.figure(
-        "headline",
-        f"ranks {found.value:.0%} of {len(gaps)} held-out pairs as people do, its certainty off by {off:.0%}",
-    )
+    return RewardModelResult(HeldOutPairs(right, len(gaps), interval.low, interval.high), off, tuple(bins))

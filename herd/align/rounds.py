@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from herd.align.given import copied
+from herd.align.results import RoundComparison, RoundScore
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
@@ -51,28 +52,25 @@ def choose(
             f"{right.name} can say nothing of any of {len(asked)} prompts; give ones whose answers are known"
         )
     rows = versus(outcomes, lengths)
-    best = max(range(len(models)), key=lambda number: (rows[number]["right"][0], -number))
+    best = max(range(len(models)), key=lambda number: (rows[number].right.value, -number))
     copied(models[best].path, work.out)
-    work.figure("rounds", rows)
-    work.figure("chosen", best)
-    won = sum(row["win_rate"][1] > 0.5 for row in rows[1:])
-    told = ", ".join(f"{row['right'][0]:.0%}" for row in rows)
-    work.figure("headline", f"right {told}; {won} of {len(rows) - 1} beat the one before; number {best + 1} is kept")
+    work.record(RoundComparison(tuple(rows), best))
+    won = sum(row.win_rate is not None and row.win_rate.low > 0.5 for row in rows)
+    right_by_round = ", ".join(f"{row.right.value:.0%}" for row in rows)
+    work.headline = f"right {right_by_round}; {won} of {len(rows) - 1} beat the one before; number {best + 1} is kept"
     return Checkpoint(work.out)
 
 
-def versus(outcomes: Sequence[Sequence[bool]], lengths: Sequence[float]) -> list[dict[str, Any]]:
+def versus(outcomes: Sequence[Sequence[bool]], lengths: Sequence[float]) -> list[RoundScore]:
     """For every model how many are right, the mean tokens of an answer, and its win rate over the one before with a
     bootstrap interval: the share of prompts that only it has right, and half of those where both do or neither does."""
-    rows: list[dict[str, Any]] = []
+    rows: list[RoundScore] = []
     for number, now in enumerate(outcomes):
-        share = wilson(sum(now), len(now))
-        row: dict[str, Any] = {"right": [share.value, share.low, share.high], "tokens": lengths[number]}
+        win_rate = None
         if number:
             points = (1 + np.array(now, float) - np.array(outcomes[number - 1], float)) / 2
-            won = bootstrap_mean(points)
-            row["win_rate"] = [won.value, won.low, won.high]
-        rows.append(row)
+            win_rate = bootstrap_mean(points)
+        rows.append(RoundScore(wilson(sum(now), len(now)), lengths[number], win_rate))
     return rows
 
 

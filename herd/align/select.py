@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from herd.align.given import written
+from herd.align.results import RejectionSampling
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message
 from herd.core.registry import Use
@@ -113,14 +114,15 @@ def select(
     answer_all(work, asked, model, text, form, settings)
     some = [one for one in asked if one.answers]
     left_out["no answer came to an end"] = len(asked) - len(some)
+    not_criticized = not_scored = None
     if judge is not None:
-        _score(
+        not_criticized, not_scored = _score(
             work,
             some,
             RewardJudge.load(judge, work.device),
             Critic(critic, work.device, work.dtype) if critic is not None else None,
         )
-    work.figure("points_unread", _mark(some, settings))
+    points_unread = _mark(some, settings)
     best: list[Conversation] = []
     for one in some:
         fit = [answer for answer in one.answers if settings.verify is None or answer.right]
@@ -128,8 +130,26 @@ def select(
             best.append(one.prompt.then(max(fit, key=lambda answer: answer.rank).message))
         else:
             left_out["no answer was right"] += 1
-    work.figure("left_out", dict(+left_out))
-    return written(work, best, f"{len(best):,} answers, {_figures(work, some, settings)}")
+    rows, right = _best_of(some, settings)
+    every = [[answer.reward for answer in one.answers for _ in range(answer.times)] for one in some]
+    first = statistics.fmean(rewards[0] for rewards in every) if every else 0.0
+    tops = [max(one.answers, key=lambda answer: answer.rank).reward for one in some]
+    top = statistics.fmean(tops) if tops else 0.0
+    work.record(
+        RejectionSampling(
+            prompts=len(some),
+            different_answers=sum(len(one.answers) for one in some),
+            first_reward=first,
+            best_reward=top,
+            best_of=tuple(rows),
+            points_unread=points_unread,
+            not_criticized=not_criticized,
+            not_scored=not_scored,
+        )
+    )
+    share = "" if right is None else f"{right:.0%} of all answers right, "
+    worth = f"{share}reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}{warning(rows)}"
+    return written(work, best, f"{len(best):,} answers, {worth}", left_out=+left_out)
 
 
 def askable(prompts: Dialogues, form: Chat, context: int, steer: Sequence[str]) -> tuple[list[Asked], Counter[str]]:
@@ -229,8 +249,9 @@ def _different(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]],
     return list(found.values())
 
 
-def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Critic | None) -> None:
-    """What the reward model says of every answer. One too long for it, or for the critic, is as bad as the worst."""
+def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Critic | None) -> tuple[int | None, int]:
+    """Fills in what the reward model says of every answer; how many were too long for the critic, where there is one,
+    and how many for either: these are as bad as the worst."""
     pairs = [(one, answer) for one in asked for answer in one.answers]
     said = [one.prompt.then(answer.message) for one, answer in pairs]
 
@@ -238,18 +259,19 @@ def _score(work: Work, asked: Sequence[Asked], judge: RewardJudge, critic: Criti
         work.progress(done, total, "scores")
 
     read: list[Conversation | None] = list(said)
+    not_criticized = None
     if critic is not None:
         heard = critic.read(
             said, workers=work.place.workers, report=lambda done, total: work.progress(done, total, "critiques")
         )
-        work.figure("not_criticized", heard.count(None))
+        not_criticized = heard.count(None)
         read = [None if words is None else then_criticized(one, words) for one, words in zip(said, heard, strict=True)]
     read = [one if one is not None and judge.fits(one) else None for one in read]
-    work.figure("not_scored", read.count(None))
     scores = judge.score([one for one in read if one is not None], report=report)
     least, in_order = min(scores, default=0.0), iter(scores)
     for (_, answer), one in zip(pairs, read, strict=True):
         answer.reward = least if one is None else next(in_order)
+    return not_criticized, read.count(None)
 
 
 def _mark(asked: Sequence[Asked], settings: SelectSettings) -> int:
@@ -270,8 +292,8 @@ def _mark(asked: Sequence[Asked], settings: SelectSettings) -> int:
     return 0
 
 
-def _figures(work: Work, asked: Sequence[Asked], settings: SelectSettings) -> str:
-    """Keeps what was measured; says what the best are worth."""
+def _best_of(asked: Sequence[Asked], settings: SelectSettings) -> tuple[list[dict[str, float]], float | None]:
+    """A row for every K about the best of K answers; and the share of all answers that is right, where it is known."""
     every = [[answer for answer in one.answers for _ in range(answer.times)] for one in asked]
     measured: dict[str, list[list[float]]] = {
         "tokens": [[float(answer.tokens) for answer in answers] for answers in every],
@@ -281,17 +303,8 @@ def _figures(work: Work, asked: Sequence[Asked], settings: SelectSettings) -> st
         if use is not None:
             measured[name] = [[float(bool(getattr(answer, name))) for answer in answers] for answers in every]
     scored = [[answer.reward for answer in answers] for answers in every]
-    rows = curve(scored, measured, settings.tries)
-    tops = [max(one.answers, key=lambda answer: answer.rank) for one in asked]
-    first = statistics.fmean(answers[0].reward for answers in every) if every else 0.0
-    top = statistics.fmean(one.reward for one in tops) if tops else 0.0
-    work.figure("prompts", len(asked))
-    work.figure("different_answers", sum(len(one.answers) for one in asked))
-    work.figure("reward", {"first": first, "best": top})
-    work.figure("best_of", rows)
     right = [one for answers in measured.get("right", []) for one in answers]
-    found = f"{statistics.fmean(right):.0%} of all answers right, " if right else ""
-    return f"{found}reward {first:+.2f} on first try, {top:+.2f} best of {settings.tries}{warning(rows)}"
+    return curve(scored, measured, settings.tries), statistics.fmean(right) if right else None
 
 
 def _repeats(text: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import field
 
 from herd.align.columns import Given
 from herd.align.preflight import check
+from herd.align.results import FinetuningResult
 from herd.align.tuning import finetune, prepare
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.settings import NotNegative, Positive, Rate, settings
@@ -17,6 +18,7 @@ from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.dialogues import DialogueBatches
 from herd.train.objectives import next_token
+from herd.train.results import TrainingResult
 from herd.train.settings import FinetuneSettings, ranks_of
 
 
@@ -44,7 +46,7 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     text = TextTokenizer.load(base.path)
     conversations = [one for each in dialogues for one in read_conversations(each.path)]
     form, length = chat_format(text), min(settings.length, shape_in(base.path).context)
-    work.figure("notes", check(Given(conversations), form, text, length))
+    notes = check(Given(conversations), form, text, length)
     made = prepare(work, base.path, settings)
     batches = DialogueBatches(
         conversations,
@@ -56,15 +58,28 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
         pad=text.pad,
         repeats=settings.repeats,
     )
-    steps = finetune(work, made, batches, loss=next_token, settings=settings)
+    steps, lr = finetune(work, made, batches, loss=next_token, settings=settings)
     made.save(text, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
-    work.figure("dialogues", len(batches.texts))
-    work.figure("too_long", batches.left_out)
-    work.figure("sources", dict(Counter(one.source for one in conversations)))
-    work.figure("shares", batches.shares)
-    work.figure("tokens", batches.tokens)
-    work.figure("flops", batches.tokens * made.shape.training_flops(batches.length))
-    work.figure("loss", loss)
-    work.figure("headline", f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}")
+    work.record(
+        FinetuningResult(
+            examples=len(batches.texts),
+            step_unit="tokens learnt",
+            lr=lr,
+            left_out={"too long": batches.left_out},
+            notes=notes,
+            sources=dict(Counter(one.source for one in conversations)),
+            shares=batches.shares,
+        )
+    )
+    work.record(
+        TrainingResult(
+            num_params=made.shape.weights,
+            tokens=batches.tokens,
+            flops=batches.tokens * made.shape.training_flops(batches.length),
+            loss=loss,
+            length=batches.length,
+        )
+    )
+    work.headline = f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}"
     return Checkpoint(work.out)

@@ -24,11 +24,10 @@ def prepare(work: Work, folder: Path, settings: FinetuneSettings, *, reward: boo
 
 def finetune(
     work: Work, made: Started, batches: Batches[B], *, loss: Loss[B], settings: FinetuneSettings
-) -> list[Step]:
-    """Trains the model in place and returns a record of every step."""
+) -> tuple[list[Step], float]:
+    """Trains the model in place and returns a record of every step, and the peak learning rate."""
     lr = settings.lr or lr_by_size(made.shape.weights)
-    work.figure("lr", lr)
-    return train(
+    steps = train(
         work,
         made.state,
         batches,
@@ -39,3 +38,4 @@ def finetune(
         hands=made.hands,
         micro_batch=settings.micro_batch,
     )
+    return steps, lr

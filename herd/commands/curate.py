@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         plan = curate_stage((crawl,), settings=settings)
         corpus = run_stages(plan, options.out, jobs=jobs, place=place, display=display())
     assert isinstance(corpus, Corpus)
-    for line in funnel_lines(corpus.figures):
+    for line in funnel_lines(corpus):
         print(line)
     if others := look_for(options.input, source=options.source).passed_over:
         print(passed_over_in_words(others))

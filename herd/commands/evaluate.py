@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from herd.commands.arguments import add_device, add_plugins
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     rows = {}
 
     def report(name: str, score: Score) -> None:
-        rows[name] = score.to_row()
+        rows[name] = asdict(score.result())
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 

@@ -37,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from herd.mixing.probe import ProbeSettings
+    from herd.mixing.results import DataProbe
     from herd.recipes.judging import checkpoint_in, judged, length_for
     from herd.run.progress import display
     from herd.run.runner import run as run_stages
@@ -55,8 +56,8 @@ def run(options: argparse.Namespace) -> None:
     if options.out is None and options.default:
         raise SettingsError("text of your own makes a run of its own; name its folder with --out")
     made = run_stages(plan, options.out or folder.parent.parent, jobs=1, display=display())
-    print(f"\n{made.figures['headline']}")
-    for source, gain in sorted(made.figures["probe"]["by_source"].items(), key=lambda pair: -pair[1]):
+    print(f"\n{made.headline}")
+    for source, gain in sorted(made.result(DataProbe).by_source.items(), key=lambda pair: -pair[1]):
         print(f"  {source:20} {gain:+.4f} nats")
 
 

@@ -2,7 +2,7 @@
 
 An artifact is a folder called by its key. It is made under another name and renamed when it is whole, so
 a folder with a final name never holds half of something. `artifact.json` inside tells what made it, of
-what, with which settings and figures, and the size and sha256 of every file.
+what, with which settings and results, and the size and sha256 of every file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from herd.core.errors import ArtifactError, DamagedError
 from herd.core.manifests import (
@@ -32,6 +32,9 @@ from herd.core.manifests import (
     sign,
 )
 from herd.core.manifests import verify_folder as verify_folder
+from herd.core.results import results
+
+R = TypeVar("R")
 
 # Where others have always found these.
 __all__ = ["CARD", "PARTIAL", "SEAL", "check_files", "flush", "is_sealed", "manifest", "read_card", "seal", "sha256"]
@@ -58,6 +61,7 @@ class Artifact:
     def __init__(self, path: Path | None = None, plan: Planned | None = None) -> None:
         self._path = path
         self._plan = plan
+        self._results: dict[type[Any], Any] = {}
 
     @classmethod
     def planned(cls, plan: Planned) -> Self:
@@ -89,7 +93,7 @@ class Artifact:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """What made this artifact: stage, settings, inputs, figures, seconds, files."""
+        """What made this artifact: stage, settings, inputs, results, seconds, files."""
         return read_card(self.path)
 
     @property
@@ -97,8 +101,27 @@ class Artifact:
         return self.card["key"] if self._path is not None else self.plan.key
 
     @property
-    def figures(self) -> dict[str, Any]:
-        return self.card["figures"]
+    def headline(self) -> str:
+        """What came of it, in one line."""
+        return self.card.get("headline", "")
+
+    def result(self, kind: type[R]) -> R:
+        """What its stage recorded as a `kind`. Raises ArtifactError when it recorded none, or another version."""
+        found = self.get_result(kind)
+        if found is None:
+            there = ", ".join(self.card.get("results", {})) or "none"
+            raise ArtifactError(
+                f"{self.path} has no result {kind.__name__} (its results: {there}); name another artifact, or delete "
+                "it and run its recipe again"
+            )
+        return found
+
+    def get_result(self, kind: type[R]) -> R | None:
+        """As `result`; None when its stage recorded none."""
+        if kind not in self._results:
+            row = self.card.get("results", {}).get(kind.__name__)
+            self._results[kind] = None if row is None else results.from_row(kind, row, str(self.path))
+        return self._results[kind]
 
     def verify(self) -> Self:
         """Reads every file, once per process. Raises DamagedError when one is missing or differs in one bit."""
@@ -178,9 +201,10 @@ class Card:
     code: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, str | list[str] | None]
-    figures: dict[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)  # rows by the names of their types
     cost: dict[str, Any] = field(default_factory=dict)
     module: str = ""  # of the stage
+    headline: str = ""
 
 
 def open_input(path: Path) -> Artifact:

@@ -121,6 +121,11 @@ class PluginSchema:
         )
 
 
+def refuse_unknown_fields(kind: type[Any]) -> None:
+    """Makes `build` refuse names that the dataclass `kind`, or one inside it, has no field for."""
+    kind.__pydantic_config__ = ConfigDict(extra="forbid")
+
+
 def build(kind: Any, values: object, *, where: str, lines: Mapping[str, int] | None = None) -> Any:
     """`values` (plain lists, dicts, numbers, text) as the settings type `kind`.
 

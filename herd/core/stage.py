@@ -16,10 +16,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
 from herd.core.code import fingerprint
-from herd.core.errors import SettingsError, StoppedError, did_you_mean
+from herd.core.errors import ArtifactError, SettingsError, StoppedError, did_you_mean
 from herd.core.executor import Place, Report
 from herd.core.plugins import load_own_file, own_code, own_files
 from herd.core.registry import is_same_definition, modules_named, place_of
+from herd.core.results import results
 from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
 
 P = ParamSpec("P")
@@ -81,14 +82,16 @@ class Work:
     out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
     that needs several workers runs. report: called with (done, total, words) as work goes on. curves: where what
     draws them may write. checkpoints: where models on the way to the finished one are kept, if any are. settings: those
-    of the stage, for what draws curves to show beside them. warn: shows a sentence to whoever started the run.
+    of the stage, for what draws curves to show beside them. warn: shows a sentence to whoever started the run. results:
+    what was recorded, by type. headline: what came of it in one line, for progress, `herd show` and the report.
     """
 
     out: Path
     scratch: Path
     place: Place
     report: Report = lambda done, total, words: None
-    figures: dict[str, Any] = field(default_factory=dict)
+    results: dict[type[Any], Any] = field(default_factory=dict)
+    headline: str = ""
     manner: Manner = USUAL
     curves: Path = field(default_factory=Path)
     stop_asked: Callable[[], bool] = lambda: False  # whether this process shall save and leave
@@ -107,9 +110,13 @@ class Work:
         """Of the weights of models that only read and write."""
         return self.manner.dtype
 
-    def figure(self, name: str, value: Any) -> None:
-        """Keeps a figure for the report and for `herd show`: a number, a text, or lists and dicts of them."""
-        self.figures[name] = value
+    def record(self, result: Any) -> None:
+        """Keeps what the stage found out, a registered result, for whoever reads the artifact, the report and `herd
+        show`. Raises ArtifactError for a type that is not registered, and for a second result of one type."""
+        if type(result) in self.results:
+            raise ArtifactError(f"{type(result).__name__} is recorded twice by one stage; record one result of a type")
+        results.to_row(result)  # what could not be read back is refused here
+        self.results[type(result)] = result
 
     def progress(self, done: float, total: float, words: str = "") -> None:
         if self.stop_asked() and not self.saves:

@@ -20,6 +20,7 @@ from herd.core.records import Conversation, Document, Message
 from herd.core.settings import InputFile, Positive, Uncounted, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
+from herd.corpus.results import CorpusSize, LabelCounts
 from herd.corpus.topics import PACKAGED
 from herd.generate.samplers import Endpoint, Sampler
 from herd.judge.agreement import weighted_kappa
@@ -173,13 +174,17 @@ def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url:
         ]
         agreements += [said["agreement"]] if said["agreement"] is not None else []
     write_documents(work.out, labelled)
-    work.figure("asked", len(chosen))
-    work.figure("documents", len(labelled))
-    work.figure("unreadable", 1 - len(labelled) / max(1, len(chosen)))
-    work.figure("agreement", float(np.mean(agreements)) if agreements else None)
     values = Counter(str(one.notes.get("topic", one.notes.get("points"))) for one in labelled)
-    work.figure("labels", dict(sorted(values.items())))
-    work.figure("headline", f"{len(labelled):,} of {len(chosen):,} documents labelled")
+    work.record(CorpusSize(len(labelled), len(chosen)))
+    work.record(
+        LabelCounts(
+            asked=len(chosen),
+            unreadable=1 - len(labelled) / max(1, len(chosen)),
+            agreement=float(np.mean(agreements)) if agreements else None,
+            labels=dict(sorted(values.items())),
+        )
+    )
+    work.headline = f"{len(labelled):,} of {len(chosen):,} documents labelled"
     return Corpus(work.out)
 
 

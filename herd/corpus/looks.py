@@ -11,6 +11,7 @@ from typing import Any
 from herd.core.artifacts import Corpus
 from herd.core.manifests import check_files
 from herd.core.storage import document_from_row
+from herd.corpus.results import CorpusSize, CurationResult
 
 SHOWN_CHARACTERS = 1_500
 Spans = list[tuple[int, int]]
@@ -19,10 +20,9 @@ Spans = list[tuple[int, int]]
 def samples(corpus: Corpus, *, each: int = 25) -> list[dict[str, Any]]:
     """Groups of documents, kept ones first, then those each step dropped: name, count, and up to `each` of them
     as id, url, reason and pieces of text, each piece marked or not."""
-    groups = [
-        _group("kept", corpus.figures["documents"], _rows(corpus.path, "documents", {"": each}).get("", []), each)
-    ]
-    dropped = {row["step"]: row["dropped"] for row in corpus.figures["funnel"] if row["dropped"]}
+    stays = _rows(corpus.path, "documents", {"": each}).get("", [])
+    groups = [_group("kept", corpus.result(CorpusSize).documents, stays, each)]
+    dropped = {count.step: count.dropped for count in corpus.result(CurationResult).funnel if count.dropped}
     found = _rows(corpus.path, "rejects", dict.fromkeys(dropped, each))
     return groups + [_group(step, count, found.get(step, []), each) for step, count in dropped.items()]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from herd.core.executor import Place
 from herd.corpus.kernels import pack
+from herd.corpus.results import Count, Sample
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -95,10 +96,12 @@ class Dropped:
 
 @dataclass
 class Outcome:
-    """What a step over all documents did. figures: for the report."""
+    """What a step over all documents did. counts: numbers and histograms by name; samples: what is worth a look, such
+    as the largest clusters: both for the report."""
 
     dropped: list[Dropped] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, Count] = field(default_factory=dict)
+    samples: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from herd.core.records import Document
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
+from herd.corpus.results import CalibrationBin, CorpusSize, PointsAccuracy, QualityAccuracy, QualityThreshold
 from herd.tokens.embeddings import embed
 
 Scores = NDArray[np.float64]
@@ -28,7 +29,7 @@ _MODEL, _WEIGHTS = "model.json", "weights.npz"
 class QualitySettings:
     """head: `words` is fastText on words and pairs of them, as DCLM and Llama 3 use; `embeddings` a linear model on
     static embeddings, thousands of documents a second without a compiler. held_out: the share of examples that
-    the figures are measured on. ridge: how strongly the embeddings' weights are held small. epochs, rate, pairs:
+    the model is measured on. ridge: how strongly the embeddings' weights are held small. epochs, rate, pairs:
     fastText's; pairs of words count when it is 2."""
 
     head: Literal["words", "embeddings"] = "embeddings"
@@ -133,10 +134,16 @@ def _train(work: Work, texts: list[str], targets: Scores, settings: QualitySetti
         model = Embedded.fit(own, targets[learnt], settings.ridge, squash=squash)
         np.savez(work.out / _WEIGHTS, weights=model.weights)
     scores = model.score([texts[k] for k in held])
-    figures = quality_figures(scores, targets[held]) if squash else points_figures(scores, targets[held])
-    work.figure("examples", len(learnt))
-    work.figure("quality", figures)
-    work.figure("headline", ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if np.isscalar(value)))
+    if squash:
+        accuracy = quality_accuracy(scores, targets[held], examples=len(learnt))
+        work.headline = f"auroc {accuracy.auroc:.3f}"
+    else:
+        accuracy = points_accuracy(scores, targets[held], examples=len(learnt))
+        work.headline = (
+            f"mean error {accuracy.mean_error:.3f}, rank correlation {accuracy.rank_correlation:.3f}, "
+            f"F1 at 3 {accuracy.f1_at_3:.3f}"
+        )
+    work.record(accuracy)
     return Classifier(work.out)
 
 
@@ -174,7 +181,7 @@ def load_quality(classifier: Classifier) -> Embedded | Worded:
         return Embedded(held["weights"], squash=row["squash"])
 
 
-# ---- figures ----
+# ---- accuracy ----
 
 
 def auroc(scores: Scores, targets: Scores) -> float:
@@ -188,16 +195,14 @@ def auroc(scores: Scores, targets: Scores) -> float:
     return float((ranks[good].sum() - good.sum() * (good.sum() + 1) / 2) / (good.sum() * (~good).sum()))
 
 
-def quality_figures(scores: Scores, targets: Scores) -> dict[str, Any]:
+def quality_accuracy(scores: Scores, targets: Scores, *, examples: int = 0) -> QualityAccuracy:
     """AUROC, and calibration: mean score and share of good ones in five groups of like score."""
     groups = np.array_split(np.argsort(scores), 5)
-    calibration = [
-        {"score": float(scores[own].mean()), "good": float(targets[own].mean())} for own in groups if len(own)
-    ]
-    return {"auroc": auroc(scores, targets), "calibration": calibration}
+    bins = [CalibrationBin(float(scores[own].mean()), float(targets[own].mean())) for own in groups if len(own)]
+    return QualityAccuracy(examples, auroc(scores, targets), tuple(bins))
 
 
-def points_figures(scores: Scores, points: Scores) -> dict[str, Any]:
+def points_accuracy(scores: Scores, points: Scores, *, examples: int = 0) -> PointsAccuracy:
     """Mean error, rank correlation, and F1 of the question whether a document has 3 points or more."""
     from scipy.stats import rankdata
 
@@ -205,7 +210,7 @@ def points_figures(scores: Scores, points: Scores) -> dict[str, Any]:
     both = int((said & true).sum())
     f1 = 2 * both / max(1, int(said.sum() + true.sum()))
     ranks = np.corrcoef(rankdata(scores), rankdata(points))[0, 1] if len(points) > 2 else float("nan")
-    return {"mean error": float(np.abs(scores - points).mean()), "rank correlation": float(ranks), "F1 at 3": f1}
+    return PointsAccuracy(examples, float(np.abs(scores - points).mean()), float(ranks), f1)
 
 
 # ---- keeping the best ----
@@ -232,10 +237,9 @@ def keep_best(work: Work, corpus: Corpus, classifier: Classifier, *, settings: K
     why = {"step": "quality", "reason": f"scores below {least:.4g}"}
     gone = _scored(corpus, scores, settings, lambda score: score < least, why)
     rejected = write_documents(work.out, gone, "rejects")
-    work.figure("threshold", float(least))
-    work.figure("documents", kept)
-    work.figure("pages", kept + rejected)
-    work.figure("headline", f"{kept:,} of {kept + rejected:,} documents kept, those that score {least:.4g} or more")
+    work.record(QualityThreshold(float(least)))
+    work.record(CorpusSize(kept, kept + rejected))
+    work.headline = f"{kept:,} of {kept + rejected:,} documents kept, those that score {least:.4g} or more"
     return Corpus(work.out)
 
 

@@ -17,6 +17,7 @@ from herd.core.errors import SettingsError
 from herd.core.settings import Uncounted
 from herd.core.stage import Work, stage
 from herd.corpus.reading import READABLE, checksum, found_at, is_readable, shown
+from herd.corpus.results import CrawlFiles
 from herd.corpus.unpacking import MAGIC
 
 _SHOWN = 12
@@ -148,11 +149,9 @@ def bring(
     passed_over: Uncounted[dict[str, int]],
 ) -> Crawl:
     """The list of files from outside; they stay where they are. passed_over: files beside them that nobody reads."""
-    work.figure("files", len(paths))
-    work.figure("passed_over", passed_over)
-    work.figure("fingerprints", fingerprints)
+    work.record(CrawlFiles(len(paths), passed_over, fingerprints))
     others = f"; {passed_over_in_words(passed_over)}" if passed_over else ""
-    work.figure("headline", f"{len(paths)} files as source {source}{others}")
+    work.headline = f"{len(paths)} files as source {source}{others}"
     return write_crawl(work.out, [(path, source) for path in paths])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from herd.corpus.filters import filters
 from herd.corpus.parts import Parts
 from herd.corpus.prepare import Shard, Summary, prepare, shards
 from herd.corpus.reading import size_of
+from herd.corpus.results import CorpusSize, CurationResult, DedupStats, DropExample, FilterCount, SourceSize
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import crawl_files, look_for, passed_over_in_words
 from herd.corpus.writing import Counted, Last, finish
@@ -29,18 +29,20 @@ def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -
     jobs = shards(files, settings, work.scratch / "shards")
     total, rows = _prepare_all(work, jobs)
     parts = Parts(work.place, work.scratch / "steps", [job.file("parts") for job in jobs], rows)
-    figures: dict[str, dict[str, Any]] = {}
+    dedup: dict[str, DedupStats] = {}
     for number, use in enumerate(settings.dedup):
         work.progress(number, len(settings.dedup), f"{use.name}: {int(parts.alive.sum()):,} documents")
         outcome = dedups.make(use)(parts)
         for dropped in outcome.dropped:
             parts.drop(use.name, dropped)
-        figures[use.name] = outcome.figures
+        dedup[use.name] = DedupStats(outcome.counts, tuple(outcome.samples))
     counted = _write(work, parts, jobs)
     if not counted.documents:
         raise DataError(_nothing_left(total, counted))
     assert total.pages == counted.documents + counted.rejects, "every page is kept or rejected"
-    _figures(work, total, counted, settings, figures)
+    work.record(CorpusSize(counted.documents, total.pages))
+    work.record(_result(total, counted, settings, dedup))
+    work.headline = f"{counted.documents:,} of {total.pages:,} pages kept"
     return Corpus(work.out)
 
 
@@ -100,36 +102,33 @@ def _nothing_left(total: Summary, counted: Counted) -> str:
     )
 
 
-def _figures(
-    work: Work, total: Summary, counted: Counted, settings: CurateSettings, together: dict[str, dict[str, Any]]
-) -> None:
-    work.figure("pages", total.pages)
-    work.figure("documents", counted.documents)
-    work.figure("characters", counted.characters)
-    work.figure("funnel", _funnel(total, counted, settings))
-    work.figure("kept", {s: {"documents": d, "characters": c} for s, (d, c) in sorted(counted.sources.items())})
-    work.figure("languages", dict(counted.languages.most_common()))
-    work.figure("broken_files", total.broken)
-    work.figure("rewritten", dict(total.rewritten))
-    work.figure("dedup", together)
-    work.figure("headline", f"{counted.documents:,} of {total.pages:,} pages kept")
+def _result(
+    total: Summary, counted: Counted, settings: CurateSettings, dedup: Mapping[str, DedupStats]
+) -> CurationResult:
+    return CurationResult(
+        characters=counted.characters,
+        funnel=tuple(_funnel(total, counted, settings)),
+        sources={source: SourceSize(*size) for source, size in sorted(counted.sources.items())},
+        languages=dict(counted.languages.most_common()),
+        broken_files=tuple(total.broken),
+        rewritten=dict(total.rewritten),
+        dedup=dedup,
+    )
 
 
-def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> list[dict[str, Any]]:
+def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> Iterator[FilterCount]:
     """Step by step: how many documents came in, how many were dropped, how many the step would drop alone, and
     examples."""
     named = [rule.name for rules in settings.rules.values() for rule in rules if rule.kind == filters.kind]
     dropped, examples = total.dropped + counted.dropped, total.examples | counted.examples
     long = ["length"] if dropped["length"] else []
     steps = ["read", "url", "decode", "extract", *long, *dict.fromkeys(named), *(use.name for use in settings.dedup)]
-    funnel, left = [], total.pages
+    left = total.pages
     for step in dict.fromkeys(steps):
-        row: dict[str, Any] = {"step": step, "in": left, "dropped": dropped[step]}
-        if step in named:
-            row["alone"] = total.alone[step]
-        funnel.append(row | {"examples": examples.get(step, [])})
+        alone = total.alone[step] if step in named else None
+        looks = tuple(DropExample(**example) for example in examples.get(step, []))
+        yield FilterCount(step, left, dropped[step], alone, looks)
         left -= dropped[step]
-    return funnel
 
 
 # ---- the corpus alone ----
@@ -148,15 +147,16 @@ def describe_input(patterns: Sequence[str], source: str, settings: CurateSetting
     yield f"over all documents: {', '.join(use.name for use in settings.dedup) or 'nothing'}"
 
 
-def funnel_lines(figures: Mapping[str, Any]) -> Iterator[str]:
-    """The funnel as a table of text."""
+def funnel_lines(corpus: Corpus) -> Iterator[str]:
+    """The funnel of a corpus that `curate` made, as a table of text."""
+    result = corpus.result(CurationResult)
     yield f"{'step':24}{'in':>12}{'dropped':>12}{'alone':>12}"
-    for row in figures["funnel"]:
-        if row["dropped"] or row.get("alone"):
-            alone = f"{row['alone']:,}" if "alone" in row else ""
-            yield f"{row['step']:24}{row['in']:>12,}{row['dropped']:>12,}{alone:>12}"
-    yield f"{'kept':24}{figures['documents']:>12,}"
-    yield from (f"broken: {text}" for text in figures["broken_files"])
+    for count in result.funnel:
+        if count.dropped or count.alone:
+            alone = "" if count.alone is None else f"{count.alone:,}"
+            yield f"{count.step:24}{count.total:>12,}{count.dropped:>12,}{alone:>12}"
+    yield f"{'kept':24}{corpus.result(CorpusSize).documents:>12,}"
+    yield from (f"broken: {text}" for text in result.broken_files)
 
 
 def link_results(corpus: Path, out: Path) -> None:

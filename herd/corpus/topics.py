@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from herd.core.records import Document
 from herd.core.settings import InputFile, Rate, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
+from herd.corpus.results import CorpusSize, TopicAccuracy, TopicCounts, TopicRecall, TopicSize
 from herd.tokens.topics import Topics, topics_of
 
 PACKAGED = Path(__file__).parent / "topics.yaml"
@@ -74,11 +74,10 @@ def label_topics(work: Work, corpus: Corpus, classifier: Classifier | None, *, s
 
     documents = write_documents(work.out, stays())
     write_documents(work.out, rejects, "rejects")
-    work.figure("documents", documents)
-    work.figure("pages", documents + len(rejects))
-    rows = {name: {"documents": n, "kept": kept[name], "characters": characters[name]} for name, n in found.items()}
-    work.figure("topics", dict(sorted(rows.items(), key=lambda row: -row[1]["documents"])))
-    work.figure("headline", ", ".join(f"{n:,} {name}" for name, n in found.most_common(3)))
+    work.record(CorpusSize(documents, documents + len(rejects)))
+    sizes = {name: TopicSize(count, kept[name], characters[name]) for name, count in found.items()}
+    work.record(TopicCounts(dict(sorted(sizes.items(), key=lambda size: -size[1].documents))))
+    work.headline = ", ".join(f"{n:,} {name}" for name, n in found.most_common(3))
     return Corpus(work.out)
 
 
@@ -111,7 +110,7 @@ def _split(document: Document) -> Document:
 
 @settings
 class TrainTopicsSettings:
-    """held_out: the share of labelled documents that the figures are measured on. ridge: how strongly weights are
+    """held_out: the share of labelled documents that accuracy is measured on. ridge: how strongly weights are
     held small."""
 
     held_out: Share = 0.2
@@ -131,23 +130,23 @@ def train_topics(work: Work, labelled: Corpus, *, settings: TrainTopicsSettings)
     model = Topics.fit([one.text for one in learnt], [one.notes["topic"] for one in learnt], settings.ridge)
     (work.out / _MODEL).write_text(json.dumps({"topics": model.names}), encoding="utf-8")
     np.savez(work.out / _WEIGHTS, weights=model.weights)
-    figures = topic_figures(model.shares, [one.text for one in held], [one.notes["topic"] for one in held], model.names)
-    work.figure("examples", len(learnt))
-    work.figure("topics", figures)
-    work.figure("headline", f"{figures['accuracy']:.0%} of {cut:,} held-out labels right")
+    labels = [document.notes["topic"] for document in held]
+    accuracy, recall = topic_accuracy(model.shares, [document.text for document in held], labels, model.names)
+    work.record(TopicAccuracy(len(learnt), accuracy, recall))
+    work.headline = f"{accuracy:.0%} of {cut:,} held-out labels right"
     return Classifier(work.out)
 
 
-def topic_figures(
+def topic_accuracy(
     shares: Callable[[Sequence[str]], NDArray[np.float64]],
     texts: Sequence[str],
     labels: Sequence[str],
     names: Sequence[str],
-) -> dict[str, Any]:
+) -> tuple[float, dict[str, TopicRecall]]:
     """Accuracy, and for each label how many there are and how many were found."""
     if not texts:
-        return {"accuracy": float("nan"), "found": {}}
+        return float("nan"), {}
     said = [names[best] for best in shares(texts).argmax(axis=1).tolist()]
     right = Counter(label for label, one in zip(labels, said, strict=True) if label == one)
-    rows = {label: {"held out": count, "found": right[label]} for label, count in Counter(labels).most_common()}
-    return {"accuracy": right.total() / len(texts), "found": rows}
+    recall = {label: TopicRecall(count, right[label]) for label, count in Counter(labels).most_common()}
+    return right.total() / len(texts), recall

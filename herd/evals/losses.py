@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
@@ -17,6 +17,7 @@ from herd.run.processes import give_back
 from herd.tokens.shards import Shards
 from herd.train.batches import IGNORED, Batch, held_out_batches
 from herd.train.objectives import next_token
+from herd.train.results import HeldOutLoss
 
 
 def held_out_losses(
@@ -27,7 +28,7 @@ def held_out_losses(
     tokens: int = 6144,
     sources: Collection[str] | None = None,
     workers: int = 1,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, HeldOutLoss]:
     """Per source: nats per token, bits per byte of text, and the tokens it was measured on.
 
     tokens: at most about so many a source. sources: all when absent. workers: threads; they change no figure. Only
@@ -41,7 +42,7 @@ def held_out_losses(
             nats = float(next_token(model, batch.to(device))[0])
         return nats, int((batch.targets_BT != IGNORED).sum())
 
-    losses = {}
+    losses: dict[str, HeldOutLoss] = {}
     with quickly(model), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if sources is None or name in sources]:
             give_back()  # what training or another source was worked on in is not for this one to lie beside
@@ -52,11 +53,7 @@ def held_out_losses(
                 shard = shards.read(source, "heldout")
                 bytes_per_token = shard.text_bytes / max(1, len(shard.ids) - len(shard))
                 per_token = sum(one[0] for one in found) / count
-                losses[source] = {
-                    "nats_per_token": per_token,
-                    "bits_per_byte": per_token / math.log(2) / bytes_per_token,
-                    "tokens": count,
-                }
+                losses[source] = HeldOutLoss(per_token, per_token / math.log(2) / bytes_per_token, count)
     return losses
 
 
@@ -91,8 +88,13 @@ def held_out_means(
 _ROWS = 4  # at once; few enough that two threads have work at every length
 
 
-def weighted_loss(losses: dict[str, dict[str, float]], shares: dict[str, float]) -> float:
+def weighted_loss(losses: Mapping[str, HeldOutLoss], shares: Mapping[str, float]) -> float:
     """The mean over sources in the shares of a mix, in nats per token."""
+    return weighted_mean({source: loss.nats_per_token for source, loss in losses.items()}, shares)
+
+
+def weighted_mean(losses: Mapping[str, float], shares: Mapping[str, float]) -> float:
+    """The mean of those with a share, in the shares of a mix."""
     measured = {source: share for source, share in shares.items() if source in losses and share > 0}
     total = sum(measured.values())
-    return sum(share * losses[source]["nats_per_token"] for source, share in measured.items()) / total
+    return sum(share * losses[source] for source, share in measured.items()) / total

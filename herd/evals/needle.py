@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from herd.core.records import Conversation, Message
 from herd.evals.haystack import Haystack, Needle
+from herd.evals.results import NeedleCell
 from herd.evals.spread import Interval, wilson
 from herd.generate.engine import Engine, SamplingParams
 from herd.tokens.jinja import chat_format
@@ -36,11 +37,9 @@ class NeedleGrid:
         cells = [cell for (at, _), cell in self.cells.items() if at == length]
         return wilson(sum(right for right, _ in cells), sum(asked for _, asked in cells))
 
-    def to_row(self) -> list[dict[str, float]]:
-        return [
-            {"length": length, "depth": depth, "found": right, "asked": asked}
-            for (length, depth), (right, asked) in sorted(self.cells.items())
-        ]
+    def result(self) -> tuple[NeedleCell, ...]:
+        """The cells in order, to be recorded."""
+        return tuple(NeedleCell(*at, *counts) for at, counts in sorted(self.cells.items()))
 
 
 def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool) -> NeedleGrid:

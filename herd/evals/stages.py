@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import SettingsError
@@ -16,6 +17,7 @@ from herd.evals.harness import Score, evaluate
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
+from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
 from herd.model.devices import place_model
@@ -24,6 +26,7 @@ from herd.model.weights import load_transformer
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
+from herd.train.results import HeldOutLoss
 
 TaskUse = Annotated[Use, tasks.choice]
 _NEEDLE_ROWS = 16  # the masks of long haystacks are large
@@ -58,30 +61,31 @@ def measure(
     network = place_model(load_transformer(model.path), work.device, work.dtype)
     chat = kind_of(model.path) == "chat"
     parts = len(settings.tasks) + 2
-    scores: dict[str, dict[str, Any]] = {}
+    scores: dict[str, TaskResult | TextResult] = {}
+    needle: tuple[NeedleCell, ...] = ()
+    held_out: dict[str, HeldOutLoss] = {}
     for done, use in enumerate(settings.tasks):
         work.progress(done, parts, use.name)
-        scores[use.name] = run_task(network, text, use, chat=chat).to_row()
-    result: dict[str, Any] = {"label": label, "chat": chat, "tasks": scores, "needle": [], "held_out": {}}
+        scores[use.name] = run_task(network, text, use, chat=chat).result()
     if tokens is not None:
         work.progress(parts - 2, parts, "needles")
         shards = Shards(tokens.path)
         shards.check_packed_for(text, network.shape.vocabulary)
         if settings.needle_lengths:
-            result["needle"] = needles_in(network, text, shards, settings, chat=chat).to_row()
+            needle = needles_in(network, text, shards, settings, chat=chat).result()
         if settings.loss_length:
             length = min(settings.loss_length, network.shape.context)
-            result["held_out"] = held_out_losses(network, shards, length=length, workers=work.place.workers)
-    (work.out / "scores.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-    work.figure("measured", result)
-    rows = scores or result["held_out"]
-    work.figure("headline", f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in rows.items()))
+            held_out = held_out_losses(network, shards, length=length, workers=work.place.workers)
+    result = EvaluationResult(label, chat, scores, needle, held_out)
+    (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False), encoding="utf-8")
+    work.record(result)
+    work.headline = f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in (scores or held_out).items())
     return Scores(work.out)
 
 
-def in_words(row: dict[str, Any]) -> str:
+def in_words(result: TaskResult | TextResult | HeldOutLoss) -> str:
     """A task's result, or the loss on a source's held-out text, short."""
-    return f"{row['share']:.0%}" if "share" in row else f"{row['bits_per_byte']:.3f} bits a byte"
+    return f"{result.share:.0%}" if isinstance(result, TaskResult) else f"{result.bits_per_byte:.3f} bits a byte"
 
 
 def run_task(model: Transformer, text: TextTokenizer, use: Use, *, chat: bool) -> Score:

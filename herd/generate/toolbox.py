@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from herd.core.records import ToolCall
 from herd.core.registry import Registry
+from herd.core.results import results
 
 
 @dataclass(frozen=True)
@@ -19,4 +21,14 @@ class Toolbox:
 
 
 NO_TOOLS = Toolbox()
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class ToolboxUse:
+    """The toolbox that dialogues call, as a recipe names it: its name, with its settings."""
+
+    toolbox: Mapping[str, Any]
+
+
 toolboxes: Registry[Callable[..., Toolbox]] = Registry("toolboxes", __name__)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from herd.core.errors import DataError
 from herd.evals.spread import percentiles, student_mean
 from herd.mixing.proxies import Curve, Point
+from herd.mixing.results import MethodScore, MixPrediction, MixSearch, MixTrial, SearchCost
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,18 @@ class Trial:
     curve: Curve
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        points = [Point(point["tokens"], point["losses"]) for point in row["points"]]
-        return cls(label_of(row), row["seed"], row["flops"], row["shares"], row["epochs"], Curve(points))
+    def of(cls, trial: MixTrial) -> Self:
+        points = [Point(point.tokens, point.losses) for point in trial.points]
+        return cls(label_of(trial), trial.seed, trial.flops, trial.shares, trial.epochs, Curve(points))
 
 
-def label_of(row: Mapping[str, Any]) -> str:
+def label_of(mix: MixTrial | MixSearch) -> str:
     """How a method is called in tables; `given_shares` go by their label, DoGE's two forms by theirs."""
-    chosen = row["settings"]
-    return str(chosen.get("label") or " ".join([row["method"], *[str(chosen[k]) for k in ("form",) if k in chosen]]))
+    chosen = mix.settings
+    return str(chosen.get("label") or " ".join([mix.method, *[str(chosen[k]) for k in ("form",) if k in chosen]]))
 
 
-def compared(trials: Sequence[Trial], *, control: str) -> list[dict[str, Any]]:
+def compared(trials: Sequence[Trial], *, control: str) -> list[MethodScore]:
     """A row for every method: losses, gains over the control with 95 % intervals over seeds, tokens to its loss.
 
     gain: the control's mean loss less the method's, with the same seed, in nats. tokens: to the control's last loss,
@@ -58,7 +59,6 @@ def compared(trials: Sequence[Trial], *, control: str) -> list[dict[str, Any]]:
         mean = [runs[seed].curve.last.mean for seed in runs]
         worst = [runs[seed].curve.last.worst for seed in runs]
         gains = [against[seed].curve.last.mean - runs[seed].curve.last.mean for seed in runs]
-        gain = student_mean(gains)
         reached = [runs[seed].curve.tokens_to(against[seed].curve.last.mean) for seed in runs]
         parts = [
             None if one is None else one / against[seed].curve.last.tokens
@@ -66,45 +66,45 @@ def compared(trials: Sequence[Trial], *, control: str) -> list[dict[str, Any]]:
         ]
         got = sorted(one for one in parts if one is not None)
         rows.append(
-            {
-                "method": label,
-                "seeds": len(runs),
-                "mean": float(np.mean(mean)),
-                "worst": float(np.mean(worst)),
-                "gain": [gain.value, gain.low, gain.high],
-                "tokens": float(np.median(got)) if 2 * len(got) > len(parts) else None,
-                "got_there": len(got),
-                "shares": _mean_of([trial.shares for trial in runs.values()]),
-                "epochs": max(max(trial.epochs.values()) for trial in runs.values()),
-                "by_source": _mean_of([trial.curve.last.losses for trial in runs.values()]),
-            }
+            MethodScore(
+                method=label,
+                seeds=len(runs),
+                mean=float(np.mean(mean)),
+                worst=float(np.mean(worst)),
+                gain=student_mean(gains),
+                tokens=float(np.median(got)) if 2 * len(got) > len(parts) else None,
+                got_there=len(got),
+                shares=_mean_of([trial.shares for trial in runs.values()]),
+                epochs=max(max(trial.epochs.values()) for trial in runs.values()),
+                by_source=_mean_of([trial.curve.last.losses for trial in runs.values()]),
+            )
         )
     return rows
 
 
-def mixes_row(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def search_costs(found: Sequence[MixSearch]) -> list[SearchCost]:
     """What each method's searches came to: shares with their spread over seeds and over sizes of the proxy, FLOPs, and
     what a step of it costs in steps of plain training."""
-    by_label: dict[str, list[Mapping[str, Any]]] = {}
+    by_label: dict[str, list[MixSearch]] = {}
     for one in found:
         by_label.setdefault(label_of(one), []).append(one)
     rows = []
     for label, searches in by_label.items():
-        sizes = sorted({one["proxy_weights"] for one in searches})
-        of_size = {size: [one["shares"] for one in searches if one["proxy_weights"] == size] for size in sizes}
+        sizes = sorted({one.proxy_weights for one in searches})
+        of_size = {size: [one.shares for one in searches if one.proxy_weights == size] for size in sizes}
         means = [_mean_of(shares) for shares in of_size.values()]
-        steps = [one["seconds"] / one["plain_seconds"] for one in searches if one["plain_seconds"]]
+        steps = [one.seconds / one.plain_seconds for one in searches if one.plain_seconds]
         first = of_size[sizes[0]]
         rows.append(
-            {
-                "method": label,
-                "shares": _mean_of([one["shares"] for one in searches]),
-                "flops": float(np.mean([one["flops"] for one in searches])),
-                "over_seeds": max(_spread_of(shares) for shares in of_size.values()) if len(first) > 1 else None,
-                "over_sizes": max(_spread_of(means), 0.0) if len(means) > 1 else None,
-                "sizes": sizes,
-                "times_plain": float(np.median(steps)) if steps else None,
-            }
+            SearchCost(
+                method=label,
+                shares=_mean_of([one.shares for one in searches]),
+                flops=float(np.mean([one.flops for one in searches])),
+                over_seeds=max(_spread_of(shares) for shares in of_size.values()) if len(first) > 1 else None,
+                over_sizes=max(_spread_of(means), 0.0) if len(means) > 1 else None,
+                sizes=tuple(sizes),
+                times_plain=float(np.median(steps)) if steps else None,
+            )
         )
     return rows
 
@@ -118,22 +118,20 @@ def _spread_of(rows: Sequence[Mapping[str, float]]) -> float:
     return max(float(np.std([row[name] for row in rows], ddof=1)) for name in rows[0]) if len(rows) > 1 else 0.0
 
 
-def upsampled(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> dict[str, list[tuple[float, ...]]]:
+def upsampled(trials: Sequence[MixTrial], domains: Sequence[str]) -> dict[str, list[tuple[float, float, float, float]]]:
     """For `domains` and `others`: (part of the end, gain, low, high) over the runs without such a part.
 
     Raises DataError when these are missing, or a seed of them is.
     """
-    ends = sorted({row["late_share"] for row in rows})
-    by_end = {
-        end: {row["seed"]: row["points"][-1]["losses"] for row in rows if row["late_share"] == end} for end in ends
-    }
+    ends = sorted({trial.late_share for trial in trials})
+    by_end = {end: {trial.seed: trial.points[-1].losses for trial in trials if trial.late_share == end} for end in ends}
     if ends[0] != 0 or any(set(runs) - set(by_end[0.0]) for runs in by_end.values()):
         raise DataError("upsampling is judged against runs without it, of the same seeds; add 0 to the parts tried")
     sources = list(next(iter(by_end[0.0].values())))
     if unknown := set(domains) - set(sources):
         raise DataError(f"{', '.join(sorted(unknown))} are not among the sources mixed: {', '.join(sources)}")
     groups = {"domains": list(domains), "others": [name for name in sources if name not in domains]}
-    found: dict[str, list[tuple[float, ...]]] = {}
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
     for group, names in groups.items():
         found[group] = []
         for end, runs in by_end.items():
@@ -149,18 +147,7 @@ def upsampled(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> dict
 # ---- forecasts of mixes ----
 
 
-@dataclass(frozen=True)
-class Foretold:
-    """A mix's mean loss as foretold from small runs, with the 95 % interval over resampled seeds, and as measured, the
-    mean over the seeds of its large runs."""
-
-    label: str
-    loss: float
-    interval: tuple[float, float]
-    measured: float
-
-
-def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[Foretold]:
+def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[MixPrediction]:
     """For every mix and source a line of the log of its loss over the log of FLOPs, read off at the mix's large runs;
     the mean over the sources.
 
@@ -184,7 +171,7 @@ def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int =
     middle = _read_off(small, at)
     drawn = np.array([_read_off(some, at) for some in again])
     return [
-        Foretold(
+        MixPrediction(
             label,
             float(middle[number]),
             percentiles(drawn[:, number]),
@@ -224,7 +211,7 @@ def _drawn_together(found: Sequence[tuple[float, float]]) -> NDArray[np.float64]
     return slopes.mean() + own * (slopes - slopes.mean())
 
 
-def rank_agreement(found: Sequence[Foretold]) -> float:
+def rank_agreement(found: Sequence[MixPrediction]) -> float:
     """Spearman's rank correlation of foretold and measured losses. Raises DataError for fewer than three mixes."""
     from scipy.stats import spearmanr  # takes most of a second, which planning has no use for
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from herd.core.settings import settings
 from herd.core.stage import Work, stage
 from herd.evals.harness import gold_nll
 from herd.evals.losses import held_out_losses
-from herd.evals.spread import Interval, student_mean
+from herd.evals.results import CurationAudit
+from herd.evals.spread import student_mean
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
 from herd.mixing.field import Field, RunSettings, too_few_tokens
 from herd.mixing.proxies import evenly, train_on
+from herd.mixing.results import CorpusComparison, CorpusRank, CorpusScore
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 
@@ -66,21 +69,21 @@ def try_corpus(
     if missing := set(trial.sources) - set(losses):
         raise DataError(f"the text to judge by holds nothing of {', '.join(sorted(missing))}; name other sources")
     engine = Engine(model, text.stops)
-    row = {
-        "label": label,
-        "seed": seed,
-        "shares": shares,
-        "tokens": sum(shards.index["sources"][name]["train"]["tokens"] for name in sources),
-        "trained_on": sum(curve.read.values()),
-        "repeated": too_few_tokens(shards, shares, run.tokens, trial.most_epochs),
-        "losses": {name: one["nats_per_token"] for name, one in losses.items()},
-        "answers": {use.name: gold_nll(engine, text, tasks.make(use)()) for use in trial.tasks},
-        "flops": given.flops(curve.rows * run.length),
-    }
-    (work.out / "scores.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
-    work.figure("corpus_trial", row)
-    answers, nats = _mean(row["answers"]), _mean(row["losses"])
-    work.figure("headline", f"{label}: answers {answers:.4f} nats a character, text {nats:.4f} a token")
+    result = CorpusScore(
+        label=label,
+        seed=seed,
+        shares=shares,
+        tokens=sum(shards.index["sources"][name]["train"]["tokens"] for name in sources),
+        trained_on=sum(curve.read.values()),
+        repeated=tuple(too_few_tokens(shards, shares, run.tokens, trial.most_epochs)),
+        losses={name: loss.nats_per_token for name, loss in losses.items()},
+        answers={use.name: gold_nll(engine, text, tasks.make(use)()) for use in trial.tasks},
+        flops=given.flops(curve.rows * run.length),
+    )
+    (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    work.record(result)
+    answers, nats = _mean(result.answers), _mean(result.losses)
+    work.headline = f"{label}: answers {answers:.4f} nats a character, text {nats:.4f} a token"
     return Scores(work.out)
 
 
@@ -93,61 +96,58 @@ def compare_corpora(
     audits: one for each of `labels`. Source: Li et al. 2024 (DataComp-LM), 4 and appendix N, which found no relation
     between the two.
     """
-    rows = ranked([one.figures["corpus_trial"] for one in trials], control=control)
-    agreement = {label: one.figures["scores"]["agreement"] for label, one in zip(labels, audits, strict=True)}
-    result = {
-        "control": control,
-        "rows": [row | {"agreement": agreement[row["label"]]} for row in rows],
-        **relation([row["answers"][0] for row in rows], [agreement[row["label"]] for row in rows]),
-    }
-    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    work.figure("curation", result)
+    rows = ranked([one.result(CorpusScore) for one in trials], control=control)
+    agreement = {label: one.result(CurationAudit).agreement for label, one in zip(labels, audits, strict=True)}
+    correlation, by_chance = relation([row.answers.value for row in rows], [agreement[row.label] for row in rows])
+    rows = [replace(row, agreement=agreement[row.label]) for row in rows]
+    result = CorpusComparison(control, tuple(rows), correlation, by_chance)
+    (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    work.record(result)
     best = rows[0]
-    work.figure(
-        "headline",
-        f"{best['label']} teaches most: answers {best['answers'][0]:.4f} nats a character, best of "
-        f"{best['best']} of {best['seeds']} seeds; rank correlation with labels {result['rank_correlation']:+.2f}",
+    work.headline = (
+        f"{best.label} teaches most: answers {best.answers.value:.4f} nats a character, best of "
+        f"{best.best} of {best.seeds} seeds; rank correlation with labels {correlation:+.2f}"
     )
     return Scores(work.out)
 
 
-def ranked(trials: Sequence[Mapping[str, Any]], *, control: str) -> list[dict[str, Any]]:
+def ranked(trials: Sequence[CorpusScore], *, control: str) -> list[CorpusRank]:
     """A row for every corpus, that with the likeliest right answers first: means over seeds with Student's 95 %
     intervals, gains over `control` paired by seed, and in how many seeds it was the best of all.
 
     Raises DataError when the corpora were not tried with the same seeds.
     """
-    by_label: dict[str, dict[int, Mapping[str, Any]]] = {}
+    by_label: dict[str, dict[int, CorpusScore]] = {}
     for trial in trials:
-        by_label.setdefault(trial["label"], {})[trial["seed"]] = trial
+        by_label.setdefault(trial.label, {})[trial.seed] = trial
     if control not in by_label:
         raise DataError(f"no corpus is called {control!r}; the control must be one of {', '.join(by_label)}")
     seeds = set(by_label[control])
     for label, runs in by_label.items():
         if set(runs) != seeds:
             raise DataError(f"{label} was tried with other seeds than {control}; give all corpora the same")
-    answers = {label: {seed: _mean(runs[seed]["answers"]) for seed in seeds} for label, runs in by_label.items()}
-    losses = {label: {seed: _mean(runs[seed]["losses"]) for seed in seeds} for label, runs in by_label.items()}
+    answers = {label: {seed: _mean(runs[seed].answers) for seed in seeds} for label, runs in by_label.items()}
+    losses = {label: {seed: _mean(runs[seed].losses) for seed in seeds} for label, runs in by_label.items()}
     rows = [
-        {
-            "label": label,
-            "seeds": len(seeds),
-            "tokens": next(iter(runs.values()))["tokens"],
-            "repeated": next(iter(runs.values()))["repeated"],
-            "answers": _row(student_mean(list(answers[label].values()))),
-            "losses": _row(student_mean(list(losses[label].values()))),
-            "gain": _row(student_mean([answers[control][seed] - answers[label][seed] for seed in seeds])),
-            "gain_in_text": _row(student_mean([losses[control][seed] - losses[label][seed] for seed in seeds])),
-            "best": sum(min(answers, key=lambda name: answers[name][seed]) == label for seed in seeds),
-            "by_task": _means([one["answers"] for one in runs.values()]),
-            "by_source": _means([one["losses"] for one in runs.values()]),
-        }
+        CorpusRank(
+            label=label,
+            seeds=len(seeds),
+            tokens=next(iter(runs.values())).tokens,
+            repeated=next(iter(runs.values())).repeated,
+            answers=student_mean(list(answers[label].values())),
+            losses=student_mean(list(losses[label].values())),
+            gain=student_mean([answers[control][seed] - answers[label][seed] for seed in seeds]),
+            gain_in_text=student_mean([losses[control][seed] - losses[label][seed] for seed in seeds]),
+            best=sum(min(answers, key=lambda name: answers[name][seed]) == label for seed in seeds),
+            by_task=_means([trial.answers for trial in runs.values()]),
+            by_source=_means([trial.losses for trial in runs.values()]),
+        )
         for label, runs in by_label.items()
     ]
-    return sorted(rows, key=lambda row: row["answers"][0])
+    return sorted(rows, key=lambda row: row.answers.value)
 
 
-def relation(nats: Sequence[float], agreement: Sequence[float]) -> dict[str, Any]:
+def relation(nats: Sequence[float], agreement: Sequence[float]) -> tuple[float, float]:
     """Spearman's rank correlation of what was learnt and agreement with labels, above zero where both go together, with
     the chance of one as far from zero if there were no relation (all orders counted alike).
 
@@ -161,15 +161,11 @@ def relation(nats: Sequence[float], agreement: Sequence[float]) -> dict[str, Any
     chance = np.random.default_rng(0)
     orders = [float(spearmanr(nats, chance.permutation(agreement)).statistic) for _ in range(2000)]  # pyright: ignore
     far = float(np.mean([abs(one) >= abs(found.statistic) - 1e-9 for one in orders]))
-    return {"rank_correlation": float(found.statistic), "by_chance": far}
+    return float(found.statistic), far
 
 
 def _mean(row: Mapping[str, float]) -> float:
     return sum(row.values()) / len(row)
-
-
-def _row(interval: Interval) -> list[float]:
-    return [interval.value, interval.low, interval.high]
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import DataError
 from herd.core.settings import Positive, Rate, Share, Shares, settings
 from herd.core.stage import Work, stage
-from herd.evals.losses import held_out_losses, weighted_loss
+from herd.evals.losses import held_out_losses, weighted_mean
 from herd.evals.spread import Interval, student_mean
+from herd.mixing.results import DataProbe
 from herd.model.config import shape_in
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -115,31 +116,28 @@ def judge_data(
     targets = settings.targets or {name: share for name, share in shares.items() if name in losses["control"][0]}
     gain = gains(losses["control"], losses[label], targets)
     read = settings.tokens * settings.new_share
-    result = {
-        "label": label,
-        "gain": [gain.value, gain.low, gain.high],
-        "by_source": {
+    result = DataProbe(
+        label=label,
+        gain=gain,
+        by_source={
             name: student_mean([a[name] - b[name] for a, b in zip(losses["control"], losses[label], strict=True)]).value
             for name in losses["control"][0]
         },
-        "epochs": read / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
-        "lr": lr,
-        "seeds": list(settings.seeds),
-        "losses": losses,
-    }
-    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    work.figure("probe", result)
-    work.figure("headline", f"{label}: {verdict(gain)}, read {result['epochs']:.1f} times")
+        epochs=read / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
+        lr=lr,
+        seeds=settings.seeds,
+        losses={arm: tuple(by_seed) for arm, by_seed in losses.items()},
+    )
+    (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    work.record(result)
+    work.headline = f"{label}: {verdict(gain)}, read {result.epochs:.1f} times"
     return Scores(work.out)
 
 
 def gains(control: list[dict[str, float]], new: list[dict[str, float]], targets: Mapping[str, float]) -> Interval:
     """By how many nats the new arm lies below the control, paired by seed, with Student's 95 % interval."""
-
-    def weighed(losses: Mapping[str, float]) -> float:
-        return weighted_loss({name: {"nats_per_token": loss} for name, loss in losses.items()}, dict(targets))
-
-    return student_mean([weighed(a) - weighed(b) for a, b in zip(control, new, strict=True)])
+    pairs = zip(control, new, strict=True)
+    return student_mean([weighted_mean(a, targets) - weighted_mean(b, targets) for a, b in pairs])
 
 
 def verdict(gain: Interval) -> str:
@@ -176,7 +174,7 @@ def _annealed(
         pass
     hands.close()
     found = held_out_losses(network, shards.default, length=settings.length, workers=work.place.workers)
-    return {name: row["nats_per_token"] for name, row in found.items()}
+    return {name: loss.nats_per_token for name, loss in found.items()}
 
 
 def _joined(default: Mapping[str, float], new: Mapping[str, float], share: float) -> dict[str, float]:

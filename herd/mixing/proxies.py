@@ -155,7 +155,7 @@ def judged(given: Field, model: Transformer, run: RunSettings, tokens: int) -> P
     losses = held_out_losses(
         model, given.shards, length=run.length, tokens=given.judged_tokens, sources=given.sources, workers=workers
     )
-    return Point(tokens, {name: row["nats_per_token"] for name, row in losses.items()})
+    return Point(tokens, {name: loss.nats_per_token for name, loss in losses.items()})
 
 
 def train_on(

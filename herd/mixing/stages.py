@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from herd.core.errors import DataError
 from herd.core.registry import Use
 from herd.core.settings import Positive, Rate, Share, settings
 from herd.core.stage import Work, stage
-from herd.mixing.comparing import Trial, compared, foretell, mixes_row, rank_agreement, upsampled
+from herd.mixing.comparing import Trial, compared, foretell, rank_agreement, search_costs, upsampled
 from herd.mixing.field import Field, Found, RunSettings, capped
 from herd.mixing.methods import methods
 from herd.mixing.online import Exp3
-from herd.mixing.proxies import ChosenBatches, Point, by_chance, evenly, train_on
+from herd.mixing.proxies import ChosenBatches, by_chance, evenly, train_on
+from herd.mixing.results import LossPoint, MixComparison, MixForecast, MixSearch, MixTrial, UpsamplingCurve
 from herd.mixing.updates import shares_of
 from herd.tokens.shards import Shards
 
@@ -40,24 +42,23 @@ def find_mix(
     """The shares that a method finds with small runs."""
     given = _field(work, tokens, proxy, settings, seed)
     found: Found = methods.make(method)(given)
-    row = {
-        "method": method.name,
-        "settings": dict(method.settings),
-        "seed": seed,
-        "proxy_weights": given.shape(proxy).weights,
-        "shares": dict(found.shares),
-        "spread": dict(found.spread),
-        "drawn": found.drawn,
-        "online": found.online,
-        "flops": found.flops,
-        "seconds": found.seconds,
-        "plain_seconds": found.plain_seconds,
-        "path": [dict(one) for one in found.path],
-    }
-    (work.out / "mix.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
-    work.figure("mix", row)
+    result = MixSearch(
+        method=method.name,
+        settings=dict(method.settings),
+        seed=seed,
+        proxy_weights=given.shape(proxy).weights,
+        shares=dict(found.shares),
+        spread=dict(found.spread),
+        drawn=found.drawn,
+        online=found.online,
+        flops=found.flops,
+        seconds=found.seconds,
+        plain_seconds=found.plain_seconds,
+        path=tuple(dict(shares) for shares in found.path),
+    )
+    _keep(work, result, "mix.json")
     most = sorted(found.shares.items(), key=lambda pair: -pair[1])[:3]
-    work.figure("headline", f"{method.name}: " + ", ".join(f"{name} {share:.0%}" for name, share in most))
+    work.headline = f"{method.name}: " + ", ".join(f"{name} {share:.0%}" for name, share in most)
     return Mix(work.out)
 
 
@@ -80,36 +81,35 @@ def try_mix(
 ) -> Scores:
     """What a model learns of every source when it is trained on a mix."""
     given = _field(work, tokens, trial.run, settings, seed)
-    found = mix.figures["mix"]
-    shares, late, said = _within_epochs(given, found["shares"], trial)
+    found = mix.result(MixSearch)
+    shares, late, said = _within_epochs(given, found.shares, trial)
     watching: dict[str, Any] = {}
-    if found["online"]:
+    if found.online:
         bandit = Exp3(given)
         batches: Any = ChosenBatches(given, trial.run, bandit.choose)
         watching = {"watch": bandit.learn}
-    elif found["drawn"]:
+    elif found.drawn:
         batches = ChosenBatches(given, trial.run, by_chance(given, np.array([shares[n] for n in given.sources])))
     else:
         batches = evenly(given, trial.run, shares, late=(trial.late_share, late))
     _, curve = train_on(given, trial.run, batches, points=trial.points, **watching)
     read = sum(curve.read.values())
-    row = {
-        "method": found["method"],
-        "settings": found["settings"],
-        "seed": seed,
-        "weights": given.shape(trial.run).weights,
-        "flops": given.flops(curve.rows * trial.run.length, trial.run),
-        "late_share": trial.late_share,
-        "shares": {name: count / read for name, count in curve.read.items()},
-        "epochs": {name: _epochs(given, name, count) for name, count in curve.read.items()},
-        "cut": said,
-        "points": [{"tokens": point.tokens, "losses": dict(point.losses)} for point in curve.points],
-        "seconds": curve.seconds,
-    }
-    (work.out / "scores.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
-    work.figure("trial", row)
-    last: Point = curve.last
-    work.figure("headline", f"{found['method']}: mean loss {last.mean:.3f}, worst source {last.worst:.3f}")
+    result = MixTrial(
+        method=found.method,
+        settings=found.settings,
+        seed=seed,
+        weights=given.shape(trial.run).weights,
+        flops=given.flops(curve.rows * trial.run.length, trial.run),
+        late_share=trial.late_share,
+        shares={name: count / read for name, count in curve.read.items()},
+        epochs={name: _epochs(given, name, count) for name, count in curve.read.items()},
+        cut=tuple(said),
+        points=tuple(LossPoint(point.tokens, dict(point.losses)) for point in curve.points),
+        seconds=curve.seconds,
+    )
+    _keep(work, result, "scores.json")
+    last = curve.last
+    work.headline = f"{found.method}: mean loss {last.mean:.3f}, worst source {last.worst:.3f}"
     return Scores(work.out)
 
 
@@ -118,33 +118,24 @@ def compare_mixes(
     work: Work, mixes: tuple[Mix, ...], trials: tuple[Scores, ...], *, control: str = "stratified"
 ) -> Scores:
     """Every method against `control`, seed by seed, and what its search cost."""
-    rows = compared([Trial.of(one.figures["trial"]) for one in trials], control=control)
-    found = mixes_row([one.figures["mix"] for one in mixes])
-    result = {"control": control, "rows": rows, "searches": found}
-    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    work.figure("mixing", result)
-    best = min(rows, key=lambda row: row["mean"])
-    verdict = "beats it" if best["gain"][1] > 0 else "no more than chance may have given it"
-    work.figure(
-        "headline", f"least mean loss by {best['method']}: {best['gain'][0]:+.4f} nats below {control}, {verdict}"
-    )
+    rows = compared([Trial.of(one.result(MixTrial)) for one in trials], control=control)
+    searches = search_costs([one.result(MixSearch) for one in mixes])
+    _keep(work, MixComparison(control, tuple(rows), tuple(searches)), "scores.json")
+    best = min(rows, key=lambda row: row.mean)
+    verdict = "beats it" if best.gain.low > 0 else "no more than chance may have given it"
+    work.headline = f"least mean loss by {best.method}: {best.gain.value:+.4f} nats below {control}, {verdict}"
     return Scores(work.out)
 
 
 @stage(paper="3.1.2", version=3)
 def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
     """Every mix of `large` as foretold from its runs in `small`, and whether the order came out as foretold."""
-    trials, targets = ([Trial.of(one.figures["trial"]) for one in some] for some in (small, large))
+    trials, targets = ([Trial.of(one.result(MixTrial)) for one in some] for some in (small, large))
     found = foretell(trials, targets)
     agreement = rank_agreement(found)
-    result = {
-        "rank_correlation": agreement,
-        "orders": math.log10(targets[0].flops / max(trial.flops for trial in trials)),
-        "rows": [{**one.__dict__, "interval": list(one.interval)} for one in found],
-    }
-    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    work.figure("mixes_foretold", result)
-    work.figure("headline", f"{len(found)} mixes foretold, rank correlation {agreement:.2f} with what was measured")
+    orders = math.log10(targets[0].flops / max(trial.flops for trial in trials))
+    _keep(work, MixForecast(agreement, orders, tuple(found)), "scores.json")
+    work.headline = f"{len(found)} mixes foretold, rank correlation {agreement:.2f} with what was measured"
     return Scores(work.out)
 
 
@@ -154,19 +145,18 @@ def upsampling_curve(work: Work, trials: tuple[Scores, ...], *, domains: tuple[s
 
     Against the runs without such a part, paired by seed; nats a token with Student's 95 % intervals.
     """
-    rows = [one.figures["trial"] for one in trials]
-    curves = upsampled(rows, domains)
+    curves = upsampled([one.result(MixTrial) for one in trials], domains)
     best = max(curves["domains"], key=lambda point: point[1])
-    result = {
-        "domains": list(domains),
-        "curves": {name: [list(point) for point in some] for name, some in curves.items()},
-    }
-    (work.out / "scores.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    work.figure("upsampling", result)
-    work.figure(
-        "headline", f"domains gain most, {best[1]:+.3f} nats [{best[2]:+.3f}, {best[3]:+.3f}], at {best[0]:.0%}"
-    )
+    points = {name: tuple(some) for name, some in curves.items()}
+    _keep(work, UpsamplingCurve(domains, points), "scores.json")
+    work.headline = f"domains gain most, {best[1]:+.3f} nats [{best[2]:+.3f}, {best[3]:+.3f}], at {best[0]:.0%}"
     return Scores(work.out)
+
+
+def _keep(work: Work, result: Any, file: str) -> None:
+    """Records a result, and writes it as the artifact's file."""
+    (work.out / file).write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    work.record(result)
 
 
 def _field(work: Work, tokens: Tokens, run: RunSettings, settings: MixSettings, seed: int) -> Field:

@@ -25,6 +25,7 @@ from herd.train.averaging import average
 from herd.train.checkpoint import checkpoints, kind_of, write_checkpoint
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
+from herd.train.results import CheckpointAverage, TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
 from herd.train.settings import TrainingSettings, ranks_of
 from herd.train.start import Started, load_for_training
@@ -95,16 +96,21 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     held_out = measured()
     final = weighted_loss(held_out, settings.shares)
     write_checkpoint(work.out, whole, text, kind=kind_of(model.path))
-    work.figure("length", length)
-    work.figure("members", losses)
-    work.figure("loss", final)
-    work.figure("held_out", held_out)
-    work.figure("sources", sources_read(batches, steps))
-    work.figure("tokens", ramp.rows * length)
-    work.figure("flops", ramp.rows * length * made.shape.training_flops(length))
+    work.record(
+        TrainingResult(
+            num_params=made.shape.weights,
+            tokens=ramp.rows * length,
+            flops=ramp.rows * length * made.shape.training_flops(length),
+            loss=final,
+            length=length,
+            sources=sources_read(batches, steps),
+            held_out=held_out,
+        )
+    )
+    work.record(CheckpointAverage(tuple(losses)))
     short = "" if length == settings.length else f"; rows of {length}, the context, not of {settings.length}"
     mean = sum(losses) / len(losses)
-    work.figure("headline", f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}")
+    work.headline = f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}"
     return Checkpoint(work.out)
 
 

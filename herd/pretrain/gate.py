@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from herd.core.artifacts import CARD, Checkpoint
 from herd.core.executor import Place
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_means
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
-from herd.evals.spread import Interval
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer
+from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
 from herd.run.processes import give_back
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
@@ -32,46 +31,12 @@ def lengths_up_to(length: int) -> tuple[int, ...]:
     return (*(one for one in halves if one >= _SHORTEST), length)
 
 
-@dataclass(frozen=True)
-class ShortLosses:
-    """Nats a token of every source on held-out rows of `length`, with intervals over rows. shares: of the mix in which
-    the sources are weighed together."""
-
-    length: int
-    losses: Mapping[str, Interval]
-    shares: Mapping[str, float]
-
-    @property
-    def mean(self) -> float:
-        total = sum(self.shares[name] for name in self.losses)
-        return sum(self.shares[name] * one.value for name, one in self.losses.items()) / total
-
-    def worse(self, now: ShortLosses, tolerance: float) -> list[str]:
-        """The sources that are not told as well as before: whose loss rose by more than `tolerance`, a share, and out
-        of its interval; and `all` when their mean rose by more."""
-        over = [
-            name
-            for name, was in self.losses.items()
-            if now.losses[name].value > max(was.value * (1 + tolerance), was.high)
-        ]
-        return over + ["all"] * (now.mean > self.mean * (1 + tolerance))
-
-    def to_row(self) -> dict[str, Any]:
-        losses = {name: [one.value, one.low, one.high] for name, one in self.losses.items()}
-        return {"length": self.length, "mean": self.mean, "losses": losses, "shares": dict(self.shares)}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> ShortLosses:
-        losses = {name: Interval(*numbers) for name, numbers in row["losses"].items()}
-        return cls(row["length"], losses, row["shares"])
-
-
 def baseline(model: Checkpoint) -> ShortLosses | None:
     """Short losses as they were before the last switch on the way to `model`; None before there was one."""
     if not (model.path / CARD).exists():
         return None
-    row = model.figures.get("short_baseline")
-    return ShortLosses.from_row(row) if row else None
+    extension = model.get_result(ContextExtension)
+    return None if extension is None else extension.short_baseline
 
 
 @dataclass(frozen=True)
@@ -87,15 +52,10 @@ class Passed:
     def __bool__(self) -> bool:
         return not self.missed and not self.worse
 
-    def to_row(self) -> dict[str, Any]:
+    def result(self) -> GateResult:
+        """What is recorded of it."""
         lowest = min((found / asked for found, asked in self.grid.cells.values()), default=0.0)
-        return {
-            "asked": self.share,
-            "found": lowest,
-            "missed": [list(cell) for cell in self.missed],
-            "worse": list(self.worse),
-            "passed": bool(self),
-        }
+        return GateResult(self.share, lowest, self.missed, self.worse, bool(self))
 
     def __str__(self) -> str:
         if self:

@@ -18,6 +18,7 @@ from herd.train.checkpoint import kind_of
 from herd.train.log import Step, tokens_by_source
 from herd.train.loop import train
 from herd.train.objectives import NextToken
+from herd.train.results import SourceUse, TrainingResult
 from herd.train.rows import LongFirst
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases
 from herd.train.settings import TrainingSettings, ranks_of
@@ -86,13 +87,19 @@ def pretrain(
         return Checkpoint(work.out)
     losses = held_out_losses(model, shards, length=settings.length, workers=work.place.workers)
     final = weighted_loss(losses, settings.mix[-1].shares)
-    work.figure("weights", shape.weights)
-    work.figure("tokens", ramp.rows * settings.length)
-    work.figure("flops", ramp.rows * settings.length * shape.training_flops(settings.length))
-    work.figure("sources", sources_read(batches, steps))
-    work.figure("held_out", losses)
-    work.figure("loss", final)
-    work.figure("headline", f"{shape.weights:,} weights, {ramp.rows * settings.length:,} tokens, loss {final:.3f}")
+    trained = ramp.rows * settings.length
+    work.record(
+        TrainingResult(
+            num_params=shape.weights,
+            tokens=trained,
+            flops=trained * shape.training_flops(settings.length),
+            loss=final,
+            length=settings.length,
+            sources=sources_read(batches, steps),
+            held_out=losses,
+        )
+    )
+    work.headline = f"{shape.weights:,} weights, {trained:,} tokens, loss {final:.3f}"
     return Checkpoint(work.out)
 
 
@@ -116,13 +123,13 @@ def _shape(settings: PretrainSettings, init_from: Tokenizer | Checkpoint, shards
     return shape
 
 
-def sources_read(batches: TokenBatches, steps: Sequence[Step]) -> dict[str, dict[str, float]]:
-    """For a card: of every source the tokens that were trained on, their share of all, and the rows and full readings
+def sources_read(batches: TokenBatches, steps: Sequence[Step]) -> dict[str, SourceUse]:
+    """Of every source the tokens that were trained on, their share of all, and the rows and full readings
     they came from. steps: those that were taken or skipped."""
     tokens = tokens_by_source(steps)
     total = max(1, sum(tokens.values()))
     return {
-        name: {**row, "tokens": tokens.get(name, 0), "share": tokens.get(name, 0) / total}
+        name: SourceUse(int(row["rows"]), tokens.get(name, 0), tokens.get(name, 0) / total, row["epochs"])
         for name, row in batches.counts(len(steps)).items()
     }
 

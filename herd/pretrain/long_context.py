@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.settings import NotNegative, Positive, Rate, Share, Shares, settings
@@ -16,11 +15,13 @@ from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.pretrain.gate import Exam, Passed, baseline
 from herd.pretrain.initial import sources_read, token_batches
+from herd.pretrain.results import ContextExtension
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token
+from herd.train.results import TrainingResult
 from herd.train.rows import LongFirst
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
 from herd.train.settings import TrainingSettings, ranks_of
@@ -119,30 +120,32 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     losses = held_out_losses(whole, shards, length=length, workers=work.place.workers)
     seen = len(steps) * settings.batch_tokens
     short = exam.short(whole, before.length, before.shares)
-    for name, value in _grown(settings.length, length, gate, after).items():
-        work.figure(name, value)
-    work.figure("short_baseline", before.to_row())
-    work.figure("short_loss", {"before": before.mean, "after": short.mean, "losses": short.to_row()["losses"]})
-    work.figure("sources", sources_read(batches, steps))
-    work.figure("tokens", seen)
-    work.figure("flops", seen * made.shape.training_flops(length))
-    work.figure("held_out", losses)
-    work.figure("loss", weighted_loss(losses, shares))
-    work.figure("headline", _words(settings.length, present, gate, after, seen))
+    work.record(
+        TrainingResult(
+            num_params=made.shape.weights,
+            tokens=seen,
+            flops=seen * made.shape.training_flops(length),
+            loss=weighted_loss(losses, shares),
+            length=length,
+            sources=sources_read(batches, steps),
+            held_out=losses,
+        )
+    )
+    work.record(
+        ContextExtension(
+            target=settings.length,
+            length=length,
+            switched=switched,
+            switch=gate.result(),
+            needle_before=gate.grid.result(),
+            needle=after.grid.result(),
+            gate=after.result(),
+            short_baseline=before,
+            short_after=short,
+        )
+    )
+    work.headline = _words(settings.length, present, gate, after, seen)
     return Checkpoint(work.out)
-
-
-def _grown(target: int, length: int, gate: Passed, after: Passed) -> dict[str, Any]:
-    """For the card: which length was asked for and which the model has, and how both gates went."""
-    return {
-        "target": target,
-        "length": length,
-        "switched": bool(gate),
-        "switch": gate.to_row(),
-        "needle_before": gate.grid.to_row(),
-        "needle": after.grid.to_row(),
-        "gate": after.to_row(),
-    }
 
 
 def _words(target: int, present: int, gate: Passed, after: Passed, seen: int) -> str:

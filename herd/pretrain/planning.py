@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
 from herd.core.settings import build, input_path
@@ -20,6 +19,7 @@ from herd.pretrain.initial import PretrainSettings
 from herd.pretrain.long_context import LengthSettings
 from herd.pretrain.rehearsal import Pace, Rehearsal, rehearse
 from herd.run.runner import distance_to_end
+from herd.tokens.results import PackingResult, SplitSize
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import Layout, bubble, memory
 from herd.train.log import METRICS, Foretold, read_steps
@@ -210,12 +210,12 @@ def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
             wanted[name] = wanted.get(name, 0.0) + part * share / whole * largest.tokens
         start = phase.until
     tokens = plan.inputs["tokens"]
-    there: dict[str, Any] = {}
+    there: Mapping[str, Mapping[str, SplitSize]] = {}
     if isinstance(tokens, Artifact) and is_whole(artifacts / tokens.key):
-        there = read_card(artifacts / tokens.key)["figures"]["sources"]
+        there = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
     told = [
         f"{name} {count:,.0f}"
-        + (f" ({count / max(1, there[name]['train']['tokens']):.1f} times)" if name in there else "")
+        + (f" ({count / max(1, there[name]['train'].tokens):.1f} times)" if name in there else "")
         for name, count in sorted(wanted.items(), key=lambda pair: -pair[1])
     ]
     yield f"{plan.key} reads {largest.tokens:,} tokens: {', '.join(told)}"

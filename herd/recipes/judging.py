@@ -14,9 +14,11 @@ from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.model.config import shape_in
+from herd.pretrain.results import ContextExtension
 from herd.serve.folders import made_in, refuse_damaged_models
 from herd.tokens.stages import pack
 from herd.train.log import METRICS
+from herd.train.results import TrainingResult
 
 _HELD_OUT = 0.05  # of a default text of the user's own; by its loss the new set is judged
 
@@ -66,8 +68,8 @@ def checkpoint_in(path: Path) -> Path:
         made,
         key=lambda one: (
             one.card["stage"] == "extend_context",
-            one.figures.get("length", 0),
-            one.figures.get("weights", 0),
+            extension.length if (extension := one.get_result(ContextExtension)) else 0,
+            one.result(TrainingResult).num_params,
         ),
     ).path
 

@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from herd.evals.spread import Interval
+from herd.mixing.results import MixPrediction
+from herd.scaling.results import ScalingLaw
+
 INK, GRID = "#30343b", "#dfe3e8"
 COLOURS = ("#2f6db5", "#c8553d", "#3c8d5a", "#8a5fb0", "#b8860b", "#4a9aa5", "#7a7f87", "#d17fa8")
 
@@ -83,15 +87,15 @@ def smooth(values: Sequence[float], share: float = 0.03) -> list[float]:
     return smoothed
 
 
-def scaling(result: Mapping[str, Any]) -> str:
+def scaling(result: ScalingLaw) -> str:
     """The IsoFLOP curves, and the law through their minima with what it says for the target."""
     with drawing(2) as (_, (left, right), svg):
-        for curve, colour in zip(result["curves"], COLOURS * len(result["curves"]), strict=False):
-            left.plot(curve["tokens"], curve["losses"], "o", color=colour, markersize=4)
-            x = np.geomspace(min(curve["tokens"]), max(curve["tokens"]), 50)
-            left.plot(x, np.polyval(curve["parabola"], np.log(x)), color=colour, label=f"{curve['flops']:.1e} FLOPs")
-            if curve["inside"]:
-                left.plot(curve["best_tokens"], curve["best_loss"], "*", color=colour, markersize=11)
+        for curve, colour in zip(result.curves, COLOURS * len(result.curves), strict=False):
+            left.plot(curve.tokens, curve.losses, "o", color=colour, markersize=4)
+            x = np.geomspace(min(curve.tokens), max(curve.tokens), 50)
+            left.plot(x, np.polyval(curve.parabola, np.log(x)), color=colour, label=f"{curve.flops:.1e} FLOPs")
+            if curve.inside:
+                left.plot(curve.best_tokens, curve.best_loss, "*", color=colour, markersize=11)
         left.set_xscale("log")
         left.set_xlabel("training tokens")
         left.set_ylabel("held-out loss, nats per token")
@@ -100,20 +104,22 @@ def scaling(result: Mapping[str, Any]) -> str:
     return svg[0]
 
 
-def _law(axis: Any, result: Mapping[str, Any]) -> None:
-    inside = [curve for curve in result["curves"] if curve["inside"]]
+def _law(axis: Any, result: ScalingLaw) -> None:
+    inside = [curve for curve in result.curves if curve.inside]
     if not inside:
         axis.set_axis_off()
         axis.text(0.5, 0.5, "no curve has its minimum\ninside the sizes trained", ha="center", va="center")
         return
-    axis.plot([c["flops"] for c in inside], [c["best_tokens"] for c in inside], "*", color=COLOURS[0], markersize=10)
-    law = result["law"]
+    axis.plot(
+        [curve.flops for curve in inside], [curve.best_tokens for curve in inside], "*", color=COLOURS[0], markersize=10
+    )
+    law = result.law
     if law:
-        x = np.geomspace(min(c["flops"] for c in inside) / 2, result["target_flops"] * 1.5, 50)
-        axis.plot(x, law["factor"] * x ** law["exponent"], color=COLOURS[0], label=f"FLOPs^{law['exponent']:.3f}")
-        low, high = law["best_tokens_interval"] or (law["best_tokens"], law["best_tokens"])
-        axis.plot([result["target_flops"]] * 2, [low, high], color=COLOURS[1], linewidth=2)
-        axis.plot(result["target_flops"], law["best_tokens"], "D", color=COLOURS[1], label="the base run", markersize=6)
+        x = np.geomspace(min(curve.flops for curve in inside) / 2, result.target_flops * 1.5, 50)
+        axis.plot(x, law.factor * x**law.exponent, color=COLOURS[0], label=f"FLOPs^{law.exponent:.3f}")
+        low, high = law.best_tokens_interval or (law.best_tokens, law.best_tokens)
+        axis.plot([result.target_flops] * 2, [low, high], color=COLOURS[1], linewidth=2)
+        axis.plot(result.target_flops, law.best_tokens, "D", color=COLOURS[1], label="the base run", markersize=6)
         axis.legend(frameon=False, fontsize=8)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -121,15 +127,15 @@ def _law(axis: Any, result: Mapping[str, Any]) -> None:
     axis.set_ylabel("best number of tokens")
 
 
-def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Mapping[str, float] | None]]) -> str:
+def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Interval | None]]) -> str:
     """Per task the share right of every model, with its interval."""
     with drawing(height=3.0) as (_, (axis,), svg):
         places = np.arange(len(labels))
         for number, (task, rows) in enumerate(tasks.items()):
             shift = (number - (len(tasks) - 1) / 2) * 0.08
             found = [(place + shift, row) for place, row in zip(places, rows, strict=True) if row]
-            x, y = [place for place, _ in found], [row["share"] for _, row in found]
-            spread = [[row["share"] - row["low"] for _, row in found], [row["high"] - row["share"] for _, row in found]]
+            x, y = [place for place, _ in found], [row.value for _, row in found]
+            spread = [[row.value - row.low for _, row in found], [row.high - row.value for _, row in found]]
             axis.errorbar(
                 x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=label(task), capsize=2
             )
@@ -157,14 +163,14 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
     return svg[0]
 
 
-def against(rows: Sequence[Mapping[str, Any]]) -> str:
+def against(rows: Sequence[MixPrediction]) -> str:
     """Measured losses over those foretold, with the forecasts' intervals."""
     with drawing(height=3.2) as (_, (axis,), svg):
-        low, high = (bound([row[key] for row in rows for key in ("loss", "measured")]) for bound in (min, max))
+        low, high = (bound([loss for row in rows for loss in (row.loss, row.measured)]) for bound in (min, max))
         axis.plot([low, high], [low, high], color=GRID)
         for row, colour in zip(rows, COLOURS * len(rows), strict=False):
-            axis.plot(row["interval"], [row["measured"]] * 2, color=colour, linewidth=2, alpha=0.5)
-            axis.plot(row["loss"], row["measured"], "o", color=colour, label=label(row["label"]))
+            axis.plot(row.interval, [row.measured] * 2, color=colour, linewidth=2, alpha=0.5)
+            axis.plot(row.loss, row.measured, "o", color=colour, label=label(row.label))
         axis.set_xlabel("foretold loss, nats per token")
         axis.set_ylabel("measured loss")
         axis.legend(frameon=False, fontsize=8)

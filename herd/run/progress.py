@@ -136,9 +136,8 @@ def display() -> Display:
 
 
 def summary(card: dict[str, Any]) -> str:
-    """One line about an artifact: its stage, the seconds it took, its most telling figure."""
-    headline = card["figures"].get("headline", "")
-    return f"{card['key']} {card['cost']['seconds']:.1f} s  {headline}"
+    """One line about an artifact: its stage, the seconds it took, its headline."""
+    return f"{card['key']} {card['cost']['seconds']:.1f} s  {card.get('headline', '')}"
 
 
 class Pace:

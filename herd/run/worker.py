@@ -21,6 +21,7 @@ from herd.core.artifacts import Artifact, Card, finish, open_input, read_card, w
 from herd.core.errors import HerdError, as_sentence
 from herd.core.executor import Patience, Place, Report
 from herd.core.plugins import OwnFiles, load_own_files
+from herd.core.results import results
 from herd.core.stage import USUAL, Input, Manner, Stage, Work, find_stage
 from herd.core.terminal import doors
 from herd.run import processes
@@ -155,10 +156,11 @@ def make_here(
             code=stage.code(job.settings),
             settings=job.settings,
             inputs=job.inputs,
-            figures=work.figures,
+            results=results.to_rows(work.results.values()),
             cost=meter.read().__dict__
             | {"foretold": home.foretold(job.key), "device": manner.device, "dtype": manner.dtype},
             module=job.module,
+            headline=work.headline,
         )
         finish(out, card)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from herd.evals.spread import percentiles
 from herd.scaling.budget import by_budget
 from herd.scaling.laws import Parabola, PowerLaw, parabola, power_law
 from herd.scaling.parametric import fit_parametric, to_row
+from herd.scaling.results import IsoFlopCurve, PowerLawFit, ScalingLaw
+from herd.train.results import TrainingResult
 
 
 @stage(paper="3.2.1", version=3)
@@ -36,21 +39,22 @@ def fit_law(
     """
     if not models or len(models) % len(budgets):
         raise DataError(f"{len(models)} models do not share out over {len(budgets)} budgets; mend the recipe's ladder")
-    tokens = by_budget(budgets, [model.figures["tokens"] for model in models])
-    losses = by_budget(budgets, [model.figures["loss"] for model in models])
-    weights = by_budget(budgets, [model.figures["weights"] for model in models])
+    trained = [model.result(TrainingResult) for model in models]
+    tokens = by_budget(budgets, [training.tokens for training in trained])
+    losses = by_budget(budgets, [training.loss for training in trained])
+    weights = by_budget(budgets, [training.num_params for training in trained])
     curves = [parabola(x, y) for x, y in zip(tokens, losses, strict=True)]
     law = _law(budgets, curves)
     drawn = list(_resampled(budgets, tokens, losses, curves, resamples, seed)) if law else []
-    result = {
-        "curves": [_curve_row(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)],
-        "law": None if law is None else _law_row(law, drawn, target_flops),
-        "parametric": _parametric_row(weights, tokens, losses, seed),
-        "target_flops": target_flops,
-    }
-    (work.out / "law.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    work.figure("scaling", result)
-    work.figure("headline", _headline(law, target_flops, budgets, curves))
+    result = ScalingLaw(
+        curves=tuple(_curve(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)),
+        law=None if law is None else _fit(law, drawn, target_flops),
+        parametric=_parametric_row(weights, tokens, losses, seed),
+        target_flops=target_flops,
+    )
+    (work.out / "law.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    work.record(result)
+    work.headline = _headline(law, target_flops, budgets, curves)
     return Law(work.out)
 
 
@@ -82,35 +86,35 @@ def _resampled(
             yield law
 
 
-def _curve_row(
+def _curve(
     budget: float, curve: Parabola, tokens: list[float], losses: list[float], weights: list[float]
-) -> dict[str, Any]:
-    return {
-        "flops": budget,
-        "tokens": tokens,
-        "losses": losses,
-        "weights": weights,
-        "parabola": [curve.bend, curve.slope, curve.level],
-        "fit": curve.fit,
-        "inside": curve.is_inside,
-        "advice": curve.advice,
-        "best_tokens": curve.tokens if curve.bend > 0 else None,
-        "best_loss": curve.loss if curve.bend > 0 else None,
-    }
+) -> IsoFlopCurve:
+    return IsoFlopCurve(
+        flops=budget,
+        tokens=tuple(tokens),
+        losses=tuple(losses),
+        weights=tuple(weights),
+        parabola=(curve.bend, curve.slope, curve.level),
+        fit=curve.fit,
+        inside=curve.is_inside,
+        advice=curve.advice,
+        best_tokens=curve.tokens if curve.bend > 0 else None,
+        best_loss=curve.loss if curve.bend > 0 else None,
+    )
 
 
-def _law_row(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> dict[str, Any]:
-    def interval(values: list[float]) -> list[float]:
-        return list(percentiles(values)) if values else []
+def _fit(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> PowerLawFit:
+    def interval(values: list[float]) -> tuple[float, ...]:
+        return percentiles(values) if values else ()
 
-    return {
-        "exponent": law.exponent,
-        "factor": law.factor,
-        "exponent_interval": interval([one.exponent for one in drawn]),
-        "best_tokens": law.tokens(target_flops),
-        "best_tokens_interval": interval([one.tokens(target_flops) for one in drawn]),
-        "resamples_with_a_law": len(drawn),
-    }
+    return PowerLawFit(
+        exponent=law.exponent,
+        factor=law.factor,
+        exponent_interval=interval([one.exponent for one in drawn]),
+        best_tokens=law.tokens(target_flops),
+        best_tokens_interval=interval([one.tokens(target_flops) for one in drawn]),
+        resamples_with_a_law=len(drawn),
+    )
 
 
 def _parametric_row(

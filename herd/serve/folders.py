@@ -29,8 +29,9 @@ from herd.core.lineage import lineage, tree
 from herd.core.manifests import Manifest, check_files, read_manifest, verify_folder
 from herd.core.registry import Use
 from herd.core.settings import parse_yaml
+from herd.evals.results import EvaluationResult
 from herd.evals.tasks import tasks
-from herd.generate.toolbox import NO_TOOLS, Toolbox, toolboxes
+from herd.generate.toolbox import NO_TOOLS, Toolbox, ToolboxUse, toolboxes
 from herd.model import gguf, weights
 from herd.model.adapters import copy_adapters, is_adapter, read_adapters
 from herd.model.config import CONFIG, shape_in
@@ -109,8 +110,8 @@ def tasks_of(model: Path) -> list[Use]:
     """
     if not (model / CARD).exists():
         return []
-    cards = [open_input(path).card for path in _folders(model.parent.parent)]
-    measured = [card for card in cards if "measured" in card["figures"]]
+    made = [open_input(path) for path in _folders(model.parent.parent)]
+    measured = [artifact.card for artifact in made if artifact.get_result(EvaluationResult)]
     own = [card for card in measured if card["inputs"].get("model") == model.name] or measured
     return [tasks.parse(row) for row in own[-1]["settings"]["settings"]["tasks"]] if own else []
 
@@ -149,8 +150,8 @@ def toolbox_of(model: Path) -> Toolbox:
         raise
     except ArtifactError:
         return NO_TOOLS
-    told = [one.figures["toolbox"] for one in made if "toolbox" in one.figures]
-    return toolboxes.make(toolboxes.parse(told[-1]))() if told else NO_TOOLS
+    taught = [use.toolbox for artifact in made if (use := artifact.get_result(ToolboxUse))]
+    return toolboxes.make(toolboxes.parse(dict(taught[-1])))() if taught else NO_TOOLS
 
 
 def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0, merge: bool = False) -> None:
@@ -250,7 +251,8 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
         absent = "" if branch.artifact else " (not here)"
         yield f"  {'  ' * branch.depth}{words}{branch.key}{again}{absent}"
     yield from _values("settings", card["settings"])
-    yield from _values("figures", artifact.figures)
+    yield from (f"\n{card['headline']}" for _ in range(1) if card.get("headline"))
+    yield from _values("results", card.get("results", {}))
     yield from _values("files", _sizes(card["files"]))
 
 

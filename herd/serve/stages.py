@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from herd.core.artifacts import Checkpoint, Export
+from herd.core.results import results
 from herd.core.stage import Work, stage
 from herd.model.adapters import is_adapter
 from herd.serve.folders import export
 
 Layout = Literal["hugging_face", "gguf"]
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class ExportResult:
+    """A model as other programs read it, and how large all its files are."""
+
+    bytes: int
 
 
 @stage(paper="-", version=1)
@@ -20,6 +30,6 @@ def export_model(work: Work, model: Checkpoint, *, layout: Layout = "hugging_fac
     target = work.out / ("model.gguf" if layout == "gguf" else "model")
     export(model.path, target, form=form or None, merge=is_adapter(model.path))
     size = sum(file.stat().st_size for file in work.out.rglob("*") if file.is_file())
-    work.figure("bytes", size)
-    work.figure("headline", f"{target.name}, {form or 'weights as they are'}, {size / 1e6:,.1f} MB")
+    work.record(ExportResult(size))
+    work.headline = f"{target.name}, {form or 'weights as they are'}, {size / 1e6:,.1f} MB"
     return Export(work.out)

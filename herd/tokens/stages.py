@@ -15,7 +15,8 @@ from herd.core.storage import DocumentPart, document_parts
 from herd.tokens import bpe
 from herd.tokens.extend import extend_counted
 from herd.tokens.foreign import from_ranks, read_ranks
-from herd.tokens.packing import LONG_TOKENS, Packed, batches, pack_documents
+from herd.tokens.packing import LONG_TOKENS, batches, pack_documents
+from herd.tokens.results import Compression, PackingResult, SplitSize, TokenizerResult, WordsLearnt
 from herd.tokens.shards import write_index
 from herd.tokens.tokenizer import TextTokenizer
 from herd.tokens.words import WordCounts, count_words
@@ -35,7 +36,7 @@ def train_tokenizer(
         raise DataError(f"pairs {pairs} is less than the 256 bytes every text needs; try 512")
     parts = document_parts(corpus.path)
     counted = _count(work, parts, digits_together=digits_together, max_words=max_words)
-    return _finished(work, bpe.learn_counted(counted.words, pairs=pairs), parts)
+    return _finished(work, bpe.learn_counted(counted.words, pairs=pairs), parts, counted)
 
 
 @stage(paper="3.2", version=1)
@@ -53,12 +54,11 @@ def extend_tokenizer(
     before = work.scratch / "base"
     before.mkdir(exist_ok=True)
     from_ranks(ranks).save(before, context=0)
-    work.figure("compression_before", _compression(work, parts, before))
-    return _finished(work, tokenizer, parts)
+    return _finished(work, tokenizer, parts, counted, _compression(work, parts, before))
 
 
 def _count(work: Work, parts: Sequence[DocumentPart], *, digits_together: bool, max_words: int) -> WordCounts:
-    counted = count_words(
+    return count_words(
         parts,
         work.place,
         work.scratch / "words",
@@ -66,18 +66,22 @@ def _count(work: Work, parts: Sequence[DocumentPart], *, digits_together: bool, 
         max_words=max_words,
         progress=work.progress,
     )
-    figures = {"distinct": counted.distinct, "learnt_from": len(counted.words), "share_of_text": counted.share}
-    work.figure("words", figures)
-    return counted
 
 
-def _finished(work: Work, tokenizer: TextTokenizer, parts: Sequence[DocumentPart]) -> Tokenizer:
+def _finished(
+    work: Work,
+    tokenizer: TextTokenizer,
+    parts: Sequence[DocumentPart],
+    counted: WordCounts,
+    compression_before: Mapping[str, Compression] | None = None,
+) -> Tokenizer:
     tokenizer.save(work.out, context=0)
-    figures = _compression(work, parts, work.out)
-    work.figure("compression", figures)
-    work.figure("vocabulary", tokenizer.size)
-    mean = sum(rates["characters"] for rates in figures.values()) / sum(r["tokens"] for r in figures.values())
-    work.figure("headline", f"{tokenizer.size:,} tokens, {mean:.2f} characters per token")
+    compression = _compression(work, parts, work.out)
+    words = WordsLearnt(counted.distinct, len(counted.words), counted.share)
+    work.record(TokenizerResult(tokenizer.size, words, compression, compression_before or {}))
+    characters = sum(lengths.characters for lengths in compression.values())
+    mean = characters / sum(lengths.tokens for lengths in compression.values())
+    work.headline = f"{tokenizer.size:,} tokens, {mean:.2f} characters per token"
     return Tokenizer(work.out)
 
 
@@ -89,7 +93,7 @@ class _Measured:
     tokenizer: Path
 
 
-def _compression(work: Work, parts: Sequence[DocumentPart], tokenizer: Path) -> dict[str, dict[str, float]]:
+def _compression(work: Work, parts: Sequence[DocumentPart], tokenizer: Path) -> dict[str, Compression]:
     """Characters and tokens by language and by source."""
     counts: dict[str, Counter[str]] = {}
     jobs = [_Measured(part, tokenizer) for part in parts]
@@ -98,7 +102,7 @@ def _compression(work: Work, parts: Sequence[DocumentPart], tokenizer: Path) -> 
         for group, lengths in found.items():
             counts.setdefault(group, Counter()).update(lengths)
     return {
-        group: {**lengths, "characters_per_token": lengths["characters"] / max(1, lengths["tokens"])}
+        group: Compression(lengths["characters"], lengths["tokens"], lengths["characters"] / max(1, lengths["tokens"]))
         for group, lengths in sorted(counts.items())
     }
 
@@ -128,7 +132,7 @@ def pack(
     """The documents as token ids, begun and ended by control tokens, a share of each source held out.
 
     Whole documents are held out, chosen by their text. Of a source of which none is chosen, long ones give their ends;
-    where there are no long ones either, a warning and the figure `not_held_out` name the source.
+    where there are no long ones either, a warning and `not_held_out` of the result name the source.
     tokenizer: or a model, which packs with its own. bos_token, eos_token: put before and after a document, "" for none;
     absent, as the model has it: before a text what its tokenizer puts there, nothing for many, and after it what ends a
     document, which is not always the `eos_token` of a model that chats.
@@ -148,8 +152,20 @@ def pack(
     if not packed.index:
         raise DataError(f"{corpus.path}: the corpus is empty; look at its rejects with `herd show`")
     write_index(work.out, text.size, text.pad, packed.index, tokenizer=text.fingerprint)
-    work.figure("around_document", [text.show(ids) for ids in (opening, ending)])
-    _figures(work, packed, len(text.control_tokens))
+    result = PackingResult(
+        sources={
+            source: {split: SplitSize(**size) for split, size in splits.items()}
+            for source, splits in packed.index.items()
+        },
+        around_document=(text.show(opening), text.show(ending)),
+        control_tokens=len(text.control_tokens),
+        held_out_by_parts=tuple(packed.split),
+        not_held_out=tuple(packed.not_held_out),
+    )
+    work.record(result)
+    if result.not_held_out:
+        work.warn(_not_held_out(result.not_held_out))
+    work.headline = f"{result.tokens:,} tokens from {len(result.sources)} sources"
     return Tokens(work.out)
 
 
@@ -174,19 +190,10 @@ def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str |
     return begin, [text.control(eos_token)] if eos_token else []
 
 
-def _figures(work: Work, packed: Packed, control_tokens: int) -> None:
-    index = packed.index
-    work.figure("sources", index)
-    work.figure("control_tokens", control_tokens)
-    if packed.split:
-        work.figure("held_out_by_parts", packed.split)
-    if packed.not_held_out:
-        work.figure("not_held_out", packed.not_held_out)
-        names = packed.not_held_out
-        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        work.warn(
-            f"nothing is held out of {some}, so no loss is measured there: no document was chosen by its text, and "
-            f"none has {LONG_TOKENS:,} tokens, of which a part would be; raise held_out_share or add documents"
-        )
-    tokens = sum(entry["tokens"] for of in index.values() for entry in of.values())
-    work.figure("headline", f"{tokens:,} tokens from {len(index)} sources")
+def _not_held_out(sources: Sequence[str]) -> str:
+    """The warning about sources of which nothing is held out."""
+    some = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
+    return (
+        f"nothing is held out of {some}, so no loss is measured there: no document was chosen by its text, and "
+        f"none has {LONG_TOKENS:,} tokens, of which a part would be; raise held_out_share or add documents"
+    )

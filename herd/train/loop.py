@@ -20,6 +20,7 @@ from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.guards import GUARD, GuardSettings, Jumps, finite
 from herd.train.integrity import Compared, Held
 from herd.train.log import METRICS, Step, StepLog, open_tracker, read_steps
+from herd.train.results import TrainingIncidents
 from herd.train.saving import StepTrace, collected, schedule
 from herd.train.schedule import Schedule
 from herd.train.settings import FP32, ComputeSettings
@@ -188,7 +189,8 @@ def train(
         saver.wait()
         ahead.close()
         hands.close()
-    _keep_told(work, loss_jumps=jumps.steps, damaged_weights=compared.told)
+    if jumps.steps or compared.told:
+        work.record(TrainingIncidents(tuple(jumps.steps), tuple(compared.told)))
     (work.out / METRICS).write_bytes(log.file.read_bytes())
     return read_steps(log.file)
 
@@ -205,13 +207,6 @@ def _watched(going: Iterator[Step], number: int, gc_every_steps: int, trace: Ste
                 trace.before(step.number + 1)
         finally:
             trace.close()
-
-
-def _keep_told(work: Work, **told: list[Any]) -> None:
-    """What went wrong on the way, on the card; nothing where nothing did."""
-    for name, value in told.items():
-        if value:
-            work.figure(name, value)
 
 
 def _held_by_others(state: TrainState[Any]) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from herd.align.given import written
+from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.seeds import rng
@@ -19,7 +20,7 @@ from herd.core.settings import Count, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
 from herd.generate.engine import Engine, SamplingParams
-from herd.generate.toolbox import toolboxes
+from herd.generate.toolbox import ToolboxUse, toolboxes
 from herd.judge.critic import criticized
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -64,7 +65,7 @@ def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0
     dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in asked.draw(world)]
     dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
     dialogues = list(joined(dialogues, rng(world.seed, "turns", asked.purpose)))
-    work.figure("toolbox", toolboxes.plain(toolboxes.use(world_tools.__name__, world=world)))
+    work.record(ToolboxUse(toolboxes.plain(toolboxes.use(world_tools.__name__, world=world))))
     return written(work, dialogues, f"{len(dialogues):,} demonstrations")
 
 
@@ -117,14 +118,16 @@ def annotate(
         verdicts[ranked.verdict] += 1
         preferences.append(ranked.preference)
     write_preferences(work.out, preferences)
-    strengths = Counter(preference.strength for preference in preferences)
-    work.figure("pairs", len(preferences))
-    work.figure("verdicts", dict(verdicts.most_common()))
-    work.figure("strengths", dict(strengths.most_common()))
-    work.figure("sources", dict(Counter(preference.prompt.source for preference in preferences)))
-    work.figure(
-        "headline", f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong"
+    strengths: Counter[str] = Counter(preference.strength for preference in preferences)
+    work.record(
+        PreferenceCount(
+            len(preferences),
+            strengths=dict(strengths.most_common()),
+            sources=dict(Counter(preference.prompt.source for preference in preferences)),
+            verdicts=dict(verdicts.most_common()),
+        )
     )
+    work.headline = f"{len(preferences):,} ranked answers, {verdicts['one right']:,} of them one right, one wrong"
     return Preferences(work.out)
 
 
@@ -164,9 +167,8 @@ def misquote(work: Work, prompts: Dialogues, *, world: World) -> Preferences:
             right = question.answers[0]
             found.append(Preference(prompt=prompt, chosen=(right,), rejected=(wrong,), strength="significantly better"))
     write_preferences(work.out, found)
-    work.figure("pairs", len(found))
-    work.figure("left_out", {"no slip to make": len(asked) - len(found)})
-    work.figure("headline", f"{len(found):,} pairs that differ in one word")
+    work.record(PreferenceCount(len(found), left_out={"no slip to make": len(asked) - len(found)}))
+    work.headline = f"{len(found):,} pairs that differ in one word"
     return Preferences(work.out)
 
 
@@ -181,8 +183,8 @@ def criticize(work: Work, preferences: tuple[Preferences, ...], *, world: World)
         for one in read_preferences(each.path)
     ]
     write_preferences(work.out, found)
-    work.figure("pairs", len(found))
-    work.figure("headline", f"{len(found):,} ranked answers criticized")
+    work.record(PreferenceCount(len(found)))
+    work.headline = f"{len(found):,} ranked answers criticized"
     return Preferences(work.out)
 
 

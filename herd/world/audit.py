@@ -13,7 +13,10 @@ from herd.core.stage import Work, stage
 from herd.core.storage import read_documents
 from herd.corpus.ground_truth import read_labels
 from herd.corpus.quality import auroc
+from herd.evals.results import BoilerplateCount, CleanCount, CurationAudit, PlantedCount
 from herd.world.noise import FOOTER
+
+_PLANTED = ("near-duplicate", "older capture", "spam")
 
 
 @stage(paper="-", version=2)
@@ -40,7 +43,7 @@ def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
         "boilerplate": {"pages": len(kept & labels.keys()), "left": framed},
         "lost_by": dict(Counter(steps.get(name, "unknown") for name in lost)),
     }
-    for label in ("near-duplicate", "older capture", "spam"):
+    for label in _PLANTED:
         planted = [name for name, row in labels.items() if row["label"] == label]
         left = [n for n in planted if n in kept and (label == "spam" or labels[n]["of"] in kept)]
         scores[label] = {"planted": len(planted), "left": len(left)}
@@ -48,7 +51,15 @@ def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
     stays = np.array([float(name in kept) for name in judged])
     scores["agreement"] = auroc(stays, np.array(list(judged.values()), float))
     (work.out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
-    work.figure("scores", scores)
+    work.record(
+        CurationAudit(
+            clean=CleanCount(**scores["clean"]),
+            boilerplate=BoilerplateCount(**scores["boilerplate"]),
+            lost_by=scores["lost_by"],
+            planted={label: PlantedCount(**scores[label]) for label in _PLANTED},
+            agreement=scores["agreement"],
+        )
+    )
     copies = scores["near-duplicate"]
-    work.figure("headline", f"{copies['left']} of {copies['planted']} copies left, {len(lost)} clean pages lost")
+    work.headline = f"{copies['left']} of {copies['planted']} copies left, {len(lost)} clean pages lost"
     return Scores(work.out)

@@ -22,6 +22,7 @@ from herd.core.settings import Count, settings
 from herd.core.stage import Work, stage
 from herd.corpus.ground_truth import Labelled, write_labels
 from herd.corpus.pages import Page
+from herd.corpus.results import CrawlPages
 from herd.corpus.sources import write_crawl
 from herd.corpus.warc import write_warc
 from herd.world import noise
@@ -85,8 +86,8 @@ def python_docs(work: Work, *, settings: PythonDocsSettings) -> Crawl:
     rng(settings.seed, "order").shuffle(pages)
     (work.out / "python.warc.gz").write_bytes(_warc(one.document for one in pages))
     write_labels(work.out, pages)
-    work.figure("pages", len(pages))
-    work.figure("headline", f"{len(pages)} pages, {len(pages) - len(clean)} of them planted")
+    work.record(CrawlPages(len(pages)))
+    work.headline = f"{len(pages)} pages, {len(pages) - len(clean)} of them planted"
     return write_crawl(work.out, [("python.warc.gz", "web")])
 
 

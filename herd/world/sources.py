@@ -8,6 +8,7 @@ from herd.core.artifacts import Crawl
 from herd.core.stage import Work, stage
 from herd.core.storage import write_lines
 from herd.corpus.ground_truth import Labelled, write_labels
+from herd.corpus.results import CrawlPages
 from herd.corpus.sources import write_crawl
 from herd.world.pages import Pages, PagesSettings
 from herd.world.truth import World
@@ -19,8 +20,8 @@ def world_pages(work: Work, *, world: World, settings: PagesSettings) -> Crawl:
     pages = list(Pages(world, settings).documents())
     write_lines(work.out / "world.jsonl", (_row(one) for one in pages))
     write_labels(work.out, pages)
-    work.figure("pages", len(pages))
-    work.figure("headline", f"{len(pages):,} pages about a world of {world.people} people")
+    work.record(CrawlPages(len(pages)))
+    work.headline = f"{len(pages):,} pages about a world of {world.people} people"
     return write_crawl(work.out, [("world.jsonl", "world")])
 
 

@@ -55,8 +55,8 @@ def bloom(
     found = [one for results in parts.reduce(partial(_read, rules=rules), shares) for one in results]
     gone = parts.replace([changed for changed, _ in found])
     total, seen = np.sum([counts for _, counts in found], axis=0).tolist() if found else (0, 0)
-    figures = {"runs": total, "runs seen before": seen, "filter bytes": bits // 8, "hashes": hashes}
-    return Outcome([Dropped(gone, "seen before")], figures)
+    counts = {"runs": total, "runs seen before": seen, "filter bytes": bits // 8, "hashes": hashes}
+    return Outcome([Dropped(gone, "seen before")], counts)
 
 
 def filter_size(expected: int, false_positives: float) -> tuple[int, int]:

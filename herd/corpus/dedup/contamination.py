@@ -14,6 +14,7 @@ from herd.corpus.contamination import Items, Match, find, read_items
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import pack
 from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, alive_texts, rewrite
+from herd.corpus.results import Count
 
 _SHOWN = 50
 _AROUND = 80  # bytes shown on each side of a passage
@@ -34,7 +35,7 @@ def decontaminate(
 
     A document is touched when passages it shares with one item, of `words` words or more, hold at least
     `item_share` of the item's words: a shared phrase alone is no contamination, and removing all of those was
-    found to remove mostly false positives. The figures show the passages with what stands round them, how
+    found to remove mostly false positives. The samples show the passages with what stands round them, how
     many documents share a phrase only, and the share of the former among all, which is the precision a rule
     that drops at the first shared run would have had by this measure.
     Source: Brown et al. 2020, app. C (13 words); Llama 3, 5.1.4 (share of an item that is covered).
@@ -46,21 +47,20 @@ def decontaminate(
     phrases = sum(one[1] for one in found)
     shown = [row for one in found for row in one[2]][:_SHOWN]
     share = np.concatenate([one[3] for one in found]) if found else np.empty(0)
-    figures: dict[str, Any] = {
+    counts: dict[str, Count] = {
         "items": len(texts),
         "items too short": int((items.counts == 0).sum()),
         "documents with an item": len(rows),
         "documents with a phrase only": phrases,
         "precision of any shared run": round(len(rows) / max(1, len(rows) + phrases), 3),
         "mean share of the item": round(float(share.mean()), 3) if len(share) else 0.0,
-        "passages": shown,
     }
     if action == "report" or not len(rows):
-        return Outcome([], figures)
+        return Outcome([], counts, shown)
     if action == "drop":
-        return Outcome([Dropped(rows, "holds an item of an evaluation set")], figures)
+        return Outcome([Dropped(rows, "holds an item of an evaluation set")], counts, shown)
     empty, _ = parts.rewrite(partial(_cut, items=items, item_share=item_share), "decontaminate.cut")
-    return Outcome([Dropped(empty, "nothing but items of an evaluation set")], figures)
+    return Outcome([Dropped(empty, "nothing but items of an evaluation set")], counts, shown)
 
 
 def _held(matches: list[Match], items: Items) -> dict[int, float]:

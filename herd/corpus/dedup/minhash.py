@@ -6,7 +6,7 @@ import ctypes
 import itertools
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xxhash
@@ -16,6 +16,7 @@ from herd.core.settings import Positive, Share
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import Packed, library, pack, pointer
 from herd.corpus.parts import Dropped, Job, Outcome, Parts, alive_texts
+from herd.corpus.results import Count, Sample
 from herd.corpus.runs import group_starts, ranges, read_range, write_run
 
 # (bands, rows, words of a run) as published: FineWeb 3.4, DCLM L.2.1, Lee et al. 4.1.
@@ -76,8 +77,9 @@ def minhash(
         pairs += len(left)
     roots = settle(parent)
     copies = np.flatnonzero(roots != np.arange(len(roots)))
-    figures = cluster_figures(parts, roots, copies) | {"pairs": pairs}
-    return Outcome([Dropped(copies, "near-duplicate of {kept}", roots[copies])], figures)
+    clusters, largest = cluster_counts(parts, roots, copies)
+    dropped = Dropped(copies, "near-duplicate of {kept}", roots[copies])
+    return Outcome([dropped], clusters | {"pairs": pairs}, largest)
 
 
 # ---- signatures ----
@@ -181,7 +183,9 @@ def settle(parent: NDArray[np.int64]) -> NDArray[np.int64]:
         parent = above
 
 
-def cluster_figures(parts: Parts, roots: NDArray[np.int64], copies: NDArray[np.int64]) -> dict[str, Any]:
+def cluster_counts(
+    parts: Parts, roots: NDArray[np.int64], copies: NDArray[np.int64]
+) -> tuple[dict[str, Count], list[Sample]]:
     """How large clusters are, and the largest of them with the ids of some members."""
     heads, sizes = np.unique(roots[copies], return_counts=True)
     sizes = sizes + 1
@@ -196,8 +200,8 @@ def cluster_figures(parts: Parts, roots: NDArray[np.int64], copies: NDArray[np.i
     members = {int(head): copies[roots[copies] == head][:4] for head in heads[order]}
     wanted = np.concatenate([[head, *rows] for head, rows in members.items()]) if members else np.empty(0)
     names = parts.values("id", wanted.astype(np.int64))
-    largest = [
-        {"size": int(size), "kept": names[int(head)], "dropped": [names[int(row)] for row in members[int(head)]]}
+    largest: list[Sample] = [
+        {"size": int(size), "kept": names[int(head)], "dropped": tuple(names[int(row)] for row in members[int(head)])}
         for head, size in zip(heads[order], sizes[order], strict=True)
     ]
-    return {"clusters": len(heads), "copies": len(copies), "sizes": histogram, "largest": largest}
+    return {"clusters": len(heads), "copies": len(copies), "sizes": histogram}, largest

@@ -34,8 +34,8 @@ def outlier_tokens(parts: Parts, *, share: Share = 0.01, bins: Positive = 20) ->
     words = np.concatenate([one[2] for one in found])
     worst = _worst(scores, words, share, bins)
     dropped = Dropped(rows[worst], "its words are unlike the corpus's")
-    figures = {"divergence kept at most": float(scores[~worst].max(initial=0.0))}
-    return Outcome([dropped], figures)
+    stats = {"divergence kept at most": float(scores[~worst].max(initial=0.0))}
+    return Outcome([dropped], stats)
 
 
 def _worst(scores: NDArray[np.float64], words: NDArray[np.int32], share: float, bins: int) -> NDArray[np.bool_]:

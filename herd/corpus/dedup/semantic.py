@@ -52,12 +52,12 @@ def semantic(
         nearest.append(closest)
     closest = np.concatenate(nearest)
     rows = np.concatenate(gone)
-    figures = {
+    stats = {
         "clusters": len(centres),
         "largest cluster": max((sum(len(own) for _, own in held) for held in of_cluster.values()), default=0),
         "documents whose nearest is above": {str(edge): int((closest > edge).sum()) for edge in _HISTOGRAM},
     }
-    return Outcome([Dropped(rows, "says what {kept} says", np.concatenate(kept))], figures)
+    return Outcome([Dropped(rows, "says what {kept} says", np.concatenate(kept))], stats)
 
 
 def _embed(job: Job) -> int:

@@ -32,19 +32,19 @@ def repeated_passages(
     that length cover, the work splits into ranges of hashes on any number of machines, and no file is limited
     to 2 GB. Words are those of our rules and not pieces of BPE.
     """
-    figures: dict[str, int] = {}
+    counts: dict[str, int] = {}
     all_gone: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     for number in range(1, passes + 1):
         step = f"repeated_passages.{number}"
         cut, gone = _one_pass(parts, step, words, keep_first, least_words)
-        figures[f"words cut in pass {number}"] = cut
+        counts[f"words cut in pass {number}"] = cut
         all_gone.append(gone)
         parts.alive[gone] = False
         if not cut:
             break
     gone = np.concatenate(all_gone)
     reason = "nothing but passages that stand elsewhere too" if not least_words else "too little left beside passages"
-    return Outcome([Dropped(gone, reason)], figures)
+    return Outcome([Dropped(gone, reason)], counts)
 
 
 def _one_pass(parts: Parts, step: str, words: int, keep_first: bool, least_words: int) -> tuple[int, NDArray[np.int64]]:

@@ -1,0 +1,109 @@
+"""What evaluations record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from herd.core.results import results
+from herd.train.results import HeldOutLoss
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer to look at. score: from 0 to 1; None where it is void."""
+
+    asked: str
+    answer: str
+    right: bool
+    score: float | None
+    extracted: str
+    why: str
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a model scores on a task, with its 95 % interval. right: of every example, in order, 0 to 1; None where it
+    is void. run_on: the share of answers that did not come to an end. tokens: of an answer, the mean."""
+
+    share: float
+    low: float
+    high: float
+    questions: int
+    void: int
+    right: tuple[int | float | None, ...]
+    run_on: float
+    tokens: float
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextResult:
+    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts."""
+
+    bits_per_byte: float
+    low: float
+    high: float
+    questions: int
+    nats_per_token: float
+    token_perplexity: float
+
+
+@dataclass(frozen=True)
+class NeedleCell:
+    """Of a needle test, how often the needle was found at one length in tokens and one depth."""
+
+    length: int
+    depth: float
+    found: int
+    asked: int
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What a model can do. label: what reports call it. chat: whether it was asked in its chat format. tasks: by name.
+    held_out: by source."""
+
+    label: str
+    chat: bool
+    tasks: Mapping[str, TaskResult | TextResult]
+    needle: tuple[NeedleCell, ...] = ()
+    held_out: Mapping[str, HeldOutLoss] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlantedCount:
+    """Of pages of one kind that were planted in a crawl, how many a corpus still holds."""
+
+    planted: int
+    left: int
+
+
+@dataclass(frozen=True)
+class CleanCount:
+    """Of pages worth keeping, how many were lost."""
+
+    planted: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class BoilerplateCount:
+    """Of pages kept, on how many the frame of their site is left."""
+
+    pages: int
+    left: int
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class CurationAudit:
+    """How far curation found what was planted. planted: by kind of page. lost_by: clean pages by the step that dropped
+    them. agreement: the AUROC of kept against dropped for clean pages against junk."""
+
+    clean: CleanCount
+    boilerplate: BoilerplateCount
+    lost_by: Mapping[str, int]
+    planted: Mapping[str, PlantedCount]
+    agreement: float

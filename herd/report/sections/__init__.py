@@ -1,0 +1,109 @@
+"""The sections of a report: each a function, registered for the types of results it shows, in a file of its own.
+
+    @sections.add(WordCount)
+    def words(made: Sequence[Artifact]) -> Section | None:
+        rows = [(artifact.key, result.words) for artifact, result in recorded(made, WordCount)]
+        return Section("words", "Words", parts([Part("All of them", "", head=("corpus", "words"), rows=rows)]))
+
+A function is asked when one of the artifacts recorded such a result. A new file here is found; so is a section in a
+file of the user's own that a run was told to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from herd.core.artifacts import Artifact
+from herd.core.registry import Registry
+
+R = TypeVar("R")
+LAST = 100.0
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. id: its anchor. name: in the list at the top. html: as `parts` or `filled` give it. title:
+    its heading, the name when absent."""
+
+    id: str
+    name: str
+    html: Any
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A picture, a table or both under a title of their own. drawing: as `plots.drawn` gives it."""
+
+    title: str
+    words: str
+    drawing: Any = ""
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = field(default_factory=tuple)
+
+
+SectionFunction = Callable[[Sequence[Artifact]], Section | None]
+
+
+class Sections:
+    """The registered sections."""
+
+    def __init__(self) -> None:
+        self._registry: Registry[SectionFunction] = Registry("sections", __name__, sourced=False)
+        self._kinds: dict[str, tuple[type[Any], ...]] = {}
+        self._order: dict[str, float] = {}
+
+    def add(self, *kinds: type[Any], order: float = LAST) -> Callable[[SectionFunction], SectionFunction]:
+        """Registers a function for results of any of these types. order: where on the page, smaller is higher."""
+
+        def register(function: SectionFunction) -> SectionFunction:
+            name = function.__name__
+            self._registry.add(function)
+            self._kinds[name], self._order[name] = kinds, order
+            return function
+
+        return register
+
+    def show(self, made: Sequence[Artifact]) -> list[Section]:
+        """Those that have something to show of the artifacts `made`, in the order of the page."""
+        functions = sorted(self._registry.all().items(), key=lambda pair: (self._order[pair[0]], pair[0]))
+        found = (
+            function(made)
+            for name, function in functions
+            if any(artifact.get_result(kind) is not None for kind in self._kinds[name] for artifact in made)
+        )
+        return [section for section in found if section is not None]
+
+
+sections = Sections()
+
+
+def recorded(made: Sequence[Artifact], kind: type[R]) -> Iterator[tuple[Artifact, R]]:
+    """The artifacts that recorded a result of the type, each with it."""
+    for artifact in made:
+        result = artifact.get_result(kind)
+        if result is not None:
+            yield artifact, result
+
+
+def recorded_results(made: Sequence[Artifact], kind: type[R]) -> list[R]:
+    return [result for _, result in recorded(made, kind)]
+
+
+def parts(shown: Sequence[Part]) -> Any:
+    """The parts as HTML, one below the other."""
+    return filled(Path(__file__).with_name("parts.html"), parts=shown)
+
+
+def filled(template: Path, **content: Any) -> Any:
+    """A Jinja template with `content` as HTML; what stands in `content` is escaped, but for drawings and HTML made by
+    this function."""
+    from jinja2 import Environment, StrictUndefined, select_autoescape
+    from markupsafe import Markup
+
+    rules = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined)
+    text = rules.from_string(template.read_text(encoding="utf-8")).render(**content)
+    return Markup(text)  # noqa: S704 - escaped above

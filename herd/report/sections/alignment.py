@@ -1,0 +1,133 @@
+"""What each step of alignment gained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from herd.align.results import AlignmentComparison, DialogueSetComparison, RoundComparison
+from herd.core.artifacts import Artifact
+from herd.evals.spread import Interval
+from herd.report import plots
+from herd.report.sections import Part, Section, parts, recorded_results, sections
+
+
+@sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, order=50)
+def alignment(made: Sequence[Artifact]) -> Section | None:
+    """Tables of steps and of ways to learn from preferences, the picture of best-of-K, sets of dialogues, and rounds
+    one against another."""
+    shown = [part for result in recorded_results(made, AlignmentComparison) for part in _steps(result)]
+    shown += [part for result in recorded_results(made, DialogueSetComparison) for part in _sets(result)]
+    last_rounds = recorded_results(made, RoundComparison)[-1:]  # those before chose within a round
+    shown += [part for result in last_rounds for part in _rounds(result)]
+    return Section("alignment", "Alignment", parts(shown))
+
+
+def _sets(result: DialogueSetComparison) -> Iterator[Part]:
+    tasks = list(result.rows[0].right)
+    yield Part(
+        title="Sets of dialogues, at equal size",
+        words=f"{result.seeds} seeds; right of every task, with Student's 95 % intervals; the gain is that of the "
+        "mean over tasks, over the first set, paired by seed. Dialogues: how many the whole set has.",
+        head=("set", "dialogues", *tasks, "gain"),
+        rows=[
+            (
+                *(row.set, f"{row.dialogues:,}"),
+                *(_share(row.right[task]) for task in tasks),
+                _gain(row.gain["mean"]) if number else "",
+            )
+            for number, row in enumerate(result.rows)
+        ],
+    )
+    right: dict[str, list[Interval | None]] = {task: [row.right[task] for row in result.rows] for task in tasks}
+    yield Part(
+        title="Right, set by set",
+        words="The same, as a picture.",
+        drawing=plots.drawn(plots.scores([row.set for row in result.rows], right)),
+    )
+
+
+def _rounds(result: RoundComparison) -> Iterator[Part]:
+    yield Part(
+        title="Round against round",
+        words="Prompts that are held out, answered greedily. A win is a prompt that only the later model has right, "
+        f"a tie counts half; 95 % intervals over prompts. Number {result.chosen + 1} is kept.",
+        head=("model", "right", "win rate over the one before", "tokens an answer"),
+        rows=[
+            (number, _share(row.right), _share(row.win_rate) if row.win_rate else "", f"{row.tokens:.1f}")
+            for number, row in enumerate(result.rounds, 1)
+        ],
+    )
+    curve = {"right": [(float(number), *row.right) for number, row in enumerate(result.rounds, 1)]}
+    yield Part(
+        title="Right, model by model",
+        words="The same, as a picture.",
+        drawing=plots.drawn(plots.curve_with_band(curve, "model", "right")),
+    )
+
+
+def _steps(result: AlignmentComparison) -> Iterator[Part]:
+    yield Part(
+        title=f"Steps, by {result.task}",
+        words=f"{result.seeds} seeds; gains over the step before, paired by seed, with Student's 95 % intervals.",
+        head=("step", "right", "gain"),
+        rows=[(row.step, f"{row.share:.1%}", _gain(row.gain)) for row in result.rows],
+    )
+    yield Part(
+        title="Ways to learn from the same preferences",
+        words="How far the log-probability of chosen and of rejected answers moved from where the way began, in "
+        "nats, and the gain over that model and over the first way, paired by seed.",
+        head=("way", "chosen", "rejected", "gain", "over the first"),
+        rows=[
+            (
+                *(row.way, _gain(row.chosen), _gain(row.rejected), _gain(row.gain)),
+                _gain(row.over_first) if number else "",
+            )
+            for number, row in enumerate(result.ways)
+        ],
+    )
+    yield Part(
+        title="What they do to endings",
+        words="How far the log-probability of what ends chosen and rejected answers moved, in nats; the share of "
+        "answers that did not come to an end, and tokens an answer.",
+        head=("way", "end of chosen", "end of rejected", "run on", "tokens"),
+        rows=[
+            (
+                *(row.way, _gain(row.endings.chosen), _gain(row.endings.rejected)),
+                *(f"{row.run_on:.1%}", f"{row.tokens:.1f}"),
+            )
+            for row in result.ways
+        ],
+    )
+    if result.judges:
+        yield Part(
+            title="Judges",
+            words="How many of held-out pairs each ranks as people do, and the gain over the first.",
+            head=("judge", "ranked right", "gain"),
+            rows=[
+                (row.judge, _share(row.right), _gain(row.gain) if number else "")
+                for number, row in enumerate(result.judges)
+            ],
+        )
+    curves = {
+        f"{row.judge}: {name}" if len(result.judges) > 1 else name: [(at.k, *at.values[name]) for at in row.best_of]
+        for row in result.judges
+        for name in ("gold", "right")
+        if row.best_of and name in row.best_of[0].values
+    }
+    if curves:
+        yield Part(
+            title="The best of K answers",
+            words="The share of prompts for which the answer that the reward model likes best is right, over how "
+            "many answers it chooses from.",
+            drawing=plots.drawn(plots.curve_with_band(curves, "answers", "right")),
+        )
+
+
+def _share(interval: Interval) -> str:
+    value, low, high = interval
+    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _gain(interval: Interval) -> str:
+    value, low, high = interval
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"

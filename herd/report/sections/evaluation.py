@@ -1,0 +1,52 @@
+"""What models score on tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from herd.core.artifacts import Artifact
+from herd.evals.results import EvaluationResult, TaskResult, TextResult
+from herd.evals.spread import Interval
+from herd.report import plots
+from herd.report.plots import drawn
+from herd.report.sections import Section, filled, recorded_results, sections
+
+
+@sections.add(EvaluationResult, order=80)
+def evaluation(made: Sequence[Artifact]) -> Section | None:
+    """A row for every task, a column for every model; scores are drawn as well."""
+    table = task_table(recorded_results(made, EvaluationResult))
+    html = filled(Path(__file__).with_suffix(".html"), **table)
+    return Section("evaluation", "Evaluation", html) if table["rows"] else None
+
+
+def task_table(measured: Sequence[EvaluationResult]) -> dict[str, Any]:
+    """Labels, rows and the drawing of the section."""
+    labels = [result.label for result in measured]
+    names = dict.fromkeys(task for result in measured for task in result.tasks)
+    table = {name: [result.tasks.get(name) for result in measured] for name in names}
+    rows = [
+        {
+            "task": name,
+            "questions": max(score.questions for score in scores if score),
+            "cells": [_cell(score) for score in scores],
+        }
+        for name, scores in table.items()
+    ]
+    shares = {
+        name: [Interval(score.share, score.low, score.high) if isinstance(score, TaskResult) else None for score in own]
+        for name, own in table.items()
+        if not any(isinstance(score, TextResult) for score in own)
+    }
+    return {"labels": labels, "rows": rows, "drawing": drawn(plots.scores(labels, shares)) if shares else ""}
+
+
+def _cell(score: TaskResult | TextResult | None) -> dict[str, str]:
+    if score is None:
+        return {"share": "", "interval": ""}
+    if isinstance(score, TextResult):
+        words = f"{score.bits_per_byte:.3f} bits a byte"
+        return {"share": words, "interval": f"{score.low:.3f} to {score.high:.3f}"}
+    return {"share": f"{score.share:.1%}", "interval": f"{score.low:.1%} to {score.high:.1%}"}

@@ -1,0 +1,63 @@
+"""Where every page of a corpus went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from herd.core.artifacts import Artifact
+from herd.corpus.results import CorpusSize, CurationResult, DedupStats, FilterCount
+from herd.report.sections import Section, filled, recorded, sections
+
+_SHOWN = 10  # samples of a step
+
+
+@sections.add(CurationResult, order=10)
+def funnel(made: Sequence[Artifact]) -> Section | None:
+    """A funnel for every corpus that was curated."""
+    funnels = [_funnel(corpus.result(CorpusSize), result) for corpus, result in recorded(made, CurationResult)]
+    html = filled(Path(__file__).with_suffix(".html"), funnels=funnels)
+    return Section("funnel", "Funnel", html, title="From raw pages to a corpus")
+
+
+def _funnel(size: CorpusSize, result: CurationResult) -> dict[str, Any]:
+    languages = ", ".join(f"{name or 'unknown'} {count:,}" for name, count in result.languages.items())
+    words = f"{size.documents:,} of {size.pages:,} pages were kept. Languages: {languages}."
+    if result.broken_files:
+        words += f" Files that broke off: {'; '.join(result.broken_files)}."
+    rows = [_row(count, max(1, size.pages)) for count in result.funnel]
+    return {"words": words, "rows": rows, "steps": list(dedup_steps(result.dedup))}
+
+
+def _row(count: FilterCount, pages: int) -> dict[str, Any]:
+    left = count.total - count.dropped
+    return {
+        "step": count.step,
+        "came": f"{count.total:,}",
+        "dropped": f"{count.dropped:,}",
+        "alone": "" if count.alone is None else f"{count.alone:,}",
+        "left": f"{left:,}",
+        "width": round(90 * left / pages, 1),
+        "examples": count.examples,
+    }
+
+
+def dedup_steps(dedup: Mapping[str, DedupStats]) -> Iterator[dict[str, Any]]:
+    """What steps over all documents counted: numbers in a sentence, and samples such as the largest clusters."""
+    for step, stats in dedup.items():
+        told = [
+            f"{name}: " + ", ".join(f"{key}: {count:,}" for key, count in value.items() if count)
+            if isinstance(value, Mapping)
+            else f"{name} {value:,}"
+            for name, value in stats.counts.items()
+        ]
+        samples = [
+            ", ".join(f"{key} {_text(value)}" for key, value in sample.items()) for sample in stats.samples[:_SHOWN]
+        ]
+        if told:
+            yield {"step": step, "told": "; ".join(told), "samples": samples}
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

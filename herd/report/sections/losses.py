@@ -1,0 +1,85 @@
+"""How losses fell in training, and what they are on held-out text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from herd.align.results import FinetuningResult
+from herd.core.artifacts import Artifact
+from herd.core.manifests import check_files
+from herd.evals.results import EvaluationResult
+from herd.report import plots
+from herd.report.plots import drawn
+from herd.report.sections import Section, filled, recorded, recorded_results, sections
+from herd.scaling.results import ScalingLaw
+from herd.train.log import METRICS, Step, read_steps
+from herd.train.results import TrainingResult
+
+
+@sections.add(TrainingResult, FinetuningResult, EvaluationResult, order=60)
+def losses(made: Sequence[Artifact]) -> Section | None:
+    """The losses of the one chain of pre-training, then those of each stage of fine-tuning, then held-out losses."""
+    drawings, table = list(curves(made)), held_out(made)
+    if not drawings and table is None:
+        return None
+    return Section("losses", "Losses", filled(Path(__file__).with_suffix(".html"), curves=drawings, held_out=table))
+
+
+def curves(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
+    tuned = [(one, result) for one, result in recorded(made, FinetuningResult) if METRICS in one.card["files"]]
+    others = {one.key for one, _ in tuned}
+    chain = [
+        one
+        for one, _ in recorded(made, TrainingResult)
+        if METRICS in one.card["files"] and one.key not in others and not _is_rung(one, made)
+    ]
+    if chain:
+        svg = plots.loss_curves([_run(one) for one in chain], "training tokens with a target")
+        yield {"title": "Pre-training, longer contexts, annealing", "drawing": drawn(svg)}
+    stages = {one.card["stage"]: (one.card["paper"], result.step_unit) for one, result in tuned}
+    for stage, (_, unit) in sorted(stages.items(), key=lambda pair: pair[1]):  # as they come in the paper
+        runs = [_run(one) for one, _ in tuned if one.card["stage"] == stage]
+        yield {"title": f"{stage}, run after run", "drawing": drawn(plots.loss_curves(runs, unit))}
+
+
+def steps_of(artifact: Artifact) -> list[Step]:
+    """What every step of a stage did, compared with its hash: it need not be an input of the report's own."""
+    check_files(artifact.path, METRICS)
+    return read_steps(artifact.path / METRICS)
+
+
+def _is_rung(artifact: Artifact, made: Sequence[Artifact]) -> bool:
+    """Whether the only use of a model was to fit a law."""
+    uses = [other for other in made if artifact.key in _inputs(other)]
+    return bool(uses) and all(other.get_result(ScalingLaw) is not None for other in uses)
+
+
+def _inputs(artifact: Artifact) -> list[str]:
+    values = artifact.card["inputs"].values()
+    return [key for value in values for key in (value if isinstance(value, list) else [value]) if key]
+
+
+def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:
+    steps = steps_of(artifact)
+    return artifact.key, [step.weight for step in steps], [step.loss for step in steps]
+
+
+def held_out(made: Sequence[Artifact]) -> dict[str, Any] | None:
+    """Bits per byte of every model that was evaluated, by source."""
+    measured = recorded_results(made, EvaluationResult)
+    sources = sorted({source for result in measured for source in result.held_out})
+    if not sources:
+        return None
+    rows = [
+        {
+            "source": source,
+            "cells": [
+                f"{result.held_out[source].bits_per_byte:.3f}" if source in result.held_out else ""
+                for result in measured
+            ],
+        }
+        for source in sources
+    ]
+    return {"labels": [result.label for result in measured], "rows": rows}

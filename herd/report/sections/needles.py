@@ -1,0 +1,49 @@
+"""Which needles were found, by length and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from herd.core.artifacts import Artifact
+from herd.evals.results import EvaluationResult, NeedleCell
+from herd.pretrain.results import ContextExtension
+from herd.report.sections import Section, filled, recorded, recorded_results, sections
+
+
+@sections.add(ContextExtension, EvaluationResult, order=70)
+def needles(made: Sequence[Artifact]) -> Section | None:
+    """A grid for every gate on the way, and for every model that was measured."""
+    grids = list(_grids(made))
+    html = filled(Path(__file__).with_suffix(".html"), needles=grids)
+    return Section("needles", "Needles", html) if grids else None
+
+
+def _grids(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
+    for artifact, result in recorded(made, ContextExtension):
+        gate = "passed" if result.gate.passed else "not passed"
+        before = f"{artifact.key}: before ({'switched' if result.switched else 'not switched'})"
+        yield _grid(before, result.needle_before)
+        yield _grid(f"{artifact.key}: after, gate {gate}", result.needle)
+    for result in recorded_results(made, EvaluationResult):
+        if result.needle:
+            yield _grid(f"{result.label}, measured", result.needle)
+
+
+def _grid(label: str, cells: Sequence[NeedleCell]) -> dict[str, Any]:
+    depths = sorted({cell.depth for cell in cells})
+    rows = []
+    for length in sorted({cell.length for cell in cells}):
+        own = {cell.depth: cell for cell in cells if cell.length == length}
+        found, asked = sum(cell.found for cell in own.values()), sum(cell.asked for cell in own.values())
+        rows.append(
+            {"length": f"{length:,}", "cells": [_cell(own[depth]) for depth in depths], "all": f"{found / asked:.1%}"}
+        )
+    return {"label": label, "depths": [f"{depth:.2f}" for depth in depths], "rows": rows}
+
+
+def _cell(cell: NeedleCell) -> dict[str, str]:
+    share = cell.found / cell.asked
+    # From a pale red by way of a pale yellow to a pale green; dark text is readable on all of them.
+    return {"text": f"{share:.0%}", "colour": f"hsl({round(120 * share)} 55% 80%)"}
