@@ -145,7 +145,9 @@ def measure(stage: str, folder: Path, workers: int, pairs: int) -> None:
     size = sum(file.stat().st_size for file in (folder / "documents").iterdir())
     row = {"stage": stage, "workers": workers, "parquet_bytes": size, "seconds": time.monotonic() - began}
     row |= {"own_cpu_seconds": time.process_time() - used, **sampler.close()}
-    print(json.dumps(row | {name: work.figures[name] for name in ("words", "headline") if name in work.figures}))
+    from herd.core.results import results
+
+    print(json.dumps(row | {"headline": work.headline, "results": results.to_rows(work.results.values())}))
 
 
 def main() -> None:

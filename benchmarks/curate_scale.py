@@ -71,7 +71,9 @@ def growth(real: RealPages, folder: Path) -> dict[str, Any]:
             "milliseconds_per_document": round(1000 * ran.cpu_seconds / count, 3),
             "peak_megabytes": ran.peak_megabytes,
             "planted_copies": copies,
-            "dropped_as_copies": next(row["dropped"] for row in card["figures"]["funnel"] if row["step"] == "minhash"),
+            "dropped_as_copies": next(
+                count["dropped"] for count in card["results"]["CurationResult"]["funnel"] if count["step"] == "minhash"
+            ),
         }
         shutil.rmtree(out)
         file.unlink()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from herd.cli import main
 from herd.core.artifacts import Artifact
+from herd.corpus.results import CurationResult
 from herd.serve.folders import made_in
 
 RECIPE = """\
@@ -41,6 +42,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         corpus = run(Path(scratch))
-        for row in corpus.figures["funnel"]:
-            print(f"{row['step']:22} {row['in']:6,} in {row['dropped']:6,} dropped")
-        print("kept:", {name: row["documents"] for name, row in corpus.figures["kept"].items()})
+        result = corpus.result(CurationResult)
+        for count in result.funnel:
+            print(f"{count.step:22} {count.total:6,} in {count.dropped:6,} dropped")
+        print("kept:", {source: size.documents for source, size in result.sources.items()})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from herd.core.artifacts import Artifact, Corpus
 from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality
+from herd.corpus.results import TopicCounts
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -49,5 +50,5 @@ def run(folder: Path) -> Artifact:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         made = run(Path(scratch))
-        for topic, row in made.figures["topics"].items():
-            print(f"{topic:32}{row['documents']:4} documents")
+        for topic, size in made.result(TopicCounts).topics.items():
+            print(f"{topic:32}{size.documents:4} documents")

@@ -65,5 +65,5 @@ def corpus(folder: Path, documents: Iterable[Document] | None = None) -> Corpus:
     folder.mkdir()
     kept = tuple(documents or _documents())
     write_documents(folder, kept)
-    finish(folder, Card("Corpus", "corpus", "curate", 1, "-", "-", {}, {}, {"documents": len(kept)}))
+    finish(folder, Card("Corpus", "corpus", "curate", 1, "-", "-", {}, {}))
     return Corpus(folder)

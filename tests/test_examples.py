@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from herd.corpus.results import CurationResult
+
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
@@ -33,5 +35,5 @@ def test_own_pages_are_among_the_tokens(tmp_path: Path, monkeypatch: pytest.Monk
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
     corpus = module.run(tmp_path)
-    assert corpus.figures["kept"]["web"]["documents"] > 0
-    assert corpus.figures["kept"]["wiki"]["documents"] > 0
+    assert corpus.result(CurationResult).sources["web"].documents > 0
+    assert corpus.result(CurationResult).sources["wiki"].documents > 0

@@ -16,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "artifact", type=Path, help="folder of an artifact, or of a run to list what it holds; with --mask a file too"
     )
     parser.add_argument("--verify", action="store_true", help="read every file again and compare")
+    parser.add_argument("--json", action="store_true", help="cards with typed results as one line of JSON")
     parser.add_argument(
         "--mask", type=Path, metavar="MODEL", help="rows of conversations or preferences as MODEL would read them"
     )
@@ -26,6 +27,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.mask is not None:
         _show_mask(options)
+        return
+    if options.json:
+        from herd.core.terminal import json_line
+        from herd.serve.cards import as_data
+
+        print(json_line(as_data(options.artifact, verify=options.verify)))
         return
     from herd.serve.folders import describe
 
@@ -55,4 +62,4 @@ def _show_mask(options: argparse.Namespace) -> None:
     found.refuse()
 
 
-COMMAND = Command("show", "show an artifact: what it was made of, its settings and figures", add_options, run)
+COMMAND = Command("show", "show an artifact: what it was made of, its settings and results", add_options, run)

@@ -99,8 +99,9 @@ class ResultTypes:
         try:
             return build(kind, {name: value for name, value in row.items() if name != VERSION}, where=kind.__name__)
         except SettingsError as fault:
-            text = str(fault).replace("\n", "; ")
-            raise ArtifactError(f"{where}: {text}; make it again") from None
+            first, *more = str(fault).splitlines()
+            rest = f" (and {len(more)} more faults)" if more else ""
+            raise ArtifactError(f"{where} holds no {kind.__name__} as it is declared: {first}{rest}") from None
 
 
 results = ResultTypes()

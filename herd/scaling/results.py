@@ -33,9 +33,9 @@ class PowerLawFit:
 
     exponent: float
     factor: float
-    exponent_interval: tuple[float, ...]
+    exponent_interval: tuple[float, float] | tuple[()]
     best_tokens: float
-    best_tokens_interval: tuple[float, ...]
+    best_tokens_interval: tuple[float, float] | tuple[()]
     resamples_with_a_law: int
 
 

@@ -104,7 +104,7 @@ def _curve(
 
 
 def _fit(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> PowerLawFit:
-    def interval(values: list[float]) -> tuple[float, ...]:
+    def interval(values: list[float]) -> tuple[float, float] | tuple[()]:
         return percentiles(values) if values else ()
 
     return PowerLawFit(

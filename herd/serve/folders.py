@@ -57,6 +57,11 @@ def _folders(run: Path) -> list[Path]:
     return [path for path in found if path.is_dir() and path.suffix != PARTIAL]
 
 
+def damaged_in(run: Path) -> list[Path]:
+    """The folders of artifacts of a run that are not whole."""
+    return sorted(set(_folders(run)) - {artifact.path for artifact in made_in(run)})
+
+
 def newest_model(run: Path) -> Path | None:
     """The folder of the model a run made last that answers or continues text; one that chats goes first.
 
@@ -215,8 +220,7 @@ def describe(path: Path, *, verify: bool) -> Iterator[str]:
     whole = made_in(path)
     for one in whole:
         yield f"{type(one).__name__:12} {summary(one.card)}"
-    damaged = sorted(set(_folders(path)) - {one.path for one in whole})
-    yield from (f"{'damaged':12} {one.name}: the same recipe makes it again" for one in damaged)
+    yield from (f"{'damaged':12} {one.name}: the same recipe makes it again" for one in damaged_in(path))
     if verify:
         for folder in _folders(path):
             verify_folder(folder)
@@ -251,7 +255,8 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
         absent = "" if branch.artifact else " (not here)"
         yield f"  {'  ' * branch.depth}{words}{branch.key}{again}{absent}"
     yield from _values("settings", card["settings"])
-    yield from (f"\n{card['headline']}" for _ in range(1) if card.get("headline"))
+    if artifact.headline:
+        yield artifact.headline
     yield from _values("results", card.get("results", {}))
     yield from _values("files", _sizes(card["files"]))
 

@@ -19,6 +19,7 @@ from herd.align.losses import losses
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.results import results
 from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.adapters import LoraSettings
@@ -70,7 +71,8 @@ def main(root: Path, kinds: list[str]) -> None:
     for kind in kinds:
         work = tuned(root, kind, Layout(data=Rank.here().of))
         if Rank.here().number == 0:
-            row = {"figures": work.figures, "losses": [step.loss for step in read_steps(work.out / METRICS)]}
+            by_step = [step.loss for step in read_steps(work.out / METRICS)]
+            row = {"results": results.to_rows(work.results.values()), "losses": by_step}
             (root / f"{kind}.json").write_text(json.dumps(row), encoding="utf-8")
         dist.barrier()
     dist.destroy_process_group()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.align.average import average, greedily
+from herd.align.results import ModelAverage
 from herd.core.artifacts import Card, Checkpoint, Dialogues, finish
 from herd.core.errors import DataError
 from herd.core.stage import Work
@@ -53,12 +54,12 @@ def test_an_average_leaves_out_what_makes_it_worse(tmp_path: Path) -> None:
     write_conversations(tmp_path / "talk", [HELLO] * 3)
     work = Work(tmp_path / "chosen", tmp_path, LocalPlace())
     average.body(work, (spoilt, good), Dialogues(tmp_path / "talk"))
-    assert work.figures["members"] == ["good"]
+    assert work.results[ModelAverage].members == ("good",)
     kept, wanted = load_transformer(tmp_path / "chosen"), load_transformer(good.path)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), wanted.parameters(), strict=True))
     work = Work(tmp_path / "all", tmp_path, LocalPlace())
     average.body(work, (spoilt, good))
-    assert work.figures["members"] == ["spoilt", "good"]
+    assert work.results[ModelAverage].members == ("spoilt", "good")
 
 
 def test_models_of_different_shapes_have_no_average(tmp_path: Path) -> None:

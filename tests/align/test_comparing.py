@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from herd.align.comparing import Steps, compare_sets, compare_steps
+from herd.align.results import (
+    AlignmentComparison,
+    DialogueCount,
+    DialogueSetComparison,
+    HeldOutPairs,
+    LogProbChange,
+    PreferenceLearning,
+    RejectionSampling,
+    RewardModelResult,
+)
 from herd.core.recipe import load_recipe
 from herd.core.stage import Work, walk
-from herd.report.alignment import alignment
+from herd.evals.results import EvaluationResult, TaskResult
+from herd.report.sections.alignment import alignment
 from herd.run.executors import LocalPlace
 from herd.studies import studies
+from tests.results import Made
 
 
-class Made:
-    """An artifact of which only figures are asked."""
-
-    def __init__(self, **figures: Any) -> None:
-        self.figures = figures
+def task(share: float) -> TaskResult:
+    return TaskResult(share, 0.0, 1.0, questions=10, void=0, right=(), run_on=0.1, tokens=9.0)
 
 
 def scores(label: str, share: float) -> Any:
-    return Made(measured={"label": label, "tasks": {"sums": {"share": share, "run_on": 0.1, "tokens": 9.0}}})
+    return Made(EvaluationResult(label, True, {"sums": task(share)}))
+
+
+def learnt(chosen: float, rejected: float, endings: tuple[float, float]) -> Any:
+    return Made(PreferenceLearning(LogProbChange(chosen, rejected), LogProbChange(*endings)))
+
+
+def judge(right: int, pairs: int) -> Any:
+    return Made(RewardModelResult(HeldOutPairs(right, pairs, 0.0, 1.0), 0.0, ()))
+
+
+def shown(result: Any) -> str:
+    section = alignment([Made(result)])  # type: ignore[list-item]
+    assert section is not None
+    return str(section.html)
+
+
+def titles(result: Any) -> list[str]:
+    return re.findall("<h3>(.*?)</h3>", shown(result))
 
 
 def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
@@ -31,16 +59,11 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     measured = [scores("base", 0.2)] + [
         scores(f"{name} {seed}", each[seed]) for name, each in shares.items() for seed in (0, 1)
     ]
-    ends = {"chosen": 0.0, "rejected": -0.5}
-    moved = [
-        Made(log_prob_change={"chosen": chosen, "rejected": -1.0}, ending_change=ends)
-        for chosen in (-0.2, -0.4, 0.1, 0.3)
-    ]
-    judges = [Made(held_out={"right": right, "pairs": 10}) for right in (8, 9, 9, 10, 7, 7)]
-    best = [
-        Made(best_of=[{"k": 1, "reward": 0.0, "gold": low}, {"k": 4, "reward": 1.0, "gold": 0.9}])
-        for low in (0.5, 0.7, 0.6, 0.8)
-    ]
+    moved = [learnt(chosen, -1.0, (0.0, -0.5)) for chosen in (-0.2, -0.4, 0.1, 0.3)]
+    judges = [judge(right, 10) for right in (8, 9, 9, 10, 7, 7)]
+    low = (0.5, 0.7, 0.6, 0.8)
+    rows = [({"k": 1, "reward": 0.0, "gold": gold}, {"k": 4, "reward": 1.0, "gold": 0.9}) for gold in low]
+    best = [Made(RejectionSampling(1, 1, 0.0, 0.0, row, 0)) for row in rows]
     labels = {name: (f"{name} 0", f"{name} 1") for name in shares}
     steps = Steps(
         base="base",
@@ -52,61 +75,57 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     work = Work(tmp_path, tmp_path, LocalPlace())
     given: Any = (tuple(measured), tuple(judges), tuple(best), tuple(moved))
     compare_steps.body(work, *given, steps=steps)
-    found = work.figures["alignment"]
-    assert [row["gain"][0] for row in found["rows"]] == pytest.approx([0.25, 0.1, 0.05])
-    assert [row["chosen"][0] for row in found["ways"]] == pytest.approx([-0.3, 0.2])
-    assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.05, 0.25])
-    assert [row["endings"]["rejected"][0] for row in found["ways"]] == pytest.approx([-0.5, -0.5])
-    assert [row["run_on"] for row in found["ways"]] == pytest.approx([0.1, 0.1])
-    assert [row["right"][0] for row in found["judges"]] == pytest.approx([0.85, 0.95, 0.7])
-    assert [row["gain"][0] for row in found["judges"]] == pytest.approx([0.0, 0.1, -0.15])
-    assert [[at["gold"][0] for at in row["best_of"]] for row in found["judges"]] == [
+    found = work.results[AlignmentComparison]
+    assert [row.gain.value for row in found.rows] == pytest.approx([0.25, 0.1, 0.05])
+    assert [row.chosen.value for row in found.ways] == pytest.approx([-0.3, 0.2])
+    assert [row.gain.value for row in found.ways] == pytest.approx([0.05, 0.25])
+    assert [row.endings.rejected.value for row in found.ways] == pytest.approx([-0.5, -0.5])
+    assert [row.run_on for row in found.ways] == pytest.approx([0.1, 0.1])
+    assert [row.right.value for row in found.judges] == pytest.approx([0.85, 0.95, 0.7])
+    assert [row.gain.value for row in found.judges] == pytest.approx([0.0, 0.1, -0.15])
+    assert [[at.values["gold"].value for at in row.best_of] for row in found.judges] == [
         pytest.approx([0.6, 0.9]),
         pytest.approx([0.7, 0.9]),
         [],  # it chose nothing
     ]
-    one: Any = Made(alignment=found)
-    titles = [part["title"] for part in alignment([one])]
     ways = ["Ways to learn from the same preferences", "What they do to endings"]
-    assert titles == ["Steps, by sums", *ways, "Judges", "The best of K answers"]
+    assert titles(found) == ["Steps, by sums", *ways, "Judges", "The best of K answers"]
 
 
 def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
     right = {"all": ((0.2, 0.4), (0.4, 0.6)), "fewer": ((0.3, 0.5), (0.5, 0.9))}
     measured: Any = tuple(
-        Made(measured={"label": "", "tasks": {"sums": {"share": sums}, "facts": {"share": facts}}})
+        Made(EvaluationResult("", True, {"sums": task(sums), "facts": task(facts)}))
         for each in right.values()
         for sums, facts in each
     )
-    sets: Any = (Made(dialogues=100), Made(dialogues=40))
+    sets: Any = (Made(DialogueCount(100, {})), Made(DialogueCount(40, {})))
     work = Work(tmp_path, tmp_path, LocalPlace())
     compare_sets.body(work, measured, sets, labels=tuple(right), tasks=("sums", "facts"))
-    found = work.figures["sets"]
-    assert found["seeds"] == 2
-    assert [row["dialogues"] for row in found["rows"]] == [100, 40]
-    assert [row["right"]["mean"][0] for row in found["rows"]] == pytest.approx([0.4, 0.55])
-    assert found["rows"][1]["gain"]["sums"][0] == pytest.approx(0.1)
-    assert found["rows"][1]["gain"]["mean"][0] == pytest.approx(0.15)
-    part, picture = alignment([Made(sets=found)])  # type: ignore[list-item]
-    assert "<svg" in str(picture["drawing"])
-    assert part["head"] == ("set", "dialogues", "sums", "facts", "mean", "gain")
-    assert all(len(row) == len(part["head"]) for row in part["rows"])
+    found = work.results[DialogueSetComparison]
+    assert found.seeds == 2
+    assert [row.dialogues for row in found.rows] == [100, 40]
+    assert [row.right["mean"].value for row in found.rows] == pytest.approx([0.4, 0.55])
+    assert found.rows[1].gain["sums"].value == pytest.approx(0.1)
+    assert found.rows[1].gain["mean"].value == pytest.approx(0.15)
+    html = shown(found)
+    assert "<svg" in html
+    assert re.findall("<th.*?>(.*?)</th>", html) == ["set", "dialogues", "sums", "facts", "mean", "gain"]
+    assert [row.count("<td") for row in html.split("<tr>")[2:4]] == [6, 6]
 
 
 def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
     measured: Any = (scores("base", 0.2), scores("SFT 0", 0.4), scores("dpo 0", 0.5), scores("cpo 0", 0.7))
     tried = {"dpo": ("dpo 0",), "cpo": ("cpo 0",)}
     steps = Steps(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, ways=tried, judges=(), task="sums")
-    still = {"chosen": 0.0, "rejected": 0.0}
-    moved: Any = (Made(log_prob_change=still, ending_change=still),) * 2
+    moved: Any = (learnt(0.0, 0.0, (0.0, 0.0)),) * 2
     work = Work(tmp_path, tmp_path, LocalPlace())
     compare_steps.body(work, measured, (), (), moved, steps=steps)
-    found = work.figures["alignment"]
-    assert [row["gain"][0] for row in found["ways"]] == pytest.approx([0.1, 0.3])
-    assert [row["over_first"][0] for row in found["ways"]] == pytest.approx([0.0, 0.2])
-    one: Any = Made(alignment=found)
+    found = work.results[AlignmentComparison]
+    assert [row.gain.value for row in found.ways] == pytest.approx([0.1, 0.3])
+    assert [row.over_first.value for row in found.ways] == pytest.approx([0.0, 0.2])
     ways = ["Ways to learn from the same preferences", "What they do to endings"]
-    assert [part["title"] for part in alignment([one])] == ["Steps, by sums", *ways]
+    assert titles(found) == ["Steps, by sums", *ways]
 
 
 def test_every_way_learns_from_the_same_preferences() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from herd.align.critiques import add_critiques, critic_dialogues, examine_critics, self_ranked
+from herd.align.results import CriticScores, PreferenceCount, RejectionSampling, SelfRanking
 from herd.align.select import SelectSettings, select
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference
@@ -109,7 +110,7 @@ def test_answers_too_long_for_a_critic_are_counted(tmp_path: Path, critic: Check
     done = work(tmp_path / "added")
     found = list(read_preferences(add_critiques.body(done, critic, (given,), max_tokens=8).path))
     assert [one.prompt.id for one in found] == [ranked(0).prompt.id, ranked(1).prompt.id]
-    assert done.figures["left_out"] == {"too long": 1}
+    assert done.results[PreferenceCount].left_out == {"too long": 1}
     assert all(answer[1] == ASK for one in found for answer in one.ranked)
     # Each answer has its own critique, in the order in which they were written.
     read = Critic(critic, max_tokens=8).read([one.prompt.then(answer[0]) for one in found for answer in one.ranked])
@@ -141,9 +142,9 @@ def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic:
     done = work(tmp_path / "best")
     settings = SelectSettings(sampling=SamplingParams(temperature=1.5, max_tokens=40), tries=60)
     select.body(done, Checkpoint(judge), critic, Dialogues(tmp_path / "prompts"), critic, settings=settings)
-    assert done.figures["not_criticized"] == 1
+    assert done.results[RejectionSampling].not_criticized == 1
     assert all(one.last.content == "fine" for one in scored)
-    assert done.figures["reward"]["best"] == 4.0  # user, answer, question and critique
+    assert done.results[RejectionSampling].best_reward == 4.0  # user, answer, question and critique
 
 
 def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,9 +167,9 @@ def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monke
     found = list(read_preferences(made.path))
     pairs = [one for one in found if one.prompt.last != ASK]
     answered = {one.id for one in heard}
-    assert done.figures["pairs"] == len(pairs)
-    assert done.figures["pairs"] + sum(done.figures["left_out"].values()) == 6
-    assert done.figures["left_out"]["it likes none of its answers"] >= 1
+    assert done.results[PreferenceCount].pairs == len(pairs)
+    assert done.results[PreferenceCount].pairs + sum(done.results[PreferenceCount].left_out.values()) == 6
+    assert done.results[PreferenceCount].left_out["it likes none of its answers"] >= 1
     said = [row.messages for row in heard]
     for one in pairs:
         assert one.prompt.id in answered - {"0", "1"}
@@ -176,7 +177,7 @@ def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monke
         assert better % 2 == 0
         assert worse % 2 == 1
     judgements = [one for one in found if one.prompt.last == ASK]
-    assert len(judgements) == done.figures["judgements"] == sum(row.id not in ("0", "1") for row in heard)
+    assert len(judgements) == done.results[SelfRanking].judgements == sum(row.id not in ("0", "1") for row in heard)
     for one in judgements:
         number = said.index(one.prompt.messages[:-1])
         words = [answer[0].content for answer in one.ranked]
@@ -191,4 +192,4 @@ def test_critics_are_examined_by_pairs(tmp_path: Path, critic: Checkpoint, monke
     monkeypatch.setattr(Critic, "read", lambda self, rows, **_: [next(words) for _ in rows])
     done = work(tmp_path / "examined")
     examine_critics.body(done, (critic,), (given,))
-    assert done.figures["critics"][0][0] == pytest.approx((1.0 + 0.5 + 0.5 + 0.0) / 4)
+    assert done.results[CriticScores].critics[0].value == pytest.approx((1.0 + 0.5 + 0.5 + 0.0) / 4)

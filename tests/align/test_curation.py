@@ -28,6 +28,7 @@ from herd.align.curation import (
     score,
     topics_said,
 )
+from herd.align.results import DialogueCount, DialogueQuality
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
@@ -193,7 +194,7 @@ def test_every_dialogue_is_kept_or_counted(tmp_path: Path) -> None:
         settings = CurationSettings(keep="all", similarity=0.8, most=most)
         curate_dialogues.body(work, (Dialogues(tmp_path / "given"),), settings=settings)
         kept = list(read_conversations(work.out))
-        assert len(kept) + sum(work.figures["left_out"].values()) == 30
+        assert len(kept) + sum(work.results[DialogueCount].left_out.values()) == 30
         assert name == "all" or len(kept) == 4
 
 
@@ -217,9 +218,10 @@ def test_no_more_of_a_topic_stay_than_wanted_and_all_are_counted(tmp_path: Path)
     work.out.mkdir()
     settings = CurationSettings(keep="all", similarity=1.0, per_topic=2)
     curate_dialogues.body(work, (Dialogues(tmp_path),), settings=settings)
-    assert work.figures["topics"] == {"mathematics, arithmetic": 8, "code, mending": 3}
+    assert work.results[DialogueQuality].topics == {"mathematics, arithmetic": 8, "code, mending": 3}
     assert len(list(read_conversations(work.out))) == 4
-    assert work.figures["left_out"] == {"too many emojis or exclamation marks": 1, "one of its topic too many": 7}
+    left_out = {"too many emojis or exclamation marks": 1, "one of its topic too many": 7}
+    assert work.results[DialogueCount].left_out == left_out
 
 
 @embeds

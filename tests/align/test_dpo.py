@@ -35,7 +35,7 @@ def test_a_model_with_nothing_to_prefer_stays_as_it_is(tmp_path: Path) -> None:
     work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
     settings = DpoSettings(loss=Use(kind=losses.kind, name="dpo", settings={}))
     tuned = dpo.body(work, Checkpoint(tmp_path / "base"), (Preferences(tmp_path / "ranked"),), settings=settings)
-    assert "stays as it is" in work.figures["headline"]
+    assert "stays as it is" in work.headline
     before, after = load_transformer(tmp_path / "base"), load_transformer(tuned.path)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 

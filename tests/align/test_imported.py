@@ -13,6 +13,7 @@ from herd.align.critiques import add_critiques, critic_dialogues
 from herd.align.dpo import DpoSettings, dpo, reference_log_probs
 from herd.align.given import bring_model, written
 from herd.align.losses import losses
+from herd.align.results import DialogueCount, FinetuningResult, RejectionSampling
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.rounds import choose
 from herd.align.select import SelectSettings, select
@@ -137,7 +138,7 @@ def test_preferences_are_weighed_as_transformers_weighs_them(
             assert float(log_prob) == pytest.approx(-float(words.sum()), abs=1e-4)
     settings = DpoSettings(loss=losses.use("dpo"), batch_size=4, lr=1e-3)
     preferred = dpo.body(done := work(tmp_path), tuned, (ranked,), settings=settings)
-    assert done.figures["pairs"] == len(PAIRS)
+    assert done.results[FinetuningResult].examples == len(PAIRS)
     assert (kind_of(preferred.path), TextTokenizer.load(preferred.path).template) == ("chat", text.template)
 
 
@@ -160,8 +161,9 @@ def test_a_reward_model_scores_as_transformers_does_and_picks_answers(
     for one in read_conversations(picked.path):
         assert [message.role for message in one.messages] == ["user", "assistant"]
     # Answers of random bytes take more tokens to write again than they had; some are longer than the judge reads.
-    assert done.figures["not_scored"] > 0
-    assert done.figures["prompts"] + sum(done.figures["left_out"].values()) == len(DIALOGUES)
+    assert done.results[RejectionSampling].not_scored > 0
+    left_out = sum(done.results[DialogueCount].left_out.values())
+    assert done.results[RejectionSampling].prompts + left_out == len(DIALOGUES)
 
 
 def test_critics_averages_and_rounds_take_it(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from herd.align.results import RewardModelResult
 from herd.align.reward import RewardSettings, ranking, scores_of, train_reward
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.records import Conversation
@@ -107,8 +108,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, policy: Checkpoint) -> Tra
             given = _given(folder, three)
             doing = work(folder / f"{way}, {three}")
             made = train_reward.body(doing, policy, (given,), tested, settings=WAYS[way])
-            told = doing.figures["held_out"]
-            done[way, three] = told["right"] / told["pairs"], made
+            pairs = doing.results[RewardModelResult].held_out
+            done[way, three] = pairs.right / pairs.pairs, made
         return done[way, three]
 
     return one

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from herd.align.results import RoundComparison
 from herd.align.rounds import choose, versus
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
@@ -16,13 +18,14 @@ from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.judge.verifiers import verifiers
 from herd.model.weights import load_transformer
-from herd.report.alignment import alignment
+from herd.report.sections.alignment import alignment
 from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from herd.world.annotators import Asked, examine
 from herd.world.sums import is_held_out
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model
+from tests.results import Made
 from tests.tokens.test_chat import TOKENIZER
 
 
@@ -35,14 +38,17 @@ def work(folder: Path) -> Work:
 def test_a_win_rate_counts_ties_half() -> None:
     first, second = [True, False, False, False], [True, True, True, False]
     rows = versus([first, second, second], [10.0, 12.0, 12.0])
-    assert rows[0]["right"][0] == 0.25
-    assert "win_rate" not in rows[0]
-    assert rows[1]["win_rate"][0] == pytest.approx(0.75)
-    assert rows[2]["win_rate"] == [0.5, 0.5, 0.5]
-    worse = versus([second, first], [1.0, 1.0])[1]["win_rate"]
-    assert worse[0] == pytest.approx(0.25)
-    many = versus([[False] * 400, [True] * 100 + [False] * 300], [1.0, 1.0])[1]["win_rate"]
-    assert many[1] > 0.5
+    assert rows[0].right.value == 0.25
+    assert rows[0].win_rate is None
+    assert rows[1].win_rate is not None
+    assert rows[1].win_rate.value == pytest.approx(0.75)
+    assert rows[2].win_rate == (0.5, 0.5, 0.5)
+    worse = versus([second, first], [1.0, 1.0])[1].win_rate
+    assert worse is not None
+    assert worse.value == pytest.approx(0.25)
+    many = versus([[False] * 400, [True] * 100 + [False] * 300], [1.0, 1.0])[1].win_rate
+    assert many is not None
+    assert many.low > 0.5
 
 
 @pytest.fixture
@@ -72,19 +78,16 @@ def test_the_best_model_is_kept_and_of_equals_the_earlier(
     monkeypatch.setitem(verifiers._found, "planted", lambda prompt, answer, known: next(right))
     done = work(tmp_path / "done")
     kept = choose.body(done, models, prompts(tmp_path / "prompts"), right=verifiers.use("planted"), max_tokens=4)
-    assert done.figures["chosen"] == 1
-    assert [row["right"][0] for row in done.figures["rounds"]] == [0.0, 0.5, 0.5]
-    assert "number 2 is kept" in done.figures["headline"]
+    assert done.results[RoundComparison].chosen == 1
+    assert [row.right.value for row in done.results[RoundComparison].rounds] == [0.0, 0.5, 0.5]
+    assert "number 2 is kept" in done.headline
     ours, theirs = load_transformer(kept.path).state_dict(), load_transformer(models[1].path).state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-    class Made:
-        figures = done.figures
-
-    part, picture = alignment([Made()])  # type: ignore[list-item]
-    assert part["title"] == "Round against round"
-    assert [row[0] for row in part["rows"]] == [1, 2, 3]
-    assert "<svg" in picture["drawing"]
+    section = alignment([Made(done.results[RoundComparison])])  # type: ignore[list-item]
+    assert section is not None
+    assert "<h3>Round against round</h3>" in section.html
+    assert re.findall(r"<tr><td>(\d)</td>", section.html) == ["1", "2", "3"]
+    assert "<svg" in section.html
 
 
 def test_prompts_of_which_nothing_is_known_choose_nothing(tmp_path: Path, models: tuple[Checkpoint, ...]) -> None:

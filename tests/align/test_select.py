@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.align.results import DialogueCount
 from herd.align.select import SelectSettings, _kept, _steered, select, warning
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import StoppedError
@@ -134,8 +135,8 @@ def test_a_run_that_is_stopped_samples_nothing_twice(tmp_path: Path, given_promp
 def test_every_prompt_is_kept_or_counted(tmp_path: Path, given_prompts) -> None:
     work = made(tmp_path, given_prompts, "counted", verify=verifiers.use("number"))
     best = list(read_conversations(work.out))
-    assert len(best) + sum(work.figures["left_out"].values()) == 133
-    assert work.figures["left_out"]["it is longer than the model reads"] == 1
-    assert work.figures["left_out"]["it asks for tools"] == 1
+    assert len(best) + sum(work.results[DialogueCount].left_out.values()) == 133
+    assert work.results[DialogueCount].left_out["it is longer than the model reads"] == 1
+    assert work.results[DialogueCount].left_out["it asks for tools"] == 1
     # Nothing is known of the others, so no answer to them is known to be right.
     assert all(one.id == "known" for one in best)

@@ -19,7 +19,7 @@ def write(work: Work, *, text: str, where: Uncounted[str] = "") -> Corpus:
     if where:
         with Path(where).open("a") as log:
             log.write(f"{text}\n")
-    work.figure("headline", text)
+    work.headline = text
     return Corpus(work.out)
 
 

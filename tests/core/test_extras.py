@@ -39,7 +39,7 @@ def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
     made = tmp_path / "artifact"
     made.mkdir()
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_bytes": 1}
-    finish(made, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {"kept": 2}, cost))
+    finish(made, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {}, cost))
     commands = [
         ["--version"],
         *(["list", kind] for kind in ("filters", "losses", "tasks", "stages", "recipes", "studies")),

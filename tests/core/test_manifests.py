@@ -23,7 +23,7 @@ from tests.run.test_runner import Told
 def made(folder: Path, text: str = "hello") -> Path:
     with whole_folder(folder) as out:
         (out / "data.txt").write_text(text)
-        finish(out, Card("Corpus", "key", "stage", 1, "3.1", "code", {"a": 1}, {}, {"b": 0.25}))
+        finish(out, Card("Corpus", "key", "stage", 1, "3.1", "code", {"a": 1}, {}, headline="b"))
     return folder
 
 
@@ -52,7 +52,7 @@ def test_a_card_that_was_not_signed_yet_is_read(tmp_path: Path) -> None:
     card = json.loads((folder / "artifact.json").read_text())
     del card["sha256"]
     (folder / "artifact.json").write_text(json.dumps(card, indent=1) + "\n")
-    assert Corpus.open(folder).verify().figures == {"b": 0.25}
+    assert Corpus.open(folder).verify().headline == "b"
 
 
 def test_every_bit_of_a_seal_is_noticed_or_means_the_same(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from herd.core.storage import read_documents
 from herd.corpus.extract import without_markers
+from herd.corpus.results import CorpusSize, CurationResult
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -96,5 +97,5 @@ def test_a_text_that_is_too_long_for_the_steps_is_a_reject(tmp_path: Path) -> No
     (reject,) = read_documents(made.path, "rejects")
     assert reject.notes["step"] == "length"
     assert "longer than 2,000 bytes" in reject.notes["reason"]
-    assert made.figures["pages"] == 2
-    assert sum(row["dropped"] for row in made.figures["funnel"]) == 1
+    assert made.result(CorpusSize).pages == 2
+    assert sum(count.dropped for count in made.result(CurationResult).funnel) == 1

@@ -21,6 +21,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.corpus import members, row_groups, unpacking
 from herd.corpus.pages import Page
 from herd.corpus.reading import Part, read_pages
+from herd.corpus.results import CorpusSize, CurationResult
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files, look_for
 from herd.corpus.stages import curate, describe_input
@@ -377,8 +378,8 @@ def test_names_that_are_no_utf8_are_read(tmp_path: Path, monkeypatch: pytest.Mon
     made = run(
         curate((files(str(source), source="mine"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0
     )
-    assert made.figures["documents"] == 401
-    assert len(made.figures["broken_files"]) == 1
+    assert made.result(CorpusSize).documents == 401
+    assert len(made.result(CurationResult).broken_files) == 1
     assert any("passed over" in line for line in describe_input([str(source)], "mine", CurateSettings(rules={})))
     with pytest.raises(SettingsError, match="an ending nobody reads"):
         look_for([os.fsdecode(os.fsencode(source) + b"/r.\xe9")], source="mine")

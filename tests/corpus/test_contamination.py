@@ -73,16 +73,16 @@ def test_coverage_tells_planted_items_from_others(figure) -> None:
     assert recall >= 0.99
 
 
-def test_the_figures_show_passages_and_what_a_cruder_rule_would_do(tmp_path: Path) -> None:
+def test_the_counts_show_passages_and_what_a_cruder_rule_would_do(tmp_path: Path) -> None:
     questions, documents, _, dirty = made(2)
     held = parts(tmp_path / "parts", documents)
     step = dedups.make(dedups.use("decontaminate", against=(write(tmp_path, questions),), action="report"))
     outcome = step(held)
     assert not outcome.dropped
-    assert outcome.figures["documents with an item"] == len(dirty)
-    assert outcome.figures["documents with a phrase only"] >= 100
-    assert outcome.figures["precision of any shared run"] < 0.7
-    shown = outcome.figures["passages"][0]
+    assert outcome.counts["documents with an item"] == len(dirty)
+    assert outcome.counts["documents with a phrase only"] >= 100
+    assert outcome.counts["precision of any shared run"] < 0.7
+    shown = outcome.samples[0]
     assert shown["passage"].lower() in questions[int(shown["item"].split(":")[1]) - 1].lower()
 
 

@@ -21,6 +21,7 @@ from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule, retune
+from herd.corpus.results import CorpusSize, CurationResult
 from herd.corpus.settings import CurateSettings, load_rules, names
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -65,11 +66,11 @@ def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
     made = run(found, tmp_path / "run", jobs=0)
     kept = {one.id for one in read_documents(made.path)}
     rejected = {one.id: one.notes["step"] for one in read_documents(made.path, "rejects")}
-    assert len(kept) + len(rejected) == made.figures["pages"] == 11
+    assert len(kept) + len(rejected) == made.result(CorpusSize).pages == 11
     assert sorted(rejected.values()) == ["decode", "extract", "minhash", "read", "read", "word_count"]
-    funnel = made.figures["funnel"]
-    assert all(after["in"] == row["in"] - row["dropped"] for row, after in itertools.pairwise(funnel))
-    assert all(len(row["examples"]) == min(3, row["dropped"]) for row in funnel)
+    funnel = made.result(CurationResult).funnel
+    assert all(after.total == count.total - count.dropped for count, after in itertools.pairwise(funnel))
+    assert all(len(count.examples) == min(3, count.dropped) for count in funnel)
 
 
 def test_a_corpus_without_pages_says_where_they_went(tmp_path: Path) -> None:
@@ -88,8 +89,8 @@ def test_a_broken_table_stops_the_run_or_counts_to_the_break(tmp_path: Path) -> 
         stop = CurateSettings(rules={}, broken_files="stop")
         run(curate((files(str(source), source="web"),), settings=stop), tmp_path / "run", jobs=0)
     made = run(curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0)
-    assert made.figures["documents"] >= 3000
-    assert len(made.figures["broken_files"]) == 1
+    assert made.result(CorpusSize).documents >= 3000
+    assert len(made.result(CurationResult).broken_files) == 1
 
 
 def test_a_broken_archive_costs_what_is_broken(tmp_path: Path) -> None:
@@ -98,10 +99,10 @@ def test_a_broken_archive_costs_what_is_broken(tmp_path: Path) -> None:
     data = write_warc(pages(9))
     (source / "a.warc.gz").write_bytes(data[: len(data) // 2] + b"garbage" + data[len(data) // 2 + 7 : -30])
     made = run(curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0)
-    assert made.figures["documents"] == 7
+    assert made.result(CorpusSize).documents == 7
     faults = [one.notes["reason"] for one in read_documents(made.path, "rejects")]
     assert len(faults) == 2
-    assert made.figures["pages"] == 9
+    assert made.result(CorpusSize).pages == 9
 
 
 def test_less_text_than_one_batch_is_told_before_training(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_the_corpus_is_the_same_to_the_byte_on_every_place(tmp_path: Path) -> No
         planned = curate((files(str(source), source="mine"),), settings=rules)
         made: Artifact = run(planned, tmp_path / f"{jobs}{place}", jobs=jobs, place=place)
         found.append(made.card["files"])
-        assert made.figures["pages"] == 300
+        assert made.result(CorpusSize).pages == 300
     assert len(found[0]) > 10
     assert all(one == found[0] for one in found)
 
@@ -195,7 +196,7 @@ def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
         rules = CurateSettings(rules={"default": (filters.use("dirty_words"),)}, dirty_words=(str(listed),))
         kept.append(run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0))
     assert kept[0].key != kept[1].key
-    assert [one.figures["documents"] for one in kept] == [1, 2]
+    assert [one.result(CorpusSize).documents for one in kept] == [1, 2]
 
 
 def test_a_language_has_thresholds_of_its_own(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_language_has_thresholds_of_its_own(tmp_path: Path) -> None:
     crawl = (files(str(source), source="mine"),)
     strict = run(curate(crawl, settings=CurateSettings(**shared)), tmp_path / "run", jobs=0)
     loose = run(curate(crawl, settings=CurateSettings(**shared, languages=other)), tmp_path / "run", jobs=0)
-    assert [one.figures["languages"] for one in (strict, loose)] == [{"en": 1}, {"en": 1, "de": 1}]
+    assert [one.result(CurationResult).languages for one in (strict, loose)] == [{"en": 1}, {"en": 1, "de": 1}]
     assert [one.language for one in read_documents(strict.path, "rejects")] == ["de"]
     for by_language, dropped in (({}, 1), (other, 0)):
         assert dict(retune(loose.path, shared["rules"], by_language))["word_length"]["dropped"] == dropped
@@ -235,7 +236,7 @@ def test_every_rule_is_counted_alone_and_in_order(tmp_path: Path) -> None:
         tmp_path / "run",
         jobs=0,
     )
-    rows = {row["step"]: (row["dropped"], row.get("alone")) for row in made.figures["funnel"]}
+    rows = {count.step: (count.dropped, count.alone) for count in made.result(CurationResult).funnel}
     assert (rows["shouting"], rows["word_count"]) == ((1, 1), (0, 1))
 
 
@@ -260,7 +261,7 @@ def test_packaged_rules_can_be_read_and_run(name: str, tmp_path: Path) -> None:
     source = folder(tmp_path, [{"text": "This is a sentence that ends here. " * 9 + f"Number {n}."} for n in range(3)])
     made = curate((files(str(source), source="mine"),), settings=load_rules(name))
     with contextlib.suppress(DataError):  # some keep nothing of so little
-        assert run(made, tmp_path / "run", jobs=0).figures["pages"] == 3
+        assert run(made, tmp_path / "run", jobs=0).result(CorpusSize).pages == 3
 
 
 def test_a_wrong_rule_is_told_with_file_and_nearest_name(tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
     made = run(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run")
     kept = {one.id: one for one in read_documents(made.path)}
     rejects = list(read_documents(made.path, "rejects"))
-    assert len(kept) + len(rejects) == made.figures["pages"] == len(rows)
+    assert len(kept) + len(rejects) == made.result(CorpusSize).pages == len(rows)
     assert {"0", "1", "2", "bad1", "bad2"} <= set(kept)
     assert kept["bad1"].source == "? ?"
     assert [o.notes["reason"] for o in rejects if o.id == "long"] == ["its source is longer than 200 characters"]

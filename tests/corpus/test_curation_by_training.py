@@ -20,6 +20,7 @@ from herd.core.storage import write_documents
 from herd.corpus.judging import parse_rule
 from herd.corpus.labels import EDUCATIONAL, label
 from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality, train_scorer
+from herd.corpus.results import CurationResult
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -29,6 +30,7 @@ from herd.pretrain.initial import PretrainSettings, pretrain
 from herd.run.executors import LocalPlace
 from herd.run.runner import run
 from herd.tokens.stages import pack, train_tokenizer
+from herd.train.results import TrainingResult
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import noise
 from herd.world.pages import Pages, PagesSettings
@@ -96,7 +98,7 @@ class Pool:
         vocabulary = train_tokenizer(self.corpus("pool", self.texts), pairs=400)
         settings = TRAINER.__class__(**{**vars_of(TRAINER), "seed": self.seed})
         model = pretrain(pack(every, vocabulary, held_out_share=0.2), vocabulary, settings=settings)
-        return float(run(model, self.folder / "run", jobs=0).figures["held_out"]["good"]["nats_per_token"])
+        return float(run(model, self.folder / "run", jobs=0).result(TrainingResult).held_out["good"].nats_per_token)
 
 
 def vars_of(settings: PretrainSettings) -> dict[str, object]:
@@ -180,6 +182,6 @@ def test_the_counts_of_each_step_are_the_same_again(tmp_path: Path, figure) -> N
             tmp_path / str(number),
             jobs=2 * number,
         )
-        found.append([(row["step"], row["in"], row["dropped"], row.get("alone")) for row in made.figures["funnel"]])
+        found.append([(one.step, one.total, one.dropped, one.alone) for one in made.result(CurationResult).funnel])
     assert found[0] == found[1]
     figure(f"FineWeb's rules: {len(found[0])} steps with equal counts in two runs")

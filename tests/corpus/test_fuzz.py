@@ -12,6 +12,7 @@ from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.judging import parse_rule
 from herd.corpus.pages import Page
+from herd.corpus.results import CorpusSize
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -94,6 +95,6 @@ def test_ten_thousand_tampered_pages_are_counted(tmp_path: Path, monkeypatch: py
     made = run(curate((files(str(tmp_path / "fuzz.warc.gz"), source="web"),), settings=rules), tmp_path / "run", jobs=2)
     kept = [one.id for one in read_documents(made.path)]
     gone = [one.id for one in read_documents(made.path, "rejects")]
-    assert len(kept) + len(gone) == made.figures["pages"]
-    assert whole <= made.figures["pages"] <= PAGES + 400  # a damaged member may look like more than one record
+    assert len(kept) + len(gone) == made.result(CorpusSize).pages
+    assert whole <= made.result(CorpusSize).pages <= PAGES + 400  # a damaged member may look like more than one record
     assert len({name for name in (*kept, *gone) if name.startswith("<urn:")}) >= whole

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from herd.core.artifacts import Corpus
+from herd.core.artifacts import Artifact, Corpus
 from herd.core.errors import DataError, HerdError
 from herd.core.records import Conversation, Document, Message
 from herd.core.storage import read_documents, write_documents
@@ -32,10 +32,11 @@ from herd.corpus.quality import (
     _steady,
     auroc,
     keep_best,
-    quality_figures,
+    quality_accuracy,
     train_quality,
     train_scorer,
 )
+from herd.corpus.results import CorpusSize, LabelCounts, PointsAccuracy, QualityAccuracy, QualityThreshold
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -91,14 +92,15 @@ def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: Head, t
     mixed = corpus(tmp_path / "in", "mixed", [text(chance, chance.choice((0.2, 0.8))) for _ in range(1000)])
     best = run(keep_best(mixed, model, settings=KeepSettings(share=0.3)), tmp_path / "run", jobs=0)
     made = next((tmp_path / "run" / "artifacts").glob("train_quality-*"))
-    found = json.loads((made / "artifact.json").read_text())["figures"]["quality"]["auroc"]
+    found = Artifact.open(made).result(QualityAccuracy).auroc
     figure(
         f"{head}: AUROC {found:.3f} on held-out examples, {best.figures['documents'] / 10:.1f} % kept of 30 % asked for"
     )
     assert found >= 0.9
-    assert abs(best.figures["documents"] / 1000 - 0.3) <= 0.01
+    assert abs(best.result(CorpusSize).documents / 1000 - 0.3) <= 0.01
     notes = [one.notes for one in read_documents(best.path, "rejects")]
-    assert all(note["step"] == "quality" and note["quality"] < best.figures["threshold"] for note in notes)
+    threshold = best.result(QualityThreshold).threshold
+    assert all(note["step"] == "quality" and note["quality"] < threshold for note in notes)
 
 
 @pytest.mark.row(18, "real")
@@ -120,7 +122,7 @@ def test_a_model_tells_encyclopedia_from_web_pages(head: Head, tmp_path: Path, f
         corpus(tmp_path / "in", "web", pieces),
         settings=QualitySettings(head=head, epochs=20, rate=0.5),
     )
-    found = run(model, tmp_path / "run", jobs=0).figures["quality"]["auroc"]
+    found = run(model, tmp_path / "run", jobs=0).result(QualityAccuracy).auroc
     figure(f"{head}: AUROC {found:.3f}, Wikipedia against C4")
     assert found >= 0.9
 
@@ -154,12 +156,12 @@ def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
         labelled = label_documents(pool, settings=LabelSettings(model="teacher", askings=2), url=url)
         made = run(train_scorer(labelled, settings=QualitySettings()), tmp_path / "run", jobs=0)
     labels = next((tmp_path / "run" / "artifacts").glob("label_documents-*"))
-    figures = json.loads((labels / "artifact.json").read_text())["figures"]
-    assert figures["asked"] == 1200
-    assert 0 <= figures["unreadable"] < 0.1
-    assert figures["agreement"] > 0.8
-    found = made.figures["quality"]
-    figure(f"points of 0 to 5: F1 at 3 {found['F1 at 3']:.3f}, agreement of two askings {figures['agreement']:.2f}")
+    counts = Artifact.open(labels).result(LabelCounts)
+    assert counts.asked == 1200
+    assert 0 <= counts.unreadable < 0.1
+    assert (counts.agreement or 0) > 0.8
+    found = made.result(PointsAccuracy)
+    figure(f"points of 0 to 5: F1 at 3 {found.f1_at_3:.3f}, agreement of two askings {counts.agreement:.2f}")
     assert found["F1 at 3"] >= 0.82  # what FineWeb-Edu's own head reaches
     assert found["rank correlation"] > 0.8
 
@@ -178,7 +180,7 @@ def test_labelling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         with pytest.raises(HerdError, match="refused a request with status 404"):
             run(labelled, tmp_path / "run", jobs=0)
         made = run(labelled, tmp_path / "run", jobs=0)
-    assert made.figures["labels"] == {"health": 100}
+    assert made.result(LabelCounts).labels == {"health": 100}
     # The first 64 were kept; of the others some were asked about again.
     assert sum(count == 1 for count in asked.values()) >= 64
 
@@ -204,7 +206,7 @@ def test_agreement_and_auroc_have_their_known_values() -> None:
     assert weighted_kappa(a, a[::-1].copy(), 5) == pytest.approx(-1.0)
     assert auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1.0])) == 0.75
     assert auroc(np.ones(4), np.array([0, 1, 0, 1.0])) == 0.5
-    assert len(quality_figures(np.arange(10.0), (np.arange(10) > 4).astype(float))["calibration"]) == 5
+    assert len(quality_accuracy(np.arange(10.0), (np.arange(10) > 4).astype(float)).calibration) == 5
 
 
 def test_no_document_with_points_is_told(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from herd.core.records import Conversation, Document
 from herd.core.stage import Work
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.labels import label_topic
+from herd.corpus.results import CorpusSize, TopicAccuracy, TopicCounts
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -82,7 +83,7 @@ def test_labels_teach_more_than_a_few_texts(tmp_path: Path) -> None:
     work = working(tmp_path)
     write_documents(tmp_path, documents)
     train_topics.body(work, Corpus(tmp_path), settings=TrainTopicsSettings())
-    assert work.figures["topics"]["accuracy"] >= 0.9
+    assert work.results[TopicAccuracy].accuracy >= 0.9
 
 
 def test_topics_there_are_too_many_of_are_thinned_out(tmp_path: Path) -> None:
@@ -91,13 +92,13 @@ def test_topics_there_are_too_many_of_are_thinned_out(tmp_path: Path) -> None:
     ]
     thin = TopicSettings(keep={"health": 0.25}, split_sources=True)
     made = run(label_topics(corpus(tmp_path / "in", rows), None, settings=thin), tmp_path / "run", jobs=0)
-    row = made.figures["topics"]["health"]
-    assert row["documents"] == 200
-    assert 30 <= row["kept"] <= 70
+    size = made.result(TopicCounts).topics["health"]
+    assert size.documents == 200
+    assert 30 <= size.kept <= 70
     kept = list(read_documents(made.path))
-    assert sum(one.source == "web/health" for one in kept) == row["kept"]
+    assert sum(one.source == "web/health" for one in kept) == size.kept
     lost = list(read_documents(made.path, "rejects"))
-    assert len(kept) + len(lost) == made.figures["pages"] == len(rows)
+    assert len(kept) + len(lost) == made.result(CorpusSize).pages == len(rows)
     assert {one.notes["reason"] for one in lost} == {"25% of health stay"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -44,9 +44,9 @@ def test_right_answers_are_counted_and_told_with_what_was_read_out_of_them() -> 
     task = Task(SUMS, ask, Generate(), grade)
     found = scored(task, lambda asked: successor(asked) if "after 1 " not in asked else " no")
     assert found.scores == (0.0, 1.0, 1.0, 1.0, 1.0)
-    row = found.to_row()
-    assert (row["share"], row["questions"], row["void"], row["right"]) == (0.8, 5, 0, [0, 1, 1, 1, 1])
-    assert row["samples"][0] | {"asked": ""} == {
+    result = found.result()
+    assert (result.share, result.questions, result.void, result.right) == (0.8, 5, 0, (0, 1, 1, 1, 1))
+    assert asdict(result.samples[0]) | {"asked": ""} == {
         "asked": "",
         "answer": " no",
         "right": False,
@@ -82,7 +82,7 @@ def test_what_is_void_counts_in_no_score() -> None:
 
     found = scored(Task(SUMS, ask, Generate(), some), successor)
     assert found.scores == (None, None, 1.0, 1.0, 1.0)
-    assert (found.interval.value, found.to_row()["void"]) == (1.0, 2)
+    assert (found.interval.value, found.result().void) == (1.0, 2)
     assert "2 of them void" in str(found)
 
 
@@ -191,7 +191,7 @@ def test_bits_a_byte_are_those_of_the_losses_of_all_tokens() -> None:
     found = evaluate(ENGINE, TOKENIZER, task, chat=False)
     assert isinstance(found, TextScore)
     assert found.interval.value == pytest.approx(float(loss) / math.log(2) / len(text.encode()), rel=1e-4)
-    assert found.to_row()["token_perplexity"] == pytest.approx(math.exp(float(loss) / (ids.shape[1] - 1)), rel=1e-4)
+    assert found.result().token_perplexity == pytest.approx(math.exp(float(loss) / (ids.shape[1] - 1)), rel=1e-4)
     assert "bits a byte" in str(found)
 
 

@@ -74,7 +74,7 @@ def test_a_grid_counts_by_length_and_depth() -> None:
     grid = NeedleGrid()
     for stack in stacks(seeds=2):
         grid.add(stack, stack.depth > 0)
-    rows = grid.to_row()
+    rows = grid.result()
     assert len(rows) == 2 * len(DEPTHS)
     assert grid.at(128).value == pytest.approx(0.8)
-    assert all(row["asked"] == 2 for row in rows)
+    assert all(row.asked == 2 for row in rows)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from herd.core.errors import DataError
+from herd.evals.spread import Interval
 from herd.mixing.comparing import (
     Trial,
     _drawn_together,
@@ -13,12 +17,25 @@ from herd.mixing.comparing import (
     compared,
     foretell,
     label_of,
-    mixes_row,
     rank_agreement,
+    search_costs,
     upsampled,
 )
 from herd.mixing.proxies import Curve, Point
-from herd.report.mixes import mixing
+from herd.mixing.results import (
+    CorpusComparison,
+    CorpusRank,
+    LossPoint,
+    MixComparison,
+    MixForecast,
+    MixPrediction,
+    MixSearch,
+    MixTrial,
+    UpsamplingCurve,
+)
+from herd.report.sections import Section, sections
+from herd.report.sections.mixing import mixing
+from tests.results import Made
 
 
 def trial(label: str, seed: int, losses: list[float], flops: float = 1e10) -> Trial:
@@ -40,12 +57,13 @@ def test_methods_are_held_against_the_control_seed_by_seed() -> None:
     runs = [trial("control", seed, [9.0, 2.0 + seed]) for seed in range(3)]
     runs += [trial("better", seed, [8.0, 1.8 + seed]) for seed in range(3)]
     runs += [trial("luck", seed, [9.0, 2.0 + seed + (0.5, -0.6, 0.0)[seed]]) for seed in range(3)]
-    rows = {row["method"]: row for row in compared(runs, control="control")}
-    assert rows["better"]["gain"] == pytest.approx([0.2, 0.2, 0.2])
-    assert rows["better"]["tokens"] < 1
-    assert rows["luck"]["gain"][1] < 0 < rows["luck"]["gain"][2]
-    assert rows["control"]["tokens"] == pytest.approx(1)
-    assert rows["control"]["epochs"] == 2.0
+    rows = {row.method: row for row in compared(runs, control="control")}
+    assert tuple(rows["better"].gain) == pytest.approx((0.2, 0.2, 0.2))
+    assert rows["better"].tokens is not None
+    assert rows["better"].tokens < 1
+    assert rows["luck"].gain.low < 0 < rows["luck"].gain.high
+    assert rows["control"].tokens == pytest.approx(1)
+    assert rows["control"].epochs == 2.0
     with pytest.raises(DataError, match="no run is called 'missing'"):
         compared(runs, control="missing")
     with pytest.raises(DataError, match="was run with seed 7"):
@@ -53,18 +71,16 @@ def test_methods_are_held_against_the_control_seed_by_seed() -> None:
 
 
 def test_searches_tell_their_spread_over_seeds_and_proxies() -> None:
-    def search(seed: int, weights: int, share: float) -> dict:
-        return {
-            "method": "doge", "settings": {"form": "code"}, "seed": seed, "proxy_weights": weights, "flops": 2.0,
-            "shares": {"a": share, "b": 1 - share}, "seconds": 3.0, "plain_seconds": 2.0,
-        }  # fmt: skip
+    def search(seed: int, weights: int, share: float) -> MixSearch:
+        shares = {"a": share, "b": 1 - share}
+        return MixSearch("doge", {"form": "code"}, seed, weights, shares, {}, False, False, 2.0, 3.0, 2.0, ())
 
-    (row,) = mixes_row([search(0, 10, 0.4), search(1, 10, 0.6), search(0, 20, 0.8), search(1, 20, 0.8)])
-    assert row["method"] == "doge code"
-    assert row["over_seeds"] == pytest.approx(np.std([0.4, 0.6], ddof=1))
-    assert row["over_sizes"] == pytest.approx(np.std([0.5, 0.8], ddof=1))
-    assert row["times_plain"] == 1.5
-    assert label_of({"method": "given_shares", "settings": {"label": "ours"}}) == "ours"
+    (row,) = search_costs([search(0, 10, 0.4), search(1, 10, 0.6), search(0, 20, 0.8), search(1, 20, 0.8)])
+    assert row.method == "doge code"
+    assert row.over_seeds == pytest.approx(np.std([0.4, 0.6], ddof=1))
+    assert row.over_sizes == pytest.approx(np.std([0.5, 0.8], ddof=1))
+    assert row.times_plain == 1.5
+    assert label_of(replace(search(0, 10, 0.4), method="given_shares", settings={"label": "ours"})) == "ours"
 
 
 @pytest.mark.row(22, "planted")
@@ -97,15 +113,15 @@ def test_slopes_are_drawn_together_by_as_much_as_they_are_noise() -> None:
     assert _slope(np.array([1.0, 2.0, 3.0]), np.array([5.0, 3.0, 1.0])) == pytest.approx((-2.0, 0.0))
 
 
+def upsampling_trial(end: float, seed: int, losses: dict[str, float]) -> MixTrial:
+    return MixTrial("given_shares", {}, seed, 10, 1.0, end, {}, {}, (), (LossPoint(1, losses),), 1.0)
+
+
 @pytest.mark.row(27, "curve")
 def test_upsampling_is_a_curve_over_five_parts_with_intervals(figure) -> None:
     ends = (0.0, 0.05, 0.1, 0.2, 0.3)
     rows = [
-        {
-            "late_share": end,
-            "seed": seed,
-            "points": [{"losses": {"sums": 2 + 0.1 * seed - end + 2 * end**2, "web": 3 + 0.1 * seed + end}}],
-        }
+        upsampling_trial(end, seed, {"sums": 2 + 0.1 * seed - end + 2 * end**2, "web": 3 + 0.1 * seed + end})
         for end in ends
         for seed in range(3)
     ]
@@ -122,36 +138,32 @@ def test_upsampling_is_a_curve_over_five_parts_with_intervals(figure) -> None:
 
 
 def test_the_report_shows_what_was_mixed() -> None:
-    class Made:
-        def __init__(self, figures: dict) -> None:
-            self.figures = figures
-
     runs = [trial(name, seed, [3.0, 2.0 - 0.1 * (name == "doremi")]) for seed in range(3) for name in ("c", "doremi")]
-    table = {"control": "c", "rows": compared(runs, control="c"), "searches": []}
-    foretold = {"rank_correlation": 1.0, "orders": 1.0, "rows": [
-        {"label": "x", "loss": 1.0, "interval": [0.9, 1.1], "measured": 1.05}]}  # fmt: skip
-    upsampling = {"domains": ["sums"], "curves": {"domains": [[0, 0, 0, 0], [0.1, 0.2, 0.1, 0.3]]}}
-    page = mixing([Made({"mixing": table}), Made({"mixes_foretold": foretold}), Made({"upsampling": upsampling})])  # type: ignore[list-item]
-    assert page is not None
-    assert "Better outside its interval: doremi" in page["words"]
-    assert [row["verdict"] for row in page["rows"]] == ["", "good"]
-    assert [part["title"] for part in page["parts"]] == ["Mixes foretold from small runs", "Upsampling at the end"]
-    assert mixing([Made({})]) is None  # type: ignore[list-item]
+    table = MixComparison("c", tuple(compared(runs, control="c")), ())
+    forecast = MixForecast(1.0, 1.0, (MixPrediction("x", 1.0, (0.9, 1.1), 1.05),))
+    upsampling = UpsamplingCurve(("sums",), {"domains": ((0, 0, 0, 0), (0.1, 0.2, 0.1, 0.3))})
+    html = mixed(Made(table), Made(forecast), Made(upsampling))
+    assert "Better outside its interval: doremi" in html
+    assert re.findall(r'<td class="n (\w*)">', html) == ["", "good"]
+    assert re.findall("<h3>(.*?)</h3>", html) == ["Mixes foretold from small runs", "Upsampling at the end"]
+    assert sections.show([Made()]) == []  # type: ignore[list-item]
+
+
+def mixed(*made: Made) -> str:
+    section = mixing(made)  # type: ignore[arg-type]
+    assert isinstance(section, Section)
+    return str(section.html)
 
 
 def test_the_report_shows_corpora_compared() -> None:
-    rows = [
-        {"label": label, "seeds": 2, "tokens": 10, "repeated": [], "best": 2 - n, "agreement": 0.5 + n / 10}
-        | {key: [1.0 + n, 0.5, 1.5] for key in ("answers", "losses", "gain", "gain_in_text")}
+    rows = tuple(
+        CorpusRank(label, 2, 10, (), *[Interval(1.0 + n, 0.5, 1.5)] * 4, 2 - n, {}, {}, agreement=0.5 + n / 10)
         for n, label in enumerate(("model", "random"))
-    ]
-    figures = {"curation": {"control": "random", "rows": rows, "rank_correlation": 0.4, "by_chance": 0.3}}
-    made = type("Made", (), {"figures": figures})
-    page = mixing([made])  # type: ignore[list-item]
-    assert page is not None
-    (part,) = page["parts"]
-    assert "no relation that chance would not give" in part["words"]
-    assert [row[0] for row in part["rows"]] == ["model", "random"]
-    assert part["rows"][1][2] == "the control"
-    assert len(part["head"]) == len(part["rows"][0])
-    assert "AUROC" in str(part["drawing"])
+    )
+    html = mixed(Made(CorpusComparison("random", rows, 0.4, 0.3)))
+    assert "no relation that chance would not give" in html
+    table = html[html.index("<table>") :]
+    first, second = (re.findall("<td.*?>(.*?)</td>", row) for row in table.split("<tr>")[2:4])
+    assert [first[0], second[0], second[2]] == ["model", "random", "the control"]
+    assert len(re.findall("<th", table)) == len(first) == len(second)
+    assert "AUROC" in html

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import Checkpoint
+from herd.core.artifacts import Card, Checkpoint, finish
+from herd.core.results import results
 from herd.evals.haystack import DEPTHS, Haystack, Needle
 from herd.evals.needle import NeedleGrid
 from herd.evals.spread import Interval, ratio_mean
-from herd.pretrain.gate import Exam, ShortLosses, baseline, lengths_up_to
+from herd.pretrain.gate import Exam, baseline, lengths_up_to
+from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
 from herd.run.executors import LocalPlace
 
 NEEDLE = Needle("oak", "red lion")
@@ -74,15 +76,18 @@ def test_every_source_must_be_told_as_well_as_before(
     verdict = asked(monkeypatch, now).ask(None, 256, 1.0, losses({"a": 1.0, "b": 2.0}))  # type: ignore[arg-type]
     assert verdict.worse == worse
     assert bool(verdict) == (not worse)
-    assert verdict.to_row()["passed"] == bool(verdict)
+    assert verdict.result().passed == bool(verdict)
     assert all(name in str(verdict) for name in worse)
 
 
 def test_a_baseline_is_kept_on_the_card_and_read_from_it(tmp_path: Path) -> None:
     before = losses({"a": 1.0, "b": 2.0})
-    assert ShortLosses.from_row(before.to_row()) == before
+    cell = GateResult(0.95, 1.0, (), (), True)
+    found = ContextExtension(96, 64, False, cell, (), (), cell, before, before)
+    finish(tmp_path, Card("Checkpoint", "c", "x", 1, "", "", {}, {}, results.to_rows([found])))
+    assert baseline(Checkpoint(tmp_path)) == before
     assert before.mean == pytest.approx(1.1)
-    assert baseline(Checkpoint(tmp_path)) is None  # a model from elsewhere has none
+    assert baseline(Checkpoint(tmp_path / "elsewhere")) is None  # a model from elsewhere has none
 
 
 def test_a_mean_over_rows_has_an_interval_of_rows() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import Checkpoint
 from herd.core.recipe import load_recipe
 from herd.core.seeds import rng
 from herd.evals.haystack import DEPTHS
 from herd.model.config import shape_in
 from herd.pretrain.gate import lengths_up_to
+from herd.pretrain.results import ContextExtension
 from herd.recipes import recipes
 from herd.serve.folders import made_in
 from herd.world.pages import Pages
@@ -43,23 +43,23 @@ def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callab
     out = tmp_path / "run"
     command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(out), "--until", "extend_context"]
     subprocess.run([*command, "--set", f"files.middle=[{tmp_path}/middle.jsonl]"], check=True, capture_output=True)
-    grown = [one for one in made_in(out) if isinstance(one, Checkpoint) and "needle_before" in one.figures]
-    grown.sort(key=lambda one: one.figures["target"])
-    assert [one.figures["length"] for one in grown] == LENGTHS
+    grown = [(one, found) for one in made_in(out) if (found := one.get_result(ContextExtension))]
+    grown.sort(key=lambda pair: pair[1].target)
+    assert [found.length for _, found in grown] == LENGTHS
     words = []
-    for one in grown:
-        figures, length = one.figures, one.figures["length"]
-        assert figures["switched"]
+    for one, found in grown:
+        length = found.length
+        assert found.switched
         assert shape_in(one.path).context == length
-        for grid, most in ((figures["needle_before"], length // 2), (figures["needle"], length)):
-            cells = {(cell["length"], cell["depth"]) for cell in grid}
+        for grid, most in ((found.needle_before, length // 2), (found.needle, length)):
+            cells = {(cell.length, cell.depth) for cell in grid}
             assert cells == {(at, depth) for at in lengths_up_to(most) for depth in DEPTHS}
-            assert all(cell["found"] == cell["asked"] == 20 for cell in grid)
-        short = figures["short_loss"]
-        change = short["after"] / short["before"] - 1
+            assert all(cell.found == cell.asked == 20 for cell in grid)
+        before, after = found.short_baseline, found.short_after
+        change = after.mean / before.mean - 1
         assert change <= 0.01
-        for source, (before, _, high) in figures["short_baseline"]["losses"].items():
-            assert short["losses"][source][0] <= max(1.01 * before, high)
-        asked = sum(cell["asked"] for cell in figures["needle_before"])
+        for source, was in before.losses.items():
+            assert after.losses[source].value <= max(1.01 * was.value, was.high)
+        asked = sum(cell.asked for cell in found.needle_before)
         words.append(f"{asked} of {asked} needles before {length}, short loss {change:+.1%} after")
     figure("; ".join(words), seeds=load_recipe(str(RECIPE), recipes).settings.longer[0].seed)

@@ -16,6 +16,7 @@ from herd.model.sizes import Size
 from herd.model.transformer import Transformer, initialize
 from herd.model.weights import load_transformer
 from herd.pretrain.anneal import AnnealSettings, anneal
+from herd.pretrain.results import ContextExtension
 from herd.report.stages import judge
 from herd.report.verdicts import Bars
 from herd.run.executors import LocalPlace
@@ -27,6 +28,7 @@ from herd.train.log import METRICS, read_steps
 from herd.train.loop import alone, steps
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.results import CheckpointAverage, TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, lr_schedule
 
 
@@ -97,14 +99,14 @@ def test_tokens_by_source_are_logged_and_stand_on_every_card(smoke_run: Path, fi
         for phase in mix:
             wanted.update({name: (phase["until"] - start) * share for name, share in phase["shares"].items()})
             start = phase["until"]
-        sources = one.figures["sources"]
+        sources = one.result(TrainingResult).sources
         for step in taken:
             assert sum(v for name, v in step.metrics.items() if name.startswith("tokens/")) == step.weight
         for name, row in sources.items():
-            assert row["tokens"] == sum(step.metrics.get(f"tokens/{name}", 0) for step in taken)
-        total = sum(row["tokens"] for row in sources.values())
-        off = max(abs(sources[name]["tokens"] - share * total) for name, share in wanted.items())
-        furthest = max(furthest, off / one.figures.get("length", settings["length"]))
+            assert row.tokens == sum(step.metrics.get(f"tokens/{name}", 0) for step in taken)
+        total = sum(row.tokens for row in sources.values())
+        off = max(abs(sources[name].tokens - share * total) for name, share in wanted.items())
+        furthest = max(furthest, off / one.result(TrainingResult).length)
         if total > 15_000:
             worst = max(worst, off / total)
     figure(f"{len(trained)} stages: within {worst:.2%} where a row is little, at most {furthest:.2f} rows off")
@@ -115,45 +117,46 @@ def test_tokens_by_source_are_logged_and_stand_on_every_card(smoke_run: Path, fi
 @pytest.mark.row(37, "loss")
 def test_an_average_is_no_worse_than_its_members(smoke_run: Path, figure) -> None:
     (annealed,) = made(smoke_run, "anneal")
-    members = annealed.figures["members"]
+    members = annealed.result(CheckpointAverage).losses
     mean = sum(members) / len(members)
-    figure(f"{annealed.figures['loss']:.4f} for {mean:.4f}")
+    loss = annealed.result(TrainingResult).loss
+    figure(f"{loss:.4f} for {mean:.4f}")
     assert len(members) == 4
-    assert annealed.figures["loss"] <= mean + 1e-4
+    assert loss <= mean + 1e-4
 
 
 @pytest.mark.row(35, "gate")
 def test_a_failed_gate_leaves_the_context_and_says_so(smoke_run: Path) -> None:
-    failed, grown = sorted(made(smoke_run, "extend_context"), key=lambda one: one.figures["target"])
+    failed, grown = sorted(made(smoke_run, "extend_context"), key=lambda one: one.result(ContextExtension).target)
     before, after = (load_transformer(one.path).shape for one in (failed, grown))
     # Neither context nor positions changed, although a longer one and another theta were asked for.
-    base = next(one for one in made(smoke_run, "pretrain") if one.figures["weights"] == 67_744)
+    base = next(one for one in made(smoke_run, "pretrain") if one.result(TrainingResult).num_params == 67_744)
     assert before == load_transformer(base.path).shape
     assert before.context == 64
     assert failed.card["settings"]["settings"]["rope_theta"] == 2e6 != before.rope_theta
-    figures = failed.figures
-    assert (figures["target"], figures["length"], figures["switched"]) == (96, 64, False)
-    assert figures["switch"]["asked"] == 0.95
-    assert not figures["switch"]["passed"]
-    assert figures["switch"]["missed"]
-    assert figures["headline"].startswith("context stays 64, not 96: gate failed: ")
+    extension, grew = (one.result(ContextExtension) for one in (failed, grown))
+    assert (extension.target, extension.length, extension.switched) == (96, 64, False)
+    assert extension.switch.asked == 0.95
+    assert not extension.switch.passed
+    assert extension.switch.missed
+    assert failed.headline.startswith("context stays 64, not 96: gate failed: ")
     # The next stage begins at the length that was learnt, and asks every cell up to it.
-    assert {(cell["length"], cell["depth"]) for cell in grown.figures["needle_before"]} == {(64, d) for d in DEPTHS}
-    assert (grown.figures["length"], grown.figures["switched"], after.context) == (192, True, 192)
+    assert {(cell.length, cell.depth) for cell in grew.needle_before} == {(64, d) for d in DEPTHS}
+    assert (grew.length, grew.switched, after.context) == (192, True, 192)
     report = judge([failed, grown], [], Bars(needle_model="base"))
     assert [one.claim for one in report] == [f"Needles are found at {length} tokens" for length in (96, 192)]
     assert not any(one.holds for one in report)
 
 
 def test_annealing_reads_no_further_than_the_context(smoke_run: Path, tmp_path: Path) -> None:
-    short = next(one for one in made(smoke_run, "extend_context") if one.figures["target"] == 96)
+    short = next(one for one in made(smoke_run, "extend_context") if one.result(ContextExtension).target == 96)
     settings = AnnealSettings(tokens=1024, length=192, batch_tokens=384, lr=1e-3, shares={"facts": 1.0}, members=1)
     here = work(tmp_path)
     anneal.run(
         here, {"model": Checkpoint(short.path), "tokens": inputs(smoke_run)["tokens"]}, {"settings": dump(settings)}
     )
-    assert here.figures["length"] == 64
-    assert "rows of 64, the context, not of 192" in here.figures["headline"]
+    assert here.results[TrainingResult].length == 64
+    assert "rows of 64, the context, not of 192" in here.headline
     assert load_transformer(here.out).shape.context == 64
 
 

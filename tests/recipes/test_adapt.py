@@ -15,6 +15,7 @@ import torch
 from herd.cli import main
 from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
+from herd.evals.results import EvaluationResult
 from herd.generate.engine import SamplingParams
 from herd.model import gguf
 from herd.recipes import recipes
@@ -89,11 +90,11 @@ def test_the_recipe_of_the_documentation_runs_from_text_to_export(
     report = run(load_recipe("support.yaml", recipes).plan(), own / "runs" / "support", jobs=0)
     made = made_in(own / "runs" / "support")
     assert {one.card["stage"] for one in made} == set(STAGES)
-    measured = {one.figures["measured"]["label"]: one.figures["measured"] for one in made if "measured" in one.figures}
+    measured = {found.label: found for one in made if (found := one.get_result(EvaluationResult))}
     assert list(measured) == ["imported", "pre-trained on", "SFT", "DPO"]
-    bits = {label: row["held_out"]["text"]["bits_per_byte"] for label, row in measured.items()}
+    bits = {label: row.held_out["text"].bits_per_byte for label, row in measured.items()}
     assert bits["pre-trained on"] < bits["imported"]  # eight steps on text like what is held out
-    assert all(row["chat"] for row in measured.values())
+    assert all(row.chat for row in measured.values())
     assert "pre-trained on" in (report.path / "report.html").read_text()
 
     folder = model_in(own / "runs" / "support")

@@ -13,6 +13,7 @@ from herd.core.artifacts import Artifact
 from herd.core.errors import ArtifactError
 from herd.core.lineage import planned_again
 from herd.core.manifests import sign
+from herd.mixing.results import DataProbe
 from herd.recipes.judging import checkpoint_in
 from herd.serve.folders import made_in
 from tests.imported import imported
@@ -36,11 +37,11 @@ def test_a_set_of_ones_own_is_judged_in_the_folder_of_the_run(
     assert "nats [" in said
     made = [one for one in made_in(run) if one.key not in kept]
     assert [one.card["stage"] for one in made] == ["bring", "curate", "pack", "judge_data"]
-    probe = made[-1].figures["probe"]
-    assert set(probe["losses"]) == {"control", "new"}
-    assert probe["seeds"] == [0, 1]
-    assert probe["lr"] > 0
-    for source in probe["by_source"]:
+    probe = made[-1].result(DataProbe)
+    assert set(probe.losses) == {"control", "new"}
+    assert probe.seeds == (0, 1)
+    assert probe.lr > 0
+    for source in probe.by_source:
         assert f"  {source}" in said
     assert main(["judge-data", str(tmp_path), str(texts)]) != 0
     assert "holds no checkpoint before annealing" in capsys.readouterr().err
@@ -78,6 +79,6 @@ def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
     assert "name its folder with --out" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     assert "nats [" in capsys.readouterr().out
-    (probe,) = (one.figures["probe"] for one in made_in(tmp_path / "run") if "probe" in one.figures)
-    assert probe["lr"] == 1e-3
-    assert set(probe["by_source"]) == {"default"}
+    (probe,) = (found for one in made_in(tmp_path / "run") if (found := one.get_result(DataProbe)))
+    assert probe.lr == 1e-3
+    assert set(probe.by_source) == {"default"}

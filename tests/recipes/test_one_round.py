@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from herd.align.given import bring_dialogues, bring_model
+from herd.align.results import DialogueCount
 from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.recipe import load_recipe
 from herd.core.stage import Work
@@ -85,9 +86,9 @@ def test_a_round_runs_to_its_report(own: Path, anything) -> None:
             "write_report",
         ]
     )
-    (pairs,) = (card["figures"]["pairs"] for card in found if card["stage"] == "bring_preferences")
+    (pairs,) = (card["results"]["PreferenceCount"]["pairs"] for card in found if card["stage"] == "bring_preferences")
     assert pairs == 8
-    told = [card["figures"]["headline"] for card in found if card["stage"] == "select"]
+    told = [card["headline"] for card in found if card["stage"] == "select"]
     assert len(told) == 1
     assert all("100% of all answers right" in one for one in told)
     assert "Round against round" in page
@@ -127,6 +128,6 @@ def test_rows_that_hold_a_question_of_the_tests_are_left_out_and_counted(own: Pa
     made = bring_dialogues.body(done, some, files=problems)
     left, all_rows = (len(list(read_conversations(one.path))) for one in (made, every))
     assert left == all_rows - 1
-    assert done.figures["left_out"] == {"a question of the tests": 1}
+    assert done.results[DialogueCount].left_out == {"a question of the tests": 1}
     with pytest.raises(DataError, match="every row holds a question of the tests"):
         bring_dialogues.body(work(tmp_path / "none"), every, files=problems)

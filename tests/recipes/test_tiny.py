@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import Checkpoint, Report
+from herd.report.verdicts import ReportResult
 from herd.run.runner import run
 from herd.serve.folders import made_in, newest_model
+from herd.train.results import TrainingResult
 from herd.world import NOTE
 from tests.smoke import SMOKE, hear_interrupts, planned
 
@@ -56,7 +58,7 @@ def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> Non
     assert stages == set(wanted.split())
     for one in made:
         one.verify()
-        assert one.figures["headline"]
+        assert one.headline
     assert not list((smoke_run / "scratch").glob("*"))
 
 
@@ -80,9 +82,9 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
         "Samples",
     ):
         assert words in page
-    verdicts = report.figures["verdicts"]
+    verdicts = report.result(ReportResult).verdicts
     assert len(verdicts) == 8
-    assert page.count("✗ missed") == sum(not verdict["holds"] for verdict in verdicts)
+    assert page.count("✗ missed") == sum(not verdict.holds for verdict in verdicts)
 
 
 def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
@@ -157,11 +159,10 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
 
     They are those of two machines' CPUs at most; wide bounds leave room for another's arithmetic.
     """
-    base = next(
-        one for one in made_in(smoke_run) if one.card["stage"] == "pretrain" and one.figures["weights"] == 67_744
-    )
+    pretrained = [one for one in made_in(smoke_run) if one.card["stage"] == "pretrain"]
+    base = next(one for one in pretrained if one.result(TrainingResult).num_params == 67_744)
     first = json.loads((base.path / "metrics.jsonl").read_text().splitlines()[0])
     # ln(768) for 768 tokens, and a little for weights that are not zero.
     assert first["loss"] == pytest.approx(6.67, abs=0.15)
     # Sums come in the second half only, as the mix says, so half as long is left to learn them.
-    assert base.figures["loss"] == pytest.approx(5.1, abs=0.4)
+    assert base.result(TrainingResult).loss == pytest.approx(5.1, abs=0.4)

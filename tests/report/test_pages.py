@@ -3,48 +3,80 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from herd.core.plugins import load_plugins
+from herd.core.results import results
+from herd.evals.results import EvaluationResult, TaskResult, TextResult
 from herd.report import pages
-from herd.report.pages import evaluation, step_figures
+from herd.report.sections import sections
+from herd.report.sections.evaluation import task_table
+from tests.results import Made, example
 
 
-def test_what_steps_over_all_documents_found_is_told() -> None:
-    figures = {
-        "newest_by_url": {},
-        "minhash": {
-            "clusters": 1200,
-            "sizes": {"2": 3, "3 to 4": 0},
-            "largest": [{"size": 9, "kept": "a", "dropped": ["b", "c"]}],
-        },
-    }
-    (told,) = step_figures(figures)
-    assert told == {
-        "step": "minhash",
-        "told": "clusters 1,200; sizes: 2: 3",
-        "samples": ["size 9, kept a, dropped b, c"],
-    }
-
-
-def measured(label: str, **tasks: dict[str, float]) -> Any:
-    return SimpleNamespace(figures={"measured": {"label": label, "tasks": tasks}})
+def measured(label: str, **tasks: TaskResult | TextResult) -> Any:
+    return Made(EvaluationResult(label, False, tasks))
 
 
 def test_scores_and_bits_a_byte_stand_side_by_side_and_only_scores_are_drawn() -> None:
-    share = {"share": 0.5, "low": 0.25, "high": 0.75, "questions": 8}
-    bits = {"bits_per_byte": 1.25, "low": 1.1, "high": 1.4, "questions": 3}
-    found = evaluation([measured("base", sums=share, book=bits), measured("chat", sums=share)])
-    assert found is not None
-    assert [[cell["share"] for cell in row["cells"]] for row in found["rows"]] == [
+    share = TaskResult(0.5, 0.25, 0.75, questions=8, void=0, right=(), run_on=0.0, tokens=1.0)
+    bits = TextResult(1.25, 1.1, 1.4, questions=3, nats_per_token=1.0, token_perplexity=2.7)
+    both = [
+        EvaluationResult("base", False, {"sums": share, "book": bits}),
+        EvaluationResult("chat", True, {"sums": share}),
+    ]
+    table = task_table(both)
+    assert [[cell["share"] for cell in row["cells"]] for row in table["rows"]] == [
         ["50.0%", "50.0%"],
         ["1.250 bits a byte", ""],
     ]
-    assert "sums" in found["drawing"]
-    assert "book" not in found["drawing"]
-    alone = evaluation([measured("base", book=bits)])
-    assert alone is not None
-    assert alone["drawing"] == ""
+    assert "sums" in table["drawing"]
+    assert "book" not in table["drawing"]
+    assert task_table([EvaluationResult("base", False, {"book": bits})])["drawing"] == ""
+    names = [section.name for section in sections.show([measured("base", sums=share)])]
+    assert names == ["Evaluation", "Samples"]
+
+
+def test_a_page_has_the_sections_of_what_was_recorded_in_order() -> None:
+    made: list[Any] = [Made(*(example(kind) for kind in results.all().values() if kind.__module__.startswith("herd.")))]
+    names = [section.name for section in sections.show(made)]
+    assert names == [
+        *("Funnel", "Tokenizer", "Scaling law", "Data mix", "Alignment", "Losses", "Needles", "Evaluation", "Samples")
+    ]
+    assert sections.show([]) == []
+
+
+PLUGIN = """
+from dataclasses import dataclass
+
+from herd.core.results import results
+from herd.report.sections import Part, Section, parts, recorded, sections
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class Poem:
+    lines: int
+
+
+@sections.add(Poem, order=75)
+def poems(made):
+    rows = [(one.key, poem.lines) for one, poem in recorded(made, Poem)]
+    return Section("poems", "Poems", parts([Part("All of <them>", "Counted.", head=("poem", "lines"), rows=rows)]))
+"""
+
+
+def test_a_section_for_a_new_result_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "poems.py"
+    file.write_text(PLUGIN)
+    load_plugins([file], "--plugins")
+    poem = results.all()["Poem"](14)
+    made: list[Any] = [measured("base"), Made(poem, key="write-<1>"), Made(example(EvaluationResult))]
+    shown = sections.show(made)
+    assert [section.name for section in shown] == ["Losses", "Needles", "Poems", "Evaluation", "Samples"]
+    html = str(shown[2].html)
+    assert "<h3>All of &lt;them&gt;</h3>" in html
+    assert '<tr><td>write-&lt;1&gt;</td><td class="n">14</td></tr>' in html
 
 
 def test_the_page_speaks_of_no_world_by_itself() -> None:

@@ -19,7 +19,7 @@ Studied = Callable[[str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def on_tiny(tmp_path_factory: pytest.TempPathFactory) -> Studied:
-    """Runs a study in a folder that has `tiny`'s base model already, and gives its figures."""
+    """Runs a study in a folder that has `tiny`'s base model already, and gives its results."""
     made = tmp_path_factory.mktemp("tiny")
     command = [sys.executable, "-m", "herd", "run", "tiny", "--until", "anneal", "--out", str(made)]
     subprocess.run(command, check=True, capture_output=True)
@@ -34,7 +34,7 @@ def on_tiny(tmp_path_factory: pytest.TempPathFactory) -> Studied:
 
 @pytest.fixture(scope="module")
 def found(on_tiny: Studied) -> dict[str, Any]:
-    return on_tiny("alignment")["alignment"]
+    return on_tiny("alignment")["AlignmentComparison"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def taught(on_tiny: Studied) -> dict[str, Any]:
 def test_the_best_of_more_answers_is_right_more_often(
     found: dict[str, Any], figure: Callable[..., None], judge: int, name: str
 ) -> None:
-    gold = {row["k"]: row["gold"][0] for row in found["judges"][judge]["best_of"]}
+    gold = {row["k"]: row["values"]["gold"][0] for row in found["judges"][judge]["best_of"]}
     told = [gold[k] for k in (1, 4, 10, 30)]
     figure(
         f"world, right of the best of 1, 4, 10, 30 by {name}: {', '.join(f'{one:.3f}' for one in told)}",
@@ -93,7 +93,7 @@ def test_what_reward_models_of_the_world_rank_right_is_told(found: dict[str, Any
 @pytest.mark.slow
 @pytest.mark.row(49)
 def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Callable[..., None]) -> None:
-    rows = on_tiny("rounds")["rounds"]
+    rows = on_tiny("rounds")["RoundComparison"]["rounds"]
     rates = [row["win_rate"] for row in rows[1:]]
     told = ", ".join(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in rates)
     right = ", ".join(f"{row['right'][0]:.0%}" for row in rows)
@@ -115,20 +115,21 @@ def test_four_of_five_rounds_beat_the_one_before(on_tiny: Studied, figure: Calla
 def test_a_model_that_teaches_itself_gets_better(
     taught: dict[str, Any], figure: Callable[..., None], what: str
 ) -> None:
-    rows = taught["rounds"]
-    told = {"judges": [row[0] for row in taught["critics"]], "answers": [row["right"][0] for row in rows]}[what]
+    rows = taught["RoundComparison"]["rounds"]
+    critics = taught["CriticScores"]["critics"]
+    told = {"judges": [row[0] for row in critics], "answers": [row["right"][0] for row in rows]}[what]
     tokens = ", ".join(f"{row['tokens']:.1f}" for row in rows)
     words = f"{what} right after 0, 1, 2 rounds: {', '.join(f'{one:.3f}' for one in told)}; tokens an answer {tokens}"
     figure(words, seeds=seeds_of("self_rewarding"))
     # Over M1 by more than the half-width of its interval: 84.3 to 84.5 % would be no rise.
-    value, low, _ = taught["critics"][0] if what == "judges" else rows[0]["right"]
+    value, low, _ = critics[0] if what == "judges" else rows[0]["right"]
     assert told[-1] - told[0] > value - low
 
 
 @pytest.mark.slow
 @pytest.mark.row(48, "translation")
 def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[..., None]) -> None:
-    found = on_tiny("translation")["alignment"]
+    found = on_tiny("translation")["AlignmentComparison"]
     over = {row["way"]: row["over_first"] for row in found["ways"]}
     gained = {row["way"]: row["gain"] for row in found["ways"]}
     for name, (value, low, high) in gained.items():
@@ -143,7 +144,7 @@ def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[..., N
 @pytest.mark.slow
 @pytest.mark.row(45, "ablation")
 def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Callable[..., None]) -> None:
-    rows = on_tiny("dedup")["sets"]["rows"]
+    rows = on_tiny("dedup")["DialogueSetComparison"]["rows"]
     for row in rows:
         (right, *_), (value, low, high) = row["right"]["mean"], row["gain"]["mean"]
         figure(
@@ -160,7 +161,7 @@ def test_deduplication_at_equal_size_is_measured(on_tiny: Studied, figure: Calla
 def test_dpo_makes_answers_a_word_apart_less_likely_and_the_others_do_not(
     on_tiny: Studied, figure: Callable[..., None]
 ) -> None:
-    found = on_tiny("edits")["alignment"]
+    found = on_tiny("edits")["AlignmentComparison"]
     chosen = {row["way"]: row["chosen"] for row in found["ways"]}
     for name, (value, low, high) in chosen.items():
         figure(

@@ -12,6 +12,7 @@ import pytest
 
 from herd.core.recipe import load_recipe
 from herd.core.stage import walk
+from herd.mixing.results import CorpusComparison, CorpusScore
 from herd.serve.folders import made_in
 from herd.studies import studies
 
@@ -22,20 +23,20 @@ from herd.studies import studies
 def test_the_classifier_is_best_in_four_of_five_seeds(tmp_path: Path, figure: Callable[..., None]) -> None:
     command = [sys.executable, "-m", "herd", "study", "curation", "--out", str(tmp_path), "--until", "compare_corpora"]
     subprocess.run(command, check=True, capture_output=True)
-    found = next(one.figures["curation"] for one in made_in(tmp_path) if "curation" in one.figures)
-    trials = [one.figures["corpus_trial"] for one in made_in(tmp_path) if "corpus_trial" in one.figures]
+    found = next(result for one in made_in(tmp_path) if (result := one.get_result(CorpusComparison)))
+    trials = [result for one in made_in(tmp_path) if (result := one.get_result(CorpusScore))]
     nats: dict[int, dict[str, float]] = {}
     for one in trials:
-        nats.setdefault(one["seed"], {})[one["label"]] = sum(one["answers"].values()) / len(one["answers"])
+        nats.setdefault(one.seed, {})[one.label] = sum(one.answers.values()) / len(one.answers)
     three = ("random", "heuristics", "classifier")
     best = sum(min(three, key=row.__getitem__) == "classifier" for row in nats.values())
     assert len(nats) == 5
     assert best >= 4
-    assert len(found["rows"]) >= 5
-    assert all(0 <= row["agreement"] <= 1 for row in found["rows"])
+    assert len(found.rows) >= 5
+    assert all(row.agreement is not None and 0 <= row.agreement <= 1 for row in found.rows)
     figure(
-        f"classifier best of {', '.join(three)} in {best} of 5 seeds; over {len(found['rows'])} curations rank "
-        f"correlation {found['rank_correlation']:+.2f} with labels, by chance {found['by_chance']:.0%}",
+        f"classifier best of {', '.join(three)} in {best} of 5 seeds; over {len(found.rows)} curations rank "
+        f"correlation {found.rank_correlation:+.2f} with labels, by chance {found.by_chance:.0%}",
         seeds=sorted(nats),
     )
 

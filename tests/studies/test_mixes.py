@@ -16,10 +16,10 @@ from herd.studies import studies
 
 
 def studied(name: str, folder: Path) -> dict[str, Any]:
-    """All figures of the run, by name; of several of one name the last."""
+    """All results of the run as their cards hold them, by type; of several of one type the last."""
     command = [sys.executable, "-m", "herd", "study", name, "--out", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
-    return {key: value for one in made_in(folder) for key, value in one.figures.items()}
+    return {name: row for one in made_in(folder) for name, row in one.card["results"].items()}
 
 
 def seeds_of(name: str) -> list[int]:
@@ -35,7 +35,7 @@ def mixes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.row(22, "forecast")
 def test_six_mixes_are_ranked_at_a_larger_size(mixes: dict[str, Any], figure: Callable[..., None]) -> None:
-    found = mixes["mixes_foretold"]
+    found = mixes["MixForecast"]
     figure(
         f"{len(found['rows'])} mixes foretold {found['orders']:.1f} orders ahead: rank correlation "
         f"{found['rank_correlation']:.2f}",
@@ -50,7 +50,7 @@ def test_six_mixes_are_ranked_at_a_larger_size(mixes: dict[str, Any], figure: Ca
 def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(
     mixes: dict[str, Any], figure: Callable[..., None]
 ) -> None:
-    rows = {row["method"]: row for row in mixes["mixing"]["rows"]}
+    rows = {row["method"]: row for row in mixes["MixComparison"]["rows"]}
     row = rows["doremi"]
     words = f"{row['tokens']} of the tokens, in {row['got_there']} of {row['seeds']} seeds; gain {row['gain'][0]:+.3f}"
     figure(words, seeds=seeds_of("mixes"))
@@ -61,7 +61,7 @@ def test_doremis_mix_gets_to_the_controls_loss_in_no_more_tokens(
 @pytest.mark.slow
 @pytest.mark.row(27, "study")
 def test_upsampling_is_a_curve_with_intervals(tmp_path: Path, figure: Callable[..., None]) -> None:
-    curves = studied("upsampling", tmp_path)["upsampling"]["curves"]
+    curves = studied("upsampling", tmp_path)["UpsamplingCurve"]["curves"]
     points = curves["domains"]
     assert [point[0] for point in points] == [0.0, 0.05, 0.1, 0.2, 0.3]
     assert all(low <= value <= high for _, value, low, high in points)

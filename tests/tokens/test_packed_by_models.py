@@ -9,6 +9,7 @@ from tokenizers import processors
 
 from herd.core.artifacts import Checkpoint, Tokenizer
 from herd.core.errors import DataError, SettingsError
+from herd.tokens.results import PackingResult
 from herd.tokens.shards import Shards
 from herd.tokens.stages import around_document, pack
 from herd.tokens.tokenizer import TextTokenizer
@@ -28,8 +29,8 @@ def test_a_model_packs_with_its_own_tokenizer_and_ends_documents_as_its_base_did
         shard = shards.read("text", split)
         found |= {tuple(shard.document(number).tolist()) for number in range(len(shard))}
     assert found == wanted  # without a BOS, which its tokenizer does not put before texts either
-    assert packing.figures["around_document"] == ["", "<|endoftext|>"]
-    assert packing.figures["control_tokens"] == len(CHATML_TOKENS)
+    assert packing.results[PackingResult].around_document == ("", "<|endoftext|>")
+    assert packing.results[PackingResult].control_tokens == len(CHATML_TOKENS)
 
 
 def test_what_stands_around_a_document_follows_the_model_or_is_named(tmp_path: Path) -> None:

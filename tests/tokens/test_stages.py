@@ -12,6 +12,7 @@ from herd.core.records import Document
 from herd.core.stage import Work
 from herd.core.storage import write_documents
 from herd.run.executors import LocalPlace
+from herd.tokens.results import PackingResult, TokenizerResult
 from herd.tokens.stages import extend_tokenizer, pack, train_tokenizer
 from herd.tokens.tokenizer import TextTokenizer
 
@@ -36,15 +37,13 @@ def test_a_tokenizer_says_what_it_was_learnt_from(corpus: Corpus, tmp_path: Path
     at_work = work(tmp_path / "made", [])
     made = train_tokenizer.body(at_work, corpus, pairs=262, max_words=5)
     assert TextTokenizer.load(made.path).size == 262 + 256
-    words = at_work.figures["words"]
-    assert words["learnt_from"] == 5
-    assert words["distinct"] == len(
-        {f" {word}" if at else word for text in TEXTS for at, word in enumerate(text.split())}
-    )
-    assert 0.5 < words["share_of_text"] < 1
-    lengths = at_work.figures["compression"]["source web"]
-    assert lengths["characters"] == sum(map(len, TEXTS))
-    assert lengths["tokens"] == sum(len(TextTokenizer.load(made.path).encode(text)) for text in TEXTS)
+    words = at_work.results[TokenizerResult].words
+    assert words.learnt_from == 5
+    assert words.distinct == len({f" {word}" if at else word for text in TEXTS for at, word in enumerate(text.split())})
+    assert 0.5 < words.share_of_text < 1
+    lengths = at_work.results[TokenizerResult].compression["source web"]
+    assert lengths.characters == sum(map(len, TEXTS))
+    assert lengths.tokens == sum(len(TextTokenizer.load(made.path).encode(text)) for text in TEXTS)
 
 
 def test_a_vocabulary_is_extended_by_what_the_corpus_says(corpus: Corpus, tmp_path: Path) -> None:
@@ -55,7 +54,8 @@ def test_a_vocabulary_is_extended_by_what_the_corpus_says(corpus: Corpus, tmp_pa
     at_work = work(tmp_path / "made", [])
     made = extend_tokenizer.body(at_work, corpus, base=str(base), extra=20)
     assert TextTokenizer.load(made.path).size == 276 + 256
-    before, after = (at_work.figures[name]["source web"]["tokens"] for name in ("compression_before", "compression"))
+    result = at_work.results[TokenizerResult]
+    before, after = (rates["source web"].tokens for rates in (result.compression_before, result.compression))
     assert before == sum(map(len, TEXTS)) > after
 
 
@@ -67,7 +67,7 @@ def test_a_source_without_held_out_text_is_named(corpus: Corpus, tmp_path: Path)
     (warning,) = said
     assert warning.startswith("nothing is held out of web, so no loss is measured there")
     assert "raise held_out_share or add documents" in warning
-    assert at_work.figures["not_held_out"] == ["web"]
+    assert at_work.results[PackingResult].not_held_out == ("web",)
 
 
 def test_an_empty_corpus_is_told(corpus: Corpus, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from herd.train.loop import Sums, train
 from herd.train.objectives import next_token
 from herd.train.optimizer import AdamWSettings
 from herd.train.pieces import local
+from herd.train.results import TrainingIncidents
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from herd.train.team import Team
 from tests.train.ranks import SHAPE, initial
@@ -94,7 +95,8 @@ def _trained(work: Work, layout: Layout, flipping: Any) -> dict[str, Any]:
     whole = team.whole()
     weights = [] if whole is None else [weight.detach().numpy().tobytes() for weight in whole.parameters()]
     digest = hashlib.sha256(b"".join(weights)).hexdigest()
-    told = work.figures.get("damaged_weights", [])
+    incidents = work.results.get(TrainingIncidents)
+    told = list(incidents.damaged_weights) if incidents else []
     return {"weights": digest, "losses": [step.loss for step in made], "told": told}
 
 

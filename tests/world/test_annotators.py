@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Message
@@ -138,7 +139,7 @@ def test_misquoted_answers_differ_in_one_word(tmp_path: Path) -> None:
     work = Work(tmp_path / "out", tmp_path, LocalPlace())
     found = list(read_preferences(misquote.body(work, Dialogues(tmp_path), world=WORLD).path))
     assert len(found) == sum(question.kind != "known" for question in asked)
-    assert work.figures["left_out"] == {"no slip to make": len(asked) - len(found)}
+    assert work.results[PreferenceCount].left_out == {"no slip to make": len(asked) - len(found)}
     for one in found:
         question, (right,), (wrong,) = BOOK.find(one.prompt.id), one.chosen, one.rejected
         assert question.is_right(right)

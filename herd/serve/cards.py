@@ -1,0 +1,55 @@
+"""Cards as other programs read them: what `herd show --json` prints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from herd.core.artifacts import CARD, SEAL, read_card
+from herd.core.manifests import read_manifest, verify_folder
+from herd.model.config import shape_in
+from herd.run.worker import RunFolder
+from herd.serve.folders import damaged_in, made_in
+
+FORMAT = 1  # raised when a name below changes or goes; results have versions of their own
+
+
+def as_data(path: Path, *, verify: bool = False) -> dict[str, Any]:
+    """What `path` holds, as plain JSON: an artifact's card, a model that was imported or exported, or the cards of all
+    artifacts of a run. Results stand as they were recorded, also those whose type this herd does not know; numbers that
+    are none, or infinite, are null. verify: whether every file is read and compared.
+
+    Raises ArtifactError when it is none of these, and DamagedError for a file that is not as it was written."""
+    if (path / CARD).exists() or (not (path / SEAL).exists() and not RunFolder(path).artifacts.is_dir()):
+        data = _card(path, verify)
+    elif (path / SEAL).exists():
+        data = _model(path, verify)
+    else:
+        cards = [_card(artifact.path, verify) for artifact in made_in(path)]
+        data = {"artifacts": cards, "damaged": [folder.name for folder in damaged_in(path)]}
+    return _finite({"format": FORMAT, **data})
+
+
+def _card(path: Path, verify: bool) -> dict[str, Any]:
+    card = read_card(path)
+    if verify:
+        verify_folder(path)
+    card.pop("sha256", None)
+    return {**card, "headline": card.get("headline", ""), "results": card.get("results", {})}
+
+
+def _model(path: Path, verify: bool) -> dict[str, Any]:
+    shape = shape_in(path)
+    if verify:
+        verify_folder(path)
+    return {"type": "model", "num_params": shape.weights, "context": shape.context, "files": read_manifest(path) or {}}
+
+
+def _finite(value: Any) -> Any:
+    """`value` without numbers that JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
