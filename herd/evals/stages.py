@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from herd.core.errors import SettingsError
 from herd.core.registry import Use
 from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
-from herd.evals.harness import Score, evaluate
+from herd.evals.harness import Report, Score, evaluate, silent
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
@@ -60,8 +61,11 @@ def measure(
     parts = len(settings.tasks) + 2
     scores: dict[str, dict[str, Any]] = {}
     for done, use in enumerate(settings.tasks):
-        work.progress(done, parts, use.name)
-        scores[use.name] = run_task(network, text, use, chat=chat).to_row()
+        report = partial(_part_done, work, done, parts, use.name)
+        report(0, 1)
+        scores[use.name] = run_task(
+            network, text, use, chat=chat, workers=work.place.workers, report=report
+        ).to_row()
     result: dict[str, Any] = {"label": label, "chat": chat, "tasks": scores, "needle": [], "held_out": {}}
     if tokens is not None:
         work.progress(parts - 2, parts, "needles")
@@ -84,9 +88,15 @@ def in_words(row: dict[str, Any]) -> str:
     return f"{row['share']:.0%}" if "share" in row else f"{row['bits_per_byte']:.3f} bits a byte"
 
 
-def run_task(model: Transformer, text: TextTokenizer, use: Use, *, chat: bool) -> Score:
-    """One task put to one model."""
-    return evaluate(Engine(model, text.stops), text, tasks.make(use)(), chat=chat)
+def _part_done(work: Work, part: int, parts: int, name: str, done: int, total: int) -> None:
+    work.progress(part + done / max(1, total), parts, name)
+
+
+def run_task(
+    model: Transformer, text: TextTokenizer, use: Use, *, chat: bool, workers: int = 1, report: Report = silent
+) -> Score:
+    """One task put to one model. workers: threads; they change no result. report: told how many answers are there."""
+    return evaluate(Engine(model, text.stops), text, tasks.make(use)(), chat=chat, workers=workers, report=report)
 
 
 def needles_in(
@@ -109,8 +119,10 @@ def score_folder(
     *,
     device: str = "auto",
     dtype: str = "fp32",
+    progress: Callable[[str], Report] = lambda name: silent,
 ) -> None:
-    """Puts tasks to the model in any folder, one that herd did not make among them; tells each result."""
+    """Puts tasks to the model in any folder, one that herd did not make among them; tells each result. progress: by the
+    name of a task, who is told how many of its answers are there."""
     text, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
     for use in uses:
-        report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat"))
+        report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat", report=progress(use.name)))
