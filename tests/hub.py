@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,8 @@ def vocabulary(family: Family) -> Backend:
     else:
         made = Backend(models.BPE())
         to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(family.pattern), "isolated"), to_bytes])
+        split = pre_tokenizers.Split(Regex(family.pattern), "isolated")
+        made.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
         made.decoder = decoders.ByteLevel()
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         trainer = trainers.BpeTrainer(vocab_size=380, initial_alphabet=alphabet, show_progress=False)
@@ -241,7 +242,6 @@ class Theirs:
     """A folder as transformers reads it."""
 
     folder: Path
-    _cache: dict[str, Any] = field(default_factory=dict)
 
     def fresh(self, *, reward: bool = False) -> Any:
         """The model, read anew: to be trained, or with a head of zeros that gives scores."""

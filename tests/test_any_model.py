@@ -1,5 +1,5 @@
-"""Every family of models through every stage, by the product's own doors: the same ids, logits, losses, gradients, scores
-and greedy tokens as transformers has."""
+"""Every family of models through every stage, by the product's own doors: the same ids, losses, gradients, scores and
+greedy tokens as transformers has."""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +15,14 @@ from types import ModuleType
 
 import pytest
 
+from herd.cli import main
+from herd.core import plugins
 from herd.core.plugins import load_file
 from herd.core.registry import Registry
 from herd.evals.harness import TaskScore, evaluate
 from herd.evals.tasks import tasks
 from tests.evals.models import Scripted
+from tests.imported import imported
 from tests.test_house import FLOORS, HERD, imports, room
 from tests.tokens.test_chat import TOKENIZER
 
@@ -33,6 +38,23 @@ def code_under(title: str) -> str:
     block = re.search(r"```python\n(.*?)```\n(?=\n|\Z)", section[1], re.S)
     assert block is not None
     return block[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox wants Linux's seccomp")
+def test_the_task_is_asked_by_the_command_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small_programs.py").write_text(code_under("A task in one file"), encoding="utf-8")
+    imported(tmp_path / "MODEL")
+    command = re.search(r"`herd (eval MODEL 'small_programs: [^`]*)`", DOC.read_text(encoding="utf-8"))
+    assert command is not None
+    monkeypatch.setattr(tasks, "_found", dict(tasks.all()))
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command[1]), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["tasks"]["small_programs"]
+    # Of a model of random weights: no answer is a program, and that is known, not void.
+    assert (row["questions"], row["share"], row["void"]) == (3, 0.0, 0)
 
 
 @pytest.fixture

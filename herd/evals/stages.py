@@ -63,9 +63,7 @@ def measure(
     for done, use in enumerate(settings.tasks):
         report = partial(_part_done, work, done, parts, use.name)
         report(0, 1)
-        scores[use.name] = run_task(
-            network, text, use, chat=chat, workers=work.place.workers, report=report
-        ).to_row()
+        scores[use.name] = run_task(network, text, use, chat=chat, workers=work.place.workers, report=report).to_row()
     result: dict[str, Any] = {"label": label, "chat": chat, "tasks": scores, "needle": [], "held_out": {}}
     if tokens is not None:
         work.progress(parts - 2, parts, "needles")
