@@ -153,7 +153,7 @@ def test_an_architecture_feature_is_the_commit_that_is_shown(tmp_path: Path) -> 
 
 def pytest_in(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
     """The tests of a copy of herd."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     return subprocess.run(
         [*command, "--rootdir", str(folder), *tests], cwd=folder, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(folder)},

@@ -282,7 +282,7 @@ def _log_probs(
     engine: Engine, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], report: Report = silent
 ) -> list[float]:
     """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
-    found = engine.score(prompts, answers, report=report)
+    found = engine.score(prompts, answers, report)
     if any(math.isnan(one) for one in found):
         raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
     return found

@@ -161,14 +161,9 @@ class Engine:
 
     @torch.inference_mode()
     def score(
-        self,
-        prompts: Sequence[Sequence[int]],
-        answers: Sequence[Sequence[int]],
-        *,
-        report: Report = lambda done, total: None,
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], report: Report = lambda *_: None
     ) -> list[float]:
-        """The log-probability of every answer after its prompt, in nats, summed over its tokens. report: told now and
-        then how many are known."""
+        """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
         found = []
         for start in range(0, len(prompts), self.rows):
             pairs = list(zip(prompts[start : start + self.rows], answers[start : start + self.rows], strict=True))

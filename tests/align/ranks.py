@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -71,11 +72,11 @@ def tuned(root: Path, kind: str, layout: Layout) -> Work:
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """How many tokens models read in this process while it lasts."""
+    """How many tokens models learn from in this process while it lasts."""
     seen, hidden = [0], Transformer.hidden
 
     def reads(self: Transformer, tokens_BT: Tensor, **how: Any) -> Tensor:
-        seen[0] += tokens_BT.numel()
+        seen[0] += tokens_BT.numel() * torch.is_grad_enabled()
         return hidden(self, tokens_BT, **how)
 
     Transformer.hidden = reads  # type: ignore[method-assign]
