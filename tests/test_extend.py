@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,18 +15,19 @@ from types import ModuleType
 
 import pytest
 
+from herd.cli import main
+from herd.core import plugins
 from herd.core.plugins import load_file
 from herd.core.registry import Registry
 from herd.evals.harness import TaskScore, evaluate
 from herd.evals.tasks import tasks
 from tests.evals.models import Scripted
+from tests.imported import imported
 from tests.test_house import FLOORS, HERD, imports, room
 from tests.tokens.test_chat import TOKENIZER
 
 ROOT = Path(__file__).parent.parent
 DOC = ROOT / "docs" / "extend.md"
-# A file, what is said of it, and lines of it.
-SHOWN = re.compile(r"^`([\w/]+\.py)`:[^\n]*\n\n```python\n(.*?)```", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`([\w./]+\.(?:py|yaml))`(?:(?!```).)*?\n\n```(?:python|yaml)\n(.*?)```", re.DOTALL)
 
 
@@ -35,6 +38,23 @@ def code_under(title: str) -> str:
     block = re.search(r"```python\n(.*?)```\n(?=\n|\Z)", section[1], re.S)
     assert block is not None
     return block[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox wants Linux's seccomp")
+def test_the_task_is_asked_by_the_command_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small_programs.py").write_text(code_under("A task in one file"), encoding="utf-8")
+    imported(tmp_path / "MODEL")
+    command = re.search(r"`herd (eval MODEL 'small_programs: [^`]*)`", DOC.read_text(encoding="utf-8"))
+    assert command is not None
+    monkeypatch.setattr(tasks, "_found", dict(tasks.all()))
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command[1]), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["tasks"]["small_programs"]
+    # Of a model of random weights: no answer is a program, and that is known, not void.
+    assert (row["questions"], row["share"], row["void"]) == (3, 0.0, 0)
 
 
 @pytest.fixture
@@ -94,14 +114,50 @@ def test_a_task_in_one_file_grades_programs(small_programs: ModuleType) -> None:
     assert scores(small_programs, chatting, chat=True).scores == (1.0, 1.0, 1.0)
 
 
-def test_the_lines_of_an_architecture_feature_stand_in_the_files_that_are_named() -> None:
-    section = DOC.read_text(encoding="utf-8").split("## An architecture feature")[1].split("\n## ")[0]
-    shown = SHOWN.findall(section)
-    assert len(shown) == section.count("```python") == 7
-    for file, lines in shown:
-        held = (ROOT / file).read_text(encoding="utf-8").splitlines()
-        for line in lines.splitlines():
-            assert line in held, f"docs/extend.md shows a line that {file} has not: {line.strip()}"
+def hunks_of(title: str) -> list[tuple[str, str, str]]:
+    """The changes that a section shows: a file, lines of it, and these lines afterwards."""
+    section = DOC.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    found, file = [], ""
+    for name, block in re.findall(r"^`([\w/]+\.py)`:|```diff\n(.*?)```", section, re.M | re.S):
+        file = name or file
+        if block:
+            lines = block.splitlines()
+            before, after = ("".join(f"{line[1:]}\n" for line in lines if line[0] in signs) for signs in (" -", " +"))
+            found.append((file, before, after))
+    return found
+
+
+def test_an_architecture_feature_is_the_commit_that_is_shown(tmp_path: Path) -> None:
+    """Applied to a copy of herd: parity with transformers, and every back-end over it or kept from it."""
+    files: dict[str, str] = {}
+    hunks = hunks_of("An architecture feature")
+    assert len(hunks) == 12
+    for name, before, after in hunks:
+        text = files.setdefault(name, (ROOT / name).read_text(encoding="utf-8"))
+        assert text.count(before) == 1, f"docs/extend.md changes lines that {name} does not have once:\n{before}"
+        files[name] = text.replace(before, after)
+    for part in ("herd", "herd/model", "tests", "tests/model"):
+        (tmp_path / part).mkdir()
+        for entry in (ROOT / part).iterdir():
+            place = f"{part}/{entry.name}"
+            if entry.name not in ("__pycache__", "conftest.py") and place not in ("herd/model", "tests/model"):
+                (tmp_path / part / entry.name).symlink_to(entry)
+    for name, text in files.items():
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    chosen = "granite or back_end or count_of_weights or no_family"
+    done = pytest_in(tmp_path, "tests/model/test_architecture.py", "-k", chosen)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "13 passed" in done.stdout
+
+
+def pytest_in(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    """The tests of a copy of herd."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    return subprocess.run(
+        [*command, "--rootdir", str(folder), *tests], cwd=folder, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    )  # fmt: skip
 
 
 def files_of(title: str) -> dict[str, str]:
@@ -150,9 +206,6 @@ def test_a_stage_in_a_new_room(tmp_path: Path) -> None:
         if name.startswith("herd/"):
             rooms = {room(one) for one in imports(ast.parse(text)) if one.startswith("herd.")} - {"glossary"}
             assert all(floors[one] < floors["glossary"] for one in rooms)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/glossary"], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = pytest_in(tmp_path, "tests/glossary")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout

@@ -63,7 +63,7 @@ class DpoSettings(FinetuneSettings):
                 )
 
 
-@stage(paper="4.1.4", version=4, ranks=ranks_of, gpu=True)
+@stage(paper="4.1.4", version=5, ranks=ranks_of, gpu=True)
 def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 

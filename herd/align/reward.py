@@ -52,7 +52,7 @@ class RewardSettings(FinetuneSettings):
     held_out_share: Share = 0.1
 
 
-@stage(paper="4.1.2", version=3, ranks=ranks_of, gpu=True)
+@stage(paper="4.1.2", version=4, ranks=ranks_of, gpu=True)
 def train_reward(
     work: Work,
     base: Checkpoint,

@@ -36,7 +36,7 @@ class SftSettings(FinetuneSettings):
     warmup: NotNegative = 0.03
 
 
-@stage(paper="4.1.3", version=3, ranks=ranks_of, gpu=True)
+@stage(paper="4.1.3", version=4, ranks=ranks_of, gpu=True)
 def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, settings: SftSettings) -> Checkpoint:
     """`base`, taught to answer: cross-entropy on the assistant's words and nothing else; with `lora` only the adapters
     beside it, in peft's format.

@@ -25,19 +25,26 @@ def run(options: argparse.Namespace) -> None:
     from herd.core.plugins import load_plugins
     from herd.evals.harness import Score
     from herd.evals.stages import score_folder
+    from herd.run.progress import StatusLine
     from herd.serve.folders import model_in, tasks_named
 
     load_plugins(options.plugins, "--plugins")
     folder = model_in(options.checkpoint)
     uses = tasks_named(options.tasks, folder)
     rows = {}
+    lines: list[StatusLine] = []
+
+    def begin(name: str) -> StatusLine:
+        lines.append(StatusLine(name))
+        return lines[-1]
 
     def report(name: str, score: Score) -> None:
+        lines[-1].clear()
         rows[name] = asdict(score.result())
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 
-    score_folder(folder, uses, report, device=options.device, dtype=options.dtype)
+    score_folder(folder, uses, report, device=options.device, dtype=options.dtype, progress=begin)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 

@@ -211,8 +211,7 @@ def _chosen(
             )
     _check_fits(engine, [len(prompt) + len(answer) for prompt, answer in pairs])
     report(0, len(pairs))
-    found = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs])
-    report(len(pairs), len(pairs))
+    found = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs], report)
     scores: list[float | None] = []
     answers: list[Graded] = []
     start = 0
@@ -277,9 +276,11 @@ def rolling_windows(ids: Sequence[int], length: int) -> list[tuple[list[int], li
     return windows
 
 
-def _log_probs(engine: Engine, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
+def _log_probs(
+    engine: Engine, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], report: Report = silent
+) -> list[float]:
     """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
-    found = engine.score(prompts, answers)
+    found = engine.score(prompts, answers, report)
     if any(math.isnan(one) for one in found):
         raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
     return found

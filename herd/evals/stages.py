@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from herd.core.errors import SettingsError
 from herd.core.registry import Use
 from herd.core.settings import Positive, settings
 from herd.core.stage import Work, stage
-from herd.evals.harness import Score, evaluate
+from herd.evals.harness import Report, Score, evaluate, silent
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
@@ -65,8 +66,10 @@ def measure(
     needle: tuple[NeedleCell, ...] = ()
     held_out: dict[str, HeldOutLoss] = {}
     for done, use in enumerate(settings.tasks):
-        work.progress(done, parts, use.name)
-        scores[use.name] = run_task(network, text, use, chat=chat).result()
+        report = partial(_part_done, work, done, parts, use.name)
+        report(0, 1)
+        score = run_task(network, text, use, chat=chat, workers=work.place.workers, report=report)
+        scores[use.name] = score.result()
     if tokens is not None:
         work.progress(parts - 2, parts, "needles")
         shards = Shards(tokens.path)
@@ -88,9 +91,15 @@ def in_words(result: TaskResult | TextResult | HeldOutLoss) -> str:
     return f"{result.share:.0%}" if isinstance(result, TaskResult) else f"{result.bits_per_byte:.3f} bits a byte"
 
 
-def run_task(model: Transformer, text: TextTokenizer, use: Use, *, chat: bool) -> Score:
-    """One task put to one model."""
-    return evaluate(Engine(model, text.stops), text, tasks.make(use)(), chat=chat)
+def _part_done(work: Work, part: int, parts: int, name: str, done: int, total: int) -> None:
+    work.progress(part + done / max(1, total), parts, name)
+
+
+def run_task(
+    model: Transformer, text: TextTokenizer, use: Use, *, chat: bool, workers: int = 1, report: Report = silent
+) -> Score:
+    """One task put to one model. workers: threads; they change no result. report: told how many answers are there."""
+    return evaluate(Engine(model, text.stops), text, tasks.make(use)(), chat=chat, workers=workers, report=report)
 
 
 def needles_in(
@@ -113,8 +122,10 @@ def score_folder(
     *,
     device: str = "auto",
     dtype: str = "fp32",
+    progress: Callable[[str], Report] = lambda name: silent,
 ) -> None:
-    """Puts tasks to the model in any folder, one that herd did not make among them; tells each result."""
+    """Puts tasks to the model in any folder, one that herd did not make among them; tells each result. progress: by the
+    name of a task, who is told how many of its answers are there."""
     text, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
     for use in uses:
-        report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat"))
+        report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat", report=progress(use.name)))

@@ -160,7 +160,9 @@ class Engine:
         return [output for one in queued for output in one.output.outputs]
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
+    def score(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], report: Report = lambda *_: None
+    ) -> list[float]:
         """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
         found = []
         for start in range(0, len(prompts), self.rows):
@@ -173,6 +175,7 @@ class Engine:
                 places = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
                 log_probs = self.model.logits(hidden_BTD[row, places]).log_softmax(-1)
                 found.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
+            report(len(found), len(prompts))
         return found
 
     @property

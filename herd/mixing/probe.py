@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
@@ -111,8 +112,8 @@ def judge_data(
     total = len(arms) * len(settings.seeds)
     for number, seed in enumerate(settings.seeds):
         for place, (name, mix) in enumerate(arms.items()):
-            work.progress(2 * number + place, total, f"seed {seed}, {name}")
-            losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed)))
+            begun = partial(_part_done, work, 2 * number + place, total, f"seed {seed}, {name}")
+            losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed), begun))
     targets = settings.targets or {name: share for name, share in shares.items() if name in losses["control"][0]}
     gain = gains(losses["control"], losses[label], targets)
     read = settings.tokens * settings.new_share
@@ -146,10 +147,16 @@ def verdict(gain: Interval) -> str:
     return f"{gain.value:+.4f} nats [{gain.low:+.4f}, {gain.high:+.4f}], {said}"
 
 
+def _part_done(work: Work, part: int, parts: int, words: str, share: float) -> None:
+    work.progress(part + share, parts, words)
+
+
 def _annealed(
-    work: Work, model: Checkpoint, shards: Together, mix: Mapping[str, float], lr: float, settings: ProbeSettings
-) -> dict[str, float]:
-    """Held-out losses of the default sources after one annealing."""
+    work: Work, model: Checkpoint, shards: Together, mix: Mapping[str, float], lr: float, settings: ProbeSettings,
+    report: Callable[[float], None] = lambda share: None,
+) -> dict[str, float]:  # fmt: skip
+    """Held-out losses of the default sources after one annealing. report: told what share of its steps is done."""
+    report(0.0)
     network = place_model(load_transformer(model.path), work.device)
     if network.shape.context < settings.length:
         raise DataError(f"the checkpoint reads {network.shape.context} tokens; set length to at most that")
@@ -161,7 +168,7 @@ def _annealed(
     if moments is not None:
         state.fill_moments(moments)
     hands = alone(state, work.place, settings)
-    for _ in steps(
+    for done in steps(
         state,
         batches,
         loss=next_token,
@@ -171,7 +178,7 @@ def _annealed(
         guard=settings.guard,
         micro_batch=settings.micro_batch,
     ):
-        pass
+        report(done.number / len(batches))
     hands.close()
     found = held_out_losses(network, shards.default, length=settings.length, workers=work.place.workers)
     return {name: loss.nats_per_token for name, loss in found.items()}

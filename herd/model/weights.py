@@ -69,7 +69,7 @@ def write_config(
     *,
     begin: int | None,
     stops: list[int],
-    pad: int,
+    pad: int | None,
     dtype: torch.dtype,
     reward: bool = False,
 ) -> None:

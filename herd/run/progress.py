@@ -10,6 +10,7 @@ from herd.core.terminal import colours_of, visible
 
 # Without a terminal, a line for each running stage every so often, so that a log file stays readable.
 PLAIN_SECONDS = 20.0
+_LIVE_SECONDS = 0.1
 
 
 class Display(Protocol):
@@ -121,6 +122,32 @@ class Live:
 
     def end(self) -> None:
         self._bars.stop()
+
+
+class StatusLine:
+    """How far a command is, told on standard error: one line that is written anew in a terminal, elsewhere a line every
+    so often."""
+
+    def __init__(self, title: str) -> None:
+        self._title, self._pace, self._shown = title, Pace(), time.monotonic()
+        self._stream = colours_of(sys.stderr)  # what is no title of ours are numbers
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, done: float, total: float) -> None:
+        now = time.monotonic()
+        left = self._pace.seconds_left(now, done, total)
+        if now - self._shown < (_LIVE_SECONDS if self._live else PLAIN_SECONDS):
+            return
+        self._shown = now
+        words = f"{visible(self._title)}: {done:,.0f} of {total:,.0f}, {clock(left)} left"
+        self._stream.write(f"\r{words}\033[K" if self._live else f"{words}\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Takes the line away where it can be."""
+        if self._live:
+            self._stream.write("\r\033[K")
+            self._stream.flush()
 
 
 def _plain(text: str) -> str:

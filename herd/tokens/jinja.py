@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from herd.core.errors import ArtifactError, DataError, HerdError, SettingsError
 from herd.core.records import Conversation, Message
 from herd.tokens.added import Read
 from herd.tokens.chat import PYTHON_TAG, ChatFormat, Encoded
-from herd.tokens.learning import Learning, Sources
+from herd.tokens.learning import Learning, Opening, Sources
 from herd.tokens.special_tokens import DEFAULT, LLAMA3, TOOL_USE
 from herd.tokens.template import CHAT_TEMPLATE, TEMPLATES
 from herd.tokens.tokenizer import TextTokenizer
@@ -63,8 +64,8 @@ class TemplateFormat:
         return self._read(self._filled(conversation, opening=True), conversation).ids
 
     def conversation(self, conversation: Conversation) -> Encoded:
-        """All of it, as training reads it. Learnt: an assistant's words and calls, what the template marks as
-        generated, and the control token that ends them."""
+        """All of it, as training reads it. Learnt: all that an assistant writes when it is asked by `prompt`, to the
+        control token that ends its turn, and what the template marks as generated."""
         self._check_tools(conversation)
         filled = self._filled(conversation, opening=False)
         learning = Learning(conversation, filled)
@@ -73,7 +74,22 @@ class TemplateFormat:
                 raise DataError("the model's chat template leaves out a call of a tool; leave calls out for this model")
             if message.calls or learning.has_thoughts(number):
                 learning.add_turn(number, self._turn(conversation, number, filled, learning))
+            elif message.role == "assistant" and (opening := self._opening) is not None:
+                learning.add_lead(number, opening)
         return learning.encoded(self._read(filled, conversation), self.tokenizer.stops)
+
+    @cached_property
+    def _opening(self) -> Opening | None:
+        """How an answer is asked for; None for a template that takes no user's message alone."""
+        asked = Conversation((Message("user", "x"),))
+        try:
+            closed, opened = (self._filled(asked, opening=opening) for opening in (False, True))
+        except HerdError:
+            return None
+        words = [place for place, origin in enumerate(origins_of(opened)) if source_of(origin) is not None]
+        if not words:
+            return None
+        return Opening(opened[len(_shared(opened, closed)) :], str.__str__(opened)[words[-1] + 1 :])
 
     def _name(self, conversation: Conversation) -> str:
         return TOOL_USE if conversation.definitions and TOOL_USE in self._templates else DEFAULT

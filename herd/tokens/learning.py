@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from herd.core.records import Conversation, ToolCall
 from herd.tokens.added import Read
@@ -76,6 +76,22 @@ def _call(call: ToolCall, source: int) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+class Opening(NamedTuple):
+    """How a template asks for an answer. asks: what it adds to a conversation for that, nothing in some formats.
+    follows: all that then stands behind the user's words."""
+
+    asks: str
+    follows: str
+
+    def end_in(self, text: str) -> int | None:
+        """Where the answer begins in what the template wrote before its words; None where the turn is opened in another
+        way than an answer is asked for."""
+        if self.asks:
+            place = text.rfind(self.asks)
+            return None if place < 0 else place + len(self.asks)
+        return len(self.follows) if text.startswith(self.follows) else None
+
+
 class Learning:
     """Of every character of `filled` whether it is an assistant's own, and whether that is learnt."""
 
@@ -112,6 +128,28 @@ class Learning:
         left them all out."""
         places = [place for place, of in enumerate(self._of) if of == number]
         return (places[0], places[-1] + 1) if places else (-1, -1)
+
+    @cached_property
+    def _firsts(self) -> dict[int, int]:
+        """By message, where its own words and calls begin."""
+        found: dict[int, int] = {}
+        for place, number in enumerate(self._of):
+            if number is not None:
+                found.setdefault(number, place)
+        return found
+
+    def add_lead(self, number: int, opening: Opening) -> None:
+        """What the template writes between the opening of an answer's turn and its text is the assistant's too: who is
+        asked has to write it, as the empty thoughts of Qwen3 or the blank of Mistral."""
+        first = self._firsts.get(number)
+        if first is None:
+            return
+        before = first
+        while before > 0 and self._of[before - 1] is None:
+            before -= 1
+        start = opening.end_in(self._filled[before:first])
+        if start is not None and before + start < first:
+            self._mark(before + start, first, learn=self._is_learnt(number))
 
     def has_calls(self, number: int) -> bool:
         """Whether something of a message's calls was written."""

@@ -105,7 +105,7 @@ def read_folder(folder: Path, backend: Backend) -> tuple[Controls, str | None, d
     for name in ("bos_token", "eos_token"):
         if name in named and backend.token_to_id(named[name]) is None:
             raise ArtifactError(f"{folder / CONFIG}: the vocabulary has no {named[name]!r}, the {name}; fetch it again")
-    pad = named.get("pad_token", ends[0])
+    pad = named.get("pad_token") or filling(backend, named, ends) or ends[0]
     controls = Controls(
         begin=_begin(folder, backend),
         end=ends[0],
@@ -115,6 +115,18 @@ def read_folder(folder: Path, backend: Backend) -> tuple[Controls, str | None, d
         named=tuple(named.items()),
     )
     return controls, template, templates
+
+
+# What fills rows and stands in no text. Source: the tokenizers of Llama 3.1, OLMo 2, Qwen2; others' common names.
+_PADS = ("<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]", "<|endoftext|>")
+
+
+def filling(backend: Backend, named: Mapping[str, str], ends: Iterable[str]) -> str | None:
+    """A token that fills rows and ends no answer; None where the vocabulary has none."""
+    known = backend.get_added_tokens_decoder().values()
+    control = {token.content for token in known}
+    wanted = (*_PADS, named.get("unk_token"))
+    return next((token for token in wanted if token in control and token not in ends), None)
 
 
 def opens(backend: Backend) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from herd.core.layout import TEXT_FILES
 from herd.core.manifests import check_files
 from herd.tokens.added import Marked, is_control
 from herd.tokens.generation_config import GREEDY, GenerationConfig
-from herd.tokens.special_tokens import CONFIG, CONTROL_TOKENS, LLAMA3, Controls, opens, read_folder
+from herd.tokens.special_tokens import CONFIG, CONTROL_TOKENS, LLAMA3, Controls, filling, opens, read_folder
 from herd.tokens.template import CHAT_TEMPLATE
 
 __all__ = ["CONTROL_TOKENS", "LLAMA3", "PATTERN", "Controls", "TextTokenizer"]
@@ -78,6 +79,15 @@ class TextTokenizer:
     def with_template(self, controls: Controls, template: str) -> TextTokenizer:
         """The same vocabulary and sampling defaults, another chat format."""
         return TextTokenizer(self._backend, controls, template, None, self.generation)
+
+    def with_pad_apart(self) -> TextTokenizer:
+        """The same tokenizer, whose rows are filled by a token that ends no answer, where it has one."""
+        pad = filling(self._backend, self.controls.names, self.controls.stops)
+        if self.controls.pad not in self.controls.stops or pad is None:
+            return self
+        named = tuple((dict(self.controls.named) | {"pad_token": pad}).items())
+        controls = replace(self.controls, pad=pad, named=named)
+        return TextTokenizer(self._backend, controls, self.template, self.other_templates, self.generation)
 
     def save(self, folder: Path, context: int) -> None:
         """Writes the files Hugging Face's `AutoTokenizer` reads, chat template included."""

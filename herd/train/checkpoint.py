@@ -278,10 +278,18 @@ def write_checkpoint(
 
 
 def write_texts(folder: Path, shape: Shape, tokenizer: TextTokenizer, *, kind: Kind) -> None:
-    """What a finished model's folder has beside its weights: configuration and all that is text."""
+    """What a finished model's folder has beside its weights: configuration and all that is text.
+
+    Of a reward model no filling token is named that ends answers: transformers reads the score at the last token before
+    those that fill, which is then one too early.
+    """
+    pad: int | None = tokenizer.pad
+    if kind == "reward":
+        tokenizer = tokenizer.with_pad_apart()
+        pad = None if tokenizer.pad in tokenizer.stops else tokenizer.pad
     write_config(
-        folder, shape, begin=tokenizer.named_begin, stops=sorted(tokenizer.stops), pad=tokenizer.pad,
-        dtype=torch.float32, reward=kind == "reward",
+        folder, shape, begin=tokenizer.named_begin, stops=sorted(tokenizer.stops), pad=pad, dtype=torch.float32,
+        reward=kind == "reward",
     )  # fmt: skip
     write_text_side(folder, tokenizer, context=shape.context, kind=kind)
 

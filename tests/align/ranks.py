@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.losses import losses
@@ -23,6 +26,7 @@ from herd.core.results import results
 from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.adapters import LoraSettings
+from herd.model.transformer import Transformer
 from herd.run.executors import LocalPlace
 from herd.run.ranks import Rank
 from herd.train.checkpoint import write_checkpoint
@@ -67,9 +71,27 @@ def tuned(root: Path, kind: str, layout: Layout) -> Work:
     return work
 
 
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """How many tokens models learn from in this process while it lasts."""
+    seen, hidden = [0], Transformer.hidden
+
+    def reads(self: Transformer, tokens_BT: Tensor, **how: Any) -> Tensor:
+        seen[0] += tokens_BT.numel() * torch.is_grad_enabled()
+        return hidden(self, tokens_BT, **how)
+
+    Transformer.hidden = reads  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        Transformer.hidden = hidden  # type: ignore[method-assign]
+
+
 def main(root: Path, kinds: list[str]) -> None:
     for kind in kinds:
-        work = tuned(root, kind, Layout(data=Rank.here().of))
+        with counted() as seen:
+            work = tuned(root, kind, Layout(data=Rank.here().of))
+        (root / f"{kind}-tokens-{Rank.here().number}.json").write_text(json.dumps(seen[0]), encoding="utf-8")
         if Rank.here().number == 0:
             by_step = [step.loss for step in read_steps(work.out / METRICS)]
             row = {"results": results.to_rows(work.results.values()), "losses": by_step}

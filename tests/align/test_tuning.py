@@ -22,7 +22,7 @@ from herd.run.ranks import Crew
 from herd.train.layout import Layout
 from herd.train.log import METRICS, read_steps
 from herd.train.schedule import lr_by_size
-from tests.align.ranks import LORA, inputs, tuned
+from tests.align.ranks import LORA, counted, inputs, tuned
 
 KINDS = ("sft", "dpo", "reward", "dpo-lora")
 
@@ -43,13 +43,16 @@ def test_larger_models_learn_more_slowly(weights: int, rate: float) -> None:
 
 
 def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
-    """Losses, figures and weights; of adapters only these are written."""
+    """Losses, figures and weights, of which each rank computes about a half; of adapters only these are written."""
     inputs(tmp_path)
     command = [sys.executable, "-W", "ignore", "-m", "tests.align.ranks", str(tmp_path), *KINDS]
     Crew(command, 2, tmp_path / "crew").work(lambda *_: None)
     worst = 0.0
     for kind in KINDS:
-        alone = tuned(tmp_path, kind, Layout())
+        with counted() as seen:
+            alone = tuned(tmp_path, kind, Layout())
+        shares = [json.loads((tmp_path / f"{kind}-tokens-{rank}.json").read_text()) / seen[0] for rank in (0, 1)]
+        assert all(0.3 < share < 0.7 for share in shares), (kind, shares)
         row = json.loads((tmp_path / f"{kind}.json").read_text())
         wanted = [step.loss for step in read_steps(alone.out / METRICS)]
         assert len(row["losses"]) == len(wanted) > 1

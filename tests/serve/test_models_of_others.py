@@ -128,13 +128,17 @@ def test_control_tokens_of_llama_3_0_and_renamed_ones(tmp_path: Path) -> None:
     renamed = ("<|im_start|>", "<|im_end|>")
     tokens = (*CONTROL_TOKENS[:2], *renamed, *CONTROL_TOKENS[4:])
     second = begin | {"eos_token": "<|im_end|>", "chat_template": "{{ bos_token }}" + CHATML}
-    for name, own, config in (("first", LLAMA_30, first), ("renamed", tokens, second)):
+    # What fills rows is a token that ends nothing, where there is one.
+    for name, own, config, pad in (
+        ("first", LLAMA_30, first, "<|eot_id|>"),
+        ("renamed", tokens, second, "<|finetune_right_pad_id|>"),
+    ):
         source = folder_of(tmp_path / name, byte_level(own), config)
         folder = brought(source)
         same_as_transformers(source, folder, ASKED)
         text = TextTokenizer.load(folder)
         assert text.stops == {text.control(config["eos_token"])}
-        assert text.pad == text.control(config["eos_token"])
+        assert text.pad == text.control(pad)
         assert isinstance("".join(Chat(folder, sampling=SamplingParams(max_tokens=3)).answer("hi")), str)
 
 
