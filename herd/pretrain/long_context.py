@@ -15,7 +15,7 @@ from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.pretrain.gate import Exam, Passed, baseline
 from herd.pretrain.initial import sources_read, token_batches
-from herd.pretrain.results import ContextExtension
+from herd.pretrain.results import ContextExtension, ShortLosses
 from herd.tokens.shards import Shards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
@@ -131,21 +131,27 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
             held_out=losses,
         )
     )
-    work.record(
-        ContextExtension(
-            target=settings.length,
-            length=length,
-            switched=switched,
-            switch=gate.result(),
-            needle_before=gate.grid.result(),
-            needle=after.grid.result(),
-            gate=after.result(),
-            short_baseline=before,
-            short_after=short,
-        )
-    )
+    work.record(_extension(settings.length, length, (gate, after), (before, short)))
     work.headline = _words(settings.length, present, gate, after, seen)
     return Checkpoint(work.out)
+
+
+def _extension(
+    target: int, length: int, gates: tuple[Passed, Passed], short: tuple[ShortLosses, ShortLosses]
+) -> ContextExtension:
+    """What is recorded of both gates and of short losses, each before and after training."""
+    before, after = gates
+    return ContextExtension(
+        target=target,
+        length=length,
+        switched=bool(before),
+        switch=before.result(),
+        needle_before=before.grid.result(),
+        needle=after.grid.result(),
+        gate=after.result(),
+        short_baseline=short[0],
+        short_after=short[1],
+    )
 
 
 def _words(target: int, present: int, gate: Passed, after: Passed, seen: int) -> str:

@@ -156,9 +156,10 @@ def mixed(*made: Made) -> str:
 
 
 def test_the_report_shows_corpora_compared() -> None:
+    means = {"model": Interval(1.0, 0.5, 1.5), "random": Interval(2.0, 0.5, 1.5)}
     rows = tuple(
-        CorpusRank(label, 2, 10, (), *[Interval(1.0 + n, 0.5, 1.5)] * 4, 2 - n, {}, {}, agreement=0.5 + n / 10)
-        for n, label in enumerate(("model", "random"))
+        CorpusRank(label, 2, 10, (), mean, mean, mean, mean, 2 - n, {}, {}, agreement=0.5 + n / 10)
+        for n, (label, mean) in enumerate(means.items())
     )
     html = mixed(Made(CorpusComparison("random", rows, 0.4, 0.3)))
     assert "no relation that chance would not give" in html

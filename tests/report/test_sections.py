@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -59,6 +60,6 @@ def test_sections_are_asked_only_for_what_was_recorded_and_stand_in_their_order(
     own.add(DedupStats, FinetuningResult, order=1)(page_top)
     own._registry._searched = True  # the packaged ones are the house's
     assert [section.id for section in own.show(made)] == ["top", "end"]
-    twin = type(page_top)(page_end.__code__, {}, "page_top")
+    twin = FunctionType(page_end.__code__, {}, "page_top")
     with pytest.raises(SettingsError, match="two sections are called 'page_top'"):
         own.add(FinetuningResult)(twin)

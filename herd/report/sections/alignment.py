@@ -57,7 +57,7 @@ def _rounds(result: RoundComparison) -> Iterator[Part]:
             for number, row in enumerate(result.rounds, 1)
         ],
     )
-    curve = {"right": [(float(number), *row.right) for number, row in enumerate(result.rounds, 1)]}
+    curve = {"right": [_point(float(number), row.right) for number, row in enumerate(result.rounds, 1)]}
     yield Part(
         title="Right, model by model",
         words="The same, as a picture.",
@@ -109,7 +109,9 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
             ],
         )
     curves = {
-        f"{row.judge}: {name}" if len(result.judges) > 1 else name: [(at.k, *at.values[name]) for at in row.best_of]
+        f"{row.judge}: {name}" if len(result.judges) > 1 else name: [
+            _point(at.k, at.values[name]) for at in row.best_of
+        ]
         for row in result.judges
         for name in ("gold", "right")
         if row.best_of and name in row.best_of[0].values
@@ -121,6 +123,10 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
             "many answers it chooses from.",
             drawing=plots.drawn(plots.curve_with_band(curves, "answers", "right")),
         )
+
+
+def _point(place: float, interval: Interval) -> tuple[float, float, float, float]:
+    return place, interval.value, interval.low, interval.high
 
 
 def _share(interval: Interval) -> str:

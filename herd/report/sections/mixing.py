@@ -107,7 +107,9 @@ def _corpora(result: CorpusComparison) -> Part:
     best, correlation = result.rows[0], result.rank_correlation
     said = "no relation that chance would not give" if result.by_chance > 0.05 else "more than chance would give"
     head = ("curation", "answers, nats a character", f"gain over {result.control}", "text, nats a token")
-    points = [(row.label, row.agreement or 0.0, *row.answers) for row in result.rows]
+    points = [
+        (row.label, row.agreement or 0.0, row.answers.value, row.answers.low, row.answers.high) for row in result.rows
+    ]
     return Part(
         title="Curations, by what a model learns from each",
         words=f"The same training on what each keeps of one pool, {best.seeds} seeds each; {best.label} was "
