@@ -66,5 +66,6 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     work.figure("tokens", batches.tokens)
     work.figure("flops", batches.tokens * made.shape.training_flops(batches.length))
     work.figure("loss", loss)
-    work.figure("headline", f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}")
+    longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
+    work.figure("headline", f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}{longer}")
     return Checkpoint(work.out)
