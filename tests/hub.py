@@ -247,12 +247,12 @@ class Theirs:
         """The model, read anew: to be trained, or with a head of zeros that gives scores."""
         import transformers
 
-        if not reward:
-            return transformers.AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
-        made: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-            self.folder, dtype=torch.float32, num_labels=1
-        )
-        nn.init.zeros_(made.score.weight)
+        kind: Any = transformers.AutoModelForSequenceClassification if reward else transformers.AutoModelForCausalLM
+        made = kind.from_pretrained(self.folder, dtype=torch.float32, **({"num_labels": 1} if reward else {}))
+        if reward:
+            nn.init.zeros_(made.score.weight)
+        # Else the input's side of a filling token learns nothing, also where it is what ends a turn, as SmolLM2's is.
+        made.get_input_embeddings().padding_idx = None
         return made
 
     @cached_property

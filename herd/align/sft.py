@@ -81,5 +81,6 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
             length=batches.length,
         )
     )
-    work.headline = f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}"
+    longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
+    work.headline = f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}{longer}"
     return Checkpoint(work.out)

@@ -20,9 +20,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from herd.run.progress import StatusLine
     from herd.serve.imports import bring_in as bring
 
-    made = bring(options.source, options.folder, chat_template=options.chat_template)
+    line = StatusLine("weights")
+    try:
+        made = bring(options.source, options.folder, chat_template=options.chat_template, report=line)
+    finally:
+        line.clear()
     print(
         f"{options.folder}: {made.shape.weights:,} weights; logits of {made.tokens_checked} tokens agree with the "
         f"original's to {made.difference:.0e} of the largest\nchat: herd chat {options.folder}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from herd.core.artifacts import seal, whole_folder
 from herd.core.errors import ArtifactError, SettingsError
@@ -38,13 +40,19 @@ class Imported:
     difference: float
 
 
-def bring_in(source: Path, folder: Path, *, chat_template: str = "") -> Imported:
+def bring_in(
+    source: Path,
+    folder: Path,
+    *,
+    chat_template: str = "",
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
     """Writes the model in `source` (a GGUF file, Meta's folder, or Hugging Face's) as a new `folder`.
 
     The logits of the copy are compared with those that formulas in float64 give on the original; a copy that
     disagrees is not kept. chat_template: for a model that brings none, or another one; a packaged name or a Jinja
-    file. Such a model has yet to be taught it, and counts as one that does not chat. Raises SettingsError when `folder`
-    exists and ArtifactError for what cannot be read.
+    file. Such a model has yet to be taught it, and counts as one that does not chat. report: told how many weights are
+    written, of how many. Raises SettingsError when `folder` exists and ArtifactError for what cannot be read.
     """
     if folder.exists():
         raise SettingsError(f"{folder} exists; name a folder that does not")
@@ -60,7 +68,8 @@ def bring_in(source: Path, folder: Path, *, chat_template: str = "") -> Imported
         )
     with whole_folder(folder) as out:
         table = weights.hugging_face_names(shape, reward=False)
-        weights.write_tensors(out, ((table[name], value.to(stored.dtype)) for name, value in stored.all()))
+        read = _told(stored.all(), shape.weights, report)
+        weights.write_tensors(out, ((table[name], value.to(stored.dtype)) for name, value in read))
         weights.write_config(
             out,
             shape,
@@ -83,6 +92,17 @@ def bring_in(source: Path, folder: Path, *, chat_template: str = "") -> Imported
             )
         seal(out)
     return Imported(shape, len(tokens), difference)
+
+
+def _told(
+    tensors: Iterable[tuple[str, Tensor]], total: int, report: Callable[[int, int], None]
+) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, one after another, and how many weights those before are."""
+    done = 0
+    for name, value in tensors:
+        report(done, total)
+        yield name, value
+        done += value.numel()
 
 
 def compare(original: Stored, copy: Stored, tokens: list[int]) -> float:

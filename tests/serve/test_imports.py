@@ -42,8 +42,11 @@ def metas(tmp_path: Path) -> Path:
 
 
 def test_metas_folder_becomes_ours_and_goes_on_to_gguf_and_back(metas: Path, tmp_path: Path) -> None:
-    made = imports.bring_in(metas, tmp_path / "ours")
+    told: list[tuple[int, int]] = []
+    made = imports.bring_in(metas, tmp_path / "ours", report=lambda done, total: told.append((done, total)))
     assert made.difference < 1e-5
+    assert told == sorted(told)
+    assert told[0][0] == 0 < told[-1][0] < made.shape.weights == told[-1][1]
     ours = weights.load_transformer(tmp_path / "ours")
     export(tmp_path / "ours", tmp_path / "m.gguf")
     imports.bring_in(tmp_path / "m.gguf", tmp_path / "again")
