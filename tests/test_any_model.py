@@ -31,6 +31,7 @@ from herd.generate.engine import Engine, SamplingParams
 from herd.judge.reward import RewardJudge
 from herd.mixing import probe
 from herd.mixing.probe import NEW, ProbeSettings, judge_data
+from herd.mixing.results import DataProbe
 from herd.model.weights import load_transformer
 from herd.serve.chat import Chat
 from herd.tokens.shards import SPLITS, Shards
@@ -441,7 +442,7 @@ def test_data_is_judged_by_the_losses_of_transformers(
     settings = ProbeSettings(length=128, lr=LR, seeds=(0, 1), optimizer=SMOOTH, **size)
     done = work(tmp_path / "judged")
     judge_data.body(done, both.ours, packed, new, settings=settings)
-    found = done.figures["probe"]["losses"]
+    found = done.results[DataProbe].losses
     measured = [found[name][seed]["text"] for seed in (0, 1) for name in ("control", NEW)]
     wanted = [annealed(both.theirs.fresh(), *arm, Shards(packed.path)) for arm in arms]
     assert measured == pytest.approx(wanted, abs=1e-5)

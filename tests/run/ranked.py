@@ -48,7 +48,7 @@ def add_up(work: Work, *, settings: RankedSettings) -> Scores:
     told = [None] * dist.get_world_size()
     dist.all_gather_object(told, os.environ["LOCAL_RANK"])
     (work.out / "scores.json").write_text(json.dumps({"total": int(total), "ranks": told}))
-    work.figure("headline", f"{int(total)}")
+    work.headline = f"{int(total)}"
     dist.barrier()
     dist.destroy_process_group()
     return Scores(work.out)

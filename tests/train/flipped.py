@@ -80,7 +80,7 @@ def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
             once = Path(f"{settings.once}-{name}")
             rows[name].append(_trained(part, layout, partial(Flipping, weight=name, at=at, once=once)))
     (work.out / "scores.json").write_text(json.dumps(rows))
-    work.figure("headline", "trained")
+    work.headline = "trained"
     dist.barrier()
     return Scores(work.out)
 
