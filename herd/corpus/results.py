@@ -65,6 +65,8 @@ class FilterCount:
 
 @dataclass(frozen=True)
 class SourceSize:
+    """What a corpus holds of one source."""
+
     documents: int
     characters: int
 

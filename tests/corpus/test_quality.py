@@ -94,7 +94,8 @@ def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: Head, t
     made = next((tmp_path / "run" / "artifacts").glob("train_quality-*"))
     found = Artifact.open(made).result(QualityAccuracy).auroc
     figure(
-        f"{head}: AUROC {found:.3f} on held-out examples, {best.result(CorpusSize).documents / 10:.1f} % kept of 30 % asked for"
+        f"{head}: AUROC {found:.3f} on held-out examples, "
+        f"{best.result(CorpusSize).documents / 10:.1f} % kept of 30 % asked for"
     )
     assert found >= 0.9
     assert abs(best.result(CorpusSize).documents / 1000 - 0.3) <= 0.01
