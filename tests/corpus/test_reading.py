@@ -17,7 +17,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.corpus import reading, tables
 from herd.corpus.extract import decode
 from herd.corpus.members import Span
-from herd.corpus.pages import PAGE_BYTES, Page, batches
+from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.reading import Part, parts_of, read_pages
 from herd.corpus.sources import files
 from herd.corpus.warc import read_archive, write_warc
@@ -284,13 +284,6 @@ def test_addresses_are_read_by_fsspec() -> None:
     assert reading.checksum("memory://crawl/b.txt") != reading.checksum("memory://crawl/a.warc.gz")
     with pytest.raises(DataError, match="there is no such file"):
         reading.open_file("memory://crawl/none.txt")
-
-
-def test_batches_are_bounded_and_keep_the_order() -> None:
-    many = [Page(str(n), "a", b"x" * 3_000_000) for n in range(12)]
-    made = list(batches(many))
-    assert [name for batch in made for name in batch.column("id").to_pylist()] == [str(n) for n in range(12)]
-    assert all(batch.column("body").nbytes < 17_000_000 for batch in made)
 
 
 # ---- encodings ----
