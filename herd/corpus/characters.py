@@ -100,4 +100,4 @@ def _fold(character: str) -> int:
     if category[0] not in "LNM":
         return GAP
     first, *rest = unicodedata.normalize("NFD", chr(_lower(character)))
-    return ord(first) if all(unicodedata.category(mark) == "Mn" for mark in rest) else _lower(character)
+    return _lower(first) if all(unicodedata.category(mark) == "Mn" for mark in rest) else _lower(character)

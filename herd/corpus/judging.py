@@ -40,12 +40,13 @@ class Judged:
 
 def parse_rule(value: object) -> Use:
     """A rule by its name, be it one that drops or one that rewrites."""
-    name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
     if isinstance(value, Use):
         return value
-    if name in rewrites.all() and name in filters.all():
+    name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
+    rewriting = isinstance(name, str) and name in rewrites.all()
+    if rewriting and name in filters.all():
         raise SettingsError(f"a filter and a rewriting rule are both called {name!r}; rename one of them")
-    return (rewrites if name in rewrites.all() else filters).parse(value)
+    return (rewrites if rewriting else filters).parse(value)
 
 
 ByLanguage = Mapping[str, Sequence[Use]]

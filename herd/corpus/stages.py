@@ -22,7 +22,7 @@ from herd.corpus.sources import crawl_files, look_for, passed_over_in_words
 from herd.corpus.writing import Counted, Last, finish
 
 
-@stage(paper="3.1.1", version=3)
+@stage(paper="3.1.1", version=4)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = [file for crawl in crawls for file in crawl_files(crawl)]

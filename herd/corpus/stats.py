@@ -26,15 +26,16 @@ class Stats:
 
     characters, text_bytes: of the whole text. words: with each mark of punctuation as a word of its own;
     plain_words: without those, and plain_characters in them. alpha_words: with a letter. shouted_words: all in
-    capitals. longest_word: in characters. hashes, ellipses, braces, newlines, lorem (`lorem ipsum`): how often.
-    all_lines, bullet_lines, ellipsis_lines: lines, blank ones too, and those that start with a bullet or end
-    with an ellipsis. lines: not blank; ended_lines: with a sentence's end last; short_lines: of at most 30
-    characters; long_lines: of 200 or more. split_lines, repeated_lines, repeated_line_characters: lines between
+    capitals. longest_word: in characters. hashes, ellipses, braces, newlines: how often. lorem: 1 where it holds
+    `lorem ipsum`. all_lines, bullet_lines, ellipsis_lines: lines, blank ones too, and those that start with a
+    bullet or end with an ellipsis. lines: not blank; ended_lines: with a sentence's end last; short_lines: of at most
+    30 characters; long_lines: of 200 or more. split_lines, repeated_lines, repeated_line_characters: lines between
     runs of newlines, those equal to an earlier one, and what they hold; the same for paragraphs. top_2 to
     top_4: characters inside the most frequent run of so many words. repeated_5 to repeated_10: characters inside
     runs of so many words that stood before. stop_words: different ones of the document's language;
     stop_word_uses: all of them. sentences. dirty_words: words and phrases of the list given. digits, uppercase:
-    characters. code_lines: lines that look like program text. formulas: in TeX. mathematical_signs: of Unicode.
+    characters, those of ASCII. code_lines: lines that look like program text. formulas: in TeX.
+    mathematical_signs: of Unicode.
 
     Of the rule that took lines out, if one did: lines_in, words_in, words_out; lines taken out for each
     reason; braces_met, lorem_met: on lines it looked at; line_sentences: on lines it left.

@@ -154,6 +154,7 @@ def _values(stream: Any, name: str, source: str) -> Iterator[Page]:
     number = 0
     text = _Window(stream)
     text.skip(r"\ufeff?\s*\[?\s*")
+    text.skip(r"(?:\]\s*)*")  # a list of nothing
     while not text.at_end:
         number += 1
         row, fault = text.value()

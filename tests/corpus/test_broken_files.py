@@ -9,16 +9,13 @@ import io
 import json
 import lzma
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as arrow
-import pyarrow.parquet as parquet
 import pytest
 
 from herd.cli import main
 from herd.core.errors import DataError, SettingsError
-from herd.corpus import members, row_groups, unpacking
 from herd.corpus.pages import Page
 from herd.corpus.reading import Part, read_pages
 from herd.corpus.results import CorpusSize, CurationResult
@@ -27,7 +24,7 @@ from herd.corpus.sources import files, look_for
 from herd.corpus.stages import curate, describe_input
 from herd.corpus.warc import read_archive
 from herd.run.runner import run
-from tests.corpus.test_reading import response
+from tests.corpus.test_warc import response
 
 ROWS = [{"text": f"row {n} of a table, {n * 7919 % 104729} and {n * 104729 % 7919}"} for n in range(400)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -102,101 +99,7 @@ def test_a_record_without_its_version_line_costs_itself() -> None:
     assert len(archive(data)) == 3
 
 
-def test_members_with_a_wrong_checksum_are_rejects_one_by_one() -> None:
-    packed = [bytearray(gzip.compress(record(n))) for n in range(6)]
-    for n in (1, 2, 4):
-        packed[n][-6] ^= 1
-    found = archive(b"".join(packed))
-    assert numbers(found) == [0, 3, 5]
-    assert len(found) == 6
-
-
-def test_records_before_the_damage_in_one_long_member_are_read() -> None:
-    data = gzip.compress(b"".join(record(n) for n in range(300)))
-    found = archive(data[: len(data) * 9 // 10])
-    assert len(numbers(found)) >= 250
-    assert len(found) == len(numbers(found)) + 1
-
-
-def test_bytes_between_members_cost_nothing_but_themselves() -> None:
-    packed = [gzip.compress(record(n)) for n in range(4)]
-    found = archive(packed[0] + b"no member" + packed[1] + bytes(5_000) + packed[2] + packed[3] + bytes(512))
-    assert numbers(found) == [0, 1, 2, 3]
-    assert len(found) == 5
-
-
-def test_a_file_of_beginnings_is_one_reject_and_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    searched = 0
-    match = members.Member.match
-
-    def counted(member: members.Member, pattern: object, within: int) -> object:
-        nonlocal searched
-        found = match(member, pattern, within)  # type: ignore[arg-type]
-        searched += within if found is None else found[0] + len(found[1])
-        return found
-
-    monkeypatch.setattr(members.Member, "match", counted)
-    for line in (b"WARC/1.0\r\n", b"WARC/1.0\nA: b\n"):
-        data = line * 20_000
-        (page,) = archive(data)
-        assert "header without an end" in page.fault
-        assert searched <= 2 * len(data) + (1 << 17)
-        searched = 0
-
-
-def test_line_ends_between_records_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-    fill = members.Member.fill
-
-    def counted(member: members.Member, size: int) -> bool:
-        nonlocal calls
-        calls += 1
-        return fill(member, size)
-
-    monkeypatch.setattr(members.Member, "fill", counted)
-    found = archive(gzip.compress(record(0) + b"\r\n" * 5_000_000 + record(1)))
-    assert numbers(found) == [0, 1]
-    assert calls < 200
-    monkeypatch.setattr(members, "SKIP_BYTES", 1 << 21)
-    found = archive(gzip.compress(record(0) + b"\n" * 9_000_000 + record(1)) + gzip.compress(record(2)))
-    assert numbers(found) == [0, 2]
-    assert "that are no record" in found[1].fault
-
-
 # ---- packed rows ----
-
-
-@pytest.mark.parametrize(
-    ("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstd)]
-)
-def test_rows_before_a_break_are_kept_and_counted(
-    ending: str, pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unpacking, "RAW_BYTES", 1 << 12)
-    whole = pack(LINES)
-    found, told = read(tmp_path, f"a.jsonl{ending}", whole)
-    assert (len(found), told) == (400, "")
-    found, told = read(tmp_path, f"a.jsonl{ending}", whole + b"padding")
-    assert len(found) == 400
-    assert "behind its end" in told
-    assert "400 rows" in told
-    found, told = read(tmp_path, f"a.jsonl{ending}", whole + whole)
-    assert (len(found), told) == (800, "")
-    found, told = read(tmp_path, f"a.jsonl{ending}", whole[: len(whole) * 9 // 10])
-    assert "breaks off" in told
-    assert f"{len(found)} rows" in told
-    assert [page.body.decode() for page in found] == [row["text"] for row in ROWS[: len(found)]]
-    if ending == ".gz":
-        assert len(found) >= 340
-        found, told = read(tmp_path, "a.jsonl.gz", whole[:-8])
-        assert len(found) == 400
-
-
-def test_rows_behind_a_torn_member_are_read(tmp_path: Path) -> None:
-    whole = gzip.compress(LINES)
-    found, told = read(tmp_path, "a.jsonl.gz", whole[: len(whole) // 2] + whole)
-    assert len([page for page in found if not page.fault]) > 500
-    assert told
 
 
 def test_what_breaks_off_is_told_when_nothing_else_is_read(tmp_path: Path) -> None:
@@ -206,113 +109,7 @@ def test_what_breaks_off_is_told_when_nothing_else_is_read(tmp_path: Path) -> No
         run(plan, tmp_path / "run", jobs=0)
 
 
-def long_window(data: bytes, window: int) -> bytes:
-    """One frame of Zstandard with blocks as they stand, and a window of 2 ** window bytes."""
-    blocks = [data[at : at + (1 << 17)] for at in range(0, len(data), 1 << 17)]
-    heads = [(len(block) << 3 | (n == len(blocks) - 1)).to_bytes(3, "little") for n, block in enumerate(blocks)]
-    return (
-        b"\x28\xb5\x2f\xfd\x00"
-        + bytes([window - 10 << 3])
-        + b"".join(a + b for a, b in zip(heads, blocks, strict=True))
-    )
-
-
-def test_a_long_window_is_read_as_far_as_the_text_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for window in (20, 27, 28, 31):
-        found, told = read(tmp_path, "a.jsonl.zst", long_window(LINES, window))
-        assert (len(found), told) == (400, "")
-    monkeypatch.setattr(unpacking, "WINDOW_BYTES", 1 << 17)
-    found, told = read(tmp_path, "a.jsonl.zst", long_window(LINES * 10, 31))
-    assert 400 < len(found) < 4_000
-    assert "window of 2,147,483,648 bytes" in told
-    assert "--long=31" in told
-
-
-def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_not_read_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unpacking, "FLOOR_BYTES", 1 << 20)
-    found, told = read(tmp_path, "a.jsonl.zst", zstd(LINES + b"\n" * 100_000_000))
-    assert len(found) == 400
-    assert "1,000 times its size" in told
-
-
 # ---- rows of other kinds ----
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        json.dumps(ROWS).encode(),
-        json.dumps(ROWS, indent=2).encode(),
-        b"\xef\xbb\xbf" + json.dumps({"version": 1, "data": ROWS}, indent=1).encode(),
-        LINES,
-        "\n".join(json.dumps(row, indent=1) for row in ROWS).encode(),
-    ],
-)
-def test_json_is_a_list_lines_or_values(data: bytes, tmp_path: Path) -> None:
-    found, told = read(tmp_path, "a.json", data)
-    assert [page.body.decode() for page in found] == [row["text"] for row in ROWS]
-    assert not told
-
-
-def test_a_broken_row_in_a_list_costs_itself(tmp_path: Path) -> None:
-    found, _ = read(
-        tmp_path, "a.json", b'[\n{"text": "a"},\n{"text": bad},\n{"text": "b"},\n{"text": "c", ]\n,\n{"text": "d"}]'
-    )
-    assert [page.body for page in found if not page.fault] == [b"a", b"b", b"d"]
-    assert len(found) == 5
-
-
-@pytest.mark.parametrize("data", [b"[" * 500_000, b'{"a":' * 500_000, b'[{"text": "' + b"a" * 500_000])
-def test_json_nested_without_end_is_counted(data: bytes, tmp_path: Path) -> None:
-    found, _ = read(tmp_path, "a.json", data)
-    assert [bool(page.fault) for page in found] == [True]
-
-
-def test_fields_are_bounded(tmp_path: Path) -> None:
-    rows = [{"text": "a", "id": "x" * 100_000}, {"text": "b", "url": {"deep": 1}}, {"text": 5}, {"text": "c", "id": 5}]
-    found, _ = read(
-        tmp_path,
-        "a.jsonl",
-        "\n".join(map(json.dumps, rows)).encode() + b'\n{"text": "d", "x": [' + b"[]," * 700_000 + b"1]}",
-    )
-    assert [page.body for page in found if not page.fault] == [b"c"]
-    assert [
-        word in page.fault
-        for page, word in zip([*found[:3], found[4]], ("`id`", "`url`", "no text", "values"), strict=True)
-    ] == [True] * 4
-
-
-def test_blank_lines_are_passed_over_together_and_numbered(tmp_path: Path) -> None:
-    found, _ = read(tmp_path, "a.jsonl", b'{"text": "a"}\n' + b"\n \n" * 1_000_000 + b'{"text": "b"}\n')
-    assert [page.id for page in found] == ["a.jsonl:1", "a.jsonl:2000002"]
-
-
-def test_parquet_that_inflates_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_groups, "_FLOOR_BYTES", 1 << 22)
-    text = arrow.array(["long text " * 20_000])
-    table = arrow.table({"text": arrow.DictionaryArray.from_arrays(arrow.array([0] * 100_000, arrow.int32()), text)})
-    parquet.write_table(table, tmp_path / "t.parquet")
-    found, told = read(tmp_path, "a.parquet", (tmp_path / "t.parquet").read_bytes())
-    assert 0 < len(found) < 1_000
-    assert "times its size" in told
-    monkeypatch.setattr(row_groups, "PAGE_LIMIT", 1 << 20)
-    parquet.write_table(arrow.table({"text": ["x" * (1 << 21)]}), tmp_path / "t.parquet", use_dictionary=False)
-    (page,), told = read(tmp_path, "a.parquet", (tmp_path / "t.parquet").read_bytes())
-    assert "unpacks to 2,097,1" in page.fault
-
-
-def test_a_damaged_group_of_rows_costs_itself(tmp_path: Path) -> None:
-    parquet.write_table(
-        arrow.table({"text": [row["text"] for row in ROWS]}), tmp_path / "t.parquet", row_group_size=100
-    )
-    data = bytearray((tmp_path / "t.parquet").read_bytes())
-    start = parquet.ParquetFile(tmp_path / "t.parquet").metadata.row_group(1).column(0).dictionary_page_offset
-    data[start + 40 : start + 90] = bytes(50)
-    found, told = read(tmp_path, "a.parquet", bytes(data))
-    assert len(found) == 300
-    assert "group 1 of rows is damaged" in told
 
 
 # ---- folders ----

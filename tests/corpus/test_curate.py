@@ -264,15 +264,6 @@ def test_packaged_rules_can_be_read_and_run(name: str, tmp_path: Path) -> None:
         assert run(made, tmp_path / "run", jobs=0).result(CorpusSize).pages == 3
 
 
-def test_a_wrong_rule_is_told_with_file_and_nearest_name(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("rules:\n  default:\n    - wordcount\n")
-    with pytest.raises(SettingsError, match="mine.yaml, line 3.*did you mean 'word_count'"):
-        load_rules(str(file))
-    with pytest.raises(SettingsError, match="neither a .yaml file nor one of"):
-        load_rules("finewb")
-
-
 def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
     fields = ("id", "source", "url", "added", "date", "text", "html", "metadata")
     rows: list[dict] = [{"id": str(number), "text": good(number)} for number in range(3)]

@@ -73,32 +73,6 @@ def test_a_rule_at_its_threshold(name: str, inside: str, outside: str) -> None:
     assert drops(name, outside)
 
 
-@pytest.mark.parametrize(
-    ("line", "is_code"),
-    [
-        ("    return x", True),
-        ("for (int i = 0; i < n; ++i) {", True),
-        ("}", True),
-        (">>> sorted(d.items())", True),
-        ("#include <vector>", True),
-        ("SELECT name FROM users WHERE id = 3;", True),
-        ("The function f returns nothing; see below.", False),
-        ("For example, call print() when it is over and nobody looks.", False),
-        ("    An indented paragraph of prose without any sign.", False),
-        ("- a bullet point (with a remark)", False),
-        ("He said: 'no', and left.", False),
-    ],
-)
-def test_lines_that_look_like_program_text(line: str, is_code: bool) -> None:
-    assert measure([line]).code_lines[0] == is_code
-
-
-def test_formulas_and_signs_are_counted() -> None:
-    text = r"$a$ and $b+c=2$, \(x\), \[y\], $$z$$ \begin{align*} q \end{align*}; but $5 or $6, \textbf{no}; ∀x ≤ 2²"
-    stats = measure([text])
-    assert (stats.formulas[0], stats.mathematical_signs[0]) == (6, 3)
-
-
 def test_lines_in_another_language_go() -> None:
     english, german = (
         SENTENCE.strip() + " " + SENTENCE.strip(),
@@ -155,17 +129,6 @@ def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
     log = "\n".join(f"2024-03-01 12:0{n}:11 worker {n} failed to reach the server at port {n}" for n in range(6))
     text = f"Here is what happened on the first day of March, in plain words.\n{log}"
     assert rewritten("covered_lines", text) == text.splitlines()[0]
-
-
-def test_edits_are_counted_and_judged() -> None:
-    found = judge(
-        pa.array(["one two three four five. Ends.\nthis line has no end and goes"], pa.large_string()),
-        (parse_rule("c4_lines"), parse_rule({"edited": {"at_most": 0.5}}), parse_rule({"word_count": {"at_least": 3}})),
-    )
-    stats = found.stats[-1]
-    assert (stats.lines_in[0], stats.words_in[0], stats.words_out[0], stats.unended[0]) == (2, 13, 6, 1)
-    assert found.step.tolist() == ["edited"]
-    assert dict(found.alone) == {"edited": 1, "word_count": 0}
 
 
 def test_dirty_words_are_those_of_the_list() -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.corpus import kernels
-from herd.corpus.characters import STOP_WORDS
 
 
 @given(st.lists(st.text(max_size=20)))
@@ -32,7 +31,3 @@ def test_what_is_utf_8_is_what_python_says(data: bytes) -> None:
         with pytest.raises(UnicodeDecodeError) as fault:
             data.decode()
         assert fault.value.start == found
-
-
-def test_every_language_has_eight_stop_words_or_so() -> None:
-    assert all(7 <= len(set(words)) <= 9 for words in STOP_WORDS.values())

@@ -19,11 +19,7 @@ from herd.core.errors import DataError, HerdError
 from herd.core.records import Conversation, Document, Message
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.labels import (
-    EDUCATIONAL,
-    QUALITY,
-    RUBRICS,
     LabelSettings,
-    label,
     label_documents,
 )
 from herd.corpus.quality import (
@@ -184,21 +180,6 @@ def test_labelling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert made.result(LabelCounts).labels == {"health": 100}
     # The first 64 were kept; of the others some were asked about again.
     assert sum(count == 1 for count in asked.values()) >= 64
-
-
-def test_answers_are_read_as_points() -> None:
-    assert EDUCATIONAL.points("Good. score: 4") == 4
-    assert EDUCATIONAL.points("Score: 1 at first, but then\n**Educational score: 3**") == 3
-    assert np.isnan(EDUCATIONAL.points("score: 7"))
-    assert np.isnan(EDUCATIONAL.points("no idea"))
-    assert set(RUBRICS) == {"educational", "quality", "reasoning"}
-    assert "<document>\nx" in QUALITY.ask("x" * 9000).last.content
-    assert len(QUALITY.ask("x" * 9000).last.content) < 4000
-
-
-def test_a_model_that_does_not_answer_is_refused() -> None:
-    with pytest.raises(DataError, match="100% of the model's answers hold no points"):
-        label(["a", "b"], Script(lambda conversation: "hm"), QUALITY)
 
 
 def test_agreement_and_auroc_have_their_known_values() -> None:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import random
-import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
-from herd.corpus import reading, tables
+from herd.corpus import reading
 from herd.corpus.extract import decode
-from herd.corpus.members import Span
-from herd.corpus.pages import PAGE_BYTES, Page, batches
+from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.reading import Part, parts_of, read_pages
 from herd.corpus.sources import files
-from herd.corpus.warc import read_archive, write_warc
+from herd.corpus.warc import write_warc
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HTML = "<html><body><nav>Home News</nav><main><p>Über the river and through the wood.</p></main></body></html>"
@@ -46,19 +40,6 @@ def warc(folder: Path, count: int = 5) -> Path:
     return file
 
 
-def read(data: bytes, span: Span = Span()) -> list[Page]:  # noqa: B008
-    return list(read_archive(io.BytesIO(data), "pages.warc.gz", "web", span))
-
-
-def record(kind: str, body: bytes, *, length: int | None = None, url: str = "https://a.example/") -> bytes:
-    head = f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\nWARC-Record-ID: <urn:x>\r\n"
-    return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body + b"\r\n\r\n"
-
-
-def response(html: bytes = HTML.encode(), head: str = "Content-Type: text/html") -> bytes:
-    return f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + html
-
-
 # ---- archives ----
 
 
@@ -68,127 +49,11 @@ def test_a_warc_gives_its_pages(tmp_path: Path) -> None:
     assert (found[0].added, found[0].charset, found[0].body) == ("2024-03-01", "utf-8", HTML.encode())
 
 
-@given(st.integers(1, 12), st.integers(0, 2**31))
-@settings(deadline=None, max_examples=30)
-def test_parts_of_an_archive_hold_every_page_once(count: int, seed: int) -> None:
-    chance = random.Random(seed)
-    data = write_warc(pages(40))
-    cuts = sorted(chance.randrange(1, len(data)) for _ in range(count))
-    spans = [Span(a, b) for a, b in zip([0, *cuts], [*cuts, 1 << 62], strict=True)]
-    assert [page.url for span in spans for page in read(data, span)] == [page.url for page in read(data)]
-
-
 def test_a_large_archive_is_several_parts(tmp_path: Path) -> None:
     file = warc(tmp_path, 20)
     parts = parts_of(str(file), "web", 500)
     assert len(parts) > 3
     assert [page.url for part in parts for page in read_pages(part)] == [f"https://a.example/{n}" for n in range(20)]
-
-
-@pytest.mark.parametrize("kept", [0.3, 0.55, 0.9, 0.99])
-def test_an_archive_that_breaks_off_gives_all_before_and_counts_the_break(kept: float) -> None:
-    data = write_warc(pages(10))
-    found = read(data[: int(len(data) * kept)])
-    whole = [page for page in found if not page.fault]
-    assert [page.url for page in whole] == [f"https://a.example/{n}" for n in range(len(whole))]
-    assert len(whole) >= int(10 * kept) - 1
-    assert all("breaks off" in page.fault for page in found if page.fault)
-
-
-@given(st.integers(0, 2**31))
-@settings(deadline=None, max_examples=60)
-def test_a_damaged_member_costs_one_page(seed: int) -> None:
-    """Bytes in the middle of one member are overwritten: the others are read, the damaged one is counted or
-    was damaged where it does not show."""
-    chance = random.Random(seed)
-    members = [write_warc([page]) for page in pages(8)]
-    hurt = chance.randrange(8)
-    bad = bytearray(members[hurt])
-    at = chance.randrange(20, len(bad) - 12)
-    bad[at : at + 6] = bytes(chance.randrange(256) for _ in range(6))
-    members[hurt] = bytes(bad)
-    found = read(b"".join(members))
-    good = [page.url for page in found if not page.fault]
-    others = [f"https://a.example/{n}" for n in range(8) if n != hurt]
-    assert [url for url in good if url in others] == others
-    assert len(found) in (7, 8)
-
-
-def test_a_bomb_is_passed_over_without_being_inflated() -> None:
-    bomb = gzip.compress(record("response", response(b"\0" * 1000), length=50_000_000_000) + b"\0" * 300_000_000, 9)
-    found = read(write_warc(pages(1)) + bomb + write_warc(pages(2)))
-    assert [bool(page.fault) for page in found] == [False, True, False, False]
-    assert "longer than" in found[1].fault
-
-
-@pytest.mark.parametrize("length", [10, 60, 400, 5000])
-def test_a_record_that_lies_about_its_length_costs_itself_only(length: int) -> None:
-    true = record("response", response())
-    lie = record("response", response(), length=length)
-    for joined, packed in ((false, zipped) for false in (lie,) for zipped in (True, False)):
-        data = b"".join(gzip.compress(one) if packed else one for one in (true, joined, true))
-        found = read(data)
-        assert sum(not page.fault for page in found) >= (2 if packed else 1)
-        assert any(page.fault for page in found)
-        assert not any(page.body and page.body != HTML.encode() for page in found)
-
-
-@pytest.mark.parametrize(
-    ("body", "fault"),
-    [
-        (b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\nx", "answered with status 404"),
-        (response(head="Content-Type: application/pdf"), "not HTML but application/pdf"),
-        (b"no header at all", "without an HTTP header"),
-        (response(b"\x1f\x8bnot gzip", "Content-Type: text/html\r\nContent-Encoding: gzip"), "does not inflate"),
-        (response(b"x" * (PAGE_BYTES + 9)), "longer than"),
-    ],
-)
-def test_what_is_no_page_says_why(body: bytes, fault: str) -> None:
-    (page,) = read(gzip.compress(record("response", body)))
-    assert fault in page.fault
-    assert not page.body
-
-
-def test_transfer_and_content_codings_are_undone() -> None:
-    html = HTML.encode()
-    chunked = b"%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (20, html[:20], len(html) - 20, html[20:])
-    for body, head in (
-        (chunked, "Transfer-Encoding: chunked"),
-        (gzip.compress(html), "Content-Encoding: gzip"),
-        (zlib.compress(html), "Content-Encoding: deflate"),
-    ):
-        (page,) = read(gzip.compress(record("response", response(body, f"Content-Type: text/html\r\n{head}"))))
-        assert page.body == html
-
-
-def test_other_records_are_no_pages() -> None:
-    data = b"".join(record(kind, b"x: y") for kind in ("warcinfo", "request", "metadata", "revisit"))
-    assert read(
-        data
-        + record("conversion", b"plain text", url="u").replace(
-            b"\r\nWARC-Rec", b"\r\nContent-Type: text/plain\r\nWARC-Rec"
-        )
-    ) == [Page("<urn:x>", "web", b"plain text", "u", html=False)]
-
-
-def test_arc_is_read() -> None:
-    body = response()
-    head = f"http://a.example/ 192.0.2.1 20080401120000 text/html {len(body)}\n".encode()
-    (page,) = read(gzip.compress(head + body + b"\n"))
-    assert (page.url, page.added, page.body) == ("http://a.example/", "2008-04-01", HTML.encode())
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="real archives lie outside the repository")
-@pytest.mark.parametrize(
-    "name", sorted(str(f.relative_to(DATA)) for f in (DATA / "warc").rglob("*") if f.is_file()) or ["none"]
-)
-def test_real_archives_good_and_broken_are_read_to_their_ends(name: str) -> None:
-    with (DATA / name).open("rb") as stream:
-        found = list(read_archive(stream, name, "web"))
-    counts = {"warc/aut_example.warc.gz": 299, "warc/dolma_sample-0000.warc.gz": 24, "warc/cc_whirlwind.warc.gz": 1}
-    assert len(found) == counts.get(name, len(found))
-    assert found or not any(kind in name for kind in ("warc.gz", ".wet"))
-    assert not any(page.fault and page.body for page in found)
 
 
 # ---- tables and texts ----
@@ -236,33 +101,10 @@ def test_json_lines_keep_their_columns_and_count_what_is_none(ending: str, compr
     ]
 
 
-def test_a_line_without_end_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LINE_BYTES", 3_000_000)
-    file = tmp_path / "a.jsonl"
-    file.write_bytes(b'{"text": "' + b"x" * 9_000_000 + b'"}\n{"text": "after"}\n')
-    found = list(read_pages(Part(str(file), "mine")))
-    assert "longer than" in found[0].fault
-    assert found[1].body == b"after"
-
-
 def test_a_gzip_that_breaks_off_is_told(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl.gz"
     file.write_bytes(gzip.compress(json.dumps({"text": "x" * 9999}).encode())[:-20])
     with pytest.raises(DataError, match="breaks off"):
-        list(read_pages(Part(str(file), "mine")))
-
-
-def test_parquet_and_a_file_that_only_says_so(tmp_path: Path) -> None:
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
-
-    file = tmp_path / "a.parquet"
-    parquet.write_table(arrow.table({"text": ["one", None, "three"], "url": ["u", "v", "w"]}), file)
-    found = list(read_pages(Part(str(file), "mine")))
-    assert [page.body for page in found if not page.fault] == [b"one", b"three"]
-    assert found[1].fault
-    file.write_bytes(b"PAR1nonsense")
-    with pytest.raises(DataError, match="no Parquet file or a damaged one"):
         list(read_pages(Part(str(file), "mine")))
 
 
@@ -284,13 +126,6 @@ def test_addresses_are_read_by_fsspec() -> None:
     assert reading.checksum("memory://crawl/b.txt") != reading.checksum("memory://crawl/a.warc.gz")
     with pytest.raises(DataError, match="there is no such file"):
         reading.open_file("memory://crawl/none.txt")
-
-
-def test_batches_are_bounded_and_keep_the_order() -> None:
-    many = [Page(str(n), "a", b"x" * 3_000_000) for n in range(12)]
-    made = list(batches(many))
-    assert [name for batch in made for name in batch.column("id").to_pylist()] == [str(n) for n in range(12)]
-    assert all(batch.column("body").nbytes < 17_000_000 for batch in made)
 
 
 # ---- encodings ----

@@ -13,16 +13,14 @@ import pytest
 
 from herd.core.artifacts import Corpus
 from herd.core.errors import DataError, SettingsError
-from herd.core.records import Conversation, Document
+from herd.core.records import Document
 from herd.core.stage import Work
 from herd.core.storage import read_documents, write_documents
-from herd.corpus.labels import label_topic
 from herd.corpus.results import CorpusSize, TopicAccuracy, TopicCounts
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.topics import PACKAGED, TopicSettings, TrainTopicsSettings, label_topics, train_topics
-from herd.generate.samplers import Script
 from herd.run.executors import LocalPlace
 from herd.run.runner import run
 from herd.tokens.topics import Topics, load_topics
@@ -112,14 +110,3 @@ def test_a_topic_or_a_file_that_is_wrong_is_told(tmp_path: Path) -> None:
         load_topics(tmp_path / "own.yaml")
     with pytest.raises(DataError, match="fewer than two topics"):
         run(train_topics(corpus(tmp_path / "in", rows), settings=TrainTopicsSettings()), tmp_path / "run", jobs=0)
-
-
-def test_a_model_names_topics() -> None:
-    def answer(conversation: Conversation) -> str:
-        words = conversation.last.content
-        return "It is a match report.\n**topic:** Sports and Fitness." if "striker" in words else "topic: health"
-
-    texts = [PAGES["sports and fitness"], PAGES["health"]]
-    assert label_topic(texts, Script(answer), list(PAGES)) == ["sports and fitness", "health"]
-    with pytest.raises(DataError, match="100% of the model's answers name no topic"):
-        label_topic(texts, Script(lambda _: "I cannot tell."), list(PAGES))

@@ -1,0 +1,50 @@
+"""What is dropped is counted by step, with a few examples, whoever counts and in however many parts."""
+
+from __future__ import annotations
+
+import pyarrow as arrow
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.corpus.tally import EXAMPLE_CHARACTERS, EXAMPLES, Tally
+
+
+def batch(rows: list[tuple[str, str]]) -> arrow.RecordBatch:
+    """Rejects called by their number: step and text."""
+    columns = {
+        "id": [str(number) for number in range(len(rows))],
+        "text": [text for _, text in rows],
+        "step": [step for step, _ in rows],
+        "reason": [f"by {step}" for step, _ in rows],
+    }
+    return arrow.record_batch({name: arrow.array(held, arrow.string()) for name, held in columns.items()})
+
+
+ROWS = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.text("xyz", max_size=3)), max_size=9)
+
+
+@given(ROWS, ROWS)
+def test_parts_added_up_are_the_whole(first: list[tuple[str, str]], second: list[tuple[str, str]]) -> None:
+    whole, parts = Tally(), [Tally(), Tally()]
+    for part, rows in zip(parts, (first, second), strict=True):
+        whole.drop(batch(rows))
+        part.drop(batch(rows))
+    parts[0].add_drops(parts[1])
+    assert parts[0] == whole
+    assert whole.dropped.total() == len(first) + len(second)
+    assert all(len(shown) == min(EXAMPLES, whole.dropped[step]) for step, shown in whole.examples.items())
+
+
+def test_an_example_says_who_why_and_how_it_begins() -> None:
+    tally = Tally()
+    tally.drop(batch([("a", "ü" * 999)]))
+    assert tally.examples == {"a": [{"id": "0", "reason": "by a", "text": "ü" * EXAMPLE_CHARACTERS}]}
+
+
+def test_the_other_is_left_as_it_was() -> None:
+    one, other = Tally(), Tally()
+    other.drop(batch([("a", "x")]))
+    one.add_drops(other)
+    one.drop(batch([("a", "y")]))
+    assert (one.dropped["a"], other.dropped["a"]) == (2, 1)
+    assert (len(one.examples["a"]), len(other.examples["a"])) == (2, 1)
