@@ -152,4 +152,11 @@ class Packed:
 def versions(model: nn.Module) -> list[tuple[int, int]]:
     """What changes when a weight does; of tensors made for inference only, that they were put elsewhere."""
     tensors = (*model.parameters(), *model.buffers())
-    return [(one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
+    return [(one.data_ptr(), _version(one)) for one in tensors]
+
+
+def _version(tensor: Tensor) -> int:
+    try:
+        return tensor._version
+    except RuntimeError:  # made for inference only, even if it was put elsewhere since
+        return 0

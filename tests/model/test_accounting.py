@@ -26,7 +26,9 @@ from herd.train.checkpoint import TrainState, restore, save
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.settings import FP32
 from herd.train.speed import Quick
-from tests.model.test_formats import as_meta, saved
+from tests.model.test_formats import saved
+from tests.model.test_gguf import written
+from tests.model.test_meta import as_meta
 from tests.model.test_transformer import SMALL, ids, model
 
 ABSURD = (10**9, 10**18, -3, 0, "x", 2.5, float("nan"), 1e30, [], {})
@@ -100,70 +102,6 @@ def test_a_checkpoints_weight_that_the_model_has_not_is_refused(tmp_path: Path) 
 # ---- GGUF ----
 
 
-def written(file: Path, fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
-    """A GGUF file of a small model with these fields over its own, and these tensors beside them."""
-    folder = file.parent / f"{file.stem}-folder"
-    folder.mkdir()
-    stored = weights.open_folder(saved(folder, model()))
-    original = gguf._tensors
-    patch = pytest.MonkeyPatch()
-    library = gguf._library()
-    old = library.GGUFWriter.add_key_value
-
-    def add_key_value(self: Any, key: str, value: Any, kind: Any, **rest: Any) -> None:
-        old(self, key, fields.pop(key, value), kind, **rest)
-
-    with patch.context() as patched:
-        patched.setattr(library.GGUFWriter, "add_key_value", add_key_value)
-        patched.setattr(gguf, "_tensors", lambda one: [*original(one), *tensors.items()])
-        patched.setattr(gguf, "_add_field", typed)
-        more = {name: value for name, value in fields.items() if name not in OWN}
-        gguf.write(file, stored, form="f32", name="small", fields=more)
-    return file
-
-
-OWN = {"llama.rope.dimension_count", "llama.block_count", "llama.attention.head_count", "llama.embedding_length"}
-
-
-def typed(writer: Any, key: str, value: Any) -> None:
-    add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string, float: writer.add_float32}
-    add[type(value)](key, value)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("rope.scaling.type", "other"),
-        ("rope.scaling.yarn_ext_factor", 0.5),
-        ("rope.scale_linear", 4.0),
-        ("rope.scaling.attn_factor", 0.5),
-        ("rope.dimension_count", 4),
-        ("attention.value_length", 16),
-        ("attention.sliding_window", 16),
-        ("attention.scale", 1.0),
-        ("attention.causal", False),
-        ("logit_scale", 0.25),
-        ("residual_scale", 0.5),
-        ("embedding_scale", 12.0),
-        ("expert_count", 8),
-        ("something.new", 3),
-    ],
-)
-def test_a_field_that_changes_the_function_is_refused_by_its_key(key: str, value: Any, tmp_path: Path) -> None:
-    fields = {f"llama.{key}": value}
-    file = written(tmp_path / "m.gguf", fields, {})
-    with pytest.raises(ArtifactError, match=rf"llama\.{key} is .*, which herd does not compute"):
-        gguf.open_file(file)
-
-
-def test_fields_that_change_nothing_are_let_pass(tmp_path: Path) -> None:
-    width = SMALL.head_width
-    fields = {"rope.scaling.type": "none", "rope.scaling.factor": 4.0, "attention.key_length": width}
-    fields |= {"attention.value_length": width, "attention.sliding_window": SMALL.context, "logit_scale": 1.0}
-    file = written(tmp_path / "m.gguf", {f"llama.{key}": value for key, value in fields.items()}, {})
-    assert gguf.open_file(file).shape == SMALL
-
-
 @pytest.mark.parametrize(
     ("name", "what"),
     [
@@ -226,44 +164,6 @@ def test_absurd_numbers_are_refused_before_anything_is_made(field: str, tmp_path
             with pytest.raises(HerdError) as told:
                 read(folder)
             assert str(folder) in str(told.value), (field, value)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("clip_qkv", 8.0),
-        ("hidden_act", "gelu"),
-        ("sliding_window", 8),
-        ("layer_types", ["sliding_attention", "full_attention"]),
-        ("partial_rotary_factor", 0.5),
-        ("rope_parameters", {"rope_type": "default", "partial_rotary_factor": 0.5}),
-        ("rope_scaling", {"type": "other", "factor": 2.0}),
-        ("rope_parameters", {"rope_type": "proportional", "rope_theta": 1e4}),
-        ("logit_scale", 0.0625),
-        ("logits_scaling", 8.0),
-        ("embedding_multiplier", 12.0),
-        ("residual_multiplier", 0.22),
-        ("attention_multiplier", 0.01),
-        ("attn_logit_softcapping", 50.0),
-        ("final_logit_softcapping", 30.0),
-        ("norm_type", "layernorm"),
-        ("qk_norm", True),
-        ("num_local_experts", 8),
-        ("quantization_config", {"quant_method": "gptq"}),
-    ],
-)
-def test_a_field_of_a_configuration_that_changes_the_function_is_named(field: str, value: Any, tmp_path: Path) -> None:
-    said = "partial_rotary_factor" if isinstance(value, dict) and "partial_rotary_factor" in value else field
-    said = "rope_scaling" if field == "rope_parameters" and said == field else said
-    with pytest.raises(ArtifactError, match=said):
-        weights.open_folder(changed(tmp_path / "m", **{field: value}))
-
-
-def test_neutral_fields_of_a_configuration_are_let_pass(tmp_path: Path) -> None:
-    neutral = {"attention_bias": False, "sliding_window": None, "rope_scaling": None, "head_dim": None}
-    neutral |= {"partial_rotary_factor": 1.0, "layer_types": ["full_attention"] * 2, "logit_scale": 1.0}
-    neutral |= {"pretraining_tp": 1, "attention_dropout": 0.0, "use_cache": True, "num_key_value_heads": 2}
-    assert weights.open_folder(changed(tmp_path / "m", **neutral)).shape == SMALL
 
 
 def test_a_foreign_tensor_in_a_folder_is_named(tmp_path: Path) -> None:

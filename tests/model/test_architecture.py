@@ -380,12 +380,3 @@ def test_scalings_that_say_too_much_or_too_little_are_refused() -> None:
         stretched("longrope", short_factors=(1.0,), long_factors=(2.0,))
     with pytest.raises(SettingsError, match="reads 64, and context is 48"):
         replace(stretched("dynamic"), context=48)
-
-
-def test_a_shape_that_no_family_has_is_not_written() -> None:
-    from herd.model.config import config_of
-
-    with pytest.raises(SettingsError, match="a norm of queries and keys by head, norms after attention"):
-        config_of(having(qk_norm="head", post_norm=True), reward=False, dtype="float32")
-    with pytest.raises(SettingsError, match="no model_type of transformers computes a bias of attention's output"):
-        config_of(having(output_bias=True), reward=False, dtype="float32")

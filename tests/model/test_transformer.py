@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.core.settings import build
-from herd.model.attention import Attention
 from herd.model.cache import Cache
-from herd.model.rope import angles, frequencies, rotate
 from herd.model.sizes import LLAMA_VOCABULARY, SIZES, RopeScaling, Shape, Size, size
 from herd.model.transformer import Transformer, initialize
 from herd.model.weights import load_model, save_model
@@ -92,59 +90,6 @@ def test_reading_in_two_parts_with_a_cache_changes_nothing(first: int, second: i
     assert (torch.cat(parts, 1) - whole).abs().max() < 1e-5
 
 
-def multi_head(layer: Attention, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Multi-head attention written out, with the weights of `layer` and as many keys and values as queries."""
-    batch, tokens, width = x.shape
-
-    def heads(weight: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, weight).view(batch, tokens, SMALL.heads, -1).transpose(1, 2)
-
-    query, key = rotate(heads(layer.query.weight), cos, sin), rotate(heads(layer.key.weight), cos, sin)
-    mixed = functional.scaled_dot_product_attention(query, key, heads(layer.value.weight), is_causal=True)
-    return functional.linear(mixed.transpose(1, 2).reshape(batch, tokens, width), layer.output.weight)
-
-
-@pytest.mark.row(3, "groups")
-def test_as_many_groups_as_heads_are_multi_head_attention_bit_for_bit(figure) -> None:
-    layer = Attention(replace(SMALL, kv_heads=SMALL.heads))
-    cos, sin = angles(7, SMALL.head_width, 5e5)
-    same = 0
-    for seed in range(20):
-        x = torch.randn(2, 7, SMALL.width, generator=torch.Generator().manual_seed(seed))
-        same += torch.equal(layer(x, cos, sin, None, None), multi_head(layer, x, cos, sin))
-    figure(f"{same} of 20 batches equal to the bit")
-    assert same == 20
-
-
-@pytest.mark.row(3, "groups")
-def test_a_group_shares_one_key_and_value() -> None:
-    grouped, plain = Attention(SMALL), Attention(replace(SMALL, kv_heads=SMALL.heads))
-    weights = dict(grouped.state_dict())
-    for name in ("key.weight", "value.weight"):
-        rows = weights[name].view(SMALL.kv_heads, SMALL.head_width, SMALL.width)
-        weights[name] = rows.repeat_interleave(SMALL.heads // SMALL.kv_heads, 0).reshape(SMALL.width, SMALL.width)
-    plain.load_state_dict(weights)
-    x = torch.randn(2, 7, SMALL.width, generator=torch.Generator().manual_seed(3))
-    cos, sin = angles(7, SMALL.head_width, 5e5)
-    assert (grouped(x, cos, sin, None, None) - plain(x, cos, sin, None, None)).abs().max().item() < 1e-6
-
-
-@pytest.mark.row(3, "cache")
-@pytest.mark.parametrize("name", ["8b", "70b", "405b"])
-def test_the_cache_shrinks_by_heads_a_group_in_bytes_held(name: str, figure) -> None:
-    grouped = size(name).shape(vocabulary=LLAMA_VOCABULARY)
-
-    def held(shape: Shape) -> int:
-        # On the device that holds nothing, so that a cache of 405B's shape is measured too.
-        cache = Cache.empty(shape, 1, 64, torch.bfloat16, torch.device("meta"))
-        return sum(tensor.numel() * tensor.element_size() for tensor in (cache.keys_LBGSE, cache.values_LBGSE))
-
-    ratio = held(replace(grouped, kv_heads=grouped.heads)) / held(grouped)
-    figure(f"{name}: {held(grouped) // 64:,} bytes a token, {ratio:g} times less than multi-head")
-    assert ratio == grouped.heads / grouped.kv_heads
-    assert held(grouped) == 64 * grouped.cache_bytes(2)
-
-
 @pytest.mark.row(6)
 def test_documents_in_one_row_do_not_see_each_other(figure) -> None:
     made, first, second = model(), ids(1, 11, 5), ids(1, 17, 6)
@@ -158,47 +103,6 @@ def test_documents_in_one_row_do_not_see_each_other(figure) -> None:
     figure(f"packed and alone differ by {difference:.1e}")
     assert difference < 1e-5
     assert leaking > 1e-3  # without the mask they do
-
-
-@pytest.mark.row(4, "shift")
-@given(st.integers(0, 200), st.integers(0, 50), st.integers(0, 50))
-def test_scores_depend_on_distance_only(shift: int, a: int, b: int) -> None:
-    chance = torch.Generator().manual_seed(0)
-    query, key = torch.randn(1, 1, 1, 16, generator=chance), torch.randn(1, 1, 1, 16, generator=chance)
-    cos, sin = angles(300, 16, 5e5)
-
-    def score(at: int, to: int) -> float:
-        turned = rotate(query, cos[at : at + 1], sin[at : at + 1])
-        # As attention takes it: over the root of the head's width.
-        return float((turned * rotate(key, cos[to : to + 1], sin[to : to + 1])).sum() / 16**0.5)
-
-    assert abs(score(a, b) - score(a + shift, b + shift)) < 1e-5
-
-
-# Llama 3.1's scaling for heads of 128 and theta 500,000: pair, its frequency, and the frequency after scaling.
-# Source: llama-models, apply_scaling (factor 8, bands 1 and 4, 8,192 tokens before).
-BANDS = (
-    (0, 1.0, 1.0),
-    (16, 3.7606030931e-02, 3.7606030931e-02),
-    (28, 3.2114459948e-03, 3.2114459948e-03),
-    (29, 2.6160992529e-03, 2.1665707635e-03),
-    (32, 1.4142135624e-03, 5.2484616099e-04),
-    (34, 9.3847387036e-04, 1.7850781277e-04),
-    (35, 7.6449698832e-04, 9.5562123540e-05),
-    (63, 2.4551407911e-06, 3.0689259889e-07),
-)
-
-
-@pytest.mark.row(4, "bands")
-def test_frequencies_are_those_of_llama_3_1s_table(figure) -> None:
-    plain, scaled = frequencies(128, 5e5), frequencies(128, 5e5, RopeScaling())
-    worst = max(
-        max(abs(float(plain[pair]) / before - 1), abs(float(scaled[pair]) / after - 1)) for pair, before, after in BANDS
-    )
-    kept, slowed = int((scaled == plain).sum()), int(torch.isclose(scaled, plain / 8, rtol=1e-6).sum())
-    figure(f"{len(BANDS)} pairs within {worst:.0e} of the table; {kept} kept, {slowed} slowed 8 times")
-    assert worst < 1e-5
-    assert (kept, slowed) == (29, 29)
 
 
 @pytest.mark.row(2, "gradients")

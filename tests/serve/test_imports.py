@@ -24,7 +24,7 @@ from herd.train.checkpoint import kind_of, write_checkpoint
 from tests.imported import imported
 from tests.model.test_architecture import FAMILIES
 from tests.model.test_architecture import model as model_with_features
-from tests.model.test_formats import as_meta
+from tests.model.test_meta import as_meta
 from tests.model.test_transformer import SMALL, model
 from tests.serve.test_models_of_others import CHATML_TOKENS, OWN, byte_level, folder_of
 from tests.tokens.test_chat import TOKENIZER

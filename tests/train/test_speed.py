@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 
-from herd.core.errors import SettingsError
-from herd.model import attending as attending_module
-from herd.model.attending import Blockwise, Flex, Sdpa, attending, runs_of, starts_of
 from herd.run.executors import LocalPlace
 from herd.train.loop import alone, steps
 from herd.train.objectives import NextToken, next_token
@@ -67,36 +62,3 @@ def test_parts_of_a_batch_count_by_their_tokens(batches) -> None:  # noqa: F811
 def test_large_logits_are_held_back(batches) -> None:  # noqa: F811
     free, held = losses(batches, ComputeSettings()), losses(batches, ComputeSettings(), loss=NextToken(z_loss=1e-2))
     assert held[0] > free[0]
-
-
-def test_the_ways_to_attend_agree_and_others_are_refused() -> None:
-    q, k, v = torch.randn(2, 4, 16, 8), torch.randn(2, 2, 16, 8), torch.randn(2, 2, 16, 8)
-    documents = torch.tensor([[0] * 5 + [1] * 11, [0] * 16])
-    plain, flex = Sdpa(), Flex(compiled=False)
-    for given in (documents, None):
-        wanted = plain.attend(q, k, v, plain.mask(given))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is slow without being compiled
-            found = flex.attend(q, k, v, flex.mask(given))
-        assert torch.allclose(found, wanted, atol=1e-5)
-    cpu = torch.device("cpu")
-    with pytest.raises(SettingsError, match="'varlen' does not train on cpu"):
-        attending("varlen", cpu, torch.float32, shape=(4, 2, 16, 8))
-    assert isinstance(attending("auto", cpu, torch.float32, shape=(4, 2, 16, 8)), Blockwise)
-    assert isinstance(attending("auto", cpu, torch.bfloat16, shape=(4, 2, 16, 8)), Sdpa)
-    with pytest.raises(SettingsError, match="no way to attend"):
-        attending("flesh", cpu, torch.float32, shape=(4, 2, 16, 8))
-
-
-def test_a_machine_without_a_compiler_takes_pytorchs_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attending_module, "library", lambda: None)
-    cpu = torch.device("cpu")
-    assert isinstance(attending("auto", cpu, torch.float32, shape=(4, 2, 16, 8)), Sdpa)
-    with pytest.raises(SettingsError, match="needs a C\\+\\+ compiler"):
-        attending("blockwise", cpu, torch.float32, shape=(4, 2, 16, 8))
-
-
-def test_runs_of_documents_are_laid_end_to_end() -> None:
-    runs = runs_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]]))
-    assert runs.tolist() == [0, 2, 5, 9, 10, 10, 10, 10]
-    assert starts_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]])).tolist() == [[0, 0, 2, 2, 2], [0, 0, 0, 0, 4]]
