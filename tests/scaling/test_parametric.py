@@ -96,6 +96,7 @@ def test_one_wild_run_does_not_move_the_law() -> None:
 
 
 def test_a_fit_is_read_back_as_it_was_written_and_of_several_the_newest_is_taken(tmp_path: Path) -> None:
+    folder, row = tmp_path, {}
     drawn = (Chinchilla(floor=1.6), Chinchilla(floor=1.8))
     for number, floor in enumerate((1.69, 1.7)):
         folder = tmp_path / "artifacts" / f"fit_law-{number}"
