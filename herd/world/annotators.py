@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from herd.align.given import written
 from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.seeds import rng
 from herd.core.settings import Count, Share, settings
@@ -27,7 +28,7 @@ from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_format
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
-from herd.world.questions import Question, Questions, blunder, critique, slip
+from herd.world.questions import KINDS, Question, Questions, blunder, critique, slip
 from herd.world.toolbox import world_tools
 from herd.world.tools import NAMES
 from herd.world.truth import World
@@ -39,6 +40,11 @@ class Asked:
 
     counts: dict[str, Count]
     purpose: str
+
+    def __post_init__(self) -> None:
+        for kind in self.counts:
+            if kind not in KINDS:
+                raise SettingsError(f"no question is of the kind {kind!r}{did_you_mean(kind, KINDS)}")
 
     def draw(self, world: World) -> list[Question]:
         """The questions, each once, in an order drawn anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
+from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Document
 from herd.core.seeds import rng
 from herd.core.settings import Count, Positive, Share, settings
@@ -12,6 +13,7 @@ from herd.corpus.ground_truth import Labelled
 from herd.world import needles, noise, programs, sums, talk, tools
 from herd.world.truth import World
 
+KINDS = ("facts", "sums", "programs", "tools", "talk", "ledgers", "needles", "long", "longest")
 # A long document's filler is about this long per needle, so that a row of tokens holds a few of them.
 _SENTENCE_CHARACTERS = 45
 # A model that met only one layout finds the digits by their distance, and loses them in any other.
@@ -40,6 +42,11 @@ class PagesSettings:
     needle_characters: Positive = 900
     long_characters: Positive = 1900
     longest_characters: Positive = 3900
+
+    def __post_init__(self) -> None:
+        for kind in self.documents:
+            if kind not in KINDS:
+                raise SettingsError(f"documents names {kind!r}, which is no kind of page{did_you_mean(kind, KINDS)}")
 
 
 class Pages:

@@ -10,7 +10,6 @@ from herd.pretrain.planning import Pace, foretold_lines, played_through, text_li
 from herd.report.pages import foretold
 from herd.run.runner import distance_to_end, needed
 from herd.serve.folders import made_in
-from herd.train.log import Foretold, Step
 from herd.train.schedule import BatchPhase, BatchRamp
 from tests.smoke import planned
 
@@ -46,22 +45,6 @@ def test_a_plan_tells_the_text_that_its_largest_run_wants(smoke_run: Path) -> No
     assert "times" not in before
     assert " times)" in after
     assert before.split(" reads ")[0] in {one.plan.key for one in trainings(plans)}
-
-
-def test_a_report_holds_what_was_foretold_against_what_came() -> None:
-    steps = [
-        Step(n, 1.0, 1.0, 0.1, 2.0, 8.0, core_seconds=9.0 if n < 4 else 3.0, held_bytes=10 * n) for n in range(1, 9)
-    ]
-    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900, "steps": 16, "besides": 4.0}}
-    told |= {"peak_bytes": 1000, "cpu_seconds": 50.0}
-    found = Foretold.of(told, steps)
-    assert found is not None
-    assert found.core_seconds == (2.5, 3.0)  # a process's first steps set things up and do not count
-    assert found.held_bytes == (100, 80)
-    assert found.peak_bytes == (900, 1000)
-    assert found.stage_seconds == (22.0, 50.0)  # of half the steps foretold
-    assert Foretold.of({}, steps) is None
-    assert Foretold.of(told, steps[:2]) is None
 
 
 def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:

@@ -11,13 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from herd.core.errors import DataError, TrainingError
-from herd.tokens.shards import Shard, Shards, ShardWriter, write_index
+from herd.tokens.shards import Shards, ShardWriter, write_index
 from herd.train.batches import IGNORED, PADDING, Prefetched, TokenBatches, held_out_batches
-from herd.train.mixture import Mixture
 from herd.train.rows import LongFirst, SourceRows
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
@@ -97,60 +94,6 @@ def test_shares_are_of_tokens(mix: tuple[MixPhase, ...], lengths: dict[str, list
     counts = batches.counts()
     assert {name: row["tokens"] for name, row in counts.items()} == tokens
     assert sum(row["share"] for row in counts.values()) == pytest.approx(1)
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.dictionaries(st.sampled_from("abcd"), st.floats(0.05, 1), min_size=1),
-    st.floats(0.2, 0.8),
-    st.lists(st.integers(2, 40), min_size=4, max_size=4),
-)
-def test_shares_are_met_to_within_a_few_rows_at_any_time(
-    weights: dict[str, float], change: float, sizes: list[int]
-) -> None:
-    sources = {
-        name: SourceRows(name, _shard([size, 2 * size]), 16, 0) for name, size in zip("abcd", sizes, strict=True)
-    }
-    first = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-    mix = (MixPhase(until=change, shares=first), MixPhase(until=1.0, shares=dict.fromkeys("abcd", 0.25)))
-    rows = 3000
-    mixture = Mixture(mix, rows, 16, sources)
-    order = [mixture.source_of(row) for row in range(rows)]
-    taken = mixture.taken(rows)
-    for name in sources:  # every source's own rows come in order, none twice
-        assert [row for other, row in order if other == name] == list(range(taken[name]))
-    total = sum(sources[name].tokens(row) for name, row in taken.items())
-    for count in (5, 50, 500, rows):
-        tokens = {name: sources[name].tokens(row) for name, row in mixture.taken(count).items()}
-        done = sum(tokens.values())
-        wanted = schedule(mix, done / total)
-        for name, number in tokens.items():
-            # Half a row of its own, and half a row of every other by which the whole may be ahead or behind.
-            assert abs(number - wanted.get(name, 0.0) * total) < 3 * 16
-
-
-def _shard(sizes: list[int]) -> Shard:
-    ends = np.cumsum(sizes)
-    return Shard(np.ones(int(ends[-1]), np.uint16), ends, 0)
-
-
-def test_the_order_follows_from_the_step_alone() -> None:
-    """Asked for a late row first, a mixture says what one says that was asked for all before."""
-
-    def mixture() -> Mixture:
-        sizes = {"a": [11] * 400, "b": [17] * 400, "c": [30, 40] * 100}
-        sources = {name: SourceRows(name, _shard(own), 16, 0) for name, own in sizes.items()}
-        return Mixture((MixPhase(until=1.0, shares={"a": 0.5, "b": 0.25, "c": 0.25}),), 20_000, 16, sources)
-
-    forward = mixture()
-    order = [forward.source_of(row) for row in range(20_000)]
-    chance = np.random.default_rng(0)
-    other = mixture()
-    assert all(other.source_of(row) == order[row] for row in chance.integers(0, 20_000, 300).tolist())
-    late, asked = mixture(), []
-    late._order = lambda block: asked.append(block) or Mixture._order(late, block)  # type: ignore[method-assign]
-    assert late.source_of(19_999) == order[19_999]
-    assert len(asked) == 1  # only the stretch it lies in was put in order
 
 
 def test_a_batch_is_the_same_whenever_it_is_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from herd.core.errors import TrainingError
 from herd.core.stage import Manner, Work
 from herd.model.transformer import Transformer, initialize
 from herd.run.executors import LocalPlace
-from herd.train.averaging import average
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, checkpoints, restore, save
 from herd.train.log import read_steps
@@ -57,13 +56,6 @@ def test_training_learns(batches: TokenBatches) -> None:
     assert losses[-1] < losses[0] - 0.5
 
 
-def test_two_threads_give_the_bits_of_one(batches: TokenBatches) -> None:
-    one, two = state(), state()
-    run(one, batches, workers=1)
-    run(two, batches, workers=2)
-    assert same(one, two)
-
-
 @pytest.mark.row(34, "resume")
 @pytest.mark.parametrize("killed_at", [1, 7, 29])
 def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatches, tmp_path: Path, figure) -> None:
@@ -77,20 +69,6 @@ def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatc
     run(second, batches)
     figure(f"killed at step {killed_at}: the same bits")
     assert same(whole, second)
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(batches: TokenBatches, tmp_path: Path) -> None:
-    made = state()
-    for step in steps(made, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(made, LocalPlace())):
-        if step.number in (3, 5, 8):
-            save(tmp_path / "scratch", made)
-    found = checkpoints(tmp_path / "scratch")
-    assert [folder.name for folder in found] == ["step-000000005", "step-000000008"]
-    file = found[-1] / "rank-00000.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"x")
-    again = state()
-    assert restore(tmp_path / "scratch", again)
-    assert again.step == 5
 
 
 def test_the_log_is_cut_back_to_the_checkpoint(batches: TokenBatches, tmp_path: Path) -> None:
@@ -192,15 +170,3 @@ def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_
     )
     with pytest.raises(TrainingError, match=f"step 1: out of memory; set {mend}"):
         next(going)
-
-
-def test_only_matrices_decay() -> None:
-    groups = state().optimizer.param_groups
-    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
-    assert all(weight.dim() >= 2 for weight in groups[0]["params"])
-
-
-@pytest.mark.row(37, "mean")
-def test_an_average_is_the_mean_in_fp32() -> None:
-    members = [{"w": torch.full((3,), value, dtype=torch.bfloat16)} for value in (1.0, 2.0, 4.5)]
-    assert torch.equal(average(members)["w"], torch.full((3,), 2.5))

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.train.batches import IGNORED
-from herd.train.dialogues import DialogueBatches, learnt
 from herd.train.log_probs import log_probs
 from herd.train.ranked import RankedBatch, RankedBatches, encode_ranked, mismatched
 from tests.model.test_transformer import SMALL, model
-from tests.tokens.test_chat import CALL, FORM, HELLO, TOKENIZER
+from tests.tokens.test_chat import FORM, TOKENIZER
 
 
 def preference(number: int, *, edited: bool = False) -> Preference:
@@ -121,26 +120,6 @@ def test_packed_answers_have_the_likelihoods_they_have_alone() -> None:
     assert float(alone[0]) == pytest.approx(sum(float(logits[n - 1, answer.ids[n]]) for n in own), rel=1e-5)
 
 
-@given(st.integers(0, 1000), st.sampled_from([7, 40]))
-def test_log_probabilities_have_the_gradients_of_a_softmax(seed: int, vocabulary: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(2, 5, 8, generator=chance).requires_grad_()
-    matrix = torch.randn(vocabulary, 8, generator=chance).requires_grad_()
-    targets = torch.randint(vocabulary, (2, 5), generator=chance)
-    targets[torch.rand(2, 5, generator=chance) < 0.4] = IGNORED
-    kept = targets != IGNORED
-    found = log_probs(hidden, matrix, targets)
-    wanted = (hidden @ matrix.T).log_softmax(-1)[kept].gather(-1, targets[kept][:, None]).squeeze(-1)
-    weights = torch.randn(int(kept.sum()), generator=chance)
-    assert torch.allclose(found, wanted, atol=1e-5)
-    for ours, theirs in zip(
-        torch.autograd.grad((found * weights).sum(), (hidden, matrix)),
-        torch.autograd.grad((wanted * weights).sum(), (hidden, matrix)),
-        strict=True,
-    ):
-        assert torch.allclose(ours, theirs, atol=1e-4)
-
-
 def test_every_epoch_holds_every_prompt() -> None:
     ranked = encode_ranked([preference(number) for number in range(12)], FORM, context=100).ranked
     batches = RankedBatches(ranked, size=4, epochs=2, seed=0, pad=TOKENIZER.pad, length=100)
@@ -150,18 +129,3 @@ def test_every_epoch_holds_every_prompt() -> None:
         assert sorted(seen) == list(range(12))
     first, second = batches.batch(0).parts(2)
     assert first.weight == second.weight == 2
-
-
-def test_prompts_are_no_targets() -> None:
-    _, targets = learnt(FORM.conversation(HELLO))
-    kept = targets[targets != IGNORED]
-    assert TOKENIZER.show(kept.tolist()) == "Hello.<|eot_id|>"
-
-
-def test_conversations_are_packed_whole() -> None:
-    found = DialogueBatches([HELLO, CALL] * 5, FORM, length=256, rows=1, epochs=2, seed=0, pad=TOKENIZER.pad)
-    learnt_tokens = sum(found.batch(step).weight for step in range(len(found)))
-    alone = sum(int((learnt(FORM.conversation(one))[1] != IGNORED).sum()) for one in (HELLO, CALL))
-    assert learnt_tokens == 2 * 5 * alone
-    with pytest.raises(DataError, match="none of 1 conversations fits"):
-        DialogueBatches([CALL], FORM, length=8, rows=1, epochs=1, seed=0, pad=TOKENIZER.pad)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -19,7 +17,6 @@ from herd.core.stage import Manner, Work
 from herd.run.executors import LocalPlace
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import checkpoints
-from herd.train.log import open_tracker
 from herd.train.loop import train
 from herd.train.objectives import next_token
 from herd.train.saving import LONGEST, SHORTEST, SaveSchedule, StepTrace, collected, hours_between_failures, young
@@ -151,27 +148,3 @@ def test_steps_to_trace_are_read_or_refused() -> None:
 def test_how_a_run_is_done_travels_to_other_processes() -> None:
     manner = Manner(trackers=("wandb",), save_every_seconds=None, keep_every_steps=5, profile=(3, 4))
     assert Manner.of_text(manner.to_text()) == manner
-
-
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_curves_go_on_after_a_resume_and_show_the_settings(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    calls: list[dict[str, object]] = []
-    module = SimpleNamespace(__name__=name, init=lambda **words: calls.append(words), finish=lambda: None)
-    monkeypatch.setitem(sys.modules, name, module)
-    for folder in ("pretrain-1", "pretrain-1", "pretrain-2"):
-        open_tracker(name, tmp_path / folder, {"settings": {"length": 128}})
-    first, again, other = (call.get("id", call["name"]) for call in calls)
-    assert first == again != other
-    assert all(call["resume"] == "allow" and call["config"] == {"settings": {"length": 128}} for call in calls)
-
-
-def test_tensorboard_shows_the_settings(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    tracker = open_tracker("tensorboard", tmp_path, {"length": 128})
-    tracker.close()
-    events = EventAccumulator(str(tmp_path)).Reload()
-    assert b'"length": 128' in events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0]

@@ -10,7 +10,7 @@ import pytest
 
 from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues
-from herd.core.errors import DataError
+from herd.core.errors import SettingsError
 from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences, write_conversations
@@ -19,7 +19,7 @@ from herd.run.executors import LocalPlace
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
 from herd.world.annotators import Asked, annotate, joined, misquote, rank
-from herd.world.questions import KINDS, Questions, blunder
+from herd.world.questions import KINDS, Questions
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
@@ -45,37 +45,16 @@ def test_edited_beats_chosen_beats_rejected(kind: str) -> None:
         assert len(none.preference.ranked) == 3
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tool"])
-def test_blunders_are_wrong(kind: str) -> None:
-    for number in range(60):
-        question = BOOK.draw(kind, number)
-        (answer,) = blunder(question, random.Random(number))
-        assert not question.is_right(answer)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("held_out", [False, True])
-def test_a_question_can_be_made_again_from_its_id(kind: str, held_out: bool) -> None:
-    for number in range(30):
-        question = BOOK.draw(kind, number, held_out=held_out)
-        again = BOOK.find(question.id)
-        assert (again.text, again.answers, again.kind) == (question.text, question.answers, kind)
-        assert question.is_right(question.answers[0])
-
-
-@pytest.mark.parametrize(
-    "identity", ["translation/job", "translation/a:b:c&d:e:f", "translation/a&b", "sum/x", "none/1"]
-)
-def test_an_id_that_is_no_question_of_the_world_is_named(identity: str) -> None:
-    with pytest.raises(DataError, match="is none of this world's"):
-        BOOK.find(identity)
-
-
 def test_no_question_comes_twice_and_purposes_draw_apart() -> None:
     asked = Asked(counts={"sum": 50, "known": 50}, purpose="a").draw(WORLD)
     assert len({question.id for question in asked}) == len(asked)
     other = Asked(counts={"sum": 50, "known": 50}, purpose="b").draw(WORLD)
     assert [one.id for one in asked] != [one.id for one in other]
+
+
+def test_a_kind_that_there_is_none_of_is_refused_where_it_is_written() -> None:
+    with pytest.raises(SettingsError, match="no question is of the kind 'sums'; did you mean 'sum'"):
+        Asked(counts={"sums": 5}, purpose="a")
 
 
 def test_held_out_facts_are_never_asked_in_training() -> None:

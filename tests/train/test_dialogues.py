@@ -1,0 +1,119 @@
+"""Conversations as batches: packed whole, only the assistant's words learnt, sources read as often as asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message
+from herd.train.batches import IGNORED
+from herd.train.dialogues import DialogueBatches, learnt
+from tests.tokens.test_chat import CALL, FORM, HELLO, TOKENIZER
+
+
+def test_prompts_are_no_targets() -> None:
+    _, targets = learnt(FORM.conversation(HELLO))
+    kept = targets[targets != IGNORED]
+    assert TOKENIZER.show(kept.tolist()) == "Hello.<|eot_id|>"
+
+
+def test_conversations_are_packed_whole() -> None:
+    found = DialogueBatches([HELLO, CALL] * 5, FORM, length=256, rows=1, epochs=2, seed=0, pad=TOKENIZER.pad)
+    learnt_tokens = sum(found.batch(step).weight for step in range(len(found)))
+    alone = sum(int((learnt(FORM.conversation(one))[1] != IGNORED).sum()) for one in (HELLO, CALL))
+    assert learnt_tokens == 2 * 5 * alone
+    with pytest.raises(DataError, match="none of 1 conversations fits"):
+        DialogueBatches([CALL], FORM, length=8, rows=1, epochs=1, seed=0, pad=TOKENIZER.pad)
+
+
+def dialogues(sizes: list[int]) -> list[Conversation]:
+    return [
+        Conversation((Message("user", f"say {n}"), Message("assistant", "hello " * size)), source="ab"[n % 2])
+        for n, size in enumerate(sizes)
+    ]
+
+
+def batches(conversations: list[Conversation], **other: Any) -> DialogueBatches:
+    usual: dict[str, Any] = {"length": 128, "rows": 2, "epochs": 1, "seed": 0, "pad": TOKENIZER.pad}
+    return DialogueBatches(conversations, FORM, **(usual | other))
+
+
+def rows_of(found: DialogueBatches) -> list[list[int]]:
+    """Which conversations each row holds, by number."""
+    return [[piece.document for piece in row] for row in found._rows]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(1, 3))
+def test_every_conversation_is_in_every_epoch_once(sizes: list[int], epochs: int) -> None:
+    found = batches(dialogues(sizes), epochs=epochs, rows=1)
+    counted = Counter(number for row in rows_of(found) for number in row)
+    assert counted == dict.fromkeys(range(len(sizes)), epochs)
+    for step in range(len(found)):
+        batch = found.batch(step)
+        assert batch.tokens_BT.shape == (1, 128)
+        kept = batch.targets_BT != IGNORED
+        # What is learnt is what stands at the next place of the same conversation.
+        same = batch.documents_BT[:, :-1] == batch.documents_BT[:, 1:]
+        assert (batch.targets_BT[:, :-1] == batch.tokens_BT[:, 1:])[kept[:, :-1] & same].all()
+
+
+def test_sources_are_read_as_often_as_asked_and_shares_are_of_what_is_learnt() -> None:
+    conversations = dialogues([10] * 400)
+    found = batches(conversations, repeats={"a": 2.5, "b": 0.0})
+    counted = Counter(number for row in rows_of(found) for number in row)
+    assert {number % 2 for number in counted} == {0}
+    assert set(counted.values()) == {2, 3}
+    assert counted.total() / 200 == pytest.approx(2.5, abs=0.15)
+    assert found.shares == {"a": 1.0}
+    both = batches(conversations, repeats={"a": 3.0})  # of the other, which is not named, once
+    assert both.shares == pytest.approx({"a": 0.75, "b": 0.25}, abs=0.02)
+    with pytest.raises(DataError, match="repeats names c; the conversations are of a, b"):
+        batches(conversations, repeats={"c": 2.0})
+    with pytest.raises(DataError, match="repeats leave nothing to learn from"):
+        batches(conversations, repeats={"a": 0.0, "b": 0.0})
+
+
+def test_what_is_too_long_is_counted_and_left_out() -> None:
+    short, long = dialogues([2, 60])
+    size = len(FORM.conversation(short))
+    found = batches([short, long], length=size - 1)  # the last id is a target only
+    assert (found.left_out, len(found)) == (1, 1)
+    with pytest.raises(DataError, match="none of 1 conversations fits into"):
+        batches([short], length=size - 2)
+
+
+def test_epochs_differ_a_seed_repeats_and_a_step_has_the_rows_asked_for() -> None:
+    conversations = dialogues([5, 9, 14, 3, 8, 2] * 8)
+    once, again, other = (batches(conversations, epochs=2, seed=seed) for seed in (0, 0, 1))
+    assert rows_of(once) == rows_of(again) != rows_of(other)
+    half = len(once._rows) // 2
+    assert rows_of(once)[:half] != rows_of(once)[half:]
+    assert once.tokens == len(once) * 2 * 128
+    few = batches(conversations[:1], rows=16)
+    assert len(few) == 1
+    assert few.batch(0).tokens_BT.shape == (1, 128)
+
+
+def test_the_rows_of_all_ranks_are_the_batch_and_know_its_weight() -> None:
+    found = batches(dialogues([5, 9, 14, 3] * 8), rows=4)
+    for step in range(len(found)):
+        whole = found.batch(step)
+        parts = [found.batch(step, rank, 2) for rank in range(2)]
+        assert torch.cat([part.tokens_BT for part in parts]).equal(whole.tokens_BT)
+        assert {part.weight for part in parts} == {whole.weight}
+        assert all((part.looked_at is None) == (whole.looked_at is None) for part in parts)
+
+
+def test_a_turn_that_shall_not_be_learnt_is_no_target() -> None:
+    silent = replace(HELLO, messages=(*HELLO.messages[:-1], replace(HELLO.last, learn=False)))
+    ids, targets = learnt(FORM.conversation(silent))
+    assert (targets == IGNORED).all()
+    assert ids.tolist() == FORM.conversation(HELLO).ids[:-1]

@@ -1,0 +1,57 @@
+"""AdamW decays matrices only, by the step's rate, and leaves frozen weights alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from herd.train.optimizer import AdamWSettings, adamw
+from tests.train.test_loop import state
+
+
+def test_only_matrices_decay() -> None:
+    groups = state().optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert all(weight.dim() >= 2 for weight in groups[0]["params"])
+
+
+class Both(nn.Module):
+    """A matrix and a vector of ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix, self.vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+
+
+def test_decay_scales_with_the_steps_rate() -> None:
+    """Decoupled: without a gradient a matrix shrinks by rate x decay and a vector stays."""
+    made = Both()
+    optimizer = adamw(made, AdamWSettings(weight_decay=0.5))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0, 0.0]  # the loop sets it
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    made.matrix.grad, made.vector.grad = torch.zeros(2, 2), torch.zeros(2)
+    optimizer.step()
+    assert torch.allclose(made.matrix, torch.full((2, 2), 1 - 0.1 * 0.5))
+    assert torch.equal(made.vector.detach(), torch.ones(2))
+
+
+def test_the_first_step_is_as_long_as_the_rate_whatever_the_gradient() -> None:
+    for size in (1e-3, 1e3):
+        made = Both()
+        optimizer = adamw(made, AdamWSettings(weight_decay=0.0))
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01
+        made.matrix.grad, made.vector.grad = torch.full((2, 2), size), torch.full((2,), -size)
+        optimizer.step()
+        assert float(made.matrix[0, 0].detach()) == pytest.approx(0.99, abs=1e-5)
+        assert float(made.vector[0].detach()) == pytest.approx(1.01, abs=1e-5)
+
+
+def test_frozen_weights_are_none_of_its_business_and_no_group_is_empty() -> None:
+    made = Both()
+    made.vector.requires_grad_(False)
+    (group,) = adamw(made, AdamWSettings(beta1=0.8, beta2=0.99, eps=1e-6)).param_groups
+    assert group["params"] == [made.matrix]
+    assert (group["betas"], group["eps"]) == ((0.8, 0.99), 1e-6)
