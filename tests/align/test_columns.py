@@ -467,31 +467,6 @@ def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, words: s
     assert str(file) in str(told.value)
 
 
-def test_parquet_is_unpacked_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    file = tmp_path / "rows.parquet"
-    # One text of 100 kB, 400 times: some kB on the disk, 40 MB unpacked.
-    parquet.write_table(pyarrow.table({"prompt": ["x" * 100_000] * 400, "response": ["y"] * 400}), file)
-    assert file.stat().st_size < 300_000
-    sizes = []
-    batches = parquet.ParquetFile.iter_batches
-
-    def counted(self, rows: int):
-        for batch in batches(self, rows):
-            sizes.append(batch.nbytes)
-            yield batch
-
-    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
-    monkeypatch.setattr(rowfiles, "_BATCH_BYTES", 1_000_000)
-    assert sum(1 for _ in rowfiles.rows_in(file)) == 400
-    assert max(sizes) < 2_000_000
-    monkeypatch.setattr(rowfiles, "MOST_FILE_BYTES", 50_000)
-    with pytest.raises(DataError, match="smaller row groups"):
-        list(rowfiles.rows_in(file))
-
-
 LONG = "a farmer has twelve cows and sells four of them to a neighbour for ninety pounds each"
 
 
