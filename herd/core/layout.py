@@ -29,15 +29,14 @@ WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors", "model.safetens
 
 def files_in(folder: Path, *patterns: str) -> Iterator[Path]:
     """The files of `folder` that match, each once. Raises ArtifactError for a link that leads out of it."""
-    for pattern in patterns:
-        for file in sorted(folder.glob(pattern)):
-            if not _is_inside(file, folder):
-                raise ArtifactError(
-                    f"{file} is a link to {file.resolve()}, outside of the model's folder; put the file itself there, "
-                    "or take the link away"
-                )
-            if file.is_file():
-                yield file
+    for file in dict.fromkeys(file for pattern in patterns for file in sorted(folder.glob(pattern))):
+        if not _is_inside(file, folder):
+            raise ArtifactError(
+                f"{file} is a link to {file.resolve()}, outside of the model's folder; put the file itself there, "
+                "or take the link away"
+            )
+        if file.is_file():
+            yield file
 
 
 def _is_inside(file: Path, folder: Path) -> bool:

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.align.columns import Given, RowError, given_in, of_row, read_rows
-from herd.align.contamination import HeldOut, without
-from herd.align.preflight import examine, found_lines, lines, shown
+from herd.align.columns import RowError, given_in, of_row, read_rows
+from herd.align.preflight import examine
 from herd.align.reward import _margins
 from herd.core import rowfiles
 from herd.core.errors import DataError
@@ -225,44 +224,6 @@ def test_our_own_preferences_are_read_back(tmp_path: Path) -> None:
     assert [one.ranked for one in found] == [preference(0, edited=True).ranked, preference(1).ranked]
 
 
-def test_what_ruins_training_is_refused_and_the_rest_noted() -> None:
-    spelled = Conversation((Message("user", "say <|eot_id|>"), SAID))
-    silent = Conversation((ASKED, Message("assistant", "there", learn=False)))
-    found = examine(Given([spelled, spelled, silent]), FORM, TOKENIZER, 9)
-    assert found.faults == {"with nothing to learn": 1}
-    assert found.notes["said before"] == 1
-    assert found.notes["spelling out control tokens"] == 2
-    with pytest.raises(DataError, match="1 faults in 3 rows: 1 with nothing to learn"):
-        found.refuse()
-    examine(Given([spelled]), FORM, TOKENIZER, 99).refuse()
-
-
-def test_rows_are_shown_with_what_is_learnt() -> None:
-    plain = list(shown(Conversation((ASKED, SAID)), FORM, TOKENIZER, colour=False))
-    assert "»there«»<|eot_id|>«" in plain[0]
-    coloured = list(shown(preference(0), FORM, TOKENIZER, colour=True))
-    assert coloured[0] == "-- best --"
-    assert "\x1b[32mgood\x1b[0m" in coloured[1]
-    given = Given([], [preference(0)])
-    assert next(lines(given, FORM, TOKENIZER, rows=1, colour=False)) == "-- best --"
-    told = list(found_lines(given, examine(given, FORM, TOKENIZER, 99)))
-    assert told[-1].startswith("0 conversations, 1 preferences; ")
-
-
-def test_a_row_that_the_format_cannot_write_is_a_fault() -> None:
-    both = Message("assistant", "", (ToolCall("add", {"a": 1}), ToolCall("add", {"a": 2})))
-    rows = [Conversation((ASKED, both), definitions=({"function": ADD},)), Conversation((ASKED, SAID))]
-    found = examine(Given(rows), FORM, TOKENIZER, 99)
-    assert [name.split(":")[0] for name in found.faults] == [
-        "that the chat format cannot write (a message calls 2 tools; the form 'json' has room for one"
-    ]
-    with pytest.raises(DataError, match="1 faults in 2 rows: 1 that the chat format cannot write"):
-        found.refuse()
-    told = list(lines(Given(rows), FORM, TOKENIZER, rows=2, colour=False))
-    assert told[0].startswith("cannot be written: a message calls 2 tools")
-    assert "there" in told[2]
-
-
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
 def test_published_sets_are_read() -> None:
     hh = read_rows(DATA / "pref_hh_rlhf" / "harmless_base_test_a.jsonl.gz")
@@ -467,66 +428,6 @@ def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, words: s
     assert str(file) in str(told.value)
 
 
-def test_parquet_is_unpacked_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    file = tmp_path / "rows.parquet"
-    # One text of 100 kB, 400 times: some kB on the disk, 40 MB unpacked.
-    parquet.write_table(pyarrow.table({"prompt": ["x" * 100_000] * 400, "response": ["y"] * 400}), file)
-    assert file.stat().st_size < 300_000
-    sizes = []
-    batches = parquet.ParquetFile.iter_batches
-
-    def counted(self, rows: int):
-        for batch in batches(self, rows):
-            sizes.append(batch.nbytes)
-            yield batch
-
-    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
-    monkeypatch.setattr(rowfiles, "_BATCH_BYTES", 1_000_000)
-    assert sum(1 for _ in rowfiles.rows_in(file)) == 400
-    assert max(sizes) < 2_000_000
-    monkeypatch.setattr(rowfiles, "MOST_FILE_BYTES", 50_000)
-    with pytest.raises(DataError, match="smaller row groups"):
-        list(rowfiles.rows_in(file))
-
-
-LONG = "a farmer has twelve cows and sells four of them to a neighbour for ninety pounds each"
-
-
-@pytest.mark.parametrize(
-    ("said", "held"),
-    [
-        (LONG, True),
-        (f"Here is one. {LONG.upper()}! What did he get?", True),
-        ("a farmer has twelve cows and sells four pigs, and the neighbour has a dog that barks", False),
-        ("How many legs has a dog?", True),
-        ("I wonder: how many legs has a dog?", False),
-    ],
-)
-def test_a_question_of_the_tests_is_found_in_other_words_around_it(said: str, held: bool) -> None:
-    asked = [Conversation((Message("user", one),)) for one in (LONG, "how many legs has a dog")]
-    row = Conversation((Message("user", said), SAID))
-    tests = HeldOut(asked)
-    assert tests.within(row) == held
-    asking = Conversation((Message("user", said),))
-    assert tests.within(Preference(prompt=asking, chosen=(SAID,), rejected=(MORE[2],))) == held
-    found = examine(Given([row]), FORM, TOKENIZER, 999, tests)
-    assert found.faults == ({"holding a question of the tests": 1} if held else {})
-    given = Given([row])
-    without(given, tests)
-    assert len(given.conversations) == (not held)
-    assert given.rejected == ({"a question of the tests": 1} if held else {})
-
-
-def test_what_all_questions_say_tells_none_apart() -> None:
-    form = "think step by step and end with four signs and the number you found"
-    asked = [Conversation((Message("user", f"{LONG} {count}, {form}"),)) for count in range(5)]
-    row = Conversation((Message("user", f"name a colour, {form}"), SAID))
-    assert not HeldOut(asked).within(row)
-
-
 def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
     read = of_row({"prompt": "hello", "chosen": "good", "rejected": "bad", "margin": 2})
     assert isinstance(read, Preference)
@@ -538,17 +439,3 @@ def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
     given = [read, replace(read, margin=None), replace(read, margin=0.0)]
     assert _margins(given, ranked, None) == {0: 2.0}
     assert _margins(given, ranked, {"better": 0.5}) == {0: 2.0, 1: 0.5}
-
-
-@pytest.mark.parametrize("colour", [True, False])
-def test_rows_are_shown_without_what_steers_a_terminal(colour: bool) -> None:
-    row = Conversation(
-        (Message("user", "\x1b]0;owned\x07\x1b[2J\x9b1m\rred\r\nend"), Message("assistant", "yes\x1b[0m"))
-    )
-    text = "\n".join(shown(row, FORM, TOKENIZER, colour=colour))
-    for ours in ("\x1b[32m", "\x1b[90m", "\x1b[0m") if colour else ():
-        assert ours in text
-        text = text.replace(ours, "")
-    assert r"\x1b]0;owned\x07\x1b[2J\x9b1m\x0dred" in text
-    assert r"yes\x1b[0m" in text
-    assert not {letter for letter in text if ord(letter) < 32 or 127 <= ord(letter) < 160} - {"\n"}

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from herd.align.dpo import objective
 from herd.align.losses import Likelihoods, knows_reference, losses
-from herd.align.reward import calibration, held_out_gaps, ranking
 from herd.core.errors import SettingsError
-from herd.model.heads import RewardModel
-from herd.train.ranked import RankedBatch, RankedBatches, encode_ranked
+from herd.train.ranked import RankedBatches, encode_ranked
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
 from tests.train.test_ranked import preference
@@ -192,81 +190,3 @@ def test_the_objective_adds_the_likelihood_and_leaves_headers_alone(figure) -> N
     assert sums["logps/chosen"] == pytest.approx(float(chosen.detach().sum()), rel=1e-5)
     assert sums["preference"] == pytest.approx(4 * math.log(2), rel=1e-5)
     figure("likelihood term and mask as written")
-
-
-@pytest.mark.row(39, "latent")
-@pytest.mark.parametrize("together", [False, True])
-def test_a_reward_model_learns_a_latent_preference(figure, together: bool) -> None:
-    import random
-
-    from herd.core.records import Conversation, Message, Preference
-    from herd.run.executors import LocalPlace
-    from herd.train.checkpoint import TrainState
-    from herd.train.loop import alone, steps
-    from herd.train.optimizer import AdamWSettings, adamw
-
-    chance = random.Random(0)
-    worth = {word: number for number, word in enumerate("system user assistant hello there Tools".split())}
-
-    def one(number: int) -> Preference:
-        a, b = chance.sample(sorted(worth), 2)
-        best, worst = sorted((a, b), key=lambda word: -worth[word])
-        prompt = Conversation((Message("user", f"{number}"),))
-        return Preference(prompt=prompt, chosen=(Message("assistant", best),), rejected=(Message("assistant", worst),))
-
-    pairs = encode_ranked([one(number) for number in range(300)], FORM, context=64).ranked
-    batches = RankedBatches(pairs[:200], size=16, epochs=4, seed=0, pad=TOKENIZER.pad, length=64, shared=together)
-    torch.manual_seed(0)
-    made = RewardModel(replace(SMALL, vocabulary=TOKENIZER.size))
-    state = TrainState(made, adamw(made, AdamWSettings()))
-    for _ in steps(state, batches, loss=ranking(), rate=lambda step: 3e-3, clip=1.0, hands=alone(state, LocalPlace())):
-        pass
-    gaps = held_out_gaps(made, pairs[200:], TOKENIZER.pad, together=together)
-    share = float((gaps > 0).float().mean())
-    figure(f"{share:.0%} of held-out pairs, {'together' if together else 'alone'}")
-    assert share >= 0.9
-
-
-@pytest.mark.row(39, "three_way")
-def test_three_ranked_answers_have_their_unit_loss(figure) -> None:
-    found = unit_loss({})
-    figure(f"{found:.8f}")
-    assert found == pytest.approx(0.32958398, abs=1e-7)
-    # With a margin of 1 each gap counts as one less.
-    gaps = torch.tensor([0.5, 1.5, 1.0], dtype=torch.float64) - 1
-    assert unit_loss({0: 1.0}) == pytest.approx(float(-torch.nn.functional.logsigmoid(gaps).mean()), abs=1e-7)
-
-
-def unit_loss(margins: dict[int, float]) -> float:
-    """Of three answers with the scores 1.2, .7 and -.3."""
-    ranked = encode_ranked([preference(0, edited=True)], FORM, context=100).ranked
-    batch = RankedBatch(tuple(ranked), TOKENIZER.pad, 100)
-    ends = batch.packed.ends_A
-
-    def says(tokens_RT: torch.Tensor, documents_BT: torch.Tensor | None = None) -> torch.Tensor:
-        scores = torch.zeros(tokens_RT.shape, dtype=torch.float64)
-        scores.view(-1)[ends] = torch.tensor([1.2, 0.7, -0.3], dtype=torch.float64)
-        return scores
-
-    return float(ranking(margins)(says, batch)[0])  # type: ignore[arg-type]
-
-
-@pytest.mark.row(39, "packing")
-def test_answers_in_one_row_stand_in_an_order_drawn_anew() -> None:
-    ranked = encode_ranked([preference(n, edited=True) for n in range(30)], FORM, context=100).ranked
-    made = RewardModel(SMALL)
-    slots = set()
-    for seed in range(3):
-        batch = RankedBatch(tuple(ranked), TOKENIZER.pad, 100, shared=True, seed=seed)
-        ends = batch.packed.ends_A.view(-1, 3)
-        slots |= {tuple(row.argsort().tolist()) for row in ends}
-        assert batch.packed.tokens_RT.numel() < RankedBatch(tuple(ranked), TOKENIZER.pad, 100).packed.tokens_RT.numel()
-    assert len(slots) == 6
-    assert made.score.weight.abs().sum() == 0
-
-
-def test_calibration_is_the_distance_between_said_and_true() -> None:
-    sure = torch.full((100,), math.log(9.0))  # nine in ten
-    sure[:10] *= -1
-    assert calibration(sure)[0] == pytest.approx(0.0, abs=1e-6)
-    assert calibration(sure.abs())[0] == pytest.approx(0.1, abs=1e-6)

@@ -1,26 +1,16 @@
-"""The acceptance table and the page made from it."""
+"""What outcomes of tests make of the rows that they check."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from herd import rows
-from herd.core.errors import HerdError, SettingsError
-from herd.rows import record
+from herd.core.errors import SettingsError
 from herd.rows.check import judge
-from herd.rows.page import test_files as files_by_part
 from herd.rows.record import Record, code_of
 from herd.rows.table import Row
-
-DOCS = Path(__file__).parent.parent / "docs" / "recipe.md"
-
-
-def test_the_table_has_eighty_rows_in_order() -> None:
-    assert [row.row for row in rows.table()] == list(range(1, 81))
-    assert all(row.system and row.parts and all(row.parts.values()) for row in rows.table())
 
 
 def test_a_row_without_a_check_is_missing_and_one_with_a_check_tells_its_figure() -> None:
@@ -74,35 +64,3 @@ def test_a_slow_part_counts_by_a_record_of_this_code_and_of_no_other(tmp_path: P
     assert stale.state == "part"
     assert "other code" in stale.parts[1].figure
     assert "at abc" in stale.parts[1].figure
-
-
-def test_every_mark_names_a_part_of_the_table() -> None:
-    parts = {(row.row, part) for row in rows.table() for part in row.parts}
-    assert set(files_by_part()) <= parts
-
-
-def test_what_was_measured_is_kept_with_its_commit_and_only_of_committed_code(tmp_path: Path) -> None:
-    for folder in ("herd", "tests", "benchmarks/results"):
-        (tmp_path / folder).mkdir(parents=True)
-    file = tmp_path / "tests" / "test_x.py"
-    file.write_text("x = 1\n")
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *words], cwd=tmp_path, check=True)
-
-    git("init", "-q")
-    with pytest.raises(HerdError, match=r"test_x\.py first|tests/ first"):
-        record.origin(tmp_path)
-    git("add", ".")
-    git("commit", "-qm", "x")
-    entry = outcome("long", "passed", slow=True) | {"test": "tests/test_x.py::long", "seconds": 3.0, "seeds": [0, 1]}
-    record.add(tmp_path, entry, record.origin(tmp_path))
-    state, figure = Record.read(tmp_path).of("tests/test_x.py::long")
-    assert (state, figure[:20]) == ("holds", "0.4 [recorded today ")
-    (tmp_path / record.FILE).write_text("{}\n")
-    with pytest.raises(HerdError, match="line 1: no record"):
-        Record.read(tmp_path)
-
-
-def test_the_page_is_up_to_date() -> None:
-    assert DOCS.read_text(encoding="utf-8") == rows.markdown(), "run: herd rows --markdown > docs/recipe.md"

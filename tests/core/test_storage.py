@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from herd.core import storage
 from herd.core.errors import ArtifactError, DataError
-from herd.core.records import STRENGTHS, Conversation, Document, Message, Preference, ToolCall
+from herd.core.records import Document
 from herd.core.storage import (
+    document_from_row,
     document_parts,
     read_conversations,
     read_documents,
@@ -20,39 +22,10 @@ from herd.core.storage import (
     read_preferences,
     write_conversations,
     write_documents,
+    write_lines,
     write_preferences,
 )
-
-# What UTF-8 can hold: a lone surrogate is taken out while pages are extracted.
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-DOCUMENTS = st.builds(
-    Document, id=TEXT, text=TEXT, source=TEXT, url=TEXT, added=TEXT, language=TEXT, notes=st.dictionaries(TEXT, TEXT)
-)
-CALLS = st.builds(ToolCall, TEXT, st.dictionaries(TEXT, TEXT))
-MESSAGES = st.builds(
-    Message,
-    st.sampled_from(["system", "user", "assistant", "tool"]),
-    TEXT,
-    st.tuples() | st.tuples(CALLS),
-    st.booleans(),
-)
-CONVERSATIONS = st.builds(
-    Conversation,
-    st.lists(MESSAGES, min_size=1).map(tuple),
-    TEXT,
-    TEXT,
-    st.lists(TEXT).map(tuple),
-    metadata=st.dictionaries(TEXT, TEXT | st.lists(st.integers())),
-)
-ANSWERS = st.lists(MESSAGES, min_size=1, max_size=2).map(tuple)
-PREFERENCES = st.builds(
-    Preference,
-    prompt=CONVERSATIONS,
-    chosen=ANSWERS,
-    rejected=ANSWERS,
-    edited=st.just(()) | ANSWERS,
-    strength=st.sampled_from(STRENGTHS),
-)
+from tests.core.test_records import CONVERSATIONS, DOCUMENTS, PREFERENCES
 
 
 @given(st.lists(DOCUMENTS, max_size=4), st.lists(CONVERSATIONS, max_size=3), st.lists(PREFERENCES, max_size=3))
@@ -83,26 +56,6 @@ def test_parts_of_a_corpus_are_the_corpus(part_bytes: int, tmp_path: Path, monke
     assert all(part.text_bytes <= part_bytes or len(part.groups) == 1 for part in parts)
 
 
-def test_rows_have_the_columns_others_use() -> None:
-    call = Message("assistant", "", (ToolCall("calculator", {"query": "1+1"}),))
-    row = Preference(
-        prompt=Conversation((Message("user", "hi"),)), chosen=(call,), rejected=(Message("assistant", "no"),)
-    ).to_row()
-    assert row["prompt"] == [{"role": "user", "content": "hi"}]
-    assert row["rejected"] == [{"role": "assistant", "content": "no"}]
-    function = {"name": "calculator", "arguments": {"query": "1+1"}}
-    assert row["chosen"][0]["tool_calls"] == [{"type": "function", "function": function}]
-
-
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [({"role": "robot", "content": "x"}, "role 'robot'"), ({"role": "user", "content": [1]}, "reads text only")],
-)
-def test_messages_that_are_none_are_told(row: dict[str, object], words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        Message.from_row(row)
-
-
 def test_a_broken_line_is_told_with_its_number(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text(json.dumps({}) + "\n{\n")
@@ -113,3 +66,28 @@ def test_a_broken_line_is_told_with_its_number(tmp_path: Path) -> None:
 def test_a_folder_without_documents_is_told(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="not a corpus made by herd"):
         list(read_documents(tmp_path))
+
+
+def test_a_corpus_of_nothing_is_one_file_and_rejects_may_be_none(tmp_path: Path) -> None:
+    assert write_documents(tmp_path, []) == 0
+    assert [file.name for file in (tmp_path / "documents").iterdir()] == ["00000.parquet"]
+    assert list(read_documents(tmp_path)) == []
+    with pytest.raises(ArtifactError, match="holds no Parquet files"):
+        list(read_documents(tmp_path, "rejects"))
+    (tmp_path / "rejects").mkdir()
+    assert list(read_documents(tmp_path, "rejects")) == []
+
+
+def test_a_row_without_notes_has_none() -> None:
+    columns = dict.fromkeys(("id", "text", "source", "url", "added", "language"), "x")
+    assert document_from_row(columns).notes == document_from_row(columns | {"notes": ""}).notes == {}
+    assert document_from_row(columns | {"notes": '{"kind": "ü"}'}).notes == {"kind": "ü"}
+
+
+def test_lines_hold_letters_as_they_are_and_are_read_packed_too(tmp_path: Path) -> None:
+    rows = [{"text": "Grüße\u2028\n"}, {}]
+    assert write_lines(tmp_path / "a.jsonl", rows) == 2
+    text = (tmp_path / "a.jsonl").read_text(encoding="utf-8")
+    assert text == '{"text": "Grüße\u2028\\n"}\n{}\n'
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    assert list(read_lines(tmp_path / "a.jsonl")) == list(read_lines(tmp_path / "a.jsonl.gz")) == rows

@@ -1,0 +1,164 @@
+"""Recipes are found by name or in a file, and filled in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.artifacts import Tokens
+from herd.core.errors import SettingsError
+from herd.core.recipe import RecipeFunction, load_recipe, parse_set
+from herd.core.registry import Registry
+from herd.core.settings import DEEPEST, Positive, settings, write_yaml
+from herd.recipes import recipes
+from herd.run.runner import run
+from tests.core.stages_for_tests import join, write
+
+OWN = '''
+from herd.core.artifacts import Corpus
+from herd.core.settings import Positive, settings
+from herd.core.stage import Work, stage
+from herd.recipes import recipes
+
+@settings
+class OwnSettings:
+    size: Positive = 3
+
+@stage(paper="-", version=1)
+def own_stage(work: Work, *, size: Positive) -> Corpus:
+    """A file."""
+    (work.out / "text").write_text("x" * size)
+    return Corpus(work.out)
+
+@recipes.add
+def {name}(s: OwnSettings) -> Corpus:
+    """One file."""
+    return own_stage(size=s.size)
+'''
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_recipe_in_a_users_own_file_runs_in_workers_too(jobs: int, tmp_path: Path) -> None:
+    file = tmp_path / f"mine{jobs}.py"
+    file.write_text(OWN.replace("{name}", f"mine{jobs}").replace("own_stage", f"own_stage{jobs}"))
+    recipe = load_recipe(str(file), recipes, ["size=5"])
+    made = run(recipe.plan(), tmp_path / "run", jobs=jobs)
+    assert (made.path / "text").read_text() == "xxxxx"
+    numbers = tmp_path / "numbers.yaml"
+    numbers.write_text(f"recipe: mine{jobs}.py\nsize: 7\n")
+    assert load_recipe(str(numbers), recipes).settings.size == 7
+
+
+@settings
+class PartSettings:
+    text: str = "x"
+
+
+@settings
+class OnlyForTests:
+    times: Positive = 1
+    part: PartSettings = PartSettings()
+
+
+def small(s: OnlyForTests) -> Tokens:
+    """A text, so many times."""
+    return join((write(text=s.part.text),), times=s.times)
+
+
+@pytest.fixture
+def own() -> Registry[RecipeFunction]:
+    """Recipes of these tests."""
+    registry: Registry[RecipeFunction] = Registry("recipes of tests", "tests.core.test_names", sourced=False)
+    Registry.known.remove(registry)
+    registry.add(small)
+    return registry
+
+
+NAME = st.from_regex(r"[a-z_]+", fullmatch=True)
+
+
+@given(st.lists(NAME, min_size=1, max_size=DEEPEST), st.none() | st.booleans() | st.integers(-(2**62), 2**62))
+def test_a_set_is_what_yaml_says_of_the_same_place(parts: list[str], value: object) -> None:
+    found = parse_set(f"{'.'.join(parts)}={json.dumps(value)}")
+    for part in parts:
+        assert list(found) == [part]
+        found = found[part]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a.b=1e-3", {"a": {"b": 0.001}}),
+        (" a =x=y", {"a": "x=y"}),
+        ("a={b: [1, 2]}", {"a": {"b": [1, 2]}}),
+        ("a=", {"a": None}),
+    ],
+)
+def test_numbers_set_on_the_command_line(text: str, found: dict) -> None:
+    assert parse_set(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a.b", "write --set name=value"),
+        ("=1", "write --set name=value"),
+        ("a=[1", "not YAML"),
+        (".".join("a" * (DEEPEST + 1)) + "=1", "no setting lies so deep"),
+    ],
+)
+def test_a_set_that_is_none_is_told(text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        parse_set(text)
+
+
+def test_later_sets_lie_over_earlier_ones_and_both_over_the_file(own: Registry, tmp_path: Path) -> None:
+    file = tmp_path / "numbers.yaml"
+    file.write_text("recipe: small\nplace: ray\ntimes: 2\npart: {text: of the file}\n")
+    assert load_recipe(str(file), own).settings == OnlyForTests(times=2, part=PartSettings(text="of the file"))
+    recipe = load_recipe(str(file), own, ["times=3", "part.text=b", "times=4"])
+    assert recipe.settings == OnlyForTests(times=4, part=PartSettings(text="b"))
+    assert (recipe.name, recipe.place) == ("small", "ray")
+    # Where ranks are started is no part of what is made.
+    assert recipe.plan().key == small(recipe.settings).key
+
+
+def test_the_complete_numbers_are_a_file_for_the_same_run(own: Registry, tmp_path: Path) -> None:
+    recipe = load_recipe("small", own, ["times=3"])
+    file = tmp_path / "all.yaml"
+    file.write_text(write_yaml(recipe.to_row()))
+    again = load_recipe(str(file), own)
+    assert again.settings == recipe.settings
+    assert again.plan().key == recipe.plan().key
+
+
+def test_files_of_plugins_lie_beside_the_recipe_and_are_part_of_its_numbers(own: Registry, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("LOADED = True\n")
+    file = tmp_path / "numbers.yaml"
+    for line in ("plugins: mine.py", "plugins: [mine.py]", f"plugins: [{tmp_path / 'mine.py'}]"):
+        file.write_text(f"recipe: small\n{line}\n")
+        recipe = load_recipe(str(file), own, plugins=[tmp_path / "mine.py"])
+        assert recipe.plugins == (str((tmp_path / "mine.py").resolve()),)  # once
+        assert recipe.to_row()["plugins"] == list(recipe.plugins)
+    for line, words in (
+        ("plugins: 3", "plugins is 3; write a list of files"),
+        ("plugins: [3]", r"plugins is \[3\]; write a list of files"),
+        ("plugins: [none.py]", "none.py: there is no such file; name a .py file of plug-ins in the line `plugins:`"),
+    ):
+        file.write_text(f"recipe: small\n{line}\n")
+        with pytest.raises(SettingsError, match=words):
+            load_recipe(str(file), own)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_file_of_ones_own_has_exactly_one_recipe(count: int, tmp_path: Path) -> None:
+    file = tmp_path / f"has{count}.py"
+    texts = [f"@recipes.add\ndef own_{count}_{number}(s: int): ...\n" for number in range(count)]
+    file.write_text("from herd.recipes import recipes\n" + "".join(texts))
+    with pytest.raises(SettingsError, match=f"has {count} recipes; mark exactly one function with @recipes.add"):
+        load_recipe(str(file), recipes)

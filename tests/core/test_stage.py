@@ -1,0 +1,134 @@
+"""Stages refuse what they cannot take; plans come in order, and their keys hold what decides the result."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.artifacts import Artifact, Checkpoint, Corpus, Tokens
+from herd.core.errors import ArtifactError, SettingsError, StoppedError
+from herd.core.stage import Manner, Stage, Work, find_stage, plan_of, stage, walk
+from herd.run.executors import LocalPlace
+from tests.core.stages_for_tests import join, write
+
+
+def test_inputs_must_be_artifacts_and_settings_must_be_known() -> None:
+    with pytest.raises(SettingsError, match="parts must be an artifact"):
+        join("text")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="parts must be an artifact"):
+        join()  # type: ignore[call-arg]
+    with pytest.raises(SettingsError, match="unexpected keyword argument 'tims'; did you mean 'times'"):
+        join((write(text="a"),), tims=2)  # type: ignore[call-arg]
+
+
+def test_plans_come_after_what_they_wait_for() -> None:
+    a, b = write(text="a"), write(text="b")
+    order = [plan.key for plan in walk(join((join((a, b)), a)))]  # type: ignore[arg-type]
+    assert len(order) == len(set(order)) == 4
+    assert order.index(a.key) < order.index(order[-1])
+
+
+def test_planned_types_are_those_of_the_signature() -> None:
+    assert type(join((write(text="a"),))) is Tokens
+    assert not issubclass(Checkpoint, Tokens)
+
+
+def other_version(version: int, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.delitem(Stage.known, "write")
+    return stage(paper="-", version=version)(write.body)
+
+
+def test_a_key_follows_from_version_settings_and_inputs_however_they_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = write(text="a"), write(text="b")
+    assert join((a, b), b, times=1).key == join(times=1, extra=b, parts=(a, b)).key == join((a, b), extra=b).key
+    assert len({join(parts).key for parts in ((a, b), (b, a), (a,), (a, a))}) == 4  # inputs have an order
+    assert join((a,), None).key == join((a,)).key != join((a,), a).key
+    name, _, digest = a.key.rpartition("-")
+    assert name == "write"
+    assert len(digest) == 12
+    assert other_version(1, monkeypatch)(text="a").key == a.key
+    assert other_version(2, monkeypatch)(text="a").key != a.key
+
+
+@given(st.text(), st.text())
+def test_keys_are_equal_only_for_equal_settings(one: str, other: str) -> None:
+    assert (write(text=one).key == write(text=other).key) == (one == other)
+
+
+def test_two_stages_of_one_name_are_refused() -> None:
+    def write(work: Work) -> Corpus:
+        """Another."""
+        return Corpus(work.out)
+
+    with pytest.raises(SettingsError, match="two stages are called 'write' .*test_stage.*; rename one of them"):
+        stage(paper="-", version=1)(write)
+
+
+def test_an_artifact_from_disk_has_no_plan() -> None:
+    with pytest.raises(ArtifactError, match="was opened from disk and has no plan"):
+        plan_of(Artifact(Path("artifacts/a-1")))
+
+
+def test_a_stage_is_found_again_by_its_address(tmp_path: Path) -> None:
+    module, file, name = write.address
+    assert (module, name) == ("tests.core.stages_for_tests", "write")
+    assert file == sys.modules[module].__file__  # outside of herd
+    assert find_stage(module, file, name) is write
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from herd.core.artifacts import Corpus\nfrom herd.core.stage import Work, stage\n"
+        "@stage(paper='-', version=1)\ndef of_my_own(work: Work) -> Corpus:\n    return Corpus(work.out)\n"
+    )
+    found = find_stage("a_module_for_tests", str(mine), "of_my_own")
+    assert found.address == ("a_module_for_tests", str(mine), "of_my_own")
+    from herd.serve.stages import export_model
+
+    assert export_model.address == ("herd.serve.stages", None, "export_model")
+    assert find_stage(*export_model.address) is export_model
+
+
+MANNERS = st.builds(
+    Manner,
+    trackers=st.lists(st.text(st.characters(exclude_categories=["Cs"]))).map(tuple),
+    save_every_seconds=st.none() | st.floats(0, 1e6),
+    compare_every_steps=st.integers(1),
+    profile=st.none() | st.tuples(st.integers(1), st.integers(1)),
+    dtype=st.sampled_from(["fp32", "bf16"]),
+    device=st.sampled_from(["auto", "cuda:1"]),
+)
+
+
+@given(MANNERS)
+def test_a_manner_goes_to_another_process_as_text(manner: Manner) -> None:
+    assert Manner.of_text(manner.to_text()) == manner
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"compare_every_steps": 0}, "--compare-every is 0; give 1 step or more"),
+        ({"profile": (0, 3)}, "--profile is 0:3"),
+        ({"profile": (3, 0)}, "--profile is 3:0"),
+        ({"dtype": "fp16"}, "--dtype is 'fp16'; there are fp32 and bf16"),
+    ],
+)
+def test_a_manner_that_cannot_be_is_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Manner(**wrong)
+
+
+def test_work_that_is_asked_to_end_ends_where_it_tells_of_progress(tmp_path: Path) -> None:
+    said: list[tuple[float, float, str]] = []
+    work = Work(tmp_path, tmp_path, LocalPlace(), report=lambda *words: said.append(words))
+    assert list(work.track("abc", 3, "letters")) == ["a", "b", "c"]
+    assert said == [(0, 3, "letters"), (1, 3, "letters"), (2, 3, "letters"), (3, 3, "letters")]
+    work.stop_asked = lambda: True
+    with pytest.raises(StoppedError, match="the same command makes this stage again"):
+        list(work.track("abc", 3))
+    work.saves = True  # it asks by itself, to save first
+    work.progress(1, 3)
+    assert said[-1] == (1, 3, "")
