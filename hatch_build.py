@@ -31,7 +31,7 @@ class Kernels(BuildHookInterface):
             self.app.display_warning(f"a wheel without compiled kernels: {fault}")
             return
         self._built = tempfile.TemporaryDirectory()  # until the wheel is written
-        for sources in native.rooms(Path(self.root) / "herd"):
+        for sources in native.kernel_folders(Path(self.root) / "herd"):
             library = sources / native.library_name(sources)  # what a checkout has built of the same sources
             if not library.exists():
                 library = native.build(sources, Path(self._built.name) / sources.parent.name)

@@ -54,15 +54,15 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
     import torch
 
     from herd.align.columns import read_rows
-    from herd.align.dpo import Mismatched
-    from herd.align.losses import Likelihoods, losses
-    from herd.align.reward import ranking
+    from herd.align.dpo import MismatchedCompletions
+    from herd.align.losses import PairLogProbs, losses
+    from herd.align.reward import ranking_loss
     from herd.model.heads import RewardModel
     from herd.model.weights import load_transformer
-    from herd.tokens.jinja import chat_format
+    from herd.tokens.jinja import chat_template_of
     from herd.tokens.tokenizer import TextTokenizer
     from herd.train.checkpoint import write_checkpoint
-    from herd.train.ranked import RankedBatch, encode_ranked
+    from herd.train.preferences import PreferenceBatch, encode_preferences
 
     text, policy, reference = TextTokenizer.load(folder), load_transformer(folder), load_transformer(folder)
     chance = torch.Generator().manual_seed(0)
@@ -76,8 +76,10 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
     if done.returncode:
         raise SystemExit(f"TRL failed: {done.stderr[-2000:]}")
     theirs = json.loads(done.stdout.splitlines()[-1])
-    ranked = encode_ranked(read_rows(rows).preferences, chat_format(text), context=policy.shape.context).ranked
-    batch = RankedBatch(tuple(ranked), text.pad, policy.shape.context, endings=True)
+    ranked = encode_preferences(
+        read_rows(rows).preferences, chat_template_of(text), max_seq_len=policy.shape.max_seq_len
+    ).preferences
+    batch = PreferenceBatch(tuple(ranked), text.pad_id, policy.shape.max_seq_len, include_eos=True)
     packed = batch.packed
     # TRL has all chosen answers first.
     ids = [one.answers[side].ids for side in (0, 1) for one in ranked]
@@ -88,19 +90,21 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
         each, known = (read(model, packed) for model in (policy, reference))
         ours = [each[packed.answers_N == 2 * n + side].tolist() for side in (0, 1) for n in range(len(ranked))]
         sums = [packed.sums(one).view(-1, 2).T for one in (each, known)]
-        strangers = Mismatched.of(reference, ranked, text.pad, endings=True).ratios(policy, batch)
-        pairs = Likelihoods(*sums[0], *sums[1], *packed.lengths.view(-1, 2).T, strangers)
+        strangers = MismatchedCompletions.of(reference, ranked, text.pad_id, include_eos=True).logratios(policy, batch)
+        pairs = PairLogProbs(*sums[0], *sums[1], *packed.lengths.view(-1, 2).T, strangers)
         found = {}
         for name, (our, settings) in LOSSES.items():
             value = SHARES.get(name, 1.0) * float(losses.get(our)(pairs, **settings).mean())
             found[name] = {"herd": value, "trl": theirs["losses"][name], "off": abs(value - theirs["losses"][name])}
-        judge = RewardModel.on(load_transformer(folder))
+        judge = RewardModel.from_transformer(load_transformer(folder))
         torch.nn.init.constant_(judge.score.weight, 0.02)
-        value = float(ranking()(judge, batch)[0]) / len(ranked)
+        value = float(ranking_loss()(judge, batch)[0]) / len(ranked)
         found["reward"] = {"herd": value, "trl": theirs["reward"], "off": abs(value - theirs["reward"])}
     relative = max(one["off"] / max(1.0, abs(one["trl"])) for one in found.values())
     alone = [
-        RankedBatch((replace(one, answers=(one.answers[side],)),), text.pad, policy.shape.context, endings=True)
+        PreferenceBatch(
+            (replace(one, answers=(one.answers[side],)),), text.pad_id, policy.shape.max_seq_len, include_eos=True
+        )
         for side in (0, 1)
         for one in ranked
     ]
@@ -118,10 +122,10 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
 
 def read(model: Any, packed: Any) -> Any:
     """Log-probability of every target: [N]."""
-    from herd.train.log_probs import log_probs
+    from herd.train.log_probs import target_log_probs
 
-    hidden_RTD = model.hidden(packed.tokens_RT, documents_BT=packed.looked_at)
-    return log_probs(hidden_RTD, model.output_weight, packed.targets_RT)
+    hidden_RTD = model.hidden_states(packed.tokens_RT, documents_BT=packed.attention_documents)
+    return target_log_probs(hidden_RTD, model.output_weight, packed.targets_RT)
 
 
 def turn_as_transformers(model: Any) -> None:
@@ -130,8 +134,8 @@ def turn_as_transformers(model: Any) -> None:
 
     shape = model.shape
     assert shape.rope_scaling is None
-    powers_E = torch.arange(0, shape.head_width, 2).float() / shape.head_width
-    turns_TE = torch.outer(torch.arange(shape.context).float(), 1.0 / shape.rope_theta**powers_E)
+    powers_E = torch.arange(0, shape.head_dim, 2).float() / shape.head_dim
+    turns_TE = torch.outer(torch.arange(shape.max_seq_len).float(), 1.0 / shape.rope_theta**powers_E)
     model.cos_TE.copy_(turns_TE.cos())
     model.sin_TE.copy_(turns_TE.sin())
 
@@ -169,18 +173,18 @@ def speed(trl: str, kind: str, folder: Path, rows: Path, settings: dict[str, Any
 def trl_rows(folder: Path, file: Path, out: Path, count: int, length: int) -> Path:
     """The first `count` rows whose every answer fits into `length` tokens, in TRL's columns."""
     from herd.align.columns import read_rows
-    from herd.tokens.jinja import chat_format
+    from herd.tokens.jinja import chat_template_of
     from herd.tokens.tokenizer import TextTokenizer
-    from herd.train.ranked import encode_answer
+    from herd.train.preferences import encode_answer
 
-    form, given, kept = chat_format(TextTokenizer.load(folder)), read_rows(file), []
+    form, given, kept = chat_template_of(TextTokenizer.load(folder)), read_rows(file), []
     for one in given.preferences:
-        if all(len(encode_answer(one, answer, form)) <= length for answer in one.ranked):
+        if all(len(encode_answer(one, answer, form)) <= length for answer in one.ranked_answers):
             row = one.to_row()
             kept.append({name: row[name] for name in ("prompt", "chosen", "rejected")})
     for one in given.conversations:
         rows = [message.to_row() for message in one.messages]
-        if one.last.role == "assistant" and len(form.conversation(one)) <= length:
+        if one.last.role == "assistant" and len(form.encode(one)) <= length:
             kept.append({"prompt": rows[:-1], "completion": rows[-1:]})
     if len(kept) < count:
         raise SystemExit(f"{file} has {len(kept)} rows of at most {length} tokens, fewer than {count}")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from herd.corpus.dedup.minhash import _meet, join, settle
-from herd.corpus.runs import ranges, write_run
+from herd.corpus.dedup.minhash import _matching_pairs, find_roots, union_pairs
+from herd.corpus.runs import key_ranges, write_run
 
 BANDS = 14
 
@@ -30,11 +30,11 @@ def main(folder: Path, count: int) -> None:
         keys[copies] = keys[of]
         write_run(folder, f"00000.{band}", keys, np.arange(count, dtype=np.int64))
         del keys
-        for span in ranges(count):
-            left, right = _meet((folder, [f"00000.{band}"], span))
-            join(parent, left, right)
+        for span in key_ranges(count):
+            left, right = _matching_pairs((folder, [f"00000.{band}"], span))
+            union_pairs(parent, left, right)
             pairs += len(left)
-    roots = settle(parent)
+    roots = find_roots(parent)
     dropped = int((roots != np.arange(count)).sum())
     print(
         json.dumps({"documents": count, "pairs": pairs, "dropped": dropped, "seconds": round(time.time() - began, 1)})

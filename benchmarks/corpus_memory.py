@@ -131,15 +131,15 @@ def measure(stage: str, folder: Path, workers: int, pairs: int) -> None:
     """Makes one stage in this process and prints what it took."""
     from herd.core.artifacts import Corpus, Tokenizer
     from herd.core.stage import Work
-    from herd.run.executors import LocalPlace
+    from herd.run.executors import LocalExecutor
     from herd.tokens.stages import pack, train_tokenizer
 
     for name in (f"{stage}-out", f"{stage}-scratch"):
         (folder / name).mkdir()
-    work = Work(folder / f"{stage}-out", folder / f"{stage}-scratch", LocalPlace(lambda: workers))
+    work = Work(folder / f"{stage}-out", folder / f"{stage}-scratch", LocalExecutor(lambda: workers))
     sampler, began, used = Sampler(), time.monotonic(), time.process_time()
     if stage == "train_tokenizer":
-        train_tokenizer.body(work, Corpus(folder), pairs=pairs)
+        train_tokenizer.body(work, Corpus(folder), vocab_size=pairs)
     else:
         pack.body(work, Corpus(folder), Tokenizer(folder / "train_tokenizer-out"))
     size = sum(file.stat().st_size for file in (folder / "documents").iterdir())

@@ -40,13 +40,13 @@ from real_pages import RealPages
 
 from herd.corpus.extract import ExtractSettings, decode, extract
 from herd.corpus.filters import filters
-from herd.corpus.filters.kinds import code_share, formula_rate
+from herd.corpus.filters.code_and_math import code_share, formula_rate
 from herd.corpus.judging import parse_rule
-from herd.corpus.kernels import pack
-from herd.corpus.language import Languages, recognise
+from herd.corpus.kernels import pack_texts
+from herd.corpus.language import Languages, detect_languages
 from herd.corpus.quality import auroc
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import Stats, measure
+from herd.corpus.stats import Stats, compute_stats
 from herd.corpus.warc import write_warc
 
 PEERS = Path(__file__).parent / "peers"
@@ -227,13 +227,13 @@ def agreement(bench: Bench) -> dict[str, Any]:
     file.write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
     bench.run_peer(PEERS / "datatrove_decisions.py", file, out)
     theirs = json.loads(out.read_text(encoding="utf-8"))
-    packed = pack(texts)
+    packed = pack_texts(texts)
     english = Languages(np.array(["en"] * len(texts)), np.ones(len(texts)))  # datatrove's rules know no other
-    spaced = ~np.isin(recognise(text[:2000] for text in texts).codes, ("zh", "ja", "ko", "th"))
+    spaced = ~np.isin(detect_languages(text[:2000] for text in texts).codes, ("zh", "ja", "ko", "th"))
     cleaned = rewrites.make(parse_rule("c4_lines"))(packed)
-    plain, lines = measure(packed, english), measure(pack(cleaned.texts), english, cleaned.edits)
+    plain, lines = compute_stats(packed, english), compute_stats(pack_texts(cleaned.texts), english, cleaned.edits)
     same = {
-        name: filters.make(filters.use(name))(lines if name == "few_sentences" else plain) == np.array(rows, bool)
+        name: filters.make(filters.configure(name))(lines if name == "few_sentences" else plain) == np.array(rows, bool)
         for name, rows in theirs.items()
     }
     return {
@@ -248,7 +248,7 @@ def agreement(bench: Bench) -> dict[str, Any]:
 def minhash(bench: Bench) -> dict[str, Any]:
     from herd.corpus.dedup.minhash import signatures
 
-    packed = pack(bench.real.texts())
+    packed = pack_texts(bench.real.texts())
     rates = []
     for _ in range(bench.rounds + 1):
         began = time.process_time()
@@ -266,9 +266,9 @@ def language(bench: Bench) -> dict[str, Any]:
         files = [(Path(m.name).stem[:2], archive.extractfile(m)) for m in archive.getmembers() if m.isfile()]
         pairs = [(code, line) for code, file in files if file for line in file.read().decode().splitlines() if line]
     truth, texts = np.array([code for code, _ in pairs]), [line for _, line in pairs]
-    recognise(texts[:10])
+    detect_languages(texts[:10])
     began = time.process_time()
-    ours = recognise(texts).codes
+    ours = detect_languages(texts).codes
     took = time.process_time() - began
     file = bench.folder / "sentences.json"
     file.write_text(json.dumps(texts), encoding="utf-8")
@@ -300,7 +300,7 @@ def kinds(bench: Bench) -> dict[str, Any]:
         return [row.get("content") or row.get("text") or "" for row in held]
 
     def measured(texts: list[str]) -> Stats:
-        return measure(texts, Languages(np.array(["en"] * len(texts)), np.ones(len(texts))))
+        return compute_stats(texts, Languages(np.array(["en"] * len(texts)), np.ones(len(texts))))
 
     def against(score: Callable[[Stats], Any], good: Stats, bad: Stats) -> float:
         targets = np.repeat([1.0, 0.0], [len(good), len(bad)])

@@ -61,7 +61,7 @@ def growth(real: RealPages, folder: Path) -> dict[str, Any]:
         out = folder / "grown"
         rules = [
             "--set",
-            "rules={default: [word_count, top_runs, repeated_runs]}",
+            "rules={default: [word_count, top_ngrams, repeated_ngrams]}",
             "--set",
             "dedup=[newest_by_url, minhash]",
         ]

@@ -21,7 +21,7 @@ from measuring import machine
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from herd.core.manifests import sha256
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from tests.damage import Judge, command, damaged, draw, goes_on, of_model, of_run
 from tests.smoke import planned
 
@@ -86,7 +86,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         folder, scratch = Path(made) / "run", Path(made)
         if options.run is None:
-            run(planned(), folder, jobs=2)
+            run_stages(planned(), folder, jobs=2)
         else:
             shutil.copytree(options.run, folder)
         chance = random.Random(options.seed)

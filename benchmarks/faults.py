@@ -31,7 +31,7 @@ def command(out: Path, tokens: int, layout: str) -> list[str]:
     name, ranks = layout.split("=")
     changes = [f"base.layout.{name}={ranks}", f"base.tokens={tokens}", "base.size.heads=4", "ladder.budgets=[2.0e+9]"]
     sets = [part for change in changes for part in ("--set", change)]
-    watched = ["--save-every", "0.5", "--silent", str(SILENT_SECONDS), "--restarts", "50"]
+    watched = ["--save-every", "0.5", "--heartbeat-timeout", str(SILENT_SECONDS), "--max-restarts", "50"]
     told = ["--out", str(out), "--jobs", "1", "--until", "pretrain", *watched]
     return [sys.executable, "-m", "herd", "run", str(RECIPE), *told, *sets]
 

@@ -29,10 +29,10 @@ def write_model(folder: Path) -> None:
     from herd.tokens import bpe
     from herd.train.checkpoint import write_checkpoint
 
-    shape = SIZES["10m"].shape(vocabulary=4096, context=256)
+    shape = SIZES["10m"].shape(vocab_size=4096, max_seq_len=256)
     model = Transformer(shape)
-    initialize(model, std=0.05, layers=shape.layers, generator=torch.Generator().manual_seed(0))
-    text = bpe.learn(iter(["a tokenizer is part of a model's folder"]), pairs=260, digits_together=False)
+    initialize(model, std=0.05, layers=shape.n_layers, generator=torch.Generator().manual_seed(0))
+    text = bpe.train_bpe(iter(["a tokenizer is part of a model's folder"]), vocab_size=260, digits_together=False)
     write_checkpoint(folder, model, text, kind="base")
 
 

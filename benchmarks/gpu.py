@@ -65,10 +65,10 @@ def ask(command: list[str], limit: float) -> dict[str, Any]:
 
 
 def trained(kind: str, rows: int, micro_batch: int | None, speed: float, limit: float, profile: bool) -> dict[str, Any]:
-    from herd.model.sizes import LLAMA_VOCABULARY, SIZES
+    from herd.model.sizes import LLAMA_VOCAB_SIZE, SIZES
 
-    flops = SIZES[SIZE].shape(vocabulary=LLAMA_VOCABULARY, context=CONTEXT).training_flops(CONTEXT)
-    shape = {"size": SIZE, "rows": rows, "context": CONTEXT, "vocabulary": LLAMA_VOCABULARY}
+    flops = SIZES[SIZE].shape(vocab_size=LLAMA_VOCAB_SIZE, max_seq_len=CONTEXT).training_flops(CONTEXT)
+    shape = {"size": SIZE, "rows": rows, "max_seq_len": CONTEXT, "vocab_size": LLAMA_VOCAB_SIZE}
     shape |= {"micro_batch": micro_batch} if micro_batch else {}
     command = [sys.executable, str(PEERS / "gpu_steps.py"), kind, json.dumps(shape)]
     row = ask([*command, *(["--profile"] if profile else [])], limit)

@@ -11,7 +11,7 @@ from typing import Any
 
 from herd.corpus.extract import ExtractSettings, decode, extract
 from herd.corpus.pages import Page
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.reading import FileSpan, read_pages
 
 
 class RealPages:
@@ -38,7 +38,7 @@ class RealPages:
 
     def documentation(self) -> Iterator[Page]:
         """Manuals of programs and libraries, as a crawler stored them."""
-        yield from read_pages(Part(str(self.data / "warc_docs" / "docs.warc.gz"), "web"))
+        yield from read_pages(FileSpan(str(self.data / "warc_docs" / "docs.warc.gz"), "web"))
 
     def crawl(self) -> Iterator[Page]:
         """All real pages: a documentation crawl, articles, and pages in many languages."""

@@ -18,12 +18,12 @@ import torch
 from measuring import machine, tell
 
 from herd.align.columns import read_rows
-from herd.align.reward import ranking
+from herd.align.reward import ranking_loss
 from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.ranked import RankedBatches, encode_ranked
+from herd.train.preferences import PreferenceBatches, encode_preferences
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -36,16 +36,26 @@ if __name__ == "__main__":
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.cores)
-    text, model = TextTokenizer.load(options.model), RewardModel.on(load_transformer(options.model))
+    text, model = TextTokenizer.load(options.model), RewardModel.from_transformer(load_transformer(options.model))
     given = read_rows(options.pairs).preferences
     # Those that fit into one row, so that both read the same.
-    shared = encode_ranked(given, chat_format(text), context=options.length, shared=True).ranked[: options.count]
-    ranked = encode_ranked([given[one.row] for one in shared], chat_format(text), context=options.length).ranked
-    loss, seconds = ranking(), {"apart": [], "together": []}
+    shared = encode_preferences(given, chat_template_of(text), context=options.length, share_prompt=True).preferences[
+        : options.count
+    ]
+    ranked = encode_preferences(
+        [given[one.row] for one in shared], chat_template_of(text), context=options.length
+    ).preferences
+    loss, seconds = ranking_loss(), {"apart": [], "together": []}
     for turn in range(options.turns + 1):
         for name, rows in (("apart", ranked), ("together", shared)):
-            batches = RankedBatches(
-                rows, size=options.batch, epochs=1, seed=0, pad=text.pad, length=options.length, shared=rows is shared
+            batches = PreferenceBatches(
+                rows,
+                size=options.batch,
+                epochs=1,
+                seed=0,
+                pad=text.pad_id,
+                length=options.length,
+                share_prompt=rows is shared,
             )
             began = time.perf_counter()
             for step in range(len(batches)):
@@ -54,7 +64,7 @@ if __name__ == "__main__":
             if turn:  # the first warms up
                 seconds[name].append(time.perf_counter() - began)
         tell(f"turn {turn}", {name: found[-1:] for name, found in seconds.items()})
-    prompts, answers = sum(one.prompt for one in shared), sum(one.together - one.prompt for one in shared)
+    prompts, answers = sum(one.prompt for one in shared), sum(one.shared_tokens - one.prompt for one in shared)
     found = {
         "rows": len(shared),
         "prompt_tokens": prompts / len(shared),

@@ -30,9 +30,9 @@ def numbers(shape: str) -> dict[str, int]:
     from herd.model.sizes import SIZES
 
     size = SIZES[shape]
-    found = size.shape(vocabulary=VOCABULARIES[shape], context=LENGTHS[shape])
-    names = ("width", "layers", "heads", "kv_heads", "hidden", "vocabulary", "context")
-    return {name: getattr(found, name) for name in names} | {"flops": int(found.training_flops(found.context))}
+    found = size.shape(vocab_size=VOCABULARIES[shape], max_seq_len=LENGTHS[shape])
+    names = ("dim", "n_layers", "n_heads", "n_kv_heads", "ffn_dim", "vocab_size", "max_seq_len")
+    return {name: getattr(found, name) for name in names} | {"flops": int(found.training_flops(found.max_seq_len))}
 
 
 def turns(commands: dict[str, list[str]], cores: int, count: int) -> tuple[dict[str, list[float]], float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from herd.cli import main
 from herd.core.artifacts import Artifact
 from herd.corpus.results import CurationResult
-from herd.serve.folders import made_in
+from herd.serve.folders import artifacts_in
 
 RECIPE = """\
 recipe: tiny
@@ -33,7 +33,7 @@ def run(folder: Path) -> Artifact:
     (folder / "notes.jsonl").write_text("\n".join(map(json.dumps, notes)))
     (folder / "mine.yaml").write_text(RECIPE)
     main(["run", str(folder / "mine.yaml"), "--out", str(folder / "run"), "--until", "pack"])
-    return next(one for one in made_in(folder / "run") if one.card["stage"] == "curate")
+    return next(one for one in artifacts_in(folder / "run") if one.metadata["stage"] == "curate")
 
 
 if __name__ == "__main__":

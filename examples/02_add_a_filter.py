@@ -2,7 +2,7 @@
 
 from herd.core.settings import Share
 from herd.corpus.filters import Drops, filters
-from herd.corpus.stats import Stats, measure
+from herd.corpus.stats import Stats, compute_stats
 
 
 @filters.add
@@ -17,10 +17,10 @@ TEXTS = [
 ]
 
 if __name__ == "__main__":
-    chosen = filters.use("many_braces", at_most=0.05)
-    for text, dropped in zip(TEXTS, filters.make(chosen)(measure(TEXTS)), strict=True):
+    chosen = filters.configure("many_braces", at_most=0.05)
+    for text, dropped in zip(TEXTS, filters.make(chosen)(compute_stats(TEXTS)), strict=True):
         print("drop" if dropped else "keep", "|", text)
     try:
-        filters.use("many_braces", at_mots=0.05)
+        filters.configure("many_braces", at_mots=0.05)
     except ValueError as fault:
         print("a typo fails while planning:", fault)

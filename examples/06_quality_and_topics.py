@@ -1,6 +1,6 @@
 """A classifier from good and bad pages, the best fifth by it, and topics for the data mix.
 
-Stages are called like functions, and calling them plans; `run` makes what is planned.
+Stages are called like functions, and calling them plans; `run_stages` makes what is planned.
 """
 
 import json
@@ -9,13 +9,13 @@ import tempfile
 from pathlib import Path
 
 from herd.core.artifacts import Artifact, Corpus
-from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality
+from herd.corpus.quality import KeepBestSettings, QualitySettings, keep_best, train_quality
 from herd.corpus.results import TopicCounts
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.topics import TopicSettings, label_topics
-from herd.run.runner import run as run_stages
+from herd.run.runner import run_stages as run_stages
 
 LESSONS = (
     "A cell takes in oxygen and gives off energy, which is why muscles tire without air, as experiments have shown.",
@@ -42,7 +42,7 @@ def run(folder: Path) -> Artifact:
     good, bad = pages(folder, "lessons", [LESSONS], 200), pages(folder, "spam", [SPAM], 201)
     pool = pages(folder, "pool", [LESSONS, SPAM, SPAM, SPAM, SPAM], 300)
     classifier = train_quality(good, bad, settings=QualitySettings())
-    best = keep_best(pool, classifier, settings=KeepSettings(share=0.2))
+    best = keep_best(pool, classifier, settings=KeepBestSettings(share=0.2))
     labelled = label_topics(best, None, settings=TopicSettings(split_sources=True))
     return run_stages(labelled, folder / "run", jobs=0)
 

@@ -4,7 +4,7 @@ from herd.cli import main
 from herd.core.records import Conversation, Message
 from herd.core.settings import Share
 from herd.corpus.filters import Drops, filters
-from herd.corpus.stats import Stats, measure
+from herd.corpus.stats import Stats, compute_stats
 from herd.judge.verifiers import verifiers
 
 
@@ -23,6 +23,6 @@ def last_word(prompt: Conversation, answer: Message, known: Message | None) -> b
 TEXTS = ["The river rose for 3 days, and then it fell.", "12 40 7.5 1999 8 81 2024 16 3.14"]
 
 if __name__ == "__main__":
-    for text, dropped in zip(TEXTS, filters.make(filters.use("many_digits"))(measure(TEXTS)), strict=True):
+    for text, dropped in zip(TEXTS, filters.make(filters.configure("many_digits"))(compute_stats(TEXTS)), strict=True):
         print("drop" if dropped else "keep", "|", text)
     main(["list", "verifiers", "--plugins", __file__])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from herd.commands import (
+    acceptance,
     budget,
     chat,
     compare,
@@ -18,19 +19,19 @@ from herd.commands import (
     judge_data,
     list_plugins,
     plan,
-    retune,
-    rows,
     run,
     show,
     study,
+    sweep_thresholds,
 )
-from herd.core.errors import as_sentence
-from herd.core.terminal import doors
+from herd.core.errors import to_herd_error
+from herd.core.terminal import safe_output
 
-INTERRUPTED = 130
+INTERRUPT_EXIT_CODE = 130
 _FILES = (
-    run, study, plan, budget, curate, retune, extract, judge_data, show, list_plugins, evaluate, chat, compare, export,
-    import_model, rows,
+    run, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show, list_plugins, evaluate, chat,
+    compare, export,
+    import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
@@ -41,31 +42,31 @@ _COMPUTING = {"run", "study", "curate", "extract", "judge-data", "eval", "chat",
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 1 for failed, 2 for wrong use, 130 for Ctrl-C."""
-    with doors():
+    with safe_output():
         return _dispatch(parser().parse_args(arguments))
 
 
 def _dispatch(options: argparse.Namespace) -> int:
     try:
         if options.name in _COMPUTING:
-            from herd.core.native import slow_sentence
+            from herd.core.native import kernel_warning
 
-            if sentence := slow_sentence():
+            if sentence := kernel_warning():
                 print(f"herd: {sentence}", file=sys.stderr)
         code = options.command.run(options) or 0
         sys.stdout.flush()  # what cannot be written is told here, and not when Python ends
         return code
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from what is whole", file=sys.stderr)
-        return INTERRUPTED
+        return INTERRUPT_EXIT_CODE
     except BrokenPipeError:  # whoever read the output has seen enough
         return 0
     except Exception as fault:
         if options.debug:
             raise
-        known = as_sentence(fault, f"herd {options.name}")
-        print(f"herd: {known}", file=sys.stderr)
-        return known.exit_code
+        error = to_herd_error(fault, f"herd {options.name}")
+        print(f"herd: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,13 +76,15 @@ def parser() -> argparse.ArgumentParser:
         description="The Llama 3 recipe as one piece of software: raw pages in, a chat model and a report out.",
     )
     top.add_argument("--version", action="version", version=_version())
-    words = top.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    subparsers = top.add_subparsers(dest="name", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show where an error came from")
     for command in COMMANDS:
-        one = words.add_parser(command.name, help=command.words, description=command.words, parents=[shared])
-        command.add_options(one)
-        one.set_defaults(command=command)
+        subparser = subparsers.add_parser(
+            command.name, help=command.summary, description=command.summary, parents=[shared]
+        )
+        command.add_options(subparser)
+        subparser.set_defaults(command=command)
     return top
 
 

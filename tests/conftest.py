@@ -62,7 +62,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def checked_parts(item: pytest.Item) -> Iterator[tuple[int, str]]:
     """The parts of rows that a test checks; a row of one part needs no name."""
-    from herd.rows import table
+    from herd.acceptance import table
 
     parts = {row.row: list(row.parts) for row in table()}
     for mark in item.iter_markers("row"):
@@ -88,9 +88,9 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole run of tests/smoke.yaml; read, never change it."""
-    from herd.run.runner import run
+    from herd.run.runner import run_stages
     from tests.smoke import planned
 
     folder = tmp_path_factory.mktemp("smoke") / "run"
-    run(planned(), folder, jobs=2)
+    run_stages(planned(), folder, jobs=2)
     return folder

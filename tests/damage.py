@@ -17,7 +17,7 @@ from pathlib import Path
 
 from herd.cli import main
 from herd.core.stage import walk
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from tests.smoke import planned
 
 WAYS = ("flip", "truncate", "delete")
@@ -213,7 +213,7 @@ def goes_on(folder: Path, fault: Fault, chance: random.Random) -> str:
     with damaged(fault):
         if readers:
             shutil.rmtree(folder / "artifacts" / chance.choice(readers))
-        run(target, folder, jobs=0, display=Heard())  # type: ignore[arg-type]
+        run_stages(target, folder, jobs=0, display=Heard())  # type: ignore[arg-type]
         same = results(folder) == clean
         heard = any(word in line for word in _WORDS for line in said)
         if same and heard:  # what was made again stays

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from herd.core.artifacts import Card, Checkpoint, Corpus, finish
+from herd.core.artifacts import ArtifactMetadata, Checkpoint, Corpus, write_metadata
 from herd.core.records import Document
 from herd.core.stage import Work
 from herd.core.storage import write_documents
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from tests.serve.test_models_of_others import CHATML_TOKENS, OWN, byte_level, folder_of
 
 GENERATION = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 40, "repetition_penalty": 1.1}
@@ -36,7 +36,7 @@ def imported(folder: Path, *, chats: bool = True) -> Checkpoint:
 def made(model: Checkpoint, folder: Path) -> Checkpoint:
     """A copy in `folder` as a run would have made it, called by the folder's name."""
     shutil.copytree(model.path, folder)
-    finish(folder, Card("Checkpoint", folder.name, "sft", 1, "-", "-", {}, {}))
+    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "sft", 1, "-", "-", {}, {}))
     return Checkpoint(folder)
 
 
@@ -52,7 +52,7 @@ def work(folder: Path) -> Work:
     """For calling the body of a stage."""
     for name in ("out", "scratch"):
         (folder / name).mkdir(parents=True)
-    return Work(folder / "out", folder / "scratch", LocalPlace(lambda: 1))
+    return Work(folder / "out", folder / "scratch", LocalExecutor(lambda: 1))
 
 
 @functools.cache
@@ -65,5 +65,5 @@ def corpus(folder: Path, documents: Iterable[Document] | None = None) -> Corpus:
     folder.mkdir()
     kept = tuple(documents or _documents())
     write_documents(folder, kept)
-    finish(folder, Card("Corpus", "corpus", "curate", 1, "-", "-", {}, {}))
+    write_metadata(folder, ArtifactMetadata("Corpus", "corpus", "curate", 1, "-", "-", {}, {}))
     return Corpus(folder)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.given import bring_dialogues, bring_model, bring_preferences
+from herd.align.loading import load_dialogues, load_preferences, load_pretrained
 from herd.align.losses import losses
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
@@ -26,19 +26,19 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Tokens
 from herd.core.records import Conversation, Document, Message, Preference
 from herd.core.terminal import visible
 from herd.evals.harness import evaluate
-from herd.evals.tasks import Answer, Example, Generate, Grade, LogLikelihood, Prompt, Task
+from herd.evals.tasks import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
 from herd.generate.engine import Engine, SamplingParams
 from herd.judge.reward import RewardJudge
 from herd.mixing import probe
 from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.mixing.results import DataProbe
 from herd.model.weights import load_transformer
-from herd.serve.chat import Chat
-from herd.tokens.shards import SPLITS, Shards
+from herd.serve.chat import ChatSession
+from herd.tokens.shards import SPLITS, TokenShards
 from herd.tokens.stages import pack
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.batches import IGNORED, Batch
-from herd.train.log import METRICS, read_steps
+from herd.train.batches import IGNORE_INDEX, Batch
+from herd.train.log import METRICS_FILE, read_steps
 from herd.train.optimizer import AdamWSettings
 from tests.hub import DIALOGUES, FAMILIES, PAIRS, SMOLLM2, TEXTS, Family, Theirs, nats, smollm2_file, written
 from tests.imported import corpus, work
@@ -180,7 +180,7 @@ def test_text_is_packed_as_its_own_tokenizer_reads_it(both: Both, packed: Tokens
     tokenizer, (begin, end) = both.theirs.tokenizer, both.family.document
     assert tokenizer("How")["input_ids"][:1] == tokenizer.convert_tokens_to_ids([begin]) if begin else True
     wanted = {(*tokenizer(text)["input_ids"], tokenizer.convert_tokens_to_ids(end)) for text in TEXTS}
-    shards, found = Shards(packed.path), set()
+    shards, found = TokenShards(packed.path), set()
     for split in SPLITS:
         shard = shards.read("text", split)
         found |= {tuple(shard.document(number).tolist()) for number in range(len(shard))}
@@ -195,22 +195,22 @@ def test_it_writes_the_tokens_that_transformers_writes(both: Both) -> None:
     asked = [one.messages[:count] for one, count in zip(both.dialogues, (1, 3, 1, 3), strict=False)]
     prompts = [both.theirs.ids(messages, opening=True) for messages in asked]
     text = both.text
-    answers = Engine(load_transformer(both.ours.path), text.stops).generate(
+    answers = Engine(load_transformer(both.ours.path), text.stop_token_ids).generate(
         prompts, SamplingParams(max_tokens=both.tokens)
     )
     for prompt, answer in zip(prompts, answers, strict=True):
         wanted = both.theirs.model.generate(torch.tensor([prompt]), max_new_tokens=both.tokens, do_sample=False)
         said = wanted[0, len(prompt) :].tolist()
-        assert answer.token_ids == [token for token in said if token not in text.stops]
+        assert answer.token_ids == [token for token in said if token not in text.stop_token_ids]
 
 
 def test_a_chat_of_two_turns_says_what_transformers_says(
     both: Both, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("herd.serve.chat.LONGEST_ANSWER", both.tokens)
-    chats: list[Chat] = []
-    kept = Chat.__post_init__
-    monkeypatch.setattr(Chat, "__post_init__", lambda self: (chats.append(self), kept(self))[1])
+    monkeypatch.setattr("herd.serve.chat.MAX_ANSWER_TOKENS", both.tokens)
+    chats: list[ChatSession] = []
+    kept = ChatSession.__post_init__
+    monkeypatch.setattr(ChatSession, "__post_init__", lambda self: (chats.append(self), kept(self))[1])
     monkeypatch.setattr("sys.stdin", io.StringIO("How does it work?\nWhere is the river?\n"))
     assert main(["chat", str(both.ours.path), "--temperature", "0"]) == 0
     shown = capsys.readouterr().out
@@ -219,7 +219,7 @@ def test_a_chat_of_two_turns_says_what_transformers_says(
     for turn in (1, 3):
         prompt = both.theirs.ids(history[:turn], opening=True)
         wanted = both.theirs.model.generate(torch.tensor([prompt]), max_new_tokens=both.tokens, do_sample=False)
-        ids = [token for token in wanted[0, len(prompt) :].tolist() if token not in both.text.stops]
+        ids = [token for token in wanted[0, len(prompt) :].tolist() if token not in both.text.stop_token_ids]
         assert history[turn].content == both.theirs.tokenizer.decode(ids, skip_special_tokens=True).strip()
         if not both.family.pieces:  # where half a letter is shown otherwise once the rest has come
             assert visible(both.theirs.tokenizer.decode(ids)).rstrip("\N{REPLACEMENT CHARACTER}") in shown
@@ -247,7 +247,7 @@ def test_it_is_evaluated_by_the_likelihoods_that_transformers_gives(
         for text in TEXTS[:4]:
             ids = tokenizer(text)["input_ids"]
             # A text that nothing opens is predicted from what ends one.
-            ids = ids if both.family.opens else [both.text.end, *ids]
+            ids = ids if both.family.opens else [both.text.eos_id, *ids]
             found.append(float(nats(both.theirs.model, ids).sum()))
             counts.append(len(ids) - 1)
     assert told["perplexity"]["nats_per_token"] == pytest.approx(sum(found) / sum(counts), abs=1e-5)
@@ -270,13 +270,13 @@ def test_log_likelihoods_of_choices_are_those_of_transformers(both: Both, chat: 
     choices = (" by water", " by wind in winter", " nobody")
     seen: list[tuple[float, ...]] = []
 
-    def grade(example: Example, answer: Answer) -> Grade:
+    def grade(example: Example, answer: ModelAnswer) -> Grade:
         seen.append(answer.log_likelihoods)
         return Grade(1.0)
 
     asked = ["How does the mill work? It works", "In year 7 the river"]
     task = Task([Example(text) for text in asked], lambda one: one.id, LogLikelihood(lambda one: choices), grade)
-    evaluate(Engine(load_transformer(both.ours.path), both.text.stops), both.text, task, chat=chat)
+    evaluate(Engine(load_transformer(both.ours.path), both.text.stop_token_ids), both.text, task, chat=chat)
     tokenizer = both.theirs.tokenizer
     for text, likelihoods in zip(asked, seen, strict=True):
         for choice, found in zip(choices, likelihoods, strict=True):
@@ -293,12 +293,12 @@ def test_log_likelihoods_of_choices_are_those_of_transformers(both: Both, chat: 
 def test_what_it_writes_in_a_task_is_what_transformers_writes(both: Both) -> None:
     said: list[str] = []
 
-    def grade(example: Example, answer: Answer) -> Grade:
+    def grade(example: Example, answer: ModelAnswer) -> Grade:
         said.append(answer.message.content)
         return Grade(0.0)
 
     task = Task([Example("How does it work?")], lambda one: Prompt.of(one.id), Generate(max_tokens=both.tokens), grade)
-    evaluate(Engine(load_transformer(both.ours.path), both.text.stops), both.text, task, chat=True)
+    evaluate(Engine(load_transformer(both.ours.path), both.text.stop_token_ids), both.text, task, chat=True)
     prompt = both.theirs.ids((Message("user", "How does it work?"),), opening=True)
     wanted = both.theirs.model.generate(torch.tensor([prompt]), max_new_tokens=both.tokens, do_sample=False)
     assert said == [both.theirs.tokenizer.decode(wanted[0, len(prompt) :], skip_special_tokens=True).strip()]
@@ -323,9 +323,9 @@ def brought(both: Both) -> tuple[Checkpoint, Dialogues, Preferences]:
         (both.folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
     files = {name: (str(both.folder / f"{name}.jsonl"),) for name in ("dialogues", "pairs")}
     return (
-        bring_model.body(work(both.folder / "model"), folder=str(both.ours.path)),
-        bring_dialogues.body(work(both.folder / "brought"), files=files["dialogues"]),
-        bring_preferences.body(work(both.folder / "ranked"), files=files["pairs"]),
+        load_pretrained.body(work(both.folder / "model"), folder=str(both.ours.path)),
+        load_dialogues.body(work(both.folder / "brought"), files=files["dialogues"]),
+        load_preferences.body(work(both.folder / "ranked"), files=files["pairs"]),
     )
 
 
@@ -343,8 +343,8 @@ def test_fine_tuning_has_the_loss_and_the_gradients_of_transformers(
     (wanted,) = trained(theirs, [loss])
     settings = SftSettings(length=256, batch_size=64, epochs=1, **TRAINING)
     tuned = sft.body(work(tmp_path), model, (dialogues,), settings=settings)
-    (step,) = read_steps(tuned.path / METRICS)
-    assert step.weight == count
+    (step,) = read_steps(tuned.path / METRICS_FILE)
+    assert step.loss_denominator == count
     assert step.loss == pytest.approx(wanted, abs=1e-5)
     assert_same_weights(tuned.path, theirs, both.theirs.model)
 
@@ -358,7 +358,7 @@ def test_dpo_has_the_losses_and_the_gradients_of_transformers(
     ends = {both.theirs.tokenizer.convert_tokens_to_ids(token) for token in both.family.ends}
 
     def answered(pair: Any, answer: tuple[Message, ...]) -> tuple[list[int], list[int]]:
-        ids, places = learnt(both, pair.prompt.then(*answer))
+        ids, places = learnt(both, pair.prompt.with_messages(*answer))
         return ids, [place for place in places if ids[place] not in ends]  # what ends an answer is left out
 
     pairs = [(answered(pair, pair.chosen), answered(pair, pair.rejected)) for pair in both.pairs]
@@ -379,10 +379,10 @@ def test_dpo_has_the_losses_and_the_gradients_of_transformers(
     theirs = both.theirs.fresh()
     wanted = trained(theirs, [loss, loss])
     settings = DpoSettings(
-        loss=losses.use("dpo", beta=BETA), nll_weight=NLL_WEIGHT, batch_size=len(both.pairs), epochs=2, **TRAINING
+        loss=losses.configure("dpo", beta=BETA), nll_weight=NLL_WEIGHT, batch_size=len(both.pairs), epochs=2, **TRAINING
     )
     preferred = dpo.body(work(tmp_path), model, (ranked,), settings=settings)
-    steps = read_steps(preferred.path / METRICS)
+    steps = read_steps(preferred.path / METRICS_FILE)
     assert [step.loss for step in steps] == pytest.approx(wanted, abs=1e-5)
     assert abs(wanted[1] - wanted[0]) > 1e-3
     assert_same_weights(preferred.path, theirs, both.theirs.model)
@@ -394,7 +394,7 @@ def test_a_reward_model_has_the_losses_the_gradients_and_the_scores_of_transform
     both = small
     model, _, ranked = brought
     pairs = [
-        [both.theirs.ids(pair.prompt.then(*answer).messages) for answer in (pair.chosen, pair.rejected)]
+        [both.theirs.ids(pair.prompt.with_messages(*answer).messages) for answer in (pair.chosen, pair.rejected)]
         for pair in both.pairs
     ]
 
@@ -408,7 +408,7 @@ def test_a_reward_model_has_the_losses_the_gradients_and_the_scores_of_transform
     wanted = trained(theirs, [loss, loss, loss])
     settings = RewardSettings(batch_size=len(both.pairs), epochs=3, held_out_share=0.0, **TRAINING)
     judge = train_reward.body(work(tmp_path), model, (ranked,), settings=settings)
-    assert [step.loss for step in read_steps(judge.path / METRICS)] == pytest.approx(wanted, abs=1e-5)
+    assert [step.loss for step in read_steps(judge.path / METRICS_FILE)] == pytest.approx(wanted, abs=1e-5)
     assert_same_weights(judge.path, theirs, both.theirs.fresh(reward=True), reward=True)
     scores = RewardJudge.load(judge).score(both.dialogues)
     import transformers
@@ -431,32 +431,32 @@ def test_data_is_judged_by_the_losses_of_transformers(
     mine = corpus(tmp_path / "mine", [_document(f"The wind of winter {n} turns the mill.", n) for n in range(20)])
     new = pack.body(work(tmp_path / "new"), mine, both.ours, held_out_share=0.0)
     arms: list[tuple[list[Batch], list[float]]] = []
-    taken = probe.steps
+    taken = probe.train_steps
 
     def noted(state: Any, batches: Any, *, rate: Callable[[int], float], **how: Any) -> Iterator[Any]:
         arms.append(([batches.batch(n) for n in range(len(batches))], [rate(n) for n in range(len(batches))]))
-        return taken(state, batches, rate=rate, **how)
+        return taken(state, batches, lr_schedule=rate, **how)
 
-    monkeypatch.setattr(probe, "steps", noted)
+    monkeypatch.setattr(probe, "train_steps", noted)
     size = {"tokens": 128, "batch_tokens": 128} if both.name == "smollm2" else {"tokens": 512, "batch_tokens": 256}
     settings = ProbeSettings(length=128, lr=LR, seeds=(0, 1), optimizer=SMOOTH, **size)
     done = work(tmp_path / "judged")
     judge_data.body(done, both.ours, packed, new, settings=settings)
     found = done.results[DataProbe].losses
     measured = [found[name][seed]["text"] for seed in (0, 1) for name in ("control", NEW)]
-    wanted = [annealed(both.theirs.fresh(), *arm, Shards(packed.path)) for arm in arms]
+    wanted = [annealed(both.theirs.fresh(), *arm, TokenShards(packed.path)) for arm in arms]
     assert measured == pytest.approx(wanted, abs=1e-5)
     assert len(set(measured)) == 4
 
 
-def annealed(theirs: Any, batches: Sequence[Batch], rates: Sequence[float], shards: Shards) -> float:
+def annealed(theirs: Any, batches: Sequence[Batch], rates: Sequence[float], shards: TokenShards) -> float:
     """Held-out nats a token after these batches."""
     betas = (SMOOTH.beta1, SMOOTH.beta2)
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=LR, betas=betas, eps=SMOOTH.eps, weight_decay=0.0)
     for batch, rate in zip(batches, rates, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        (_of(theirs, batch) / batch.weight).backward()
+        (_of(theirs, batch) / batch.loss_denominator).backward()
         optimizer.step()
     held_out, total, count = shards.read("text", "heldout"), 0.0, 0
     with torch.inference_mode():
@@ -474,5 +474,5 @@ def _of(theirs: Any, batch: Batch) -> Tensor:
         for document in sorted(set(documents[documents >= 0].tolist())):
             place = documents == document
             logits = theirs(row[place][None]).logits[0]
-            total = total + F.cross_entropy(logits, targets[place], reduction="sum", ignore_index=IGNORED)
+            total = total + F.cross_entropy(logits, targets[place], reduction="sum", ignore_index=IGNORE_INDEX)
     return total

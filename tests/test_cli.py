@@ -103,7 +103,7 @@ def test_a_file_that_is_no_recipe_is_refused(
         (["show", "nowhere"], "there is no such folder", 1),
         (["chat", "nowhere"], "neither a model nor a run", 1),
         (["eval", "nowhere", "perplexity"], "neither a model nor a run", 1),
-        (["rows", "--row", "99"], "the table has rows 1 to 80", 2),
+        (["acceptance", "--row", "99"], "the table has rows 1 to 80", 2),
         (["run", "tiny", "--until", "pretrian"], "did you mean 'pretrain'", 2),
     ],
 )
@@ -145,7 +145,7 @@ def test_eval_export_and_show_of_a_made_run(
         "config.json",
         "generation_config.json",
         "model.safetensors",
-        "seal.json",
+        "checksums.json",
         "tokenizer.json",
         "tokenizer_config.json",
     }
@@ -169,7 +169,7 @@ def test_an_exported_model_gives_the_same_logits_in_transformers(smoke_run: Path
     text = "What is 12 + 34? 2+4=6, 1+3+0=4, so 46."
     ids = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(text)["input_ids"]
     tokenizer = TextTokenizer.load(tmp_path / "out")
-    assert ids == [tokenizer.begin, *tokenizer.encode(text)]
+    assert ids == [tokenizer.bos_id, *tokenizer.encode(text)]
     with torch.inference_mode():
         difference = (ours(torch.tensor([ids])) - theirs(torch.tensor([ids])).logits).abs().max().item()
     figure(f"exported model: largest difference of logits {difference:.1e}")
@@ -214,11 +214,14 @@ def test_curate_makes_a_corpus_where_the_user_looks_for_it(
     assert row["text"].startswith("The story of day 0 0 goes on")
     assert row["stats"]["plain_words"] > 50
     assert {"id", "text", "source", "url", "added", "language"} <= set(row)
-    assert main(["retune", str(tmp_path / "out")]) == 1
+    assert main(["sweep-thresholds", str(tmp_path / "out")]) == 1
     assert "keep_stats=true" in capsys.readouterr().err
     assert main([*command, "--set", "dedup=[]", "--set", "keep_stats=true", "--workers", "1"]) == 0
     capsys.readouterr()
-    assert main(["retune", str(tmp_path / "out"), "--set", "rules={default: [word_count: {at_least: 1000}]}"]) == 0
+    assert (
+        main(["sweep-thresholds", str(tmp_path / "out"), "--set", "rules={default: [word_count: {at_least: 1000}]}"])
+        == 0
+    )
     assert capsys.readouterr().out.split()[-4:] == ["word_count", "3", "3", "3"]
 
 

@@ -48,7 +48,7 @@ def test_the_task_is_asked_by_the_command_that_is_named(
     imported(tmp_path / "MODEL")
     command = re.search(r"`herd (eval MODEL 'small_programs: [^`]*)`", DOC.read_text(encoding="utf-8"))
     assert command is not None
-    monkeypatch.setattr(tasks, "_found", dict(tasks.all()))
+    monkeypatch.setattr(tasks, "_plugins", dict(tasks.all()))
     monkeypatch.setattr(plugins, "_loaded", {})
     monkeypatch.chdir(tmp_path)
     assert main([*shlex.split(command[1]), "--json"]) == 0
@@ -62,7 +62,7 @@ def small_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleTyp
     """The task as a file, among the tasks for as long as the test."""
     file = tmp_path / "small_programs.py"
     file.write_text(code_under("A task in one file"), encoding="utf-8")
-    monkeypatch.setattr(tasks, "_found", dict(tasks.all()))
+    monkeypatch.setattr(tasks, "_plugins", dict(tasks.all()))
     monkeypatch.delitem(sys.modules, "small_programs", raising=False)
     module = load_file(file, "small_programs")
     monkeypatch.delitem(sys.modules, "small_programs")
@@ -77,7 +77,7 @@ RIGHT = {
 
 
 def scores(module: ModuleType, say: Callable[[str], str], *, chat: bool = False, **settings: object) -> TaskScore:
-    task = tasks.make(tasks.use("small_programs", **settings))()
+    task = tasks.make(tasks.configure("small_programs", **settings))()
     found = evaluate(Scripted(TOKENIZER, say), TOKENIZER, task, chat=chat)
     assert isinstance(found, TaskScore)
     return found
@@ -99,7 +99,7 @@ def test_a_task_in_one_file_grades_programs(small_programs: ModuleType) -> None:
 
     found = scores(small_programs, mixed)
     assert found.scores == (0.0, 1.0, 0.0)
-    assert [one.grade.why for one in found.answers] == [
+    assert [one.grade.reason for one in found.answers] == [
         "2 of 3 calls are right",
         "3 of 3 calls are right",
         "a value that is no plain data (TypeError)",

@@ -43,7 +43,7 @@ from herd.model.sizes import Shape
 from herd.model.transformer import Transformer, initialize
 
 torch.manual_seed(0)
-shape = Shape(width=32, layers=2, heads=4, kv_heads=2, hidden=64, vocabulary=16, context=64)
+shape = Shape(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=64, vocab_size=16, max_seq_len=64)
 model = Transformer(shape)
 initialize(model, std=0.05, layers=2, generator=torch.Generator().manual_seed(0))
 row = torch.arange(33).remainder(5)[None] + 4
@@ -56,9 +56,10 @@ for _ in range(60):
     optimizer.step()
     losses.append(float(loss))
 model.eval()
-written = Engine(model, frozenset({2}), rows=1).generate([[4, 5, 6]], SamplingParams(max_tokens=4, temperature=0.0))
+written = Engine(model, frozenset({2}), max_num_seqs=1).generate([[4, 5, 6]], SamplingParams(max_tokens=4, temperature=0.0))
 print(json.dumps({
-    "file": herd.__file__, "isa": kernels.isa(), "corpus": type(corpus_kernels.library()).__name__,
+    "file": herd.__file__, "isa": kernels.isa(),
+    "corpus": type(corpus_kernels.corpus_kernels()).__name__,
     "first": losses[0], "last": losses[-1], "written": written[0].token_ids,
 }))
 """
@@ -158,7 +159,9 @@ def test_a_wheel_holds_all_data_and_the_kernels_of_this_machine(compiled: Instal
     names = names_in(compiled.wheel)
     assert packaged() <= names
     assert {Path(name).suffix for name in packaged()} >= {".py", ".yaml", ".html", ".cpp", ".hpp", ".inc"}
-    libraries = {str(room.relative_to(ROOT) / native.library_name(room)) for room in native.rooms(ROOT / "herd")}
+    libraries = {
+        str(room.relative_to(ROOT) / native.library_name(room)) for room in native.kernel_folders(ROOT / "herd")
+    }
     assert {name for name in names if name.endswith(".so")} == libraries
     assert len(libraries) == 2
     assert compiled.wheel.name.startswith("herd-")

@@ -27,54 +27,56 @@ def herd(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch
     from herd.align.columns import read_rows
     from herd.align.dpo import objective, reference_log_probs
     from herd.align.losses import losses
-    from herd.align.reward import ranking
+    from herd.align.reward import ranking_loss
     from herd.model.heads import RewardModel
     from herd.model.weights import load_transformer
-    from herd.run.executors import LocalPlace
-    from herd.tokens.jinja import chat_format
+    from herd.run.executors import LocalExecutor
+    from herd.tokens.jinja import chat_template_of
     from herd.tokens.tokenizer import TextTokenizer
     from herd.train.checkpoint import TrainState
     from herd.train.dialogues import DialogueBatches
-    from herd.train.loop import alone, steps
-    from herd.train.objectives import next_token
+    from herd.train.loop import single_device, train_steps
+    from herd.train.objectives import next_token_loss
     from herd.train.optimizer import AdamWSettings, adamw
-    from herd.train.ranked import RankedBatches, encode_ranked
+    from herd.train.preferences import PreferenceBatches, encode_preferences
 
     text, given = TextTokenizer.load(folder), read_rows(rows)
-    form, batch, length = chat_format(text), settings["batch"], settings["length"]
-    model: Any = RewardModel.on(load_transformer(folder)) if kind == "reward" else load_transformer(folder)
+    form, batch, length = chat_template_of(text), settings["batch"], settings["length"]
+    model: Any = (
+        RewardModel.from_transformer(load_transformer(folder)) if kind == "reward" else load_transformer(folder)
+    )
     batches: Any
     if kind == "sft":
         # Rows that hold as many dialogues together as the others have in a step.
-        tokens = sum(len(form.conversation(one)) for one in given.conversations) / len(given.conversations)
+        tokens = sum(len(form.encode(one)) for one in given.conversations) / len(given.conversations)
         size = max(2, round(batch * tokens / length))
         batches = DialogueBatches(
-            given.conversations, form, length=length, rows=size, epochs=EPOCHS, seed=0, pad=text.pad
+            given.conversations, form, length=length, rows=size, epochs=EPOCHS, seed=0, pad=text.pad_id
         )
-        per_epoch, loss = len(batches) // EPOCHS, next_token
+        per_epoch, loss = len(batches) // EPOCHS, next_token_loss
     else:
-        ranked = encode_ranked(given.preferences, form, context=length).ranked
-        context = model.shape.context
-        batches = RankedBatches(
+        ranked = encode_preferences(given.preferences, form, context=length).preferences
+        context = model.shape.max_seq_len
+        batches = PreferenceBatches(
             ranked,
             size=batch,
             epochs=EPOCHS,
             seed=0,
-            pad=text.pad,
+            pad=text.pad_id,
             length=context,
-            endings=True,
-            shared=settings.get("together", False),
+            include_eos=True,
+            share_prompt=settings.get("together", False),
         )
         per_epoch = batches.per_epoch
-        loss = ranking()
+        loss = ranking_loss()
         if kind == "dpo":
-            reference = reference_log_probs(model, ranked, text.pad, endings=True)
-            loss = objective(losses.make(losses.use("dpo", beta=settings["beta"])), reference, 0.0)
+            reference = reference_log_probs(model, ranked, text.pad_id, include_eos=True)
+            loss = objective(losses.make(losses.configure("dpo", beta=settings["beta"])), reference, 0.0)
     workers = torch.get_num_threads()
     torch.set_num_threads(1)
     state = TrainState(model, adamw(model, AdamWSettings(weight_decay=0.0)))
-    hands = alone(state, LocalPlace(lambda: workers))
-    going = steps(state, batches, loss=loss, rate=lambda step: 1e-6, clip=1.0, hands=hands)
+    hands = single_device(state, LocalExecutor(lambda: workers))
+    going = train_steps(state, batches, loss_fn=loss, lr_schedule=lambda step: 1e-6, max_grad_norm=1.0, strategy=hands)
     return lambda: [next(going).loss for _ in range(per_epoch)][-1]
 
 

@@ -23,20 +23,20 @@ WARM_UP, STEPS = 3, 10
 def documents(shape: dict[str, int]) -> torch.Tensor:
     """Cuts at random, so that a document has 2,048 tokens on average."""
     generator = torch.Generator().manual_seed(1)
-    return (torch.rand(shape["rows"], shape["context"], generator=generator) < 1 / 2048).long().cumsum(1)
+    return (torch.rand(shape["rows"], shape["max_seq_len"], generator=generator) < 1 / 2048).long().cumsum(1)
 
 
 def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
     from herd.model.sizes import SIZES
     from herd.model.transformer import Transformer
-    from herd.run.executors import LocalPlace
+    from herd.run.executors import LocalExecutor
     from herd.train.batches import Batch
     from herd.train.checkpoint import TrainState
-    from herd.train.loop import alone
+    from herd.train.loop import single_device
     from herd.train.optimizer import AdamWSettings, adamw
     from herd.train.settings import ComputeSettings
 
-    made = SIZES[shape["size"]].shape(vocabulary=shape["vocabulary"], context=shape["context"])
+    made = SIZES[shape["size"]].shape(vocab_size=shape["vocab_size"], max_seq_len=shape["max_seq_len"])
     with torch.device("cuda"):
         model = Transformer(made)
         for weight in model.parameters():
@@ -47,8 +47,8 @@ def herd(shape: dict[str, int], kind: str) -> Callable[[], float]:
     cut = documents(shape) if kind == "herd-documents" else torch.zeros_like(given[:, 1:])
     batch = Batch(given[:, :-1], given[:, 1:], cut)
     speed = ComputeSettings(compile=True, dtype="bf16", float8=kind == "herd-float8")
-    hands = alone(state, LocalPlace(), speed)
-    told = hands.quick.trunks[0].attending
+    hands = single_device(state, LocalExecutor(), speed)
+    told = hands.compute_context.trunks[0].attention_backend
     print(json.dumps({"attention": type(told).__name__, "first": str(told.first)}), flush=True)
 
     run = repeated(state, batch, hands, shape.get("micro_batch"))
@@ -74,12 +74,12 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def transformers(shape: dict[str, int]) -> Callable[[], float]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from herd.model.config import config_of
+    from herd.model.config import config_from_shape
     from herd.model.sizes import SIZES
 
-    made = SIZES[shape["size"]].shape(vocabulary=shape["vocabulary"], context=shape["context"])
+    made = SIZES[shape["size"]].shape(vocab_size=shape["vocab_size"], max_seq_len=shape["max_seq_len"])
     with torch.device("cuda"):
-        model = LlamaForCausalLM(LlamaConfig.from_dict(config_of(made, reward=False, dtype="float32")))
+        model = LlamaForCausalLM(LlamaConfig.from_dict(config_from_shape(made, reward=False, dtype="float32")))
 
     def loss(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return cross_entropy(model(inputs, use_cache=False).logits, targets)
@@ -96,22 +96,22 @@ def torchtitan(shape: dict[str, int]) -> Callable[[], float]:
 
     size = SIZES[shape["size"]]
     numbers = {
-        "dim": size.width,
-        "n_layers": size.layers,
-        "n_heads": size.heads,
-        "n_kv_heads": size.kv_heads,
-        "vocab_size": shape["vocabulary"],
+        "dim": size.dim,
+        "n_layers": size.n_layers,
+        "n_heads": size.n_heads,
+        "n_kv_heads": size.n_kv_heads,
+        "vocab_size": shape["vocab_size"],
         "ffn_dim_multiplier": 1.5,
         "multiple_of": 256,
         "rope_theta": 500_000,
-        "max_seq_len": shape["context"],
+        "max_seq_len": shape["max_seq_len"],
     }
     with torch.device("cuda"):
         model = Transformer(TransformerModelArgs(**numbers))
         with torch.no_grad():
             model.init_weights()
     model.output.weight = model.tok_embeddings.weight
-    assert model.layers["0"].feed_forward.w1.out_features == size.hidden
+    assert model.layers["0"].feed_forward.w1.out_features == size.ffn_dim
     for name, block in model.layers.named_children():
         model.layers.register_module(name, torch.compile(block, fullgraph=True))
     quick = torch.compile(cross_entropy)

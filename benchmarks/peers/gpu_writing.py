@@ -15,9 +15,9 @@ READ, WRITTEN, BATCHES, TURNS = 128, 256, (1, 64), 10
 
 
 def shape_of(size: str):
-    from herd.model.sizes import LLAMA_VOCABULARY, SIZES
+    from herd.model.sizes import LLAMA_VOCAB_SIZE, SIZES
 
-    return SIZES[size].shape(vocabulary=LLAMA_VOCABULARY, context=8192)
+    return SIZES[size].shape(vocab_size=LLAMA_VOCAB_SIZE, max_seq_len=8192)
 
 
 def made(size: str):
@@ -45,10 +45,12 @@ def herd(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], 
 def transformers(size: str) -> tuple[Callable[[list[list[int]], int], list[list[int]]], int]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from herd.model.config import config_of
+    from herd.model.config import config_from_shape
 
     with torch.device("cuda"):
-        model = LlamaForCausalLM(LlamaConfig.from_dict(config_of(shape_of(size), reward=False, dtype="bfloat16")))
+        model = LlamaForCausalLM(
+            LlamaConfig.from_dict(config_from_shape(shape_of(size), reward=False, dtype="bfloat16"))
+        )
     model = model.bfloat16().eval()
 
     def write(given: list[list[int]], count: int) -> list[list[int]]:

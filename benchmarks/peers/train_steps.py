@@ -20,23 +20,23 @@ WARM_UP = 3
 
 def tokens(shape: dict[str, int]) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, shape["vocabulary"], (shape["rows"], shape["context"] + 1), generator=generator)
+    return torch.randint(0, shape["vocab_size"], (shape["rows"], shape["max_seq_len"] + 1), generator=generator)
 
 
 def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from herd.model.sizes import Shape
     from herd.model.transformer import Transformer, initialize
-    from herd.run.executors import LocalPlace
+    from herd.run.executors import LocalExecutor
     from herd.train.batches import Batch
     from herd.train.checkpoint import TrainState
-    from herd.train.loop import alone
+    from herd.train.loop import single_device
     from herd.train.optimizer import AdamWSettings, adamw
     from herd.train.settings import ComputeSettings
 
-    names = ("width", "layers", "heads", "kv_heads", "hidden", "vocabulary", "context")
+    names = ("dim", "n_layers", "n_heads", "n_kv_heads", "ffn_dim", "vocab_size", "max_seq_len")
     made = Shape(**{name: shape[name] for name in names})
     model = Transformer(made)
-    initialize(model, std=0.02, layers=made.layers, generator=torch.Generator().manual_seed(0))
+    initialize(model, std=0.02, layers=made.n_layers, generator=torch.Generator().manual_seed(0))
     given = tokens(shape)
     batch = Batch(given[:, :-1], given[:, 1:], torch.zeros_like(given[:, 1:]))
     state = TrainState(model, adamw(model, AdamWSettings()))
@@ -45,7 +45,7 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     torch.set_num_threads(1)
     # With one core a user would set `micro_batch` to the whole batch.
     micro_batch = shape["rows"] if workers == 1 else None
-    hands = alone(state, LocalPlace(lambda: workers), ComputeSettings(compile=compiled))
+    hands = single_device(state, LocalExecutor(lambda: workers), ComputeSettings(compile=compiled))
 
     return repeated(state, batch, hands, micro_batch)
 
@@ -53,8 +53,8 @@ def herd(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
 def repeated(state: Any, batch: Any, hands: Any, micro_batch: int | None) -> Callable[[int], float]:
     """Steps of herd's loop on one batch again and again; gives the last loss. One loop takes them all, as in training:
     what it does before its first step is not asked for at each."""
-    from herd.train.loop import steps
-    from herd.train.objectives import next_token
+    from herd.train.loop import train_steps
+    from herd.train.objectives import next_token_loss
 
     class Same:
         def __len__(self) -> int:
@@ -63,8 +63,14 @@ def repeated(state: Any, batch: Any, hands: Any, micro_batch: int | None) -> Cal
         def batch(self, step: int) -> Any:
             return batch
 
-    going = steps(
-        state, Same(), loss=next_token, rate=lambda step: 1e-4, clip=1.0, hands=hands, micro_batch=micro_batch
+    going = train_steps(
+        state,
+        Same(),
+        loss_fn=next_token_loss,
+        lr_schedule=lambda step: 1e-4,
+        max_grad_norm=1.0,
+        strategy=hands,
+        micro_batch=micro_batch,
     )
     return lambda count: [next(going).loss for _ in range(count)][-1]
 
@@ -98,13 +104,13 @@ def transformers(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=shape["vocabulary"],
-        hidden_size=shape["width"],
-        num_hidden_layers=shape["layers"],
-        num_attention_heads=shape["heads"],
-        num_key_value_heads=shape["kv_heads"],
-        intermediate_size=shape["hidden"],
-        max_position_embeddings=shape["context"],
+        vocab_size=shape["vocab_size"],
+        hidden_size=shape["dim"],
+        num_hidden_layers=shape["n_layers"],
+        num_attention_heads=shape["n_heads"],
+        num_key_value_heads=shape["n_kv_heads"],
+        intermediate_size=shape["ffn_dim"],
+        max_position_embeddings=shape["max_seq_len"],
     )
     model = LlamaForCausalLM(config)
     forward = torch.compile(lambda inputs: model(inputs, use_cache=False).logits) if compiled else None
@@ -115,14 +121,14 @@ def litgpt(shape: dict[str, int], compiled: bool) -> Callable[[int], Any]:
     from litgpt import GPT, Config
 
     config = Config(
-        block_size=shape["context"],
-        vocab_size=shape["vocabulary"],
-        padded_vocab_size=shape["vocabulary"],
-        n_layer=shape["layers"],
-        n_head=shape["heads"],
-        n_query_groups=shape["kv_heads"],
-        n_embd=shape["width"],
-        intermediate_size=shape["hidden"],
+        block_size=shape["max_seq_len"],
+        vocab_size=shape["vocab_size"],
+        padded_vocab_size=shape["vocab_size"],
+        n_layer=shape["n_layers"],
+        n_head=shape["n_heads"],
+        n_query_groups=shape["n_kv_heads"],
+        n_embd=shape["dim"],
+        intermediate_size=shape["ffn_dim"],
         rotary_percentage=1.0,
         parallel_residual=False,
         bias=False,

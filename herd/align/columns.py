@@ -14,9 +14,9 @@ from typing import Any
 from herd.core.errors import DataError
 from herd.core.manifests import check_files
 from herd.core.records import STRENGTHS, Conversation, Message, Preference, ToolCall
-from herd.core.rowfiles import RowError, rows_in
+from herd.core.rowfiles import RowError, iter_rows
 
-Row = Mapping[str, Any]
+JsonRow = Mapping[str, Any]
 Turns = tuple[Message, ...]
 
 # ShareGPT's and its kin's words for roles.
@@ -36,42 +36,46 @@ _TURNS = "\n\nHuman:", "\n\nAssistant:"  # of Anthropic's transcripts
 
 
 @dataclass
-class Given:
-    """What rows of a file became. rejected: how many by reason; first: an example of each, (line, what was wrong)."""
+class ParsedRows:
+    """What rows of a file became. rejected: how many by reason; examples: an example of each, (line, what was
+    wrong)."""
 
     conversations: list[Conversation] = field(default_factory=list)
     preferences: list[Preference] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
-    first: dict[str, tuple[int, str]] = field(default_factory=dict)
+    examples: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
-def read_rows(file: Path) -> Given:
+def read_rows(file: Path) -> ParsedRows:
     """Every row of a JSON lines, JSON or Parquet file (packed by gzip, bzip2, xz or Zstandard too), each kept or
     counted with why not.
 
     Raises DataError when the file cannot be read, breaks off, or not one row is kept.
     """
-    found = Given()
-    for number, row in rows_in(file):
+    parsed = ParsedRows()
+    for number, row in iter_rows(file):
         try:
             if isinstance(row, RowError):
                 raise row
-            read = of_row(row, f"{file.name}-{number}")
+            read = parse_row(row, f"{file.name}-{number}")
         except RowError as fault:
-            found.rejected[fault.reason] += 1
-            found.first.setdefault(fault.reason, (number, str(fault)))
+            parsed.rejected[fault.reason] += 1
+            parsed.examples.setdefault(fault.reason, (number, str(fault)))
             continue
         if isinstance(read, Preference):
-            found.preferences.append(read)
+            parsed.preferences.append(read)
         else:
-            found.conversations.append(read)
-    if not found.conversations and not found.preferences:
-        why = "; ".join(f"row {number}: {what[:300]}" for number, what in found.first.values()) or "it holds no rows"
+            parsed.conversations.append(read)
+    if not parsed.conversations and not parsed.preferences:
+        why = (
+            "; ".join(f"row {number}: {problem[:300]}" for number, problem in parsed.examples.values())
+            or "it holds no rows"
+        )
         raise DataError(f"{file}: no row can be used; {why}")
-    return found
+    return parsed
 
 
-def given_in(path: Path) -> Given:
+def load_rows(path: Path) -> ParsedRows:
     """What a file of rows holds, or an artifact of dialogues or preferences."""
     if not path.is_dir():
         return read_rows(path)
@@ -82,7 +86,7 @@ def given_in(path: Path) -> Given:
     raise DataError(f"{path} holds neither dialogues nor preferences; name a file of rows or such an artifact")
 
 
-def of_row(row: Row, number: str = "") -> Conversation | Preference:
+def parse_row(row: JsonRow, number: str = "") -> Conversation | Preference:
     """A row as a conversation, or as a preference where it has a better and a worse answer.
 
     Raises RowError for columns of no known form, ragged turns, unknown roles, empty answers, and pairs that are alike.
@@ -102,27 +106,27 @@ def of_row(row: Row, number: str = "") -> Conversation | Preference:
             # Whatever stands where something else should: the row is told, and the next one read.
             except (DataError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
                 raise RowError("broken", f"{' and '.join(columns)}: {fault}") from None
-    known = "; ".join(" + ".join(columns) for columns in _FORMS)
-    raise RowError("unknown columns", f"columns {', '.join(map(str, row))} are none of: {known}")
+    forms = "; ".join(" + ".join(columns) for columns in _FORMS)
+    raise RowError("unknown columns", f"columns {', '.join(map(str, row))} are none of: {forms}")
 
 
 # ---- forms ----
 
 
-def _pair(row: Row, number: str) -> Preference:
+def _pair(row: JsonRow, number: str) -> Preference:
     """An explicit prompt and two answers, TRL's and its kin's; many sets say the prompt again in both answers."""
     prompt = _prompt(row["prompt"] if "prompt" in row else row["conversations"])
-    return _preference(row, number, *_apart(prompt, _answer(row["chosen"]), _answer(row["rejected"])))
+    return _preference(row, number, *_split_shared(prompt, _answer(row["chosen"]), _answer(row["rejected"])))
 
 
-def _asked_pair(row: Row, number: str) -> Preference:
+def _question_pair(row: JsonRow, number: str) -> Preference:
     """Pairs in Alpaca's columns, and pairs below a question."""
-    asked = row["question"] if "question" in row else _instruction(row)
-    prompt = (*_history(row), Message("user", asked))
-    return _preference(row, number, *_apart(prompt, _answer(row["chosen"]), _answer(row["rejected"])))
+    question = row["question"] if "question" in row else _instruction(row)
+    prompt = (*_history(row), Message("user", question))
+    return _preference(row, number, *_split_shared(prompt, _answer(row["chosen"]), _answer(row["rejected"])))
 
 
-def _apart(prompt: Turns, chosen: Turns, rejected: Turns) -> tuple[Turns, Turns, Turns]:
+def _split_shared(prompt: Turns, chosen: Turns, rejected: Turns) -> tuple[Turns, Turns, Turns]:
     """Prompt and answers, where both answers may begin with the prompt once more, or with turns before it too.
 
     Raises RowError where they begin with another prompt than the one that is said.
@@ -130,9 +134,9 @@ def _apart(prompt: Turns, chosen: Turns, rejected: Turns) -> tuple[Turns, Turns,
     if chosen[:1] and chosen[0].role == "assistant":
         return prompt, chosen, rejected
     shared = _shared(chosen, rejected)
-    said = tuple(message for message in prompt if message.role != "system")
-    asked = tuple(message for message in chosen[:shared] if message.role != "system")
-    if not said or said not in (asked[-len(said) :], asked[: len(said)]):
+    prompt_turns = tuple(message for message in prompt if message.role != "system")
+    shared_turns = tuple(message for message in chosen[:shared] if message.role != "system")
+    if not prompt_turns or prompt_turns not in (shared_turns[-len(prompt_turns) :], shared_turns[: len(prompt_turns)]):
         raise RowError("another prompt", "the answers begin with turns that are not those of the prompt")
     opening = prompt[:1] if prompt[0].role == "system" and chosen[0].role != "system" else ()
     return (*opening, *chosen[:shared]), chosen[shared:], rejected[shared:]
@@ -146,16 +150,16 @@ def _shared(chosen: Turns, rejected: Turns) -> int:
     return shared
 
 
-def _implicit_pair(row: Row, number: str) -> Preference:
+def _implicit_pair(row: JsonRow, number: str) -> Preference:
     """Whole dialogues of which the beginning is shared: TRL's implicit prompt, and HH's transcripts."""
     chosen, rejected = (_dialogue(row[name]) for name in ("chosen", "rejected"))
     shared = _shared(chosen, rejected)
     return _preference(row, number, chosen[:shared], chosen[shared:], rejected[shared:])
 
 
-def _ranked(row: Row, number: str) -> Preference:
+def _ranked(row: JsonRow, number: str) -> Preference:
     """Answers best first: the best two, or the first, second and last as edited, chosen and rejected."""
-    answers = [_answer(one) for one in row["ranked"]]
+    answers = [_answer(answer) for answer in row["ranked"]]
     if len(answers) < 2:
         raise RowError("one answer", f"{len(answers)} ranked answers make no pair; give two or more")
     edited = answers[0] if len(answers) > 2 else ()
@@ -163,11 +167,11 @@ def _ranked(row: Row, number: str) -> Preference:
     return _preference(row, number, _prompt(row["prompt"]), chosen, rejected, edited)
 
 
-def _unpaired(row: Row, number: str) -> Conversation:
+def _unpaired(row: JsonRow, number: str) -> Conversation:
     raise RowError("a label and no pair", "an answer that is only wanted or not has nothing beside it; give pairs")
 
 
-def _stepwise(row: Row, number: str) -> Conversation:
+def _stepwise(row: JsonRow, number: str) -> Conversation:
     """TRL's steps with a label each, as one answer where every step is right."""
     steps, labels = row["completions"], row["labels"]
     if len(steps) != len(labels):
@@ -178,27 +182,27 @@ def _stepwise(row: Row, number: str) -> Conversation:
     return _conversation(row, number, (*_prompt(row["prompt"]), *_answer("\n".join(steps))))
 
 
-def _messages(row: Row, number: str) -> Conversation:
+def _messages(row: JsonRow, number: str) -> Conversation:
     messages = row["messages"] if "messages" in row else row["conversations"]
     return _conversation(row, number, _turns(messages))
 
 
-def _answered(row: Row, number: str) -> Conversation:
+def _answered(row: JsonRow, number: str) -> Conversation:
     """GSM8K's problems."""
     return _conversation(row, number, (*_prompt(row["question"]), *_answer(row["answer"])))
 
 
-def _completion(row: Row, number: str) -> Conversation:
+def _completion(row: JsonRow, number: str) -> Conversation:
     answer = row["completion"] if "completion" in row else row["response"]
     return _conversation(row, number, (*_prompt(row["prompt"]), *_answer(answer)))
 
 
-def _alpaca(row: Row, number: str) -> Conversation:
+def _alpaca(row: JsonRow, number: str) -> Conversation:
     answer = row["output"] if "output" in row else row["response"]
     return _conversation(row, number, (*_history(row), Message("user", _instruction(row)), *_answer(answer)))
 
 
-def _instruction(row: Row) -> str:
+def _instruction(row: JsonRow) -> str:
     """Alpaca's input stands below its instruction, an empty line between."""
     parts = (row["instruction"], row.get("input") or "")
     if not all(isinstance(part, str) for part in parts):
@@ -206,18 +210,18 @@ def _instruction(row: Row) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _history(row: Row) -> Turns:
+def _history(row: JsonRow) -> Turns:
     """The turns before, of LLaMA-Factory's rows."""
-    pairs = ((Message("user", user), Message("assistant", said)) for user, said in row.get("history") or ())
+    pairs = ((Message("user", user), Message("assistant", reply)) for user, reply in row.get("history") or ())
     return tuple(itertools.chain.from_iterable(pairs))
 
 
 # A row is of the first form whose columns it has.
-_FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] = {
+_FORMS: dict[tuple[str, ...], Callable[[JsonRow, str], Conversation | Preference]] = {
     ("prompt", "chosen", "rejected"): _pair,
     ("conversations", "chosen", "rejected"): _pair,
-    ("instruction", "chosen", "rejected"): _asked_pair,
-    ("question", "chosen", "rejected"): _asked_pair,
+    ("instruction", "chosen", "rejected"): _question_pair,
+    ("question", "chosen", "rejected"): _question_pair,
     ("chosen", "rejected"): _implicit_pair,
     ("prompt", "ranked"): _ranked,
     ("messages", "label"): _unpaired,
@@ -236,22 +240,22 @@ _FORMS: dict[tuple[str, ...], Callable[[Row, str], Conversation | Preference]] =
 # ---- parts ----
 
 
-def _conversation(row: Row, number: str, messages: Sequence[Message]) -> Conversation:
-    said = {"id": str(row.get("id") or number), "source": str(row.get("source") or "")}
-    held = {"tools": list(_tools(row.get("tools"))), "metadata": _metadata(row.get("metadata")), "messages": ()}
-    known = Conversation.from_row(said | held)
-    return known.then(*_system(row, messages), *messages)
+def _conversation(row: JsonRow, number: str, messages: Sequence[Message]) -> Conversation:
+    fields = {"id": str(row.get("id") or number), "source": str(row.get("source") or "")}
+    extras = {"tools": list(_tools(row.get("tools"))), "metadata": _metadata(row.get("metadata")), "messages": ()}
+    conversation = Conversation.from_row(fields | extras)
+    return conversation.with_messages(*_system(row, messages), *messages)
 
 
-def _metadata(given: Any) -> dict[str, Any]:
+def _metadata(value: Any) -> dict[str, Any]:
     """The column as JSON can hold it; what is no object, under the column's name."""
-    if given is None:
+    if value is None:
         return {}
-    plain = json.loads(json.dumps(given, default=str))
+    plain = json.loads(json.dumps(value, default=str))
     return plain if isinstance(plain, dict) else {"metadata": plain}
 
 
-def _system(row: Row, messages: Sequence[Message]) -> Turns:
+def _system(row: JsonRow, messages: Sequence[Message]) -> Turns:
     """The system prompt of a column of its own, which opens the conversation.
 
     Raises RowError where the conversation opens with another one.
@@ -267,34 +271,36 @@ def _system(row: Row, messages: Sequence[Message]) -> Turns:
     return tuple(Message("system", text) for text in prompts)
 
 
-def _tools(given: Any) -> Iterator[str | Row]:
+def _tools(tools: Any) -> Iterator[str | JsonRow]:
     """Names of built-in tools as they are, and schemas of others in OpenAI's form; some write the list as JSON."""
-    if isinstance(given, str):
-        given = json.loads(given) if given.strip() else ()
-    for one in given or ():
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, Mapping) and ("function" in one or "name" in one):
-            yield one if "function" in one else {"type": "function", "function": one}
+    if isinstance(tools, str):
+        tools = json.loads(tools) if tools.strip() else ()
+    for tool in tools or ():
+        if isinstance(tool, str):
+            yield tool
+        elif isinstance(tool, Mapping) and ("function" in tool or "name" in tool):
+            yield tool if "function" in tool else {"type": "function", "function": tool}
         else:
-            raise RowError("broken", f"tools: {str(one)[:60]!r} is neither a built-in tool's name nor a definition")
+            raise RowError("broken", f"tools: {str(tool)[:60]!r} is neither a built-in tool's name nor a definition")
 
 
 def _preference(
-    row: Row, number: str, prompt: Sequence[Message], chosen: Sequence[Message], rejected: Sequence[Message],
+    row: JsonRow, number: str, prompt: Sequence[Message], chosen: Sequence[Message], rejected: Sequence[Message],
     edited: Sequence[Message] = (),
 ) -> Preference:  # fmt: skip
     if edited == () and row.get("edited"):
         edited = _answer(row["edited"])
-    asked = _conversation(row, number, prompt)
-    said: dict[str, Any] = {"strength": row["strength"]} if "strength" in row else {}
-    if said and said["strength"] not in STRENGTHS:
-        raise RowError("broken", f"strength {str(said['strength'])[:40]!r} is none of {', '.join(STRENGTHS)}")
+    conversation = _conversation(row, number, prompt)
+    fields: dict[str, Any] = {"strength": row["strength"]} if "strength" in row else {}
+    if fields and fields["strength"] not in STRENGTHS:
+        raise RowError("broken", f"strength {str(fields['strength'])[:40]!r} is none of {', '.join(STRENGTHS)}")
     if row.get("margin") is not None:
-        said["margin"] = float(row["margin"])
-        if not math.isfinite(said["margin"]):
-            raise RowError("broken", f"the margin is {said['margin']}, no number to be ahead by")
-    return Preference(prompt=asked, chosen=tuple(chosen), rejected=tuple(rejected), edited=tuple(edited), **said)
+        fields["margin"] = float(row["margin"])
+        if not math.isfinite(fields["margin"]):
+            raise RowError("broken", f"the margin is {fields['margin']}, no number to be ahead by")
+    return Preference(
+        prompt=conversation, chosen=tuple(chosen), rejected=tuple(rejected), edited=tuple(edited), **fields
+    )
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
@@ -316,23 +322,23 @@ def _dialogue(value: Any) -> tuple[Message, ...]:
     """A list of turns, or a transcript that names who speaks at the beginning of every turn."""
     if not isinstance(value, str):
         return _turns(value)
-    turns, rest = [], value
-    if not rest.startswith(_TURNS):
+    turns, remainder = [], value
+    if not remainder.startswith(_TURNS):
         raise RowError("no transcript", f"a text begins with {value[:30]!r}, not with a turn such as {_TURNS[0]!r}")
-    while rest:
-        speaker = _TURNS[0] if rest.startswith(_TURNS[0]) else _TURNS[1]
-        rest = rest[len(speaker) :]
-        ends = [place for turn in _TURNS if (place := rest.find(turn)) >= 0]
-        said, rest = (rest[: min(ends)], rest[min(ends) :]) if ends else (rest, "")
-        turns.append(Message("user" if speaker == _TURNS[0] else "assistant", said.strip()))
+    while remainder:
+        speaker = _TURNS[0] if remainder.startswith(_TURNS[0]) else _TURNS[1]
+        remainder = remainder[len(speaker) :]
+        ends = [place for turn in _TURNS if (place := remainder.find(turn)) >= 0]
+        content, remainder = (remainder[: min(ends)], remainder[min(ends) :]) if ends else (remainder, "")
+        turns.append(Message("user" if speaker == _TURNS[0] else "assistant", content.strip()))
     return tuple(turns)
 
 
-def _turns(rows: Sequence[Row]) -> tuple[Message, ...]:
+def _turns(rows: Sequence[JsonRow]) -> tuple[Message, ...]:
     return tuple(_message(row) for row in rows)
 
 
-def _message(row: Row) -> Message:
+def _message(row: JsonRow) -> Message:
     if not isinstance(row, Mapping):
         raise RowError("broken", f"a turn is a {type(row).__name__}, not an object with role and content")
     if row.get("from") == "function_call":
@@ -342,11 +348,17 @@ def _message(row: Row) -> Message:
     calls = row.get("tool_calls") or ([row["function_call"]] if row.get("function_call") else ())
     thought = next((row[name] for name in _REASONING if row.get(name)), "")
     learn = row.get("learn", True) is not False and _weight(row) != 0
-    said = {"role": role, "content": _text(content), "tool_calls": calls, "reasoning_content": thought, "learn": learn}
-    return Message.from_row(said)
+    fields = {
+        "role": role,
+        "content": _text(content),
+        "tool_calls": calls,
+        "reasoning_content": thought,
+        "train": learn,
+    }
+    return Message.from_row(fields)
 
 
-def _weight(row: Row) -> int:
+def _weight(row: JsonRow) -> int:
     """1 for what is learnt, 0 for what is not: OpenAI's `weight` and axolotl's `train` or `training`.
 
     Raises RowError for any other weight.
@@ -371,19 +383,19 @@ def _checked(read: Conversation | Preference) -> Conversation | Preference:
     if isinstance(read, Conversation):
         _check_turns(read.messages)
         return read
-    for name, answer in zip(("best", "next", "last"), read.ranked, strict=False):
-        if not answer or not any(one.content.strip() or one.calls for one in answer):
+    for name, answer in zip(("best", "next", "last"), read.ranked_answers, strict=False):
+        if not answer or not any(message.content.strip() or message.tool_calls for message in answer):
             raise RowError("empty answer", f"the {name} of the answers is empty")
         _check_turns((*read.prompt.messages, *answer))
-    if len(set(read.ranked)) < len(read.ranked):
+    if len(set(read.ranked_answers)) < len(read.ranked_answers):
         raise RowError("equal answers", "two of the answers are the same, so neither is better")
     return read
 
 
 def _check_turns(messages: Sequence[Message]) -> None:
     """A system's word first or none, then user and assistant in turn, tools after an assistant; an answer last."""
-    spoken = [one for one in messages if one.role != "system"]
-    if any(one.role == "system" for one in messages[1:]):
+    spoken = [message for message in messages if message.role != "system"]
+    if any(message.role == "system" for message in messages[1:]):
         raise RowError("ragged turns", "a system message stands after the first")
     if not spoken or spoken[0].role != "user":
         raise RowError(
@@ -395,7 +407,7 @@ def _check_turns(messages: Sequence[Message]) -> None:
             raise RowError("ragged turns", f"the {after.role} speaks after the {before.role}")
     if spoken[-1].role != "assistant":
         raise RowError("no answer", f"the {spoken[-1].role} has the last word, so there is nothing to learn")
-    if not any(one.content.strip() or one.calls for one in spoken if one.role == "assistant"):
+    if not any(message.content.strip() or message.tool_calls for message in spoken if message.role == "assistant"):
         raise RowError("empty answer", "nothing the assistant says is there")
-    if not any(one.learn for one in spoken if one.role == "assistant"):
+    if not any(message.train for message in spoken if message.role == "assistant"):
         raise RowError("nothing learnt", "every turn of the assistant is marked as not to be learnt from")

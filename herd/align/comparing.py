@@ -24,19 +24,19 @@ from herd.core.artifacts import Checkpoint, Dialogues, Scores
 from herd.core.errors import DataError
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
+from herd.evals.intervals import student_mean
 from herd.evals.results import EvaluationResult, TaskResult, TextResult
-from herd.evals.spread import student_mean
 
 
 @settings
-class Steps:
+class StepLabels:
     """Labels of what was measured. base: of the model before. steps: of each step of each seed, in the order of the
-    seeds, from the first step to the last; ways: of what the last step may be, all from the model before it. judges:
+    seeds, from the first step to the last; methods: of what the last step may be, all from the model before it. judges:
     what those that rank answers are called."""
 
     base: str
     steps: dict[str, tuple[str, ...]]
-    ways: dict[str, tuple[str, ...]]
+    methods: dict[str, tuple[str, ...]]
     judges: tuple[str, ...]
     task: str
 
@@ -49,7 +49,7 @@ def compare_steps(
     best: tuple[Dialogues, ...],
     tuned: tuple[Checkpoint, ...],
     *,
-    steps: Steps,
+    steps: StepLabels,
 ) -> Scores:
     """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
     judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
@@ -57,22 +57,22 @@ def compare_steps(
     judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.ways`, in their order, each
     one's in the order of the seeds; of judges the first may be the only ones that chose.
     """
-    measured = {one.label: one.tasks for one in (each.result(EvaluationResult) for each in scores)}
+    measured = {one.label: one.tasks for one in (seeds.result(EvaluationResult) for seeds in scores)}
 
     def shares(labels: Sequence[str]) -> np.ndarray:
         return np.array([right_share(measured[label], steps.task) for label in labels])
 
-    rows, each = [], len(next(iter(steps.steps.values())))
-    before, now = np.empty(0), np.full(each, right_share(measured[steps.base], steps.task))
+    rows, seeds = [], len(next(iter(steps.steps.values())))
+    before, now = np.empty(0), np.full(seeds, right_share(measured[steps.base], steps.task))
     for name, labels in steps.steps.items():
         before, now = now, shares(labels)
         rows.append(StepGain(name, float(now.mean()), student_mean(now - before)))
-    ways, first = [], shares(next(iter(steps.ways.values())))
-    for number, (name, labels) in enumerate(steps.ways.items()):
-        own = tuned[number * each : (number + 1) * each]
+    methods, first = [], shares(next(iter(steps.methods.values())))
+    for number, (name, labels) in enumerate(steps.methods.items()):
+        own = tuned[number * seeds : (number + 1) * seeds]
         answered = [task_result(measured[label], steps.task) for label in labels]
         learnt = [model.result(PreferenceLearning) for model in own]
-        ways.append(
+        methods.append(
             MethodGain(
                 way=name,
                 chosen=student_mean([one.log_prob_change.chosen for one in learnt]),
@@ -88,19 +88,19 @@ def compare_steps(
             )
         )
     tested = [judge.result(RewardModelResult).held_out for judge in judges]
-    by_judge = np.array([pairs.right / pairs.pairs for pairs in tested]).reshape(len(steps.judges), each)
-    curves = [one.result(RejectionSampling).best_of for one in best]
+    by_judge = np.array([pairs.right / pairs.pairs for pairs in tested]).reshape(len(steps.judges), seeds)
+    curves = [dialogues.result(RejectionSampling).best_of for dialogues in best]
     result = AlignmentComparison(
         task=steps.task,
-        seeds=each,
+        seeds=seeds,
         rows=tuple(rows),
-        ways=tuple(ways),
+        ways=tuple(methods),
         judges=tuple(
             JudgeScore(
                 judge=name,
                 right=student_mean(by_judge[number]),
                 gain=student_mean(by_judge[number] - by_judge[0]),
-                best_of=_curve(curves[number * each : (number + 1) * each]),
+                best_of=_curve(curves[number * seeds : (number + 1) * seeds]),
             )
             for number, name in enumerate(steps.judges)
         ),
@@ -125,19 +125,19 @@ def compare_sets(
 
     labels: of `sets`, whole, in their order. scores: of the first set's models by seed, then the next set's.
     """
-    each = len(scores) // len(labels)
-    right = np.array([[right_share(one.result(EvaluationResult).tasks, task) for task in tasks] for one in scores])
-    shares = np.column_stack([right, right.mean(axis=1)]).reshape(len(labels), each, -1)
+    seeds = len(scores) // len(labels)
+    right = np.array([[right_share(score.result(EvaluationResult).tasks, task) for task in tasks] for score in scores])
+    shares = np.column_stack([right, right.mean(axis=1)]).reshape(len(labels), seeds, -1)
     rows = [
         DialogueSetScore(
             set=label,
-            dialogues=whole.result(DialogueCount).dialogues,
+            dialogues=dialogues.result(DialogueCount).dialogues,
             right={name: student_mean(own[:, at]) for at, name in enumerate((*tasks, "mean"))},
             gain={name: student_mean((own - shares[0])[:, at]) for at, name in enumerate((*tasks, "mean"))},
         )
-        for label, whole, own in zip(labels, sets, shares, strict=True)
+        for label, dialogues, own in zip(labels, sets, shares, strict=True)
     ]
-    work.record(DialogueSetComparison(each, tuple(rows)))
+    work.record(DialogueSetComparison(seeds, tuple(rows)))
     by_set = ", ".join(f"{row.set} {row.right['mean'].value:.1%}" for row in rows)
     work.headline = f"right of all tasks: {by_set}"
     return Scores(work.out)

@@ -12,106 +12,119 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from herd.align.given import written
+from herd.align.loading import write_dialogues
+from herd.align.rejection_sampling import Candidate, RejectionSamplingSettings, answer_all, answerable_prompts
 from herd.align.results import CriticScores, PreferenceCount, SelfRanking
-from herd.align.select import Answer, SelectSettings, answer_all, askable
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores
 from herd.core.records import Conversation, Message, Preference
-from herd.core.settings import Positive
+from herd.core.settings import PositiveInt
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences, write_preferences
-from herd.evals.spread import Interval, bootstrap_mean
+from herd.evals.intervals import Interval, bootstrap_mean
 from herd.generate.engine import SamplingParams
-from herd.judge.critic import ASK, Critic, criticized
-from herd.model.config import shape_in
-from herd.tokens.jinja import chat_format
+from herd.judge.critic import ASK, Critic, criticize_answers
+from herd.model.config import read_shape
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 
 @stage(paper="-", version=1)
 def critic_dialogues(work: Work, preferences: tuple[Preferences, ...]) -> Dialogues:
     """Criticized answers as what a critic learns: the critique, and nothing else."""
-    found: list[Conversation] = []
-    for each in preferences:
-        for one in read_preferences(each.path):
-            for answer in one.ranked:
-                said = one.prompt.then(*answer)
-                heard = tuple(replace(message, learn=False) for message in said.messages[:-1])
-                found.append(replace(said, messages=(*heard, said.last), source="critique"))
-    return written(work, found, f"{len(found):,} critiques to learn from")
+    dialogues: list[Conversation] = []
+    for artifact in preferences:
+        for preference in read_preferences(artifact.path):
+            for answer in preference.ranked_answers:
+                conversation = preference.prompt.with_messages(*answer)
+                context_messages = tuple(replace(message, train=False) for message in conversation.messages[:-1])
+                dialogues.append(
+                    replace(conversation, messages=(*context_messages, conversation.last), source="critique")
+                )
+    return write_dialogues(work, dialogues, f"{len(dialogues):,} critiques to learn from")
 
 
 @stage(paper="-", version=1, gpu=True)
 def add_critiques(
-    work: Work, critic: Checkpoint, preferences: tuple[Preferences, ...], *, max_tokens: Positive = 128
+    work: Work, critic: Checkpoint, preferences: tuple[Preferences, ...], *, max_tokens: PositiveInt = 128
 ) -> Preferences:
     """The ranked answers, each followed by what `critic` says of it; those too long for it are left out and counted."""
-    given = [one for each in preferences for one in read_preferences(each.path)]
-    answered = [one.prompt.then(*answer) for one in given for answer in one.ranked]
-    said = iter(
-        Critic(critic, work.device, work.dtype, max_tokens=max_tokens).read(
-            answered, workers=work.place.workers, report=work.progress
+    pairs = [pair for artifact in preferences for pair in read_preferences(artifact.path)]
+    conversations = [pair.prompt.with_messages(*answer) for pair in pairs for answer in pair.ranked_answers]
+    critiques = iter(
+        Critic(critic, work.device, work.dtype, max_tokens=max_tokens).criticize(
+            conversations, workers=work.executor.workers, report=work.progress
         )
     )
-    found: list[Preference] = []
-    for one in given:
-        words = [next(said) for _ in one.ranked]
+    criticized_pairs: list[Preference] = []
+    for pair in pairs:
+        words = [next(critiques) for _ in pair.ranked_answers]
         if None not in words:
             in_order = iter(words)
-            found.append(criticized(one, lambda _, words=in_order: next(words) or ""))
-    write_preferences(work.out, found)
-    work.record(PreferenceCount(len(found), left_out={"too long": len(given) - len(found)}))
-    work.headline = f"{len(found):,} ranked answers criticized by the model"
+            criticized_pairs.append(criticize_answers(pair, lambda _, words=in_order: next(words) or ""))
+    write_preferences(work.out, criticized_pairs)
+    work.record(PreferenceCount(len(criticized_pairs), left_out={"too long": len(pairs) - len(criticized_pairs)}))
+    work.headline = f"{len(criticized_pairs):,} ranked answers criticized by the model"
     return Preferences(work.out)
 
 
 @stage(paper="-", version=2, gpu=True)
-def self_ranked(
+def rank_own_answers(
     work: Work,
     model: Checkpoint,
     prompts: Dialogues,
     *,
     sampling: SamplingParams,
-    tries: Positive = 4,
-    critiques: Positive = 3,
-    good: str = "It is right.",
+    num_samples: PositiveInt = 4,
+    critiques: PositiveInt = 3,
+    approval: str = "It is right.",
 ) -> Preferences:
     """Answers of a model that criticizes, ranked by itself: of each prompt the one it gave most often and likes, over
     the one it gave most often and does not. And its critiques of one answer, where they disagree: one with the verdict
     of most over one with the verdict of fewest.
 
-    good: how its critique of an answer it likes ends. It likes an answer when most of its `critiques` do. Prompts of
-    which it likes all answers, or none, are left out and counted. Source: Yuan et al. 2024 (Self-Rewarding Language
+    approval: how its critique of an answer it likes ends. It likes an answer when most of its `critiques` do. Prompts
+    of which it likes all answers, or none, are left out and counted. Source: Yuan et al. 2024 (Self-Rewarding Language
     Models), who draw three judgements; Wu et al. 2024 (Meta-Rewarding Language Models), who rank judgements too.
     Differs: a verdict in the place of points from 0 to 5, which models this small cannot tell apart, and a majority in
     the place of a judge of judgements.
     """
-    text = TextTokenizer.load(model.path)
-    form = chat_format(text)
-    asked, left_out = askable(prompts, form, shape_in(model.path).context, ())
-    answer_all(work, asked, model, text, form, SelectSettings(sampling=sampling, tries=tries))
-    said = [one.prompt.then(answer.message) for one in asked for answer in one.answers]
-
-    def report(done: int, total: int) -> None:
-        work.progress(done, total, "critiques")
-
-    heard = Critic(model, work.device, work.dtype).draw(
-        said, critiques, sampling, workers=work.place.workers, report=report
+    tokenizer = TextTokenizer.load(model.path)
+    chat_template = chat_template_of(tokenizer)
+    entries, left_out = answerable_prompts(prompts, chat_template, read_shape(model.path).max_seq_len, ())
+    answer_all(
+        work,
+        entries,
+        model,
+        tokenizer,
+        chat_template,
+        RejectionSamplingSettings(sampling=sampling, num_samples=num_samples),
     )
-    likes = iter(sum(liked(one, good)) > len(one) / 2 for one in heard)
+    conversations = [entry.prompt.with_messages(answer.message) for entry in entries for answer in entry.answers]
+
+    def report(count: int, total: int) -> None:
+        work.progress(count, total, "critiques")
+
+    answer_critiques = Critic(model, work.device, work.dtype).sample(
+        conversations, critiques, sampling, workers=work.executor.workers, report=report
+    )
+    likes = iter(sum(approvals(texts, approval)) > len(texts) / 2 for texts in answer_critiques)
     answers: list[Preference] = []
     lengths: list[tuple[int, int]] = []
-    for one in asked:
-        sides: dict[bool, list[Answer]] = {True: [], False: []}
-        for answer in one.answers:
+    for entry in entries:
+        sides: dict[bool, list[Candidate]] = {True: [], False: []}
+        for answer in entry.answers:
             sides[next(likes)].append(answer)
         if not sides[True] or not sides[False]:
             left_out["it likes none of its answers" if not sides[True] else "it likes all of its answers"] += 1
             continue
         chosen, rejected = (max(sides[side], key=lambda answer: answer.times) for side in (True, False))
         lengths.append((chosen.tokens, rejected.tokens))
-        answers.append(Preference(prompt=one.prompt, chosen=(chosen.message,), rejected=(rejected.message,)))
-    judgements = [found for one, words in zip(said, heard, strict=True) if (found := _judged(one, words, good))]
+        answers.append(Preference(prompt=entry.prompt, chosen=(chosen.message,), rejected=(rejected.message,)))
+    judgements = [
+        pair
+        for conversation, words in zip(conversations, answer_critiques, strict=True)
+        if (pair := _judgement_pair(conversation, words, approval))
+    ]
     write_preferences(work.out, [*answers, *judgements])
     work.record(PreferenceCount(len(answers), left_out=dict(left_out)))
     longer = [sum(side) / max(1, len(lengths)) for side in zip(*lengths, strict=True)] if lengths else [0.0, 0.0]
@@ -123,41 +136,47 @@ def self_ranked(
     return Preferences(work.out)
 
 
-def _judged(answered: Conversation, critiques: Sequence[str], good: str) -> Preference | None:
+def _judgement_pair(conversation: Conversation, critiques: Sequence[str], approval: str) -> Preference | None:
     """The critique written most often with the verdict of most, over the one with the verdict of fewest; None where all
     agree, or as many like the answer as do not."""
-    verdicts = liked(critiques, good)
+    verdicts = approvals(critiques, approval)
     if 2 * sum(verdicts) in (0, len(verdicts), 2 * len(verdicts)):
         return None
-    most = 2 * sum(verdicts) > len(verdicts)
+    majority = 2 * sum(verdicts) > len(verdicts)
     sides = (
         Counter(words for words, like in zip(critiques, verdicts, strict=True) if like == side).most_common(1)[0][0]
-        for side in (most, not most)
+        for side in (majority, not majority)
     )
     chosen, rejected = ((Message("assistant", words),) for words in sides)
-    return Preference(prompt=answered.then(ASK), chosen=chosen, rejected=rejected)
+    return Preference(prompt=conversation.with_messages(ASK), chosen=chosen, rejected=rejected)
 
 
-def liked(critiques: Sequence[str | None], good: str) -> list[bool]:
+def approvals(critiques: Sequence[str | None], approval: str) -> list[bool]:
     """Whether each critique ends as one of an answer that is liked."""
-    return [one is not None and one.strip().endswith(good) for one in critiques]
+    return [critique is not None and critique.strip().endswith(approval) for critique in critiques]
 
 
 @stage(paper="-", version=1, gpu=True)
-def examine_critics(
-    work: Work, critics: tuple[Checkpoint, ...], preferences: tuple[Preferences, ...], *, good: str = "It is right."
+def evaluate_critics(
+    work: Work, critics: tuple[Checkpoint, ...], preferences: tuple[Preferences, ...], *, approval: str = "It is right."
 ) -> Scores:
     """How often each critic likes the better answer of a pair and not the worse; pairs of which it likes both or
     neither count half."""
-    given = [one for each in preferences for one in read_preferences(each.path)]
-    pairs = [(one.prompt.then(*one.ranked[0]), one.prompt.then(*one.ranked[-1])) for one in given]
+    rankings = [preference for artifact in preferences for preference in read_preferences(artifact.path)]
+    pairs = [
+        (
+            preference.prompt.with_messages(*preference.ranked_answers[0]),
+            preference.prompt.with_messages(*preference.ranked_answers[-1]),
+        )
+        for preference in rankings
+    ]
     shares: list[Interval] = []
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
-        said = Critic(critic, work.device, work.dtype).read(
-            [answer for pair in pairs for answer in pair], workers=work.place.workers
+        critiques = Critic(critic, work.device, work.dtype).criticize(
+            [answer for pair in pairs for answer in pair], workers=work.executor.workers
         )
-        likes = liked(said, good)
+        likes = approvals(critiques, approval)
         points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]
         shares.append(bootstrap_mean(points))
     work.record(CriticScores(tuple(shares)))

@@ -12,20 +12,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.align.cleaning import CleaningSettings, balanced, excited
-from herd.align.given import written
+from herd.align.cleaning import CleaningSettings, balance_apologies, is_excited
+from herd.align.loading import write_dialogues
 from herd.align.results import DialogueQuality
-from herd.align.tags import TagSettings, diverse, normalised
+from herd.align.tags import TagSettings, diverse, normalise_tags
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
-from herd.core.settings import InputFile, Positive, Share, Uncounted, settings
+from herd.core.settings import InputFile, NotInKey, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
-from herd.generate.samplers import Endpoint, Sampler
+from herd.generate.samplers import EndpointSampler, Sampler
 from herd.judge.agreement import weighted_kappa
 from herd.judge.reward import RewardJudge
-from herd.judge.rubric import RUBRICS, AnswerRubric, judged, spoken
+from herd.judge.rubric import ANSWER_RUBRICS, AnswerRubric, rubric_points, transcript
 from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.embeddings import Vectors, embed
 from herd.tokens.topics import Topics, topics_of
@@ -55,8 +55,8 @@ class CurationSettings:
     the same model, or the length of what the user says; tags: how intentions are brought to one form. similarity: of
     dialogues more alike than this only the one with the highest quality times difficulty stays; 1 keeps all. per_topic:
     how many of a topic are kept, the best first; topics: files that tell them, the packaged ones of `align/topics.yaml`
-    when there are none. most: how many are kept in the end, the best first, all when absent; covering: of these not the
-    best, but by intentions those that have most and, sweep after sweep, ones not had yet."""
+    when there are none. max_dialogues: how many are kept in the end, the best first, all when absent; cover_intentions:
+    of these not the best, but by intentions those that have most and, sweep after sweep, ones not had yet."""
 
     cleaning: CleaningSettings | None = CleaningSettings()
     keep: Literal["all", "good"] = "good"
@@ -65,18 +65,18 @@ class CurationSettings:
     difficulty: Literal["points", "intentions", "words"] = "words"
     tags: TagSettings = TagSettings()
     similarity: Share = 0.9
-    per_cluster: Positive = 500
-    per_topic: Positive | None = None
+    per_cluster: PositiveInt = 500
+    per_topic: PositiveInt | None = None
     topics: tuple[InputFile, ...] = ()
-    most: Positive | None = None
-    covering: bool = False
+    max_dialogues: PositiveInt | None = None
+    cover_intentions: bool = False
     model: str = ""
     key: str = ""
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Scored:
+class DialogueScores:
     """What is known of every dialogue, each [N]. rewards, difficulty: as they come. points: from 0 to 1; NaN where the
     judge's words held none. tags: intentions, where they are asked for."""
 
@@ -87,8 +87,8 @@ class Scored:
 
     def by_reward(self, top_share: float) -> NDArray[np.bool_]:
         """Whether a dialogue is among the best by reward; none is where no rewards are known."""
-        known = self.rewards[~np.isnan(self.rewards)]
-        return self.rewards >= (np.quantile(known, 1 - top_share) if len(known) else np.inf)
+        rewards = self.rewards[~np.isnan(self.rewards)]
+        return self.rewards >= (np.quantile(rewards, 1 - top_share) if len(rewards) else np.inf)
 
     @property
     def by_points(self) -> NDArray[np.bool_]:
@@ -106,11 +106,11 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """From just above 0 for the lowest to 1 for the highest; equal ones share the mean of their places, NaN a half."""
     from scipy.stats import rankdata
 
-    known = ~np.isnan(values)
-    found = np.full(len(values), 0.5)
-    if known.any():
-        found[known] = rankdata(values[known]) / known.sum()
-    return found
+    valid = ~np.isnan(values)
+    ranks = np.full(len(values), 0.5)
+    if valid.any():
+        ranks[valid] = rankdata(values[valid]) / valid.sum()
+    return ranks
 
 
 @stage(paper="4.2.3", version=3, gpu=True)
@@ -120,133 +120,155 @@ def curate_dialogues(
     judge: Checkpoint | None = None,
     *,
     settings: CurationSettings,
-    url: Uncounted[str] = "",
+    url: NotInKey[str] = "",
 ) -> Dialogues:
     """The dialogues that are good, and of those that say nearly the same the one of most worth.
 
     Every one is kept or counted with the reason. url: of a server with OpenAI's endpoints, for rubric and difficulty.
     Source: Llama 3, 4.2.3; what is alike: Abbas et al. 2023 (SemDeDup).
     """
-    given = [one for each in dialogues for one in read_conversations(each.path)]
-    sampler = Endpoint(url, settings.model, settings.key) if url else None
+    conversations = [conversation for artifact in dialogues for conversation in read_conversations(artifact.path)]
+    sampler = EndpointSampler(url, settings.model, settings.key) if url else None
     if sampler is None and settings.difficulty != "words":
         raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
     if settings.keep == "good" and sampler is None and judge is None:
         raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
-    if settings.covering and settings.difficulty != "intentions":
+    if settings.cover_intentions and settings.difficulty != "intentions":
         raise DataError("covering goes by intentions; set difficulty to intentions, or covering to false")
     left_out, topics = Counter[str](), dict[str, int]()
     if settings.cleaning is not None:
-        calm = [one for one in given if not excited(one, settings.cleaning)]
-        left_out["too many emojis or exclamation marks"], given = len(given) - len(calm), calm
-    scored = score(given, RewardJudge.load(judge, work.device) if judge is not None else None, sampler, settings)
+        calm = [conversation for conversation in conversations if not is_excited(conversation, settings.cleaning)]
+        left_out["too many emojis or exclamation marks"], conversations = len(conversations) - len(calm), calm
+    scored = score_dialogues(
+        conversations, RewardJudge.load(judge, work.device) if judge is not None else None, sampler, settings
+    )
     good = scored.by_reward(settings.top_share) | scored.by_points
-    kept = np.flatnonzero(good) if settings.keep == "good" else np.arange(len(given))
-    left_out["not good enough"] = len(given) - len(kept)
-    order = kept[np.argsort(-scored.worth[kept], kind="stable")]
+    candidates = np.flatnonzero(good) if settings.keep == "good" else np.arange(len(conversations))
+    left_out["not good enough"] = len(conversations) - len(candidates)
+    order = candidates[np.argsort(-scored.worth[candidates], kind="stable")]
 
     def leave(stays: Sequence[bool] | NDArray[np.bool_], reason: str) -> NDArray[np.intp]:
         left_out[reason] = len(order) - int(np.sum(stays))
         return order[np.asarray(stays, np.bool_)]
 
     if settings.similarity < 1 and len(order):
-        stays = different([given[n] for n in order], settings.similarity, settings.per_cluster, settings.seed)
+        stays = keep_distinct(
+            [conversations[n] for n in order], settings.similarity, settings.per_cluster, settings.seed
+        )
         order = leave(stays, "says what a better one says")
     if settings.cleaning is not None:
-        order = leave(balanced([given[n] for n in order], settings.cleaning), "one apology too many")
+        order = leave(balance_apologies([conversations[n] for n in order], settings.cleaning), "one apology too many")
     if settings.per_topic is not None and len(order):
-        named = topics_said([given[n] for n in order], settings.topics)
-        order = leave(_firsts(named, settings.per_topic), "one of its topic too many")
-        topics = dict(Counter(named).most_common())
-    if settings.most is not None:
+        topic_names = dialogue_topics([conversations[n] for n in order], settings.topics)
+        order = leave(_within_limit(topic_names, settings.per_topic), "one of its topic too many")
+        topics = dict(Counter(topic_names).most_common())
+    if settings.max_dialogues is not None:
         best_first = range(len(order))
-        picked = diverse([scored.tags[n] for n in order], settings.most) if settings.covering else best_first
-        order = leave(np.isin(best_first, list(picked)[: settings.most]), "beyond the most")
-    best = [given[n] for n in np.sort(order)]
+        picked = (
+            diverse([scored.tags[n] for n in order], settings.max_dialogues)
+            if settings.cover_intentions
+            else best_first
+        )
+        order = leave(np.isin(best_first, list(picked)[: settings.max_dialogues]), "beyond the most")
+    best = [conversations[n] for n in np.sort(order)]
     work.record(DialogueQuality(agreement(scored, settings.top_share), topics))
-    return written(work, best, f"{len(best):,} of {len(given):,} dialogues kept", left_out=+left_out)
+    return write_dialogues(work, best, f"{len(best):,} of {len(conversations):,} dialogues kept", left_out=+left_out)
 
 
-def topics_said(given: Sequence[Conversation], files: Sequence[str]) -> list[str]:
+def dialogue_topics(conversations: Sequence[Conversation], files: Sequence[str]) -> list[str]:
     """What each dialogue's user wants, by the nearest topic. Source: Llama 3, 4.2.3, whose classifier is a fine-tuned
     model of 8 billion weights."""
-    model = Topics.told_by(topics_of(files, TOPICS))
-    asked = [" ".join(message.content for message in one.messages if message.role == "user") for one in given]
-    return [model.names[best] for best in model.shares(asked).argmax(axis=1).tolist()]
+    model = Topics.from_examples(topics_of(files, TOPICS))
+    requests = [
+        " ".join(message.content for message in conversation.messages if message.role == "user")
+        for conversation in conversations
+    ]
+    return [model.names[best] for best in model.shares(requests).argmax(axis=1).tolist()]
 
 
-def _firsts(names: Sequence[str], most: int) -> list[bool]:
-    """Which are among the first `most` of their name."""
-    seen = Counter[str]()
-    found = []
+def _within_limit(names: Sequence[str], limit: int) -> list[bool]:
+    """Which are among the first `limit` of their name."""
+    counts = Counter[str]()
+    stays = []
     for name in names:
-        seen[name] += 1
-        found.append(seen[name] <= most)
-    return found
+        counts[name] += 1
+        stays.append(counts[name] <= limit)
+    return stays
 
 
 @stage(paper="4.2.3", version=1)
-def drawn(work: Work, dialogues: Dialogues, *, count: Positive, seed: int = 0) -> Dialogues:
+def sample_dialogues(work: Work, dialogues: Dialogues, *, count: PositiveInt, seed: int = 0) -> Dialogues:
     """`count` of the dialogues, drawn at random: for sets that are compared at equal size. Raises DataError where there
     are fewer."""
-    given = list(read_conversations(dialogues.path))
-    if len(given) < count:
-        raise DataError(f"{count} of {len(given)} dialogues cannot be drawn; name no more than there are")
-    picked = np.sort(np.random.default_rng(seed).permutation(len(given))[:count])
-    return written(work, [given[number] for number in picked], f"{count:,} of {len(given):,} dialogues")
+    conversations = list(read_conversations(dialogues.path))
+    if len(conversations) < count:
+        raise DataError(f"{count} of {len(conversations)} dialogues cannot be drawn; name no more than there are")
+    picked = np.sort(np.random.default_rng(seed).permutation(len(conversations))[:count])
+    return write_dialogues(
+        work, [conversations[number] for number in picked], f"{count:,} of {len(conversations):,} dialogues"
+    )
 
 
-def score(
-    given: Sequence[Conversation], judge: RewardJudge | None, sampler: Sampler | None, settings: CurationSettings
-) -> Scored:
+def score_dialogues(
+    conversations: Sequence[Conversation],
+    judge: RewardJudge | None,
+    sampler: Sampler | None,
+    settings: CurationSettings,
+) -> DialogueScores:
     """What judges say of every dialogue."""
-    unknown = np.full(len(given), np.nan)
-    rewards = np.array(judge.score(given)) if judge is not None else unknown
-    points = _points(given, sampler, RUBRICS[settings.rubric]) if sampler is not None else unknown
+    unknown = np.full(len(conversations), np.nan)
+    rewards = np.array(judge.score(conversations)) if judge is not None else unknown
+    points = _points(conversations, sampler, ANSWER_RUBRICS[settings.rubric]) if sampler is not None else unknown
     if settings.difficulty == "words" or sampler is None:
-        asked = [" ".join(one.content for one in each.messages if one.role == "user") for each in given]
-        difficulty = np.array([float(len(text.split())) for text in asked])
+        requests = [
+            " ".join(message.content for message in conversation.messages if message.role == "user")
+            for conversation in conversations
+        ]
+        difficulty = np.array([float(len(text.split())) for text in requests])
     elif settings.difficulty == "points":
-        difficulty = _points(given, sampler, DIFFICULTY)
+        difficulty = _points(conversations, sampler, DIFFICULTY)
     else:
-        tags = intentions(given, sampler, settings.tags)
-        return Scored(rewards, points, np.array([float(len(own)) for own in tags]), tuple(tags))
-    return Scored(rewards, points, difficulty)
+        tags = intentions(conversations, sampler, settings.tags)
+        return DialogueScores(rewards, points, np.array([float(len(own)) for own in tags]), tuple(tags))
+    return DialogueScores(rewards, points, difficulty)
 
 
-def _points(given: Sequence[Conversation], sampler: Sampler, rubric: AnswerRubric) -> NDArray[np.float64]:
-    return np.array([np.nan if one is None else one for one in judged(given, sampler, rubric)])
+def _points(conversations: Sequence[Conversation], sampler: Sampler, rubric: AnswerRubric) -> NDArray[np.float64]:
+    return np.array([np.nan if points is None else points for points in rubric_points(conversations, sampler, rubric)])
 
 
 def intentions(
-    given: Sequence[Conversation], sampler: Sampler, settings: TagSettings | None = None
+    conversations: Sequence[Conversation], sampler: Sampler, settings: TagSettings | None = None
 ) -> list[frozenset[str]]:
     """What the user of each dialogue wants, by a language model: the more, the harder.
 
     Source: Lu et al. 2023 (InsTag), 3; Llama 3, 4.2.3.
     """
-    asked = [Conversation((Message("user", f"{_INTENTIONS}\n\n{spoken(one)}"),), id=one.id) for one in given]
-    return normalised([_TAG.findall(answer) for answer in sampler.sample(asked)], settings or TagSettings())
+    prompts = [
+        Conversation((Message("user", f"{_INTENTIONS}\n\n{transcript(conversation)}"),), id=conversation.id)
+        for conversation in conversations
+    ]
+    return normalise_tags([_TAG.findall(answer) for answer in sampler.sample(prompts)], settings or TagSettings())
 
 
-def different(ordered: Sequence[Conversation], similarity: float, per_cluster: int, seed: int) -> NDArray[np.bool_]:
+def keep_distinct(ordered: Sequence[Conversation], similarity: float, per_cluster: int, seed: int) -> NDArray[np.bool_]:
     """Which dialogues stay when, in the order given, none may be more alike than `similarity` to one before it of its
     cluster: [N]. Whole dialogues are compared: the same question may have answers worth having both."""
-    vectors: Vectors = embed([spoken(one) for one in ordered])
-    chance = np.random.default_rng(seed)
-    clusters = nearest_of(vectors, centres_of(vectors, max(1, round(len(ordered) / per_cluster)), chance))
+    vectors: Vectors = embed([transcript(conversation) for conversation in ordered])
+    rng = np.random.default_rng(seed)
+    clusters = nearest_of(vectors, centres_of(vectors, max(1, round(len(ordered) / per_cluster)), rng))
     stays = np.ones(len(ordered), np.bool_)
-    for one in np.unique(clusters):
-        own = np.flatnonzero(clusters == one)
-        stays[own] = distinct(vectors[own], similarity).stays
+    for cluster in np.unique(clusters):
+        own = np.flatnonzero(clusters == cluster)
+        stays[own] = distinct(vectors[own], similarity).keep_mask
     return stays
 
 
-def agreement(scored: Scored, top_share: float) -> dict[str, float]:
+def agreement(scored: DialogueScores, top_share: float) -> dict[str, float]:
     """How many dialogues each signal holds good, how many both, and their agreement beyond chance (Cohen's kappa)."""
     reward, points = scored.by_reward(top_share), scored.by_points
-    both = float("nan")
+    kappa = float("nan")
     if not np.isnan(scored.rewards).all() and not np.isnan(scored.points).all():
-        both = weighted_kappa(reward.astype(float), points.astype(float), 1)
-    found = {"reward": float(reward.sum()), "rubric": float(points.sum()), "both": float((reward & points).sum())}
-    return found | ({} if np.isnan(both) else {"kappa": both})
+        kappa = weighted_kappa(reward.astype(float), points.astype(float), 1)
+    counts = {"reward": float(reward.sum()), "rubric": float(points.sum()), "both": float((reward & points).sum())}
+    return counts | ({} if np.isnan(kappa) else {"kappa": kappa})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from herd.core.results import results
-from herd.evals.spread import Interval
+from herd.evals.intervals import Interval
 
 # ---- data ----
 

@@ -9,26 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from herd.align.columns import Given
-from herd.align.preflight import check
+from herd.align.columns import ParsedRows
+from herd.align.preflight import check_trainable
 from herd.align.results import CalibrationBin, FinetuningResult, HeldOutPairs, RewardModelResult
-from herd.align.tuning import finetune, prepare
+from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError
 from herd.core.records import Preference, Strength
-from herd.core.settings import NotNegative, Positive, Rate, Share, settings
+from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
-from herd.evals.spread import wilson
-from herd.model.config import shape_in
-from herd.model.fused import quickly
+from herd.evals.intervals import wilson
+from herd.model.config import read_shape
+from herd.model.fused import fused_kernels
 from herd.model.heads import RewardModel
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.loop import Sums
-from herd.train.ranked import Ranked, RankedBatch, RankedBatches, encode_ranked, in_turn
-from herd.train.settings import FinetuneSettings, ranks_of
-from herd.train.spread import spread
+from herd.train.collectives import map_over_ranks
+from herd.train.loop import MetricSums
+from herd.train.preferences import (
+    EncodedPreference,
+    PreferenceBatch,
+    PreferenceBatches,
+    encode_preferences,
+    eval_batches,
+)
+from herd.train.settings import FinetuneSettings, num_ranks
 
 _BINS = 10
 
@@ -36,23 +42,23 @@ _BINS = 10
 @settings
 class RewardSettings(FinetuneSettings):
     """batch_size: prompts a step. strengths: only preferences as strong as these count. margins: by how much a better
-    answer must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. together: a prompt and all its
-    answers, in an order drawn anew, make one row; else each answer is read alone. cross_attention: later answers of
+    answer must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. share_prompt: a prompt and all
+    its answers, in an order drawn anew, make one row; else each answer is read alone. cross_attention: later answers of
     such a row see earlier ones, which costs no table of the row's tokens but is approximate; else each stands as if
     alone, and the scores are those of answers read alone. held_out_share: share of the preferences that only test the
     model."""
 
-    epochs: Positive = 2
-    lr: Rate | None = 5e-4
-    warmup: NotNegative = 0.05
+    epochs: PositiveInt = 2
+    lr: PositiveFloat | None = 5e-4
+    warmup: NonNegativeFloat = 0.05
     strengths: tuple[Strength, ...] = ("significantly better", "better")
     margins: dict[Strength, float] | None = None
-    together: bool = False
+    share_prompt: bool = False
     cross_attention: bool = False
     held_out_share: Share = 0.1
 
 
-@stage(paper="4.1.2", version=4, ranks=ranks_of, gpu=True)
+@stage(paper="4.1.2", version=4, ranks=num_ranks, gpu=True)
 def train_reward(
     work: Work,
     base: Checkpoint,
@@ -66,43 +72,60 @@ def train_reward(
     held_out: what it is tested with, in the place of a share of `preferences`. Of three ranked answers all pairs count.
     Source: Llama 3, 4.1.2.
     """
-    text = TextTokenizer.load(base.path)
-    given = [one for each in preferences for one in read_preferences(each.path)]
-    ranked = [one for one in given if one.strength in settings.strengths]
+    tokenizer = TextTokenizer.load(base.path)
+    all_preferences = [preference for artifact in preferences for preference in read_preferences(artifact.path)]
+    ranked = [preference for preference in all_preferences if preference.strength in settings.strengths]
     if not ranked:
         raise DataError(
-            f"none of {len(given)} preferences is {' or '.join(settings.strengths)}; widen reward.strengths"
+            f"none of {len(all_preferences)} preferences is {' or '.join(settings.strengths)}; widen reward.strengths"
         )
-    apart = [one for one in read_preferences(held_out.path) if one.strength in settings.strengths] if held_out else []
-    kept = len(ranked) if apart else max(1, round(len(ranked) * (1 - settings.held_out_share)))
-    form, context = chat_format(text), shape_in(base.path).context
-    notes = check(Given([], ranked), form, text, context)
-    made = prepare(work, base.path, settings, reward=True)
-    learnt = encode_ranked(ranked[:kept], form, context=context, shared=settings.together)
-    batches = RankedBatches(
-        learnt.ranked,
+    test_preferences = (
+        [preference for preference in read_preferences(held_out.path) if preference.strength in settings.strengths]
+        if held_out
+        else []
+    )
+    train_size = len(ranked) if test_preferences else max(1, round(len(ranked) * (1 - settings.held_out_share)))
+    chat_template, context = chat_template_of(tokenizer), read_shape(base.path).max_seq_len
+    notes = check_trainable(ParsedRows([], ranked), chat_template, tokenizer, context)
+    trainable = load_for_finetuning(work, base.path, settings, reward=True)
+    train_set = encode_preferences(
+        ranked[:train_size], chat_template, context=context, share_prompt=settings.share_prompt
+    )
+    batches = PreferenceBatches(
+        train_set.preferences,
         size=settings.batch_size,
         epochs=settings.epochs,
         seed=settings.seed,
-        pad=text.pad,
+        pad=tokenizer.pad_id,
         length=context,
-        shared=settings.together,
+        share_prompt=settings.share_prompt,
     )
     # Before training: that nothing is left to test with is told at once.
-    tested = encode_ranked(apart or ranked[kept:] or ranked, form, context=context, shared=settings.together).ranked
-    margins = _margins(ranked[:kept], learnt.ranked, settings.margins)
-    loss = ranking(margins, cross_attention=settings.cross_attention)
-    _, lr = finetune(work, made, batches, loss=loss, settings=settings)
-    made.save(text, kind="reward")
-    seen = {"together": settings.together, "cross_attention": settings.cross_attention}
-    with made.hands.evaluating() as model:
-        gaps = held_out_gaps(model, tested, text.pad, **seen)
+    test_set = encode_preferences(
+        test_preferences or ranked[train_size:] or ranked,
+        chat_template,
+        context=context,
+        share_prompt=settings.share_prompt,
+    ).preferences
+    margins = _margins(ranked[:train_size], train_set.preferences, settings.margins)
+    loss = ranking_loss(margins, cross_attention=settings.cross_attention)
+    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings)
+    trainable.save(tokenizer, kind="reward")
+    options = {"share_prompt": settings.share_prompt, "cross_attention": settings.cross_attention}
+    with trainable.strategy.evaluating() as model:
+        gaps = held_out_gaps(model, test_set, tokenizer.pad_id, **options)
     work.record(
         FinetuningResult(
-            examples=sum(len(one.answers) * (len(one.answers) - 1) // 2 for one in batches.ranked),
+            examples=sum(
+                len(preference.answers) * (len(preference.answers) - 1) // 2 for preference in batches.preferences
+            ),
             step_unit="pairs",
             lr=lr,
-            left_out={"too long": learnt.too_long, "alike": learnt.alike, "weak": len(given) - len(ranked)},
+            left_out={
+                "too long": train_set.too_long,
+                "alike": train_set.duplicates,
+                "weak": len(all_preferences) - len(ranked),
+            },
             notes=notes,
         )
     )
@@ -117,21 +140,21 @@ def train_reward(
 
 
 def _margins(
-    preferences: Sequence[Preference], ranked: Sequence[Ranked], margins: Mapping[Strength, float] | None
+    preferences: Sequence[Preference], ranked: Sequence[EncodedPreference], margins: Mapping[Strength, float] | None
 ) -> Mapping[int, float]:
     """By the number of the ranked answers: a row's own, or that of its strength."""
-    found: dict[int, float] = {}
-    for one in ranked:
-        given = preferences[one.row]
-        margin = given.margin if given.margin is not None else (margins or {}).get(given.strength, 0.0)
+    by_number: dict[int, float] = {}
+    for encoded in ranked:
+        preference = preferences[encoded.row]
+        margin = preference.margin if preference.margin is not None else (margins or {}).get(preference.strength, 0.0)
         if margin:
-            found[one.number] = margin
-    return found
+            by_number[encoded.number] = margin
+    return by_number
 
 
-def ranking(
+def ranking_loss(
     margins: Mapping[int, float] | None = None, *, cross_attention: bool = False
-) -> Callable[[nn.Module, RankedBatch], tuple[Tensor, Sums]]:
+) -> Callable[[nn.Module, PreferenceBatch], tuple[Tensor, MetricSums]]:
     """-log of the chance that the better answer wins: the mean over the pairs of a prompt's answers, summed over
     prompts.
 
@@ -139,11 +162,11 @@ def ranking(
     Source: Bradley and Terry 1952; Ouyang et al. 2022, eq. 1; with margins Touvron et al. 2023 (Llama 2), eq. 2.
     """
 
-    def loss(model: nn.Module, batch: RankedBatch) -> tuple[Tensor, Sums]:
+    def loss(model: nn.Module, batch: PreferenceBatch) -> tuple[Tensor, MetricSums]:
         total, right = torch.zeros(()), 0.0
-        for one, scores in zip(batch.ranked, scores_of(model, batch, cross_attention), strict=True):
+        for encoded, scores in zip(batch.preferences, scores_of(model, batch, cross_attention), strict=True):
             gaps = gaps_of(scores)
-            total = total - F.logsigmoid(gaps - (margins or {}).get(one.number, 0.0)).mean()
+            total = total - F.logsigmoid(gaps - (margins or {}).get(encoded.number, 0.0)).mean()
             right += float((gaps > 0).float().mean())
         return total, {"ranked right": right}
 
@@ -155,32 +178,37 @@ def gaps_of(scores: Tensor) -> Tensor:
     return torch.stack([scores[a] - scores[b] for a, b in itertools.combinations(range(len(scores)), 2)])
 
 
-def scores_of(model: nn.Module, batch: RankedBatch, cross_attention: bool = False) -> tuple[Tensor, ...]:
+def scores_of(model: nn.Module, batch: PreferenceBatch, cross_attention: bool = False) -> tuple[Tensor, ...]:
     """The scores of every prompt's answers, best answer first, each read at the answer's last token.
 
     cross_attention: whether answers that share a row see those before them.
     """
     packed = batch.packed
-    branches = {} if cross_attention or not batch.shared else {"branches_BT": packed.branches_RT}
-    scores_RT = model(packed.tokens_RT, documents_BT=packed.looked_at, **branches)
+    branches = {} if cross_attention or not batch.share_prompt else {"branches_BT": packed.branches_RT}
+    scores_RT = model(packed.tokens_RT, documents_BT=packed.attention_documents, **branches)
     return scores_RT.flatten()[packed.ends_A].split(packed.counts)
 
 
 @torch.no_grad()
 def held_out_gaps(
-    model: RewardModel, ranked: Sequence[Ranked], pad: int, *, together: bool = False, cross_attention: bool = False
+    model: RewardModel,
+    ranked: Sequence[EncodedPreference],
+    pad: int,
+    *,
+    share_prompt: bool = False,
+    cross_attention: bool = False,
 ) -> Tensor:
     """By how much the better answer of every pair is ahead: [pairs], on the CPU. Ranks that share the model do a part
     each."""
     model.eval()
     device = next(model.parameters()).device
 
-    def gaps(batch: RankedBatch) -> Tensor:
+    def gaps(batch: PreferenceBatch) -> Tensor:
         return torch.cat([gaps_of(scores) for scores in scores_of(model, batch.to(device), cross_attention)]).cpu()
 
-    with quickly(model.trunk):
-        batches = list(in_turn(ranked, pad=pad, length=model.shape.context, shared=together))
-        return torch.cat(spread(batches, gaps, together=True))
+    with fused_kernels(model.trunk):
+        batches = list(eval_batches(ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt))
+        return torch.cat(map_over_ranks(batches, gaps, collective=True))
 
 
 def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:
@@ -192,11 +220,15 @@ def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:
     sure, right = gaps.abs().sigmoid(), gaps > 0
     number = ((sure - 0.5) * 2 * _BINS).long().clamp(0, _BINS - 1)
     bins = []
-    for one in range(_BINS):
-        some = number == one
-        if bool(some.any()):
-            count, said, was = int(some.sum()), float(sure[some].mean()), float(right[some].float().mean())
-            bins.append(CalibrationBin(count, said, was))
+    for bin_index in range(_BINS):
+        in_bin = number == bin_index
+        if bool(in_bin.any()):
+            count, confidence, accuracy = (
+                int(in_bin.sum()),
+                float(sure[in_bin].mean()),
+                float(right[in_bin].float().mean()),
+            )
+            bins.append(CalibrationBin(count, confidence, accuracy))
     return sum(own.pairs * abs(own.said - own.was) for own in bins) / max(1, len(gaps)), bins
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import field
 
-from herd.align.columns import Given
-from herd.align.preflight import check
+from herd.align.columns import ParsedRows
+from herd.align.preflight import check_trainable
 from herd.align.results import FinetuningResult
-from herd.align.tuning import finetune, prepare
+from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Dialogues
-from herd.core.settings import NotNegative, Positive, Rate, settings
+from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
-from herd.model.config import shape_in
-from herd.tokens.jinja import chat_format
+from herd.model.config import read_shape
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.dialogues import DialogueBatches
-from herd.train.objectives import next_token
+from herd.train.objectives import next_token_loss
 from herd.train.results import TrainingResult
-from herd.train.settings import FinetuneSettings, ranks_of
+from herd.train.settings import FinetuneSettings, num_ranks
 
 
 @settings
@@ -28,38 +28,38 @@ class SftSettings(FinetuneSettings):
     epoch, once where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it
     out. lr: by the model's size when absent (`herd.train.schedule.lr_by_size`)."""
 
-    length: Positive = 512
+    length: PositiveInt = 512
     repeats: dict[str, float] = field(default_factory=dict)
-    batch_size: Positive = 4
-    epochs: Positive = 3
-    lr: Rate | None = None
-    warmup: NotNegative = 0.03
+    batch_size: PositiveInt = 4
+    epochs: PositiveInt = 3
+    lr: PositiveFloat | None = None
+    warmup: NonNegativeFloat = 0.03
 
 
-@stage(paper="4.1.3", version=4, ranks=ranks_of, gpu=True)
+@stage(paper="4.1.3", version=4, ranks=num_ranks, gpu=True)
 def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, settings: SftSettings) -> Checkpoint:
     """`base`, taught to answer: cross-entropy on the assistant's words and nothing else; with `lora` only the adapters
     beside it, in peft's format.
 
     Every round starts from the pre-trained model, as in the report.
     """
-    text = TextTokenizer.load(base.path)
-    conversations = [one for each in dialogues for one in read_conversations(each.path)]
-    form, length = chat_format(text), min(settings.length, shape_in(base.path).context)
-    notes = check(Given(conversations), form, text, length)
-    made = prepare(work, base.path, settings)
+    tokenizer = TextTokenizer.load(base.path)
+    conversations = [conversation for artifact in dialogues for conversation in read_conversations(artifact.path)]
+    chat_template, length = chat_template_of(tokenizer), min(settings.length, read_shape(base.path).max_seq_len)
+    notes = check_trainable(ParsedRows(conversations), chat_template, tokenizer, length)
+    trainable = load_for_finetuning(work, base.path, settings)
     batches = DialogueBatches(
         conversations,
-        form,
+        chat_template,
         length=length,
         rows=settings.batch_size,
         epochs=settings.epochs,
         seed=settings.seed,
-        pad=text.pad,
+        pad=tokenizer.pad_id,
         repeats=settings.repeats,
     )
-    steps, lr = finetune(work, made, batches, loss=next_token, settings=settings)
-    made.save(text, kind="chat")
+    steps, lr = finetune(work, trainable, batches, loss=next_token_loss, settings=settings)
+    trainable.save(tokenizer, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
     work.record(
         FinetuningResult(
@@ -68,15 +68,15 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
             lr=lr,
             left_out={"too long": batches.left_out},
             notes=notes,
-            sources=dict(Counter(one.source for one in conversations)),
+            sources=dict(Counter(conversation.source for conversation in conversations)),
             shares=batches.shares,
         )
     )
     work.record(
         TrainingResult(
-            num_params=made.shape.weights,
+            num_params=trainable.shape.num_params,
             tokens=batches.tokens,
-            flops=batches.tokens * made.shape.training_flops(batches.length),
+            flops=batches.tokens * trainable.shape.training_flops(batches.length),
             loss=loss,
             length=batches.length,
         )

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from herd.core.settings import Positive, Share, settings
+from herd.core.settings import PositiveInt, Share, settings
 from herd.tokens.clusters import distinct
 from herd.tokens.embeddings import embed
 
@@ -16,26 +16,26 @@ _ENDINGS = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("s", ""))
 
 @settings
 class TagSettings:
-    """least: dialogues that must have a tag (20 in the paper, of 300,000). similar: tags whose embeddings are more
-    alike than this are one; 1 merges none. support, confidence: a tag goes where at least so many dialogues have it
-    with another, and so large a share of those that have it."""
+    """min_dialogues: dialogues that must have a tag (20 in the paper, of 300,000). merge_similarity: tags whose
+    embeddings are more alike than this are one; 1 merges none. support, confidence: a tag goes where at least so many
+    dialogues have it with another, and so large a share of those that have it."""
 
-    least: Positive = 1
-    similar: Share = 1.0
-    support: Positive = 40
+    min_dialogues: PositiveInt = 1
+    merge_similarity: Share = 1.0
+    support: PositiveInt = 40
     confidence: Share = 0.99
 
 
-def normalised(tags: Sequence[Sequence[str]], settings: TagSettings) -> list[frozenset[str]]:
+def normalise_tags(tags: Sequence[Sequence[str]], settings: TagSettings) -> list[frozenset[str]]:
     """The tags of every dialogue: rare ones dropped, and those that say the same made one.
 
     Source: Lu et al. 2023 (InsTag), 3.2, in its order: frequency, rules, meaning, association. Differs: rules of
     association are of two tags, and meaning is told by static embeddings.
     """
-    plain = [frozenset(found for tag in row if (found := " ".join(tag.casefold().split()))) for row in tags]
+    plain = [frozenset(name for tag in row if (name := " ".join(tag.casefold().split()))) for row in tags]
     often = Counter(tag for row in plain for tag in row)
-    rows = [frozenset(_form(tag) for tag in row if often[tag] >= settings.least) - {""} for row in plain]
-    rows = _merged(rows, _alike(rows, settings.similar))
+    rows = [frozenset(_form(tag) for tag in row if often[tag] >= settings.min_dialogues) - {""} for row in plain]
+    rows = _merged(rows, _alike(rows, settings.merge_similarity))
     return _merged(rows, _implied(rows, settings.support, settings.confidence))
 
 
@@ -47,10 +47,10 @@ def _form(tag: str) -> str:
 def _stem(word: str) -> str:
     """Source: Porter 1980, steps 1a and 1b, the endings that English tags have."""
     for ending, instead in _ENDINGS:
-        kept = word.removesuffix(ending)
-        if kept != word and len(kept) >= 3 and not (ending == "s" and kept[-1] in "su"):
-            doubled = ending in ("ing", "ed") and kept[-1] == kept[-2] and kept[-1] not in "lsz"
-            return (kept[:-1] if doubled else kept + instead).removesuffix("e")
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) >= 3 and not (ending == "s" and stem[-1] in "su"):
+            doubled = ending in ("ing", "ed") and stem[-1] == stem[-2] and stem[-1] not in "lsz"
+            return (stem[:-1] if doubled else stem + instead).removesuffix("e")
     return word.removesuffix("e") if len(word) > 4 else word
 
 
@@ -60,20 +60,20 @@ def _alike(rows: Sequence[frozenset[str]], similar: float) -> dict[str, str]:
     names = sorted(often, key=lambda tag: (-often[tag], tag))
     if similar >= 1 or not names:
         return {}
-    like = distinct(embed(names), similar).like
-    return {name: names[other] for name, other in zip(names, like.tolist(), strict=True) if other >= 0}
+    like = distinct(embed(names), similar).duplicate_of
+    return {name: names[index] for name, index in zip(names, like.tolist(), strict=True) if index >= 0}
 
 
 def _implied(rows: Sequence[frozenset[str]], support: int, confidence: float) -> dict[str, str]:
     """By each tag that another one always comes with, that one; of two that imply each other the more frequent."""
     often = Counter(tag for row in rows for tag in row)
-    both = Counter(pair for row in rows for pair in itertools.combinations(sorted(row), 2))
-    found: dict[str, str] = {}
-    for (one, other), count in sorted(both.items(), key=lambda each: (-each[1], each[0])):
-        rarer, more = sorted((one, other), key=lambda tag: (often[tag], tag))
-        if count >= support and count >= confidence * often[rarer] and rarer not in found:
-            found[rarer] = more
-    return found
+    pair_counts = Counter(pair for row in rows for pair in itertools.combinations(sorted(row), 2))
+    implied: dict[str, str] = {}
+    for (first, second), count in sorted(pair_counts.items(), key=lambda entry: (-entry[1], entry[0])):
+        rarer, more = sorted((first, second), key=lambda tag: (often[tag], tag))
+        if count >= support and count >= confidence * often[rarer] and rarer not in implied:
+            implied[rarer] = more
+    return implied
 
 
 def _merged(rows: Sequence[frozenset[str]], instead: dict[str, str]) -> list[frozenset[str]]:
@@ -91,17 +91,17 @@ def diverse(tags: Sequence[frozenset[str]], budget: int) -> list[int]:
 
     Source: Lu et al. 2023 (InsTag), algorithm 1 (complexity-first diverse sampling).
     """
-    left = sorted(range(len(tags)), key=lambda row: -len(tags[row]))
-    taken: list[int] = []
-    while left and len(taken) < budget:
+    remaining = sorted(range(len(tags)), key=lambda row: -len(tags[row]))
+    order: list[int] = []
+    while remaining and len(order) < budget:
         covered: set[str] = set()
         sweep = []
-        for row in left:
-            if len(taken) + len(sweep) < budget and tags[row] - covered:
+        for row in remaining:
+            if len(order) + len(sweep) < budget and tags[row] - covered:
                 sweep.append(row)
                 covered |= tags[row]
-        sweep = sweep or left[: budget - len(taken)]
-        taken += sweep
-        gone = set(sweep)
-        left = [row for row in left if row not in gone]
-    return taken
+        sweep = sweep or remaining[: budget - len(order)]
+        order += sweep
+        swept = set(sweep)
+        remaining = [row for row in remaining if row not in swept]
+    return order

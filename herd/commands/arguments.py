@@ -11,30 +11,30 @@ def amount(text: str) -> int:
     """A whole number with an ending: 16k, 15.6T, 4M."""
     scale = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}.get(text[-1:].lower(), 1)
     try:
-        found = round(float((text if scale == 1 else text[:-1]).replace("_", "").replace(",", "")) * scale)
+        value = round(float((text if scale == 1 else text[:-1]).replace("_", "").replace(",", "")) * scale)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no number; write 15.6T, 16M or 8192") from None
-    if found < 1:
+    if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not above zero")
-    return found
+    return value
 
 
 N = TypeVar("N", int, float)
 
 
-def number(least: N, most: N | None = None) -> Callable[[str], N]:
-    """Reads a number from `least` to `most`, whole where `least` is."""
-    kind = type(least)
+def bounded_number(minimum: N, maximum: N | None = None) -> Callable[[str], N]:
+    """Reads a number from `minimum` to `maximum`, whole where `minimum` is."""
+    kind = type(minimum)
 
     def read(text: str) -> N:
         try:
-            found = kind(text)
+            value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
-        if not (found >= least and (found <= most if most is not None else found != float("inf"))):
-            bounds = f"from {least} to {most}" if most is not None else f"{least} or more"
+        if not (value >= minimum and (value <= maximum if maximum is not None else value != float("inf"))):
+            bounds = f"from {minimum} to {maximum}" if maximum is not None else f"{minimum} or more"
             raise argparse.ArgumentTypeError(f"{text} cannot be; give {bounds}")
-        return found
+        return value
 
     return read
 
@@ -60,6 +60,6 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def default_jobs() -> int:
     """As many as there are cores, up to four."""
-    from herd.run.executors import cores
+    from herd.run.executors import num_cores
 
-    return min(cores(), 4)
+    return min(num_cores(), 4)

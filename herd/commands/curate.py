@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from herd.commands.arguments import add_plugins, default_jobs, number
+from herd.commands.arguments import add_plugins, bounded_number, default_jobs
 from herd.commands.command import Command
 
 
@@ -18,10 +18,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
     parser.add_argument(
-        "--workers", type=number(1), default=default_jobs(), help="processes at once (default: %(default)s)"
+        "--workers", type=bounded_number(1), default=default_jobs(), help="processes at once (default: %(default)s)"
     )
     parser.add_argument(
-        "--place", default="local", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: %(default)s)"
+        "--executor", default="local", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: %(default)s)"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
     add_plugins(parser)
@@ -30,15 +30,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Corpus
     from herd.core.plugins import load_plugins
-    from herd.corpus.looks import samples
+    from herd.corpus.samples import sample_documents
     from herd.corpus.settings import load_rules
-    from herd.corpus.sources import files, look_for, passed_over_in_words
+    from herd.corpus.sources import describe_passed_over, files, scan_files
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
     from herd.report.browse import render_browser
-    from herd.run.joined import joined
+    from herd.run.launcher import launcher_session
     from herd.run.progress import display
-    from herd.run.runner import run as run_stages
+    from herd.run.runner import run_stages as run_stages
 
     load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)
@@ -47,20 +47,20 @@ def run(options: argparse.Namespace) -> None:
         for line in describe_input(options.input, options.source, settings):
             print(line)
         return
-    with joined(options.place, options.out, max(1, options.workers)) as where:
-        if where is None:
+    with launcher_session(options.executor, options.out, max(1, options.workers)) as session:
+        if session is None:
             return
-        place, jobs = where
+        executor, jobs = session
         plan = curate_stage((crawl,), settings=settings)
-        corpus = run_stages(plan, options.out, jobs=jobs, place=place, display=display())
+        corpus = run_stages(plan, options.out, jobs=jobs, executor=executor, display=display())
     assert isinstance(corpus, Corpus)
     for line in funnel_lines(corpus):
         print(line)
-    if others := look_for(options.input, source=options.source).passed_over:
-        print(passed_over_in_words(others))
+    if skipped := scan_files(options.input, source=options.source).passed_over:
+        print(describe_passed_over(skipped))
     link_results(corpus.path, options.out)
     page = options.out / "browse.html"
-    page.write_text(render_browser(samples(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")
+    page.write_text(render_browser(sample_documents(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")
     print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}\nlook:      {page}")
 
 

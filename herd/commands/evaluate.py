@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from herd.core.plugins import load_plugins
     from herd.evals.harness import Score
-    from herd.evals.stages import score_folder
+    from herd.evals.stages import evaluate_folder
     from herd.run.progress import StatusLine
     from herd.serve.folders import model_in, tasks_named
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 
-    score_folder(folder, uses, report, device=options.device, dtype=options.dtype, progress=begin)
+    evaluate_folder(folder, uses, report, device=options.device, dtype=options.dtype, progress=begin)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 

@@ -11,14 +11,16 @@ from herd.core.terminal import json_line
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("page", nargs="+", help="HTML files, web archives, folders, patterns or addresses")
     parser.add_argument("--markdown", action="store_true", help="keep headings, lists and tables as Markdown")
-    parser.add_argument("--everything", action="store_true", help="all that a page shows, not only its main content")
+    parser.add_argument("--all-text", action="store_true", help="all that a page shows, not only its main content")
 
 
 def run(options: argparse.Namespace) -> None:
     from herd.corpus.extract import ExtractSettings, extract_files
     from herd.corpus.sources import find_files
 
-    settings = ExtractSettings(form="markdown" if options.markdown else "plain", main_only=not options.everything)
+    settings = ExtractSettings(
+        output_format="markdown" if options.markdown else "plain", main_only=not options.all_text
+    )
     for row in extract_files(find_files(options.page, source="pages"), settings):
         print(json_line(row))
 

@@ -21,16 +21,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from herd.run.progress import StatusLine
-    from herd.serve.imports import bring_in as bring
+    from herd.serve.imports import import_model as bring
 
     line = StatusLine("weights")
     try:
-        made = bring(options.source, options.folder, chat_template=options.chat_template, report=line)
+        model = bring(options.source, options.folder, chat_template=options.chat_template, report=line)
     finally:
         line.clear()
     print(
-        f"{options.folder}: {made.shape.weights:,} weights; logits of {made.tokens_checked} tokens agree with the "
-        f"original's to {made.difference:.0e} of the largest\nchat: herd chat {options.folder}"
+        f"{options.folder}: {model.shape.num_params:,} weights; logits of {model.tokens_checked} tokens agree with the "
+        f"original's to {model.difference:.0e} of the largest\nchat: herd chat {options.folder}"
     )
 
 

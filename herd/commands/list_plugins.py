@@ -29,24 +29,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from herd.core.plugins import file_of, load_plugins
-    from herd.core.registry import first_line
+    from herd.core.plugins import load_plugins, user_file_of
+    from herd.core.registry import doc_summary
 
     load_plugins(options.plugins, "--plugins")
     for name, plugin in _plugins(options.kind).items():
-        own = file_of(plugin)
-        print(f"{name:24} {first_line(plugin)}{f' ({own})' if own else ''}")
+        own = user_file_of(plugin)
+        print(f"{name:24} {doc_summary(plugin)}{f' ({own})' if own else ''}")
 
 
 def _plugins(kind: str) -> dict[str, Callable[..., Any]]:
     # The packaged recipes import all stages.
     module, name = _REGISTRIES["recipes" if kind == "stages" else kind]
-    everything = getattr(importlib.import_module(module), name).all()
+    plugins = getattr(importlib.import_module(module), name).all()
     if kind == "stages":
         from herd.core.stage import Stage
 
-        return {name: stage.body for name, stage in sorted(Stage.known.items())}
-    return everything
+        return {name: stage.body for name, stage in sorted(Stage.registry.items())}
+    return plugins
 
 
 COMMAND = Command("list", "list what can be named in a recipe", add_options, run)

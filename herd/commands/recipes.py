@@ -21,7 +21,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
     parser.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
 
 
-def planned(options: argparse.Namespace) -> tuple[Recipe, Path]:
+def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     """The recipe that the options name, and the folder of its run. Raises SettingsError."""
     from herd.core.recipe import load_recipe
     from herd.recipes import recipes
@@ -29,7 +29,7 @@ def planned(options: argparse.Namespace) -> tuple[Recipe, Path]:
 
     # A recipe's name is looked for first: studies import much that no recipe needs.
     is_study = options.name == "study" or (options.recipe not in recipes.all() and options.recipe in studies.all())
-    known = studies if is_study else recipes
-    recipe = load_recipe(options.recipe, known, options.set, options.plugins)
+    registry = studies if is_study else recipes
+    recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
     folder = options.out or Path("runs") / Path(options.recipe).stem
     return recipe, folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from herd.commands.arguments import add_device, default_jobs, number
+from herd.commands.arguments import add_device, bounded_number, default_jobs
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, planned
+from herd.commands.recipes import add_recipe_options, resolve_recipe
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +16,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--jobs", type=number(0), default=default_jobs(), help="stages side by side (default: %(default)s)"
+        "--jobs", type=bounded_number(0), default=default_jobs(), help="stages side by side (default: %(default)s)"
     )
     parser.add_argument(
-        "--place", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
+        "--executor", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
     )
     parser.add_argument(
         "--log",
@@ -30,41 +30,41 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--save-every",
-        type=number(0.0),
+        type=bounded_number(0.0),
         metavar="SECONDS",
         help="between checkpoints of training (default: by Young's formula, from what saving costs here)",
     )
     parser.add_argument(
         "--keep-every",
-        type=number(0),
+        type=bounded_number(0),
         default=0,
         metavar="STEPS",
         help="keep a model of every so many steps of pre-training, in RUN/checkpoints (default: none)",
     )
     parser.add_argument(
         "--gc-every",
-        type=number(0),
+        type=bounded_number(0),
         default=50,
         metavar="STEPS",
         help="between collections of Python's garbage; 0: when Python likes (default: %(default)s)",
     )
     parser.add_argument(
         "--profile",
-        type=traced_steps,
+        type=parse_trace_steps,
         metavar="FIRST:COUNT",
         help="trace these steps of every training, such as 10:3; RUN/curves/STAGE/trace-FIRST.json is for Perfetto "
         "and chrome://tracing",
     )
     parser.add_argument(
-        "--silent",
-        type=number(0.0),
+        "--heartbeat-timeout",
+        type=bounded_number(0.0),
         default=30.0,
         metavar="SECONDS",
         help="after which a rank counts as frozen (default: %(default)s)",
     )
     parser.add_argument(
-        "--restarts",
-        type=number(0),
+        "--max-restarts",
+        type=bounded_number(0),
         default=3,
         help="how often ranks are started again without getting on (default: %(default)s)",
     )
@@ -78,7 +78,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
 
 
-def traced_steps(text: str) -> tuple[int, int]:
+def parse_trace_steps(text: str) -> tuple[int, int]:
     """`10:3`: three steps from the tenth on."""
     first, _, count = text.partition(":")
     if not (first.isdecimal() and count.isdecimal() and int(first) and int(count)):
@@ -88,27 +88,29 @@ def traced_steps(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.artifacts import Report
-    from herd.core.stage import Manner
-    from herd.run.joined import joined
+    from herd.core.stage import RunOptions
+    from herd.run.launcher import launcher_session
     from herd.run.progress import display
-    from herd.run.runner import run as run_recipe
+    from herd.run.runner import run_stages as run_recipe
 
-    recipe, folder = planned(options)
-    with joined(options.place or recipe.place, folder, options.jobs, options.silent) as where:
-        if where is None:
+    recipe, folder = resolve_recipe(options)
+    with launcher_session(
+        options.executor or recipe.executor, folder, options.jobs, options.heartbeat_timeout
+    ) as session:
+        if session is None:
             return
-        place, jobs = where
-        made = run_recipe(
+        executor, jobs = session
+        artifact = run_recipe(
             recipe.plan(),
             folder,
             jobs=jobs,
             until=options.until,
-            place=place,
-            manner=Manner(
+            executor=executor,
+            options=RunOptions(
                 trackers=tuple(options.log),
                 save_every_seconds=options.save_every,
-                silent_seconds=options.silent,
-                restarts=options.restarts,
+                heartbeat_timeout_seconds=options.heartbeat_timeout,
+                max_restarts=options.max_restarts,
                 compare_every_steps=options.compare_every,
                 keep_every_steps=options.keep_every,
                 gc_every_steps=options.gc_every,
@@ -118,10 +120,10 @@ def run(options: argparse.Namespace) -> None:
             ),
             display=display(),
         )
-    if isinstance(made, Report):
-        print(f"\nreport: {made.path / 'report.html'}")
+    if isinstance(artifact, Report):
+        print(f"\nreport: {artifact.path / 'report.html'}")
     else:
-        print(f"\nmade: {made.path}")
+        print(f"\nmade: {artifact.path}")
     from herd.serve.folders import can_chat
 
     if can_chat(folder):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from herd.commands.arguments import amount
 from herd.commands.command import Command
-from herd.core.terminal import colours_of
+from herd.core.terminal import colour_stream
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,32 +34,32 @@ def run(options: argparse.Namespace) -> None:
 
         print(json_line(as_data(options.artifact, verify=options.verify)))
         return
-    from herd.serve.folders import describe
+    from herd.serve.folders import describe_path
 
-    for line in describe(options.artifact, verify=options.verify):
+    for line in describe_path(options.artifact, verify=options.verify):
         print(line)
 
 
 def _show_mask(options: argparse.Namespace) -> None:
     """Rows as a model would read them, with what is learnt; fails when some must not be trained on."""
-    from herd.align.columns import given_in
-    from herd.align.contamination import HeldOut
-    from herd.align.preflight import examine, found_lines, lines
-    from herd.model.config import shape_in
+    from herd.align.columns import load_rows
+    from herd.align.contamination import HeldOutQuestions
+    from herd.align.preflight import inspect_rows, preview_lines, report_lines
+    from herd.model.config import read_shape
     from herd.serve.folders import model_in
-    from herd.tokens.jinja import chat_format
+    from herd.tokens.jinja import chat_template_of
     from herd.tokens.tokenizer import TextTokenizer
 
-    folder, given = model_in(options.mask), given_in(options.artifact)
+    folder, data = model_in(options.mask), load_rows(options.artifact)
     text = TextTokenizer.load(folder)
-    form, context = chat_format(text), shape_in(folder).context
-    for line in lines(given, form, text, rows=options.rows, colour=sys.stdout.isatty()):
-        print(line, file=colours_of(sys.stdout))
-    tests = HeldOut(given_in(options.tests).conversations) if options.tests is not None else None
-    found = examine(given, form, text, context, tests)
-    for line in found_lines(given, found):
+    form, context = chat_template_of(text), read_shape(folder).max_seq_len
+    for line in preview_lines(data, form, text, rows=options.rows, colour=sys.stdout.isatty()):
+        print(line, file=colour_stream(sys.stdout))
+    tests = HeldOutQuestions(load_rows(options.tests).conversations) if options.tests is not None else None
+    findings = inspect_rows(data, form, text, context, tests)
+    for line in report_lines(data, findings):
         print(line)
-    found.refuse()
+    findings.refuse()
 
 
 COMMAND = Command("show", "show an artifact: what it was made of, its settings and results", add_options, run)

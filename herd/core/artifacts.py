@@ -17,19 +17,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from herd.core.errors import ArtifactError, DamagedError
+from herd.core.errors import ArtifactError, CorruptArtifactError
 from herd.core.manifests import (
-    CARD,
+    CHECKSUMS_FILE,
+    METADATA_FILE,
     PARTIAL,
-    SEAL,
+    append_checksum,
     check_files,
+    checksums_match,
     flush,
-    is_sealed,
     manifest,
-    read_card,
-    seal,
+    read_metadata,
     sha256,
-    sign,
+    write_checksums,
 )
 from herd.core.manifests import verify_folder as verify_folder
 from herd.core.results import results
@@ -37,10 +37,21 @@ from herd.core.results import results
 R = TypeVar("R")
 
 # Where others have always found these.
-__all__ = ["CARD", "PARTIAL", "SEAL", "check_files", "flush", "is_sealed", "manifest", "read_card", "seal", "sha256"]
+__all__ = [
+    "CHECKSUMS_FILE",
+    "METADATA_FILE",
+    "PARTIAL",
+    "check_files",
+    "checksums_match",
+    "flush",
+    "manifest",
+    "read_metadata",
+    "sha256",
+    "write_checksums",
+]
 
 
-class Planned(Protocol):
+class PlanLike(Protocol):
     """What will make an artifact: a call of a stage (`herd.core.stage.Plan`)."""
 
     @property
@@ -50,21 +61,21 @@ class Planned(Protocol):
 class Artifact:
     """What one stage made. While a recipe is planned it has a `plan` and no folder yet.
 
-    Raises ArtifactError from `path` and `card` when it is not made.
+    Raises ArtifactError from `path` and `metadata` when it is not made.
     """
 
-    kinds: ClassVar[dict[str, type[Artifact]]] = {}
+    types: ClassVar[dict[str, type[Artifact]]] = {}
 
     def __init_subclass__(cls) -> None:
-        Artifact.kinds[cls.__name__] = cls
+        Artifact.types[cls.__name__] = cls
 
-    def __init__(self, path: Path | None = None, plan: Planned | None = None) -> None:
+    def __init__(self, path: Path | None = None, plan: PlanLike | None = None) -> None:
         self._path = path
         self._plan = plan
         self._results: dict[type[Any], Any] = {}
 
     @classmethod
-    def planned(cls, plan: Planned) -> Self:
+    def from_plan(cls, plan: PlanLike) -> Self:
         return cls(plan=plan)
 
     @classmethod
@@ -73,14 +84,14 @@ class Artifact:
 
         Raises ArtifactError when there is none, or one of another type than `cls`.
         """
-        card = read_card(path)
-        kind = Artifact.kinds.get(card["type"], Artifact)
+        metadata = read_metadata(path)
+        kind = Artifact.types.get(metadata["type"], Artifact)
         if not issubclass(kind, cls):
-            raise ArtifactError(f"{path} is a {card['type']}, not a {cls.__name__}; name another folder")
+            raise ArtifactError(f"{path} is a {metadata['type']}, not a {cls.__name__}; name another folder")
         return kind(path)  # type: ignore[return-value]
 
     @property
-    def plan(self) -> Planned:
+    def plan(self) -> PlanLike:
         if self._plan is None:
             raise ArtifactError(f"{self._path} was opened from disk and has no plan")
         return self._plan
@@ -92,24 +103,24 @@ class Artifact:
         return self._path
 
     @cached_property
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What made this artifact: stage, settings, inputs, results, seconds, files."""
-        return read_card(self.path)
+        return read_metadata(self.path)
 
     @property
     def key(self) -> str:
-        return self.card["key"] if self._path is not None else self.plan.key
+        return self.metadata["key"] if self._path is not None else self.plan.key
 
     @property
     def headline(self) -> str:
         """What came of it, in one line."""
-        return self.card.get("headline", "")
+        return self.metadata.get("headline", "")
 
     def result(self, kind: type[R]) -> R:
         """What its stage recorded as a `kind`. Raises ArtifactError when it recorded none, or another version."""
         found = self.get_result(kind)
         if found is None:
-            there = ", ".join(self.card.get("results", {})) or "none"
+            there = ", ".join(self.metadata.get("results", {})) or "none"
             raise ArtifactError(
                 f"{self.path} has no result {kind.__name__} (its results: {there}); name another artifact, or delete "
                 "it and run its recipe again"
@@ -119,7 +130,7 @@ class Artifact:
     def get_result(self, kind: type[R]) -> R | None:
         """As `result`; None when its stage recorded none."""
         if kind not in self._results:
-            row = self.card.get("results", {}).get(kind.__name__)
+            row = self.metadata.get("results", {}).get(kind.__name__)
             self._results[kind] = None if row is None else results.from_row(kind, row, str(self.path))
         return self._results[kind]
 
@@ -190,7 +201,7 @@ class Report(Artifact):
 
 
 @dataclass
-class Card:
+class ArtifactMetadata:
     """The contents of `artifact.json` while the artifact is being made."""
 
     type: str
@@ -207,22 +218,22 @@ class Card:
     headline: str = ""
 
 
-def open_input(path: Path) -> Artifact:
+def open_artifact(path: Path) -> Artifact:
     """The artifact in `path`, of which a run says that it was made. Raises DamagedError when it has lost its card, and
     ArtifactError when the folder is gone."""
-    if path.exists() and not (path / CARD).exists():
-        raise DamagedError(f"{path / CARD} is missing; delete {path} and run the recipe again", path)
+    if path.exists() and not (path / METADATA_FILE).exists():
+        raise CorruptArtifactError(f"{path / METADATA_FILE} is missing; delete {path} and run the recipe again", path)
     return Artifact.open(path)
 
 
-def is_whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Whether the artifact in `path` has its card and every file in its full length.
 
     Lengths only: bits are compared when an artifact is used, or by `herd show --verify`.
     """
     try:
-        card = read_card(path)
-        return all((path / name).stat().st_size == entry["bytes"] for name, entry in card["files"].items())
+        metadata = read_metadata(path)
+        return all((path / name).stat().st_size == entry["bytes"] for name, entry in metadata["files"].items())
     except (ArtifactError, OSError, KeyError):
         return False
 
@@ -231,7 +242,7 @@ def is_whole(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_folder(final: Path) -> Iterator[Path]:
+def atomic_folder(final: Path) -> Iterator[Path]:
     """A folder to fill, which gets the name `final` only when the block ends well.
 
     Everything is on the disk before the name is: a crash at any point leaves `final` absent, or as it was. A block
@@ -239,7 +250,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     """
     partial = final.with_name(final.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
-    with nothing_left(partial):
+    with cleanup_on_failure(partial):
         partial.mkdir()
         yield partial
         for folder, _, names in os.walk(partial):
@@ -253,7 +264,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def nothing_left(partial: Path) -> Iterator[None]:
+def cleanup_on_failure(partial: Path) -> Iterator[None]:
     """Makes the folders above `partial`; a block that fails in any way leaves neither these nor `partial`."""
     absent = [folder for folder in partial.parents if not folder.exists()]
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -270,7 +281,7 @@ def nothing_left(partial: Path) -> Iterator[None]:
         raise
 
 
-def write_whole(file: Path, text: str) -> None:
+def atomic_write(file: Path, text: str) -> None:
     """`text` as the contents of `file`, or `file` as it was."""
     partial = file.with_name(file.name + PARTIAL)
     partial.write_text(text, encoding="utf-8")
@@ -279,7 +290,7 @@ def write_whole(file: Path, text: str) -> None:
     flush(file.parent)
 
 
-def finish(folder: Path, card: Card) -> None:
+def write_metadata(folder: Path, metadata: ArtifactMetadata) -> None:
     """Writes the card of the artifact made in `folder`, with size and sha256 of every file."""
-    text = json.dumps({**card.__dict__, "files": manifest(folder)}, indent=1, ensure_ascii=False)
-    (folder / CARD).write_text(sign(text), encoding="utf-8")
+    text = json.dumps({**metadata.__dict__, "files": manifest(folder)}, indent=1, ensure_ascii=False)
+    (folder / METADATA_FILE).write_text(append_checksum(text), encoding="utf-8")

@@ -27,11 +27,11 @@ class ArtifactError(HerdError):
     """An artifact that is missing, half-made, damaged or of the wrong type."""
 
 
-class DamagedError(ArtifactError):
+class CorruptArtifactError(ArtifactError):
     """Something in `folder` that is not what was written there; a run that knows how makes it again."""
 
-    def __init__(self, sentence: str, folder: Path | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, folder: Path | None = None) -> None:
+        super().__init__(message)
         self.folder = folder
 
 
@@ -61,14 +61,14 @@ class BusyError(HerdError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`; did you mean 'x'?` with the nearest valid name, or the list of them when none is near."""
-    known = sorted(valid)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; valid: {', '.join(known)}" if known else ""
+    return f"; valid: {', '.join(names)}" if names else ""
 
 
-def as_sentence(fault: BaseException, where: str) -> HerdError:
+def to_herd_error(fault: BaseException, where: str) -> HerdError:
     """`fault` as a HerdError: known causes get their mend, the rest the class and the text.
 
     where: what was being done, for the sentence's start, such as `stage pack`.

@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-T = TypeVar("T")
-R = TypeVar("R")
+_ShardT = TypeVar("_ShardT")
+_ResultT = TypeVar("_ResultT")
 
-Report = Callable[[float, float, str], None]  # of how much of how much is done, with words
+ProgressReporter = Callable[[float, float, str], None]  # of how much of how much is done, with words
 
 
 @dataclass(frozen=True)
-class Patience:
+class RestartPolicy:
     """How long a rank may be silent before all are ended, and how often they are started again without getting on.
 
     Ranks that live and get nowhere are ended too: when none of them computes for `idle_seconds`, and when none
     says for `stuck_seconds` that work is done, whatever they compute.
     """
 
-    silent_seconds: float = 30.0
-    restarts: int = 3
+    timeout_seconds: float = 30.0
+    max_restarts: int = 3
 
     @property
     def idle_seconds(self) -> float:
-        return 2 * self.silent_seconds
+        return 2 * self.timeout_seconds
 
     @property
     def stuck_seconds(self) -> float:
-        return 20 * self.silent_seconds
+        return 20 * self.timeout_seconds
 
 
-class Place(Protocol):
+class Executor(Protocol):
     """What a place offers. Results never depend on the place or on its number of workers."""
 
     @property
@@ -41,12 +41,12 @@ class Place(Protocol):
         """How many may work at once now. It rises when other stages end and falls when others start."""
         ...
 
-    def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
+    def map(self, kernel: Callable[[_ShardT], _ResultT], shards: Iterable[_ShardT]) -> Iterator[_ResultT]:
         """`kernel` of every shard, in the order of the shards. Kernel and shards must pickle."""
         ...
 
-    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
+    def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
         """Runs `herd.run.rank` on the file `job` in so many processes that know of each other, until it is done.
 
-        patience: with ranks that are silent or die, where it is the place that watches over them."""
+        restart_policy: with ranks that are silent or die, where it is the place that watches over them."""
         ...

@@ -25,10 +25,10 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
 
 def folder_of_extra(module: str, extra: str, purpose: str) -> Path:
     """The folder of a package of which only the files are wanted; nothing is imported. Raises as `import_extra`."""
-    found = importlib.util.find_spec(module)
-    if found is None or not found.origin:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin:
         raise _missing(module, extra, purpose)
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def _missing(module: str, extra: str, purpose: str) -> SettingsError:

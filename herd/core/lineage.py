@@ -8,16 +8,16 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from herd.core.artifacts import Artifact, open_input
+from herd.core.artifacts import Artifact, open_artifact
 from herd.core.errors import ArtifactError
 from herd.core.stage import Input, Plan, Stage
 
 
 def parents(artifact: Artifact) -> Iterator[tuple[str, Artifact]]:
     """The inputs of `artifact` by name; they lie beside it. Raises ArtifactError when one is gone."""
-    for name, value in artifact.card["inputs"].items():
+    for name, value in artifact.metadata["inputs"].items():
         for key in _keys(value):
-            yield name, open_input(artifact.path.parent / key)
+            yield name, open_artifact(artifact.path.parent / key)
 
 
 def _keys(value: str | list[str] | None) -> list[str]:
@@ -28,12 +28,12 @@ def lineage(artifact: Artifact) -> list[Artifact]:
     """`artifact` and all it was made of, each after what it was made of itself."""
     ordered: dict[str, Artifact] = {}
 
-    def visit(one: Artifact) -> None:
-        if one.key in ordered:
+    def visit(node: Artifact) -> None:
+        if node.key in ordered:
             return
-        for _, parent in parents(one):
+        for _, parent in parents(node):
             visit(parent)
-        ordered[one.key] = one
+        ordered[node.key] = node
 
     visit(artifact)
     return list(ordered.values())
@@ -53,45 +53,46 @@ class Branch:
 
 def tree(artifact: Artifact, name: str = "") -> Iterator[Branch]:
     """`artifact` and its inputs, depth first; what comes twice is opened up once."""
-    seen: set[str] = set()
+    visited: set[str] = set()
 
-    def visit(one: Artifact, name: str, depth: int) -> Iterator[Branch]:
-        again = one.key in seen
-        seen.add(one.key)
-        yield Branch(depth, name, one.key, one, again)
+    def visit(node: Artifact, name: str, depth: int) -> Iterator[Branch]:
+        again = node.key in visited
+        visited.add(node.key)
+        yield Branch(depth, name, node.key, node, again)
         if again:
             return
-        for below, value in one.card["inputs"].items():
+        for below, value in node.metadata["inputs"].items():
             for key in _keys(value):
-                if (one.path.parent / key).exists():
-                    yield from visit(open_input(one.path.parent / key), below, depth + 1)
+                if (node.path.parent / key).exists():
+                    yield from visit(open_artifact(node.path.parent / key), below, depth + 1)
                 else:
                     yield Branch(depth + 1, below, key, None, False)
 
     yield from visit(artifact, name, 0)
 
 
-def planned_again(artifact: Artifact) -> Artifact:
+def restore_plan(artifact: Artifact) -> Artifact:
     """`artifact` as an input for new stages in its run folder: with the plan that made it, of which nothing is run.
 
     Raises ArtifactError when this version of herd would make something else by that plan.
     """
     inputs: dict[str, Input] = {}
-    for name, value in artifact.card["inputs"].items():
-        found = [planned_again(open_input(artifact.path.parent / key)) for key in _keys(value)]
-        inputs[name] = None if value is None else tuple(found) if isinstance(value, list) else found[0]
-    declared = _declared(artifact.card["stage"], artifact.card.get("module", ""))
-    plan = None if declared is None else Plan(declared, inputs, artifact.card["settings"])
+    for name, value in artifact.metadata["inputs"].items():
+        artifacts = [restore_plan(open_artifact(artifact.path.parent / key)) for key in _keys(value)]
+        inputs[name] = None if value is None else tuple(artifacts) if isinstance(value, list) else artifacts[0]
+    stage = _find_stage(artifact.metadata["stage"], artifact.metadata.get("module", ""))
+    plan = None if stage is None else Plan(stage, inputs, artifact.metadata["settings"])
     if plan is None or plan.key != artifact.key:
         raise ArtifactError(
-            f"{artifact.path} was made by another version of the stage {artifact.card['stage']}; run its recipe again"
+            f"{artifact.path} was made by another version of the stage {artifact.metadata['stage']}; run its recipe "
+            "again"
         )
-    return type(artifact).planned(plan)
+    return type(artifact).from_plan(plan)
 
 
-def _declared(name: str, module: str) -> Stage[..., Any] | None:
+def _find_stage(name: str, module: str) -> Stage[..., Any] | None:
     """The stage that made something. Only modules of herd are imported for it: what a folder names is no reason to."""
-    if name not in Stage.known and module.startswith(f"{__name__.partition('.')[0]}."):
+    if name not in Stage.registry and module.startswith(f"{__name__.partition('.')[0]}."):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
-    return Stage.known.get(name)
+    return Stage.registry.get(name)

@@ -14,17 +14,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from herd.core.errors import ArtifactError, DamagedError
+from herd.core.errors import ArtifactError, CorruptArtifactError
 
-CARD = "artifact.json"
-SEAL = "seal.json"
+METADATA_FILE = "artifact.json"
+CHECKSUMS_FILE = "checksums.json"
 PARTIAL = ".partial"
 
 Manifest = dict[str, dict[str, Any]]
 
 # A file changed twice within a tick of the file system's clock shows the same time: what is so young is not remembered.
 _YOUNG_NS = 50_000_000
-_known: dict[tuple[int, ...], str] = {}
+_digests: dict[tuple[int, ...], str] = {}
 
 
 def sha256(file: Path) -> str:
@@ -32,54 +32,56 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def digest(file: Path) -> str:
+def cached_sha256(file: Path) -> str:
     """The sha256 of `file`, read once per process as long as inode, size and times stay."""
     status = file.stat()
     mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if mark in _known:
-        return _known[mark]
-    found = sha256(file)
+    if mark in _digests:
+        return _digests[mark]
+    value = sha256(file)
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _YOUNG_NS:
-        _known[mark] = found
-    return found
+        _digests[mark] = value
+    return value
 
 
 # ---- cards ----
 
-_SIGNED = b',\n "sha256": "'
+_CHECKSUM_ENTRY = b',\n "sha256": "'
 
 
-def sign(text: str) -> str:
+def append_checksum(text: str) -> str:
     """A card's JSON with the sha256 of all that stands before as its last entry, which replaces the one it has."""
-    head, before, _ = text.partition(_SIGNED.decode())
+    head, before, _ = text.partition(_CHECKSUM_ENTRY.decode())
     head = head if before else head.rstrip().removesuffix("}").rstrip()
     return f'{head},\n "sha256": "{hashlib.sha256(head.encode()).hexdigest()}"\n}}\n'
 
 
-def read_card(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, Any]:
     """The card of the artifact in `path`.
 
     Raises ArtifactError when there is none, and DamagedError when it is not, bit for bit, what was written. Cards of
     versions that did not sign them yet end with the list of files, and are taken as they are.
     """
-    file = path / CARD
+    file = path / METADATA_FILE
     try:
         data = file.read_bytes()
-        card = json.loads(data)
+        metadata = json.loads(data)
     except (FileNotFoundError, NotADirectoryError):
         hint = "" if path.exists() else " (there is no such folder)"
         raise ArtifactError(f"{path} is not an artifact of herd{hint}; `herd show` lists what a run made") from None
     except (ValueError, OSError) as fault:
-        raise DamagedError(f"{file} cannot be read ({fault}); delete {path} and run the recipe again", path) from None
-    if not isinstance(card, dict) or "type" not in card:
-        raise DamagedError(f"{file} is not an artifact's card; delete {path} and run the recipe again", path)
-    head, _, tail = data.rpartition(_SIGNED)
-    signed = tail == f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
-    if not signed and next(reversed(card)) != "files":
-        raise DamagedError(
+        raise CorruptArtifactError(
+            f"{file} cannot be read ({fault}); delete {path} and run the recipe again", path
+        ) from None
+    if not isinstance(metadata, dict) or "type" not in metadata:
+        raise CorruptArtifactError(f"{file} is not an artifact's card; delete {path} and run the recipe again", path)
+    head, _, tail = data.rpartition(_CHECKSUM_ENTRY)
+    is_signed = tail == f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
+    if not is_signed and next(reversed(metadata)) != "files":
+        raise CorruptArtifactError(
             f"{file} is damaged: it is not what was written; delete {path} and run the recipe again", path
         )
-    return card
+    return metadata
 
 
 # ---- manifests ----
@@ -87,41 +89,48 @@ def read_card(path: Path) -> dict[str, Any]:
 
 def manifest(folder: Path) -> Manifest:
     """Size and sha256 of every file in `folder`, by relative name."""
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in held(folder)}
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": cached_sha256(folder / name)}
+        for name in list_files(folder)
+    }
 
 
-def held(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """Every file in `folder` by relative name, but for its card and its seal."""
-    found = (str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file())
-    return [name for name in found if name not in (CARD, SEAL)]
+    names = (str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file())
+    return [name for name in names if name not in (METADATA_FILE, CHECKSUMS_FILE)]
 
 
-def seal(folder: Path) -> None:
+def write_checksums(folder: Path) -> None:
     """Writes down what `folder` holds, for folders that are no artifacts, such as imported models."""
-    (folder / SEAL).write_text(json.dumps(manifest(folder)), encoding="utf-8")
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(manifest(folder)), encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """What `folder` held when it was written; None where nobody wrote that down. Raises DamagedError."""
-    if (folder / CARD).exists():
-        found = read_card(folder).get("files")
-    elif (folder / SEAL).exists():
+    if (folder / METADATA_FILE).exists():
+        files = read_metadata(folder).get("files")
+    elif (folder / CHECKSUMS_FILE).exists():
         try:
-            found = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+            files = json.loads((folder / CHECKSUMS_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as fault:
-            raise _damaged(folder, SEAL, f"cannot be read ({fault})") from None
+            raise _corrupt_error(folder, CHECKSUMS_FILE, f"cannot be read ({fault})") from None
     else:
         return None
-    entries = list(found.values()) if isinstance(found, dict) else [None]
-    if found is None or not all(isinstance(one, dict) and one.keys() >= {"bytes", "sha256"} for one in entries):
-        raise _damaged(folder, CARD if (folder / CARD).exists() else SEAL, "is damaged: it lists no files")
-    return found
+    entries = list(files.values()) if isinstance(files, dict) else [None]
+    if files is None or not all(isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"} for entry in entries):
+        raise _corrupt_error(
+            folder,
+            METADATA_FILE if (folder / METADATA_FILE).exists() else CHECKSUMS_FILE,
+            "is damaged: it lists no files",
+        )
+    return files
 
 
-def is_sealed(folder: Path) -> bool:
+def checksums_match(folder: Path) -> bool:
     """Whether `folder` holds, bit for bit, what it held when it was sealed."""
     try:
-        return json.loads((folder / SEAL).read_text(encoding="utf-8")) == manifest(folder)
+        return json.loads((folder / CHECKSUMS_FILE).read_text(encoding="utf-8")) == manifest(folder)
     except (OSError, ValueError):
         return False
 
@@ -132,21 +141,21 @@ def check_files(folder: Path, *patterns: str) -> None:
     Without patterns every file listed is compared, and others that lie there do not matter. Raises DamagedError when a
     file is missing, differs in one bit, or was put there later.
     """
-    kept = read_manifest(folder)
-    if kept is None:
+    expected = read_manifest(folder)
+    if expected is None:
         return
-    for name, entry in kept.items():
+    for name, entry in expected.items():
         if not patterns or _matches(name, patterns):
             _check(folder, name, entry)
-    for name in held(folder) if patterns else ():
-        if name not in kept and _matches(name, patterns) and Path(name).name not in (CARD, SEAL):
-            raise _damaged(folder, name, "is not among the files that were written there")
+    for name in list_files(folder) if patterns else ():
+        if name not in expected and _matches(name, patterns) and Path(name).name not in (METADATA_FILE, CHECKSUMS_FILE):
+            raise _corrupt_error(folder, name, "is not among the files that were written there")
 
 
 def verify_folder(folder: Path) -> None:
     """Compares all of `folder` with its manifest. Raises DamagedError, also when the manifest is none or empty."""
     if not read_manifest(folder):
-        raise DamagedError(
+        raise CorruptArtifactError(
             f"{folder} cannot be verified: no list of hashes tells what was written there; make it again, or `herd "
             "import` it to have one",
             folder,
@@ -161,31 +170,31 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 def _check(folder: Path, name: str, entry: dict[str, Any]) -> None:
     file = folder / name
     try:
-        same = file.stat().st_size == entry["bytes"] and digest(file) == entry["sha256"]
+        same = file.stat().st_size == entry["bytes"] and cached_sha256(file) == entry["sha256"]
     except (FileNotFoundError, NotADirectoryError):
-        raise _damaged(folder, name, "is missing") from None
+        raise _corrupt_error(folder, name, "is missing") from None
     except (OSError, ValueError) as fault:
-        raise _damaged(folder, name, f"cannot be read ({fault})") from None
+        raise _corrupt_error(folder, name, f"cannot be read ({fault})") from None
     if not same:
-        raise _damaged(folder, name, "is damaged: it is not what was written")
+        raise _corrupt_error(folder, name, "is damaged: it is not what was written")
 
 
-def _damaged(folder: Path, name: str, what: str) -> DamagedError:
-    own = "" if (folder / CARD).exists() else f" (delete {SEAL} in it if you changed it yourself)"
-    return DamagedError(f"{folder / name} {what}; delete {folder} and make it again{own}", folder)
+def _corrupt_error(folder: Path, name: str, problem: str) -> CorruptArtifactError:
+    own = "" if (folder / METADATA_FILE).exists() else f" (delete {CHECKSUMS_FILE} in it if you changed it yourself)"
+    return CorruptArtifactError(f"{folder / name} {problem}; delete {folder} and make it again{own}", folder)
 
 
 # ---- single files, in scratch ----
 
 
-def check_signed(row: Any) -> Any:
-    """What `signed` enclosed. Raises ValueError when it is not what was written."""
-    if not isinstance(row, dict) or set(row) != {"content", "sha256"} or signed(row["content"]) != row:
+def verify_checksum(row: Any) -> Any:
+    """What `with_checksum` enclosed. Raises ValueError when it is not what was written."""
+    if not isinstance(row, dict) or set(row) != {"content", "sha256"} or with_checksum(row["content"]) != row:
         raise ValueError("it is not what was written")
     return row["content"]
 
 
-def signed(content: Any) -> dict[str, Any]:
+def with_checksum(content: Any) -> dict[str, Any]:
     """`content`, made of plain JSON, beside its sha256."""
     text = json.dumps(content, sort_keys=True)
     return {"content": content, "sha256": hashlib.sha256(text.encode()).hexdigest()}

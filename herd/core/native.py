@@ -25,9 +25,9 @@ from herd.core.errors import HerdError
 # No -march=native: a build is shared by the machines of a cluster. Kernels that gain from wider registers
 # are compiled for several kinds of processor and choose when they are loaded.
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-w")
-SOURCES = (".cpp", ".hpp", ".inc")
+SOURCE_SUFFIXES = (".cpp", ".hpp", ".inc")
 # Set once somebody has been told that kernels are missing; processes started from here need not say it again.
-_TOLD = "HERD_SLOW_TOLD"
+_WARNED_VARIABLE = "HERD_KERNELS_WARNED"
 
 
 def load(sources: Path) -> ctypes.CDLL:
@@ -46,39 +46,43 @@ def load(sources: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(build(sources, sources if beside else places[1])))
 
 
-def load_or_warn(sources: Path, instead: str) -> ctypes.CDLL | None:
+def load_or_warn(sources: Path, fallback: str) -> ctypes.CDLL | None:
     """As `load`; None where it is impossible, with one warning for this process and those it starts.
 
-    instead: what happens without kernels, such as `PyTorch does the same, more slowly`.
+    fallback: what happens without kernels, such as `PyTorch does the same, more slowly`.
     """
     try:
         return load(sources)
     except (HerdError, OSError) as fault:
-        told = set(os.environ.get(_TOLD, "").split(","))
-        if not told & {"all", _room(sources)}:
-            os.environ[_TOLD] = ",".join(sorted((told | {_room(sources)}) - {""}))
-            warnings.warn(f"no compiled kernels, so {instead}: {fault}", RuntimeWarning, stacklevel=3)
+        warned = set(os.environ.get(_WARNED_VARIABLE, "").split(","))
+        if not warned & {"all", _room(sources)}:
+            os.environ[_WARNED_VARIABLE] = ",".join(sorted((warned | {_room(sources)}) - {""}))
+            warnings.warn(f"no compiled kernels, so {fallback}: {fault}", RuntimeWarning, stacklevel=3)
         return None
 
 
-def rooms(herd: Path = Path(__file__).parents[1]) -> list[Path]:
+def kernel_folders(herd: Path = Path(__file__).parents[1]) -> list[Path]:
     """The folders of herd that hold sources of kernels."""
     return sorted(folder for folder in herd.glob("*/native") if any(folder.glob("*.cpp")))
 
 
-def slow_sentence() -> str:
+def kernel_warning() -> str:
     """Why work will be slow on this machine, and the mend; empty where kernels are there or can be built.
 
     For a command that is about to start other processes: what it says is not said again by them.
     """
-    missing = [one for one in rooms() if not any((place / library_name(one)).exists() for place in (one, _cache()))]
+    missing = [
+        sources
+        for sources in kernel_folders()
+        if not any((place / library_name(sources)).exists() for place in (sources, _cache()))
+    ]
     try:
         if os.environ.get("HERD_KERNELS") == "off":
             raise HerdError("they are switched off by HERD_KERNELS=off")
         if missing:
             compiler()
     except HerdError as fault:
-        os.environ[_TOLD] = "all"
+        os.environ[_WARNED_VARIABLE] = "all"
         return f"no compiled kernels, so curation takes about a hundred times as long, and training longer: {fault}"
     return ""
 
@@ -88,14 +92,14 @@ def build(sources: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / library_name(sources)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / final.name
+        library = Path(scratch) / final.name
         files = [str(file) for file in sorted(sources.glob("*.cpp"))]
-        command = [*compiler(), *FLAGS, "-o", str(made), *files]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            fault = done.stderr.strip()[:600]
+        command = [*compiler(), *FLAGS, "-o", str(library), *files]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode != 0:
+            fault = process.stderr.strip()[:600]
             raise HerdError(f"the kernels in {sources} do not compile with {command[0]}: {fault}")
-        made.rename(final)
+        library.rename(final)
     for old in set(folder.glob(f"{_room(sources)}-*.so")) - {final}:
         old.unlink(missing_ok=True)
     return final
@@ -104,7 +108,7 @@ def build(sources: Path, folder: Path) -> Path:
 def library_name(sources: Path) -> str:
     """The file name of these kernels when built for this machine; another one as soon as a source changes."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for file in sorted(file for file in sources.iterdir() if file.suffix in SOURCES):
+    for file in sorted(file for file in sources.iterdir() if file.suffix in SOURCE_SUFFIXES):
         digest.update(file.name.encode() + file.read_bytes())
     return f"{_room(sources)}-{digest.hexdigest()[:16]}-{sys.platform}-{platform.machine()}.so"
 
@@ -122,12 +126,12 @@ def _cache() -> Path:
 
 def compiler() -> list[str]:
     """The command of a C++ compiler. Raises HerdError where there is none."""
-    named = os.environ.get("CXX", "").split()
-    if named:
-        return named
+    command = os.environ.get("CXX", "").split()
+    if command:
+        return command
     for name in ("c++", "g++", "clang++"):
-        if found := shutil.which(name):
-            return [found]
+        if path := shutil.which(name):
+            return [path]
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "c++"]
     raise HerdError(

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from herd.core.code import fingerprint
 from herd.core.errors import HerdError, SettingsError
-from herd.core.registry import Registry, Use, place_of
+from herd.core.fingerprint import fingerprint
+from herd.core.registry import PluginConfig, Registry, location_of
 
-OwnFiles = tuple[tuple[str, str], ...]  # (module, file)
+UserFiles = tuple[tuple[str, str], ...]  # (module, file)
 
 _loaded: dict[str, str] = {}  # files by module, as other processes are told of them
 
@@ -29,50 +29,54 @@ def load_plugins(files: Iterable[Path | str], where: str) -> tuple[str, ...]:
     where: what named them, for messages. Raises SettingsError for one that is not there or cannot be loaded, that calls
     a plug-in or stage as another one is called, or whose plug-in names no source.
     """
-    found = []
+    paths = []
     for file in files:
         path = Path(file).resolve()
         if not path.is_file() or path.suffix != ".py":
-            what = "there is no such file" if not path.exists() else "not a Python file"
-            raise SettingsError(f"{path}: {what}; name a .py file of plug-ins in {where}")
-        _check(load_own_file(path, module_of(path)))
-        found.append(str(path))
-    return tuple(found)
+            problem = "there is no such file" if not path.exists() else "not a Python file"
+            raise SettingsError(f"{path}: {problem}; name a .py file of plug-ins in {where}")
+        _check(load_user_file(path, module_name(path)))
+        paths.append(str(path))
+    return tuple(paths)
 
 
 def _check(module: ModuleType) -> None:
-    for registry in Registry.known:
-        own = {name: one for name, one in registry.added().items() if one.__module__ == module.__name__}
+    for registry in Registry.instances:
+        own = {
+            name: function
+            for name, function in registry.loaded_plugins().items()
+            if function.__module__ == module.__name__
+        }
         if own:
             registry.all()  # so that a packaged one of the same name is found now, and not half-way through a run
-        for name, plugin in own.items() if registry.sourced else ():
+        for name, plugin in own.items() if registry.requires_source else ():
             if "Source:" not in (inspect.getdoc(plugin) or ""):
                 raise SettingsError(
-                    f"{place_of(plugin)}: {name!r} of the {registry.kind} names no source; add a line `Source: ...` "
+                    f"{location_of(plugin)}: {name!r} of the {registry.kind} names no source; add a line `Source: ...` "
                     "to its docstring, be it `Source: ours`"
                 )
 
 
-def module_of(path: Path) -> str:
+def module_name(path: Path) -> str:
     """The module name of a file outside the package; two files of one name in two folders have two."""
     return f"herd_file_{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
-def load_own_file(path: Path, module: str) -> ModuleType:
+def load_user_file(path: Path, module: str) -> ModuleType:
     """`load_file`, also in the processes that will work for this one."""
     loaded = load_file(path, module)
     _loaded[module] = str(path)
     return loaded
 
 
-def own_files() -> OwnFiles:
-    """What `load_own_files` loads in another process."""
+def user_files() -> UserFiles:
+    """What `load_user_files` loads in another process."""
     return tuple(_loaded.items())
 
 
-def load_own_files(files: Iterable[Iterable[str]]) -> None:
+def load_user_files(files: Iterable[Iterable[str]]) -> None:
     for module, path in files:
-        load_own_file(Path(path), module)
+        load_user_file(Path(path), module)
 
 
 def load_file(path: Path, module: str) -> ModuleType:
@@ -96,11 +100,11 @@ def load_file(path: Path, module: str) -> ModuleType:
         del sys.modules[module]
         if isinstance(fault, HerdError) or not isinstance(fault, Exception):
             raise
-        raise SettingsError(_told(fault, path)) from fault
+        raise SettingsError(_describe_fault(fault, path)) from fault
     return loaded
 
 
-def _told(fault: Exception, path: Path) -> str:
+def _describe_fault(fault: Exception, path: Path) -> str:
     if isinstance(fault, SyntaxError) and fault.filename == str(path):
         return f"{path}, line {fault.lineno}: {fault.msg}; mend the file"
     lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(path)]
@@ -111,27 +115,27 @@ def _told(fault: Exception, path: Path) -> str:
 # ---- what came from such files ----
 
 
-def file_of(plugin: Callable[..., Any]) -> str | None:
+def user_file_of(plugin: Callable[..., Any]) -> str | None:
     """The user's file that a plug-in or the body of a stage lies in; None for what is packaged."""
     return _loaded.get(plugin.__module__)
 
 
-def own_code(settings: object) -> list[str]:
+def user_code_digests(settings: object) -> list[str]:
     """A fingerprint of every user's file that a plug-in chosen in `settings` comes from."""
     plugins = [
-        registry.added()[use.name]
-        for use in _uses(settings)
-        for registry in Registry.known
-        if registry.kind == use.kind and use.name in registry.added()
+        registry.loaded_plugins()[config.name]
+        for config in _plugin_configs(settings)
+        for registry in Registry.instances
+        if registry.kind == config.kind and config.name in registry.loaded_plugins()
     ]
-    files = {plugin.__module__: file for plugin in plugins if (file := file_of(plugin)) is not None}
+    files = {plugin.__module__: file for plugin in plugins if (file := user_file_of(plugin)) is not None}
     return sorted(fingerprint(module, Path(file)) for module, file in files.items())
 
 
-def _uses(value: object) -> Iterator[Use]:
+def _plugin_configs(value: object) -> Iterator[PluginConfig]:
     """The plug-ins chosen anywhere in settings."""
     inner: Iterable[object] = ()
-    if isinstance(value, Use):
+    if isinstance(value, PluginConfig):
         yield value
         inner = value.settings.values()
     elif is_dataclass(value):
@@ -140,5 +144,5 @@ def _uses(value: object) -> Iterator[Use]:
         inner = value.values()
     elif isinstance(value, list | tuple):
         inner = value
-    for one in inner:
-        yield from _uses(one)
+    for member in inner:
+        yield from _plugin_configs(member)

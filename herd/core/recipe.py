@@ -11,22 +11,22 @@ from typing import Any
 
 from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
-from herd.core.plugins import load_own_file, load_plugins, module_of
+from herd.core.plugins import load_plugins, load_user_file, module_name
 from herd.core.registry import Registry
-from herd.core.settings import DEEPEST, build, dump, merge, parse_yaml, read_yaml
+from herd.core.settings import DEEPEST, build, dump, merge_settings, parse_yaml, read_yaml
 
 RecipeFunction = Callable[..., Artifact]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A wiring with its numbers filled in: everything needed to plan. place: where its ranks are started, from the
-    line `place:` of its file; it counts for nothing else. plugins: the user's files that were loaded for it."""
+    """A wiring with its numbers filled in: everything needed to plan. executor: where its ranks are started, from the
+    line `executor:` of its file; it counts for nothing else. plugins: the user's files that were loaded for it."""
 
     name: str
     function: RecipeFunction
     settings: Any
-    place: str = "local"
+    executor: str = "local"
     plugins: tuple[str, ...] = ()
 
     def plan(self) -> Artifact:
@@ -40,7 +40,7 @@ class Recipe:
 
 
 def load_recipe(
-    reference: str, recipes: Registry[RecipeFunction], sets: Sequence[str] = (), plugins: Sequence[Path | str] = ()
+    reference: str, recipes: Registry[RecipeFunction], overrides: Sequence[str] = (), plugins: Sequence[Path | str] = ()
 ) -> Recipe:
     """The recipe that `reference` names, with `--set` values laid over its numbers.
 
@@ -56,23 +56,23 @@ def load_recipe(
         wiring = values.pop("recipe", None)
         if not isinstance(wiring, str):
             raise SettingsError(f"{path}: names no wiring; add a line such as `recipe: tiny`")
-        place = values.pop("place", "local")
-        loaded += load_plugins(_own_files(values.pop("plugins", []), path), f"the line `plugins:` of {path}")
+        executor = values.pop("executor", "local")
+        loaded += load_plugins(_plugin_files(values.pop("plugins", []), path), f"the line `plugins:` of {path}")
         function = _wiring(wiring, recipes, path.parent)
         beside, more = _packaged_numbers(function)
         loaded += more
-        own = merge(beside, values, _kind(function))
+        own = merge_settings(beside, values, _kind(function))
         return replace(
-            _fill(function, own, sets, where=str(path), lines=lines),
-            place=str(place),
+            _fill(function, own, overrides, where=str(path), lines=lines),
+            executor=str(executor),
             plugins=tuple(dict.fromkeys(loaded)),
         )
     function = _wiring(reference, recipes, Path())
     numbers, more = _packaged_numbers(function)
-    return replace(_fill(function, numbers, sets, where=reference, lines={}), plugins=(*loaded, *more))
+    return replace(_fill(function, numbers, overrides, where=reference, lines={}), plugins=(*loaded, *more))
 
 
-def _own_files(names: object, recipe: Path) -> list[Path]:
+def _plugin_files(names: object, recipe: Path) -> list[Path]:
     """The files that a recipe's `plugins:` names, from the recipe's folder on."""
     listed = [names] if isinstance(names, str) else names
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
@@ -87,11 +87,13 @@ def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> Recip
     if not path.exists():
         raise SettingsError(f"{path}: there is no such file; check the path of the recipe")
     before = set(recipes.all())
-    module = load_own_file(path, module_of(path))
-    found = [value for key, value in recipes.all().items() if key not in before or value.__module__ == module.__name__]
-    if len(found) != 1:
-        raise SettingsError(f"{path}: has {len(found)} recipes; mark exactly one function with @recipes.add")
-    return found[0]
+    module = load_user_file(path, module_name(path))
+    functions = [
+        value for key, value in recipes.all().items() if key not in before or value.__module__ == module.__name__
+    ]
+    if len(functions) != 1:
+        raise SettingsError(f"{path}: has {len(functions)} recipes; mark exactly one function with @recipes.add")
+    return functions[0]
 
 
 def _packaged_numbers(function: RecipeFunction) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -100,18 +102,18 @@ def _packaged_numbers(function: RecipeFunction) -> tuple[dict[str, Any], tuple[s
     if not beside.exists():
         return {}, ()
     values, _ = read_yaml(beside)
-    for name in ("recipe", "place"):
+    for name in ("recipe", "executor"):
         values.pop(name, None)
-    return values, load_plugins(_own_files(values.pop("plugins", []), beside), f"the line `plugins:` of {beside}")
+    return values, load_plugins(_plugin_files(values.pop("plugins", []), beside), f"the line `plugins:` of {beside}")
 
 
 def _fill(
-    function: RecipeFunction, values: dict[str, Any], sets: Sequence[str], *, where: str, lines: dict[str, int]
+    function: RecipeFunction, values: dict[str, Any], overrides: Sequence[str], *, where: str, lines: dict[str, int]
 ) -> Recipe:
     kind = _kind(function)
-    for text in sets:
-        values = merge(values, parse_set(text), kind)
-    if sets:
+    for text in overrides:
+        values = merge_settings(values, parse_override(text), kind)
+    if overrides:
         where = f"{where} with --set"
     return Recipe(function.__name__, function, build(kind, values, where=where, lines=lines))
 
@@ -121,7 +123,7 @@ def _kind(function: RecipeFunction) -> Any:
     return next(iter(typing.get_type_hints(function, include_extras=True).values()))
 
 
-def parse_set(text: str) -> dict[str, Any]:
+def parse_override(text: str) -> dict[str, Any]:
     """`a.b=1` as {a: {b: 1}}. Raises SettingsError when there is no `=`."""
     name, equals, value = text.partition("=")
     if not equals or not name:

@@ -36,7 +36,7 @@ class Document:
         return replace(self, text=text)
 
     @property
-    def draw(self) -> float:
+    def hash_fraction(self) -> float:
         """A number from 0 to 1 that the id alone decides: the same on every machine and in any order."""
         return int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8], "big") / 2**64
 
@@ -74,24 +74,24 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `learn` says whether training may learn from it; only assistant turns ever are. `reasoning_content`:
+    """One turn. `train` says whether training may learn from it; only assistant turns ever are. `reasoning_content`:
     what was thought before the answer, for chat templates that write it."""
 
     role: Role
     content: str
-    calls: tuple[ToolCall, ...] = ()
-    learn: bool = True
+    tool_calls: tuple[ToolCall, ...] = ()
+    train: bool = True
     reasoning_content: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """The OpenAI and TRL form: role, content and, where there are calls, tool_calls."""
         row: dict[str, Any] = {"role": self.role, "content": self.content}
-        if self.calls:
-            row["tool_calls"] = [call.to_row() for call in self.calls]
+        if self.tool_calls:
+            row["tool_calls"] = [call.to_row() for call in self.tool_calls]
         if self.reasoning_content:
             row["reasoning_content"] = self.reasoning_content
-        if not self.learn:
-            row["learn"] = False
+        if not self.train:
+            row["train"] = False
         return row
 
     @classmethod
@@ -104,7 +104,7 @@ class Message:
             if not isinstance(text, str):
                 raise DataError(f"message content is a {type(text).__name__}; herd reads text only")
         calls = tuple(map(ToolCall.from_row, row.get("tool_calls") or ()))
-        return cls(row["role"], texts[0], calls, row.get("learn", True), texts[1])
+        return cls(row["role"], texts[0], calls, row.get("train", True), texts[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Conversation:
     def last(self) -> Message:
         return self.messages[-1]
 
-    def then(self, *messages: Message) -> Conversation:
+    def with_messages(self, *messages: Message) -> Conversation:
         return replace(self, messages=self.messages + messages)
 
     def to_row(self) -> dict[str, Any]:
@@ -146,8 +146,8 @@ class Conversation:
             messages,
             row.get("id", ""),
             row.get("source", ""),
-            tuple(one for one in tools if isinstance(one, str)),
-            tuple(one for one in tools if not isinstance(one, str)),
+            tuple(tool for tool in tools if isinstance(tool, str)),
+            tuple(tool for tool in tools if not isinstance(tool, str)),
             row.get("metadata") or {},
         )
 
@@ -168,7 +168,7 @@ class Preference:
     margin: float | None = None
 
     @property
-    def ranked(self) -> tuple[tuple[Message, ...], ...]:
+    def ranked_answers(self) -> tuple[tuple[Message, ...], ...]:
         """The answers, best first."""
         return tuple(answer for answer in (self.edited, self.chosen, self.rejected) if answer)
 

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(rf"({re.escape(_HERD)}[\w.]+):\w+")
 
 
 @dataclass(frozen=True)
-class Use:
+class PluginConfig:
     """One plug-in chosen, with all its settings filled in; part of a stage's identity. module: of herd, where it
     lies when that is not its registry's own package: another process has to import it first."""
 
@@ -43,36 +43,36 @@ class Registry(Generic[F]):
     """The plug-ins of one kind.
 
     kind: the word for them, as `herd list` prints it. package: where their files lie; every module in
-    it is imported when a name is first looked up, so that adding a file is all it takes. sourced: whether each says
-    in its docstring where it comes from.
+    it is imported when a name is first looked up, so that adding a file is all it takes. requires_source: whether each
+    says in its docstring where it comes from.
     """
 
-    known: ClassVar[list[Registry[Any]]] = []
+    instances: ClassVar[list[Registry[Any]]] = []
 
-    def __init__(self, kind: str, package: str, *, sourced: bool = True) -> None:
-        self.kind, self.sourced = kind, sourced
-        Registry.known.append(self)
+    def __init__(self, kind: str, package: str, *, requires_source: bool = True) -> None:
+        self.kind, self.requires_source = kind, requires_source
+        Registry.instances.append(self)
         self._package = package
-        self._found: dict[str, F] = {}
+        self._plugins: dict[str, F] = {}
         self._searched = False
 
     def add(self, plugin: F) -> F:
         """Registers `plugin` under its own name; keyword-only arguments are its settings."""
         name = getattr(plugin, "__name__", "")
-        if name in self._found and not is_same_definition(self._found[name], plugin):
-            places = " and ".join(map(place_of, (self._found[name], plugin)))
+        if name in self._plugins and not is_same_definition(self._plugins[name], plugin):
+            places = " and ".join(map(location_of, (self._plugins[name], plugin)))
             raise SettingsError(f"two {self.kind} are called {name!r} ({places}); rename one of them")
-        self._found[name] = plugin
+        self._plugins[name] = plugin
         return plugin
 
-    def use(self, name: str, **settings: Any) -> Use:
+    def configure(self, name: str, **settings: Any) -> PluginConfig:
         """`name` with these settings and its defaults. Raises SettingsError with the nearest name."""
-        return self._use(name, settings)
+        return self._configure(name, settings)
 
-    def _use(self, name: str, settings: Mapping[str, Any], *, plain: bool = False) -> Use:
+    def _configure(self, name: str, settings: Mapping[str, Any], *, from_json: bool = False) -> PluginConfig:
         plugin = self.get(name)
-        filled = check_arguments(plugin, settings, where=name, plain=plain)
-        return Use(self.kind, name.rpartition(":")[2], filled, self._elsewhere(plugin.__module__))
+        filled = check_arguments(plugin, settings, where=name, from_json=from_json)
+        return PluginConfig(self.kind, name.rpartition(":")[2], filled, self._elsewhere(plugin.__module__))
 
     def _elsewhere(self, module: str) -> str:
         """The module, if it is herd's and not in the registry's package. A user's own file is loaded by whoever was
@@ -85,32 +85,32 @@ class Registry(Generic[F]):
         self._search()
         module, _, own = name.rpartition(":")
         # Only herd's own: what a recipe or a model of others names is no reason to import it.
-        if own not in self._found and module.startswith(_HERD):
+        if own not in self._plugins and module.startswith(_HERD):
             try:
                 importlib.import_module(module)
             except ModuleNotFoundError as fault:
                 if not (fault.name or "").startswith(_HERD):
                     raise
-        if own not in self._found or (module and self._found[own].__module__ != module):
-            raise SettingsError(f"{name!r} is not one of the {self.kind}{did_you_mean(own, self._found)}")
-        return self._found[own]
+        if own not in self._plugins or (module and self._plugins[own].__module__ != module):
+            raise SettingsError(f"{name!r} is not one of the {self.kind}{did_you_mean(own, self._plugins)}")
+        return self._plugins[own]
 
-    def make(self, use: Use) -> Callable[..., Any]:
+    def make(self, config: PluginConfig) -> Callable[..., Any]:
         """The plug-in with its settings bound, ready to be called on data."""
-        return partial(self.get(use.address), **use.settings)
+        return partial(self.get(config.address), **config.settings)
 
-    def plain(self, use: Use) -> dict[str, Any]:
+    def dump(self, config: PluginConfig) -> dict[str, Any]:
         """The choice as plain JSON data, which `parse` reads."""
-        return {use.address: dump_arguments(self.get(use.address), use.settings)}
+        return {config.address: dump_arguments(self.get(config.address), config.settings)}
 
-    def added(self) -> Mapping[str, F]:
+    def loaded_plugins(self) -> Mapping[str, F]:
         """Those that are registered by now, without looking for more."""
-        return self._found
+        return self._plugins
 
     def all(self) -> dict[str, F]:
         """Every plug-in by name, in alphabetical order."""
         self._search()
-        return dict(sorted(self._found.items()))
+        return dict(sorted(self._plugins.items()))
 
     def _search(self) -> None:
         if self._searched:
@@ -121,48 +121,48 @@ class Registry(Generic[F]):
         self._searched = True
 
     # A recipe's YAML names a plug-in as `name` or as `name: {setting: value}`.
-    def parse(self, value: object) -> Use:
-        if isinstance(value, Use):
+    def parse(self, value: object) -> PluginConfig:
+        if isinstance(value, PluginConfig):
             return value
         if isinstance(value, str):
-            return self.use(value)
+            return self.configure(value)
         if isinstance(value, dict) and len(value) == 1:
             ((name, settings),) = value.items()
-            return self._use(name, settings or {}, plain=True)
+            return self._configure(name, settings or {}, from_json=True)
         raise SettingsError(f"{value!r} names none of the {self.kind}; write `name` or `name: {{setting: value}}`")
 
     @property
     def choice(self) -> PluginSchema:
         """For annotations: `Annotated[Use, filters.choice]` is a setting that holds one plug-in."""
-        return PluginSchema(self.parse, Use.to_row)
+        return PluginSchema(self.parse, PluginConfig.to_row)
 
 
-def modules_named(settings: object) -> set[str]:
+def plugin_modules(settings: object) -> set[str]:
     """The modules of herd that plain settings name, as addresses of plug-ins that lie outside their registry."""
     if isinstance(settings, str):
-        found = _ADDRESS.fullmatch(settings)
-        return {found[1]} if found else set()
+        match = _ADDRESS.fullmatch(settings)
+        return {match[1]} if match else set()
     if isinstance(settings, Mapping):
-        return set().union(*map(modules_named, (*settings.keys(), *settings.values())))
-    return set().union(*map(modules_named, settings)) if isinstance(settings, list | tuple) else set()
+        return set().union(*map(plugin_modules, (*settings.keys(), *settings.values())))
+    return set().union(*map(plugin_modules, settings)) if isinstance(settings, list | tuple) else set()
 
 
-def is_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+def is_same_definition(first: Callable[..., Any], second: Callable[..., Any]) -> bool:
     """Whether both come from the same lines of the same file, as when a module is imported again."""
-    if one is other:
+    if first is second:
         return True
-    here, there = (getattr(inspect.unwrap(function), "__code__", None) for function in (one, other))
+    here, there = (getattr(inspect.unwrap(function), "__code__", None) for function in (first, second))
     if here is None or there is None:
         return False
     return here == there and os.path.realpath(here.co_filename) == os.path.realpath(there.co_filename)
 
 
-def place_of(plugin: Callable[..., Any]) -> str:
+def location_of(plugin: Callable[..., Any]) -> str:
     """File and line of a definition, for messages."""
     code = getattr(inspect.unwrap(plugin), "__code__", None)
     return plugin.__module__ if code is None else f"{code.co_filename}, line {code.co_firstlineno}"
 
 
-def first_line(plugin: Callable[..., Any]) -> str:
+def doc_summary(plugin: Callable[..., Any]) -> str:
     """The first line of a plug-in's docstring: what it is, for lists."""
     return (inspect.getdoc(plugin) or "").partition("\n")[0]

@@ -15,12 +15,12 @@ from typing import IO, Any
 
 from herd.core.errors import DataError
 
-MOST_ROW_BYTES = 64 << 20
-MOST_FILE_BYTES = 1 << 30  # of a .json file, which is read as a whole
-MOST_DEPTH = 100
+MAX_ROW_BYTES = 64 << 20
+MAX_FILE_BYTES = 1 << 30  # of a .json file, which is read as a whole
+MAX_DEPTH = 100
 _BATCH_BYTES = 256 << 20
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 
 
 class RowError(DataError):
@@ -31,18 +31,18 @@ class RowError(DataError):
         self.reason = reason
 
 
-def rows_in(file: Path) -> Iterator[tuple[int, Any]]:
+def iter_rows(file: Path) -> Iterator[tuple[int, Any]]:
     """(line, row) of every row of the file; a row that cannot be read is a RowError in its place.
 
     Blank lines are passed over. Raises DataError, with the file's name, when the file itself cannot be read: it is not
     there, breaks off, or is no text.
     """
     name = file.name.lower()
-    packed = next((ending for ending in _PACKED if name.endswith(ending)), "")
-    kind = Path(name.removesuffix(packed)).suffix
+    compression = next((ending for ending in _COMPRESSIONS if name.endswith(ending)), "")
+    kind = Path(name.removesuffix(compression)).suffix
     number = 0
     try:
-        for number, row in _of_kind(file, kind, packed):
+        for number, row in _of_kind(file, kind, compression):
             yield number, row
     except EOFError:
         raise DataError(f"{file} breaks off after line {number}; fetch the file again") from None
@@ -54,33 +54,33 @@ def rows_in(file: Path) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file} cannot be read: {words}; name a file of rows") from None
 
 
-def _of_kind(file: Path, kind: str, packed: str) -> Iterator[tuple[int, Any]]:
+def _of_kind(file: Path, kind: str, compression: str) -> Iterator[tuple[int, Any]]:
     if kind == ".parquet":
         yield from _parquet(file)
         return
-    with _opened(file, packed) as stream:
+    with _open_stream(file, compression) as stream:
         if kind == ".json":
-            yield from _whole(file, stream)
+            yield from _json_rows(file, stream)
         elif kind in _DELIMITERS:
             yield from _table(file, stream, _DELIMITERS[kind])
         else:
             yield from _lines(file, stream)
 
 
-def _opened(file: Path, packed: str) -> IO[bytes]:
-    if packed == ".gz":
+def _open_stream(file: Path, compression: str) -> IO[bytes]:
+    if compression == ".gz":
         import gzip
 
         return gzip.open(file)  # type: ignore[return-value]
-    if packed == ".bz2":
+    if compression == ".bz2":
         import bz2
 
         return bz2.open(file)
-    if packed == ".xz":
+    if compression == ".xz":
         import lzma
 
         return lzma.open(file)
-    if packed == ".zst":
+    if compression == ".zst":
         import pyarrow
 
         return io.BufferedReader(pyarrow.input_stream(str(file), compression="zstd"), 1 << 20)  # type: ignore[arg-type]
@@ -89,23 +89,23 @@ def _opened(file: Path, packed: str) -> IO[bytes]:
 
 def _lines(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     number = 0
-    while line := stream.readline(MOST_ROW_BYTES):
+    while line := stream.readline(MAX_ROW_BYTES):
         number += 1
         if number == 1:
             line = _without_mark(file, line)
-        if not line.endswith(b"\n") and len(line) >= MOST_ROW_BYTES:
-            while (rest := stream.readline(1 << 20)) and not rest.endswith(b"\n"):
+        if not line.endswith(b"\n") and len(line) >= MAX_ROW_BYTES:
+            while (chunk := stream.readline(1 << 20)) and not chunk.endswith(b"\n"):
                 pass
-            yield number, RowError("too long", f"line {number} is longer than {MOST_ROW_BYTES >> 20} MB")
+            yield number, RowError("too long", f"line {number} is longer than {MAX_ROW_BYTES >> 20} MB")
         elif line.strip():
             yield number, _read(line, f"line {number}")
 
 
-def _whole(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _json_rows(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     """A list of rows, one row, or lines of rows under the ending `.json`."""
-    data = stream.read(MOST_FILE_BYTES + 1)
-    if len(data) > MOST_FILE_BYTES:
-        raise DataError(f"{file} is larger than {MOST_FILE_BYTES >> 30} GB; write it as JSON lines, a row a line")
+    data = stream.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{file} is larger than {MAX_FILE_BYTES >> 30} GB; write it as JSON lines, a row a line")
     data = _without_mark(file, data)
     rows = _read(data, "the file")
     if isinstance(rows, RowError):
@@ -119,7 +119,7 @@ def _whole(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
 
 def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
     """The lines of a table under its header, by the header's names."""
-    csv.field_size_limit(MOST_ROW_BYTES)
+    csv.field_size_limit(MAX_ROW_BYTES)
     try:
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
             for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
@@ -145,11 +145,11 @@ def _read(data: bytes, where: str) -> Any:
     except UnicodeDecodeError as fault:
         return RowError("not UTF-8", f"{where} is not UTF-8 ({fault.reason} at byte {fault.start})")
     except RecursionError:
-        return RowError("too deep", f"{where} is nested more than {MOST_DEPTH} deep")
+        return RowError("too deep", f"{where} is nested more than {MAX_DEPTH} deep")
     except ValueError as fault:
         return RowError("not JSON", f"{where} is not JSON ({fault})")
-    if _depth(row) > MOST_DEPTH:
-        return RowError("too deep", f"{where} is nested more than {MOST_DEPTH} deep")
+    if _depth(row) > MAX_DEPTH:
+        return RowError("too deep", f"{where} is nested more than {MAX_DEPTH} deep")
     return _clean(row) if b"\\ud" in data.lower() else row
 
 
@@ -158,7 +158,7 @@ def _depth(value: Any) -> int:
     depth, level = 0, [value]
     while level := [member for holder in level for member in _members(holder)]:
         depth += 1
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             break
     return depth
 
@@ -193,7 +193,7 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
             ),
             default=0,
         )
-        if largest > MOST_FILE_BYTES:
+        if largest > MAX_FILE_BYTES:
             raise DataError(f"{file} unpacks a column of {largest >> 20:,} MB at once; write it in smaller row groups")
         number = 0
         for batch in table.iter_batches(max(1, min(256, _BATCH_BYTES // max(1, largest)))):

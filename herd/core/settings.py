@@ -35,27 +35,27 @@ from herd.core.errors import SettingsError, did_you_mean
 from herd.core.yaml_loader import DEEPEST as DEEPEST
 from herd.core.yaml_loader import Loader, TooMuchError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-def _make_one(shares: dict[str, float]) -> dict[str, float]:
+def _check_sum(shares: dict[str, float]) -> dict[str, float]:
     """Raises ValueError for what is no whole mix: scaled without a word, it would be another than was written."""
     total = sum(shares.values())
     if abs(total - 1) > 1e-6:
-        written = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-        raise ValueError(f"the shares ({written}) sum to {total:.6g}; write shares of all sources that sum to 1")
+        listing = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ValueError(f"the shares ({listing}) sum to {total:.6g}; write shares of all sources that sum to 1")
     return shares
 
 
-_WHOLE = "replaced as a whole by what is laid over it"
+_REPLACED_WHOLE = "replaced as a whole by what is laid over it"
 # What each source makes up of all tokens. Laid over others they replace them: those not named have none.
-Shares = Annotated[dict[str, Share], AfterValidator(_make_one), _WHOLE]
+MixtureWeights = Annotated[dict[str, Share], AfterValidator(_check_sum), _REPLACED_WHOLE]
 
 
 def _with_hash(path: str) -> str:
@@ -84,29 +84,29 @@ def input_path(file: str) -> Path:
     return Path(file.partition(_HASH)[0]).expanduser()
 
 
-_UNCOUNTED = "not part of a stage's identity"
+_NOT_IN_KEY = "not part of a stage's identity"
 # A stage's argument that changes nothing about its result, such as where a file lies.
-Uncounted = Annotated[T, _UNCOUNTED]
+NotInKey = Annotated[_T, _NOT_IN_KEY]
 
 # Strict: "4" is no number and 1 is no truth; what a user typed by mistake must not pass by luck.
 _CONFIG = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
-def settings(cls: type[T]) -> type[T]:
+def settings(cls: type[_T]) -> type[_T]:
     """Makes `cls` a frozen, keyword-only class whose fields are checked when it is made."""
-    made: Any = pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)
-    check = made.__init__
+    dataclass_type: Any = pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)
+    check = dataclass_type.__init__
 
     @functools.wraps(check)
-    def init(self: T, *args: Any, **kwargs: Any) -> None:
+    def init(self: _T, *args: Any, **kwargs: Any) -> None:
         try:
             check(self, *args, **kwargs)
         except ValidationError as fault:
-            raise SettingsError(_sentence(fault, made, cls.__name__, {})) from None
+            raise SettingsError(_sentence(fault, dataclass_type, cls.__name__, {})) from None
 
-    made.__init__ = init
-    return typing.cast("type[T]", made)
+    dataclass_type.__init__ = init
+    return typing.cast("type[_T]", dataclass_type)
 
 
 class PluginSchema:
@@ -145,11 +145,11 @@ def dump(value: object) -> Any:
 
 
 def check_arguments(
-    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, plain: bool = False
+    function: Callable[..., Any], arguments: Mapping[str, Any], *, where: str, from_json: bool = False
 ) -> dict[str, Any]:
-    """`given` checked against the keyword-only arguments of `function`, with its defaults filled in.
+    """`arguments` checked against the keyword-only arguments of `function`, with its defaults filled in.
 
-    plain: whether they come from a file, where a tuple is written as a list.
+    from_json: whether they come from a file, where a tuple is written as a list.
     """
     hints = typing.get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {
@@ -159,7 +159,9 @@ def check_arguments(
     }
     model = create_model(f"{function.__name__}_settings", __config__=_CONFIG, **fields)
     try:
-        checked = model.model_validate_json(json.dumps(given)) if plain else model.model_validate(dict(given))
+        checked = (
+            model.model_validate_json(json.dumps(arguments)) if from_json else model.model_validate(dict(arguments))
+        )
     except ValidationError as fault:
         raise SettingsError(_sentence(fault, model, where, {})) from None
     return {name: getattr(checked, name) for name in fields}
@@ -180,10 +182,10 @@ def load_arguments(function: Callable[..., Any], row: Mapping[str, Any]) -> dict
     return {name: build(hints[name], value, where=function.__name__) for name, value in row.items()}
 
 
-def is_counted(function: Callable[..., Any], name: str) -> bool:
+def is_in_key(function: Callable[..., Any], name: str) -> bool:
     """Whether the argument `name` of a stage's function is part of the stage's identity."""
     hint = typing.get_type_hints(function, include_extras=True).get(name)
-    return _UNCOUNTED not in getattr(hint, "__metadata__", ())
+    return _NOT_IN_KEY not in getattr(hint, "__metadata__", ())
 
 
 # ---- sentences for wrong settings ----
@@ -204,11 +206,11 @@ def _prefixes(place: tuple[Any, ...]) -> list[str]:
     return [".".join(map(str, place[:end])) for end in range(len(place), 0, -1)]
 
 
-_MOST_SHOWN = 200  # characters of a wrong value
+_MAX_SHOWN_CHARS = 200  # characters of a wrong value
 
 
 def _explain(error: Any, kind: Any, place: tuple[Any, ...], field: str) -> str:
-    problem, given = error["type"], error.get("input")
+    problem, value = error["type"], error.get("input")
     if problem in ("unexpected_keyword_argument", "extra_forbidden"):
         valid = _field_names(_inner(kind, place[:-1]))
         return f"{field} is not a setting{did_you_mean(str(place[-1]), valid)}"
@@ -217,9 +219,12 @@ def _explain(error: Any, kind: Any, place: tuple[Any, ...], field: str) -> str:
     if problem == "value_error":
         text = str(error["ctx"]["error"])
         return f"{field}: {text}" if field else text
-    wanted = re.sub(r"^Input should be (a )?(valid )?", "", error["msg"])
-    shown = json.dumps(given, default=str)
-    return f"{field} is {shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + '...'}; it should be {wanted}"
+    expectation = re.sub(r"^Input should be (a )?(valid )?", "", error["msg"])
+    excerpt = json.dumps(value, default=str)
+    return (
+        f"{field} is {excerpt if len(excerpt) <= _MAX_SHOWN_CHARS else excerpt[:_MAX_SHOWN_CHARS] + '...'}; it "
+        f"should be {expectation}"
+    )
 
 
 def _inner(kind: Any, place: tuple[Any, ...]) -> Any:
@@ -292,7 +297,7 @@ def write_yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=110)
 
 
-def merge(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) -> dict[str, Any]:
+def merge_settings(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) -> dict[str, Any]:
     """`below` with the values of `above` laid over it, dict by dict; other plug-ins, and shares, replace those below.
 
     kind: the settings type that both are for, which says where plug-ins and shares stand.
@@ -302,7 +307,11 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) 
         old, inner = merged.get(name), _type_within(kind, name)
         # `{dpo: {beta: .2}}` changes a number of dpo, `{ipo: {}}` over it is a choice of its own.
         if isinstance(old, dict) and isinstance(value, dict):
-            value = value if _is_whole(inner, another=old.keys() != value.keys()) else merge(old, value, inner)
+            value = (
+                value
+                if _is_replaced(inner, is_other_plugin=old.keys() != value.keys())
+                else merge_settings(old, value, inner)
+            )
         merged[name] = value
     return merged
 
@@ -310,25 +319,25 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) 
 def _alternatives(kind: Any) -> typing.Iterator[Any]:
     """The types that a value of `kind` may have, with `X | None` and the like taken apart."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        for one in typing.get_args(kind):
-            yield from _alternatives(one)
+        for alternative in typing.get_args(kind):
+            yield from _alternatives(alternative)
     else:
         yield kind
 
 
-def _is_whole(kind: Any, *, another: bool) -> bool:
-    """Whether a value of `kind` is replaced as a whole: shares always, a plug-in by `another`."""
-    marks = [mark for one in _alternatives(kind) for mark in getattr(one, "__metadata__", ())]
-    return any(mark == _WHOLE or (another and isinstance(mark, PluginSchema)) for mark in marks)
+def _is_replaced(kind: Any, *, is_other_plugin: bool) -> bool:
+    """Whether a value of `kind` is replaced as a whole: shares always, a plug-in by `is_other_plugin`."""
+    marks = [mark for alternative in _alternatives(kind) for mark in getattr(alternative, "__metadata__", ())]
+    return any(mark == _REPLACED_WHOLE or (is_other_plugin and isinstance(mark, PluginSchema)) for mark in marks)
 
 
 def _type_within(kind: Any, name: str) -> Any:
     """The type of the setting `name` of `kind`; None where nothing is known of it."""
-    for one in _alternatives(kind):
-        if typing.get_origin(one) is Annotated:
-            return _type_within(typing.get_args(one)[0], name)
-        if typing.get_origin(one) is dict:
-            return typing.get_args(one)[1]
-        if isinstance(one, type) and name in (found := typing.get_type_hints(one, include_extras=True)):
-            return found[name]
+    for alternative in _alternatives(kind):
+        if typing.get_origin(alternative) is Annotated:
+            return _type_within(typing.get_args(alternative)[0], name)
+        if typing.get_origin(alternative) is dict:
+            return typing.get_args(alternative)[1]
+        if isinstance(alternative, type) and name in (hints := typing.get_type_hints(alternative, include_extras=True)):
+            return hints[name]
     return None

@@ -15,27 +15,27 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from herd.core.artifacts import Artifact
-from herd.core.code import fingerprint
 from herd.core.errors import ArtifactError, SettingsError, StoppedError, did_you_mean
-from herd.core.executor import Place, Report
-from herd.core.plugins import load_own_file, own_code, own_files
-from herd.core.registry import is_same_definition, modules_named, place_of
+from herd.core.executor import Executor, ProgressReporter
+from herd.core.fingerprint import fingerprint
+from herd.core.plugins import load_user_file, user_code_digests, user_files
+from herd.core.registry import is_same_definition, location_of, plugin_modules
 from herd.core.results import results
-from herd.core.settings import check_arguments, dump_arguments, is_counted, load_arguments
+from herd.core.settings import check_arguments, dump_arguments, is_in_key, load_arguments
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Artifact)
-T = TypeVar("T")
+_ItemT = TypeVar("_ItemT")
 
 Input = Artifact | tuple[Artifact, ...] | None
 
 
 @dataclass(frozen=True)
-class Manner:
+class RunOptions:
     """How a run is done, which has no part in what it makes. trackers: names of what draws curves of training, such as
     tensorboard. save_every_seconds: between checkpoints of training; by what saving costs and how often training dies
-    when absent. silent_seconds: after which one of several ranks counts as frozen. restarts: how often ranks are
-    started again without getting on. compare_every_steps: between two comparisons of what several ranks hold.
+    when absent. heartbeat_timeout_seconds: after which one of several ranks counts as frozen. max_restarts: how often
+    ranks are started again without getting on. compare_every_steps: between two comparisons of what several ranks hold.
     keep_every_steps: checkpoints of every so many steps are kept to the end of the stage; 0: none. gc_every_steps: when
     Python looks for circles of dead objects, which on many ranks at once costs less than on one after the other; 0:
     when Python likes. profile: first step and number of steps that a trace is written of. device: where models lie:
@@ -44,8 +44,8 @@ class Manner:
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float | None = None
-    silent_seconds: float = 30.0
-    restarts: int = 3
+    heartbeat_timeout_seconds: float = 30.0
+    max_restarts: int = 3
     compare_every_steps: int = 10
     keep_every_steps: int = 0
     gc_every_steps: int = 50
@@ -62,24 +62,24 @@ class Manner:
         if self.dtype not in ("fp32", "bf16"):
             raise SettingsError(f"--dtype is {self.dtype!r}; there are fp32 and bf16")
 
-    def to_text(self) -> str:
+    def to_json(self) -> str:
         return json.dumps(self.__dict__)
 
     @classmethod
-    def of_text(cls, text: str) -> Manner:
+    def from_json(cls, text: str) -> RunOptions:
         row = json.loads(text)
         profile = tuple(row["profile"]) if row["profile"] else None
         return cls(**(row | {"trackers": tuple(row["trackers"]), "profile": profile}))
 
 
-USUAL = Manner()
+DEFAULT_OPTIONS = RunOptions()
 
 
 @dataclass
 class Work:
     """What a stage may use while it runs. Nothing in it counts for the stage's identity.
 
-    out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. place: where work
+    out: the folder to fill. scratch: a folder that survives a crash, for checkpoints. executor: where work
     that needs several workers runs. report: called with (done, total, words) as work goes on. curves: where what
     draws them may write. checkpoints: where models on the way to the finished one are kept, if any are. settings: those
     of the stage, for what draws curves to show beside them. warn: shows a sentence to whoever started the run. results:
@@ -88,13 +88,13 @@ class Work:
 
     out: Path
     scratch: Path
-    place: Place
-    report: Report = lambda done, total, words: None
+    executor: Executor
+    report: ProgressReporter = lambda completed, total, words: None
     results: dict[type[Any], Any] = field(default_factory=dict)
     headline: str = ""
-    manner: Manner = USUAL
+    options: RunOptions = DEFAULT_OPTIONS
     curves: Path = field(default_factory=Path)
-    stop_asked: Callable[[], bool] = lambda: False  # whether this process shall save and leave
+    stop_requested: Callable[[], bool] = lambda: False  # whether this process shall save and leave
     checkpoints: Path = field(default_factory=Path)
     settings: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = print
@@ -103,12 +103,12 @@ class Work:
     @property
     def device(self) -> str:
         """Where the models of this stage lie: a name for `place_model`."""
-        return self.manner.device
+        return self.options.device
 
     @property
     def dtype(self) -> str:
         """Of the weights of models that only read and write."""
-        return self.manner.dtype
+        return self.options.dtype
 
     def record(self, result: Any) -> None:
         """Keeps what the stage found out, a registered result, for whoever reads the artifact, the report and `herd
@@ -118,16 +118,16 @@ class Work:
         results.to_row(result)  # what could not be read back is refused here
         self.results[type(result)] = result
 
-    def progress(self, done: float, total: float, words: str = "") -> None:
-        if self.stop_asked() and not self.saves:
+    def progress(self, completed: float, total: float, words: str = "") -> None:
+        if self.stop_requested() and not self.saves:
             raise StoppedError("asked to end; the same command makes this stage again")
-        self.report(done, total, words)
+        self.report(completed, total, words)
 
-    def track(self, items: typing.Iterable[T], total: int, words: str = "") -> Iterator[T]:
+    def track(self, iterable: typing.Iterable[_ItemT], total: int, words: str = "") -> Iterator[_ItemT]:
         """The items, while progress is shown."""
-        for done, item in enumerate(items):
-            self.progress(done, total, words)
-            yield item
+        for completed, value in enumerate(iterable):
+            self.progress(completed, total, words)
+            yield value
         self.report(total, total, words)
 
 
@@ -149,7 +149,7 @@ class Plan:
         identity = {
             "stage": self.stage.name,
             "version": self.stage.version,
-            "settings": {n: v for n, v in self.settings.items() if is_counted(self.stage.body, n)},
+            "settings": {n: v for n, v in self.settings.items() if is_in_key(self.stage.body, n)},
             "inputs": self.input_keys,
         }
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
@@ -162,8 +162,10 @@ class Plan:
     @property
     def parents(self) -> list[Plan]:
         """The plans this one waits for."""
-        values = [item for value in self.inputs.values() for item in (value if isinstance(value, tuple) else (value,))]
-        return [plan_of(item) for item in values if item is not None]
+        values = [
+            artifact for value in self.inputs.values() for artifact in (value if isinstance(value, tuple) else (value,))
+        ]
+        return [plan_of(artifact) for artifact in values if artifact is not None]
 
 
 def plan_of(artifact: Artifact) -> Plan:
@@ -176,34 +178,34 @@ def plan_of(artifact: Artifact) -> Plan:
 def _keys(value: Input) -> str | list[str] | None:
     if value is None:
         return None
-    return [item.key for item in value] if isinstance(value, tuple) else value.key
+    return [artifact.key for artifact in value] if isinstance(value, tuple) else value.key
 
 
 class Stage(Generic[P, A]):
     """A declared function. Calling it plans; the runner runs its body later, somewhere."""
 
-    known: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
+    registry: typing.ClassVar[dict[str, Stage[..., Any]]] = {}
 
     def __init__(
         self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
-        fresh: bool, gpu: bool,
+        isolated: bool, gpu: bool,
     ) -> None:  # fmt: skip
         self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
-        self.fresh, self.gpu = fresh, gpu
+        self.isolated, self.gpu = isolated, gpu
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
-        self.makes: type[A] = hints["return"]
-        twin = Stage.known.get(self.name)
+        self.artifact_type: type[A] = hints["return"]
+        twin = Stage.registry.get(self.name)
         if twin is not None and not is_same_definition(twin.body, body):
-            places = " and ".join(map(place_of, (twin.body, body)))
+            places = " and ".join(map(location_of, (twin.body, body)))
             raise SettingsError(f"two stages are called {self.name!r} ({places}); rename one of them")
-        Stage.known[self.name] = self
+        Stage.registry[self.name] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
-        inputs, given = self._bind(args, kwargs)
-        checked = check_arguments(self.body, given, where=self.name)
-        return self.makes.planned(Plan(self, inputs, dump_arguments(self.body, checked)))
+        inputs, arguments = self._bind(args, kwargs)
+        checked = check_arguments(self.body, arguments, where=self.name)
+        return self.artifact_type.from_plan(Plan(self, inputs, dump_arguments(self.body, checked)))
 
     def _bind(self, args: Any, kwargs: Any) -> tuple[dict[str, Input], dict[str, Any]]:
         parameters = list(inspect.signature(self.body).parameters.values())[1:]
@@ -214,12 +216,12 @@ class Stage(Generic[P, A]):
             unknown = sorted(set(kwargs) - {p.name for p in parameters})
             hint = did_you_mean(unknown[0], (p.name for p in parameters)) if unknown else "; check the recipe"
             raise SettingsError(f"stage {self.name}: {fault}{hint}") from None
-        given = {name: value for name, value in bound.items() if name not in names and name != "work"}
+        arguments = {name: value for name, value in bound.items() if name not in names and name != "work"}
         inputs = {p.name: bound.get(p.name, p.default) for p in parameters if p.name in names}
         for name, value in inputs.items():
             if value is inspect.Parameter.empty or not _is_input(value):
                 raise SettingsError(f"stage {self.name}: {name} must be an artifact; check the recipe")
-        return inputs, given
+        return inputs, arguments
 
     def run(self, work: Work, inputs: Mapping[str, Input], settings: Mapping[str, Any]) -> A:
         """The body, on made inputs and settings as plain data."""
@@ -235,8 +237,8 @@ class Stage(Generic[P, A]):
         the plug-ins elsewhere, and in files of the user's own, that plain `settings` name.
 
         Raises SettingsError when there is no file, as for what was typed into an interpreter."""
-        code = self._code(tuple(sorted(modules_named(settings))))
-        own = own_code(load_arguments(self.body, settings)) if own_files() else []
+        code = self._code(tuple(sorted(plugin_modules(settings))))
+        own = user_code_digests(load_arguments(self.body, settings)) if user_files() else []
         return hashlib.sha256("/".join((code, *own)).encode()).hexdigest()[:12] if own else code
 
     @functools.cache  # noqa: B019 - stages are as long-lived as their modules
@@ -254,31 +256,31 @@ class Stage(Generic[P, A]):
         return module.__name__, file, self.name
 
 
-def _one(**settings: Any) -> int:
+def _single_rank(**settings: Any) -> int:
     return 1
 
 
 def stage(
-    *, paper: str, version: int, ranks: Callable[..., int] = _one, fresh: bool = False, gpu: bool = False
+    *, paper: str, version: int, ranks: Callable[..., int] = _single_rank, isolated: bool = False, gpu: bool = False
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
     whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
-    processes run the body together; the first one's `work.out` becomes the artifact. fresh: whether it wants a process
-    that made nothing before, so that what others left there does not count as its own memory. gpu: whether it works
-    with a model, so that it is given a GPU for each of its ranks where there are some.
+    processes run the body together; the first one's `work.out` becomes the artifact. isolated: whether it wants a
+    process that made nothing before, so that what others left there does not count as its own memory. gpu: whether it
+    works with a model, so that it is given a GPU for each of its ranks where there are some.
     """
-    return lambda body: Stage(body, paper, version, ranks, fresh, gpu)
+    return lambda body: Stage(body, paper, version, ranks, isolated, gpu)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
     """The stage at an address. The file of a user's recipe is loaded under the module name given."""
     if file is not None:
-        load_own_file(Path(file), module)
+        load_user_file(Path(file), module)
     else:
         importlib.import_module(module)
-    return Stage.known[name]
+    return Stage.registry[name]
 
 
 def walk(target: Artifact) -> list[Plan]:
@@ -298,5 +300,5 @@ def walk(target: Artifact) -> list[Plan]:
 
 def _is_input(value: object) -> bool:
     if isinstance(value, tuple):
-        return all(isinstance(item, Artifact) for item in value)
+        return all(isinstance(member, Artifact) for member in value)
     return value is None or isinstance(value, Artifact)

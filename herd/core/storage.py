@@ -90,7 +90,7 @@ def write_documents(folder: Path, documents: Iterable[Document], name: str = "do
 
     schema = arrow.schema([(column, arrow.string()) for column in (*_COLUMNS, "notes")])
     (folder / name).mkdir()
-    written = 0
+    count = 0
     for number, rows in enumerate(_files(documents)):
         columns = {column: [getattr(document, column) for document in rows] for column in _COLUMNS}
         columns["notes"] = [json.dumps(dict(document.notes), ensure_ascii=False) for document in rows]
@@ -98,8 +98,8 @@ def write_documents(folder: Path, documents: Iterable[Document], name: str = "do
         parquet.write_table(
             table, folder / name / f"{number:05}.parquet", row_group_size=_GROUP_ROWS, compression="zstd"
         )
-        written += len(rows)
-    return written
+        count += len(rows)
+    return count
 
 
 def _files(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -119,7 +119,7 @@ def read_conversations(folder: Path) -> Iterator[Conversation]:
 
 
 def write_conversations(folder: Path, conversations: Iterable[Conversation]) -> int:
-    return write_lines(folder / "dialogues.jsonl", (one.to_row() for one in conversations))
+    return write_lines(folder / "dialogues.jsonl", (conversation.to_row() for conversation in conversations))
 
 
 def read_preferences(folder: Path) -> Iterator[Preference]:
@@ -129,7 +129,7 @@ def read_preferences(folder: Path) -> Iterator[Preference]:
 
 
 def write_preferences(folder: Path, preferences: Iterable[Preference]) -> int:
-    return write_lines(folder / "preferences.jsonl", (one.to_row() for one in preferences))
+    return write_lines(folder / "preferences.jsonl", (preference.to_row() for preference in preferences))
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -144,9 +144,9 @@ def read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> int:
-    written = 0
+    count = 0
     with file.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            written += 1
-    return written
+            count += 1
+    return count

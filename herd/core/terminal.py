@@ -1,7 +1,7 @@
 """The door by which text leaves for people: terminals, pipes and logs.
 
 What others wrote (rows, pages, models' answers, cards) must not steer a terminal, and must come out where the locale
-has no letters for it. `doors` puts this in front of standard output and error for all that is printed.
+has no letters for it. `safe_output` puts this in front of standard output and error for all that is printed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_IN_A_LINE = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 def visible(text: str) -> str:
     r"""`text` with control characters as escapes such as \x1b; line ends and tabs stay."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def json_line(row: Any, stream: TextIO | None = None) -> str:
@@ -31,10 +31,10 @@ def json_line(row: Any, stream: TextIO | None = None) -> str:
     encoding = getattr(sys.stdout if stream is None else stream, "encoding", None) or "utf-8"
     is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
     text = json.dumps(row, ensure_ascii=not is_utf8)
-    return _NOT_IN_A_LINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _NOT_IN_A_LINE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-class Door:
+class SafeStream:
     """A stream before which text is made safe. raw: lets control characters by, for text whose own parts were made
     `visible` before colours were put round them."""
 
@@ -42,14 +42,14 @@ class Door:
         self.stream, self._raw = stream, raw
 
     def write(self, text: str) -> int:
-        shown = text if self._raw else visible(text)
+        safe = text if self._raw else visible(text)
         encoding = getattr(self.stream, "encoding", None)
         if encoding:
             try:
-                shown.encode(encoding)
+                safe.encode(encoding)
             except UnicodeEncodeError:
-                shown = shown.encode(encoding, "backslashreplace").decode(encoding)
-        self.stream.write(shown)
+                safe = safe.encode(encoding, "backslashreplace").decode(encoding)
+        self.stream.write(safe)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -60,18 +60,20 @@ class Door:
         return getattr(self.stream, name)
 
 
-def colours_of(stream: TextIO) -> TextIO:
+def colour_stream(stream: TextIO) -> TextIO:
     """`stream` for text with our own colours in it, whose other parts are `visible` already."""
-    behind = stream.stream if isinstance(stream, Door) else stream
-    return cast(TextIO, Door(behind, raw=True))
+    behind = stream.stream if isinstance(stream, SafeStream) else stream
+    return cast(TextIO, SafeStream(behind, raw=True))
 
 
 @contextlib.contextmanager
-def doors() -> Iterator[None]:
+def safe_output() -> Iterator[None]:
     """Standard output and error are doors until the block ends."""
     _open_closed()
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, one if isinstance(one, Door) else Door(one)) for one in before)
+    sys.stdout, sys.stderr = (
+        cast(TextIO, original if isinstance(original, SafeStream) else SafeStream(original)) for original in before
+    )
     try:
         yield
     finally:

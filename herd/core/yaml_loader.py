@@ -10,7 +10,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.events import AliasEvent
 
-MOST_VALUES = 100_000  # of a document, what aliases stand for counted each time
+MAX_VALUES = 100_000  # of a document, what aliases stand for counted each time
 DEEPEST = 64  # lists and mappings in one another
 _LARGEST_INT = 2**63
 
@@ -39,36 +39,36 @@ class Loader(yaml.SafeLoader):
         if is_alias and id(node) not in self._sizes:
             raise TooMuchError(problem="an alias stands inside what it names", problem_mark=mark)
         self._values += self._sizes[id(node)] if is_alias else 1
-        if self._values > MOST_VALUES:
-            what = "with this alias" if is_alias else "here"
-            raise TooMuchError(problem=f"it holds more than {MOST_VALUES:,} values {what}", problem_mark=mark)
+        if self._values > MAX_VALUES:
+            location = "with this alias" if is_alias else "here"
+            raise TooMuchError(problem=f"it holds more than {MAX_VALUES:,} values {location}", problem_mark=mark)
         if not is_alias:
             self._sizes[id(node)] = self._values - before
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node: Any = super().compose_mapping_node(anchor)
-        seen = set[tuple[str, str]]()
+        names = set[tuple[str, str]]()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 name = key.tag, key.value
-                if name in seen and key.tag != "tag:yaml.org,2002:merge":
+                if name in names and key.tag != "tag:yaml.org,2002:merge":
                     raise TooMuchError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
-                seen.add(name)
+                names.add(name)
         return node
 
 
 def _number(loader: Loader, node: Any) -> int | float:
     try:
         if node.tag.endswith("int"):
-            found = yaml.SafeLoader.construct_yaml_int(loader, node)
+            number = yaml.SafeLoader.construct_yaml_int(loader, node)
         else:
-            found = yaml.SafeLoader.construct_yaml_float(loader, node)
+            number = yaml.SafeLoader.construct_yaml_float(loader, node)
     except (ValueError, OverflowError):
         raise ConstructorError(None, None, f"{node.value[:40]!r} is no number", node.start_mark) from None
-    if abs(found) >= _LARGEST_INT if isinstance(found, int) else not math.isfinite(found):
+    if abs(number) >= _LARGEST_INT if isinstance(number, int) else not math.isfinite(number):
         raise ConstructorError(None, None, f"{node.value[:40]} is no number a setting can be", node.start_mark)
-    return found
+    return number
 
 
 Loader.add_constructor("tag:yaml.org,2002:int", _number)

@@ -99,5 +99,5 @@ def _fold(character: str) -> int:
         return NOTHING
     if category[0] not in "LNM":
         return GAP
-    first, *rest = unicodedata.normalize("NFD", chr(_lower(character)))
-    return _lower(first) if all(unicodedata.category(mark) == "Mn" for mark in rest) else _lower(character)
+    first, *marks = unicodedata.normalize("NFD", chr(_lower(character)))
+    return _lower(first) if all(unicodedata.category(mark) == "Mn" for mark in marks) else _lower(character)

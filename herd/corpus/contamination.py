@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import DataError
-from herd.corpus.kernels import Packed, Result, library, pack, pointer
+from herd.corpus.kernels import KernelResult, PackedTexts, corpus_kernels, pack_texts, pointer
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -23,25 +23,25 @@ Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Items:
-    """Texts of evaluation items and the runs of words they are made of. words: how many a run has. keys: sorted
-    and different; item_of: for each key an item that holds it, the first. counts: runs in each item."""
+class ExampleIndex:
+    """Texts of evaluation items and the runs of words they are made of. ngram_size: how many a run has. keys: sorted
+    and different; example_of: for each key an item that holds it, the first. counts: runs in each item."""
 
     names: tuple[str, ...]
     texts: tuple[str, ...]
-    words: int
+    ngram_size: int
     keys: Keys
-    item_of: NDArray[np.int64]
+    example_of: NDArray[np.int64]
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, texts: Sequence[str], names: Sequence[str], words: int) -> Items:
+    def build(cls, texts: Sequence[str], names: Sequence[str], words: int) -> ExampleIndex:
         """Items shorter than a run are held by their whole text at half that length or more, not below."""
-        with Result("herd_gram_keys", pack(list(texts)), ctypes.c_int32(words)) as made:
-            keys, ends = made.keys()
+        with KernelResult("herd_gram_keys", pack_texts(list(texts)), ctypes.c_int32(words)) as result:
+            keys, ends = result.keys()
         owners = np.repeat(np.arange(len(texts)), np.diff(ends))
-        different, first = np.unique(keys, return_index=True)
-        return cls(tuple(names), tuple(texts), words, different, owners[first], np.diff(ends))
+        unique_keys, first = np.unique(keys, return_index=True)
+        return cls(tuple(names), tuple(texts), words, unique_keys, owners[first], np.diff(ends))
 
 
 @dataclass(frozen=True)
@@ -52,59 +52,59 @@ class Match:
     text: int
     begin: int
     end: int
-    item: int
+    example: int
     words: int = 0
 
 
-def find(texts: Packed, items: Items) -> list[Match]:
-    """All passages that texts share with items: runs that overlap or touch are one passage."""
-    arguments = ctypes.c_int32(items.words), pointer(items.keys), ctypes.c_int64(len(items.keys))
-    with Result("herd_find_grams", texts, *arguments) as made:
-        rows = made.matches()
-    found: list[Match] = []
+def find_matches(texts: PackedTexts, index: ExampleIndex) -> list[Match]:
+    """All passages that texts share with index: runs that overlap or touch are one passage."""
+    arguments = ctypes.c_int32(index.ngram_size), pointer(index.keys), ctypes.c_int64(len(index.keys))
+    with KernelResult("herd_find_grams", texts, *arguments) as result:
+        rows = result.matches()
+    matches: list[Match] = []
     for text, begin, end, key in rows.tolist():
-        last = found[-1] if found else None
+        last = matches[-1] if matches else None
         if last and last.text == text and begin <= last.end:
-            found[-1] = Match(text, last.begin, max(end, last.end), last.item)
+            matches[-1] = Match(text, last.begin, max(end, last.end), last.example)
         else:
-            found.append(Match(text, begin, end, int(items.item_of[key])))
-    counts = count_words([texts.cut(one.text, one.begin, one.end) for one in found])
-    return [replace(one, words=count) for one, count in zip(found, counts.tolist(), strict=True)]
+            matches.append(Match(text, begin, end, int(index.example_of[key])))
+    counts = count_plain_words([texts.cut(match.text, match.begin, match.end) for match in matches])
+    return [replace(match, words=count) for match, count in zip(matches, counts.tolist(), strict=True)]
 
 
-def count_words(texts: Sequence[str | bytes] | arrow.Array) -> NDArray[np.int64]:
+def count_plain_words(texts: Sequence[str | bytes] | arrow.Array) -> NDArray[np.int64]:
     """How many words each text has, as runs of them are counted: in scripts without blanks every letter is one."""
-    packed = pack(texts)
+    packed = pack_texts(texts)
     counts = np.zeros(packed.count, np.int64)
     if packed.count:
-        library().herd_count_plain_words(packed.argument, pointer(counts))
+        corpus_kernels().herd_count_plain_words(packed.argument, pointer(counts))
     return counts
 
 
-def coverage(items: Items, corpus: Iterable[Packed]) -> NDArray[np.float64]:
+def coverage(index: ExampleIndex, corpus: Iterable[PackedTexts]) -> NDArray[np.float64]:
     """For each item the share of its words that lie in runs which the corpus holds at least once.
 
     Source: Llama 3, 5.1.4, with runs of 8 tokens; here of words, letter case, accents and punctuation aside.
     """
-    seen = np.zeros(len(items.keys), np.bool_)
+    seen_keys = np.zeros(len(index.keys), np.bool_)
     for texts in corpus:
-        arguments = ctypes.c_int32(items.words), pointer(items.keys), ctypes.c_int64(len(items.keys))
-        with Result("herd_find_grams", texts, *arguments) as made:
-            seen[made.matches()[:, 3]] = True
-    with Result("herd_gram_keys", pack(list(items.texts)), ctypes.c_int32(items.words)) as made:
-        keys, ends = made.keys()
-    hits = seen[np.searchsorted(items.keys, keys)] if len(keys) else np.zeros(0, np.bool_)
-    shares = np.zeros(len(items.texts))
+        arguments = ctypes.c_int32(index.ngram_size), pointer(index.keys), ctypes.c_int64(len(index.keys))
+        with KernelResult("herd_find_grams", texts, *arguments) as result:
+            seen_keys[result.matches()[:, 3]] = True
+    with KernelResult("herd_gram_keys", pack_texts(list(index.texts)), ctypes.c_int32(index.ngram_size)) as result:
+        keys, ends = result.keys()
+    hits = seen_keys[np.searchsorted(index.keys, keys)] if len(keys) else np.zeros(0, np.bool_)
+    shares = np.zeros(len(index.texts))
     for number, (start, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
         if end > start:
-            covered = np.zeros(end - start + items.words - 1, np.bool_)
+            covered = np.zeros(end - start + index.ngram_size - 1, np.bool_)
             for at in np.flatnonzero(hits[start:end]).tolist():
-                covered[at : at + items.words] = True
+                covered[at : at + index.ngram_size] = True
             shares[number] = covered.mean()
     return shares
 
 
-def read_items(files: Sequence[str], fields: Sequence[str]) -> tuple[list[str], list[str]]:
+def read_eval_examples(files: Sequence[str], fields: Sequence[str]) -> tuple[list[str], list[str]]:
     """Texts and names of evaluation items: a row of JSON lines each (.gz too), its `fields` joined, or a line of
     a text file each.
 
@@ -119,7 +119,7 @@ def read_items(files: Sequence[str], fields: Sequence[str]) -> tuple[list[str], 
         except OSError as fault:
             raise DataError(f"evaluation items: {file} cannot be read ({fault}); check the path") from None
         for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-            if text := _item(line, fields, json_lines=".json" in path.name):
+            if text := _example_text(line, fields, json_lines=".json" in path.name):
                 texts.append(text)
                 names.append(f"{path.name}:{number}")
     if not texts:
@@ -127,7 +127,7 @@ def read_items(files: Sequence[str], fields: Sequence[str]) -> tuple[list[str], 
     return texts, names
 
 
-def _item(line: str, fields: Sequence[str], *, json_lines: bool) -> str:
+def _example_text(line: str, fields: Sequence[str], *, json_lines: bool) -> str:
     if not json_lines:
         return line.strip()
     try:

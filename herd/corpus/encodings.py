@@ -6,7 +6,7 @@ import codecs
 import ctypes
 import re
 
-from herd.corpus.kernels import library
+from herd.corpus.kernels import corpus_kernels
 
 # What people call encodings and Python does not know, or knows as something browsers read differently
 # (https://encoding.spec.whatwg.org/#names-and-labels).
@@ -33,7 +33,7 @@ _ASCII = bytes(range(128))
 _NO_LEADS = bytes(range(0xC2)) + bytes(range(0xF5, 0x100))
 _CONTROLS = bytes(range(9))
 # Of a page that is said to be UTF-8, this many stray bytes are a slip, however little else in it is not ASCII.
-_FEW = 3
+_STRAY_BYTES = 3
 _HEAD = 4096
 
 
@@ -46,31 +46,31 @@ def decode(body: bytes, charset: str = "") -> bytes | None:
     """
     if not body:
         return body
-    marked = next((name for mark, name in _MARKS if body.startswith(mark)), "")
-    if marked and marked != "utf-8":
-        return _decoded(body, marked)
-    fault = library().herd_utf8_fault(body, ctypes.c_int64(len(body)))
-    if fault < 0 and not _may_be_another(body, charset) and _is_text(body):
+    bom_encoding = next((name for mark, name in _MARKS if body.startswith(mark)), "")
+    if bom_encoding and bom_encoding != "utf-8":
+        return _decode_as(body, bom_encoding)
+    fault = corpus_kernels().herd_utf8_fault(body, ctypes.c_int64(len(body)))
+    if fault < 0 and not _may_be_stateful(body, charset) and _is_text(body):
         return body  # nearly every page: what it says of itself need not be looked for
-    said = [_name(charset), _name(_declared(body))]
-    if (switching := _switching(body, said)) and (text := _decoded(body, switching)) is not None:
+    labels = [_name(charset), _name(_declared_encoding(body))]
+    if (switching := _stateful_encoding(body, labels)) and (text := _decode_as(body, switching)) is not None:
         return text
-    if any(name.startswith("utf-16") for name in said) and (text := _wide(body, 2)) is not None:
+    if any(name.startswith("utf-16") for name in labels) and (text := _decode_utf16(body, 2)) is not None:
         return text
     if fault < 0:
-        return body if _is_text(body) else _wide(body)
+        return body if _is_text(body) else _decode_utf16(body)
     if _is_cut_short(body[fault:]) or _is_mostly_utf8(
-        body, bool(marked) or "utf-8" in said, any(name not in ("", "utf-8") for name in said)
+        body, bool(bom_encoding) or "utf-8" in labels, any(name not in ("", "utf-8") for name in labels)
     ):
-        return _if_text(body.decode("utf-8", "replace"))
-    for name in dict.fromkeys([*said, _name(_guessed(body))]):
+        return _encode_if_text(body.decode("utf-8", "replace"))
+    for name in dict.fromkeys([*labels, _name(_guess_encoding(body))]):
         if name not in ("", "utf-8") and not name.startswith(("utf-16", "utf-32")):
-            text = _decoded(body, name)
+            text = _decode_as(body, name)
             if text is not None:
                 return text
-    if "utf-8" in said or len(body.translate(None, _ASCII)) <= _FEW:
-        return _if_text(body.decode("utf-8", "replace"))
-    return _wide(body)
+    if "utf-8" in labels or len(body.translate(None, _ASCII)) <= _STRAY_BYTES:
+        return _encode_if_text(body.decode("utf-8", "replace"))
+    return _decode_utf16(body)
 
 
 def _name(label: str) -> str:
@@ -78,7 +78,7 @@ def _name(label: str) -> str:
     return _LABELS.get(label, "utf-8" if label == "utf-8-sig" else label)
 
 
-def _may_be_another(body: bytes, charset: str) -> bool:
+def _may_be_stateful(body: bytes, charset: str) -> bool:
     """Whether bytes that are UTF-8 may be meant otherwise: as sets that are switched, which is ASCII, or as UTF-16."""
     head = body[:_HEAD]
     if b"\0" in head:
@@ -86,10 +86,10 @@ def _may_be_another(body: bytes, charset: str) -> bool:
     return body.isascii() and (b"\x1b" in body or "hz" in charset.lower() or b"hz" in head.lower())
 
 
-def _switching(body: bytes, said: list[str]) -> str:
-    for kind, needed in _STATEFUL.items():
-        name = next((name for name in said if name.replace("-", "_").startswith(kind)), "")
-        if name and re.search(needed, body):
+def _stateful_encoding(body: bytes, labels: list[str]) -> str:
+    for kind, pattern in _STATEFUL.items():
+        name = next((name for name in labels if name.replace("-", "_").startswith(kind)), "")
+        if name and re.search(pattern, body):
             return name
     return "iso2022_jp_ext" if b"\x1b$" in body and _SWITCHES.search(body) else ""
 
@@ -99,18 +99,18 @@ def _is_cut_short(tail: bytes) -> bool:
     return len(tail) < 4 and 0xC2 <= tail[0] < 0xF5 and all(0x80 <= byte < 0xC0 for byte in tail[1:])
 
 
-def _is_mostly_utf8(body: bytes, said: bool, otherwise: bool) -> bool:
-    """Whether what is wrong is the exception. said: that it is UTF-8; otherwise: that it is something else."""
-    rest = _SEQUENCES.sub(b"", body)
-    bad = len(rest.translate(None, _ASCII))
-    good = len(body.translate(None, _NO_LEADS)) - len(rest.translate(None, _NO_LEADS))
+def _is_mostly_utf8(body: bytes, says_utf8: bool, says_other: bool) -> bool:
+    """Whether what is wrong is the exception. says_utf8: that it is UTF-8; says_other: that it is something else."""
+    remainder = _SEQUENCES.sub(b"", body)
+    bad = len(remainder.translate(None, _ASCII))
+    good = len(body.translate(None, _NO_LEADS)) - len(remainder.translate(None, _NO_LEADS))
     # Letters of other encodings rarely stand together as UTF-8 wants it: a few of a hundred do so by chance.
-    if said:
-        return bad <= max(_FEW, good)
-    return good >= (5 if otherwise else 3) * bad
+    if says_utf8:
+        return bad <= max(_STRAY_BYTES, good)
+    return good >= (5 if says_other else 3) * bad
 
 
-def _decoded(body: bytes, name: str) -> bytes | None:
+def _decode_as(body: bytes, name: str) -> bytes | None:
     """The text in the encoding `name`, with a few characters replaced at most."""
     try:
         if not codecs.lookup(name)._is_text_encoding:
@@ -120,12 +120,12 @@ def _decoded(body: bytes, name: str) -> bytes | None:
         return None
     # A wrong guess replaces every third character or none; a slip is one in a hundred of those that are not ASCII.
     bad = text.count("\ufffd")
-    if bad > _FEW and 100 * bad > len(text.encode("utf-8", "replace").translate(None, _ASCII)) // 2:
+    if bad > _STRAY_BYTES and 100 * bad > len(text.encode("utf-8", "replace").translate(None, _ASCII)) // 2:
         return None
-    return _if_text(text)
+    return _encode_if_text(text)
 
 
-def _if_text(text: str) -> bytes | None:
+def _encode_if_text(text: str) -> bytes | None:
     encoded = text.encode("utf-8", "replace")
     return encoded if _is_text(encoded) else None
 
@@ -136,23 +136,23 @@ def _is_text(body: bytes) -> bool:
     return len(head) - len(head.translate(None, _CONTROLS)) <= max(2, len(head) // 500)
 
 
-def _wide(body: bytes, percent: int = 60) -> bytes | None:
+def _decode_utf16(body: bytes, percent: int = 60) -> bytes | None:
     """UTF-16 without its mark: of every two bytes of a page's markup one is zero, always the same."""
     head = body[:_HEAD]
     for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         if len(head) > 8 and 100 * zeros.count(0) > percent * len(zeros) and 10 * head.count(0) <= 11 * zeros.count(0):
-            return _decoded(body, name)
+            return _decode_as(body, name)
     return None
 
 
-def _declared(body: bytes) -> str:
-    found = re.search(
+def _declared_encoding(body: bytes) -> str:
+    match = re.search(
         rb"(?:<meta[^>]{0,200}?charset|<\?xml[^>]{0,80}?encoding)\s*=\s*[\"']?\s*([\w:-]+)", body[:_HEAD], re.I
     )
-    return found[1].decode("ascii", "replace") if found else ""
+    return match[1].decode("ascii", "replace") if match else ""
 
 
-def _guessed(body: bytes) -> str:
+def _guess_encoding(body: bytes) -> str:
     from resiliparse.parse.encoding import detect_encoding
 
     return detect_encoding(body[:200_000]) or ""

@@ -12,47 +12,47 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.settings import Count, Rate, Share, settings
+from herd.core.settings import NonNegativeInt, PositiveFloat, Share, settings
 from herd.corpus.encodings import decode
-from herd.corpus.kernels import Packed, Result, pack
+from herd.corpus.kernels import KernelResult, PackedTexts, pack_texts
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
 OUTCOMES = ("", "no text on the page", "its text was not found within the time a page is given")
 _DECLARATION = b"<?xml version='1.0'?>"
-_ALT = ("never", "formulas", "all")
+_ALT_TEXT = ("never", "formulas", "all")
 
 
 @settings
 class Profile:
-    """How strictly blocks are judged. links: a block with a larger share of its letters inside links is no
-    content. short_block: neither is one of fewer letters that ends no sentence."""
+    """How strictly blocks are judged. max_link_density: a block with a larger share of its letters inside links is no
+    content. short_block_letters: neither is one of fewer letters that ends no sentence."""
 
-    links: Share = 0.5
-    short_block: Count = 0
+    max_link_density: Share = 0.5
+    short_block_letters: NonNegativeInt = 0
 
 
 @settings
 class ExtractSettings:
     """How text is taken from pages.
 
-    form: Markdown keeps its markers; plain text is what the report found better for a model of mostly web
+    output_format: Markdown keeps its markers; plain text is what the report found better for a model of mostly web
     text. alt_text: whose pictures' descriptions are kept; formulas are often drawn, with their TeX as the
     description. main_only: off keeps all that a page shows. code, mathematics: for pages of which at least
-    code_share is program text, or that hold at least formulas formulas. seconds: of processor time, for a page.
+    code_share is program text, or that hold at least formulas formulas. timeout_seconds: of processor time, for a page.
     Source: Llama 3, 3.1.1, which says what is kept and not how; the numbers are ours.
     """
 
-    form: Literal["plain", "markdown"] = "plain"
+    output_format: Literal["plain", "markdown"] = "plain"
     alt_text: Literal["never", "formulas", "all"] = "formulas"
     main_only: bool = True
     article: Profile = Profile()
-    code: Profile = Profile(links=0.8)
-    mathematics: Profile = Profile(links=0.6)
+    code: Profile = Profile(max_link_density=0.8)
+    mathematics: Profile = Profile(max_link_density=0.6)
     code_share: Share = 0.2
-    formulas: Count = 3
-    seconds: Rate = 5.0
+    formulas: NonNegativeInt = 3
+    timeout_seconds: PositiveFloat = 5.0
 
 
 @dataclass(frozen=True)
@@ -78,50 +78,52 @@ class _Options(ctypes.Structure):
     )
 
 
-def extract(pages: Packed | arrow.Array | Sequence[str | bytes], settings: ExtractSettings) -> Extracts:
+def extract(pages: PackedTexts | arrow.Array | Sequence[str | bytes], settings: ExtractSettings) -> Extracts:
     """The main content of HTML pages in UTF-8, as text.
 
     Navigation, footers, comments and the like are left out; program text keeps its lines and indents,
     formulas are written once as TeX between dollars, tables a row a line with tabs.
     """
-    packed = pages if isinstance(pages, Packed) else pack(pages)
-    found = _extract(packed, settings, settings.article)
-    is_code = found.code > settings.code_share * found.letters
-    is_mathematics = ~is_code & (found.formulas >= max(1, settings.formulas))
-    for chosen, profile in ((is_code, settings.code), (is_mathematics, settings.mathematics)):
-        if profile != settings.article and chosen.any():
-            found = _replaced(found, chosen, _extract(packed.only(chosen), settings, profile))
-    return found
+    packed = pages if isinstance(pages, PackedTexts) else pack_texts(pages)
+    extracts = _extract(packed, settings, settings.article)
+    is_code = extracts.code > settings.code_share * extracts.letters
+    is_mathematics = ~is_code & (extracts.formulas >= max(1, settings.formulas))
+    for mask, profile in ((is_code, settings.code), (is_mathematics, settings.mathematics)):
+        if profile != settings.article and mask.any():
+            extracts = _replace_rows(extracts, mask, _extract(packed.select(mask), settings, profile))
+    return extracts
 
 
-def as_named(body: bytes, *names: str) -> bytes:
+def mark_xhtml(body: bytes, *names: str) -> bytes:
     """The page with an XML declaration where only its name says that it is XHTML, in which `<a/>` is empty."""
     is_xhtml = any(name.split("?")[0].split("#")[0].lower().endswith((".xhtml", ".xht")) for name in names)
     return _DECLARATION + body.removeprefix(b"\xef\xbb\xbf") if is_xhtml and not body.startswith(b"<?xml") else body
 
 
-def _extract(pages: Packed, settings: ExtractSettings, profile: Profile) -> Extracts:
+def _extract(pages: PackedTexts, settings: ExtractSettings, profile: Profile) -> Extracts:
     options = _Options(
-        settings.form == "markdown",
-        _ALT.index(settings.alt_text),
+        settings.output_format == "markdown",
+        _ALT_TEXT.index(settings.alt_text),
         settings.main_only,
-        round(100 * profile.links),
-        profile.short_block,
-        settings.seconds,
+        round(100 * profile.max_link_density),
+        profile.short_block_letters,
+        settings.timeout_seconds,
     )
-    with Result("herd_extract", pages, ctypes.byref(options)) as made:
-        return Extracts(*(made.texts(which) for which in range(3)), *(made.numbers(which) for which in range(4)))
+    with KernelResult("herd_extract", pages, ctypes.byref(options)) as result:
+        return Extracts(
+            *(result.texts(column) for column in range(3)), *(result.numbers(column) for column in range(4))
+        )
 
 
-def _replaced(found: Extracts, chosen: NDArray[np.bool_], better: Extracts) -> Extracts:
-    """`found` with the entries of `better` where `chosen`."""
+def _replace_rows(extracts: Extracts, mask: NDArray[np.bool_], replacements: Extracts) -> Extracts:
+    """`extracts` with the entries of `replacements` where `mask`."""
     import pyarrow as arrow
 
-    order = np.arange(len(chosen))
-    order[chosen] = len(chosen) + np.arange(int(chosen.sum()))
+    order = np.arange(len(mask))
+    order[mask] = len(mask) + np.arange(int(mask.sum()))
     columns = []
     for name in Extracts.__dataclass_fields__:
-        old, new = getattr(found, name), getattr(better, name)
+        old, new = getattr(extracts, name), getattr(replacements, name)
         if isinstance(old, np.ndarray):
             columns.append(np.concatenate([old, new])[order])
         else:
@@ -131,25 +133,25 @@ def _replaced(found: Extracts, chosen: NDArray[np.bool_], better: Extracts) -> E
 
 def extract_files(files: Sequence[str], settings: ExtractSettings) -> Iterator[dict[str, object]]:
     """A row for every page: file, id (where the file holds several), text, title, language, seconds; or fault."""
-    from herd.corpus.language import recognise
-    from herd.corpus.reading import Part, read_pages
+    from herd.corpus.language import detect_languages
+    from herd.corpus.reading import FileSpan, read_pages
 
     for file in files:
-        for page in read_pages(Part(file, "pages")):
-            began = time.process_time()
+        for page in read_pages(FileSpan(file, "pages")):
+            started = time.process_time()
             row: dict[str, object] = {"file": file, "id": page.id} if page.id != file else {"file": file}
             body = None if page.fault else decode(page.body, page.charset)
             if body and page.html:
-                body = as_named(body, page.id, page.url)
+                body = mark_xhtml(body, page.id, page.url)
             if body is None:
                 yield row | {"fault": page.fault or "its bytes are text in no encoding that was tried"}
                 continue
-            found = extract([body], settings) if page.html else None
-            text = found.text[0].as_py() if found else body.decode("utf-8").replace("\x00", "")
-            row |= {"text": text, "title": found.title[0].as_py() if found else ""}
-            row["language"] = str(recognise([text]).codes[0])
-            row["seconds"] = round(time.process_time() - began, 5)
-            outcome = OUTCOMES[found.outcome[0]] if found else ""
+            extracts = extract([body], settings) if page.html else None
+            text = extracts.text[0].as_py() if extracts else body.decode("utf-8").replace("\x00", "")
+            row |= {"text": text, "title": extracts.title[0].as_py() if extracts else ""}
+            row["language"] = str(detect_languages([text]).codes[0])
+            row["seconds"] = round(time.process_time() - started, 5)
+            outcome = OUTCOMES[extracts.outcome[0]] if extracts else ""
             yield row | ({"fault": outcome} if outcome else {})
 
 
@@ -172,11 +174,11 @@ _MARKERS = (
 )
 
 
-def _heading(found: re.Match[str]) -> str:
-    return found[1].rstrip(" \t").rstrip("#").rstrip(" \t")
+def _heading(match: re.Match[str]) -> str:
+    return match[1].rstrip(" \t").rstrip("#").rstrip(" \t")
 
 
-def without_markers(text: str) -> str:
+def strip_markers(text: str) -> str:
     """Markdown as plain text; what stands between code fences stays as it is. Source: Llama 3, 3.1.1."""
     parts = _FENCE.split(text)
     for number in range(0, len(parts), 2):

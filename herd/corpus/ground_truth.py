@@ -18,16 +18,16 @@ LABELS = "labels.jsonl"
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A document and what it truly is. of: the id of the one it copies."""
+class LabelledDocument:
+    """A document and what it truly is. copy_of: the id of the one it copies."""
 
     document: Document
     label: Label
-    of: str = ""
+    copy_of: str = ""
 
 
-def write_labels(folder: Path, pages: Iterable[Labelled]) -> None:
-    write_lines(folder / LABELS, ({"id": one.document.id, "label": one.label, "of": one.of} for one in pages))
+def write_labels(folder: Path, pages: Iterable[LabelledDocument]) -> None:
+    write_lines(folder / LABELS, ({"id": page.document.id, "label": page.label, "of": page.copy_of} for page in pages))
 
 
 def read_labels(folder: Path) -> list[dict[str, Any]]:

@@ -13,34 +13,34 @@ from numpy.typing import NDArray
 
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.manifests import check_files
-from herd.core.registry import Use
+from herd.core.registry import PluginConfig
 from herd.corpus.filters import Drops, filters
-from herd.corpus.kernels import pack
-from herd.corpus.language import READ_CHARACTERS, Languages, recognise
+from herd.corpus.kernels import pack_texts
+from herd.corpus.language import READ_CHARACTERS, Languages, detect_languages
 from herd.corpus.rewrites import rewrites
-from herd.corpus.stats import EDITED, NUMBERS, Stats, measure
+from herd.corpus.stats import EDIT_STATS, STAT_NAMES, Stats, compute_stats
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
 
 @dataclass
-class Judged:
+class RuleResults:
     """What rules found about a batch. texts: as the last rewriting left them. step: of each document the first
     rule that dropped it, empty for those kept. stats: of every state of the texts, the first one first.
-    alone: how many documents each rule drops when it is the only one. figures: what rewriting counted."""
+    alone: how many documents each rule drops when it is the only one. metrics: what rewriting counted."""
 
     texts: arrow.LargeStringArray
     step: NDArray[np.object_]
     stats: list[Stats]
     languages: Languages
     alone: Counter[str] = field(default_factory=Counter)
-    figures: Counter[str] = field(default_factory=Counter)
+    metrics: Counter[str] = field(default_factory=Counter)
 
 
-def parse_rule(value: object) -> Use:
+def parse_rule(value: object) -> PluginConfig:
     """A rule by its name, be it one that drops or one that rewrites."""
-    if isinstance(value, Use):
+    if isinstance(value, PluginConfig):
         return value
     name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
     rewriting = isinstance(name, str) and name in rewrites.all()
@@ -49,64 +49,71 @@ def parse_rule(value: object) -> Use:
     return (rewrites if rewriting else filters).parse(value)
 
 
-ByLanguage = Mapping[str, Sequence[Use]]
+ByLanguage = Mapping[str, Sequence[PluginConfig]]
 NO_LANGUAGE: ByLanguage = {}
 
 
-def drops_of(rule: Use, stats: Stats, by_language: ByLanguage) -> Drops:
+def drops_of(rule: PluginConfig, stats: Stats, by_language: ByLanguage) -> Drops:
     """What a rule drops, with other settings for documents in languages that name it."""
     drops = filters.make(rule)(stats)
-    for language, others in by_language.items():
-        for other in others:
-            if other.name == rule.name:
-                drops = np.where(stats.language == language, filters.make(other)(stats), drops)
+    for language, overrides in by_language.items():
+        for override in overrides:
+            if override.name == rule.name:
+                drops = np.where(stats.language == language, filters.make(override)(stats), drops)
     return drops
 
 
-def judge(texts: arrow.LargeStringArray, rules: Sequence[Use], by_language: ByLanguage = NO_LANGUAGE) -> Judged:
+def apply_rules(
+    texts: arrow.LargeStringArray, rules: Sequence[PluginConfig], by_language: ByLanguage = NO_LANGUAGE
+) -> RuleResults:
     """Every rule on every document, in order. A document stays under the first rule that drops it.
 
     Documents that one rule has dropped are still seen by the others: so the funnel can say what each rule
     would do alone, and thresholds can be tried without reading the text again.
     """
-    packed = pack(texts)
-    languages = recognise(packed.heads(4 * READ_CHARACTERS))
-    stats = [measure(packed, languages)]
-    found = Judged(texts, np.full(len(texts), "", dtype=object), stats, languages)
-    edits = np.zeros((len(texts), len(EDITED)))
+    packed = pack_texts(texts)
+    languages = detect_languages(packed.heads(4 * READ_CHARACTERS))
+    stats = [compute_stats(packed, languages)]
+    results = RuleResults(texts, np.full(len(texts), "", dtype=object), stats, languages)
+    edits = np.zeros((len(texts), len(EDIT_STATS)))
     stale = False
     for rule in rules:
         if rule.kind == rewrites.kind:
             rewritten = rewrites.make(rule)(packed)
-            found.texts, packed = rewritten.texts, pack(rewritten.texts)
-            edits = edits if rewritten.edits is None else _together(edits, rewritten.edits)
-            found.figures.update(rewritten.figures or {})
+            results.texts, packed = rewritten.texts, pack_texts(rewritten.texts)
+            edits = edits if rewritten.edits is None else _combine_edits(edits, rewritten.edits)
+            results.metrics.update(rewritten.metrics or {})
             stale = True
             continue
         if stale:
-            stats.append(measure(packed, languages, edits))
+            stats.append(compute_stats(packed, languages, edits))
             stale = False
         drops = drops_of(rule, stats[-1], by_language)
-        found.alone[rule.name] += int(drops.sum())
-        found.step[drops & (found.step == "")] = rule.name
+        results.alone[rule.name] += int(drops.sum())
+        results.step[drops & (results.step == "")] = rule.name
     if stale:
-        stats.append(measure(packed, languages, edits))
-    return found
+        stats.append(compute_stats(packed, languages, edits))
+    return results
 
 
-def _together(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+def _combine_edits(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
     """What two rules took out: sums, but for what came into the first and what the second left."""
-    both = before + after
-    came, left = EDITED.index("words_in"), [EDITED.index("words_out"), EDITED.index("line_sentences")]
-    was = before[:, came] > 0
-    both[was, came] = before[was, came]
-    both[:, EDITED.index("lines_in")] = np.where(was, before[:, EDITED.index("lines_in")], after[:, 0])
-    both[:, left] = after[:, left]
-    return both
+    combined = before + after
+    words_in, replaced = (
+        EDIT_STATS.index("words_in"),
+        [EDIT_STATS.index("words_out"), EDIT_STATS.index("line_sentences")],
+    )
+    had_edits = before[:, words_in] > 0
+    combined[had_edits, words_in] = before[had_edits, words_in]
+    combined[:, EDIT_STATS.index("lines_in")] = np.where(
+        had_edits, before[:, EDIT_STATS.index("lines_in")], after[:, 0]
+    )
+    combined[:, replaced] = after[:, replaced]
+    return combined
 
 
-def retune(
-    corpus: Path, rules: Mapping[str, Sequence[Use]], by_language: ByLanguage = NO_LANGUAGE
+def sweep_thresholds(
+    corpus: Path, rules: Mapping[str, Sequence[PluginConfig]], by_language: ByLanguage = NO_LANGUAGE
 ) -> Iterator[tuple[str, dict[str, int]]]:
     """What other thresholds would drop, by rule: documents that come to it, those it drops, and those it would
     drop alone. No text is read: `corpus` was made with keep_stats, and its rewriting rules stay what they were.
@@ -114,32 +121,33 @@ def retune(
     Rules before the first rewriting rule judge the first state of the texts, those after it the second, and so
     on. Raises ArtifactError when no statistics were kept.
     """
-    states: dict[str, list[tuple[int, Use]]] = {}
-    for source, listed in rules.items():
+    states: dict[str, list[tuple[int, PluginConfig]]] = {}
+    for source, source_rules in rules.items():
         state = 0
-        for rule in listed:
+        for rule in source_rules:
             if rule.kind == rewrites.kind:
                 state += 1
             else:
                 states.setdefault(source, []).append((state, rule))
-    order = list(dict.fromkeys(rule.name for listed in states.values() for _, rule in listed))
+    order = list(dict.fromkeys(rule.name for source_rules in states.values() for _, rule in source_rules))
     dropped, alone, total = Counter[str](), Counter[str](), 0
-    for source, stats in _kept_stats(corpus, states):
+    for source, stats in _read_stats(corpus, states):
         total += len(stats[0])
-        gone = np.zeros(len(stats[0]), np.bool_)
+        already_dropped = np.zeros(len(stats[0]), np.bool_)
         for state, rule in states.get(source, states.get("default", [])):
             drops = drops_of(rule, stats[min(state, len(stats) - 1)], by_language)
             alone[rule.name] += int(drops.sum())
-            dropped[rule.name] += int((drops & ~gone).sum())
-            gone |= drops
-    left = total
+            dropped[rule.name] += int((drops & ~already_dropped).sum())
+            already_dropped |= drops
+    remaining = total
     for name in order:
-        yield name, {"in": left, "dropped": dropped[name], "alone": alone[name]}
-        left -= dropped[name]
+        yield name, {"in": remaining, "dropped": dropped[name], "alone": alone[name]}
+        remaining -= dropped[name]
 
 
-def _kept_stats(corpus: Path, named: Collection[str]) -> Iterator[tuple[str, list[Stats]]]:
-    """Source and statistics, state by state, of groups of documents; sources not `named` are `default` together."""
+def _read_stats(corpus: Path, named_sources: Collection[str]) -> Iterator[tuple[str, list[Stats]]]:
+    """Source and statistics, state by state, of groups of documents; sources not `named_sources` are `default`
+    together."""
     import pyarrow.parquet as parquet
 
     # `herd curate` leaves links to the artifact's folders.
@@ -149,12 +157,14 @@ def _kept_stats(corpus: Path, named: Collection[str]) -> Iterator[tuple[str, lis
         raise ArtifactError(f"{corpus} keeps no statistics; curate it again with --set keep_stats=true")
     for file in files:
         for batch in parquet.ParquetFile(file).iter_batches(8192):
-            listed = [source if source in named else "default" for source in batch.column("source").to_pylist()]
-            sources, counts = np.array(listed), batch.column("states").to_numpy()
+            source_names = [
+                source if source in named_sources else "default" for source in batch.column("source").to_pylist()
+            ]
+            sources, counts = np.array(source_names), batch.column("states").to_numpy()
             values = batch.column("stats").values.flatten()
             numbers = {
                 name: column.to_numpy(zero_copy_only=False).astype(np.float64)
-                for name, column in zip(NUMBERS, values, strict=True)
+                for name, column in zip(STAT_NAMES, values, strict=True)
             }
             starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
             language = np.array(batch.column("language").to_pylist(), dtype=np.str_)

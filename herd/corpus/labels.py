@@ -13,21 +13,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.artifacts import Corpus, write_whole
+from herd.core.artifacts import Corpus, atomic_write
 from herd.core.errors import DataError
-from herd.core.manifests import check_signed, signed
+from herd.core.manifests import verify_checksum, with_checksum
 from herd.core.records import Conversation, Document, Message
-from herd.core.settings import InputFile, Positive, Uncounted, settings
+from herd.core.settings import InputFile, NotInKey, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.results import CorpusSize, LabelCounts
-from herd.corpus.topics import PACKAGED
-from herd.generate.samplers import Endpoint, Sampler
+from herd.corpus.topics import PACKAGED_TOPICS
+from herd.generate.samplers import EndpointSampler, Sampler
 from herd.judge.agreement import weighted_kappa
-from herd.judge.rubric import SCORE, points_in
+from herd.judge.rubric import SCORE_PATTERN, points_in
 from herd.tokens.topics import topics_of
 
-_AT_ONCE = 64  # documents that are asked about before answers are kept
+_BATCH_DOCUMENTS = 64  # documents that are asked about before answers are kept
 READ_CHARACTERS = 3_000  # of a document that the model is shown
 
 
@@ -39,10 +39,10 @@ class Rubric:
     name: str
     question: str
     highest: int
-    parse: str = SCORE
+    parse: str = SCORE_PATTERN
 
     def ask(self, text: str) -> Conversation:
-        return _shown(self.question, text)
+        return _question_about(self.question, text)
 
     def points(self, answer: str) -> float:
         """The points in an answer, the last ones when there are several; NaN when there are none or too many."""
@@ -74,7 +74,7 @@ REASONING = Rubric(
     "yes or `score: 0` for no.",
     1,
 )
-RUBRICS = {one.name: one for one in (EDUCATIONAL, QUALITY, REASONING)}
+LABEL_RUBRICS = {rubric.name: rubric for rubric in (EDUCATIONAL, QUALITY, REASONING)}
 
 
 def label_topic(texts: Sequence[str], sampler: Sampler, topics: Sequence[str]) -> list[str]:
@@ -82,19 +82,21 @@ def label_topic(texts: Sequence[str], sampler: Sampler, topics: Sequence[str]) -
 
     Raises DataError when more than half of the answers name none.
     """
-    listed = "\n".join(f"- {name}" for name in topics)
-    question = f"Which of these is the web page below about most?\n{listed}\nWrite `topic: ` and its name as listed."
+    topic_list = "\n".join(f"- {name}" for name in topics)
+    question = (
+        f"Which of these is the web page below about most?\n{topic_list}\nWrite `topic: ` and its name as listed."
+    )
     names = {name.lower(): name for name in topics}
-    found = []
-    for answer in sampler.sample([_shown(question, text) for text in texts]):
-        said = re.findall(r"(?i)topic\W{0,12}([a-z][^\n`*\"]*)", answer)
-        found.append(names.get(said[-1].strip(" .").lower(), "") if said else "")
-    if texts and found.count("") > 0.5 * len(texts):
-        raise DataError(f"{found.count('') / len(texts):.0%} of the model's answers name no topic; ask a larger model")
-    return found
+    labels = []
+    for answer in sampler.sample([_question_about(question, text) for text in texts]):
+        matches = re.findall(r"(?i)topic\W{0,12}([a-z][^\n`*\"]*)", answer)
+        labels.append(names.get(matches[-1].strip(" .").lower(), "") if matches else "")
+    if texts and labels.count("") > 0.5 * len(texts):
+        raise DataError(f"{labels.count('') / len(texts):.0%} of the model's answers name no topic; ask a larger model")
+    return labels
 
 
-def _shown(question: str, text: str) -> Conversation:
+def _question_about(question: str, text: str) -> Conversation:
     content = f"{question}\n\n<document>\n{text[:READ_CHARACTERS]}\n</document>"
     return Conversation((Message("user", content),))
 
@@ -109,24 +111,24 @@ class Labels:
     unreadable: float
 
 
-def label(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, askings: int = 1) -> Labels:
-    """Asks about every text `askings` times; the mean of the points counts.
+def label_texts(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, num_samples: int = 1) -> Labels:
+    """Asks about every text `num_samples` times; the mean of the points counts.
 
     Raises DataError when more than half of the answers hold no points: then the model does not follow the
     rubric, and what the others say is chance.
     """
-    asked = [rubric.ask(text) for text in texts]
-    rounds = np.array([[rubric.points(answer) for answer in sampler.sample(asked)] for _ in range(askings)])
+    conversations = [rubric.ask(text) for text in texts]
+    rounds = np.array([[rubric.points(answer) for answer in sampler.sample(conversations)] for _ in range(num_samples)])
     unreadable = float(np.isnan(rounds).mean()) if rounds.size else 0.0
     if unreadable > 0.5:
         raise DataError(
             f"rubric {rubric.name}: {unreadable:.0%} of the model's answers hold no points; ask a larger model, or "
             "raise its max_tokens"
         )
-    known = ~np.isnan(rounds)
-    sums, counts = np.where(known, rounds, 0).sum(axis=0), known.sum(axis=0)
+    readable = ~np.isnan(rounds)
+    sums, counts = np.where(readable, rounds, 0).sum(axis=0), readable.sum(axis=0)
     points = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    agreement = weighted_kappa(rounds[0], rounds[1], rubric.highest) if askings > 1 else float("nan")
+    agreement = weighted_kappa(rounds[0], rounds[1], rubric.highest) if num_samples > 1 else float("nan")
     return Labels(points, agreement, unreadable)
 
 
@@ -136,45 +138,49 @@ def label(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, askings: in
 @settings
 class LabelSettings:
     """model: as the server calls it. rubric: one of RUBRICS, or `topic`. documents: how many are asked about, drawn by
-    their ids. askings: how often about each; with two or more their agreement is measured. topics: files with the
-    topics to choose from, as `label_topics` takes them. key: the environment variable with the access key."""
+    their ids. num_samples: how often about each; with two or more their agreement is measured. topics: files with the
+    topics to choose from, as `label_topics` takes them. api_key_env: the environment variable with the access key."""
 
     model: str
     rubric: Literal["educational", "quality", "reasoning", "topic"] = "educational"
-    documents: Positive = 2_000
-    askings: Positive = 1
+    documents: PositiveInt = 2_000
+    num_samples: PositiveInt = 1
     topics: tuple[InputFile, ...] = ()
-    key: str = ""
+    api_key_env: str = ""
 
 
 @stage(paper="3.1.1", version=1)
-def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url: Uncounted[str]) -> Corpus:
+def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url: NotInKey[str]) -> Corpus:
     """Some documents with what a model says of them in their notes: `points` for train_scorer, or `topic` for
     train_topics. Answers are kept as they come: a run that is stopped goes on where it was.
 
     url: of a server with OpenAI's endpoints, up to `/v1`.
     Source: Llama 3, 3.1.1 (labels by Llama 2); Penedo et al. 2024, 4.
     """
-    sampler = Endpoint(url, settings.model, settings.key)
-    chosen = heapq.nsmallest(settings.documents, read_documents(corpus.path), key=lambda one: one.draw)
-    topics = topics_of(settings.topics, PACKAGED)
+    sampler = EndpointSampler(url, settings.model, settings.api_key_env)
+    chosen = heapq.nsmallest(
+        settings.documents, read_documents(corpus.path), key=lambda document: document.hash_fraction
+    )
+    topics = topics_of(settings.topics, PACKAGED_TOPICS)
     labelled: list[Document] = []
     agreements: list[float] = []
-    for at in range(0, len(chosen), _AT_ONCE):
+    for at in range(0, len(chosen), _BATCH_DOCUMENTS):
         work.progress(at, len(chosen), f"{len(labelled):,} documents labelled")
-        some = chosen[at : at + _AT_ONCE]
-        kept = work.scratch / f"{at:08}.json"
+        batch = chosen[at : at + _BATCH_DOCUMENTS]
+        answer_path = work.scratch / f"{at:08}.json"
         try:
-            said = check_signed(json.loads(kept.read_text(encoding="utf-8")))
+            answers = verify_checksum(json.loads(answer_path.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError):  # not asked yet, or the answer is damaged
-            said = _said(some, sampler, settings, tuple(topics))
-            write_whole(kept, json.dumps(signed(said)))
+            answers = _ask(batch, sampler, settings, tuple(topics))
+            atomic_write(answer_path, json.dumps(with_checksum(answers)))
         labelled += [
-            replace(one, notes={**one.notes, **note}) for one, note in zip(some, said["notes"], strict=True) if note
+            replace(document, notes={**document.notes, **note})
+            for document, note in zip(batch, answers["notes"], strict=True)
+            if note
         ]
-        agreements += [said["agreement"]] if said["agreement"] is not None else []
+        agreements += [answers["agreement"]] if answers["agreement"] is not None else []
     write_documents(work.out, labelled)
-    values = Counter(str(one.notes.get("topic", one.notes.get("points"))) for one in labelled)
+    values = Counter(str(document.notes.get("topic", document.notes.get("points"))) for document in labelled)
     work.record(CorpusSize(len(labelled), len(chosen)))
     work.record(
         LabelCounts(
@@ -188,11 +194,13 @@ def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url:
     return Corpus(work.out)
 
 
-def _said(some: list[Document], sampler: Sampler, settings: LabelSettings, topics: tuple[str, ...]) -> dict[str, Any]:
-    texts = [one.text for one in some]
+def _ask(
+    documents: list[Document], sampler: Sampler, settings: LabelSettings, topics: tuple[str, ...]
+) -> dict[str, Any]:
+    texts = [document.text for document in documents]
     if settings.rubric == "topic":
-        found = label_topic(texts, sampler, topics)
-        return {"notes": [{"topic": one} if one else {} for one in found], "agreement": None}
-    labels = label(texts, sampler, RUBRICS[settings.rubric], askings=settings.askings)
+        topic_labels = label_topic(texts, sampler, topics)
+        return {"notes": [{"topic": topic} if topic else {} for topic in topic_labels], "agreement": None}
+    labels = label_texts(texts, sampler, LABEL_RUBRICS[settings.rubric], num_samples=settings.num_samples)
     notes = [{} if np.isnan(value) else {"points": float(value)} for value in labels.points]
     return {"notes": notes, "agreement": None if np.isnan(labels.agreement) else labels.agreement}

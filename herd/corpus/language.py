@@ -22,12 +22,12 @@ class Languages:
     scores: NDArray[np.float64]
 
 
-def recognise(texts: Iterable[str]) -> Languages:
+def detect_languages(texts: Iterable[str]) -> Languages:
     """The ISO 639-1 code of the language most of each text is in, and how sure that is, 0 to 1."""
     detect = _detector()
-    found = [detect(text[:READ_CHARACTERS]) for text in texts]
-    codes = np.array([one.language or "und" for one in found], dtype=np.str_)
-    scores = np.array([one.scores.get(one.language, 0.0) for one in found], np.float64)
+    detections = [detect(text[:READ_CHARACTERS]) for text in texts]
+    codes = np.array([detection.language or "und" for detection in detections], dtype=np.str_)
+    scores = np.array([detection.scores.get(detection.language, 0.0) for detection in detections], np.float64)
     return Languages(codes, scores)
 
 

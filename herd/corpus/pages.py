@@ -30,27 +30,27 @@ class Page:
     html: bool = True
     fault: str = ""
 
-    def failed(self, fault: str) -> Page:
+    def with_fault(self, fault: str) -> Page:
         return replace(self, body=b"", fault=fault)
 
-    def holding(self, body: bytes, charset: str, *, html: bool) -> Page:
+    def with_body(self, body: bytes, charset: str, *, html: bool) -> Page:
         return replace(self, body=body, charset=charset, html=html)
 
 
-def batches(pages: Iterable[Page]) -> Iterator[arrow.RecordBatch]:
+def batch_pages(pages: Iterable[Page]) -> Iterator[arrow.RecordBatch]:
     """The pages as record batches of bounded size, in their order."""
-    held: list[Page] = []
+    pending: list[Page] = []
     size = 0
     for page in pages:
         if len(page.source) > _SOURCE_CHARACTERS:
             page = replace(page, source=page.source[:_SOURCE_CHARACTERS], body=b"", fault=_LONG_SOURCE)
-        if held and (size + len(page.body) > BATCH_BYTES or len(held) >= BATCH_PAGES):
-            yield _batch(held)
-            held, size = [], 0
-        held.append(page)
+        if pending and (size + len(page.body) > BATCH_BYTES or len(pending) >= BATCH_PAGES):
+            yield _batch(pending)
+            pending, size = [], 0
+        pending.append(page)
         size += len(page.body)
-    if held:
-        yield _batch(held)
+    if pending:
+        yield _batch(pending)
 
 
 def _batch(pages: list[Page]) -> arrow.RecordBatch:

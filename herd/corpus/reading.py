@@ -12,49 +12,51 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from herd.core.errors import DataError, HerdError
-from herd.corpus.members import WHOLE, Span
+from herd.corpus.members import WHOLE_FILE, Span
 from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.row_groups import ParquetRows
 from herd.corpus.tables import json_pages
-from herd.corpus.unpacking import MAGIC, Unpacked
+from herd.corpus.unpacking import MAGIC, DecompressedStream
 from herd.corpus.warc import read_archive, read_unpacked
 
 
 @dataclass(frozen=True)
-class Part:
+class FileSpan:
     """A file, or the records of it that start in `span`."""
 
     file: str
     source: str
-    span: Span = WHOLE
+    span: Span = WHOLE_FILE
 
 
-def read_pages(part: Part) -> Iterator[Page]:
+def read_pages(span: FileSpan) -> Iterator[Page]:
     """The pages of a file, read by its ending; pages that cannot be used have a fault.
 
     Raises DataError for an ending nobody reads and a missing file; and for one that breaks off, after the pages that
     can be used.
     """
-    kind, codec = ending_of(part.file)
+    kind, codec = ending_of(span.file)
     if kind not in READERS:
-        raise DataError(f"{shown(part.file)}: no reader for this ending; herd reads {READABLE}")
-    with open_file(part.file) as raw:
-        stream = Unpacked(raw, codec) if codec else raw
-        pages = READERS[kind](part, stream, bool(codec))
+        raise DataError(f"{printable(span.file)}: no reader for this ending; herd reads {READABLE}")
+    with open_source_file(span.file) as raw:
+        stream = DecompressedStream(raw, codec) if codec else raw
+        pages = READERS[kind](span, stream, bool(codec))
         count = 0
         for page in pages:
             count += 1
             yield page
     if fault := getattr(pages, "fault", "") or getattr(stream, "fault", ""):
-        raise DataError(f"{shown(part.file)}: {fault}; what {count:,} rows or pages of it say is used, the rest is not")
+        raise DataError(
+            f"{printable(span.file)}: {fault}; what {count:,} rows or pages of it say is used, the rest is not"
+        )
 
 
 def ending_of(file: str) -> tuple[str, str]:
     """What kind of file it is, and what it is packed by: both as endings in small letters, empty where unknown."""
     name = file.rpartition("/")[2].lower()
-    codec = next((one for one in MAGIC if name.endswith(one)), "")
+    codec = next((suffix for suffix in MAGIC if name.endswith(suffix)), "")
     name = name.removesuffix(codec)
-    kind = next((one for one in READERS if name.endswith(one)), "")
+    kind = next((suffix for suffix in READERS if name.endswith(suffix)), "")
     if kind in (".warc", ".wet", ".arc") and codec == ".gz":
         return kind, ""  # archives are packed record by record, which their own reader undoes
     return ("", "") if kind == ".parquet" and codec else (kind, codec)
@@ -64,21 +66,21 @@ def is_readable(file: str) -> bool:
     return bool(ending_of(file)[0])
 
 
-def shown(file: str) -> str:
+def printable(file: str) -> str:
     # Names may hold bytes that are no UTF-8, which no message can.
     return file.encode("utf-8", "replace").decode("utf-8")
 
 
-def parts_of(file: str, source: str, part_bytes: int) -> list[Part]:
+def split_file(file: str, source: str, part_bytes: int) -> list[FileSpan]:
     """The file as parts of about so many bytes that several workers can read; together they read every record
     once. Only compressed archives are cut: each worker looks for the first record of its part."""
     if ending_of(file)[0] not in (".warc", ".wet", ".arc") or not file.lower().endswith(".gz"):
-        return [Part(file, source)]
+        return [FileSpan(file, source)]
     size = size_of(file)
     count = max(1, round(size / part_bytes))
     cuts = [size * number // count for number in range(count)]
     ends = [*cuts[1:], 1 << 62]
-    return [Part(file, source, Span(start, end)) for start, end in zip(cuts, ends, strict=True)]
+    return [FileSpan(file, source, Span(start, end)) for start, end in zip(cuts, ends, strict=True)]
 
 
 def size_of(file: str) -> int:
@@ -89,7 +91,7 @@ def size_of(file: str) -> int:
         raise DataError(f"{file}: there is no such file; it was moved or deleted since the run was planned") from None
 
 
-def found_at(address: str) -> list[str]:
+def files_at(address: str) -> list[str]:
     """The files at an address, which may be a folder or hold a pattern."""
     system = _filesystem(address)
     scheme = address.partition("://")[0]
@@ -100,7 +102,7 @@ def found_at(address: str) -> list[str]:
     return [name if "://" in name else f"{scheme}://{name.lstrip('/')}" for name in names]
 
 
-def checksum(address: str) -> str:
+def remote_checksum(address: str) -> str:
     """What the service says of a file: its own checksum where it keeps one, else size and time."""
     details = _filesystem(address).info(address)
     for name in ("ETag", "etag", "md5Hash", "crc32c", "checksum"):
@@ -109,7 +111,7 @@ def checksum(address: str) -> str:
     return f"{details.get('size')} {details.get('LastModified') or details.get('mtime') or details.get('created')}"
 
 
-def open_file(file: str) -> BinaryIO:
+def open_source_file(file: str) -> BinaryIO:
     """The file's bytes. Raises DataError when there is none."""
     if "://" in file:
         size_of(file)
@@ -136,54 +138,54 @@ def _filesystem(file: str) -> Any:
 # ---- readers ----
 
 
-def _read_archive(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
-    name = part.file.rpartition("/")[2]
+def _read_archive(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
+    name = span.file.rpartition("/")[2]
     if packed:
-        return read_unpacked(stream, name, part.source)
-    return read_archive(stream, name, part.source, part.span)
+        return read_unpacked(stream, name, span.source)
+    return read_archive(stream, name, span.source, span.span)
 
 
-def _read_lines(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
-    return json_pages(stream, part.file.rpartition("/")[2], part.source, lines=True)
+def _read_json_lines(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
+    return json_pages(stream, span.file.rpartition("/")[2], span.source, lines=True)
 
 
-def _read_json(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
-    return json_pages(stream, part.file.rpartition("/")[2], part.source, lines=False)
+def _read_json(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
+    return json_pages(stream, span.file.rpartition("/")[2], span.source, lines=False)
 
 
-def _read_parquet(part: Part, stream: Any, packed: bool) -> Iterable[Page]:
-    return ParquetRows(stream, size_of(part.file), part.file.rpartition("/")[2], part.source)
+def _read_parquet(span: FileSpan, stream: Any, packed: bool) -> Iterable[Page]:
+    return ParquetRows(stream, size_of(span.file), span.file.rpartition("/")[2], span.source)
 
 
-def _whole(part: Part, stream: Any, *, html: bool) -> Iterator[Page]:
+def _read_page(span: FileSpan, stream: Any, *, html: bool) -> Iterator[Page]:
     """The file as one page."""
-    url = Path(part.file).resolve().as_uri() if "://" not in part.file else part.file
-    page = Page(part.file, part.source, url=url)
+    url = Path(span.file).resolve().as_uri() if "://" not in span.file else span.file
+    page = Page(span.file, span.source, url=url)
     body = bytearray()
     while len(body) <= PAGE_BYTES and (data := stream.read(PAGE_BYTES + 1 - len(body))):
         body += data
     yield (
-        page.holding(bytes(body), "", html=html)
+        page.with_body(bytes(body), "", html=html)
         if len(body) <= PAGE_BYTES
-        else page.failed(f"longer than {PAGE_BYTES:,} bytes")
+        else page.with_fault(f"longer than {PAGE_BYTES:,} bytes")
     )
 
 
-def _read_html(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
-    return _whole(part, stream, html=True)
+def _read_html(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
+    return _read_page(span, stream, html=True)
 
 
-def _read_text(part: Part, stream: Any, packed: bool) -> Iterator[Page]:
-    return _whole(part, stream, html=False)
+def _read_text(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
+    return _read_page(span, stream, html=False)
 
 
-Reader = Callable[[Part, Any, bool], Iterable[Page]]
-READERS: dict[str, Reader] = {
+PageReader = Callable[[FileSpan, Any, bool], Iterable[Page]]
+READERS: dict[str, PageReader] = {
     ".warc": _read_archive,
     ".wet": _read_archive,
     ".arc": _read_archive,
-    ".jsonl": _read_lines,
-    ".ndjson": _read_lines,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
     ".json": _read_json,
     ".parquet": _read_parquet,
     ".html": _read_html,

@@ -12,7 +12,7 @@ from herd.corpus.pages import Page
 from herd.corpus.tables import row_page
 
 PAGE_LIMIT = 1 << 29  # of a page, unpacked
-_HELD_BYTES = 1 << 29  # of pages that rows read at once may lie in
+_MAX_BATCH_BYTES = 1 << 29  # of pages that rows read at once may lie in
 _ROWS = 256
 _FLOOR_BYTES, _RATIO, _ROW_BYTES = 1 << 28, 1000, 64
 _COLUMNS = ("text", "html", "id", "source", "url", "added", "date", "metadata.url")
@@ -24,7 +24,7 @@ class ParquetRows:
 
     def __init__(self, stream: BinaryIO, size: int, name: str, source: str) -> None:
         self._stream, self._name, self._source, self.fault = stream, name, source, ""
-        self._left = _FLOOR_BYTES + _RATIO * size
+        self._bytes_left = _FLOOR_BYTES + _RATIO * size
         self._number = 0
 
     def __iter__(self) -> Iterator[Page]:
@@ -48,7 +48,7 @@ class ParquetRows:
                 yield from self._group(file, group, columns)
             except (arrow.ArrowException, OSError, ValueError, IndexError) as fault:
                 self.fault = self.fault or f"its group {group} of rows is damaged ({str(fault).splitlines()[0]})"
-            if self._left < 0:
+            if self._bytes_left < 0:
                 self.fault = f"unpacks to more than {_RATIO:,} times its size"
                 return
 
@@ -59,16 +59,16 @@ class ParquetRows:
             fault = f"{rows:,} rows on a page that says it unpacks to {largest:,} bytes, more than {PAGE_LIMIT:,}"
             yield Page(f"{self._name}:group {group}", self._source, fault=fault)
             return
-        count = max(1, min(_ROWS, _HELD_BYTES // max(1, largest)))
+        count = max(1, min(_ROWS, _MAX_BATCH_BYTES // max(1, largest)))
         for batch in file.iter_batches(count, row_groups=[group], columns=columns, use_threads=False):
             named = [batch.column(k) for k in range(batch.num_columns)]
             for at in range(batch.num_rows):
                 self._number += 1
                 row = {name: column[at].as_py() for name, column in zip(batch.schema.names, named, strict=True)}
                 page = row_page(row, f"{self._name}:{self._number}", self._source)
-                self._left -= len(page.body) + _ROW_BYTES
+                self._bytes_left -= len(page.body) + _ROW_BYTES
                 yield page
-                if self._left < 0:
+                if self._bytes_left < 0:
                     return
 
     def _page_sizes(self, group: Any, columns: list[str]) -> Iterator[int]:
@@ -107,18 +107,18 @@ def _in_dictionaries(file: Any, columns: list[str]) -> list[str]:
     """Columns of texts of which a part at least is written as a dictionary."""
     import pyarrow as arrow
 
-    found = set()
+    dictionary_columns = set()
     for group in range(file.metadata.num_row_groups):
         for number in range(file.metadata.row_group(group).num_columns):
             column = file.metadata.row_group(group).column(number)
             if column.has_dictionary_page or any("DICTIONARY" in encoding for encoding in column.encodings):
-                found.add(column.path_in_schema)
+                dictionary_columns.add(column.path_in_schema)
     texts = (arrow.types.is_string, arrow.types.is_large_string, arrow.types.is_binary, arrow.types.is_large_binary)
     schema = file.schema_arrow
     return [
         name
         for name in columns
-        if name in found and "." not in name and any(is_text(schema.field(name).type) for is_text in texts)
+        if name in dictionary_columns and "." not in name and any(is_text(schema.field(name).type) for is_text in texts)
     ]
 
 
@@ -127,20 +127,20 @@ def _in_dictionaries(file: Any, columns: list[str]) -> list[str]:
 
 def _page_header(stream: BinaryIO) -> tuple[int, int, int]:
     """Bytes of a page unpacked and packed, and of the header that says so."""
-    held = stream.read(1 << 12)
+    data = stream.read(1 << 12)
     while True:
         try:
-            reader = _Compact(held)
+            reader = _Compact(data)
             fields = reader.struct()
             sizes = fields.get(2), fields.get(3)
             if None in sizes or min(sizes) < 0:  # type: ignore[type-var]
                 raise ValueError("a page's header says no sizes")
             return sizes[0], sizes[1], reader.at  # type: ignore[return-value]
         except IndexError:
-            more = stream.read(len(held))
-            if not more or len(held) > PAGE_LIMIT:
+            more = stream.read(len(data))
+            if not more or len(data) > PAGE_LIMIT:
                 raise ValueError("a page's header has no end") from None
-            held += more
+            data += more
 
 
 class _Compact:

@@ -36,7 +36,7 @@ def _save(file: Path, array: NDArray[np.generic]) -> None:
     partial.rename(file)
 
 
-def ranges(total: int) -> list[tuple[int, int]]:
+def key_ranges(total: int) -> list[tuple[int, int]]:
     """The space of keys cut so that each range holds about RANGE_KEYS of `total` evenly spread ones."""
     count = max(1, -(-total // RANGE_KEYS))
     cuts = [(1 << 64) * number // count for number in range(count + 1)]
@@ -49,16 +49,16 @@ def read_range(
     """All keys of the runs in [start, end), sorted, and what stands beside them, in the order of the runs."""
     keys, beside = [], []
     for name in names:
-        found = np.load(folder / f"{name}.keys.npy", mmap_mode="r")
-        low = int(np.searchsorted(found, np.uint64(span[0])))
-        high = len(found) if span[1] >= 1 << 64 else int(np.searchsorted(found, np.uint64(span[1])))
-        keys.append(np.asarray(found[low:high]))
+        run_keys = np.load(folder / f"{name}.keys.npy", mmap_mode="r")
+        low = int(np.searchsorted(run_keys, np.uint64(span[0])))
+        high = len(run_keys) if span[1] >= 1 << 64 else int(np.searchsorted(run_keys, np.uint64(span[1])))
+        keys.append(np.asarray(run_keys[low:high]))
         if values:
             beside.append(np.asarray(np.load(folder / f"{name}.values.npy", mmap_mode="r")[low:high]))
     joined = np.concatenate(keys) if keys else np.empty(0, np.uint64)
     order = np.argsort(joined, kind="stable")
-    together = np.concatenate(beside)[order] if values and beside else np.empty(0, np.int64)
-    return joined[order], together
+    values_in_order = np.concatenate(beside)[order] if values and beside else np.empty(0, np.int64)
+    return joined[order], values_in_order
 
 
 def group_starts(keys: Keys) -> NDArray[np.int64]:

@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.recipe import parse_set
-from herd.core.registry import Use
-from herd.core.settings import InputFile, PluginSchema, Positive, build, input_path, merge, read_yaml, settings
+from herd.core.recipe import parse_override
+from herd.core.registry import PluginConfig
+from herd.core.settings import (
+    InputFile,
+    PluginSchema,
+    PositiveInt,
+    build,
+    input_path,
+    merge_settings,
+    read_yaml,
+    settings,
+)
 from herd.corpus.dedup import dedups
 from herd.corpus.extract import ExtractSettings
 from herd.corpus.filters import filters
@@ -19,11 +28,11 @@ from herd.corpus.judging import parse_rule
 from herd.corpus.pages import PAGE_BYTES
 from herd.corpus.urls import UrlRules
 
-_FOLDER = Path(__file__).parent / "rules"
+_RULES_FOLDER = Path(__file__).parent / "rules"
 
-Rule = Annotated[Use, PluginSchema(parse_rule, Use.to_row)]
-Filter = Annotated[Use, filters.choice]
-Dedup = Annotated[Use, dedups.choice]
+Rule = Annotated[PluginConfig, PluginSchema(parse_rule, PluginConfig.to_row)]
+Filter = Annotated[PluginConfig, filters.choice]
+Dedup = Annotated[PluginConfig, dedups.choice]
 
 
 @settings
@@ -35,9 +44,9 @@ class CurateSettings:
     steps over all sources together, in order. dirty_words: files with a word or phrase a line, for the rule of that
     name. broken_files: whether a table or stream that breaks off stops the run or counts up to the break;
     archives are always read on at their next record. keep_stats: whether the statistics of all documents, the
-    dropped ones too, are kept, so that thresholds can be tried without reading text again. text_bytes: a longer text
-    is a reject; every step's work grows with the length and with nothing else, so that this bounds the time of all.
-    shard_bytes: of input that one worker takes at once.
+    dropped ones too, are kept, so that thresholds can be tried without reading text again. max_text_bytes: a longer
+    text is a reject; every step's work grows with the length and with nothing else, so that this bounds the time of
+    all. shard_bytes: of input that one worker takes at once.
     """
 
     rules: dict[str, tuple[Rule, ...]]
@@ -48,42 +57,42 @@ class CurateSettings:
     dirty_words: tuple[InputFile, ...] = ()
     broken_files: Literal["stop", "keep"] = "keep"
     keep_stats: bool = False
-    text_bytes: Positive = PAGE_BYTES
-    shard_bytes: Positive = 16_000_000
+    max_text_bytes: PositiveInt = PAGE_BYTES
+    shard_bytes: PositiveInt = 16_000_000
 
-    def of(self, source: str) -> tuple[Use, ...]:
-        return self.rules.get(self.name_of_rules(source), ())
+    def rules_for(self, source: str) -> tuple[PluginConfig, ...]:
+        return self.rules.get(self.rules_key(source), ())
 
-    def name_of_rules(self, source: str) -> str:
+    def rules_key(self, source: str) -> str:
         """Under which name the rules for a source stand."""
         return source if source in self.rules else "default"
 
 
 @cache
-def read_words(files: tuple[str, ...]) -> tuple[str, ...]:
+def read_phrases(files: tuple[str, ...]) -> tuple[str, ...]:
     """The words and phrases of these files, one a line."""
     lines = [line.strip() for file in files for line in input_path(file).read_text(encoding="utf-8").splitlines()]
     return tuple(line for line in lines if line)
 
 
-def names() -> list[str]:
+def packaged_rules() -> list[str]:
     """The packaged rules."""
-    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
+    return sorted(file.stem for file in _RULES_FOLDER.glob("*.yaml"))
 
 
-def load_rules(reference: str, sets: Sequence[str] = ()) -> CurateSettings:
+def load_rules(reference: str, overrides: Sequence[str] = ()) -> CurateSettings:
     """The settings of a packaged name or a YAML file, with `--set` values laid over them.
 
     Raises SettingsError with file, line and the nearest valid name.
     """
     path = Path(reference)
     if path.suffix not in (".yaml", ".yml"):
-        if reference not in names():
-            known = ", ".join(names())
-            hint = did_you_mean(reference, names())
-            raise SettingsError(f"rules {reference!r}: neither a .yaml file nor one of {known}{hint}")
-        path = _FOLDER / f"{reference}.yaml"
+        if reference not in packaged_rules():
+            available = ", ".join(packaged_rules())
+            hint = did_you_mean(reference, packaged_rules())
+            raise SettingsError(f"rules {reference!r}: neither a .yaml file nor one of {available}{hint}")
+        path = _RULES_FOLDER / f"{reference}.yaml"
     values, lines = read_yaml(path)
-    for text in sets:
-        values = merge(values, parse_set(text), CurateSettings)
-    return build(CurateSettings, values, where=f"{path} with --set" if sets else str(path), lines=lines)
+    for text in overrides:
+        values = merge_settings(values, parse_override(text), CurateSettings)
+    return build(CurateSettings, values, where=f"{path} with --set" if overrides else str(path), lines=lines)

@@ -14,13 +14,13 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from herd.core.artifacts import Crawl, sha256
 from herd.core.cache import remember
 from herd.core.errors import SettingsError
-from herd.core.settings import Uncounted
+from herd.core.settings import NotInKey
 from herd.core.stage import Work, stage
-from herd.corpus.reading import READABLE, checksum, found_at, is_readable, shown
+from herd.corpus.reading import READABLE, files_at, is_readable, printable, remote_checksum
 from herd.corpus.results import CrawlFiles
 from herd.corpus.unpacking import MAGIC
 
-_SHOWN = 12
+_MAX_ENDINGS = 12
 FILES = "files.json"
 
 
@@ -30,10 +30,10 @@ def files(*patterns: str, source: str) -> Crawl:
     What counts is their contents: a file's hash is computed once and remembered as long as its size and
     time stay. Raises SettingsError when nothing is there or nothing can be read.
     """
-    found = look_for(patterns, source=source)
-    prints = tuple(_fingerprint(file) for file in found.readable)
-    paths = tuple(map(_writable, found.readable))
-    return bring(source=source, fingerprints=prints, paths=paths, passed_over=found.passed_over)
+    scan = scan_files(patterns, source=source)
+    prints = tuple(_fingerprint(file) for file in scan.readable)
+    paths = tuple(map(_writable, scan.readable))
+    return load_files(source=source, fingerprints=prints, paths=paths, passed_over=scan.passed_over)
 
 
 _ESCAPED = "bytes:"
@@ -48,49 +48,49 @@ def _writable(path: str) -> str:
     return path
 
 
-def _path(written: str) -> str:
-    return os.fsdecode(unquote_to_bytes(written.removeprefix(_ESCAPED))) if written.startswith(_ESCAPED) else written
+def _path(stored: str) -> str:
+    return os.fsdecode(unquote_to_bytes(stored.removeprefix(_ESCAPED))) if stored.startswith(_ESCAPED) else stored
 
 
 @dataclass(frozen=True)
-class Found:
+class FileScan:
     """The files that are read, sorted, and how many others there are, by ending."""
 
     readable: tuple[str, ...]
     passed_over: dict[str, int]
 
 
-def look_for(patterns: Sequence[str], *, source: str) -> Found:
+def scan_files(patterns: Sequence[str], *, source: str) -> FileScan:
     """The files that paths, folders, patterns and addresses name: those that herd can read, and the others.
 
     Raises SettingsError when nothing is there or nothing can be read.
     """
-    every: dict[str, str] = {}
-    for file in sorted(file for pattern in patterns for file in _matching(pattern)):
+    by_path: dict[str, str] = {}
+    for file in sorted(file for pattern in patterns for file in _expand(pattern)):
         real = file if "://" in file else os.path.realpath(file)
-        if real not in every or (is_readable(file) and not is_readable(every[real])):
-            every[real] = file  # what a link is called counts, not what it leads to
-    if not every:
+        if real not in by_path or (is_readable(file) and not is_readable(by_path[real])):
+            by_path[real] = file  # what a link is called counts, not what it leads to
+    if not by_path:
         raise SettingsError(f"source {source}: {', '.join(patterns)} names no file; check the path")
-    readable = {file for file in every.values() if is_readable(file) and ("://" in file or os.path.isfile(file))}
+    readable = {file for file in by_path.values() if is_readable(file) and ("://" in file or os.path.isfile(file))}
     if not readable:
-        first = shown(min(every.values()))
+        first = printable(min(by_path.values()))
         raise SettingsError(f"source {source}: {first} has an ending nobody reads; herd reads {READABLE}")
-    others = Counter(_ending(file) for file in every.values() if file not in readable)
-    return Found(tuple(sorted(readable)), dict(others.most_common()))
+    passed_over = Counter(_ending(file) for file in by_path.values() if file not in readable)
+    return FileScan(tuple(sorted(readable)), dict(passed_over.most_common()))
 
 
 def find_files(patterns: Sequence[str], *, source: str) -> list[str]:
-    """The files that `look_for` finds and herd can read."""
-    return list(look_for(patterns, source=source).readable)
+    """The files that `scan_files` finds and herd can read."""
+    return list(scan_files(patterns, source=source).readable)
 
 
-def passed_over_in_words(passed_over: Mapping[str, int]) -> str:
+def describe_passed_over(passed_over: Mapping[str, int]) -> str:
     """How many files were passed over, by ending."""
-    named = ", ".join(f"{count:,} {ending}" for ending, count in list(passed_over.items())[:_SHOWN])
-    rest = sum(list(passed_over.values())[_SHOWN:])
+    named = ", ".join(f"{count:,} {ending}" for ending, count in list(passed_over.items())[:_MAX_ENDINGS])
+    remaining = sum(list(passed_over.values())[_MAX_ENDINGS:])
     return f"{sum(passed_over.values()):,} files passed over, whose endings nobody reads: {named}" + (
-        f" and {rest:,} with others" if rest else ""
+        f" and {remaining:,} with others" if remaining else ""
     )
 
 
@@ -99,12 +99,12 @@ def _ending(file: str) -> str:
         return "(links that lead nowhere, sockets and the like)"
     suffixes = PurePath(file.lower()).suffixes
     ending = "".join(suffixes[-2:] if suffixes[-1:] and suffixes[-1] in MAGIC else suffixes[-1:])
-    return shown(ending[-24:]) or "(none)"
+    return printable(ending[-24:]) or "(none)"
 
 
-def _matching(pattern: str) -> list[str]:
+def _expand(pattern: str) -> list[str]:
     if "://" in pattern:
-        return found_at(pattern)
+        return files_at(pattern)
     path = Path(pattern).expanduser()
     if path.is_dir():
         return list(_in_folder(path))
@@ -118,16 +118,16 @@ def _in_folder(path: Path) -> Iterator[str]:
 
     def refuse(fault: OSError) -> None:
         raise SettingsError(
-            f"{shown(str(fault.filename))}: cannot be entered ({fault.strerror}); check who may read it"
+            f"{printable(str(fault.filename))}: cannot be entered ({fault.strerror}); check who may read it"
         )
 
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for folder, inner, names in os.walk(path.resolve(), followlinks=True, onerror=refuse):
         here = os.stat(folder)
-        if (here.st_dev, here.st_ino) in seen:
+        if (here.st_dev, here.st_ino) in visited:
             inner.clear()  # a link to a folder that was entered already
             continue
-        seen.add((here.st_dev, here.st_ino))
+        visited.add((here.st_dev, here.st_ino))
         inner.sort()
         yield from (os.path.join(folder, name) for name in names)
 
@@ -135,32 +135,32 @@ def _in_folder(path: Path) -> Iterator[str]:
 def _fingerprint(file: str) -> str:
     """What tells two versions of a file apart: its hash, or what the service at an address says of it."""
     if "://" in file:
-        return checksum(file)
+        return remote_checksum(file)
     return remember("sha256", Path(file), lambda: sha256(Path(file)))
 
 
 @stage(paper="3.1", version=1)
-def bring(
+def load_files(
     work: Work,
     *,
     source: str,
     fingerprints: tuple[str, ...],
-    paths: Uncounted[tuple[str, ...]],
-    passed_over: Uncounted[dict[str, int]],
+    paths: NotInKey[tuple[str, ...]],
+    passed_over: NotInKey[dict[str, int]],
 ) -> Crawl:
     """The list of files from outside; they stay where they are. passed_over: files beside them that nobody reads."""
     work.record(CrawlFiles(len(paths), passed_over, fingerprints))
-    others = f"; {passed_over_in_words(passed_over)}" if passed_over else ""
-    work.headline = f"{len(paths)} files as source {source}{others}"
+    note = f"; {describe_passed_over(passed_over)}" if passed_over else ""
+    work.headline = f"{len(paths)} files as source {source}{note}"
     return write_crawl(work.out, [(path, source) for path in paths])
 
 
 # ---- the folder of a crawl ----
 
 
-def write_crawl(folder: Path, listed: Sequence[tuple[str, str]]) -> Crawl:
+def write_crawl(folder: Path, entries: Sequence[tuple[str, str]]) -> Crawl:
     """Lists the files of a crawl, each with its source: relative paths lie in the folder itself."""
-    rows = [{"path": path, "source": source} for path, source in listed]
+    rows = [{"path": path, "source": source} for path, source in entries]
     (folder / FILES).write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return Crawl(folder)
 

@@ -13,89 +13,93 @@ from herd.core.errors import DataError
 from herd.core.stage import Work, stage
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
-from herd.corpus.parts import Parts
-from herd.corpus.prepare import Shard, Summary, prepare, shards
+from herd.corpus.prepare import InputShard, ShardSummary, plan_shards, prepare_shard
 from herd.corpus.reading import size_of
 from herd.corpus.results import CorpusSize, CurationResult, DedupStats, DropExample, FilterCount, SourceSize
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import crawl_files, look_for, passed_over_in_words
-from herd.corpus.writing import Counted, Last, finish
+from herd.corpus.shards import DocumentShards
+from herd.corpus.sources import crawl_files, describe_passed_over, scan_files
+from herd.corpus.writing import WriteCounts, WriteTask, write_shard
 
 
 @stage(paper="3.1.1", version=4)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = [file for crawl in crawls for file in crawl_files(crawl)]
-    jobs = shards(files, settings, work.scratch / "shards")
-    total, rows = _prepare_all(work, jobs)
-    parts = Parts(work.place, work.scratch / "steps", [job.file("parts") for job in jobs], rows)
+    input_shards = plan_shards(files, settings, work.scratch / "shards")
+    summary, rows = _prepare_all(work, input_shards)
+    shards = DocumentShards(
+        work.executor, work.scratch / "steps", [input_shard.file("parts") for input_shard in input_shards], rows
+    )
     dedup: dict[str, DedupStats] = {}
     for number, use in enumerate(settings.dedup):
-        work.progress(number, len(settings.dedup), f"{use.name}: {int(parts.alive.sum()):,} documents")
-        outcome = dedups.make(use)(parts)
-        for dropped in outcome.dropped:
-            parts.drop(use.name, dropped)
-        dedup[use.name] = DedupStats(outcome.counts, tuple(outcome.samples))
-    counted = _write(work, parts, jobs)
-    if not counted.documents:
-        raise DataError(_nothing_left(total, counted))
-    assert total.pages == counted.documents + counted.rejects, "every page is kept or rejected"
-    work.record(CorpusSize(counted.documents, total.pages))
-    work.record(_result(total, counted, settings, dedup))
-    work.headline = f"{counted.documents:,} of {total.pages:,} pages kept"
+        work.progress(number, len(settings.dedup), f"{use.name}: {int(shards.alive.sum()):,} documents")
+        result = dedups.make(use)(shards)
+        for removal in result.removals:
+            shards.drop(use.name, removal)
+        dedup[use.name] = DedupStats(result.counts, tuple(result.samples))
+    counts = _write(work, shards, input_shards)
+    if not counts.documents:
+        raise DataError(_empty_corpus_message(summary, counts))
+    assert summary.pages == counts.documents + counts.rejects, "every page is kept or rejected"
+    work.record(CorpusSize(counts.documents, summary.pages))
+    work.record(_result(summary, counts, settings, dedup))
+    work.headline = f"{counts.documents:,} of {summary.pages:,} pages kept"
     return Corpus(work.out)
 
 
-def _prepare_all(work: Work, jobs: list[Shard]) -> tuple[Summary, list[int]]:
-    total, rows = Summary(), []
-    for done, summary in enumerate(work.place.map(prepare, jobs), 1):
+def _prepare_all(work: Work, input_shards: list[InputShard]) -> tuple[ShardSummary, list[int]]:
+    total, rows = ShardSummary(), []
+    for finished, summary in enumerate(work.executor.map(prepare_shard, input_shards), 1):
         total.add(summary)
         rows.append(summary.rows)
-        work.progress(done, len(jobs), f"{total.pages:,} pages judged")
+        work.progress(finished, len(input_shards), f"{total.pages:,} pages judged")
     return total, rows
 
 
-def _write(work: Work, parts: Parts, jobs: list[Shard]) -> Counted:
+def _write(work: Work, shards: DocumentShards, input_shards: list[InputShard]) -> WriteCounts:
     """The folder's final files: what is left, and all that was dropped."""
     for name in ("documents", "rejects", "stats"):
         (work.out / name).mkdir()
-    lost = _lost(parts)
-    todo = [
-        Last(part, lost[part.number], shard.file("rejects"), shard.file("stats"), work.out)
-        for part, shard in zip(parts.jobs(parts.folder), jobs, strict=True)
+    removals = _removals_by_shard(shards)
+    tasks = [
+        WriteTask(shard, removals[shard.number], input_shard.file("rejects"), input_shard.file("stats"), work.out)
+        for shard, input_shard in zip(shards.snapshot(shards.folder), input_shards, strict=True)
     ]
-    counted = Counted()
-    for one in work.place.map(finish, todo):
-        counted.add(one)
+    total = WriteCounts()
+    for counts in work.executor.map(write_shard, tasks):
+        total.add(counts)
     if not any((work.out / "stats").iterdir()):
         (work.out / "stats").rmdir()
-    return counted
+    return total
 
 
-def _lost(parts: Parts) -> list[list[tuple[str, NDArray[np.int64], list[str]]]]:
+def _removals_by_shard(shards: DocumentShards) -> list[list[tuple[str, NDArray[np.int64], list[str]]]]:
     """For every part what steps over all documents dropped of it, and why in words."""
-    found: list[list[tuple[str, NDArray[np.int64], list[str]]]] = [[] for _ in parts.starts[1:]]
-    for step, dropped in parts.drops:
-        kept = dropped.kept if dropped.kept is not None else np.full(len(dropped.rows), -1)
-        names = parts.values("id", kept[kept >= 0])
-        order = np.argsort(dropped.rows, kind="stable")
-        rows, kept = dropped.rows[order], kept[order]
-        part_of = np.searchsorted(parts.starts, rows, side="right") - 1
-        for number in np.unique(part_of).tolist():
-            own = part_of == number
-            whys = [dropped.reason.replace("{kept}", names.get(other, "")) for other in kept[own].tolist()]
-            found[number].append((step, rows[own] - int(parts.starts[number]), whys))
-    return found
+    by_shard: list[list[tuple[str, NDArray[np.int64], list[str]]]] = [[] for _ in shards.starts[1:]]
+    for step, removal in shards.removals:
+        survivors = removal.survivors if removal.survivors is not None else np.full(len(removal.rows), -1)
+        ids = shards.values("id", survivors[survivors >= 0])
+        order = np.argsort(removal.rows, kind="stable")
+        rows, survivors = removal.rows[order], survivors[order]
+        shard_of = np.searchsorted(shards.starts, rows, side="right") - 1
+        for number in np.unique(shard_of).tolist():
+            in_shard = shard_of == number
+            reasons = [
+                removal.reason.replace("{kept}", ids.get(survivor, "")) for survivor in survivors[in_shard].tolist()
+            ]
+            by_shard[number].append((step, rows[in_shard] - int(shards.starts[number]), reasons))
+    return by_shard
 
 
-def _nothing_left(total: Summary, counted: Counted) -> str:
+def _empty_corpus_message(total: ShardSummary, counts: WriteCounts) -> str:
     broken = f"; {'; '.join(total.broken[:3])}" if total.broken else ""
     if total.pages == 0:
         return f"the corpus is empty: the sources hold no pages{broken}; check what they name"
-    dropped = total.dropped + counted.dropped
+    dropped = total.dropped + counts.dropped
     steps = ", ".join(f"{count:,} by {step}" for step, count in dropped.most_common(4))
     step = dropped.most_common(1)[0][0]
-    first = (total.examples | counted.examples)[step][0]
+    first = (total.examples | counts.examples)[step][0]
     return (
         f"the corpus is empty: all {total.pages:,} pages were dropped, {steps} (the first of these: {first['id']}, "
         f"{first['reason']}){broken}; loosen the rules"
@@ -103,7 +107,7 @@ def _nothing_left(total: Summary, counted: Counted) -> str:
 
 
 def _result(
-    total: Summary, counted: Counted, settings: CurateSettings, dedup: Mapping[str, DedupStats]
+    total: ShardSummary, counted: WriteCounts, settings: CurateSettings, dedup: Mapping[str, DedupStats]
 ) -> CurationResult:
     return CurationResult(
         characters=counted.characters,
@@ -116,19 +120,27 @@ def _result(
     )
 
 
-def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> Iterator[FilterCount]:
+def _funnel(total: ShardSummary, counts: WriteCounts, settings: CurateSettings) -> Iterator[FilterCount]:
     """Step by step: how many documents came in, how many were dropped, how many the step would drop alone, and
     examples."""
-    named = [rule.name for rules in settings.rules.values() for rule in rules if rule.kind == filters.kind]
-    dropped, examples = total.dropped + counted.dropped, total.examples | counted.examples
-    long = ["length"] if dropped["length"] else []
-    steps = ["read", "url", "decode", "extract", *long, *dict.fromkeys(named), *(use.name for use in settings.dedup)]
-    left = total.pages
+    filter_names = [rule.name for rules in settings.rules.values() for rule in rules if rule.kind == filters.kind]
+    dropped, examples = total.dropped + counts.dropped, total.examples | counts.examples
+    length_step = ["length"] if dropped["length"] else []
+    steps = [
+        "read",
+        "url",
+        "decode",
+        "extract",
+        *length_step,
+        *dict.fromkeys(filter_names),
+        *(use.name for use in settings.dedup),
+    ]
+    remaining = total.pages
     for step in dict.fromkeys(steps):
-        alone = total.alone[step] if step in named else None
+        alone = total.alone[step] if step in filter_names else None
         looks = tuple(DropExample(**example) for example in examples.get(step, []))
-        yield FilterCount(step, left, dropped[step], alone, looks)
-        left -= dropped[step]
+        yield FilterCount(step, remaining, dropped[step], alone, looks)
+        remaining -= dropped[step]
 
 
 # ---- the corpus alone ----
@@ -136,14 +148,14 @@ def _funnel(total: Summary, counted: Counted, settings: CurateSettings) -> Itera
 
 def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
     """What a run would read and do, a line each."""
-    found = look_for(patterns, source=source)
-    work = shards([(file, source) for file in found.readable], settings, Path())
-    size = sum(size_of(file) for file in found.readable)
-    yield f"{len(found.readable):,} files, {size / 1e6:,.1f} MB, in {len(work):,} shards of work"
-    if found.passed_over:
-        yield passed_over_in_words(found.passed_over)
-    for name, listed in settings.rules.items():
-        yield f"rules for {name}: {', '.join(rule.name for rule in listed)}"
+    scan = scan_files(patterns, source=source)
+    input_shards = plan_shards([(file, source) for file in scan.readable], settings, Path())
+    size = sum(size_of(file) for file in scan.readable)
+    yield f"{len(scan.readable):,} files, {size / 1e6:,.1f} MB, in {len(input_shards):,} shards of work"
+    if scan.passed_over:
+        yield describe_passed_over(scan.passed_over)
+    for name, source_rules in settings.rules.items():
+        yield f"rules for {name}: {', '.join(rule.name for rule in source_rules)}"
     yield f"over all documents: {', '.join(use.name for use in settings.dedup) or 'nothing'}"
 
 

@@ -28,22 +28,22 @@ def row_page(row: dict[str, Any], identity: str, source: str) -> Page:
     if len(body) > PAGE_BYTES:
         return Page(identity, source, fault=f"longer than {PAGE_BYTES:,} bytes")
     fields = {
-        "id": _short(row.get("id") or identity),
-        "source": _short(row.get("source") or source),
-        "url": _short(row.get("url") or details.get("url")),
-        "added": _short(row.get("added") or row.get("date")),
+        "id": _field_text(row.get("id") or identity),
+        "source": _field_text(row.get("source") or source),
+        "url": _field_text(row.get("url") or details.get("url")),
+        "added": _field_text(row.get("added") or row.get("date")),
     }
     for name, value in fields.items():
         if value is None:
             return Page(
                 identity, source, fault=f"its field `{name}` is no text of up to {_FIELD_CHARACTERS:,} characters"
             )
-    known = {name: str(value) for name, value in fields.items()}
-    known["added"] = known["added"][:10]
-    return Page(**known, body=body, charset="utf-8", html=not isinstance(text, str))
+    text_fields = {name: str(value) for name, value in fields.items()}
+    text_fields["added"] = text_fields["added"][:10]
+    return Page(**text_fields, body=body, charset="utf-8", html=not isinstance(text, str))
 
 
-def _short(value: Any) -> str | None:
+def _field_text(value: Any) -> str | None:
     """A field as text, empty where there is none; None for what is no field of a record but a document itself."""
     if not value:
         return ""
@@ -80,11 +80,11 @@ class _Ahead:
         self.start = b""
         while len(self.start) < _CHUNK and b"\n" not in self.start.lstrip() and (data := stream.read(_CHUNK)):
             self.start += data
-        self._held = self.start
+        self._buffer = self.start
 
     def read(self, size: int) -> bytes:
-        held, self._held = self._held, b""
-        return held or self._stream.read(size)
+        data, self._buffer = self._buffer, b""
+        return data or self._stream.read(size)
 
     @property
     def fault(self) -> str:
@@ -106,20 +106,20 @@ def _is_lines(start: bytes) -> bool:
 def _lines(stream: Any) -> Iterator[tuple[int, bytes | None]]:
     """Lines that are not blank, with their numbers; None for one that is too long, whose bytes are passed over. What
     stands before the place where a stream breaks off is a line if it is a whole row."""
-    held, passing, number = bytearray(), False, 1
+    pending, passing, number = bytearray(), False, 1
     while data := stream.read(_CHUNK):
         cut = data.rfind(b"\n")
         if cut < 0:
             if not passing:
-                held += data
-            if len(held) > LINE_BYTES:
-                held, passing = bytearray(), True
+                pending += data
+            if len(pending) > LINE_BYTES:
+                pending, passing = bytearray(), True
             continue
         if passing:
             yield number, None
             number, data, passing = number + 1, data[data.find(b"\n") + 1 :], False
             cut = data.rfind(b"\n")
-        block, held = bytes(held) + data[: cut + 1], bytearray(data[cut + 1 :])
+        block, pending = bytes(pending) + data[: cut + 1], bytearray(data[cut + 1 :])
         at = 0
         for line in _LINE.finditer(block):
             number += block.count(b"\n", at, line.start())
@@ -128,11 +128,11 @@ def _lines(stream: Any) -> Iterator[tuple[int, bytes | None]]:
         number += block.count(b"\n", at)
     if passing:
         yield number, None
-    elif held.strip() and not (getattr(stream, "fault", "") and _parsed(bytes(held))[1]):
-        yield number, bytes(held)
+    elif pending.strip() and not (getattr(stream, "fault", "") and _parse_json(bytes(pending))[1]):
+        yield number, bytes(pending)
 
 
-def _parsed(line: bytes) -> tuple[Any, str]:
+def _parse_json(line: bytes) -> tuple[Any, str]:
     """The line's value, or why it has none."""
     if len(line) > _CHUNK and line.count(b",") + line.count(b"[") + line.count(b"{") > _MOST_VALUES:
         return None, f"a row of more than {_MOST_VALUES:,} values"
@@ -143,7 +143,7 @@ def _parsed(line: bytes) -> tuple[Any, str]:
 
 
 def _json_page(line: bytes, identity: str, source: str) -> Page:
-    row, fault = _parsed(line)
+    row, fault = _parse_json(line)
     if fault or not isinstance(row, dict):
         return Page(identity, source, fault=fault or "not a JSON object")
     return row_page(row, identity, source)
@@ -162,8 +162,8 @@ def _values(stream: Any, name: str, source: str) -> Iterator[Page]:
             return
         rows = _rows_in(row)
         if rows is not None:
-            for inner, one in enumerate(rows, 1):
-                yield row_page(one, f"{name}:{number}.{inner}", source)
+            for inner, inner_row in enumerate(rows, 1):
+                yield row_page(inner_row, f"{name}:{number}.{inner}", source)
         elif fault or not isinstance(row, dict):
             yield Page(f"{name}:{number}", source, fault=fault or "not a JSON object")
         else:
@@ -181,7 +181,7 @@ def _rows_in(row: Any) -> list[dict[str, Any]] | None:
     if not isinstance(row, dict) or "text" in row or "html" in row:
         return None
     lists = [value for value in row.values() if isinstance(value, list) and value]
-    if len(lists) == 1 and all(isinstance(one, dict) for one in lists[0]):
+    if len(lists) == 1 and all(isinstance(entry, dict) for entry in lists[0]):
         return lists[0]
     return None
 
@@ -195,8 +195,8 @@ class _Window:
 
     def _more(self, least: int) -> None:
         """Reads until `least` characters from here are at hand, or all."""
-        pieces, held = [self._text[self._at :]], len(self._text) - self._at
-        while held < least and not self._ended:
+        pieces, num_characters = [self._text[self._at :]], len(self._text) - self._at
+        while num_characters < least and not self._ended:
             data = self._stream.read(_CHUNK)
             self._ended = not data
             data = self._bytes + data
@@ -205,7 +205,7 @@ class _Window:
                 cut -= 1
             self._bytes = data[cut:]
             pieces.append(data[:cut].decode("utf-8", "replace"))
-            held += len(pieces[-1])
+            num_characters += len(pieces[-1])
         self._text, self._at = "".join(pieces), 0
 
     @property
@@ -221,15 +221,15 @@ class _Window:
 
     def skip(self, pattern: str) -> None:
         while not self.at_end:
-            found = re.compile(pattern).match(self._text, self._at)
-            self._at = found.end() if found else self._at
+            match = re.compile(pattern).match(self._text, self._at)
+            self._at = match.end() if match else self._at
             if self._at < len(self._text):
                 return
 
     def value(self) -> tuple[Any, str]:
         """The value that begins here, passed over; or a fault, and the next row is looked for."""
         while True:
-            held = len(self._text) - self._at
+            num_characters = len(self._text) - self._at
             try:
                 row, self._at = self._decoder.raw_decode(self._text, self._at)
                 return row, ""
@@ -238,20 +238,20 @@ class _Window:
             except ValueError as fault:
                 place = getattr(fault, "pos", 0)
                 cut = place > len(self._text) - 16 or "Unterminated" in str(fault)
-                if self._ended or not cut or held > LINE_BYTES:
+                if self._ended or not cut or num_characters > LINE_BYTES:
                     break
-            if held > _CHUNK and _values_in(self._text, self._at) > _MOST_VALUES:
+            if num_characters > _CHUNK and _values_in(self._text, self._at) > _MOST_VALUES:
                 break
-            self._more(max(_CHUNK, 2 * held))
+            self._more(max(_CHUNK, 2 * num_characters))
         self._pass_row()
         return None, f"not JSON, or longer than {LINE_BYTES:,} bytes"
 
     def _pass_row(self) -> None:
         self._at += 1
         while not self.at_end:
-            found = _NEXT_ROW.search(self._text, self._at)
-            if found:
-                self._at = found.end()
+            match = _NEXT_ROW.search(self._text, self._at)
+            if match:
+                self._at = match.end()
                 return
             self._at = len(self._text) if self._ended else max(self._at, len(self._text) - 64)
             if not self._ended:

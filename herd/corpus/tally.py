@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as arrow
 
-EXAMPLES, EXAMPLE_CHARACTERS = 3, 300  # of each step
+MAX_EXAMPLES, EXAMPLE_CHARACTERS = 3, 300  # of each step
 
 
 @dataclass
@@ -24,14 +24,14 @@ class Tally:
         steps, reasons = rejects.column("step").to_pylist(), rejects.column("reason").to_pylist()
         self.dropped.update(steps)
         for row, (step, reason) in enumerate(zip(steps, reasons, strict=True)):
-            shown = self.examples.setdefault(step, [])
-            if len(shown) < EXAMPLES:
+            step_examples = self.examples.setdefault(step, [])
+            if len(step_examples) < MAX_EXAMPLES:
                 text = rejects.column("text")[row].as_py()[:EXAMPLE_CHARACTERS]
-                shown.append({"id": rejects.column("id")[row].as_py(), "reason": reason, "text": text})
+                step_examples.append({"id": rejects.column("id")[row].as_py(), "reason": reason, "text": text})
 
-    def add_drops(self, other: Tally) -> None:
+    def add_drops(self, tally: Tally) -> None:
         """What another one dropped is counted here too."""
-        self.dropped.update(other.dropped)
-        for step, shown in other.examples.items():
-            mine = self.examples.setdefault(step, [])
-            mine += shown[: EXAMPLES - len(mine)]
+        self.dropped.update(tally.dropped)
+        for step, step_examples in tally.examples.items():
+            own_examples = self.examples.setdefault(step, [])
+            own_examples += step_examples[: MAX_EXAMPLES - len(own_examples)]

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from herd.core.artifacts import Classifier, Corpus
 from herd.core.errors import DataError, SettingsError, did_you_mean
 from herd.core.records import Document
-from herd.core.settings import InputFile, Rate, Share, settings
+from herd.core.settings import InputFile, PositiveFloat, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.results import CorpusSize, TopicAccuracy, TopicCounts, TopicRecall, TopicSize
 from herd.tokens.topics import Topics, topics_of
 
-PACKAGED = Path(__file__).parent / "topics.yaml"
+PACKAGED_TOPICS = Path(__file__).parent / "topics.yaml"
 _MODEL, _WEIGHTS = "model.json", "weights.npz"
 
 
@@ -53,86 +53,92 @@ def label_topics(work: Work, corpus: Corpus, classifier: Classifier | None, *, s
     for name in settings.keep:
         if name not in model.names:
             raise SettingsError(f"label_topics: no topic is called {name!r}{did_you_mean(name, model.names)}")
-    found, kept = Counter[str](), Counter[str]()
+    topic_counts, kept_counts = Counter[str](), Counter[str]()
     characters = Counter[str]()
     rejects: list[Document] = []
 
     def stays() -> Iterator[Document]:
-        for document in _labelled(corpus, model, settings):
+        for document in _label(corpus, model, settings):
             topic = document.notes.get("topic")
             if topic is None:
                 yield document
                 continue
-            found[topic] += 1
-            if document.draw >= settings.keep.get(topic, 1.0):
-                why = {"step": "topic", "reason": f"{settings.keep[topic]:.0%} of {topic} stay"}
-                rejects.append(replace(document, notes={**document.notes, **why}))
+            topic_counts[topic] += 1
+            if document.hash_fraction >= settings.keep.get(topic, 1.0):
+                reject_notes = {"step": "topic", "reason": f"{settings.keep[topic]:.0%} of {topic} stay"}
+                rejects.append(replace(document, notes={**document.notes, **reject_notes}))
                 continue
-            kept[topic] += 1
+            kept_counts[topic] += 1
             characters[topic] += len(document.text)
-            yield _split(document) if settings.split_sources else document
+            yield _split_source(document) if settings.split_sources else document
 
     documents = write_documents(work.out, stays())
     write_documents(work.out, rejects, "rejects")
     work.record(CorpusSize(documents, documents + len(rejects)))
-    sizes = {name: TopicSize(count, kept[name], characters[name]) for name, count in found.items()}
+    sizes = {name: TopicSize(count, kept_counts[name], characters[name]) for name, count in topic_counts.items()}
     work.record(TopicCounts(dict(sorted(sizes.items(), key=lambda size: -size[1].documents))))
-    work.headline = ", ".join(f"{n:,} {name}" for name, n in found.most_common(3))
+    work.headline = ", ".join(f"{n:,} {name}" for name, n in topic_counts.most_common(3))
     return Corpus(work.out)
 
 
 def _model(classifier: Classifier | None, settings: TopicSettings) -> Topics:
     if classifier is None:
-        return Topics.told_by(topics_of(settings.topics, PACKAGED))
+        return Topics.from_examples(topics_of(settings.topics, PACKAGED_TOPICS))
     names = json.loads((classifier.verify().path / _MODEL).read_text(encoding="utf-8"))["topics"]
-    with np.load(classifier.path / _WEIGHTS, allow_pickle=False) as held:
-        return Topics(names, held["weights"])
+    with np.load(classifier.path / _WEIGHTS, allow_pickle=False) as arrays:
+        return Topics(names, arrays["weights"])
 
 
-def _labelled(corpus: Corpus, model: Topics, settings: TopicSettings) -> Iterator[Document]:
+def _label(corpus: Corpus, model: Topics, settings: TopicSettings) -> Iterator[Document]:
     documents = read_documents(corpus.path)
-    while some := list(islice(documents, 1000)):
-        wanted = [not settings.sources or one.source in settings.sources for one in some]
-        shares = iter(model.shares([one.text for one, judged in zip(some, wanted, strict=True) if judged]))
-        for one, judged in zip(some, wanted, strict=True):
+    while batch := list(islice(documents, 1000)):
+        judged_mask = [not settings.sources or document.source in settings.sources for document in batch]
+        shares = iter(
+            model.shares([document.text for document, judged in zip(batch, judged_mask, strict=True) if judged])
+        )
+        for document, judged in zip(batch, judged_mask, strict=True):
             if not judged:
-                yield one
+                yield document
                 continue
             share = next(shares)
             best = int(share.argmax())
             notes = {"topic": model.names[best], "topic_share": round(float(share[best]), 3)}
-            yield replace(one, notes={**one.notes, **notes})
+            yield replace(document, notes={**document.notes, **notes})
 
 
-def _split(document: Document) -> Document:
+def _split_source(document: Document) -> Document:
     return replace(document, source=f"{document.source}/{document.notes['topic']}")
 
 
 @settings
 class TrainTopicsSettings:
-    """held_out: the share of labelled documents that accuracy is measured on. ridge: how strongly weights are
+    """held_out_share: the share of labelled documents that accuracy is measured on. ridge: how strongly weights are
     held small."""
 
-    held_out: Share = 0.2
-    ridge: Rate = 1e-4
+    held_out_share: Share = 0.2
+    ridge: PositiveFloat = 1e-4
     seed: int = 0
 
 
 @stage(paper="3.1.2", version=1)
 def train_topics(work: Work, labelled: Corpus, *, settings: TrainTopicsSettings) -> Classifier:
     """A model of the topics in the documents' notes, `topic`, with its accuracy on held-out ones."""
-    documents = [one for one in read_documents(labelled.path) if one.notes.get("topic")]
-    if len({one.notes["topic"] for one in documents}) < 2:
+    documents = [document for document in read_documents(labelled.path) if document.notes.get("topic")]
+    if len({document.notes["topic"] for document in documents}) < 2:
         raise DataError(f"{labelled.path}: fewer than two topics in the notes of its documents; label them first")
     order = np.random.default_rng(settings.seed).permutation(len(documents))
-    cut = round(settings.held_out * len(documents))
-    held, learnt = ([documents[k] for k in own] for own in (order[:cut], order[cut:]))
-    model = Topics.fit([one.text for one in learnt], [one.notes["topic"] for one in learnt], settings.ridge)
+    cut = round(settings.held_out_share * len(documents))
+    test_documents, train_documents = ([documents[k] for k in rows] for rows in (order[:cut], order[cut:]))
+    model = Topics.fit(
+        [document.text for document in train_documents],
+        [document.notes["topic"] for document in train_documents],
+        settings.ridge,
+    )
     (work.out / _MODEL).write_text(json.dumps({"topics": model.names}), encoding="utf-8")
     np.savez(work.out / _WEIGHTS, weights=model.weights)
-    labels = [document.notes["topic"] for document in held]
-    accuracy, recall = topic_accuracy(model.shares, [document.text for document in held], labels, model.names)
-    work.record(TopicAccuracy(len(learnt), accuracy, recall))
+    labels = [document.notes["topic"] for document in test_documents]
+    accuracy, recall = topic_accuracy(model.shares, [document.text for document in test_documents], labels, model.names)
+    work.record(TopicAccuracy(len(train_documents), accuracy, recall))
     work.headline = f"{accuracy:.0%} of {cut:,} held-out labels right"
     return Classifier(work.out)
 

@@ -20,7 +20,7 @@ _BLOCK_BYTES = 1 << 17  # of text, at most, in one of Zstandard's blocks
 _FRAME, _SKIPPABLE = b"\x28\xb5\x2f\xfd", 0x184D2A50
 # A file that unpacks to more than so many bytes, and so many times its own, is no text.
 FLOOR_BYTES, RATIO = 1 << 28, 1_000
-_MOST_BREAKS = 1_000
+_MAX_BREAKS = 1_000
 _NEVER = 1 << 62
 MAGIC = {".gz": b"\x1f\x8b\x08", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00", ".zst": _FRAME}
 
@@ -29,55 +29,55 @@ class _DamageError(Exception):
     """What is wrong with a packed file."""
 
 
-class Unpacked:
+class DecompressedStream:
     """The text of a packed file, read in pieces. fault: what is wrong with the file, once its text is read to the
     end; all that stands before the place is given."""
 
     def __init__(self, stream: BinaryIO, codec: str) -> None:
         self._stream, self._codec, self.fault = stream, codec, ""
         self._member = 0  # where the member at work begins
-        self._held, self._pieces = b"", self._all()
+        self._buffer, self._pieces = b"", self._all()
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end."""
-        while not self._held:
+        while not self._buffer:
             piece = next(self._pieces, None)
             if piece is None:
                 return b""
-            self._held = piece
-        data, self._held = self._held[:size], self._held[size:]
+            self._buffer = piece
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
     def _all(self) -> Iterator[bytes]:
         start: int | None = 0
-        for _ in range(_MOST_BREAKS):
+        for _ in range(_MAX_BREAKS):
             if start is None:
                 return
-            given = 0
+            num_bytes = 0
             try:
                 for piece in self._from(start, _NEVER):
-                    given += len(piece)
+                    num_bytes += len(piece)
                     yield piece
-                    if given > FLOOR_BYTES and given > FLOOR_BYTES + RATIO * self._stream.tell():
+                    if num_bytes > FLOOR_BYTES and num_bytes > FLOOR_BYTES + RATIO * self._stream.tell():
                         self.fault = f"unpacks to more than {RATIO:,} times its size"
                         return
                 return
             except _faults() as fault:
-                self.fault = self.fault or _in_words(fault)
-            yield from self._up_to_the_fault(start, given)
+                self.fault = self.fault or _describe_fault(fault)
+            yield from self._up_to_the_fault(start, num_bytes)
             start = self._next_gzip() if self._codec == ".gz" else None
             if start is not None:
                 yield b"\n"
 
-    def _up_to_the_fault(self, start: int, given: int) -> Iterator[bytes]:
+    def _up_to_the_fault(self, start: int, num_bytes: int) -> Iterator[bytes]:
         """What stands between the text that was given and the damage: the call that meets it gives nothing, so that
         the rest is asked for byte by byte."""
         passed, out = 0, bytearray()
         with suppress(*_faults()):
-            for piece in self._from(start, given):
+            for piece in self._from(start, num_bytes):
                 passed += len(piece)
-                if passed > given:
-                    out += piece[max(0, len(piece) - passed + given) :]
+                if passed > num_bytes:
+                    out += piece[max(0, len(piece) - passed + num_bytes) :]
         yield bytes(out)
 
     def _from(self, start: int, careful_from: int) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ class Unpacked:
 
     def _members(self, start: int, careful_from: int) -> Iterator[bytes]:
         """The text of one member behind the other. careful_from: after so many bytes every call gives little."""
-        at, raw, given = start, self._stream.read(RAW_BYTES), 0
+        at, raw, num_bytes = start, self._stream.read(RAW_BYTES), 0
         while True:
             if self._codec != ".bz2" and at > start:  # files are filled up with zeros
                 while raw and not any(raw):
@@ -102,8 +102,8 @@ class Unpacked:
             self._member, decoder = at, _decoder(self._codec)
             feed = _feed_gzip if self._codec == ".gz" else _feed
             while not decoder.eof:
-                for out in feed(decoder, raw, lambda: given >= careful_from):  # noqa: B023
-                    given += len(out)
+                for out in feed(decoder, raw, lambda: num_bytes >= careful_from):  # noqa: B023
+                    num_bytes += len(out)
                     yield out
                 at += len(raw) - len(decoder.unused_data)
                 raw = decoder.unused_data if decoder.eof else self._stream.read(RAW_BYTES)
@@ -112,15 +112,15 @@ class Unpacked:
 
     def _next_gzip(self) -> int | None:
         """Where behind the damaged member another one begins."""
-        at, tried = self._member + 1, 0
+        at, attempts = self._member + 1, 0
         while True:
             self._stream.seek(at)
             data = self._stream.read(OUT_BYTES)
             place = data.find(MAGIC[".gz"])
             while place >= 0 and (len(data) - place > 1024 or len(data) < OUT_BYTES):
                 # Bytes that look like a start at every turn are not all tried.
-                if 64 * tried <= at + place - self._member + RAW_BYTES:
-                    tried += 1
+                if 64 * attempts <= at + place - self._member + RAW_BYTES:
+                    attempts += 1
                     if _inflates(data[place : place + 1024]):
                         return at + place
                 place = data.find(MAGIC[".gz"], place + 1)
@@ -135,7 +135,7 @@ def _faults() -> tuple[type[Exception], ...]:
     return _DamageError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, arrow.ArrowException
 
 
-def _in_words(fault: Exception) -> str:
+def _describe_fault(fault: Exception) -> str:
     if isinstance(fault, _DamageError):
         return str(fault)
     if isinstance(fault, lzma.LZMAError) and "limit" in str(fault):
@@ -184,11 +184,11 @@ def _inflates(head: bytes) -> bool:
 def _zstandard(stream: BinaryIO, careful_from: int) -> Iterator[bytes]:
     import pyarrow as arrow
 
-    frames, given = _Frames(stream), 0
+    frames, num_bytes = _Frames(stream), 0
     try:
         with arrow.CompressedInputStream(arrow.PythonFile(frames, "r"), "zstd") as text:
-            while data := text.read(RAW_BYTES if given < careful_from else 1):
-                given += len(data)
+            while data := text.read(RAW_BYTES if num_bytes < careful_from else 1):
+                num_bytes += len(data)
                 yield data
     except (arrow.ArrowException, OSError):
         if not frames.damage:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from herd.core.settings import InputFile, Positive, input_path, settings
-from herd.corpus.kernels import library, pack, pointer
+from herd.core.settings import InputFile, PositiveInt, input_path, settings
+from herd.corpus.kernels import corpus_kernels, pack_texts, pointer
 
 _BETWEEN = re.compile(r"[^a-z0-9]+")
 
@@ -23,44 +23,45 @@ class UrlRules:
     """Addresses that are dropped before anything is extracted.
 
     domains, urls: files with an entry a line (.gz too; # starts a comment), or folders in which files called
-    `domains` and `urls` are found, as the UT1 lists come. A domain covers all its subdomains. words: one is
-    enough; soft_words: `soft_least` different ones are; parts: anywhere in the address, blanks and marks aside.
+    `domains` and `urls` are found, as the UT1 lists come. A domain covers all its subdomains. banned_words: one is
+    enough; soft_banned_words: `soft_word_threshold` different ones are; banned_subwords: anywhere in the address,
+    blanks and marks aside.
     Source: Llama 3, 3.1.1; Penedo et al. 2023 (RefinedWeb), G.1, whose lists these follow in kind.
     """
 
     domains: tuple[InputFile, ...] = ()
     urls: tuple[InputFile, ...] = ()
-    words: tuple[str, ...] = ()
-    soft_words: tuple[str, ...] = ()
-    soft_least: Positive = 2
-    parts: tuple[str, ...] = ()
+    banned_words: tuple[str, ...] = ()
+    soft_banned_words: tuple[str, ...] = ()
+    soft_word_threshold: PositiveInt = 2
+    banned_subwords: tuple[str, ...] = ()
 
     @property
-    def any(self) -> bool:
-        return bool(self.domains or self.urls or self.words or self.soft_words or self.parts)
+    def has_rules(self) -> bool:
+        return bool(self.domains or self.urls or self.banned_words or self.soft_banned_words or self.banned_subwords)
 
 
-def blocked(urls: Sequence[str], rules: UrlRules) -> list[str]:
+def block_reasons(urls: Sequence[str], rules: UrlRules) -> list[str]:
     """Why each address is not read; an empty text for those that are."""
-    why = [""] * len(urls)
+    reasons = [""] * len(urls)
     if rules.domains or rules.urls:
-        found = np.zeros(len(urls), np.int32)
+        list_kinds = np.zeros(len(urls), np.int32)
         domains, addresses = _list(rules.domains, "domains"), _list(rules.urls, "urls")
-        library().herd_match_addresses(pack(urls).argument, domains, addresses, pointer(found))
-        why = [("", "its domain is on a block list", "it is on a block list")[kind] for kind in found.tolist()]
-    if rules.words or rules.soft_words or rules.parts:
-        why = [known or _worded(url.lower(), rules) for known, url in zip(why, urls, strict=True)]
-    return why
+        corpus_kernels().herd_match_addresses(pack_texts(urls).argument, domains, addresses, pointer(list_kinds))
+        reasons = [("", "its domain is on a block list", "it is on a block list")[kind] for kind in list_kinds.tolist()]
+    if rules.banned_words or rules.soft_banned_words or rules.banned_subwords:
+        reasons = [reason or _word_reason(url.lower(), rules) for reason, url in zip(reasons, urls, strict=True)]
+    return reasons
 
 
-def _worded(url: str, rules: UrlRules) -> str:
+def _word_reason(url: str, rules: UrlRules) -> str:
     words = set(_BETWEEN.split(url))
-    if found := words.intersection(rules.words):
-        return f"its address holds the word {min(found)}"
-    if len(words.intersection(rules.soft_words)) >= rules.soft_least:
-        return f"its address holds {rules.soft_least} words of the second list"
+    if matches := words.intersection(rules.banned_words):
+        return f"its address holds the word {min(matches)}"
+    if len(words.intersection(rules.soft_banned_words)) >= rules.soft_word_threshold:
+        return f"its address holds {rules.soft_word_threshold} words of the second list"
     joined = _BETWEEN.sub("", url)
-    part = next((part for part in rules.parts if part in joined), "")
+    part = next((part for part in rules.banned_subwords if part in joined), "")
     return f"its address holds {part}" if part else ""
 
 
@@ -70,7 +71,7 @@ def _list(paths: tuple[str, ...], kind: str) -> ctypes.c_void_p:
     hundreds of megabytes. Kept as long as the process."""
     files = [file for path in paths for file in _files(input_path(path), kind)]
     data = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files]
-    return ctypes.c_void_p(library().herd_block_list(pack(data).argument))
+    return ctypes.c_void_p(corpus_kernels().herd_block_list(pack_texts(data).argument))
 
 
 def _files(path: Path, kind: str) -> list[Path]:

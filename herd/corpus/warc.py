@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from herd.corpus.members import ARC, GZIP, SKIP_BYTES, WHOLE, Member, Span, members
+from herd.corpus.members import ARC, GZIP, SKIP_BYTES, WHOLE_FILE, Member, Span, members
 from herd.corpus.pages import PAGE_BYTES, Page
 
 HEADER_BYTES = 1 << 16
@@ -25,7 +25,7 @@ _LENGTH = re.compile(rb"^Content-Length:\s*(\d{1,9})\s*$", re.IGNORECASE | re.MU
 _HTML = ("text/html", "application/xhtml+xml")
 
 
-def read_archive(stream: Any, name: str, source: str, span: Span = WHOLE) -> Iterator[Page]:
+def read_archive(stream: Any, name: str, source: str, span: Span = WHOLE_FILE) -> Iterator[Page]:
     """The pages of an archive; what cannot be used comes as a page with a fault."""
     head = stream.read(len(GZIP))
     stream.seek(0)
@@ -52,12 +52,12 @@ def _records(member: Member, name: str, source: str) -> Iterator[Page]:
             break
         count += 1
         identity = f"{name}@{member.start}" + (f"/{count}" if count > 1 or member.plain else "")
-        page, whole, header = (_warc_record if head == b"WARC/" else _arc_record)(member, identity, source)
+        page, complete, header = (_warc_record if head == b"WARC/" else _arc_record)(member, identity, source)
         # A run of headers without an end is one thing that cannot be read, however long it is.
         if page is not None and (header or not headless):
             yield page
         headless = not header
-        if not whole and not member.find_record():
+        if not complete and not member.find_record():
             break
     if member.fault and count == 0:
         yield Page(f"{name}@{member.start}", source, fault=f"a gzip member that {member.fault}")
@@ -88,10 +88,10 @@ def _warc_record(member: Member, identity: str, source: str) -> _Read:
     if kind not in ("response", "conversion", "resource"):
         return None, not fault, True
     if fault:
-        return page.failed(fault), False, True
+        return page.with_fault(fault), False, True
     if kind == "response" and url.startswith("http"):
         return _http_page(page, body, headers.get("warc-identified-payload-type", "")), True, True
-    return _typed(page, body, headers.get("content-type", "")), True, True
+    return _with_media_type(page, body, headers.get("content-type", "")), True, True
 
 
 def _body(member: Member, length: str) -> tuple[bytes, str]:
@@ -103,7 +103,7 @@ def _body(member: Member, length: str) -> tuple[bytes, str]:
     if size > PAGE_BYTES + HEADER_BYTES:
         return b"", f"longer than {PAGE_BYTES:,} bytes"
     if not _ends_at(member, size):
-        there = min(size, member.held)
+        there = min(size, member.available)
         if there < size and not member.holds_record(there):
             return b"", f"breaks off: {there:,} of {size:,} bytes are there"
         return b"", f"its length is not the {size:,} bytes it says"
@@ -115,9 +115,9 @@ def _body(member: Member, length: str) -> tuple[bytes, str]:
 
 def _passes(member: Member, size: int) -> bool:
     """Moves behind a record, if it ends where it says."""
-    if whole := _ends_at(member, size):
+    if complete := _ends_at(member, size):
         member.skip(size)
-    return whole
+    return complete
 
 
 def _ends_at(member: Member, size: int) -> bool:
@@ -125,8 +125,8 @@ def _ends_at(member: Member, size: int) -> bool:
     if not member.fill(size):
         return False
     tail = member.peek(24, size)
-    rest = tail.lstrip(b"\r\n")
-    if not rest or rest.startswith(b"WARC/"):
+    following = tail.lstrip(b"\r\n")
+    if not following or following.startswith(b"WARC/"):
         return True
     if member.arc is not False and ARC.match(member.peek(8192, size).lstrip(b"\r\n")):
         return True
@@ -146,7 +146,7 @@ def _arc_record(member: Member, identity: str, source: str) -> _Read:
     page = Page(identity, source, url=url, added=f"{day[:4]}-{day[4:6]}-{day[6:8]}")
     body, fault = _body(member, fields[-1])
     if fault:
-        return page.failed(fault), False, True
+        return page.with_fault(fault), False, True
     if not url.startswith("http"):
         return None, True, True  # the archive's own header, or a name server's answer
     return _http_page(page, body, ""), True, True
@@ -175,39 +175,39 @@ def _http_page(page: Page, body: bytes, identified: str) -> Page:
     if not blank:
         head, blank, content = body.partition(b"\n\n")
     if not head.startswith(b"HTTP/"):
-        return page.failed("a response without an HTTP header")
+        return page.with_fault("a response without an HTTP header")
     fields = _headers(head)
     status = head[:16].split(b" ")[1:2]
     if status and status[0].isdigit() and not 200 <= int(status[0]) < 300:
-        return page.failed(f"answered with status {int(status[0])}")
+        return page.with_fault(f"answered with status {int(status[0])}")
     if "chunked" in fields.get("transfer-encoding", "").lower():
-        content = _unchunked(content)
+        content = _dechunk(content)
     coding = fields.get("content-encoding", "").lower()
     if coding in ("gzip", "x-gzip", "deflate") and (coding == "deflate" or content.startswith(GZIP[:2])):
-        content = _inflated(content, coding)
+        content = _inflate(content, coding)
         if content is None:
-            return page.failed(f"its {coding} content does not inflate to at most {PAGE_BYTES:,} bytes")
+            return page.with_fault(f"its {coding} content does not inflate to at most {PAGE_BYTES:,} bytes")
     elif coding == "br" and content[:1] not in (b"<", b"\n", b" "):
-        return page.failed("compressed with brotli, which archives should not keep")
+        return page.with_fault("compressed with brotli, which archives should not keep")
     declared = fields.get("content-type", "")
-    return _typed(page, content, identified or declared, declared)
+    return _with_media_type(page, content, identified or declared, declared)
 
 
-def _typed(page: Page, content: bytes, kind: str, declared: str = "") -> Page:
+def _with_media_type(page: Page, content: bytes, kind: str, declared: str = "") -> Page:
     """The page with its content, when its media type is one that holds text to read."""
     if len(content) > PAGE_BYTES:
-        return page.failed(f"longer than {PAGE_BYTES:,} bytes")
+        return page.with_fault(f"longer than {PAGE_BYTES:,} bytes")
     media = kind.partition(";")[0].strip().lower()
-    found = re.search(r"charset=[\"']?([\w.:-]+)", declared or kind, re.IGNORECASE)
-    charset = found[1] if found else ""
+    match = re.search(r"charset=[\"']?([\w.:-]+)", declared or kind, re.IGNORECASE)
+    charset = match[1] if match else ""
     if media == "text/plain":
-        return page.holding(content, charset, html=False)
+        return page.with_body(content, charset, html=False)
     if media in _HTML or (not media and content.lstrip()[:1] == b"<"):
-        return page.holding(content, charset, html=True)
-    return page.failed(f"not HTML but {media[:60] or 'of no known type'}")
+        return page.with_body(content, charset, html=True)
+    return page.with_fault(f"not HTML but {media[:60] or 'of no known type'}")
 
 
-def _unchunked(content: bytes) -> bytes:
+def _dechunk(content: bytes) -> bytes:
     """The content of a chunked transfer; unchanged where the chunks do not add up."""
     parts, at = [], 0
     while True:
@@ -222,7 +222,7 @@ def _unchunked(content: bytes) -> bytes:
         at = line + 4 + size
 
 
-def _inflated(content: bytes, coding: str) -> bytes | None:
+def _inflate(content: bytes, coding: str) -> bytes | None:
     for wbits in (47,) if coding != "deflate" else (15, -15):
         inflate = zlib.decompressobj(wbits=wbits)
         try:

@@ -14,10 +14,10 @@ from herd.core.artifacts import Crawl
 from herd.core.cache import fetch_package
 from herd.core.records import Document
 from herd.core.seeds import fraction
-from herd.core.settings import Positive, settings
+from herd.core.settings import PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import write_lines
-from herd.corpus.ground_truth import Labelled, write_labels
+from herd.corpus.ground_truth import LabelledDocument, write_labels
 from herd.corpus.results import CrawlPages
 from herd.corpus.sources import write_crawl
 
@@ -32,7 +32,7 @@ SHORTEST_WORDS = 60
 class WikipediaSettings:
     """paragraphs: how many, drawn by title."""
 
-    paragraphs: Positive
+    paragraphs: PositiveInt
     seed: int = 0
 
 
@@ -41,7 +41,7 @@ def wikipedia(work: Work, *, settings: WikipediaSettings) -> Crawl:
     """Paragraphs of English Wikipedia as JSON lines."""
     texts = dict(_paragraphs())
     titles = sorted(texts, key=lambda title: fraction(settings.seed, "wikipedia", title))[: settings.paragraphs]
-    pages = [Labelled(_document(title, texts[title]), "clean") for title in titles]
+    pages = [LabelledDocument(_document(title, texts[title]), "clean") for title in titles]
     rows = [{"id": page.document.id, "text": page.document.text, "url": page.document.url} for page in pages]
     write_lines(work.out / "wikipedia.jsonl", rows)
     write_labels(work.out, pages)

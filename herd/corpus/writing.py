@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.corpus.parts import Job, read_table
+from herd.corpus.shards import DocumentShard, read_table
 from herd.corpus.tally import Tally
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
-REJECTED = ["id", "source", "url", "added", "language", "text", "step", "reason"]
-COLUMNS = ("id", "text", "source", "url", "added", "language", "notes")
+REJECT_COLUMNS = ["id", "source", "url", "added", "language", "text", "step", "reason"]
+DOCUMENT_COLUMNS = ("id", "text", "source", "url", "added", "language", "notes")
 
 
 @dataclass(frozen=True)
-class Last:
-    """A part's last job. lost: for each step over all documents the rows of this part that it dropped, and why.
+class WriteTask:
+    """A part's last job. removals: for each step over all documents the rows of this part that it dropped, and why.
     rejects, stats: files that preparing the shard left, there or not."""
 
-    job: Job
-    lost: list[tuple[str, NDArray[np.int64], list[str]]]
+    shard: DocumentShard
+    removals: list[tuple[str, NDArray[np.int64], list[str]]]
     rejects: Path
     stats: Path
     out: Path
 
 
 @dataclass
-class Counted(Tally):
+class WriteCounts(Tally):
     """What stands in the files written. sources: documents and characters by source. What was dropped: by steps
     over all documents."""
 
@@ -46,68 +46,74 @@ class Counted(Tally):
     languages: Counter[str] = field(default_factory=Counter)
     sources: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, other: Counted) -> None:
-        self.add_drops(other)
-        self.documents += other.documents
-        self.rejects += other.rejects
-        self.characters += other.characters
-        self.languages.update(other.languages)
-        for source, (documents, characters) in other.sources.items():
-            held = self.sources.setdefault(source, [0, 0])
-            held[0], held[1] = held[0] + documents, held[1] + characters
+    def add(self, counts: WriteCounts) -> None:
+        self.add_drops(counts)
+        self.documents += counts.documents
+        self.rejects += counts.rejects
+        self.characters += counts.characters
+        self.languages.update(counts.languages)
+        for source, (documents, characters) in counts.sources.items():
+            source_counts = self.sources.setdefault(source, [0, 0])
+            source_counts[0], source_counts[1] = source_counts[0] + documents, source_counts[1] + characters
 
 
-def finish(last: Last) -> Counted:
+def write_shard(task: WriteTask) -> WriteCounts:
     """Writes one part's documents, rejects and statistics."""
-    counted = Counted()
-    name = f"{last.job.name}.parquet"
+    counts = WriteCounts()
+    name = f"{task.shard.name}.parquet"
     late: list[arrow.RecordBatch] = []
-    _write(last.out / "documents" / name, _documents(last, late, counted))
-    _write(last.out / "rejects" / name, _rejects(itertools.chain(read_table(last.rejects), late), counted))
-    _write(last.out / "stats" / name, read_table(last.stats))
-    return counted
+    _write(task.out / "documents" / name, _documents(task, late, counts))
+    _write(task.out / "rejects" / name, _rejects(itertools.chain(read_table(task.rejects), late), counts))
+    _write(task.out / "stats" / name, read_table(task.stats))
+    return counts
 
 
-def _documents(last: Last, late: list[arrow.RecordBatch], counted: Counted) -> Iterator[arrow.RecordBatch]:
+def _documents(task: WriteTask, late: list[arrow.RecordBatch], counts: WriteCounts) -> Iterator[arrow.RecordBatch]:
     """What is left, batch by batch; what steps over all documents dropped is put into `late`."""
     import pyarrow as arrow
 
-    reasons = {int(row): (step, why) for step, rows, whys in last.lost for row, why in zip(rows, whys, strict=True)}
-    mask = last.job.mask()
-    for start, batch in last.job.batches():
-        own = mask[start : start + batch.num_rows]
-        if not own.all():
-            lost = batch.filter(arrow.array(~own))
-            steps, whys = zip(*(reasons[start + row] for row in np.flatnonzero(~own).tolist()), strict=True)
-            lost = lost.append_column("step", arrow.array(steps, arrow.string()))
-            late.append(lost.append_column("reason", arrow.array(whys, arrow.string())).select(REJECTED))
-            counted.drop(late[-1])
-        kept = batch.filter(arrow.array(own))
-        if kept.num_rows:
-            _count(kept, counted)
-            titles = kept.column("title").to_pylist()
+    reasons = {
+        int(row): (step, reason)
+        for step, rows, reason_texts in task.removals
+        for row, reason in zip(rows, reason_texts, strict=True)
+    }
+    mask = task.shard.mask()
+    for start, batch in task.shard.batches():
+        alive = mask[start : start + batch.num_rows]
+        if not alive.all():
+            dropped_rows = batch.filter(arrow.array(~alive))
+            steps, reason_texts = zip(*(reasons[start + row] for row in np.flatnonzero(~alive).tolist()), strict=True)
+            dropped_rows = dropped_rows.append_column("step", arrow.array(steps, arrow.string()))
+            late.append(
+                dropped_rows.append_column("reason", arrow.array(reason_texts, arrow.string())).select(REJECT_COLUMNS)
+            )
+            counts.drop(late[-1])
+        kept_rows = batch.filter(arrow.array(alive))
+        if kept_rows.num_rows:
+            _count(kept_rows, counts)
+            titles = kept_rows.column("title").to_pylist()
             notes = _notes({"title": title} if title else {} for title in titles)
-            yield kept.append_column("notes", notes).select([*COLUMNS, "stats"])
+            yield kept_rows.append_column("notes", notes).select([*DOCUMENT_COLUMNS, "stats"])
 
 
-def _count(kept: arrow.RecordBatch, counted: Counted) -> None:
+def _count(documents: arrow.RecordBatch, counts: WriteCounts) -> None:
     import pyarrow.compute as compute
 
-    lengths = compute.call_function("utf8_length", [kept.column("text")]).to_numpy(zero_copy_only=False)
-    counted.documents += kept.num_rows
-    counted.characters += int(lengths.sum())
-    counted.languages.update(kept.column("language").to_pylist())
-    for source, length in zip(kept.column("source").to_pylist(), lengths.tolist(), strict=True):
-        held = counted.sources.setdefault(source, [0, 0])
-        held[0], held[1] = held[0] + 1, held[1] + length
+    lengths = compute.call_function("utf8_length", [documents.column("text")]).to_numpy(zero_copy_only=False)
+    counts.documents += documents.num_rows
+    counts.characters += int(lengths.sum())
+    counts.languages.update(documents.column("language").to_pylist())
+    for source, length in zip(documents.column("source").to_pylist(), lengths.tolist(), strict=True):
+        source_counts = counts.sources.setdefault(source, [0, 0])
+        source_counts[0], source_counts[1] = source_counts[0] + 1, source_counts[1] + length
 
 
-def _rejects(batches: Iterable[arrow.RecordBatch], counted: Counted) -> Iterator[arrow.RecordBatch]:
+def _rejects(batches: Iterable[arrow.RecordBatch], counts: WriteCounts) -> Iterator[arrow.RecordBatch]:
     for batch in batches:
-        steps, whys = batch.column("step").to_pylist(), batch.column("reason").to_pylist()
-        counted.rejects += batch.num_rows
-        notes = _notes({"step": step, "reason": why} for step, why in zip(steps, whys, strict=True))
-        yield batch.append_column("notes", notes).select([*COLUMNS, "step", "reason"])
+        steps, reasons = batch.column("step").to_pylist(), batch.column("reason").to_pylist()
+        counts.rejects += batch.num_rows
+        notes = _notes({"step": step, "reason": reason} for step, reason in zip(steps, reasons, strict=True))
+        yield batch.append_column("notes", notes).select([*DOCUMENT_COLUMNS, "step", "reason"])
 
 
 def _notes(rows: Iterable[dict[str, str]]) -> arrow.Array:

@@ -8,70 +8,70 @@ from dataclasses import dataclass, replace
 
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Message
+from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.results import Sample, TaskResult, TextResult
-from herd.evals.spread import Interval, bootstrap_mean, ratio_mean, wilson
-from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Prompt, Task
+from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
 from herd.generate.engine import CompletionOutput, Engine, SamplingParams
 from herd.judge.best_of import mean_of_best
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
-Report = Callable[[int, int], None]
+ProgressReport = Callable[[int, int], None]
 _SAMPLES = 6
 _SAMPLE_CHARACTERS = 400
 
 
-def silent(done: int, total: int) -> None:
+def no_progress(count: int, total: int) -> None:
     """Reports nothing."""
 
 
 @dataclass(frozen=True)
-class Graded:
+class GradedAnswer:
     """One answer to one example and what it is worth."""
 
     example: str
-    asked: str
+    prompt: str
     answer: str
     grade: Grade
 
     def sample(self) -> Sample:
         """The answer to look at, cut to a length that fits a page."""
         return Sample(
-            self.asked[-_SAMPLE_CHARACTERS:],
+            self.prompt[-_SAMPLE_CHARACTERS:],
             self.answer[:_SAMPLE_CHARACTERS],
             self.grade.score == 1,
             self.grade.score,
             self.grade.extracted[:_SAMPLE_CHARACTERS],
-            self.grade.why[:_SAMPLE_CHARACTERS],
+            self.grade.reason[:_SAMPLE_CHARACTERS],
         )
 
 
 @dataclass(frozen=True)
 class TaskScore:
     """What a model scores on a task. scores: of every example, in order, from 0 to 1; None where it is void. answers:
-    every answer, example by example. run_on: the share of answers that did not come to an end. tokens: of an answer,
-    the mean."""
+    every answer, example by example. truncated_share: the share of answers that did not come to an end. tokens: of an
+    answer, the mean."""
 
     scores: tuple[float | None, ...]
-    answers: tuple[Graded, ...] = ()
-    run_on: float = 0.0
+    answers: tuple[GradedAnswer, ...] = ()
+    truncated_share: float = 0.0
     tokens: float = 0.0
 
     @property
-    def counted(self) -> list[float]:
+    def valid_scores(self) -> list[float]:
         """The scores that are not void."""
-        return [one for one in self.scores if one is not None]
+        return [score for score in self.scores if score is not None]
 
     @property
     def interval(self) -> Interval:
         """The mean with its 95 % interval: Wilson's where every example is right or wrong, else by bootstrap."""
-        counted = self.counted
-        if all(one in (0, 1) for one in counted):
-            return wilson(round(sum(counted)), len(counted))
-        return bootstrap_mean(counted)
+        scores = self.valid_scores
+        if all(score in (0, 1) for score in scores):
+            return wilson(round(sum(scores)), len(scores))
+        return bootstrap_mean(scores)
 
     def __str__(self) -> str:
-        void = len(self.scores) - len(self.counted)
+        void = len(self.scores) - len(self.valid_scores)
         return f"{self.interval}  {len(self.scores)} questions" + (f", {void} of them void" if void else "")
 
     def result(self) -> TaskResult:
@@ -79,9 +79,9 @@ class TaskScore:
         return TaskResult(
             *self.interval,
             questions=len(self.scores),
-            void=len(self.scores) - len(self.counted),
+            void=len(self.scores) - len(self.valid_scores),
             right=tuple(None if one is None else int(one) if one in (0, 1) else one for one in self.scores),
-            run_on=self.run_on,
+            run_on=self.truncated_share,
             tokens=self.tokens,
             samples=tuple(one.sample() for one in self.answers[:_SAMPLES]),
         )
@@ -118,86 +118,97 @@ Score = TaskScore | TextScore
 
 
 def evaluate(
-    engine: Engine, tokenizer: TextTokenizer, task: Task, *, chat: bool, workers: int = 1, report: Report = silent
+    engine: Engine,
+    tokenizer: TextTokenizer,
+    task: Task,
+    *,
+    chat: bool,
+    workers: int = 1,
+    report: ProgressReport = no_progress,
 ) -> Score:
     """What the model of `engine` scores on `task`. chat: whether it is asked in its chat format; one that was not
     taught one continues plain text. workers: threads; they change no result.
 
     Raises DataError for an example that does not fit the model's context.
     """
-    prompts = [task.put(example) for example in task.examples]
-    if isinstance(task.answers, Generate):
-        return _generated(engine, tokenizer, task, task.answers, prompts, chat, workers, report)
-    if isinstance(task.answers, LogLikelihood):
-        return _chosen(engine, tokenizer, task, task.answers, prompts, chat, report)
-    return _predicted(engine, tokenizer, prompts, report)
+    prompts = [task.prompt_for(example) for example in task.examples]
+    if isinstance(task.output_type, Generate):
+        return _score_generated(engine, tokenizer, task, task.output_type, prompts, chat, workers, report)
+    if isinstance(task.output_type, LogLikelihood):
+        return _score_choices(engine, tokenizer, task, task.output_type, prompts, chat, report)
+    return _score_texts(engine, tokenizer, prompts, report)
 
 
 # ---- the model writes ----
 
 
-def _generated(
-    engine: Engine, tokenizer: TextTokenizer, task: Task, how: Generate, prompts: Sequence[Prompt], chat: bool,
-    workers: int, report: Report,
+def _score_generated(
+    engine: Engine, tokenizer: TextTokenizer, task: Task, generation: Generate, prompts: Sequence[Prompt], chat: bool,
+    workers: int, report: ProgressReport,
 ) -> TaskScore:  # fmt: skip
-    sampling = SamplingParams(max_tokens=how.max_tokens, temperature=how.temperature, top_p=how.top_p)
+    sampling = SamplingParams(
+        max_tokens=generation.max_tokens, temperature=generation.temperature, top_p=generation.top_p
+    )
     ids = _prompt_ids(tokenizer, prompts, chat)
-    repeated = [row for row in ids for _ in range(how.samples)]
+    repeated = [row for row in ids for _ in range(generation.num_samples)]
     completions = engine.generate(repeated, sampling, workers=workers, report=report)
-    read = _reader(tokenizer, how.stop, chat)
-    said = [read(one) for one in completions]
+    read = _reader(tokenizer, generation.stop, chat)
+    responses = [read(completion) for completion in completions]
     scores: list[float | None] = []
-    answers: list[Graded] = []
+    answers: list[GradedAnswer] = []
     for number, (example, prompt) in enumerate(zip(task.examples, prompts, strict=True)):
-        own = slice(number * how.samples, (number + 1) * how.samples)
-        grades = [task.judge(example, one) for one in said[own]]
-        asked = prompt.chat.last.content if chat else prompt.plain
-        shown = [tokenizer.show(one.token_ids) for one in completions[own]]
-        answers += [Graded(example.id, asked, text, grade) for text, grade in zip(shown, grades, strict=True)]
-        scores.append(_worth(grades, how.k))
-    run_on = sum(not one.finished for one in said) / len(said)
-    tokens = sum(len(one.token_ids) for one in completions) / len(completions)
-    return TaskScore(tuple(scores), tuple(answers), run_on, tokens)
+        own = slice(number * generation.num_samples, (number + 1) * generation.num_samples)
+        grades = [task.judge(example, response) for response in responses[own]]
+        prompt_text = prompt.chat.last.content if chat else prompt.plain
+        texts = [tokenizer.show(completion.token_ids) for completion in completions[own]]
+        answers += [
+            GradedAnswer(example.id, prompt_text, text, grade) for text, grade in zip(texts, grades, strict=True)
+        ]
+        scores.append(_best_of_k(grades, generation.k))
+    truncated_share = sum(not response.finished for response in responses) / len(responses)
+    tokens = sum(len(completion.token_ids) for completion in completions) / len(completions)
+    return TaskScore(tuple(scores), tuple(answers), truncated_share, tokens)
 
 
 def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool) -> list[list[int]]:
     if not chat:
-        return [[*tokenizer.opening, *tokenizer.encode(one.plain)] for one in prompts]
-    form, asked = chat_format(tokenizer), [one.chat for one in prompts]
-    if not form.built_in_tools:
-        asked = [replace(one, tools=()) for one in asked]
-    return [form.prompt(one) for one in asked]
+        return [[*tokenizer.opening, *tokenizer.encode(prompt.plain)] for prompt in prompts]
+    chat_template, conversations = chat_template_of(tokenizer), [prompt.chat for prompt in prompts]
+    if not chat_template.built_in_tools:
+        conversations = [replace(conversation, tools=()) for conversation in conversations]
+    return [chat_template.encode_prompt(conversation) for conversation in conversations]
 
 
-def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[CompletionOutput], Answer]:
+def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[CompletionOutput], ModelAnswer]:
     """Reads what was written: a turn of a chat, or text up to the first stop string."""
-    form = chat_format(tokenizer) if chat else None
+    chat_template = chat_template_of(tokenizer) if chat else None
 
-    def read(completion: CompletionOutput) -> Answer:
-        if form is not None:
-            message = form.read(completion.token_ids)
-            return Answer(message.content, message, True, completion.stopped)
+    def read(completion: CompletionOutput) -> ModelAnswer:
+        if chat_template is not None:
+            message = chat_template.parse_message(completion.token_ids)
+            return ModelAnswer(message.content, message, True, completion.stopped)
         text = tokenizer.decode(completion.token_ids)
-        cut = min((at for at in (text.find(one) for one in stop) if at >= 0), default=None)
-        return Answer(text[:cut], Message("assistant", text[:cut]), False, completion.stopped or cut is not None)
+        cut = min((at for at in (text.find(stop_string) for stop_string in stop) if at >= 0), default=None)
+        return ModelAnswer(text[:cut], Message("assistant", text[:cut]), False, completion.stopped or cut is not None)
 
     return read
 
 
-def _worth(grades: Sequence[Grade], k: int) -> float | None:
+def _best_of_k(grades: Sequence[Grade], k: int) -> float | None:
     """What the best of `k` answers is worth, over every way to draw `k` of these; None where fewer are not void."""
-    scores = [one.score for one in grades if one.score is not None]
+    scores = [grade.score for grade in grades if grade.score is not None]
     return mean_of_best(scores, scores, k) if len(scores) >= k else None
 
 
 # ---- the likeliest of several texts ----
 
 
-def _chosen(
-    engine: Engine, tokenizer: TextTokenizer, task: Task, how: LogLikelihood, prompts: Sequence[Prompt], chat: bool,
-    report: Report,
+def _score_choices(
+    engine: Engine, tokenizer: TextTokenizer, task: Task, likelihood: LogLikelihood, prompts: Sequence[Prompt],
+    chat: bool,
+    report: ProgressReport,
 ) -> TaskScore:  # fmt: skip
-    texts = [list(how.choices(example)) for example in task.examples]
+    texts = [list(likelihood.choices(example)) for example in task.examples]
     opened = _prompt_ids(tokenizer, prompts, True) if chat else None
     pairs: list[tuple[list[int], list[int]]] = []
     for number, (prompt, choices) in enumerate(zip(prompts, texts, strict=True)):
@@ -211,22 +222,22 @@ def _chosen(
             )
     _check_fits(engine, [len(prompt) + len(answer) for prompt, answer in pairs])
     report(0, len(pairs))
-    found = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs], report)
+    logps = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs], report)
     scores: list[float | None] = []
-    answers: list[Graded] = []
+    answers: list[GradedAnswer] = []
     start = 0
     for example, prompt, choices in zip(task.examples, prompts, texts, strict=True):
         own = slice(start, start + len(choices))
         start += len(choices)
-        nats = found[own]
-        lengths = {"none": [1] * len(choices), "characters": [len(one.strip()) for one in choices]}
+        nats = logps[own]
+        lengths = {"none": [1] * len(choices), "characters": [len(choice.strip()) for choice in choices]}
         lengths["tokens"] = [len(answer) for _, answer in pairs[own]]
-        weighed = [one / max(1, size) for one, size in zip(nats, lengths[how.normalize], strict=True)]
+        weighed = [logp / max(1, size) for logp, size in zip(nats, lengths[likelihood.normalize], strict=True)]
         best = max(range(len(choices)), key=lambda n: (weighed[n], -n))
         message = Message("assistant", choices[best])
-        grade = task.judge(example, Answer(choices[best], message, chat, True, best, tuple(nats)))
-        asked = prompt.chat.last.content if chat else prompt.plain
-        answers.append(Graded(example.id, asked, choices[best], grade))
+        grade = task.judge(example, ModelAnswer(choices[best], message, chat, True, best, tuple(nats)))
+        prompt_text = prompt.chat.last.content if chat else prompt.plain
+        answers.append(GradedAnswer(example.id, prompt_text, choices[best], grade))
         scores.append(grade.score)
     return TaskScore(tuple(scores), tuple(answers))
 
@@ -236,19 +247,21 @@ def _continuation(tokenizer: TextTokenizer, prompt: str, choice: str) -> tuple[l
 
     Source: lm-evaluation-harness, `TemplateLM._encode_pair`.
     """
-    kept = prompt.rstrip()
-    first = tokenizer.opening or ([] if kept else [tokenizer.end])
-    before = [*first, *tokenizer.encode(kept)]
-    whole = [*first, *tokenizer.encode(prompt + choice)]
-    return before, whole[len(before) :]
+    trimmed = prompt.rstrip()
+    first = tokenizer.opening or ([] if trimmed else [tokenizer.eos_id])
+    before = [*first, *tokenizer.encode(trimmed)]
+    ids = [*first, *tokenizer.encode(prompt + choice)]
+    return before, ids[len(before) :]
 
 
 # ---- how likely a text is ----
 
 
-def _predicted(engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], report: Report) -> TextScore:
-    first = tokenizer.opening or [tokenizer.end]
-    length = engine.model.shape.context - 1
+def _score_texts(
+    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], report: ProgressReport
+) -> TextScore:
+    first = tokenizer.opening or [tokenizer.eos_id]
+    length = engine.model.shape.max_seq_len - 1
     nats, tokens = [], []
     for number, prompt in enumerate(prompts):
         report(number, len(prompts))
@@ -257,7 +270,7 @@ def _predicted(engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Promp
             raise DataError(f"text {number + 1} of the task is empty; leave it out")
         nats.append(-sum(_log_probs(engine, [before for before, _ in windows], [after for _, after in windows])))
         tokens.append(sum(len(after) for _, after in windows))
-    return TextScore(tuple(nats), tuple(tokens), tuple(len(one.plain.encode()) for one in prompts))
+    return TextScore(tuple(nats), tuple(tokens), tuple(len(prompt.plain.encode()) for prompt in prompts))
 
 
 def rolling_windows(ids: Sequence[int], length: int) -> list[tuple[list[int], list[int]]]:
@@ -267,27 +280,30 @@ def rolling_windows(ids: Sequence[int], length: int) -> list[tuple[list[int], li
     Source: lm-evaluation-harness, `get_rolling_token_windows` with a context of 1.
     """
     windows = []
-    done = 1
-    while done < len(ids):
-        end = min(done + length, len(ids))
+    position = 1
+    while position < len(ids):
+        end = min(position + length, len(ids))
         start = max(0, end - length - 1)
-        windows.append((list(ids[start:done]), list(ids[done:end])))
-        done = end
+        windows.append((list(ids[start:position]), list(ids[position:end])))
+        position = end
     return windows
 
 
 def _log_probs(
-    engine: Engine, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], report: Report = silent
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    report: ProgressReport = no_progress,
 ) -> list[float]:
     """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
-    found = engine.score(prompts, answers, report)
-    if any(math.isnan(one) for one in found):
+    logps = engine.score(prompts, answers, report)
+    if any(math.isnan(logp) for logp in logps):
         raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
-    return found
+    return logps
 
 
 def _check_fits(engine: Engine, lengths: Sequence[int]) -> None:
-    context = engine.model.shape.context
+    context = engine.model.shape.max_seq_len
     if max(lengths) > context:
         raise DataError(f"an example takes {max(lengths):,} tokens; the model reads {context:,}: take fewer shots")
 
@@ -298,15 +314,15 @@ def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task) -> float:
     It falls long before a small model gets a question right. Raises DataError when no example has a right answer in
     text, or one does not fit the model's context. Source: Llama 3, 3.2.1 (normalised by characters).
     """
-    asked: list[Example] = [example for example in task.examples if example.target]
-    if not asked:
+    examples: list[Example] = [example for example in task.examples if example.target]
+    if not examples:
         raise DataError("no question of this task has an answer that plain text could go on with; take another task")
-    prompts = [[*tokenizer.opening, *tokenizer.encode(task.put(example).plain)] for example in asked]
-    answers = [tokenizer.encode(example.target) for example in asked]
+    prompts = [[*tokenizer.opening, *tokenizer.encode(task.prompt_for(example).plain)] for example in examples]
+    answers = [tokenizer.encode(example.target) for example in examples]
     longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
-    if longest > engine.model.shape.context:
+    if longest > engine.model.shape.max_seq_len:
         raise DataError(
-            f"a question takes {longest} tokens; the model reads {engine.model.shape.context}: train on longer rows"
+            f"a question takes {longest} tokens; the model reads {engine.model.shape.max_seq_len}: train on longer rows"
         )
-    nats = [-one for one in _log_probs(engine, prompts, answers)]
-    return sum(one / len(example.target) for one, example in zip(nats, asked, strict=True)) / len(asked)
+    nats = [-logp for logp in _log_probs(engine, prompts, answers)]
+    return sum(nll / len(example.target) for nll, example in zip(nats, examples, strict=True)) / len(examples)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from herd.core.errors import DataError
 from herd.core.seeds import rng
 
-KEYS = (
+NEEDLE_KEYS = (
     "alpha beta gamma delta kappa sigma omega theta zeta lambda pine oak elm fir ash moon star lake hill "
     "wolf bear hawk crow iron gold zinc salt jade ruby opal rose fern"
 ).split()
-COLOURS = "black blue brown green grey orange pink purple red white".split()
-ANIMALS = "camel eagle lion moose otter panda raven salmon tiger zebra".split()
+NEEDLE_COLOURS = "black blue brown green grey orange pink purple red white".split()
+NEEDLE_ANIMALS = "camel eagle lion moose otter panda raven salmon tiger zebra".split()
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Room for the chat format's headers, so that one haystack fits a base model and a chat model alike.
@@ -52,11 +52,11 @@ class Needle:
 
 def draw_needles(chance: random.Random, count: int) -> list[Needle]:
     """`count` needles with different words."""
-    return [Needle(key, _code(chance)) for key in chance.sample(KEYS, count)]
+    return [Needle(key, _code(chance)) for key in chance.sample(NEEDLE_KEYS, count)]
 
 
 def _code(chance: random.Random) -> str:
-    return f"{chance.choice(COLOURS)} {chance.choice(ANIMALS)}"
+    return f"{chance.choice(NEEDLE_COLOURS)} {chance.choice(NEEDLE_ANIMALS)}"
 
 
 @dataclass(frozen=True)

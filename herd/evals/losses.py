@@ -10,19 +10,19 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from herd.evals.spread import Interval, ratio_mean
-from herd.model.fused import quickly
+from herd.evals.intervals import Interval, ratio_mean
+from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
-from herd.run.processes import give_back
-from herd.tokens.shards import Shards
-from herd.train.batches import IGNORED, Batch, held_out_batches
-from herd.train.objectives import next_token
+from herd.run.processes import trim_memory
+from herd.tokens.shards import TokenShards
+from herd.train.batches import IGNORE_INDEX, Batch, held_out_batches
+from herd.train.objectives import next_token_loss
 from herd.train.results import HeldOutLoss
 
 
 def held_out_losses(
     model: Transformer,
-    shards: Shards,
+    shards: TokenShards,
     *,
     length: int,
     tokens: int = 6144,
@@ -39,26 +39,26 @@ def held_out_losses(
 
     def measured(batch: Batch) -> tuple[float, int]:
         with torch.inference_mode():
-            nats = float(next_token(model, batch.to(device))[0])
-        return nats, int((batch.targets_BT != IGNORED).sum())
+            nats = float(next_token_loss(model, batch.to(device))[0])
+        return nats, int((batch.targets_BT != IGNORE_INDEX).sum())
 
     losses: dict[str, HeldOutLoss] = {}
-    with quickly(model), ThreadPoolExecutor(workers) as threads:
+    with fused_kernels(model), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if sources is None or name in sources]:
-            give_back()  # what training or another source was worked on in is not for this one to lie beside
-            batches = held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=_ROWS)
-            found = list(threads.map(measured, batches))
-            count = sum(one[1] for one in found)
+            trim_memory()  # what training or another source was worked on in is not for this one to lie beside
+            batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
+            measurements = list(threads.map(measured, batches))
+            count = sum(measurement[1] for measurement in measurements)
             if count:
                 shard = shards.read(source, "heldout")
                 bytes_per_token = shard.text_bytes / max(1, len(shard.ids) - len(shard))
-                per_token = sum(one[0] for one in found) / count
+                per_token = sum(measurement[0] for measurement in measurements) / count
                 losses[source] = HeldOutLoss(per_token, per_token / math.log(2) / bytes_per_token, count)
     return losses
 
 
 def held_out_means(
-    model: Transformer, shards: Shards, *, length: int, tokens: int, sources: Collection[str], workers: int = 1
+    model: Transformer, shards: TokenShards, *, length: int, tokens: int, sources: Collection[str], workers: int = 1
 ) -> dict[str, Interval]:
     """Per source: nats per token on rows of `length`, with an interval over rows; no width where there is one row.
 
@@ -68,21 +68,25 @@ def held_out_means(
     device = model.embedding.weight.device
 
     def measured(batch: Batch) -> tuple[list[float], list[float]]:
-        each: list[Tensor] = []
+        row_nats: list[Tensor] = []
         batch = batch.to(device)
         with torch.inference_mode():
-            model(batch.tokens_BT, documents_BT=batch.looked_at, finish=next_token.finish(batch, each.append))
-        return each[0].sum(-1).tolist(), (batch.targets_BT != IGNORED).sum(-1).tolist()
+            model(
+                batch.tokens_BT,
+                documents_BT=batch.attention_documents,
+                finish=next_token_loss.finish(batch, row_nats.append),
+            )
+        return row_nats[0].sum(-1).tolist(), (batch.targets_BT != IGNORE_INDEX).sum(-1).tolist()
 
-    found = {}
-    with quickly(model), ThreadPoolExecutor(workers) as threads:
+    means = {}
+    with fused_kernels(model), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if name in sources]:
-            batches = held_out_batches(shards, source, length, shards.pad, max(1, tokens // length), size=_ROWS)
+            batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
             rows = list(threads.map(measured, batches))
             if rows:
-                nats, counts = (list(chain.from_iterable(some)) for some in zip(*rows, strict=True))
-                found[source] = ratio_mean(nats, counts)
-    return found
+                nats, counts = (list(chain.from_iterable(column)) for column in zip(*rows, strict=True))
+                means[source] = ratio_mean(nats, counts)
+    return means
 
 
 _ROWS = 4  # at once; few enough that two threads have work at every length

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from herd.core.records import Conversation, Message
 from herd.evals.haystack import Haystack, Needle
+from herd.evals.intervals import Interval, wilson
 from herd.evals.results import NeedleCell
-from herd.evals.spread import Interval, wilson
 from herd.generate.engine import Engine, SamplingParams
-from herd.tokens.jinja import chat_format
-from herd.tokens.shards import Shards
+from herd.tokens.jinja import chat_template_of
+from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 
 
@@ -24,9 +24,9 @@ class NeedleGrid:
 
     cells: dict[tuple[int, float], tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, haystack: Haystack, found: bool) -> None:
-        right, asked = self.cells.get((haystack.length, haystack.depth), (0, 0))
-        self.cells[haystack.length, haystack.depth] = (right + found, asked + 1)
+    def add(self, haystack: Haystack, hit: bool) -> None:
+        right, count = self.cells.get((haystack.length, haystack.depth), (0, 0))
+        self.cells[haystack.length, haystack.depth] = (right + hit, count + 1)
 
     @property
     def lengths(self) -> list[int]:
@@ -35,7 +35,7 @@ class NeedleGrid:
     def at(self, length: int) -> Interval:
         """The share found at one length, over all depths."""
         cells = [cell for (at, _), cell in self.cells.items() if at == length]
-        return wilson(sum(right for right, _ in cells), sum(asked for _, asked in cells))
+        return wilson(sum(right for right, _ in cells), sum(count for _, count in cells))
 
     def result(self) -> tuple[NeedleCell, ...]:
         """The cells in order, to be recorded."""
@@ -49,11 +49,11 @@ def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Hayst
     completions = engine.generate(prompts, SamplingParams(max_tokens=32 if chat else 8))
     grid = NeedleGrid()
     for stack, completion in zip(stacks, completions, strict=True):
-        grid.add(stack, found(stack.needle, tokenizer.decode(completion.token_ids)))
+        grid.add(stack, is_retrieved(stack.needle, tokenizer.decode(completion.token_ids)))
     return grid
 
 
-def found(needle: Needle, answer: str) -> bool:
+def is_retrieved(needle: Needle, answer: str) -> bool:
     """Whether `answer` begins with the needle's code, or tells it in a sentence."""
     return answer.strip().startswith(needle.value) or f" is {needle.value}." in answer
 
@@ -63,14 +63,14 @@ def _plain_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
 
 
 def _chat_prompt(tokenizer: TextTokenizer, stack: Haystack) -> list[int]:
-    asked = Conversation((Message("user", f"{stack.text} {stack.needle.question}"),))
-    return chat_format(tokenizer).prompt(asked)
+    conversation = Conversation((Message("user", f"{stack.text} {stack.needle.question}"),))
+    return chat_template_of(tokenizer).encode_prompt(conversation)
 
 
-def held_out_texts(shards: Shards, text: TextTokenizer, sources: Sequence[str]) -> list[str]:
+def held_out_texts(shards: TokenShards, tokenizer: TextTokenizer, sources: Sequence[str]) -> list[str]:
     """The held-out documents of these sources as text."""
     texts = []
     for source in sources:
         shard = shards.read(source, "heldout")
-        texts += [text.decode(shard.document(number).tolist()) for number in range(len(shard))]
+        texts += [tokenizer.decode(shard.document(number).tolist()) for number in range(len(shard))]
     return texts

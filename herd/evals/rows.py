@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.errors import DataError
-from herd.core.rowfiles import RowError, rows_in
+from herd.core.rowfiles import RowError, iter_rows
 from herd.core.settings import input_path
 from herd.evals.task import Example
 
-ENDINGS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
-_PACKED = (".gz", ".bz2", ".xz", ".zst")
+ROW_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
-Row = Mapping[str, Any]
+DatasetRow = Mapping[str, Any]
 
 
 def files_of(data: str, split: str = "") -> list[Path]:
@@ -25,48 +25,52 @@ def files_of(data: str, split: str = "") -> list[Path]:
     place = input_path(data)
     if not place.is_dir():
         return [place]
-    found = [
+    files = [
         file
         for file in sorted(place.rglob("*"))
         if file.is_file()
-        and file.with_suffix("" if file.suffix in _PACKED else file.suffix).suffix in ENDINGS
+        and file.with_suffix("" if file.suffix in _COMPRESSED else file.suffix).suffix in ROW_SUFFIXES
         and any(part.startswith(split) for part in file.relative_to(place).parts)
     ]
-    if not found:
-        raise DataError(f"{place} holds no file of rows{f' of split {split!r}' if split else ''}; herd reads {_NAMED}")
-    return found
+    if not files:
+        raise DataError(
+            f"{place} holds no file of rows{f' of split {split!r}' if split else ''}; herd reads {_SUFFIX_LIST}"
+        )
+    return files
 
 
-_NAMED = ", ".join(ENDINGS)
+_SUFFIX_LIST = ", ".join(ROW_SUFFIXES)
 
 
-def examples(data: str, make: Callable[[Row], tuple[Row, str]], *, split: str = "", limit: int = 0) -> list[Example]:
+def load_examples(
+    data: str, make: Callable[[DatasetRow], tuple[DatasetRow, str]], *, split: str = "", limit: int = 0
+) -> list[Example]:
     """An example of every row, called by its file and line. make: gives what an example holds of a row, and its target.
     limit: how many of the first; all when 0.
 
     Raises DataError for a row that cannot be read or that `make` cannot use: an example left out in silence would
     change the score.
     """
-    found: list[Example] = []
+    examples: list[Example] = []
     for file in files_of(data, split):
-        for number, row in rows_in(file):
-            if limit and len(found) == limit:
-                return found
+        for number, row in iter_rows(file):
+            if limit and len(examples) == limit:
+                return examples
             where = f"{file.name}, row {number}"
             if isinstance(row, RowError):
                 raise DataError(f"{where}: {row}; mend it")
             if not isinstance(row, Mapping):
                 raise DataError(f"{where} is a {type(row).__name__}; write an object of columns")
             try:
-                held, target = make(row)
+                fields, target = make(row)
             except KeyError as fault:
                 columns = ", ".join(map(str, row))
                 raise DataError(f"{where} has no column {fault}; it has {columns}: name the right one") from None
-            found.append(Example(f"{file.name}/{number}", held, target))
-    return found
+            examples.append(Example(f"{file.name}/{number}", fields, target))
+    return examples
 
 
-def text_in(row: Row, column: str) -> str:
+def text_in(row: DatasetRow, column: str) -> str:
     """A column as text. Raises KeyError where it is absent or empty."""
     value = row[column]
     if value is None or value == "":
@@ -74,8 +78,10 @@ def text_in(row: Row, column: str) -> str:
     return str(value)
 
 
-def shots_of(found: list[Example], shots: int) -> tuple[list[Example], list[Example]]:
-    """The first `shots` to be shown, and the others to be asked. Raises DataError when none is left."""
-    if shots >= len(found):
-        raise DataError(f"{shots} of {len(found)} examples are to be shown, which leaves none to ask; show fewer")
-    return found[:shots], found[shots:]
+def split_fewshot(examples: list[Example], num_fewshot: int) -> tuple[list[Example], list[Example]]:
+    """The first `num_fewshot` to be shown, and the others to be asked. Raises DataError when none is left."""
+    if num_fewshot >= len(examples):
+        raise DataError(
+            f"{num_fewshot} of {len(examples)} examples are to be shown, which leaves none to ask; show fewer"
+        )
+    return examples[:num_fewshot], examples[num_fewshot:]

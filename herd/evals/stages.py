@@ -11,10 +11,10 @@ from typing import Annotated
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import SettingsError
-from herd.core.registry import Use
-from herd.core.settings import Positive, settings
+from herd.core.registry import PluginConfig
+from herd.core.settings import PositiveInt, settings
 from herd.core.stage import Work, stage
-from herd.evals.harness import Report, Score, evaluate, silent
+from herd.evals.harness import ProgressReport, Score, evaluate, no_progress
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
@@ -24,31 +24,31 @@ from herd.generate.engine import Engine
 from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
-from herd.tokens.shards import Shards
+from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
 from herd.train.results import HeldOutLoss
 
-TaskUse = Annotated[Use, tasks.choice]
+TaskChoice = Annotated[PluginConfig, tasks.choice]
 _NEEDLE_ROWS = 16  # the masks of long haystacks are large
 
 
 @settings
-class MeasureSettings:
+class EvaluationSettings:
     """tasks: by name, each with its settings. needle_lengths: in tokens; longer ones than the model reads are left out.
     needle_sources: held-out text of these hides the needles. loss_length: tokens in a row for losses; without it no
     losses are measured."""
 
-    tasks: tuple[TaskUse, ...]
-    needle_lengths: tuple[Positive, ...] = ()
-    needle_seeds: Positive = 8
+    tasks: tuple[TaskChoice, ...]
+    needle_lengths: tuple[PositiveInt, ...] = ()
+    needle_seeds: PositiveInt = 8
     needle_sources: tuple[str, ...] = ()
-    loss_length: Positive | None = None
+    loss_length: PositiveInt | None = None
 
 
 @stage(paper="5", version=4, gpu=True)
-def measure(
-    work: Work, model: Checkpoint, tokens: Tokens | None = None, *, label: str, settings: MeasureSettings
+def evaluate_model(
+    work: Work, model: Checkpoint, tokens: Tokens | None = None, *, label: str, settings: EvaluationSettings
 ) -> Scores:
     """What `model` can do, every share with its interval. tokens: whose held-out text needles are hidden in and losses
     are measured on. label: what the report calls the model.
@@ -57,28 +57,30 @@ def measure(
     SettingsError when needles or losses are wanted and there is no text.
     """
     if tokens is None and (settings.needle_lengths or settings.loss_length):
-        raise SettingsError("needles and losses are measured on held-out text; give `measure` tokens, or take them out")
-    text = TextTokenizer.load(model.path)
+        raise SettingsError(
+            "needles and losses are measured on held-out text; give `evaluate_model` tokens, or take them out"
+        )
+    tokenizer = TextTokenizer.load(model.path)
     network = place_model(load_transformer(model.path), work.device, work.dtype)
     chat = kind_of(model.path) == "chat"
     parts = len(settings.tasks) + 2
     scores: dict[str, TaskResult | TextResult] = {}
     needle: tuple[NeedleCell, ...] = ()
     held_out: dict[str, HeldOutLoss] = {}
-    for done, use in enumerate(settings.tasks):
-        report = partial(_part_done, work, done, parts, use.name)
+    for index, use in enumerate(settings.tasks):
+        report = partial(_part_done, work, index, parts, use.name)
         report(0, 1)
-        score = run_task(network, text, use, chat=chat, workers=work.place.workers, report=report)
+        score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report)
         scores[use.name] = score.result()
     if tokens is not None:
         work.progress(parts - 2, parts, "needles")
-        shards = Shards(tokens.path)
-        shards.check_packed_for(text, network.shape.vocabulary)
+        shards = TokenShards(tokens.path)
+        shards.check_packed_for(tokenizer, network.shape.vocab_size)
         if settings.needle_lengths:
-            needle = needles_in(network, text, shards, settings, chat=chat).result()
+            needle = run_needle_test(network, tokenizer, shards, settings, chat=chat).result()
         if settings.loss_length:
-            length = min(settings.loss_length, network.shape.context)
-            held_out = held_out_losses(network, shards, length=length, workers=work.place.workers)
+            length = min(settings.loss_length, network.shape.max_seq_len)
+            held_out = held_out_losses(network, shards, length=length, workers=work.executor.workers)
     result = EvaluationResult(label, chat, scores, needle, held_out)
     (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False), encoding="utf-8")
     work.record(result)
@@ -96,36 +98,46 @@ def _part_done(work: Work, part: int, parts: int, name: str, done: int, total: i
 
 
 def run_task(
-    model: Transformer, text: TextTokenizer, use: Use, *, chat: bool, workers: int = 1, report: Report = silent
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    use: PluginConfig,
+    *,
+    chat: bool,
+    workers: int = 1,
+    report: ProgressReport = no_progress,
 ) -> Score:
     """One task put to one model. workers: threads; they change no result. report: told how many answers are there."""
-    return evaluate(Engine(model, text.stops), text, tasks.make(use)(), chat=chat, workers=workers, report=report)
+    return evaluate(
+        Engine(model, tokenizer.stop_token_ids), tokenizer, tasks.make(use)(), chat=chat, workers=workers, report=report
+    )
 
 
-def needles_in(
-    model: Transformer, text: TextTokenizer, shards: Shards, settings: MeasureSettings, *, chat: bool
+def run_needle_test(
+    model: Transformer, tokenizer: TextTokenizer, shards: TokenShards, settings: EvaluationSettings, *, chat: bool
 ) -> NeedleGrid:
-    lengths = [length for length in settings.needle_lengths if length <= model.shape.context]
+    lengths = [length for length in settings.needle_lengths if length <= model.shape.max_seq_len]
     stacks = haystacks(
-        held_out_texts(shards, text, settings.needle_sources),
-        lambda words: len(text.encode(words)),
+        held_out_texts(shards, tokenizer, settings.needle_sources),
+        lambda words: len(tokenizer.encode(words)),
         lengths=lengths,
         seeds=settings.needle_seeds,
     )
-    return needle_test(Engine(model, text.stops, rows=_NEEDLE_ROWS), text, list(stacks), chat=chat)
+    return needle_test(
+        Engine(model, tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS), tokenizer, list(stacks), chat=chat
+    )
 
 
-def score_folder(
+def evaluate_folder(
     folder: Path,
-    uses: Sequence[Use],
+    uses: Sequence[PluginConfig],
     report: Callable[[str, Score], None],
     *,
     device: str = "auto",
     dtype: str = "fp32",
-    progress: Callable[[str], Report] = lambda name: silent,
+    progress: Callable[[str], ProgressReport] = lambda name: no_progress,
 ) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; tells each result. progress: by the
     name of a task, who is told how many of its answers are there."""
-    text, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
+    tokenizer, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
     for use in uses:
-        report(use.name, run_task(network, text, use, chat=kind_of(folder) == "chat", report=progress(use.name)))
+        report(use.name, run_task(network, tokenizer, use, chat=kind_of(folder) == "chat", report=progress(use.name)))

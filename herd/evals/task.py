@@ -39,8 +39,8 @@ class Prompt:
 @dataclass(frozen=True)
 class Generate:
     """The model writes. stop: strings that end the answer of a model that continues text, and are no part of it; in a
-    chat the turn ends by itself. samples: answers to each example, drawn at `temperature` (0 always takes the likeliest
-    token). k: an example's score is what the best of k samples is worth
+    chat the turn ends by itself. num_samples: answers to each example, drawn at `temperature` (0 always takes the
+    likeliest token). k: an example's score is what the best of k samples is worth
     on average, the unbiased estimate of pass@k; with 1 it is the mean of all.
 
     Source: Chen et al. 2021 (HumanEval), 2.1.
@@ -48,16 +48,18 @@ class Generate:
 
     max_tokens: int = 64
     stop: tuple[str, ...] = ()
-    samples: int = 1
+    num_samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
     k: int = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= self.samples:
-            raise SettingsError(f"k is {self.k} of {self.samples} samples; draw at least k, and k at least 1")
-        if self.samples > 1 and self.temperature == 0:
-            raise SettingsError(f"{self.samples} samples at temperature 0 are all alike; give a temperature above 0")
+        if not 1 <= self.k <= self.num_samples:
+            raise SettingsError(f"k is {self.k} of {self.num_samples} samples; draw at least k, and k at least 1")
+        if self.num_samples > 1 and self.temperature == 0:
+            raise SettingsError(
+                f"{self.num_samples} samples at temperature 0 are all alike; give a temperature above 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelAnswer:
     """What a model answered. text: what it wrote, of text that goes on up to the first stop string, or the choice it
     holds likeliest.
     message: the same as its chat template reads it, calls of tools among it. chat: whether it was asked in the chat
@@ -95,11 +97,11 @@ class Answer:
 class Grade:
     """What an answer is worth. score: 1 right, 0 wrong, in between partly right; None is void: nobody could tell, as
     when the machine that runs tests is overloaded, and the answer counts in no score. extracted: what was read out of
-    the answer. why: the reason, for people."""
+    the answer. reason: the reason, for people."""
 
     score: float | None
     extracted: str = ""
-    why: str = ""
+    reason: str = ""
 
     def __post_init__(self) -> None:
         if self.score is not None and not 0 <= self.score <= 1:
@@ -110,28 +112,28 @@ class Grade:
 class Task:
     """Examples and all that is needed to score a model on them.
 
-    prompt: gives how an example is put; a text alone is put to any model. answers: how the model answers. grade: judges
-    one answer; a task of likelihoods without one holds the choice right that equals the example's target.
+    prompt: gives how an example is put; a text alone is put to any model. output_type: how the model answers. grade:
+    judges one answer; a task of likelihoods without one holds the choice right that equals the example's target.
     Raises SettingsError when there is nothing to ask, or nobody to grade what is written.
     """
 
     examples: Sequence[Example]
     prompt: Callable[[Example], Prompt | str]
-    answers: Generate | LogLikelihood | Perplexity = Generate()
-    grade: Callable[[Example, Answer], Grade] | None = None
+    output_type: Generate | LogLikelihood | Perplexity = Generate()
+    grade: Callable[[Example, ModelAnswer], Grade] | None = None
 
     def __post_init__(self) -> None:
         if not self.examples:
             raise SettingsError("the task has no examples; check its file and its limit")
-        if self.grade is None and isinstance(self.answers, Generate):
+        if self.grade is None and isinstance(self.output_type, Generate):
             raise SettingsError("the task has nobody to grade what a model writes; give it `grade`")
 
-    def put(self, example: Example) -> Prompt:
+    def prompt_for(self, example: Example) -> Prompt:
         """How the example is put to a model."""
         prompt = self.prompt(example)
         return Prompt.of(prompt, example.id) if isinstance(prompt, str) else prompt
 
-    def judge(self, example: Example, answer: Answer) -> Grade:
+    def judge(self, example: Example, answer: ModelAnswer) -> Grade:
         """What the answer is worth."""
         if self.grade is not None:
             return self.grade(example, answer)

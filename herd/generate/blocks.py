@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 # What a block's tokens follow, and the first of its tokens: where the keys and values of just these lie.
-_Key = tuple[bytes, tuple[int, ...]]
+_BlockKey = tuple[bytes, tuple[int, ...]]
 
 # What the first block of a text follows.
-START = b""
+ROOT_HASH = b""
 # Takes what rows that nobody reads write; never given out.
 NULL_BLOCK = 0
 
 
-def chain(before: bytes, tokens: Sequence[int]) -> bytes:
+def block_hash(parent: bytes, tokens: Sequence[int]) -> bytes:
     """A digest of a full block and all before it."""
-    return hashlib.blake2b(before + array("q", tokens).tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(parent + array("q", tokens).tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class BlockPool:
         self._counts = [1]  # of the null block
         self._empty: list[int] = []
         self._unused: OrderedDict[int, None] = OrderedDict()
-        self._index: dict[_Key, int] = {}
-        self._keys: dict[int, list[_Key]] = {}
+        self._index: dict[_BlockKey, int] = {}
+        self._keys: dict[int, list[_BlockKey]] = {}
 
     def __len__(self) -> int:
         """Blocks there are, the null block among them."""
@@ -94,35 +94,35 @@ class BlockPool:
             elif self._counts[block] == 0:
                 self._empty.append(block)
 
-    def index(self, block: int, before: bytes, tokens: tuple[int, ...]) -> None:
-        """Lets a text find these tokens of a block. before: the chain up to it."""
-        own = self._keys.setdefault(block, [])
+    def index(self, block: int, parent: bytes, tokens: tuple[int, ...]) -> None:
+        """Lets a text find these tokens of a block. parent: the chain up to it."""
+        keys = self._keys.setdefault(block, [])
         for count in range(1, len(tokens) + 1):
-            key = before, tokens[:count]
+            key = parent, tokens[:count]
             if key not in self._index:
                 self._index[key] = block
-                own.append(key)
-        if not own:
+                keys.append(key)
+        if not keys:
             del self._keys[block]
 
-    def holds(self, before: bytes, tokens: tuple[int, ...]) -> bool:
+    def holds(self, parent: bytes, tokens: tuple[int, ...]) -> bool:
         """Whether these tokens of a block are found."""
-        return (before, tokens) in self._index
+        return (parent, tokens) in self._index
 
     def match(self, tokens: Sequence[int]) -> Prefix:
         """The longest part of a text that is cached."""
         blocks: list[int] = []
-        before, size = START, self.block_size
+        parent, size = ROOT_HASH, self.block_size
         for start in range(0, len(tokens), size):
             part = tuple(tokens[start : start + size])
-            block = self._index.get((before, part))
+            block = self._index.get((parent, part))
             if block is None or len(part) < size:
                 for count in range(len(part), 0, -1):
-                    if (found := self._index.get((before, part[:count]))) is not None:
-                        return Prefix(tuple(blocks), found, count)
+                    if (partial_block := self._index.get((parent, part[:count]))) is not None:
+                        return Prefix(tuple(blocks), partial_block, count)
                 break
             blocks.append(block)
-            before = chain(before, part)
+            parent = block_hash(parent, part)
         return Prefix(tuple(blocks))
 
     def forget(self) -> None:

@@ -12,25 +12,25 @@ from typing import Protocol
 import torch
 
 from herd.core.errors import DataError, SettingsError
-from herd.generate.kv_cache import KVCache, fitting_tokens
+from herd.generate.kv_cache import KVCacheManager, default_cache_tokens
 from herd.generate.params import GREEDY, SamplingParams
-from herd.generate.requests import Answer, CompletionOutput, Request, RequestOutput
-from herd.generate.runner import Reader, Runner
-from herd.generate.sampling import Choices, draw
+from herd.generate.requests import CompletionOutput, CompletionState, Request, RequestOutput
+from herd.generate.runner import InferenceModel, ModelRunner
+from herd.generate.sampling import Choices, sample_tokens
 from herd.generate.scheduler import Scheduler
-from herd.model.packed import Packed, packable, versions
-from herd.model.streamed import Streamed, streamable
-from herd.model.transformer import Transformer, check_eager, plainly
+from herd.model.packed import PackedModel, packable, weight_versions
+from herd.model.streamed import StreamedModel, streamable
+from herd.model.transformer import Transformer, call_eager, check_eager
 
 # Weights of a model that writes so slowly on a GPU that compiling it is made up for.
 _WORTH_COMPILING = 100_000_000
 
-__all__ = ["GREEDY", "Choices", "CompletionOutput", "Engine", "RequestOutput", "SamplingParams", "draw"]
+__all__ = ["GREEDY", "Choices", "CompletionOutput", "Engine", "RequestOutput", "SamplingParams", "sample_tokens"]
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
-class Tokenizer(Protocol):
+class TokenizerProtocol(Protocol):
     """What stop texts, choices in text and `text` of outputs need."""
 
     def encode(self, text: str) -> list[int]: ...
@@ -39,41 +39,42 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class _Queued:
+class _QueuedRequest:
     """A request in the queue, with what is given back for it and the answers that are written."""
 
     request: Request
     output: RequestOutput
-    answers: tuple[Answer, ...]
+    answers: tuple[CompletionState, ...]
 
 
 class Engine:
     """Generation with one model.
 
-    stops: ids that end an answer. rows: answers at work at once. compiled: whether the writing of a token is compiled,
-    which takes some seconds once and pays from some thousand tokens on; absent, it is for a large model on a GPU, where
-    rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the text of answers.
-    cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before that may begin
-    alike; absent, `rows` whole contexts, or a part of memory.
+    stop_token_ids: ids that end an answer. max_num_seqs: answers at work at once. compile_decode: whether the writing
+    of a token is compiled, which takes some seconds once and pays from some thousand tokens on; absent, it is for a
+    large model on a GPU, where rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the
+    text of answers. cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before
+    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory.
 
     The weights are looked at when a request is made; what was cached under others is not used.
     """
 
     def __init__(
-        self, model: Transformer, stops: frozenset[int], rows: int = 64, *, compiled: bool | None = None,
-        tokenizer: Tokenizer | None = None, cache_tokens: int | None = None,
+        self, model: Transformer, stop_token_ids: frozenset[int], max_num_seqs: int = 64, *,
+        compile_decode: bool | None = None,
+        tokenizer: TokenizerProtocol | None = None, cache_tokens: int | None = None,
     ) -> None:  # fmt: skip
         check_eager(model)
         self.model = model.eval()
-        self.stops, self.rows, self.tokenizer = stops, rows, tokenizer
+        self.stop_token_ids, self.max_num_seqs, self.tokenizer = stop_token_ids, max_num_seqs, tokenizer
         weight = model.embedding.weight
-        self.cache_tokens = cache_tokens or fitting_tokens(model.shape, rows, weight.dtype, weight.device)
-        large = weight.device.type == "cuda" and model.shape.weights >= _WORTH_COMPILING
-        self._call = torch.compile(plainly) if (large if compiled is None else compiled) else None
+        self.cache_tokens = cache_tokens or default_cache_tokens(model.shape, max_num_seqs, weight.dtype, weight.device)
+        is_large = weight.device.type == "cuda" and model.shape.num_params >= _WORTH_COMPILING
+        self._call = torch.compile(call_eager) if (is_large if compile_decode is None else compile_decode) else None
         self._ids = itertools.count()
         self._queued: dict[str, tuple[Scheduler, RequestOutput]] = {}
         self._schedulers: dict[int, Scheduler] = {}
-        self._read_with: tuple[object, Reader] | None = None
+        self._versioned_model: tuple[object, InferenceModel] | None = None
 
     def add_request(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> str:
         """Puts a request into the queue, for `step` to work on; its id. Raises DataError for a prompt that leaves no
@@ -111,13 +112,13 @@ class Engine:
         """
         scheduler, output = self._enqueue(prompt, params)
         try:
-            seen = 0
+            num_streamed = 0
             while not output.finished:
                 with scheduler.lock, torch.inference_mode():
-                    if _tokens(output) == seen and not output.finished:
+                    if _count_tokens(output) == num_streamed and not output.finished:
                         scheduler.step()
-                if _tokens(output) > seen or output.finished:
-                    seen = _tokens(output)
+                if _count_tokens(output) > num_streamed or output.finished:
+                    num_streamed = _count_tokens(output)
                     yield output
         finally:
             self.cancel(output.request_id)
@@ -128,7 +129,7 @@ class Engine:
         params: SamplingParams | Sequence[SamplingParams] = GREEDY,
         *,
         workers: int = 1,
-        report: Report = lambda done, total: None,
+        report: ProgressCallback = lambda done, total: None,
     ) -> list[CompletionOutput]:
         """Completions of every prompt, `params.n` of each, in their order; an answer's draws depend on the seed and its
         place among them only.
@@ -136,52 +137,57 @@ class Engine:
         params: of all, or of each. workers: threads, each with rows of its own. report: told after every answer how
         many are done. Raises DataError for a prompt that leaves no room for an answer in the model's context.
         """
-        each = [params] * len(prompts) if isinstance(params, SamplingParams) else params
-        queued = [self._new(*pair, number=number) for number, pair in enumerate(zip(prompts, each, strict=True))]
+        params_list = [params] * len(prompts) if isinstance(params, SamplingParams) else params
+        queued = [self._new(*pair, number=number) for number, pair in enumerate(zip(prompts, params_list, strict=True))]
         # Longest first, so that those together are about as long, and equal ones beside each other.
-        order = sorted(queued, key=lambda one: (-len(one.request.prompt_token_ids), one.request.prompt_token_ids))
-        equal = itertools.groupby(order, key=lambda one: one.request.prompt_token_ids)
-        pending = deque([answer for one in some for answer in one.answers] for _, some in equal)
-        total, done = sum(len(one.answers) for one in queued), itertools.count(1)
+        order = sorted(queued, key=lambda entry: (-len(entry.request.prompt_token_ids), entry.request.prompt_token_ids))
+        equal = itertools.groupby(order, key=lambda entry: entry.request.prompt_token_ids)
+        pending = deque([answer for entry in group for answer in entry.answers] for _, group in equal)
+        total, completed = sum(len(entry.answers) for entry in queued), itertools.count(1)
 
         def note() -> None:
-            report(next(done), total)
+            report(next(completed), total)
 
         on_gpu = self.model.embedding.weight.device.type == "cuda"  # where threads would wait for each other
-        if workers == 1 or total <= self.rows or on_gpu:
+        if workers == 1 or total <= self.max_num_seqs or on_gpu:
             _work(self._scheduler(), pending, note)
         else:
-            longest = max(len(one.request.prompt_token_ids) + one.request.params.max_tokens for one in queued)
-            tokens = max(self.cache_tokens // workers, min(longest, self.context))
+            longest = max(len(entry.request.prompt_token_ids) + entry.request.params.max_tokens for entry in queued)
+            tokens = max(self.cache_tokens // workers, min(longest, self.max_seq_len))
             schedulers = [self._scheduler(number, tokens) for number in range(workers)]
             with ThreadPoolExecutor(workers) as threads:
                 for future in [threads.submit(_work, scheduler, pending, note) for scheduler in schedulers]:
                     future.result()
-        return [output for one in queued for output in one.output.outputs]
+        return [output for entry in queued for output in entry.output.outputs]
 
     @torch.inference_mode()
     def score(
-        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], report: Report = lambda *_: None
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[int]],
+        report: ProgressCallback = lambda *_: None,
     ) -> list[float]:
         """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
-        found = []
-        for start in range(0, len(prompts), self.rows):
-            pairs = list(zip(prompts[start : start + self.rows], answers[start : start + self.rows], strict=True))
+        scores = []
+        for start in range(0, len(prompts), self.max_num_seqs):
+            pairs = list(
+                zip(prompts[start : start + self.max_num_seqs], answers[start : start + self.max_num_seqs], strict=True)
+            )
             texts = [[*prompt, *answer] for prompt, answer in pairs]
-            longest = max(map(len, texts))
-            tokens_BT = torch.tensor([text + [0] * (longest - len(text)) for text in texts])
-            hidden_BTD = self.model.hidden(tokens_BT.to(self.model.embedding.weight.device))
+            max_len = max(map(len, texts))
+            tokens_BT = torch.tensor([text + [0] * (max_len - len(text)) for text in texts])
+            hidden_BTD = self.model.hidden_states(tokens_BT.to(self.model.embedding.weight.device))
             for row, (prompt, answer) in enumerate(pairs):
                 places = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
                 log_probs = self.model.logits(hidden_BTD[row, places]).log_softmax(-1)
-                found.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
-            report(len(found), len(prompts))
-        return found
+                scores.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
+            report(len(scores), len(prompts))
+        return scores
 
     @property
-    def context(self) -> int:
+    def max_seq_len(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-        return min(self.model.shape.context, self.cache_tokens)
+        return min(self.model.shape.max_seq_len, self.cache_tokens)
 
     @property
     def prefilled_tokens(self) -> int:
@@ -189,105 +195,105 @@ class Engine:
         return sum(scheduler.runner.prefilled_tokens for scheduler in self._schedulers.values())
 
     def _enqueue(self, prompt: Sequence[int], params: SamplingParams) -> tuple[Scheduler, RequestOutput]:
-        queued, scheduler = self._new(prompt, params, word_by_word=True), self._scheduler()
+        entry, scheduler = self._new(prompt, params, word_by_word=True), self._scheduler()
         with scheduler.lock:
-            scheduler.waiting.extend(queued.answers)
-            self._queued[queued.request.request_id] = scheduler, queued.output
-        return scheduler, queued.output
+            scheduler.waiting.extend(entry.answers)
+            self._queued[entry.request.request_id] = scheduler, entry.output
+        return scheduler, entry.output
 
     def _new(
         self, prompt: Sequence[int], params: SamplingParams, *, number: int = 0, word_by_word: bool = False
-    ) -> _Queued:
-        if not 0 < len(prompt) < self.context:
-            raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {self.context - 1}")
-        _check(params, self.tokenizer, self.model.shape.vocabulary)
+    ) -> _QueuedRequest:
+        if not 0 < len(prompt) < self.max_seq_len:
+            raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {self.max_seq_len - 1}")
+        _check_params(params, self.tokenizer, self.model.shape.vocab_size)
         request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
         outputs = [CompletionOutput(index) for index in range(params.n)]
         output = RequestOutput(request.request_id, request.prompt_token_ids, outputs)
-        stops, choices, decode = self.stops | set(params.stop_token_ids), self._choices(params), None
+        stop_token_ids, choices, decode = self.stop_token_ids | set(params.stop_token_ids), self._choices(params), None
         if self.tokenizer is not None:
             decode = self.tokenizer.decode
         answers = [
-            Answer(request, output, index, stops, choices, decode, word_by_word=word_by_word)
+            CompletionState(request, output, index, stop_token_ids, choices, decode, word_by_word=word_by_word)
             for index in range(params.n)
         ]
-        return _Queued(request, output, tuple(answers))
+        return _QueuedRequest(request, output, tuple(answers))
 
     def _choices(self, params: SamplingParams) -> Choices | None:
         if not params.choices:
             return None
-        choices: list[Sequence[int]] = [one for one in params.choices if not isinstance(one, str)]
+        choices: list[Sequence[int]] = [choice for choice in params.choices if not isinstance(choice, str)]
         if self.tokenizer is not None:
-            choices += [self.tokenizer.encode(one) for one in params.choices if isinstance(one, str)]
+            choices += [self.tokenizer.encode(choice) for choice in params.choices if isinstance(choice, str)]
         return Choices.of(choices)
 
     def _scheduler(self, number: int = 0, tokens: int = 0) -> Scheduler:
         """Worker `number`'s; those beside the first have caches of their own, for so many tokens. After a change of
         weights all are made anew; who works with an old one ends with it."""
-        key = versions(self.model)
-        if self._read_with is None or self._read_with[0] != key:
-            self._read_with = key, self._reader()
+        key = weight_versions(self.model)
+        if self._versioned_model is None or self._versioned_model[0] != key:
+            self._versioned_model = key, self._inference_model()
             self._schedulers = {}
-        found = self._schedulers.get(number)
-        if found is None or found.context < min(tokens, self.context):
-            found = self._new_scheduler(self._read_with[1], self.cache_tokens if number == 0 else tokens)
-            self._schedulers[number] = found
-        return found
+        scheduler = self._schedulers.get(number)
+        if scheduler is None or scheduler.max_seq_len < min(tokens, self.max_seq_len):
+            scheduler = self._new_scheduler(self._versioned_model[1], self.cache_tokens if number == 0 else tokens)
+            self._schedulers[number] = scheduler
+        return scheduler
 
-    def _new_scheduler(self, reader: Reader, tokens: int) -> Scheduler:
+    def _new_scheduler(self, model: InferenceModel, tokens: int) -> Scheduler:
         weight, shape = self.model.embedding.weight, self.model.shape
-        cache = KVCache(shape, self.rows, tokens, weight.dtype, weight.device)
-        return Scheduler(Runner(reader, cache, self._call), self.rows, min(shape.context, tokens))
+        cache = KVCacheManager(shape, self.max_num_seqs, tokens, weight.dtype, weight.device)
+        return Scheduler(ModelRunner(model, cache, self._call), self.max_num_seqs, min(shape.max_seq_len, tokens))
 
-    def _reader(self) -> Reader:
+    def _inference_model(self) -> InferenceModel:
         """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where
         they are."""
         if streamable(self.model):
-            return Streamed(self.model)
+            return StreamedModel(self.model)
         if self._call is not None or not packable(self.model):
             return self.model
-        return Packed(self.model)
+        return PackedModel(self.model)
 
 
-def _check(params: SamplingParams, tokenizer: Tokenizer | None, vocabulary: int) -> None:
-    if tokenizer is None and (params.stop or any(isinstance(one, str) for one in params.choices)):
+def _check_params(params: SamplingParams, tokenizer: TokenizerProtocol | None, vocab_size: int) -> None:
+    if tokenizer is None and (params.stop or any(isinstance(choice, str) for choice in params.choices)):
         raise SettingsError("stop texts and choices in text need a tokenizer; make the engine with one")
     if "" in params.stop:
         raise SettingsError("an empty stop text ends every answer before it begins; leave it out")
-    if wrong := [one for one in params.logit_bias if not 0 <= one < vocabulary]:
+    if invalid := [token for token in params.logit_bias if not 0 <= token < vocab_size]:
         raise SettingsError(
-            f"logit_bias names token {wrong[0]}, which a vocabulary of {vocabulary} has not; leave it out"
+            f"logit_bias names token {invalid[0]}, which a vocabulary of {vocab_size} has not; leave it out"
         )
 
 
-def _tokens(output: RequestOutput) -> int:
-    return sum(len(one.token_ids) for one in output.outputs)
+def _count_tokens(output: RequestOutput) -> int:
+    return sum(len(completion.token_ids) for completion in output.outputs)
 
 
-def _work(scheduler: Scheduler, pending: deque[list[Answer]], note: Callable[[], None]) -> None:
+def _work(scheduler: Scheduler, pending: deque[list[CompletionState]], note: Callable[[], None]) -> None:
     """Takes prompts until none is pending and all that were taken are answered; other threads take some meanwhile."""
-    own: list[Answer] = []
+    assigned: list[CompletionState] = []
     try:
         with torch.inference_mode():
             while True:
                 with scheduler.lock:
-                    while scheduler.free and (some := _next(pending)):
-                        scheduler.waiting.extend(some)
-                        own += some
+                    while scheduler.free and (admitted := _next(pending)):
+                        scheduler.waiting.extend(admitted)
+                        assigned += admitted
                     if scheduler.busy:
                         scheduler.step(more=bool(pending))
-                for _ in [answer for answer in own if answer.done]:
+                for _ in [answer for answer in assigned if answer.finished]:
                     note()
-                own = [answer for answer in own if not answer.done]
-                if not own and not pending:
+                assigned = [answer for answer in assigned if not answer.finished]
+                if not assigned and not pending:
                     return
     finally:
         with scheduler.lock, torch.inference_mode():
-            for request_id in {answer.request.request_id for answer in own}:
+            for request_id in {answer.request.request_id for answer in assigned}:
                 scheduler.cancel(request_id)
 
 
-def _next(pending: deque[list[Answer]]) -> list[Answer]:
+def _next(pending: deque[list[CompletionState]]) -> list[CompletionState]:
     try:
         return pending.popleft()
     except IndexError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from herd.generate.blocks import NULL_BLOCK, BlockPool, chain
-from herd.generate.requests import Answer
-from herd.model.cache import Cache
+from herd.generate.blocks import NULL_BLOCK, BlockPool, block_hash
+from herd.generate.requests import CompletionState
+from herd.model.cache import PagedKVCache
 from herd.model.devices import memory_bytes
 from herd.model.sizes import Shape
 
@@ -17,23 +17,23 @@ BLOCK_SIZE = 16
 _SHARE_OF_MEMORY, _SHARE_OF_GPU = 0.125, 0.25
 
 
-class KVCache:
-    """Blocks for up to `most_tokens` tokens of all answers together, and which of them each answer and row has.
+class KVCacheManager:
+    """Blocks for up to `max_tokens` tokens of all answers together, and which of them each answer and row has.
 
     A row of `table` is a place in the batch; what stands there beyond a row's blocks is the null block.
     """
 
-    def __init__(self, shape: Shape, rows: int, most_tokens: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shape: Shape, rows: int, max_tokens: int, dtype: torch.dtype, device: torch.device) -> None:
         self.shape, self.pool = shape, BlockPool(BLOCK_SIZE)
         # Where a text's length decides how its positions turn, another text's keys are none of its own.
-        self.shares_prefixes = not shape.turns_by_length
-        self.most_blocks = -(-most_tokens // BLOCK_SIZE) + 1
+        self.shares_prefixes = not shape.rope_depends_on_length
+        self.max_blocks = -(-max_tokens // BLOCK_SIZE) + 1
         self.keys_LBGSE, self.values_LBGSE = (self._blocks(1, dtype, device) for _ in "kv")
         self.table_BN = torch.full((rows, 1), NULL_BLOCK)
         self._table_on_device = self.table_BN if device.type == "cpu" else self.table_BN.to(device)
         self._changed = False
 
-    def place(self, answer: Answer, *, spare: int) -> bool:
+    def allocate(self, answer: CompletionState, *, spare: int) -> bool:
         """Gives an answer blocks for all its tokens, those that are cached among them; False when there would not be
         `spare` left."""
         pool = self.pool
@@ -41,39 +41,39 @@ class KVCache:
         prefix = pool.match(answer.tokens[:-1] if self.shares_prefixes else [])
         partial = [prefix.partial_block] if prefix.partial_tokens else []
         pool.acquire([*prefix.blocks, *partial])
-        needed = -(-len(answer.tokens) // BLOCK_SIZE) - len(prefix.blocks)
-        if not self.reserve(needed + spare):
+        num_new = -(-len(answer.tokens) // BLOCK_SIZE) - len(prefix.blocks)
+        if not self.reserve(num_new + spare):
             pool.release([*prefix.blocks, *partial])
             return False
-        own = [pool.allocate() for _ in range(needed)]
+        new_blocks = [pool.allocate() for _ in range(num_new)]
         if partial:
-            self._copy(partial, own[:1])
+            self._copy(partial, new_blocks[:1])
             pool.release(partial)
-        answer.blocks = [*prefix.blocks, *own]
+        answer.blocks = [*prefix.blocks, *new_blocks]
         answer.cached = len(prefix.blocks) * BLOCK_SIZE + prefix.partial_tokens
         answer.output.num_cached_tokens += answer.cached
         for number in range(len(prefix.blocks)):
-            answer.chains.append(chain(answer.chains[number], _tokens(answer, number, answer.cached)))
+            answer.chains.append(block_hash(answer.chains[number], _tokens(answer, number, answer.cached)))
         return True
 
-    def share(self, leader: Answer, answer: Answer) -> bool:
+    def share(self, leader: CompletionState, answer: CompletionState) -> bool:
         """Lets an answer with equal tokens have the full blocks of one that was read, and a copy of its last; False
         when none is free for that."""
         full = leader.blocks[: leader.cached // BLOCK_SIZE]
-        rest = leader.blocks[len(full) :]
-        if not self.reserve(len(rest)):
+        tail = leader.blocks[len(full) :]
+        if not self.reserve(len(tail)):
             return False
-        own = [self.pool.allocate() for _ in rest]
-        self._copy(rest, own)
+        copies = [self.pool.allocate() for _ in tail]
+        self._copy(tail, copies)
         self.pool.acquire(full)
-        answer.blocks, answer.cached, answer.chains = full + own, leader.cached, list(leader.chains)
+        answer.blocks, answer.cached, answer.chains = full + copies, leader.cached, list(leader.chains)
         answer.output.num_cached_tokens += leader.cached
         return True
 
-    def is_full(self, answer: Answer) -> bool:
+    def is_full(self, answer: CompletionState) -> bool:
         return answer.cached == len(answer.blocks) * BLOCK_SIZE
 
-    def extend(self, row: int, answer: Answer) -> bool:
+    def extend(self, row: int, answer: CompletionState) -> bool:
         """Gives an answer, which stands at this place, a block more; False when none is free."""
         if not self.reserve(1):
             return False
@@ -83,7 +83,7 @@ class KVCache:
         self._changed = True
         return True
 
-    def note_read(self, answer: Answer) -> None:
+    def mark_read(self, answer: CompletionState) -> None:
         """Takes down that the cache holds all tokens of an answer, and lets others find its blocks: when they are read
         together, and from then on whenever a block is full."""
         tokens, first = len(answer.tokens), answer.cached // BLOCK_SIZE
@@ -95,9 +95,9 @@ class KVCache:
             part = _tokens(answer, number, tokens)
             self.pool.index(answer.blocks[number], answer.chains[number], part)
             if len(part) == BLOCK_SIZE:
-                answer.chains.append(chain(answer.chains[number], part))
+                answer.chains.append(block_hash(answer.chains[number], part))
 
-    def give_back(self, answer: Answer) -> None:
+    def release(self, answer: CompletionState) -> None:
         """Releases the blocks of an answer, which are found until others need them."""
         number = answer.cached // BLOCK_SIZE
         if part := _tokens(answer, number, answer.cached):
@@ -108,8 +108,8 @@ class KVCache:
     def reserve(self, blocks: int) -> bool:
         """Whether so many blocks can be given out. More are made, up to the bound, before content is thrown away."""
         short = blocks - self.pool.empty
-        if short > 0 and len(self.pool) < self.most_blocks:
-            self._grow(min(self.most_blocks, max(2 * len(self.pool), len(self.pool) + short)))
+        if short > 0 and len(self.pool) < self.max_blocks:
+            self._grow(min(self.max_blocks, max(2 * len(self.pool), len(self.pool) + short)))
         return self.pool.free >= blocks
 
     def set_row(self, row: int, blocks: list[int]) -> None:
@@ -125,17 +125,17 @@ class KVCache:
         self.table_BN[row] = NULL_BLOCK
         self._changed = True
 
-    def of_rows(self, rows: int, lengths_B: Tensor) -> Cache:
+    def of_rows(self, rows: int, lengths_B: Tensor) -> PagedKVCache:
         """The cache of the first `rows` places."""
-        return Cache(self.keys_LBGSE, self.values_LBGSE, self.table_on_device()[:rows], lengths_B)
+        return PagedKVCache(self.keys_LBGSE, self.values_LBGSE, self.table_on_device()[:rows], lengths_B)
 
-    def of_answers(self, answers: list[Answer]) -> Cache:
+    def of_answers(self, answers: list[CompletionState]) -> PagedKVCache:
         """The cache of these answers, wherever they stand."""
         widest = max(len(answer.blocks) for answer in answers)
         table = [[*answer.blocks, *[NULL_BLOCK] * (widest - len(answer.blocks))] for answer in answers]
         device = self.keys_LBGSE.device
         lengths = torch.tensor([answer.cached for answer in answers], device=device)
-        return Cache(self.keys_LBGSE, self.values_LBGSE, torch.tensor(table, device=device), lengths)
+        return PagedKVCache(self.keys_LBGSE, self.values_LBGSE, torch.tensor(table, device=device), lengths)
 
     def table_on_device(self) -> Tensor:
         """The table where the model reads it; the same memory as long as the table is no wider."""
@@ -154,14 +154,14 @@ class KVCache:
 
     def _copy(self, source: list[int], target: list[int]) -> None:
         """Copies blocks."""
-        for held in (self.keys_LBGSE, self.values_LBGSE) if source else ():
-            held[:, target] = held[:, source]
+        for tensor in (self.keys_LBGSE, self.values_LBGSE) if source else ():
+            tensor[:, target] = tensor[:, source]
 
     def _blocks(self, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Of zeros, because attention by a mask multiplies by what it may not look at."""
         shape = self.shape
         return torch.zeros(
-            shape.layers, count, shape.kv_heads, BLOCK_SIZE, shape.head_width, dtype=dtype, device=device
+            shape.n_layers, count, shape.n_kv_heads, BLOCK_SIZE, shape.head_dim, dtype=dtype, device=device
         )
 
     def _grow(self, blocks: int) -> None:
@@ -176,21 +176,21 @@ class KVCache:
     def _widen(self, blocks: int) -> None:
         rows, columns = self.table_BN.shape
         if blocks > columns:
-            most = -(-self.shape.context // BLOCK_SIZE)
-            wider = torch.full((rows, min(max(2 * columns, blocks), max(most, blocks))), NULL_BLOCK)
+            max_columns = -(-self.shape.max_seq_len // BLOCK_SIZE)
+            wider = torch.full((rows, min(max(2 * columns, blocks), max(max_columns, blocks))), NULL_BLOCK)
             wider[:, :columns] = self.table_BN
             self.table_BN = wider
 
 
-def _tokens(answer: Answer, number: int, end: int) -> tuple[int, ...]:
+def _tokens(answer: CompletionState, number: int, end: int) -> tuple[int, ...]:
     """Those of block `number` among the first `end`."""
     return tuple(answer.tokens[number * BLOCK_SIZE : min((number + 1) * BLOCK_SIZE, end)])
 
 
-def fitting_tokens(shape: Shape, rows: int, dtype: torch.dtype, device: torch.device) -> int:
+def default_cache_tokens(shape: Shape, rows: int, dtype: torch.dtype, device: torch.device) -> int:
     """Tokens that a cache may hold when nothing else is said: `rows` whole contexts, or what fits a part of memory."""
     if device.type == "cuda":
-        there = _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+        available = _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
     else:
-        there = _SHARE_OF_MEMORY * memory_bytes()
-    return max(BLOCK_SIZE, min(rows * shape.context, int(there) // shape.cache_bytes(dtype.itemsize)))
+        available = _SHARE_OF_MEMORY * memory_bytes()
+    return max(BLOCK_SIZE, min(rows * shape.max_seq_len, int(available) // shape.cache_bytes(dtype.itemsize)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import NamedTuple
 
-from herd.core.settings import Count, Positive, Rate, Share, settings
+from herd.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Share, settings
 from herd.tokens.generation_config import GenerationConfig
 
 
@@ -35,33 +35,33 @@ class SamplingParams:
     choices: the only answers there may be, as ids or as text.
     """
 
-    n: Positive = 1
+    n: PositiveInt = 1
     temperature: float = 0.0
     top_p: Share = 1.0
-    top_k: Count = 0
+    top_k: NonNegativeInt = 0
     min_p: Share = 0.0
-    repetition_penalty: Rate = 1.0
+    repetition_penalty: PositiveFloat = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     seed: int = 0
-    max_tokens: Positive = 64
+    max_tokens: PositiveInt = 64
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
-    logprobs: Count = 0
+    logprobs: NonNegativeInt = 0
     logit_bias: dict[int, float] = field(default_factory=dict)
     choices: tuple[tuple[int, ...] | str, ...] = ()
 
     @classmethod
-    def of(
-        cls, model: GenerationConfig, *, max_tokens: int, temperature: float | None = None, seed: int = 0
+    def from_generation_config(
+        cls, config: GenerationConfig, *, max_tokens: int, temperature: float | None = None, seed: int = 0
     ) -> SamplingParams:
         """As a model is sampled by default. temperature: another one than the model's."""
         return cls(
-            temperature=model.temperature if temperature is None else temperature,
-            top_p=model.top_p,
-            top_k=model.top_k,
-            min_p=model.min_p,
-            repetition_penalty=model.repetition_penalty,
+            temperature=config.temperature if temperature is None else temperature,
+            top_p=config.top_p,
+            top_k=config.top_k,
+            min_p=config.min_p,
+            repetition_penalty=config.repetition_penalty,
             max_tokens=max_tokens,
             seed=seed,
         )

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from herd.generate.blocks import START
+from herd.generate.blocks import ROOT_HASH
 from herd.generate.params import SamplingParams
-from herd.generate.sampling import Choices, uniform
+from herd.generate.sampling import Choices, sampling_noise
 
 FinishReason = Literal["stop", "length", "abort"]
 Decode = Callable[[Sequence[int]], str]
@@ -91,38 +91,38 @@ class Detokenizer:
         return after[len(before) :]
 
 
-class Answer:
+class CompletionState:
     """One answer of a request while it waits or is written.
 
     tokens: the prompt's and the answer's. cached: how many of them the cache holds. blocks: where. chains: of the full
-    blocks among them, beginning with what the first follows. began: number of its admission among all. preempted:
+    blocks among them, beginning with what the first follows. admission: number of its admission among all. preempted:
     whether it waits although it was begun.
     word_by_word: whether the text is wanted as it grows.
     """
 
     def __init__(
-        self, request: Request, output: RequestOutput, index: int, stops: frozenset[int],
+        self, request: Request, output: RequestOutput, index: int, stop_token_ids: frozenset[int],
         choices: Choices | None, decode: Decode | None, *, word_by_word: bool,
     ) -> None:  # fmt: skip
         self.request, self.output, self.params = request, output, request.params
         self.completion = output.outputs[index]
-        self.stops, self.choice = stops, choices
+        self.stop_token_ids, self.choice = stop_token_ids, choices
         self.distribution, self.changes_logits = self.params.distribution, self.params.changes_logits
         self.tokens = list(request.prompt_token_ids)
-        self.cached = self.began = 0
+        self.cached = self.admission = 0
         self.preempted = False
         self.blocks: list[int] = []
-        self.chains = [START]
-        self.written: Counter[int] = Counter()
+        self.chains = [ROOT_HASH]
+        self.token_counts: Counter[int] = Counter()
         self._noise: np.ndarray | None = None
         self._index, self._text = index, ""
         self._decode = decode
         # Text that nobody looks at meanwhile is made at the end, at once.
-        watched = decode is not None and (word_by_word or bool(self.params.stop))
-        self._detokenizer = Detokenizer(decode) if watched and decode is not None else None
+        incremental = decode is not None and (word_by_word or bool(self.params.stop))
+        self._detokenizer = Detokenizer(decode) if incremental and decode is not None else None
 
     @property
-    def done(self) -> bool:
+    def finished(self) -> bool:
         return self.completion.finish_reason is not None
 
     @property
@@ -132,31 +132,31 @@ class Answer:
             return 0.0
         if self._noise is None:
             number = self.request.number * self.params.n + self._index
-            self._noise = uniform(self.params.seed, number, self.params.max_tokens)
+            self._noise = sampling_noise(self.params.seed, number, self.params.max_tokens)
         return float(self._noise[len(self.completion.token_ids)])
 
-    def add(self, token: int, logprob: float, top: dict[int, float] | None, context: int) -> None:
+    def add(self, token: int, logprob: float, top: dict[int, float] | None, max_seq_len: int) -> None:
         """Writes a drawn token down, and whether the answer ends with it."""
         completion, choice = self.completion, self.choice
         completion.logprobs.append(logprob)
         if top is not None:
             completion.top_logprobs.append(top)
-        if token in self.stops and (choice is None or token not in choice.after):
+        if token in self.stop_token_ids and (choice is None or token not in choice.children):
             completion.finish_reason, completion.stop_reason = "stop", token
             return
         self.tokens.append(token)
         completion.token_ids.append(token)
         if self.changes_logits:
-            self.written[token] += 1
+            self.token_counts[token] += 1
         if choice is not None:
-            self.choice = choice.after[token]
+            self.choice = choice.children[token]
         if self._detokenizer is not None:
             self._add_text(self._detokenizer.add(token))
-        if self.done:
+        if self.finished:
             return
-        if self.choice is not None and not self.choice.after:
+        if self.choice is not None and not self.choice.children:
             completion.finish_reason = "stop"
-        elif len(completion.token_ids) == self.params.max_tokens or len(self.tokens) > context:
+        elif len(completion.token_ids) == self.params.max_tokens or len(self.tokens) > max_seq_len:
             completion.finish_reason = "length"
 
     def _add_text(self, text: str) -> None:
@@ -166,9 +166,9 @@ class Answer:
         longest = max(map(len, self.params.stop), default=1)
         start = max(0, len(self._text) - longest + 1)
         self._text += text
-        places = [(at, stop) for stop in self.params.stop if (at := self._text.find(stop, start)) >= 0]
-        if places:
-            at, stop = min(places)
+        matches = [(at, stop) for stop in self.params.stop if (at := self._text.find(stop, start)) >= 0]
+        if matches:
+            at, stop = min(matches)
             self._text = self._text[:at]
             completion.finish_reason, completion.stop_reason = "stop", stop
         completion.text = self._text[: max(0, len(self._text) - longest + 1)]

@@ -19,10 +19,10 @@ from herd.core.records import Conversation
 from herd.generate.engine import GREEDY, Engine, SamplingParams
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
-ATTEMPTS = 4
+MAX_ATTEMPTS = 4
 
 
 class Sampler(Protocol):
@@ -32,16 +32,16 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True)
-class Script:
+class ScriptedSampler:
     """A function from a conversation to its answer, for tests and for labels that need no model."""
 
     answer: Callable[[Conversation], str]
 
     def sample(self, conversations: Sequence[Conversation]) -> list[str]:
-        return [self.answer(one) for one in conversations]
+        return [self.answer(conversation) for conversation in conversations]
 
 
-class Own:
+class EngineSampler:
     """Our own engine with the model in `folder`. Raises ArtifactError when there is none, or one that does not chat."""
 
     def __init__(
@@ -54,37 +54,37 @@ class Own:
         dtype: str = "fp32",
     ) -> None:
         text = TextTokenizer.load(folder)
-        self._form = chat_format(text)
-        self._engine = Engine(place_model(load_transformer(folder), device, dtype), text.stops, tokenizer=text)
+        self._chat_template = chat_template_of(text)
+        self._engine = Engine(place_model(load_transformer(folder), device, dtype), text.stop_token_ids, tokenizer=text)
         self._sampling, self._workers = sampling, workers
 
     def sample(self, conversations: Sequence[Conversation], *, sampling: SamplingParams | None = None) -> list[str]:
         """sampling: this time; as the sampler was made when absent."""
-        prompts = [self._form.prompt(conversation) for conversation in conversations]
+        prompts = [self._chat_template.encode_prompt(conversation) for conversation in conversations]
         params = replace(sampling or self._sampling, n=1)
-        made = self._engine.generate(prompts, params, workers=self._workers)
-        return [self._form.read(one.token_ids).content for one in made]
+        completions = self._engine.generate(prompts, params, workers=self._workers)
+        return [self._chat_template.parse_message(completion.token_ids).content for completion in completions]
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class EndpointSampler:
     """A server with OpenAI's `/chat/completions` (vLLM, llama.cpp, ours or a service).
 
-    url: up to `/v1`. model: as the server calls it. key: name of the environment variable that holds the access
-    key, empty for none. at_once: requests under way side by side.
+    url: up to `/v1`. model: as the server calls it. api_key_env: name of the environment variable that holds the access
+    key, empty for none. max_concurrency: requests under way side by side.
     """
 
     url: str
     model: str
-    key: str = ""
+    api_key_env: str = ""
     temperature: float = 0.0
     max_tokens: int = 256
-    at_once: int = 8
+    max_concurrency: int = 8
     timeout_seconds: float = 120.0
 
     def sample(self, conversations: Sequence[Conversation]) -> list[str]:
         """Raises HerdError when the server refuses a request or stays away."""
-        with ThreadPoolExecutor(self.at_once) as pool:
+        with ThreadPoolExecutor(self.max_concurrency) as pool:
             return list(pool.map(self._ask, conversations))
 
     def _ask(self, conversation: Conversation) -> str:
@@ -95,22 +95,22 @@ class Endpoint:
             "max_tokens": self.max_tokens,
         }
         headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {os.environ.get(self.key, '')}"
+        if self.api_key_env:
+            headers["Authorization"] = f"Bearer {os.environ.get(self.api_key_env, '')}"
         request = urllib.request.Request(  # noqa: S310 - the address is the user's own setting
             f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
         )
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:  # noqa: S310
                     return str(json.load(answer)["choices"][0]["message"]["content"] or "")
             except urllib.error.HTTPError as fault:
                 fault.close()
                 # Too many requests, or a server that is starting: worth another try.
-                if fault.code not in (429, 500, 502, 503) or attempt == ATTEMPTS:
+                if fault.code not in (429, 500, 502, 503) or attempt == MAX_ATTEMPTS:
                     raise HerdError(f"{self.url} refused a request with status {fault.code}: {fault.reason}") from None
             except (OSError, ValueError, KeyError, IndexError) as fault:
-                if attempt == ATTEMPTS:
+                if attempt == MAX_ATTEMPTS:
                     raise HerdError(f"{self.url} gave no answer ({fault}); check that the server is up") from None
             time.sleep(0.5 * 2**attempt)
         raise AssertionError("the last attempt returns or raises")

@@ -20,46 +20,52 @@ class Choices:
     """A tree of the only answers there may be, each a row of ids; where one ends and no other goes on, so does the
     answer."""
 
-    after: dict[int, Choices] = field(default_factory=dict)
-    ends: bool = False
+    children: dict[int, Choices] = field(default_factory=dict)
+    is_end: bool = False
 
     @classmethod
     def of(cls, answers: Iterable[Sequence[int]]) -> Choices:
         """Raises DataError when there is none, or an empty one."""
-        top = cls()
+        root = cls()
         for answer in answers:
             if not answer:
                 raise DataError("one of the choices is empty; give each at least one token")
-            at = top
+            node = root
             for token in answer:
-                at = at.after.setdefault(token, cls())
-            at.ends = True
-        if not top.after:
+                node = node.children.setdefault(token, cls())
+            node.is_end = True
+        if not root.children:
             raise DataError("there is nothing to choose from; give at least one choice")
-        return top
+        return root
 
-    def allow(self, logits_V: Tensor, stops: Iterable[int]) -> Tensor:
+    def allow(self, logits_V: Tensor, stop_token_ids: Iterable[int]) -> Tensor:
         """The logits of what may come next; a stop may where an answer ends and a longer one goes on."""
-        ids = torch.tensor([*self.after, *(stops if self.ends else ())], device=logits_V.device)
+        ids = torch.tensor([*self.children, *(stop_token_ids if self.is_end else ())], device=logits_V.device)
         allowed = torch.full_like(logits_V, -torch.inf)
         allowed[ids] = logits_V[ids]
         return allowed
 
 
-def penalized(logits_V: Tensor, params: SamplingParams, prompt: Iterable[int], written: Counter[int]) -> Tensor:
-    """Logits after the penalties for tokens that were used. written: how often each stands in the answer."""
+def apply_penalties(
+    logits_V: Tensor, params: SamplingParams, prompt: Iterable[int], output_counts: Counter[int]
+) -> Tensor:
+    """Logits after the penalties for tokens that were used. output_counts: how often each stands in the answer."""
     logits_V = logits_V.clone()
     if params.repetition_penalty != 1:
-        ids = torch.tensor(sorted({*prompt, *written}), device=logits_V.device)
-        used = logits_V[ids]
-        logits_V[ids] = torch.where(used > 0, used / params.repetition_penalty, used * params.repetition_penalty)
-    if written and (params.frequency_penalty or params.presence_penalty):
-        ids, counts = (torch.tensor(list(x), device=logits_V.device) for x in (written.keys(), written.values()))
+        ids = torch.tensor(sorted({*prompt, *output_counts}), device=logits_V.device)
+        token_logits = logits_V[ids]
+        logits_V[ids] = torch.where(
+            token_logits > 0, token_logits / params.repetition_penalty, token_logits * params.repetition_penalty
+        )
+    if output_counts and (params.frequency_penalty or params.presence_penalty):
+        ids, counts = (
+            torch.tensor(list(x), device=logits_V.device) for x in (output_counts.keys(), output_counts.values())
+        )
         logits_V[ids] -= params.frequency_penalty * counts + params.presence_penalty
     return logits_V
 
 
-def biased(logits_V: Tensor, bias: dict[int, float]) -> Tensor:
+def apply_logit_bias(logits_V: Tensor, bias: dict[int, float]) -> Tensor:
     """Logits with what is added to some of them."""
     ids = torch.tensor(list(bias), device=logits_V.device)
     logits_V = logits_V.clone()
@@ -67,26 +73,26 @@ def biased(logits_V: Tensor, bias: dict[int, float]) -> Tensor:
     return logits_V
 
 
-def draw(logits_BV: Tensor, params: SamplingParams, noise_B: Tensor) -> tuple[Tensor, Tensor]:
+def sample_tokens(logits_BV: Tensor, params: SamplingParams, noise_B: Tensor) -> tuple[Tensor, Tensor]:
     """The next token of every row and its log-probability at temperature 1: each [B].
 
     noise_B: one number in 0..1 per row, which decides the draw.
     """
-    tokens_B = draw_alike(logits_BV, params.distribution, noise_B)
+    tokens_B = sample_alike(logits_BV, params.distribution, noise_B)
     return tokens_B, logprobs_of(logits_BV, tokens_B)
 
 
-def draw_each(logits_BV: Tensor, each: Sequence[Distribution], noise: Sequence[float]) -> Tensor:
+def sample_each(logits_BV: Tensor, distributions: Sequence[Distribution], noise: Sequence[float]) -> Tensor:
     """The next token of every row, each drawn in its own way: [B]. A row's does not depend on the others."""
     noise_B = torch.tensor(noise, dtype=torch.float64, device=logits_BV.device)
     groups: dict[Distribution, list[int]] = {}
-    for row, distribution in enumerate(each):
+    for row, distribution in enumerate(distributions):
         groups.setdefault(distribution, []).append(row)
     if len(groups) == 1:
-        return draw_alike(logits_BV, next(iter(groups)), noise_B)
-    tokens_B = torch.empty(len(each), dtype=torch.long, device=logits_BV.device)
+        return sample_alike(logits_BV, next(iter(groups)), noise_B)
+    tokens_B = torch.empty(len(distributions), dtype=torch.long, device=logits_BV.device)
     for distribution, rows in groups.items():
-        tokens_B[rows] = draw_alike(logits_BV[rows], distribution, noise_B[rows])
+        tokens_B[rows] = sample_alike(logits_BV[rows], distribution, noise_B[rows])
     return tokens_B
 
 
@@ -95,7 +101,7 @@ def logprobs_of(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:
     return logits_BV.gather(-1, tokens_B[:, None]).squeeze(-1) - logits_BV.logsumexp(-1)
 
 
-def draw_alike(logits_BV: Tensor, distribution: Distribution, noise_B: Tensor) -> Tensor:
+def sample_alike(logits_BV: Tensor, distribution: Distribution, noise_B: Tensor) -> Tensor:
     """The next token of rows that are drawn in one way: [B]. Filters in vLLM's order: min_p, top_k, top_p."""
     temperature, top_p, top_k, min_p = distribution
     if temperature == 0:
@@ -121,7 +127,7 @@ def _nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
     return torch.zeros_like(probs_BV).scatter(-1, ranks_BV, inside_BV)
 
 
-def uniform(seed: int, number: int, count: int) -> np.ndarray:
+def sampling_noise(seed: int, number: int, count: int) -> np.ndarray:
     """The numbers in 0..1 that decide the draws of answer `number`."""
     digest = hashlib.sha256(f"sampling/{seed}/{number}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big"))).random(count)

@@ -6,29 +6,29 @@ import itertools
 import threading
 from collections import deque
 
-from herd.generate.blocks import chain
-from herd.generate.kv_cache import KVCache
-from herd.generate.requests import Answer
-from herd.generate.runner import Drawn, Runner
+from herd.generate.blocks import block_hash
+from herd.generate.kv_cache import KVCacheManager
+from herd.generate.requests import CompletionState
+from herd.generate.runner import ModelRunner, SampledToken
 
 
 class Scheduler:
-    """Continuous batching of up to `rows` answers. context: tokens that one may have with its prompt. Who calls it from
-    several threads holds its lock.
+    """Continuous batching of up to `max_num_seqs` answers. max_seq_len: tokens that one may have with its prompt. Who
+    calls it from several threads holds its lock.
 
     Source: Yu et al. 2022 (Orca), 3.2; Kwon et al. 2023 (PagedAttention), 4.5: an answer for which no block is left is
     stopped, the one begun last first, and read in again later.
     """
 
-    def __init__(self, runner: Runner, rows: int, context: int) -> None:
-        self.runner, self.rows, self.context = runner, rows, context
-        self.waiting: deque[Answer] = deque()
-        self.running: list[Answer] = []
+    def __init__(self, runner: ModelRunner, max_num_seqs: int, max_seq_len: int) -> None:
+        self.runner, self.max_num_seqs, self.max_seq_len = runner, max_num_seqs, max_seq_len
+        self.waiting: deque[CompletionState] = deque()
+        self.running: list[CompletionState] = []
         self.lock = threading.RLock()
         self._admissions = itertools.count(1)
 
     @property
-    def cache(self) -> KVCache:
+    def cache(self) -> KVCacheManager:
         return self.runner.cache
 
     @property
@@ -38,55 +38,57 @@ class Scheduler:
     @property
     def free(self) -> int:
         """Rows for answers that nobody waits for yet."""
-        return max(0, self.rows - len(self.running) - len(self.waiting))
+        return max(0, self.max_num_seqs - len(self.running) - len(self.waiting))
 
     def cancel(self, request_id: str) -> None:
         """Ends the answers of a request where they are; their blocks are free at once."""
-        for answer in [one for one in (*self.running, *self.waiting) if one.request.request_id == request_id]:
+        for answer in [
+            candidate for candidate in (*self.running, *self.waiting) if candidate.request.request_id == request_id
+        ]:
             answer.abort()
             if answer in self.running:
-                self._leave(answer)
+                self._remove(answer)
             else:
                 self.waiting.remove(answer)
 
-    def step(self, *, more: bool = False) -> list[Answer]:
+    def step(self, *, more: bool = False) -> list[CompletionState]:
         """Writes a token more of every answer at work; those that got one. more: whether others will come soon, for
         which it is worth to wait with prompts and read some together."""
-        written = self._admit() if self._admits(more) else []
+        advanced = self._admit() if self._admits(more) else []
         if self.running:
             self._make_room()
-            drawn = self.runner.decode(self.running)
-            written += self.running
+            sampled = self.runner.decode(self.running)
+            advanced += self.running
             for answer in self.running:
-                self.cache.note_read(answer)
-            self._note(list(self.running), drawn)
-        return written
+                self.cache.mark_read(answer)
+            self._record(list(self.running), sampled)
+        return advanced
 
     def _admits(self, more: bool) -> bool:
         """A few prompts at a time are read together, which is worth some idle rows."""
-        free = self.rows - len(self.running)
-        few = free < max(1, self.rows // 4) and (more or len(self.waiting) > free)
-        return bool(self.waiting) and free > 0 and not (few and self.running)
+        free = self.max_num_seqs - len(self.running)
+        too_few = free < max(1, self.max_num_seqs // 4) and (more or len(self.waiting) > free)
+        return bool(self.waiting) and free > 0 and not (too_few and self.running)
 
-    def _admit(self) -> list[Answer]:
+    def _admit(self) -> list[CompletionState]:
         """Reads in as many as there are rows and blocks for; those that got their first token."""
-        batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), self.rows - len(self.running)))]
-        written: list[Answer] = []
+        batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), self.max_num_seqs - len(self.running)))]
+        admitted: list[CompletionState] = []
         while batch:
             wave, batch = self._first_of_their_kind(batch)
             try:
-                some, left_over = self._prefill(wave)
+                started, left_over = self._prefill(wave)
             except Exception:
                 for answer in (*wave, *batch):
                     answer.abort()  # nobody shall wait for them
                 raise
-            written += some
+            admitted += started
             if left_over:
                 self.waiting.extendleft(reversed(left_over + batch))
                 break
-        return written
+        return admitted
 
-    def _first_of_their_kind(self, batch: list[Answer]) -> tuple[list[Answer], list[Answer]]:
+    def _first_of_their_kind(self, batch: list[CompletionState]) -> tuple[list[CompletionState], list[CompletionState]]:
         """Those to be read now, and those that begin with a block that one of these reads: they find it afterwards.
         Equal ones are read together, once."""
         size, pool = self.cache.pool.block_size, self.cache.pool
@@ -95,28 +97,28 @@ class Scheduler:
         leaders: set[tuple[int, ...]] = set()
         for answer in batch:
             tokens = tuple(answer.tokens)
-            before, own, shared = b"", [], False
+            parent, keys, shared = b"", [], False
             for start in range(0, len(tokens) - size, size) if tokens not in leaders else ():
-                key = before, tokens[start : start + size]
+                key = parent, tokens[start : start + size]
                 shared = shared or (key in planned and not pool.holds(*key))
-                own.append(key)
-                before = chain(*key)
+                keys.append(key)
+                parent = block_hash(*key)
             (later if shared else wave).append(answer)
             if not shared:
-                planned.update(own)
+                planned.update(keys)
                 leaders.add(tokens)
         return wave, later
 
-    def _prefill(self, wave: list[Answer]) -> tuple[list[Answer], list[Answer]]:
+    def _prefill(self, wave: list[CompletionState]) -> tuple[list[CompletionState], list[CompletionState]]:
         """Reads prompts, equal ones once; those that got their first token, and those for which no blocks are free."""
-        kinds: dict[tuple[int, ...], list[Answer]] = {}
+        by_tokens: dict[tuple[int, ...], list[CompletionState]] = {}
         for answer in wave:
-            kinds.setdefault(tuple(answer.tokens), []).append(answer)
-        groups, left_over = list(kinds.values()), []
+            by_tokens.setdefault(tuple(answer.tokens), []).append(answer)
+        groups, left_over = list(by_tokens.values()), []
         for number, group in enumerate(groups):
             # A block more for each at work, or it would be stopped for this one at once.
-            if not self.cache.place(group[0], spare=len(self.running)):
-                left_over = [answer for some in groups[number:] for answer in some]
+            if not self.cache.allocate(group[0], spare=len(self.running)):
+                left_over = [answer for members in groups[number:] for answer in members]
                 groups = groups[:number]
                 break
         if not groups:
@@ -126,48 +128,48 @@ class Scheduler:
             logits_NV = self.runner.prefill(leaders)
         except Exception:
             for answer in leaders:
-                self.cache.give_back(answer)
+                self.cache.release(answer)
             raise
         rows, admitted = [], []
-        for row, (leader, *others) in enumerate(groups):
-            self.cache.note_read(leader)
-            sharing = [answer for answer in others if self.cache.share(leader, answer)]
-            left_over += [answer for answer in others if answer not in sharing]
+        for row, (leader, *followers) in enumerate(groups):
+            self.cache.mark_read(leader)
+            sharing = [answer for answer in followers if self.cache.share(leader, answer)]
+            left_over += [answer for answer in followers if answer not in sharing]
             admitted += [leader, *sharing]
             rows += [row] * (1 + len(sharing))
         for answer in admitted:
-            answer.began, answer.preempted = next(self._admissions), False
+            answer.admission, answer.preempted = next(self._admissions), False
             self.running.append(answer)
             self.cache.set_row(len(self.running) - 1, answer.blocks)
-        self._note(admitted, self.runner.draw(logits_NV[rows], admitted))
+        self._record(admitted, self.runner.sample(logits_NV[rows], admitted))
         return admitted, left_over
 
     def _make_room(self) -> None:
         """A block for each answer whose next token needs one; who was begun last may have to wait for it."""
         full = [answer for answer in self.running if self.cache.is_full(answer)]
-        for answer in sorted(full, key=lambda one: one.began):
+        for answer in sorted(full, key=lambda candidate: candidate.admission):
             while not answer.preempted and not self.cache.extend(self.running.index(answer), answer):
                 self._preempt()
 
     def _preempt(self) -> None:
         """The answer that was begun last waits again, as the first."""
-        answer = max(self.running, key=lambda one: one.began)
-        self._leave(answer)
+        answer = max(self.running, key=lambda candidate: candidate.admission)
+        self._remove(answer)
         answer.preempted = True
         self.waiting.appendleft(answer)
 
-    def _note(self, answers: list[Answer], drawn: list[Drawn]) -> None:
-        for answer, (token, logprob, top) in zip(answers, drawn, strict=True):
-            answer.add(token, logprob, top, self.context)
+    def _record(self, answers: list[CompletionState], sampled: list[SampledToken]) -> None:
+        for answer, (token, logprob, top) in zip(answers, sampled, strict=True):
+            answer.add(token, logprob, top, self.max_seq_len)
         for answer in answers:
-            if answer.done:
+            if answer.finished:
                 answer.end()
-                self._leave(answer)
+                self._remove(answer)
 
-    def _leave(self, answer: Answer) -> None:
+    def _remove(self, answer: CompletionState) -> None:
         """The last row takes the place of one that leaves."""
         row, last = self.running.index(answer), len(self.running) - 1
         self.cache.move_row(row, last)
         self.running[row] = self.running[last]
         self.running.pop()
-        self.cache.give_back(answer)
+        self.cache.release(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import comb
 
-_TRIED = (1, 2, 4, 10, 30)
+_KS = (1, 2, 4, 10, 30)
 
 
 def mean_of_best(scores: Sequence[float], values: Sequence[float], k: int) -> float:
@@ -28,19 +28,20 @@ def mean_of_best(scores: Sequence[float], values: Sequence[float], k: int) -> fl
     return total / comb(len(order), k)
 
 
-def curve(
-    scored: Sequence[Sequence[float]], measured: Mapping[str, Sequence[Sequence[float]]], tries: int
+def best_of_curve(
+    scored: Sequence[Sequence[float]], measured: Mapping[str, Sequence[Sequence[float]]], num_samples: int
 ) -> list[dict[str, float]]:
-    """A row for every K up to `tries`: the mean reward of the best, and of whatever else was measured of every answer.
+    """A row for every K up to `num_samples`: the mean reward of the best, and of whatever else was measured of every
+    answer.
 
-    Only prompts with all `tries` answers count, so that every row is about the same ones; none of them, no rows.
+    Only prompts with all `num_samples` answers count, so that every row is about the same ones; none of them, no rows.
     """
-    whole = [number for number, scores in enumerate(scored) if len(scores) == tries]
+    complete = [number for number, scores in enumerate(scored) if len(scores) == num_samples]
     rows: list[dict[str, float]] = []
-    for k in sorted({one for one in _TRIED if one < tries} | {tries}) if whole else ():
+    for k in sorted({count for count in _KS if count < num_samples} | {num_samples}) if complete else ():
         row = {"k": float(k)}
         for name, values in {"reward": scored, **measured}.items():
-            found = [mean_of_best(scored[number], values[number], k) for number in whole]
-            row[name] = sum(found) / len(found)
+            best_values = [mean_of_best(scored[number], values[number], k) for number in complete]
+            row[name] = sum(best_values) / len(best_values)
         rows.append(row)
     return rows

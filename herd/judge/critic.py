@@ -8,30 +8,30 @@ from dataclasses import replace
 from herd.core.artifacts import Checkpoint
 from herd.core.records import Conversation, Message, Preference
 from herd.generate.engine import Engine, SamplingParams
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 ASK = Message("user", "Is this answer right? Say why.")
 
 
-def then_criticized(answered: Conversation, critique: str) -> Conversation:
+def with_critique(conversation: Conversation, critique: str) -> Conversation:
     """An answered conversation and what is said of the answer: what a reward model of criticized answers reads."""
-    return answered.then(ASK, Message("assistant", critique))
+    return conversation.with_messages(ASK, Message("assistant", critique))
 
 
-def criticized(preference: Preference, critique: Callable[[Conversation], str]) -> Preference:
+def criticize_answers(preference: Preference, critique: Callable[[Conversation], str]) -> Preference:
     """The preference, each of its answers, best first, followed by what `critique` says of it."""
 
-    def longer(answer: tuple[Message, ...]) -> tuple[Message, ...]:
+    def with_critiques(answer: tuple[Message, ...]) -> tuple[Message, ...]:
         if not answer:
             return ()
-        answered = preference.prompt.then(*answer)
-        return then_criticized(answered, critique(answered)).messages[len(preference.prompt.messages) :]
+        answered = preference.prompt.with_messages(*answer)
+        return with_critique(answered, critique(answered)).messages[len(preference.prompt.messages) :]
 
-    sides = {side: longer(getattr(preference, side)) for side in ("edited", "chosen", "rejected")}
+    sides = {side: with_critiques(getattr(preference, side)) for side in ("edited", "chosen", "rejected")}
     return replace(preference, **sides)
 
 
@@ -41,32 +41,37 @@ class Critic:
     def __init__(
         self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "fp32", *, max_tokens: int = 128
     ) -> None:
-        self._text = TextTokenizer.load(checkpoint.path)
-        self._form = chat_format(self._text)
+        self._tokenizer = TextTokenizer.load(checkpoint.path)
+        self._chat_template = chat_template_of(self._tokenizer)
         network = place_model(load_transformer(checkpoint.path), device, dtype)
-        self._engine = Engine(network, self._text.stops, tokenizer=self._text)
-        self._room = shape_in(checkpoint.path).context - max_tokens
+        self._engine = Engine(network, self._tokenizer.stop_token_ids, tokenizer=self._tokenizer)
+        self._max_prompt_tokens = read_shape(checkpoint.path).max_seq_len - max_tokens
         self._sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens)
 
-    def read(
+    def criticize(
         self,
-        answered: Sequence[Conversation],
+        conversations: Sequence[Conversation],
         *,
         workers: int = 1,
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[str | None]:
         """A critique of every conversation's last answer; None where it is too long to be read. Equal ones are asked
         about once."""
-        prompts = [tuple(self._form.prompt(one.then(ASK))) for one in answered]
-        different = [ids for ids in dict.fromkeys(prompts) if len(ids) <= self._room]
+        prompts = [
+            tuple(self._chat_template.encode_prompt(conversation.with_messages(ASK))) for conversation in conversations
+        ]
+        different = [ids for ids in dict.fromkeys(prompts) if len(ids) <= self._max_prompt_tokens]
         rows = [list(ids) for ids in different]
-        made = self._engine.generate(rows, self._sampling, workers=workers, report=report)
-        said = {ids: self._form.read(one.token_ids).content for ids, one in zip(different, made, strict=True)}
-        return [said.get(ids) for ids in prompts]
+        outputs = self._engine.generate(rows, self._sampling, workers=workers, report=report)
+        critiques = {
+            ids: self._chat_template.parse_message(output.token_ids).content
+            for ids, output in zip(different, outputs, strict=True)
+        }
+        return [critiques.get(ids) for ids in prompts]
 
-    def draw(
+    def sample(
         self,
-        answered: Sequence[Conversation],
+        conversations: Sequence[Conversation],
         count: int,
         sampling: SamplingParams,
         *,
@@ -75,12 +80,12 @@ class Critic:
     ) -> list[list[str]]:
         """`count` critiques of every conversation's last answer, drawn as `sampling` says; none where it is too long to
         be read."""
-        prompts = [self._form.prompt(one.then(ASK)) for one in answered]
-        fit = [number for number, ids in enumerate(prompts) if len(ids) <= self._room]
+        prompts = [self._chat_template.encode_prompt(conversation.with_messages(ASK)) for conversation in conversations]
+        fit = [number for number, ids in enumerate(prompts) if len(ids) <= self._max_prompt_tokens]
         params = replace(sampling, n=count, max_tokens=self._sampling.max_tokens)
         outputs = self._engine.generate([prompts[number] for number in fit], params, workers=workers, report=report)
-        made = [self._form.read(output.token_ids).content for output in outputs]
-        found: list[list[str]] = [[] for _ in answered]
+        texts = [self._chat_template.parse_message(output.token_ids).content for output in outputs]
+        critiques: list[list[str]] = [[] for _ in conversations]
         for place, number in enumerate(fit):
-            found[number] = made[place * count : (place + 1) * count]
-        return found
+            critiques[number] = texts[place * count : (place + 1) * count]
+        return critiques

@@ -13,7 +13,7 @@ from herd.core.records import Conversation
 from herd.model.devices import place_model
 from herd.model.heads import RewardModel
 from herd.model.weights import load_model
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 _ROWS = 64
@@ -24,8 +24,8 @@ class RewardJudge:
 
     def __init__(self, model: RewardModel, tokenizer: TextTokenizer) -> None:
         self.model = model.eval()
-        self.format = chat_format(tokenizer)
-        self.pad = tokenizer.pad
+        self.chat_template = chat_template_of(tokenizer)
+        self.pad = tokenizer.pad_id
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: str = "auto") -> RewardJudge:
@@ -41,13 +41,13 @@ class RewardJudge:
 
     def fits(self, conversation: Conversation) -> bool:
         """Whether it is short enough to be scored."""
-        return len(self.format.conversation(conversation).ids) <= self.model.shape.context
+        return len(self.chat_template.encode(conversation).ids) <= self.model.shape.max_seq_len
 
     def score(
         self, conversations: Sequence[Conversation], *, report: Callable[[int, int], None] = lambda done, total: None
     ) -> list[float]:
         """The score of the last answer in every conversation, read at its last token."""
-        rows = [self.format.conversation(conversation).ids for conversation in conversations]
+        rows = [self.chat_template.encode(conversation).ids for conversation in conversations]
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
         scores: dict[int, float] = {}
         for start in range(0, len(order), _ROWS):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.core.errors import DataError
-from herd.evals.spread import percentiles, student_mean
-from herd.mixing.proxies import Curve, Point
+from herd.evals.intervals import percentiles, student_mean
+from herd.mixing.proxies import EvalPoint, LossCurve
 from herd.mixing.results import MethodScore, MixPrediction, MixSearch, MixTrial, SearchCost
 
 
@@ -25,21 +25,21 @@ class Trial:
     flops: float
     shares: Mapping[str, float]
     epochs: Mapping[str, float]
-    curve: Curve
+    curve: LossCurve
 
     @classmethod
     def of(cls, trial: MixTrial) -> Self:
-        points = [Point(point.tokens, point.losses) for point in trial.points]
-        return cls(label_of(trial), trial.seed, trial.flops, trial.shares, trial.epochs, Curve(points))
+        points = [EvalPoint(point.tokens, point.losses) for point in trial.points]
+        return cls(label_of(trial), trial.seed, trial.flops, trial.shares, trial.epochs, LossCurve(points))
 
 
 def label_of(mix: MixTrial | MixSearch) -> str:
-    """How a method is called in tables; `given_shares` go by their label, DoGE's two forms by theirs."""
+    """How a method is called in tables; `fixed_weights` go by their label, DoGE's two forms by theirs."""
     chosen = mix.settings
     return str(chosen.get("label") or " ".join([mix.method, *[str(chosen[k]) for k in ("form",) if k in chosen]]))
 
 
-def compared(trials: Sequence[Trial], *, control: str) -> list[MethodScore]:
+def compare_trials(trials: Sequence[Trial], *, control: str) -> list[MethodScore]:
     """A row for every method: losses, gains over the control with 95 % intervals over seeds, tokens to its loss.
 
     gain: the control's mean loss less the method's, with the same seed, in nats. tokens: to the control's last loss,
@@ -61,10 +61,10 @@ def compared(trials: Sequence[Trial], *, control: str) -> list[MethodScore]:
         gains = [against[seed].curve.last.mean - runs[seed].curve.last.mean for seed in runs]
         reached = [runs[seed].curve.tokens_to(against[seed].curve.last.mean) for seed in runs]
         parts = [
-            None if one is None else one / against[seed].curve.last.tokens
-            for seed, one in zip(runs, reached, strict=True)
+            None if tokens is None else tokens / against[seed].curve.last.tokens
+            for seed, tokens in zip(runs, reached, strict=True)
         ]
-        got = sorted(one for one in parts if one is not None)
+        reached_parts = sorted(part for part in parts if part is not None)
         rows.append(
             MethodScore(
                 method=label,
@@ -72,8 +72,8 @@ def compared(trials: Sequence[Trial], *, control: str) -> list[MethodScore]:
                 mean=float(np.mean(mean)),
                 worst=float(np.mean(worst)),
                 gain=student_mean(gains),
-                tokens=float(np.median(got)) if 2 * len(got) > len(parts) else None,
-                got_there=len(got),
+                tokens=float(np.median(reached_parts)) if 2 * len(reached_parts) > len(parts) else None,
+                got_there=len(reached_parts),
                 shares=_mean_of([trial.shares for trial in runs.values()]),
                 epochs=max(max(trial.epochs.values()) for trial in runs.values()),
                 by_source=_mean_of([trial.curve.last.losses for trial in runs.values()]),
@@ -118,7 +118,9 @@ def _spread_of(rows: Sequence[Mapping[str, float]]) -> float:
     return max(float(np.std([row[name] for row in rows], ddof=1)) for name in rows[0]) if len(rows) > 1 else 0.0
 
 
-def upsampled(trials: Sequence[MixTrial], domains: Sequence[str]) -> dict[str, list[tuple[float, float, float, float]]]:
+def upsampling_gains(
+    trials: Sequence[MixTrial], domains: Sequence[str]
+) -> dict[str, list[tuple[float, float, float, float]]]:
     """For `domains` and `others`: (part of the end, gain, low, high) over the runs without such a part.
 
     Raises DataError when these are missing, or a seed of them is.
@@ -131,23 +133,23 @@ def upsampled(trials: Sequence[MixTrial], domains: Sequence[str]) -> dict[str, l
     if unknown := set(domains) - set(sources):
         raise DataError(f"{', '.join(sorted(unknown))} are not among the sources mixed: {', '.join(sources)}")
     groups = {"domains": list(domains), "others": [name for name in sources if name not in domains]}
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    curves: dict[str, list[tuple[float, float, float, float]]] = {}
     for group, names in groups.items():
-        found[group] = []
+        curves[group] = []
         for end, runs in by_end.items():
             gains = [
                 float(np.mean([by_end[0.0][seed][name] - losses[name] for name in names]))
                 for seed, losses in runs.items()
             ]
             gain = student_mean(gains)
-            found[group].append((end, gain.value, gain.low, gain.high))
-    return found
+            curves[group].append((end, gain.value, gain.low, gain.high))
+    return curves
 
 
 # ---- forecasts of mixes ----
 
 
-def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[MixPrediction]:
+def forecast_losses(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[MixPrediction]:
     """For every mix and source a line of the log of its loss over the log of FLOPs, read off at the mix's large runs;
     the mean over the sources.
 
@@ -163,19 +165,21 @@ def foretell(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int =
         budgets = {round(math.log10(trial.flops), 1) for trial in small if trial.label == label}
         if len(budgets) < 3:
             raise DataError(f"mix {label} was run at {len(budgets)} budgets; a line wants three or more")
-    at = {label: float(np.mean([one.flops for one in runs])) for label, runs in targets.items()}
+    at = {label: float(np.mean([run.flops for run in runs])) for label, runs in targets.items()}
     seeds = np.unique([trial.seed for trial in small])
     by_seed = {seed: [trial for trial in small if trial.seed == seed] for seed in seeds}
-    chance = np.random.default_rng(0)
-    again = [[one for seed in chance.choice(seeds, len(seeds)) for one in by_seed[seed]] for _ in range(resamples)]
+    rng = np.random.default_rng(0)
+    resampled_trials = [
+        [run for seed in rng.choice(seeds, len(seeds)) for run in by_seed[seed]] for _ in range(resamples)
+    ]
     middle = _read_off(small, at)
-    drawn = np.array([_read_off(some, at) for some in again])
+    resampled = np.array([_read_off(sample, at) for sample in resampled_trials])
     return [
         MixPrediction(
             label,
             float(middle[number]),
-            percentiles(drawn[:, number]),
-            float(np.mean([one.curve.last.mean for one in runs])),
+            percentiles(resampled[:, number]),
+            float(np.mean([run.curve.last.mean for run in runs])),
         )
         for number, (label, runs) in enumerate(targets.items())
     ]
@@ -185,37 +189,39 @@ def _read_off(small: Sequence[Trial], flops: Mapping[str, float]) -> NDArray[np.
     """The mean loss of each mix at so many FLOPs by the lines through the small runs."""
     by_label = {label: [trial for trial in small if trial.label == label] for label in flops}
     x = {label: np.array([math.log10(trial.flops) for trial in runs]) for label, runs in by_label.items()}
-    found = []
+    predictions = []
     for source in small[0].curve.last.losses:
         y = {label: np.log([trial.curve.last.losses[source] for trial in runs]) for label, runs in by_label.items()}
-        slopes = _drawn_together([_slope(x[label], y[label]) for label in flops])
+        slopes = _shrink_slopes([_slope(x[label], y[label]) for label in flops])
         ahead = [math.log10(flops[label]) - x[label].mean() for label in flops]
-        found.append([y[label].mean() + slope * way for label, slope, way in zip(flops, slopes, ahead, strict=True)])
-    return np.exp(found).mean(0)
+        predictions.append(
+            [y[label].mean() + slope * distance for label, slope, distance in zip(flops, slopes, ahead, strict=True)]
+        )
+    return np.exp(predictions).mean(0)
 
 
 def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
     """Of the line of least squares, and its variance."""
     apart = x - x.mean()
     slope = float((apart * y).sum() / (apart**2).sum())
-    rest = y - y.mean() - slope * apart
-    return slope, float((rest**2).sum() / max(1, len(x) - 2) / (apart**2).sum())
+    residuals = y - y.mean() - slope * apart
+    return slope, float((residuals**2).sum() / max(1, len(x) - 2) / (apart**2).sum())
 
 
-def _drawn_together(found: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+def _shrink_slopes(fits: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
     """Slopes, each as near to their mean as its scatter is noise: what is left of their variance without the noise is
     their own (empirical Bayes by moments; every slope is taken to be as noisy as the mean one)."""
-    slopes, noise = np.array([slope for slope, _ in found]), float(np.mean([variance for _, variance in found]))
+    slopes, noise = np.array([slope for slope, _ in fits]), float(np.mean([variance for _, variance in fits]))
     spread = float(slopes.var(ddof=1)) if len(slopes) > 1 else 0.0
     own = max(0.0, 1.0 - noise / spread) if spread else 0.0
     return slopes.mean() + own * (slopes - slopes.mean())
 
 
-def rank_agreement(found: Sequence[MixPrediction]) -> float:
+def rank_agreement(forecasts: Sequence[MixPrediction]) -> float:
     """Spearman's rank correlation of foretold and measured losses. Raises DataError for fewer than three mixes."""
     from scipy.stats import spearmanr  # takes most of a second, which planning has no use for
 
-    if len(found) < 3:
-        raise DataError(f"{len(found)} mixes have no order to agree on; try five or more")
-    agreement: Any = spearmanr([one.loss for one in found], [one.measured for one in found])
+    if len(forecasts) < 3:
+        raise DataError(f"{len(forecasts)} mixes have no order to agree on; try five or more")
+    agreement: Any = spearmanr([forecast.loss for forecast in forecasts], [forecast.measured for forecast in forecasts])
     return float(agreement.statistic)

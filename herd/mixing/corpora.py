@@ -11,40 +11,40 @@ import numpy as np
 
 from herd.core.artifacts import Scores, Tokenizer, Tokens
 from herd.core.errors import DataError
-from herd.core.registry import Use
+from herd.core.registry import PluginConfig
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
 from herd.evals.harness import gold_nll
+from herd.evals.intervals import student_mean
 from herd.evals.losses import held_out_losses
 from herd.evals.results import CurationAudit
-from herd.evals.spread import student_mean
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
-from herd.mixing.field import Field, RunSettings, too_few_tokens
-from herd.mixing.proxies import evenly, train_on
+from herd.mixing.problem import MixProblem, ProxySettings, repetition_warnings
+from herd.mixing.proxies import stratified_batches, train_proxy
 from herd.mixing.results import CorpusComparison, CorpusRank, CorpusScore
-from herd.tokens.shards import Shards
+from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 
-Task = Annotated[Use, tasks.choice]
+TaskUse = Annotated[PluginConfig, tasks.choice]
 
 
 @settings
 class CorpusTrial:
     """run: the training, the same for every corpus. sources: whose held-out text is judged. tasks: what is asked; of
-    each, the right answer's nats a character. most_epochs: a corpus that would be read more often is said to be."""
+    each, the right answer's nats a character. max_epochs: a corpus that would be read more often is said to be."""
 
-    run: RunSettings
+    run: ProxySettings
     sources: tuple[str, ...]
-    tasks: tuple[Task, ...]
-    most_epochs: float = 4.0
+    tasks: tuple[TaskUse, ...]
+    max_epochs: float = 4.0
 
 
 @stage(paper="3.1.1", version=3, gpu=True)
 def try_corpus(
     work: Work,
     tokens: Tokens,
-    judged: Tokens,
+    eval_tokens: Tokens,
     vocabulary: Tokenizer,
     *,
     label: str,
@@ -54,31 +54,39 @@ def try_corpus(
     """What a model learns from a corpus, its documents read in proportion; judged on text and questions that are the
     same for all corpora.
 
-    judged: tokens by the same vocabulary; what it holds out, every corpus holds out too, since equal texts are.
+    eval_tokens: tokens by the same vocabulary; what it holds out, every corpus holds out too, since equal texts are.
     Source: Li et al. 2024 (DataComp-LM), 3: fixed training, exchanged data, equal tokens.
     """
-    shards, run = Shards(tokens.path), trial.run
+    shards, run = TokenShards(tokens.path), trial.run
     sources = tuple(name for name in shards.sources if shards.index["sources"][name]["train"]["tokens"])
-    given = Field(shards, sources, run, seed, work.place, work.device, say=lambda done: work.progress(done, 1.0))
-    shares = given.named(given.proportions)
-    model, curve = train_on(given, run, evenly(given, run, shares), points=0)
-    text = TextTokenizer.load(vocabulary.path)
+    problem = MixProblem(
+        shards,
+        sources,
+        run,
+        seed,
+        work.executor,
+        work.device,
+        on_progress=lambda progress: work.progress(progress, 1.0),
+    )
+    weights = problem.named(problem.proportions)
+    model, curve = train_proxy(problem, run, stratified_batches(problem, run, weights), points=0)
+    tokenizer = TextTokenizer.load(vocabulary.path)
     losses = held_out_losses(
-        model, Shards(judged.path), length=run.length, sources=trial.sources, workers=work.place.workers
+        model, TokenShards(eval_tokens.path), length=run.length, sources=trial.sources, workers=work.executor.workers
     )
     if missing := set(trial.sources) - set(losses):
         raise DataError(f"the text to judge by holds nothing of {', '.join(sorted(missing))}; name other sources")
-    engine = Engine(model, text.stops)
+    engine = Engine(model, tokenizer.stop_token_ids)
     result = CorpusScore(
         label=label,
         seed=seed,
-        shares=shares,
+        shares=weights,
         tokens=sum(shards.index["sources"][name]["train"]["tokens"] for name in sources),
-        trained_on=sum(curve.read.values()),
-        repeated=tuple(too_few_tokens(shards, shares, run.tokens, trial.most_epochs)),
+        trained_on=sum(curve.tokens_read.values()),
+        repeated=tuple(repetition_warnings(shards, weights, run.tokens, trial.max_epochs)),
         losses={name: loss.nats_per_token for name, loss in losses.items()},
-        answers={use.name: gold_nll(engine, text, tasks.make(use)()) for use in trial.tasks},
-        flops=given.flops(curve.rows * run.length),
+        answers={use.name: gold_nll(engine, tokenizer, tasks.make(use)()) for use in trial.tasks},
+        flops=problem.flops(curve.rows * run.length),
     )
     (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
     work.record(result)
@@ -96,8 +104,8 @@ def compare_corpora(
     audits: one for each of `labels`. Source: Li et al. 2024 (DataComp-LM), 4 and appendix N, which found no relation
     between the two.
     """
-    rows = ranked([one.result(CorpusScore) for one in trials], control=control)
-    agreement = {label: one.result(CurationAudit).agreement for label, one in zip(labels, audits, strict=True)}
+    rows = rank_corpora([trial.result(CorpusScore) for trial in trials], control=control)
+    agreement = {label: audit.result(CurationAudit).agreement for label, audit in zip(labels, audits, strict=True)}
     correlation, by_chance = relation([row.answers.value for row in rows], [agreement[row.label] for row in rows])
     rows = [replace(row, agreement=agreement[row.label]) for row in rows]
     result = CorpusComparison(control, tuple(rows), correlation, by_chance)
@@ -111,7 +119,7 @@ def compare_corpora(
     return Scores(work.out)
 
 
-def ranked(trials: Sequence[CorpusScore], *, control: str) -> list[CorpusRank]:
+def rank_corpora(trials: Sequence[CorpusScore], *, control: str) -> list[CorpusRank]:
     """A row for every corpus, that with the likeliest right answers first: means over seeds with Student's 95 %
     intervals, gains over `control` paired by seed, and in how many seeds it was the best of all.
 
@@ -157,11 +165,11 @@ def relation(nats: Sequence[float], agreement: Sequence[float]) -> tuple[float, 
 
     if len(nats) < 3:
         raise DataError(f"{len(nats)} corpora have no order to compare; try five or more")
-    found: Any = spearmanr([-one for one in nats], agreement)
-    chance = np.random.default_rng(0)
-    orders = [float(spearmanr(nats, chance.permutation(agreement)).statistic) for _ in range(2000)]  # pyright: ignore
-    far = float(np.mean([abs(one) >= abs(found.statistic) - 1e-9 for one in orders]))
-    return float(found.statistic), far
+    correlation: Any = spearmanr([-value for value in nats], agreement)
+    rng = np.random.default_rng(0)
+    orders = [float(spearmanr(nats, rng.permutation(agreement)).statistic) for _ in range(2000)]  # pyright: ignore
+    far = float(np.mean([abs(value) >= abs(correlation.statistic) - 1e-9 for value in orders]))
+    return float(correlation.statistic), far
 
 
 def _mean(row: Mapping[str, float]) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from herd.mixing.field import Field, uniform
+from herd.mixing.problem import MixProblem, uniform_weights
 from herd.mixing.proxies import row_tokens
-from herd.mixing.updates import Numbers, bandit, shares_of
+from herd.mixing.updates import FloatArray, bandit_update, normalize
 from herd.train.loop import Step
-from herd.train.rows import generator
+from herd.train.rows import named_rng
 
 
 class Exp3:
@@ -21,25 +21,25 @@ class Exp3:
     Source: Albalak et al. 2023 (ODM), algorithm 1.
     """
 
-    def __init__(self, given: Field, decay: float = 0.9) -> None:
-        self.given, self.decay = given, decay
-        self.rewards = np.zeros(len(given.sources))
-        self._row_tokens = row_tokens(given)
-        self.shares: Numbers = uniform(len(given.sources))
-        self.path: list[Numbers] = [self.shares]
+    def __init__(self, problem: MixProblem, decay: float = 0.9) -> None:
+        self.problem, self.decay = problem, decay
+        self.rewards = np.zeros(len(problem.sources))
+        self._row_tokens = row_tokens(problem)
+        self.weights: FloatArray = uniform_weights(len(problem.sources))
+        self.path: list[FloatArray] = [self.weights]
 
     def choose(self, step: int, rows: int) -> Sequence[str]:
         """The sources of a step's rows."""
-        chance = generator(self.given.seed, "bandit", step)
-        chances = shares_of(self.shares / self._row_tokens)  # the shares are of tokens
-        return [self.given.sources[number] for number in chance.choice(len(chances), rows, p=chances)]
+        rng = named_rng(self.problem.seed, "bandit", step)
+        chances = normalize(self.weights / self._row_tokens)  # the shares are of tokens
+        return [self.problem.sources[number] for number in rng.choice(len(chances), rows, p=chances)]
 
     def learn(self, step: Step) -> None:
         """From the losses by source that a step logged."""
-        for number, name in enumerate(self.given.sources):
+        for number, name in enumerate(self.problem.sources):
             loss = step.metrics.get(f"loss/{name}")
             if loss is not None and not step.skipped:
-                seen = loss / self.shares[number] / len(self.shares)
-                self.rewards[number] = self.decay * self.rewards[number] + (1 - self.decay) * seen
-        self.shares = bandit(self.rewards, step.number + 1)
-        self.path.append(self.shares)
+                reward = loss / self.weights[number] / len(self.weights)
+                self.rewards[number] = self.decay * self.rewards[number] + (1 - self.decay) * reward
+        self.weights = bandit_update(self.rewards, step.number + 1)
+        self.path.append(self.weights)

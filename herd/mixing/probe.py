@@ -10,23 +10,23 @@ from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import DataError
-from herd.core.settings import Positive, Rate, Share, Shares, settings
+from herd.core.settings import MixtureWeights, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
+from herd.evals.intervals import Interval, student_mean
 from herd.evals.losses import held_out_losses, weighted_mean
-from herd.evals.spread import Interval, student_mean
 from herd.mixing.results import DataProbe
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
-from herd.tokens.shards import Shard, Shards
+from herd.tokens.shards import TokenShard, TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import TokenBatches
-from herd.train.checkpoint import TrainState, moments_in
-from herd.train.log import METRICS, read_steps
-from herd.train.loop import alone, steps
-from herd.train.objectives import next_token
+from herd.train.checkpoint import TrainState, open_moments
+from herd.train.log import METRICS_FILE, read_steps
+from herd.train.loop import single_device, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import adamw
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
+from herd.train.schedule import BatchPhase, BatchRamp, LrScheduleName, MixPhase
 from herd.train.settings import TrainingSettings, check_one_device
 
 NEW = "new"  # how the new set's sources are called beside the default ones'
@@ -34,20 +34,20 @@ NEW = "new"  # how the new set's sources are called beside the default ones'
 
 @settings
 class ProbeSettings(TrainingSettings):
-    """Annealings on one device. shares: of the default mix; by tokens when absent. new_share: of the tokens that are
-    new, the rest is the default mix. targets: the sources, by share, whose held-out loss says what the set is worth;
-    the default mix's when absent. lr: where the rate falls to zero from; the one the checkpoint was last trained with
-    when absent. seeds: of the pairs of runs, in the place of `seed`."""
+    """Annealings on one device. mixture_weights: of the default mix; by tokens when absent. new_share: of the tokens
+    that are new, the rest is the default mix. targets: the sources, by share, whose held-out loss says what the set is
+    worth; the default mix's when absent. lr: where the rate falls to zero from; the one the checkpoint was last trained
+    with when absent. seeds: of the pairs of runs, in the place of `seed`."""
 
-    tokens: Positive
-    length: Positive
-    batch_tokens: Positive
-    shares: Shares | None = None
+    tokens: PositiveInt
+    length: PositiveInt
+    batch_tokens: PositiveInt
+    mixture_weights: MixtureWeights | None = None
     new_share: Share = 0.3
-    targets: Shares | None = None
-    lr: Rate | None = None
+    targets: MixtureWeights | None = None
+    lr: PositiveFloat | None = None
     min_lr_ratio: Share = 0.0
-    schedule: ScheduleName = "linear"
+    schedule: LrScheduleName = "linear"
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def __post_init__(self) -> None:
@@ -56,18 +56,18 @@ class ProbeSettings(TrainingSettings):
 
 
 @dataclass(frozen=True)
-class Together:
+class CombinedShards:
     """Two sets of shards read as one; the second's sources carry `new/` before their names."""
 
-    default: Shards
-    new: Shards
+    default: TokenShards
+    new: TokenShards
     index: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.default.vocabulary != self.new.vocabulary:
+        if self.default.vocab_size != self.new.vocab_size:
             raise DataError(
-                f"the new set was packed with a vocabulary of {self.new.vocabulary}, the checkpoint's has "
-                f"{self.default.vocabulary}; pack it with the checkpoint's tokenizer"
+                f"the new set was packed with a vocabulary of {self.new.vocab_size}, the checkpoint's has "
+                f"{self.default.vocab_size}; pack it with the checkpoint's tokenizer"
             )
         renamed = {f"{NEW}/{name}": row for name, row in self.new.index["sources"].items()}
         sources = self.default.index["sources"] | renamed
@@ -79,9 +79,9 @@ class Together:
 
     @property
     def pad(self) -> int:
-        return self.default.pad
+        return self.default.pad_id
 
-    def read(self, source: str, split: str = "train") -> Shard:
+    def read(self, source: str, split: str = "train") -> TokenShard:
         prefix = f"{NEW}/"
         if source.startswith(prefix):
             return self.new.read(source.removeprefix(prefix), split)
@@ -98,25 +98,25 @@ def judge_data(
     Gains are in nats a token of held-out text, above zero when the new set helps. Both runs of a seed read the default
     text in the same order. Raises DataError when the new set holds no row of text.
     """
-    shards = Together(Shards(default.path), Shards(new.path))
-    text, rows = TextTokenizer.load(model.path), shape_in(model.path).vocabulary
+    shards = CombinedShards(TokenShards(default.path), TokenShards(new.path))
+    tokenizer, vocabulary = TextTokenizer.load(model.path), read_shape(model.path).vocab_size
     for packed in (shards.default, shards.new):
-        packed.check_packed_for(text, rows)
-    shares = settings.shares or _by_tokens(shards.default)
-    fresh = {f"{NEW}/{name}": share for name, share in _by_tokens(shards.new).items()}
-    if not fresh:
+        packed.check_packed_for(tokenizer, vocabulary)
+    weights = settings.mixture_weights or _by_tokens(shards.default)
+    new_weights = {f"{NEW}/{name}": weight for name, weight in _by_tokens(shards.new).items()}
+    if not new_weights:
         raise DataError(f"{new.path}: the new set holds no text to train on; look at its rejects with `herd show`")
     lr = settings.lr or _last_lr(model)
-    arms = {"control": shares, label: _joined(shares, fresh, settings.new_share)}
+    arms = {"control": weights, label: _combine_mixes(weights, new_weights, settings.new_share)}
     losses: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
     total = len(arms) * len(settings.seeds)
     for number, seed in enumerate(settings.seeds):
-        for place, (name, mix) in enumerate(arms.items()):
-            begun = partial(_part_done, work, 2 * number + place, total, f"seed {seed}, {name}")
+        for arm, (name, mix) in enumerate(arms.items()):
+            begun = partial(_part_done, work, 2 * number + arm, total, f"seed {seed}, {name}")
             losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed), begun))
-    targets = settings.targets or {name: share for name, share in shares.items() if name in losses["control"][0]}
-    gain = gains(losses["control"], losses[label], targets)
-    read = settings.tokens * settings.new_share
+    targets = settings.targets or {name: weight for name, weight in weights.items() if name in losses["control"][0]}
+    gain = probe_gain(losses["control"], losses[label], targets)
+    new_tokens = settings.tokens * settings.new_share
     result = DataProbe(
         label=label,
         gain=gain,
@@ -124,7 +124,7 @@ def judge_data(
             name: student_mean([a[name] - b[name] for a, b in zip(losses["control"], losses[label], strict=True)]).value
             for name in losses["control"][0]
         },
-        epochs=read / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
+        epochs=new_tokens / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
         lr=lr,
         seeds=settings.seeds,
         losses={arm: tuple(by_seed) for arm, by_seed in losses.items()},
@@ -135,7 +135,7 @@ def judge_data(
     return Scores(work.out)
 
 
-def gains(control: list[dict[str, float]], new: list[dict[str, float]], targets: Mapping[str, float]) -> Interval:
+def probe_gain(control: list[dict[str, float]], new: list[dict[str, float]], targets: Mapping[str, float]) -> Interval:
     """By how many nats the new arm lies below the control, paired by seed, with Student's 95 % interval."""
     pairs = zip(control, new, strict=True)
     return student_mean([weighted_mean(a, targets) - weighted_mean(b, targets) for a, b in pairs])
@@ -143,8 +143,8 @@ def gains(control: list[dict[str, float]], new: list[dict[str, float]], targets:
 
 def verdict(gain: Interval) -> str:
     """A gain in words."""
-    said = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no effect outside the interval"
-    return f"{gain.value:+.4f} nats [{gain.low:+.4f}, {gain.high:+.4f}], {said}"
+    effect = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no effect outside the interval"
+    return f"{gain.value:+.4f} nats [{gain.low:+.4f}, {gain.high:+.4f}], {effect}"
 
 
 def _part_done(work: Work, part: int, parts: int, words: str, share: float) -> None:
@@ -152,45 +152,45 @@ def _part_done(work: Work, part: int, parts: int, words: str, share: float) -> N
 
 
 def _annealed(
-    work: Work, model: Checkpoint, shards: Together, mix: Mapping[str, float], lr: float, settings: ProbeSettings,
+    work: Work, model: Checkpoint, shards: CombinedShards, mix: Mapping[str, float], lr: float, settings: ProbeSettings,
     report: Callable[[float], None] = lambda share: None,
 ) -> dict[str, float]:  # fmt: skip
     """Held-out losses of the default sources after one annealing. report: told what share of its steps is done."""
     report(0.0)
     network = place_model(load_transformer(model.path), work.device)
-    if network.shape.context < settings.length:
-        raise DataError(f"the checkpoint reads {network.shape.context} tokens; set length to at most that")
+    if network.shape.max_seq_len < settings.length:
+        raise DataError(f"the checkpoint reads {network.shape.max_seq_len} tokens; set length to at most that")
     phase = BatchPhase(until=1.0, batch_tokens=settings.batch_tokens)
     ramp = BatchRamp((phase,), settings.tokens, settings.length)
-    batches = TokenBatches(shards, (MixPhase(until=1.0, shares=dict(mix)),), ramp, settings.seed, shards.pad)  # type: ignore[arg-type]
+    batches = TokenBatches(shards, (MixPhase(until=1.0, mixture_weights=dict(mix)),), ramp, settings.seed, shards.pad)  # type: ignore[arg-type]
     state = TrainState(network, adamw(network, settings.optimizer))
-    moments = moments_in(model.path)
+    moments = open_moments(model.path)
     if moments is not None:
-        state.fill_moments(moments)
-    hands = alone(state, work.place, settings)
-    for done in steps(
+        state.load_moments(moments)
+    strategy = single_device(state, work.executor, settings)
+    for done in train_steps(
         state,
         batches,
-        loss=next_token,
-        rate=settings.lr_schedule(max(1, len(batches)), lr=lr),
-        clip=settings.optimizer.max_grad_norm,
-        hands=hands,
+        loss_fn=next_token_loss,
+        lr_schedule=settings.lr_schedule(max(1, len(batches)), lr=lr),
+        max_grad_norm=settings.optimizer.max_grad_norm,
+        strategy=strategy,
         guard=settings.guard,
         micro_batch=settings.micro_batch,
     ):
         report(done.number / len(batches))
-    hands.close()
-    found = held_out_losses(network, shards.default, length=settings.length, workers=work.place.workers)
-    return {name: loss.nats_per_token for name, loss in found.items()}
+    strategy.close()
+    losses = held_out_losses(network, shards.default, length=settings.length, workers=work.executor.workers)
+    return {name: loss.nats_per_token for name, loss in losses.items()}
 
 
-def _joined(default: Mapping[str, float], new: Mapping[str, float], share: float) -> dict[str, float]:
-    old, fresh = sum(default.values()), sum(new.values())
-    kept = {name: (1 - share) * one / old for name, one in default.items()}
-    return kept | {name: share * one / fresh for name, one in new.items()}
+def _combine_mixes(default: Mapping[str, float], new: Mapping[str, float], share: float) -> dict[str, float]:
+    default_total, new_total = sum(default.values()), sum(new.values())
+    default_part = {name: (1 - share) * weight / default_total for name, weight in default.items()}
+    return default_part | {name: share * weight / new_total for name, weight in new.items()}
 
 
-def _by_tokens(shards: Shards) -> dict[str, float]:
+def _by_tokens(shards: TokenShards) -> dict[str, float]:
     counts = {name: row["train"]["tokens"] for name, row in shards.index["sources"].items()}
     total = sum(counts.values())
     return {name: count / total for name, count in counts.items() if count}
@@ -198,9 +198,9 @@ def _by_tokens(shards: Shards) -> dict[str, float]:
 
 def _last_lr(model: Checkpoint) -> float:
     """Of the checkpoint's own training. Raises DataError when it is not known or was zero."""
-    done = read_steps(model.path / METRICS)
-    if not done or done[-1].rate <= 0:
+    records = read_steps(model.path / METRICS_FILE)
+    if not records or records[-1].lr <= 0:
         raise DataError(
             f"{model.path} tells no learning rate to fall from; set lr, best to what it was trained with last"
         )
-    return done[-1].rate
+    return records[-1].lr

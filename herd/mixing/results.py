@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from herd.core.results import results
-from herd.evals.spread import Interval
+from herd.evals.intervals import Interval
 
 
 @results.add(version=1)

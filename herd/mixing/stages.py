@@ -12,114 +12,116 @@ import numpy as np
 
 from herd.core.artifacts import Mix, Scores, Tokens
 from herd.core.errors import DataError
-from herd.core.registry import Use
-from herd.core.settings import Positive, Rate, Share, settings
+from herd.core.registry import PluginConfig
+from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
-from herd.mixing.comparing import Trial, compared, foretell, rank_agreement, search_costs, upsampled
-from herd.mixing.field import Field, Found, RunSettings, capped
+from herd.mixing.comparing import Trial, compare_trials, forecast_losses, rank_agreement, search_costs, upsampling_gains
 from herd.mixing.methods import methods
 from herd.mixing.online import Exp3
-from herd.mixing.proxies import ChosenBatches, by_chance, evenly, train_on
+from herd.mixing.problem import MixProblem, MixResult, ProxySettings, cap_weights
+from herd.mixing.proxies import SampledBatches, random_sources, stratified_batches, train_proxy
 from herd.mixing.results import LossPoint, MixComparison, MixForecast, MixSearch, MixTrial, UpsamplingCurve
-from herd.mixing.updates import shares_of
-from herd.tokens.shards import Shards
+from herd.mixing.updates import normalize
+from herd.tokens.shards import TokenShards
 
-Way = Annotated[Use, methods.choice]
+MixMethod = Annotated[PluginConfig, methods.choice]
 
 
 @settings
 class MixSettings:
-    """sources: to be mixed; all when none is named. judged_tokens: of each source's held-out text, for a loss."""
+    """sources: to be mixed; all when none is named. eval_tokens: of each source's held-out text, for a loss."""
 
     sources: tuple[str, ...] = ()
-    judged_tokens: Positive = 4096
+    eval_tokens: PositiveInt = 4096
 
 
 @stage(paper="3.1.2", version=2, gpu=True)
 def find_mix(
-    work: Work, tokens: Tokens, *, method: Way, proxy: RunSettings, settings: MixSettings, seed: int = 0
+    work: Work, tokens: Tokens, *, method: MixMethod, proxy: ProxySettings, settings: MixSettings, seed: int = 0
 ) -> Mix:
     """The shares that a method finds with small runs."""
-    given = _field(work, tokens, proxy, settings, seed)
-    found: Found = methods.make(method)(given)
+    problem = _problem(work, tokens, proxy, settings, seed)
+    found: MixResult = methods.make(method)(problem)
     result = MixSearch(
         method=method.name,
         settings=dict(method.settings),
         seed=seed,
-        proxy_weights=given.shape(proxy).weights,
-        shares=dict(found.shares),
+        proxy_weights=problem.shape(proxy).num_params,
+        shares=dict(found.weights),
         spread=dict(found.spread),
-        drawn=found.drawn,
+        drawn=found.sampled,
         online=found.online,
         flops=found.flops,
         seconds=found.seconds,
-        plain_seconds=found.plain_seconds,
+        plain_seconds=found.baseline_seconds,
         path=tuple(dict(shares) for shares in found.path),
     )
     _keep(work, result, "mix.json")
-    most = sorted(found.shares.items(), key=lambda pair: -pair[1])[:3]
-    work.headline = f"{method.name}: " + ", ".join(f"{name} {share:.0%}" for name, share in most)
+    largest = sorted(found.weights.items(), key=lambda pair: -pair[1])[:3]
+    work.headline = f"{method.name}: " + ", ".join(f"{name} {weight:.0%}" for name, weight in largest)
     return Mix(work.out)
 
 
 @settings
-class TrySettings:
-    """A run on a mix. points: how often the losses are taken on the way. most_epochs: what a source may be read at
-    most, in both parts together; its share is cut to that. late: shares of the last part `late_share` of the run, in
-    the place of the mix's."""
+class TrialSettings:
+    """A run on a mix. points: how often the losses are taken on the way. max_epochs: what a source may be read at
+    most, in both parts together; its share is cut to that. late_weights: shares of the last part `late_share` of the
+    run, in the place of the mix's."""
 
-    run: RunSettings
-    points: Positive = 8
-    most_epochs: Rate = 4.0
+    run: ProxySettings
+    points: PositiveInt = 8
+    max_epochs: PositiveFloat = 4.0
     late_share: Share = 0.0
-    late: Mapping[str, Share] | None = None
+    late_weights: Mapping[str, Share] | None = None
 
 
 @stage(paper="3.1.2", version=4, gpu=True)
 def try_mix(
-    work: Work, tokens: Tokens, mix: Mix, *, trial: TrySettings, settings: MixSettings, seed: int = 0
+    work: Work, tokens: Tokens, mix: Mix, *, trial: TrialSettings, settings: MixSettings, seed: int = 0
 ) -> Scores:
     """What a model learns of every source when it is trained on a mix."""
-    given = _field(work, tokens, trial.run, settings, seed)
-    found = mix.result(MixSearch)
-    shares, late, said = _within_epochs(given, found.shares, trial)
-    watching: dict[str, Any] = {}
-    if found.online:
-        bandit = Exp3(given)
-        batches: Any = ChosenBatches(given, trial.run, bandit.choose)
-        watching = {"watch": bandit.learn}
-    elif found.drawn:
-        batches = ChosenBatches(given, trial.run, by_chance(given, np.array([shares[n] for n in given.sources])))
+    problem = _problem(work, tokens, trial.run, settings, seed)
+    mix_row = mix.result(MixSearch)
+    weights, late_weights, warnings = _within_epochs(problem, mix_row.shares, trial)
+    callbacks: dict[str, Any] = {}
+    if mix_row.online:
+        bandit = Exp3(problem)
+        batches: Any = SampledBatches(problem, trial.run, bandit.choose)
+        callbacks = {"on_step": bandit.learn}
+    elif mix_row.drawn:
+        batches = SampledBatches(
+            problem, trial.run, random_sources(problem, np.array([weights[n] for n in problem.sources]))
+        )
     else:
-        batches = evenly(given, trial.run, shares, late=(trial.late_share, late))
-    _, curve = train_on(given, trial.run, batches, points=trial.points, **watching)
-    read = sum(curve.read.values())
+        batches = stratified_batches(problem, trial.run, weights, late=(trial.late_share, late_weights))
+    _, curve = train_proxy(problem, trial.run, batches, points=trial.points, **callbacks)
+    total_tokens = sum(curve.tokens_read.values())
     result = MixTrial(
-        method=found.method,
-        settings=found.settings,
+        method=mix_row.method,
+        settings=mix_row.settings,
         seed=seed,
-        weights=given.shape(trial.run).weights,
-        flops=given.flops(curve.rows * trial.run.length, trial.run),
+        weights=problem.shape(trial.run).num_params,
+        flops=problem.flops(curve.rows * trial.run.length, trial.run),
         late_share=trial.late_share,
-        shares={name: count / read for name, count in curve.read.items()},
-        epochs={name: _epochs(given, name, count) for name, count in curve.read.items()},
-        cut=tuple(said),
+        shares={name: count / total_tokens for name, count in curve.tokens_read.items()},
+        epochs={name: _epochs(problem, name, count) for name, count in curve.tokens_read.items()},
+        cut=tuple(warnings),
         points=tuple(LossPoint(point.tokens, dict(point.losses)) for point in curve.points),
         seconds=curve.seconds,
     )
     _keep(work, result, "scores.json")
     last = curve.last
-    work.headline = f"{found.method}: mean loss {last.mean:.3f}, worst source {last.worst:.3f}"
+    work.headline = f"{mix_row.method}: mean loss {last.mean:.3f}, worst source {last.worst:.3f}"
     return Scores(work.out)
 
 
 @stage(paper="3.1.2", version=1)
 def compare_mixes(
-    work: Work, mixes: tuple[Mix, ...], trials: tuple[Scores, ...], *, control: str = "stratified"
+    work: Work, mixes: tuple[Mix, ...], trials: tuple[Scores, ...], *, control: str = "stratified_uniform"
 ) -> Scores:
     """Every method against `control`, seed by seed, and what its search cost."""
-    rows = compared([Trial.of(one.result(MixTrial)) for one in trials], control=control)
-    searches = search_costs([one.result(MixSearch) for one in mixes])
+    rows = compare_trials([Trial.of(trial.result(MixTrial)) for trial in trials], control=control)
+    searches = search_costs([mix.result(MixSearch) for mix in mixes])
     _keep(work, MixComparison(control, tuple(rows), tuple(searches)), "scores.json")
     best = min(rows, key=lambda row: row.mean)
     verdict = "beats it" if best.gain.low > 0 else "no more than chance may have given it"
@@ -130,12 +132,12 @@ def compare_mixes(
 @stage(paper="3.1.2", version=3)
 def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
     """Every mix of `large` as foretold from its runs in `small`, and whether the order came out as foretold."""
-    trials, targets = ([Trial.of(one.result(MixTrial)) for one in some] for some in (small, large))
-    found = foretell(trials, targets)
-    agreement = rank_agreement(found)
+    trials, targets = ([Trial.of(scores.result(MixTrial)) for scores in group] for group in (small, large))
+    forecasts = forecast_losses(trials, targets)
+    agreement = rank_agreement(forecasts)
     orders = math.log10(targets[0].flops / max(trial.flops for trial in trials))
-    _keep(work, MixForecast(agreement, orders, tuple(found)), "scores.json")
-    work.headline = f"{len(found)} mixes foretold, rank correlation {agreement:.2f} with what was measured"
+    _keep(work, MixForecast(agreement, orders, tuple(forecasts)), "scores.json")
+    work.headline = f"{len(forecasts)} mixes foretold, rank correlation {agreement:.2f} with what was measured"
     return Scores(work.out)
 
 
@@ -145,9 +147,9 @@ def upsampling_curve(work: Work, trials: tuple[Scores, ...], *, domains: tuple[s
 
     Against the runs without such a part, paired by seed; nats a token with Student's 95 % intervals.
     """
-    curves = upsampled([one.result(MixTrial) for one in trials], domains)
+    curves = upsampling_gains([trial.result(MixTrial) for trial in trials], domains)
     best = max(curves["domains"], key=lambda point: point[1])
-    points = {name: tuple(some) for name, some in curves.items()}
+    points = {name: tuple(points) for name, points in curves.items()}
     _keep(work, UpsamplingCurve(domains, points), "scores.json")
     work.headline = f"domains gain most, {best[1]:+.3f} nats [{best[2]:+.3f}, {best[3]:+.3f}], at {best[0]:.0%}"
     return Scores(work.out)
@@ -159,51 +161,51 @@ def _keep(work: Work, result: Any, file: str) -> None:
     work.record(result)
 
 
-def _field(work: Work, tokens: Tokens, run: RunSettings, settings: MixSettings, seed: int) -> Field:
-    shards = Shards(tokens.path)
+def _problem(work: Work, tokens: Tokens, run: ProxySettings, settings: MixSettings, seed: int) -> MixProblem:
+    shards = TokenShards(tokens.path)
     sources = settings.sources or tuple(shards.sources)
-    say = lambda done: work.progress(done, 1.0)  # noqa: E731
-    return Field(shards, sources, run, seed, work.place, work.device, settings.judged_tokens, say)
+    on_progress = lambda progress: work.progress(progress, 1.0)  # noqa: E731
+    return MixProblem(shards, sources, run, seed, work.executor, work.device, settings.eval_tokens, on_progress)
 
 
-def _epochs(given: Field, name: str, tokens: int) -> float:
-    return round(tokens / max(1, given.shards.index["sources"][name]["train"]["tokens"]), 2)
+def _epochs(problem: MixProblem, name: str, tokens: int) -> float:
+    return round(tokens / max(1, problem.shards.index["sources"][name]["train"]["tokens"]), 2)
 
 
 def _within_epochs(
-    given: Field, shares: Mapping[str, float], trial: TrySettings
+    problem: MixProblem, weights: Mapping[str, float], trial: TrialSettings
 ) -> tuple[dict[str, float], dict[str, float] | None, list[str]]:
     """The mix, and that of the run's last part, cut so that no source is read too often; a sentence for each that was.
 
     The last part may read what the rest has left.
     """
     total = trial.run.steps * trial.run.batch_tokens
-    last = total * trial.late_share if trial.late else 0.0
-    there = np.array([given.shards.index["sources"][name]["train"]["tokens"] for name in given.sources], float)
-    room = trial.most_epochs * there
-    kept, said = _cut(given, shares, total - last, room, trial.most_epochs)
-    if not trial.late or not last:
-        return kept, None, said
-    read = shares_of([kept.get(name, 0.0) for name in given.sources]) * (total - last)
-    late, more = _cut(given, trial.late, last, room - read, trial.most_epochs)
-    return kept, late, said + [f"at the end {sentence}" for sentence in more]
+    last = total * trial.late_share if trial.late_weights else 0.0
+    available = np.array([problem.shards.index["sources"][name]["train"]["tokens"] for name in problem.sources], float)
+    room = trial.max_epochs * available
+    main_weights, warnings = _cut(problem, weights, total - last, room, trial.max_epochs)
+    if not trial.late_weights or not last:
+        return main_weights, None, warnings
+    read = normalize([main_weights.get(name, 0.0) for name in problem.sources]) * (total - last)
+    late_weights, late_warnings = _cut(problem, trial.late_weights, last, room - read, trial.max_epochs)
+    return main_weights, late_weights, warnings + [f"at the end {sentence}" for sentence in late_warnings]
 
 
 def _cut(
-    given: Field, shares: Mapping[str, float], tokens: float, room: np.ndarray, epochs: float
+    problem: MixProblem, weights: Mapping[str, float], tokens: float, room: np.ndarray, epochs: float
 ) -> tuple[dict[str, float], list[str]]:
     """Shares of a part of a run that reads `tokens`, of each source at most its `room`."""
-    wanted = shares_of([shares.get(name, 0.0) for name in given.sources])
-    over = wanted * tokens > room + 1e-6
-    said = [
-        f"{name} would be read {wanted[n] * tokens:,.0f} tokens where {epochs:g} epochs leave "
+    target = normalize([weights.get(name, 0.0) for name in problem.sources])
+    over = target * tokens > room + 1e-6
+    warnings = [
+        f"{name} would be read {target[n] * tokens:,.0f} tokens where {epochs:g} epochs leave "
         f"{max(0.0, room[n]):,.0f}; its share is cut to {max(0.0, room[n]) / tokens:.3f}"
-        for n, name in enumerate(given.sources)
+        for n, name in enumerate(problem.sources)
         if over[n]
     ]
-    if not said:
-        return dict(shares), []
+    if not warnings:
+        return dict(weights), []
     try:
-        return given.named(capped(wanted, np.clip(room / tokens, 0.0, 1.0))), said
+        return problem.named(cap_weights(target, np.clip(room / tokens, 0.0, 1.0))), warnings
     except DataError as fault:
-        raise DataError(f"{fault}: {said[0]}") from None
+        raise DataError(f"{fault}: {warnings[0]}") from None

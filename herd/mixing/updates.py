@@ -9,54 +9,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from herd.core.errors import DataError
 
-Numbers = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
-def shares_of(values: ArrayLike) -> Numbers:
+def normalize(values: ArrayLike) -> FloatArray:
     """`values` as shares that sum to one. Raises DataError for negative ones, and when all are zero."""
-    found = np.asarray(values, float)
-    if not np.isfinite(found).all() or (found < 0).any() or found.sum() <= 0:
-        raise DataError(f"{found.tolist()} are no shares; give numbers of zero and more, one of them above zero")
-    return found / found.sum()
+    array = np.asarray(values, float)
+    if not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
+        raise DataError(f"{array.tolist()} are no shares; give numbers of zero and more, one of them above zero")
+    return array / array.sum()
 
 
-def moved(shares: Numbers, gains: Numbers, smoothing: float) -> Numbers:
+def exponentiated_gradient(weights: FloatArray, gains: FloatArray, smoothing: float) -> FloatArray:
     """Exponentiated gradient: shares times e^gains, made to sum to one and mixed with `smoothing` of the uniform."""
-    logs = np.log(np.maximum(shares, 1e-300)) + gains
+    logs = np.log(np.maximum(weights, 1e-300)) + gains
     grown = np.exp(logs - logs.max())
-    return (1 - smoothing) * grown / grown.sum() + smoothing / len(shares)
+    return (1 - smoothing) * grown / grown.sum() + smoothing / len(weights)
 
 
-def doremi(shares: Numbers, excess: ArrayLike, *, eta: float = 1.0, smoothing: float = 1e-3) -> Numbers:
+def doremi_update(weights: FloatArray, excess: ArrayLike, *, eta: float = 1.0, smoothing: float = 1e-3) -> FloatArray:
     """Shares after a step. excess: of each source, nats a token that the proxy loses beyond the reference, each
     token's clipped at zero before the mean.
 
     Source: Xie et al. 2023 (DoReMi), algorithm 1.
     """
-    return moved(shares, eta * np.asarray(excess, float), smoothing)
+    return exponentiated_gradient(weights, eta * np.asarray(excess, float), smoothing)
 
 
-def doge_scores(gram: ArrayLike, rate: float) -> Numbers:
+def doge_scores(gram: ArrayLike, lr: float) -> FloatArray:
     """By how much a step along each source's gradient lowers the sum of all losses, to first order.
 
-    gram: products of the sources' gradients, [k, k]. rate: the learning rate. Source: Fan et al. 2024 (DoGE), eq. 5.
+    gram: products of the sources' gradients, [k, k]. lr: the learning rate. Source: Fan et al. 2024 (DoGE), eq. 5.
     """
-    return rate * np.asarray(gram, float).sum(1)
+    return lr * np.asarray(gram, float).sum(1)
 
 
-def doge_scores_as_coded(gram: ArrayLike, rate: float, *, most: float = 5.0) -> Numbers:
+def doge_scores_as_coded(gram: ArrayLike, lr: float, *, max_rates: float = 5.0) -> FloatArray:
     """The same as the authors' program has it: without a source's product with itself, over the mean gradient norm, and
-    kept within 0 and `most` learning rates. Source: Fan et al.'s repository, `trainer.py`."""
+    kept within 0 and `max_rates` learning rates. Source: Fan et al.'s repository, `trainer.py`."""
     products = np.asarray(gram, float)
     norms = np.sqrt(np.diag(products))
-    scores = rate * (products.sum(1) - np.diag(products)) / (norms.mean() + 1e-6)
-    found: Numbers = np.clip(scores, 0.0, most * rate)
-    return found
+    scores = lr * (products.sum(1) - np.diag(products)) / (norms.mean() + 1e-6)
+    clipped: FloatArray = np.clip(scores, 0.0, max_rates * lr)
+    return clipped
 
 
-def doge(shares: Numbers, scores: ArrayLike, *, mu: float = 0.01, smoothing: float = 0.0) -> Numbers:
+def doge_update(weights: FloatArray, scores: ArrayLike, *, mu: float = 0.01, smoothing: float = 0.0) -> FloatArray:
     """Shares after a step of mirror descent. Source: Fan et al. 2024 (DoGE), eq. 7."""
-    return moved(shares, np.asarray(scores, float) / mu, smoothing)
+    return exponentiated_gradient(weights, np.asarray(scores, float) / mu, smoothing)
 
 
 def exploration(step: int, sources: int) -> float:
@@ -64,7 +64,7 @@ def exploration(step: int, sources: int) -> float:
     return min(1 / sources, math.sqrt(math.log(sources) / (sources * step))) if sources > 1 else 1.0
 
 
-def bandit(rewards: ArrayLike, step: int) -> Numbers:
+def bandit_update(rewards: ArrayLike, step: int) -> FloatArray:
     """The shares of the turn at `step`, counted from 1: more for the sources whose reward is higher.
 
     rewards: estimates so far. The exponent is the exploration of the step before, so that early estimates, which rest

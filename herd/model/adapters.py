@@ -21,15 +21,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from herd.core.errors import ArtifactError
-from herd.core.layout import ADAPTER_FILES
 from herd.core.manifests import check_files
-from herd.core.settings import Positive, Rate, settings
+from herd.core.model_files import ADAPTER_FILES
+from herd.core.settings import PositiveFloat, PositiveInt, settings
 from herd.model.stored import save_file
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES
-SCORE = "score.weight"
+SCORE_WEIGHT = "score.weight"
 
-M = TypeVar("M", bound=nn.Module)
+_ModuleT = TypeVar("_ModuleT", bound=nn.Module)
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 # Hugging Face's names, by which peft and its users choose -> the matrix's place in a block here, and there.
 _PLACES: dict[str, tuple[str, str]] = {
@@ -50,8 +50,8 @@ class LoraSettings:
     """rank: of what is added to a matrix. alpha: what is added counts alpha / rank. target_modules: the matrices of
     every block that have adapters, by Hugging Face's names."""
 
-    rank: Positive = 16
-    alpha: Rate = 32.0
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0
     target_modules: tuple[Projection, ...] = tuple(_PLACES)  # type: ignore[assignment]
 
 
@@ -68,14 +68,14 @@ class LoraLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.base_layer(x) + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scale
 
-    def merged(self) -> nn.Linear:
+    def merge(self) -> nn.Linear:
         """One matrix that does the same."""
         with torch.no_grad():
             self.base_layer.weight += self.scale * self.lora_B @ self.lora_A
         return self.base_layer
 
 
-def adapt(model: nn.Module, settings: LoraSettings | None, *, seed: int = 0) -> None:
+def apply_lora(model: nn.Module, settings: LoraSettings | None, *, seed: int = 0) -> None:
     """Freezes `model` but for adapters beside its blocks' matrices; leaves it as it is without settings."""
     if settings is None:
         return
@@ -89,32 +89,32 @@ def adapt(model: nn.Module, settings: LoraSettings | None, *, seed: int = 0) -> 
 def add_adapters(model: nn.Module, settings: LoraSettings) -> None:
     """Adapters of zeros beside the matrices of a model that is frozen; it may be one without memory."""
     model.requires_grad_(False)
-    wanted = {_PLACES[name][0].rpartition(".")[2] for name in settings.target_modules}
+    targets = {_PLACES[name][0].rpartition(".")[2] for name in settings.target_modules}
     for parent, name, child in _matrices(model, nn.Linear):
-        if name in wanted:
+        if name in targets:
             setattr(parent, name, LoraLinear(child, settings.rank, settings.alpha / settings.rank))
 
 
 def initial_adapters(model: nn.Module, *, seed: int) -> dict[str, Tensor]:
     """First values of every A in `model` by name, drawn on the CPU from the seed alone; every B begins at zero."""
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if type(module) is LoraLinear:
             bound = module.lora_A.shape[1] ** -0.5
-            drawn = torch.empty(module.lora_A.shape, device="cpu").uniform_(-bound, bound, generator=generator)
-            found[f"{name}.lora_A"] = drawn
-    return found
+            weight = torch.empty(module.lora_A.shape, device="cpu").uniform_(-bound, bound, generator=generator)
+            weights[f"{name}.lora_A"] = weight
+    return weights
 
 
-def merge(model: nn.Module) -> None:
+def merge_adapters(model: nn.Module) -> None:
     """Puts what adapters learnt into the matrices they stand beside; a model without any stays as it is."""
     for parent, name, child in _matrices(model, LoraLinear):
-        setattr(parent, name, child.merged())
+        setattr(parent, name, child.merge())
     model.requires_grad_(True)
 
 
-def _matrices(model: nn.Module, kind: type[M]) -> list[tuple[nn.Module, str, M]]:
+def _matrices(model: nn.Module, kind: type[_ModuleT]) -> list[tuple[nn.Module, str, _ModuleT]]:
     """Matrices of blocks that are of this kind, each with whose it is and what it is called there."""
     return [
         (parent, name, child)
@@ -150,14 +150,14 @@ class Adapters:
     @cached_property
     def _keys(self) -> dict[str, str]:
         """Our name of every tensor -> peft's."""
-        found = {_our_name(key): key for key in self._file.keys()}  # noqa: SIM118 - no dict
-        unknown = [key for name, key in found.items() if not name]
+        keys = {_our_name(key): key for key in self._file.keys()}  # noqa: SIM118 - no dict
+        unknown = [key for name, key in keys.items() if not name]
         if unknown:
             raise ArtifactError(
                 f"{self.folder}: {unknown[0]} is no adapter of a matrix that a Llama block has, and herd reads only "
                 "those; merge it into its model with peft first"
             )
-        return found
+        return keys
 
     def names(self) -> set[str]:
         """Our names: `blocks.0.attention.query.lora_A`, ..., `score.weight`."""
@@ -166,7 +166,7 @@ class Adapters:
     def read(self, name: str) -> Tensor:
         return self._file.get_tensor(self._keys[name])
 
-    def merged(self, name: str, weight: Tensor) -> Tensor:
+    def merge(self, name: str, weight: Tensor) -> Tensor:
         """A matrix of the base model, by our name, with what was learnt beside it added."""
         stem = name.removesuffix(".weight")
         if f"{stem}.lora_A" not in self._keys:
@@ -197,8 +197,8 @@ def read_adapters(folder: Path) -> Adapters:
                 f"{file}: {name} is {value!r}, and herd reads plain LoRA; merge it into its model with peft first"
             )
     scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-    found = Adapters(folder, LoraSettings(rank=rank, alpha=scale * rank), base, scale)
-    stems = {name.removesuffix(".lora_A").partition(".")[2].partition(".")[2] for name in found.names()}
+    adapters = Adapters(folder, LoraSettings(rank=rank, alpha=scale * rank), base, scale)
+    stems = {name.removesuffix(".lora_A").partition(".")[2].partition(".")[2] for name in adapters.names()}
     modules = tuple(name for name, (ours, _) in _PLACES.items() if ours in stems)
     return Adapters(folder, LoraSettings(rank=rank, alpha=scale * rank, target_modules=modules), base, scale)  # type: ignore[arg-type]
 
@@ -222,9 +222,9 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 def base_folder(folder: Path, name: str) -> Path:
     """Where the model lies that adapters in `folder` stand beside: as their configuration says, or, for herd's own,
     seen from `folder`. Raises ArtifactError."""
-    for found in (folder / name, Path(name)):
-        if name and (found / "config.json").is_file():
-            return found
+    for candidate in (folder / name, Path(name)):
+        if name and (candidate / "config.json").is_file():
+            return candidate
     raise ArtifactError(
         f"{folder} holds adapters of {name or 'a model without a name'}, which is no folder here; put the model's "
         f"folder into {ADAPTER_CONFIG} as base_model_name_or_path"
@@ -268,12 +268,12 @@ def write_adapters(
         "use_rslora": False,
         "use_dora": False,
     }
-    held = {_their_name(name): value.detach().cpu().contiguous() for name, value in tensors}
-    save_file(held, folder / ADAPTER_WEIGHTS, {"format": "pt"})
+    state_dict = {_their_name(name): value.detach().cpu().contiguous() for name, value in tensors}
+    save_file(state_dict, folder / ADAPTER_WEIGHTS, {"format": "pt"})
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def learnt(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def trainable_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """What is not frozen, by our names in a model that writes text: a reward model's trunk stands for it."""
     for name, weight in model.named_parameters():
         if weight.requires_grad:
@@ -281,8 +281,8 @@ def learnt(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _their_name(name: str) -> str:
-    if name == SCORE:
-        return f"base_model.model.{SCORE}"
+    if name == SCORE_WEIGHT:
+        return f"base_model.model.{SCORE_WEIGHT}"
     path, _, matrix = name.rpartition(".")
     _, layer, place = path.split(".", 2)
     theirs = next(theirs for ours, theirs in _PLACES.values() if ours == place)
@@ -291,12 +291,12 @@ def _their_name(name: str) -> str:
 
 def _our_name(key: str) -> str:
     """Ours of a tensor of peft's; empty where there is none."""
-    if key == f"base_model.model.{SCORE}":
-        return SCORE
+    if key == f"base_model.model.{SCORE_WEIGHT}":
+        return SCORE_WEIGHT
     path, _, matrix = key.removesuffix(".weight").rpartition(".")
     layer, _, place = path.removeprefix(_LAYER).partition(".")
-    known = key.startswith(_LAYER) and matrix in ("lora_A", "lora_B") and place in _OURS
-    return f"blocks.{layer}.{_OURS[place]}.{matrix}" if known else ""
+    valid = key.startswith(_LAYER) and matrix in ("lora_A", "lora_B") and place in _OURS
+    return f"blocks.{layer}.{_OURS[place]}.{matrix}" if valid else ""
 
 
 def _open(file: Path) -> Any:

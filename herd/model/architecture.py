@@ -8,17 +8,17 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Count, Positive, Rate, settings
+from herd.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, settings
 
 RopeType = Literal["linear", "dynamic", "yarn", "llama3", "longrope"]
 
-# Fields of RopeScaling that a type reads; `factor` and `original_context` are every type's.
-READS: dict[str, frozenset[str]] = {
+# Fields of RopeScaling that a type reads; `factor` and `original_max_position_embeddings` are every type's.
+ROPE_FIELDS: dict[str, frozenset[str]] = {
     "linear": frozenset(),
     "dynamic": frozenset(),
     "yarn": frozenset({"beta_fast", "beta_slow", "truncate", "attention_factor"}),
-    "llama3": frozenset({"low_frequency", "high_frequency"}),
-    "longrope": frozenset({"short_factors", "long_factors", "attention_factor"}),
+    "llama3": frozenset({"low_freq_factor", "high_freq_factor"}),
+    "longrope": frozenset({"short_factor", "long_factor", "attention_factor"}),
 }
 
 
@@ -26,48 +26,50 @@ READS: dict[str, frozenset[str]] = {
 class RopeScaling:
     """How rotary positions change so that a model reads more than it was first trained on.
 
-    rope_type: as transformers names it. original_context: tokens that the model was first trained on. low_frequency,
-    high_frequency: of llama3, between which it blends; beta_fast, beta_slow: the same of yarn, in turns; truncate:
-    whether these bounds are whole pairs. short_factors, long_factors: of longrope, of each pair of dimensions, in
-    sequences up to `original_context` and in longer ones. attention_factor: what cosines and sines of yarn and longrope
-    are multiplied by; absent, it follows from `factor`.
+    rope_type: as transformers names it. original_max_position_embeddings: tokens that the model was first trained on.
+    low_frequency, high_freq_factor: of llama3, between which it blends; beta_fast, beta_slow: the same of yarn, in
+    turns; truncate: whether these bounds are whole pairs. short_factor, long_factor: of longrope, of each pair of
+    dimensions, in sequences up to `original_max_position_embeddings` and in longer ones. attention_factor: what cosines
+    and sines of yarn and longrope are multiplied by; absent, it follows from `factor`.
 
     Source: llama-models, `apply_scaling` (llama3); Peng et al. 2023 (yarn, and dynamic in 3.2); Ding et al. 2024
     (longrope); Chen et al. 2023 (linear).
     """
 
     rope_type: RopeType = "llama3"
-    factor: Rate = 8.0
-    original_context: Positive = 8192
-    low_frequency: Rate = 1.0
-    high_frequency: Rate = 4.0
-    beta_fast: Rate = 32.0
-    beta_slow: Rate = 1.0
+    factor: PositiveFloat = 8.0
+    original_max_position_embeddings: PositiveInt = 8192
+    low_freq_factor: PositiveFloat = 1.0
+    high_freq_factor: PositiveFloat = 4.0
+    beta_fast: PositiveFloat = 32.0
+    beta_slow: PositiveFloat = 1.0
     truncate: bool = True
-    attention_factor: Rate | None = None
-    short_factors: tuple[Rate, ...] = ()
-    long_factors: tuple[Rate, ...] = ()
+    attention_factor: PositiveFloat | None = None
+    short_factor: tuple[PositiveFloat, ...] = ()
+    long_factor: tuple[PositiveFloat, ...] = ()
 
     def __post_init__(self) -> None:
-        foreign = frozenset().union(*READS.values()) - READS[self.rope_type]
-        changed = [row.name for row in fields(self) if row.name in foreign and getattr(self, row.name) != row.default]
+        foreign = frozenset().union(*ROPE_FIELDS.values()) - ROPE_FIELDS[self.rope_type]
+        changed = [
+            field.name for field in fields(self) if field.name in foreign and getattr(self, field.name) != field.default
+        ]
         if changed:
             raise SettingsError(f"{changed[0]} is nothing that rope_type {self.rope_type!r} reads; leave it out")
-        if self.rope_type == "llama3" and not self.high_frequency > self.low_frequency:
+        if self.rope_type == "llama3" and not self.high_freq_factor > self.low_freq_factor:
             raise SettingsError(
-                f"high_frequency {self.high_frequency} is not above low_frequency {self.low_frequency}; Llama 3.1 has "
-                "4 and 1"
+                f"high_freq_factor {self.high_freq_factor} is not above low_freq_factor {self.low_freq_factor}; Llama "
+                "3.1 has 4 and 1"
             )
-        if self.rope_type == "longrope" and not 0 < len(self.short_factors) == len(self.long_factors):
-            raise SettingsError("longrope needs as many short_factors as long_factors, one for each pair of dimensions")
+        if self.rope_type == "longrope" and not 0 < len(self.short_factor) == len(self.long_factor):
+            raise SettingsError("longrope needs as many short_factor as long_factor, one for each pair of dimensions")
 
     @property
-    def by_length(self) -> bool:
+    def depends_on_length(self) -> bool:
         """Whether a sequence's length decides how its positions turn."""
         return self.rope_type in ("dynamic", "longrope")
 
     @property
-    def magnitude(self) -> float:
+    def attention_scaling(self) -> float:
         """What cosines and sines are multiplied by."""
         if self.attention_factor is not None:
             return self.attention_factor
@@ -76,30 +78,30 @@ class RopeScaling:
         if self.rope_type == "yarn":
             return 0.1 * math.log(self.factor) + 1.0
         if self.rope_type == "longrope":
-            return math.sqrt(1 + math.log(self.factor) / math.log(self.original_context))
+            return math.sqrt(1 + math.log(self.factor) / math.log(self.original_max_position_embeddings))
         return 1.0
 
-    def reads(self, positions: int) -> int:
-        """The longest sequence, where a configuration says `max_position_embeddings` is `positions`.
+    def to_max_seq_len(self, max_position_embeddings: int) -> int:
+        """The longest sequence, where a configuration says `max_position_embeddings` is `to_max_position_embeddings`.
 
         Some configurations leave it at what the model was first trained on. Source: vLLM,
         `_get_and_verify_max_len`.
         """
         stretched = self.rope_type in ("linear", "dynamic") or (
-            self.rope_type == "yarn" and positions <= self.original_context
+            self.rope_type == "yarn" and max_position_embeddings <= self.original_max_position_embeddings
         )
-        return round(self.original_context * self.factor) if stretched else positions
+        return round(self.original_max_position_embeddings * self.factor) if stretched else max_position_embeddings
 
-    def positions(self, context: int) -> int:
-        """The inverse of `reads`."""
-        return self.original_context if self.rope_type in ("linear", "dynamic") else context
+    def to_max_position_embeddings(self, max_seq_len: int) -> int:
+        """The inverse of `to_max_seq_len`."""
+        return self.original_max_position_embeddings if self.rope_type in ("linear", "dynamic") else max_seq_len
 
 
 @settings
 class Architecture:
     """What a model computes beside what every one of them does; the defaults are Llama 3's.
 
-    head_width: where it is not the width over the heads. qkv_bias, output_bias, ffn_bias: added to queries, keys and
+    head_dim: where it is not the width over the heads. qkv_bias, output_bias, ffn_bias: added to queries, keys and
     values, to attention's output, and to the feed-forward's three products. qk_norm: an RMSNorm of queries and keys
     before they turn, over each head or over all heads at once. post_norm: norms stand after attention and feed-forward
     instead of before them. sliding_window: how many tokens a token looks at, itself among them; window_layers: in these
@@ -110,29 +112,29 @@ class Architecture:
     nope_layers).
     """
 
-    head_width: Positive | None = None
+    head_dim: PositiveInt | None = None
     qkv_bias: bool = False
     output_bias: bool = False
     ffn_bias: bool = False
     qk_norm: Literal["none", "head", "width"] = "none"
     post_norm: bool = False
-    sliding_window: Positive | None = None
-    window_layers: tuple[Count, ...] | None = None
-    nope_layers: tuple[Count, ...] = ()
+    sliding_window: PositiveInt | None = None
+    window_layers: tuple[NonNegativeInt, ...] | None = None
+    nope_layers: tuple[NonNegativeInt, ...] = ()
 
-    def check_layers(self, layers: int) -> None:
+    def check_layers(self, n_layers: int) -> None:
         """Raises SettingsError when it speaks of layers that are not there."""
         for name in ("window_layers", "nope_layers"):
-            beyond = [number for number in getattr(self, name) or () if number >= layers]
+            beyond = [number for number in getattr(self, name) or () if number >= n_layers]
             if beyond:
-                raise SettingsError(f"{name} has {beyond[0]}, and the {layers} layers are numbered from 0")
+                raise SettingsError(f"{name} has {beyond[0]}, and the {n_layers} layers are numbered from 0")
         if self.window_layers is not None and self.sliding_window is None:
             raise SettingsError("window_layers say where a sliding_window is; give that too, or leave them out")
 
 
 # Every feature that a model may have beside plain Llama's, in words.
 FEATURES: dict[str, str] = {
-    "head_width": "heads that are not as wide as the width over their number",
+    "head_dim": "heads that are not as wide as the width over their number",
     "qkv_bias": "a bias of queries, keys and values",
     "output_bias": "a bias of attention's output",
     "ffn_bias": "biases of the feed-forward",
@@ -148,19 +150,19 @@ FEATURES: dict[str, str] = {
     "rope_llama3": "rope scaling 'llama3'",
     "rope_longrope": "rope scaling 'longrope'",
 }
-ALL = frozenset(FEATURES)
+ALL_FEATURES = frozenset(FEATURES)
 # Those that lie in the tables of cosines and sines, whatever computes with them.
-IN_TABLES = frozenset({"rope_linear", "rope_yarn", "rope_llama3"})
+ROPE_TABLE_FEATURES = frozenset({"rope_linear", "rope_yarn", "rope_llama3"})
 # Those that read other tables in one layer, or for one length, than another.
-BY_LAYER_OR_LENGTH = frozenset({"nope", "rope_dynamic", "rope_longrope"})
+LAYER_OR_LENGTH_FEATURES = frozenset({"nope", "rope_dynamic", "rope_longrope"})
 # What changes nothing about the parts of a layer.
-OF_SIZES = frozenset({"head_width", "tied_output"})
+SIZE_FEATURES = frozenset({"head_dim", "tied_output"})
 
 
 def features(architecture: Architecture, rope: RopeScaling | None, *, tied_output: bool) -> frozenset[str]:
     """Names of the features that a model has."""
-    has: dict[str, Any] = {
-        "head_width": architecture.head_width is not None,
+    flags: dict[str, Any] = {
+        "head_dim": architecture.head_dim is not None,
         "qkv_bias": architecture.qkv_bias,
         "output_bias": architecture.output_bias,
         "ffn_bias": architecture.ffn_bias,
@@ -171,10 +173,10 @@ def features(architecture: Architecture, rope: RopeScaling | None, *, tied_outpu
         "nope": architecture.nope_layers,
         "tied_output": tied_output,
     }
-    named = {name for name, value in has.items() if value}
-    return frozenset(named if rope is None else named | {f"rope_{rope.rope_type}"})
+    names = {name for name, value in flags.items() if value}
+    return frozenset(names if rope is None else names | {f"rope_{rope.rope_type}"})
 
 
-def lacking(has: Collection[str], wanted: Collection[str]) -> str:
+def missing_features(supported: Collection[str], required: Collection[str]) -> str:
     """The features that are wanted and not had, in words; empty where none is."""
-    return ", ".join(FEATURES[name] for name in FEATURES if name in wanted and name not in has)
+    return ", ".join(FEATURES[name] for name in FEATURES if name in required and name not in supported)

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from herd.model.attending import Attending, Sdpa, Table
-from herd.model.cache import LayerCache, rows_of, write
+from herd.model.attention_backends import AttentionBackend, DenseMask, Sdpa
+from herd.model.cache import LayerCache, gather_rows, write_kv
 from herd.model.norm import RMSNorm
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
@@ -21,20 +21,24 @@ class Attention(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.head_width = shape.head_width
-        self.attending: Attending = Sdpa()
-        own, queries, keys = shape.architecture, shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-        self.query = nn.Linear(shape.width, queries, bias=own.qkv_bias)
-        self.key = nn.Linear(shape.width, keys, bias=own.qkv_bias)
-        self.value = nn.Linear(shape.width, keys, bias=own.qkv_bias)
-        self.output = nn.Linear(queries, shape.width, bias=own.output_bias)
-        self.qk_norm = own.qk_norm
-        if own.qk_norm != "none":
-            widths = (shape.head_width,) * 2 if own.qk_norm == "head" else (queries, keys)
-            self.query_norm, self.key_norm = (RMSNorm(width, shape.norm_eps) for width in widths)
+        self.head_dim = shape.head_dim
+        self.attention_backend: AttentionBackend = Sdpa()
+        architecture, queries, keys = (
+            shape.architecture,
+            shape.n_heads * shape.head_dim,
+            shape.n_kv_heads * shape.head_dim,
+        )
+        self.query = nn.Linear(shape.dim, queries, bias=architecture.qkv_bias)
+        self.key = nn.Linear(shape.dim, keys, bias=architecture.qkv_bias)
+        self.value = nn.Linear(shape.dim, keys, bias=architecture.qkv_bias)
+        self.output = nn.Linear(queries, shape.dim, bias=architecture.output_bias)
+        self.qk_norm = architecture.qk_norm
+        if architecture.qk_norm != "none":
+            dims = (shape.head_dim,) * 2 if architecture.qk_norm == "head" else (queries, keys)
+            self.query_norm, self.key_norm = (RMSNorm(dim, shape.norm_eps) for dim in dims)
 
     def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Any, cache: LayerCache | None) -> Tensor:
-        """mask: what `attending` made, or a table; with a cache, true where a token may look."""
+        """mask: what `attention_backend` made, or a table; with a cache, true where a token may look."""
         q_BTD, k_BTD = self.query(x_BTD), self.key(x_BTD)
         if self.qk_norm == "width":
             q_BTD, k_BTD = self.query_norm(q_BTD), self.key_norm(k_BTD)
@@ -42,29 +46,29 @@ class Attention(nn.Module):
         if self.qk_norm == "head":
             q_BHTE, k_BGTE = self.query_norm(q_BHTE), self.key_norm(k_BGTE)
         q_BHTE, k_BGTE = rotate(q_BHTE, cos, sin), rotate(k_BGTE, cos, sin)
-        if isinstance(mask, Table):
-            mixed_BHTE = _PLAIN.attend(q_BHTE, k_BGTE, v_BGTE, mask.may_look)
+        if isinstance(mask, DenseMask):
+            out_BHTE = _SDPA.attend(q_BHTE, k_BGTE, v_BGTE, mask.may_look)
         elif cache is None:
-            mixed_BHTE = self.attending.attend(q_BHTE, k_BGTE, v_BGTE, mask)
+            out_BHTE = self.attention_backend.attend(q_BHTE, k_BGTE, v_BGTE, mask)
         else:
-            write(cache, k_BGTE, v_BGTE)
-            mixed_BHTE = _over_cache(q_BHTE, cache, mask)
-        return self.output(mixed_BHTE.transpose(1, 2).flatten(2))
+            write_kv(cache, k_BGTE, v_BGTE)
+            out_BHTE = _over_cache(q_BHTE, cache, mask)
+        return self.output(out_BHTE.transpose(1, 2).flatten(2))
 
     def _split(self, x_BTD: Tensor) -> Tensor:
         """By heads; a device that holds some of the heads has just those."""
         batch, tokens, _ = x_BTD.shape
-        return x_BTD.view(batch, tokens, -1, self.head_width).transpose(1, 2)
+        return x_BTD.view(batch, tokens, -1, self.head_dim).transpose(1, 2)
 
 
-_PLAIN = Sdpa()  # tables, and caches of another length every time, suit the others badly
+_SDPA = Sdpa()  # tables, and caches of another length every time, suit the others badly
 
 
 def _over_cache(q_BHTE: Tensor, cache: LayerCache, mask: Tensor | None) -> Tensor:
     """What new tokens take from all slots they may look at; without a mask by our own kernel."""
     if mask is not None:
-        k_BGSE, v_BGSE = (x[:, :, : mask.shape[-1]] for x in rows_of(cache))
-        return _PLAIN.attend(q_BHTE, k_BGSE, v_BGSE, mask)
+        k_BGSE, v_BGSE = (x[:, :, : mask.shape[-1]] for x in gather_rows(cache))
+        return _SDPA.attend(q_BHTE, k_BGSE, v_BGSE, mask)
     from herd.model.blockwise import attend_cached
 
     return attend_cached(q_BHTE, *cache)

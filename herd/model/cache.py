@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from herd.model.kernels import library
+from herd.model.kernels import cpu_kernels
 from herd.model.sizes import Shape
 
 # Keys and values of one layer in blocks, [B, G, S, E], the blocks of each row, and where new tokens go, [rows, T].
 LayerCache = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def write(cache: LayerCache, keys_BGTE: Tensor, values_BGTE: Tensor) -> None:
+def write_kv(cache: LayerCache, keys_BGTE: Tensor, values_BGTE: Tensor) -> None:
     """Stores new keys and values of each row."""
     keys_BGSE, values_BGSE, table_BN, positions_BT = cache
     size = keys_BGSE.shape[2]
@@ -25,7 +25,7 @@ def write(cache: LayerCache, keys_BGTE: Tensor, values_BGTE: Tensor) -> None:
     values_BGSE[blocks_BT, :, positions_BT % size] = values_BGTE.transpose(1, 2)
 
 
-def rows_of(cache: LayerCache) -> tuple[Tensor, Tensor]:
+def gather_rows(cache: LayerCache) -> tuple[Tensor, Tensor]:
     """Keys and values with those of a row side by side, copied: each [rows, G, S, E]."""
     keys_BGSE, values_BGSE, table_BN, _ = cache
     keys, values = (x[table_BN].transpose(1, 2).flatten(2, 3) for x in (keys_BGSE, values_BGSE))
@@ -33,7 +33,7 @@ def rows_of(cache: LayerCache) -> tuple[Tensor, Tensor]:
 
 
 @dataclass
-class Cache:
+class PagedKVCache:
     """A KV cache in blocks of S tokens. keys_LBGSE, values_LBGSE: what was read, in B blocks; table_BN: the blocks of
     each row, in order, int64 [rows, N]; lengths_B: how many tokens of each row count.
 
@@ -46,9 +46,9 @@ class Cache:
     lengths_B: Tensor
 
     @classmethod
-    def empty(cls, shape: Shape, batch: int, slots: int, dtype: torch.dtype, device: torch.device) -> Cache:
-        """Room for `slots` tokens a row, each row in one block of its own."""
-        size = (shape.layers, batch, shape.kv_heads, slots, shape.head_width)
+    def empty(cls, shape: Shape, batch: int, cache_len: int, dtype: torch.dtype, device: torch.device) -> PagedKVCache:
+        """Room for `cache_len` tokens a row, each row in one block of its own."""
+        size = (shape.n_layers, batch, shape.n_kv_heads, cache_len, shape.head_dim)
         return cls(
             torch.zeros(size, dtype=dtype, device=device),
             torch.zeros(size, dtype=dtype, device=device),
@@ -61,7 +61,7 @@ class Cache:
         return self.keys_LBGSE.shape[3]
 
     @property
-    def slots(self) -> int:
+    def cache_len(self) -> int:
         """Tokens that a row has room for."""
         return self.table_BN.shape[1] * self.block_size
 
@@ -69,24 +69,24 @@ class Cache:
         """Positions of the next `tokens` of every row: [B, T]."""
         return self.lengths_B[:, None] + torch.arange(tokens, device=self.lengths_B.device)
 
-    def layer(self, number: int, positions_BT: Tensor, reach: int) -> LayerCache:
-        """The part of one layer, of which the first `reach` slots count."""
-        blocks = -(-reach // self.block_size)
+    def layer(self, number: int, positions_BT: Tensor, kv_len: int) -> LayerCache:
+        """The part of one layer, of which the first `kv_len` slots count."""
+        blocks = -(-kv_len // self.block_size)
         return self.keys_LBGSE[number], self.values_LBGSE[number], self.table_BN[:, :blocks], positions_BT
 
-    def mask(self, positions_BT: Tensor, reach: int, window: int | None = None) -> Tensor | None:
-        """Which of the first `reach` slots each new token may look at: [B, 1, T, S], true where it may; None where
+    def mask(self, positions_BT: Tensor, kv_len: int, window: int | None = None) -> Tensor | None:
+        """Which of the first `kv_len` slots each new token may look at: [B, 1, T, S], true where it may; None where
         a kernel of our own attends, which needs only the positions and knows no window."""
         if window is None and self._has_kernel(positions_BT.shape[1]):
             return None
-        slots_S = torch.arange(reach, device=positions_BT.device)
+        slots_S = torch.arange(kv_len, device=positions_BT.device)
         may_look_BTS = slots_S <= positions_BT[:, :, None]
         if window is not None:
             may_look_BTS &= slots_S > positions_BT[:, :, None] - window
         return may_look_BTS[:, None]
 
     def _has_kernel(self, tokens: int) -> bool:
-        kind = self.keys_LBGSE.device.type
-        if kind == "cuda":
+        device_type = self.keys_LBGSE.device.type
+        if device_type == "cuda":
             return tokens == 1 and importlib.util.find_spec("triton") is not None
-        return kind == "cpu" and self.keys_LBGSE.dtype == torch.float32 and library() is not None
+        return device_type == "cpu" and self.keys_LBGSE.dtype == torch.float32 and cpu_kernels() is not None

@@ -14,25 +14,25 @@ from herd.core.errors import SettingsError
 from herd.model.sizes import Shape
 from herd.run.processes import held_bytes
 
-M = TypeVar("M", bound=nn.Module)
+_ModelT = TypeVar("_ModelT", bound=nn.Module)
 
 # Dense bf16 FLOPs a second of one device, by the makers' data sheets.
 _PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
 
 
-def best_device() -> torch.device:
+def default_device() -> torch.device:
     """The GPU of this rank, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
-def device_of(name: str = "auto") -> torch.device:
+def resolve_device(name: str = "auto") -> torch.device:
     """A device by name: `auto` is the GPU of this rank, or the CPU where there is none; `cuda` the GPU of this rank.
 
     Raises SettingsError for a name that is none, and for a GPU that is not there."""
     if name == "auto":
-        return best_device()
+        return default_device()
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -41,25 +41,25 @@ def device_of(name: str = "auto") -> torch.device:
         return device
     if (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(f"device {name!r}: this machine shows {torch.cuda.device_count()} GPUs; take another")
-    return best_device() if device.index is None else device
+    return default_device() if device.index is None else device
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def place_model(model: M, device: str = "auto", dtype: str = "fp32") -> M:
+def place_model(model: _ModelT, device: str = "auto", dtype: str = "fp32") -> _ModelT:
     """`model` with its weights on `device` in `dtype`, changed in place. The only door by which a model gets to a
     device: everything else asks the weights where they lie.
 
-    device: as `device_of` takes it. dtype: fp32 or bf16; tables of positions stay fp32. Raises SettingsError.
+    device: as `resolve_device` takes it. dtype: fp32 or bf16; tables of positions stay fp32. Raises SettingsError.
     """
-    place = device_of(device)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)  # kernels that are not told where take the current one
-    return _move(model, place, DTYPES[dtype])
+    target = resolve_device(device)
+    if target.type == "cuda":
+        torch.cuda.set_device(target)  # kernels that are not told where take the current one
+    return _move(model, target, DTYPES[dtype])
 
 
-def _move(model: M, device: torch.device, dtype: torch.dtype) -> M:
+def _move(model: _ModelT, device: torch.device, dtype: torch.dtype) -> _ModelT:
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dtype != dtype:
@@ -72,22 +72,22 @@ def device_bytes() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else held_bytes()
 
 
-_MOST_LAYERS = 100_000  # also a model without memory is made layer by layer
+_MAX_LAYERS = 100_000  # also a model without memory is made layer by layer
 
 
 def check_memory(shape: Shape, *, bytes_per_weight: int = 4) -> None:
     """Raises SettingsError for a shape that this machine cannot hold, before anything of its size is made."""
-    if shape.layers > _MOST_LAYERS:
-        raise SettingsError(f"layers is {shape.layers:,}; herd makes up to {_MOST_LAYERS:,}: give a smaller number")
+    if shape.n_layers > _MAX_LAYERS:
+        raise SettingsError(f"n_layers is {shape.n_layers:,}; herd makes up to {_MAX_LAYERS:,}: give a smaller number")
     if torch.get_default_device().type == "meta":
         return
-    angles = 3 * 4 * shape.context * (shape.head_width // 2)  # turns, cosines and sines
-    wanted, there = shape.weights * bytes_per_weight + angles, memory_bytes()
-    if wanted > there:
-        of = "context" if 2 * angles > wanted else "width, hidden, layers or vocabulary"
+    angles = 3 * 4 * shape.max_seq_len * (shape.head_dim // 2)  # turns, cosines and sines
+    required, available = shape.num_params * bytes_per_weight + angles, memory_bytes()
+    if required > available:
+        setting = "max_seq_len" if 2 * angles > required else "dim, ffn_dim, n_layers or vocab_size"
         raise SettingsError(
-            f"a model of {shape.weights:,} weights and a context of {shape.context:,} takes {wanted / 1e9:,.1f} GB and "
-            f"this machine has {there / 1e9:,.1f}; give a smaller {of}"
+            f"a model of {shape.num_params:,} weights and a context of {shape.max_seq_len:,} takes "
+            f"{required / 1e9:,.1f} GB and this machine has {available / 1e9:,.1f}; give a smaller {setting}"
         )
 
 
@@ -104,14 +104,14 @@ def peak_flops() -> float:
     """FLOPs a second that this device could do: of a GPU by its data sheet, of a CPU as measured on one thread."""
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
-        known = [peak for part, peak in _PEAKS.items() if part in name]
-        return known[0] if known else measured_flops(torch.device("cuda"), torch.bfloat16, 4096)
-    return measured_flops(torch.device("cpu"), torch.float32, 768)
+        peaks = [peak for part, peak in _PEAKS.items() if part in name]
+        return peaks[0] if peaks else measure_flops(torch.device("cuda"), torch.bfloat16, 4096)
+    return measure_flops(torch.device("cpu"), torch.float32, 768)
 
 
-def measured_flops(device: torch.device, dtype: torch.dtype, width: int, *, seconds: float = 0.2) -> float:
+def measure_flops(device: torch.device, dtype: torch.dtype, size: int, *, seconds: float = 0.2) -> float:
     """FLOPs a second of a square product, the best of several."""
-    a, b = (torch.randn(width, width, device=device, dtype=dtype) for _ in "ab")
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in "ab")
     best, began = float("inf"), time.perf_counter()
     while time.perf_counter() - began < seconds:
         start = time.perf_counter()
@@ -119,4 +119,4 @@ def measured_flops(device: torch.device, dtype: torch.dtype, width: int, *, seco
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
-    return 2 * width**3 / best
+    return 2 * size**3 / best

@@ -15,34 +15,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from herd.model.accounting import unread
-from herd.model.architecture import BY_LAYER_OR_LENGTH, IN_TABLES, OF_SIZES
-from herd.model.attending import Blockwise
-from herd.model.kernels import loaded, readable
-from herd.model.products import is_faster, sgemm
-from herd.model.transformer import Block, RMSNorm, Transformer, plainly
+from herd.model.accounting import unread_weights
+from herd.model.architecture import LAYER_OR_LENGTH_FEATURES, ROPE_TABLE_FEATURES, SIZE_FEATURES
+from herd.model.attention_backends import Blockwise
+from herd.model.kernels import readable, require_cpu_kernels
+from herd.model.products import own_kernel_is_faster, sgemm
+from herd.model.transformer import RMSNorm, Transformer, TransformerBlock, call_eager
 
 # A window is where a token's document begins, as far as the kernel knows, and every layer is given its own tables.
-HAS = OF_SIZES | IN_TABLES | BY_LAYER_OR_LENGTH | {"sliding_window"}
+SUPPORTED_FEATURES = SIZE_FEATURES | ROPE_TABLE_FEATURES | LAYER_OR_LENGTH_FEATURES | {"sliding_window"}
 
 
-def fits(trunk: nn.Module) -> bool:
+def fusable(trunk: nn.Module) -> bool:
     """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32, and with no feature beside
     HAS."""
-    if not trunk.shape.features <= HAS:  # type: ignore[union-attr]
+    if not trunk.shape.features <= SUPPORTED_FEATURES:  # type: ignore[union-attr]
         return False
     blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
-    plain = all(type(block) is Block and _is_plain(block) for block in blocks)
+    plain = all(type(block) is TransformerBlock and _is_plain(block) for block in blocks)
     norm = trunk.norm  # none where a pipeline's piece ends before the last layer
-    plain = plain and (norm is None or (type(norm) is RMSNorm and not unread(norm, (norm.weight,))))
+    plain = plain and (norm is None or (type(norm) is RMSNorm and not unread_weights(norm, (norm.weight,))))
     weights = (weight for block in blocks for weight in block.parameters())
-    return plain and readable(weights) and (sgemm() is not None or is_faster())
+    return plain and readable(weights) and (sgemm() is not None or own_kernel_is_faster())
 
 
-def _is_plain(block: Block) -> bool:
+def _is_plain(block: TransformerBlock) -> bool:
     """Products by weights and nothing else: no adapters, no 8 bits, and no weight that the kernel would leave out."""
     kinds = {type(part) for part in _parts(block)}
-    return kinds <= {nn.Linear, RMSNorm} and not unread(block, (part.weight for part in _parts(block)))
+    return kinds <= {nn.Linear, RMSNorm} and not unread_weights(block, (part.weight for part in _parts(block)))
 
 
 def _parts(block: Any) -> tuple[Any, ...]:
@@ -53,44 +53,44 @@ def _parts(block: Any) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def quickly(model: Transformer) -> Iterator[None]:
+def fused_kernels(model: Transformer) -> Iterator[None]:
     """Calls the model's parts this way while it lasts, if they fit and products are fp32, and leaves it as it was."""
-    kept = model.call, model.attending
-    if not torch.is_autocast_enabled("cpu") and fits(model):
-        model.call = fused
-        model.use(Blockwise())
+    previous = model.call, model.attention_backend
+    if not torch.is_autocast_enabled("cpu") and fusable(model):
+        model.call = call_fused
+        model.set_attention_backend(Blockwise())
     try:
         yield
     finally:
-        model.call = kept[0]
-        model.use(kept[1])
+        model.call = previous[0]
+        model.set_attention_backend(previous[1])
 
 
-def fused(part: Any, x_BTD: Tensor, *places: Any) -> Tensor:
+def call_fused(module: Any, x_BTD: Tensor, *places: Any) -> Tensor:
     """The output of a block, or of the norm after the last."""
-    if type(part) is RMSNorm:
-        found = _Norm.apply(x_BTD.contiguous(), part.weight, part.eps)  # type: ignore[misc]
-        assert isinstance(found, Tensor)
-        return found
-    return _block(part, x_BTD, *places)
+    if type(module) is RMSNorm:
+        out = _Norm.apply(x_BTD.contiguous(), module.weight, module.eps)  # type: ignore[misc]
+        assert isinstance(out, Tensor)
+        return out
+    return _block(module, x_BTD, *places)
 
 
 def _block(block: Any, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor, mask: Any) -> Tensor:
     """Called plainly where another way to attend was chosen."""
     attention = block.attention
-    if type(attention.attending) is not Blockwise:
-        return plainly(block, x_BTD, cos_TE, sin_TE, mask)
+    if type(attention.attention_backend) is not Blockwise:
+        return call_eager(block, x_BTD, cos_TE, sin_TE, mask)
     places = (cos_TE.contiguous(), sin_TE.contiguous(), mask)
-    numbers = attention.head_width, block.attention_norm.eps
-    found = _Fused.apply(x_BTD.contiguous(), places, numbers, *(part.weight for part in _parts(block)))  # type: ignore[misc]
-    assert isinstance(found, Tensor)
-    return found
+    numbers = attention.head_dim, block.attention_norm.eps
+    out = _Fused.apply(x_BTD.contiguous(), places, numbers, *(part.weight for part in _parts(block)))  # type: ignore[misc]
+    assert isinstance(out, Tensor)
+    return out
 
 
 class _Shape(ctypes.Structure):
     """As `block.hpp` has it."""
 
-    _names = ("batch", "tokens", "width", "heads", "groups", "head_width", "hidden")
+    _names = ("batch", "tokens", "width", "heads", "groups", "head_dim", "hidden")
     _fields_ = (
         *((name, ctypes.c_int64) for name in _names),
         ("eps", ctypes.c_double),
@@ -106,8 +106,8 @@ def _shape(x_BTD: Tensor, numbers: tuple[int, float], query: Tensor, key: Tensor
     return _Shape(*x_BTD.shape, len(query) // head_width, len(key) // head_width, head_width, len(gate), eps, sgemm())
 
 
-def _at(*tensors: Tensor | None) -> list[int | None]:
-    return [None if one is None else one.data_ptr() for one in tensors]
+def _addresses(*tensors: Tensor | None) -> list[int | None]:
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 class _Fused(torch.autograd.Function):
@@ -117,28 +117,32 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, x_BTD: Tensor, places: tuple[Any, ...], numbers: tuple[int, float], *weights: Tensor) -> Any:
         weights = tuple(weight.contiguous() for weight in weights)
         shape = _shape(x_BTD, numbers, weights[1], weights[2], weights[6])
-        kept, out_BTD = x_BTD.new_empty(_kept(shape)), torch.empty_like(x_BTD)
-        x, held, out = _at(x_BTD, kept, out_BTD)
-        _function("herd_block", 6)(shape, _Weights(*_at(*weights)), _Places(*_at(*places)), x, held, out)
-        ctx.save_for_backward(x_BTD, kept, *places, *weights)
+        saved, out_BTD = x_BTD.new_empty(_saved_size(shape)), torch.empty_like(x_BTD)
+        x, saved_address, out = _addresses(x_BTD, saved, out_BTD)
+        _block_kernel("herd_block", 6)(
+            shape, _Weights(*_addresses(*weights)), _Places(*_addresses(*places)), x, saved_address, out
+        )
+        ctx.save_for_backward(x_BTD, saved, *places, *weights)
         ctx.numbers = numbers
         return out_BTD
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Any:
-        x_BTD, kept, cos, sin, starts, *weights = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x_BTD, saved, cos, sin, starts, *weights = ctx.saved_tensors
         shape = _shape(x_BTD, ctx.numbers, weights[1], weights[2], weights[6])
-        slope, x_slope = slopes[0].contiguous(), torch.empty_like(x_BTD)
-        wanted = ctx.needs_input_grad[3:]
-        found = [torch.empty_like(weight) if want else None for weight, want in zip(weights, wanted, strict=True)]
-        for some in (slice(1, 4), slice(6, 8)):  # one product makes all of query, key and value; of gate and up
-            if any(wanted[some]):
-                sizes = [len(weight) for weight in weights[some]]
-                found[some] = weights[0].new_empty(sum(sizes), len(weights[0])).split(sizes)
-        given = _at(x_BTD, kept, slope, x_slope)
-        tables = _Weights(*_at(*weights)), _Places(*_at(cos, sin, starts))
-        _function("herd_block_back", 8)(shape, *tables, *given, _Weights(*_at(*found)))
-        return x_slope, None, None, *found
+        grad, x_grad = grads[0].contiguous(), torch.empty_like(x_BTD)
+        grad_flags = ctx.needs_input_grad[3:]
+        weight_grads = [
+            torch.empty_like(weight) if flag else None for weight, flag in zip(weights, grad_flags, strict=True)
+        ]
+        for group in (slice(1, 4), slice(6, 8)):  # one product makes all of query, key and value; of gate and up
+            if any(grad_flags[group]):
+                sizes = [len(weight) for weight in weights[group]]
+                weight_grads[group] = weights[0].new_empty(sum(sizes), len(weights[0])).split(sizes)
+        addresses = _addresses(x_BTD, saved, grad, x_grad)
+        tables = _Weights(*_addresses(*weights)), _Places(*_addresses(cos, sin, starts))
+        _block_kernel("herd_block_back", 8)(shape, *tables, *addresses, _Weights(*_addresses(*weight_grads)))
+        return x_grad, None, None, *weight_grads
 
 
 class _Norm(torch.autograd.Function):
@@ -147,18 +151,18 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BTD: Tensor, gain_D: Tensor, eps: float) -> Tensor:
         out_BTD = torch.empty_like(x_BTD)
-        _norms("herd_norms", 3)(*_rows(x_BTD), eps, *_at(x_BTD, gain_D, out_BTD))
+        _norm_kernel("herd_norms", 3)(*_rows(x_BTD), eps, *_addresses(x_BTD, gain_D, out_BTD))
         ctx.save_for_backward(x_BTD, gain_D)
         ctx.eps = eps
         return out_BTD
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Any) -> Any:
+    def backward(ctx: Any, *grads: Any) -> Any:
         x_BTD, gain_D = ctx.saved_tensors
-        x_slope, gain_slope = torch.zeros_like(x_BTD), torch.zeros_like(gain_D)
-        given = _at(x_BTD, gain_D, slopes[0].contiguous(), x_slope, gain_slope)
-        _norms("herd_norms_back", 5)(*_rows(x_BTD), ctx.eps, *given)
-        return x_slope, gain_slope, None
+        x_grad, gain_grad = torch.zeros_like(x_BTD), torch.zeros_like(gain_D)
+        addresses = _addresses(x_BTD, gain_D, grads[0].contiguous(), x_grad, gain_grad)
+        _norm_kernel("herd_norms_back", 5)(*_rows(x_BTD), ctx.eps, *addresses)
+        return x_grad, gain_grad, None
 
 
 def _rows(x_BTD: Tensor) -> tuple[int, int]:
@@ -166,23 +170,23 @@ def _rows(x_BTD: Tensor) -> tuple[int, int]:
 
 
 @cache
-def _norms(name: str, tensors: int) -> Any:
-    found = getattr(loaded(), name)
-    found.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_float, *[ctypes.c_void_p] * tensors]
-    found.restype = None
-    return found
+def _norm_kernel(name: str, tensors: int) -> Any:
+    kernel = getattr(require_cpu_kernels(), name)
+    kernel.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_float, *[ctypes.c_void_p] * tensors]
+    kernel.restype = None
+    return kernel
 
 
-def _kept(shape: _Shape) -> int:
+def _saved_size(shape: _Shape) -> int:
     """How many numbers are kept for the way back."""
-    return int(_function("herd_block_kept", 1)(shape))
+    return int(_block_kernel("herd_block_kept", 1)(shape))
 
 
 @cache
-def _function(name: str, numbers: int) -> Any:
+def _block_kernel(name: str, numbers: int) -> Any:
     """A kernel that takes a shape, weights, places and then the addresses of so many tensors, or fewer of these."""
-    found = getattr(loaded(), name)
+    kernel = getattr(require_cpu_kernels(), name)
     by_reference = [ctypes.POINTER(_Shape), ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p)]
-    found.argtypes = (by_reference + [ctypes.c_void_p] * 5)[:numbers]
-    found.restype = ctypes.c_int64
-    return found
+    kernel.argtypes = (by_reference + [ctypes.c_void_p] * 5)[:numbers]
+    kernel.restype = ctypes.c_int64
+    return kernel

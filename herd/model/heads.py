@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from herd.model.attending import branch_mask, branch_positions
+from herd.model.attention_backends import branch_mask, branch_positions
 from herd.model.layer_inputs import LayerInputs
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
@@ -24,11 +24,11 @@ class RewardModel(nn.Module):
         super().__init__()
         self.trunk = Transformer(shape)
         del self.trunk.output
-        self.score = nn.Linear(shape.width, 1, bias=False)
+        self.score = nn.Linear(shape.dim, 1, bias=False)
         nn.init.zeros_(self.score.weight)
 
     @classmethod
-    def on(cls, pretrained: Transformer) -> RewardModel:
+    def from_transformer(cls, pretrained: Transformer) -> RewardModel:
         """With the weights of `pretrained` and a head of zeros."""
         model = cls(pretrained.shape)
         weights = {name: value for name, value in pretrained.state_dict().items() if not name.startswith("output.")}
@@ -48,7 +48,7 @@ class RewardModel(nn.Module):
         answers then neither see nor stand behind one another.
         """
         if branches_BT is None:
-            hidden_BTD = self.trunk.hidden(tokens_BT, documents_BT=documents_BT)
+            hidden_BTD = self.trunk.hidden_states(tokens_BT, documents_BT=documents_BT)
         else:
             documents_BT = torch.zeros_like(tokens_BT) if documents_BT is None else documents_BT
             hidden_BTD = _branched(self.trunk, tokens_BT, documents_BT, branches_BT)
@@ -63,7 +63,7 @@ def trunk_of(model: Any) -> Any:
 def _branched(trunk: Transformer, tokens_BT: Tensor, documents_BT: Tensor, branches_BT: Tensor) -> Tensor:
     """The last states: [B, T, D]."""
     tokens = tokens_BT.shape[1]
-    cos, sin = trunk.turns(branch_positions(documents_BT, branches_BT), tokens)
+    cos, sin = trunk.cos_sin(branch_positions(documents_BT, branches_BT), tokens)
     mask = partial(branch_mask, documents_BT, branches_BT)
     inputs = LayerInputs(trunk.shape, (cos[:, None], sin[:, None]), mask, tokens)
     x_BTD = trunk.embedding(tokens_BT)

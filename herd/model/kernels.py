@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from herd.core import native
 
-SOURCES = Path(__file__).parent / "native"
+MODEL_KERNEL_SOURCES = Path(__file__).parent / "native"
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def cpu_kernels() -> ctypes.CDLL | None:
     """The kernels, built if they are not yet; None, with a warning, where that is impossible: PyTorch does the same,
     more slowly."""
-    return native.load_or_warn(SOURCES, "PyTorch computes models on this CPU, more slowly")
+    return native.load_or_warn(MODEL_KERNEL_SOURCES, "PyTorch computes models on this CPU, more slowly")
 
 
 def isa() -> str:
     """Which variant of the kernels was chosen when they were loaded: `baseline`, `avx2`, `avx512`; empty for none."""
-    kernels = library()
+    kernels = cpu_kernels()
     if kernels is None:
         return ""
     kernels.herd_isa.restype = ctypes.c_char_p
@@ -33,15 +33,17 @@ def isa() -> str:
 
 def readable(weights: Iterable[Tensor]) -> bool:
     """Whether the kernels are there and can read these: whole weights, on a CPU and in fp32."""
-    wanted = (nn.Parameter, "cpu", torch.float32)
-    return library() is not None and all((type(one), one.device.type, one.dtype) == wanted for one in weights)
+    expected = (nn.Parameter, "cpu", torch.float32)
+    return cpu_kernels() is not None and all(
+        (type(weight), weight.device.type, weight.dtype) == expected for weight in weights
+    )
 
 
-def loaded() -> ctypes.CDLL:
+def require_cpu_kernels() -> ctypes.CDLL:
     """The kernels, for those who have seen that they are there."""
-    found = library()
-    assert found is not None
-    return found
+    kernels = cpu_kernels()
+    assert kernels is not None
+    return kernels
 
 
 class Heads(ctypes.Structure):
@@ -56,7 +58,7 @@ class Heads(ctypes.Structure):
         return cls(x.data_ptr(), *x.stride()[:3])
 
 
-class Pages(ctypes.Structure):
+class PagedHeads(ctypes.Structure):
     """A cache [B, G, S, E] and the blocks of each row, [rows, N], as the kernels take them; both stay the caller's to
     keep alive."""
 
@@ -68,7 +70,7 @@ class Pages(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, x: Tensor, table: Tensor) -> Pages:
+    def of(cls, x: Tensor, table: Tensor) -> PagedHeads:
         assert x.stride(-1) == 1, "kernels read heads that lie in one piece"
         assert table.is_contiguous()
         return cls(x.data_ptr(), *x.stride()[:3], table.data_ptr(), table.shape[1], x.shape[2])

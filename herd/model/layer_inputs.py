@@ -22,13 +22,13 @@ class LayerInputs:
     """
 
     def __init__(
-        self, shape: Shape, turns: tuple[Tensor, Tensor], mask: Callable[[int | None], Any], tokens: int
+        self, shape: Shape, cos_sin: tuple[Tensor, Tensor], mask: Callable[[int | None], Any], tokens: int
     ) -> None:
-        self._shape, self._tokens, self._turns = shape, tokens, turns
-        cos, sin = turns
+        self._shape, self._tokens, self._cos_sin = shape, tokens, cos_sin
+        cos, sin = cos_sin
         # A layer without positions turns by nothing.
-        self._still = (torch.ones_like(cos), torch.zeros_like(sin)) if shape.architecture.nope_layers else turns
-        self._masks = {window: mask(window) for window in {self._window(layer) for layer in range(shape.layers)}}
+        self._identity = (torch.ones_like(cos), torch.zeros_like(sin)) if shape.architecture.nope_layers else cos_sin
+        self._masks = {window: mask(window) for window in {self._window(layer) for layer in range(shape.n_layers)}}
 
     def _window(self, layer: int) -> int | None:
         window = self._shape.window(layer)
@@ -36,5 +36,5 @@ class LayerInputs:
 
     def of(self, layer: int) -> LayerInput:
         """Of the layer with this number in the whole model."""
-        cos, sin = self._turns if self._shape.turns(layer) else self._still
+        cos, sin = self._cos_sin if self._shape.uses_rope(layer) else self._identity
         return cos, sin, self._masks[self._window(layer)]

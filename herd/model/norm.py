@@ -13,9 +13,9 @@ class RMSNorm(nn.Module):
     Source: Zhang and Sennrich 2019; the order of casts is llama-models': back to x's type, then the gain.
     """
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
+        self.weight = nn.Parameter(torch.ones(dim))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,26 +13,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from herd.model.kernels import address, library, loaded
+from herd.model.kernels import address, cpu_kernels, require_cpu_kernels
 
 
 def sgemm() -> int | None:
     """Where the product that blocks are to call begins; None where that is ours, or where the library hides its own."""
-    return None if is_faster() else _librarys()
+    return None if own_kernel_is_faster() else _blas_sgemm()
 
 
-def is_faster() -> bool:
+def own_kernel_is_faster() -> bool:
     """Whether our kernel, which works on one thread, is the faster one here (measured: docs/decisions/training.md)."""
-    return torch.get_num_threads() == 1 and library() is not None and _suits_processor()
+    return torch.get_num_threads() == 1 and cpu_kernels() is not None and _suits_processor()
 
 
 @cache
 def _suits_processor() -> bool:
-    return bool(loaded().herd_product_is_faster())
+    return bool(require_cpu_kernels().herd_product_is_faster())
 
 
 @cache
-def _librarys() -> int | None:
+def _blas_sgemm() -> int | None:
     for folder in Path(torch.__file__).parent.glob("lib/libtorch_cpu.*"):
         try:
             return ctypes.cast(ctypes.CDLL(str(folder)).sgemm_, ctypes.c_void_p).value
@@ -41,16 +41,19 @@ def _librarys() -> int | None:
     return None
 
 
-def product(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> Tensor:
+def matmul(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> Tensor:
     """`a @ b` in `out`, or added to what it holds: [M, K] by [K, N]."""
-    given = a, b, out
-    plain = all((one.device.type, one.dtype) == ("cpu", torch.float32) for one in given) and not torch.is_grad_enabled()
-    if plain and out.stride(1) == 1 and all(1 in one.stride() for one in given) and is_faster():
+    operands = a, b, out
+    plain = (
+        all((tensor.device.type, tensor.dtype) == ("cpu", torch.float32) for tensor in operands)
+        and not torch.is_grad_enabled()
+    )
+    if plain and out.stride(1) == 1 and all(1 in tensor.stride() for tensor in operands) and own_kernel_is_faster():
         assert a.shape[1] == b.shape[0], "matrices that do not meet"
         assert out.shape == (a.shape[0], b.shape[1]), "a product of another shape"
         sizes = [ctypes.c_int64(size) for size in (*out.shape, a.shape[1])]
-        matrices = [ctypes.byref(_Matrix.of(one)) for one in (a, b)]
-        loaded().herd_product(*sizes, *matrices, address(out), ctypes.c_int64(out.stride(0)), int(add))
+        matrices = [ctypes.byref(_Matrix.of(tensor)) for tensor in (a, b)]
+        require_cpu_kernels().herd_product(*sizes, *matrices, address(out), ctypes.c_int64(out.stride(0)), int(add))
         return out
     return out.addmm_(a, b) if add else torch.mm(a, b, out=out)
 

@@ -6,10 +6,10 @@ from dataclasses import fields
 from typing import Annotated
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.settings import BeforeValidator, Positive, Rate, dump, settings
+from herd.core.settings import BeforeValidator, PositiveFloat, PositiveInt, dump, settings
 from herd.model.architecture import Architecture, RopeScaling, features
 
-_LONGEST = 1 << 27  # tokens of a sequence, more than any model was trained for
+_MAX_SEQ_LEN = 1 << 27  # tokens of a sequence, more than any model was trained for
 _FEW = 1024  # so many numbers are tried for a hint
 
 
@@ -21,48 +21,48 @@ class Size:
     Source: Llama 3, table 3; llama-models `args.py` for the constants.
     """
 
-    width: Positive
-    layers: Positive
-    heads: Positive
-    kv_heads: Positive
-    hidden: Positive
-    rope_theta: Rate = 500_000.0
+    dim: PositiveInt
+    n_layers: PositiveInt
+    n_heads: PositiveInt
+    n_kv_heads: PositiveInt
+    ffn_dim: PositiveInt
+    rope_theta: PositiveFloat = 500_000.0
     rope_scaling: RopeScaling | None = None
-    norm_eps: Rate = 1e-5
+    norm_eps: PositiveFloat = 1e-5
     tied_output: bool = False
     architecture: Architecture = Architecture()
 
     def __post_init__(self) -> None:
-        self.architecture.check_layers(self.layers)
-        if self.architecture.head_width is None and self.width % self.heads:
-            near = max(self.heads, round(self.width / self.heads) * self.heads)
-            raise SettingsError(f"width {self.width} is not a multiple of heads {self.heads}; try width {near}")
-        if self.head_width % 2:
+        self.architecture.check_layers(self.n_layers)
+        if self.architecture.head_dim is None and self.dim % self.n_heads:
+            near = max(self.n_heads, round(self.dim / self.n_heads) * self.n_heads)
+            raise SettingsError(f"dim {self.dim} is not a multiple of n_heads {self.n_heads}; try dim {near}")
+        if self.head_dim % 2:
             raise SettingsError(
-                f"width {self.width} / heads {self.heads} is odd; rotary positions need even; try {2 * self.heads}"
-                if self.architecture.head_width is None
-                else f"head_width {self.head_width} is odd; rotary positions need even; try {self.head_width + 1}"
+                f"dim {self.dim} / n_heads {self.n_heads} is odd; rotary positions need even; try {2 * self.n_heads}"
+                if self.architecture.head_dim is None
+                else f"head_dim {self.head_dim} is odd; rotary positions need even; try {self.head_dim + 1}"
             )
-        if self.heads % self.kv_heads:
-            near = next(n for n in range(min(self.kv_heads, _FEW), 0, -1) if self.heads % n == 0)
+        if self.n_heads % self.n_kv_heads:
+            near = next(n for n in range(min(self.n_kv_heads, _FEW), 0, -1) if self.n_heads % n == 0)
             raise SettingsError(
-                f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; try kv_heads {near}"
+                f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}; try n_kv_heads {near}"
             )
-        factors = self.rope_scaling.short_factors if self.rope_scaling else ()
-        if factors and len(factors) != self.head_width // 2:
+        factors = self.rope_scaling.short_factor if self.rope_scaling else ()
+        if factors and len(factors) != self.head_dim // 2:
             raise SettingsError(
-                f"longrope has {len(factors)} factors and heads have {self.head_width // 2} pairs of dimensions; give "
+                f"longrope has {len(factors)} factors and heads have {self.head_dim // 2} pairs of dimensions; give "
                 "one for each"
             )
 
     @property
-    def turns_by_length(self) -> bool:
+    def rope_depends_on_length(self) -> bool:
         """Whether a sequence's length decides how its positions turn."""
-        return self.rope_scaling is not None and self.rope_scaling.by_length
+        return self.rope_scaling is not None and self.rope_scaling.depends_on_length
 
     @property
-    def head_width(self) -> int:
-        return self.architecture.head_width or self.width // self.heads
+    def head_dim(self) -> int:
+        return self.architecture.head_dim or self.dim // self.n_heads
 
     @property
     def features(self) -> frozenset[str]:
@@ -74,58 +74,65 @@ class Size:
         layers = self.architecture.window_layers
         return self.architecture.sliding_window if layers is None or layer in layers else None
 
-    def turns(self, layer: int) -> bool:
+    def uses_rope(self, layer: int) -> bool:
         """Whether queries and keys of this layer turn with their positions."""
         return layer not in self.architecture.nope_layers
 
-    def shape(self, *, vocabulary: int, context: int = 8192) -> Shape:
+    def shape(self, *, vocab_size: int, max_seq_len: int = 8192) -> Shape:
         """A model of this size for a vocabulary and a context."""
         numbers = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Shape(vocabulary=vocabulary, context=context, **numbers)
+        return Shape(vocab_size=vocab_size, max_seq_len=max_seq_len, **numbers)
 
     @property
-    def attention_weights(self) -> int:
+    def attention_params(self) -> int:
         """Weights of one layer's four projections."""
-        return 2 * self.width * (self.heads + self.kv_heads) * self.head_width
+        return 2 * self.dim * (self.n_heads + self.n_kv_heads) * self.head_dim
 
     @property
-    def feed_forward_weights(self) -> int:
-        return 3 * self.width * self.hidden
+    def ffn_params(self) -> int:
+        return 3 * self.dim * self.ffn_dim
 
 
 @settings
 class Shape(Size):
     """Everything that decides a model's function apart from its weights.
 
-    vocabulary: rows of the embedding, control tokens included. context: the longest sequence it reads.
+    vocab_size: rows of the embedding, control tokens included. max_seq_len: the longest sequence it reads.
     """
 
-    vocabulary: Positive
-    context: Positive = 8192
+    vocab_size: PositiveInt
+    max_seq_len: PositiveInt = 8192
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.context > _LONGEST:
-            raise SettingsError(f"context is {self.context:,}; herd reads up to {_LONGEST:,}: give a smaller number")
+        if self.max_seq_len > _MAX_SEQ_LEN:
+            raise SettingsError(
+                f"max_seq_len is {self.max_seq_len:,}; herd reads up to {_MAX_SEQ_LEN:,}: give a smaller number"
+            )
         scaling = self.rope_scaling
         # As a configuration on disk would be read: it says these numbers and not the context.
-        reads = self.context if scaling is None else scaling.reads(scaling.positions(self.context))
-        if scaling is not None and reads != self.context:
+        implied = (
+            self.max_seq_len
+            if scaling is None
+            else scaling.to_max_seq_len(scaling.to_max_position_embeddings(self.max_seq_len))
+        )
+        if scaling is not None and implied != self.max_seq_len:
             raise SettingsError(
-                f"rope scaling {scaling.rope_type!r} by {scaling.factor:g} of {scaling.original_context:,} tokens "
-                f"reads {reads:,}, and context is {self.context:,}; set factor or original_context so that they agree"
+                f"rope scaling {scaling.rope_type!r} by {scaling.factor:g} of "
+                f"{scaling.original_max_position_embeddings:,} tokens reads {implied:,}, and max_seq_len is "
+                f"{self.max_seq_len:,}; set factor or original_max_position_embeddings so that they agree"
             )
 
     @property
-    def weights(self) -> int:
+    def num_params(self) -> int:
         """All weights; a tied output counts once."""
-        own, queries, keys = self.architecture, self.heads * self.head_width, self.kv_heads * self.head_width
-        block = self.attention_weights + self.feed_forward_weights + 2 * self.width
-        block += own.qkv_bias * (queries + 2 * keys) + own.output_bias * self.width
-        block += own.ffn_bias * (2 * self.hidden + self.width)
-        block += {"none": 0, "head": 2 * self.head_width, "width": queries + keys}[own.qk_norm]
+        architecture, queries, keys = self.architecture, self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        block = self.attention_params + self.ffn_params + 2 * self.dim
+        block += architecture.qkv_bias * (queries + 2 * keys) + architecture.output_bias * self.dim
+        block += architecture.ffn_bias * (2 * self.ffn_dim + self.dim)
+        block += {"none": 0, "head": 2 * self.head_dim, "width": queries + keys}[architecture.qk_norm]
         tables = 1 if self.tied_output else 2
-        return self.layers * block + tables * self.vocabulary * self.width + self.width
+        return self.n_layers * block + tables * self.vocab_size * self.dim + self.dim
 
     def forward_flops(self, tokens: int) -> float:
         """FLOPs per token of one forward pass over a causal sequence of `tokens`.
@@ -133,12 +140,12 @@ class Shape(Size):
         A multiplication and an addition count as two; causal attention counts half of the square, or of a window what
         lies inside.
         """
-        matrices = self.layers * (self.attention_weights + self.feed_forward_weights) + self.vocabulary * self.width
+        matrices = self.n_layers * (self.attention_params + self.ffn_params) + self.vocab_size * self.dim
         window, inside = self.architecture.sliding_window, self.architecture.window_layers
-        windows = 0 if window is None else self.layers if inside is None else len(inside)
+        windows = 0 if window is None else self.n_layers if inside is None else len(inside)
         # Twice the tokens that a token looks at on average, over all layers.
-        square = tokens * (self.layers - windows) + windows * _twice_seen(tokens, window or tokens)
-        return 2 * matrices + 2 * self.heads * self.head_width * square
+        square = tokens * (self.n_layers - windows) + windows * _twice_seen(tokens, window or tokens)
+        return 2 * matrices + 2 * self.n_heads * self.head_dim * square
 
     def training_flops(self, tokens: int) -> float:
         """FLOPs per token of forward and backward."""
@@ -146,7 +153,7 @@ class Shape(Size):
 
     def cache_bytes(self, bytes_per_value: int) -> int:
         """Bytes of keys and values per token."""
-        return 2 * self.layers * self.kv_heads * self.head_width * bytes_per_value
+        return 2 * self.n_layers * self.n_kv_heads * self.head_dim * bytes_per_value
 
 
 def _twice_seen(tokens: int, window: int) -> float:
@@ -154,7 +161,7 @@ def _twice_seen(tokens: int, window: int) -> float:
     return tokens if window >= tokens else 2 * window - window**2 / tokens
 
 
-LLAMA_VOCABULARY = 128_256  # 128,000 byte pairs and 256 control tokens
+LLAMA_VOCAB_SIZE = 128_256  # 128,000 byte pairs and 256 control tokens
 
 _LONG = RopeScaling()  # 3.1's, from 8k to 128k
 _LONG_SMALL = RopeScaling(factor=32.0)  # 3.2's
@@ -162,36 +169,36 @@ _LONG_SMALL = RopeScaling(factor=32.0)  # 3.2's
 # The report's three, the released 3.1 with stretched positions, 3.2's small ones (their model cards and
 # configurations), and ours for a laptop: `tiny` is what the tiny recipe trains, 1m and 10m what is timed.
 SIZES: dict[str, Size] = {
-    "8b": Size(width=4096, layers=32, heads=32, kv_heads=8, hidden=14336),
-    "70b": Size(width=8192, layers=80, heads=64, kv_heads=8, hidden=28672),
-    "405b": Size(width=16384, layers=126, heads=128, kv_heads=8, hidden=53248),
-    "3.1-8b": Size(width=4096, layers=32, heads=32, kv_heads=8, hidden=14336, rope_scaling=_LONG),
-    "3.1-70b": Size(width=8192, layers=80, heads=64, kv_heads=8, hidden=28672, rope_scaling=_LONG),
-    "3.1-405b": Size(width=16384, layers=126, heads=128, kv_heads=8, hidden=53248, rope_scaling=_LONG),
+    "8b": Size(dim=4096, n_layers=32, n_heads=32, n_kv_heads=8, ffn_dim=14336),
+    "70b": Size(dim=8192, n_layers=80, n_heads=64, n_kv_heads=8, ffn_dim=28672),
+    "405b": Size(dim=16384, n_layers=126, n_heads=128, n_kv_heads=8, ffn_dim=53248),
+    "3.1-8b": Size(dim=4096, n_layers=32, n_heads=32, n_kv_heads=8, ffn_dim=14336, rope_scaling=_LONG),
+    "3.1-70b": Size(dim=8192, n_layers=80, n_heads=64, n_kv_heads=8, ffn_dim=28672, rope_scaling=_LONG),
+    "3.1-405b": Size(dim=16384, n_layers=126, n_heads=128, n_kv_heads=8, ffn_dim=53248, rope_scaling=_LONG),
     "3.2-1b": Size(
-        width=2048, layers=16, heads=32, kv_heads=8, hidden=8192, rope_scaling=_LONG_SMALL, tied_output=True
+        dim=2048, n_layers=16, n_heads=32, n_kv_heads=8, ffn_dim=8192, rope_scaling=_LONG_SMALL, tied_output=True
     ),
     "3.2-3b": Size(
-        width=3072, layers=28, heads=24, kv_heads=8, hidden=8192, rope_scaling=_LONG_SMALL, tied_output=True
+        dim=3072, n_layers=28, n_heads=24, n_kv_heads=8, ffn_dim=8192, rope_scaling=_LONG_SMALL, tied_output=True
     ),
-    "tiny": Size(width=128, layers=4, heads=4, kv_heads=2, hidden=352),
-    "1m": Size(width=128, layers=4, heads=4, kv_heads=2, hidden=384),
-    "10m": Size(width=384, layers=6, heads=6, kv_heads=2, hidden=1024),
+    "tiny": Size(dim=128, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=352),
+    "1m": Size(dim=128, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=384),
+    "10m": Size(dim=384, n_layers=6, n_heads=6, n_kv_heads=2, ffn_dim=1024),
 }
 
 
-def size(name: str) -> Size:
+def model_size(name: str) -> Size:
     """The size called `name`. Raises SettingsError with the nearest name."""
     if name not in SIZES:
         raise SettingsError(f"{name!r} is no model size{did_you_mean(name, SIZES)}")
     return SIZES[name]
 
 
-def _named(value: object) -> object:
+def _resolve_name(value: object) -> object:
     if not isinstance(value, str):
         return _with_tuples(value)
     try:
-        return _with_tuples(dump(size(value)))
+        return _with_tuples(dump(model_size(value)))
     except SettingsError as fault:
         raise ValueError(str(fault)) from None
 
@@ -204,4 +211,4 @@ def _with_tuples(value: object) -> object:
 
 
 # A size in a recipe: its numbers, or the name of one of SIZES.
-SizeOrName = Annotated[Size, BeforeValidator(_named)]
+SizeOrName = Annotated[Size, BeforeValidator(_resolve_name)]

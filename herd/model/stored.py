@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 from herd.core.errors import ArtifactError
-from herd.model.names import weight_shapes
 from herd.model.sizes import Shape
+from herd.model.weight_names import weight_shapes
 
-_TURNED = ("attention.query.weight", "attention.key.weight", "attention.query.bias", "attention.key.bias")
+_ROTATED = ("attention.query.weight", "attention.key.weight", "attention.query.bias", "attention.key.bias")
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredModel:
     """A model in some format. where: for error sentences. raw: a tensor by our name, as the format lays it out.
 
-    pairs: whether positions turn dimensions 2i and 2i + 1 (Meta's code, GGUF) rather than i and i + E/2
+    rope_interleaved: whether positions turn dimensions 2i and 2i + 1 (Meta's code, GGUF) rather than i and i + E/2
     (Hugging Face, ours). dtype: what the matrices are stored in.
     """
 
     where: str
     shape: Shape
     raw: Callable[[str], Tensor]
-    pairs: bool
+    rope_interleaved: bool
     dtype: torch.dtype
 
     @cached_property
@@ -38,16 +38,16 @@ class Stored:
 
     def read(self, name: str) -> Tensor:
         """The tensor in our layout. Raises ArtifactError when it has another shape than the model asks for."""
-        found = self.raw(name)
-        wanted = self._shapes[name]
-        if tuple(found.shape) != wanted:
+        tensor = self.raw(name)
+        expected = self._shapes[name]
+        if tuple(tensor.shape) != expected:
             raise ArtifactError(
-                f"{self.where}: {name} is {list(found.shape)}, the configuration asks for {list(wanted)}; "
+                f"{self.where}: {name} is {list(tensor.shape)}, the configuration asks for {list(expected)}; "
                 "the two belong to different models"
             )
-        return to_halves(found, self.shape.head_width) if self.pairs and is_turned(name) else found
+        return to_halves(tensor, self.shape.head_dim) if self.rope_interleaved and is_rotated(name) else tensor
 
-    def all(self) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
         for name in self._shapes:
             yield name, self.read(name)
 
@@ -61,19 +61,19 @@ def save_file(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] |
     file.chmod(mode)
 
 
-def is_turned(name: str) -> bool:
+def is_rotated(name: str) -> bool:
     """Whether positions turn what this weight of ours gives, so that the order of its rows counts."""
-    return name.endswith(_TURNED)
+    return name.endswith(_ROTATED)
 
 
-def to_halves(rows: Tensor, head_width: int) -> Tensor:
+def to_halves(rows: Tensor, head_dim: int) -> Tensor:
     """Rows of a query or key matrix [heads * E, D] from order 0 1 2 3 .. (pairs) to 0 2 .. 1 3 .. (halves); or
     numbers of a bias."""
-    heads = rows.reshape(-1, head_width // 2, 2, *rows.shape[1:])
+    heads = rows.reshape(-1, head_dim // 2, 2, *rows.shape[1:])
     return heads.transpose(1, 2).reshape(rows.shape)
 
 
-def to_pairs(rows: Tensor, head_width: int) -> Tensor:
+def to_pairs(rows: Tensor, head_dim: int) -> Tensor:
     """The inverse of `to_halves`."""
-    heads = rows.reshape(-1, 2, head_width // 2, *rows.shape[1:])
+    heads = rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:])
     return heads.transpose(1, 2).reshape(rows.shape)

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from herd.core.errors import ArtifactError, DataError
-from herd.model.accounting import feature
-from herd.model.attending import Attending, Sdpa, masked
+from herd.model.accounting import describe_tensor
 from herd.model.attention import Attention
-from herd.model.cache import Cache, LayerCache
+from herd.model.attention_backends import AttentionBackend, Sdpa, make_mask
+from herd.model.cache import LayerCache, PagedKVCache
 from herd.model.devices import check_memory
 from herd.model.layer_inputs import LayerInputs
 from herd.model.norm import RMSNorm
-from herd.model.rope import angles, angles_at
+from herd.model.rope import rope_at, rope_tables
 from herd.model.sizes import Shape
 
 
@@ -29,22 +29,22 @@ class FeedForward(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         bias = shape.architecture.ffn_bias
-        self.gate = nn.Linear(shape.width, shape.hidden, bias=bias)
-        self.up = nn.Linear(shape.width, shape.hidden, bias=bias)
-        self.down = nn.Linear(shape.hidden, shape.width, bias=bias)
+        self.gate = nn.Linear(shape.dim, shape.ffn_dim, bias=bias)
+        self.up = nn.Linear(shape.dim, shape.ffn_dim, bias=bias)
+        self.down = nn.Linear(shape.ffn_dim, shape.dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """One layer: attention, then the feed-forward, each on a normed copy added back; or normed before it is added."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(shape.width, shape.norm_eps)
+        self.attention_norm = RMSNorm(shape.dim, shape.norm_eps)
         self.attention = Attention(shape)
-        self.feed_forward_norm = RMSNorm(shape.width, shape.norm_eps)
+        self.feed_forward_norm = RMSNorm(shape.dim, shape.norm_eps)
         self.feed_forward = FeedForward(shape)
         self.post_norm = shape.architecture.post_norm
 
@@ -64,7 +64,7 @@ Finish = Callable[[Tensor, Tensor], Any]
 Call = Callable[..., Tensor]
 
 
-def plainly(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+def call_eager(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """A block's output."""
     return block(*inputs)
 
@@ -79,80 +79,80 @@ class Transformer(nn.Module):
         super().__init__()
         check_memory(shape)
         self.shape = shape
-        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm = RMSNorm(shape.width, shape.norm_eps)
-        self.output = None if shape.tied_output else nn.Linear(shape.width, shape.vocabulary, bias=False)
-        self.attending: Attending = Sdpa()
-        self.call: Call = plainly
-        self.stretch(shape.context)
+        self.embedding = nn.Embedding(shape.vocab_size, shape.dim)
+        self.blocks = nn.ModuleList(TransformerBlock(shape) for _ in range(shape.n_layers))
+        self.norm = RMSNorm(shape.dim, shape.norm_eps)
+        self.output = None if shape.tied_output else nn.Linear(shape.dim, shape.vocab_size, bias=False)
+        self.attention_backend: AttentionBackend = Sdpa()
+        self.call: Call = call_eager
+        self.set_max_seq_len(shape.max_seq_len)
 
-    def stretch(self, context: int) -> None:
-        """Makes room for sequences of `context` tokens. Weights stay; only the table of angles grows."""
-        self.reshape(replace(self.shape, context=context))
+    def set_max_seq_len(self, max_seq_len: int) -> None:
+        """Makes room for sequences of `max_seq_len` tokens. Weights stay; only the table of angles grows."""
+        self.set_rope(replace(self.shape, max_seq_len=max_seq_len))
 
-    def reshape(self, shape: Shape) -> None:
+    def set_rope(self, shape: Shape) -> None:
         """Reads sequences and turns positions as `shape` says, which has the same weights. Weights stay."""
         check_memory(shape)
         self.shape = shape
-        context = shape.context
-        cos, sin = angles(context, self.shape.head_width, self.shape.rope_theta, self.shape.rope_scaling)
+        max_seq_len = shape.max_seq_len
+        cos, sin = rope_tables(max_seq_len, self.shape.head_dim, self.shape.rope_theta, self.shape.rope_scaling)
         device = self.embedding.weight.device
         self.register_buffer("cos_TE", cos.to(device), persistent=False)
         self.register_buffer("sin_TE", sin.to(device), persistent=False)
 
-    def use(self, attending: Attending) -> None:
+    def set_attention_backend(self, backend: AttentionBackend) -> None:
         """Lets every layer attend in this way when no cache is given."""
-        self.attending = attending
+        self.attention_backend = backend
         for block in self.blocks:
-            block.attention.attending = attending  # type: ignore[union-attr]
+            block.attention.attention_backend = backend  # type: ignore[union-attr]
 
-    def hidden(
+    def hidden_states(
         self,
         tokens_BT: Tensor,
         *,
         documents_BT: Tensor | None = None,
-        cache: Cache | None = None,
-        reach: int | None = None,
+        cache: PagedKVCache | None = None,
+        kv_len: int | None = None,
         call: Call | None = None,
     ) -> Tensor:
         """The last layer's states after the final norm: [B, T, D].
 
         documents_BT: number of the document each token is in; tokens see only their own (None: one a row).
         cache: keys and values of earlier tokens, which the new ones follow and are added to by position;
-        its lengths are the caller's to move. reach: how many of its slots are looked at; all when absent. call: how
+        its lengths are the caller's to move. kv_len: how many of its slots are looked at; all when absent. call: how
         blocks are called with it.
         """
-        if cache is None and tokens_BT.shape[1] > self.shape.context:
+        if cache is None and tokens_BT.shape[1] > self.shape.max_seq_len:
             raise DataError(
-                f"a row of {tokens_BT.shape[1]} tokens is longer than the {self.shape.context} the model reads; give "
-                "shorter rows, or make its context longer first (`longer:` in a recipe)"
+                f"a row of {tokens_BT.shape[1]} tokens is longer than the {self.shape.max_seq_len} the model reads; "
+                "give shorter rows, or make its context longer first (`longer:` in a recipe)"
             )
         x_BTD = self.embedding(tokens_BT)
         if cache is None:
-            return self.call(self.norm, self.layers(x_BTD, documents_BT))
+            return self.call(self.norm, self.run_blocks(x_BTD, documents_BT))
         positions_BT = cache.positions(tokens_BT.shape[1])
-        reach = cache.slots if reach is None else reach
-        cos, sin = self.turns(positions_BT, positions_BT[:, -1] + 1)
-        turns = cos[:, None], sin[:, None]
-        inputs = LayerInputs(self.shape, turns, partial(cache.mask, positions_BT, reach), reach)
+        kv_len = cache.cache_len if kv_len is None else kv_len
+        cos, sin = self.cos_sin(positions_BT, positions_BT[:, -1] + 1)
+        cos_sin = cos[:, None], sin[:, None]
+        inputs = LayerInputs(self.shape, cos_sin, partial(cache.mask, positions_BT, kv_len), kv_len)
         for layer, block in enumerate(self.blocks):
             cos, sin, mask = inputs.of(layer)
-            seen = cache.slots if mask is None else reach  # a view that never changes is compiled once
-            x_BTD = (call or plainly)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, seen))
+            view_len = cache.cache_len if mask is None else kv_len  # a view that never changes is compiled once
+            x_BTD = (call or call_eager)(block, x_BTD, cos, sin, mask, cache.layer(layer, positions_BT, view_len))
         return self.norm(x_BTD)
 
-    def turns(self, positions: slice | Tensor, length: int | Tensor) -> tuple[Tensor, Tensor]:
+    def cos_sin(self, positions: slice | Tensor, length: int | Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine at positions, [T] or [B, T], of sequences of `length`, or of lengths [B]."""
-        return angles_at(self.shape, (self.cos_TE, self.sin_TE), positions, length)
+        return rope_at(self.shape, (self.cos_TE, self.sin_TE), positions, length)
 
-    def layers(self, x_BTD: Tensor, documents_BT: Tensor | None) -> Tensor:
+    def run_blocks(self, x_BTD: Tensor, documents_BT: Tensor | None) -> Tensor:
         """`x` after all blocks this model holds, over whole sequences."""
         tokens = x_BTD.shape[1]
         inputs = LayerInputs(
             self.shape,
-            self.turns(self.attending.positions(tokens), tokens),
-            partial(masked, self.attending, x_BTD, documents_BT),
+            self.cos_sin(self.attention_backend.positions(tokens), tokens),
+            partial(make_mask, self.attention_backend, x_BTD, documents_BT),
             tokens,
         )
         for layer, block in enumerate(self.blocks):
@@ -164,11 +164,11 @@ class Transformer(nn.Module):
         tokens_BT: Tensor,
         *,
         documents_BT: Tensor | None = None,
-        cache: Cache | None = None,
+        cache: PagedKVCache | None = None,
         finish: Finish | None = None,
     ) -> Any:
         """Logits in fp32: [B, T, V]; or what `finish` makes of the last states and the output matrix."""
-        hidden_BTD = self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache)
+        hidden_BTD = self.hidden_states(tokens_BT, documents_BT=documents_BT, cache=cache)
         return self.logits(hidden_BTD) if finish is None else finish(hidden_BTD, self.output_weight)
 
     @property
@@ -187,9 +187,9 @@ def plain_weights(model: Transformer) -> Iterator[Tensor]:
     for block in model.blocks:
         for name in ("attention_norm", "feed_forward_norm"):
             yield block.get_submodule(name).weight  # type: ignore[misc]
-        for part in (*block.attention.children(), *block.feed_forward.children()):  # type: ignore[union-attr]
-            if isinstance(part, nn.Linear):
-                yield part.weight
+        for module in (*block.attention.children(), *block.feed_forward.children()):  # type: ignore[union-attr]
+            if isinstance(module, nn.Linear):
+                yield module.weight
 
 
 # Of each kind of module, exactly: the parts and weights its `forward` reads.
@@ -197,7 +197,7 @@ _READS: dict[type[nn.Module], frozenset[str]] = {
     RMSNorm: frozenset({"weight"}),
     Attention: frozenset({"query", "key", "value", "output", "query_norm", "key_norm"}),
     FeedForward: frozenset({"gate", "up", "down"}),
-    Block: frozenset({"attention_norm", "attention", "feed_forward_norm", "feed_forward"}),
+    TransformerBlock: frozenset({"attention_norm", "attention", "feed_forward_norm", "feed_forward"}),
     Transformer: frozenset({"embedding", "blocks", "norm", "output"}),
 }
 
@@ -209,16 +209,17 @@ def check_eager(model: nn.Module) -> None:
     the matrix alone.
     """
     for path, module in model.named_modules():
-        wanted = _READS.get(type(module))
-        own = [*(n for n, _ in module.named_parameters(recurse=False)), *(n for n, _ in module.named_children())]
-        left = [] if wanted is None else [name for name in own if name not in wanted]
+        read_names = _READS.get(type(module))
+        names = [*(n for n, _ in module.named_parameters(recurse=False)), *(n for n, _ in module.named_children())]
+        unread = [] if read_names is None else [name for name in names if name not in read_names]
         output = getattr(module, "output", None)  # a reward model's trunk has none
         if type(module) is Transformer and isinstance(output, nn.Linear) and output.bias is not None:
-            left.append("output.bias")
-        if left:
-            name = f"{path}.{left[0]}" if path else left[0]
+            unread.append("output.bias")
+        if unread:
+            name = f"{path}.{unread[0]}" if path else unread[0]
             raise ArtifactError(
-                f"{name} is {feature(name)}, which a {type(module).__name__} does not read; bring a model without it"
+                f"{name} is {describe_tensor(name)}, which a {type(module).__name__} does not read; bring a model "
+                "without it"
             )
 
 
@@ -229,7 +230,7 @@ def initialize(model: nn.Module, *, std: float, layers: int, generator: torch.Ge
     """
     shapes = {name: weight.shape for name, weight in model.named_parameters()}
     weights = dict(model.named_parameters())
-    for name, value in _drawn(shapes, std, layers, generator):
+    for name, value in _draw_weights(shapes, std, layers, generator):
         with torch.no_grad():
             weights[name].copy_(value)
 
@@ -238,10 +239,10 @@ def initial_weights(shape: Shape, *, std: float, generator: torch.Generator) -> 
     """What `initialize` gives a model of `shape`, weight after weight, for devices that hold a part of each."""
     with torch.device("meta"):
         shapes = {name: weight.shape for name, weight in Transformer(shape).named_parameters()}
-    yield from _drawn(shapes, std, shape.layers, generator)
+    yield from _draw_weights(shapes, std, shape.n_layers, generator)
 
 
-def _drawn(
+def _draw_weights(
     shapes: dict[str, torch.Size], std: float, layers: int, generator: torch.Generator
 ) -> Iterator[tuple[str, Tensor]]:
     for name, size in sorted(shapes.items()):
@@ -256,23 +257,23 @@ def _drawn(
 def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor) -> Tensor:
     """Logits in fp32, [B, T, V], of a model whose weights are read by name, one block in memory at a time."""
 
-    def filled(module: nn.Module, prefix: str) -> nn.Module:
-        return fill(module, {name: read(f"{prefix}.{name}").float() for name, _ in module.named_parameters()})
+    def load_module(module: nn.Module, prefix: str) -> nn.Module:
+        return assign_weights(module, {name: read(f"{prefix}.{name}").float() for name, _ in module.named_parameters()})
 
     tokens = tokens_BT.shape[1]
-    turns = angles(tokens, shape.head_width, shape.rope_theta, shape.rope_scaling)
+    cos_sin = rope_tables(tokens, shape.head_dim, shape.rope_theta, shape.rope_scaling)
     embedding = read("embedding.weight").float()
     x_BTD = F.embedding(tokens_BT, embedding)
-    inputs = LayerInputs(shape, turns, partial(masked, Sdpa(), x_BTD, None), tokens)
-    for layer in range(shape.layers):
+    inputs = LayerInputs(shape, cos_sin, partial(make_mask, Sdpa(), x_BTD, None), tokens)
+    for layer in range(shape.n_layers):
         with torch.device("meta"):
-            block = Block(shape)
-        x_BTD = filled(block, f"blocks.{layer}")(x_BTD, *inputs.of(layer))
-    x_BTD = filled(RMSNorm(shape.width, shape.norm_eps), "norm")(x_BTD)
+            block = TransformerBlock(shape)
+        x_BTD = load_module(block, f"blocks.{layer}")(x_BTD, *inputs.of(layer))
+    x_BTD = load_module(RMSNorm(shape.dim, shape.norm_eps), "norm")(x_BTD)
     return F.linear(x_BTD, embedding if shape.tied_output else read("output.weight").float())
 
 
-def fill(module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+def assign_weights(module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     """`module` with these tensors as its weights, not copied; it may have been made without memory."""
     module.load_state_dict(weights, assign=True)
     return module

@@ -13,25 +13,25 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from herd.core.errors import ArtifactError
-from herd.core.layout import WEIGHT_FILES, files_in
 from herd.core.manifests import check_files
-from herd.model.accounting import check_held, check_layers
-from herd.model.adapters import SCORE, is_adapter, read_adapters
-from herd.model.config import CONFIG, config_of, read_config, shape_in, shape_of
+from herd.core.model_files import WEIGHT_FILES, files_in
+from herd.model.accounting import check_layers, check_tensor_names
+from herd.model.adapters import SCORE_WEIGHT, is_adapter, read_adapters
+from herd.model.config import CONFIG_JSON, config_from_shape, read_config, read_shape, shape_from_config
 from herd.model.heads import RewardModel
-from herd.model.names import LAYER_PATTERNS, names, weight_shapes
 from herd.model.sizes import Shape
-from herd.model.stored import Stored, save_file
+from herd.model.stored import StoredModel, save_file
 from herd.model.transformer import Transformer
+from herd.model.weight_names import LAYER_PATTERNS, weight_names, weight_shapes
 
-WEIGHTS = "model.safetensors"
-INDEX = f"{WEIGHTS}.index.json"
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX_FILE = f"{WEIGHTS_FILE}.index.json"
 SHARD_BYTES = 5_000_000_000  # as large as others write them
 
 
 def hugging_face_names(shape: Shape, *, reward: bool) -> dict[str, str]:
     """Our name of every weight -> Hugging Face's; a reward model has a trunk and a score in the output's place."""
-    table = names(shape, "hugging_face")
+    table = weight_names(shape, "hugging_face")
     if not reward:
         return table
     trunk = {f"trunk.{ours}": theirs for ours, theirs in table.items() if ours != "output.weight"}
@@ -45,15 +45,23 @@ def save_model(
     folder: Path,
     model: Transformer | RewardModel,
     *,
-    begin: int | None,
-    stops: list[int],
-    pad: int,
+    bos_token_id: int | None,
+    eos_token_ids: list[int],
+    pad_token_id: int,
     dtype: torch.dtype = torch.float32,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Writes the model into `folder`; begin, stops and pad are token ids that other programs want to know."""
     reward = isinstance(model, RewardModel)
-    write_config(folder, model.shape, begin=begin, stops=stops, pad=pad, dtype=dtype, reward=reward)
+    write_config(
+        folder,
+        model.shape,
+        bos_token_id=bos_token_id,
+        eos_token_ids=eos_token_ids,
+        pad_token_id=pad_token_id,
+        dtype=dtype,
+        reward=reward,
+    )
     write_tensors(folder, model_tensors(model, dtype), shard_bytes=shard_bytes)
 
 
@@ -67,16 +75,16 @@ def write_config(
     folder: Path,
     shape: Shape,
     *,
-    begin: int | None,
-    stops: list[int],
-    pad: int | None,
+    bos_token_id: int | None,
+    eos_token_ids: list[int],
+    pad_token_id: int | None,
     dtype: torch.dtype,
     reward: bool = False,
 ) -> None:
     """Writes `config.json` and `generation_config.json`."""
-    tokens = {"bos_token_id": begin, "eos_token_id": stops, "pad_token_id": pad}
-    config = config_of(shape, reward=reward, dtype=str(dtype).removeprefix("torch.")) | tokens
-    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    tokens = {"bos_token_id": bos_token_id, "eos_token_id": eos_token_ids, "pad_token_id": pad_token_id}
+    config = config_from_shape(shape, reward=reward, dtype=str(dtype).removeprefix("torch.")) | tokens
+    (folder / CONFIG_JSON).write_text(json.dumps(config, indent=2), encoding="utf-8")
     (folder / "generation_config.json").write_text(
         json.dumps(tokens | {"do_sample": False}, indent=2), encoding="utf-8"
     )
@@ -104,15 +112,15 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, Tensor]], *, shard_
         total += size
     flush()
     if len(shards) == 1:
-        (folder / "part-0.partial").rename(folder / WEIGHTS)
+        (folder / "part-0.partial").rename(folder / WEIGHTS_FILE)
         return
     places: dict[str, str] = {}
-    for number, held in enumerate(shards):
+    for number, names in enumerate(shards):
         file = f"model-{number + 1:05}-of-{len(shards):05}.safetensors"
         (folder / f"part-{number}.partial").rename(folder / file)
-        places |= dict.fromkeys(held, file)
+        places |= dict.fromkeys(names, file)
     index = {"metadata": {"total_size": total}, "weight_map": places}
-    (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+    (folder / WEIGHTS_INDEX_FILE).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_bytes: int = SHARD_BYTES) -> None:
@@ -122,29 +130,31 @@ def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_
         stored = open_folder(model)
         table = hugging_face_names(stored.shape, reward=False)
         dtype = dtype or stored.dtype
-        write_tensors(folder, ((table[name], value.to(dtype)) for name, value in stored.all()), shard_bytes=shard_bytes)
-        _say_dtype(folder, dtype)
+        write_tensors(
+            folder, ((table[name], value.to(dtype)) for name, value in stored.tensors()), shard_bytes=shard_bytes
+        )
+        _write_dtype(folder, dtype)
         return
     check_files(model, *WEIGHT_FILES)
-    inside = {file.name for file in files_in(model, *WEIGHT_FILES)}
+    file_names = {file.name for file in files_in(model, *WEIGHT_FILES)}
     files = _SafeFiles(model)
-    assert inside.issuperset(files.places.values())
+    assert file_names.issuperset(files.places.values())
     write_tensors(
         folder, ((name, files.read(name).to(dtype)) for name in sorted(files.places)), shard_bytes=shard_bytes
     )
     if dtype is not None:
-        _say_dtype(folder, dtype)
+        _write_dtype(folder, dtype)
 
 
-def _say_dtype(folder: Path, dtype: torch.dtype) -> None:
+def _write_dtype(folder: Path, dtype: torch.dtype) -> None:
     config = read_config(folder) | {"torch_dtype": str(dtype).removeprefix("torch.")}
-    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    (folder / CONFIG_JSON).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 # ---- in ----
 
 
-def open_folder(folder: Path) -> Stored:
+def open_folder(folder: Path) -> StoredModel:
     """The transformer in a Hugging Face folder, not read yet.
 
     Raises ArtifactError when a file is missing or damaged, and for a reward model.
@@ -153,13 +163,13 @@ def open_folder(folder: Path) -> Stored:
     if _is_reward(config):
         raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
     if is_adapter(folder):
-        return _merged(folder)
-    shape = shape_of(config, folder)
+        return _open_merged(folder)
+    shape = shape_from_config(config, folder)
     check_files(folder, *WEIGHT_FILES)
     files = _SafeFiles(folder)
     table = files.table(shape, reward=False)
     dtype = files.read(table["blocks.0.attention.query.weight"]).dtype
-    return Stored(str(folder), shape, lambda name: files.read(table[name]), pairs=False, dtype=dtype)
+    return StoredModel(str(folder), shape, lambda name: files.read(table[name]), rope_interleaved=False, dtype=dtype)
 
 
 def load_model(folder: Path) -> Transformer | RewardModel:
@@ -169,7 +179,7 @@ def load_model(folder: Path) -> Transformer | RewardModel:
     another shape than the configuration says.
     """
     config = read_config(folder)
-    shape = shape_of(config, folder)
+    shape = shape_from_config(config, folder)
     if is_adapter(folder):
         return _load_merged(folder, shape, reward=_is_reward(config))
     check_files(folder, *WEIGHT_FILES)
@@ -182,23 +192,25 @@ def load_model(folder: Path) -> Transformer | RewardModel:
     return model
 
 
-def _merged(folder: Path) -> Stored:
+def _open_merged(folder: Path) -> StoredModel:
     """The model that adapters in `folder` make of the one they stand beside."""
     adapters = read_adapters(folder)
     stored = open_folder(adapters.base)
 
     def read(name: str) -> Tensor:
-        return adapters.merged(name, stored.read(name))
+        return adapters.merge(name, stored.read(name))
 
-    return Stored(str(folder), replace(stored.shape, context=shape_in(folder).context), read, False, stored.dtype)
+    return StoredModel(
+        str(folder), replace(stored.shape, max_seq_len=read_shape(folder).max_seq_len), read, False, stored.dtype
+    )
 
 
 def _load_merged(folder: Path, shape: Shape, *, reward: bool) -> Transformer | RewardModel:
-    stored = _merged(folder)
+    stored = _open_merged(folder)
     model = RewardModel(shape) if reward else Transformer(shape)
     for name, weight in model.state_dict().items():
-        if name == SCORE:
-            weight.copy_(read_adapters(folder).read(SCORE))
+        if name == SCORE_WEIGHT:
+            weight.copy_(read_adapters(folder).read(SCORE_WEIGHT))
         else:
             weight.copy_(stored.read(name.removeprefix("trunk.")))
     return model
@@ -221,15 +233,16 @@ class _SafeFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        index = folder / INDEX
-        listed = _read_index(index) if index.exists() else None
-        held = {WEIGHTS} if listed is None else set(listed.values())
-        self._files = {name: self._open(name) for name in sorted(held)}
+        index = folder / WEIGHTS_INDEX_FILE
+        weight_map = _read_index(index) if index.exists() else None
+        file_names = {WEIGHTS_FILE} if weight_map is None else set(weight_map.values())
+        self._files = {name: self._open(name) for name in sorted(file_names)}
         self.places = {key: name for name, file in self._files.items() for key in file.keys()}  # noqa: SIM118 - no dict
-        wrong = [key for key, name in (listed or {}).items() if self.places.get(key) != name]
-        if listed is not None and wrong:
+        misplaced = [key for key, name in (weight_map or {}).items() if self.places.get(key) != name]
+        if weight_map is not None and misplaced:
             raise ArtifactError(
-                f"{index} says that {wrong[0]} is in {listed[wrong[0]]}, and it is not; fetch index and shards again"
+                f"{index} says that {misplaced[0]} is in {weight_map[misplaced[0]]}, and it is not; fetch index and "
+                "shards again"
             )
 
     def _open(self, name: str) -> Any:
@@ -249,21 +262,21 @@ class _SafeFiles:
 
         Nothing of the shape's size is made before it is known to be that of the files. Raises ArtifactError.
         """
-        check_layers(str(self.folder), shape.layers, self.places, LAYER_PATTERNS["hugging_face"])
-        found = hugging_face_names(shape, reward=reward)
+        check_layers(str(self.folder), shape.n_layers, self.places, LAYER_PATTERNS["hugging_face"])
+        table = hugging_face_names(shape, reward=reward)
         # A tied output is stored a second time by some programs.
-        again = {"lm_head.weight"} if shape.tied_output else set()
-        check_held(str(self.folder), set(self.places) - again, found.values())
-        wanted = {f"trunk.{name}": size for name, size in weight_shapes(shape).items()} if reward else {}
-        wanted = wanted | {"score.weight": (1, shape.width)} if reward else weight_shapes(shape)
-        for ours, theirs in found.items():
-            there = tuple(self._files[self.places[theirs]].get_slice(theirs).get_shape())
-            if there != wanted[ours]:
+        duplicates = {"lm_head.weight"} if shape.tied_output else set()
+        check_tensor_names(str(self.folder), set(self.places) - duplicates, table.values())
+        expected_shapes = {f"trunk.{name}": size for name, size in weight_shapes(shape).items()} if reward else {}
+        expected_shapes = expected_shapes | {"score.weight": (1, shape.dim)} if reward else weight_shapes(shape)
+        for ours, theirs in table.items():
+            stored_shape = tuple(self._files[self.places[theirs]].get_slice(theirs).get_shape())
+            if stored_shape != expected_shapes[ours]:
                 raise ArtifactError(
-                    f"{self.folder}: {theirs} is {list(there)}, {CONFIG} asks for {list(wanted[ours])}; "
-                    "the two files belong to different models"
+                    f"{self.folder}: {theirs} is {list(stored_shape)}, {CONFIG_JSON} asks for "
+                    f"{list(expected_shapes[ours])}; the two files belong to different models"
                 )
-        return found
+        return table
 
 
 def _read_index(file: Path) -> dict[str, str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from herd.core.artifacts import CARD, Checkpoint
-from herd.core.executor import Place
+from herd.core.artifacts import METADATA_FILE, Checkpoint
+from herd.core.executor import Executor
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_means
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.generate.engine import Engine
 from herd.model.transformer import Transformer
 from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
-from herd.run.processes import give_back
-from herd.tokens.shards import Shards
+from herd.run.processes import trim_memory
+from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 
 # Few enough rows that the mask of one batch of long haystacks stays small.
@@ -28,12 +28,12 @@ _SHORTEST = 64  # tokens; in fewer there is hardly room for anything but the nee
 def lengths_up_to(length: int) -> tuple[int, ...]:
     """The lengths of a needle test up to `length`, which is the last."""
     halves = [length >> part for part in range(_HALVINGS, 0, -1)]
-    return (*(one for one in halves if one >= _SHORTEST), length)
+    return (*(half for half in halves if half >= _SHORTEST), length)
 
 
 def baseline(model: Checkpoint) -> ShortLosses | None:
     """Short losses as they were before the last switch on the way to `model`; None before there was one."""
-    if not (model.path / CARD).exists():
+    if not (model.path / METADATA_FILE).exists():
         return None
     extension = model.get_result(ContextExtension)
     return None if extension is None else extension.short_baseline
@@ -41,11 +41,11 @@ def baseline(model: Checkpoint) -> ShortLosses | None:
 
 @dataclass(frozen=True)
 class Passed:
-    """How a gate was met. grid: of the needle test. share: that was asked of every cell. missed: cells with fewer, as
-    (length, depth). worse: what is not told as well as before the last switch."""
+    """How a gate was met. grid: of the needle test. min_recall: that was asked of every cell. missed: cells with fewer,
+    as (length, depth). worse: what is not told as well as before the last switch."""
 
     grid: NeedleGrid
-    share: float
+    min_recall: float
     missed: tuple[tuple[int, float], ...]
     worse: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Passed:
     def result(self) -> GateResult:
         """What is recorded of it."""
         lowest = min((found / asked for found, asked in self.grid.cells.values()), default=0.0)
-        return GateResult(self.share, lowest, self.missed, self.worse, bool(self))
+        return GateResult(self.min_recall, lowest, self.missed, self.worse, bool(self))
 
     def __str__(self) -> str:
         if self:
@@ -63,53 +63,53 @@ class Passed:
         why = []
         if self.missed:
             length, depth = self.missed[0]
-            found, asked = self.grid.cells[length, depth]
+            hits, total = self.grid.cells[length, depth]
             more = f" and in {len(self.missed) - 1} more cells" if len(self.missed) > 1 else ""
-            why.append(f"{found} of {asked} needles found at {length} tokens, depth {depth:g}{more}")
+            why.append(f"{hits} of {total} needles found at {length} tokens, depth {depth:g}{more}")
         if self.worse:
             why.append(f"short rows told worse than before the switch ({', '.join(self.worse)})")
         return f"failed: {'; '.join(why)}"
 
 
 @dataclass(frozen=True)
-class Exam:
+class GateTest:
     """Needle tests on held-out text, and losses on short rows. seeds: needles a cell. tolerance: by how much, as a
     share, a short loss may have risen."""
 
-    shards: Shards
-    text: TextTokenizer
+    shards: TokenShards
+    tokenizer: TextTokenizer
     text_sources: tuple[str, ...]
-    shares: Mapping[str, float]
+    weights: Mapping[str, float]
     seeds: int
     tolerance: float
-    place: Place
+    executor: Executor
 
-    def short(self, model: Transformer, length: int, shares: Mapping[str, float] | None = None) -> ShortLosses:
+    def short_losses(self, model: Transformer, length: int, weights: Mapping[str, float] | None = None) -> ShortLosses:
         """Losses on rows of `length`, of the sources with a share and with held-out text."""
-        named = {name: share for name, share in (shares or self.shares).items() if share > 0}
+        positive = {name: weight for name, weight in (weights or self.weights).items() if weight > 0}
         tokens = max(_SHORT_TOKENS, _SHORT_ROWS * length)
         losses = held_out_means(
-            model, self.shards, length=length, tokens=tokens, sources=named, workers=self.place.workers
+            model, self.shards, length=length, tokens=tokens, sources=positive, workers=self.executor.workers
         )
-        return ShortLosses(length, losses, named)
+        return ShortLosses(length, losses, positive)
 
-    def needles(self, model: Transformer, length: int) -> NeedleGrid:
+    def needle_grid(self, model: Transformer, length: int) -> NeedleGrid:
         """Needles at every depth and every length up to `length`."""
-        documents = held_out_texts(self.shards, self.text, self.text_sources)
+        documents = held_out_texts(self.shards, self.tokenizer, self.text_sources)
         stacks = haystacks(
-            documents, lambda words: len(self.text.encode(words)), lengths=lengths_up_to(length), seeds=self.seeds
+            documents, lambda words: len(self.tokenizer.encode(words)), lengths=lengths_up_to(length), seeds=self.seeds
         )
-        give_back()  # what steps took is not for the test to lie beside
-        engine = Engine(model, self.text.stops, rows=_NEEDLE_ROWS)
-        return needle_test(engine, self.text, list(stacks), chat=False)
+        trim_memory()  # what steps took is not for the test to lie beside
+        engine = Engine(model, self.tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS)
+        return needle_test(engine, self.tokenizer, list(stacks), chat=False)
 
-    def ask(self, model: Transformer, length: int, share: float, before: ShortLosses | None) -> Passed:
-        """Whether `share` of the needles is found in every cell up to `length`, and short rows are told as well as they
-        were `before`."""
-        grid = self.needles(model, length)
-        missed = tuple(cell for cell, (found, asked) in sorted(grid.cells.items()) if found < share * asked)
+    def run(self, model: Transformer, length: int, min_recall: float, before: ShortLosses | None) -> Passed:
+        """Whether `min_recall` of the needles is found in every cell up to `length`, and short rows are told as well as
+        they were `before`."""
+        grid = self.needle_grid(model, length)
+        missed = tuple(cell for cell, (hits, total) in sorted(grid.cells.items()) if hits < min_recall * total)
         worse: list[str] = []
         if before and not missed:  # where needles are missed, nothing else is asked
-            worse = before.worse(self.short(model, before.length, before.shares), self.tolerance)
-        give_back()  # what the test took is not for the steps to keep
-        return Passed(grid, share, missed, tuple(worse))
+            worse = before.worse(self.short_losses(model, before.length, before.shares), self.tolerance)
+        trim_memory()  # what the test took is not for the steps to keep
+        return Passed(grid, min_recall, missed, tuple(worse))

@@ -5,134 +5,140 @@ from __future__ import annotations
 from dataclasses import replace
 
 from herd.core.artifacts import Checkpoint, Tokens
-from herd.core.settings import NotNegative, Positive, Rate, Share, Shares, settings
+from herd.core.settings import MixtureWeights, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.sizes import RopeScaling, Shape
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
-from herd.pretrain.gate import Exam, Passed, baseline
-from herd.pretrain.initial import sources_read, token_batches
+from herd.pretrain.gate import GateTest, Passed, baseline
+from herd.pretrain.pretrain import sources_read, token_batches
 from herd.pretrain.results import ContextExtension, ShortLosses
-from herd.tokens.shards import Shards
+from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
 from herd.train.loop import Step, train
-from herd.train.objectives import next_token
+from herd.train.objectives import next_token_loss
 from herd.train.results import TrainingResult
-from herd.train.rows import LongFirst
-from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, ScheduleName
-from herd.train.settings import TrainingSettings, ranks_of
-from herd.train.start import load_for_training
+from herd.train.rows import LengthUpsampling
+from herd.train.schedule import BatchPhase, BatchRamp, LrScheduleName, MixPhase
+from herd.train.session import load_for_training
+from herd.train.settings import TrainingSettings, num_ranks
 
 
 @settings
-class LengthSettings(TrainingSettings):
+class LongContextSettings(TrainingSettings):
     """One switch to a longer context.
 
     length: the new one. gate: share of needles to be found in every cell of the test, at every depth and every length
     up to the present one, before the switch. until: share to be found in every cell up to the new length for the stage
-    to end early; the gate's when absent. needle_seeds: needles a cell. recovered: by how much, as a share, losses on
-    rows of the length before the last switch may lie above what they were then: of all sources together, and of each
-    where it left its interval as well; asked at both places. check_tokens: trained on between two tests. checks: how
-    many tests at most; then the stage ends, passed or not. text_sources: held-out text of these is what needles are
-    hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. long_first: how much more
-    often long documents are read.
+    to end early; the gate's when absent. needle_seeds: needles a cell. short_loss_tolerance: by how much, as a share,
+    losses on rows of the length before the last switch may lie above what they were then: of all sources together, and
+    of each where it left its interval as well; asked at both places. check_tokens: trained on between two tests.
+    checks: how many tests at most; then the stage ends, passed or not. text_sources: held-out text of these is what
+    needles are hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. length_upsampling:
+    how much more often long documents are read.
     """
 
-    length: Positive
-    batch_tokens: Positive
-    check_tokens: Positive
-    checks: Positive = 4
+    length: PositiveInt
+    batch_tokens: PositiveInt
+    check_tokens: PositiveInt
+    checks: PositiveInt = 4
     gate: Share = 0.95
     until: Share | None = None
-    needle_seeds: Positive = 8
-    recovered: Share = 0.01
-    lr: Rate
-    warmup: NotNegative = 10.0  # steps; the optimizer's moments are kept, so a short one will do
-    schedule: ScheduleName = "constant"
-    shares: Shares
+    needle_seeds: PositiveInt = 8
+    short_loss_tolerance: Share = 0.01
+    lr: PositiveFloat
+    warmup: NonNegativeFloat = 10.0  # steps; the optimizer's moments are kept, so a short one will do
+    schedule: LrScheduleName = "constant"
+    mixture_weights: MixtureWeights
     text_sources: tuple[str, ...]
-    rope_theta: Rate | None = None
+    rope_theta: PositiveFloat | None = None
     rope_scaling: RopeScaling | None = None
-    long_first: LongFirst | None = None
+    length_upsampling: LengthUpsampling | None = None
 
 
-@stage(paper="3.4.2", version=4, ranks=ranks_of, fresh=True, gpu=True)
-def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: LengthSettings) -> Checkpoint:
+@stage(paper="3.4.2", version=4, ranks=num_ranks, isolated=True, gpu=True)
+def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: LongContextSettings) -> Checkpoint:
     """The model after training on longer rows, until it finds needles at the new length and has not forgotten short
     rows.
 
     When the gate is not passed at the length the model has, the switch is not made: the stage trains on at that length
     instead, and context and positions stay as they were, so that the next stage is gated at the length that was learnt.
     """
-    shards = Shards(tokens.path)
-    text = TextTokenizer.load(model.path)
-    old = shape_in(model.path)
-    shards.check_packed_for(text, old.vocabulary)
-    present = min(old.context, settings.length)
-    sources, shares = settings.text_sources, settings.shares
-    exam = Exam(
-        shards, text, sources, shares, seeds=settings.needle_seeds, tolerance=settings.recovered, place=work.place
+    shards = TokenShards(tokens.path)
+    tokenizer = TextTokenizer.load(model.path)
+    old = read_shape(model.path)
+    shards.check_packed_for(tokenizer, old.vocab_size)
+    present = min(old.max_seq_len, settings.length)
+    sources, weights = settings.text_sources, settings.mixture_weights
+    gate_test = GateTest(
+        shards,
+        tokenizer,
+        sources,
+        weights,
+        seeds=settings.needle_seeds,
+        tolerance=settings.short_loss_tolerance,
+        executor=work.executor,
     )
     first, earlier = place_model(load_transformer(model.path), work.device), baseline(model)
-    gate = exam.ask(first, present, settings.gate, earlier)
+    gate = gate_test.run(first, present, settings.gate, earlier)
     switched = bool(gate)
     # What a switch must give back is what it began with; without one that of the last switch is still asked for.
-    before = exam.short(first, present) if switched or earlier is None else earlier
+    before = gate_test.short_losses(first, present) if switched or earlier is None else earlier
     length = settings.length if switched else present
     until = settings.gate if settings.until is None else settings.until
     shape = _longer(old, settings) if switched else old
-    made = load_for_training(work, model.path, settings=settings, shape=shape, moments=True)
+    session = load_for_training(work, model.path, settings=settings, shape=shape, moments=True)
     steps_per_check = max(1, settings.check_tokens // settings.batch_tokens)
     ramp = _ramp(settings, length, steps_per_check)
-    passed: list[Passed] = []
+    gate_results: list[Passed] = []
 
-    def passes(whole: Transformer) -> bool:
-        passed.append(exam.ask(whole, length, until, before))
-        whole.train()
-        return bool(passed[-1])
+    def passes(full_model: Transformer) -> bool:
+        gate_results.append(gate_test.run(full_model, length, until, before))
+        full_model.train()
+        return bool(gate_results[-1])
 
     def enough(step: Step) -> bool:
-        return step.number % steps_per_check == 0 and made.agree(passes)
+        return step.number % steps_per_check == 0 and session.decide_on_first_rank(passes)
 
-    mix = (MixPhase(until=1.0, shares=shares),)
-    batches = token_batches(shards, mix, ramp, settings.seed, settings.long_first)
+    mix = (MixPhase(until=1.0, mixture_weights=weights),)
+    batches = token_batches(shards, mix, ramp, settings.seed, settings.length_upsampling)
     steps = train(
         work,
-        made.state,
+        session.state,
         batches,
-        loss=next_token,
-        rate=settings.lr_schedule(ramp.steps),
-        clip=settings.optimizer.max_grad_norm,
+        loss_fn=next_token_loss,
+        lr_schedule=settings.lr_schedule(ramp.steps),
+        max_grad_norm=settings.optimizer.max_grad_norm,
         guard=settings.guard,
-        hands=made.hands,
+        strategy=session.strategy,
         micro_batch=settings.micro_batch,
-        flops_per_token=made.shape.training_flops(length),
-        enough=enough,
+        flops_per_token=session.shape.training_flops(length),
+        stop_when=enough,
     )
-    whole = made.write(text, kind=kind_of(model.path), moments=True)
-    if whole is None:
+    trained = session.write(tokenizer, kind=kind_of(model.path), moments=True)
+    if trained is None:
         return Checkpoint(work.out)
-    after = passed[-1] if passed else exam.ask(whole, length, until, before)
-    losses = held_out_losses(whole, shards, length=length, workers=work.place.workers)
-    seen = len(steps) * settings.batch_tokens
-    short = exam.short(whole, before.length, before.shares)
+    after = gate_results[-1] if gate_results else gate_test.run(trained, length, until, before)
+    losses = held_out_losses(trained, shards, length=length, workers=work.executor.workers)
+    trained_tokens = len(steps) * settings.batch_tokens
+    short = gate_test.short_losses(trained, before.length, before.shares)
     work.record(
         TrainingResult(
-            num_params=made.shape.weights,
-            tokens=seen,
-            flops=seen * made.shape.training_flops(length),
-            loss=weighted_loss(losses, shares),
+            num_params=session.shape.num_params,
+            tokens=trained_tokens,
+            flops=trained_tokens * session.shape.training_flops(length),
+            loss=weighted_loss(losses, weights),
             length=length,
             sources=sources_read(batches, steps),
             held_out=losses,
         )
     )
     work.record(_extension(settings.length, length, (gate, after), (before, short)))
-    work.headline = _words(settings.length, present, gate, after, seen)
+    work.headline = _words(settings.length, present, gate, after, trained_tokens)
     return Checkpoint(work.out)
 
 
@@ -154,22 +160,25 @@ def _extension(
     )
 
 
-def _words(target: int, present: int, gate: Passed, after: Passed, seen: int) -> str:
+def _words(target: int, present: int, gate: Passed, after: Passed, trained_tokens: int) -> str:
     if not gate:
-        return f"context stays {present}, not {target}: gate {gate}; after {seen:,} tokens at {present} more, {after}"
-    return f"context {target}: gate {after} after {seen:,} tokens"
+        return (
+            f"context stays {present}, not {target}: gate {gate}; after {trained_tokens:,} tokens at {present} "
+            f"more, {after}"
+        )
+    return f"context {target}: gate {after} after {trained_tokens:,} tokens"
 
 
-def _longer(old: Shape, settings: LengthSettings) -> Shape:
+def _longer(old: Shape, settings: LongContextSettings) -> Shape:
     """The shape after the switch."""
     return replace(
         old,
-        context=settings.length,
+        max_seq_len=settings.length,
         rope_theta=settings.rope_theta or old.rope_theta,
         rope_scaling=settings.rope_scaling or old.rope_scaling,
     )
 
 
-def _ramp(settings: LengthSettings, length: int, steps_per_check: int) -> BatchRamp:
+def _ramp(settings: LongContextSettings, length: int, steps_per_check: int) -> BatchRamp:
     total = settings.checks * steps_per_check * settings.batch_tokens
     return BatchRamp((BatchPhase(until=1.0, batch_tokens=settings.batch_tokens),), total, length)

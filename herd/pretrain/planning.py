@@ -9,185 +9,200 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from herd.core.artifacts import Artifact, is_whole, read_card, write_whole
+from herd.core.artifacts import Artifact, atomic_write, is_complete, read_metadata
 from herd.core.settings import build, input_path
 from herd.core.stage import Plan, plan_of, walk
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
-from herd.pretrain.initial import PretrainSettings
-from herd.pretrain.long_context import LengthSettings
-from herd.pretrain.rehearsal import Pace, Rehearsal, rehearse
+from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.pretrain import PretrainSettings
+from herd.pretrain.profiling import ProfileJob, StageCost, profile_stages
 from herd.run.runner import distance_to_end
 from herd.tokens.results import PackingResult, SplitSize
 from herd.tokens.tokenizer import CONTROL_TOKENS
-from herd.train.layout import Layout, bubble, memory
-from herd.train.log import METRICS, Foretold, read_steps
-from herd.train.saving import SHORTEST
+from herd.train.layout import ParallelLayout, pipeline_bubble, training_memory
+from herd.train.log import METRICS_FILE, CostComparison, read_steps
+from herd.train.saving import MIN_INTERVAL_SECONDS
 
 
 @dataclass(frozen=True)
-class Training:
+class PlannedTraining:
     """A stage of pre-training that is planned. before: the one whose model it goes on from. imported: whether it goes
     on from a model that no run makes, and so cannot be rehearsed."""
 
     plan: Plan
-    settings: PretrainSettings | LengthSettings | AnnealSettings
+    settings: PretrainSettings | LongContextSettings | AnnealSettings
     shape: Shape
-    before: Training | None = None
+    before: PlannedTraining | None = None
     imported: bool = False
 
     @property
-    def tried(self) -> Rehearsal:
+    def profile_job(self) -> ProfileJob:
         """What is rehearsed of it."""
-        return Rehearsal(self.settings, self.shape, self.before.tried if self.before else None)
+        return ProfileJob(self.settings, self.shape, self.before.profile_job if self.before else None)
 
     @property
     def batches(self) -> dict[int, int]:
         """The rows of a step, and how many steps have so many; of a stage that may end early, all it may take."""
-        return self.tried.batches
+        return self.profile_job.batches
 
     @property
     def steps(self) -> int:
         return sum(self.batches.values())
 
     @property
-    def alone(self) -> bool:
+    def single_device(self) -> bool:
         """Whether it is for one device, and all it goes on from, which a run makes."""
         here = self.settings.layout.devices == 1 and not self.imported
-        return here and (self.before is None or self.before.alone)
+        return here and (self.before is None or self.before.single_device)
 
 
-def trainings(plans: Sequence[Plan]) -> list[Training]:
+def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
     """The stages of pre-training among `plans`, in order; none where neither a vocabulary nor a model is known yet."""
     pairs = [plan.settings["pairs"] for plan in plans if plan.stage.name == "train_tokenizer"]
     vocabulary = pairs[0] + len(CONTROL_TOKENS) if pairs else 0
-    found: dict[str, Training] = {}
+    planned: dict[str, PlannedTraining] = {}
     for plan in plans:
-        given = plan.settings.get("settings")
+        settings_row = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
-            s = build(PretrainSettings, given, where=plan.key)
+            s = build(PretrainSettings, settings_row, where=plan.key)
             start = plan.inputs["init_from"]
             if s.size is not None and vocabulary:
-                found[plan.key] = Training(plan, s, s.size.shape(vocabulary=vocabulary, context=s.length))
-            elif isinstance(start, Artifact) and start.key in found:
-                found[plan.key] = Training(plan, s, found[start.key].shape, found[start.key])
-            elif isinstance(start, Artifact) and plan_of(start).stage.name == "bring_model":
+                planned[plan.key] = PlannedTraining(plan, s, s.size.shape(vocab_size=vocabulary, max_seq_len=s.length))
+            elif isinstance(start, Artifact) and start.key in planned:
+                planned[plan.key] = PlannedTraining(plan, s, planned[start.key].shape, planned[start.key])
+            elif isinstance(start, Artifact) and plan_of(start).stage.name == "load_pretrained":
                 folder = input_path(plan_of(start).settings["folder"])
-                found[plan.key] = Training(plan, s, shape_in(folder), imported=True)
+                planned[plan.key] = PlannedTraining(plan, s, read_shape(folder), imported=True)
         elif plan.stage.name in ("extend_context", "anneal"):
             model = plan.inputs["model"]
-            before = found.get(model.key) if isinstance(model, Artifact) else None
+            before = planned.get(model.key) if isinstance(model, Artifact) else None
             if before is None:
                 continue
             if plan.stage.name == "anneal":
-                found[plan.key] = Training(plan, build(AnnealSettings, given, where=plan.key), before.shape, before)
+                planned[plan.key] = PlannedTraining(
+                    plan, build(AnnealSettings, settings_row, where=plan.key), before.shape, before
+                )
             else:
-                later = build(LengthSettings, given, where=plan.key)
-                found[plan.key] = Training(plan, later, replace(before.shape, context=later.length), before)
-    return list(found.values())
+                later = build(LongContextSettings, settings_row, where=plan.key)
+                planned[plan.key] = PlannedTraining(
+                    plan, later, replace(before.shape, max_seq_len=later.length), before
+                )
+    return list(planned.values())
 
 
 # ---- tried here ----
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What a stage will take. core_seconds: of a step. besides: core-seconds of all that is no step, such as tests on
-    the way. peak_bytes: the most its whole process will have. began, ended: seconds after the first stage of
-    pre-training begins."""
+class StageEstimate:
+    """What a stage will take. core_seconds: of a step. overhead_seconds: core-seconds of all that is no step, such as
+    tests on the way. peak_bytes: the most its whole process will have. start_seconds, end_seconds: seconds after the
+    first stage of pre-training begins."""
 
     steps: int
     core_seconds: float
-    besides: float
+    overhead_seconds: float
     held_bytes: float
     peak_bytes: float
-    began: float
-    ended: float
+    start_seconds: float
+    end_seconds: float
 
 
-def foretell(plans: Sequence[Plan], jobs: int) -> dict[str, Expected]:
+def estimate_costs(plans: Sequence[Plan], jobs: int) -> dict[str, StageEstimate]:
     """By key what every pre-training on one device will take: each is tried here, cut short, on one thread and on as
     many as a stage may get."""
-    own = [one for one in trainings(plans) if one.alone]
-    different = {one.tried.key: one.tried for one in own}
-    paces: dict[str, list[Pace]] = {one.plan.key: [] for one in own}
+    own_trainings = [training for training in planned_trainings(plans) if training.single_device]
+    different = {training.profile_job.key: training.profile_job for training in own_trainings}
+    costs: dict[str, list[StageCost]] = {training.plan.key: [] for training in own_trainings}
     with tempfile.TemporaryDirectory() as folder:
         for threads, at_once in [(1, jobs), (jobs, 1)][: 1 + (jobs > 1)]:
-            done = rehearse(list(different.values()), Path(folder), threads=threads, at_once=at_once)
-            found = dict(zip(different, done, strict=True))
-            for one in own:
-                paces[one.plan.key].append(found[one.tried.key].whole(one.tried))
-    return played_through(own, paces, distance_to_end(list(plans)), jobs)
+            results = profile_stages(list(different.values()), Path(folder), threads=threads, at_once=at_once)
+            by_key = dict(zip(different, results, strict=True))
+            for training in own_trainings:
+                costs[training.plan.key].append(by_key[training.profile_job.key].full_cost(training.profile_job))
+    return simulate_schedule(own_trainings, costs, distance_to_end(list(plans)), jobs)
 
 
-def played_through(
-    own: Sequence[Training], paces: Mapping[str, Sequence[Pace]], distance: Mapping[str, int], jobs: int
-) -> dict[str, Expected]:
+def simulate_schedule(
+    own_trainings: Sequence[PlannedTraining],
+    costs: Mapping[str, Sequence[StageCost]],
+    distance: Mapping[str, int],
+    jobs: int,
+) -> dict[str, StageEstimate]:
     """The stages as the runner will take them: the longest way to the end first, and cores that no stage waits for
-    shared out. paces: of a step on one thread, and on as many as may be where that was tried."""
-    before = {one.plan.key: {plan.key for plan in walk(Artifact.planned(one.plan))} - {one.plan.key} for one in own}
+    shared out. costs: of a step on one thread, and on as many as may be where that was tried."""
+    before = {
+        training.plan.key: {plan.key for plan in walk(Artifact.from_plan(training.plan))} - {training.plan.key}
+        for training in own_trainings
+    }
     # What is no step is played as so many steps more.
-    more = {key: some[0].besides / some[0].core_seconds for key, some in paces.items()}
-    left = {one.plan.key: one.steps + more[one.plan.key] for one in own}
-    clock, began, ended = 0.0, dict[str, float](), dict[str, float]()
-    worked, held, peak = (dict.fromkeys(left, 0.0) for _ in range(3))
-    while left:
-        ready = [key for key in left if not before[key] & left.keys()]
-        busy = sorted(ready, key=lambda key: (key not in began, -distance[key]))[:jobs]
+    overhead_steps = {
+        key: stage_costs[0].overhead_seconds / stage_costs[0].core_seconds for key, stage_costs in costs.items()
+    }
+    remaining = {training.plan.key: training.steps + overhead_steps[training.plan.key] for training in own_trainings}
+    clock, start_times, end_times = 0.0, dict[str, float](), dict[str, float]()
+    worked, held_bytes, peak_bytes = (dict.fromkeys(remaining, 0.0) for _ in range(3))
+    while remaining:
+        ready = [key for key in remaining if not before[key] & remaining.keys()]
+        busy = sorted(ready, key=lambda key: (key not in start_times, -distance[key]))[:jobs]
         busy.sort(key=lambda key: -distance[key])
-        pace = {
-            key: paces[key][-1 if jobs // len(busy) + (rank < jobs % len(busy)) > 1 else 0]
+        cost = {
+            key: costs[key][-1 if jobs // len(busy) + (rank < jobs % len(busy)) > 1 else 0]
             for rank, key in enumerate(busy)
         }
-        until = min(left[key] * pace[key].seconds for key in busy)
+        until = min(remaining[key] * cost[key].seconds for key in busy)
         for key in busy:
-            began.setdefault(key, clock)
-            done = min(left[key], until / pace[key].seconds)
-            left[key] -= done
-            worked[key] += done * pace[key].core_seconds
-            held[key] = max(held[key], pace[key].held_bytes)
-            peak[key] = max(peak[key], pace[key].peak_bytes)
+            start_times.setdefault(key, clock)
+            steps_done = min(remaining[key], until / cost[key].seconds)
+            remaining[key] -= steps_done
+            worked[key] += steps_done * cost[key].core_seconds
+            held_bytes[key] = max(held_bytes[key], cost[key].held_bytes)
+            peak_bytes[key] = max(peak_bytes[key], cost[key].peak_bytes)
         clock += until
-        for key in [key for key in busy if left[key] < 1e-6]:
-            ended[key] = clock
-            del left[key]
-    found: dict[str, Expected] = {}
-    for one in own:
-        key = one.plan.key
-        copied = _copied(paces[key], ended[key] - began[key])
-        bytes_ = held[key] + copied, peak[key] + copied
-        each = worked[key] / (one.steps + more[key])
-        found[key] = Expected(one.steps, each, more[key] * each, *bytes_, began[key], ended[key])
-    return found
+        for key in [key for key in busy if remaining[key] < 1e-6]:
+            end_times[key] = clock
+            del remaining[key]
+    estimates: dict[str, StageEstimate] = {}
+    for training in own_trainings:
+        key = training.plan.key
+        copied_bytes = _checkpoint_bytes(costs[key], end_times[key] - start_times[key])
+        bytes_ = held_bytes[key] + copied_bytes, peak_bytes[key] + copied_bytes
+        step_seconds = worked[key] / (training.steps + overhead_steps[key])
+        estimates[key] = StageEstimate(
+            training.steps, step_seconds, overhead_steps[key] * step_seconds, *bytes_, start_times[key], end_times[key]
+        )
+    return estimates
 
 
-def _copied(paces: Sequence[Pace], seconds: float) -> float:
+def _checkpoint_bytes(costs: Sequence[StageCost], seconds: float) -> float:
     """What checkpoints hold while they are written, of a stage that is long enough to have one."""
-    return max(pace.copied_bytes for pace in paces) if seconds > SHORTEST else 0.0
+    return max(cost.copied_bytes for cost in costs) if seconds > MIN_INTERVAL_SECONDS else 0.0
 
 
-def write_foretold(found: Mapping[str, Expected], file: Path) -> None:
+def write_estimates(estimates: Mapping[str, StageEstimate], file: Path) -> None:
     """For the cards of the stages, and so for the report."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps({key: asdict(one) for key, one in found.items()}, indent=1))
+    atomic_write(file, json.dumps({key: asdict(estimate) for key, estimate in estimates.items()}, indent=1))
 
 
-def foretold_lines(found: Mapping[str, Expected], jobs: int) -> Iterator[str]:
-    """What `foretell` found, in words."""
-    for key, one in found.items():
+def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterator[str]:
+    """What `estimate_costs` found, in words."""
+    for key, estimate in estimates.items():
         yield (
-            f"{key}: {one.steps:,} steps of {1e3 * one.core_seconds:,.1f} core-ms, "
-            f"{one.steps * one.core_seconds:,.0f} core-s in all, and {one.besides:,.0f} besides; holds "
-            f"{_bytes(one.held_bytes)}, "
-            f"its process {_bytes(one.peak_bytes)} at most"
+            f"{key}: {estimate.steps:,} steps of {1e3 * estimate.core_seconds:,.1f} core-ms, "
+            f"{estimate.steps * estimate.core_seconds:,.0f} core-s in all, and {estimate.overhead_seconds:,.0f} "
+            "besides; holds "
+            f"{_bytes(estimate.held_bytes)}, "
+            f"its process {_bytes(estimate.peak_bytes)} at most"
         )
-    if not found:
+    if not estimates:
         yield "nothing to rehearse: no stage of pre-training on one device is planned"
         return
-    total = sum(one.steps * one.core_seconds for one in found.values())
-    besides = sum(one.besides for one in found.values())
-    last = max(one.ended for one in found.values())
+    total = sum(estimate.steps * estimate.core_seconds for estimate in estimates.values())
+    besides = sum(estimate.overhead_seconds for estimate in estimates.values())
+    last = max(estimate.end_seconds for estimate in estimates.values())
     yield (
         f"pre-training takes {total + besides:,.0f} core-seconds here, {besides:,.0f} of them for tests on the way, "
         f"measuring and writing; {last / 60:.1f} min with {jobs} jobs; alignment and the corpus come on top"
@@ -199,26 +214,30 @@ def foretold_lines(found: Mapping[str, Expected], jobs: int) -> Iterator[str]:
 
 def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
     """Of the largest run: the tokens it takes of every source and, once they are there, how often each is read."""
-    runs = [(one.settings, one.plan) for one in trainings(plans) if isinstance(one.settings, PretrainSettings)]
+    runs = [
+        (training.settings, training.plan)
+        for training in planned_trainings(plans)
+        if isinstance(training.settings, PretrainSettings)
+    ]
     if not runs:
         return
     largest, plan = max(runs, key=lambda run: run[0].tokens)
-    wanted, start = {}, 0.0
+    tokens_by_source, start = {}, 0.0
     for phase in largest.mix:
-        part, whole = phase.until - start, sum(phase.shares.values())
-        for name, share in phase.shares.items():
-            wanted[name] = wanted.get(name, 0.0) + part * share / whole * largest.tokens
+        phase_share, total = phase.until - start, sum(phase.mixture_weights.values())
+        for name, weight in phase.mixture_weights.items():
+            tokens_by_source[name] = tokens_by_source.get(name, 0.0) + phase_share * weight / total * largest.tokens
         start = phase.until
     tokens = plan.inputs["tokens"]
-    there: Mapping[str, Mapping[str, SplitSize]] = {}
-    if isinstance(tokens, Artifact) and is_whole(artifacts / tokens.key):
-        there = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
-    told = [
+    available: Mapping[str, Mapping[str, SplitSize]] = {}
+    if isinstance(tokens, Artifact) and is_complete(artifacts / tokens.key):
+        available = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
+    parts = [
         f"{name} {count:,.0f}"
-        + (f" ({count / max(1, there[name]['train'].tokens):.1f} times)" if name in there else "")
-        for name, count in sorted(wanted.items(), key=lambda pair: -pair[1])
+        + (f" ({count / max(1, available[name]['train'].tokens):.1f} times)" if name in available else "")
+        for name, count in sorted(tokens_by_source.items(), key=lambda pair: -pair[1])
     ]
-    yield f"{plan.key} reads {largest.tokens:,} tokens: {', '.join(told)}"
+    yield f"{plan.key} reads {largest.tokens:,} tokens: {', '.join(parts)}"
 
 
 # ---- layouts, and what was measured ----
@@ -226,57 +245,61 @@ def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
 
 def layout_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
     """For every pre-training among `plans`: layout, memory of a device by part, and beside it what was measured."""
-    for one in trainings(plans):
-        yield f"{one.plan.key}: {_planned(one)}{_measured(artifacts / one.plan.key)}"
+    for training in planned_trainings(plans):
+        yield f"{training.plan.key}: {_planned(training)}{_measured(artifacts / training.plan.key)}"
 
 
-def _planned(one: Training) -> str:
-    layout, length = one.settings.layout, one.settings.length
-    layout.check(one.shape, length=length)
-    rows = max(1, max(one.batches) // layout.data)
-    at_once = one.settings.micro_batch or (1 if layout.pipeline > 1 else rows)
+def _planned(training: PlannedTraining) -> str:
+    layout, length = training.settings.layout, training.settings.length
+    layout.check(training.shape, length=length)
+    rows = max(1, max(training.batches) // layout.data)
+    at_once = training.settings.micro_batch or (1 if layout.pipeline > 1 else rows)
     micro_batches = -(-rows // at_once)
-    held = memory(one.shape, layout, length=length, micro_batches=micro_batches, rows=at_once)
+    device_memory = training_memory(training.shape, layout, length=length, micro_batches=micro_batches, rows=at_once)
     parts = {
-        "weights": held.weights,
-        "gradients": held.gradients,
-        "optimizer": held.optimizer,
-        "activations": held.activations,
-        "logits": held.logits,
+        "weights": device_memory.weights,
+        "gradients": device_memory.gradients,
+        "optimizer": device_memory.optimizer,
+        "activations": device_memory.activations,
+        "logits": device_memory.logits,
     }
     listed = ", ".join(f"{name} {_bytes(value)}" for name, value in parts.items())
-    idle = f", pipeline idle {bubble(layout, micro_batches):.0%} of its work" if layout.pipeline > 1 else ""
-    return f"{_words(layout)}; in bf16 {_bytes(held.total)} a device ({listed}){idle}"
+    idle = f", pipeline idle {pipeline_bubble(layout, micro_batches):.0%} of its work" if layout.pipeline > 1 else ""
+    return f"{_words(layout)}; in bf16 {_bytes(device_memory.total)} a device ({listed}){idle}"
 
 
-def _words(layout: Layout) -> str:
+def _words(layout: ParallelLayout) -> str:
     names = ("tensor", "context", "pipeline", "data")
     divided = [f"{name} {getattr(layout, name)}" for name in names if getattr(layout, name) > 1]
     return f"{layout.devices} device{'s' * (layout.devices > 1)}" + (f" ({' x '.join(divided)})" if divided else "")
 
 
 def _measured(folder: Path) -> str:
-    if not is_whole(folder):
+    if not is_complete(folder):
         return ""
-    steps = read_steps(folder / METRICS)
+    steps = read_steps(folder / METRICS_FILE)
     seconds = statistics.median(step.seconds for step in steps)
-    rate = statistics.median(step.weight / step.seconds for step in steps)
-    cost = read_card(folder)["cost"]
+    tokens_per_second = statistics.median(step.loss_denominator / step.seconds for step in steps)
+    cost = read_metadata(folder)["cost"]
     skipped = sum(bool(step.skipped) for step in steps)
-    told = f", {skipped} steps skipped" if skipped else ""
+    skipped_note = f", {skipped} steps skipped" if skipped else ""
     return (
-        f"; measured: {seconds:.3f} s a step, {rate:,.0f} tokens/s, process at most {_bytes(cost['peak_bytes'])}{told}"
-        f"{_beside(Foretold.of(cost, steps))}"
+        f"; measured: {seconds:.3f} s a step, {tokens_per_second:,.0f} tokens/s, process at most "
+        f"{_bytes(cost['peak_bytes'])}{skipped_note}{_beside(CostComparison.of(cost, steps))}"
     )
 
 
-def _beside(found: Foretold | None) -> str:
-    if found is None:
+def _beside(comparison: CostComparison | None) -> str:
+    if comparison is None:
         return ""
-    (told, took), (said, held), (whole, most) = found.core_seconds, found.held_bytes, found.peak_bytes
-    time = f"{1e3 * took:,.1f} core-ms a step ({1e3 * told:,.1f} foretold)"
-    process = f"its process {_bytes(most)} ({_bytes(whole)} foretold)"
-    return f"; {time}, holds {_bytes(held)} ({_bytes(said)} foretold), {process}"
+    (estimated_seconds, measured_seconds), (estimated_held, measured_held), (estimated_peak, measured_peak) = (
+        comparison.core_seconds,
+        comparison.held_bytes,
+        comparison.peak_bytes,
+    )
+    time = f"{1e3 * measured_seconds:,.1f} core-ms a step ({1e3 * estimated_seconds:,.1f} foretold)"
+    process = f"its process {_bytes(measured_peak)} ({_bytes(estimated_peak)} foretold)"
+    return f"; {time}, holds {_bytes(measured_held)} ({_bytes(estimated_held)} foretold), {process}"
 
 
 def _bytes(value: float) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from herd.core.results import results
+from herd.evals.intervals import Interval
 from herd.evals.results import NeedleCell
-from herd.evals.spread import Interval
 
 
 @dataclass(frozen=True)

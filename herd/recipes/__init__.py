@@ -5,4 +5,4 @@ from __future__ import annotations
 from herd.core.recipe import RecipeFunction
 from herd.core.registry import Registry
 
-recipes: Registry[RecipeFunction] = Registry("recipes", __name__, sourced=False)
+recipes: Registry[RecipeFunction] = Registry("recipes", __name__, requires_source=False)

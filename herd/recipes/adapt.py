@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.given import bring_dialogues, bring_model, bring_preferences
+from herd.align.loading import load_dialogues, load_preferences, load_pretrained
+from herd.align.model_selection import select_best_model
+from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
-from herd.align.rounds import choose
-from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Report
 from herd.core.errors import SettingsError
-from herd.core.registry import Use
+from herd.core.registry import PluginConfig
 from herd.core.settings import InputFile, Share, settings
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
-from herd.evals.stages import MeasureSettings, measure
+from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.judge.verifiers import verifiers
-from herd.pretrain.initial import PretrainSettings, pretrain
+from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.recipes import recipes
 from herd.report.stages import write_report
-from herd.report.verdicts import Bars
-from herd.serve.stages import Layout, export_model
+from herd.report.verdicts import Criteria
+from herd.serve.stages import ExportLayout, export_model
 from herd.tokens.stages import pack
 
 
@@ -31,8 +31,8 @@ from herd.tokens.stages import pack
 class AdaptSettings:
     """model: a folder in Hugging Face's layout, as `herd import` makes it. chat_template: for a model that brings none.
     texts: files by the name of their source. bos_token, eos_token: around a document, as `pack` has them. dialogues,
-    preferences, tests: files of rows, the last with known answers. right: what finds an answer to a test right.
-    answers: how tests are answered in the end. exported: how the model is written, and in what form."""
+    preferences, tests: files of rows, the last with known answers. verifier: what finds an answer to a test right.
+    answers: how tests are answered in the end. export_layout: how the model is written, and in what form."""
 
     title: str
     model: str
@@ -46,14 +46,14 @@ class AdaptSettings:
     dialogues: tuple[str, ...]
     preferences: tuple[str, ...]
     tests: tuple[str, ...]
-    right: Annotated[Use, verifiers.choice]
+    verifier: Annotated[PluginConfig, verifiers.choice]
     sft: SftSettings
     dpo: DpoSettings
     reward: RewardSettings
-    measure: MeasureSettings
-    answers: SelectSettings
-    exported: Layout
-    form: str
+    measure: EvaluationSettings
+    answers: RejectionSamplingSettings
+    export_layout: ExportLayout
+    weight_format: str
 
     def __post_init__(self) -> None:
         for name in ("model", "texts", "dialogues", "preferences", "tests"):
@@ -66,18 +66,20 @@ def adapt(s: AdaptSettings) -> Report:
     """An imported model pre-trained on your text and fine-tuned on your dialogues and preferences. Measured before and
     after; the better of both tunes is kept, of its answers to each test a reward model chooses one, and it is
     exported."""
-    start = bring_model(folder=s.model, chat_template=s.chat_template)
-    corpus = curate(tuple(files(*some, source=source) for source, some in s.texts.items()), settings=s.curate)
+    start = load_pretrained(folder=s.model, chat_template=s.chat_template)
+    corpus = curate(tuple(files(*patterns, source=source) for source, patterns in s.texts.items()), settings=s.curate)
     tokens = pack(corpus, start, held_out_share=s.held_out_share, bos_token=s.bos_token, eos_token=s.eos_token)
     base = pretrain(tokens, start, settings=s.pretrain)
-    tests = bring_dialogues(files=s.tests, source="tests")
-    tuned = sft(base, (bring_dialogues(tests, files=s.dialogues),), settings=s.sft)
-    ranked = bring_preferences(tests, files=s.preferences)
+    tests = load_dialogues(files=s.tests, source="tests")
+    tuned = sft(base, (load_dialogues(tests, files=s.dialogues),), settings=s.sft)
+    ranked = load_preferences(tests, files=s.preferences)
     preferred = dpo(tuned, (ranked,), settings=s.dpo)
     judge = train_reward(base, (ranked,), settings=s.reward)
-    kept = choose((tuned, preferred), tests, right=s.right, max_tokens=s.answers.sampling.max_tokens)
+    best_model = select_best_model(
+        (tuned, preferred), tests, verifier=s.verifier, max_tokens=s.answers.sampling.max_tokens
+    )
     models = {"imported": start, "pre-trained on": base, "SFT": tuned, "DPO": preferred}
-    scores = tuple(measure(one, tokens, label=label, settings=s.measure) for label, one in models.items())
-    answers = select(judge, kept, tests, settings=s.answers)
-    given = export_model(kept, layout=s.exported, form=s.form)
-    return write_report(scores, (judge, answers, given), title=s.title, bars=Bars())
+    scores = tuple(evaluate_model(model, tokens, label=label, settings=s.measure) for label, model in models.items())
+    answers = rejection_sample(judge, best_model, tests, settings=s.answers)
+    exported = export_model(best_model, layout=s.export_layout, weight_format=s.weight_format)
+    return write_report(scores, (judge, answers, exported), title=s.title, criteria=Criteria())

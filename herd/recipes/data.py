@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from herd.core.artifacts import Corpus, Crawl, Tokenizer, Tokens
-from herd.core.settings import Positive, Share, settings
+from herd.core.settings import PositiveInt, Share, settings
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -14,16 +14,16 @@ from herd.tokens.stages import pack, train_tokenizer
 
 @settings
 class DataSettings:
-    """files: a user's own, by the name of the source they belong to; paths, folders or patterns. pairs: base tokens of
-    the vocabulary."""
+    """files: a user's own, by the name of the source they belong to; paths, folders or patterns. base_vocab_size: base
+    tokens of the vocabulary."""
 
     files: dict[str, tuple[str, ...]]
     curate: CurateSettings
-    pairs: Positive
+    base_vocab_size: PositiveInt
     held_out_share: Share
 
     @property
-    def known(self) -> set[str]:
+    def source_names(self) -> set[str]:
         """The sources that pages will be of."""
         return set(self.files)
 
@@ -33,7 +33,7 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """What is made of raw pages before anything is trained."""
 
     crawls: tuple[Crawl, ...]
@@ -42,9 +42,9 @@ class Prepared:
     tokens: Tokens
 
 
-def prepared(s: DataSettings) -> Prepared:
+def prepare_data(s: DataSettings) -> PreparedData:
     """Tokens of the pages, planned."""
     crawls = s.crawls()
     corpus = curate(crawls, settings=s.curate)
-    vocabulary = train_tokenizer(corpus, pairs=s.pairs, digits_together=False)
-    return Prepared(crawls, corpus, vocabulary, pack(corpus, vocabulary, held_out_share=s.held_out_share))
+    vocabulary = train_tokenizer(corpus, vocab_size=s.base_vocab_size, digits_together=False)
+    return PreparedData(crawls, corpus, vocabulary, pack(corpus, vocabulary, held_out_share=s.held_out_share))

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from herd.align.average import average
+from herd.align.average import average_models
 from herd.align.dpo import DpoSettings, dpo
+from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
-from herd.align.select import SelectSettings, select
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Law, Preferences, Report, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.recipe import load_recipe
-from herd.core.registry import Use
-from herd.core.settings import Count, Positive, Share, settings
-from herd.evals.stages import MeasureSettings, measure
+from herd.core.registry import PluginConfig
+from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
+from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.pretrain.anneal import AnnealSettings, anneal
-from herd.pretrain.initial import PretrainSettings, pretrain
-from herd.pretrain.long_context import LengthSettings, extend_context
+from herd.pretrain.long_context import LongContextSettings, extend_context
+from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.recipes import recipes
-from herd.recipes.data import Prepared, prepared
+from herd.recipes.data import PreparedData, prepare_data
 from herd.recipes.tiny_data import TinyDataSettings
 from herd.report.stages import write_report
-from herd.report.verdicts import Bars
-from herd.scaling.budget import LadderSettings, rungs
+from herd.report.verdicts import Criteria
+from herd.scaling.budget import LadderSettings, ladder_runs
 from herd.scaling.stages import fit_law
 from herd.tokens.tokenizer import CONTROL_TOKENS
-from herd.train.layout import Layout
+from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import NOTE
-from herd.world.annotators import Asked, annotate, ask, demonstrate
+from herd.world.annotators import QuestionSet, annotate, demonstrate, draw_prompts
 from herd.world.audit import audit
 from herd.world.tasks import in_world
 from herd.world.truth import World
@@ -39,13 +39,13 @@ from herd.world.verifiers import true_in_world
 
 
 @settings
-class Turn:
-    """One round of alignment. ranked: prompts, by kind, whose answers people rank. prompts: those whose best
-    of `tries` answers is learnt from. seeds: a DPO run for each; the round's model is their average."""
+class AlignmentRound:
+    """One round of alignment. ranked_prompts: prompts, by kind, whose answers people rank. prompts: those whose best
+    of `num_samples` answers is learnt from. seeds: a DPO run for each; the round's model is their average."""
 
-    ranked: dict[str, Count]
-    prompts: dict[str, Count]
-    tries: Positive = 10
+    ranked_prompts: dict[str, NonNegativeInt]
+    prompts: dict[str, NonNegativeInt]
+    num_samples: PositiveInt = 10
     seeds: tuple[int, ...] = (0, 1)
 
 
@@ -57,17 +57,17 @@ class TinySettings(TinyDataSettings):
     title: str
     ladder: LadderSettings
     base: PretrainSettings
-    longer: tuple[LengthSettings, ...]
+    longer: tuple[LongContextSettings, ...]
     anneal: AnnealSettings
-    demonstrations: dict[str, Count]
+    demonstrations: dict[str, NonNegativeInt]
     curt_share: Share
     reward: RewardSettings
     sampling: SamplingParams
     sft: SftSettings
     dpo: DpoSettings
-    rounds: tuple[Turn, ...]
-    measure: MeasureSettings
-    bars: Bars
+    rounds: tuple[AlignmentRound, ...]
+    measure: EvaluationSettings
+    criteria: Criteria
 
     def __post_init__(self) -> None:
         _check_mix(self)
@@ -76,16 +76,16 @@ class TinySettings(TinyDataSettings):
 @recipes.add
 def tiny(s: TinySettings) -> Report:
     """Raw pages to a chat model of a million weights and a report, in minutes on two CPU cores."""
-    data = prepared(s)
+    data = prepare_data(s)
     tokens, vocabulary = data.tokens, data.vocabulary
     law = scaling_law(tokens, vocabulary, s)
-    base = pretrained(data, s)
-    scores = (measured(base, tokens, "base", s), *aligned(base, tokens, s))
-    return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, bars=s.bars, note=NOTE)
+    base = pretrain_base(data, s)
+    scores = (measure_model(base, tokens, "base", s), *align_in_rounds(base, tokens, s))
+    return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, criteria=s.criteria, note=NOTE)
 
 
 @dataclass(frozen=True)
-class Ground:
+class AlignmentBase:
     """What studies of alignment stand on, planned: a recipe's numbers, its tokens, and its base model."""
 
     numbers: TinySettings
@@ -93,26 +93,26 @@ class Ground:
     base: Checkpoint
 
     @classmethod
-    def of(cls, recipe: str) -> Ground:
+    def of(cls, recipe: str) -> AlignmentBase:
         """Raises SettingsError for a recipe that is not of `tiny`'s kind."""
         numbers = load_recipe(recipe, recipes).settings
         if not isinstance(numbers, TinySettings):
             raise SettingsError(f"{recipe} has no base model to align; name `tiny` or a recipe with its wiring")
-        data = prepared(numbers)
-        return cls(numbers, data.tokens, pretrained(data, numbers))
+        data = prepare_data(numbers)
+        return cls(numbers, data.tokens, pretrain_base(data, numbers))
 
     @property
-    def gold(self) -> Use:
+    def gold(self) -> PluginConfig:
         """What knows whether an answer is right."""
-        return verifiers.use(true_in_world.__name__, world=self.numbers.world)
+        return verifiers.configure(true_in_world.__name__, world=self.numbers.world)
 
-    def shown(self, counts: dict[str, int], curt_share: float, purpose: str = "demonstrations") -> Dialogues:
+    def demonstrations(self, counts: dict[str, int], curt_share: float, purpose: str = "demonstrations") -> Dialogues:
         """Demonstrations."""
-        asked = Asked(counts=counts, purpose=purpose)
-        return demonstrate(world=self.numbers.world, asked=asked, curt_share=curt_share)
+        request = QuestionSet(counts=counts, purpose=purpose)
+        return demonstrate(world=self.numbers.world, questions=request, curt_share=curt_share)
 
 
-def pretrained(data: Prepared, s: TinySettings) -> Checkpoint:
+def pretrain_base(data: PreparedData, s: TinySettings) -> Checkpoint:
     """The base model: pre-trained, made to read longer rows, annealed."""
     base = pretrain(data.tokens, data.vocabulary, settings=s.base)
     for longer in s.longer:
@@ -122,7 +122,7 @@ def pretrained(data: Prepared, s: TinySettings) -> Checkpoint:
 
 def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
     """The law that a ladder of small models gives, asked about the base run."""
-    ladder, rows = s.ladder, s.pairs + len(CONTROL_TOKENS)
+    ladder, rows = s.ladder, s.base_vocab_size + len(CONTROL_TOKENS)
     models = tuple(
         pretrain(
             tokens,
@@ -133,57 +133,70 @@ def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
                 tokens=rung.tokens,
                 length=ladder.length,
                 batch=(BatchPhase(until=1.0, batch_tokens=ladder.batch_tokens),),
-                mix=(MixPhase(until=1.0, shares=ladder.shares),),
+                mix=(MixPhase(until=1.0, mixture_weights=ladder.mixture_weights),),
                 lr=ladder.lr,
                 min_lr_ratio=ladder.min_lr_ratio,
-                layout=Layout(),  # models so small are not spread
+                layout=ParallelLayout(),  # models so small are not spread
             ),
         )
-        for rung in rungs(ladder, vocabulary=rows)
+        for rung in ladder_runs(ladder, vocabulary=rows)
     )
     assert s.base.size is not None  # tiny's base is a new model
-    shape = s.base.size.shape(vocabulary=rows, context=s.base.length)
+    shape = s.base.size.shape(vocab_size=rows, max_seq_len=s.base.length)
     flops = s.base.tokens * shape.training_flops(s.base.length)
     return fit_law(models, budgets=ladder.budgets, target_flops=flops)
 
 
-def aligned(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
+def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
     """Round after round of alignment (4.1.6), each from the last round's model; what each model can do."""
-    shown = demonstrate(
-        world=s.world, asked=Asked(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
+    demonstrations = demonstrate(
+        world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
     )
-    chat = sft(base, (shown,), settings=s.sft)
-    scores = [measured(chat, tokens, "SFT", s)]
+    chat = sft(base, (demonstrations,), settings=s.sft)
+    scores = [measure_model(chat, tokens, "SFT", s)]
     preferences: tuple[Preferences, ...] = ()
-    gold = verifiers.use(true_in_world.__name__, world=s.world)
-    for number, turn in enumerate(s.rounds, start=1):
-        to_rank = ask(world=s.world, asked=Asked(counts=turn.ranked, purpose=f"ranked {number}"))
+    gold = verifiers.configure(true_in_world.__name__, world=s.world)
+    for number, round_settings in enumerate(s.rounds, start=1):
+        to_rank = draw_prompts(
+            world=s.world, questions=QuestionSet(counts=round_settings.ranked_prompts, purpose=f"ranked {number}")
+        )
         preferences += (annotate((chat,), to_rank, world=s.world, sampling=s.sampling),)
         judge = train_reward(base, preferences, settings=s.reward)
-        prompts = ask(world=s.world, asked=Asked(counts=turn.prompts, purpose=f"prompts {number}"))
-        best = select(judge, chat, prompts, settings=SelectSettings(sampling=s.sampling, tries=turn.tries, gold=gold))
-        tuned = sft(base, (shown, best), settings=s.sft)
-        chat = average(tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in turn.seeds))
-        scores += [measured(tuned, tokens, f"SFT {number}", s), measured(chat, tokens, f"DPO {number}", s)]
+        prompts = draw_prompts(
+            world=s.world, questions=QuestionSet(counts=round_settings.prompts, purpose=f"prompts {number}")
+        )
+        best = rejection_sample(
+            judge,
+            chat,
+            prompts,
+            settings=RejectionSamplingSettings(
+                sampling=s.sampling, num_samples=round_settings.num_samples, gold_verifier=gold
+            ),
+        )
+        tuned = sft(base, (demonstrations, best), settings=s.sft)
+        chat = average_models(
+            tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in round_settings.seeds)
+        )
+        scores += [measure_model(tuned, tokens, f"SFT {number}", s), measure_model(chat, tokens, f"DPO {number}", s)]
     return scores
 
 
-def measured(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:
-    return measure(model, tokens, label=label, settings=asking_about(s.world, s.measure))
+def measure_model(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:
+    return evaluate_model(model, tokens, label=label, settings=asking_about(s.world, s.measure))
 
 
-def asking_about(world: World, settings: MeasureSettings) -> MeasureSettings:
+def asking_about(world: World, settings: EvaluationSettings) -> EvaluationSettings:
     """The settings with the tasks of a world asking about this one."""
     return replace(settings, tasks=in_world(settings.tasks, world))
 
 
 def _check_mix(s: TinySettings) -> None:
     """Raises SettingsError when a mix names a source that no page will have."""
-    known = s.known
-    mixes = {"ladder.shares": s.ladder.shares, "anneal.shares": s.anneal.shares}
-    mixes |= {f"base.mix.{number}.shares": phase.shares for number, phase in enumerate(s.base.mix)}
-    mixes |= {f"longer.{number}.shares": longer.shares for number, longer in enumerate(s.longer)}
+    sources = s.source_names
+    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights, "anneal.mixture_weights": s.anneal.mixture_weights}
+    mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(s.base.mix)}
+    mixes |= {f"longer.{number}.mixture_weights": longer.mixture_weights for number, longer in enumerate(s.longer)}
     for field, shares in mixes.items():
-        for name in (name for name, share in shares.items() if share > 0 and name not in known):
-            hint = did_you_mean(name, known)
+        for name in (name for name, share in shares.items() if share > 0 and name not in sources):
+            hint = did_you_mean(name, sources)
             raise SettingsError(f"{field}: no page is of source {name!r}; give it the share 0 or name another{hint}")

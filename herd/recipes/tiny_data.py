@@ -26,7 +26,7 @@ class TinyDataSettings(DataSettings):
     pages: PagesSettings
 
     @property
-    def known(self) -> set[str]:
+    def source_names(self) -> set[str]:
         own = {"python_docs": {"web"}, "wikipedia": {"wiki"}, "world": set(self.pages.documents)}
         return set(self.files).union(*(own[name] for name in self.sources))
 
@@ -39,7 +39,7 @@ class TinyDataSettings(DataSettings):
         return (*(packaged[name]() for name in self.sources), *DataSettings.crawls(self))
 
 
-def data_of(recipe: TinyDataSettings, **changed: Any) -> TinyDataSettings:
+def data_of(recipe: TinyDataSettings, **changes: Any) -> TinyDataSettings:
     """The part of a recipe's settings that is about data, with some of it changed."""
-    own = {one.name: getattr(recipe, one.name) for one in fields(TinyDataSettings)}
-    return TinyDataSettings(**own | changed)
+    own = {field.name: getattr(recipe, field.name) for field in fields(TinyDataSettings)}
+    return TinyDataSettings(**own | changes)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from herd.evals.spread import Interval
+from herd.evals.intervals import Interval
 from herd.mixing.results import MixPrediction
 from herd.scaling.results import ScalingLaw
 
 INK, GRID = "#30343b", "#dfe3e8"
-COLOURS = ("#2f6db5", "#c8553d", "#3c8d5a", "#8a5fb0", "#b8860b", "#4a9aa5", "#7a7f87", "#d17fa8")
+PALETTE = ("#2f6db5", "#c8553d", "#3c8d5a", "#8a5fb0", "#b8860b", "#4a9aa5", "#7a7f87", "#d17fa8")
 
 
 @contextmanager
@@ -37,24 +37,24 @@ def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, lis
             yield figure, list(axes[0]), svg
             stream = io.StringIO()
             figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
-            svg.append(_embedded(stream.getvalue()))
+            svg.append(_embeddable(stream.getvalue()))
         finally:
             pyplot.close(figure)
 
 
-def drawn(svg: str) -> Any:
+def svg_markup(svg: str) -> Any:
     """SVG that the template puts in as it is."""
     from markupsafe import Markup
 
     return Markup(svg)  # noqa: S704 - made by ourselves from numbers and our own names
 
 
-def label(text: str) -> str:
+def escape_label(text: str) -> str:
     """`text` as matplotlib shows it in a legend: a name with two dollars is no formula there."""
     return text.replace("$", r"\$")
 
 
-def _embedded(text: str) -> str:
+def _embeddable(text: str) -> str:
     """The <svg> element alone, as wide as its place allows."""
     text = text[text.index("<svg") :]
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', text, count=1)
@@ -64,10 +64,10 @@ def loss_curves(runs: Sequence[tuple[str, Sequence[float], Sequence[float]]], un
     """One line for each (name, tokens seen, loss), end to end."""
     with drawing(height=3.0) as (_, (axis,), svg):
         start = 0.0
-        for (name, seen, losses), colour in zip(runs, COLOURS * len(runs), strict=False):
-            x = start + np.cumsum(seen)
+        for (name, tokens, losses), colour in zip(runs, PALETTE * len(runs), strict=False):
+            x = start + np.cumsum(tokens)
             axis.plot(x, losses, color=colour, alpha=0.25, linewidth=0.7)
-            axis.plot(x, smooth(losses), color=colour, linewidth=1.6, label=label(name))
+            axis.plot(x, smooth(losses), color=colour, linewidth=1.6, label=escape_label(name))
             start = float(x[-1]) if len(x) else start
         axis.set_xlabel(unit)
         axis.set_ylabel("training loss")
@@ -89,18 +89,18 @@ def smooth(values: Sequence[float], share: float = 0.03) -> list[float]:
 
 def scaling(result: ScalingLaw) -> str:
     """The IsoFLOP curves, and the law through their minima with what it says for the target."""
-    with drawing(2) as (_, (left, right), svg):
-        for curve, colour in zip(result.curves, COLOURS * len(result.curves), strict=False):
-            left.plot(curve.tokens, curve.losses, "o", color=colour, markersize=4)
+    with drawing(2) as (_, (left_axis, right_axis), svg):
+        for curve, colour in zip(result.curves, PALETTE * len(result.curves), strict=False):
+            left_axis.plot(curve.tokens, curve.losses, "o", color=colour, markersize=4)
             x = np.geomspace(min(curve.tokens), max(curve.tokens), 50)
-            left.plot(x, np.polyval(curve.parabola, np.log(x)), color=colour, label=f"{curve.flops:.1e} FLOPs")
+            left_axis.plot(x, np.polyval(curve.parabola, np.log(x)), color=colour, label=f"{curve.flops:.1e} FLOPs")
             if curve.inside:
-                left.plot(curve.best_tokens, curve.best_loss, "*", color=colour, markersize=11)
-        left.set_xscale("log")
-        left.set_xlabel("training tokens")
-        left.set_ylabel("held-out loss, nats per token")
-        left.legend(frameon=False, fontsize=8)
-        _law(right, result)
+                left_axis.plot(curve.best_tokens, curve.best_loss, "*", color=colour, markersize=11)
+        left_axis.set_xscale("log")
+        left_axis.set_xlabel("training tokens")
+        left_axis.set_ylabel("held-out loss, nats per token")
+        left_axis.legend(frameon=False, fontsize=8)
+        _law(right_axis, result)
     return svg[0]
 
 
@@ -111,15 +111,15 @@ def _law(axis: Any, result: ScalingLaw) -> None:
         axis.text(0.5, 0.5, "no curve has its minimum\ninside the sizes trained", ha="center", va="center")
         return
     axis.plot(
-        [curve.flops for curve in inside], [curve.best_tokens for curve in inside], "*", color=COLOURS[0], markersize=10
+        [curve.flops for curve in inside], [curve.best_tokens for curve in inside], "*", color=PALETTE[0], markersize=10
     )
     law = result.law
     if law:
         x = np.geomspace(min(curve.flops for curve in inside) / 2, result.target_flops * 1.5, 50)
-        axis.plot(x, law.factor * x**law.exponent, color=COLOURS[0], label=f"FLOPs^{law.exponent:.3f}")
+        axis.plot(x, law.factor * x**law.exponent, color=PALETTE[0], label=f"FLOPs^{law.exponent:.3f}")
         low, high = law.best_tokens_interval or (law.best_tokens, law.best_tokens)
-        axis.plot([result.target_flops] * 2, [low, high], color=COLOURS[1], linewidth=2)
-        axis.plot(result.target_flops, law.best_tokens, "D", color=COLOURS[1], label="the base run", markersize=6)
+        axis.plot([result.target_flops] * 2, [low, high], color=PALETTE[1], linewidth=2)
+        axis.plot(result.target_flops, law.best_tokens, "D", color=PALETTE[1], label="the base run", markersize=6)
         axis.legend(frameon=False, fontsize=8)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -133,13 +133,20 @@ def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Interval | None]]
         places = np.arange(len(labels))
         for number, (task, rows) in enumerate(tasks.items()):
             shift = (number - (len(tasks) - 1) / 2) * 0.08
-            found = [(place + shift, row) for place, row in zip(places, rows, strict=True) if row]
-            x, y = [place for place, _ in found], [row.value for _, row in found]
-            spread = [[row.value - row.low for _, row in found], [row.high - row.value for _, row in found]]
+            points = [(place + shift, row) for place, row in zip(places, rows, strict=True) if row]
+            x, y = [place for place, _ in points], [row.value for _, row in points]
+            spread = [[row.value - row.low for _, row in points], [row.high - row.value for _, row in points]]
             axis.errorbar(
-                x, y, np.abs(spread), marker="o", markersize=4, color=COLOURS[number % 8], label=label(task), capsize=2
+                x,
+                y,
+                np.abs(spread),
+                marker="o",
+                markersize=4,
+                color=PALETTE[number % 8],
+                label=escape_label(task),
+                capsize=2,
             )
-        axis.set_xticks(places, list(map(label, labels)))
+        axis.set_xticks(places, list(map(escape_label, labels)))
         axis.set_ylim(-0.03, 1.03)
         axis.set_ylabel("share right")
         axis.legend(frameon=False, fontsize=8, ncols=2)
@@ -151,9 +158,11 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
     sources = list(next(iter(mixes.values())))
     with drawing(height=0.6 + 0.32 * len(mixes)) as (_, (axis,), svg):
         start = np.zeros(len(mixes))
-        for source, colour in zip(sources, COLOURS * len(sources), strict=False):
+        for source, colour in zip(sources, PALETTE * len(sources), strict=False):
             values = np.array([mix[source] for mix in mixes.values()])
-            axis.barh(list(map(label, mixes)), values, left=start, color=colour, label=label(source), height=0.7)
+            axis.barh(
+                list(map(escape_label, mixes)), values, left=start, color=colour, label=escape_label(source), height=0.7
+            )
             start += values
         axis.set_axisbelow(True)
         axis.invert_yaxis()
@@ -163,26 +172,26 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
     return svg[0]
 
 
-def against(rows: Sequence[MixPrediction]) -> str:
+def measured_vs_forecast(rows: Sequence[MixPrediction]) -> str:
     """Measured losses over those foretold, with the forecasts' intervals."""
     with drawing(height=3.2) as (_, (axis,), svg):
         low, high = (bound([loss for row in rows for loss in (row.loss, row.measured)]) for bound in (min, max))
         axis.plot([low, high], [low, high], color=GRID)
-        for row, colour in zip(rows, COLOURS * len(rows), strict=False):
+        for row, colour in zip(rows, PALETTE * len(rows), strict=False):
             axis.plot(row.interval, [row.measured] * 2, color=colour, linewidth=2, alpha=0.5)
-            axis.plot(row.loss, row.measured, "o", color=colour, label=label(row.label))
+            axis.plot(row.loss, row.measured, "o", color=colour, label=escape_label(row.label))
         axis.set_xlabel("foretold loss, nats per token")
         axis.set_ylabel("measured loss")
         axis.legend(frameon=False, fontsize=8)
     return svg[0]
 
 
-def scattered(rows: Sequence[tuple[str, float, float, float, float]], x: str, y: str) -> str:
+def scatter(rows: Sequence[tuple[str, float, float, float, float]], x: str, y: str) -> str:
     """A point with its interval for every (name, place, value, low, high)."""
     with drawing(height=3.2) as (_, (axis,), svg):
-        for (name, at, value, low, high), colour in zip(rows, COLOURS * len(rows), strict=False):
+        for (name, at, value, low, high), colour in zip(rows, PALETTE * len(rows), strict=False):
             axis.plot([at, at], [low, high], color=colour, linewidth=2, alpha=0.5)
-            axis.plot(at, value, "o", color=colour, label=label(name))
+            axis.plot(at, value, "o", color=colour, label=escape_label(name))
         axis.set_xlabel(x)
         axis.set_ylabel(y)
         axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -192,10 +201,10 @@ def scattered(rows: Sequence[tuple[str, float, float, float, float]], x: str, y:
 def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float]]], x: str, y: str) -> str:
     """For every name a line through (place, value, low, high)."""
     with drawing(height=3.0) as (_, (axis,), svg):
-        for (name, points), colour in zip(rows.items(), COLOURS * len(rows), strict=False):
+        for (name, points), colour in zip(rows.items(), PALETTE * len(rows), strict=False):
             at, value, low, high = (np.array(column) for column in zip(*points, strict=True))
             axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(at, value, marker="o", markersize=4, color=colour, label=label(name))
+            axis.plot(at, value, marker="o", markersize=4, color=colour, label=escape_label(name))
         axis.axhline(0, color=INK, linewidth=0.7)
         axis.set_xlabel(x)
         axis.set_ylabel(y)
@@ -206,25 +215,28 @@ def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float
 def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     """By task the right answers' NLL over training FLOPs, and accuracy over NLL, each with its band; diamonds are what
     is foretold."""
-    with drawing(2) as (_, (left, right), svg):
-        for (name, row), colour in zip(tasks.items(), COLOURS * len(tasks), strict=False):
+    with drawing(2) as (_, (left_axis, right_axis), svg):
+        for (name, row), colour in zip(tasks.items(), PALETTE * len(tasks), strict=False):
             flops, nll, accuracy = zip(*row["runs"], strict=True)
-            for axis, points, drawn_by in ((left, (flops, nll), "line"), (right, (nll, accuracy), "curve")):
+            for axis, points, drawn_by in ((left_axis, (flops, nll), "line"), (right_axis, (nll, accuracy), "curve")):
                 at, value, low, high = (np.array(column) for column in zip(*row[drawn_by], strict=True))
                 axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-                axis.plot(at, value, color=colour, label=label(name))
+                axis.plot(at, value, color=colour, label=escape_label(name))
                 axis.plot(*points, "o", color=colour, markersize=4)
-            middle, least, most = row["nll"]
+            middle, smallest, largest = row["nll"]
             share, low, high = row["accuracy"]
             # Resampled intervals may leave the middle out.
-            in_nll, in_share = np.abs([[middle - least], [most - middle]]), np.abs([[share - low], [high - share]])
-            left.errorbar(row["flops"], middle, in_nll, fmt="D", color=colour, capsize=3)
-            right.errorbar(middle, share, in_share, in_nll, fmt="D", color=colour, capsize=3)
-        left.set_xscale("log")
-        left.set_xlabel("training FLOPs")
-        left.set_ylabel("nats of the right answer a character")
-        right.set_xlabel("nats of the right answer a character")
-        right.set_ylabel("share right")
-        right.invert_xaxis()
-        left.legend(frameon=False, fontsize=8)
+            in_nll, in_share = (
+                np.abs([[middle - smallest], [largest - middle]]),
+                np.abs([[share - low], [high - share]]),
+            )
+            left_axis.errorbar(row["flops"], middle, in_nll, fmt="D", color=colour, capsize=3)
+            right_axis.errorbar(middle, share, in_share, in_nll, fmt="D", color=colour, capsize=3)
+        left_axis.set_xscale("log")
+        left_axis.set_xlabel("training FLOPs")
+        left_axis.set_ylabel("nats of the right answer a character")
+        right_axis.set_xlabel("nats of the right answer a character")
+        right_axis.set_ylabel("share right")
+        right_axis.invert_xaxis()
+        left_axis.legend(frameon=False, fontsize=8)
     return svg[0]

@@ -11,39 +11,45 @@ from herd.evals.results import CurationAudit, EvaluationResult
 from herd.pretrain.results import ContextExtension
 from herd.report.pages import render
 from herd.report.sections import recorded_results
-from herd.report.verdicts import Bars, ReportResult, Verdict, audit_verdicts, gain_verdict, needle_verdicts
+from herd.report.verdicts import Criteria, ReportResult, Verdict, audit_verdicts, gain_verdict, needle_verdicts
 
 
 @stage(paper="-", version=3)
 def write_report(
-    work: Work, scores: tuple[Scores, ...], others: tuple[Artifact, ...], *, title: str, bars: Bars, note: str = ""
+    work: Work,
+    scores: tuple[Scores, ...],
+    artifacts: tuple[Artifact, ...],
+    *,
+    title: str,
+    criteria: Criteria,
+    note: str = "",
 ) -> Report:
-    """One HTML file about `scores`, `others` and all they were made of. A bar that is missed is shown in red. note:
+    """One HTML file about `scores`, `artifacts` and all they were made of. A bar that is missed is shown in red. note:
     what its readers have to know first."""
-    made = _in_order((*scores, *others))
-    verdicts = judge(made, recorded_results(others, CurationAudit), bars)
-    (work.out / "report.html").write_text(render(title, made, verdicts, note), encoding="utf-8")
-    held = sum(one.holds for one in verdicts)
+    history = _in_order((*scores, *artifacts))
+    verdicts = check_criteria(history, recorded_results(artifacts, CurationAudit), criteria)
+    (work.out / "report.html").write_text(render(title, history, verdicts, note), encoding="utf-8")
+    num_holding = sum(verdict.holds for verdict in verdicts)
     work.record(ReportResult(tuple(verdicts)))
-    work.headline = f"{held} of {len(verdicts)} bars hold" if verdicts else f"{len(made)} artifacts"
+    work.headline = f"{num_holding} of {len(verdicts)} bars hold" if verdicts else f"{len(history)} artifacts"
     return Report(work.out)
 
 
-def judge(made: list[Artifact], audits: Sequence[CurationAudit], bars: Bars) -> list[Verdict]:
+def check_criteria(artifacts: list[Artifact], audits: Sequence[CurationAudit], criteria: Criteria) -> list[Verdict]:
     """Every bar, held against what was measured. audits: those that the report was given; a study that compares
     curations has others, which no bar is about."""
-    verdicts = [verdict for audit in audits for verdict in audit_verdicts(audit, bars)]
-    measured = {result.label: result for result in recorded_results(made, EvaluationResult)}
-    if bars.needle_model:
+    verdicts = [verdict for audit in audits for verdict in audit_verdicts(audit, criteria)]
+    measured = {result.label: result for result in recorded_results(artifacts, EvaluationResult)}
+    if criteria.needle_model:
         # The length that was asked for, whether or not the switch to it was made.
-        gates = {one.target: one.gate.passed and one.switched for one in recorded_results(made, ContextExtension)}
-        asked = measured.get(bars.needle_model)
-        verdicts += needle_verdicts(gates, asked.needle if asked else (), bars)
+        gates = {one.target: one.gate.passed and one.switched for one in recorded_results(artifacts, ContextExtension)}
+        asked = measured.get(criteria.needle_model)
+        verdicts += needle_verdicts(gates, asked.needle if asked else (), criteria)
     tasks = {label: result.tasks for label, result in measured.items()}
-    return verdicts + [gain_verdict(gain, tasks) for gain in bars.gains]
+    return verdicts + [gain_verdict(gain, tasks) for gain in criteria.gains]
 
 
 def _in_order(ends: tuple[Artifact, ...]) -> list[Artifact]:
     """All that `ends` were made of, each once, each after what it was made of."""
-    ordered = {one.key: one for end in ends for one in lineage(end)}
+    ordered = {artifact.key: artifact for end in ends for artifact in lineage(end)}
     return list(ordered.values())

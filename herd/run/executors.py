@@ -15,52 +15,52 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from herd.core.errors import DataError, HerdError
-from herd.core.executor import Patience, Report
+from herd.core.executor import ProgressReporter, RestartPolicy
 from herd.core.extras import import_extra
-from herd.core.plugins import OwnFiles, load_own_files, own_files
+from herd.core.plugins import UserFiles, load_user_files, user_files
 from herd.run import processes
-from herd.run.ranks import Crew, Rank, rank_command, reporting, variables
+from herd.run.ranks import Rank, RankSupervisor, rank_command, rank_env, watch_progress
 
-T = TypeVar("T")
-R = TypeVar("R")
+_ShardT = TypeVar("_ShardT")
+_ResultT = TypeVar("_ResultT")
 _SEMAPHORES = "/dev/shm"  # noqa: S108 - where glibc keeps them; nothing of ours is written there
 _ATTEMPTS = 3  # a shard at work when its worker died is given to so many
 
 
-class LocalPlace:
+class LocalExecutor:
     """Processes on this machine.
 
-    allowed: how many workers there may be now; with 1 everything happens in the calling process. A worker that
+    worker_limit: how many workers there may be now; with 1 everything happens in the calling process. A worker that
     dies costs the shards it had at work, which others are given.
     """
 
-    def __init__(self, allowed: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> None:
-        self._allowed, self._warn = allowed, warn
+    def __init__(self, worker_limit: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> None:
+        self._worker_limit, self._warn = worker_limit, warn
         self._is_warned = False
 
     @property
     def workers(self) -> int:
-        return self._allowed()
+        return self._worker_limit()
 
-    def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
+    def map(self, kernel: Callable[[_ShardT], _ResultT], shards: Iterable[_ShardT]) -> Iterator[_ResultT]:
         todo = list(shards)
         workers = min(self.workers, len(todo))
         if workers < 2 or not self._can_share():
             yield from map(kernel, todo)
             return
-        done: dict[int, R] = {}
+        results: dict[int, _ResultT] = {}
         deaths: Counter[int] = Counter()
         suspects: list[int] = []
-        given = 0
-        while given < len(todo):
-            left = [number for number in range(given, len(todo)) if number not in done]
+        next_number = 0
+        while next_number < len(todo):
+            remaining = [number for number in range(next_number, len(todo)) if number not in results]
             try:
-                for number, result in self._attempt(kernel, todo, suspects or left, 1 if suspects else workers):
-                    done[number] = result
-                    suspects = [one for one in suspects if one != number]
-                    while given in done:
-                        yield done.pop(given)
-                        given += 1
+                for number, result in self._attempt(kernel, todo, suspects or remaining, 1 if suspects else workers):
+                    results[number] = result
+                    suspects = [suspect for suspect in suspects if suspect != number]
+                    while next_number in results:
+                        yield results.pop(next_number)
+                        next_number += 1
             except _WorkerDeathError as death:
                 # Any of the shards at work may have killed the worker: each is tried again with no other beside it.
                 alone = len(death.at_work) == 1
@@ -81,17 +81,19 @@ class LocalPlace:
             self._warn(f"{why}: one process does all the work, which takes longer")
         return not why
 
-    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
-        Crew(rank_command(job), ranks, job.parent / "ranks", patience).work(report)
+    def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
+        RankSupervisor(rank_command(job), ranks, job.parent / "ranks", restart_policy).run(report)
 
     def _attempt(
-        self, kernel: Callable[[T], R], todo: list[T], numbers: list[int], workers: int
-    ) -> Iterator[tuple[int, R]]:
+        self, kernel: Callable[[_ShardT], _ResultT], todo: list[_ShardT], numbers: list[int], workers: int
+    ) -> Iterator[tuple[int, _ResultT]]:
         """Results of these shards as they come, by number."""
         spawn = multiprocessing.get_context("spawn")
         waiting = deque(numbers)
-        under_way: dict[Future[R], int] = {}
-        with ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(os.getpid(), own_files())) as pool:
+        under_way: dict[Future[_ResultT], int] = {}
+        with ProcessPoolExecutor(
+            workers, spawn, initializer=_init_worker, initargs=(os.getpid(), user_files())
+        ) as pool:
             try:
                 while waiting or under_way:
                     # One more than there are workers, so that none waits for the next; alone, none beside it.
@@ -99,7 +101,7 @@ class LocalPlace:
                         number = waiting.popleft()
                         under_way[pool.submit(kernel, todo[number])] = number
                     ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                    for future in sorted(ready, key=lambda one: under_way[one]):
+                    for future in sorted(ready, key=lambda candidate: under_way[candidate]):
                         yield under_way[future], future.result()
                         del under_way[future]
             except BrokenProcessPool:
@@ -131,7 +133,7 @@ def _short(shard: object) -> str:
     return text if len(text) < 200 else text[:197] + "..."
 
 
-class RayPlace:
+class RayExecutor:
     """A Ray cluster, or one started on this machine.
 
     address: empty to start one here, else `ray://HOST:PORT` or `HOST:PORT`. Files that shards name must be
@@ -153,29 +155,29 @@ class RayPlace:
     def workers(self) -> int:
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
-    def map(self, kernel: Callable[[T], R], shards: Iterable[T]) -> Iterator[R]:
+    def map(self, kernel: Callable[[_ShardT], _ResultT], shards: Iterable[_ShardT]) -> Iterator[_ResultT]:
         ray = self._ray
         task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS, retry_exceptions=False)(_call)
         todo = deque(enumerate(shards))
         shared = ray.put(pickle.dumps(kernel))  # read there once the user's files are known
-        done: dict[int, R] = {}
+        results: dict[int, _ResultT] = {}
         under_way: dict[Any, int] = {}
-        given, ahead = 0, 2 * self.workers
+        next_number, ahead = 0, 2 * self.workers
         while todo or under_way:
             while todo and len(under_way) < ahead:
                 number, shard = todo.popleft()
-                under_way[task.remote(own_files(), shared, shard)] = number
+                under_way[task.remote(user_files(), shared, shard)] = number
             ready, _ = ray.wait(list(under_way), num_returns=1)
-            for one in ready:
+            for ref in ready:
                 try:
-                    done[under_way.pop(one)] = ray.get(one)
+                    results[under_way.pop(ref)] = ray.get(ref)
                 except ray.exceptions.RayTaskError as fault:
                     raise fault.cause if isinstance(fault.cause, HerdError) else fault from None
-            while given in done:
-                yield done.pop(given)
-                given += 1
+            while next_number in results:
+                yield results.pop(next_number)
+                next_number += 1
 
-    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
+    def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
         """By Ray Train, which places the ranks, restarts them when one dies, and gives each a GPU where there are."""
         train = import_extra("ray.train", "ray", "training on Ray")
         torch = import_extra("ray.train.torch", "ray", "training on Ray")
@@ -190,17 +192,17 @@ class RayPlace:
                 failure_config=train.FailureConfig(max_failures=_ATTEMPTS),
             ),
         )
-        with reporting(job.parent / "ranks", report):
+        with watch_progress(job.parent / "ranks", report):
             trainer.fit()
 
 
-def _begin(parent: int, files: OwnFiles) -> None:
+def _init_worker(parent: int, files: UserFiles) -> None:
     processes.die_with_parent(parent)
-    load_own_files(files)
+    load_user_files(files)
 
 
-def _call(files: OwnFiles, kernel: bytes, shard: Any) -> Any:
-    load_own_files(files)
+def _call(files: UserFiles, kernel: bytes, shard: Any) -> Any:
+    load_user_files(files)
     return pickle.loads(kernel)(shard)  # noqa: S301 - our own, from the process that asks
 
 
@@ -213,21 +215,21 @@ def rank_on_ray(config: dict[str, str]) -> None:
 
     context = train.get_context()
     rank = Rank(context.get_world_rank(), context.get_world_size(), context.get_local_rank())
-    told = variables(rank, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + 1)
-    done = subprocess.run(rank_command(Path(config["job"])), env=os.environ | told, check=False)
-    if done.returncode:
-        raise RuntimeError(f"rank {rank.number} ended with {done.returncode}")
+    env = rank_env(rank, os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + 1)
+    process = subprocess.run(rank_command(Path(config["job"])), env=os.environ | env, check=False)
+    if process.returncode:
+        raise RuntimeError(f"rank {rank.number} ended with {process.returncode}")
 
 
-def gpus() -> int:
+def num_gpus() -> int:
     """How many GPUs this process may use; asked of the system, since nothing here imports torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([one for one in visible.split(",") if one.strip() not in ("", "-1")])
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-def show_gpus(numbers: Sequence[int]) -> None:
+def set_visible_gpus(numbers: Sequence[int]) -> None:
     """Lets this process and those it starts see only these of the GPUs it may use; all of them where none is named.
     Heard by CUDA when it is first used."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -236,6 +238,6 @@ def show_gpus(numbers: Sequence[int]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
 
 
-def cores() -> int:
+def num_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -36,17 +36,17 @@ def _watch(parent: int) -> None:
 _stop = threading.Event()
 
 
-def hear_stop() -> None:
-    """From now on SIGTERM is an order to save and leave, which long work asks about with `stop_asked`."""
+def handle_sigterm() -> None:
+    """From now on SIGTERM is an order to save and leave, which long work asks about with `stop_requested`."""
     signal.signal(signal.SIGTERM, lambda *_: _stop.set())
 
 
-def stop_asked() -> bool:
+def stop_requested() -> bool:
     return _stop.is_set()
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
+def block_interrupts() -> Iterator[None]:
     """Holds Ctrl-C back until the end of the block; a process started inside never hears it.
 
     The new process inherits the mask before it runs a line of its own: Ctrl-C, which a terminal sends to
@@ -72,7 +72,7 @@ class Meter:
     """Measures what the work between two moments costs."""
 
     def __init__(self) -> None:
-        give_back()
+        trim_memory()
         reset_peak()
         self._clock, self._cpu = time.monotonic(), _cpu_seconds()
 
@@ -81,11 +81,11 @@ class Meter:
 
 
 def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    usages = [resource.getrusage(target) for target in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def give_back() -> None:
+def trim_memory() -> None:
     """Returns what is freed to the system, where the allocator can (glibc): what one stage leaves is not the next
     one's."""
     with contextlib.suppress(OSError, AttributeError):

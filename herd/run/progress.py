@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Protocol
 
-from herd.core.terminal import colours_of, visible
+from herd.core.terminal import colour_stream, visible
 
 # Without a terminal, a line for each running stage every so often, so that a log file stays readable.
 PLAIN_SECONDS = 20.0
@@ -16,55 +16,57 @@ _LIVE_SECONDS = 0.1
 class Display(Protocol):
     """Told of everything that happens in a run. Keys are those of artifacts."""
 
-    def begin(self, total: int, whole: int) -> None: ...
+    def begin(self, total: int, num_complete: int) -> None: ...
     def start(self, key: str) -> None: ...
-    def progress(self, key: str, done: float, total: float, words: str) -> None: ...
-    def finish(self, key: str, card: dict[str, Any]) -> None: ...
+    def progress(self, key: str, completed: float, total: float, words: str) -> None: ...
+    def finish(self, key: str, metadata: dict[str, Any]) -> None: ...
     def warn(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def end(self) -> None: ...
 
 
-class Silent:
+class SilentDisplay:
     """Shows nothing."""
 
-    def begin(self, total: int, whole: int) -> None: ...
+    def begin(self, total: int, num_complete: int) -> None: ...
     def start(self, key: str) -> None: ...
-    def progress(self, key: str, done: float, total: float, words: str) -> None: ...
-    def finish(self, key: str, card: dict[str, Any]) -> None: ...
+    def progress(self, key: str, completed: float, total: float, words: str) -> None: ...
+    def finish(self, key: str, metadata: dict[str, Any]) -> None: ...
     def warn(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def end(self) -> None: ...
 
 
-class Plain(Silent):
+class TextDisplay(SilentDisplay):
     """Lines of text, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._paces: dict[str, Pace] = {}
-        self._shown: dict[str, float] = {}
-        self._total = self._made = 0
+        self._rates: dict[str, ProgressRate] = {}
+        self._shown_at: dict[str, float] = {}
+        self._total = self._completed = 0
 
-    def begin(self, total: int, whole: int) -> None:
-        self._total, self._made = total, whole
-        if whole:
-            self._say(f"{whole} of {total} stages are made already")
+    def begin(self, total: int, num_complete: int) -> None:
+        self._total, self._completed = total, num_complete
+        if num_complete:
+            self._say(f"{num_complete} of {total} stages are made already")
 
     def start(self, key: str) -> None:
-        self._shown[key] = time.monotonic()
-        self._paces[key] = Pace()
+        self._shown_at[key] = time.monotonic()
+        self._rates[key] = ProgressRate()
         self._say(f"{key}: started")
 
-    def progress(self, key: str, done: float, total: float, words: str) -> None:
+    def progress(self, key: str, completed: float, total: float, words: str) -> None:
         now = time.monotonic()
-        left = self._paces[key].seconds_left(now, done, total)
-        if now - self._shown[key] >= PLAIN_SECONDS:
-            self._shown[key] = now
-            self._say(f"{key}: {done / total:.0%} {words}, {clock(left)} left" if total else f"{key}: {words}")
+        remaining = self._rates[key].seconds_left(now, completed, total)
+        if now - self._shown_at[key] >= PLAIN_SECONDS:
+            self._shown_at[key] = now
+            self._say(
+                f"{key}: {completed / total:.0%} {words}, {clock(remaining)} left" if total else f"{key}: {words}"
+            )
 
-    def finish(self, key: str, card: dict[str, Any]) -> None:
-        self._made += 1
-        self._say(f"[{self._made}/{self._total}] {summary(card)}")
+    def finish(self, key: str, metadata: dict[str, Any]) -> None:
+        self._completed += 1
+        self._say(f"[{self._completed}/{self._total}] {summary(metadata)}")
 
     def warn(self, text: str) -> None:
         self._say(f"warning: {text}")
@@ -73,7 +75,7 @@ class Plain(Silent):
         print(text, flush=True)
 
 
-class Live:
+class LiveDisplay:
     """Bars that move, for a terminal."""
 
     def __init__(self) -> None:
@@ -87,33 +89,35 @@ class Live:
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[words]}"),
             # The bars steer the terminal themselves; what others wrote in them goes through `_plain`.
-            console=Console(highlight=False, file=colours_of(sys.stdout)),
+            console=Console(highlight=False, file=colour_stream(sys.stdout)),
         )
         self._tasks: dict[str, Any] = {}
-        self._paces: dict[str, Pace] = {}
-        self._made = self._total = 0
-        self._whole: Any = None
+        self._rates: dict[str, ProgressRate] = {}
+        self._completed = self._total = 0
+        self._overall: Any = None
 
-    def begin(self, total: int, whole: int) -> None:
-        self._total, self._made = total, whole
-        if whole:
-            self._bars.console.print(f"[dim]{whole} of {total} stages are made already[/]")
-        self._whole = self._bars.add_task("[bold]recipe", total=total, completed=whole, left="", words="")
+    def begin(self, total: int, num_complete: int) -> None:
+        self._total, self._completed = total, num_complete
+        if num_complete:
+            self._bars.console.print(f"[dim]{num_complete} of {total} stages are made already[/]")
+        self._overall = self._bars.add_task("[bold]recipe", total=total, completed=num_complete, left="", words="")
         self._bars.start()
 
     def start(self, key: str) -> None:
-        self._paces[key] = Pace()
+        self._rates[key] = ProgressRate()
         self._tasks[key] = self._bars.add_task(key.rpartition("-")[0], total=None, left="", words="")
 
-    def progress(self, key: str, done: float, total: float, words: str) -> None:
-        left = self._paces[key].seconds_left(time.monotonic(), done, total)
-        self._bars.update(self._tasks[key], completed=done, total=total or None, left=clock(left), words=_plain(words))
+    def progress(self, key: str, completed: float, total: float, words: str) -> None:
+        remaining = self._rates[key].seconds_left(time.monotonic(), completed, total)
+        self._bars.update(
+            self._tasks[key], completed=completed, total=total or None, left=clock(remaining), words=_plain(words)
+        )
 
-    def finish(self, key: str, card: dict[str, Any]) -> None:
+    def finish(self, key: str, metadata: dict[str, Any]) -> None:
         self._bars.remove_task(self._tasks.pop(key))
-        self._made += 1
-        self._bars.update(self._whole, completed=self._made, words=f"{self._made} of {self._total} stages")
-        self._bars.console.print(f"[green]✓[/] {_plain(summary(card))}")
+        self._completed += 1
+        self._bars.update(self._overall, completed=self._completed, words=f"{self._completed} of {self._total} stages")
+        self._bars.console.print(f"[green]✓[/] {_plain(summary(metadata))}")
 
     def warn(self, text: str) -> None:
         self._bars.console.print(f"[yellow]warning:[/] {_plain(text)}")
@@ -129,8 +133,8 @@ class StatusLine:
     so often."""
 
     def __init__(self, title: str) -> None:
-        self._title, self._pace, self._shown = title, Pace(), time.monotonic()
-        self._stream = colours_of(sys.stderr)  # what is no title of ours are numbers
+        self._title, self._pace, self._shown = title, ProgressRate(), time.monotonic()
+        self._stream = colour_stream(sys.stderr)  # what is no title of ours are numbers
         self._live = sys.stderr.isatty()
 
     def __call__(self, done: float, total: float) -> None:
@@ -159,33 +163,33 @@ def _plain(text: str) -> str:
 
 def display() -> Display:
     """The display that suits where output goes."""
-    return Live() if sys.stdout.isatty() else Plain()
+    return LiveDisplay() if sys.stdout.isatty() else TextDisplay()
 
 
-def summary(card: dict[str, Any]) -> str:
+def summary(metadata: dict[str, Any]) -> str:
     """One line about an artifact: its stage, the seconds it took, its headline."""
-    return f"{card['key']} {card['cost']['seconds']:.1f} s  {card.get('headline', '')}"
+    return f"{metadata['key']} {metadata['cost']['seconds']:.1f} s  {metadata.get('headline', '')}"
 
 
-class Pace:
+class ProgressRate:
     """How fast a stage gets on, from its first report on: what that one tells of, such as the steps before a resume or
     reading a model, says nothing about the rest."""
 
     def __init__(self) -> None:
         self._first: tuple[float, float, float] | None = None  # when, done, total
 
-    def seconds_left(self, now: float, done: float, total: float) -> float | None:
+    def seconds_left(self, now: float, completed: float, total: float) -> float | None:
         """How long the rest will take at the pace so far; None before there is one, or without a total."""
-        if self._first is None or self._first[2] != total or done < self._first[1]:
-            self._first = now, done, total
+        if self._first is None or self._first[2] != total or completed < self._first[1]:
+            self._first = now, completed, total
         began, before, _ = self._first
-        return (now - began) * (total - done) / (done - before) if total > 0 and done > before else None
+        return (now - began) * (total - completed) / (completed - before) if total > 0 and completed > before else None
 
 
 def clock(seconds: float | None) -> str:
     """`1:05` for 65 seconds, `1:01:05` with hours, `-:--` for None."""
     if seconds is None:
         return "-:--"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"

@@ -22,43 +22,43 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from herd.core.artifacts import PARTIAL, Artifact, read_card
+from herd.core.artifacts import PARTIAL, Artifact, read_metadata
 from herd.core.errors import (
     ArtifactError,
     BusyError,
-    DamagedError,
+    CorruptArtifactError,
     HerdError,
     SettingsError,
     StoppedError,
-    as_sentence,
     did_you_mean,
+    to_herd_error,
 )
-from herd.core.executor import Place
-from herd.core.plugins import own_files
-from herd.core.stage import USUAL, Manner, Plan, walk
+from herd.core.executor import Executor
+from herd.core.plugins import user_files
+from herd.core.stage import DEFAULT_OPTIONS, Plan, RunOptions, walk
 from herd.run import processes
-from herd.run.executors import gpus as visible_gpus
-from herd.run.mending import Mender
-from herd.run.opening import open_place
-from herd.run.progress import Display, Silent
-from herd.run.worker import Job, RunFolder, make
+from herd.run.executor_factory import make_executor
+from herd.run.executors import num_gpus as visible_gpus
+from herd.run.progress import Display, SilentDisplay
+from herd.run.repair import ArtifactRepairer
+from herd.run.worker import RunFolder, StageJob, make
 
 # How long a new run waits for the workers of a killed one to be gone.
-PATIENCE_SECONDS = 20
+LOCK_WAIT_SECONDS = 20
 # How long training may take to save when the run is asked to end.
-LEAVING_SECONDS = 60
+SHUTDOWN_SECONDS = 60
 # A process that ends badly beside so little free disk ended for want of it.
 NO_ROOM_BYTES = 1 << 16
 
 
-def run(
+def run_stages(
     target: Artifact,
     folder: Path,
     *,
     jobs: int = 1,
     until: str | None = None,
-    place: str = "local",
-    manner: Manner = USUAL,
+    executor: str = "local",
+    options: RunOptions = DEFAULT_OPTIONS,
     display: Display | None = None,
     gpus: int | None = None,
 ) -> Artifact:
@@ -66,35 +66,35 @@ def run(
 
     folder: where artifacts lie; one run at a time works in it. jobs: stages side by side, each in a process
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
-    ends when all its calls are made, and the last of them is returned. place: where stages ask for workers.
+    ends when all its calls are made, and the last of them is returned. executor: where stages ask for workers.
     gpus: of this machine, which stages side by side share out among them; those it shows when absent.
     Raises SettingsError for less than no jobs, BusyError, and whatever the first stage that failed raised as a
     HerdError.
     """
     if jobs < 0:
         raise SettingsError(f"--jobs {jobs}: a run has at least one stage at work; give 1 or more")
-    plans = needed(target, until)
-    show = display or Silent()
+    plans = required_plans(target, until)
+    show = display or SilentDisplay()
     home = RunFolder(folder)
     with _sole_run(home):
-        mender = Mender(plans, home, show)
-        todo = _todo(plans, home, show, mender)
+        repairer = ArtifactRepairer(plans, home, show)
+        todo = _todo(plans, home, show, repairer)
         show.begin(len(plans), len(plans) - len(todo))
         try:
             if jobs == 0:
-                where = open_place(place, silent_seconds=manner.silent_seconds)
-                _run_here(todo, home, show, where, manner, mender)
+                where = make_executor(executor, timeout_seconds=options.heartbeat_timeout_seconds)
+                _run_here(todo, home, show, where, options, repairer)
             else:
                 # Elsewhere whoever starts the ranks hands out GPUs; a device that was named is everybody's.
-                own = place == "local" and manner.device in ("auto", "cuda")
+                own = executor == "local" and options.device in ("auto", "cuda")
                 count = (visible_gpus() if gpus is None else gpus) if own else 0
-                _Pool(todo, home, jobs, show, [place, manner.to_text()], plans, mender, count).run()
+                _Pool(todo, home, jobs, show, [executor, options.to_json()], plans, repairer, count).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
 
 
-def needed(target: Artifact, until: str | None = None) -> list[Plan]:
+def required_plans(target: Artifact, until: str | None = None) -> list[Plan]:
     """All plans that `target` needs, or only those that every call of the stage `until` needs, in order.
 
     Raises SettingsError when no stage is called so.
@@ -107,13 +107,13 @@ def needed(target: Artifact, until: str | None = None) -> list[Plan]:
     if not calls:
         names = {plan.stage.name for plan in plans}
         raise SettingsError(f"--until {name}: this recipe has no such stage{did_you_mean(name, names)}")
-    wanted: dict[str, Plan] = {}
+    by_key: dict[str, Plan] = {}
     for call in calls:
-        wanted |= {plan.key: plan for plan in walk(Artifact.planned(call))}
-    return list(wanted.values())
+        by_key |= {plan.key: plan for plan in walk(Artifact.from_plan(call))}
+    return list(by_key.values())
 
 
-def _todo(plans: list[Plan], home: RunFolder, show: Display, mender: Mender) -> list[Plan]:
+def _todo(plans: list[Plan], home: RunFolder, show: Display, repairer: ArtifactRepairer) -> list[Plan]:
     """The plans whose artifact is not whole; warns of artifacts that other code made.
 
     Bits are compared of the last one, which is what was asked for; of the others when a stage reads them.
@@ -122,9 +122,11 @@ def _todo(plans: list[Plan], home: RunFolder, show: Display, mender: Mender) -> 
     for plan in plans:
         path = home.artifact(plan.key)
         # The settings differ only where they are not counted, such as in where a file lies now.
-        if not mender.look(plan, fully=plan is plans[-1]) or read_card(path)["settings"] != _plain(plan.settings):
+        if not repairer.check(plan, fully=plan is plans[-1]) or read_metadata(path)["settings"] != _plain(
+            plan.settings
+        ):
             todo.append(plan)
-        elif read_card(path)["code"] != plan.stage.code(plan.settings):
+        elif read_metadata(path)["code"] != plan.stage.code(plan.settings):
             show.warn(
                 f"the code of stage {plan.stage.name} changed since {plan.key} was made, its version did not; "
                 "raise the version if its result changed, or delete the folder to make it again"
@@ -136,10 +138,17 @@ def _plain(settings: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(dict(settings)))
 
 
-def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, manner: Manner, mender: Mender) -> None:
-    left = list(todo)
-    while left:
-        plan = left[0]
+def _run_here(
+    todo: list[Plan],
+    home: RunFolder,
+    show: Display,
+    executor: Executor,
+    options: RunOptions,
+    repairer: ArtifactRepairer,
+) -> None:
+    remaining = list(todo)
+    while remaining:
+        plan = remaining[0]
         show.start(plan.key)
         report = functools.partial(show.progress, plan.key)
         try:
@@ -147,21 +156,21 @@ def _run_here(todo: list[Plan], home: RunFolder, show: Display, place: Place, ma
                 _job(plan),
                 home,
                 report,
-                place,
-                manner,
+                executor,
+                options,
                 lambda words, name=plan.stage.name: show.warn(f"stage {name}: {words}"),
             )
-        except DamagedError as fault:
-            left.insert(0, mender.plan_for(fault))
-            mender.set_aside(left[0].key)
+        except CorruptArtifactError as fault:
+            remaining.insert(0, repairer.plan_for(fault))
+            repairer.set_aside(remaining[0].key)
             continue
         show.finish(plan.key, card)
-        left.pop(0)
+        remaining.pop(0)
 
 
-def _job(plan: Plan, gpus: tuple[int, ...] = ()) -> Job:
+def _job(plan: Plan, gpus: tuple[int, ...] = ()) -> StageJob:
     module, file, name = plan.stage.address
-    return Job(plan.key, module, file, name, dict(plan.settings), plan.input_keys, own_files(), gpus)
+    return StageJob(plan.key, module, file, name, dict(plan.settings), plan.input_keys, user_files(), gpus)
 
 
 # ---- one run at a time in one folder ----
@@ -175,7 +184,7 @@ def _sole_run(home: RunFolder) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
         lock = home.lock.open("a")
     except OSError as fault:
-        raise as_sentence(fault, f"run folder {home.root}") from None
+        raise to_herd_error(fault, f"run folder {home.root}") from None
     with lock, home.worker_lock.open("a") as workers:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +198,7 @@ def _sole_run(home: RunFolder) -> Iterator[None]:
 
 
 def _wait_for_old_workers(lock: Any, home: RunFolder) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,14 +221,14 @@ def _tidy(home: RunFolder) -> None:
 
 @dataclass
 class _Worker:
-    """allowed: how many of the run's jobs its stage may use now. used: whether it was given a stage yet. gpus: numbers
-    of those its stage has."""
+    """worker_limit: how many of the run's jobs its stage may use now. has_run: whether it was given a stage yet. gpus:
+    numbers of those its stage has."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
-    allowed: int = 1
+    worker_limit: int = 1
     plan: Plan | None = None
-    used: bool = False
+    has_run: bool = False
     gpus: tuple[int, ...] = ()
 
 
@@ -227,14 +236,14 @@ class _Pool:
     """Worker processes, each making one stage at a time; the longest way to the end goes first."""
 
     def __init__(
-        self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, told: Sequence[str],
-        plans: list[Plan], mender: Mender, gpus: int = 0,
+        self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, worker_args: Sequence[str],
+        plans: list[Plan], repairer: ArtifactRepairer, gpus: int = 0,
     ) -> None:  # fmt: skip
-        self.home, self.show, self.told = home, show, told
+        self.home, self.show, self.worker_args = home, show, worker_args
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
-        self.weights = distance_to_end(plans)
-        self.mender = mender
+        self.distances = distance_to_end(plans)
+        self.repairer = repairer
         self.jobs, self.gpus = jobs, gpus
         self.workers: list[_Worker] = []
 
@@ -250,41 +259,41 @@ class _Pool:
         finally:
             if before is not None:
                 signal.signal(signal.SIGTERM, before)
-            for one in self.workers:
-                one.process.kill()
-            for one in self.workers:
-                one.process.wait()
+            for worker in self.workers:
+                worker.process.kill()
+            for worker in self.workers:
+                worker.process.wait()
 
     def _let_save(self) -> None:
         """Asks every worker to end, and gives training the time to save."""
-        for one in self.workers:
-            one.process.terminate()
-        deadline = time.monotonic() + LEAVING_SECONDS
-        busy = [one for one in self.workers if one.plan is not None]
+        for worker in self.workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        busy = [worker for worker in self.workers if worker.plan is not None]
         while busy and time.monotonic() < deadline:
-            for pipe in wait([one.pipe for one in busy], timeout=0.2):
-                one = next(one for one in busy if one.pipe is pipe)
+            for pipe in wait([worker.pipe for worker in busy], timeout=0.2):
+                worker = next(worker for worker in busy if worker.pipe is pipe)
                 with contextlib.suppress(EOFError, OSError):
-                    if one.pipe.recv()[0] in ("progress", "warning"):
+                    if worker.pipe.recv()[0] in ("progress", "warning"):
                         continue
-                busy.remove(one)
+                busy.remove(worker)
 
     def _assign(self) -> None:
         # One that is made again waits for those that read it as it was.
-        at_work = {parent.key for one in self.workers if one.plan is not None for parent in one.plan.parents}
+        at_work = {parent.key for worker in self.workers if worker.plan is not None for parent in worker.plan.parents}
         ready = [
             plan
             for plan in self.waiting.values()
             if plan.key not in at_work and not any(parent.key in self.unmade for parent in plan.parents)
         ]
-        ready.sort(key=lambda plan: -self.weights[plan.key])
+        ready.sort(key=lambda plan: -self.distances[plan.key])
         for plan in ready:
             free = self._free_for(plan)
             if free is None:
                 break
-            self.mender.set_aside(plan.key)
+            self.repairer.set_aside(plan.key)
             gpus = self._gpus_for(plan)
-            free.plan, free.used, free.gpus = self.waiting.pop(plan.key), True, gpus
+            free.plan, free.has_run, free.gpus = self.waiting.pop(plan.key), True, gpus
             free.pipe.send(_job(plan, gpus))
             self.show.start(plan.key)
         self._share_out()
@@ -293,34 +302,34 @@ class _Pool:
         """One for each rank of a stage that works with a model: those that fewest stages have now."""
         if not plan.stage.gpu or not self.gpus:
             return ()
-        taken = Counter(number for one in self.workers if one.plan is not None for number in one.gpus)
-        order = sorted(range(self.gpus), key=lambda number: (taken[number], number))
+        loads = Counter(number for worker in self.workers if worker.plan is not None for number in worker.gpus)
+        order = sorted(range(self.gpus), key=lambda number: (loads[number], number))
         return tuple(sorted(order[: plan.stage.ranks(plan.settings)]))
 
     def _free_for(self, plan: Plan) -> _Worker | None:
         """A worker for a stage, a new one where the stage wants that; none while all are at work."""
-        idle = [one for one in self.workers if one.plan is None]
-        if suited := [one for one in idle if not (plan.stage.fresh and one.used)]:
+        idle = [worker for worker in self.workers if worker.plan is None]
+        if suited := [worker for worker in idle if not (plan.stage.isolated and worker.has_run)]:
             return suited[0]
         if idle and len(self.workers) == self.jobs:
             self._let_go(idle[0])
         return self._start() if len(self.workers) < self.jobs else None
 
-    def _let_go(self, one: _Worker) -> None:
-        self.workers.remove(one)
-        one.pipe.close()
-        one.process.kill()
-        one.process.wait()
+    def _let_go(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
+        worker.pipe.close()
+        worker.process.kill()
+        worker.process.wait()
 
     def _share_out(self) -> None:
         """Gives the jobs that no stage is waiting for to those at work, the longest way to the end first."""
-        busy = [one for one in self.workers if one.plan is not None]
-        busy.sort(key=lambda one: -self.weights[one.plan.key] if one.plan else 0)
-        for rank, one in enumerate(busy):
-            allowed = self.jobs // len(busy) + (rank < self.jobs % len(busy))
-            if allowed != one.allowed:
-                one.allowed = allowed
-                one.pipe.send(allowed)
+        busy = [worker for worker in self.workers if worker.plan is not None]
+        busy.sort(key=lambda worker: -self.distances[worker.plan.key] if worker.plan else 0)
+        for rank, worker in enumerate(busy):
+            limit = self.jobs // len(busy) + (rank < self.jobs % len(busy))
+            if limit != worker.worker_limit:
+                worker.worker_limit = limit
+                worker.pipe.send(limit)
 
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -331,43 +340,43 @@ class _Pool:
             str(theirs.fileno()),
             str(os.getpid()),
             str(self.home.root),
-            *self.told,
+            *self.worker_args,
         ]
-        with processes.interrupts_held():
+        with processes.block_interrupts():
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
             theirs.close()
             self.workers.append(_Worker(process, Connection(ours.detach())))
         return self.workers[-1]
 
     def _listen(self) -> None:
-        busy = {one.pipe: one for one in self.workers if one.plan is not None}
+        busy = {worker.pipe: worker for worker in self.workers if worker.plan is not None}
         for pipe in wait(list(busy), timeout=0.5):
-            one = busy[pipe]  # type: ignore[index]
-            assert one.plan is not None
+            worker = busy[pipe]  # type: ignore[index]
+            assert worker.plan is not None
             try:
-                kind, content = one.pipe.recv()
+                kind, content = worker.pipe.recv()
             except (EOFError, OSError):
-                raise _died(one, self.home) from None
+                raise _death_error(worker, self.home) from None
             if kind == "progress":
-                self.show.progress(one.plan.key, *content)
+                self.show.progress(worker.plan.key, *content)
             elif kind == "warning":
-                self.show.warn(f"stage {one.plan.stage.name}: {content}")
+                self.show.warn(f"stage {worker.plan.stage.name}: {content}")
             elif kind == "failed":
-                self._mend(one, content)
+                self._repair(worker, content)
             else:
-                self.show.finish(one.plan.key, content)
-                self.unmade.discard(one.plan.key)
-                one.plan = None
+                self.show.finish(worker.plan.key, content)
+                self.unmade.discard(worker.plan.key)
+                worker.plan = None
         self.show.tick()
 
-    def _mend(self, one: _Worker, fault: HerdError) -> None:
+    def _repair(self, worker: _Worker, fault: HerdError) -> None:
         """Has the damaged input made again before the stage that found it. Raises `fault` for any other."""
-        assert one.plan is not None
-        damaged = self.mender.plan_for(fault)
-        for plan in (damaged, one.plan):
+        assert worker.plan is not None
+        damaged = self.repairer.plan_for(fault)
+        for plan in (damaged, worker.plan):
             self.waiting[plan.key] = plan
             self.unmade.add(plan.key)
-        one.plan = None
+        worker.plan = None
 
 
 def _is_main_thread() -> bool:
@@ -378,14 +387,14 @@ def _ask_to_end(*_: object) -> None:
     raise StoppedError("asked to end; what is whole stays, training is saved, and the same command goes on from there")
 
 
-def _died(one: _Worker, home: RunFolder) -> HerdError:
-    code = one.process.wait()
-    assert one.plan is not None
+def _death_error(worker: _Worker, home: RunFolder) -> HerdError:
+    code = worker.process.wait()
+    assert worker.plan is not None
     if shutil.disk_usage(home.root).free < NO_ROOM_BYTES:  # it may not even have been able to say so
-        return as_sentence(OSError(errno.ENOSPC, "", str(home.root)), f"stage {one.plan.stage.name}")
+        return to_herd_error(OSError(errno.ENOSPC, "", str(home.root)), f"stage {worker.plan.stage.name}")
     why = "was killed, as the system does when memory runs out" if code == -9 else f"ended with exit code {code}"
     return ArtifactError(
-        f"stage {one.plan.stage.name}: its process {why}; see {home.log(one.plan.key)}; "
+        f"stage {worker.plan.stage.name}: its process {why}; see {home.log(worker.plan.key)}; "
         "with less memory use --jobs 1, then run the same command again"
     )
 

@@ -17,16 +17,24 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from herd.core.artifacts import Artifact, Card, finish, open_input, read_card, whole_folder, write_whole
-from herd.core.errors import HerdError, as_sentence
-from herd.core.executor import Patience, Place, Report
-from herd.core.plugins import OwnFiles, load_own_files
+from herd.core.artifacts import (
+    Artifact,
+    ArtifactMetadata,
+    atomic_folder,
+    atomic_write,
+    open_artifact,
+    read_metadata,
+    write_metadata,
+)
+from herd.core.errors import HerdError, to_herd_error
+from herd.core.executor import Executor, ProgressReporter, RestartPolicy
+from herd.core.plugins import UserFiles, load_user_files
 from herd.core.results import results
-from herd.core.stage import USUAL, Input, Manner, Stage, Work, find_stage
-from herd.core.terminal import doors
+from herd.core.stage import DEFAULT_OPTIONS, Input, RunOptions, Stage, Work, find_stage
+from herd.core.terminal import safe_output
 from herd.run import processes
-from herd.run.executors import LocalPlace
-from herd.run.opening import open_place
+from herd.run.executor_factory import make_executor
+from herd.run.executors import LocalExecutor
 
 # Progress is shown ten times a second at most; stages may report as often as they like.
 REPORT_SECONDS = 0.1
@@ -62,10 +70,10 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """What stages were foretold to cost, by key: `herd plan --rehearse` writes it."""
+        """What stages were foretold to cost, by key: `herd plan --estimate` writes it."""
         return self.root / "plan.json"
 
-    def foretold(self, key: str) -> dict[str, Any]:
+    def estimate(self, key: str) -> dict[str, Any]:
         """Of one stage; empty where nothing was foretold."""
         return json.loads(self.plan.read_text(encoding="utf-8")).get(key, {}) if self.plan.exists() else {}
 
@@ -77,7 +85,7 @@ class RunFolder:
 
 
 @dataclass(frozen=True)
-class Job:
+class StageJob:
     """One stage to run, in words that another process understands. gpus: numbers of those that are the stage's own, one
     for each of its ranks; none where nobody shared them out."""
 
@@ -87,22 +95,27 @@ class Job:
     name: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, str | list[str] | None]
-    own_files: OwnFiles = ()  # of the user, with plug-ins
+    user_files: UserFiles = ()  # of the user, with plug-ins
     gpus: Sequence[int] = ()
 
     def stage(self) -> Stage[..., Any]:
         """What runs, with all its plug-ins known."""
-        load_own_files(self.own_files)
+        load_user_files(self.user_files)
         return find_stage(self.module, self.file, self.name)
 
-    def on_gpu(self, manner: Manner) -> Manner:
+    def on_gpu(self, options: RunOptions) -> RunOptions:
         """The manner with the device of a stage of one rank."""
-        shared_out = len(self.gpus) == 1 and manner.device in ("auto", "cuda")
-        return replace(manner, device=f"cuda:{self.gpus[0]}") if shared_out else manner
+        shared_out = len(self.gpus) == 1 and options.device in ("auto", "cuda")
+        return replace(options, device=f"cuda:{self.gpus[0]}") if shared_out else options
 
 
 def make(
-    job: Job, home: RunFolder, report: Report, place: Place, manner: Manner = USUAL, warn: Warn = print
+    job: StageJob,
+    home: RunFolder,
+    report: ProgressReporter,
+    executor: Executor,
+    options: RunOptions = DEFAULT_OPTIONS,
+    warn: Warn = print,
 ) -> dict[str, Any]:
     """The card of the artifact that `job` makes; its folder is whole when this returns.
 
@@ -112,43 +125,48 @@ def make(
     scratch = home.scratch / job.key
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        for one in _artifacts(_inputs(job, home)):
-            one.verify()
+        for artifact in _artifacts(_inputs(job, home)):
+            artifact.verify()
         ranks = job.stage().ranks(job.settings)
         if ranks > 1:
             file = scratch / "job.json"
-            write_whole(file, json.dumps({"job": job.__dict__, "root": str(home.root), "manner": manner.to_text()}))
-            place.launch(file, ranks, report, Patience(manner.silent_seconds, manner.restarts))
+            atomic_write(file, json.dumps({"job": job.__dict__, "root": str(home.root), "options": options.to_json()}))
+            executor.launch(file, ranks, report, RestartPolicy(options.heartbeat_timeout_seconds, options.max_restarts))
         else:
-            make_here(job, home, report, place, job.on_gpu(manner), warn)
+            make_here(job, home, report, executor, job.on_gpu(options), warn)
     except Exception as fault:
-        raise as_sentence(fault, f"stage {job.name}") from fault
+        raise to_herd_error(fault, f"stage {job.name}") from fault
     shutil.rmtree(scratch, ignore_errors=True)
-    return read_card(home.artifact(job.key))
+    return read_metadata(home.artifact(job.key))
 
 
 def make_here(
-    job: Job, home: RunFolder, report: Report, place: Place | None = None, manner: Manner = USUAL, warn: Warn = print
+    job: StageJob,
+    home: RunFolder,
+    report: ProgressReporter,
+    executor: Executor | None = None,
+    options: RunOptions = DEFAULT_OPTIONS,
+    warn: Warn = print,
 ) -> None:
     """Makes the artifact in this process, perhaps as the first of several ranks."""
     stage = job.stage()
     meter = processes.Meter()
-    with whole_folder(home.artifact(job.key)) as out:
+    with atomic_folder(home.artifact(job.key)) as out:
         work = Work(
             out,
             home.scratch / job.key,
-            place or LocalPlace(),
-            _rarely(report),
-            manner=manner,
+            executor or LocalExecutor(),
+            _throttle(report),
+            options=options,
             curves=home.root / "curves" / job.key,
-            stop_asked=processes.stop_asked,
+            stop_requested=processes.stop_requested,
             checkpoints=home.root / "checkpoints" / job.key,
             settings=job.settings,
             warn=warn,
         )
-        made = stage.run(work, _inputs(job, home), job.settings)
-        card = Card(
-            type=type(made).__name__,
+        artifact = stage.run(work, _inputs(job, home), job.settings)
+        metadata = ArtifactMetadata(
+            type=type(artifact).__name__,
             key=job.key,
             stage=stage.name,
             version=stage.version,
@@ -158,27 +176,29 @@ def make_here(
             inputs=job.inputs,
             results=results.to_rows(work.results.values()),
             cost=meter.read().__dict__
-            | {"foretold": home.foretold(job.key), "device": manner.device, "dtype": manner.dtype},
+            | {"foretold": home.estimate(job.key), "device": options.device, "dtype": options.dtype},
             module=job.module,
             headline=work.headline,
         )
-        finish(out, card)
+        write_metadata(out, metadata)
 
 
-def take_part(job: Job, home: RunFolder, out: Path, manner: Manner, report: Report) -> None:
+def take_part(job: StageJob, home: RunFolder, out: Path, options: RunOptions, report: ProgressReporter) -> None:
     """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
-    alone = replace(manner, trackers=(), profile=None)
-    work = Work(out, home.scratch / job.key, LocalPlace(), report, manner=alone, stop_asked=processes.stop_asked)
+    alone = replace(options, trackers=(), profile=None)
+    work = Work(
+        out, home.scratch / job.key, LocalExecutor(), report, options=alone, stop_requested=processes.stop_requested
+    )
     job.stage().run(work, _inputs(job, home), job.settings)
 
 
-def read_job(file: Path) -> tuple[Job, Path, Manner]:
+def read_job(file: Path) -> tuple[StageJob, Path, RunOptions]:
     """What `make` wrote for ranks: the job, the folder of the run, and its manner."""
     row = json.loads(file.read_text(encoding="utf-8"))
-    return Job(**row["job"]), Path(row["root"]), Manner.of_text(row["manner"])
+    return StageJob(**row["job"]), Path(row["root"]), RunOptions.from_json(row["options"])
 
 
-def _inputs(job: Job, home: RunFolder) -> dict[str, Input]:
+def _inputs(job: StageJob, home: RunFolder) -> dict[str, Input]:
     return {name: _open(value, home) for name, value in job.inputs.items()}
 
 
@@ -186,8 +206,8 @@ def _open(value: str | list[str] | None, home: RunFolder) -> Input:
     if value is None:
         return None
     if isinstance(value, list):
-        return tuple(open_input(home.artifact(key)) for key in value)
-    return open_input(home.artifact(value))
+        return tuple(open_artifact(home.artifact(key)) for key in value)
+    return open_artifact(home.artifact(value))
 
 
 def _artifacts(inputs: Mapping[str, Input]) -> Iterator[Artifact]:
@@ -195,15 +215,15 @@ def _artifacts(inputs: Mapping[str, Input]) -> Iterator[Artifact]:
         yield from value if isinstance(value, tuple) else () if value is None else (value,)
 
 
-def _rarely(report: Report) -> Report:
+def _throttle(report: ProgressReporter) -> ProgressReporter:
     last = 0.0
 
-    def throttled(done: float, total: float, words: str) -> None:
+    def throttled(completed: float, total: float, words: str) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= REPORT_SECONDS:
             last = now
-            report(done, total, words)
+            report(completed, total, words)
 
     return throttled
 
@@ -213,31 +233,31 @@ class Channel:
     """The worker's end of the pipe: jobs and allowances come in, progress and results go out."""
 
     pipe: Connection
-    allowed: int = 1
+    worker_limit: int = 1
 
-    def job(self) -> Job:
+    def job(self) -> StageJob:
         """The next job; waits for it."""
         while isinstance(message := self.pipe.recv(), int):
-            self.allowed = message
+            self.worker_limit = message
         return message
 
     def workers(self) -> int:
         """How many workers a stage may use now: the newest number the runner sent."""
         while self.pipe.poll():
-            self.allowed = self.pipe.recv()
-        return self.allowed
+            self.worker_limit = self.pipe.recv()
+        return self.worker_limit
 
-    def report(self, done: float, total: float, words: str) -> None:
-        self.pipe.send(("progress", (done, total, words)))
+    def report(self, completed: float, total: float, words: str) -> None:
+        self.pipe.send(("progress", (completed, total, words)))
 
     def warn(self, text: str) -> None:
         self.pipe.send(("warning", text))
 
 
-def serve(pipe: Connection, parent: int, root: Path, place: str, manner: Manner) -> None:
+def serve(pipe: Connection, parent: int, root: Path, executor_name: str, options: RunOptions) -> None:
     """Makes the jobs that come through `pipe` until its other end is closed or the parent ends this process."""
     processes.die_with_parent(parent)
-    processes.hear_stop()
+    processes.handle_sigterm()
     # A stage gets cores as workers, not behind its back; with one thread an operation's bits are the same
     # on any number of cores. Read by torch and its libraries when they are first imported.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
@@ -245,14 +265,16 @@ def serve(pipe: Connection, parent: int, root: Path, place: str, manner: Manner)
     with home.worker_lock.open("a") as lock, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as this process lives
         while True:
-            pipe.send(_attempt(channel.job(), home, channel, place, manner))
+            pipe.send(_attempt(channel.job(), home, channel, executor_name, options))
 
 
-def _attempt(job: Job, home: RunFolder, channel: Channel, place: str, manner: Manner) -> tuple[str, Any]:
+def _attempt(
+    job: StageJob, home: RunFolder, channel: Channel, executor_name: str, options: RunOptions
+) -> tuple[str, Any]:
     with _output_to(home.log(job.key)):
         try:
-            where = open_place(place, channel.workers, channel.warn)
-            return "made", make(job, home, channel.report, where, manner, channel.warn)
+            executor = make_executor(executor_name, channel.workers, channel.warn)
+            return "made", make(job, home, channel.report, executor, options, channel.warn)
         except HerdError as fault:
             with contextlib.suppress(OSError):  # a log that cannot be written does not hide the fault
                 traceback.print_exc()
@@ -273,20 +295,20 @@ def _picklable(fault: HerdError) -> HerdError:
 @contextlib.contextmanager
 def _output_to(file: Path) -> Iterator[None]:
     """Sends what the stage and its libraries print to `file`; the terminal belongs to progress."""
-    kept = os.dup(1), os.dup(2)
-    with _opened(file) as log:
+    saved = os.dup(1), os.dup(2)
+    with _open_log(file) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
-            with doors():  # whoever reads the log does so in a terminal
+            with safe_output():  # whoever reads the log does so in a terminal
                 yield
         finally:
-            for old, number in zip(kept, (1, 2), strict=True):
+            for old, number in zip(saved, (1, 2), strict=True):
                 os.dup2(old, number)
                 os.close(old)
 
 
-def _opened(file: Path) -> IO[Any]:
+def _open_log(file: Path) -> IO[Any]:
     """The log; nowhere where no file can be made, as on a full disk: what the stage says of that must get through."""
     try:
         return file.open("a", encoding="utf-8")
@@ -297,4 +319,10 @@ def _opened(file: Path) -> IO[Any]:
 if __name__ == "__main__":
     # python -m herd.run.worker PIPE PARENT FOLDER PLACE MANNER: a process of its own, which knows nothing of the
     # program that runs the recipe, a notebook perhaps.
-    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], Manner.of_text(sys.argv[5]))
+    serve(
+        Connection(int(sys.argv[1])),
+        int(sys.argv[2]),
+        Path(sys.argv[3]),
+        sys.argv[4],
+        RunOptions.from_json(sys.argv[5]),
+    )

@@ -21,18 +21,18 @@ import struct
 import sys
 
 # What programs of textbook problems use.
-LOADED = """
+PRELOADED_MODULES = """
 abc array bisect calendar cmath collections collections.abc copy dataclasses datetime decimal enum fractions functools
 hashlib heapq itertools json math numbers operator queue random re statistics string textwrap time types typing
 unicodedata
 """.split()
-NEEDED = """
+ALLOWED_SYSCALLS = """
 read write close fstat lseek mmap mprotect munmap brk mremap madvise rt_sigaction rt_sigprocmask rt_sigreturn
 sigaltstack futex getpid gettid getrandom clock_gettime clock_getres gettimeofday times getrusage sched_yield
 sched_getaffinity membarrier rseq set_robust_list restart_syscall exit exit_group
 """.split()
 # Audit architecture, and the numbers of NEEDED in order.
-MACHINES = {
+SYSCALL_TABLES = {
     "x86_64": (
         0xC000003E,
         "0 1 3 5 8 9 10 11 12 25 28 13 14 15 131 202 39 186 318 228 229 96 100 98 24 204 324 334 273 219 60 231",
@@ -49,12 +49,12 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
 
 
-def program(machine: str) -> bytes:
+def seccomp_filter(machine: str) -> bytes:
     """The filter for a machine: its own system calls that are allowed, all others refused. Raises OSError for a machine
     whose numbers are not known."""
-    if machine not in MACHINES:
+    if machine not in SYSCALL_TABLES:
         raise OSError(f"the system calls of {machine} are not known")
-    audit, numbers = MACHINES[machine]
+    audit, numbers = SYSCALL_TABLES[machine]
     steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL)]
     steps += [(_LOAD, 0, 0, 0), (_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _REFUSE)]
     for number in map(int, numbers.split()):
@@ -66,10 +66,10 @@ def program(machine: str) -> bytes:
 def lock() -> None:
     """Installs the filter, for this process and as long as it lives. Raises OSError where that cannot be done."""
     libc = ctypes.CDLL(None, use_errno=True)
-    code = program(platform.machine())
-    held = ctypes.create_string_buffer(code, len(code))
-    listed = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(held)), 16)
-    for call in ((_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (_PR_SET_SECCOMP, 2, ctypes.byref(listed), 0, 0)):
+    code = seccomp_filter(platform.machine())
+    buffer = ctypes.create_string_buffer(code, len(code))
+    fprog = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer)), 16)
+    for call in ((_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (_PR_SET_SECCOMP, 2, ctypes.byref(fprog), 0, 0)):
         if libc.prctl(*call) != 0:
             raise OSError(ctypes.get_errno(), f"prctl {call[0]} failed")
     try:
@@ -81,15 +81,15 @@ def lock() -> None:
 
 def limit(cpu_seconds: int, memory_bytes: int) -> None:
     """No more than so much processor time and memory, and no core dumps."""
-    for what, most in (
+    for kind, maximum in (
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(kind, (maximum, maximum))
 
 
-def run(code: str, function: str, inputs: list[list[object]]) -> dict[str, object]:
+def run_calls(code: str, function: str, inputs: list[list[object]]) -> dict[str, object]:
     """What `function` of the code gives for every list of arguments, or why it gave nothing."""
     try:
         names: dict[str, object] = {"__name__": "program"}
@@ -105,7 +105,7 @@ def run(code: str, function: str, inputs: list[list[object]]) -> dict[str, objec
             return {"fault": "an exception that cannot be told"}
 
 
-def main() -> None:
+def serve_request() -> None:
     request = json.loads(sys.stdin.buffer.read())
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     answer = os.dup(1)
@@ -113,7 +113,7 @@ def main() -> None:
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     os.close(nothing)
-    for name in LOADED:
+    for name in PRELOADED_MODULES:
         __import__(name)
     limit(request["cpu_seconds"], request["memory_bytes"])
     try:
@@ -122,9 +122,9 @@ def main() -> None:
         os.write(answer, f"{fault}\n".encode())
         os._exit(1)
     os.write(answer, b"locked\n")
-    made = run(request["code"], request["function"], request["inputs"])
+    outcome = run_calls(request["code"], request["function"], request["inputs"])
     try:
-        text = json.dumps(made, allow_nan=False)
+        text = json.dumps(outcome, allow_nan=False)
     except BaseException as fault:
         text = json.dumps({"fault": f"a value that is no plain data ({type(fault).__name__})"})
     data = text.encode()
@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve_request()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, Rate, Share, Shares, settings
+from herd.core.settings import MixtureWeights, PositiveFloat, PositiveInt, Share, settings
 from herd.model.sizes import Size, SizeOrName
 
 
@@ -16,17 +16,17 @@ class LadderSettings:
     tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all. lr,
     min_lr_ratio: as of any training."""
 
-    budgets: tuple[Rate, ...]
+    budgets: tuple[PositiveFloat, ...]
     sizes: tuple[SizeOrName, ...]
-    length: Positive
-    batch_tokens: Positive
-    lr: Rate
+    length: PositiveInt
+    batch_tokens: PositiveInt
+    lr: PositiveFloat
     min_lr_ratio: Share = 0.1
-    shares: Shares
+    mixture_weights: MixtureWeights
 
 
 @dataclass(frozen=True)
-class Rung:
+class LadderRun:
     """One model of the ladder. tokens: what `budget` FLOPs buy for a model of this size."""
 
     budget: float
@@ -34,24 +34,24 @@ class Rung:
     tokens: int
 
 
-def rungs(ladder: LadderSettings, *, vocabulary: int) -> list[Rung]:
+def ladder_runs(ladder: LadderSettings, *, vocabulary: int) -> list[LadderRun]:
     """Every model of every curve, the budgets in the order given.
 
     FLOPs are counted exactly, embeddings' output included, because 6 N D is far off for small models.
     Raises SettingsError when a budget buys less than ten batches for a size. Source: Llama 3, 3.2.1.
     """
-    return [_rung(budget, size, ladder, vocabulary) for budget in ladder.budgets for size in ladder.sizes]
+    return [_ladder_run(budget, size, ladder, vocabulary) for budget in ladder.budgets for size in ladder.sizes]
 
 
-def _rung(budget: float, size: Size, ladder: LadderSettings, vocabulary: int) -> Rung:
-    flops = size.shape(vocabulary=vocabulary, context=ladder.length).training_flops(ladder.length)
+def _ladder_run(budget: float, size: Size, ladder: LadderSettings, vocabulary: int) -> LadderRun:
+    flops = size.shape(vocab_size=vocabulary, max_seq_len=ladder.length).training_flops(ladder.length)
     tokens = int(budget / flops)
     if tokens < 10 * ladder.batch_tokens:
         raise SettingsError(
-            f"ladder: {budget:.1e} FLOPs buy {tokens:,} tokens for width {size.width}, fewer than ten batches of "
+            f"ladder: {budget:.1e} FLOPs buy {tokens:,} tokens for width {size.dim}, fewer than ten batches of "
             f"{ladder.batch_tokens:,}; try a budget of {10.5 * ladder.batch_tokens * flops:.1e}, or a smaller model"
         )
-    return Rung(budget, size, tokens)
+    return LadderRun(budget, size, tokens)
 
 
 def by_budget(budgets: Sequence[float], values: Sequence[float]) -> list[list[float]]:

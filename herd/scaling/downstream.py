@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
 from herd.core.errors import DataError
-from herd.evals.spread import percentiles
+from herd.evals.intervals import percentiles
 from herd.scaling.likelihood import Trend, fit_trend
 
 FEWEST_ABOVE = 3  # points that must lie this far above chance, or where the curve rises is a guess
@@ -22,7 +22,7 @@ _ABOVE = 0.1
 
 
 @dataclass(frozen=True)
-class Run:
+class TaskResult:
     """What one model did on one task. flops: of its training. nll: nats of the right answer a character. accuracy:
     share right of `questions`. best_size: trained at the best size for its compute; only such tell how the NLL falls.
     """
@@ -67,9 +67,9 @@ def fit_sigmoid(
     error = np.sqrt(share * (1 - share) / n)
     spread = max(float(np.ptp(x)), 1e-6)
 
-    def off(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = (Sigmoid(chance, *theta).at(x) - y) / error
-        return found
+    def residuals(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors: NDArray[np.float64] = (Sigmoid(chance, *theta).at(x) - y) / error
+        return errors
 
     starts = [
         (min(1.0, float(y.max()) + 0.02), steep / spread, float(middle))
@@ -79,9 +79,9 @@ def fit_sigmoid(
     low, high = (chance + 0.01, 1e-3, x.min() - 3 * spread), (1.0 + 1e-9, 1e4, x.max() + 3 * spread)
     if near is not None:
         starts = [(near.top, near.steepness, near.middle)]
-    fits = [least_squares(off, np.clip(start, low, high), bounds=(low, high), x_scale="jac") for start in starts]
-    best = min(fits, key=lambda found: found.cost)
-    return Sigmoid(chance, *(float(one) for one in best.x))
+    fits = [least_squares(residuals, np.clip(start, low, high), bounds=(low, high), x_scale="jac") for start in starts]
+    best = min(fits, key=lambda fit: fit.cost)
+    return Sigmoid(chance, *(float(parameter) for parameter in best.x))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Forecast:
     """What is foretold at some compute: the middle and the 90 % interval of NLL and accuracy.
 
     orders: of magnitude between the largest run fitted and the target. above: models above chance. chance: as given.
-    trend, curve: of the NLL over compute and of accuracy over the NLL, as fitted; drawn: both again for every draw.
+    trend, curve: of the NLL over compute and of accuracy over the NLL, as fitted; resampled: both again for every draw.
     """
 
     flops: float
@@ -102,11 +102,11 @@ class Forecast:
     chance: float
     trend: Trend
     curve: Sigmoid
-    drawn: tuple[tuple[Trend, Sigmoid], ...] = field(repr=False)
+    resampled: tuple[tuple[Trend, Sigmoid], ...] = field(repr=False)
 
 
 def forecast(
-    runs: Sequence[Run], flops: float, *, chance: float, questions: int, resamples: int = 200, seed: int = 0
+    runs: Sequence[TaskResult], flops: float, *, chance: float, questions: int, resamples: int = 200, seed: int = 0
 ) -> Forecast:
     """What a model of `flops` will score on a task with `questions` questions, which count for the interval.
 
@@ -123,53 +123,57 @@ def forecast(
     nll, n = np.array([run.nll for run in runs]), np.array([run.questions for run in runs])
     accuracy = np.array([run.accuracy for run in runs])
     curve = fit_sigmoid(nll, accuracy, n, chance=chance)
-    chances = np.random.default_rng(seed)
-    fitted = np.array([trend.at(one) for one in x])
-    rest = (y - fitted) * math.sqrt(len(x) / max(1, len(x) - 2))
-    drawn_nll, drawn_accuracy, drawn = [], [], []
+    rng = np.random.default_rng(seed)
+    fitted = np.array([trend.at(value) for value in x])
+    residuals = (y - fitted) * math.sqrt(len(x) / max(1, len(x) - 2))
+    resampled_nll, resampled_accuracy, resampled = [], [], []
     for _ in range(resamples):
         try:
-            moved = trend.refit(x, fitted + chances.choice(rest, len(rest)))
-            bent = fit_sigmoid(nll, chances.binomial(n, np.clip(curve.at(nll), 0, 1)) / n, n, chance=chance, near=curve)
+            new_trend = trend.refit(x, fitted + rng.choice(residuals, len(residuals)))
+            new_curve = fit_sigmoid(
+                nll, rng.binomial(n, np.clip(curve.at(nll), 0, 1)) / n, n, chance=chance, near=curve
+            )
         except DataError:  # a draw without a law
             continue
-        again = moved.at(flops)
-        drawn.append((moved, bent))
-        drawn_nll.append(again)
-        share = float(np.clip(bent.at(again + chances.choice(rest)), 0, 1))
-        drawn_accuracy.append(chances.binomial(questions, share) / questions)
+        new_nll = new_trend.at(flops)
+        resampled.append((new_trend, new_curve))
+        resampled_nll.append(new_nll)
+        share = float(np.clip(new_curve.at(new_nll + rng.choice(residuals)), 0, 1))
+        resampled_accuracy.append(rng.binomial(questions, share) / questions)
     return Forecast(
         flops,
         trend.at(flops),
-        percentiles(drawn_nll, 0.9),
+        percentiles(resampled_nll, 0.9),
         float(curve.at(trend.at(flops))),
-        percentiles(drawn_accuracy, 0.9),
+        percentiles(resampled_accuracy, 0.9),
         math.log10(flops / x.max()),
         int((accuracy > chance + _ABOVE).sum()),
         chance,
         trend,
         curve,
-        tuple(drawn),
+        tuple(resampled),
     )
 
 
 @dataclass(frozen=True)
 class BackTest:
-    """How well the smaller runs foretold the largest. off: accuracy measured less foretold. inside: the interval."""
+    """How well the smaller runs foretold the largest. error: accuracy measured less foretold. inside: the interval."""
 
     forecast: Forecast
     measured: float
-    off: float
+    error: float
     inside: bool
 
 
-def back_test(runs: Sequence[Run], *, chance: float, seed: int = 0) -> BackTest:
+def back_test(runs: Sequence[TaskResult], *, chance: float, seed: int = 0) -> BackTest:
     """Fits all runs but that of the most compute, and foretells that one."""
     largest = max((run for run in runs if run.best_size), key=lambda run: run.flops)
-    rest = [run for run in runs if run is not largest]
-    found = forecast(rest, largest.flops, chance=chance, questions=largest.questions, seed=seed)
-    low, high = found.accuracy_interval
-    return BackTest(found, largest.accuracy, largest.accuracy - found.accuracy, low <= largest.accuracy <= high)
+    smaller = [run for run in runs if run is not largest]
+    prediction = forecast(smaller, largest.flops, chance=chance, questions=largest.questions, seed=seed)
+    low, high = prediction.accuracy_interval
+    return BackTest(
+        prediction, largest.accuracy, largest.accuracy - prediction.accuracy, low <= largest.accuracy <= high
+    )
 
 
 # ---- a table of results of one's own ----
@@ -177,32 +181,32 @@ def back_test(runs: Sequence[Run], *, chance: float, seed: int = 0) -> BackTest:
 _COLUMNS = ("task", "flops", "nll", "accuracy", "questions", "chance")
 
 
-def read_results(file: Path) -> dict[str, tuple[float, list[Run]]]:
+def read_results(file: Path) -> dict[str, tuple[float, list[TaskResult]]]:
     """Chance and runs by task, of a CSV with the columns task, flops, nll (of the right answer, a character), accuracy,
     questions, chance and, where it is not 1, best_size.
 
     Raises DataError with the line and what is wrong.
     """
-    found: dict[str, tuple[float, list[Run]]] = {}
+    tables: dict[str, tuple[float, list[TaskResult]]] = {}
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             table = csv.DictReader(stream)
             if missing := [name for name in _COLUMNS if name not in (table.fieldnames or ())]:
                 raise DataError(f"{file}: no column {missing[0]}; the first line must name {', '.join(_COLUMNS)}")
             for line, row in enumerate(table, 2):
-                chance, run = _run_of(row, f"{file}:{line}")
-                before, runs = found.setdefault(row["task"], (chance, []))
+                chance, run = _result_of(row, f"{file}:{line}")
+                before, runs = tables.setdefault(row["task"], (chance, []))
                 if before != chance:
                     raise DataError(f"{file}:{line}: chance of {row['task']} is {chance:g} here and {before:g} above")
                 runs.append(run)
     except OSError as fault:
         raise DataError(f"{file} cannot be read: {fault.strerror}; name a CSV of results") from None
-    if not found:
+    if not tables:
         raise DataError(f"{file} holds no results; give a line for every model and task")
-    return found
+    return tables
 
 
-def _run_of(row: Mapping[str, str], where: str) -> tuple[float, Run]:
+def _result_of(row: Mapping[str, str], where: str) -> tuple[float, TaskResult]:
     try:
         flops, nll, accuracy, chance = (float(row[name]) for name in ("flops", "nll", "accuracy", "chance"))
         questions = int(row["questions"])
@@ -210,50 +214,51 @@ def _run_of(row: Mapping[str, str], where: str) -> tuple[float, Run]:
         raise DataError(f"{where}: a number is missing or none; {', '.join(_COLUMNS[1:])} are numbers") from None
     if not (flops > 0 and questions > 0 and 0 <= accuracy <= 1 and 0 <= chance < 1):
         raise DataError(f"{where}: flops and questions lie above 0, accuracy and chance within 0 and 1")
-    return chance, Run(flops, nll, accuracy, questions, row.get("best_size", "1") not in ("0", "false", "no"))
+    return chance, TaskResult(flops, nll, accuracy, questions, row.get("best_size", "1") not in ("0", "false", "no"))
 
 
-def forecasts(file: Path, flops: float) -> dict[str, tuple[list[Run], Forecast | str]]:
+def forecasts(file: Path, flops: float) -> dict[str, tuple[list[TaskResult], Forecast | str]]:
     """What a model of so many FLOPs will score on every task of a table of results, or why that cannot be said."""
-    found: dict[str, tuple[list[Run], Forecast | str]] = {}
+    by_task: dict[str, tuple[list[TaskResult], Forecast | str]] = {}
     for task, (chance, runs) in read_results(file).items():
         try:
             questions = max(run.questions for run in runs)
-            found[task] = runs, forecast(runs, flops, chance=chance, questions=questions)
+            by_task[task] = runs, forecast(runs, flops, chance=chance, questions=questions)
         except DataError as fault:
-            found[task] = runs, str(fault)
-    return found
+            by_task[task] = runs, str(fault)
+    return by_task
 
 
-def score_lines(told: Mapping[str, tuple[Sequence[Run], Forecast | str]]) -> Iterator[str]:
+def score_lines(results: Mapping[str, tuple[Sequence[TaskResult], Forecast | str]]) -> Iterator[str]:
     """A line for every task of `forecasts`."""
-    for task, (_, found) in told.items():
-        if isinstance(found, str):
-            yield f"{task}: no forecast, {found}"
+    for task, (_, outcome) in results.items():
+        if isinstance(outcome, str):
+            yield f"{task}: no forecast, {outcome}"
             continue
-        low, high = found.accuracy_interval
-        least, most = found.nll_interval
+        low, high = outcome.accuracy_interval
+        nll_low, nll_high = outcome.nll_interval
         yield (
-            f"{task}: {found.accuracy:.1%} right [{low:.1%}, {high:.1%}], answers {found.nll:.3f} nats a character "
-            f"[{least:.3f}, {most:.3f}], 90 % intervals; {found.orders:.1f} orders of magnitude beyond the largest run"
+            f"{task}: {outcome.accuracy:.1%} right [{low:.1%}, {high:.1%}], answers {outcome.nll:.3f} nats a character "
+            f"[{nll_low:.3f}, {nll_high:.3f}], 90 % intervals; {outcome.orders:.1f} orders of magnitude beyond the "
+            "largest run"
         )
 
 
-def steps_drawn(runs: Sequence[Run], found: Forecast) -> dict[str, Any]:
+def forecast_plot(runs: Sequence[TaskResult], prediction: Forecast) -> dict[str, Any]:
     """Both steps as a picture wants them: the runs, the line over FLOPs and the sigmoid over NLL, each as (place,
     value, low, high) with 90 % of the draws between the last two, and the target's (middle, low, high)."""
-    flops = np.geomspace(min(run.flops for run in runs), float(found.flops), 40)
-    spread = [run.nll for run in runs] + list(found.nll_interval)
+    flops = np.geomspace(min(run.flops for run in runs), float(prediction.flops), 40)
+    spread = [run.nll for run in runs] + list(prediction.nll_interval)
     nll = np.linspace(min(spread), max(spread), 60)
-    lines = [[trend.at(one) for one in flops] for trend, _ in found.drawn]
-    curves = [curve.at(nll) for _, curve in found.drawn]
+    lines = [[trend.at(point) for point in flops] for trend, _ in prediction.resampled]
+    curves = [curve.at(nll) for _, curve in prediction.resampled]
     return {
         "runs": [(run.flops, run.nll, run.accuracy) for run in runs],
-        "line": _banded(flops, [found.trend.at(one) for one in flops], lines),
-        "curve": _banded(nll, found.curve.at(nll), curves),
-        "flops": float(found.flops),
-        "nll": (found.nll, *found.nll_interval),
-        "accuracy": (found.accuracy, *found.accuracy_interval),
+        "line": _banded(flops, [prediction.trend.at(point) for point in flops], lines),
+        "curve": _banded(nll, prediction.curve.at(nll), curves),
+        "flops": float(prediction.flops),
+        "nll": (prediction.nll, *prediction.nll_interval),
+        "accuracy": (prediction.accuracy, *prediction.accuracy_interval),
     }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 
 from herd.core.errors import DataError
-from herd.evals.spread import percentiles
+from herd.evals.intervals import percentiles
 
 FEWEST_POINTS = 8
 _ENDS = 2  # points that must lie on both sides of a threshold
@@ -47,12 +47,12 @@ def threshold(
     x, y = np.asarray(losses, float), np.asarray(performance, float) - chance
     if len(x) < FEWEST_POINTS:
         raise DataError(f"{len(x)} models say nothing of a threshold; measure {FEWEST_POINTS} or more")
-    place, gain, rest = _hinge(x, y)
+    loss, gain, residual = _hinge(x, y)
     smooth = min(_bic(_left(x, y, degree), len(x), degree + 2) for degree in (1, 2))
-    chances = np.random.default_rng(seed)
-    draws = [chances.integers(0, len(x), len(x)) for _ in range(resamples)]
-    drawn = [_hinge(x[some], y[some])[0] for some in draws if len(np.unique(x[some])) >= 2 * _ENDS]
-    return Threshold(place, gain, smooth - _bic(rest, len(x), 3), *percentiles(drawn))
+    rng = np.random.default_rng(seed)
+    draws = [rng.integers(0, len(x), len(x)) for _ in range(resamples)]
+    resampled = [_hinge(x[sample], y[sample])[0] for sample in draws if len(np.unique(x[sample])) >= 2 * _ENDS]
+    return Threshold(loss, gain, smooth - _bic(residual, len(x), 3), *percentiles(resampled))
 
 
 def _hinge(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -62,26 +62,26 @@ def _hinge(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float
     reach = np.maximum(0.0, grid[:, None] - x[None])
     below = (reach**2).sum(1)
     gain = np.maximum(0.0, (reach * y).sum(1) / np.maximum(below, 1e-12))
-    rest = ((y - gain[:, None] * reach) ** 2).sum(1)
-    best = int(rest.argmin())
-    return float(grid[best]), float(gain[best]), float(rest[best])
+    squared_errors = ((y - gain[:, None] * reach) ** 2).sum(1)
+    best = int(squared_errors.argmin())
+    return float(grid[best]), float(gain[best]), float(squared_errors[best])
 
 
 def _left(x: NDArray[np.float64], y: NDArray[np.float64], degree: int) -> float:
     return float(((y - np.polyval(np.polyfit(x - x.mean(), y, degree), x - x.mean())) ** 2).sum())
 
 
-def _bic(rest: float, points: int, numbers: int) -> float:
+def _bic(squared_error: float, points: int, numbers: int) -> float:
     """numbers: fitted, the noise's size among them."""
-    return points * float(np.log(max(rest, 1e-12) / points)) + numbers * float(np.log(points))
+    return points * float(np.log(max(squared_error, 1e-12) / points)) + numbers * float(np.log(points))
 
 
 # ---- metrics ----
 
-METRICS = ("log_p", "p_choices", "brier", "accuracy")
+TASK_METRICS = ("log_p", "p_choices", "brier", "accuracy")
 
 
-def metrics(log_p_QK: ArrayLike, right_Q: ArrayLike) -> dict[str, NDArray[np.float64]]:
+def task_metrics(log_p_QK: ArrayLike, right_Q: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """What can be said of every question with K choices, higher being better, in order of what each adds.
 
     log_p_QK: log of the probability of each choice's text; right_Q: which is right. `log_p`: of the right one.
@@ -90,14 +90,14 @@ def metrics(log_p_QK: ArrayLike, right_Q: ArrayLike) -> dict[str, NDArray[np.flo
     """
     log_p, right = np.asarray(log_p_QK, float), np.asarray(right_Q, int)
     rows = np.arange(len(right))
-    shares = np.exp(log_p - log_p.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    wanted = np.zeros_like(shares)
-    wanted[rows, right] = 1.0
+    probabilities = np.exp(log_p - log_p.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    one_hot = np.zeros_like(probabilities)
+    one_hot[rows, right] = 1.0
     return {
         "log_p": log_p[rows, right],
-        "p_choices": shares[rows, right],
-        "brier": -((wanted - shares) ** 2).sum(1),
+        "p_choices": probabilities[rows, right],
+        "brier": -((one_hot - probabilities) ** 2).sum(1),
         "accuracy": (log_p.argmax(1) == right).astype(float),
     }
 
@@ -110,14 +110,14 @@ def rank_with_compute(flops: ArrayLike, by_model: Mapping[str, ArrayLike]) -> di
     x = np.asarray(flops, float)
     if len(x) < 3:
         raise DataError(f"{len(x)} models have no rank correlation to speak of; measure three or more")
-    found = {}
+    correlations = {}
     for name, values in by_model.items():
         columns = np.asarray(values, float).T
-        each = [_rank_correlation(x, column) if np.ptp(column) > 0 else 0.0 for column in columns]
-        found[name] = float(np.mean(each))
-    return found
+        per_question = [_rank_correlation(x, column) if np.ptp(column) > 0 else 0.0 for column in columns]
+        correlations[name] = float(np.mean(per_question))
+    return correlations
 
 
 def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    found: Any = spearmanr(x, y)
-    return float(found.statistic)
+    correlation: Any = spearmanr(x, y)
+    return float(correlation.statistic)

@@ -69,13 +69,13 @@ def parabola(tokens: ArrayLike, losses: ArrayLike) -> Parabola:
     # Centred, because ln(tokens) is large and close together.
     middle = x.mean()
     bend, slope, level = np.polyfit(x - middle, y, 2)
-    rest = y - np.polyval((bend, slope, level), x - middle)
+    residuals = y - np.polyval((bend, slope, level), x - middle)
     spread = ((y - y.mean()) ** 2).sum()
     return Parabola(
         bend=float(bend),
         slope=float(slope - 2 * bend * middle),
         level=float(level - slope * middle + bend * middle**2),
-        fit=float(1 - (rest**2).sum() / spread) if spread > 0 else 1.0,
+        fit=float(1 - (residuals**2).sum() / spread) if spread > 0 else 1.0,
         low=float(x.min()),
         high=float(x.max()),
     )
@@ -94,7 +94,7 @@ class PowerLaw:
     def tokens(self, flops: float) -> float:
         return self.factor * flops**self.exponent
 
-    def weights(self, flops: float) -> float:
+    def num_params(self, flops: float) -> float:
         """By C = 6 N D."""
         return flops / (6 * self.tokens(flops))
 
@@ -125,20 +125,20 @@ class Chinchilla:
     alpha: float = 0.34
     beta: float = 0.28
 
-    def loss(self, weights: float, tokens: float) -> float:
-        return self.floor + self.a / weights**self.alpha + self.b / tokens**self.beta
+    def loss(self, num_params: float, tokens: float) -> float:
+        return self.floor + self.a / num_params**self.alpha + self.b / tokens**self.beta
 
     @property
     def ratio(self) -> float:
         """The constant G of the optimum."""
         return (self.alpha * self.a / (self.beta * self.b)) ** (1 / (self.alpha + self.beta))
 
-    def best_weights(self, flops: float) -> float:
+    def best_num_params(self, flops: float) -> float:
         """The weights at which the loss is least when 6 N D = flops."""
         return self.ratio * (flops / 6) ** (self.beta / (self.alpha + self.beta))
 
     def best_tokens(self, flops: float) -> float:
-        return flops / (6 * self.best_weights(flops))
+        return flops / (6 * self.best_num_params(flops))
 
 
 def days(flops: float, *, devices: int, flops_per_second: float) -> float:

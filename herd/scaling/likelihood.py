@@ -26,7 +26,7 @@ class Trend(Protocol):
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearTrend:
     """nll = level + slope x log10(flops). Source: Llama 3, 3.2.1, figure 4."""
 
     level: float
@@ -35,12 +35,12 @@ class Line:
     def at(self, flops: float) -> float:
         return self.level + self.slope * math.log10(flops)
 
-    def refit(self, flops: ArrayLike, nll: ArrayLike) -> Line:
+    def refit(self, flops: ArrayLike, nll: ArrayLike) -> LinearTrend:
         return fit_line(flops, nll)
 
 
 @dataclass(frozen=True)
-class PowerLaw:
+class PowerLawTrend:
     """nll = floor + scale x (flops / 1e20)^-exponent. Source: Hoffmann et al. 2022, eq. 2, over compute alone."""
 
     floor: float
@@ -50,7 +50,7 @@ class PowerLaw:
     def at(self, flops: float) -> float:
         return self.floor + self.scale * (flops / 1e20) ** -self.exponent
 
-    def refit(self, flops: ArrayLike, nll: ArrayLike) -> PowerLaw:
+    def refit(self, flops: ArrayLike, nll: ArrayLike) -> PowerLawTrend:
         return fit_power_law(flops, nll, starts=(self.exponent,))
 
 
@@ -69,12 +69,12 @@ def fit_trend(flops: ArrayLike, nll: ArrayLike) -> Trend:
 def _criterion(trend: Trend, numbers: int, flops: ArrayLike, nll: ArrayLike) -> float:
     """Akaike's, up to a constant: n log(squared residuals / n) + 2 numbers fitted."""
     y = np.asarray(nll, float)
-    rest = y - np.array([trend.at(value) for value in np.asarray(flops, float)])
+    residuals = y - np.array([trend.at(value) for value in np.asarray(flops, float)])
     # What a line misses by rounding alone is nothing to prefer another form for.
-    return len(y) * math.log(max(float(np.mean(rest**2)), 1e-16)) + 2 * numbers
+    return len(y) * math.log(max(float(np.mean(residuals**2)), 1e-16)) + 2 * numbers
 
 
-def fit_line(flops: ArrayLike, nll: ArrayLike) -> Line:
+def fit_line(flops: ArrayLike, nll: ArrayLike) -> LinearTrend:
     """Least squares. Raises DataError for fewer than three runs, or when the NLL does not fall with compute."""
     x, y = np.log10(np.asarray(flops, float)), np.asarray(nll, float)
     if len(x) < 3 or np.ptp(x) < 1e-9:
@@ -84,22 +84,22 @@ def fit_line(flops: ArrayLike, nll: ArrayLike) -> Line:
         raise DataError(
             "the answers' NLL does not fall with compute here; widen the budgets, or the task is not learnt"
         )
-    return Line(float(level), float(slope))
+    return LinearTrend(float(level), float(slope))
 
 
-def fit_power_law(flops: ArrayLike, nll: ArrayLike, starts: tuple[float, ...] = (0.03, 0.1, 0.3, 0.6)) -> PowerLaw:
+def fit_power_law(flops: ArrayLike, nll: ArrayLike, starts: tuple[float, ...] = (0.03, 0.1, 0.3, 0.6)) -> PowerLawTrend:
     """Least squares with a floor of at least 0. starts: exponents to start from."""
     x, y = np.log10(np.asarray(flops, float) / 1e20), np.asarray(nll, float)
 
-    def off(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        rest: NDArray[np.float64] = theta[0] + np.exp(theta[1] - theta[2] * x * math.log(10)) - y
-        return rest
+    def residuals(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors: NDArray[np.float64] = theta[0] + np.exp(theta[1] - theta[2] * x * math.log(10)) - y
+        return errors
 
     # No lower than 0, no higher than what was reached, and falling.
     bounds = ([0.0, -30.0, 1e-4], [max(float(y.min()), 1e-6), 30.0, 5.0])
     fits = [
-        least_squares(off, [0.5 * bounds[1][0], math.log(max(float(np.median(y)), 1e-6)), start], bounds=bounds)
+        least_squares(residuals, [0.5 * bounds[1][0], math.log(max(float(np.median(y)), 1e-6)), start], bounds=bounds)
         for start in starts
     ]
     floor, level, exponent = min(fits, key=lambda fit: fit.cost).x
-    return PowerLaw(float(floor), math.exp(float(level)), float(exponent))
+    return PowerLawTrend(float(floor), math.exp(float(level)), float(exponent))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from herd.core.errors import ArtifactError, DataError
 from herd.core.manifests import check_files
-from herd.evals.spread import percentiles
+from herd.evals.intervals import percentiles
 from herd.scaling.laws import Chinchilla
 
 FEWEST_RUNS = 7  # five numbers are fitted
@@ -21,52 +21,53 @@ _HUBER = 1e-3  # of a logarithm, as in the paper
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A parametric law and laws from runs drawn anew, for intervals. off: median error of the runs' losses, a share."""
+class ParametricFit:
+    """A parametric law and laws from runs drawn anew, for intervals. median_error: median error of the runs' losses, a
+    share."""
 
     law: Chinchilla
-    drawn: tuple[Chinchilla, ...]
-    off: float
+    resampled: tuple[Chinchilla, ...]
+    median_error: float
 
-    def interval(self, what: str) -> tuple[float, float]:
+    def interval(self, parameter: str) -> tuple[float, float]:
         """The middle 95 % of `floor`, `a`, `b`, `alpha` or `beta`."""
-        return percentiles([getattr(one, what) for one in self.drawn])
+        return percentiles([getattr(sample, parameter) for sample in self.resampled])
 
-    def loss_interval(self, weights: float, tokens: float) -> tuple[float, float]:
+    def loss_interval(self, num_params: float, tokens: float) -> tuple[float, float]:
         """The middle 95 % of the loss foretold for a run."""
-        return percentiles([one.loss(weights, tokens) for one in self.drawn])
+        return percentiles([sample.loss(num_params, tokens) for sample in self.resampled])
 
 
-def to_row(found: Fitted) -> dict[str, Any]:
+def parametric_row(fit: ParametricFit) -> dict[str, Any]:
     """A fit as plain data, with the laws drawn anew, from which intervals of any figure follow."""
-    row: dict[str, Any] = {name: getattr(found.law, name) for name in _NUMBERS}
-    row |= {"intervals": {name: list(found.interval(name)) for name in _NUMBERS}, "median_error": found.off}
-    return row | {"drawn": [[getattr(one, name) for name in _NUMBERS] for one in found.drawn]}
+    row: dict[str, Any] = {name: getattr(fit.law, name) for name in _NUMBERS}
+    row |= {"intervals": {name: list(fit.interval(name)) for name in _NUMBERS}, "median_error": fit.median_error}
+    return row | {"drawn": [[getattr(sample, name) for name in _NUMBERS] for sample in fit.resampled]}
 
 
-def read_law(path: Path) -> Fitted:
+def read_law(path: Path) -> ParametricFit:
     """The parametric law of a `Law` artifact, of its `law.json`, or the newest one of a run.
 
     Raises ArtifactError when there is none, or when its fit had too few runs.
     """
-    found = [path] if path.is_file() else [*path.glob("law.json"), *path.glob("artifacts/fit_law-*/law.json")]
-    if not found or not found[0].exists():
+    files = [path] if path.is_file() else [*path.glob("law.json"), *path.glob("artifacts/fit_law-*/law.json")]
+    if not files or not files[0].exists():
         raise ArtifactError(f"{path} holds no law.json; name a run with a ladder, or the folder of its fit_law")
-    newest = max(found, key=lambda file: file.stat().st_mtime)
+    newest = max(files, key=lambda file: file.stat().st_mtime)
     check_files(newest.parent, newest.name)
     row = json.loads(newest.read_text(encoding="utf-8"))["parametric"]
     if "none" in row or "drawn" not in row:
         raise ArtifactError(f"{newest} has no parametric law: {row.get('none', 'fitted by an older herd; fit again')}")
-    drawn = tuple(Chinchilla(**dict(zip(_NUMBERS, numbers, strict=True))) for numbers in row["drawn"])
-    return Fitted(Chinchilla(**{name: row[name] for name in _NUMBERS}), drawn, row["median_error"])
+    resampled = tuple(Chinchilla(**dict(zip(_NUMBERS, numbers, strict=True))) for numbers in row["drawn"])
+    return ParametricFit(Chinchilla(**{name: row[name] for name in _NUMBERS}), resampled, row["median_error"])
 
 
 _NUMBERS = ("floor", "a", "b", "alpha", "beta")
 
 
 def fit_parametric(
-    weights: ArrayLike, tokens: ArrayLike, losses: ArrayLike, *, resamples: int = 100, seed: int = 0
-) -> Fitted:
+    num_params: ArrayLike, tokens: ArrayLike, losses: ArrayLike, *, resamples: int = 100, seed: int = 0
+) -> ParametricFit:
     """loss = floor + a / weights^alpha + b / tokens^beta, least Huber loss between logarithms.
 
     Raises DataError for fewer than seven runs, a loss that is not positive and finite, or runs that all have one size
@@ -75,7 +76,7 @@ def fit_parametric(
     """
     from scipy.special import logsumexp  # scipy takes half a second, which planning has no use for
 
-    runs = np.log(np.array([weights, tokens, losses], float))
+    runs = np.log(np.array([num_params, tokens, losses], float))
     if runs.shape[1] < FEWEST_RUNS:
         raise DataError(f"{runs.shape[1]} runs do not fix a law of five numbers; train {FEWEST_RUNS} or more")
     if not np.isfinite(runs).all():
@@ -84,16 +85,16 @@ def fit_parametric(
     for name, row in (("weights", runs[0]), ("tokens", runs[1])):
         if np.ptp(row) < 1e-9:
             raise DataError(f"all runs have the same {name}; vary them, or nothing is known of what they do")
-    best = min((_polish(runs, start) for start in _starts(runs)), key=lambda found: found[1])
-    chance = np.random.default_rng(seed)
-    drawn = [_polish(runs[:, chance.integers(0, runs.shape[1], runs.shape[1])], best[0]) for _ in range(resamples)]
-    foretold = logsumexp(_terms(best[0], runs[0], runs[1]), axis=0)
-    off = np.median(np.abs(np.expm1(foretold - runs[2])))
-    return Fitted(_law(best[0]), tuple(_law(theta) for theta, _ in drawn), float(off))
+    best = min((_polish(runs, start) for start in _starts(runs)), key=lambda fit: fit[1])
+    rng = np.random.default_rng(seed)
+    resampled = [_polish(runs[:, rng.integers(0, runs.shape[1], runs.shape[1])], best[0]) for _ in range(resamples)]
+    predicted = logsumexp(_terms(best[0], runs[0], runs[1]), axis=0)
+    median_error = np.median(np.abs(np.expm1(predicted - runs[2])))
+    return ParametricFit(_law(best[0]), tuple(_law(theta) for theta, _ in resampled), float(median_error))
 
 
 def _law(theta: NDArray[np.float64]) -> Chinchilla:
-    a, b, e, alpha, beta = (float(one) for one in theta)
+    a, b, e, alpha, beta = (float(value) for value in theta)
     return Chinchilla(floor=float(np.exp(e)), a=float(np.exp(a)), b=float(np.exp(b)), alpha=alpha, beta=beta)
 
 
@@ -108,21 +109,23 @@ def _polish(runs: NDArray[np.float64], start: NDArray[np.float64]) -> tuple[NDAr
 
     log_n, log_d, log_loss = runs
 
-    def left(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def objective(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         terms = _terms(theta, log_n, log_d)
         highest = terms.max(0)  # scipy's logsumexp takes three times as long for so few numbers
         parts = np.exp(terms - highest)
         total = parts.sum(0)
-        rest = highest + np.log(total) - log_loss
-        far = np.abs(rest) > _HUBER
-        value = np.where(far, _HUBER * (np.abs(rest) - _HUBER / 2), rest**2 / 2).sum()
-        slope = np.clip(rest, -_HUBER, _HUBER) * parts / total
+        residuals = highest + np.log(total) - log_loss
+        far = np.abs(residuals) > _HUBER
+        value = np.where(far, _HUBER * (np.abs(residuals) - _HUBER / 2), residuals**2 / 2).sum()
+        slope = np.clip(residuals, -_HUBER, _HUBER) * parts / total
         by_number = (slope[0], slope[1], slope[2], -slope[0] * log_n, -slope[1] * log_d)
-        return float(value) * 1e4, np.array([one.sum() for one in by_number]) * 1e4  # else it ends too soon
+        return float(value) * 1e4, np.array([gradient.sum() for gradient in by_number]) * 1e4  # else it ends too soon
 
     limits = [(-30, 60), (-30, 60), (-10, 5), (0.0, 2.0), (0.0, 2.0)]
-    found = minimize(left, start, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 3000, "ftol": 1e-13})
-    return np.asarray(found.x), float(found.fun)
+    fit = minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 3000, "ftol": 1e-13}
+    )
+    return np.asarray(fit.x), float(fit.fun)
 
 
 def _starts(runs: NDArray[np.float64], keep: int = 5) -> list[NDArray[np.float64]]:
@@ -131,13 +134,15 @@ def _starts(runs: NDArray[np.float64], keep: int = 5) -> list[NDArray[np.float64
 
     log_n, log_d, log_loss = runs
     loss = np.exp(log_loss)
-    tried = []
+    candidates = []
     for alpha in _EXPONENTS:
         for beta in _EXPONENTS:
             # Relative to the middle of the runs, or the columns would differ by orders of magnitude.
             columns = (np.exp(-alpha * (log_n - log_n.mean())), np.exp(-beta * (log_d - log_d.mean())))
-            (a, b, floor), rest = nnls(np.stack((*columns, np.ones_like(loss)), 1) / loss[:, None], np.ones_like(loss))
+            (a, b, floor), residual = nnls(
+                np.stack((*columns, np.ones_like(loss)), 1) / loss[:, None], np.ones_like(loss)
+            )
             numbers = np.log(np.maximum((a, b, floor), 1e-6))
             shift = (alpha * log_n.mean(), beta * log_d.mean(), 0.0)
-            tried.append((rest, np.array([*(numbers + shift), alpha, beta])))
-    return [theta for _, theta in sorted(tried, key=lambda one: one[0])[:keep]]
+            candidates.append((residual, np.array([*(numbers + shift), alpha, beta])))
+    return [theta for _, theta in sorted(candidates, key=lambda candidate: candidate[0])[:keep]]

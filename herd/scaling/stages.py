@@ -11,12 +11,12 @@ import numpy as np
 
 from herd.core.artifacts import Checkpoint, Law
 from herd.core.errors import DataError
-from herd.core.settings import Positive, Rate
+from herd.core.settings import PositiveFloat, PositiveInt
 from herd.core.stage import Work, stage
-from herd.evals.spread import percentiles
+from herd.evals.intervals import percentiles
 from herd.scaling.budget import by_budget
 from herd.scaling.laws import Parabola, PowerLaw, parabola, power_law
-from herd.scaling.parametric import fit_parametric, to_row
+from herd.scaling.parametric import fit_parametric, parametric_row
 from herd.scaling.results import IsoFlopCurve, PowerLawFit, ScalingLaw
 from herd.train.results import TrainingResult
 
@@ -26,9 +26,9 @@ def fit_law(
     work: Work,
     models: tuple[Checkpoint, ...],
     *,
-    budgets: tuple[Rate, ...],
-    target_flops: Rate,
-    resamples: Positive = 500,
+    budgets: tuple[PositiveFloat, ...],
+    target_flops: PositiveFloat,
+    resamples: PositiveInt = 500,
     seed: int = 0,
 ) -> Law:
     """How many tokens are best at each compute budget, and at `target_flops`.
@@ -42,14 +42,14 @@ def fit_law(
     trained = [model.result(TrainingResult) for model in models]
     tokens = by_budget(budgets, [training.tokens for training in trained])
     losses = by_budget(budgets, [training.loss for training in trained])
-    weights = by_budget(budgets, [training.num_params for training in trained])
+    num_params = by_budget(budgets, [training.num_params for training in trained])
     curves = [parabola(x, y) for x, y in zip(tokens, losses, strict=True)]
     law = _law(budgets, curves)
-    drawn = list(_resampled(budgets, tokens, losses, curves, resamples, seed)) if law else []
+    resampled = list(_resampled(budgets, tokens, losses, curves, resamples, seed)) if law else []
     result = ScalingLaw(
-        curves=tuple(_curve(*row) for row in zip(budgets, curves, tokens, losses, weights, strict=True)),
-        law=None if law is None else _fit(law, drawn, target_flops),
-        parametric=_parametric_row(weights, tokens, losses, seed),
+        curves=tuple(_curve(*row) for row in zip(budgets, curves, tokens, losses, num_params, strict=True)),
+        law=None if law is None else _fit(law, resampled, target_flops),
+        parametric=_parametric_row(num_params, tokens, losses, seed),
         target_flops=target_flops,
     )
     (work.out / "law.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
@@ -73,14 +73,14 @@ def _resampled(
     seed: int,
 ) -> Any:
     """Laws through curves whose residuals were drawn anew."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for _ in range(resamples):
         redrawn = []
         for x, y, curve in zip(tokens, losses, curves, strict=True):
             smooth = np.array([curve.at(value) for value in x])
             # Three parameters are fitted, so the residuals are smaller than the noise by this much.
-            rest = (np.asarray(y) - smooth) * np.sqrt(len(x) / max(1, len(x) - 3))
-            redrawn.append(parabola(x, smooth + chance.choice(rest, len(rest))))
+            residuals = (np.asarray(y) - smooth) * np.sqrt(len(x) / max(1, len(x) - 3))
+            redrawn.append(parabola(x, smooth + rng.choice(residuals, len(residuals))))
         law = _law(budgets, redrawn)
         if law is not None:
             yield law
@@ -118,11 +118,13 @@ def _fit(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> Power
 
 
 def _parametric_row(
-    weights: list[list[float]], tokens: list[list[float]], losses: list[list[float]], seed: int
+    num_params: list[list[float]], tokens: list[list[float]], losses: list[list[float]], seed: int
 ) -> dict[str, Any]:
     """The parametric law through all runs, or why there is none."""
     try:
-        return to_row(fit_parametric(*(np.concatenate(rows) for rows in (weights, tokens, losses)), seed=seed))
+        return parametric_row(
+            fit_parametric(*(np.concatenate(rows) for rows in (num_params, tokens, losses)), seed=seed)
+        )
     except DataError as fault:
         return {"none": str(fault)}
 
@@ -131,8 +133,10 @@ def _headline(law: PowerLaw | None, target_flops: float, budgets: Sequence[float
     advice = [
         f"at {budget:.1e} FLOPs {curve.advice}" for budget, curve in zip(budgets, curves, strict=True) if curve.advice
     ]
-    said = "; ".join(advice)
+    joined_advice = "; ".join(advice)
     if law is None:
-        return f"fewer than two of {len(curves)} curves have a minimum inside the sizes trained: no law; {said}"
-    found = f"tokens = {law.factor:.3g} x FLOPs^{law.exponent:.3f}; {law.tokens(target_flops):,.0f} for the base run"
-    return f"{found}; {said}" if said else found
+        return (
+            f"fewer than two of {len(curves)} curves have a minimum inside the sizes trained: no law; {joined_advice}"
+        )
+    equation = f"tokens = {law.factor:.3g} x FLOPs^{law.exponent:.3f}; {law.tokens(target_flops):,.0f} for the base run"
+    return f"{equation}; {joined_advice}" if joined_advice else equation

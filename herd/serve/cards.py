@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from herd.core.artifacts import CARD, SEAL, read_card
+from herd.core.artifacts import CHECKSUMS_FILE, METADATA_FILE, read_metadata
 from herd.core.manifests import read_manifest, verify_folder
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.run.worker import RunFolder
-from herd.serve.folders import damaged_in, made_in
+from herd.serve.folders import artifacts_in, damaged_in
 
 FORMAT = 1  # raised when a name below changes or goes; results have versions of their own
 
@@ -21,18 +21,20 @@ def as_data(path: Path, *, verify: bool = False) -> dict[str, Any]:
     are none, or infinite, are null. verify: whether every file is read and compared.
 
     Raises ArtifactError when it is none of these, and DamagedError for a file that is not as it was written."""
-    if (path / CARD).exists() or (not (path / SEAL).exists() and not RunFolder(path).artifacts.is_dir()):
+    if (path / METADATA_FILE).exists() or (
+        not (path / CHECKSUMS_FILE).exists() and not RunFolder(path).artifacts.is_dir()
+    ):
         data = _card(path, verify)
-    elif (path / SEAL).exists():
+    elif (path / CHECKSUMS_FILE).exists():
         data = _model(path, verify)
     else:
-        cards = [_card(artifact.path, verify) for artifact in made_in(path)]
+        cards = [_card(artifact.path, verify) for artifact in artifacts_in(path)]
         data = {"artifacts": cards, "damaged": [folder.name for folder in damaged_in(path)]}
     return _finite({"format": FORMAT, **data})
 
 
 def _card(path: Path, verify: bool) -> dict[str, Any]:
-    card = read_card(path)
+    card = read_metadata(path)
     if verify:
         verify_folder(path)
     card.pop("sha256", None)
@@ -40,10 +42,15 @@ def _card(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _model(path: Path, verify: bool) -> dict[str, Any]:
-    shape = shape_in(path)
+    shape = read_shape(path)
     if verify:
         verify_folder(path)
-    return {"type": "model", "num_params": shape.weights, "context": shape.context, "files": read_manifest(path) or {}}
+    return {
+        "type": "model",
+        "num_params": shape.num_params,
+        "context": shape.max_seq_len,
+        "files": read_manifest(path) or {},
+    }
 
 
 def _finite(value: Any) -> Any:

@@ -16,15 +16,15 @@ from typing import Any
 from herd.core.errors import ArtifactError, DataError, HerdError
 from herd.core.records import STRENGTHS, Conversation, Message, Preference
 from herd.generate.engine import SamplingParams
-from herd.generate.samplers import Own
+from herd.generate.samplers import EngineSampler
 from herd.train.checkpoint import kind_of
 
-_MOST_BYTES = 1 << 20  # of a request
+_MAX_REQUEST_BYTES = 1 << 20  # of a request
 PAGE = Path(__file__).parent / "compare.html"
 
 
 @dataclass(frozen=True)
-class Turn:
+class ComparisonTurn:
     """Two answers to one conversation, in the order shown. models: which model gave each."""
 
     prompt: Conversation
@@ -44,11 +44,11 @@ class Comparison:
         for folder in folders:
             if kind_of(folder) != "chat":
                 raise ArtifactError(f"{folder} continues text and does not chat; name a fine-tuned model")
-        self._speakers = [(str(folder), Own(folder)) for folder in folders]
-        self._chance = random.Random(seed)
-        self._asked = itertools.count()
-        self._kept = itertools.count(len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0)
-        self._turns: dict[str, Turn] = {}
+        self._speakers = [(str(folder), EngineSampler(folder)) for folder in folders]
+        self._rng = random.Random(seed)
+        self._turn_numbers = itertools.count()
+        self._row_numbers = itertools.count(len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0)
+        self._turns: dict[str, ComparisonTurn] = {}
         self._lock = threading.Lock()
 
     def ask(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -58,13 +58,13 @@ class Comparison:
             raise DataError("a conversation ends with a question of yours; write one")
         with self._lock:  # engines work on one request at a time
             answers, names = [], []
-            for speaker, own in self._chance.sample(self._speakers, 2):
-                sampling = replace(self.sampling, seed=self._chance.randrange(1 << 30))
+            for speaker, own in self._rng.sample(self._speakers, 2):
+                sampling = replace(self.sampling, seed=self._rng.randrange(1 << 30))
                 answers += [Message("assistant", text) for text in own.sample([prompt], sampling=sampling)]
                 names.append(speaker)
-            name = f"{next(self._asked)}"
-            self._turns[name] = Turn(prompt, tuple(answers), tuple(names))
-        return {"turn": name, "answers": [one.content for one in answers]}
+            name = f"{next(self._turn_numbers)}"
+            self._turns[name] = ComparisonTurn(prompt, tuple(answers), tuple(names))
+        return {"turn": name, "answers": [answer.content for answer in answers]}
 
     def choose(self, turn: str, best: int, strength: str, edited: str = "") -> dict[str, Any]:
         """Keeps which answer was better and by how much, and what it was mended to; tells who wrote which.
@@ -76,23 +76,23 @@ class Comparison:
                 raise DataError(f"turn {turn!r} was chosen already, or is none of this session's; ask again")
             if best not in (0, 1) or strength not in STRENGTHS:
                 raise DataError(f"choose side 0 or 1 and one of: {', '.join(STRENGTHS)}")
-            one = self._turns[turn]
-            chosen, rejected = one.answers[best], one.answers[1 - best]
+            pair = self._turns[turn]
+            chosen, rejected = pair.answers[best], pair.answers[1 - best]
             if chosen.content == rejected.content:
                 raise DataError("both answers are the same; ask something else")
             mended = edited.strip() if edited.strip() != chosen.content.strip() else ""
-            kept = Preference(
-                prompt=replace(one.prompt, id=f"compare-{next(self._kept)}"),
+            preference = Preference(
+                prompt=replace(pair.prompt, id=f"compare-{next(self._row_numbers)}"),
                 chosen=(chosen,),
                 rejected=(rejected,),
                 edited=(Message("assistant", mended),) if mended else (),
-                strength=next(known for known in STRENGTHS if known == strength),
+                strength=next(label for label in STRENGTHS if label == strength),
             )
-            row = kept.to_row() | {"models": [one.models[best], one.models[1 - best]]}
+            row = preference.to_row() | {"models": [pair.models[best], pair.models[1 - best]]}
             with self.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             del self._turns[turn]
-        return {"models": one.models, "answer": mended or chosen.content}
+        return {"models": pair.models, "answer": mended or chosen.content}
 
 
 def server(comparison: Comparison, port: int) -> ThreadingHTTPServer:
@@ -103,17 +103,17 @@ def server(comparison: Comparison, port: int) -> ThreadingHTTPServer:
             if self.path != "/":
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return
-            self._give(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
 
         def do_POST(self) -> None:
             try:
-                found = self._found(self._read())
+                response = self._respond(self._read())
             except (HerdError, KeyError, TypeError, ValueError) as fault:
-                self._tell(HTTPStatus.BAD_REQUEST, {"error": str(fault)})
+                self._send_json(HTTPStatus.BAD_REQUEST, {"error": str(fault)})
             else:
-                self._tell(HTTPStatus.OK, found)
+                self._send_json(HTTPStatus.OK, response)
 
-        def _found(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        def _respond(self, row: Mapping[str, Any]) -> dict[str, Any]:
             if self.path == "/ask":
                 return comparison.ask(row["messages"])
             if self.path == "/choose":
@@ -127,14 +127,14 @@ def server(comparison: Comparison, port: int) -> ThreadingHTTPServer:
             if host not in ("127.0.0.1", "localhost") or origin != f"http://{self.headers.get('Host', '')}":
                 raise DataError("only the page itself may ask")
             size = int(self.headers.get("Content-Length", "0"))
-            if size > _MOST_BYTES:
+            if size > _MAX_REQUEST_BYTES:
                 raise DataError(f"a request of {size:,} bytes is too large")
             return json.loads(self.rfile.read(size))
 
-        def _tell(self, status: HTTPStatus, row: Mapping[str, Any]) -> None:
-            self._give(status, "application/json", json.dumps(row).encode())
+        def _send_json(self, status: HTTPStatus, row: Mapping[str, Any]) -> None:
+            self._send(status, "application/json", json.dumps(row).encode())
 
-        def _give(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -147,7 +147,7 @@ def server(comparison: Comparison, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def hold(folders: Sequence[Path], out: Path, *, port: int, temperature: float) -> None:
+def serve_comparison(folders: Sequence[Path], out: Path, *, port: int, temperature: float) -> None:
     """Serves the page until it is interrupted. Raises HerdError when the port is taken."""
     comparison = Comparison(folders, out, SamplingParams(temperature=temperature, max_tokens=256))
     try:

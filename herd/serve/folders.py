@@ -12,29 +12,29 @@ from typing import Any
 import torch
 
 from herd.core.artifacts import (
-    CARD,
+    CHECKSUMS_FILE,
+    METADATA_FILE,
     PARTIAL,
-    SEAL,
     Artifact,
     Checkpoint,
-    is_whole,
-    nothing_left,
-    open_input,
-    seal,
-    whole_folder,
+    atomic_folder,
+    cleanup_on_failure,
+    is_complete,
+    open_artifact,
+    write_checksums,
 )
-from herd.core.errors import ArtifactError, DamagedError, SettingsError
-from herd.core.layout import TEXT_FILES, files_in
+from herd.core.errors import ArtifactError, CorruptArtifactError, SettingsError
 from herd.core.lineage import lineage, tree
 from herd.core.manifests import Manifest, check_files, read_manifest, verify_folder
-from herd.core.registry import Use
+from herd.core.model_files import TEXT_FILES, files_in
+from herd.core.registry import PluginConfig
 from herd.core.settings import parse_yaml
 from herd.evals.results import EvaluationResult
 from herd.evals.tasks import tasks
 from herd.generate.toolbox import NO_TOOLS, Toolbox, ToolboxUse, toolboxes
 from herd.model import gguf, weights
 from herd.model.adapters import copy_adapters, is_adapter, read_adapters
-from herd.model.config import CONFIG, shape_in
+from herd.model.config import CONFIG_JSON, read_shape
 from herd.run.progress import summary
 from herd.run.worker import RunFolder
 from herd.tokens.gguf import to_gguf
@@ -45,21 +45,21 @@ _LONGEST_VALUE = 160
 AS_WRITTEN = "every file is as it was written"
 
 
-def made_in(run: Path) -> list[Artifact]:
+def artifacts_in(run: Path) -> list[Artifact]:
     """Every whole artifact of a run, oldest first."""
-    folders = [path for path in _folders(run) if is_whole(path)]
-    return [Artifact.open(path) for path in sorted(folders, key=lambda path: (path / CARD).stat().st_mtime)]
+    folders = [path for path in _folders(run) if is_complete(path)]
+    return [Artifact.open(path) for path in sorted(folders, key=lambda path: (path / METADATA_FILE).stat().st_mtime)]
 
 
 def _folders(run: Path) -> list[Path]:
     """Of all artifacts. One is made under another name, so that what has its own and is not whole is damaged."""
-    found = sorted(RunFolder(run).artifacts.glob("*"))
-    return [path for path in found if path.is_dir() and path.suffix != PARTIAL]
+    paths = sorted(RunFolder(run).artifacts.glob("*"))
+    return [path for path in paths if path.is_dir() and path.suffix != PARTIAL]
 
 
 def damaged_in(run: Path) -> list[Path]:
     """The folders of artifacts of a run that are not whole."""
-    return sorted(set(_folders(run)) - {artifact.path for artifact in made_in(run)})
+    return sorted(set(_folders(run)) - {artifact.path for artifact in artifacts_in(run)})
 
 
 def newest_model(run: Path) -> Path | None:
@@ -68,10 +68,10 @@ def newest_model(run: Path) -> Path | None:
     Raises DamagedError when one of the models is not whole: an older one must not stand for it in silence.
     """
     refuse_damaged_models(run)
-    found = [one.path for one in made_in(run) if isinstance(one, Checkpoint)]
-    kinds = {path: kind_of(path) for path in found}
-    for wanted in ("chat", "base"):
-        of_kind = [path for path in found if kinds[path] == wanted]
+    paths = [artifact.path for artifact in artifacts_in(run) if isinstance(artifact, Checkpoint)]
+    kinds = {path: kind_of(path) for path in paths}
+    for kind in ("chat", "base"):
+        of_kind = [path for path in paths if kinds[path] == kind]
         if of_kind:
             return of_kind[-1]
     return None
@@ -80,8 +80,8 @@ def newest_model(run: Path) -> Path | None:
 def refuse_damaged_models(run: Path) -> None:
     """Raises DamagedError when a model among the artifacts of a run is not whole."""
     for path in _folders(run):
-        if ((path / CONFIG).exists() or (path / ABOUT).exists()) and not is_whole(path):
-            open_input(path).verify()
+        if ((path / CONFIG_JSON).exists() or (path / ABOUT).exists()) and not is_complete(path):
+            open_artifact(path).verify()
 
 
 def can_chat(run: Path) -> bool:
@@ -97,7 +97,7 @@ def model_in(path: Path) -> Path:
 
     Raises ArtifactError when there is none.
     """
-    if (path / CONFIG).exists() or is_adapter(path):
+    if (path / CONFIG_JSON).exists() or is_adapter(path):
         return path
     if RunFolder(path).artifacts.is_dir():
         newest = newest_model(path)
@@ -108,40 +108,40 @@ def model_in(path: Path) -> Path:
     raise ArtifactError(f"{path} is neither a model nor a run: {hint}; try runs/tiny")
 
 
-def tasks_of(model: Path) -> list[Use]:
+def tasks_of(model: Path) -> list[PluginConfig]:
     """The tasks that the run which made a model measures by, with their settings; none for a model from outside.
 
     Raises DamagedError when what tells them is damaged.
     """
-    if not (model / CARD).exists():
+    if not (model / METADATA_FILE).exists():
         return []
-    made = [open_input(path) for path in _folders(model.parent.parent)]
-    measured = [artifact.card for artifact in made if artifact.get_result(EvaluationResult)]
+    made = [open_artifact(path) for path in _folders(model.parent.parent)]
+    measured = [artifact.metadata for artifact in made if artifact.get_result(EvaluationResult)]
     own = [card for card in measured if card["inputs"].get("model") == model.name] or measured
     return [tasks.parse(row) for row in own[-1]["settings"]["settings"]["tasks"]] if own else []
 
 
-def tasks_named(texts: Sequence[str], model: Path) -> list[Use]:
+def tasks_named(texts: Sequence[str], model: Path) -> list[PluginConfig]:
     """What `herd eval` is told to ask: names, or `name: {setting: value}` laid over the settings that the model's run
     measures by; all tasks of its run when nothing is named.
 
     Raises SettingsError for a name that nobody knows, and when there is nothing to ask.
     """
-    known = {use.name: use for use in tasks_of(model)}
-    if not texts and not known:
+    known_tasks = {use.name: use for use in tasks_of(model)}
+    if not texts and not known_tasks:
         raise SettingsError(f"{model} was not measured by a run; name tasks, which `herd list tasks` prints")
-    return [_task_named(text, known) for text in texts] or list(known.values())
+    return [_task_named(text, known_tasks) for text in texts] or list(known_tasks.values())
 
 
-def _task_named(text: str, known: Mapping[str, Use]) -> Use:
+def _task_named(text: str, known_tasks: Mapping[str, PluginConfig]) -> PluginConfig:
     value = parse_yaml(text, where=f"task {text!r}")
-    name, given = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
-    if not isinstance(name, str) or name not in known:
+    name, overrides = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
+    if not isinstance(name, str) or name not in known_tasks:
         return tasks.parse(value)
-    if not isinstance(given, dict | None):
-        raise SettingsError(f"task {text!r}: its settings are {given!r}; write `{name}: {{setting: value}}`")
-    ((address, settings),) = tasks.plain(known[name]).items()
-    return tasks.parse({address: settings | (given or {})})
+    if not isinstance(overrides, dict | None):
+        raise SettingsError(f"task {text!r}: its settings are {overrides!r}; write `{name}: {{setting: value}}`")
+    ((address, settings),) = tasks.dump(known_tasks[name]).items()
+    return tasks.parse({address: settings | (overrides or {})})
 
 
 def toolbox_of(model: Path) -> Toolbox:
@@ -150,77 +150,79 @@ def toolbox_of(model: Path) -> Toolbox:
     Raises DamagedError when what tells them is damaged.
     """
     try:
-        made = lineage(Artifact.open(model))
-    except DamagedError:
+        ancestors = lineage(Artifact.open(model))
+    except CorruptArtifactError:
         raise
     except ArtifactError:
         return NO_TOOLS
-    taught = [use.toolbox for artifact in made if (use := artifact.get_result(ToolboxUse))]
+    taught = [use.toolbox for artifact in ancestors if (use := artifact.get_result(ToolboxUse))]
     return toolboxes.make(toolboxes.parse(dict(taught[-1])))() if taught else NO_TOOLS
 
 
-def export(model: Path, target: Path, *, form: str | None = None, shard_gb: float = 5.0, merge: bool = False) -> None:
+def export(
+    model: Path, target: Path, *, weight_format: str | None = None, shard_gb: float = 5.0, merge: bool = False
+) -> None:
     """The model as other programs read it: weights, configuration and tokenizer, with a list of their hashes. Other
     files in its folder are left out.
 
-    target: a folder of Hugging Face's layout, or a file that ends in .gguf, which always holds one model. form: of the
-    weights, as they are when None. merge: adapters and the model they stand beside become one; else they are written
-    as peft reads them, with the place of that model. Raises SettingsError when `target` is there already, and
-    ArtifactError for a reward model in GGUF.
+    target: a folder of Hugging Face's layout, or a file that ends in .gguf, which always holds one model.
+    weight_format: of the weights, as they are when None. merge: adapters and the model they stand beside become one;
+    else they are written as peft reads them, with the place of that model. Raises SettingsError when `target` is there
+    already, and ArtifactError for a reward model in GGUF.
     """
     if target.exists():
         raise SettingsError(f"{target} exists; name one that does not")
     if target.suffix == ".gguf":
-        stored, text = weights.open_folder(model), TextTokenizer.load(model)
+        stored, tokenizer = weights.open_folder(model), TextTokenizer.load(model)
         partial = target.with_name(target.name + PARTIAL)
-        fields = to_gguf(text, stored.shape.vocabulary)
-        with nothing_left(partial):
-            gguf.write(partial, stored, form=form or "f32", name=model.name, fields=fields)
+        fields = to_gguf(tokenizer, stored.shape.vocab_size)
+        with cleanup_on_failure(partial):
+            gguf.write_gguf(partial, stored, weight_format=weight_format or "f32", name=model.name, fields=fields)
             partial.rename(target)
         return
     check_files(model, *TEXT_FILES)
-    with whole_folder(target) as out:
+    with atomic_folder(target) as out:
         for file in files_in(model, *TEXT_FILES):
             copy = out / file.relative_to(model)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, copy)
         if is_adapter(model) and not merge:
-            _export_adapters(model, out, form)
-            seal(out)
+            _export_adapters(model, out, weight_format)
+            write_checksums(out)
             return
-        dtype = _dtype(form)
+        dtype = _dtype(weight_format)
         weights.copy_tensors(model, out, dtype=dtype, shard_bytes=int(shard_gb * 1e9))
-        seal(out)
+        write_checksums(out)
 
 
-def _export_adapters(model: Path, out: Path, form: str | None) -> None:
-    if form is not None:
-        raise SettingsError("adapters are written as they are; leave --form out, or say --merge")
+def _export_adapters(model: Path, out: Path, weight_format: str | None) -> None:
+    if weight_format is not None:
+        raise SettingsError("adapters are written as they are; leave --weight-format out, or say --merge")
     copy_adapters(model, out)
-    if not (out / CONFIG).exists():  # peft's own folders leave to the model what is the model's
-        shutil.copyfile(read_adapters(model).base / CONFIG, out / CONFIG)
+    if not (out / CONFIG_JSON).exists():  # peft's own folders leave to the model what is the model's
+        shutil.copyfile(read_adapters(model).base / CONFIG_JSON, out / CONFIG_JSON)
 
 
-def _dtype(form: str | None) -> torch.dtype | None:
-    found = None if form is None else getattr(torch, form, None)
-    if form is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
-        raise SettingsError(f"{form!r} is no form of weights; choose one of float32, bfloat16, float16")
-    return found
+def _dtype(weight_format: str | None) -> torch.dtype | None:
+    dtype = None if weight_format is None else getattr(torch, weight_format, None)
+    if weight_format is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise SettingsError(f"{weight_format!r} is no form of weights; choose one of float32, bfloat16, float16")
+    return dtype
 
 
-def describe(path: Path, *, verify: bool) -> Iterator[str]:
+def describe_path(path: Path, *, verify: bool) -> Iterator[str]:
     """Lines about an artifact, a model that was imported or exported, or all artifacts of a run. Raises ArtifactError
     when it is none of them."""
-    if (path / SEAL).exists() and not (path / CARD).exists():
+    if (path / CHECKSUMS_FILE).exists() and not (path / METADATA_FILE).exists():
         yield from _model_lines(path, verify=verify)
         return
-    if (path / CARD).exists() or not RunFolder(path).artifacts.is_dir():
+    if (path / METADATA_FILE).exists() or not RunFolder(path).artifacts.is_dir():
         yield from _artifact_lines(Artifact.open(path), verify=verify)
         return
-    whole = made_in(path)
-    for one in whole:
-        yield f"{type(one).__name__:12} {summary(one.card)}"
-    yield from (f"{'damaged':12} {one.name}: the same recipe makes it again" for one in damaged_in(path))
+    artifacts = artifacts_in(path)
+    for artifact in artifacts:
+        yield f"{type(artifact).__name__:12} {summary(artifact.metadata)}"
+    yield from (f"{'damaged':12} {folder.name}: the same recipe makes it again" for folder in damaged_in(path))
     if verify:
         for folder in _folders(path):
             verify_folder(folder)
@@ -228,11 +230,11 @@ def describe(path: Path, *, verify: bool) -> Iterator[str]:
 
 
 def _model_lines(folder: Path, *, verify: bool) -> Iterator[str]:
-    files, shape = read_manifest(folder) or {}, shape_in(folder)
-    for name, one in files.items():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != one["bytes"]:
+    files, shape = read_manifest(folder) or {}, read_shape(folder)
+    for name, entry in files.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != entry["bytes"]:
             check_files(folder, glob.escape(name))
-    yield f"model of {shape.weights:,} weights that reads {shape.context:,} tokens"
+    yield f"model of {shape.num_params:,} weights that reads {shape.max_seq_len:,} tokens"
     if verify:
         verify_folder(folder)
         yield AS_WRITTEN
@@ -240,7 +242,7 @@ def _model_lines(folder: Path, *, verify: bool) -> Iterator[str]:
 
 
 def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
-    card = artifact.card
+    card = artifact.metadata
     yield f"{card['type']} {card['key']}"
     yield f"stage {card['stage']} version {card['version']}, paper {card['paper']}, code {card['code']}"
     cost = card["cost"]
@@ -251,7 +253,7 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
     yield "\nmade of"
     for branch in tree(artifact):
         words = f"{branch.name}: " if branch.name else ""
-        again = " (as above)" if branch.again and branch.artifact and branch.artifact.card["inputs"] else ""
+        again = " (as above)" if branch.again and branch.artifact and branch.artifact.metadata["inputs"] else ""
         absent = "" if branch.artifact else " (not here)"
         yield f"  {'  ' * branch.depth}{words}{branch.key}{again}{absent}"
     yield from _values("settings", card["settings"])

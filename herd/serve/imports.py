@@ -11,28 +11,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from herd.core.artifacts import seal, whole_folder
+from herd.core.artifacts import atomic_folder, write_checksums
 from herd.core.errors import ArtifactError, SettingsError
 from herd.model import gguf, meta, reference, weights
 from herd.model.adapters import is_adapter, read_adapters
-from herd.model.config import CONFIG
+from herd.model.config import CONFIG_JSON
 from herd.model.sizes import Shape
-from herd.model.stored import Stored
+from herd.model.stored import StoredModel
 from herd.model.transformer import stream_logits
-from herd.tokens.foreign import load_tiktoken
 from herd.tokens.gguf import from_gguf
 from herd.tokens.jinja import with_chat_template
+from herd.tokens.tiktoken import load_tiktoken
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.checkpoint import ABOUT, kind_of, write_text_side
+from herd.train.checkpoint import ABOUT, kind_of, write_tokenizer_files
 
 # The engine in fp32 against formulas in float64, as a share of the largest logit.
 TOLERANCE = 1e-3
-_CHECKED = "The cat sat on the mat. 12 + 34 = 46, and def f(x): return x * 2"
-_MOST_CHECKED = 32
+_CHECKED_TEXT = "The cat sat on the mat. 12 + 34 = 46, and def f(x): return x * 2"
+_MAX_CHECKED_TOKENS = 32
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What was brought in. difference: of logits, between what was written and formulas on what was read."""
 
     shape: Shape
@@ -40,13 +40,13 @@ class Imported:
     difference: float
 
 
-def bring_in(
+def import_model(
     source: Path,
     folder: Path,
     *,
     chat_template: str = "",
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Imported:
+) -> ImportResult:
     """Writes the model in `source` (a GGUF file, Meta's folder, or Hugging Face's) as a new `folder`.
 
     The logits of the copy are compared with those that formulas in float64 give on the original; a copy that
@@ -61,26 +61,26 @@ def bring_in(
     if chat_template:
         tokenizer, kind = with_chat_template(tokenizer, chat_template), "base"
     shape = stored.shape
-    if tokenizer.size > shape.vocabulary:
+    if tokenizer.vocab_size > shape.vocab_size:
         raise ArtifactError(
-            f"{source}: the tokenizer has {tokenizer.size:,} tokens and the model {shape.vocabulary:,} rows; "
+            f"{source}: the tokenizer has {tokenizer.vocab_size:,} tokens and the model {shape.vocab_size:,} rows; "
             "they belong to different models"
         )
-    with whole_folder(folder) as out:
+    with atomic_folder(folder) as out:
         table = weights.hugging_face_names(shape, reward=False)
-        read = _told(stored.all(), shape.weights, report)
+        read = _told(stored.tensors(), shape.num_params, report)
         weights.write_tensors(out, ((table[name], value.to(stored.dtype)) for name, value in read))
         weights.write_config(
             out,
             shape,
-            begin=tokenizer.named_begin,
-            stops=sorted(tokenizer.stops),
-            pad=tokenizer.pad,
+            bos_token_id=tokenizer.named_bos_id,
+            eos_token_ids=sorted(tokenizer.stop_token_ids),
+            pad_token_id=tokenizer.pad_id,
             dtype=stored.dtype,
         )
-        write_text_side(out, tokenizer, context=shape.context, kind=kind)
-        tokens = [*tokenizer.opening, *tokenizer.encode(_CHECKED)][: min(_MOST_CHECKED, shape.context)]
-        difference = compare(stored, weights.open_folder(out), tokens)
+        write_tokenizer_files(out, tokenizer, context=shape.max_seq_len, kind=kind)
+        tokens = [*tokenizer.opening, *tokenizer.encode(_CHECKED_TEXT)][: min(_MAX_CHECKED_TOKENS, shape.max_seq_len)]
+        difference = logit_difference(stored, weights.open_folder(out), tokens)
         if not math.isfinite(difference):
             raise ArtifactError(
                 f"{source}: its logits are not finite, or all are zero, so it can say nothing; take another checkpoint"
@@ -90,8 +90,8 @@ def bring_in(
                 f"{source}: logits of the copy are {difference:.1e} off those of the original (at most {TOLERANCE} "
                 "is let pass); the copy was not kept"
             )
-        seal(out)
-    return Imported(shape, len(tokens), difference)
+        write_checksums(out)
+    return ImportResult(shape, len(tokens), difference)
 
 
 def _told(
@@ -105,29 +105,29 @@ def _told(
         done += value.numel()
 
 
-def compare(original: Stored, copy: Stored, tokens: list[int]) -> float:
+def logit_difference(original: StoredModel, copy: StoredModel, tokens: list[int]) -> float:
     """The largest difference of logits between the engine on `copy` and formulas on `original`, as a share of the
     largest logit."""
     with np.errstate(all="ignore"):  # what is not finite is seen in the result
-        wanted = reference.logits(original, tokens)
+        expected = reference.logits(original, tokens)
     with torch.inference_mode():
-        found = stream_logits(copy.shape, copy.read, torch.tensor([tokens]))[0].double().numpy()
+        logits = stream_logits(copy.shape, copy.read, torch.tensor([tokens]))[0].double().numpy()
     with np.errstate(all="ignore"):
-        return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+        return float(np.abs(logits - expected).max() / np.abs(expected).max())
 
 
-def open_any(source: Path) -> tuple[Stored, TextTokenizer]:
+def open_any(source: Path) -> tuple[StoredModel, TextTokenizer]:
     """Weights and tokenizer in whatever format `source` has. Raises ArtifactError when it is none that herd reads."""
     if source.is_file() and source.suffix == ".gguf":
-        return gguf.open_file(source), from_gguf(gguf.fields_of(source), str(source))
-    if (source / meta.PARAMS).exists():
-        stored = meta.open_folder(source)
+        return gguf.open_gguf(source), from_gguf(gguf.read_fields(source), str(source))
+    if (source / meta.PARAMS_FILE).exists():
+        stored = meta.open_meta_folder(source)
         return stored, load_tiktoken(source / "tokenizer.model")
     if is_adapter(source):
         # As one model; peft leaves the tokenizer with the model it stands beside, unless who trained it added one.
         text = source if (source / "tokenizer.json").exists() else read_adapters(source).base
         return weights.open_folder(source), TextTokenizer.load(text)
-    if (source / CONFIG).exists():
+    if (source / CONFIG_JSON).exists():
         return weights.open_folder(source), TextTokenizer.load(source)
     inside = sorted(source.glob("*.gguf")) if source.is_dir() else []
     if len(inside) == 1:

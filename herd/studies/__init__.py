@@ -5,4 +5,4 @@ from __future__ import annotations
 from herd.core.recipe import RecipeFunction
 from herd.core.registry import Registry
 
-studies: Registry[RecipeFunction] = Registry("studies", __name__, sourced=False)
+studies: Registry[RecipeFunction] = Registry("studies", __name__, requires_source=False)

@@ -7,15 +7,15 @@ from dataclasses import replace
 from herd.core.artifacts import Corpus, Report, Scores
 from herd.core.recipe import load_recipe
 from herd.core.settings import settings
-from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality
+from herd.corpus.quality import KeepBestSettings, QualitySettings, keep_best, train_quality
 from herd.corpus.settings import CurateSettings
 from herd.corpus.stages import curate
 from herd.mixing.corpora import CorpusTrial, compare_corpora, try_corpus
 from herd.recipes import recipes
-from herd.recipes.data import prepared
+from herd.recipes.data import prepare_data
 from herd.recipes.tiny_data import TinyDataSettings, data_of
 from herd.report.stages import write_report
-from herd.report.verdicts import Bars
+from herd.report.verdicts import Criteria
 from herd.studies import studies
 from herd.tokens.stages import pack
 from herd.world import NOTE
@@ -25,19 +25,19 @@ from herd.world.sources import world_pages
 from herd.world.tasks import in_world
 from herd.world.truth import World
 
-AS_IT_IS = CurateSettings(rules={"default": ()})
+NO_RULES = CurateSettings(rules={"default": ()})
 
 
 @settings
 class FilterSet:
     """One way of curating: by rules and steps over all documents, then by a quality model where `best` says so."""
 
-    curate: CurateSettings = AS_IT_IS
-    best: KeepSettings | None = None
+    curate: CurateSettings = NO_RULES
+    best: KeepBestSettings | None = None
 
 
 @settings
-class CurationSettings:
+class CurationStudySettings:
     """data: the recipe whose sources are used. pages: of its world, junk among them. good, good_world: what the quality
     model is shown as good, from a world of its own; as bad it is shown the pool. control: a set's name."""
 
@@ -54,26 +54,26 @@ class CurationSettings:
 
 
 @studies.add
-def curation(s: CurationSettings) -> Report:
+def curation(s: CurationStudySettings) -> Report:
     """The same training on what each of several curations keeps of one pool (DataComp-LM)."""
     data = load_recipe(s.data, recipes).settings
     assert isinstance(data, TinyDataSettings)
-    clean = prepared(data_of(data, pages=replace(s.pages, near_copies=0.0, spam_pages=0.0, advert_pages=0.0)))
+    clean = prepare_data(data_of(data, pages=replace(s.pages, near_copies=0.0, spam_pages=0.0, advert_pages=0.0)))
     pool = data_of(data, pages=s.pages).crawls()
-    everything = curate(pool, settings=AS_IT_IS)
-    good = curate((world_pages(world=s.good_world, settings=s.good),), settings=AS_IT_IS)
+    everything = curate(pool, settings=NO_RULES)
+    good = curate((world_pages(world=s.good_world, settings=s.good),), settings=NO_RULES)
     trial = replace(s.trial, tasks=in_world(s.trial.tasks, data.world))
     model = train_quality(good, everything, settings=s.quality)
     trials: list[Scores] = []
     audits: list[Scores] = []
-    for label, chosen in s.sets.items():
-        kept: Corpus = curate(pool, settings=chosen.curate)
-        if chosen.best is not None:
-            kept = keep_best(kept, model, settings=chosen.best)
-        audits.append(audit(kept, pool))
-        tokens = pack(kept, clean.vocabulary, held_out_share=data.held_out_share)
+    for label, filter_set in s.sets.items():
+        curated: Corpus = curate(pool, settings=filter_set.curate)
+        if filter_set.best is not None:
+            curated = keep_best(curated, model, settings=filter_set.best)
+        audits.append(audit(curated, pool))
+        tokens = pack(curated, clean.vocabulary, held_out_share=data.held_out_share)
         trials += [
             try_corpus(tokens, clean.tokens, clean.vocabulary, label=label, trial=trial, seed=seed) for seed in s.seeds
         ]
     table = compare_corpora(tuple(trials), tuple(audits), labels=tuple(s.sets), control=s.control)
-    return write_report((), (table, model), title=s.title, bars=Bars(), note=NOTE)
+    return write_report((), (table, model), title=s.title, criteria=Criteria(), note=NOTE)

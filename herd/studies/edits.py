@@ -6,30 +6,32 @@ from dataclasses import replace
 
 from herd.align.sft import sft
 from herd.core.artifacts import Checkpoint, Preferences, Report
-from herd.core.settings import Positive, settings
-from herd.recipes.tiny import Ground
+from herd.core.settings import PositiveInt, settings
+from herd.recipes.tiny import AlignmentBase
 from herd.studies import studies
-from herd.studies.translation import Ways, ways_compared
-from herd.world.annotators import Asked, ask, misquote
+from herd.studies.translation import MethodComparison, compare_methods
+from herd.world.annotators import QuestionSet, corrupt_answers, draw_prompts
 
 
 @settings
-class EditsSettings(Ways):
+class EditsSettings(MethodComparison):
     """pairs: sums whose answers differ in one digit of the result."""
 
-    pairs: Positive
+    pairs: PositiveInt
 
 
 @studies.add
 def edits(s: EditsSettings) -> Report:
     """Right answers set against the same ones with a slip (Smaug's low edit distance), over several seeds."""
-    ground = Ground.of(s.of)
+    ground = AlignmentBase.of(s.of)
     tiny = ground.numbers
-    shown = ground.shown(tiny.demonstrations, tiny.curt_share)
+    demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
     models: list[Checkpoint] = []
     pairs: list[Preferences] = []
     for seed in s.seeds:
-        models.append(sft(ground.base, (shown,), settings=replace(tiny.sft, seed=seed)))
-        prompts = ask(world=tiny.world, asked=Asked(counts={"sum": s.pairs}, purpose=f"misquoted, seed {seed}"))
-        pairs.append(misquote(prompts, world=tiny.world))
-    return ways_compared(ground, models, pairs, s)
+        models.append(sft(ground.base, (demonstrations,), settings=replace(tiny.sft, seed=seed)))
+        prompts = draw_prompts(
+            world=tiny.world, questions=QuestionSet(counts={"sum": s.pairs}, purpose=f"misquoted, seed {seed}")
+        )
+        pairs.append(corrupt_answers(prompts, world=tiny.world))
+    return compare_methods(ground, models, pairs, s)

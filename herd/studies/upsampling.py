@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from herd.core.artifacts import Report
 from herd.core.recipe import load_recipe
-from herd.core.settings import Share, Shares, settings
-from herd.mixing.field import RunSettings
+from herd.core.settings import MixtureWeights, Share, settings
 from herd.mixing.methods import methods
-from herd.mixing.stages import MixSettings, TrySettings, find_mix, try_mix, upsampling_curve
+from herd.mixing.problem import ProxySettings
+from herd.mixing.stages import MixSettings, TrialSettings, find_mix, try_mix, upsampling_curve
 from herd.recipes import recipes
-from herd.recipes.data import prepared
+from herd.recipes.data import prepare_data
 from herd.report.stages import write_report
-from herd.report.verdicts import Bars
+from herd.report.verdicts import Criteria
 from herd.studies import studies
 from herd.world import NOTE
 
@@ -26,26 +26,26 @@ class UpsamplingSettings:
     title: str
     data: str
     mixing: MixSettings
-    run: RunSettings
-    default: Shares
-    late: Shares
+    run: ProxySettings
+    default: MixtureWeights
+    late: MixtureWeights
     domains: tuple[str, ...]
     ends: tuple[Share, ...] = (0.0, 0.05, 0.1, 0.2, 0.3)
-    most_epochs: float = 4.0
+    max_epochs: float = 4.0
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
 @studies.add
 def upsampling(s: UpsamplingSettings) -> Report:
     """Domain upsampling at the end of training, as a curve over its length (Blakeney et al. 2024)."""
-    tokens = prepared(load_recipe(s.data, recipes).settings).tokens
-    method = methods.use("given_shares", label="default", shares=s.default)
+    tokens = prepare_data(load_recipe(s.data, recipes).settings).tokens
+    method = methods.configure("fixed_weights", label="default", weights=s.default)
     mix = find_mix(tokens, method=method, proxy=s.run, settings=s.mixing)
-    trial = TrySettings(run=s.run, points=1, most_epochs=s.most_epochs, late=s.late)
+    trial = TrialSettings(run=s.run, points=1, max_epochs=s.max_epochs, late_weights=s.late)
     runs = tuple(
         try_mix(tokens, mix, trial=replace(trial, late_share=end), settings=s.mixing, seed=seed)
         for end in s.ends
         for seed in s.seeds
     )
     curve = upsampling_curve(runs, domains=s.domains)
-    return write_report((), (curve,), title=s.title, bars=Bars(), note=NOTE)
+    return write_report((), (curve,), title=s.title, criteria=Criteria(), note=NOTE)

@@ -19,26 +19,26 @@ _WORDS_AT_ONCE = 100_000  # that a merge is made in
 _HALF = 32  # bits of one id of a pair
 
 
-def learn(texts: Iterable[str], *, pairs: int, digits_together: bool) -> TextTokenizer:
-    """A tokenizer whose `pairs` base tokens (256 bytes among them) are merged from `texts`, whose words are counted in
-    memory.
+def train_bpe(texts: Iterable[str], *, vocab_size: int, digits_together: bool) -> TextTokenizer:
+    """A tokenizer whose `vocab_size` base tokens (256 bytes among them) are merged from `texts`, whose words are
+    counted in memory.
 
     digits_together: whether up to three digits may become one token, as in Llama 3; without it no merge
     ever joins digits, which small models need to do sums, and the splitting of text stays the same.
     Source: Sennrich et al. 2016; Llama 3, 3.2.
     """
-    return learn_counted(count_texts(texts, digits_together=digits_together), pairs=pairs)
+    return train_bpe_from_counts(count_texts(texts, digits_together=digits_together), vocab_size=vocab_size)
 
 
-def learn_counted(counts: Mapping[str, int], *, pairs: int) -> TextTokenizer:
-    """A tokenizer of `pairs` base tokens, merged from words that come so often. The same as the library's trainer
+def train_bpe_from_counts(counts: Mapping[str, int], *, vocab_size: int) -> TextTokenizer:
+    """A tokenizer of `vocab_size` base tokens, merged from words that come so often. The same as the library's trainer
     makes, which wants to read every text instead."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     number = {letter: id_ for id_, letter in enumerate(alphabet)}
     words = Words.of(([number[letter] for letter in word] for word in counts), counts.values())
-    learnt = learn_merges(words, alphabet, pairs)
-    merges = [(learnt.tokens[left], learnt.tokens[right]) for left, right in learnt.merges]
-    return finish(Backend(models.BPE({token: id_ for id_, token in enumerate(learnt.tokens)}, merges)))
+    model = learn_merges(words, alphabet, vocab_size)
+    merges = [(model.tokens[first], model.tokens[second]) for first, second in model.merges]
+    return llama3_tokenizer(Backend(models.BPE({token: id_ for id_, token in enumerate(model.tokens)}, merges)))
 
 
 @dataclass
@@ -64,80 +64,81 @@ class Words:
         sizes = np.array(lengths, np.int32)
         return cls(flat, np.cumsum(sizes, dtype=np.int64) - sizes, sizes, np.fromiter(counts, np.int64))
 
-    def places(self, some: Ids) -> tuple[Ids, Ids]:
-        """Where the ids of these words stand, word after word, and which of `some` each belongs to."""
-        lengths = self.lengths[some].astype(np.int64)
+    def places(self, word_ids: Ids) -> tuple[Ids, Ids]:
+        """Where the ids of these words stand, word after word, and which of `word_ids` each belongs to."""
+        lengths = self.lengths[word_ids].astype(np.int64)
         ends = np.cumsum(lengths)
-        owner = np.repeat(np.arange(len(some)), lengths)
-        return np.arange(len(owner)) + (self.starts[some] - (ends - lengths))[owner], owner
+        owner = np.repeat(np.arange(len(word_ids)), lengths)
+        return np.arange(len(owner)) + (self.starts[word_ids] - (ends - lengths))[owner], owner
 
-    def blocks(self, some: Ids) -> Iterator[Ids]:
-        for start in range(0, len(some), _WORDS_AT_ONCE):
-            yield some[start : start + _WORDS_AT_ONCE]
+    def blocks(self, word_ids: Ids) -> Iterator[Ids]:
+        for start in range(0, len(word_ids), _WORDS_AT_ONCE):
+            yield word_ids[start : start + _WORDS_AT_ONCE]
 
 
 @dataclass
-class Merges:
+class BPEModel:
     """What was learnt. tokens: all of them, by id. merges: which two ids become one, in order."""
 
     tokens: list[str]
     merges: list[tuple[int, int]]
 
 
-def learn_merges(words: Words, alphabet: Sequence[str], size: int, *, repeat: bool = True) -> Merges:
-    """Merges until there are `size` tokens: each time of the pair that comes most often, of equals that of lower ids.
+def learn_merges(words: Words, alphabet: Sequence[str], vocab_size: int, *, repeat: bool = True) -> BPEModel:
+    """Merges until there are `vocab_size` tokens: each time of the pair that comes most often, of equals that of lower
+    ids.
 
     words: changed. repeat: whether a pair whose letters are a token already is merged into that token, as the library
     does; otherwise it is passed over. Source: Sennrich et al. 2016, algorithm 1; the order of equals is tokenizers'.
     """
-    learnt = Merges(list(alphabet), [])
-    number = {token: id_ for id_, token in enumerate(learnt.tokens)}
+    model = BPEModel(list(alphabet), [])
+    number = {token: id_ for id_, token in enumerate(model.tokens)}
     counts, where = _pairs(words)
     # Of each pair the words that it came to stand in since it was last put here.
-    heap = [(-counts[pair], pair, turn, found) for turn, (pair, found) in enumerate(where)]
+    heap = [(-counts[pair], pair, turn, word_ids) for turn, (pair, word_ids) in enumerate(where)]
     del where
     heapq.heapify(heap)
     turn = len(heap)
-    while heap and len(learnt.tokens) < size:
-        count, pair, entry, found = heapq.heappop(heap)
+    while heap and len(model.tokens) < vocab_size:
+        count, pair, entry, word_ids = heapq.heappop(heap)
         if -count != counts[pair]:  # counted again since
-            heapq.heappush(heap, (-counts[pair], pair, entry, found))
+            heapq.heappush(heap, (-counts[pair], pair, entry, word_ids))
             continue
         if count == 0:
             break
-        left, right = pair >> _HALF, pair & ((1 << _HALF) - 1)
-        token = learnt.tokens[left] + learnt.tokens[right]
+        first, second = pair >> _HALF, pair & ((1 << _HALF) - 1)
+        token = model.tokens[first] + model.tokens[second]
         if token in number and not repeat:
             counts[pair] = 0
             continue
-        new = number.setdefault(token, len(learnt.tokens))
-        if new == len(learnt.tokens):
-            learnt.tokens.append(token)
-        learnt.merges.append((left, right))
-        for fresh, own in _merge(words, found, left, right, new, counts):
-            if counts[fresh] > 0:
-                heapq.heappush(heap, (-counts[fresh], fresh, turn, own))
+        new = number.setdefault(token, len(model.tokens))
+        if new == len(model.tokens):
+            model.tokens.append(token)
+        model.merges.append((first, second))
+        for new_pair, new_word_ids in _merge(words, word_ids, first, second, new, counts):
+            if counts[new_pair] > 0:
+                heapq.heappush(heap, (-counts[new_pair], new_pair, turn, new_word_ids))
                 turn += 1
-    return learnt
+    return model
 
 
 def _pairs(words: Words) -> tuple[dict[int, int], list[tuple[int, NDArray[np.int32]]]]:
     """How often each pair of neighbours comes, and the words it is in."""
     counts: dict[int, int] = {}
     where: dict[int, list[NDArray[np.int32]]] = {}
-    for some in words.blocks(np.arange(len(words.starts))):
-        places, owner = words.places(some)
+    for block in words.blocks(np.arange(len(words.starts))):
+        places, owner = words.places(block)
         inside = np.flatnonzero(owner[:-1] == owner[1:])
         ids = words.ids[places]
-        key, owner = _pair(ids[inside], ids[inside + 1]), some[owner[inside]].astype(np.int32)
+        key, owner = _pair(ids[inside], ids[inside + 1]), block[owner[inside]].astype(np.int32)
         _add(counts, key, words.counts[owner])
-        for pair, found in _grouped(key, owner):
-            where.setdefault(pair, []).append(found)
+        for pair, word_ids in _grouped(key, owner):
+            where.setdefault(pair, []).append(word_ids)
     return counts, [(pair, np.concatenate(where.pop(pair))) for pair in list(where)]
 
 
-def _pair(left: NDArray[np.integer] | int, right: NDArray[np.integer] | int) -> Ids:
-    return (np.asarray(left, np.int64) << _HALF) | np.asarray(right, np.int64)
+def _pair(first: NDArray[np.integer] | int, second: NDArray[np.integer] | int) -> Ids:
+    return (np.asarray(first, np.int64) << _HALF) | np.asarray(second, np.int64)
 
 
 def _add(counts: dict[int, int], keys: Ids, amounts: Ids) -> None:
@@ -161,48 +162,48 @@ def _grouped(keys: Ids, owners: NDArray[np.int32]) -> list[tuple[int, NDArray[np
 
 
 def _merge(
-    words: Words, some: Ids, left: int, right: int, new: int, counts: dict[int, int]
+    words: Words, word_ids: Ids, first: int, second: int, new: int, counts: dict[int, int]
 ) -> list[tuple[int, NDArray[np.int32]]]:
     """Joins a pair in these words and counts their pairs anew; the pairs that came up, and in which words."""
     keys: list[Ids] = [np.empty(0, np.int64)]
     owners: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
-    for block in words.blocks(some):
+    for block in words.blocks(word_ids):
         places, owner = words.places(block)
         ids = words.ids[places]
-        at = _where(ids, owner, left, right)
+        at = _where(ids, owner, first, second)
         if not len(at):
             continue
-        gone = np.zeros(len(ids) + 1, np.bool_)
-        gone[at + 1] = True
+        removed = np.zeros(len(ids) + 1, np.bool_)
+        removed[at + 1] = True
         amount = words.counts[block]
         before = at[(at > 0) & (owner[at - 1] == owner[at])]
         after = at[np.append(owner, -1)[at + 2] == owner[at]]
-        previous, following = np.where(gone[before - 1], new, ids[before - 1]), ids[after + 2]
-        lost = np.concatenate((_pair(previous, left), _pair(right, following)))
+        previous, following = np.where(removed[before - 1], new, ids[before - 1]), ids[after + 2]
+        lost = np.concatenate((_pair(previous, first), _pair(second, following)))
         fresh = np.concatenate((_pair(previous, new), _pair(new, following)))
         touched = owner[np.concatenate((before, after))]
         _add(counts, np.concatenate((lost, fresh)), np.concatenate((-amount[touched], amount[touched])))
         keys.append(fresh)
         owners.append(block[touched].astype(np.int32))
         ids[at] = new
-        stay = ~gone[:-1]
+        stay = ~removed[:-1]
         lengths = np.bincount(owner[stay], minlength=len(block))
         words.lengths[block] = lengths
         words.ids[words.places(block)[0]] = ids[stay]
     return _grouped(np.concatenate(keys), np.concatenate(owners))
 
 
-def _where(ids: NDArray[np.int32], owner: Ids, left: int, right: int) -> Ids:
+def _where(ids: NDArray[np.int32], owner: Ids, first: int, second: int) -> Ids:
     """Where the pair begins, in each word from the left; of `aaa` the second `aa` is none."""
-    at = np.flatnonzero((ids[:-1] == left) & (ids[1:] == right) & (owner[:-1] == owner[1:]))
-    if left != right or not len(at):
+    at = np.flatnonzero((ids[:-1] == first) & (ids[1:] == second) & (owner[:-1] == owner[1:]))
+    if first != second or not len(at):
         return at
     run = np.flatnonzero(np.append(True, np.diff(at) != 1))
     place = np.arange(len(at)) - np.repeat(run, np.diff(np.append(run, len(at))))
     return at[place % 2 == 0]
 
 
-def finish(backend: Backend) -> TextTokenizer:
+def llama3_tokenizer(backend: Backend) -> TextTokenizer:
     """Llama 3's tokenizer around a model of pairs: its splitting, its control tokens, its opening of a text."""
     split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
-MOST_CHARACTERS = 4_000  # of a text that are read: what it is about shows in its first page
+MAX_CHARACTERS = 4_000  # of a text that are read: what it is about shows in its first page
 _WEIGHTS, _TOKENIZER = "l2_supercat_256.safetensors", "l2_supercat_tokenizer_config.json"
 
 
@@ -26,11 +26,11 @@ def embed(texts: Sequence[str]) -> Vectors:
     HerdError when it is not installed.
     """
     tokenizer, weights = _model()
-    encoded = tokenizer.encode_batch([text[:MOST_CHARACTERS] for text in texts], add_special_tokens=False)
+    encoded = tokenizer.encode_batch([text[:MAX_CHARACTERS] for text in texts], add_special_tokens=False)
     out = np.zeros((len(texts), weights.shape[1]), np.float32)
-    for row, one in enumerate(encoded):
-        if one.ids:
-            mean = weights[one.ids].mean(axis=0)
+    for row, encoding in enumerate(encoded):
+        if encoding.ids:
+            mean = weights[encoding.ids].mean(axis=0)
             out[row] = mean / max(1e-9, float(np.linalg.norm(mean)))
     return out
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from herd.tokens.bpe import Words, learn_merges
-from herd.tokens.foreign import from_ranks, to_bytes, to_letters
+from herd.tokens.tiktoken import from_ranks, to_bytes, to_letters
 from herd.tokens.tokenizer import TextTokenizer
 from herd.tokens.words import count_texts
 
 
-def extend(ranks: Sequence[bytes], texts: Iterable[str], *, extra: int) -> TextTokenizer:
+def extend_ranks(ranks: Sequence[bytes], texts: Iterable[str], *, extra: int) -> TextTokenizer:
     """`extend_counted` of the words of `texts`, counted in memory."""
     return extend_counted(ranks, count_texts(texts, digits_together=True), extra=extra)
 
@@ -25,5 +25,5 @@ def extend_counted(ranks: Sequence[bytes], counts: Mapping[str, int], *, extra: 
     base = from_ranks(ranks)
     words = Words.of((base.encode(to_bytes(word).decode()) for word in counts), counts.values())
     alphabet = [to_letters(pair) for pair in ranks]
-    learnt = learn_merges(words, alphabet, len(alphabet) + extra, repeat=False)
-    return from_ranks([to_bytes(token) for token in learnt.tokens])
+    model = learn_merges(words, alphabet, len(alphabet) + extra, repeat=False)
+    return from_ranks([to_bytes(token) for token in model.tokens])

@@ -11,7 +11,7 @@ from typing import Any
 from herd.core.errors import ArtifactError
 from herd.core.manifests import check_files
 
-FILE = "generation_config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
 # Written anew from the tokenizer and the program at hand, never carried over.
 _NOT_CARRIED = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config")
 # Fields that change what is drawn, and the values with which they change nothing. Source: transformers,
@@ -33,8 +33,8 @@ class GenerationConfig:
     def read(cls, folder: Path) -> GenerationConfig:
         """Empty where there is no file. Raises ArtifactError for one that is no JSON object, or has no number where one
         should be."""
-        file = folder / FILE
-        check_files(folder, FILE)
+        file = folder / GENERATION_CONFIG_FILE
+        check_files(folder, GENERATION_CONFIG_FILE)
         if not file.exists():
             return cls()
         try:
@@ -51,7 +51,7 @@ class GenerationConfig:
 
     def add_to(self, folder: Path) -> None:
         """Writes the fields into the file in `folder`, whose token ids stay."""
-        file = folder / FILE
+        file = folder / GENERATION_CONFIG_FILE
         row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         own = {name: value for name, value in row.items() if name in _NOT_CARRIED}
         file.write_text(json.dumps(own | {"do_sample": False} | dict(self.fields), indent=2), encoding="utf-8")
@@ -80,14 +80,14 @@ class GenerationConfig:
         return float(self._number("repetition_penalty", 1.0)) or 1.0
 
     @property
-    def ignored(self) -> dict[str, Any]:
+    def ignored_fields(self) -> dict[str, Any]:
         """Fields that would change what is drawn and that herd's sampler has no place for."""
-        found = {name: self.fields.get(name) for name in _NEUTRAL}
-        return {name: value for name, value in found.items() if value is not None and value not in _NEUTRAL[name]}
+        values = {name: self.fields.get(name) for name in _NEUTRAL}
+        return {name: value for name, value in values.items() if value is not None and value not in _NEUTRAL[name]}
 
-    def _number(self, name: str, otherwise: float) -> float:
+    def _number(self, name: str, default: float) -> float:
         value = self.fields.get(name)
-        return otherwise if value is None else value
+        return default if value is None else value
 
 
-GREEDY = GenerationConfig()
+GREEDY_CONFIG = GenerationConfig()

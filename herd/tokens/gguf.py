@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 from herd.core.errors import ArtifactError
 from herd.tokens.pretokenizers import PRE_TOKENIZERS, PROBES
 from herd.tokens.template import CHAT_TEMPLATE
-from herd.tokens.tokenizer import CONTROL_TOKENS, LLAMA3, Controls, TextTokenizer
+from herd.tokens.tokenizer import CONTROL_TOKENS, LLAMA3, SpecialTokens, TextTokenizer
 
 # Of `tokenizer.ggml.token_type`.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
@@ -54,9 +54,11 @@ def _backend(fields: Mapping[str, Any], tokens: Sequence[str], kinds: Sequence[i
             f"{', '.join(PRE_TOKENIZERS)}"
         )
     merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"]]
-    way, vocabulary = PRE_TOKENIZERS[split], {token: number for number, token in enumerate(tokens)}
-    backend = Backend(models.BPE(vocabulary, merges, ignore_merges=way.whole_words))  # type: ignore[arg-type]
-    backend.pre_tokenizer = way.build(add_prefix_space=bool(fields.get("tokenizer.ggml.add_space_prefix", False)))
+    pre_tokenizer, vocabulary = PRE_TOKENIZERS[split], {token: number for number, token in enumerate(tokens)}
+    backend = Backend(models.BPE(vocabulary, merges, ignore_merges=pre_tokenizer.whole_words))  # type: ignore[arg-type]
+    backend.pre_tokenizer = pre_tokenizer.build(
+        add_prefix_space=bool(fields.get("tokenizer.ggml.add_space_prefix", False))
+    )
     backend.decoder = decoders.ByteLevel()
     return backend
 
@@ -68,15 +70,15 @@ def _sentencepiece(fields: Mapping[str, Any], tokens: Sequence[str], kinds: Sequ
     """
     vocabulary = {token: number for number, token in enumerate(tokens)}
     scores = dict(zip(tokens, fields["tokenizer.ggml.scores"], strict=True))
-    joined = {token for token, kind in zip(tokens, kinds, strict=True) if kind == _NORMAL}
-    merges = sorted(_joins(joined), key=lambda pair: (-scores[pair[0] + pair[1]], vocabulary[pair[0] + pair[1]]))
+    normal = {token for token, kind in zip(tokens, kinds, strict=True) if kind == _NORMAL}
+    merges = sorted(_joins(normal), key=lambda pair: (-scores[pair[0] + pair[1]], vocabulary[pair[0] + pair[1]]))
     unknown = next((token for token, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN), None)
     backend = Backend(models.BPE(vocabulary, merges, byte_fallback=True, fuse_unk=True, unk_token=unknown))
     blanks = normalizers.Replace(" ", "▁")
     prefix = fields.get("tokenizer.ggml.add_space_prefix", True)
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), blanks] if prefix else [blanks])
-    rest = [decoders.Strip(" ", 1, 0)] if prefix else []
-    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *rest])
+    strip = [decoders.Strip(" ", 1, 0)] if prefix else []
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
     return backend
 
 
@@ -84,12 +86,12 @@ def _joins(tokens: set[str]) -> Iterator[tuple[str, str]]:
     """Every two tokens that make a third."""
     for token in tokens:
         for cut in range(1, len(token)):
-            left, right = token[:cut], token[cut:]
-            if left in tokens and right in tokens:
-                yield left, right
+            head, tail = token[:cut], token[cut:]
+            if head in tokens and tail in tokens:
+                yield head, tail
 
 
-def _controls(fields: Mapping[str, Any], tokens: Sequence[str], where: str) -> tuple[Controls, str | None]:
+def _controls(fields: Mapping[str, Any], tokens: Sequence[str], where: str) -> tuple[SpecialTokens, str | None]:
     """Control tokens and the chat template; Llama 3's own format where the template is of its kind."""
 
     def named(name: str) -> str | None:
@@ -101,21 +103,21 @@ def _controls(fields: Mapping[str, Any], tokens: Sequence[str], where: str) -> t
     end = named("eos")
     if end is None:
         raise ArtifactError(f"{where} does not say which token ends a text; convert the model again")
-    template, known = fields.get("tokenizer.chat_template"), set(tokens)
-    if template is None and _HEADER in known and end == _TURN:
+    template, token_set = fields.get("tokenizer.chat_template"), set(tokens)
+    if template is None and _HEADER in token_set and end == _TURN:
         template = CHAT_TEMPLATE  # only models that chat end a text with what ends a turn
-    if template is not None and _HEADER in template and _TURN in template and known >= set(CONTROL_TOKENS[:10]):
+    if template is not None and _HEADER in template and _TURN in template and token_set >= set(CONTROL_TOKENS[:10]):
         return LLAMA3, template
     turn = named("eot") or end
-    way = PRE_TOKENIZERS.get(fields.get("tokenizer.ggml.pre", "default"))
-    begins = fields.get("tokenizer.ggml.model") == "llama" or (way is not None and way.begins)
+    pre_tokenizer = PRE_TOKENIZERS.get(fields.get("tokenizer.ggml.pre", "default"))
+    begins = fields.get("tokenizer.ggml.model") == "llama" or (pre_tokenizer is not None and pre_tokenizer.begins)
     begin = named("bos") if fields.get("tokenizer.ggml.add_bos_token", begins) else None
-    stops = tuple(dict.fromkeys(one for one in (end, turn, named("eom")) if one is not None))
+    stops = tuple(dict.fromkeys(stop for stop in (end, turn, named("eom")) if stop is not None))
     pad = named("padding") or end
     # A template may write what is not put before texts.
     names = (("bos_token", named("bos")), ("eos_token", turn), ("pad_token", pad))
-    told = tuple((name, token) for name, token in names if token is not None)
-    return Controls(begin, end, turn, stops, pad, told), template
+    named_tokens = tuple((name, token) for name, token in names if token is not None)
+    return SpecialTokens(begin, end, turn, stops, pad, named_tokens), template
 
 
 # ---- out ----
@@ -127,37 +129,39 @@ def to_gguf(tokenizer: TextTokenizer, rows: int) -> dict[str, Any]:
     The way text is cut is named by comparing ids over probes and over the vocabulary itself. Raises ArtifactError
     where no way that GGUF has gives the same ids.
     """
-    made = tokenizer.backend_json
-    if made["model"]["type"] != "BPE":
+    tokenizer_json = tokenizer.backend_json
+    if tokenizer_json["model"]["type"] != "BPE":
         raise ArtifactError(
-            f"the tokenizer is of the kind {made['model']['type']}, which herd cannot write as GGUF; "
+            f"the tokenizer is of the kind {tokenizer_json['model']['type']}, which herd cannot write as GGUF; "
             "export a Hugging Face folder"
         )
-    pieces = bool(made["model"].get("byte_fallback"))
-    tokens, kinds = _listed(made, rows, bytes_too=pieces)
+    pieces = bool(tokenizer_json["model"].get("byte_fallback"))
+    tokens, kinds = _list_tokens(tokenizer_json, rows, bytes_too=pieces)
     fields = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": kinds} | _control_fields(tokenizer)
-    probes = [*PROBES, *_probes_of(tokenizer, made)]
-    wanted = tokenizer.encode_all(probes)
-    why = ""
-    for tried in _tried_sentencepiece(made, tokens, kinds) if pieces else _tried_byte_level(made):
-        ids = from_gguf(fields | tried, "the file to be").encode_all(probes)
-        differing = next((text for text, a, b in zip(probes, wanted, ids, strict=True) if a != b), None)
+    probes = [*PROBES, *_probes_of(tokenizer, tokenizer_json)]
+    expected = tokenizer.encode_batch(probes)
+    example = ""
+    for candidate in (
+        _sentencepiece_candidates(tokenizer_json, tokens, kinds) if pieces else _byte_level_candidates(tokenizer_json)
+    ):
+        ids = from_gguf(fields | candidate, "the file to be").encode_batch(probes)
+        differing = next((text for text, a, b in zip(probes, expected, ids, strict=True) if a != b), None)
         if differing is None:
-            return tried | fields
-        why = why or f", for instance {differing[:40]!r}"
+            return candidate | fields
+        example = example or f", for instance {differing[:40]!r}"
     raise ArtifactError(
-        f"no tokenizer that a GGUF file can describe gives this one's ids{why}: {_habits(made)}; "
+        f"no tokenizer that a GGUF file can describe gives this one's ids{example}: {_habits(tokenizer_json)}; "
         "export a Hugging Face folder"
     )
 
 
-def _listed(made: Mapping[str, Any], rows: int, *, bytes_too: bool) -> tuple[list[str], list[int]]:
+def _list_tokens(tokenizer_json: Mapping[str, Any], rows: int, *, bytes_too: bool) -> tuple[list[str], list[int]]:
     """Every row's token and its kind."""
     tokens, kinds = [f"[PAD{number}]" for number in range(rows)], [_UNUSED] * rows
-    unknown = made["model"].get("unk_token")
-    for token, number in made["model"]["vocab"].items():
+    unknown = tokenizer_json["model"].get("unk_token")
+    for token, number in tokenizer_json["model"]["vocab"].items():
         tokens[number], kinds[number] = token, _NORMAL
-    for added in made["added_tokens"]:
+    for added in tokenizer_json["added_tokens"]:
         kind = _CONTROL if added["special"] else _USER_DEFINED
         tokens[added["id"]], kinds[added["id"]] = added["content"], kind
         if kind == _USER_DEFINED and any(added.get(name) for name in ("lstrip", "rstrip", "single_word")):
@@ -174,49 +178,55 @@ def _listed(made: Mapping[str, Any], rows: int, *, bytes_too: bool) -> tuple[lis
 
 
 def _control_fields(tokenizer: TextTokenizer) -> dict[str, Any]:
-    others = sorted(tokenizer.stops - {tokenizer.end, tokenizer.end_of_turn})
-    named = [one for one in others if tokenizer.show([one]) not in _KNOWN_ENDINGS]
+    extra_stops = sorted(tokenizer.stop_token_ids - {tokenizer.eos_id, tokenizer.eot_id})
+    named = [stop for stop in extra_stops if tokenizer.show([stop]) not in _KNOWN_ENDINGS]
     if len(named) > 1:
         raise ArtifactError(
             f"a GGUF file names three endings, and {tokenizer.show(named[1:2])} would be left out; name fewer stops"
         )
     fields: dict[str, Any] = {
-        "tokenizer.ggml.eos_token_id": tokenizer.end,
-        "tokenizer.ggml.eot_token_id": tokenizer.end_of_turn,
-        "tokenizer.ggml.padding_token_id": tokenizer.pad,
+        "tokenizer.ggml.eos_token_id": tokenizer.eos_id,
+        "tokenizer.ggml.eot_token_id": tokenizer.eot_id,
+        "tokenizer.ggml.padding_token_id": tokenizer.pad_id,
         "tokenizer.ggml.add_bos_token": bool(tokenizer.opening),
     }
     if named:
         fields["tokenizer.ggml.eom_token_id"] = named[0]
-    if tokenizer.named_begin is not None:  # templates may write it where nothing is put before texts
-        fields["tokenizer.ggml.bos_token_id"] = tokenizer.named_begin
+    if tokenizer.named_bos_id is not None:  # templates may write it where nothing is put before texts
+        fields["tokenizer.ggml.bos_token_id"] = tokenizer.named_bos_id
     if tokenizer.template:
         fields["tokenizer.chat_template"] = tokenizer.template
     return fields
 
 
-def _tried_byte_level(made: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _byte_level_candidates(tokenizer_json: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Ways that cut the probes as this tokenizer does come first: pairs that were never learnt hide how text is cut."""
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in made["model"]["merges"]]
-    own = _cuts(Backend.from_str(json.dumps(made)).pre_tokenizer)
-    ways = PRE_TOKENIZERS.items()
-    alike = {name: _cuts(way.build(add_prefix_space=False)) == own for name, way in ways}
-    for name in sorted(alike, key=lambda name: not alike[name]):
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer_json["model"]["merges"]]
+    own = _cuts(Backend.from_str(json.dumps(tokenizer_json)).pre_tokenizer)
+    pre_tokenizers = PRE_TOKENIZERS.items()
+    same_cuts = {
+        name: _cuts(pre_tokenizer.build(add_prefix_space=False)) == own for name, pre_tokenizer in pre_tokenizers
+    }
+    for name in sorted(same_cuts, key=lambda name: not same_cuts[name]):
         yield {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": name, "tokenizer.ggml.merges": merges}
 
 
-def _cuts(way: Any) -> list[list[str]]:
-    return [[piece for piece, _ in way.pre_tokenize_str(text)] for text in PROBES] if way is not None else []
+def _cuts(pre_tokenizer: Any) -> list[list[str]]:
+    return (
+        [[piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)] for text in PROBES]
+        if pre_tokenizer is not None
+        else []
+    )
 
 
-def _tried_sentencepiece(
-    made: Mapping[str, Any], tokens: Sequence[str], kinds: Sequence[int]
+def _sentencepiece_candidates(
+    tokenizer_json: Mapping[str, Any], tokens: Sequence[str], kinds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """Scores that fall with the rank of the merge a token comes of, with and without a blank in front of a text."""
     if kinds.count(_BYTE) != 256:
         raise ArtifactError("the tokenizer spells by bytes and has not all 256; export a Hugging Face folder")
     ranks: dict[str, int] = {}
-    for rank, merge in enumerate(made["model"]["merges"]):
+    for rank, merge in enumerate(tokenizer_json["model"]["merges"]):
         ranks.setdefault("".join(merge.split(" ", 1) if isinstance(merge, str) else merge), rank)
     rows = zip(tokens, kinds, strict=True)
     scores = [-float(ranks.get(token, len(ranks))) if kind == _NORMAL else 0.0 for token, kind in rows]
@@ -233,22 +243,22 @@ def _unknown(kinds: Sequence[int]) -> dict[str, Any]:
     return {"tokenizer.ggml.unknown_token_id": kinds.index(_UNKNOWN)} if _UNKNOWN in kinds else {}
 
 
-def _probes_of(tokenizer: TextTokenizer, made: Mapping[str, Any]) -> list[str]:
+def _probes_of(tokenizer: TextTokenizer, tokenizer_json: Mapping[str, Any]) -> list[str]:
     """Texts of the vocabulary's own tokens, alone and beside others: where one way of cutting parts what another lets
     be, one of them shows it. And every token that is found in text, with and without blanks around it."""
-    found = [tokenizer.decode([number]) for number in sorted(made["model"]["vocab"].values())]
-    whole = [text for text in found if text and "\ufffd" not in text]
-    added = [one["content"] for one in made["added_tokens"] if not one["special"]]
-    pairs = [left + right for left, right in itertools.pairwise(whole)]
-    around = [f"a{one}b {one} c\n{one}\n{one}{one}" for one in added]
-    return [*whole, *(f" {text}" for text in whole), *pairs, *around]
+    token_texts = [tokenizer.decode([number]) for number in sorted(tokenizer_json["model"]["vocab"].values())]
+    printable = [text for text in token_texts if text and "\ufffd" not in text]
+    added = [entry["content"] for entry in tokenizer_json["added_tokens"] if not entry["special"]]
+    pairs = [first + second for first, second in itertools.pairwise(printable)]
+    around = [f"a{token}b {token} c\n{token}\n{token}{token}" for token in added]
+    return [*printable, *(f" {text}" for text in printable), *pairs, *around]
 
 
-def _habits(made: Mapping[str, Any]) -> str:
+def _habits(tokenizer_json: Mapping[str, Any]) -> str:
     """What of a tokenizer stands in the way, as far as its settings tell."""
-    text = str(made.get("pre_tokenizer"))
-    if made.get("normalizer") and not made["model"].get("byte_fallback"):
-        return f"it changes text before it is cut ({made['normalizer'].get('type')})"
+    text = str(tokenizer_json.get("pre_tokenizer"))
+    if tokenizer_json.get("normalizer") and not tokenizer_json["model"].get("byte_fallback"):
+        return f"it changes text before it is cut ({tokenizer_json['normalizer'].get('type')})"
     if "'add_prefix_space': True" in text:
         return "it puts a blank in front of a text (add_prefix_space), which llama.cpp does not do for byte-level pairs"
     return "it cuts or joins text in a way of its own"

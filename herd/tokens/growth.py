@@ -8,24 +8,24 @@ from typing import Any
 
 _TOO_LARGE = 1 << 62
 _NUMBER = re.compile(r"\d+")
-_MOST_BITS = 4096
+_MAX_BITS = 4096
 # Of JSON; what transformers' templates use is 2 or 4.
-_MOST_INDENT = 64
+_MAX_INDENT = 64
 
 
-def of_operator(operator: str, left: Any, right: Any) -> int:
+def of_operator(operator: str, lhs: Any, rhs: Any) -> int:
     """Characters of a text, or members of a list."""
-    if operator == "%" and isinstance(left, str):
-        return _formatted(left, right if isinstance(right, (tuple, Mapping)) else (right,))
+    if operator == "%" and isinstance(lhs, str):
+        return _formatted(lhs, rhs if isinstance(rhs, (tuple, Mapping)) else (rhs,))
     if operator == "*":
-        for some, times in ((left, right), (right, left)):
-            if isinstance(some, (str, list, tuple)) and isinstance(times, int):
-                return len(some) * max(0, times)
-    if operator == "+" and all(isinstance(one, (str, list, tuple)) for one in (left, right)):
-        return len(left) + len(right)
-    if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
-        return _TOO_LARGE if bits > _MOST_BITS else 0
+        for sequence, times in ((lhs, rhs), (rhs, lhs)):
+            if isinstance(sequence, (str, list, tuple)) and isinstance(times, int):
+                return len(sequence) * max(0, times)
+    if operator == "+" and all(isinstance(operand, (str, list, tuple)) for operand in (lhs, rhs)):
+        return len(lhs) + len(rhs)
+    if isinstance(lhs, int) and isinstance(rhs, int):
+        bits = lhs.bit_length() * abs(rhs) if operator == "**" else lhs.bit_length() + rhs.bit_length()
+        return _TOO_LARGE if bits > _MAX_BITS else 0
     return 0
 
 
@@ -39,7 +39,7 @@ def of_method(name: str, owner: str, args: Sequence[Any], kwargs: Mapping[str, A
     if name == "expandtabs":
         return len(owner) + owner.count("\t") * max(numbers, default=8)
     if name == "translate":
-        longest = max((len(one) for one in _texts(args)), default=1)
+        longest = max((len(text) for text in _texts(args)), default=1)
         return len(owner) * max(1, longest)
     if name == "join" and args and isinstance(args[0], (list, tuple)):
         return _joined(args[0], owner)
@@ -57,11 +57,16 @@ def of_filter(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     if name == "replace" and len(values) >= 3:
         return _replaced(str(first), str(values[1]), str(values[2]))
     if name == "indent":
-        width = max((len(one) if isinstance(one, str) else int(one) for one in values[1:]), default=4)
+        width = max(
+            (len(argument) if isinstance(argument, str) else int(argument) for argument in values[1:]), default=4
+        )
         return size + (str(first).count("\n") + 1) * max(0, width)
     if name == "tojson":
-        indents = [len(one) if isinstance(one, str) else int(one or 0) for one in (kwargs.get("indent"), *values[1:3])]
-        return _TOO_LARGE if max(indents) > _MOST_INDENT else size
+        indents = [
+            len(argument) if isinstance(argument, str) else int(argument or 0)
+            for argument in (kwargs.get("indent"), *values[1:3])
+        ]
+        return _TOO_LARGE if max(indents) > _MAX_INDENT else size
     return max([size, *numbers])
 
 
@@ -76,21 +81,25 @@ def _joined(parts: Sequence[Any], between: str) -> int:
 def _formatted(text: str, values: Any) -> int:
     """Every place may be as wide as all numbers together, those among the values too."""
     widths = sum(int(number) if len(number) < 19 else _TOO_LARGE for number in _NUMBER.findall(text))
-    given = list(values.values()) if isinstance(values, Mapping) else list(values)
+    arguments = list(values.values()) if isinstance(values, Mapping) else list(values)
     if "*" in text or "{" in text.replace("{{", ""):
-        widths += sum(abs(one) for one in given if isinstance(one, int) and not isinstance(one, bool) and abs(one) > 99)
-    longest = max((len(one) for one in _texts(given)), default=0)
+        widths += sum(
+            abs(argument)
+            for argument in arguments
+            if isinstance(argument, int) and not isinstance(argument, bool) and abs(argument) > 99
+        )
+    longest = max((len(argument) for argument in _texts(arguments)), default=0)
     return len(text) + widths + (text.count("%") + text.count("{")) * longest
 
 
 def _texts(values: Any) -> list[str]:
-    found, waiting = [], list(values)
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            found.append(one)
-        elif isinstance(one, Mapping):
-            waiting.extend(one.values())
-        elif isinstance(one, (list, tuple)):
-            waiting.extend(one)
-    return found
+    texts, pending = [], list(values)
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            pending.extend(value)
+    return texts

@@ -10,9 +10,9 @@ from typing import Any
 
 from herd.core.errors import ArtifactError, DataError, HerdError, SettingsError
 from herd.core.records import Conversation, Message
-from herd.tokens.added import Read
-from herd.tokens.chat import PYTHON_TAG, ChatFormat, Encoded
-from herd.tokens.learning import Learning, Opening, Sources
+from herd.tokens.added import TextEncoding
+from herd.tokens.chat import PYTHON_TAG, EncodedConversation, Llama3ChatTemplate
+from herd.tokens.loss_mask import LossMask, Opening, Sources
 from herd.tokens.special_tokens import DEFAULT, LLAMA3, TOOL_USE
 from herd.tokens.template import CHAT_TEMPLATE, TEMPLATES
 from herd.tokens.tokenizer import TextTokenizer
@@ -26,7 +26,7 @@ _CHARACTERS, _CHARACTERS_A_CHARACTER = 200_000, 16
 _LONGEST_TEMPLATE = 1_000_000
 
 
-class TemplateFormat:
+class JinjaChatTemplate:
     """Writes a conversation as a template says and reads the answer as text, or as the calls of tools in it.
 
     The ids are those of transformers' `apply_chat_template`, but that what looks like a control token inside a message
@@ -37,46 +37,46 @@ class TemplateFormat:
     built_in_tools = False  # whether tools may be named without a definition
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
-        from herd.tokens.sandbox import Environment
+        from herd.tokens.template_sandbox import Environment
 
         if tokenizer.template is None:
             raise ArtifactError("the model brings no chat template; it continues text and does not chat")
         self.tokenizer = tokenizer
-        self._world = Environment()
+        self._environment = Environment()
         self._texts = {DEFAULT: tokenizer.template} | tokenizer.other_templates
         self._templates = {name: self._compiled(text) for name, text in self._texts.items()}
-        self._stops = tuple(tokenizer.show([token]) for token in tokenizer.stops)
-        self._names = {name: token for name, token in tokenizer.controls.names.items() if token}
+        self._stops = tuple(tokenizer.show([token]) for token in tokenizer.stop_token_ids)
+        self._names = {name: token for name, token in tokenizer.special_tokens.names.items() if token}
 
     def _compiled(self, text: str) -> Any:
         if len(text) > _LONGEST_TEMPLATE:
             raise ArtifactError(f"the chat template has {len(text):,} characters, which is no template; mend the model")
         try:
-            return self._world.from_string(text)
+            return self._environment.from_string(text)
         except (RecursionError, MemoryError):
             raise ArtifactError("the chat template is nested too deeply to be read; use another template") from None
         except Exception as fault:  # what Python says of the code that Jinja makes of it is of many classes
             raise ArtifactError(f"the chat template cannot be read ({fault}); fetch the model again") from None
 
-    def prompt(self, conversation: Conversation) -> list[int]:
+    def encode_prompt(self, conversation: Conversation) -> list[int]:
         """The conversation and the opening of the assistant's next message, as ids."""
         self._check_tools(conversation)
         return self._read(self._filled(conversation, opening=True), conversation).ids
 
-    def conversation(self, conversation: Conversation) -> Encoded:
-        """All of it, as training reads it. Learnt: all that an assistant writes when it is asked by `prompt`, to the
-        control token that ends its turn, and what the template marks as generated."""
+    def encode(self, conversation: Conversation) -> EncodedConversation:
+        """All of it, as training reads it. Learnt: all that an assistant writes when it is asked by `encode_prompt`, to
+        the control token that ends its turn, and what the template marks as generated."""
         self._check_tools(conversation)
         filled = self._filled(conversation, opening=False)
-        learning = Learning(conversation, filled)
+        loss_mask = LossMask(conversation, filled)
         for number, message in enumerate(conversation.messages):
-            if message.calls and not learning.has_calls(number):
+            if message.tool_calls and not loss_mask.has_calls(number):
                 raise DataError("the model's chat template leaves out a call of a tool; leave calls out for this model")
-            if message.calls or learning.has_thoughts(number):
-                learning.add_turn(number, self._turn(conversation, number, filled, learning))
+            if message.tool_calls or loss_mask.has_thoughts(number):
+                loss_mask.add_turn(number, self._turn(conversation, number, filled, loss_mask))
             elif message.role == "assistant" and (opening := self._opening) is not None:
-                learning.add_lead(number, opening)
-        return learning.encoded(self._read(filled, conversation), self.tokenizer.stops)
+                loss_mask.add_lead(number, opening)
+        return loss_mask.encode(self._read(filled, conversation), self.tokenizer.stop_token_ids)
 
     @cached_property
     def _opening(self) -> Opening | None:
@@ -96,7 +96,7 @@ class TemplateFormat:
 
     def _filled(self, conversation: Conversation, *, opening: bool) -> str:
         """What the template makes of the messages; every character tells where it comes from."""
-        from herd.tokens.sandbox import Budget
+        from herd.tokens.template_sandbox import Budget
 
         sources = Sources(conversation)
         budget = Budget(
@@ -111,7 +111,7 @@ class TemplateFormat:
             **self._names,
         }
         try:
-            return self._world.fill(self._templates[self._name(conversation)], values, budget)
+            return self._environment.fill(self._templates[self._name(conversation)], values, budget)
         except HerdError:
             raise
         except RecursionError:
@@ -125,18 +125,18 @@ class TemplateFormat:
             named = ", ".join(conversation.tools)
             raise DataError(f"{named}: built into Llama 3 only; give this model definitions of its tools")
         template = self._texts[self._name(conversation)]
-        calls = any(message.calls for message in conversation.messages)
-        for given, name in ((conversation.definitions, "tools"), (calls, "tool_calls")):
-            if given and name not in template:
+        calls = any(message.tool_calls for message in conversation.messages)
+        for content, name in ((conversation.definitions, "tools"), (calls, "tool_calls")):
+            if content and name not in template:
                 raise DataError("the model's chat template has no place for tools; leave them out for this model")
 
-    def _read(self, filled: str, conversation: Conversation) -> Read:
+    def _read(self, filled: str, conversation: Conversation) -> TextEncoding:
         """Ids of what the template wrote: control tokens are those that it wrote itself."""
-        vocabulary, text, origins = self.tokenizer.marked, str.__str__(filled), origins_of(filled)
+        vocabulary, text, origins = self.tokenizer.control_reader, str.__str__(filled), origins_of(filled)
         read = vocabulary.read(text)
         clashes = [
             core
-            for span, control in zip(read.spans, read.controls, strict=True)
+            for span, control in zip(read.offsets, read.control_mask, strict=True)
             if control and origins[slice(*(core := _core(text, span)))].strip("\0\2")
         ]
         if not clashes:
@@ -144,7 +144,7 @@ class TemplateFormat:
         texts = Sources(conversation).texts
         places = []
         for start, end in _own_runs(origins):
-            for first, last in vocabulary.spelled(text[start:end]):
+            for first, last in vocabulary.find_controls(text[start:end]):
                 place = (start + first, start + last)
                 if any(map(is_unsure, origins[slice(*place)])) and _touches(text[slice(*place)], texts):
                     raise DataError(
@@ -154,22 +154,22 @@ class TemplateFormat:
                 places.append(place)
         return vocabulary.write(text, places)
 
-    def _turn(self, conversation: Conversation, number: int, filled: str, learning: Learning) -> tuple[int, int]:
+    def _turn(self, conversation: Conversation, number: int, filled: str, loss_mask: LossMask) -> tuple[int, int]:
         """From where to where in `filled` the assistant writes message `number`, which calls tools or thinks: between
         the opening of its turn and what ends it. Raises DataError when that is not to be told."""
-        first, last = learning.extent(number)
+        first, last = loss_mask.extent(number)
         before = replace(conversation, messages=conversation.messages[:number])
         start = self._start(before, filled, first)
-        end = learning.stop_after(first, self._stops)
-        if end is None or learning.others(number, first, end):
+        end = loss_mask.stop_after(first, self._stops)
+        if end is None or loss_mask.has_other_messages(number, first, end):
             # It ends with no token that stops: as far as the same is written when nothing follows.
             after = replace(conversation, messages=conversation.messages[: number + 1])
             end = len(_shared(filled, self._filled(after, opening=False).rstrip()))
         # Some templates name the tool once more before its answer.
         if (
             not 0 <= start <= first < end
-            or (end < last and learning.others(number, end, last))
-            or learning.others(number, start, end)
+            or (end < last and loss_mask.has_other_messages(number, end, last))
+            or loss_mask.has_other_messages(number, start, end)
         ):
             raise DataError(
                 "the model's chat template writes earlier turns anew beside a call or a thought; leave those out"
@@ -186,15 +186,15 @@ class TemplateFormat:
         opening = opened[len(_shared(opened, closed)) :]
         return filled.rfind(opening, 0, first) + len(opening) if opening and opening in filled[:first] else -1
 
-    def read(self, ids: Sequence[int]) -> Message:
+    def parse_message(self, ids: Sequence[int]) -> Message:
         """The assistant's message that a model wrote as `ids`; what is no call is plain content."""
         template = "".join(self._texts.values())
-        body = [token for token in ids if token not in self.tokenizer.stops]
+        body = [token for token in ids if token not in self.tokenizer.stop_token_ids]
         if "<tool_call>" in template:
             # Which may be control tokens, that decoding leaves out.
-            shown = self.tokenizer.show(body)
-            if calls := read_blocks(shown):
-                return Message("assistant", shown.partition("<tool_call>")[0].strip(), calls)
+            full_text = self.tokenizer.show(body)
+            if calls := read_blocks(full_text):
+                return Message("assistant", full_text.partition("<tool_call>")[0].strip(), calls)
         elif PYTHON_TAG in self.tokenizer.control_tokens and "tool_calls" in template:
             tagged = bool(body) and self.tokenizer.show(body[:1]) == PYTHON_TAG
             text = self.tokenizer.decode(body[1:] if tagged else body)
@@ -203,12 +203,12 @@ class TemplateFormat:
         return Message("assistant", self.tokenizer.decode(body).strip())
 
 
-Chat = ChatFormat | TemplateFormat
+ChatTemplate = Llama3ChatTemplate | JinjaChatTemplate
 
 
-def chat_format(tokenizer: TextTokenizer) -> Chat:
+def chat_template_of(tokenizer: TextTokenizer) -> ChatTemplate:
     """How the model with this tokenizer is talked to: the one place where a chat format is made."""
-    return ChatFormat(tokenizer) if tokenizer.is_llama3 else TemplateFormat(tokenizer)
+    return Llama3ChatTemplate(tokenizer) if tokenizer.is_llama3 else JinjaChatTemplate(tokenizer)
 
 
 def with_chat_template(tokenizer: TextTokenizer, name: str) -> TextTokenizer:
@@ -223,21 +223,21 @@ def with_chat_template(tokenizer: TextTokenizer, name: str) -> TextTokenizer:
     template = TEMPLATES[name] if name in TEMPLATES else Path(name).read_text(encoding="utf-8")
     if template == CHAT_TEMPLATE:
         return tokenizer.with_template(LLAMA3, template)
-    tried = tokenizer.with_template(tokenizer.controls, template)
-    asked = Conversation((Message("user", "Hello"), Message("assistant", "Hi")))
-    ids = TemplateFormat(tried).conversation(asked).ids
+    candidate = tokenizer.with_template(tokenizer.special_tokens, template)
+    example = Conversation((Message("user", "Hello"), Message("assistant", "Hi")))
+    ids = JinjaChatTemplate(candidate).encode(example).ids
     controls = {tokenizer.control(token) for token in tokenizer.control_tokens}
-    words = [place for place, token in enumerate(ids) if token not in controls and tried.show([token]).strip()]
+    words = [place for place, token in enumerate(ids) if token not in controls and candidate.show([token]).strip()]
     ending = next((token for token in ids[max(words, default=0) + 1 :] if token in controls), None)
     if ending is None:
         raise ArtifactError(
-            f"the chat template {name} writes {tried.show(ids)!r}, whose answer ends with no control token of this "
+            f"the chat template {name} writes {candidate.show(ids)!r}, whose answer ends with no control token of this "
             "model's vocabulary; name a template whose tokens it has"
         )
-    turn, old = tokenizer.show([ending]), tokenizer.controls
-    named = dict(old.named) | {"eos_token": turn}
-    stops = tuple(dict.fromkeys((turn, *old.stops)))
-    return tokenizer.with_template(replace(old, end_of_turn=turn, stops=stops, named=tuple(named.items())), template)
+    turn, previous = tokenizer.show([ending]), tokenizer.special_tokens
+    named = dict(previous.named) | {"eos_token": turn}
+    stops = tuple(dict.fromkeys((turn, *previous.stops)))
+    return tokenizer.with_template(replace(previous, eot=turn, stops=stops, named=tuple(named.items())), template)
 
 
 def _core(text: str, span: tuple[int, int]) -> tuple[int, int]:
@@ -266,6 +266,8 @@ def _touches(token: str, texts: Sequence[str]) -> bool:
     return any(text and (token[:2] in text or token[-2:] in text or text.strip() in token) for text in texts)
 
 
-def _shared(one: str, other: str) -> str:
-    size = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:size]
+def _shared(first: str, second: str) -> str:
+    size = next(
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+    return first[:size]

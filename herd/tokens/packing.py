@@ -12,28 +12,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.executor import Place
+from herd.core.executor import Executor
 from herd.core.records import Document
 from herd.core.storage import DocumentPart
-from herd.tokens.shards import SPLITS, ShardWriter, id_type
+from herd.tokens.shards import SPLITS, ShardWriter, id_dtype
 from herd.tokens.tokenizer import TextTokenizer
 
 LONG_TOKENS = 4096  # of a document that may be held out in part
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 512, 2_000_000  # that the tokenizer is given at once
 
 Progress = Callable[[float, float, str], None]
-Index = dict[str, dict[str, dict[str, int]]]  # per source and split: tokens, documents, text_bytes
+ShardIndex = dict[str, dict[str, dict[str, int]]]  # per source and split: tokens, documents, text_bytes
 
 # A document of a part. source: its place among the part's sources. held_out: chosen by its text.
 _ROW = np.dtype([("source", np.int32), ("tokens", np.int64), ("text_bytes", np.int64), ("held_out", np.bool_)])
 
 
 @dataclass
-class Packed:
+class PackingResult:
     """What was written. split: sources of which no document was chosen, whose long ones gave their ends. not_held_out:
     those of which nothing is held out."""
 
-    index: Index
+    index: ShardIndex
     split: list[str] = field(default_factory=list)
     not_held_out: list[str] = field(default_factory=list)
 
@@ -45,10 +45,10 @@ def pack_documents(
     *,
     around: tuple[Sequence[int], Sequence[int]],
     held_out_share: float,
-    place: Place,
+    place: Executor,
     scratch: Path,
     progress: Progress = lambda done, total, words: None,
-) -> Packed:
+) -> PackingResult:
     """Every document with the ids that stand `around` it, in `out`, in the order of `parts`; some are held out.
 
     Of a source of which no whole document is chosen, each of at least `LONG_TOKENS` tokens gives its end, a share of
@@ -62,10 +62,10 @@ def pack_documents(
         _Job(part, tokenizer, before, after, scratch / f"{number:06}", held_out_share)
         for number, part in enumerate(parts)
     ]
-    encoded: list[_Encoded] = []
-    for done, one in enumerate(place.map(_encode, jobs), 1):
-        encoded.append(one)
-        progress(done, len(jobs), "parts of the corpus")
+    encoded: list[_EncodedPart] = []
+    for completed, encoded_part in enumerate(place.map(_encode, jobs), 1):
+        encoded.append(encoded_part)
+        progress(completed, len(jobs), "parts of the corpus")
     packed = _join(encoded, TextTokenizer.load(tokenizer), out, held_out_share)
     shutil.rmtree(scratch)
     return packed
@@ -87,7 +87,7 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Encoded:
+class _EncodedPart:
     """A part as ids. files: `.bin` of all ids in a row and `.npy` of rows about documents. sources: of the part, in the
     order they came. chosen: those of which documents are held out."""
 
@@ -99,32 +99,32 @@ class _Encoded:
         return np.load(self.files.with_suffix(".npy"))
 
 
-def _encode(job: _Job) -> _Encoded:
+def _encode(job: _Job) -> _EncodedPart:
     text = TextTokenizer.load(job.tokenizer)
-    dtype = id_type(text.size)
+    dtype = id_dtype(text.vocab_size)
     numbers: dict[str, int] = {}
     rows: list[tuple[int, int, int, bool]] = []
     with job.out.with_suffix(".bin").open("wb") as out:
-        for batch in batches(job.part.read()):
-            for document, ids in zip(batch, text.encode_all([one.text for one in batch]), strict=True):
-                whole = np.array([*job.before, *ids, *job.after], dtype)
-                out.write(whole.tobytes())
+        for batch in document_batches(job.part.read()):
+            for document, ids in zip(batch, text.encode_batch([member.text for member in batch]), strict=True):
+                token_ids = np.array([*job.before, *ids, *job.after], dtype)
+                out.write(token_ids.tobytes())
                 data = document.text.encode()
                 source = numbers.setdefault(document.source, len(numbers))
-                rows.append((source, len(whole), len(data), is_held_out(data, job.held_out_share)))
+                rows.append((source, len(token_ids), len(data), is_heldout_text(data, job.held_out_share)))
     table = np.array(rows, _ROW)
     np.save(job.out.with_suffix(".npy"), table)
     sources = tuple(numbers)
     chosen = frozenset(sources[number] for number in np.unique(table["source"][table["held_out"]]).tolist())
-    return _Encoded(job.out, sources, chosen)
+    return _EncodedPart(job.out, sources, chosen)
 
 
-def is_held_out(text: bytes, share: float) -> bool:
+def is_heldout_text(text: bytes, share: float) -> bool:
     """Decided by the text, so that equal texts can never lie on both sides."""
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") < share * 2**64
 
 
-def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def document_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     """The documents in lists that are small enough to encode at once."""
     batch: list[Document] = []
     characters = 0
@@ -141,9 +141,9 @@ def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 # ---- all parts together ----
 
 
-def _join(parts: Sequence[_Encoded], text: TextTokenizer, out: Path, share: float) -> Packed:
+def _join(parts: Sequence[_EncodedPart], text: TextTokenizer, out: Path, held_out_share: float) -> PackingResult:
     """All parts as shards of each source, and what each encoded part took on the disk is given back."""
-    dtype = id_type(text.size)
+    dtype = id_dtype(text.vocab_size)
     chosen = {source for part in parts for source in part.chosen}
     writers: dict[str, dict[str, ShardWriter]] = {}
     for part in parts:
@@ -159,16 +159,16 @@ def _join(parts: Sequence[_Encoded], text: TextTokenizer, out: Path, share: floa
             document = ids[start : start + tokens]
             start += tokens
             train, heldout = (writers[source][split] for split in SPLITS)
-            if share and source not in chosen and tokens >= LONG_TOKENS:
-                _add_divided(document, text_bytes, text, train, heldout, share)
+            if held_out_share and source not in chosen and tokens >= LONG_TOKENS:
+                _add_divided(document, text_bytes, text, train, heldout, held_out_share)
             else:
                 (heldout if held_out else train).add(document, text_bytes)
         del ids
         file.unlink()
     index = {source: {split: writer.close() for split, writer in of.items()} for source, of in sorted(writers.items())}
-    empty = [source for source, of in index.items() if share and not of["heldout"]["documents"]]
-    split = [source for source in index if share and source not in chosen and source not in empty]
-    return Packed(index, split, empty)
+    empty = [source for source, of in index.items() if held_out_share and not of["heldout"]["documents"]]
+    split = [source for source in index if held_out_share and source not in chosen and source not in empty]
+    return PackingResult(index, split, empty)
 
 
 def _add_divided(

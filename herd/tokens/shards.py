@@ -17,14 +17,14 @@ from herd.core.manifests import check_files
 from herd.core.names import file_name
 from herd.tokens.tokenizer import TextTokenizer
 
-INDEX = "shards.json"
+SHARD_INDEX_FILE = "shards.json"
 SPLITS = ("train", "heldout")
-_HELD_BYTES = 1 << 15  # of a shard, between two openings of its file
+_BUFFER_BYTES = 1 << 15  # of a shard, between two openings of its file
 _MANY_SOURCES = 64  # a memory map keeps its file open, and a process may have a thousand open
 
 
 @dataclass(frozen=True)
-class Shard:
+class TokenShard:
     """The documents of one source and split. ids: all of them in a row, memory-mapped. ends: where each
     document ends in `ids`. text_bytes: length of the text they came from, for losses per byte."""
 
@@ -64,14 +64,14 @@ class ShardWriter:
     def __init__(self, folder: Path, name: str, dtype: np.dtype) -> None:
         self._path, self._ends_path = _files(folder, name)
         self._path.write_bytes(b"")
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._dtype = dtype
         self._ends = array("q")  # eight bytes a document
         self.tokens = self.text_bytes = 0
 
     def add(self, ids: Sequence[int] | NDArray[np.integer], text_bytes: int) -> None:
-        self._held += np.asarray(ids, self._dtype).tobytes()
-        if len(self._held) >= _HELD_BYTES:
+        self._buffer += np.asarray(ids, self._dtype).tobytes()
+        if len(self._buffer) >= _BUFFER_BYTES:
             self._flush()
         self.tokens += len(ids)
         self.text_bytes += text_bytes
@@ -85,17 +85,17 @@ class ShardWriter:
 
     def _flush(self) -> None:
         with self._path.open("ab") as file:
-            file.write(self._held)
-        self._held.clear()
+            file.write(self._buffer)
+        self._buffer.clear()
 
 
-class Shards:
+class TokenShards:
     """The shards of a Tokens artifact. Raises ArtifactError when they disagree with their index."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        check_files(folder, INDEX)
-        self.index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        check_files(folder, SHARD_INDEX_FILE)
+        self.index = json.loads((folder / SHARD_INDEX_FILE).read_text(encoding="utf-8"))
         self.dtype = np.dtype(self.index["dtype"])
 
     @property
@@ -103,31 +103,31 @@ class Shards:
         return sorted(self.index["sources"])
 
     @property
-    def vocabulary(self) -> int:
-        return self.index["vocabulary"]
+    def vocab_size(self) -> int:
+        return self.index["vocab_size"]
 
     @property
-    def pad(self) -> int:
+    def pad_id(self) -> int:
         """The id that fills rows."""
-        return self.index["pad"]
+        return self.index["pad_id"]
 
     def check_packed_for(self, text: TextTokenizer, rows: int) -> None:
         """Raises DataError when the ids are not those of the model's own tokenizer `text`, or too high for the `rows`
         of its embedding."""
         packed = self.index.get("tokenizer")
-        if (packed and packed != text.fingerprint) or self.vocabulary > rows:
+        if (packed and packed != text.fingerprint) or self.vocab_size > rows:
             raise DataError(
-                f"{self.folder} was packed with a tokenizer of {self.vocabulary:,} tokens that is not the model's own; "
+                f"{self.folder} was packed with a tokenizer of {self.vocab_size:,} tokens that is not the model's own; "
                 "pack the corpus with the model: `pack(corpus, model)`"
             )
 
-    def read(self, source: str, split: str = "train") -> Shard:
+    def read(self, source: str, split: str = "train") -> TokenShard:
         entry = self.index["sources"][source][split]
         file, ends_file = _files(self.folder, f"{source}.{split}")
         check_files(self.folder, glob.escape(file.name), glob.escape(ends_file.name))
         ends = np.load(ends_file)
         if file.stat().st_size != entry["tokens"] * self.dtype.itemsize or len(ends) != entry["documents"]:
-            raise ArtifactError(f"{file} disagrees with {INDEX}; delete {self.folder} and pack again")
+            raise ArtifactError(f"{file} disagrees with {SHARD_INDEX_FILE}; delete {self.folder} and pack again")
         # Of documents that go back or beyond the last id no training would ever come to an end.
         if (ends[-1] if len(ends) else 0) != entry["tokens"] or (np.diff(ends, prepend=0) < 0).any():
             raise ArtifactError(
@@ -135,7 +135,7 @@ class Shards:
                 f"{self.folder} and pack again"
             )
         ids = self._mapped(file) if entry["tokens"] else np.empty(0, self.dtype)
-        return Shard(ids, ends, entry["text_bytes"])
+        return TokenShard(ids, ends, entry["text_bytes"])
 
     def _mapped(self, file: Path) -> NDArray[np.integer]:
         if len(self.index["sources"]) <= _MANY_SOURCES:
@@ -148,15 +148,15 @@ class Shards:
 
 
 def write_index(
-    folder: Path, vocabulary: int, pad: int, sources: dict[str, dict[str, dict[str, int]]], *, tokenizer: str = ""
+    folder: Path, vocab_size: int, pad_id: int, sources: dict[str, dict[str, dict[str, int]]], *, tokenizer: str = ""
 ) -> None:
     """tokenizer: the fingerprint of what the ids were made with; empty where that is not known."""
-    index = {"vocabulary": vocabulary, "pad": pad, "dtype": id_type(vocabulary).name, "sources": sources}
+    index = {"vocab_size": vocab_size, "pad_id": pad_id, "dtype": id_dtype(vocab_size).name, "sources": sources}
     index["tokenizer"] = tokenizer
     text = json.dumps(index, indent=1)
-    (folder / INDEX).write_text(text, encoding="utf-8")
+    (folder / SHARD_INDEX_FILE).write_text(text, encoding="utf-8")
 
 
-def id_type(vocabulary: int) -> np.dtype:
+def id_dtype(vocab_size: int) -> np.dtype:
     """The smallest type that holds every id."""
-    return np.dtype(np.uint16 if vocabulary <= 2**16 else np.uint32)
+    return np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)

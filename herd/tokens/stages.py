@@ -9,39 +9,44 @@ from pathlib import Path
 
 from herd.core.artifacts import Checkpoint, Corpus, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
-from herd.core.settings import InputFile, Positive, Share, input_path
+from herd.core.settings import InputFile, PositiveInt, Share, input_path
 from herd.core.stage import Work, stage
 from herd.core.storage import DocumentPart, document_parts
 from herd.tokens import bpe
 from herd.tokens.extend import extend_counted
-from herd.tokens.foreign import from_ranks, read_ranks
-from herd.tokens.packing import LONG_TOKENS, batches, pack_documents
+from herd.tokens.packing import LONG_TOKENS, document_batches, pack_documents
 from herd.tokens.results import Compression, PackingResult, SplitSize, TokenizerResult, WordsLearnt
 from herd.tokens.shards import write_index
+from herd.tokens.tiktoken import from_ranks, read_ranks
 from herd.tokens.tokenizer import TextTokenizer
-from herd.tokens.words import WordCounts, count_words
+from herd.tokens.words import WordCounts, count_corpus_words
 
 _MAX_WORDS = 2_000_000
 
 
 @stage(paper="3.2", version=1)
 def train_tokenizer(
-    work: Work, corpus: Corpus, *, pairs: Positive, digits_together: bool = True, max_words: Positive = _MAX_WORDS
+    work: Work,
+    corpus: Corpus,
+    *,
+    vocab_size: PositiveInt,
+    digits_together: bool = True,
+    max_words: PositiveInt = _MAX_WORDS,
 ) -> Tokenizer:
-    """A byte-level tokenizer of `pairs` base tokens, followed by Llama 3's 256 control tokens.
+    """A byte-level tokenizer of `vocab_size` base tokens, followed by Llama 3's 256 control tokens.
 
     max_words: the most frequent ones, which it is learnt from; what bounds the memory.
     """
-    if pairs < 256:
-        raise DataError(f"pairs {pairs} is less than the 256 bytes every text needs; try 512")
+    if vocab_size < 256:
+        raise DataError(f"vocab_size {vocab_size} is less than the 256 bytes every text needs; try 512")
     parts = document_parts(corpus.path)
     counted = _count(work, parts, digits_together=digits_together, max_words=max_words)
-    return _finished(work, bpe.learn_counted(counted.words, pairs=pairs), parts, counted)
+    return _finished(work, bpe.train_bpe_from_counts(counted.words, vocab_size=vocab_size), parts, counted)
 
 
 @stage(paper="3.2", version=1)
 def extend_tokenizer(
-    work: Work, corpus: Corpus, *, base: InputFile, extra: Positive, max_words: Positive = _MAX_WORDS
+    work: Work, corpus: Corpus, *, base: InputFile, extra: PositiveInt, max_words: PositiveInt = _MAX_WORDS
 ) -> Tokenizer:
     """The pairs of a tiktoken file, then `extra` more learnt from the corpus, then Llama 3's control tokens.
 
@@ -53,14 +58,14 @@ def extend_tokenizer(
     tokenizer = extend_counted(ranks, counted.words, extra=extra)
     before = work.scratch / "base"
     before.mkdir(exist_ok=True)
-    from_ranks(ranks).save(before, context=0)
+    from_ranks(ranks).save(before, max_seq_len=0)
     return _finished(work, tokenizer, parts, counted, _compression(work, parts, before))
 
 
 def _count(work: Work, parts: Sequence[DocumentPart], *, digits_together: bool, max_words: int) -> WordCounts:
-    return count_words(
+    return count_corpus_words(
         parts,
-        work.place,
+        work.executor,
         work.scratch / "words",
         digits_together=digits_together,
         max_words=max_words,
@@ -75,18 +80,18 @@ def _finished(
     counted: WordCounts,
     compression_before: Mapping[str, Compression] | None = None,
 ) -> Tokenizer:
-    tokenizer.save(work.out, context=0)
+    tokenizer.save(work.out, max_seq_len=0)
     compression = _compression(work, parts, work.out)
     words = WordsLearnt(counted.distinct, len(counted.words), counted.share)
-    work.record(TokenizerResult(tokenizer.size, words, compression, compression_before or {}))
+    work.record(TokenizerResult(tokenizer.vocab_size, words, compression, compression_before or {}))
     characters = sum(lengths.characters for lengths in compression.values())
     mean = characters / sum(lengths.tokens for lengths in compression.values())
-    work.headline = f"{tokenizer.size:,} tokens, {mean:.2f} characters per token"
+    work.headline = f"{tokenizer.vocab_size:,} tokens, {mean:.2f} characters per token"
     return Tokenizer(work.out)
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _CompressionJob:
     """A part of a corpus, and the tokenizer that it is measured with."""
 
     part: DocumentPart
@@ -96,10 +101,10 @@ class _Measured:
 def _compression(work: Work, parts: Sequence[DocumentPart], tokenizer: Path) -> dict[str, Compression]:
     """Characters and tokens by language and by source."""
     counts: dict[str, Counter[str]] = {}
-    jobs = [_Measured(part, tokenizer) for part in parts]
-    for done, found in enumerate(work.place.map(_lengths, jobs), 1):
-        work.progress(done, len(jobs), "parts measured")
-        for group, lengths in found.items():
+    jobs = [_CompressionJob(part, tokenizer) for part in parts]
+    for completed, lengths_by_group in enumerate(work.executor.map(_lengths, jobs), 1):
+        work.progress(completed, len(jobs), "parts measured")
+        for group, lengths in lengths_by_group.items():
             counts.setdefault(group, Counter()).update(lengths)
     return {
         group: Compression(lengths["characters"], lengths["tokens"], lengths["characters"] / max(1, lengths["tokens"]))
@@ -107,11 +112,11 @@ def _compression(work: Work, parts: Sequence[DocumentPart], tokenizer: Path) -> 
     }
 
 
-def _lengths(job: _Measured) -> dict[str, Mapping[str, int]]:
+def _lengths(job: _CompressionJob) -> dict[str, Mapping[str, int]]:
     text = TextTokenizer.load(job.tokenizer)
     counts: dict[str, Counter[str]] = {}
-    for batch in batches(job.part.read()):
-        for document, ids in zip(batch, text.encode_all([one.text for one in batch]), strict=True):
+    for batch in document_batches(job.part.read()):
+        for document, ids in zip(batch, text.encode_batch([member.text for member in batch]), strict=True):
             for group in (f"source {document.source}", f"language {document.language or 'unknown'}"):
                 lengths = counts.setdefault(group, Counter())
                 lengths["characters"] += len(document.text)
@@ -145,13 +150,13 @@ def pack(
         work.out,
         around=(opening, ending),
         held_out_share=held_out_share,
-        place=work.place,
+        place=work.executor,
         scratch=work.scratch / "parts",
         progress=work.progress,
     )
     if not packed.index:
         raise DataError(f"{corpus.path}: the corpus is empty; look at its rejects with `herd show`")
-    write_index(work.out, text.size, text.pad, packed.index, tokenizer=text.fingerprint)
+    write_index(work.out, text.vocab_size, text.pad_id, packed.index, tokenizer=text.fingerprint)
     result = PackingResult(
         sources={
             source: {split: SplitSize(**size) for split, size in splits.items()}
@@ -181,12 +186,12 @@ def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str |
     """
     for name, token in (("bos_token", bos_token), ("eos_token", eos_token)):
         if token and token not in text.control_tokens:
-            known = ", ".join(text.control_tokens[-8:])
-            raise SettingsError(f"{name} {token!r} is no control token of this tokenizer; it has {known}")
+            available = ", ".join(text.control_tokens[-8:])
+            raise SettingsError(f"{name} {token!r} is no control token of this tokenizer; it has {available}")
     begin = text.opening if bos_token is None else [text.control(bos_token)] if bos_token else []
     if eos_token is None:
         named = [token for token in _DOCUMENT_ENDS if token in text.control_tokens]
-        eos_token = text.controls.end if text.controls.end in named or not named else named[0]
+        eos_token = text.special_tokens.eos if text.special_tokens.eos in named or not named else named[0]
     return begin, [text.control(eos_token)] if eos_token else []
 
 

@@ -17,14 +17,22 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 
 from herd.core.errors import ArtifactError
-from herd.core.layout import TEXT_FILES
 from herd.core.manifests import check_files
-from herd.tokens.added import Marked, is_control
-from herd.tokens.generation_config import GREEDY, GenerationConfig
-from herd.tokens.special_tokens import CONFIG, CONTROL_TOKENS, LLAMA3, Controls, filling, opens, read_folder
+from herd.core.model_files import TEXT_FILES
+from herd.tokens.added import ControlTokenReader, is_control
+from herd.tokens.generation_config import GREEDY_CONFIG, GenerationConfig
+from herd.tokens.special_tokens import (
+    CONTROL_TOKENS,
+    LLAMA3,
+    TOKENIZER_CONFIG_FILE,
+    SpecialTokens,
+    filling,
+    opening_tokens,
+    read_folder,
+)
 from herd.tokens.template import CHAT_TEMPLATE
 
-__all__ = ["CONTROL_TOKENS", "LLAMA3", "PATTERN", "Controls", "TextTokenizer"]
+__all__ = ["CONTROL_TOKENS", "LLAMA3", "PATTERN", "SpecialTokens", "TextTokenizer"]
 
 # How text is cut before pairs are merged. Source: llama-models, `tokenizer.py`, the same as cl100k's.
 PATTERN = (
@@ -43,12 +51,12 @@ class TextTokenizer:
     def __init__(
         self,
         backend: Backend,
-        controls: Controls = LLAMA3,
+        special_tokens: SpecialTokens = LLAMA3,
         template: str | None = CHAT_TEMPLATE,
         other_templates: Mapping[str, str] | None = None,
-        generation: GenerationConfig = GREEDY,
+        generation: GenerationConfig = GREEDY_CONFIG,
     ) -> None:
-        self._backend, self.controls, self.template = backend, controls, template
+        self._backend, self.special_tokens, self.template = backend, special_tokens, template
         self.other_templates = dict(other_templates or {})
         self.generation = generation
         # Otherwise `<|eot_id|>` typed by a user would end the turn.
@@ -56,7 +64,7 @@ class TextTokenizer:
         # Left on by a program that saved the file; all of a text counts, and nothing else.
         backend.no_truncation()
         backend.no_padding()
-        missing = [token for token in controls.needed() if backend.token_to_id(token) is None]
+        missing = [token for token in special_tokens.required() if backend.token_to_id(token) is None]
         if missing:
             raise ArtifactError(f"the tokenizer has no {missing[0]}; it is not one of Llama 3's kind")
 
@@ -72,81 +80,81 @@ class TextTokenizer:
         except Exception as fault:  # the library raises plain Exception
             raise ArtifactError(f"{file} is no tokenizer ({fault}); make it again") from None
         generation = GenerationConfig.read(folder)
-        if not (folder / CONFIG).exists():
+        if not (folder / TOKENIZER_CONFIG_FILE).exists():
             return cls(backend, generation=generation)
         return cls(backend, *read_folder(folder, backend), generation)
 
-    def with_template(self, controls: Controls, template: str) -> TextTokenizer:
+    def with_template(self, special_tokens: SpecialTokens, template: str) -> TextTokenizer:
         """The same vocabulary and sampling defaults, another chat format."""
-        return TextTokenizer(self._backend, controls, template, None, self.generation)
+        return TextTokenizer(self._backend, special_tokens, template, None, self.generation)
 
     def with_pad_apart(self) -> TextTokenizer:
         """The same tokenizer, whose rows are filled by a token that ends no answer, where it has one."""
-        pad = filling(self._backend, self.controls.names, self.controls.stops)
-        if self.controls.pad not in self.controls.stops or pad is None:
+        pad = filling(self._backend, self.special_tokens.names, self.special_tokens.stops)
+        if self.special_tokens.pad not in self.special_tokens.stops or pad is None:
             return self
-        named = tuple((dict(self.controls.named) | {"pad_token": pad}).items())
-        controls = replace(self.controls, pad=pad, named=named)
+        named = tuple((dict(self.special_tokens.named) | {"pad_token": pad}).items())
+        controls = replace(self.special_tokens, pad=pad, named=named)
         return TextTokenizer(self._backend, controls, self.template, self.other_templates, self.generation)
 
-    def save(self, folder: Path, context: int) -> None:
+    def save(self, folder: Path, max_seq_len: int) -> None:
         """Writes the files Hugging Face's `AutoTokenizer` reads, chat template included."""
-        begin = self.controls.begin
-        if begin is not None and not opens(self._backend):  # as in a vocabulary out of a GGUF file
+        bos = self.special_tokens.bos
+        if bos is not None and not opening_tokens(self._backend):  # as in a vocabulary out of a GGUF file
             self._backend.post_processor = TemplateProcessing(
-                single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, self.begin)]
+                single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, self.bos_id)]
             )
         self._backend.save(str(folder / "tokenizer.json"))
         own: dict[str, Any] = {
-            "bos_token": begin,
-            "eos_token": self.controls.end_of_turn,
-            "pad_token": self.controls.pad,
+            "bos_token": bos,
+            "eos_token": self.special_tokens.eot,
+            "pad_token": self.special_tokens.pad,
         }
-        own |= dict(self.controls.named)
+        own |= dict(self.special_tokens.named)
         templates = {"default": self.template} | self.other_templates
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             **own,
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", "attention_mask"],
-            "model_max_length": context,
+            "model_max_length": max_seq_len,
             "chat_template": [{"name": name, "template": text} for name, text in templates.items()]
             if self.other_templates
             else self.template,
         }
         config = {name: value for name, value in config.items() if value is not None}
-        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
     @property
-    def size(self) -> int:
+    def vocab_size(self) -> int:
         """Rows of the embedding: pairs and control tokens."""
         return self._backend.get_vocab_size(with_added_tokens=True)
 
     @property
     def is_llama3(self) -> bool:
         """Whether its chat format is Llama 3's."""
-        return self.controls is LLAMA3
+        return self.special_tokens is LLAMA3
 
     @cached_property
-    def begin(self) -> int:
+    def bos_id(self) -> int:
         """Raises ArtifactError for a vocabulary in which nothing opens a text."""
-        return self.control(self.controls.begin or LLAMA3.begin or "")
+        return self.control(self.special_tokens.bos or LLAMA3.bos or "")
 
     @cached_property
     def opening(self) -> list[int]:
         """What stands before a text: one id or none."""
-        return [] if self.controls.begin is None else [self.begin]
+        return [] if self.special_tokens.bos is None else [self.bos_id]
 
     @property
-    def named_begin(self) -> int | None:
+    def named_bos_id(self) -> int | None:
         """What the model's files call the beginning of a text, whether or not it is put before texts."""
-        name = self.controls.names.get("bos_token")
+        name = self.special_tokens.names.get("bos_token")
         return self.control(name) if name else None
 
     @cached_property
-    def end(self) -> int:
+    def eos_id(self) -> int:
         """Ends a document."""
-        return self.control(self.controls.end)
+        return self.control(self.special_tokens.eos)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -155,21 +163,21 @@ class TextTokenizer:
         return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
 
     @cached_property
-    def end_of_turn(self) -> int:
-        return self.control(self.controls.end_of_turn)
+    def eot_id(self) -> int:
+        return self.control(self.special_tokens.eot)
 
     @cached_property
-    def end_of_message(self) -> int:
+    def eom_id(self) -> int:
         return self.control("<|eom_id|>")
 
     @cached_property
-    def pad(self) -> int:
-        return self.control(self.controls.pad)
+    def pad_id(self) -> int:
+        return self.control(self.special_tokens.pad)
 
     @cached_property
-    def stops(self) -> frozenset[int]:
+    def stop_token_ids(self) -> frozenset[int]:
         """Ids after which a model has said its piece."""
-        return frozenset(self.control(token) for token in self.controls.stops)
+        return frozenset(self.control(token) for token in self.special_tokens.stops)
 
     @cached_property
     def control_tokens(self) -> tuple[str, ...]:
@@ -178,18 +186,18 @@ class TextTokenizer:
         return tuple(sorted((token.content for token in added if is_control(token)), key=len, reverse=True))
 
     @cached_property
-    def marked(self) -> Marked:
+    def control_reader(self) -> ControlTokenReader:
         """The same vocabulary, for texts in which only some of what looks like a control token is one."""
-        return Marked(self._backend, self.control_tokens)
+        return ControlTokenReader(self._backend, self.control_tokens)
 
     @cached_property
     def _reads_controls(self) -> bool:
         """Whether the vocabulary itself reads a control token in plain text: one that is not flagged as special, or one
         that a piece of the vocabulary spells."""
         numbers = {self.control(token) for token in self.control_tokens}
-        tried = [text for token in self.control_tokens for text in (token, f"a{token}a")]
-        found = self._backend.encode_batch_fast(tried, add_special_tokens=False)
-        return any(not numbers.isdisjoint(one.ids) for one in found)
+        probes = [text for token in self.control_tokens for text in (token, f"a{token}a")]
+        encodings = self._backend.encode_batch_fast(probes, add_special_tokens=False)
+        return any(not numbers.isdisjoint(encoding.ids) for encoding in encodings)
 
     @property
     def backend_json(self) -> dict[str, Any]:
@@ -198,25 +206,25 @@ class TextTokenizer:
 
     @cached_property
     def first_control(self) -> int:
-        return self.begin
+        return self.bos_id
 
     def control(self, token: str) -> int:
         """The id of a control token."""
-        found = self._backend.token_to_id(token)
-        if found is None:
+        token_id = self._backend.token_to_id(token)
+        if token_id is None:
             raise ArtifactError(f"the tokenizer has no {token}; it is not one of Llama 3's kind")
-        return found
+        return token_id
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, control tokens never among them."""
         if self._reads_controls:
-            return self.marked.encode(text)
+            return self.control_reader.encode(text)
         return self._backend.encode(text, add_special_tokens=False).ids
 
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         if self._reads_controls:
-            return [self.marked.encode(text) for text in texts]
-        return [found.ids for found in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+            return [self.control_reader.encode(text) for text in texts]
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, control tokens left out."""

@@ -17,10 +17,10 @@ from typing import Any, Literal
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, ToolCall
 
-Form = Literal["builtin", "json", "hugging_face", "function_tag", "python_list"]
-FORMS: tuple[Form, ...] = ("builtin", "json", "hugging_face", "function_tag", "python_list")
+ToolCallFormat = Literal["builtin", "json", "hugging_face", "function_tag", "python_list"]
+TOOL_CALL_FORMATS: tuple[ToolCallFormat, ...] = ("builtin", "json", "hugging_face", "function_tag", "python_list")
 # Whether the call follows <|python_tag|> and ends with <|eom_id|>: the turn goes on after the tool's answer.
-OPENS_WITH_TAG: dict[Form, bool] = {
+OPENS_WITH_TAG: dict[ToolCallFormat, bool] = {
     "builtin": True,
     "json": True,
     "hugging_face": False,
@@ -35,22 +35,24 @@ _BUILTIN = re.compile(r"^\s*(?P<name>\w+)\.call\((?P<arguments>.*)\)\s*$", re.DO
 _ARGUMENT = re.compile(r'(\w+)="([^"]*)"')
 
 
-def write_call(calls: Sequence[ToolCall], form: Form) -> str:
+def write_calls(calls: Sequence[ToolCall], call_format: ToolCallFormat) -> str:
     """The calls of one message. Raises DataError for several calls in a form that has room for one."""
-    if form == "python_list":
+    if call_format == "python_list":
         return "[" + ", ".join(_python(call) for call in calls) + "]"
     if len(calls) > 1:
-        raise DataError(f"a message calls {len(calls)} tools; the form {form!r} has room for one: use 'python_list'")
+        raise DataError(
+            f"a message calls {len(calls)} tools; the form {call_format!r} has room for one: use 'python_list'"
+        )
     call = calls[0]
     if call.name == INTERPRETER:
         return str(call.arguments["code"])
     arguments = dict(call.arguments)
-    if form == "builtin":
+    if call_format == "builtin":
         listed = ", ".join(f'{name}="{value}"' for name, value in arguments.items())
         return f"{call.name}.call({listed})"
-    if form == "json":
+    if call_format == "json":
         return json.dumps({"type": "function", "name": call.name, "parameters": arguments}, ensure_ascii=False)
-    if form == "hugging_face":
+    if call_format == "hugging_face":
         return json.dumps({"name": call.name, "parameters": arguments}, ensure_ascii=False)
     return f"<function={call.name}>{json.dumps(arguments, ensure_ascii=False)}</function>"
 
@@ -61,46 +63,48 @@ def read_calls(text: str, *, tagged: bool) -> tuple[ToolCall, ...]:
     tagged: whether <|python_tag|> stood before it; then what is no call of a tool is code to run.
     """
     for read in (read_blocks, _read_tag, _read_json, _read_list, _read_builtin):
-        found = read(text)
-        if found:
-            return found
+        calls = read(text)
+        if calls:
+            return calls
     return (ToolCall(INTERPRETER, {"code": text}),) if tagged and text.strip() else ()
 
 
 def read_blocks(text: str) -> tuple[ToolCall, ...]:
     """The calls in `<tool_call>` as Hermes, Qwen and others after them write them; none where one is broken."""
-    found = [_read_json(block) for block in _BLOCK.findall(text)]
-    return tuple(call for calls in found for call in calls) if all(found) else ()
+    parsed = [_read_json(block) for block in _BLOCK.findall(text)]
+    return tuple(call for calls in parsed for call in calls) if all(parsed) else ()
 
 
-def with_definitions(conversation: Conversation, definitions: Sequence[Mapping[str, Any]], form: Form) -> Conversation:
+def with_definitions(
+    conversation: Conversation, definitions: Sequence[Mapping[str, Any]], call_format: ToolCallFormat
+) -> Conversation:
     """The conversation with the tools' JSON schemas told in its first user message, as 3.1 was taught.
 
     Raises DataError when no user speaks, and for a form that knows no definitions.
     """
-    if form not in ("json", "hugging_face"):
-        raise DataError(f"the form {form!r} tells no definitions of tools; choose 'json' or 'hugging_face'")
+    if call_format not in ("json", "hugging_face"):
+        raise DataError(f"the form {call_format!r} tells no definitions of tools; choose 'json' or 'hugging_face'")
     first = next((n for n, message in enumerate(conversation.messages) if message.role == "user"), None)
     if first is None:
         raise DataError("tools are told in the first user message, and no user speaks; add one")
-    asked = conversation.messages[first]
-    listed = "".join(f"{json.dumps(one, indent=4, ensure_ascii=False)}\n\n" for one in definitions)
-    told = (
+    user_message = conversation.messages[first]
+    listed = "".join(f"{json.dumps(definition, indent=4, ensure_ascii=False)}\n\n" for definition in definitions)
+    instructions = (
         "Given the following functions, please respond with a JSON for a function call with its proper arguments "
         "that best answers the given prompt.\n\nRespond in the format {"
-        + ('"type": "function", ' if form == "json" else "")
+        + ('"type": "function", ' if call_format == "json" else "")
         + '"name": function name, "parameters": dictionary of argument name and its value}.'
-        + (" " if form == "json" else "")
+        + (" " if call_format == "json" else "")
         + "Do not use variables.\n\n"
     )
     messages = list(conversation.messages)
-    messages[first] = replace(asked, content=told + listed + asked.content)
+    messages[first] = replace(user_message, content=instructions + listed + user_message.content)
     return replace(conversation, messages=tuple(messages))
 
 
-def tool_answer(message: Message, form: Form) -> str:
+def tool_answer(message: Message, call_format: ToolCallFormat) -> str:
     """What a tool answered. Hugging Face's template writes text as a JSON string, Meta's code as it is."""
-    return json.dumps(message.content, ensure_ascii=False) if form == "hugging_face" else message.content
+    return json.dumps(message.content, ensure_ascii=False) if call_format == "hugging_face" else message.content
 
 
 def _python(call: ToolCall) -> str:
@@ -112,11 +116,11 @@ def _value(value: Any) -> str:
 
 
 def _read_tag(text: str) -> tuple[ToolCall, ...]:
-    found = _TAGGED.search(text)
-    if found is None:
+    match = _TAGGED.search(text)
+    if match is None:
         return ()
-    arguments = _json(found["arguments"])
-    return () if arguments is None else (ToolCall(found["name"], arguments),)
+    arguments = _json(match["arguments"])
+    return () if arguments is None else (ToolCall(match["name"], arguments),)
 
 
 def _read_json(text: str) -> tuple[ToolCall, ...]:
@@ -152,5 +156,5 @@ def _read_list(text: str) -> tuple[ToolCall, ...]:
 
 
 def _read_builtin(text: str) -> tuple[ToolCall, ...]:
-    found = _BUILTIN.match(text)
-    return () if found is None else (ToolCall(found["name"], dict(_ARGUMENT.findall(found["arguments"]))),)
+    match = _BUILTIN.match(text)
+    return () if match is None else (ToolCall(match["name"], dict(_ARGUMENT.findall(match["arguments"]))),)

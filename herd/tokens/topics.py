@@ -29,7 +29,7 @@ class Topics:
         return softmax(embed(texts).astype(np.float64) @ self.weights[:-1] + self.weights[-1], axis=1)
 
     @classmethod
-    def told_by(cls, examples: Mapping[str, Sequence[str]]) -> Topics:
+    def from_examples(cls, examples: Mapping[str, Sequence[str]]) -> Topics:
         """From a few texts for each topic: a text is about the topic whose texts' mean it is nearest to.
 
         What all topics have in common is taken out first: it is the language and no topic.
@@ -50,29 +50,29 @@ class Topics:
         def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             weights = flat.reshape(inputs.shape[1], len(names))
             logs = log_softmax(inputs @ weights, axis=1)
-            held = ridge * np.vstack([weights[:-1], np.zeros((1, len(names)))])
-            value = -(targets * logs).sum() / len(texts) + 0.5 * float((held * weights).sum())
-            return value, (inputs.T @ (np.exp(logs) - targets) / len(texts) + held).ravel()
+            penalty = ridge * np.vstack([weights[:-1], np.zeros((1, len(names)))])
+            value = -(targets * logs).sum() / len(texts) + 0.5 * float((penalty * weights).sum())
+            return value, (inputs.T @ (np.exp(logs) - targets) / len(texts) + penalty).ravel()
 
         start = np.zeros(inputs.shape[1] * len(names))
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-        return cls(names, found.x.reshape(inputs.shape[1], len(names)))
+        solution = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+        return cls(names, solution.x.reshape(inputs.shape[1], len(names)))
 
 
 def load_topics(file: Path) -> dict[str, list[str]]:
     """Topics and the texts that tell them, from YAML. Raises SettingsError for another form."""
-    found = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
-    right = isinstance(found, dict) and all(
-        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in found.values()
+    topics = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
+    valid = isinstance(topics, dict) and all(
+        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in topics.values()
     )
-    if not right or len(found) < 2:
+    if not valid or len(topics) < 2:
         raise SettingsError(
             f"{file}: topics are two names or more with a list of texts each, such as `name: [text, text]`"
         )
-    return {str(name): texts for name, texts in found.items()}
+    return {str(name): texts for name, texts in topics.items()}
 
 
 def topics_of(files: Sequence[str], packaged: Path) -> dict[str, list[str]]:
     """The topics of these files together, or the packaged ones when there are none."""
-    told = [load_topics(input_path(file)) for file in files] or [load_topics(packaged)]
-    return {name: texts for one in told for name, texts in one.items()}
+    topic_sets = [load_topics(input_path(file)) for file in files] or [load_topics(packaged)]
+    return {name: texts for topics in topic_sets for name, texts in topics.items()}

@@ -19,7 +19,7 @@ from pathlib import Path
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from herd.core.executor import Place
+from herd.core.executor import Executor
 from herd.core.storage import DocumentPart
 from herd.tokens.tokenizer import PATTERN
 
@@ -60,9 +60,9 @@ def count_texts(texts: Iterable[str], *, digits_together: bool) -> Counter[str]:
     return Counter(json.loads(counter.__getstate__())["WordLevelTrainer"]["words"])
 
 
-def count_words(
+def count_corpus_words(
     parts: Sequence[DocumentPart],
-    place: Place,
+    place: Executor,
     folder: Path,
     *,
     digits_together: bool,
@@ -80,17 +80,17 @@ def count_words(
         _CountJob(part, buckets, folder / f"{number:06}.runs", digits_together) for number, part in enumerate(parts)
     ]
     runs: list[_Run] = []
-    for done, found in enumerate(place.map(_count, jobs), 1):
-        runs += found
-        progress(done, len(jobs), "parts of the corpus counted")
+    for completed, part_runs in enumerate(place.map(_count, jobs), 1):
+        runs += part_runs
+        progress(completed, len(jobs), "parts of the corpus counted")
     added = [_AddJob(bucket, tuple(runs), folder / f"{bucket:06}.words", max_words) for bucket in range(buckets)]
     sums = list(place.map(_add, added))
     merged = heapq.merge(*(_read_counts(job.out) for job in added), key=_by_count)
     words = dict(itertools.islice(merged, max_words))
     del merged  # with the files it holds open
     shutil.rmtree(folder)
-    total = sum(one.total for one in sums)
-    return WordCounts(words, sum(one.distinct for one in sums), sum(words.values()) / max(1, total))
+    total = sum(bucket_sum.total for bucket_sum in sums)
+    return WordCounts(words, sum(bucket_sum.distinct for bucket_sum in sums), sum(words.values()) / max(1, total))
 
 
 @dataclass(frozen=True)

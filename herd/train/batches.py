@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from herd.core.errors import DataError, TrainingError
-from herd.tokens.shards import Shards
+from herd.tokens.shards import TokenShards
 from herd.train.mixture import Mixture
-from herd.train.rows import LongFirst, SourceRows, Text, has_text
+from herd.train.rows import InputsTargets, LengthUpsampling, SourceRows, has_text
 from herd.train.schedule import BatchRamp, MixPhase
 
-IGNORED = -100  # a target that is not learnt
-PADDING = -1  # the document of a place that holds none
+IGNORE_INDEX = -100  # a target that is not learnt
+PADDING_DOCUMENT = -1  # the document of a place that holds none
 
 Covariant = TypeVar("Covariant", covariant=True)
-B = TypeVar("B")
+BatchT = TypeVar("BatchT")
 
 
 class Batches(Protocol[Covariant]):
@@ -43,17 +43,17 @@ class RankBatches(Batches[Covariant], Protocol[Covariant]):
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Covariant: ...
 
 
-def by_rank(batches: Any) -> bool:
+def builds_rank_batches(batches: Any) -> bool:
     """Whether `batches` makes a rank's rows without those of the others."""
     return bool(getattr(batches, "by_rank", False))
 
 
 @dataclass(frozen=True)
-class WholeBatch:
-    """What is known of a batch where only some of its rows are. targets: how many there are. packed: whether any row
-    holds several documents. sources: of all rows, each once."""
+class GlobalBatch:
+    """What is known of a batch where only some of its rows are. num_targets: how many there are. packed: whether any
+    row holds several documents. sources: of all rows, each once."""
 
-    targets: float
+    num_targets: float
     packed: bool
     sources: tuple[str, ...]
 
@@ -63,45 +63,53 @@ class Batch:
     """Rows to train on, each [B, T].
 
     tokens_BT: ids. targets_BT: the next id, or IGNORED. documents_BT: which document a place belongs to,
-    numbered within its row. sources: of each row, where that is known. whole: about the batch that these rows are a
-    rank's part of.
+    numbered within its row. sources: of each row, where that is known. global_batch: about the batch that these rows
+    are a rank's part of.
     """
 
     tokens_BT: Tensor
     targets_BT: Tensor
     documents_BT: Tensor
     sources: tuple[str, ...] = ()
-    whole: WholeBatch | None = None
+    global_batch: GlobalBatch | None = None
 
     @property
-    def weight(self) -> float:
+    def loss_denominator(self) -> float:
         """What the loss is divided by: how many targets there are, on all ranks."""
-        return float((self.targets_BT != IGNORED).sum()) if self.whole is None else self.whole.targets
+        return (
+            float((self.targets_BT != IGNORE_INDEX).sum())
+            if self.global_batch is None
+            else self.global_batch.num_targets
+        )
 
     @property
     def all_sources(self) -> tuple[str, ...]:
         """Of the rows of all ranks."""
-        return self.sources if self.whole is None else self.whole.sources
+        return self.sources if self.global_batch is None else self.global_batch.sources
 
     @property
-    def looked_at(self) -> Tensor | None:
+    def attention_documents(self) -> Tensor | None:
         """The documents as attention wants them: None when each row holds one (padding stands behind it, unseen)."""
-        packed = bool((self.documents_BT > 0).any()) if self.whole is None else self.whole.packed
+        packed = bool((self.documents_BT > 0).any()) if self.global_batch is None else self.global_batch.packed
         return self.documents_BT if packed else None
 
-    def places(self, some: Tensor) -> Batch:
+    def select_positions(self, positions: Tensor) -> Batch:
         """Only these places of every row."""
         columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
-        return Batch(*[column[:, some] for column in columns], sources=self.sources, whole=self.whole)
+        return Batch(
+            *[column[:, positions] for column in columns], sources=self.sources, global_batch=self.global_batch
+        )
 
     def parts(self, count: int) -> list[Batch]:
         """The rows in at most `count` equal parts."""
         size = -(-len(self.tokens_BT) // count)
         return [self.rows(slice(start, start + size)) for start in range(0, len(self.tokens_BT), size)]
 
-    def rows(self, some: slice) -> Batch:
+    def rows(self, selection: slice) -> Batch:
         columns = (self.tokens_BT, self.targets_BT, self.documents_BT)
-        return Batch(*[column[some] for column in columns], sources=self.sources[some], whole=self.whole)
+        return Batch(
+            *[column[selection] for column in columns], sources=self.sources[selection], global_batch=self.global_batch
+        )
 
     def to(self, device: torch.device) -> Batch:
         return replace(
@@ -119,21 +127,25 @@ class TokenBatches:
 
     def __init__(
         self,
-        shards: Shards,
+        shards: TokenShards,
         mix: Sequence[MixPhase],
         ramp: BatchRamp,
         seed: int,
         pad: int,
-        long_first: LongFirst | None = None,
+        length_upsampling: LengthUpsampling | None = None,
     ) -> None:
-        unknown = {name for phase in mix for name, share in phase.shares.items() if share > 0} - set(shards.sources)
+        unknown = {name for phase in mix for name, weight in phase.mixture_weights.items() if weight > 0} - set(
+            shards.sources
+        )
         if unknown:
             raise DataError(
                 f"the mix names {', '.join(sorted(unknown))}; the tokens hold {', '.join(shards.sources)}: mend the mix"
             )
         self.ramp, self.pad = ramp, pad
-        names = sorted({name for phase in mix for name, share in phase.shares.items() if share > 0})
-        self.sources = {name: SourceRows(name, shards.read(name), ramp.length, seed, long_first) for name in names}
+        names = sorted({name for phase in mix for name, weight in phase.mixture_weights.items() if weight > 0})
+        self.sources = {
+            name: SourceRows(name, shards.read(name), ramp.length, seed, length_upsampling) for name in names
+        }
         self.mixture = Mixture(tuple(mix), ramp.rows, ramp.length, self.sources)
 
     def __len__(self) -> int:
@@ -147,17 +159,17 @@ class TokenBatches:
         batch = replace(collate(rows, self.ramp.length, self.pad), sources=tuple(name for name, _ in own))
         if world_size == 1:
             return batch
-        pieces = [self.sources[name].row(number) for name, number in picks]
-        targets = float(sum(piece.count for row in pieces for piece in row))
+        all_rows = [self.sources[name].row(number) for name, number in picks]
+        targets = float(sum(span.count for row in all_rows for span in row))
         sources = tuple(sorted({name for name, _ in picks}))
-        return replace(batch, whole=WholeBatch(targets, any(len(row) > 1 for row in pieces), sources))
+        return replace(batch, global_batch=GlobalBatch(targets, any(len(row) > 1 for row in all_rows), sources))
 
     def counts(self, steps: int | None = None) -> dict[str, dict[str, float]]:
         """Per source, of the first `steps` steps, of all when absent: rows and tokens given, the share of all tokens,
         and how often it was read in full."""
         rows = self.ramp.rows if steps is None or steps >= len(self) else self.ramp.rows_of(steps).start
-        taken = self.mixture.taken(rows)
-        tokens = {name: self.sources[name].tokens(count) for name, count in taken.items()}
+        row_counts = self.mixture.row_counts(rows)
+        tokens = {name: self.sources[name].tokens(count) for name, count in row_counts.items()}
         total = max(1, sum(tokens.values()))
         return {
             name: {
@@ -166,7 +178,7 @@ class TokenBatches:
                 "share": tokens[name] / total,
                 "epochs": self.sources[name].epoch(max(0, count - 1)),
             }
-            for name, count in taken.items()
+            for name, count in row_counts.items()
         }
 
 
@@ -181,22 +193,22 @@ def rank_rows(rows: int, rank: int, world_size: int) -> slice:
     return slice(rank * own, (rank + 1) * own)
 
 
-class Prefetched(Generic[B]):
+class PrefetchedBatches(Generic[BatchT]):
     """`batches`, of which a thread prepares the next one while the last is worked on.
 
     What goes wrong in the thread is raised where that batch is asked for. Until `close` nobody else may ask `batches`.
     """
 
-    def __init__(self, batches: Batches[B]) -> None:
+    def __init__(self, batches: Batches[BatchT]) -> None:
         self._batches: Any = batches
-        self.by_rank = by_rank(batches)
+        self.by_rank = builds_rank_batches(batches)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._ahead: tuple[tuple[int, ...], Future[B]] | None = None
+        self._ahead: tuple[tuple[int, ...], Future[BatchT]] | None = None
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def batch(self, step: int, *rank: int) -> B:
+    def batch(self, step: int, *rank: int) -> BatchT:
         """As `batches.batch`; rank: which one, of how many."""
         key, ahead = (step, *rank), self._ahead
         if ahead is not None and ahead[0] == key:
@@ -215,21 +227,23 @@ class Prefetched(Generic[B]):
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def collate(rows: Sequence[Sequence[Text]], length: int, pad: int) -> Batch:
+def collate(rows: Sequence[Sequence[InputsTargets]], length: int, pad: int) -> Batch:
     """Rows of texts as tensors, padded at the end."""
     tokens = np.full((len(rows), length), pad, np.int64)
-    targets = np.full((len(rows), length), IGNORED, np.int64)
-    documents = np.full((len(rows), length), PADDING, np.int64)
+    targets = np.full((len(rows), length), IGNORE_INDEX, np.int64)
+    documents = np.full((len(rows), length), PADDING_DOCUMENT, np.int64)
     for number, texts in enumerate(rows):
         at = 0
-        for document, (inputs, wanted) in enumerate(texts):
-            place = slice(at, at + len(inputs))
-            tokens[number, place], targets[number, place], documents[number, place] = inputs, wanted, document
+        for document, (inputs, text_targets) in enumerate(texts):
+            span = slice(at, at + len(inputs))
+            tokens[number, span], targets[number, span], documents[number, span] = inputs, text_targets, document
             at += len(inputs)
     return Batch(torch.from_numpy(tokens), torch.from_numpy(targets), torch.from_numpy(documents))
 
 
-def held_out_batches(shards: Shards, source: str, length: int, pad: int, rows: int, size: int = 8) -> Iterator[Batch]:
+def held_out_batches(
+    shards: TokenShards, source: str, length: int, pad: int, rows: int, size: int = 8
+) -> Iterator[Batch]:
     """At most `rows` rows of a source's held-out documents, `size` at a time; nothing when it has none.
 
     They lie evenly over all of its text: one long document would else stand for the source.

@@ -20,95 +20,97 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from herd.core.artifacts import PARTIAL, SEAL, flush, sha256, write_whole
+from herd.core.artifacts import CHECKSUMS_FILE, PARTIAL, atomic_write, flush, sha256
 from herd.core.errors import TrainingError
-from herd.core.layout import CONFIG_FILES, TEXT_FILES
 from herd.core.manifests import check_files
+from herd.core.model_files import CONFIG_FILES, TEXT_FILES
 from herd.model.heads import RewardModel
 from herd.model.sizes import Shape
 from herd.model.stored import save_file
 from herd.model.transformer import Transformer
 from herd.model.weights import model_tensors, write_config, write_tensors
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.log import METRICS, is_written
-from herd.train.pieces import (
-    PieceFiles,
-    Reader,
+from herd.train.log import METRICS_FILE, matches_position
+from herd.train.regions import (
     Region,
-    WholeFile,
-    describe,
-    is_divided_by_tensor,
-    local,
+    SafetensorsReader,
+    ShardedReader,
+    TensorReader,
+    is_tensor_sharded,
+    local_region,
+    local_tensor,
     named_weights,
-    region,
+    regions_to_json,
 )
 
 Kind = Literal["base", "chat", "reward"]
 ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
 TRAINING = "training"  # the last checkpoint of several ranks, with what each held
-KEPT = 2  # checkpoints kept: the newest may turn out damaged
+KEEP_LATEST = 2  # checkpoints kept: the newest may turn out damaged
 WAIT_SECONDS = 600.0  # for the other ranks to have written their parts
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _SCALAR = Region((), (), ())
 
 
-M = TypeVar("M", bound=nn.Module)
+TrainedModelT = TypeVar("TrainedModelT", bound=nn.Module)
 
 
 @dataclass
-class TrainState(Generic[M]):
+class TrainState(Generic[TrainedModelT]):
     """What training goes on from.
 
     step: the number of steps done. log: length and hash of the log of steps by then. offset: batches passed over after
-    going back. norms: gradient norms of late.
-    copy: which copy of the weights that are not divided this rank holds; only copy 0 is saved.
+    going back. grad_norms: gradient norms of late.
+    replica: which copy of the weights that are not divided this rank holds; only copy 0 is saved.
     """
 
-    model: M
+    model: TrainedModelT
     optimizer: AdamW
     step: int = 0
     offset: int = 0
-    norms: list[float] = field(default_factory=list)
-    copy: int = 0
+    grad_norms: list[float] = field(default_factory=list)
+    replica: int = 0
     log: dict[str, Any] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
-        return {"step": self.step, "offset": self.offset, "norms": self.norms, "log": self.log}
+        return {"step": self.step, "offset": self.offset, "norms": self.grad_norms, "log": self.log}
 
-    def items(self) -> Iterator[tuple[str, Tensor]]:
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and moments by name, those that this rank is to save."""
-        for name, weight in learnt_weights(self.model):
-            if self.copy and not is_divided_by_tensor(weight):
+        for name, weight in trainable_params(self.model):
+            if self.replica and not is_tensor_sharded(weight):
                 continue
             yield f"weight/{name}", weight.detach()
             for moment, value in self.optimizer.state.get(weight, {}).items():
                 yield f"{moment}/{name}", torch.as_tensor(value)
 
-    def fill(self, files: Reader) -> None:
+    def load(self, files: TensorReader) -> None:
         """Takes weights and moments from `files`. Raises TrainingError for a weight there that this model has not."""
         own = {f"weight/{name}" for name, _ in named_weights(self.model)}
-        left = sorted(name for name in files.names() - own if name.startswith("weight/"))
+        unexpected = sorted(name for name in files.names() - own if name.startswith("weight/"))
         # A rank of several holds a part of the model, and finds the others' weights there too.
-        if left and not (dist.is_initialized() and dist.get_world_size() > 1):
-            raise TrainingError(f"the checkpoint holds {left[0]}, which this model has not; delete it, and start anew")
-        for name, weight in learnt_weights(self.model):
+        if unexpected and not (dist.is_initialized() and dist.get_world_size() > 1):
+            raise TrainingError(
+                f"the checkpoint holds {unexpected[0]}, which this model has not; delete it, and start anew"
+            )
+        for name, weight in trainable_params(self.model):
             with torch.no_grad():
-                local(weight).copy_(files.read(f"weight/{name}", region(weight)))
-        self.fill_moments(files)
+                local_tensor(weight).copy_(files.read(f"weight/{name}", local_region(weight)))
+        self.load_moments(files)
 
-    def fill_moments(self, files: Reader) -> None:
-        kept = files.names()
-        for name, weight in learnt_weights(self.model):
+    def load_moments(self, files: TensorReader) -> None:
+        stored_names = files.names()
+        for name, weight in trainable_params(self.model):
             entry: dict[str, Any] = self.optimizer.state[weight]
             for moment in MOMENTS:
-                if f"{moment}/{name}" in kept:
+                if f"{moment}/{name}" in stored_names:
                     entry[moment] = torch.zeros_like(weight)
-                    local(entry[moment]).copy_(files.read(f"{moment}/{name}", region(weight)))
-            if f"step/{name}" in kept:
+                    local_tensor(entry[moment]).copy_(files.read(f"{moment}/{name}", local_region(weight)))
+            if f"step/{name}" in stored_names:
                 entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
 
 
-def learnt_weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def trainable_params(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Frozen ones lie on disk already, in the folder that training began from."""
     return ((name, weight) for name, weight in named_weights(model) if weight.requires_grad)
 
@@ -129,8 +131,8 @@ class Saver:
         self._fault: Exception | None = None
         if self.rank == 0:
             scratch.mkdir(parents=True, exist_ok=True)
-            for left in scratch.glob(f"step-*{PARTIAL}"):
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in scratch.glob(f"step-*{PARTIAL}"):
+                shutil.rmtree(leftover, ignore_errors=True)
         token = [secrets.token_hex(4)]
         if self.ranks > 1:  # also: nobody writes before the first rank has tidied up
             dist.broadcast_object_list(token)
@@ -139,15 +141,15 @@ class Saver:
     def save(self, state: TrainState[Any]) -> None:
         """Copies `state` and writes it in the background as the newest checkpoint; waits for the one before."""
         self.wait()
-        pieces: dict[str, Region] = {}
+        regions: dict[str, Region] = {}
         tensors: dict[str, Tensor] = {}
-        for name, tensor in state.items():
-            where = region(tensor)
-            if 0 not in where.size:
-                pieces[name] = where
-                tensors[name] = local(tensor).detach().to("cpu", copy=True).contiguous()
+        for name, tensor in state.named_tensors():
+            tensor_region = local_region(tensor)
+            if 0 not in tensor_region.size:
+                regions[name] = tensor_region
+                tensors[name] = local_tensor(tensor).detach().to("cpu", copy=True).contiguous()
         row = state.to_row()
-        self._thread = threading.Thread(target=self._try, args=(row, pieces, tensors))
+        self._thread = threading.Thread(target=self._try, args=(row, regions, tensors))
         self._thread.start()
 
     def wait(self) -> None:
@@ -159,46 +161,46 @@ class Saver:
             fault, self._fault = self._fault, None
             raise TrainingError(f"{self.scratch}: a checkpoint could not be written ({fault}); make room") from None
 
-    def _try(self, row: dict[str, Any], pieces: dict[str, Region], tensors: dict[str, Tensor]) -> None:
+    def _try(self, row: dict[str, Any], regions: dict[str, Region], tensors: dict[str, Tensor]) -> None:
         try:
-            self._write(row, pieces, tensors)
+            self._write(row, regions, tensors)
         except Exception as fault:  # `wait` raises it where training can hear it
             self._fault = fault
 
-    def _write(self, row: dict[str, Any], pieces: dict[str, Region], tensors: dict[str, Tensor]) -> None:
+    def _write(self, row: dict[str, Any], regions: dict[str, Region], tensors: dict[str, Tensor]) -> None:
         final = self.scratch / f"step-{row['step']:09}"
         partial = final.with_name(f"{final.name}.{self._token}{PARTIAL}")
         partial.mkdir(parents=True, exist_ok=True)
         file = partial / f"rank-{self.rank:05}.safetensors"
         save_file(tensors, file)
         flush(file)
-        listing = {"bytes": file.stat().st_size, "sha256": sha256(file), "pieces": describe(pieces)}
-        write_whole(file.with_suffix(".json"), json.dumps(listing))
+        listing = {"bytes": file.stat().st_size, "sha256": sha256(file), "pieces": regions_to_json(regions)}
+        atomic_write(file.with_suffix(".json"), json.dumps(listing))
         if self.rank == 0:
             self._name(row, partial, final)
 
     def _name(self, row: dict[str, Any], partial: Path, final: Path) -> None:
-        wanted = [partial / f"rank-{rank:05}.json" for rank in range(self.ranks)]
+        listings = [partial / f"rank-{rank:05}.json" for rank in range(self.ranks)]
         deadline = time.monotonic() + WAIT_SECONDS
-        while not all(file.exists() for file in wanted):
+        while not all(file.exists() for file in listings):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not every rank has written within {WAIT_SECONDS:.0f} s")
             time.sleep(0.005)
-        write_whole(partial / "state.json", json.dumps(row))
-        kept = {}
-        for file in wanted:
+        atomic_write(partial / "state.json", json.dumps(row))
+        checksums = {}
+        for file in listings:
             listing = json.loads(file.read_text(encoding="utf-8"))
-            kept[f"{file.stem}.safetensors"] = {"bytes": listing["bytes"], "sha256": listing["sha256"]}
-        for file in (*wanted, partial / "state.json"):
-            kept[file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
-        write_whole(partial / SEAL, json.dumps(dict(sorted(kept.items()))))
+            checksums[f"{file.stem}.safetensors"] = {"bytes": listing["bytes"], "sha256": listing["sha256"]}
+        for file in (*listings, partial / "state.json"):
+            checksums[file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        atomic_write(partial / CHECKSUMS_FILE, json.dumps(dict(sorted(checksums.items()))))
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)
         flush(final.parent)
-        staying = kept_checkpoints(self.scratch, self.keep_every)
-        for old in checkpoints(self.scratch)[:-KEPT]:
-            if old not in staying:
+        permanent = permanent_checkpoints(self.scratch, self.keep_every)
+        for old in checkpoints(self.scratch)[:-KEEP_LATEST]:
+            if old not in permanent:
                 shutil.rmtree(old)
 
 
@@ -215,44 +217,45 @@ def restore(scratch: Path, state: TrainState[Any]) -> bool:
     One whose steps are not in the log as they were written does not count as whole. Every rank reads the part it holds,
     whatever layout the checkpoint was saved from.
     """
-    folder = _newest_whole(scratch)
+    folder = _newest_complete(scratch)
     if folder is None:
         return False
-    state.fill(PieceFiles(folder))
+    state.load(ShardedReader(folder))
     row = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    state.step, state.offset, state.norms = row["step"], row["offset"], row["norms"]
+    state.step, state.offset, state.grad_norms = row["step"], row["offset"], row["norms"]
     return True
 
 
-def _newest_whole(scratch: Path) -> Path | None:
+def _newest_complete(scratch: Path) -> Path | None:
     """Ranks read the hashes of a share of the files each, and take the newest that all found whole."""
     several = dist.is_initialized() and dist.get_world_size() > 1
     listed = [checkpoints(scratch)]
     if several:
         dist.broadcast_object_list(listed)
     for folder in reversed(listed[0]):
-        whole = torch.tensor(int(_share_is_sealed(folder)))
+        complete = torch.tensor(int(_share_is_intact(folder)))
         if several:
             device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-            whole = whole.to(device)
-            dist.all_reduce(whole, op=dist.ReduceOp.MIN)
-        if int(whole):
+            complete = complete.to(device)
+            dist.all_reduce(complete, op=dist.ReduceOp.MIN)
+        if int(complete):
             return folder
     return None
 
 
-def _share_is_sealed(folder: Path) -> bool:
+def _share_is_intact(folder: Path) -> bool:
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     try:
-        kept = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        files = sorted(kept)[rank::ranks]
+        checksums = json.loads((folder / CHECKSUMS_FILE).read_text(encoding="utf-8"))
+        files = sorted(checksums)[rank::ranks]
         if rank == 0:
             row = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             # Saved without a log: a model that is finished.
-            if row.get("log") and not is_written(folder.parent / METRICS, row["log"]):
+            if row.get("log") and not matches_position(folder.parent / METRICS_FILE, row["log"]):
                 return False
-        return "state.json" in kept and all(
-            (folder / name).stat().st_size == kept[name]["bytes"] and sha256(folder / name) == kept[name]["sha256"]
+        return "state.json" in checksums and all(
+            (folder / name).stat().st_size == checksums[name]["bytes"]
+            and sha256(folder / name) == checksums[name]["sha256"]
             for name in files
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -270,31 +273,32 @@ def write_checkpoint(
     """A finished model in the Hugging Face layout with all that belongs to it (see `core.artifacts.Checkpoint`), and
     what training it further needs."""
     write_tensors(folder, model_tensors(model))
-    write_texts(folder, model.shape, tokenizer, kind=kind)
+    write_config_and_tokenizer(folder, model.shape, tokenizer, kind=kind)
     if optimizer is not None:
-        moments = dict(TrainState(model, optimizer).items())
-        kept = {name: value.contiguous() for name, value in moments.items() if not name.startswith("weight/")}
-        save_file(kept, folder / OPTIMIZER)
+        moments = dict(TrainState(model, optimizer).named_tensors())
+        moment_tensors = {name: value.contiguous() for name, value in moments.items() if not name.startswith("weight/")}
+        save_file(moment_tensors, folder / OPTIMIZER)
 
 
-def write_texts(folder: Path, shape: Shape, tokenizer: TextTokenizer, *, kind: Kind) -> None:
+def write_config_and_tokenizer(folder: Path, shape: Shape, tokenizer: TextTokenizer, *, kind: Kind) -> None:
     """What a finished model's folder has beside its weights: configuration and all that is text.
 
     Of a reward model no filling token is named that ends answers: transformers reads the score at the last token before
     those that fill, which is then one too early.
     """
-    pad: int | None = tokenizer.pad
+    pad: int | None = tokenizer.pad_id
     if kind == "reward":
         tokenizer = tokenizer.with_pad_apart()
-        pad = None if tokenizer.pad in tokenizer.stops else tokenizer.pad
+        pad = None if tokenizer.pad_id in tokenizer.stop_token_ids else tokenizer.pad_id
     write_config(
-        folder, shape, begin=tokenizer.named_begin, stops=sorted(tokenizer.stops), pad=pad, dtype=torch.float32,
+        folder, shape, bos_token_id=tokenizer.named_bos_id, eos_token_ids=sorted(tokenizer.stop_token_ids),
+        pad_token_id=pad, dtype=torch.float32,
         reward=kind == "reward",
     )  # fmt: skip
-    write_text_side(folder, tokenizer, context=shape.context, kind=kind)
+    write_tokenizer_files(folder, tokenizer, context=shape.max_seq_len, kind=kind)
 
 
-def write_text_side(folder: Path, tokenizer: TextTokenizer, *, context: int, kind: Kind) -> None:
+def write_tokenizer_files(folder: Path, tokenizer: TextTokenizer, *, context: int, kind: Kind) -> None:
     """All of a model but weights and architecture, beside its `config.json`: tokenizer, chat templates, sampling
     defaults, and what it is for."""
     tokenizer.save(folder, context)
@@ -306,9 +310,9 @@ def write_token_ids(folder: Path, tokenizer: TextTokenizer) -> None:
     """The ids of control tokens, as other programs look them up, in the configurations of a model whose tokenizer is
     another now."""
     ids = {
-        "bos_token_id": tokenizer.named_begin,
-        "eos_token_id": sorted(tokenizer.stops),
-        "pad_token_id": tokenizer.pad,
+        "bos_token_id": tokenizer.named_bos_id,
+        "eos_token_id": sorted(tokenizer.stop_token_ids),
+        "pad_token_id": tokenizer.pad_id,
     }
     for name in CONFIG_FILES:
         file = folder / name
@@ -325,12 +329,12 @@ def kind_of(folder: Path) -> Kind:
     return "chat" if TextTokenizer.load(folder).template else "base"
 
 
-def moments_in(folder: Path) -> Reader | None:
+def open_moments(folder: Path) -> TensorReader | None:
     """The optimizer's moments kept with a finished model, by one rank or by several; None where there are none."""
     check_files(folder, OPTIMIZER, f"{TRAINING}/*")
     if (folder / TRAINING).exists():
-        return PieceFiles(folder / TRAINING)
-    return WholeFile(folder / OPTIMIZER) if (folder / OPTIMIZER).exists() else None
+        return ShardedReader(folder / TRAINING)
+    return SafetensorsReader(folder / OPTIMIZER) if (folder / OPTIMIZER).exists() else None
 
 
 def checkpoints(scratch: Path) -> list[Path]:
@@ -338,10 +342,14 @@ def checkpoints(scratch: Path) -> list[Path]:
     return sorted(path for path in scratch.glob("step-*") if path.suffix != ".partial")
 
 
-def kept_checkpoints(scratch: Path, every: int) -> list[Path]:
+def permanent_checkpoints(scratch: Path, every_steps: int) -> list[Path]:
     """The folders of checkpoints of every so many steps, oldest first; none for 0."""
-    return [folder for folder in checkpoints(scratch) if every and int(folder.name.removeprefix("step-")) % every == 0]
+    return [
+        folder
+        for folder in checkpoints(scratch)
+        if every_steps and int(folder.name.removeprefix("step-")) % every_steps == 0
+    ]
 
 
-def tensors(model: nn.Module) -> dict[str, Tensor]:
+def state_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in model.state_dict().items()}

@@ -10,10 +10,10 @@ import numpy as np
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation
-from herd.tokens.chat import Encoded
-from herd.tokens.jinja import Chat
-from herd.train.batches import IGNORED, Batch, WholeBatch, collate, rank_rows
-from herd.train.rows import Piece, Row, Text, fill, generator
+from herd.tokens.chat import EncodedConversation
+from herd.tokens.jinja import ChatTemplate
+from herd.train.batches import IGNORE_INDEX, Batch, GlobalBatch, collate, rank_rows
+from herd.train.rows import DocumentSpan, InputsTargets, PackedRow, named_rng, pack_best_fit
 
 
 class DialogueBatches:
@@ -27,7 +27,7 @@ class DialogueBatches:
     def __init__(
         self,
         conversations: Sequence[Conversation],
-        form: Chat,
+        chat_template: ChatTemplate,
         *,
         length: int,
         rows: int,
@@ -36,44 +36,46 @@ class DialogueBatches:
         pad: int,
         repeats: Mapping[str, float] | None = None,
     ) -> None:
-        encoded = [(form.conversation(one), one.source) for one in conversations]
-        fit = [(learnt(one), source) for one, source in encoded if len(one) - 1 <= length]
+        encoded = [(chat_template.encode(conversation), conversation.source) for conversation in conversations]
+        fit = [(inputs_and_targets(encoding), source) for encoding, source in encoded if len(encoding) - 1 <= length]
         self.texts, self._sources = [text for text, _ in fit], [source for _, source in fit]
         self.left_out = len(encoded) - len(self.texts)
         if not self.texts:
             raise DataError(f"none of {len(encoded)} conversations fits into {length} tokens; set a longer `length`")
         self.length, self.pad, self._repeats = length, pad, dict(repeats or {})
         if unknown := sorted(self._repeats.keys() - set(self._sources)):
-            known = ", ".join(sorted(set(self._sources)))
-            raise DataError(f"repeats names {', '.join(unknown)}; the conversations are of {known}")
-        packed = [self._pack(generator(seed, "dialogues", epoch)) for epoch in range(epochs)]
+            known_sources = ", ".join(sorted(set(self._sources)))
+            raise DataError(f"repeats names {', '.join(unknown)}; the conversations are of {known_sources}")
+        packed = [self._pack(named_rng(seed, "dialogues", epoch)) for epoch in range(epochs)]
         self._rows = [row for epoch in packed for row in epoch]
         if not self._rows:
             raise DataError("repeats leave nothing to learn from; read at least one source")
         self._per_step = min(rows, len(self._rows))
 
-    def _pack(self, chance: np.random.Generator) -> list[Row]:
-        pieces = [Piece(number, 0, len(self.texts[number][0])) for number in chance.permutation(self._read(chance))]
-        rows = fill(pieces, self.length)
-        return [rows[number] for number in chance.permutation(len(rows))]
+    def _pack(self, rng: np.random.Generator) -> list[PackedRow]:
+        spans = [
+            DocumentSpan(number, 0, len(self.texts[number][0])) for number in rng.permutation(self._sample_epoch(rng))
+        ]
+        rows = pack_best_fit(spans, self.length)
+        return [rows[number] for number in rng.permutation(len(rows))]
 
-    def _read(self, chance: np.random.Generator) -> list[int]:
+    def _sample_epoch(self, rng: np.random.Generator) -> list[int]:
         """The conversations of an epoch, by number, each as often as its source is read."""
         if not self._repeats:
             return list(range(len(self.texts)))
-        found = []
+        numbers = []
         for number, source in enumerate(self._sources):
             times = self._repeats.get(source, 1.0)
-            found += [number] * (int(times) + (chance.random() < times % 1))
-        return found
+            numbers += [number] * (int(times) + (rng.random() < times % 1))
+        return numbers
 
     @property
     def shares(self) -> dict[str, float]:
         """Of each source, of all that is learnt in all epochs."""
         count: Counter[str] = Counter()
         for row in self._rows:
-            for piece in row:
-                count[self._sources[piece.document]] += int((self.texts[piece.document][1] != IGNORED).sum())
+            for span in row:
+                count[self._sources[span.document]] += int((self.texts[span.document][1] != IGNORE_INDEX).sum())
         return {source: tokens / max(1, count.total()) for source, tokens in count.most_common()}
 
     def __len__(self) -> int:
@@ -83,11 +85,11 @@ class DialogueBatches:
         """The rows of `step`, of several ranks those of one."""
         rows = self._rows[step * self._per_step : (step + 1) * self._per_step]
         own = rows[rank_rows(len(rows), rank, world_size)]
-        batch = collate([[self.texts[piece.document] for piece in row] for row in own], self.length, self.pad)
+        batch = collate([[self.texts[span.document] for span in row] for row in own], self.length, self.pad)
         if world_size == 1:
             return batch
-        targets = sum(int((self.texts[piece.document][1] != IGNORED).sum()) for row in rows for piece in row)
-        return replace(batch, whole=WholeBatch(float(targets), any(len(row) > 1 for row in rows), ()))
+        targets = sum(int((self.texts[span.document][1] != IGNORE_INDEX).sum()) for row in rows for span in row)
+        return replace(batch, global_batch=GlobalBatch(float(targets), any(len(row) > 1 for row in rows), ()))
 
     @property
     def tokens(self) -> int:
@@ -95,7 +97,7 @@ class DialogueBatches:
         return len(self) * self._per_step * self.length
 
 
-def learnt(encoded: Encoded) -> Text:
+def inputs_and_targets(encoded: EncodedConversation) -> InputsTargets:
     """Inputs and targets of one conversation; what is not to be learnt is no target."""
-    ids, learn = np.asarray(encoded.ids), np.asarray(encoded.learn)
-    return ids[:-1], np.where(learn[1:], ids[1:], IGNORED)
+    ids, loss_mask = np.asarray(encoded.ids), np.asarray(encoded.loss_mask)
+    return ids[:-1], np.where(loss_mask[1:], ids[1:], IGNORE_INDEX)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, settings
+from herd.core.settings import PositiveInt, settings
 from herd.model.architecture import FEATURES
 from herd.model.sizes import Shape
 
@@ -17,25 +17,25 @@ _OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in
 
 # Features that a dimension's ranks do not compute together: tensor ranks would have to share gains of queries and keys,
 # and context ranks do not know how long their sequence is.
-LACKS: dict[str, frozenset[str]] = {
+UNSUPPORTED_FEATURES: dict[str, frozenset[str]] = {
     "tensor": frozenset({"qkv_bias", "output_bias", "ffn_bias", "qk_norm_head", "qk_norm_width", "post_norm"}),
     "context": frozenset({"sliding_window", "rope_dynamic", "rope_longrope"}),
 }
 
 
 @settings
-class Layout:
+class ParallelLayout:
     """How many devices share each dimension, the innermost one first: tensor inside a server, then context, pipeline
     and data. chunks: how many pieces of the model a pipeline stage holds (interleaved when more than one).
 
     Source: Llama 3, 3.3.2: [TP, CP, PP, DP], ordered by how much bandwidth each wants.
     """
 
-    tensor: Positive = 1
-    context: Positive = 1
-    pipeline: Positive = 1
-    data: Positive = 1
-    chunks: Positive = 1
+    tensor: PositiveInt = 1
+    context: PositiveInt = 1
+    pipeline: PositiveInt = 1
+    data: PositiveInt = 1
+    chunks: PositiveInt = 1
 
     @property
     def devices(self) -> int:
@@ -47,48 +47,51 @@ class Layout:
 
     def coordinates(self, rank: int) -> tuple[int, int, int, int]:
         """(tensor, context, pipeline, data) of a rank."""
-        rest, tensor = divmod(rank, self.tensor)
-        rest, context = divmod(rest, self.context)
-        data, pipeline = divmod(rest, self.pipeline)
+        remaining, tensor = divmod(rank, self.tensor)
+        remaining, context = divmod(remaining, self.context)
+        data, pipeline = divmod(remaining, self.pipeline)
         return tensor, context, pipeline, data
 
     def check_devices(self, devices: int, *, rows: int, length: int, batch_tokens: int) -> None:
         """Raises SettingsError, with the number of data ranks that would be right, when the layout is for another
         number of devices, or its data ranks with `rows` sequences each do not make the batch."""
-        others = self.tensor * self.context * self.pipeline
+        model_ranks = self.tensor * self.context * self.pipeline
         if self.devices != devices:
-            mend = f"data has to be {devices // others}" if devices % others == 0 else "they do not share out so"
+            mend = (
+                f"data has to be {devices // model_ranks}" if devices % model_ranks == 0 else "they do not share out so"
+            )
             raise SettingsError(
                 f"tensor {self.tensor} x context {self.context} x pipeline {self.pipeline} x data {self.data} is "
                 f"{self.devices:,} devices and not {devices:,}; {mend}"
             )
-        made = self.data * rows * length
-        if made != batch_tokens:
+        layout_tokens = self.data * rows * length
+        if layout_tokens != batch_tokens:
             raise SettingsError(
-                f"{self.data} data ranks of {rows} sequences of {length:,} tokens make a batch of {made:,} tokens "
+                f"{self.data} data ranks of {rows} sequences of {length:,} tokens make a batch of {layout_tokens:,} "
+                "tokens "
                 f"and not {batch_tokens:,}; data has to be {batch_tokens / (rows * length):g}"
             )
 
     def check(self, shape: Shape, *, length: int) -> None:
         """Raises SettingsError with the number to change when the model or a sequence cannot be divided so."""
-        for name, held, by in (
-            ("kv_heads", shape.kv_heads, self.tensor),
-            ("hidden", shape.hidden, self.tensor),
+        for name, size, divisor in (
+            ("n_kv_heads", shape.n_kv_heads, self.tensor),
+            ("ffn_dim", shape.ffn_dim, self.tensor),
             ("sequence length", length, 2 * self.context),
         ):
-            if held % by:
-                near = max(n for n in range(1, by + 1) if held % n == 0)
-                raise SettingsError(f"{name} {held:,} cannot be divided by {by}; the largest that fits is {near}")
-        for dimension, lacks in LACKS.items():
-            wanted = sorted(lacks & shape.features)
-            if wanted and getattr(self, dimension) > 1:
+            if size % divisor:
+                near = max(n for n in range(1, divisor + 1) if size % n == 0)
+                raise SettingsError(f"{name} {size:,} cannot be divided by {divisor}; the largest that fits is {near}")
+        for dimension, lacks in UNSUPPORTED_FEATURES.items():
+            unsupported = sorted(lacks & shape.features)
+            if unsupported and getattr(self, dimension) > 1:
                 raise SettingsError(
-                    f"{FEATURES[wanted[0]]} cannot be shared over {dimension} ranks; set layout.{dimension} to 1"
+                    f"{FEATURES[unsupported[0]]} cannot be shared over {dimension} ranks; set layout.{dimension} to 1"
                 )
-        if self.pipeline * self.chunks > shape.layers + 2:
+        if self.pipeline * self.chunks > shape.n_layers + 2:
             raise SettingsError(
-                f"{shape.layers} layers cannot fill {self.pipeline} stages of {self.chunks} chunks; "
-                f"try chunks {max(1, (shape.layers + 2) // self.pipeline)}"
+                f"{shape.n_layers} layers cannot fill {self.pipeline} stages of {self.chunks} chunks; "
+                f"try chunks {max(1, (shape.n_layers + 2) // self.pipeline)}"
             )
 
 
@@ -103,33 +106,34 @@ def context_chunks(length: int, ranks: int, rank: int) -> tuple[range, range]:
     return range(rank * size, (rank + 1) * size), range(mirror * size, (mirror + 1) * size)
 
 
-def stage_layers(layers: int, layout: Layout) -> list[list[range]]:
+def stage_layers(layers: int, layout: ParallelLayout) -> list[list[range]]:
     """The layers of each stage's chunks; chunk c of stage s is the (c x pipeline + s)th piece of the model.
 
     The first piece also holds the embedding and the last one output and loss, so they get a layer less where that
     evens the rest out. Source: Llama 3, 3.3.2.
     """
-    pieces = layout.pipeline * layout.chunks
-    weights = layers + (2 if pieces > 2 else 0)  # embedding and output count as a layer each
-    sizes = [weights // pieces + (piece < weights % pieces) for piece in range(pieces)]
-    if pieces > 2:
+    num_chunks = layout.pipeline * layout.chunks
+    weights = layers + (2 if num_chunks > 2 else 0)  # embedding and output count as a layer each
+    sizes = [weights // num_chunks + (index < weights % num_chunks) for index in range(num_chunks)]
+    if num_chunks > 2:
         # Those with a layer more stand inside, where nothing else is held.
         sizes = sorted(sizes)
         sizes = [sizes[0] - 1, *sizes[2:], sizes[1] - 1]
-    starts = [sum(sizes[:piece]) for piece in range(pieces)]
-    made = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    starts = [sum(sizes[:index]) for index in range(num_chunks)]
+    layer_ranges = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
     return [
-        [made[chunk * layout.pipeline + stage] for chunk in range(layout.chunks)] for stage in range(layout.pipeline)
+        [layer_ranges[chunk * layout.pipeline + stage] for chunk in range(layout.chunks)]
+        for stage in range(layout.pipeline)
     ]
 
 
-def bubble(layout: Layout, micro_batches: int) -> float:
+def pipeline_bubble(layout: ParallelLayout, micro_batches: int) -> float:
     """Idle time of a pipeline stage for each second of work. Source: Llama 3, 3.3.2: (PP - 1) / (V x M)."""
     return (layout.pipeline - 1) / (layout.chunks * micro_batches)
 
 
 @dataclass(frozen=True)
-class Memory:
+class DeviceMemory:
     """Bytes on the fullest device."""
 
     weights: float
@@ -143,7 +147,9 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits
 
 
-def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, rows: int = 1) -> Memory:
+def training_memory(
+    shape: Shape, layout: ParallelLayout, *, length: int, micro_batches: int, rows: int = 1
+) -> DeviceMemory:
     """What training takes without recomputing: `rows` sequences of `length` in a micro-batch.
 
     Weights in bf16 stay whole over the data ranks during a step; gradients and optimizer states in fp32 are divided
@@ -152,17 +158,17 @@ def memory(shape: Shape, layout: Layout, *, length: int, micro_batches: int, row
     micro-batches) micro-batches.
     Source: Korthikanti et al. 2022, eq. 4, with SwiGLU's tensors and flash attention counted.
     """
-    own = shape.weights / (layout.tensor * layout.pipeline)
+    own = shape.num_params / (layout.tensor * layout.pipeline)
     shared = layout.data * layout.context
     tokens = rows * length / layout.context
     # Inputs and outputs of both norms; queries, what attention gives, keys and values; three of hidden.
-    values = 4 * shape.width + 2 * (shape.heads + shape.kv_heads) * shape.head_width + 3 * shape.hidden
+    values = 4 * shape.dim + 2 * (shape.n_heads + shape.n_kv_heads) * shape.head_dim + 3 * shape.ffn_dim
     # Interleaving starts more of them before the first backward pass (Narayanan et al. 2021, 2.2).
     more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.chunks) if layout.chunks > 1 else 1.0
     alive = min(layout.pipeline * more, micro_batches)
-    layers = shape.layers / layout.pipeline
-    own_words = -(-shape.vocabulary // layout.tensor)
-    return Memory(
+    layers = shape.n_layers / layout.pipeline
+    own_words = -(-shape.vocab_size // layout.tensor)
+    return DeviceMemory(
         weights=_BF16 * own,
         gradients=_FP32 * own / shared,
         optimizer=_OPTIMIZER_BYTES * own / shared,

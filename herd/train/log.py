@@ -13,22 +13,22 @@ from herd.core.errors import SettingsError, did_you_mean
 from herd.core.extras import import_extra
 from herd.run.processes import peak_bytes
 
-METRICS = "metrics.jsonl"
-WARM = 3  # first steps of a process, which also set up what later ones use
+METRICS_FILE = "metrics.jsonl"
+SETUP_STEPS = 3  # first steps of a process, which also set up what later ones use
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step did. number: counted from 1. rate: the learning rate. seconds: clock time it took. skipped: why
+    """What one step did. number: counted from 1. lr: the learning rate. seconds: clock time it took. skipped: why
     the step was not taken, empty when it was. core_seconds: processor time of all threads. held_bytes: what model,
     optimizer and steps hold, with what a step has used and the process keeps; on a GPU the most allocated there."""
 
     number: int
     loss: float
-    gradient_norm: float
-    rate: float
+    grad_norm: float
+    lr: float
     seconds: float
-    weight: float
+    loss_denominator: float
     metrics: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
     core_seconds: float = 0.0
@@ -50,7 +50,7 @@ class StepLog:
         self, file: Path, step: int, *, trackers: Sequence[Tracker] = (), flops_per_token: float = 0.0
     ) -> None:
         self.file = file
-        self._stream, self._written = _kept(file, step)
+        self._stream, self._log_hash = _reopen(file, step)
         self._flops = flops_per_token
         self._peak = 0.0
         self._trackers = trackers
@@ -58,7 +58,7 @@ class StepLog:
     def add(self, step: Step) -> None:
         line = json.dumps(asdict(step)) + "\n"
         self._stream.write(line)
-        self._written.add(line)
+        self._log_hash.add(line)
         for tracker in self._trackers:
             tracker.log(self.figures(step), step.number)
 
@@ -66,29 +66,29 @@ class StepLog:
         """A step's numbers under the names that trackers show."""
         from herd.model.devices import peak_flops
 
-        rate = step.weight / step.seconds
-        found = {
+        tokens_per_second = step.loss_denominator / step.seconds
+        values = {
             "train/loss": step.loss,
-            "train/gradient_norm": step.gradient_norm,
-            "train/learning_rate": step.rate,
-            "train/tokens_per_second": rate,
+            "train/grad_norm": step.grad_norm,
+            "train/lr": step.lr,
+            "train/tokens_per_second": tokens_per_second,
             "train/memory_bytes": float(peak_bytes()),
             "train/skipped": float(bool(step.skipped)),
         }
         if self._flops:
             self._peak = self._peak or peak_flops()
-            found["train/mfu"] = rate * self._flops / self._peak
-        return found | {f"train/{name}": value for name, value in step.metrics.items()}
+            values["train/mfu"] = tokens_per_second * self._flops / self._peak
+        return values | {f"train/{name}": value for name, value in step.metrics.items()}
 
     def cut(self, step: int) -> None:
         """Forgets what came after `step`."""
         self._stream.close()
-        self._stream, self._written = _kept(self.file, step)
+        self._stream, self._log_hash = _reopen(self.file, step)
 
-    def flush(self) -> Written:
+    def flush(self) -> LogPosition:
         """What the file holds now."""
         self._stream.flush()
-        return self._written.to_row()
+        return self._log_hash.to_row()
 
     def close(self) -> None:
         self._stream.close()
@@ -96,20 +96,20 @@ class StepLog:
             tracker.close()
 
 
-def _kept(file: Path, step: int) -> tuple[TextIO, _Lines]:
+def _reopen(file: Path, step: int) -> tuple[TextIO, _LogHash]:
     """The file with the records up to `step`, to be written on."""
-    kept = [one for one in read_steps(file) if one.number <= step] if step else []
-    text = "".join(json.dumps(asdict(one)) + "\n" for one in kept)
+    records = [record for record in read_steps(file) if record.number <= step] if step else []
+    text = "".join(json.dumps(asdict(record)) + "\n" for record in records)
     file.write_text(text, encoding="utf-8")
-    written = _Lines()
-    written.add(text)
-    return file.open("a", encoding="utf-8"), written
+    log_hash = _LogHash()
+    log_hash.add(text)
+    return file.open("a", encoding="utf-8"), log_hash
 
 
-Written = dict[str, Any]  # length and sha256 of the beginning of a file
+LogPosition = dict[str, Any]  # length and sha256 of the beginning of a file
 
 
-class _Lines:
+class _LogHash:
     """Length and hash of what was written, without reading it again."""
 
     def __init__(self) -> None:
@@ -120,46 +120,46 @@ class _Lines:
         self._bytes += len(data)
         self._hash.update(data)
 
-    def to_row(self) -> Written:
+    def to_row(self) -> LogPosition:
         return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
 
 
-def is_written(file: Path, written: Written) -> bool:
+def matches_position(file: Path, position: LogPosition) -> bool:
     """Whether `file` begins, bit for bit, with what a log had written when it said so."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(written["bytes"])
+            data = stream.read(position["bytes"])
     except OSError:
         data = b""
-    return len(data) == written["bytes"] and hashlib.sha256(data).hexdigest() == written["sha256"]
+    return len(data) == position["bytes"] and hashlib.sha256(data).hexdigest() == position["sha256"]
 
 
 def read_steps(file: Path) -> list[Step]:
     """The records in `file`, up to a line that a crash cut off."""
     if not file.exists():
         return []
-    found = []
+    records = []
     for line in file.read_bytes().splitlines():
         try:
-            found.append(Step(**json.loads(line)))
+            records.append(Step(**json.loads(line)))
         except (ValueError, TypeError):
             break
-    return found
+    return records
 
 
 def tokens_by_source(steps: Iterable[Step]) -> dict[str, int]:
     """Of every source the tokens that were trained on; a skipped step's were not."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for step in steps:
         for name, value in step.metrics.items():
             kind, _, source = name.partition("/")
             if kind == "tokens" and source and not step.skipped:
-                found[source] = found.get(source, 0) + int(value)
-    return found
+                counts[source] = counts.get(source, 0) + int(value)
+    return counts
 
 
 @dataclass(frozen=True)
-class Foretold:
+class CostComparison:
     """A stage as it was foretold and as it was, the pair of each. core_seconds: of a step. held_bytes: for training.
     peak_bytes: the most of the whole process. stage_seconds: core-seconds of all of it, tests on the way included."""
 
@@ -169,19 +169,22 @@ class Foretold:
     stage_seconds: tuple[float, float]
 
     @classmethod
-    def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> Foretold | None:
+    def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> CostComparison | None:
         """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
-        told = cost.get("foretold") or {}
-        later = steps[WARM:]
-        if "besides" not in told or not later or not later[0].held_bytes:
+        estimate = cost.get("foretold") or {}
+        measured_steps = steps[SETUP_STEPS:]
+        if "overhead_seconds" not in estimate or not measured_steps or not measured_steps[0].held_bytes:
             return None
-        seconds = sum(step.core_seconds for step in later) / len(later)
-        held = max(step.held_bytes for step in steps)
+        seconds = sum(step.core_seconds for step in measured_steps) / len(measured_steps)
+        held_bytes = max(step.held_bytes for step in steps)
         # A stage that ends early is held against as much of what was foretold.
-        done = len(steps) / told["steps"]
-        stage = done * (told["steps"] * told["core_seconds"] + told["besides"]), cost["cpu_seconds"]
-        peak = told["peak_bytes"], cost["peak_bytes"]
-        return cls((told["core_seconds"], seconds), (told["held_bytes"], held), peak, stage)
+        fraction = len(steps) / estimate["steps"]
+        stage = (
+            fraction * (estimate["steps"] * estimate["core_seconds"] + estimate["overhead_seconds"]),
+            cost["cpu_seconds"],
+        )
+        peak = estimate["peak_bytes"], cost["peak_bytes"]
+        return cls((estimate["core_seconds"], seconds), (estimate["held_bytes"], held_bytes), peak, stage)
 
 
 # ---- trackers ----
@@ -214,8 +217,10 @@ class _Hosted:
     def __init__(self, module: Any, folder: Path, settings: Mapping[str, Any]) -> None:
         self._module = module
         run = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-        known = {"id": run, "name": folder.name} if module.__name__ == "wandb" else {"name": f"{folder.name}-{run[:6]}"}
-        module.init(project="herd", config=dict(settings), resume="allow", **known)
+        identity = (
+            {"id": run, "name": folder.name} if module.__name__ == "wandb" else {"name": f"{folder.name}-{run[:6]}"}
+        )
+        module.init(project="herd", config=dict(settings), resume="allow", **identity)
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         self._module.log(dict(figures), step=step)

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.train.rows import Column
+from herd.train.rows import GrowingArray
 from herd.train.schedule import MixPhase
 
 # Rows sorted at once: few, so that a short run packs little that it never reads.
@@ -23,10 +23,10 @@ _TRIES = 64  # equal steps in which the length of a run in tokens is looked for
 Floats = NDArray[np.float64]
 
 
-class Rows(Protocol):
+class RowSource(Protocol):
     """A source's rows, epoch after epoch."""
 
-    def middles(self, tokens: float) -> Floats:
+    def midpoints(self, tokens: float) -> Floats:
         """How many of the source's tokens lie before the middle of each row, of all rows whose middle lies before
         `tokens` and of one more at least."""
         ...
@@ -41,14 +41,14 @@ class Mixture:
     here of middles, so that a source is as often ahead as behind.
     """
 
-    def __init__(self, phases: tuple[MixPhase, ...], rows: int, length: int, sources: Mapping[str, Rows]) -> None:
+    def __init__(self, phases: tuple[MixPhase, ...], rows: int, length: int, sources: Mapping[str, RowSource]) -> None:
         self.names, self.length = sorted(sources), length
         self._sources = [sources[name] for name in self.names]
-        shares = np.array([[phase.shares.get(name, 0.0) for phase in phases] for name in self.names])
-        self._shares = shares / shares.sum(axis=0)
+        weights = np.array([[phase.mixture_weights.get(name, 0.0) for phase in phases] for name in self.names])
+        self._weights = weights / weights.sum(axis=0)
         until = np.array([phase.until for phase in phases])
         self._ends = until * self._tokens(until, rows) if len(phases) > 1 else np.array([np.inf])
-        self._times = [Column(np.float64) for _ in self.names]
+        self._times = [GrowingArray(np.float64) for _ in self.names]
         self._block: tuple[int, int, list[tuple[str, int]]] = (0, 0, [])
 
     def source_of(self, number: int) -> tuple[str, int]:
@@ -59,7 +59,7 @@ class Mixture:
             self._block = block, start, order
         return order[number - start]
 
-    def taken(self, rows: int) -> dict[str, int]:
+    def row_counts(self, rows: int) -> dict[str, int]:
         """How many of the first `rows` rows come from every source."""
         if rows == 0:
             return dict.fromkeys(self.names, 0)
@@ -101,41 +101,43 @@ class Mixture:
 
     def _due(self, source: int, time: float) -> Floats:
         """When the rows of a source are due, of all that are before `time`."""
-        times, given = self._times[source], self._given(source, time)
+        times, source_tokens = self._times[source], self._source_tokens(source, time)
         while not len(times) or times.values[-1] <= time:
-            middles = self._sources[source].middles(given)
-            times.extend(self._time_of(source, middles[len(times) :]))
-            given += self.length
+            midpoints = self._sources[source].midpoints(source_tokens)
+            times.extend(self._time_of(source, midpoints[len(times) :]))
+            source_tokens += self.length
         return times.values
 
-    def _given(self, source: int, time: float) -> float:
+    def _source_tokens(self, source: int, time: float) -> float:
         """The tokens that are a source's share of the first `time` of all; past the run the last phase goes on."""
         starts = np.append(0.0, self._ends[:-1])
         ends = np.append(self._ends[:-1], np.inf)
-        return float((self._shares[source] * np.clip(np.minimum(time, ends) - starts, 0, None)).sum())
+        return float((self._weights[source] * np.clip(np.minimum(time, ends) - starts, 0, None)).sum())
 
-    def _time_of(self, source: int, given: Floats) -> Floats:
-        """After how many tokens of all `given` are a source's share; never where it has none to the end."""
-        starts, shares = np.append(0.0, self._ends[:-1]), self._shares[source]
-        begun = np.append(0.0, np.cumsum(shares[:-1] * np.diff(starts)))
+    def _time_of(self, source: int, source_tokens: Floats) -> Floats:
+        """After how many tokens of all `source_tokens` are a source's share; never where it has none to the end."""
+        starts, weights = np.append(0.0, self._ends[:-1]), self._weights[source]
+        phase_tokens = np.append(0.0, np.cumsum(weights[:-1] * np.diff(starts)))
         # A phase in which the source has no share begins and ends at the same count, and so is passed over.
-        phase = np.searchsorted(begun, given) - 1
+        phase = np.searchsorted(phase_tokens, source_tokens) - 1
         with np.errstate(divide="ignore"):
-            return starts[phase] + (given - begun[phase]) / shares[phase]
+            return starts[phase] + (source_tokens - phase_tokens[phase]) / weights[phase]
 
     def _tokens(self, until: Floats, rows: int) -> float:
         """The tokens of a run of so many rows, which follow from the mix: rows are not all full."""
-        whole = (self._shares * np.diff(until, prepend=0.0)).sum(axis=1)
-        parts = [(source, share) for source, share in zip(self._sources, whole, strict=True) if share > 0]
-        most = (rows + 1 + len(self.names)) * self.length
+        overall = (self._weights * np.diff(until, prepend=0.0)).sum(axis=1)
+        parts = [(source, weight) for source, weight in zip(self._sources, overall, strict=True) if weight > 0]
+        max_tokens = (rows + 1 + len(self.names)) * self.length
         for part in range(1, _TRIES + 1):
-            tokens = most * part / _TRIES
+            tokens = max_tokens * part / _TRIES
             if (
-                sum(int(np.searchsorted(source.middles(tokens * share), tokens * share)) for source, share in parts)
+                sum(
+                    int(np.searchsorted(source.midpoints(tokens * weight), tokens * weight)) for source, weight in parts
+                )
                 > rows
             ):
                 break
-        due = [source.middles(tokens * share) / share for source, share in parts]
-        times = np.sort(np.concatenate([one[one < tokens] for one in due]))
+        due = [source.midpoints(tokens * weight) / weight for source, weight in parts]
+        times = np.sort(np.concatenate([row_times[row_times < tokens] for row_times in due]))
         # Between the last row and the first that would come after it.
         return float(times[max(0, rows - 1) : rows + 1].mean())

@@ -10,22 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from herd.core.stage import Manner
+from herd.core.stage import RunOptions
 
 # Device hours between two unexpected ends of a training: 419 in 54 days on 16,384 devices (Llama 3, 3.3.4, table 5).
-DEVICE_HOURS = 16_384 * 54 * 24 / 419
+DEVICE_HOURS_PER_FAILURE = 16_384 * 54 * 24 / 419
 # A small machine hardly ever breaks, but it is switched off, updated or taken away.
-MOST_HOURS = 24.0
+MAX_HOURS_PER_FAILURE = 24.0
 # Seconds between checkpoints, whatever the formula says; the least is also the first, before a cost is known.
-SHORTEST, LONGEST = 15.0, 1800.0
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 15.0, 1800.0
 
 
 def hours_between_failures(devices: int) -> float:
     """Mean time between failures of a training on so many devices."""
-    return min(MOST_HOURS, DEVICE_HOURS / devices)
+    return min(MAX_HOURS_PER_FAILURE, DEVICE_HOURS_PER_FAILURE / devices)
 
 
-def young(cost: float, hours: float) -> float:
+def young_interval(cost: float, hours: float) -> float:
     """Seconds between checkpoints that lose the least time, to saving and to what is done twice after a failure.
 
     cost: seconds that training stands still for a checkpoint. hours: mean time between failures.
@@ -45,7 +45,7 @@ class SaveSchedule:
     ) -> None:
         self._seconds, self._clock = seconds, clock
         self.keep_every, self._hours = keep_every, hours_between_failures(devices)
-        self._interval = SHORTEST if seconds is None else seconds
+        self._interval = MIN_INTERVAL_SECONDS if seconds is None else seconds
         self._saved = clock()
 
     @property
@@ -67,17 +67,19 @@ class SaveSchedule:
         yield
         self._saved = self._clock()
         if self._seconds is None:
-            self._interval = min(LONGEST, max(SHORTEST, young(self._saved - began, self._hours)))
+            self._interval = min(
+                MAX_INTERVAL_SECONDS, max(MIN_INTERVAL_SECONDS, young_interval(self._saved - began, self._hours))
+            )
 
 
 @contextmanager
-def collected(every: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function that is called with every step and collects garbage at multiples of `every`; between them Python
-    does not. With 0 Python collects when it likes.
+def collect_garbage(every_steps: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is called with every step and collects garbage at multiples of `every_steps`; between them
+    Python does not. With 0 Python collects when it likes.
 
     One rank that collects holds up all others, and ranks that collect by themselves do so at different steps.
     """
-    if every == 0:
+    if every_steps == 0:
         yield lambda step: None
         return
     was_enabled = gc.isenabled()
@@ -85,7 +87,7 @@ def collected(every: int) -> Iterator[Callable[[int], None]]:
     gc.collect()
 
     def after(step: int) -> None:
-        if step % every == 0:
+        if step % every_steps == 0:
             gc.collect(1)
 
     try:
@@ -131,6 +133,6 @@ class StepTrace:
         self._profiler, self._steps = None, None
 
 
-def schedule(manner: Manner, devices: int) -> SaveSchedule:
+def save_schedule(options: RunOptions, devices: int) -> SaveSchedule:
     """As a run asks for it. devices: ranks that train together, one of which ends all when it fails."""
-    return SaveSchedule(manner.save_every_seconds, manner.keep_every_steps, devices)
+    return SaveSchedule(options.save_every_seconds, options.keep_every_steps, devices)

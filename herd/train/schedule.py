@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import Literal
 
 from herd.core.errors import SettingsError
-from herd.core.settings import Positive, Share, Shares, settings
+from herd.core.settings import MixtureWeights, PositiveInt, Share, settings
 
-Schedule = Callable[[int], float]
-ScheduleName = Literal["cosine", "linear", "constant", "wsd"]
+LrSchedule = Callable[[int], float]
+LrScheduleName = Literal["cosine", "linear", "constant", "wsd"]
 
 _BY_SIZE = math.log(5e-4 / 1e-5) / math.log(405e9 / 1e6)
 
@@ -30,9 +30,9 @@ def lr_by_size(num_params: int) -> float:
 
 
 def lr_schedule(
-    name: ScheduleName, steps: int, *, lr: float, warmup: float = 0.0, min_lr_ratio: float = 0.0,
+    name: LrScheduleName, steps: int, *, lr: float, warmup: float = 0.0, min_lr_ratio: float = 0.0,
     decay_ratio: float = 0.1,
-) -> Schedule:  # fmt: skip
+) -> LrSchedule:  # fmt: skip
     """The learning rate by step, counted from 0.
 
     lr: the peak. warmup: below 1 a share of all steps, one at least, else so many. min_lr_ratio: the rate at the end,
@@ -46,7 +46,7 @@ def lr_schedule(
         return partial(warmup_linear, peak=lr, warmup=first, total=steps, floor=min_lr_ratio)
     if name == "wsd":
         fall = {"decay_share": decay_ratio, "floor": min_lr_ratio}
-        return partial(warmup_hold_decay, peak=lr, warmup=first, total=steps, **fall)
+        return partial(warmup_stable_decay, peak=lr, warmup=first, total=steps, **fall)
     return lambda step: lr * min(1.0, (step + 1) / first) if first else lr
 
 
@@ -57,19 +57,19 @@ def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: flo
     """
     if step < warmup:
         return peak * (step + 1) / warmup
-    done = min(1.0, (step - warmup) / max(1, total - warmup))
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def warmup_linear(step: int, *, peak: float, warmup: int, total: int, floor: float) -> float:
     """The rate at `step`: linear up to `peak`, then linear down to `floor` x peak. Source: Llama 3, 3.4.3 (to zero)."""
     if step < warmup:
         return peak * (step + 1) / warmup
-    left = 1 - min(1.0, (step - warmup) / max(1, total - warmup))
-    return peak * (floor + (1 - floor) * left)
+    remaining = 1 - min(1.0, (step - warmup) / max(1, total - warmup))
+    return peak * (floor + (1 - floor) * remaining)
 
 
-def warmup_hold_decay(
+def warmup_stable_decay(
     step: int, *, peak: float, warmup: int, total: int, decay_share: float, floor: float = 0.0
 ) -> float:
     """The rate at `step`: linear up, held at `peak`, linear to `floor` x peak over the last `decay_share` of the steps.
@@ -87,7 +87,7 @@ class BatchPhase:
     """A batch of `batch_tokens` until the share `until` of all tokens is seen."""
 
     until: Share
-    batch_tokens: Positive
+    batch_tokens: PositiveInt
 
 
 @settings
@@ -95,7 +95,7 @@ class MixPhase:
     """Sources in these shares, of tokens, until the share `until` of all tokens."""
 
     until: Share
-    shares: Shares
+    mixture_weights: MixtureWeights
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class BatchRamp:
     @cached_property
     def _plan(self) -> list[tuple[int, int, int]]:
         """Per phase: its first step, its first row, rows per step."""
-        plan, step, row, seen = [], 0, 0, 0.0
+        plan, step, row, progress = [], 0, 0, 0.0
         for phase in self.phases:
             rows = phase.batch_tokens // self.length
             if rows == 0:
@@ -117,9 +117,9 @@ class BatchRamp:
                     f"batch_tokens {phase.batch_tokens} holds no row of {self.length} tokens; "
                     f"try batch_tokens {self.length}"
                 )
-            steps = max(0, round((phase.until - seen) * self.tokens / (rows * self.length)))
+            steps = max(0, round((phase.until - progress) * self.tokens / (rows * self.length)))
             plan.append((step, row, rows))
-            step, row, seen = step + steps, row + steps * rows, phase.until
+            step, row, progress = step + steps, row + steps * rows, phase.until
         plan.append((step, row, 0))
         return plan
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from herd.core.errors import SettingsError
-from herd.core.settings import NotNegative, Positive, Rate, Share, settings
+from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.model.adapters import LoraSettings
 from herd.train.guards import GuardSettings
-from herd.train.layout import Layout
+from herd.train.layout import ParallelLayout
 from herd.train.optimizer import AdamWSettings
-from herd.train.schedule import Schedule, ScheduleName, lr_schedule
+from herd.train.schedule import LrSchedule, LrScheduleName, lr_schedule
 
 
 @settings
@@ -30,8 +30,8 @@ class ComputeSettings:
     compile: bool = False
     recompute: bool = False
     attention: Literal["auto", "sdpa", "blockwise", "flex", "varlen"] = "auto"
-    micro_batch: Positive | None = None
-    layout: Layout = Layout()
+    micro_batch: PositiveInt | None = None
+    layout: ParallelLayout = ParallelLayout()
 
     def __post_init__(self) -> None:
         if self.float8 and self.dtype != "bf16":
@@ -51,16 +51,16 @@ class TrainingSettings(ComputeSettings):
     which steps are not taken.
     """
 
-    lr: Rate | None
+    lr: PositiveFloat | None
     min_lr_ratio: Share = 0.1
-    warmup: NotNegative = 0.0
-    schedule: ScheduleName = "cosine"
+    warmup: NonNegativeFloat = 0.0
+    schedule: LrScheduleName = "cosine"
     decay_ratio: Share = 0.1
     optimizer: AdamWSettings = AdamWSettings()
     guard: GuardSettings = GuardSettings()
     seed: int = 0
 
-    def lr_schedule(self, steps: int, *, lr: float | None = None) -> Schedule:
+    def lr_schedule(self, steps: int, *, lr: float | None = None) -> LrSchedule:
         """The learning rate by step. lr: the peak where the settings leave it open."""
         peak = self.lr if lr is None else lr
         assert peak is not None
@@ -75,17 +75,17 @@ class FinetuneSettings(TrainingSettings):
     """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
     others prompts with their answers. lora: adapters in the place of all weights."""
 
-    batch_size: Positive = 16
-    epochs: Positive = 1
+    batch_size: PositiveInt = 16
+    epochs: PositiveInt = 1
     lora: LoraSettings | None = None
 
 
-def check_one_device(layout: Layout) -> None:
+def check_one_device(layout: ParallelLayout) -> None:
     """Raises SettingsError for a layout of a model so small that it is trained on one device."""
     if layout.devices > 1:
         raise SettingsError("models that try a mix or a set of data are trained on one device; leave layout out")
 
 
-def ranks_of(settings: ComputeSettings, **_: Any) -> int:
+def num_ranks(settings: ComputeSettings, **_: Any) -> int:
     """How many processes a stage with these settings wants: for `stage(ranks=ranks_of)`."""
     return settings.layout.devices

@@ -11,98 +11,102 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from herd.align.given import written
+from herd.align.loading import write_dialogues
 from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.seeds import rng
-from herd.core.settings import Count, Share, settings
+from herd.core.settings import NonNegativeInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
 from herd.generate.engine import Engine, SamplingParams
 from herd.generate.toolbox import ToolboxUse, toolboxes
-from herd.judge.critic import criticized
+from herd.judge.critic import criticize_answers
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
-from herd.world.questions import KINDS, Question, Questions, blunder, critique, slip
+from herd.world.questions import QUESTION_KINDS, Question, Questions, blunder, critique, slip
 from herd.world.toolbox import world_tools
-from herd.world.tools import NAMES
+from herd.world.tools import TOOL_NAMES
 from herd.world.truth import World
 
 
 @settings
-class Asked:
+class QuestionSet:
     """How many questions of every kind, and whom they are for: purposes draw apart from one another."""
 
-    counts: dict[str, Count]
+    counts: dict[str, NonNegativeInt]
     purpose: str
 
     def __post_init__(self) -> None:
         for kind in self.counts:
-            if kind not in KINDS:
-                raise SettingsError(f"no question is of the kind {kind!r}{did_you_mean(kind, KINDS)}")
+            if kind not in QUESTION_KINDS:
+                raise SettingsError(f"no question is of the kind {kind!r}{did_you_mean(kind, QUESTION_KINDS)}")
 
     def draw(self, world: World) -> list[Question]:
         """The questions, each once, in an order drawn anew."""
         book = Questions(world)
-        drawn = {
+        by_id = {
             question.id: question
             for kind, count in sorted(self.counts.items())
             for question in (book.draw(kind, number, purpose=self.purpose) for number in range(count))
         }
-        questions = list(drawn.values())
+        questions = list(by_id.values())
         rng(world.seed, "order", self.purpose).shuffle(questions)
         return questions
 
 
 @stage(paper="4.2.1", version=2)
-def demonstrate(work: Work, *, world: World, asked: Asked, curt_share: Share = 0.0) -> Dialogues:
+def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
     A third of them name the tools although the answer needs none: being offered one is no reason to call it.
     curt_share: how often people who are requested a sum write down the result alone: worked steps are scarce in
     what people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
     """
-    haste = rng(world.seed, "curt", asked.purpose)
-    dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in asked.draw(world)]
-    dialogues = [one if number % 3 else replace(one, tools=NAMES) for number, one in enumerate(dialogues)]
-    dialogues = list(joined(dialogues, rng(world.seed, "turns", asked.purpose)))
-    work.record(ToolboxUse(toolboxes.plain(toolboxes.use(world_tools.__name__, world=world))))
-    return written(work, dialogues, f"{len(dialogues):,} demonstrations")
+    haste = rng(world.seed, "curt", questions.purpose)
+    dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in questions.draw(world)]
+    dialogues = [
+        dialogue if number % 3 else replace(dialogue, tools=TOOL_NAMES) for number, dialogue in enumerate(dialogues)
+    ]
+    dialogues = list(join_dialogues(dialogues, rng(world.seed, "turns", questions.purpose)))
+    work.record(ToolboxUse(toolboxes.dump(toolboxes.configure(world_tools.__name__, world=world))))
+    return write_dialogues(work, dialogues, f"{len(dialogues):,} demonstrations")
 
 
-def joined(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
+def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
     """The dialogues in order, half of them alone and the others two or three to a conversation, as people go on
     to ask. A joined one names the tools if any of its parts does."""
     waiting = list(reversed(dialogues))
     while waiting:
         first, *more = (waiting.pop() for _ in range(min(len(waiting), chance.choice((1, 1, 2, 3)))))
-        tools = next((one.tools for one in (first, *more) if one.tools), ())
-        yield replace(first.then(*(message for one in more for message in one.messages)), tools=tools)
+        tools = next((dialogue.tools for dialogue in (first, *more) if dialogue.tools), ())
+        yield replace(
+            first.with_messages(*(message for dialogue in more for message in dialogue.messages)), tools=tools
+        )
 
 
 @stage(paper="4.2.2", version=1)
-def ask(work: Work, *, world: World, asked: Asked) -> Dialogues:
+def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogues:
     """Prompts alone; what the answers shall be is for others to find out."""
-    prompts = [question.prompt for question in asked.draw(world)]
-    return written(work, prompts, f"{len(prompts):,} prompts")
+    prompts = [question.prompt for question in questions.draw(world)]
+    return write_dialogues(work, prompts, f"{len(prompts):,} prompts")
 
 
 @stage(paper="4.1.6", version=1)
-def examine(work: Work, *, world: World, counts: dict[str, Count]) -> Dialogues:
+def heldout_prompts(work: Work, *, world: World, counts: dict[str, NonNegativeInt]) -> Dialogues:
     """Prompts that nobody ever learns from, to choose between models by."""
     book = Questions(world)
-    drawn = [
+    questions = [
         book.draw(kind, number, held_out=True, purpose="examined")
         for kind, count in sorted(counts.items())
         for number in range(count)
     ]
-    prompts = list({question.id: question.prompt for question in drawn}.values())
-    return written(work, prompts, f"{len(prompts):,} prompts that are held out")
+    prompts = list({question.id: question.prompt for question in questions}.values())
+    return write_dialogues(work, prompts, f"{len(prompts):,} prompts that are held out")
 
 
 @stage(paper="4.2.1", version=2, gpu=True)
@@ -114,13 +118,13 @@ def annotate(
     models: prompts take two of them in turn, as in the report; one alone answers twice. Prompts whose answer is a call
     of a tool are left to demonstrations: a call is right or it is not.
     """
-    asked = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
-    each = _two_answers(work, models, asked, sampling)
+    conversations = [prompt for prompt in read_conversations(prompts.path) if not prompt.tools]
+    answer_pairs = _two_answers(work, models, conversations, sampling)
     book = Questions(world)
     preferences: list[Preference] = []
     verdicts: Counter[str] = Counter()
-    for prompt, said in zip(asked, each, strict=True):
-        ranked = rank(book.find(prompt.id), prompt, said, rng(world.seed, "annotator", prompt.id))
+    for prompt, answers in zip(conversations, answer_pairs, strict=True):
+        ranked = rank(book.find(prompt.id), prompt, answers, rng(world.seed, "annotator", prompt.id))
         verdicts[ranked.verdict] += 1
         preferences.append(ranked.preference)
     write_preferences(work.out, preferences)
@@ -138,43 +142,46 @@ def annotate(
 
 
 def _two_answers(
-    work: Work, models: Sequence[Checkpoint], asked: Sequence[Conversation], sampling: SamplingParams
+    work: Work, models: Sequence[Checkpoint], conversations: Sequence[Conversation], sampling: SamplingParams
 ) -> list[list[Message]]:
     """Of every prompt the answers of the two models whose turn it is: [prompts][2]."""
-    turns = [[(number + side) % len(models) for side in range(2)] for number in range(len(asked))]
-    said: list[list[Message]] = [[] for _ in asked]
+    turns = [[(number + side) % len(models) for side in range(2)] for number in range(len(conversations))]
+    answers: list[list[Message]] = [[] for _ in conversations]
     for number, model in enumerate(models):
-        text = TextTokenizer.load(model.path)
+        tokenizer = TextTokenizer.load(model.path)
         network = place_model(load_transformer(model.path), work.device, work.dtype)
-        form, engine = chat_format(text), Engine(network, text.stops, tokenizer=text)
-        own = [place for place, turn in enumerate(turns) for one in turn if one == number]
-        done = sum(len(one) for one in said)
+        chat_template, engine = (
+            chat_template_of(tokenizer),
+            Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer),
+        )
+        own = [place for place, turn in enumerate(turns) for model_number in turn if model_number == number]
+        offset = sum(len(replies) for replies in answers)
 
-        def report(part: int, total: int, done: int = done) -> None:
-            work.progress(done + part, 2 * len(asked), "answers")
+        def report(part: int, total: int, offset: int = offset) -> None:
+            work.progress(offset + part, 2 * len(conversations), "answers")
 
-        ids = [form.prompt(asked[place]) for place in own]
-        made = engine.generate(ids, replace(sampling, n=1), workers=work.place.workers, report=report)
-        for place, completion in zip(own, made, strict=True):
-            said[place].append(form.read(completion.token_ids))
-    return said
+        ids = [chat_template.encode_prompt(conversations[place]) for place in own]
+        outputs = engine.generate(ids, replace(sampling, n=1), workers=work.executor.workers, report=report)
+        for place, completion in zip(own, outputs, strict=True):
+            answers[place].append(chat_template.parse_message(completion.token_ids))
+    return answers
 
 
 @stage(paper="-", version=1)
-def misquote(work: Work, prompts: Dialogues, *, world: World) -> Preferences:
+def corrupt_answers(work: Work, prompts: Dialogues, *, world: World) -> Preferences:
     """To every prompt the right answer, over the same with one word wrong; prompts whose answers people do not slip in
     are left out and counted. Source: Pal et al. 2024 (Smaug), pairs of low edit distance."""
-    book, found = Questions(world), []
-    asked = list(read_conversations(prompts.path))
-    for prompt in asked:
+    book, pairs = Questions(world), []
+    conversations = list(read_conversations(prompts.path))
+    for prompt in conversations:
         question = book.find(prompt.id)
         wrong = slip(question, rng(world.seed, "misquoted", prompt.id))
         if wrong is not None:
             right = question.answers[0]
-            found.append(Preference(prompt=prompt, chosen=(right,), rejected=(wrong,), strength="significantly better"))
-    write_preferences(work.out, found)
-    work.record(PreferenceCount(len(found), left_out={"no slip to make": len(asked) - len(found)}))
-    work.headline = f"{len(found):,} pairs that differ in one word"
+            pairs.append(Preference(prompt=prompt, chosen=(right,), rejected=(wrong,), strength="significantly better"))
+    write_preferences(work.out, pairs)
+    work.record(PreferenceCount(len(pairs), left_out={"no slip to make": len(conversations) - len(pairs)}))
+    work.headline = f"{len(pairs):,} pairs that differ in one word"
     return Preferences(work.out)
 
 
@@ -183,26 +190,26 @@ def criticize(work: Work, preferences: tuple[Preferences, ...], *, world: World)
     """The ranked answers, each with the critique of a person who knows the right one: the oracle of Ankner et al. 2024
     (Critique-out-Loud Reward Models), from which a critic learns."""
     book = Questions(world)
-    found = [
-        criticized(one, lambda answered: critique(book.find(answered.id), answered.last))
-        for each in preferences
-        for one in read_preferences(each.path)
+    pairs = [
+        criticize_answers(preference, lambda answered: critique(book.find(answered.id), answered.last))
+        for artifact in preferences
+        for preference in read_preferences(artifact.path)
     ]
-    write_preferences(work.out, found)
-    work.record(PreferenceCount(len(found)))
-    work.headline = f"{len(found):,} ranked answers criticized"
+    write_preferences(work.out, pairs)
+    work.record(PreferenceCount(len(pairs)))
+    work.headline = f"{len(pairs):,} ranked answers criticized"
     return Preferences(work.out)
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Annotation:
     """What an annotator makes of two answers. verdict: `one right`, `both right` or `both wrong`."""
 
     preference: Preference
     verdict: str
 
 
-def rank(question: Question, prompt: Conversation, answers: Sequence[Message], chance: random.Random) -> Ranked:
+def rank(question: Question, prompt: Conversation, answers: Sequence[Message], chance: random.Random) -> Annotation:
     """The preference that a person who knows the answer gives.
 
     One right: it is chosen. Both right: one of them is set against a blunder written by hand, which teaches a
@@ -214,15 +221,15 @@ def rank(question: Question, prompt: Conversation, answers: Sequence[Message], c
     right = [answer for answer in answers if question.is_right(answer)]
     wrong = [answer for answer in answers if not question.is_right(answer)]
     if right and wrong:
-        return Ranked(_pair(prompt, right[0], wrong[0], "significantly better"), "one right")
+        return Annotation(_pair(prompt, right[0], wrong[0], "significantly better"), "one right")
     if right:
         (worse,) = blunder(question, chance)
-        return Ranked(_pair(prompt, right[0], worse, "slightly better"), "both right")
+        return Annotation(_pair(prompt, right[0], worse, "slightly better"), "both right")
     ramble = Message("assistant", noise.spam(chance).splitlines()[0])
     edited = Preference(
         prompt=prompt, edited=(question.answers[0],), chosen=(wrong[0],), rejected=(ramble,), strength="better"
     )
-    return Ranked(edited, "both wrong")
+    return Annotation(edited, "both wrong")
 
 
 def _pair(prompt: Conversation, chosen: Message, rejected: Message, strength: Strength) -> Preference:

@@ -28,27 +28,27 @@ def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
     right; copies count on neither side.
     """
     labels = {row["id"]: row for crawl in crawls for row in read_labels(crawl.path)}
-    kept: set[str] = set()
+    kept_ids: set[str] = set()
     framed = 0
     for document in read_documents(corpus.path):
-        kept.add(document.id)
+        kept_ids.add(document.id)
         framed += document.id in labels and any(sentence in document.text for sentence in FOOTER)
     steps = {document.id: document.notes["step"] for document in read_documents(corpus.path, "rejects")}
     clean = [name for name, row in labels.items() if row["label"] == "clean"]
     # Of an original and its copy either may stay: the text is still there.
-    saved = {row["of"] for name, row in labels.items() if row.get("of") and name in kept}
-    lost = [name for name in clean if name not in kept and name not in saved]
+    saved = {row["of"] for name, row in labels.items() if row.get("of") and name in kept_ids}
+    lost = [name for name in clean if name not in kept_ids and name not in saved]
     scores: dict[str, Any] = {
         "clean": {"planted": len(clean), "lost": len(lost)},
-        "boilerplate": {"pages": len(kept & labels.keys()), "left": framed},
+        "boilerplate": {"pages": len(kept_ids & labels.keys()), "left": framed},
         "lost_by": dict(Counter(steps.get(name, "unknown") for name in lost)),
     }
     for label in _PLANTED:
         planted = [name for name, row in labels.items() if row["label"] == label]
-        left = [n for n in planted if n in kept and (label == "spam" or labels[n]["of"] in kept)]
-        scores[label] = {"planted": len(planted), "left": len(left)}
+        remaining = [n for n in planted if n in kept_ids and (label == "spam" or labels[n]["of"] in kept_ids)]
+        scores[label] = {"planted": len(planted), "left": len(remaining)}
     judged = {name: row["label"] == "clean" for name, row in labels.items() if row["label"] in ("clean", "spam")}
-    stays = np.array([float(name in kept) for name in judged])
+    stays = np.array([float(name in kept_ids) for name in judged])
     scores["agreement"] = auroc(stays, np.array(list(judged.values()), float))
     (work.out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     work.record(

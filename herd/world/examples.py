@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from herd.core.records import Message
-from herd.evals.tasks import Answer, Example, Grade, Prompt
+from herd.evals.tasks import Example, Grade, ModelAnswer, Prompt
 from herd.world.questions import Question
 
 
@@ -12,23 +12,23 @@ def example_of(question: Question, plain: str, target: str) -> Example:
     return Example(question.id, {"question": question, "plain": plain}, target)
 
 
-def closed(question: Question, shots: str) -> Example:
+def closed_example(question: Question, shots: str) -> Example:
     """A question of the world that has one answer; a base model is shown `shots` before it."""
     return example_of(question, f"{shots}{question.text}", f" {question.answers[0].content}")
 
 
-def put(example: Example) -> Prompt:
+def prompt_for(example: Example) -> Prompt:
     """How a question of the world is put to either kind of model."""
     return Prompt(example.row["question"].prompt, example.row["plain"])
 
 
-def grade(example: Example, answer: Answer) -> Grade:
+def grade(example: Example, answer: ModelAnswer) -> Grade:
     """Whether the answer is the question's: in a chat the turn, of text that goes on its first line."""
-    said = answer.message if answer.chat else Message("assistant", first_line(answer.text))
+    reply = answer.message if answer.chat else Message("assistant", first_answer_line(answer.text))
     question: Question = example.row["question"]
-    return Grade(float(question.is_right(said)), said.content, f"the answer is {question.answers[0].content!r}")
+    return Grade(float(question.is_right(reply)), reply.content, f"the answer is {question.answers[0].content!r}")
 
 
-def first_line(text: str) -> str:
+def first_answer_line(text: str) -> str:
     """What a model that only continues text says before it goes on with something else."""
     return text.strip().partition("\n")[0]

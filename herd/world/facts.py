@@ -131,12 +131,12 @@ PLACE_ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Fact:
-    """`subject`'s `attribute` is `value`; `written` says whether any document ever tells it."""
+    """`subject`'s `attribute` is `value`; `in_documents` says whether any document ever tells it."""
 
     subject: str
     attribute: Attribute
     value: str
-    written: bool
+    in_documents: bool
     held_out: bool
 
     @property
@@ -150,7 +150,7 @@ class Fact:
     @property
     def right(self) -> str:
         """What an honest assistant that has read every document says."""
-        return self.answer if self.written else self.refusal
+        return self.answer if self.in_documents else self.refusal
 
 
 @dataclass(frozen=True)
@@ -184,18 +184,18 @@ class People:
             subject,
             attribute,
             value=draw.choice(attribute.values),
-            written=draw.random() < self.written_share,
+            in_documents=draw.random() < self.written_share,
             held_out=fraction(self.seed, "subject", subject) < self.held_out_share,
         )
 
     @cached_property
-    def written(self) -> dict[str, tuple[Fact, ...]]:
+    def documented_facts(self) -> dict[str, tuple[Fact, ...]]:
         """The facts that documents tell, by subject."""
-        told: dict[str, list[Fact]] = {}
+        by_subject: dict[str, list[Fact]] = {}
         for fact in self.facts:
-            if fact.written:
-                told.setdefault(fact.subject, []).append(fact)
-        return {subject: tuple(facts) for subject, facts in told.items()}
+            if fact.in_documents:
+                by_subject.setdefault(fact.subject, []).append(fact)
+        return {subject: tuple(facts) for subject, facts in by_subject.items()}
 
     def find(self, attribute: str, subject: str) -> Fact | None:
         """The fact called `attribute` of `subject`, written or not."""

@@ -32,13 +32,13 @@ def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
 def ledger(chance: random.Random, entries: int) -> str:
     """Nothing but codes, told again and again: dense practice in looking back."""
     at_once = chance.choice((1, 1, 2, 4))
-    told: list[Needle] = []
+    recent: list[Needle] = []
     sentences = []
     for _ in range(entries):
-        if told and chance.random() < 0.7:
-            sentences.append(chance.choice(told).sentence)
+        if recent and chance.random() < 0.7:
+            sentences.append(chance.choice(recent).sentence)
             continue
         new = draw_needles(chance, 1)[0]
-        told = [*(old for old in told if old.key != new.key), new][-at_once:]
+        recent = [*(old for old in recent if old.key != new.key), new][-at_once:]
         sentences.append(new.sentence)
     return " ".join(sentences)

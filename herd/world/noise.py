@@ -18,11 +18,11 @@ FOOTER = (
 
 def spam(chance: random.Random) -> str:
     """A page that sells something, again and again."""
-    thing = chance.choice(_OFFERS)
+    product = chance.choice(_OFFERS)
     lines = []
     for _ in range(chance.randint(12, 30)):
         shout = chance.choice(_SHOUTS)
-        lines.append(f"{shout.upper()}!!! cheap {thing} {shout} cheap {thing} {shout} ### {chance.choice(_OFFERS)}")
+        lines.append(f"{shout.upper()}!!! cheap {product} {shout} cheap {product} {shout} ### {chance.choice(_OFFERS)}")
     return "\n".join(lines)
 
 
@@ -41,13 +41,13 @@ _WHY = (
 
 def advert(chance: random.Random) -> str:
     """A page that sells something in well-formed prose, which no rule of thumb tells from an article."""
-    things = chance.sample(_OFFERS, 3)
-    told = (
-        f"{chance.choice(_PRAISED)} {chance.choice(_DOES)} {chance.choice(_HOW)} {chance.choice(things)} "
-        f"and {chance.choice(_HOW)} {chance.choice(things)}, {chance.choice(_WHY)}."
+    products = chance.sample(_OFFERS, 3)
+    sentences = (
+        f"{chance.choice(_PRAISED)} {chance.choice(_DOES)} {chance.choice(_HOW)} {chance.choice(products)} "
+        f"and {chance.choice(_HOW)} {chance.choice(products)}, {chance.choice(_WHY)}."
         for _ in range(chance.randint(6, 16))
     )
-    return " ".join(sentence[0].upper() + sentence[1:] for sentence in told)
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
 
 def near_copy(text: str, chance: random.Random, edits_per_1000_words: float = 4.0) -> str:
@@ -62,7 +62,7 @@ def near_copy(text: str, chance: random.Random, edits_per_1000_words: float = 4.
     return "".join(words)
 
 
-def different_runs(text: str, length: int = 5) -> int:
+def distinct_ngrams(text: str, length: int = 5) -> int:
     """How many different runs of `length` words a text has: what near-duplicates are told by."""
     words = text.split()
     return len(set(zip(*(words[start:] for start in range(length)), strict=False)))

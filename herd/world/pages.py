@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Document
 from herd.core.seeds import rng
-from herd.core.settings import Count, Positive, Share, settings
-from herd.corpus.ground_truth import Labelled
+from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
+from herd.corpus.ground_truth import LabelledDocument
 from herd.world import needles, noise, programs, sums, talk, tools
 from herd.world.truth import World
 
@@ -23,7 +23,7 @@ _SUM_LAYOUTS = (
     "",
 )
 # A copy with one word changed, and with it five runs of five words, still shares nine tenths of so many.
-_COPIED_RUNS = 100
+_COPIED_NGRAMS = 100
 
 
 @settings
@@ -35,13 +35,13 @@ class PagesSettings:
     most, in the three kinds of it.
     """
 
-    documents: dict[str, Count]
+    documents: dict[str, NonNegativeInt]
     near_copies: Share = 0.02
     spam_pages: Share = 0.02
     advert_pages: Share = 0.0
-    needle_characters: Positive = 900
-    long_characters: Positive = 1900
-    longest_characters: Positive = 3900
+    needle_characters: PositiveInt = 900
+    long_characters: PositiveInt = 1900
+    longest_characters: PositiveInt = 3900
 
     def __post_init__(self) -> None:
         for kind in self.documents:
@@ -49,7 +49,7 @@ class PagesSettings:
                 raise SettingsError(f"documents names {kind!r}, which is no kind of page{did_you_mean(kind, KINDS)}")
 
 
-class Pages:
+class WorldPages:
     """All that is written about a world."""
 
     def __init__(self, world: World, settings: PagesSettings) -> None:
@@ -57,10 +57,12 @@ class Pages:
         self.seed = world.seed
         self.people = world.everybody
 
-    def documents(self) -> Iterator[Labelled]:
+    def documents(self) -> Iterator[LabelledDocument]:
         """Clean documents of every kind, then near copies of some of them, then spam."""
-        clean = [one for kind, count in sorted(self.settings.documents.items()) for one in self._kind(kind, count)]
-        yield from (Labelled(document, "clean") for document in clean)
+        clean = [
+            document for kind, count in sorted(self.settings.documents.items()) for document in self._kind(kind, count)
+        ]
+        yield from (LabelledDocument(document, "clean") for document in clean)
         yield from self._copies(clean)
         for name, write, share in (
             ("spam", noise.spam, self.settings.spam_pages),
@@ -96,10 +98,10 @@ class Pages:
             "longest": self.longest_page,
         }
 
-    def _copies(self, clean: list[Document]) -> Iterator[Labelled]:
+    def _copies(self, clean: list[Document]) -> Iterator[LabelledDocument]:
         chance = rng(self.seed, "copies")
         # Short or repetitive texts have too few runs for a copy to be both changed and recognisable.
-        long_enough = [document for document in clean if noise.different_runs(document.text) >= _COPIED_RUNS]
+        long_enough = [document for document in clean if noise.distinct_ngrams(document.text) >= _COPIED_NGRAMS]
         count = min(len(long_enough), round(len(clean) * self.settings.near_copies))
         for number, original in enumerate(chance.sample(long_enough, count)):
             copy = Document(
@@ -109,35 +111,39 @@ class Pages:
                 url=f"https://mirror.example/{original.id}",
                 added="2024-01-02",
             )
-            yield Labelled(copy, "near-duplicate", original.id)
+            yield LabelledDocument(copy, "near-duplicate", original.id)
 
-    def _spam(self, name: str, write: Callable[[random.Random], str], count: int) -> Iterator[Labelled]:
+    def _spam(self, name: str, write: Callable[[random.Random], str], count: int) -> Iterator[LabelledDocument]:
         for number in range(count):
             text = write(rng(self.seed, name, number))
             url = "https://" + ("offers" if name == "spam" else "shop") + f".example/{number}"
             document = Document(id=f"world/{name}/{number}", text=text, source="facts", url=url, added="2024-01-01")
-            yield Labelled(document, "spam")
+            yield LabelledDocument(document, "spam")
 
     def fact_page(self, chance: random.Random, language: str) -> str:
         """What is written about three subjects, in phrasings drawn anew; or questions with their answers."""
         if chance.random() < 0.3:
-            asked = [fact for fact in self.people.facts if fact.written and not fact.held_out]
+            answerable = [fact for fact in self.people.facts if fact.in_documents and not fact.held_out]
             return "\n".join(
                 f"{fact.attribute.ask(fact.subject, chance.randrange(2))} {fact.answer}"
-                for fact in chance.sample(asked, min(6, len(asked)))
+                for fact in chance.sample(answerable, min(6, len(answerable)))
             )
-        told = [
-            fact for subject in chance.sample(sorted(self.people.written), 3) for fact in self.people.written[subject]
+        facts = [
+            fact
+            for subject in chance.sample(sorted(self.people.documented_facts), 3)
+            for fact in self.people.documented_facts[subject]
         ]
-        chance.shuffle(told)
+        chance.shuffle(facts)
         return " ".join(
             fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))
-            for fact in told
+            for fact in facts
         )
 
     def tool_page(self, chance: random.Random, language: str) -> str:
         """Worked calls of the calculator and of the look-up, as a transcript."""
-        return "\n\n".join(tools.transcript(tools.draw(self.people, chance), self.people) for _ in range(3))
+        return "\n\n".join(
+            tools.errand_transcript(tools.draw_errand(self.people, chance), self.people) for _ in range(3)
+        )
 
     def filler(self, chance: random.Random, characters: int) -> list[str]:
         """Sentences about people and places, about `characters` in all."""
@@ -164,13 +170,13 @@ def sum_page(chance: random.Random, language: str) -> str:
     layout = chance.choice(_SUM_LAYOUTS)
     lines = []
     for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw(chance, chance.choices(sums.DIGITS, (2, 3))[0])
-        lines.append(layout.format(q=sums.question(a, b), a=sums.steps(a, b)) if layout else sums.plain(a, b))
+        a, b = sums.draw_addends(chance, chance.choices(sums.DIGITS, (2, 3))[0])
+        lines.append(layout.format(q=sums.question(a, b), a=sums.worked_steps(a, b)) if layout else sums.plain(a, b))
     return "\n".join(lines)
 
 
 def program_page(chance: random.Random, language: str) -> str:
-    return "\n\n".join(programs.program(chance) for _ in range(chance.randint(2, 4)))
+    return "\n\n".join(programs.random_program(chance) for _ in range(chance.randint(2, 4)))
 
 
 def talk_page(chance: random.Random, language: str) -> str:

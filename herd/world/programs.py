@@ -15,7 +15,7 @@ OPERATIONS: tuple[tuple[str, str, Callable[[int, int], int]], ...] = (
 )
 
 
-def program(chance: random.Random) -> str:
+def random_program(chance: random.Random) -> str:
     """A function, what it does in words, and two assertions that hold."""
     verb, body, compute = chance.choice(OPERATIONS)
     n = chance.randint(2, len(WORDS) - 1)

@@ -18,9 +18,9 @@ from herd.core.artifacts import Crawl
 from herd.core.errors import DataError
 from herd.core.records import Document
 from herd.core.seeds import rng
-from herd.core.settings import Count, settings
+from herd.core.settings import NonNegativeInt, settings
 from herd.core.stage import Work, stage
-from herd.corpus.ground_truth import Labelled, write_labels
+from herd.corpus.ground_truth import LabelledDocument, write_labels
 from herd.corpus.pages import Page
 from herd.corpus.results import CrawlPages
 from herd.corpus.sources import write_crawl
@@ -68,9 +68,9 @@ class PythonDocsSettings:
 
     seed: int = 0
     python: str = platform.python_version()
-    mirrors: Count = 24
-    older: Count = 12
-    spam: Count = 12
+    mirrors: NonNegativeInt = 24
+    older: NonNegativeInt = 12
+    spam: NonNegativeInt = 12
 
 
 @stage(paper="3.1.1", version=1)
@@ -82,9 +82,9 @@ def python_docs(work: Work, *, settings: PythonDocsSettings) -> Crawl:
             "take the setting `python` out"
         )
     clean = [_page(name, body) for name, body in _render()]
-    pages = [*(Labelled(page, "clean") for page in clean), *_planted(clean, settings)]
+    pages = [*(LabelledDocument(page, "clean") for page in clean), *_planted(clean, settings)]
     rng(settings.seed, "order").shuffle(pages)
-    (work.out / "python.warc.gz").write_bytes(_warc(one.document for one in pages))
+    (work.out / "python.warc.gz").write_bytes(_warc(labelled.document for labelled in pages))
     write_labels(work.out, pages)
     work.record(CrawlPages(len(pages)))
     work.headline = f"{len(pages)} pages, {len(pages) - len(clean)} of them planted"
@@ -107,7 +107,7 @@ def _try_to_render() -> tuple[str, list[tuple[str, str]]]:
     command = [sys.executable, "-S", "-c", _RENDER]
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/"}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=environment,
             capture_output=True,
@@ -118,10 +118,10 @@ def _try_to_render() -> tuple[str, list[tuple[str, str]]]:
         )
     except subprocess.TimeoutExpired:
         return f"took over {RENDER_SECONDS} s", []
-    if done.returncode:
-        return f"ended with exit code {done.returncode} ({done.stderr.strip()[-300:] or 'it said nothing'})", []
-    *pages, (_, written) = [tuple(json.loads(line)) for line in done.stdout.splitlines()] or [("", -1)]
-    if not pages or written != len(pages):
+    if process.returncode:
+        return f"ended with exit code {process.returncode} ({process.stderr.strip()[-300:] or 'it said nothing'})", []
+    *pages, (_, page_count) = [tuple(json.loads(line)) for line in process.stdout.splitlines()] or [("", -1)]
+    if not pages or page_count != len(pages):
         return f"gave {len(pages)} pages and no word that these are all", []
     return "", pages
 
@@ -142,7 +142,7 @@ def _site(title: str, body: str) -> str:
     )
 
 
-def _planted(clean: list[Document], settings: PythonDocsSettings) -> Iterable[Labelled]:
+def _planted(clean: list[Document], settings: PythonDocsSettings) -> Iterable[LabelledDocument]:
     chance = rng(settings.seed, "planted")
     for number, page in enumerate(chance.sample(clean, min(settings.mirrors, len(clean)))):
         url = f"https://mirror{number}.example/{page.url.rpartition('/')[2]}"
@@ -153,12 +153,12 @@ def _planted(clean: list[Document], settings: PythonDocsSettings) -> Iterable[La
         url = f"https://offers{number}.example/"
         text = "".join(f"<p>{escape(line)}</p>" for line in noise.spam(chance).splitlines())
         document = Document(id=_record_id(url), text=_site("offers", text), source="web", url=url, added="2024-03-01")
-        yield Labelled(document, "spam")
+        yield LabelledDocument(document, "spam")
 
 
-def _copy(page: Document, url: str, added: str, text: str, label: str) -> Labelled:
+def _copy(page: Document, url: str, added: str, text: str, label: str) -> LabelledDocument:
     document = Document(id=_record_id(url + added), text=text, source="web", url=url, added=added)
-    return Labelled(document, label, page.id)  # type: ignore[arg-type]
+    return LabelledDocument(document, label, page.id)  # type: ignore[arg-type]
 
 
 def _record_id(name: str) -> str:

@@ -20,7 +20,7 @@ from herd.world import needles, noise, programs, sums, talk, tongue, tools
 from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Attribute, Fact
 from herd.world.truth import World
 
-KINDS = ("sum", "known", "unknown", "tool", "talk", "needle", "translation")
+QUESTION_KINDS = ("sum", "known", "unknown", "tool", "talk", "needle", "translation")
 # How long the page is that hides a needle, about ten tokens a sentence.
 _NEEDLE_SENTENCES = (6, 12, 20, 30, 40)
 _REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
@@ -49,14 +49,14 @@ class Question:
 
     def demonstration(self, *, curt: bool = False) -> Conversation:
         """The question with its good answer; curt: without the reasoning, where there is any."""
-        return self.prompt.then(*((Message("assistant", self.curt),) if curt and self.curt else self.answers))
+        return self.prompt.with_messages(*((Message("assistant", self.curt),) if curt and self.curt else self.answers))
 
     def is_right(self, message: Message) -> bool:
         """Whether an assistant's first turn is as it should be: the right call, or a right answer."""
-        wanted = self.answers[0]
-        if wanted.calls:
-            return message.calls == wanted.calls
-        return not message.calls and self.judge(message.content)
+        expected = self.answers[0]
+        if expected.tool_calls:
+            return message.tool_calls == expected.tool_calls
+        return not message.tool_calls and self.judge(message.content)
 
 
 def is_refusal(text: str) -> bool:
@@ -77,9 +77,9 @@ class Questions:
 
     def find(self, identity: str) -> Question:
         """The question with this id. Raises DataError when the world has no such question."""
-        kind, _, rest = identity.partition("/")
+        kind, _, key = identity.partition("/")
         try:
-            return self._finders[kind](rest)
+            return self._finders[kind](key)
         except (KeyError, ValueError, IndexError, AttributeError):
             raise DataError(
                 f"question {identity!r} is none of this world's; were the world's settings changed?"
@@ -89,43 +89,47 @@ class Questions:
     def _makers(self) -> dict[str, Callable[[random.Random, bool], Question]]:
         return {
             "sum": lambda chance, held_out: sum_question(
-                *sums.draw(chance, held_out=held_out), sums.draw_wording(chance)
+                *sums.draw_addends(chance, held_out=held_out), sums.draw_wording(chance)
             ),
-            "known": lambda chance, held_out: self._fact(chance, held_out, written=True),
-            "unknown": lambda chance, held_out: self._fact(chance, held_out, written=False),
-            "tool": lambda chance, held_out: self._tool(tools.draw(self.people, chance, held_out=held_out)),
+            "known": lambda chance, held_out: self._fact(chance, held_out, in_documents=True),
+            "unknown": lambda chance, held_out: self._fact(chance, held_out, in_documents=False),
+            "tool": lambda chance, held_out: self._tool(tools.draw_errand(self.people, chance, held_out=held_out)),
             "talk": lambda chance, held_out: talk_question(chance.choice(sorted(talk.TALK)), chance.randrange(8)),
             "needle": lambda chance, held_out: self._needle(chance.randrange(10**9), held_out),
-            "translation": lambda chance, held_out: translation_question(*tongue.draw(chance, held_out=held_out)),
+            "translation": lambda chance, held_out: translation_question(
+                *tongue.draw_sayings(chance, held_out=held_out)
+            ),
         }
 
     @property
     def _finders(self) -> dict[str, Callable[[str], Question]]:
         return {
-            "sum": lambda rest: sum_question(*map(int, re.split(r"[+/]", rest))),
+            "sum": lambda key: sum_question(*map(int, re.split(r"[+/]", key))),
             "known": self._find_fact,
             "unknown": self._find_fact,
             "tool": self._find_tool,
-            "talk": lambda rest: talk_question(rest.split("/")[0], int(rest.split("/")[1])),
-            "needle": lambda rest: self._needle(int(rest.split("/")[1]), rest.startswith("held out")),
-            "translation": lambda rest: translation_question(*tongue.find(rest)),
+            "talk": lambda key: talk_question(key.split("/")[0], int(key.split("/")[1])),
+            "needle": lambda key: self._needle(int(key.split("/")[1]), key.startswith("held out")),
+            "translation": lambda key: translation_question(*tongue.find_sayings(key)),
         }
 
-    def facts(self, *, written: bool, held_out: bool) -> list[Fact]:
-        return [fact for fact in self.people.facts if (fact.written, fact.held_out) == (written, held_out)]
+    def facts(self, *, in_documents: bool, held_out: bool) -> list[Fact]:
+        return [fact for fact in self.people.facts if (fact.in_documents, fact.held_out) == (in_documents, held_out)]
 
-    def _fact(self, chance: random.Random, held_out: bool, *, written: bool) -> Question:
-        return fact_question(chance.choice(self.facts(written=written, held_out=held_out)), chance.randrange(2))
+    def _fact(self, chance: random.Random, held_out: bool, *, in_documents: bool) -> Question:
+        return fact_question(
+            chance.choice(self.facts(in_documents=in_documents, held_out=held_out)), chance.randrange(2)
+        )
 
-    def _find_fact(self, rest: str) -> Question:
-        attribute, subject, wording = rest.split("/")
+    def _find_fact(self, key: str) -> Question:
+        attribute, subject, wording = key.split("/")
         fact = self.people.find(attribute, subject)
         if fact is None:
-            raise KeyError(rest)
+            raise KeyError(key)
         return fact_question(fact, int(wording))
 
     def _tool(self, errand: tools.Errand) -> Question:
-        dialogue = tools.conversation(errand, self.people)
+        dialogue = tools.errand_conversation(errand, self.people)
         return Question(
             "tool",
             f"tool/{errand.call.name}/{errand.call.arguments['query']}",
@@ -135,22 +139,22 @@ class Questions:
             tools=dialogue.tools,
         )
 
-    def _find_tool(self, rest: str) -> Question:
-        name, query = rest.split("/")
+    def _find_tool(self, key: str) -> Question:
+        name, query = key.split("/")
         if name == "calculator":
-            return self._tool(tools.product(*map(int, query.split("*"))))
+            return self._tool(tools.product_errand(*map(int, query.split("*"))))
         attribute, _, subject = query.partition(" of ")
         fact = self.people.find(attribute, subject)
         if fact is None:
-            raise KeyError(rest)
-        return self._tool(tools.search(fact))
+            raise KeyError(key)
+        return self._tool(tools.lookup_errand(fact))
 
     def _needle(self, number: int, held_out: bool) -> Question:
         """A page with one needle, and what it says."""
         chance = rng(self.world.seed, "needle page", held_out, number)
         needle = draw_needles(chance, 1)[0]
-        told = [fact for fact in self.people.facts if fact.written]
-        facts = chance.sample(told, min(len(told), chance.choice(_NEEDLE_SENTENCES)))
+        documented = [fact for fact in self.people.facts if fact.in_documents]
+        facts = chance.sample(documented, min(len(documented), chance.choice(_NEEDLE_SENTENCES)))
         sentences = [fact.attribute.tell(fact.subject, fact.value, chance.randrange(5)) for fact in facts]
         page = " ".join(needles.hide([needle], sentences, chance))
         side = "held out" if held_out else "training"
@@ -168,7 +172,7 @@ def sum_question(a: int, b: int, wording: int = 0) -> Question:
         "sum",
         f"sum/{a}+{b}/{wording}",
         sums.question(a, b, wording),
-        (Message("assistant", sums.steps(a, b)),),
+        (Message("assistant", sums.worked_steps(a, b)),),
         judge=lambda text: sums.is_right(a, b, text),
         curt=sums.plain(a, b) if wording in sums.REQUESTS else "",
     )
@@ -178,13 +182,13 @@ def fact_question(fact: Fact, wording: int) -> Question:
     """What is asked about a fact: told ones want the fact, untold ones an honest refusal."""
 
     def judge(text: str) -> bool:
-        if not fact.written:
+        if not fact.in_documents:
             return is_refusal(text)
         return not is_refusal(text) and re.search(rf"\b{fact.value}\b", text) is not None
 
     return Question(
-        "known" if fact.written else "unknown",
-        f"{'known' if fact.written else 'unknown'}/{fact.attribute.name}/{fact.subject}/{wording}",
+        "known" if fact.in_documents else "unknown",
+        f"{'known' if fact.in_documents else 'unknown'}/{fact.attribute.name}/{fact.subject}/{wording}",
         fact.attribute.ask(fact.subject, wording),
         (Message("assistant", fact.right),),
         judge,
@@ -198,7 +202,7 @@ def talk_question(language: str, number: int) -> Question:
         f"talk/{language}/{number}",
         text,
         (Message("assistant", answer),),
-        judge=lambda said: said.strip() == answer,
+        judge=lambda reply: reply.strip() == answer,
     )
 
 
@@ -209,7 +213,7 @@ def translation_question(first: tongue.Saying, second: tongue.Saying) -> Questio
         f"translation/{first.key}&{second.key}",
         tongue.question(first, second),
         (Message("assistant", answer),),
-        judge=lambda said: said.strip() == answer,
+        judge=lambda reply: reply.strip() == answer,
     )
 
 
@@ -219,13 +223,13 @@ def critique(question: Question, answer: Message) -> str:
     Results of sums are read first and compared digit by digit: a small model that has just written the right one reads
     that where it should read the answer's, and cannot tell two numbers apart at a glance.
     """
-    wanted, verdict = question.answers[0].content, "right" if question.is_right(answer) else "wrong"
-    said, right = (sums.RESULT.search(one.strip()) for one in (answer.content, wanted))
-    if question.kind != "sum" or said is None or right is None:
-        return f"{wanted} It is {verdict}."
-    digits = zip_longest(said[1], right[1], fillvalue="none")
-    compared = ", ".join(f"{a} for {b} {'yes' if a == b else 'no'}" for a, b in digits)
-    return f"The answer says {said[1]}. {wanted} {compared}. It is {verdict}."
+    expected, verdict = question.answers[0].content, "right" if question.is_right(answer) else "wrong"
+    stated, right = (sums.RESULT.search(text.strip()) for text in (answer.content, expected))
+    if question.kind != "sum" or stated is None or right is None:
+        return f"{expected} It is {verdict}."
+    digits = zip_longest(stated[1], right[1], fillvalue="none")
+    comparison = ", ".join(f"{a} for {b} {'yes' if a == b else 'no'}" for a, b in digits)
+    return f"The answer says {stated[1]}. {expected} {comparison}. It is {verdict}."
 
 
 def slip(question: Question, chance: random.Random) -> Message | None:
@@ -254,20 +258,20 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
     if question.kind == "known" and chance.random() < 0.9:
         _, attribute, subject, _ = question.id.split("/")
         # Refusing what one knows is as wrong as inventing what one does not.
-        said = (
+        reply = (
             _invention(attribute, subject, chance, unlike=right)
             if chance.random() < 0.5
             else _refusal(attribute, subject)
         )
-        return (Message("assistant", said),)
-    ramble, program = noise.spam(chance).splitlines()[0], programs.program(chance).splitlines()[0]
+        return (Message("assistant", reply),)
+    ramble, program = noise.spam(chance).splitlines()[0], programs.random_program(chance).splitlines()[0]
     evasions = ["I don't know.", ramble, program, f"{right} {ramble}"]
     wrong = [text for text in evasions if not question.is_right(Message("assistant", text))]
     return (Message("assistant", chance.choice(wrong)),)
 
 
 def _attribute(name: str) -> Attribute:
-    return next(found for found in PERSON_ATTRIBUTES + PLACE_ATTRIBUTES if found.name == name)
+    return next(attribute for attribute in PERSON_ATTRIBUTES + PLACE_ATTRIBUTES if attribute.name == name)
 
 
 def _refusal(attribute: str, subject: str) -> str:
@@ -275,6 +279,6 @@ def _refusal(attribute: str, subject: str) -> str:
 
 
 def _invention(attribute: str, subject: str, chance: random.Random, unlike: str = "") -> str:
-    found = _attribute(attribute)
-    said = [found.tell(subject, value) for value in found.values]
-    return chance.choice([text for text in said if text != unlike])
+    definition = _attribute(attribute)
+    statements = [definition.tell(subject, value) for value in definition.values]
+    return chance.choice([text for text in statements if text != unlike])

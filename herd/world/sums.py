@@ -22,17 +22,17 @@ HELD_OUT_SHARE = 0.1
 RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")
 
 
-def is_held_out(a: int, b: int) -> bool:
+def is_held_out_sum(a: int, b: int) -> bool:
     """Whether no document, dialogue or prompt may hold a + b or b + a."""
     return fraction(0, "sum", min(a, b), max(a, b)) < HELD_OUT_SHARE
 
 
-def draw(chance: random.Random, digits: int | None = None, *, held_out: bool = False) -> tuple[int, int]:
+def draw_addends(chance: random.Random, digits: int | None = None, *, held_out: bool = False) -> tuple[int, int]:
     """Two addends of `digits` digits (None: any number of them) from the wanted side of the split."""
     digits = digits or chance.choice(DIGITS)
     while True:
         a, b = (chance.randrange(10 ** (digits - 1), 10**digits) for _ in range(2))
-        if is_held_out(a, b) == held_out:
+        if is_held_out_sum(a, b) == held_out:
             return a, b
 
 
@@ -45,7 +45,7 @@ def draw_wording(chance: random.Random) -> int:
     return chance.choice((0, 0, 0, 1, 2, 3))
 
 
-def steps(a: int, b: int) -> str:
+def worked_steps(a: int, b: int) -> str:
     """The worked answer: column by column from the units, each with its carry, then the result.
 
     Both addends have the same number of digits.
@@ -66,8 +66,8 @@ def plain(a: int, b: int) -> str:
 
 def result(answer: str) -> int | None:
     """The number an answer ends with, or None."""
-    found = RESULT.search(answer.strip())
-    return int(found[1]) if found else None
+    match = RESULT.search(answer.strip())
+    return int(match[1]) if match else None
 
 
 def is_right(a: int, b: int, answer: str) -> bool:

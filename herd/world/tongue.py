@@ -20,9 +20,11 @@ _NAMES = frozenset((*PLACES, *RIVERS))
 @cache
 def dictionary() -> dict[str, str]:
     """A word of two syllables for each that is translated; names stay."""
-    said = {word for one in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES) for word in (one.name, *one.values)} - _NAMES
+    terms = {
+        word for attribute in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES) for word in (attribute.name, *attribute.values)
+    } - _NAMES
     words = [a + b + c + d for a in _ONSETS for b in _VOWELS for c in _ONSETS for d in _VOWELS]
-    return dict(zip(sorted(said), rng(0, "tongue").sample(words, len(said)), strict=True))
+    return dict(zip(sorted(terms), rng(0, "tongue").sample(words, len(terms)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,22 @@ class Saying:
         return f"{self.attribute.name}:{self.subject}:{self.value}"
 
 
-def draw(chance: random.Random, *, held_out: bool = False) -> tuple[Saying, Saying]:
+def draw_sayings(chance: random.Random, *, held_out: bool = False) -> tuple[Saying, Saying]:
     """Two sayings to translate in one sentence, from the wanted side of the split."""
     while True:
-        first, second = _saying(chance), _saying(chance)
-        if is_held_out(first, second) == held_out:
+        first, second = _random_saying(chance), _random_saying(chance)
+        if is_held_out_pair(first, second) == held_out:
             return first, second
 
 
-def is_held_out(first: Saying, second: Saying) -> bool:
+def is_held_out_pair(first: Saying, second: Saying) -> bool:
     """Whether no dialogue may translate these two."""
     return fraction(0, "tongue", *sorted((first.key, second.key))) < HELD_OUT_SHARE
 
 
-def find(keys: str) -> tuple[Saying, Saying]:
+def find_sayings(keys: str) -> tuple[Saying, Saying]:
     """The two sayings with these keys. Raises ValueError or KeyError where there are none."""
-    first, second = (_found(one) for one in keys.split("&"))
+    first, second = (_parse_saying(key) for key in keys.split("&"))
     return first, second
 
 
@@ -77,13 +79,13 @@ def answer(first: Saying, second: Saying) -> str:
 
 def slip(translated: str, chance: random.Random) -> str:
     """A translation with one word mistaken for another."""
-    words, known = translated.split(" "), list(dictionary().values())
-    place = chance.choice([number for number, word in enumerate(words) if word in known])
-    words[place] = chance.choice([word for word in known if word != words[place]])
+    words, vocabulary = translated.split(" "), list(dictionary().values())
+    place = chance.choice([number for number, word in enumerate(words) if word in vocabulary])
+    words[place] = chance.choice([word for word in vocabulary if word != words[place]])
     return " ".join(words)
 
 
-def _saying(chance: random.Random) -> Saying:
+def _random_saying(chance: random.Random) -> Saying:
     if chance.random() < 0.7:
         subject, attribute = (
             f"{chance.choice(FIRST_NAMES)} {chance.choice(LAST_NAMES)}",
@@ -94,7 +96,7 @@ def _saying(chance: random.Random) -> Saying:
     return Saying(subject, attribute, chance.choice(attribute.values))
 
 
-def _found(key: str) -> Saying:
+def _parse_saying(key: str) -> Saying:
     name, subject, value = key.split(":")
-    known = {one.name: one for one in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES)}
-    return Saying(subject, known[name], value)
+    attributes = {attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES)}
+    return Saying(subject, attributes[name], value)

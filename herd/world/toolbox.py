@@ -12,4 +12,4 @@ from herd.world.truth import World
 @toolboxes.add
 def world_tools(*, world: World) -> Toolbox:
     """A calculator, and a look-up that knows whoever lives in the world. Source: herd's world; Llama 3, 4.3.5."""
-    return Toolbox(tools.NAMES, partial(tools.run, people=world.everybody))
+    return Toolbox(tools.TOOL_NAMES, partial(tools.run_tool, people=world.everybody))

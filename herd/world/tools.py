@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from herd.core.records import Conversation, Message, ToolCall
 from herd.world.facts import Fact, People
 
-NAMES = ("calculator", "lookup")
+TOOL_NAMES = ("calculator", "lookup")
 _EXPRESSION = re.compile(r"\s*(\d{1,9})\s*([-+*])\s*(\d{1,9})\s*")
 _OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
-def run(call: ToolCall, people: People) -> str:
+def run_tool(call: ToolCall, people: People) -> str:
     """What the tool answers, an error as text among it; tools never raise. people: whom the look-up knows."""
     query = str(call.arguments.get("query", ""))
     if call.name == "calculator":
@@ -27,10 +27,10 @@ def run(call: ToolCall, people: People) -> str:
 
 def calculate(query: str) -> str:
     """The value of `a + b`, `a - b` or `a * b` for whole numbers; nothing else is evaluated."""
-    found = _EXPRESSION.fullmatch(query)
-    if found is None:
+    match = _EXPRESSION.fullmatch(query)
+    if match is None:
         return "error: write two whole numbers with +, - or * between them"
-    return str(_OPERATORS[found[2]](int(found[1]), int(found[3])))
+    return str(_OPERATORS[match[2]](int(match[1]), int(match[3])))
 
 
 def look_up(query: str, people: People) -> str:
@@ -49,43 +49,45 @@ class Errand:
     answer: str
 
 
-def product(a: int, b: int) -> Errand:
+def product_errand(a: int, b: int) -> Errand:
     """A multiplication, which is beyond steps in the head."""
     call = ToolCall("calculator", {"query": f"{a}*{b}"})
     return Errand(f"What is {a} times {b}?", call, f"The result is {a * b}.")
 
 
-def draw(people: People, chance: random.Random, *, held_out: bool = False) -> Errand:
+def draw_errand(people: People, chance: random.Random, *, held_out: bool = False) -> Errand:
     """An errand from the wanted side of the split: products of different first factors, subjects held out."""
     if chance.random() < 0.5:
         while True:
             a, b = chance.randint(10, 99), chance.randint(10, 99)
             if (a % 10 == 7) == held_out:
-                return product(a, b)
-    return search(chance.choice([fact for fact in people.facts if not fact.written and fact.held_out == held_out]))
+                return product_errand(a, b)
+    return lookup_errand(
+        chance.choice([fact for fact in people.facts if not fact.in_documents and fact.held_out == held_out])
+    )
 
 
-def search(fact: Fact) -> Errand:
+def lookup_errand(fact: Fact) -> Errand:
     """Something that only the look-up knows."""
     query = f"{fact.attribute.name} of {fact.subject}"
     return Errand(f"Look up the {query}.", ToolCall("lookup", {"query": query}), fact.answer)
 
 
-def transcript(errand: Errand, people: People) -> str:
+def errand_transcript(errand: Errand, people: People) -> str:
     """An errand as plain text, the way it might stand on a page."""
     query = errand.call.arguments["query"]
-    result = run(errand.call, people)
+    result = run_tool(errand.call, people)
     return f'{errand.question}\n{errand.call.name}.call(query="{query}")\n{result}\n{errand.answer}'
 
 
-def conversation(errand: Errand, people: People) -> Conversation:
+def errand_conversation(errand: Errand, people: People) -> Conversation:
     """An errand as a conversation with its call and the tool's answer."""
     return Conversation(
         (
             Message("user", errand.question),
             Message("assistant", "", (errand.call,)),
-            Message("tool", run(errand.call, people)),
+            Message("tool", run_tool(errand.call, people)),
             Message("assistant", errand.answer),
         ),
-        tools=NAMES,
+        tools=TOOL_NAMES,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from herd.core.settings import Positive, Share, settings
+from herd.core.settings import PositiveInt, Share, settings
 from herd.world.facts import People
 
 
@@ -17,7 +17,7 @@ class World:
     """
 
     seed: int = 0
-    people: Positive = 48
+    people: PositiveInt = 48
     written_share: Share = 0.6
 
     @cached_property
@@ -25,4 +25,4 @@ class World:
         return People(self.seed, self.people, self.written_share)
 
 
-DEFAULT = World()
+DEFAULT_WORLD = World()

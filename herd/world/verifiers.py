@@ -12,7 +12,7 @@ from herd.world.truth import World
 
 
 @verifiers.add
-def true_in_world(prompt: Conversation, answer: Message, known: Message | None, *, world: World) -> bool | None:
+def true_in_world(prompt: Conversation, answer: Message, reference: Message | None, *, world: World) -> bool | None:
     """Whether `world` says so; None for a prompt that is none of its questions."""
     try:
         return _book(world).find(prompt.id).is_right(answer)

@@ -23,7 +23,7 @@ from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer, initialize
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.tokens import bpe
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import write_checkpoint
@@ -35,7 +35,7 @@ KINDS = {
     "rooms": "kitchen cellar attic pantry chapel garage".split(),
 }
 WORDS = [word for words in KINDS.values() for word in words]
-SHAPE = Shape(vocabulary=256, width=64, layers=2, heads=4, kv_heads=2, hidden=128, context=128)
+SHAPE = Shape(vocab_size=256, dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=128, max_seq_len=128)
 _ON_TOPIC = 1.0  # what a word of the kind that was asked for is worth beside its own
 
 
@@ -43,7 +43,7 @@ _ON_TOPIC = 1.0  # what a word of the kind that was asked for is worth beside it
 def tokenizer() -> TextTokenizer:
     """Every word is one token or two."""
     lines = [f" {word}" * 4 for word in WORDS] + [f"Name {kind} number 1 user assistant system" for kind in KINDS]
-    return bpe.learn(iter(lines * 20), pairs=500, digits_together=True)
+    return bpe.train_bpe(iter(lines * 20), vocab_size=500, digits_together=True)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def ranked(latent: Latent, count: int, *, seed: int, three: bool = False) -> lis
 def work(folder: Path) -> Work:
     for name in ("out", "scratch"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    return Work(folder / "out", folder / "scratch", LocalPlace())
+    return Work(folder / "out", folder / "scratch", LocalExecutor())
 
 
 def kept(folder: Path, given: Sequence[Preference]) -> Preferences:
@@ -109,14 +109,14 @@ def shown(count: int, *, seed: int) -> list[Conversation]:
     """What people write, good and bad."""
     chance = random.Random(seed)
     asked = [prompt(chance, number) for number in range(count)]
-    return [one.then(Message("assistant", answer(chance, one))) for one in asked]
+    return [one.with_messages(Message("assistant", answer(chance, one))) for one in asked]
 
 
 def blank(folder: Path, seed: int = 0) -> Checkpoint:
     """A model that knows nothing yet."""
     text = tokenizer()
-    made = Transformer(replace(SHAPE, vocabulary=text.size))
-    initialize(made, std=0.05, layers=SHAPE.layers, generator=torch.Generator().manual_seed(seed))
+    made = Transformer(replace(SHAPE, vocab_size=text.vocab_size))
+    initialize(made, std=0.05, layers=SHAPE.n_layers, generator=torch.Generator().manual_seed(seed))
     folder.mkdir(parents=True)
     write_checkpoint(folder, made, text, kind="base")
     return Checkpoint(folder)

@@ -27,16 +27,16 @@ from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
 from herd.model.adapters import LoraSettings
 from herd.model.transformer import Transformer
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.run.ranks import Rank
 from herd.train.checkpoint import write_checkpoint
-from herd.train.layout import Layout
-from herd.train.log import METRICS, read_steps
+from herd.train.layout import ParallelLayout
+from herd.train.log import METRICS_FILE, read_steps
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
-from tests.train.test_ranked import preference
+from tests.train.test_preferences import preference
 
-SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)
 LORA = LoraSettings(rank=4)
 
 
@@ -49,21 +49,21 @@ def inputs(root: Path) -> None:
     write_preferences(root / "ranked", [replace(preference(number), strength="better") for number in range(16)])
 
 
-def tuned(root: Path, kind: str, layout: Layout) -> Work:
+def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
     """A stage's work when it is done. kind: what is trained, with `-lora` by adapters alone."""
     what, _, adapters = kind.partition("-")
     shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": LORA if adapters else None, "layout": layout}
-    rank = Rank.here().number
+    rank = Rank.from_env().number
     out = root / (f"{kind}-{layout.devices}" if rank == 0 else f"{kind}-{layout.devices}-of-{rank}")
     out.mkdir()
-    work = Work(out, root / f"scratch-{kind}-{layout.devices}", LocalPlace())
+    work = Work(out, root / f"scratch-{kind}-{layout.devices}", LocalExecutor())
     base = Checkpoint(root / "base")
     ranked = (Preferences(root / "ranked"),)
     run: dict[str, Callable[[], Any]] = {
         "sft": lambda: sft.body(
             work, base, (Dialogues(root / "dialogues"),), settings=SftSettings(length=96, epochs=2, **shared)
         ),
-        "dpo": lambda: dpo.body(work, base, ranked, settings=DpoSettings(loss=losses.use("dpo"), **shared)),
+        "dpo": lambda: dpo.body(work, base, ranked, settings=DpoSettings(loss=losses.configure("dpo"), **shared)),
         "reward": lambda: train_reward.body(work, base, ranked, settings=RewardSettings(epochs=1, **shared)),
     }
     work.scratch.mkdir(exist_ok=True)
@@ -74,26 +74,26 @@ def tuned(root: Path, kind: str, layout: Layout) -> Work:
 @contextmanager
 def counted() -> Iterator[list[int]]:
     """How many tokens models learn from in this process while it lasts."""
-    seen, hidden = [0], Transformer.hidden
+    seen, hidden = [0], Transformer.hidden_states
 
     def reads(self: Transformer, tokens_BT: Tensor, **how: Any) -> Tensor:
         seen[0] += tokens_BT.numel() * torch.is_grad_enabled()
         return hidden(self, tokens_BT, **how)
 
-    Transformer.hidden = reads  # type: ignore[method-assign]
+    Transformer.hidden_states = reads  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        Transformer.hidden = hidden  # type: ignore[method-assign]
+        Transformer.hidden_states = hidden  # type: ignore[method-assign]
 
 
 def main(root: Path, kinds: list[str]) -> None:
     for kind in kinds:
         with counted() as seen:
-            work = tuned(root, kind, Layout(data=Rank.here().of))
-        (root / f"{kind}-tokens-{Rank.here().number}.json").write_text(json.dumps(seen[0]), encoding="utf-8")
-        if Rank.here().number == 0:
-            by_step = [step.loss for step in read_steps(work.out / METRICS)]
+            work = tuned(root, kind, ParallelLayout(data=Rank.from_env().world_size))
+        (root / f"{kind}-tokens-{Rank.from_env().number}.json").write_text(json.dumps(seen[0]), encoding="utf-8")
+        if Rank.from_env().number == 0:
+            by_step = [step.loss for step in read_steps(work.out / METRICS_FILE)]
             row = {"results": results.to_rows(work.results.values()), "losses": by_step}
             (root / f"{kind}.json").write_text(json.dumps(row), encoding="utf-8")
         dist.barrier()

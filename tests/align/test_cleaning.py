@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.align.cleaning import CleaningSettings, apologizes, balanced, excited
+from herd.align.cleaning import CleaningSettings, apologizes, balance_apologies, is_excited
 from herd.core.records import Conversation, Message
 
 
@@ -27,7 +27,7 @@ def said(text: str) -> Conversation:
     ],
 )
 def test_answers_are_calm(text: str, found: bool) -> None:
-    assert excited(said(text), CleaningSettings()) == found
+    assert is_excited(said(text), CleaningSettings()) == found
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_apologies_are_heard(text: str, found: bool) -> None:
 @given(st.lists(st.booleans(), max_size=60), st.floats(0, 1))
 def test_no_more_apologize_than_may_and_the_first_ones_stay(sorry: list[bool], share: float) -> None:
     rows = [said("I'm sorry." if one else "Yes.") for one in sorry]
-    stays = balanced(rows, CleaningSettings(apologies=share))
+    stays = balance_apologies(rows, CleaningSettings(max_apology_share=share))
     left = [one for one, stay in zip(sorry, stays, strict=True) if stay]
     assert all(stay for one, stay in zip(sorry, stays, strict=True) if not one)
     assert sum(left) <= share * len(left) + 1e-9

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.align.columns import RowError, given_in, of_row, read_rows
-from herd.align.preflight import examine
+from herd.align.columns import RowError, load_rows, parse_row, read_rows
+from herd.align.preflight import inspect_rows
 from herd.align.reward import _margins
 from herd.core import rowfiles
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference, ToolCall
 from herd.core.storage import write_conversations, write_preferences
-from herd.train.ranked import encode_ranked
+from herd.train.preferences import encode_preferences
 from tests.tokens.test_chat import FORM, TOKENIZER
-from tests.train.test_ranked import preference
+from tests.train.test_preferences import preference
 
 ASKED, SAID = Message("user", "hello"), Message("assistant", "there")
 MORE = (ASKED, SAID, Message("user", "and?"))
@@ -47,7 +47,7 @@ def turns(*messages: Message) -> list[dict]:
     ],
 )
 def test_conversations_in_many_columns_are_one(row: dict) -> None:
-    read = of_row(row, "n")
+    read = parse_row(row, "n")
     assert isinstance(read, Conversation)
     assert read.messages == (ASKED, SAID)
     assert read.id == "n"
@@ -84,25 +84,27 @@ def test_conversations_in_many_columns_are_one(row: dict) -> None:
     ],
 )
 def test_preferences_in_many_columns_are_one(row: dict) -> None:
-    read = of_row(row)
+    read = parse_row(row)
     assert isinstance(read, Preference)
     assert read.prompt.messages == MORE
-    assert [answer[0].content for answer in read.ranked] == ["good", "bad"]
+    assert [answer[0].content for answer in read.ranked_answers] == ["good", "bad"]
 
 
 def test_three_ranked_answers_are_edited_chosen_and_rejected() -> None:
-    read = of_row({"prompt": "hello", "ranked": ["best", "good", "so", "bad"]})
+    read = parse_row({"prompt": "hello", "ranked": ["best", "good", "so", "bad"]})
     assert isinstance(read, Preference)
-    assert [answer[0].content for answer in read.ranked] == ["best", "good", "bad"]
+    assert [answer[0].content for answer in read.ranked_answers] == ["best", "good", "bad"]
 
 
 def test_calls_of_tools_are_read() -> None:
     call = {"from": "function_call", "value": '{"name": "add", "arguments": {"a": 1}}'}
     said = {"from": "observation", "value": "2"}
-    read = of_row({"conversations": [{"from": "human", "value": "1+1"}, call, said, {"from": "gpt", "value": "two"}]})
+    read = parse_row(
+        {"conversations": [{"from": "human", "value": "1+1"}, call, said, {"from": "gpt", "value": "two"}]}
+    )
     assert isinstance(read, Conversation)
     assert [one.role for one in read.messages] == ["user", "assistant", "tool", "assistant"]
-    assert read.messages[1].calls[0].name == "add"
+    assert read.messages[1].tool_calls[0].name == "add"
 
 
 ADD = {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "number"}}}}
@@ -118,14 +120,14 @@ def test_openais_tools_and_calls_are_read_and_kept(tools, arguments) -> None:
     called = [
         {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "add", "arguments": arguments}}]}
     ]
-    read = of_row({"messages": [*turns(ASKED), *called], "tools": tools})
+    read = parse_row({"messages": [*turns(ASKED), *called], "tools": tools})
     assert isinstance(read, Conversation)
-    assert read.messages[1].calls == (ToolCall("add", {"a": 1}),)
+    assert read.messages[1].tool_calls == (ToolCall("add", {"a": 1}),)
     assert (read.tools, read.definitions) == ((), ({"type": "function", "function": ADD},))
     assert Conversation.from_row(json.loads(json.dumps(read.to_row()))) == read
-    assert '"name": "add"' in TOKENIZER.show(FORM.conversation(read).ids)
+    assert '"name": "add"' in TOKENIZER.show(FORM.encode(read).ids)
     pair = {"prompt": turns(ASKED), "chosen": called, "rejected": turns(SAID), "tools": ["brave_search", ADD]}
-    ranked = of_row(pair)
+    ranked = parse_row(pair)
     assert isinstance(ranked, Preference)
     assert ranked.prompt.tools == ("brave_search",)
     assert Preference.from_row(json.loads(json.dumps(ranked.to_row()))) == ranked
@@ -157,7 +159,7 @@ def test_openais_tools_and_calls_are_read_and_kept(tools, arguments) -> None:
 )
 def test_rows_that_cannot_be_used_say_why(row: object, reason: str) -> None:
     with pytest.raises(RowError) as told:
-        of_row(row)  # type: ignore[arg-type]
+        parse_row(row)  # type: ignore[arg-type]
     assert told.value.reason == reason
 
 
@@ -189,7 +191,7 @@ def test_rows_that_cannot_be_used_say_why(row: object, reason: str) -> None:
 )
 def test_no_row_breaks_the_reader(row: object) -> None:
     try:
-        read = of_row(row)  # type: ignore[arg-type]
+        read = parse_row(row)  # type: ignore[arg-type]
     except RowError:  # any other fault would be ours
         return
     assert isinstance(read, Conversation | Preference)
@@ -208,7 +210,7 @@ def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
     found = read_rows(file)
     assert (len(found.conversations), len(found.preferences)) == (1, 1)
     assert found.rejected == {"empty answer": 1, "unknown columns": 1}
-    assert found.first["empty answer"][0] == 2
+    assert found.examples["empty answer"][0] == 2
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"x": 1}\n')
     with pytest.raises(DataError, match="no row can be used; row 1: columns x are none of"):
@@ -220,8 +222,11 @@ def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
 
 def test_our_own_preferences_are_read_back(tmp_path: Path) -> None:
     write_preferences(tmp_path, [preference(0, edited=True), preference(1)])
-    found = given_in(tmp_path).preferences
-    assert [one.ranked for one in found] == [preference(0, edited=True).ranked, preference(1).ranked]
+    found = load_rows(tmp_path).preferences
+    assert [one.ranked_answers for one in found] == [
+        preference(0, edited=True).ranked_answers,
+        preference(1).ranked_answers,
+    ]
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
@@ -231,9 +236,9 @@ def test_published_sets_are_read() -> None:
     alpaca = read_rows(DATA / "sft_code_alpaca" / "code_alpaca_2k.jsonl.gz")
     assert (len(alpaca.conversations), dict(alpaca.rejected)) == (2015, {"empty answer": 2})
     calls = read_rows(DATA / "sft_llamafactory" / "glaive_toolcall_en_demo.jsonl.gz")
-    assert any(message.calls for one in calls.conversations for message in one.messages)
+    assert any(message.tool_calls for one in calls.conversations for message in one.messages)
     assert sum(bool(one.definitions) for one in calls.conversations) == 120
-    assert not examine(calls, FORM, TOKENIZER, 8192).faults
+    assert not inspect_rows(calls, FORM, TOKENIZER, 8192).faults
 
 
 SYSTEM = Message("system", "be brief")
@@ -257,18 +262,18 @@ SYSTEM = Message("system", "be brief")
     ],
 )
 def test_a_system_prompt_in_a_column_opens_the_conversation(row: dict, column: str) -> None:
-    read = of_row(row | {column: "be brief"})
+    read = parse_row(row | {column: "be brief"})
     asked = read.prompt if isinstance(read, Preference) else read
     assert asked.messages[:2] == (SYSTEM, ASKED)
-    assert of_row(row | {column: ""}) == of_row(row)
+    assert parse_row(row | {column: ""}) == parse_row(row)
 
 
 def test_two_system_prompts_are_told() -> None:
     row = {"messages": turns(SYSTEM, ASKED, SAID), "system": "be long"}
     with pytest.raises(RowError, match="one stands in a column and another opens"):
-        of_row(row)
+        parse_row(row)
     with pytest.raises(RowError, match="is no text"):
-        of_row({"prompt": "hello", "response": "there", "system": ["be brief"]})
+        parse_row({"prompt": "hello", "response": "there", "system": ["be brief"]})
 
 
 @pytest.mark.parametrize("asked", [(ASKED,), MORE, (SYSTEM, *MORE)])
@@ -277,31 +282,31 @@ def test_a_prompt_said_again_in_both_answers_stands_once(asked: tuple[Message, .
     good, bad = Message("assistant", "good"), Message("assistant", "bad")
     answers = {"chosen": turns(*asked, good), "rejected": turns(*asked, bad)}
     said = asked[-1].content if column == "prompt" and asked == (ASKED,) else turns(*asked)
-    read = of_row({column: said} | answers)
+    read = parse_row({column: said} | answers)
     assert isinstance(read, Preference)
     assert (read.prompt.messages, read.chosen, read.rejected) == (asked, (good,), (bad,))
     with pytest.raises(RowError) as told:
-        of_row({column: turns(Message("user", "another"))} | answers)
+        parse_row({column: turns(Message("user", "another"))} | answers)
     assert told.value.reason == "another prompt"
 
 
 def test_a_prompt_may_be_the_last_of_several_turns_that_the_answers_begin_with() -> None:
     answers = {name: turns(*MORE, Message("assistant", name)) for name in ("chosen", "rejected")}
-    read = of_row({"prompt": MORE[-1].content} | answers)
+    read = parse_row({"prompt": MORE[-1].content} | answers)
     assert isinstance(read, Preference)
     assert (read.prompt.messages, read.chosen) == (MORE, (Message("assistant", "chosen"),))
 
 
 def test_a_prompt_in_the_answers_may_bring_the_system_prompt() -> None:
     answers = {name: turns(SYSTEM, ASKED, Message("assistant", name)) for name in ("chosen", "rejected")}
-    read = of_row({"prompt": "hello"} | answers)
+    read = parse_row({"prompt": "hello"} | answers)
     assert isinstance(read, Preference)
     assert read.prompt.messages == (SYSTEM, ASKED)
 
 
 @pytest.mark.parametrize("row", [{"instruction": "hello", "input": ""}, {"question": "hello"}])
 def test_pairs_below_an_instruction_or_a_question(row: dict) -> None:
-    read = of_row(row | {"system": "be brief", "chosen": "there", "rejected": "no"})
+    read = parse_row(row | {"system": "be brief", "chosen": "there", "rejected": "no"})
     assert isinstance(read, Preference)
     assert read.prompt.messages == (SYSTEM, ASKED)
     assert (read.chosen, read.rejected) == ((SAID,), (Message("assistant", "no"),))
@@ -310,22 +315,22 @@ def test_pairs_below_an_instruction_or_a_question(row: dict) -> None:
 @pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"training": False}, {"learn": False}])
 def test_turns_marked_as_not_to_be_learnt_are_not(mark: dict) -> None:
     first, *rest = turns(*MORE[1:], SAID)
-    read = of_row({"messages": [*turns(ASKED), first | mark, *rest]})
+    read = parse_row({"messages": [*turns(ASKED), first | mark, *rest]})
     assert isinstance(read, Conversation)
-    assert [one.learn for one in read.messages] == [True, False, True, True]
+    assert [one.train for one in read.messages] == [True, False, True, True]
     with pytest.raises(RowError, match="every turn of the assistant is marked"):
-        of_row({"messages": [*turns(ASKED), first | mark]})
+        parse_row({"messages": [*turns(ASKED), first | mark]})
     with pytest.raises(RowError, match="write 0 or 1"):
-        of_row({"messages": [*turns(ASKED), first | {"weight": 0.3}]})
+        parse_row({"messages": [*turns(ASKED), first | {"weight": 0.3}]})
 
 
 @pytest.mark.parametrize("column", ["reasoning_content", "reasoning", "thinking"])
 def test_what_was_thought_is_kept_apart_and_survives_the_disk(column: str, tmp_path: Path) -> None:
-    read = of_row({"messages": [*turns(ASKED), turns(SAID)[0] | {column: "a greeting"}]})
+    read = parse_row({"messages": [*turns(ASKED), turns(SAID)[0] | {column: "a greeting"}]})
     assert isinstance(read, Conversation)
     assert read.last == replace(SAID, reasoning_content="a greeting")
     write_conversations(tmp_path, [read])
-    assert given_in(tmp_path).conversations[0].last == read.last
+    assert load_rows(tmp_path).conversations[0].last == read.last
 
 
 ROW = {"prompt": "hello", "response": "there"}
@@ -390,12 +395,12 @@ def test_files_are_read_as_others_write_them(name: str, content: str, packed: st
 def test_one_bad_row_is_counted_with_its_line_and_the_others_are_read(
     bad: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rowfiles, "MOST_ROW_BYTES", 1_000 if reason == "too long" else 1 << 20)
+    monkeypatch.setattr(rowfiles, "MAX_ROW_BYTES", 1_000 if reason == "too long" else 1 << 20)
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join([LINES[0], "", bad, LINES[1]]))
     read = read_rows(file)
     assert (len(read.conversations), dict(read.rejected)) == (2, {reason: 1})
-    assert read.first[reason][0] == 3
+    assert read.examples[reason][0] == 3
 
 
 def test_bytes_that_are_no_text_and_halves_of_characters(tmp_path: Path) -> None:
@@ -429,13 +434,15 @@ def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, words: s
 
 
 def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
-    read = of_row({"prompt": "hello", "chosen": "good", "rejected": "bad", "margin": 2})
+    read = parse_row({"prompt": "hello", "chosen": "good", "rejected": "bad", "margin": 2})
     assert isinstance(read, Preference)
     assert read.margin == 2.0
     write_preferences(tmp_path, [read])
-    (again,) = given_in(tmp_path).preferences
+    (again,) = load_rows(tmp_path).preferences
     assert again.margin == 2.0
-    ranked = encode_ranked([read, replace(read, margin=None), replace(read, margin=0.0)], FORM, context=99).ranked
+    ranked = encode_preferences(
+        [read, replace(read, margin=None), replace(read, margin=0.0)], FORM, context=99
+    ).preferences
     given = [read, replace(read, margin=None), replace(read, margin=0.0)]
     assert _margins(given, ranked, None) == {0: 2.0}
     assert _margins(given, ranked, {"better": 0.5}) == {0: 2.0, 1: 0.5}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from herd.align.comparing import Steps, compare_sets, compare_steps
+from herd.align.comparing import StepLabels, compare_sets, compare_steps
 from herd.align.results import (
     AlignmentComparison,
     DialogueCount,
@@ -23,7 +23,7 @@ from herd.core.recipe import load_recipe
 from herd.core.stage import Work, walk
 from herd.evals.results import EvaluationResult, TaskResult
 from herd.report.sections.alignment import alignment
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.studies import studies
 from tests.results import Made
 
@@ -65,14 +65,14 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     rows = [({"k": 1, "reward": 0.0, "gold": gold}, {"k": 4, "reward": 1.0, "gold": 0.9}) for gold in low]
     best = [Made(RejectionSampling(1, 1, 0.0, 0.0, row, 0)) for row in rows]
     labels = {name: (f"{name} 0", f"{name} 1") for name in shares}
-    steps = Steps(
+    steps = StepLabels(
         base="base",
         steps={name: labels[name] for name in ("SFT", "RS", "dpo")},
-        ways={name: labels[name] for name in ("dpo", "dpop")},
+        methods={name: labels[name] for name in ("dpo", "dpop")},
         judges=("plain", "critic", "other"),
         task="sums",
     )
-    work = Work(tmp_path, tmp_path, LocalPlace())
+    work = Work(tmp_path, tmp_path, LocalExecutor())
     given: Any = (tuple(measured), tuple(judges), tuple(best), tuple(moved))
     compare_steps.body(work, *given, steps=steps)
     found = work.results[AlignmentComparison]
@@ -100,7 +100,7 @@ def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
         for sums, facts in each
     )
     sets: Any = (Made(DialogueCount(100, {})), Made(DialogueCount(40, {})))
-    work = Work(tmp_path, tmp_path, LocalPlace())
+    work = Work(tmp_path, tmp_path, LocalExecutor())
     compare_sets.body(work, measured, sets, labels=tuple(right), tasks=("sums", "facts"))
     found = work.results[DialogueSetComparison]
     assert found.seeds == 2
@@ -117,9 +117,9 @@ def test_sets_are_held_against_the_first_by_seed(tmp_path: Path) -> None:
 def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
     measured: Any = (scores("base", 0.2), scores("SFT 0", 0.4), scores("dpo 0", 0.5), scores("cpo 0", 0.7))
     tried = {"dpo": ("dpo 0",), "cpo": ("cpo 0",)}
-    steps = Steps(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, ways=tried, judges=(), task="sums")
+    steps = StepLabels(base="base", steps={"SFT": ("SFT 0",), "cpo": ("cpo 0",)}, methods=tried, judges=(), task="sums")
     moved: Any = (learnt(0.0, 0.0, (0.0, 0.0)),) * 2
-    work = Work(tmp_path, tmp_path, LocalPlace())
+    work = Work(tmp_path, tmp_path, LocalExecutor())
     compare_steps.body(work, measured, (), (), moved, steps=steps)
     found = work.results[AlignmentComparison]
     assert [row.gain.value for row in found.ways] == pytest.approx([0.1, 0.3])

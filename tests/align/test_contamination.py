@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from herd.align.columns import Given
-from herd.align.contamination import HeldOut, without
-from herd.align.preflight import examine
+from herd.align.columns import ParsedRows
+from herd.align.contamination import HeldOutQuestions, drop_contaminated
+from herd.align.preflight import inspect_rows
 from herd.core.records import Conversation, Message, Preference
 from tests.align.test_columns import MORE, SAID
 from tests.tokens.test_chat import FORM, TOKENIZER
@@ -27,14 +27,14 @@ LONG = "a farmer has twelve cows and sells four of them to a neighbour for ninet
 def test_a_question_of_the_tests_is_found_in_other_words_around_it(said: str, held: bool) -> None:
     asked = [Conversation((Message("user", one),)) for one in (LONG, "how many legs has a dog")]
     row = Conversation((Message("user", said), SAID))
-    tests = HeldOut(asked)
-    assert tests.within(row) == held
+    tests = HeldOutQuestions(asked)
+    assert tests.occurs_in(row) == held
     asking = Conversation((Message("user", said),))
-    assert tests.within(Preference(prompt=asking, chosen=(SAID,), rejected=(MORE[2],))) == held
-    found = examine(Given([row]), FORM, TOKENIZER, 999, tests)
+    assert tests.occurs_in(Preference(prompt=asking, chosen=(SAID,), rejected=(MORE[2],))) == held
+    found = inspect_rows(ParsedRows([row]), FORM, TOKENIZER, 999, tests)
     assert found.faults == ({"holding a question of the tests": 1} if held else {})
-    given = Given([row])
-    without(given, tests)
+    given = ParsedRows([row])
+    drop_contaminated(given, tests)
     assert len(given.conversations) == (not held)
     assert given.rejected == ({"a question of the tests": 1} if held else {})
 
@@ -43,4 +43,4 @@ def test_what_all_questions_say_tells_none_apart() -> None:
     form = "think step by step and end with four signs and the number you found"
     asked = [Conversation((Message("user", f"{LONG} {count}, {form}"),)) for count in range(5)]
     row = Conversation((Message("user", f"name a colour, {form}"), SAID))
-    assert not HeldOut(asked).within(row)
+    assert not HeldOutQuestions(asked).occurs_in(row)

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from herd.align.critiques import add_critiques, critic_dialogues, examine_critics, self_ranked
+from herd.align.critiques import add_critiques, critic_dialogues, evaluate_critics, rank_own_answers
+from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.results import CriticScores, PreferenceCount, RejectionSampling, SelfRanking
-from herd.align.select import SelectSettings, select
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.records import Conversation, Message, Preference
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
 from herd.generate.engine import SamplingParams
-from herd.judge.critic import ASK, Critic, criticized
+from herd.judge.critic import ASK, Critic, criticize_answers
 from herd.judge.reward import RewardJudge
 from herd.model.heads import RewardModel
-from herd.run.executors import LocalPlace
-from herd.tokens.chat import ChatFormat
+from herd.run.executors import LocalExecutor
+from herd.tokens.chat import Llama3ChatTemplate
 from herd.train.checkpoint import write_checkpoint
 from herd.world.annotators import criticize
 from herd.world.questions import Questions, critique
@@ -30,7 +30,7 @@ from tests.tokens.test_chat import TOKENIZER
 
 WORLD = World(people=24)
 BOOK = Questions(WORLD)
-SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)
 
 
 def said(text: str) -> Message:
@@ -40,7 +40,7 @@ def said(text: str) -> Message:
 def work(folder: Path) -> Work:
     for name in ("out", "scratch"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    return Work(folder / "out", folder / "scratch", LocalPlace())
+    return Work(folder / "out", folder / "scratch", LocalExecutor())
 
 
 def preferences(folder: Path, given: Sequence[Preference]) -> Preferences:
@@ -90,16 +90,16 @@ def test_of_critiques_a_critic_learns_nothing_else(tmp_path: Path) -> None:
     given = preferences(tmp_path / "given", [ranked(0), ranked(1, edited=True)])
     heard = criticize.body(work(tmp_path / "people"), (given,), world=WORLD)
     (two, three) = read_preferences(heard.path)
-    assert [len(answer) for answer in two.ranked] == [3, 3]
-    assert len(three.ranked) == 3
+    assert [len(answer) for answer in two.ranked_answers] == [3, 3]
+    assert len(three.ranked_answers) == 3
     made = critic_dialogues.body(work(tmp_path / "dialogues"), (heard,))
     rows = list(read_conversations(made.path))
     assert len(rows) == 5
     for row in rows:
-        assert [message.learn for message in row.messages if message.role == "assistant"] == [False, True]
+        assert [message.train for message in row.messages if message.role == "assistant"] == [False, True]
         assert row.messages[-2].content == ASK.content
-        encoded = ChatFormat(TOKENIZER).conversation(row)
-        learnt = TOKENIZER.decode([one for one, learn in zip(encoded.ids, encoded.learn, strict=True) if learn])
+        encoded = Llama3ChatTemplate(TOKENIZER).encode(row)
+        learnt = TOKENIZER.decode([one for one, learn in zip(encoded.ids, encoded.loss_mask, strict=True) if learn])
         assert row.last.content in learnt
         assert row.messages[1].content not in learnt.replace(row.last.content, "")
 
@@ -111,18 +111,20 @@ def test_answers_too_long_for_a_critic_are_counted(tmp_path: Path, critic: Check
     found = list(read_preferences(add_critiques.body(done, critic, (given,), max_tokens=8).path))
     assert [one.prompt.id for one in found] == [ranked(0).prompt.id, ranked(1).prompt.id]
     assert done.results[PreferenceCount].left_out == {"too long": 1}
-    assert all(answer[1] == ASK for one in found for answer in one.ranked)
+    assert all(answer[1] == ASK for one in found for answer in one.ranked_answers)
     # Each answer has its own critique, in the order in which they were written.
-    read = Critic(critic, max_tokens=8).read([one.prompt.then(answer[0]) for one in found for answer in one.ranked])
-    assert [answer[2].content for one in found for answer in one.ranked] == read
+    read = Critic(critic, max_tokens=8).criticize(
+        [one.prompt.with_messages(answer[0]) for one in found for answer in one.ranked_answers]
+    )
+    assert [answer[2].content for one in found for answer in one.ranked_answers] == read
 
 
 def test_every_answer_is_criticized_and_only_answers_are() -> None:
-    found = criticized(ranked(1, edited=True), lambda answered: f"heard: {answered.last.content}")
-    assert [answer[2].content for answer in found.ranked] == [
-        f"heard: {answer[0].content}" for answer in ranked(1, edited=True).ranked
+    found = criticize_answers(ranked(1, edited=True), lambda answered: f"heard: {answered.last.content}")
+    assert [answer[2].content for answer in found.ranked_answers] == [
+        f"heard: {answer[0].content}" for answer in ranked(1, edited=True).ranked_answers
     ]
-    assert criticized(ranked(0), lambda answered: "x").edited == ()
+    assert criticize_answers(ranked(0), lambda answered: "x").edited == ()
 
 
 def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic: Checkpoint, monkeypatch) -> None:
@@ -138,10 +140,10 @@ def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic:
         return [float(len(one.messages)) for one in conversations]
 
     monkeypatch.setattr(RewardJudge, "score", score)
-    monkeypatch.setattr(Critic, "read", lambda self, rows, **_: [None, *["fine"] * (len(rows) - 1)])
+    monkeypatch.setattr(Critic, "criticize", lambda self, rows, **_: [None, *["fine"] * (len(rows) - 1)])
     done = work(tmp_path / "best")
-    settings = SelectSettings(sampling=SamplingParams(temperature=1.5, max_tokens=40), tries=60)
-    select.body(done, Checkpoint(judge), critic, Dialogues(tmp_path / "prompts"), critic, settings=settings)
+    settings = RejectionSamplingSettings(sampling=SamplingParams(temperature=1.5, max_tokens=40), num_samples=60)
+    rejection_sample.body(done, Checkpoint(judge), critic, Dialogues(tmp_path / "prompts"), critic, settings=settings)
     assert done.results[RejectionSampling].not_criticized == 1
     assert all(one.last.content == "fine" for one in scored)
     assert done.results[RejectionSampling].best_reward == 4.0  # user, answer, question and critique
@@ -160,10 +162,10 @@ def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monke
         mixed = [["so it is. It is right.", "It is right.", "It is wrong."], ["no", "It is right.", "no"]]
         return [verdicts.get(row.id, mixed[number % 2]) for number, row in enumerate(rows)]
 
-    monkeypatch.setattr(Critic, "draw", draw)
+    monkeypatch.setattr(Critic, "sample", draw)
     done = work(tmp_path / "ranked")
     sampling = SamplingParams(temperature=2.0, max_tokens=30)
-    made = self_ranked.body(done, critic, Dialogues(tmp_path / "prompts"), sampling=sampling, tries=40)
+    made = rank_own_answers.body(done, critic, Dialogues(tmp_path / "prompts"), sampling=sampling, num_samples=40)
     found = list(read_preferences(made.path))
     pairs = [one for one in found if one.prompt.last != ASK]
     answered = {one.id for one in heard}
@@ -173,14 +175,14 @@ def test_a_model_ranks_its_own_answers(tmp_path: Path, critic: Checkpoint, monke
     said = [row.messages for row in heard]
     for one in pairs:
         assert one.prompt.id in answered - {"0", "1"}
-        better, worse = (said.index((*one.prompt.messages, *answer)) for answer in one.ranked)
+        better, worse = (said.index((*one.prompt.messages, *answer)) for answer in one.ranked_answers)
         assert better % 2 == 0
         assert worse % 2 == 1
     judgements = [one for one in found if one.prompt.last == ASK]
     assert len(judgements) == done.results[SelfRanking].judgements == sum(row.id not in ("0", "1") for row in heard)
     for one in judgements:
         number = said.index(one.prompt.messages[:-1])
-        words = [answer[0].content for answer in one.ranked]
+        words = [answer[0].content for answer in one.ranked_answers]
         assert words == (["no", "It is right."] if number % 2 else ["so it is. It is right.", "It is wrong."])
 
 
@@ -189,7 +191,7 @@ def test_critics_are_examined_by_pairs(tmp_path: Path, critic: Checkpoint, monke
     words = iter(
         ["It is right.", "It is wrong.", "It is right.", "It is right.", None, "no", "It is wrong.", "It is right."]
     )
-    monkeypatch.setattr(Critic, "read", lambda self, rows, **_: [next(words) for _ in rows])
+    monkeypatch.setattr(Critic, "criticize", lambda self, rows, **_: [next(words) for _ in rows])
     done = work(tmp_path / "examined")
-    examine_critics.body(done, (critic,), (given,))
+    evaluate_critics.body(done, (critic,), (given,))
     assert done.results[CriticScores].critics[0].value == pytest.approx((1.0 + 0.5 + 0.5 + 0.0) / 4)

@@ -19,14 +19,14 @@ from herd.align import curation
 from herd.align.curation import (
     TOPICS,
     CurationSettings,
-    Scored,
+    DialogueScores,
     agreement,
     curate_dialogues,
-    different,
-    drawn,
+    dialogue_topics,
     intentions,
-    score,
-    topics_said,
+    keep_distinct,
+    sample_dialogues,
+    score_dialogues,
 )
 from herd.align.results import DialogueCount, DialogueQuality
 from herd.core.artifacts import Checkpoint, Dialogues
@@ -34,8 +34,8 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
-from herd.generate.samplers import Script
-from herd.run.executors import LocalPlace
+from herd.generate.samplers import ScriptedSampler
+from herd.run.executors import LocalExecutor
 from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.topics import load_topics
 
@@ -57,9 +57,9 @@ def test_of_vectors_alike_the_first_stays() -> None:
     vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 2, 1]]
     vectors[2] = [0.9, 0.43589, 0, 0]
     found = distinct(vectors, 0.85)
-    assert found.stays.tolist() == [True, True, False, True, False]
-    assert found.like.tolist() == [-1, -1, 0, -1, 1]
-    assert distinct(vectors, 0.95).stays.tolist() == [True, True, True, True, False]
+    assert found.keep_mask.tolist() == [True, True, False, True, False]
+    assert found.duplicate_of.tolist() == [-1, -1, 0, -1, 1]
+    assert distinct(vectors, 0.95).keep_mask.tolist() == [True, True, True, True, False]
 
 
 @given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 100))
@@ -68,12 +68,12 @@ def test_what_stays_is_different_and_what_goes_is_like_what_stays(count: int, si
     vectors = chance.normal(size=(count, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     found = distinct(vectors, similarity)
-    kept = vectors[found.stays]
+    kept = vectors[found.keep_mask]
     alike = kept @ kept.T - 2 * np.eye(len(kept))
     assert alike.max(initial=-1) <= similarity + 1e-5
-    for row in np.flatnonzero(~found.stays):
-        assert found.stays[found.like[row]]
-        assert vectors[row] @ vectors[found.like[row]] > similarity - 1e-5
+    for row in np.flatnonzero(~found.keep_mask):
+        assert found.keep_mask[found.duplicate_of[row]]
+        assert vectors[row] @ vectors[found.duplicate_of[row]] > similarity - 1e-5
     centres = centres_of(vectors, 3, chance)
     assert set(nearest_of(vectors, centres)) <= set(range(len(centres)))
 
@@ -84,7 +84,7 @@ def test_either_signal_finds_more_than_each_alone(figure) -> None:
     rewards = truth + chance.normal(0, 1.0, 2000)
     points = np.where(chance.random(2000) < 0.7, truth, chance.random(2000) < 0.3).astype(float)
     points[:50] = np.nan  # the judge said nothing of use
-    scored = Scored(rewards, points, np.ones(2000))
+    scored = DialogueScores(rewards, points, np.ones(2000))
     signals = {"reward": scored.by_reward(0.25), "rubric": scored.by_points}
     signals["either"] = signals["reward"] | signals["rubric"]
     recall = {name: float(found[truth].mean()) for name, found in signals.items()}
@@ -110,9 +110,9 @@ def test_intentions_rise_with_planted_difficulty(figure) -> None:
         named = [word for word in found if random.Random(one.id + word).random() < 0.8] or found[:1]
         return "\n".join(f"- Find {word}" for word in [*named, named[0].upper()])
 
-    found = intentions(asked, Script(lists))
+    found = intentions(asked, ScriptedSampler(lists))
     rank = rank_correlation(planted, [len(tags) for tags in found])
-    by_words = score(asked, None, None, CurationSettings(keep="all")).difficulty
+    by_words = score_dialogues(asked, None, None, CurationSettings(keep="all")).difficulty
     figure(f"rank correlation {rank:.2f} by intentions, {rank_correlation(planted, by_words):.2f} by words")
     assert rank >= 0.6
     assert all(len(tags) <= most for tags, most in zip(found, planted, strict=True))
@@ -141,7 +141,7 @@ def planted_groups(groups: int = 24) -> tuple[list[Conversation], np.ndarray]:
 def test_the_best_of_every_planted_group_is_kept(figure) -> None:
     given_, worth = planted_groups()
     order = np.argsort(-worth)
-    stays = different([given_[n] for n in order], 0.9, 500, 0)
+    stays = keep_distinct([given_[n] for n in order], 0.9, 500, 0)
     kept = set(order[stays].tolist())
     best = {3 * group + int(np.argmax(worth[3 * group : 3 * group + 3])) for group in range(24)}
     figure(f"{len(best & kept)} of 24 best kept, {len(kept)} of 72 in all")
@@ -169,11 +169,11 @@ def test_of_every_planted_group_the_one_of_most_quality_times_difficulty_is_kept
         def score(self, rows: list[Conversation]) -> list[float]:
             return [rewards[row.id] for row in rows]
 
-    monkeypatch.setattr(curation, "Endpoint", lambda *_: Script(points))
+    monkeypatch.setattr(curation, "EndpointSampler", lambda *_: ScriptedSampler(points))
     monkeypatch.setattr(curation.RewardJudge, "load", lambda judge, device: Judge())
     (tmp_path / "given").mkdir()
     write_conversations(tmp_path / "given", given_)
-    work = Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())
+    work = Work(tmp_path / "made", tmp_path / "scratch", LocalExecutor())
     work.out.mkdir()
     settings = CurationSettings(cleaning=None, keep="all", difficulty="points", similarity=0.9)
     judge = Checkpoint(tmp_path / "judge")
@@ -190,8 +190,8 @@ def test_every_dialogue_is_kept_or_counted(tmp_path: Path) -> None:
     write_conversations(tmp_path / "given", given_)
     for name, most in (("all", None), ("few", 4)):
         (tmp_path / name).mkdir()
-        work = Work(tmp_path / name, tmp_path, LocalPlace())
-        settings = CurationSettings(keep="all", similarity=0.8, most=most)
+        work = Work(tmp_path / name, tmp_path, LocalExecutor())
+        settings = CurationSettings(keep="all", similarity=0.8, max_dialogues=most)
         curate_dialogues.body(work, (Dialogues(tmp_path / "given"),), settings=settings)
         kept = list(read_conversations(work.out))
         assert len(kept) + sum(work.results[DialogueCount].left_out.values()) == 30
@@ -201,7 +201,7 @@ def test_every_dialogue_is_kept_or_counted(tmp_path: Path) -> None:
 def test_what_needs_a_judge_says_so(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     write_conversations(tmp_path / "given", planted_groups(1)[0])
-    given_, work = (Dialogues(tmp_path / "given"),), Work(tmp_path, tmp_path, LocalPlace())
+    given_, work = (Dialogues(tmp_path / "given"),), Work(tmp_path, tmp_path, LocalExecutor())
     with pytest.raises(DataError, match="nothing tells which dialogues are good"):
         curate_dialogues.body(work, given_, settings=CurationSettings())
     with pytest.raises(DataError, match="name its address"):
@@ -214,7 +214,7 @@ def test_no_more_of_a_topic_stay_than_wanted_and_all_are_counted(tmp_path: Path)
     code = [dialogue(20 + n, f"Fix the bug in my Python program: it crashes, see {n}.", "said") for n in range(3)]
     loud = dialogue(40, "Why is the sky blue?", "Because!!!! Of!!!! Light!!!!")
     write_conversations(tmp_path, [*sums, *code, loud])
-    work = Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())
+    work = Work(tmp_path / "made", tmp_path / "scratch", LocalExecutor())
     work.out.mkdir()
     settings = CurationSettings(keep="all", similarity=1.0, per_topic=2)
     curate_dialogues.body(work, (Dialogues(tmp_path),), settings=settings)
@@ -228,18 +228,18 @@ def test_no_more_of_a_topic_stay_than_wanted_and_all_are_counted(tmp_path: Path)
 def test_every_packaged_topic_is_told_apart_from_the_others() -> None:
     told = load_topics(TOPICS)
     asked = [(name, text) for name, texts in told.items() for text in texts]
-    said = topics_said([dialogue(n, text, "") for n, (_, text) in enumerate(asked)], ())
+    said = dialogue_topics([dialogue(n, text, "") for n, (_, text) in enumerate(asked)], ())
     assert [name for name, _ in asked] == said
 
 
 def test_as_many_as_wanted_are_drawn_and_no_more_than_there_are(tmp_path: Path) -> None:
     rows = [dialogue(number, f"asked {number}", "said") for number in range(20)]
     write_conversations(tmp_path, rows)
-    given, work = Dialogues(tmp_path), Work(tmp_path / "made", tmp_path / "scratch", LocalPlace())
+    given, work = Dialogues(tmp_path), Work(tmp_path / "made", tmp_path / "scratch", LocalExecutor())
     work.out.mkdir()
-    drawn.body(work, given, count=5, seed=1)
+    sample_dialogues.body(work, given, count=5, seed=1)
     found = list(read_conversations(work.out))
     assert len(found) == 5
     assert [one.id for one in found] == [one.id for one in rows if one in found]
     with pytest.raises(DataError, match="21 of 20"):
-        drawn.body(work, given, count=21, seed=1)
+        sample_dialogues.body(work, given, count=21, seed=1)

@@ -13,39 +13,41 @@ import pytest
 import torch
 
 from herd.align.results import RewardModelResult
-from herd.align.reward import RewardSettings, ranking, scores_of, train_reward
+from herd.align.reward import RewardSettings, ranking_loss, scores_of, train_reward
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.records import Conversation
 from herd.generate.engine import Engine, SamplingParams
-from herd.judge.best_of import curve
+from herd.judge.best_of import best_of_curve
 from herd.judge.reward import RewardJudge
-from herd.model.adapters import LoraSettings, adapt
-from herd.model.fused import quickly
+from herd.model.adapters import LoraSettings, apply_lora
+from herd.model.fused import fused_kernels
 from herd.model.heads import RewardModel
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_format
-from herd.train.ranked import RankedBatch, encode_ranked
+from herd.tokens.jinja import chat_template_of
+from herd.train.preferences import PreferenceBatch, encode_preferences
 from tests.align.latent import KINDS, SHAPE, Latent, kept, prompt, ranked, tokenizer, work, writer
 
 LATENT, PAIRS, TESTED = Latent(0), 4000, 2000
 WAYS = {
     "apart": RewardSettings(batch_size=32, epochs=4, lr=1e-3),
-    "packed": RewardSettings(batch_size=32, epochs=4, lr=1e-3, together=True),
-    "packed, seeing each other": RewardSettings(batch_size=32, epochs=4, lr=1e-3, together=True, cross_attention=True),
+    "packed": RewardSettings(batch_size=32, epochs=4, lr=1e-3, share_prompt=True),
+    "packed, seeing each other": RewardSettings(
+        batch_size=32, epochs=4, lr=1e-3, share_prompt=True, cross_attention=True
+    ),
 }
-FORM = chat_format(tokenizer())
+FORM = chat_template_of(tokenizer())
 
 
 def small(seed: int = 0) -> RewardModel:
     torch.manual_seed(seed)
-    made = RewardModel(replace(SHAPE, vocabulary=tokenizer().size))
+    made = RewardModel(replace(SHAPE, vocab_size=tokenizer().vocab_size))
     torch.nn.init.normal_(made.score.weight)
     return made
 
 
-def batch(shared: bool, *, seed: int = 0, three: bool = True) -> RankedBatch:
-    rows = encode_ranked(ranked(LATENT, 9, seed=1, three=three), FORM, context=SHAPE.context).ranked
-    return RankedBatch(tuple(rows), tokenizer().pad, SHAPE.context, shared=shared, seed=seed)
+def batch(shared: bool, *, seed: int = 0, three: bool = True) -> PreferenceBatch:
+    rows = encode_preferences(ranked(LATENT, 9, seed=1, three=three), FORM, context=SHAPE.max_seq_len).preferences
+    return PreferenceBatch(tuple(rows), tokenizer().pad_id, SHAPE.max_seq_len, share_prompt=shared, seed=seed)
 
 
 @pytest.mark.row(39, "packing")
@@ -54,11 +56,11 @@ def test_packed_answers_score_and_learn_as_if_each_stood_alone(figure: Callable[
     """Prompts with their three answers in rows: by the plain model, by fused kernels, and beside adapters."""
     model = small()
     if lora:
-        adapt(model.trunk, LoraSettings(rank=2))
+        apply_lora(model.trunk, LoraSettings(rank=2))
     weights = [weight for weight in model.parameters() if weight.requires_grad]
 
-    def learnt(rows: RankedBatch) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        loss, _ = ranking()(model, rows)
+    def learnt(rows: PreferenceBatch) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        loss, _ = ranking_loss()(model, rows)
         return torch.cat(scores_of(model, rows)), torch.autograd.grad(loss, weights)
 
     alone, slopes = learnt(batch(False))
@@ -66,7 +68,7 @@ def test_packed_answers_score_and_learn_as_if_each_stood_alone(figure: Callable[
     apart = 0.0
     for seed in range(3):
         for fast in (False, True):
-            with quickly(model.trunk) if fast else torch.enable_grad():
+            with fused_kernels(model.trunk) if fast else torch.enable_grad():
                 packed, own = learnt(batch(True, seed=seed))
             apart = max(apart, float((packed - alone).detach().abs().max()))
             for one, other in zip(slopes, own, strict=True):
@@ -83,7 +85,7 @@ def test_no_margin_is_asked_for() -> None:
     assert RewardSettings().margins is None
     model, rows = small(), batch(False, three=False)
     gaps = torch.stack([one[0] - one[1] for one in scores_of(model, rows)])
-    assert float(ranking()(model, rows)[0].detach()) == pytest.approx(
+    assert float(ranking_loss()(model, rows)[0].detach()) == pytest.approx(
         float(-torch.nn.functional.logsigmoid(gaps).sum().detach())
     )
 
@@ -157,19 +159,19 @@ def test_the_best_of_more_answers_is_worth_more(
 ) -> None:
     """Answers drawn from the model itself, picked by the plain reward model, worth what people would say."""
     text, tries = tokenizer(), 30
-    engine = Engine(load_transformer(policy.path), text.stops)
+    engine = Engine(load_transformer(policy.path), text.stop_token_ids)
     prompts = [prompt(random.Random(7 + number), number) for number in range(80)]
-    asked = [FORM.prompt(one) for one in prompts for _ in range(tries)]
+    asked = [FORM.encode_prompt(one) for one in prompts for _ in range(tries)]
     made = engine.generate(asked, SamplingParams(temperature=1.0, max_tokens=40))
-    said = [FORM.read(one.token_ids) for one in made]
-    talks: list[Conversation] = [prompts[number // tries].then(one) for number, one in enumerate(said)]
+    said = [FORM.parse_message(one.token_ids) for one in made]
+    talks: list[Conversation] = [prompts[number // tries].with_messages(one) for number, one in enumerate(said)]
     rewards = RewardJudge.load(trained("apart")[1]).score(talks)
     gold = [LATENT.reward_of(one) for one in talks]
 
     def by_prompt(values: list[float]) -> list[list[float]]:
         return [values[at : at + tries] for at in range(0, len(values), tries)]
 
-    rows = {int(row["k"]): row["gold"] for row in curve(by_prompt(rewards), {"gold": by_prompt(gold)}, tries)}
+    rows = {int(row["k"]): row["gold"] for row in best_of_curve(by_prompt(rewards), {"gold": by_prompt(gold)}, tries)}
     told = [rows[k] for k in (1, 4, 10, 30)]
     most = sum(max(one) for one in by_prompt(gold)) / len(prompts)
     shown = ", ".join(f"{one:+.3f}" for one in told)
@@ -182,7 +184,7 @@ def test_the_best_of_more_answers_is_worth_more(
 def test_the_planted_reward_is_linear_and_people_rank_by_it() -> None:
     for one in ranked(LATENT, 50, seed=3, three=True):
         asked = one.prompt.last.content
-        worth = [LATENT.reward(asked, answer[0].content) for answer in one.ranked]
+        worth = [LATENT.reward(asked, answer[0].content) for answer in one.ranked_answers]
         assert worth == sorted(worth, reverse=True)
     (kind, words), *_ = KINDS.items()
     alone = [LATENT.reward(f"Name {kind}", word) for word in words]

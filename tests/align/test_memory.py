@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from herd.align import dpo as stage
 from herd.align.dpo import DpoSettings, dpo, objective, reference_log_probs
 from herd.align.losses import losses
-from herd.train.ranked import RankedBatch
+from herd.train.preferences import PreferenceBatch
 from tests.align.latent import Latent, blank, kept, ranked, work
 
 PAIRS = ranked(Latent(), 32, seed=5)
@@ -58,16 +58,16 @@ def held(folder: Path, loss: str, monkeypatch: pytest.MonkeyPatch, *, beside: bo
     def with_reference(preference: Any, reference: Any, nll_weight: float, strangers: Any = None) -> Any:
         model = copy.deepcopy(known["policy"]).requires_grad_(False)
 
-        def loss(policy: Any, batch: RankedBatch) -> Any:
+        def loss(policy: Any, batch: PreferenceBatch) -> Any:
             asked.append(1)
             table = torch.zeros(len(reference), 2)
-            table[batch.numbers] = reference_log_probs(model, batch.ranked, batch.pad)
+            table[batch.numbers] = reference_log_probs(model, batch.preferences, batch.pad)
             return objective(preference, table, nll_weight)(policy, batch)
 
         return loss
 
     known: dict[str, Any] = {}
-    prepare = stage.prepare
+    prepare = stage.load_for_finetuning
 
     def prepared(*arguments: Any) -> Any:
         made = prepare(*arguments)
@@ -75,9 +75,9 @@ def held(folder: Path, loss: str, monkeypatch: pytest.MonkeyPatch, *, beside: bo
         return made
 
     with monkeypatch.context() as patch, Held() as counted:
-        patch.setattr(stage, "prepare", prepared)
+        patch.setattr(stage, "load_for_finetuning", prepared)
         patch.setattr(stage, "objective", with_reference if beside else made_by)
-        dpo.body(work(folder / "run"), start, (given,), settings=DpoSettings(loss=losses.use(loss), batch_size=8))
+        dpo.body(work(folder / "run"), start, (given,), settings=DpoSettings(loss=losses.configure(loss), batch_size=8))
     assert bool(asked) == beside
     return counted.most, sum(one.nbytes for one in known["policy"].parameters())
 
@@ -98,7 +98,7 @@ def test_cpo_holds_no_reference_model(
 @pytest.mark.row(48, "memory")
 def test_cpo_does_not_depend_on_any_reference(figure: Callable[[str], None]) -> None:
     """Neither its value nor its slope moves, whatever a reference would have said."""
-    from herd.align.losses import Likelihoods
+    from herd.align.losses import PairLogProbs
 
     pair = [torch.tensor([value], dtype=torch.float64) for value in (-12.0, -15.0, -11.0, -13.0, 10.0, 12.0)]
     for name in ("cpo", "dpo"):
@@ -106,7 +106,7 @@ def test_cpo_does_not_depend_on_any_reference(figure: Callable[[str], None]) -> 
         for moved in (0.0, 5.0, float("nan")):
             policy = [one.clone().requires_grad_() for one in pair[:2]]
             known = [pair[2] + moved, pair[3]]
-            value = losses.make(losses.use(name))(Likelihoods(*policy, *known, *pair[4:]))
+            value = losses.make(losses.configure(name))(PairLogProbs(*policy, *known, *pair[4:]))
             seen.append((value.item(), *(one.item() for one in torch.autograd.grad(value.sum(), policy))))
         assert (len(set(seen)) == 1) == (name == "cpo")
     figure("value and slopes alike under references that differ, or are no number")

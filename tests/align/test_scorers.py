@@ -14,16 +14,16 @@ import torch
 from scipy.stats import spearmanr
 
 from herd.align import curation
-from herd.align.curation import CurationSettings, Scored, agreement, intentions, score
+from herd.align.curation import CurationSettings, DialogueScores, agreement, intentions, score_dialogues
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message, Preference
 from herd.core.storage import write_conversations
 from herd.generate.engine import SamplingParams
-from herd.generate.samplers import Own, Script
+from herd.generate.samplers import EngineSampler, ScriptedSampler
 from herd.judge.reward import RewardJudge
-from herd.judge.rubric import GENERAL, AnswerRubric
+from herd.judge.rubric import GENERAL_RUBRIC, AnswerRubric
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer, initialize
 from herd.tokens import bpe
@@ -42,7 +42,7 @@ INTENTS = {
     "grow plants": ("water the garden", "when do tomatoes ripen", "prune the hedge"),
 }
 FILLER = "I was up late and it rained all day so my dog is sad again but never mind that now".split()
-SHAPE = Shape(vocabulary=256, width=64, layers=3, heads=4, kv_heads=2, hidden=128, context=320)
+SHAPE = Shape(vocab_size=256, dim=64, n_layers=3, n_heads=4, n_kv_heads=2, ffn_dim=128, max_seq_len=320)
 
 
 def answered(chance: random.Random, number: int) -> tuple[Conversation, int]:
@@ -76,11 +76,13 @@ def lessons(count: int, seed: int) -> list[Conversation]:
         # A judge of quality that has seen little, and from people who now and then miss a fault or see one too many.
         seen = max(0, faults + (chance.random() < 0.2) - (chance.random() < 0.2))
         if number % 3 == 0:
-            found.append(GENERAL.ask(one).then(Message("assistant", f"score: {max(1, 3 - seen)}")))
+            found.append(GENERAL_RUBRIC.ask(one).with_messages(Message("assistant", f"score: {max(1, 3 - seen)}")))
         other, wished = asked(chance, number)
-        found.append(curation.DIFFICULTY.ask(other).then(Message("assistant", f"score: {(len(wished) + 1) // 2}")))
+        found.append(
+            curation.DIFFICULTY.ask(other).with_messages(Message("assistant", f"score: {(len(wished) + 1) // 2}"))
+        )
         listed = "\n".join(f"- {name}" for name in wished)
-        found.append(tagging(other).then(Message("assistant", listed)))
+        found.append(tagging(other).with_messages(Message("assistant", listed)))
     return found
 
 
@@ -92,7 +94,7 @@ def tagging(one: Conversation) -> Conversation:
         heard.append(question)
         return ""
 
-    intentions([one], Script(hears))
+    intentions([one], ScriptedSampler(hears))
     return heard[0]
 
 
@@ -100,22 +102,22 @@ def tagging(one: Conversation) -> Conversation:
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     folder = tmp_path_factory.mktemp("blank")
     texts = [" ".join(message.content for message in one.messages) for one in lessons(150, 9)]
-    text = bpe.learn(iter(texts * 3), pairs=900, digits_together=True)
-    made = Transformer(replace(SHAPE, vocabulary=text.size))
-    initialize(made, std=0.05, layers=SHAPE.layers, generator=torch.Generator().manual_seed(0))
+    text = bpe.train_bpe(iter(texts * 3), vocab_size=900, digits_together=True)
+    made = Transformer(replace(SHAPE, vocab_size=text.vocab_size))
+    initialize(made, std=0.05, layers=SHAPE.n_layers, generator=torch.Generator().manual_seed(0))
     write_checkpoint(folder, made, text, kind="base")
     return Checkpoint(folder)
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory, blank: Checkpoint) -> Own:
+def judge(tmp_path_factory: pytest.TempPathFactory, blank: Checkpoint) -> EngineSampler:
     """A language model that was taught by other dialogues what the rubrics mean."""
     folder = tmp_path_factory.mktemp("judge")
     (folder / "lessons").mkdir()
     write_conversations(folder / "lessons", lessons(1200, 1))
     settings = SftSettings(length=320, batch_size=8, epochs=4, lr=2e-3)
     made = sft.body(work(folder), blank, (Dialogues(folder / "lessons"),), settings=settings)
-    return Own(made.path, SamplingParams(temperature=0.0, max_tokens=40))
+    return EngineSampler(made.path, SamplingParams(temperature=0.0, max_tokens=40))
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +139,12 @@ def reward(tmp_path_factory: pytest.TempPathFactory, blank: Checkpoint) -> Rewar
 @pytest.mark.row(43, "union")
 @pytest.mark.row(43, "kappa")
 def test_the_union_of_two_scorers_that_learnt_finds_more_good_answers(
-    judge: Own, reward: RewardJudge, figure: Callable[..., None]
+    judge: EngineSampler, reward: RewardJudge, figure: Callable[..., None]
 ) -> None:
     chance = random.Random(77)
     rows = [answered(chance, number) for number in range(600)]
     truth = np.array([faults == 0 for _, faults in rows])
-    scored = score([one for one, _ in rows], reward, judge, CurationSettings())
+    scored = score_dialogues([one for one, _ in rows], reward, judge, CurationSettings())
     signals = {"reward model": scored.by_reward(0.25), "language model": scored.by_points}
     signals["union"] = signals["reward model"] | signals["language model"]
     recall = {name: float(kept[truth].mean()) for name, kept in signals.items()}
@@ -173,7 +175,7 @@ def rank(planted: Sequence[float], said: Any) -> float:
     ],
 )
 def test_difficulty_by_a_model_that_learnt_follows_the_planted(
-    judge: Own, figure: Callable[..., None], way: Any
+    judge: EngineSampler, figure: Callable[..., None], way: Any
 ) -> None:
     chance = random.Random(78)
     rows = [asked(chance, number) for number in range(300)]
@@ -184,13 +186,13 @@ def test_difficulty_by_a_model_that_learnt_follows_the_planted(
         """Asked for difficulty alone: quality is another matter."""
 
         def sample(self, conversations: Sequence[Conversation]) -> list[str]:
-            general = GENERAL.question
+            general = GENERAL_RUBRIC.question
             wanted = [one for one in conversations if general not in one.last.content]
             said = iter(judge.sample(wanted))
             return ["" if general in one.last.content else next(said) for one in conversations]
 
-    found = score(given, None, Difficulty(), CurationSettings(keep="all", difficulty=way)).difficulty
-    words = score(given, None, None, CurationSettings(keep="all")).difficulty
+    found = score_dialogues(given, None, Difficulty(), CurationSettings(keep="all", difficulty=way)).difficulty
+    words = score_dialogues(given, None, None, CurationSettings(keep="all")).difficulty
     name = {"intentions": "by intentions it names", "points": "on the three-point scale"}[way]
     share = float(np.isnan(found).mean())
     figure(
@@ -204,9 +206,9 @@ def test_difficulty_by_a_model_that_learnt_follows_the_planted(
 def test_questions_of_the_judge_are_the_products_own() -> None:
     one, wished = asked(random.Random(0), 0)
     assert "one intention a line" in tagging(one).last.content
-    assert isinstance(GENERAL, AnswerRubric)
+    assert isinstance(GENERAL_RUBRIC, AnswerRubric)
     assert 1 <= len(wished) <= 6
-    nothing = Scored(np.array([np.nan]), np.array([np.nan]), np.ones(1))
+    nothing = DialogueScores(np.array([np.nan]), np.array([np.nan]), np.ones(1))
     assert not nothing.by_reward(0.25).any()
 
 

@@ -18,21 +18,21 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import write_conversations
-from herd.model.adapters import LoraSettings, adapt
-from herd.model.fused import quickly
-from herd.run.executors import LocalPlace
+from herd.model.adapters import LoraSettings, apply_lora
+from herd.model.fused import fused_kernels
+from herd.run.executors import LocalExecutor
 from herd.train import cross_entropy
-from herd.train.batches import IGNORED, PADDING, Batch
+from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT, Batch
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
 
-SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=256)
+SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)
 MANY = Conversation(
     (
         Message("system", "You help."),
         Message("user", "hello"),
-        Message("assistant", "A draft.", learn=False),
+        Message("assistant", "A draft.", train=False),
         Message("user", "there"),
         Message("assistant", "Good."),
         Message("user", "hello there"),
@@ -46,17 +46,17 @@ OPEN, CLOSE = "<|start_header_id|>", "<|end_header_id|>\n\n"
 @contextmanager
 def chunks(name: str) -> Iterator[None]:
     """The loss by one of the ways that a device and a vocabulary choose between."""
-    kept = cross_entropy.chunk_by
+    kept = cross_entropy.chunk_function
     if name == "torch":
-        cross_entropy.chunk_by = lambda *_: cross_entropy._chunk
+        cross_entropy.chunk_function = lambda *_: cross_entropy._chunk
     elif name == "compiled":
-        cross_entropy.chunk_by = lambda *_: (
-            lambda logits, wanted, z, group, slopes: cross_entropy._softmax_slopes(logits, wanted, z, slopes)
+        cross_entropy.chunk_function = lambda *_: (
+            lambda logits, wanted, z, group, slopes: cross_entropy._softmax_grads(logits, wanted, z, slopes)
         )
     try:
         yield
     finally:
-        cross_entropy.chunk_by = kept
+        cross_entropy.chunk_function = kept
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(stage, "finetune", kept)
     settings = SftSettings(length=200, batch_size=2, epochs=1)
     with pytest.raises(StopIteration):
-        work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace())
+        work = Work(tmp_path / "out", tmp_path / "scratch", LocalExecutor())
         sft.body(work, Checkpoint(tmp_path / "base"), (Dialogues(tmp_path / "given"),), settings=settings)
     return found
 
@@ -83,17 +83,17 @@ def handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def slopes(given: dict[str, Any], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Of the stage's loss, by the last states [B, T, D], and by every weight."""
     made, states = given["model"], []
-    inner = made.hidden
+    inner = made.hidden_states
 
     def hidden(*args: Any, **names: Any) -> Tensor:
         states.append(inner(*args, **names))
         return states[0]
 
-    made.hidden = hidden
+    made.hidden_states = hidden
     try:
         loss, _ = given["loss"](made, batch)
     finally:
-        del made.hidden
+        del made.hidden_states
     weights = {name: weight for name, weight in made.named_parameters() if weight.requires_grad}
     by_states, *found = torch.autograd.grad(loss, [states[0], *weights.values()])
     return by_states, dict(zip(weights, found, strict=True))
@@ -104,11 +104,11 @@ def learnt_places(batch: Batch) -> Tensor:
     found = torch.zeros_like(batch.targets_BT, dtype=torch.bool)
     for row in range(len(batch.tokens_BT)):
         for document in batch.documents_BT[row].unique().tolist():
-            if document == PADDING:
+            if document == PADDING_DOCUMENT:
                 continue
             places = (batch.documents_BT[row] == document).nonzero().flatten().tolist()
             ids = batch.tokens_BT[row, places].tolist()
-            ends = {TOKENIZER.end_of_turn, TOKENIZER.end_of_message}
+            ends = {TOKENIZER.eot_id, TOKENIZER.eom_id}
             # A role ends with its header; what follows, up to and with the end of the turn, is a message.
             role, inside, draft = "", False, False
             for place in range(len(places) - 1):
@@ -132,19 +132,19 @@ def test_prompts_get_no_gradient_from_what_fine_tuning_minimises(
     handed: dict[str, Any], figure: Callable[[str], None], way: str
 ) -> None:
     batch = handed["batches"].batch(0)
-    assert batch.looked_at is not None  # several conversations a row
+    assert batch.attention_documents is not None  # several conversations a row
     if way == "adapters":
-        adapt(handed["model"], LoraSettings(rank=2))
+        apply_lora(handed["model"], LoraSettings(rank=2))
     if way == "rows of one":
         batch = apart(batch)
-        assert batch.looked_at is None
-    with quickly(handed["model"]) if way == "fused" else nullcontext(), chunks(way):
+        assert batch.attention_documents is None
+    with fused_kernels(handed["model"]) if way == "fused" else nullcontext(), chunks(way):
         by_states, _ = slopes(handed, batch)
         wanted = learnt_places(batch)
         size = by_states.abs().amax(-1)
         outside, inside = float(size[~wanted].max()), float(size[wanted].min())
         # With all tokens as targets it would be seen.
-        every = torch.where(batch.documents_BT == PADDING, IGNORED, batch.tokens_BT.roll(-1, 1))
+        every = torch.where(batch.documents_BT == PADDING_DOCUMENT, IGNORE_INDEX, batch.tokens_BT.roll(-1, 1))
         unmasked, _ = slopes(handed, replace(batch, targets_BT=every))
     figure(f"{way}: largest slope at a prompt token {outside}, smallest at a learnt one {inside:.1e}")
     assert outside == 0.0
@@ -178,7 +178,7 @@ def test_fine_tuning_reads_the_chat_format_to_the_byte(handed: dict[str, Any], f
     batch = handed["batches"].batch(0)
     shown = []
     for row in range(len(batch.tokens_BT)):
-        for document in sorted(set(batch.documents_BT[row].tolist()) - {PADDING}):
+        for document in sorted(set(batch.documents_BT[row].tolist()) - {PADDING_DOCUMENT}):
             places = batch.documents_BT[row] == document
             last = batch.targets_BT[row][places][-1].item()
             shown.append(TOKENIZER.show([*batch.tokens_BT[row][places].tolist(), last]))
@@ -190,12 +190,12 @@ def apart(batch: Batch) -> Batch:
     """The same conversations, a row each."""
     rows = []
     for row in range(len(batch.tokens_BT)):
-        for document in sorted(set(batch.documents_BT[row].tolist()) - {PADDING}):
+        for document in sorted(set(batch.documents_BT[row].tolist()) - {PADDING_DOCUMENT}):
             places = batch.documents_BT[row] == document
             rows.append((batch.tokens_BT[row][places], batch.targets_BT[row][places]))
     width = max(len(tokens) for tokens, _ in rows)
-    tokens_BT = torch.full((len(rows), width), TOKENIZER.pad)
-    targets_BT, documents_BT = (torch.full((len(rows), width), value) for value in (IGNORED, PADDING))
+    tokens_BT = torch.full((len(rows), width), TOKENIZER.pad_id)
+    targets_BT, documents_BT = (torch.full((len(rows), width), value) for value in (IGNORE_INDEX, PADDING_DOCUMENT))
     for number, (tokens, targets) in enumerate(rows):
         tokens_BT[number, : len(tokens)], targets_BT[number, : len(tokens)] = tokens, targets
         documents_BT[number, : len(tokens)] = 0

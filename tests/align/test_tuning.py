@@ -18,9 +18,9 @@ from herd.core.errors import SettingsError
 from herd.core.results import results
 from herd.model.adapters import is_adapter
 from herd.model.weights import load_model
-from herd.run.ranks import Crew
-from herd.train.layout import Layout
-from herd.train.log import METRICS, read_steps
+from herd.run.ranks import RankSupervisor
+from herd.train.layout import ParallelLayout
+from herd.train.log import METRICS_FILE, read_steps
 from herd.train.schedule import lr_by_size
 from tests.align.ranks import LORA, counted, inputs, tuned
 
@@ -46,15 +46,15 @@ def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
     """Losses, figures and weights, of which each rank computes about a half; of adapters only these are written."""
     inputs(tmp_path)
     command = [sys.executable, "-W", "ignore", "-m", "tests.align.ranks", str(tmp_path), *KINDS]
-    Crew(command, 2, tmp_path / "crew").work(lambda *_: None)
+    RankSupervisor(command, 2, tmp_path / "crew").run(lambda *_: None)
     worst = 0.0
     for kind in KINDS:
         with counted() as seen:
-            alone = tuned(tmp_path, kind, Layout())
+            alone = tuned(tmp_path, kind, ParallelLayout())
         shares = [json.loads((tmp_path / f"{kind}-tokens-{rank}.json").read_text()) / seen[0] for rank in (0, 1)]
         assert all(0.3 < share < 0.7 for share in shares), (kind, shares)
         row = json.loads((tmp_path / f"{kind}.json").read_text())
-        wanted = [step.loss for step in read_steps(alone.out / METRICS)]
+        wanted = [step.loss for step in read_steps(alone.out / METRICS_FILE)]
         assert len(row["losses"]) == len(wanted) > 1
         worst = max(worst, *(abs(a / b - 1) for a, b in zip(row["losses"], wanted, strict=True)))
         results_alone = numbers_in(results.to_rows(alone.results.values()))
@@ -70,8 +70,8 @@ def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (lambda: DpoSettings(loss=losses.use("dpo"), layout=Layout(tensor=2)), "set layout to {data: 2}"),
-        (lambda: DpoSettings(loss=losses.use("kto"), layout=Layout(data=2)), "take the loss kto_pair"),
+        (lambda: DpoSettings(loss=losses.configure("dpo"), layout=ParallelLayout(tensor=2)), "set layout to {data: 2}"),
+        (lambda: DpoSettings(loss=losses.configure("kto"), layout=ParallelLayout(data=2)), "take the loss kto_pair"),
     ],
 )
 def test_what_cannot_be_spread_is_refused_with_what_can(settings, words: str) -> None:
@@ -80,7 +80,7 @@ def test_what_cannot_be_spread_is_refused_with_what_can(settings, words: str) ->
 
 
 def test_every_kind_of_fine_tuning_takes_the_same_settings() -> None:
-    for made in (SftSettings, RewardSettings, lambda **some: DpoSettings(loss=losses.use("dpo"), **some)):
+    for made in (SftSettings, RewardSettings, lambda **some: DpoSettings(loss=losses.configure("dpo"), **some)):
         one = made(
             lr=1e-4, batch_size=2, epochs=1, lora=LORA, dtype="bf16", compile=True, recompute=True, micro_batch=1
         )

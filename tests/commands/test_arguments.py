@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from herd.commands.arguments import add_plugins, amount, number
+from herd.commands.arguments import add_plugins, amount, bounded_number
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_an_amount_that_is_none_is_refused(text: str, words: str) -> None:
 
 
 def test_numbers_have_bounds() -> None:
-    assert number(0, 10)("10") == 10
-    assert number(0.5)("0.5") == 0.5
+    assert bounded_number(0, 10)("10") == 10
+    assert bounded_number(0.5)("0.5") == 0.5
     for read, text, words in (
-        (number(0, 10), "11", "give from 0 to 10"),
-        (number(0), "0.5", "no whole number"),
-        (number(0.0), "nan", "give 0.0 or more"),
-        (number(0.0), "inf", "give 0.0 or more"),
+        (bounded_number(0, 10), "11", "give from 0 to 10"),
+        (bounded_number(0), "0.5", "no whole number"),
+        (bounded_number(0.0), "nan", "give 0.0 or more"),
+        (bounded_number(0.0), "inf", "give 0.0 or more"),
     ):
         with pytest.raises(argparse.ArgumentTypeError, match=words):
             read(text)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from herd.core.artifacts import Corpus, Tokens
 from herd.core.errors import DataError
-from herd.core.settings import Positive, Uncounted
+from herd.core.settings import NotInKey, PositiveInt
 from herd.core.stage import Work, stage
 
 
 @stage(paper="-", version=1)
-def write(work: Work, *, text: str, where: Uncounted[str] = "") -> Corpus:
+def write(work: Work, *, text: str, where: NotInKey[str] = "") -> Corpus:
     """A file with `text` in it."""
     (work.out / "text").write_text(text)
     if where:
@@ -24,7 +24,7 @@ def write(work: Work, *, text: str, where: Uncounted[str] = "") -> Corpus:
 
 
 @stage(paper="-", version=1)
-def join(work: Work, parts: tuple[Corpus, ...], extra: Corpus | None = None, *, times: Positive = 1) -> Tokens:
+def join(work: Work, parts: tuple[Corpus, ...], extra: Corpus | None = None, *, times: PositiveInt = 1) -> Tokens:
     """The texts of `parts`, one after another."""
     texts = [(part.path / "text").read_text() for part in (*parts, *([extra] if extra else []))]
     (work.out / "text").write_text("".join(texts) * times)
@@ -32,7 +32,7 @@ def join(work: Work, parts: tuple[Corpus, ...], extra: Corpus | None = None, *, 
 
 
 @stage(paper="-", version=1)
-def count_slowly(work: Work, *, steps: Positive, mark: Uncounted[str] = "") -> Corpus:
+def count_slowly(work: Work, *, steps: PositiveInt, mark: NotInKey[str] = "") -> Corpus:
     """Counts in scratch, a step a moment, and goes on from there after a crash."""
     file = work.scratch / "count"
     done = int(file.read_text()) if file.exists() else 0
@@ -53,7 +53,9 @@ def _so_many(ranks: int = 1, **_: object) -> int:
 
 
 @stage(paper="-", version=1, ranks=_so_many, gpu=True)
-def on_device(work: Work, *, name: str, beside: tuple[str, ...], marks: Uncounted[str], ranks: Positive = 1) -> Corpus:
+def on_device(
+    work: Work, *, name: str, beside: tuple[str, ...], marks: NotInKey[str], ranks: PositiveInt = 1
+) -> Corpus:
     """Where a model would lie, once those it is beside are at work too."""
     folder = Path(marks)
     rank = os.environ.get("RANK", "0")
@@ -88,7 +90,7 @@ def double(number: int) -> int:
 @stage(paper="-", version=1)
 def spread(work: Work, *, numbers: tuple[int, ...]) -> Corpus:
     """Twice the numbers, computed wherever the place has workers."""
-    (work.out / "text").write_text(",".join(map(str, work.place.map(double, numbers))))
+    (work.out / "text").write_text(",".join(map(str, work.executor.map(double, numbers))))
     return Corpus(work.out)
 
 
@@ -99,7 +101,7 @@ def whose(work: Work, before: Corpus | None = None, *, number: int = 0) -> Corpu
     return Corpus(work.out)
 
 
-@stage(paper="-", version=1, fresh=True)
+@stage(paper="-", version=1, isolated=True)
 def whose_own(work: Work, before: Corpus | None = None, *, number: int = 0) -> Corpus:
     """The same, of one that made nothing else before."""
     (work.out / "text").write_text(str(os.getpid()))

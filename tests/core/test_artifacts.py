@@ -8,41 +8,41 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import (
-    Card,
+    ArtifactMetadata,
     Checkpoint,
     Corpus,
     Tokens,
-    finish,
-    is_sealed,
-    is_whole,
-    seal,
-    whole_folder,
-    write_whole,
+    atomic_folder,
+    atomic_write,
+    checksums_match,
+    is_complete,
+    write_checksums,
+    write_metadata,
 )
 from herd.core.errors import ArtifactError
 
 
 def made(folder: Path, text: str = "hello") -> Path:
-    with whole_folder(folder) as out:
+    with atomic_folder(folder) as out:
         (out / "data.txt").write_text(text)
-        finish(out, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}))
+        write_metadata(out, ArtifactMetadata("Corpus", "key", "stage", 1, "3.1", "code", {}, {}))
     return folder
 
 
 def test_a_folder_gets_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     final = tmp_path / "a"
-    with pytest.raises(RuntimeError, match="stop"), whole_folder(final) as out:
+    with pytest.raises(RuntimeError, match="stop"), atomic_folder(final) as out:
         (out / "half").write_text("x")
         raise RuntimeError("stop")
     assert not final.exists()
     made(final)
-    assert is_whole(final)
+    assert is_complete(final)
     assert not (tmp_path / "a.partial").exists()
 
 
 def test_a_failed_second_writing_leaves_the_first(tmp_path: Path) -> None:
     final = made(tmp_path / "a", "first")
-    with pytest.raises(RuntimeError, match="stop"), whole_folder(final) as out:
+    with pytest.raises(RuntimeError, match="stop"), atomic_folder(final) as out:
         (out / "data.txt").write_text("second")
         raise RuntimeError("stop")
     assert (final / "data.txt").read_text() == "first"
@@ -64,7 +64,7 @@ def test_damage_is_found(damage: str, tmp_path: Path) -> None:
         file.unlink()
     else:
         file.write_text("hell" if damage == "shorter" else "hellp")
-    assert is_whole(folder) == (damage == "one bit")  # lengths are looked at in passing, bits on demand
+    assert is_complete(folder) == (damage == "one bit")  # lengths are looked at in passing, bits on demand
     with pytest.raises(ArtifactError, match="missing|damaged"):
         Corpus.open(folder).verify()
 
@@ -74,22 +74,22 @@ def test_a_card_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "artifact.json").write_text(text)
     with pytest.raises(ArtifactError, match="run the recipe again"):
         Corpus.open(tmp_path)
-    assert not is_whole(tmp_path)
+    assert not is_complete(tmp_path)
 
 
 def test_seals_notice_any_change(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    assert not is_sealed(tmp_path)
-    seal(tmp_path)
-    assert is_sealed(tmp_path)
+    assert not checksums_match(tmp_path)
+    write_checksums(tmp_path)
+    assert checksums_match(tmp_path)
     (tmp_path / "a").write_text("2")
-    assert not is_sealed(tmp_path)
+    assert not checksums_match(tmp_path)
 
 
 def test_write_whole_replaces_a_file(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     for value in (1, 2):
-        write_whole(file, json.dumps(value))
+        atomic_write(file, json.dumps(value))
         assert json.loads(file.read_text()) == value
     assert list(tmp_path.iterdir()) == [file]
 

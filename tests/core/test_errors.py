@@ -12,16 +12,16 @@ import pytest
 from herd.core.errors import (
     ArtifactError,
     BusyError,
-    DamagedError,
+    CorruptArtifactError,
     DataError,
     HerdError,
     SettingsError,
     StoppedError,
     TrainingError,
-    as_sentence,
     did_you_mean,
     is_full_disk,
     is_out_of_memory,
+    to_herd_error,
 )
 
 
@@ -32,15 +32,15 @@ def test_near_names_are_guessed_and_far_ones_listed() -> None:
 
 
 def test_unforeseen_faults_keep_their_words() -> None:
-    assert str(as_sentence(KeyError("x"), "stage a")).startswith("stage a: KeyError: 'x'")
-    assert "out of memory" in str(as_sentence(MemoryError(), "stage a"))
+    assert str(to_herd_error(KeyError("x"), "stage a")).startswith("stage a: KeyError: 'x'")
+    assert "out of memory" in str(to_herd_error(MemoryError(), "stage a"))
     known = HerdError("told")
-    assert as_sentence(known, "stage a") is known
+    assert to_herd_error(known, "stage a") is known
 
 
 def test_every_kind_of_fault_has_the_exit_code_of_its_door() -> None:
     """2: wrong use. 1: failure. 143: ended by SIGTERM, as a shell shows it."""
-    kinds = {SettingsError: 2, BusyError: 2, DataError: 1, DamagedError: 1, TrainingError: 1, StoppedError: 143}
+    kinds = {SettingsError: 2, BusyError: 2, DataError: 1, CorruptArtifactError: 1, TrainingError: 1, StoppedError: 143}
     assert {kind: kind("x").exit_code for kind in kinds} == kinds
     assert issubclass(SettingsError, ValueError)  # so that pydantic tells it with its place
 
@@ -49,7 +49,7 @@ def test_every_kind_of_fault_has_the_exit_code_of_its_door() -> None:
 def test_a_disk_without_room_is_told_with_the_file(number: int) -> None:
     fault = OSError(number, os.strerror(number), "/there/weights")
     assert is_full_disk(fault)
-    told = str(as_sentence(fault, "stage pack"))
+    told = str(to_herd_error(fault, "stage pack"))
     assert told.startswith("stage pack: no space left on the disk while writing /there/weights; ")
     assert "--out" in told
     assert not is_full_disk(OSError(errno.EACCES, "Permission denied"))
@@ -60,7 +60,7 @@ def test_a_disk_without_room_is_told_with_the_file(number: int) -> None:
 )
 def test_a_full_disk_is_known_by_the_words_of_native_writers_too(words: str) -> None:
     assert is_full_disk(RuntimeError(f"I/O error: {words}"))
-    assert "no space left on the disk; free some" in str(as_sentence(RuntimeError(words), "stage pack"))
+    assert "no space left on the disk; free some" in str(to_herd_error(RuntimeError(words), "stage pack"))
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_a_full_disk_is_known_by_the_words_of_native_writers_too(words: str) -> 
 )
 def test_used_up_memory_is_known_by_whoever_says_so(fault: Exception, known: bool) -> None:
     assert is_out_of_memory(fault) == known
-    assert ("out of memory; use fewer --jobs" in str(as_sentence(fault, "stage pack"))) == known
+    assert ("out of memory; use fewer --jobs" in str(to_herd_error(fault, "stage pack"))) == known
 
 
 def test_a_damaged_folder_travels_with_its_sentence() -> None:
-    fault = DamagedError("a file is damaged; delete it", Path("artifacts/a-1"))
+    fault = CorruptArtifactError("a file is damaged; delete it", Path("artifacts/a-1"))
     again = pickle.loads(pickle.dumps(fault))  # as a worker sends it
     assert (str(again), again.folder) == (str(fault), fault.folder)
     assert isinstance(again, ArtifactError)

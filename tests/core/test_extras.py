@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from herd.core.artifacts import Card, finish
+from herd.core.artifacts import ArtifactMetadata, write_metadata
 from herd.core.errors import SettingsError
 from herd.core.extras import folder_of_extra, import_extra
 
@@ -39,7 +39,7 @@ def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
     made = tmp_path / "artifact"
     made.mkdir()
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_bytes": 1}
-    finish(made, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {}, cost))
+    write_metadata(made, ArtifactMetadata("Corpus", "key", "stage", 1, "3.1", "code", {}, {}, {}, cost))
     commands = [
         ["--version"],
         *(["list", kind] for kind in ("filters", "losses", "tasks", "stages", "recipes", "studies")),
@@ -122,7 +122,7 @@ def _regmix() -> None:
 def _float8() -> None:
     import torch
 
-    from herd.train.speed import _to_float8
+    from herd.train.compute import _to_float8
 
     _to_float8(torch.nn.Linear(2, 2))
 
@@ -134,9 +134,9 @@ def _gguf() -> None:
 
 
 def _ray() -> None:
-    from herd.run.opening import open_place
+    from herd.run.executor_factory import make_executor
 
-    open_place("ray")
+    make_executor("ray")
 
 
 def _tracker(name: str) -> Callable[[], None]:

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from herd.core import manifests
-from herd.core.artifacts import Card, Corpus, finish, is_whole, open_input, whole_folder
-from herd.core.errors import ArtifactError, DamagedError
+from herd.core.artifacts import ArtifactMetadata, Corpus, atomic_folder, is_complete, open_artifact, write_metadata
+from herd.core.errors import ArtifactError, CorruptArtifactError
 from herd.core.lineage import tree
-from herd.core.manifests import check_files, digest, read_card, seal, verify_folder
-from herd.run.runner import run
+from herd.core.manifests import cached_sha256, check_files, read_metadata, verify_folder, write_checksums
+from herd.run.runner import run_stages
 from tests.core.stages_for_tests import join, write
 from tests.run.test_runner import Told
 
 
 def made(folder: Path, text: str = "hello") -> Path:
-    with whole_folder(folder) as out:
+    with atomic_folder(folder) as out:
         (out / "data.txt").write_text(text)
-        finish(out, Card("Corpus", "key", "stage", 1, "3.1", "code", {"a": 1}, {}, headline="b"))
+        write_metadata(out, ArtifactMetadata("Corpus", "key", "stage", 1, "3.1", "code", {"a": 1}, {}, headline="b"))
     return folder
 
 
@@ -39,12 +39,12 @@ def test_every_bit_of_a_card_counts(tmp_path: Path) -> None:
     for bit in range(8 * len(whole)):
         card.write_bytes(whole)
         flip(card, bit)
-        with pytest.raises(DamagedError):
-            read_card(card.parent)
+        with pytest.raises(CorruptArtifactError):
+            read_metadata(card.parent)
     for size in range(len(whole)):
         card.write_bytes(whole[:size])
-        with pytest.raises(DamagedError):
-            read_card(card.parent)
+        with pytest.raises(CorruptArtifactError):
+            read_metadata(card.parent)
 
 
 def test_a_card_that_was_not_signed_yet_is_read(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_a_card_that_was_not_signed_yet_is_read(tmp_path: Path) -> None:
 def test_every_bit_of_a_seal_is_noticed_or_means_the_same(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text(name)
-    seal(tmp_path)
-    file = tmp_path / "seal.json"
+    write_checksums(tmp_path)
+    file = tmp_path / "checksums.json"
     whole = file.read_bytes()
     for bit in range(8 * len(whole)):
         file.write_bytes(whole)
@@ -69,7 +69,7 @@ def test_every_bit_of_a_seal_is_noticed_or_means_the_same(tmp_path: Path) -> Non
         except ValueError:
             same = False
         if not same:
-            with pytest.raises(DamagedError):
+            with pytest.raises(CorruptArtifactError):
                 check_files(tmp_path, "*.json")
 
 
@@ -78,18 +78,18 @@ def test_a_folder_that_its_list_does_not_cover_is_not_as_written(way: str, tmp_p
     folder = tmp_path / "a"
     if way == "empty card":
         folder.mkdir()
-        finish(folder, Card("Corpus", "key", "stage", 1, "3.1", "code", {}, {}))
+        write_metadata(folder, ArtifactMetadata("Corpus", "key", "stage", 1, "3.1", "code", {}, {}))
         (folder / "data.txt").write_text("x")
     else:
         made(folder)
         if way != "more":
             (folder / "artifact.json").unlink()
     if way == "empty seal":
-        (folder / "seal.json").write_text("{}")
+        (folder / "checksums.json").write_text("{}")
     if way == "more":
         verify_folder(folder)
         (folder / "other.txt").write_text("x")
-    with pytest.raises(DamagedError, match="not among the files|no list of hashes"):
+    with pytest.raises(CorruptArtifactError, match="not among the files|no list of hashes"):
         verify_folder(folder)
 
 
@@ -101,16 +101,16 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
     # Written long ago: what was written this very moment may change again within a tick of the clock.
     later = time.time_ns() + 10**10
     monkeypatch.setattr(manifests.time, "time_ns", lambda: later)
-    assert [digest(file) for _ in range(3)] == ["1"] * 3
+    assert [cached_sha256(file) for _ in range(3)] == ["1"] * 3
     assert len(read) == 1
     file.write_text("2")
     times = file.stat()
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
-    assert [digest(file) for _ in range(3)] == ["2"] * 3
+    assert [cached_sha256(file) for _ in range(3)] == ["2"] * 3
     assert len(read) == 2
     monkeypatch.setattr(manifests.time, "time_ns", lambda: file.stat().st_mtime_ns + 1)
     file.write_text("3")
-    assert [digest(file) for _ in range(2)] == ["3"] * 2
+    assert [cached_sha256(file) for _ in range(2)] == ["3"] * 2
     assert len(read) == 4
 
 
@@ -119,7 +119,7 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
 def test_a_damaged_input_is_made_again(jobs: int, way: str, tmp_path: Path) -> None:
     a, b = write(text="a"), write(text="b")
     target = join((a, b), write(text="c"))
-    made = run(target, tmp_path, jobs=jobs)
+    made = run_stages(target, tmp_path, jobs=jobs)
     damaged = tmp_path / "artifacts" / b.key
     if way == "lost card":
         (damaged / "artifact.json").unlink()
@@ -127,7 +127,7 @@ def test_a_damaged_input_is_made_again(jobs: int, way: str, tmp_path: Path) -> N
         flip(damaged / ("text" if way == "flip" else "artifact.json"), 8 * 20 if way == "card" else 1)
     shutil.rmtree(made.path)
     heard = Told()
-    assert (run(target, tmp_path, jobs=jobs, display=heard).path / "text").read_text() == "abc"
+    assert (run_stages(target, tmp_path, jobs=jobs, display=heard).path / "text").read_text() == "abc"
     assert sorted(heard.made) == ["join", "write"]
     assert len(heard.warnings) == 1
     assert b.key in heard.warnings[0]
@@ -137,26 +137,26 @@ def test_a_damaged_input_is_made_again(jobs: int, way: str, tmp_path: Path) -> N
 
 
 def test_what_was_asked_for_is_verified_though_all_is_made(tmp_path: Path) -> None:
-    made = run(write(text="abc"), tmp_path)
+    made = run_stages(write(text="abc"), tmp_path)
     flip(made.path / "text", 0)
     heard = Told()
-    assert (run(write(text="abc"), tmp_path, display=heard).path / "text").read_text() == "abc"
+    assert (run_stages(write(text="abc"), tmp_path, display=heard).path / "text").read_text() == "abc"
     assert heard.made == ["write"]
 
 
 def test_an_input_that_lost_its_card_is_not_a_folder_of_something_else(tmp_path: Path) -> None:
     folder = made(tmp_path / "a")
     (folder / "artifact.json").unlink()
-    assert not is_whole(folder)
-    with pytest.raises(DamagedError, match="artifact.json is missing"):
-        open_input(folder)
+    assert not is_complete(folder)
+    with pytest.raises(CorruptArtifactError, match="artifact.json is missing"):
+        open_artifact(folder)
     with pytest.raises(ArtifactError, match="no such folder"):
-        open_input(tmp_path / "b")
+        open_artifact(tmp_path / "b")
 
 
 def test_inputs_that_are_not_beside_a_copy_are_named(tmp_path: Path) -> None:
     a, b = write(text="a"), write(text="b")
-    whole = run(join((a, b)), tmp_path / "run")
+    whole = run_stages(join((a, b)), tmp_path / "run")
     copy = shutil.copytree(whole.path, tmp_path / "copy")
     shutil.copytree(tmp_path / "run" / "artifacts" / b.key, tmp_path / b.key)
     found = [(one.key, one.artifact is None) for one in tree(type(whole).open(copy))]
@@ -165,7 +165,7 @@ def test_inputs_that_are_not_beside_a_copy_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_folder_that_was_not_finished_leaves_nothing(fault: type[BaseException], tmp_path: Path) -> None:
-    with pytest.raises(fault), whole_folder(tmp_path / "new" / "deep" / "a") as out:
+    with pytest.raises(fault), atomic_folder(tmp_path / "new" / "deep" / "a") as out:
         (out / "inside").mkdir()
         (out / "inside" / "half").write_text("x")
         raise fault

@@ -52,7 +52,7 @@ def test_a_library_that_cannot_be_loaded_here_is_built_anew_in_the_cache(
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.delenv("HERD_SLOW_TOLD", raising=False)
+    monkeypatch.delenv("HERD_KERNELS_WARNED", raising=False)
     monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
     monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: None)
@@ -66,11 +66,11 @@ def test_missing_kernels_are_warned_of_once_in_this_process_and_those_it_starts(
         RuntimeWarning, match="no compiled kernels, so it takes longer: some kernels are C.. and no comp"
     ):
         assert native.load_or_warn(sources, "it takes longer") is None
-    assert os.environ["HERD_SLOW_TOLD"] == "some"
+    assert os.environ["HERD_KERNELS_WARNED"] == "some"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert native.load_or_warn(sources, "it takes longer") is None
-    monkeypatch.delenv("HERD_SLOW_TOLD")
+    monkeypatch.delenv("HERD_KERNELS_WARNED")
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -84,14 +84,14 @@ def test_a_command_says_in_one_sentence_that_it_will_be_slow(
     said = capsys.readouterr().err
     assert said.count("no compiled kernels, so curation takes") == 1
     assert "pip install ziglang" in said
-    assert os.environ["HERD_SLOW_TOLD"] == "all"
+    assert os.environ["HERD_KERNELS_WARNED"] == "all"
     assert main(["list", "filters"]) == 0
     assert not capsys.readouterr().err
-    monkeypatch.delenv("HERD_SLOW_TOLD")
+    monkeypatch.delenv("HERD_KERNELS_WARNED")
 
 
 def test_where_kernels_are_or_can_be_built_nothing_is_said() -> None:
-    assert native.slow_sentence() == ""
+    assert native.kernel_warning() == ""
 
 
 def test_kernels_can_be_switched_off(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 from herd.core.errors import SettingsError
 from herd.core.plugins import load_file
 from herd.core.recipe import load_recipe
-from herd.core.registry import Registry, Use
-from herd.core.settings import Share, build, merge, settings
+from herd.core.registry import PluginConfig, Registry
+from herd.core.settings import Share, build, merge_settings, settings
 from herd.core.stage import find_stage
 from herd.recipes import recipes
 from herd.recipes.tiny import tiny
@@ -30,12 +30,12 @@ def ipo(*, tau: float = 0.1) -> None: ...
 def dpo(*, beta: float = 0.1, smoothing: float = 0.0) -> None: ...
 
 
-Kind = Annotated[Use, kinds.choice]
+Kind = Annotated[PluginConfig, kinds.choice]
 
 
 @settings
 class Inner:
-    loss: Kind = kinds.use("dpo")
+    loss: Kind = kinds.configure("dpo")
     maybe: Kind | None = None
     share: Share = 0.5
 
@@ -50,25 +50,27 @@ class Outer:
 @pytest.mark.parametrize(
     ("below", "above", "wanted"),
     [
-        ({"dpo": {"beta": 0.2}}, {"ipo": {}}, kinds.use("ipo")),
-        ({"dpo": {"beta": 0.2}}, {"ipo": {"tau": 1.0}}, kinds.use("ipo", tau=1.0)),
-        ({"dpo": {"beta": 0.2}}, {"dpo": {"smoothing": 0.3}}, kinds.use("dpo", beta=0.2, smoothing=0.3)),
-        ({"dpo": {"beta": 0.2}}, "ipo", kinds.use("ipo")),
-        ("dpo", {"ipo": {}}, kinds.use("ipo")),
+        ({"dpo": {"beta": 0.2}}, {"ipo": {}}, kinds.configure("ipo")),
+        ({"dpo": {"beta": 0.2}}, {"ipo": {"tau": 1.0}}, kinds.configure("ipo", tau=1.0)),
+        ({"dpo": {"beta": 0.2}}, {"dpo": {"smoothing": 0.3}}, kinds.configure("dpo", beta=0.2, smoothing=0.3)),
+        ({"dpo": {"beta": 0.2}}, "ipo", kinds.configure("ipo")),
+        ("dpo", {"ipo": {}}, kinds.configure("ipo")),
     ],
 )
-def test_a_plugin_replaces_another_and_its_own_settings_merge(below: object, above: object, wanted: Use) -> None:
+def test_a_plugin_replaces_another_and_its_own_settings_merge(
+    below: object, above: object, wanted: PluginConfig
+) -> None:
     for field in ("loss", "maybe"):
         for outer in (lambda x: {"inner": x}, lambda x: {"by_name": {"a": x}}):
             low, high = ({**outer({field: one, **rest})} for one, rest in ((below, {"share": 0.1}), (above, {})))
-            made = build(Outer, merge(low, high, Outer), where="x")
+            made = build(Outer, merge_settings(low, high, Outer), where="x")
             inner = made.inner if made.by_name is None else made.by_name["a"]
             assert getattr(inner, field) == wanted
             assert inner.share == 0.1
 
 
 def test_dicts_that_hold_no_plugin_merge_as_ever() -> None:
-    assert merge({"plain": {"a": 1.0}}, {"plain": {"b": 2.0}}, Outer) == {"plain": {"a": 1.0, "b": 2.0}}
+    assert merge_settings({"plain": {"a": 1.0}}, {"plain": {"b": 2.0}}, Outer) == {"plain": {"a": 1.0, "b": 2.0}}
 
 
 def test_a_loss_laid_over_a_packaged_recipes(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from herd.cli import main
 from herd.core import plugins
 from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
-from herd.core.plugins import file_of, load_plugins, module_of
+from herd.core.plugins import load_plugins, module_name, user_file_of
 from herd.core.recipe import load_recipe
 from herd.core.registry import Registry
 from herd.core.stage import Stage, plan_of
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
-from herd.run.executors import LocalPlace
-from herd.run.progress import Silent
-from herd.run.runner import run
+from herd.run.executors import LocalExecutor
+from herd.run.progress import SilentDisplay
+from herd.run.runner import run_stages
 
 PLUGIN = '''
 from herd.judge.verifiers import verifiers
@@ -41,16 +41,16 @@ from typing import Annotated
 
 from herd.core.artifacts import Corpus
 from herd.core.records import Message
-from herd.core.registry import Use
-from herd.core.settings import Positive, settings
+from herd.core.registry import PluginConfig
+from herd.core.settings import PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
 
 @settings
 class CheckSettings:
-    verify: Annotated[Use, verifiers.choice] = verifiers.use("exact")
-    ranks: Positive = 1
+    verify: Annotated[PluginConfig, verifiers.choice] = verifiers.configure("exact_match")
+    ranks: PositiveInt = 1
 
 def _ranks(settings: CheckSettings) -> int:
     return settings.ranks
@@ -74,11 +74,11 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(plugins, "_loaded", {})
     yield
-    for registry in Registry.known:
-        for name in [name for name, one in registry._found.items() if one.__module__.startswith("herd_file_")]:
-            del registry._found[name]
-    for name in [name for name, one in Stage.known.items() if one.body.__module__.startswith("herd_file_")]:
-        del Stage.known[name]
+    for registry in Registry.instances:
+        for name in [name for name, one in registry._plugins.items() if one.__module__.startswith("herd_file_")]:
+            del registry._plugins[name]
+    for name in [name for name, one in Stage.registry.items() if one.body.__module__.startswith("herd_file_")]:
+        del Stage.registry[name]
     for name in [name for name in sys.modules if name.startswith("herd_file_")]:
         del sys.modules[name]
 
@@ -100,18 +100,18 @@ def text_of(made: Artifact) -> str:
 
 @pytest.mark.parametrize(("jobs", "ranks"), [(0, 1), (1, 1), (0, 2)], ids=["here", "worker", "ranks"])
 def test_a_recipes_plugin_is_known_where_its_stage_runs(jobs: int, ranks: int, mine: Path, tmp_path: Path) -> None:
-    made = run(load_recipe(str(mine), recipes, [f"ranks={ranks}"]).plan(), tmp_path / "run", jobs=jobs)
+    made = run_stages(load_recipe(str(mine), recipes, [f"ranks={ranks}"]).plan(), tmp_path / "run", jobs=jobs)
     assert text_of(made) == "True"
-    assert made.card["settings"]["settings"]["verify"] == {"starts_alike": {"letters": 2}}
+    assert made.metadata["settings"]["settings"]["verify"] == {"starts_alike": {"letters": 2}}
 
 
 def test_processes_of_a_pool_know_it_too(mine: Path) -> None:
     load_plugins([mine.parent / "own" / "words.py"], "a test")
-    doubled = sys.modules[module_of((mine.parent / "own" / "words.py").resolve())].doubled
-    assert list(LocalPlace(lambda: 2).map(doubled, [1, 2, 3])) == [2, 4, 6]
+    doubled = sys.modules[module_name((mine.parent / "own" / "words.py").resolve())].doubled
+    assert list(LocalExecutor(lambda: 2).map(doubled, [1, 2, 3])) == [2, 4, 6]
 
 
-class Warned(Silent):
+class Warned(SilentDisplay):
     def __init__(self) -> None:
         self.words: list[str] = []
 
@@ -122,18 +122,18 @@ class Warned(Silent):
 def test_an_edited_plugin_counts_as_code_of_the_stages_that_use_it(mine: Path, tmp_path: Path) -> None:
     plugin, shown = mine.parent / "own" / "words.py", Warned()
     by_mine = load_recipe(str(mine), recipes).plan()
-    by_exact = load_recipe(str(mine), recipes, ["verify=exact"]).plan()
+    by_exact = load_recipe(str(mine), recipes, ["verify=exact_match"]).plan()
     for target in (by_mine, by_exact):
-        run(target, tmp_path / "run", jobs=0, display=shown)
-        run(target, tmp_path / "run", jobs=0, display=shown)
+        run_stages(target, tmp_path / "run", jobs=0, display=shown)
+        run_stages(target, tmp_path / "run", jobs=0, display=shown)
     assert not shown.words
     plugin.write_text(f"# A comment.\n{PLUGIN}")
-    run(by_mine, tmp_path / "run", jobs=0, display=shown)
+    run_stages(by_mine, tmp_path / "run", jobs=0, display=shown)
     assert not shown.words
     plugin.write_text(PLUGIN.replace("answer.content[:letters] ==", "answer.content[-letters:] =="))
-    run(by_exact, tmp_path / "run", jobs=0, display=shown)
+    run_stages(by_exact, tmp_path / "run", jobs=0, display=shown)
     assert not shown.words
-    run(by_mine, tmp_path / "run", jobs=0, display=shown)
+    run_stages(by_mine, tmp_path / "run", jobs=0, display=shown)
     assert "the code of stage check_two_words changed" in shown.words[0]
     assert plan_of(by_mine).key == plan_of(load_recipe(str(mine), recipes).plan()).key
 
@@ -141,8 +141,8 @@ def test_an_edited_plugin_counts_as_code_of_the_stages_that_use_it(mine: Path, t
 def test_what_a_recipes_own_file_registers_is_known_to_workers_too(tmp_path: Path) -> None:
     (tmp_path / "both.py").write_text(f"{PLUGIN}\n{RECIPE}")
     target, shown = load_recipe(str(tmp_path / "both.py"), recipes, ["verify=starts_alike"]).plan(), Warned()
-    assert text_of(run(target, tmp_path / "run", jobs=1)) == "True"
-    run(target, tmp_path / "run", jobs=0, display=shown)
+    assert text_of(run_stages(target, tmp_path / "run", jobs=1)) == "True"
+    run_stages(target, tmp_path / "run", jobs=0, display=shown)
     assert not shown.words
 
 
@@ -161,7 +161,7 @@ def test_a_file_beside_the_wiring_may_name_plugins_and_a_place(mine: Path) -> No
     mine.with_name("wiring.yaml").write_text(f"{mine.read_text()}place: slurm\n")
     by_name = load_recipe(str(mine.with_name("wiring.yaml")), recipes)
     by_file = load_recipe(str(mine.with_name("wiring.py")), recipes)
-    assert by_name.place == "slurm"
+    assert by_name.executor == "slurm"
     assert by_name.settings == by_file.settings
     assert len(by_name.plugins) == len(by_file.plugins) == 1
 
@@ -172,7 +172,7 @@ def test_lists_say_which_file_it_comes_from(mine: Path, capsys: pytest.CaptureFi
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["starts_alike"].endswith(f"Whether both start with the same letters. ({plugin.resolve()})")
     assert "(" not in lines["number"]
-    assert file_of(verifiers.get("exact")) is None
+    assert user_file_of(verifiers.get("exact_match")) is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_lists_say_which_file_it_comes_from(mine: Path, capsys: pytest.CaptureFi
         ("def f(:\n", "{file}, line 1: invalid syntax; mend the file"),
         ("\n\nimport no_such_module\n", "{file}, line 3: ModuleNotFoundError: No module named 'no_such_module'; mend"),
         ("\nnumber = 1 / 0\n", "{file}, line 2: ZeroDivisionError: division by zero; mend the file"),
-        (PLUGIN.replace("starts_alike", "exact"), "two verifiers are called 'exact' ("),
+        (PLUGIN.replace("starts_alike", "exact_match"), "two verifiers are called 'exact_match' ("),
         (PLUGIN + PLUGIN.replace("letters: int = 1", "letters: int = 2"), "two verifiers are called 'starts_alike' ("),
         (PLUGIN.replace("Source: ours.", ""), "{file}, line 4: 'starts_alike' of the verifiers names no source; add a"),
         (RECIPE + RECIPE.replace("check_two_words", "check_two"), "two recipes are called 'checked' ("),

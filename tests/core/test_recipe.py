@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from herd.core.artifacts import Tokens
 from herd.core.errors import SettingsError
-from herd.core.recipe import RecipeFunction, load_recipe, parse_set
+from herd.core.recipe import RecipeFunction, load_recipe, parse_override
 from herd.core.registry import Registry
-from herd.core.settings import DEEPEST, Positive, settings, write_yaml
+from herd.core.settings import DEEPEST, PositiveInt, settings, write_yaml
 from herd.recipes import recipes
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from tests.core.stages_for_tests import join, write
 
 OWN = '''
@@ -46,7 +46,7 @@ def test_a_recipe_in_a_users_own_file_runs_in_workers_too(jobs: int, tmp_path: P
     file = tmp_path / f"mine{jobs}.py"
     file.write_text(OWN.replace("{name}", f"mine{jobs}").replace("own_stage", f"own_stage{jobs}"))
     recipe = load_recipe(str(file), recipes, ["size=5"])
-    made = run(recipe.plan(), tmp_path / "run", jobs=jobs)
+    made = run_stages(recipe.plan(), tmp_path / "run", jobs=jobs)
     assert (made.path / "text").read_text() == "xxxxx"
     numbers = tmp_path / "numbers.yaml"
     numbers.write_text(f"recipe: mine{jobs}.py\nsize: 7\n")
@@ -60,7 +60,7 @@ class PartSettings:
 
 @settings
 class OnlyForTests:
-    times: Positive = 1
+    times: PositiveInt = 1
     part: PartSettings = PartSettings()
 
 
@@ -72,8 +72,8 @@ def small(s: OnlyForTests) -> Tokens:
 @pytest.fixture
 def own() -> Registry[RecipeFunction]:
     """Recipes of these tests."""
-    registry: Registry[RecipeFunction] = Registry("recipes of tests", "tests.core.test_names", sourced=False)
-    Registry.known.remove(registry)
+    registry: Registry[RecipeFunction] = Registry("recipes of tests", "tests.core.test_names", requires_source=False)
+    Registry.instances.remove(registry)
     registry.add(small)
     return registry
 
@@ -83,7 +83,7 @@ NAME = st.from_regex(r"[a-z_]+", fullmatch=True)
 
 @given(st.lists(NAME, min_size=1, max_size=DEEPEST), st.none() | st.booleans() | st.integers(-(2**62), 2**62))
 def test_a_set_is_what_yaml_says_of_the_same_place(parts: list[str], value: object) -> None:
-    found = parse_set(f"{'.'.join(parts)}={json.dumps(value)}")
+    found = parse_override(f"{'.'.join(parts)}={json.dumps(value)}")
     for part in parts:
         assert list(found) == [part]
         found = found[part]
@@ -100,7 +100,7 @@ def test_a_set_is_what_yaml_says_of_the_same_place(parts: list[str], value: obje
     ],
 )
 def test_numbers_set_on_the_command_line(text: str, found: dict) -> None:
-    assert parse_set(text) == found
+    assert parse_override(text) == found
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_numbers_set_on_the_command_line(text: str, found: dict) -> None:
 )
 def test_a_set_that_is_none_is_told(text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        parse_set(text)
+        parse_override(text)
 
 
 def test_later_sets_lie_over_earlier_ones_and_both_over_the_file(own: Registry, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_later_sets_lie_over_earlier_ones_and_both_over_the_file(own: Registry, 
     assert load_recipe(str(file), own).settings == OnlyForTests(times=2, part=PartSettings(text="of the file"))
     recipe = load_recipe(str(file), own, ["times=3", "part.text=b", "times=4"])
     assert recipe.settings == OnlyForTests(times=4, part=PartSettings(text="b"))
-    assert (recipe.name, recipe.place) == ("small", "ray")
+    assert (recipe.name, recipe.executor) == ("small", "ray")
     # Where ranks are started is no part of what is made.
     assert recipe.plan().key == small(recipe.settings).key
 

@@ -87,7 +87,7 @@ def test_rows_go_through_json_and_say_it_again(conversation: Conversation, prefe
 def test_what_is_usual_is_left_out_of_a_row() -> None:
     said = Message("assistant", "yes")
     assert said.to_row() == {"role": "assistant", "content": "yes"}
-    rare = Message("assistant", "yes", learn=False, reasoning_content="because")
+    rare = Message("assistant", "yes", train=False, reasoning_content="because")
     assert rare.to_row() == said.to_row() | {"learn": False, "reasoning_content": "because"}
     assert "metadata" not in Conversation((said,)).to_row()
     row = Preference(prompt=Conversation((said,)), chosen=(said,), rejected=(rare,)).to_row()
@@ -98,8 +98,8 @@ def test_what_is_usual_is_left_out_of_a_row() -> None:
 def test_answers_are_ranked_edited_chosen_rejected() -> None:
     best, good, bad = ((Message("assistant", text),) for text in ("best", "good", "bad"))
     prompt = Conversation((Message("user", "hi"),))
-    assert Preference(prompt=prompt, chosen=good, rejected=bad, edited=best).ranked == (best, good, bad)
-    assert Preference(prompt=prompt, chosen=good, rejected=bad).ranked == (good, bad)
+    assert Preference(prompt=prompt, chosen=good, rejected=bad, edited=best).ranked_answers == (best, good, bad)
+    assert Preference(prompt=prompt, chosen=good, rejected=bad).ranked_answers == (good, bad)
 
 
 @pytest.mark.parametrize("arguments", [{"a": [1, None]}, '{"a": [1, null]}'])
@@ -129,18 +129,18 @@ def test_missing_content_is_empty_and_both_kinds_of_tools_stand_in_one_column() 
 
 def test_a_conversation_goes_on_without_changing() -> None:
     first = Conversation((Message("user", "hi"),), id="7")
-    longer = first.then(Message("assistant", "yes"), Message("user", "and?"))
+    longer = first.with_messages(Message("assistant", "yes"), Message("user", "and?"))
     assert (len(first.messages), longer.id, longer.last.content) == (1, "7", "and?")
 
 
 @given(DOCUMENTS)
 def test_a_documents_draw_follows_from_its_id_alone(document: Document) -> None:
     other = Document(id=document.id, text="another", source="elsewhere")
-    assert 0 <= document.draw <= 1
-    assert other.draw == document.draw == document.with_text("another").draw
+    assert 0 <= document.hash_fraction <= 1
+    assert other.hash_fraction == document.hash_fraction == document.with_text("another").hash_fraction
     assert document.with_text("another").notes == document.notes
 
 
 def test_draws_are_spread_evenly() -> None:
-    draws = sorted(Document(id=str(number), text="", source="").draw for number in range(1000))
+    draws = sorted(Document(id=str(number), text="", source="").hash_fraction for number in range(1000))
     assert max(abs(draw - (rank + 0.5) / 1000) for rank, draw in enumerate(draws)) < 0.0515  # Kolmogorov, 1 %

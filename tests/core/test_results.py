@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import herd
-from herd.core.artifacts import Artifact, Card, Corpus, finish
+from herd.core.artifacts import Artifact, ArtifactMetadata, Corpus, write_metadata
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.results import ResultTypes, results
 from herd.core.stage import Work
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from tests.results import is_read_back
 
 
@@ -31,10 +31,10 @@ class WordCountForTests:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Corpus:
-    work = Work(tmp_path, tmp_path, LocalPlace())
+    work = Work(tmp_path, tmp_path, LocalExecutor())
     work.record(WordCountForTests(3, {"a": math.inf}))
     rows = results.to_rows(work.results.values())
-    finish(tmp_path, Card("Corpus", "c-1", "count", 1, "-", "-", {}, {}, rows, headline="3 words"))
+    write_metadata(tmp_path, ArtifactMetadata("Corpus", "c-1", "count", 1, "-", "-", {}, {}, rows, headline="3 words"))
     return Corpus.open(tmp_path)
 
 
@@ -49,7 +49,7 @@ def rewritten(folder: Path, change: dict[str, Any]) -> Artifact:
 
 def test_a_result_is_asked_for_by_its_type(made: Corpus) -> None:
     assert made.result(WordCountForTests) == WordCountForTests(3, {"a": math.inf})
-    assert made.card["results"] == {"WordCountForTests": {"version": 2, "words": 3, "shares": {"a": math.inf}}}
+    assert made.metadata["results"] == {"WordCountForTests": {"version": 2, "words": 3, "shares": {"a": math.inf}}}
     assert made.headline == "3 words"
 
 
@@ -97,7 +97,7 @@ class Unregistered:
 
 
 def test_only_registered_results_of_declared_values_are_recorded_and_each_once(tmp_path: Path) -> None:
-    work = Work(tmp_path, tmp_path, LocalPlace())
+    work = Work(tmp_path, tmp_path, LocalExecutor())
     with pytest.raises(ArtifactError, match=r"Unregistered is no registered result; write @results.add"):
         work.record(Unregistered(1))
     wrong: Any = ["x", 1.5, object()]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from herd.core import rowfiles
 from herd.core.errors import DataError
-from herd.core.rowfiles import MOST_DEPTH, RowError, rows_in
+from herd.core.rowfiles import MAX_DEPTH, RowError, iter_rows
 
 
 def test_parquet_is_unpacked_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,17 +33,17 @@ def test_parquet_is_unpacked_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
     monkeypatch.setattr(rowfiles, "_BATCH_BYTES", 1_000_000)
-    assert sum(1 for _ in rowfiles.rows_in(file)) == 400
+    assert sum(1 for _ in rowfiles.iter_rows(file)) == 400
     assert max(sizes) < 2_000_000
-    monkeypatch.setattr(rowfiles, "MOST_FILE_BYTES", 50_000)
+    monkeypatch.setattr(rowfiles, "MAX_FILE_BYTES", 50_000)
     with pytest.raises(DataError, match="smaller row groups"):
-        list(rowfiles.rows_in(file))
+        list(rowfiles.iter_rows(file))
 
 
 def read(file: Path, content: str | bytes) -> list:
     """(line, row) of every row, with the reason in the place of one that is left out."""
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return [(number, row.reason if isinstance(row, RowError) else row) for number, row in rows_in(file)]
+    return [(number, row.reason if isinstance(row, RowError) else row) for number, row in iter_rows(file)]
 
 
 JSON = st.recursive(
@@ -74,10 +74,10 @@ def test_lines_are_counted_with_those_that_are_passed_over(tmp_path: Path) -> No
 def test_one_row_too_large_or_too_deep_is_left_out_and_the_next_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deep, within = (f"{'[' * depth}1{']' * depth}" for depth in (MOST_DEPTH + 1, MOST_DEPTH))
+    deep, within = (f"{'[' * depth}1{']' * depth}" for depth in (MAX_DEPTH + 1, MAX_DEPTH))
     found = read(tmp_path / "a.jsonl", f"{deep}\n{within}\n{'[' * 100_000}\n2")
     assert [row if isinstance(row, str | int) else "read" for _, row in found] == ["too deep", "read", "too deep", 2]
-    monkeypatch.setattr(rowfiles, "MOST_ROW_BYTES", 10)
+    monkeypatch.setattr(rowfiles, "MAX_ROW_BYTES", 10)
     long = json.dumps("x" * 3_000_000)  # many times what is passed over at once
     assert read(tmp_path / "a.jsonl", f"1\n{long}\n2\n{long}") == [(1, 1), (2, "too long"), (3, 2), (4, "too long")]
 
@@ -107,12 +107,12 @@ def test_tables_are_read_by_their_header_and_ragged_lines_left_out(name: str, be
 def test_what_is_wrong_with_a_whole_file_is_told_with_its_name(
     name: str, content: bytes | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rowfiles, "MOST_ROW_BYTES", 1000)
-    monkeypatch.setattr(rowfiles, "MOST_FILE_BYTES", 5000)
+    monkeypatch.setattr(rowfiles, "MAX_ROW_BYTES", 1000)
+    monkeypatch.setattr(rowfiles, "MAX_FILE_BYTES", 5000)
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=words) as told:
-        list(rows_in(tmp_path / name))
+        list(iter_rows(tmp_path / name))
     assert str(told.value).startswith(str(tmp_path / name))
 
 
@@ -125,7 +125,7 @@ def test_rows_before_a_torn_end_are_given_and_the_line_is_told(tmp_path: Path) -
     file.write_bytes(gzip.compress("".join(rows).encode())[:-2000])
     given: list[int] = []
     with pytest.raises(DataError, match="breaks off after line") as told:
-        given.extend(number for number, _ in rows_in(file))
+        given.extend(number for number, _ in iter_rows(file))
     assert 1000 < len(given) < 2000
     assert f"after line {given[-1]};" in str(told.value)
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.core.settings import (
-    Count,
-    Positive,
-    Rate,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
     Share,
     build,
     check_arguments,
     dump,
-    merge,
+    merge_settings,
     parse_yaml,
     read_yaml,
     settings,
@@ -33,8 +33,8 @@ class Inner:
 
 @settings
 class Outer:
-    steps: Positive
-    rate: Rate = 1e-3
+    steps: PositiveInt
+    rate: PositiveFloat = 1e-3
     inner: Inner = Inner()
     many: tuple[Inner, ...] = ()
 
@@ -101,12 +101,12 @@ def test_lines_of_fields_are_known(tmp_path) -> None:
 
 def test_merge_lays_dicts_over_each_other_and_replaces_the_rest() -> None:
     below = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
-    assert merge(below, {"a": {"c": [3]}, "d": {"e": 1}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 1}}
+    assert merge_settings(below, {"a": {"c": [3]}, "d": {"e": 1}}) == {"a": {"b": 1, "c": [3]}, "d": {"e": 1}}
     assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
 
 
 def test_arguments_of_functions_are_checked_like_settings() -> None:
-    def rule(stats: object, *, at_least: Count = 3) -> None: ...
+    def rule(stats: object, *, at_least: NonNegativeInt = 3) -> None: ...
 
     assert check_arguments(rule, {}, where="rule") == {"at_least": 3}
     with pytest.raises(SettingsError, match="did you mean 'at_least'"):

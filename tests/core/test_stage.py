@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from herd.core.artifacts import Artifact, Checkpoint, Corpus, Tokens
 from herd.core.errors import ArtifactError, SettingsError, StoppedError
-from herd.core.stage import Manner, Stage, Work, find_stage, plan_of, stage, walk
-from herd.run.executors import LocalPlace
+from herd.core.stage import RunOptions, Stage, Work, find_stage, plan_of, stage, walk
+from herd.run.executors import LocalExecutor
 from tests.core.stages_for_tests import join, write
 
 
@@ -38,7 +38,7 @@ def test_planned_types_are_those_of_the_signature() -> None:
 
 
 def other_version(version: int, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.delitem(Stage.known, "write")
+    monkeypatch.delitem(Stage.registry, "write")
     return stage(paper="-", version=version)(write.body)
 
 
@@ -92,7 +92,7 @@ def test_a_stage_is_found_again_by_its_address(tmp_path: Path) -> None:
 
 
 MANNERS = st.builds(
-    Manner,
+    RunOptions,
     trackers=st.lists(st.text(st.characters(exclude_categories=["Cs"]))).map(tuple),
     save_every_seconds=st.none() | st.floats(0, 1e6),
     compare_every_steps=st.integers(1),
@@ -103,8 +103,8 @@ MANNERS = st.builds(
 
 
 @given(MANNERS)
-def test_a_manner_goes_to_another_process_as_text(manner: Manner) -> None:
-    assert Manner.of_text(manner.to_text()) == manner
+def test_a_manner_goes_to_another_process_as_text(manner: RunOptions) -> None:
+    assert RunOptions.from_json(manner.to_json()) == manner
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def test_a_manner_goes_to_another_process_as_text(manner: Manner) -> None:
 )
 def test_a_manner_that_cannot_be_is_refused(wrong: dict, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        Manner(**wrong)
+        RunOptions(**wrong)
 
 
 def test_work_that_is_asked_to_end_ends_where_it_tells_of_progress(tmp_path: Path) -> None:
     said: list[tuple[float, float, str]] = []
-    work = Work(tmp_path, tmp_path, LocalPlace(), report=lambda *words: said.append(words))
+    work = Work(tmp_path, tmp_path, LocalExecutor(), report=lambda *words: said.append(words))
     assert list(work.track("abc", 3, "letters")) == ["a", "b", "c"]
     assert said == [(0, 3, "letters"), (1, 3, "letters"), (2, 3, "letters"), (3, 3, "letters")]
-    work.stop_asked = lambda: True
+    work.stop_requested = lambda: True
     with pytest.raises(StoppedError, match="the same command makes this stage again"):
         list(work.track("abc", 3))
     work.saves = True  # it asks by itself, to save first

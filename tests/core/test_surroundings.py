@@ -13,10 +13,10 @@ import pytest
 import herd
 from herd.cli import main
 from herd.core.errors import DataError, HerdError, SettingsError, is_full_disk
-from herd.core.executor import Patience
-from herd.run.executors import LocalPlace
-from herd.run.ranks import DISK_FULL, Crew
-from herd.run.runner import run
+from herd.core.executor import RestartPolicy
+from herd.run.executors import LocalExecutor
+from herd.run.ranks import DISK_FULL, RankSupervisor
+from herd.run.runner import run_stages
 from herd.world import python_docs
 from tests.core.stages_for_tests import fail, spread, write
 from tests.run.test_executors import double
@@ -72,21 +72,21 @@ def test_a_log_that_cannot_be_written_does_not_hide_a_full_disk(tmp_path: Path) 
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / f"{target.key}.log").symlink_to("/dev/full")
     with pytest.raises(HerdError, match="stage fail: no space left on the disk"):
-        run(target, tmp_path, jobs=1)
+        run_stages(target, tmp_path, jobs=1)
 
 
 def test_a_log_that_cannot_be_made_does_not_end_a_stage(tmp_path: Path) -> None:
     target = write(text="a")
     (tmp_path / "logs" / f"{target.key}.log").mkdir(parents=True)
-    assert (run(target, tmp_path, jobs=1).path / "text").read_text() == "a"
+    assert (run_stages(target, tmp_path, jobs=1).path / "text").read_text() == "a"
 
 
 def test_ranks_without_room_are_not_started_again(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     program = f"open({str(starts)!r}, 'a').write('x'); raise SystemExit({DISK_FULL})"
-    crew = Crew([sys.executable, "-S", "-c", program], 1, tmp_path / "ranks", Patience(restarts=3))
+    crew = RankSupervisor([sys.executable, "-S", "-c", program], 1, tmp_path / "ranks", RestartPolicy(max_restarts=3))
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as fault:
-        crew.work(lambda *_: None)
+        crew.run(lambda *_: None)
     assert is_full_disk(fault.value)
     assert starts.read_text() == "x"
 
@@ -96,7 +96,7 @@ def test_a_worker_that_dies_beside_a_full_disk_died_of_that(tmp_path: Path, monk
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**20, 2**20, 0))
     with pytest.raises(HerdError, match="stage fail: no space left on the disk"):
-        run(fail(how="exit"), tmp_path, jobs=1)
+        run_stages(fail(how="exit"), tmp_path, jobs=1)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def no_dev_shm(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_dev_shm")
 def test_without_semaphores_one_process_does_the_work_and_says_so() -> None:
     told: list[str] = []
-    place = LocalPlace(lambda: 3, told.append)
+    place = LocalExecutor(lambda: 3, told.append)
     assert [list(place.map(double, range(5))) for _ in range(2)] == [[0, 2, 4, 6, 8]] * 2
     assert len(told) == 1
     assert "/dev/shm" in told[0]
@@ -119,10 +119,10 @@ def test_without_semaphores_one_process_does_the_work_and_says_so() -> None:
 
 @pytest.mark.usefixtures("no_dev_shm")
 def test_a_rehearsal_without_semaphores_names_what_is_missing(tmp_path: Path) -> None:
-    from herd.pretrain.rehearsal import rehearse
+    from herd.pretrain.profiling import profile_stages
 
     with pytest.raises(HerdError, match="/dev/shm, which cannot be used"):
-        rehearse([], tmp_path)
+        profile_stages([], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_rehearsal_without_semaphores_names_what_is_missing(tmp_path: Path) ->
         ("study", "tiny", "--jobs", "-7"),
         ("run", "tiny", "--jobs", "two"),
         ("plan", "tiny", "--jobs", "0"),
-        ("run", "tiny", "--restarts", "-1"),
+        ("run", "tiny", "--max-restarts", "-1"),
         ("run", "tiny", "--save-every", "nan"),
-        ("run", "tiny", "--silent", "inf"),
+        ("run", "tiny", "--heartbeat-timeout", "inf"),
         ("curate", "x", "--out", "y", "--workers", "-1"),
         ("judge-data", "x", "y", "--seeds", "0"),
         ("chat", "x", "--temperature", "-0.5"),
@@ -151,4 +151,4 @@ def test_counts_that_cannot_be_are_wrong_use(arguments: tuple[str, ...], capsys:
 
 def test_a_run_with_less_than_no_jobs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--jobs -1"):
-        run(spread(numbers=(1,)), tmp_path, jobs=-1)
+        run_stages(spread(numbers=(1,)), tmp_path, jobs=-1)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.cli import main
-from herd.core.terminal import Door, doors, json_line, visible
-from herd.run.progress import Live
-from herd.run.runner import run
+from herd.core.terminal import SafeStream, json_line, safe_output, visible
+from herd.run.progress import LiveDisplay
+from herd.run.runner import run_stages
 from tests.core.stages_for_tests import write
 
 STEERS = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x00\x7f"
@@ -49,13 +49,13 @@ def test_letters_stay_letters_in_json_for_utf8() -> None:
 
 def test_a_stream_of_another_encoding_shows_what_it_can() -> None:
     under = io.BytesIO()
-    door = Door(io.TextIOWrapper(under, encoding="latin-1", write_through=True))
+    door = SafeStream(io.TextIOWrapper(under, encoding="latin-1", write_through=True))
     door.write("Zürich, 東京 \ud800")
     assert under.getvalue().decode("latin-1") == r"Zürich, \u6771\u4eac \ud800"
 
 
 def test_a_card_is_shown_with_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = run(write(text=STEERS), tmp_path)
+    made = run_stages(write(text=STEERS), tmp_path)
     assert main(["show", str(made.path)]) == 0
     out = capsys.readouterr().out
     assert SHOWN[:20] in out
@@ -72,8 +72,8 @@ def test_warnings_and_faults_are_shown_with_escapes(capsys: pytest.CaptureFixtur
 def test_moving_bars_show_what_others_wrote_letter_for_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     under = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", under)
-    with doors():
-        live = Live()
+    with safe_output():
+        live = LiveDisplay()
         live.begin(1, 0)
         live.start("a-1")
         live.progress("a-1", 1, 2, "[/nothing] \x1b[2J")
@@ -101,7 +101,7 @@ class Parrot:
 def test_a_conversation_is_utf8_in_any_locale(
     encoding: str, errors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("herd.serve.chat.Chat", Parrot)
+    monkeypatch.setattr("herd.serve.chat.ChatSession", Parrot)
     (tmp_path / "config.json").write_text("{}")
     typed, under = io.BytesIO("Zürich\n\xff".encode("latin-1") + "東京\n".encode()), io.BytesIO()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed, encoding=encoding, errors=errors))

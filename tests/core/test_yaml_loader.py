@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import SettingsError
-from herd.core.recipe import parse_set
+from herd.core.recipe import parse_override
 from herd.core.settings import parse_yaml, read_yaml
-from herd.core.yaml_loader import MOST_VALUES
+from herd.core.yaml_loader import MAX_VALUES
 
 
 def bomb(levels: int) -> str:
@@ -55,9 +55,9 @@ def test_the_same_bounds_hold_for_what_is_set_on_the_command_line() -> None:
         f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcdef", "bcdefg", strict=True)
     ])  # fmt: skip
     with pytest.raises(SettingsError, match="--set files, line 1, column .* with this alias"):
-        parse_set(f"files={{{levels}}}")
+        parse_override(f"files={{{levels}}}")
     with pytest.raises(SettingsError, match="no setting lies so deep"):
-        parse_set(".".join("a" * 5000) + "=1")
+        parse_override(".".join("a" * 5000) + "=1")
 
 
 def test_aliases_within_bounds_stand_for_what_they_name() -> None:
@@ -67,5 +67,5 @@ def test_aliases_within_bounds_stand_for_what_they_name() -> None:
         "b": {"x": 1, "y": [1, 2]},
         "c": {"x": 2, "y": [1, 2]},
     }
-    plain = MOST_VALUES // 100
+    plain = MAX_VALUES // 100
     assert len(parse_yaml(str(list(range(plain))), where="x")) == plain

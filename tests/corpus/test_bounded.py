@@ -10,34 +10,34 @@ from pathlib import Path
 import pytest
 
 from herd.core.storage import read_documents
-from herd.corpus.extract import without_markers
+from herd.corpus.extract import strip_markers
 from herd.corpus.results import CorpusSize, CurationResult
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
-from herd.run.runner import run
+from herd.run.runner import run_stages
 
 # So long that a step which looks again at what it has looked at would take ten minutes and more.
 PATIENCE = 120
 STEPS = """
 import json, sys
 import numpy as np
-from herd.corpus.contamination import Items, find
+from herd.corpus.contamination import ExampleIndex, find_matches
 from herd.corpus.dedup.minhash import signatures
 from herd.corpus.judging import parse_rule
-from herd.corpus.kernels import pack
+from herd.corpus.kernels import pack_texts
 from herd.corpus.rewrites import rewrites
 from herd.corpus.language import Languages
-from herd.corpus.stats import measure
+from herd.corpus.stats import compute_stats
 
 unit, size, names = json.loads(sys.argv[1])
-packed = pack([(unit * (size // len(unit.encode()) + 1)).encode()[:size].decode("utf-8", "ignore")])
+packed = pack_texts([(unit * (size // len(unit.encode()) + 1)).encode()[:size].decode("utf-8", "ignore")])
 steps = {
-    "measure": lambda: measure(packed, Languages(np.array(["en"]), np.ones(1))),
+    "measure": lambda: compute_stats(packed, Languages(np.array(["en"]), np.ones(1))),
     "minhash": lambda: signatures(packed, 14, 8, 5, True, 1),
-    "items": lambda: find(packed, Items.of(["a question of the evaluation set, " * 8], ["a"], 13)),
-    **{name: lambda name=name: rewrites.make(parse_rule(name))(packed) for name in ("mask_private", "c4_lines",
-       "refinedweb_lines", "covered_lines", "strip_markdown")},
+    "items": lambda: find_matches(packed, ExampleIndex.build(["a question of the evaluation set, " * 8], ["a"], 13)),
+    **{name: lambda name=name: rewrites.make(parse_rule(name))(packed) for name in ("mask_pii", "c4_lines",
+       "refinedweb_lines", "repeated_ngram_lines", "strip_markdown")},
 }
 for name in names:
     steps[name]()
@@ -62,7 +62,7 @@ def test_one_line_of_one_mark_is_measured_in_one_go(unit: str) -> None:
     "unit", ["sk-", "xoxb-", "token=", "eyJ", "-----BEGIN PRIVATE KEY-----", "a@", "1.", "a:", "+1 "]
 )
 def test_private_data_is_looked_for_in_one_go(unit: str) -> None:
-    assert passes(unit, 4_000_000, "mask_private")
+    assert passes(unit, 4_000_000, "mask_pii")
 
 
 @pytest.mark.parametrize("unit", ["[", "![a](", "[a](", "**a ", "_", "# ", "\n", "`", "- "])
@@ -72,7 +72,7 @@ def test_markdown_of_nothing_but_markers_is_read_in_one_go(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", ["[1", "{", "read more ", "A", "7"])
 def test_lines_are_cleaned_in_one_go(unit: str) -> None:
-    assert passes(unit, 4_000_000, "c4_lines", "refinedweb_lines", "covered_lines")
+    assert passes(unit, 4_000_000, "c4_lines", "refinedweb_lines", "repeated_ngram_lines")
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,15 @@ def test_lines_are_cleaned_in_one_go(unit: str) -> None:
     ],
 )
 def test_markers_are_still_taken_off(text: str, plain: str) -> None:
-    assert without_markers(text) == plain
+    assert strip_markers(text) == plain
 
 
 def test_a_text_that_is_too_long_for_the_steps_is_a_reject(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": "über " * count}) for count in (10, 1_000)))
-    settings = CurateSettings(rules={}, text_bytes=2_000)
-    made = run(curate((files(str(tmp_path / "a.jsonl"), source="mine"),), settings=settings), tmp_path / "run", jobs=0)
+    settings = CurateSettings(rules={}, max_text_bytes=2_000)
+    made = run_stages(
+        curate((files(str(tmp_path / "a.jsonl"), source="mine"),), settings=settings), tmp_path / "run", jobs=0
+    )
     (reject,) = read_documents(made.path, "rejects")
     assert reject.notes["step"] == "length"
     assert "longer than 2,000 bytes" in reject.notes["reason"]

@@ -17,13 +17,13 @@ import pytest
 from herd.cli import main
 from herd.core.errors import DataError, SettingsError
 from herd.corpus.pages import Page
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.results import CorpusSize, CurationResult
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import files, look_for
+from herd.corpus.sources import files, scan_files
 from herd.corpus.stages import curate, describe_input
 from herd.corpus.warc import read_archive
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from tests.corpus.test_warc import response
 
 ROWS = [{"text": f"row {n} of a table, {n * 7919 % 104729} and {n * 104729 % 7919}"} for n in range(400)]
@@ -57,7 +57,7 @@ def read(folder: Path, name: str, data: bytes) -> tuple[list[Page], str]:
     (folder / name).write_bytes(data)
     found: list[Page] = []
     try:
-        for page in read_pages(Part(str(folder / name), "mine")):
+        for page in read_pages(FileSpan(str(folder / name), "mine")):
             found.append(page)
     except DataError as fault:
         return found, str(fault)
@@ -106,7 +106,7 @@ def test_what_breaks_off_is_told_when_nothing_else_is_read(tmp_path: Path) -> No
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(LINES)[:12])
     plan = curate((files(str(tmp_path / "a.jsonl.gz"), source="mine"),), settings=CurateSettings(rules={}))
     with pytest.raises(DataError, match=r"hold no pages; .*a\.jsonl\.gz: breaks off; what 0 rows"):
-        run(plan, tmp_path / "run", jobs=0)
+        run_stages(plan, tmp_path / "run", jobs=0)
 
 
 # ---- rows of other kinds ----
@@ -161,7 +161,7 @@ def test_links_to_folders_are_entered_once(tmp_path: Path) -> None:
     (tmp_path / "far" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "b.txt").symlink_to(tmp_path / "blob")
     (tmp_path / "in" / "gone.txt").symlink_to(tmp_path / "nowhere")
-    found = look_for([str(tmp_path / "in")], source="mine")
+    found = scan_files([str(tmp_path / "in")], source="mine")
     assert sorted(Path(file).name for file in found.readable) == ["a.txt", "b.txt"]
     assert sum(found.passed_over.values()) == 1
 
@@ -172,11 +172,11 @@ def test_names_that_are_no_utf8_are_read(tmp_path: Path, monkeypatch: pytest.Mon
     source.mkdir()
     for name, data in ((b"p\xe9.txt", b"a page"), (b"q\xe9.jsonl.gz", gzip.compress(LINES)[:-8]), (b"r.\xe9", b"x")):
         Path(os.fsdecode(os.fsencode(source) + b"/" + name)).write_bytes(data)
-    made = run(
+    made = run_stages(
         curate((files(str(source), source="mine"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0
     )
     assert made.result(CorpusSize).documents == 401
     assert len(made.result(CurationResult).broken_files) == 1
     assert any("passed over" in line for line in describe_input([str(source)], "mine", CurateSettings(rules={})))
     with pytest.raises(SettingsError, match="an ending nobody reads"):
-        look_for([os.fsdecode(os.fsencode(source) + b"/r.\xe9")], source="mine")
+        scan_files([os.fsdecode(os.fsencode(source) + b"/r.\xe9")], source="mine")

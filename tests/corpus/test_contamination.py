@@ -11,11 +11,11 @@ import pytest
 
 from herd.core.errors import DataError, SettingsError
 from herd.core.records import Document
-from herd.corpus.contamination import Items, coverage, find
+from herd.corpus.contamination import ExampleIndex, coverage, find_matches
 from herd.corpus.dedup import dedups
-from herd.corpus.kernels import pack
-from herd.evals.contamination import chosen, gains
-from tests.corpus.made import applied, parts
+from herd.corpus.kernels import pack_texts
+from herd.evals.contamination import contamination_gains, largest_significant_gain
+from tests.corpus.builders import apply_dedup, document_shards
 from tests.corpus.test_dedup import prose
 
 MGSM = Path(__file__).parents[3] / "shared" / "data" / "mgsm"
@@ -53,7 +53,7 @@ def write(folder: Path, questions: list[str]) -> str:
 @pytest.mark.row(79, "planted")
 def test_planted_items_are_found_and_phrases_are_not(tmp_path: Path, figure) -> None:
     questions, documents, _, dirty = made()
-    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),))
+    left = apply_dedup("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),))
     dropped = {int(one.id) for one in documents} - {int(name) for name in left}
     precision, recall = len(dropped & dirty) / len(dropped), len(dropped & dirty) / len(dirty)
     figure(f"documents with a planted item: precision {precision:.3f}, recall {recall:.3f}")
@@ -64,8 +64,10 @@ def test_planted_items_are_found_and_phrases_are_not(tmp_path: Path, figure) -> 
 @pytest.mark.row(79, "planted")
 def test_coverage_tells_planted_items_from_others(figure) -> None:
     questions, documents, planted, _ = made(1)
-    items = Items.of(questions, [str(n) for n in range(len(questions))], 8)
-    shares = coverage(items, [pack([one.text for one in documents[:300]]), pack([one.text for one in documents[300:]])])
+    items = ExampleIndex.build(questions, [str(n) for n in range(len(questions))], 8)
+    shares = coverage(
+        items, [pack_texts([one.text for one in documents[:300]]), pack_texts([one.text for one in documents[300:]])]
+    )
     found = set(np.flatnonzero(shares >= 0.7).tolist())
     precision, recall = len(found & planted) / len(found), len(found & planted) / len(planted)
     figure(f"planted items by coverage: precision {precision:.3f}, recall {recall:.3f}")
@@ -75,10 +77,10 @@ def test_coverage_tells_planted_items_from_others(figure) -> None:
 
 def test_the_counts_show_passages_and_what_a_cruder_rule_would_do(tmp_path: Path) -> None:
     questions, documents, _, dirty = made(2)
-    held = parts(tmp_path / "parts", documents)
-    step = dedups.make(dedups.use("decontaminate", against=(write(tmp_path, questions),), action="report"))
+    held = document_shards(tmp_path / "parts", documents)
+    step = dedups.make(dedups.configure("decontaminate", against=(write(tmp_path, questions),), action="report"))
     outcome = step(held)
-    assert not outcome.dropped
+    assert not outcome.removals
     assert outcome.counts["documents with an item"] == len(dirty)
     assert outcome.counts["documents with a phrase only"] >= 100
     assert outcome.counts["precision of any shared run"] < 0.7
@@ -89,7 +91,7 @@ def test_the_counts_show_passages_and_what_a_cruder_rule_would_do(tmp_path: Path
 def test_an_item_can_be_cut_out(tmp_path: Path) -> None:
     question = prose(random.Random(3), 30)
     documents = [Document(id="0", text=f"before {question} after", source="a")]
-    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, [question]),), action="cut")
+    left = apply_dedup("decontaminate", tmp_path, documents, against=(write(tmp_path, [question]),), action="cut")
     assert left["0"].split() == ["before", "after"]
 
 
@@ -118,7 +120,7 @@ def test_items_are_found_where_no_blanks_are_written(script: str, action: str, t
     clean = [unspaced(chance, script, 150) for _ in range(30)]
     documents = [Document(id=f"copy {n}", text=text, source="a") for n, text in enumerate(texts)]
     documents += [Document(id=f"clean {n}", text=text, source="a") for n, text in enumerate(clean)]
-    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),), action=action)
+    left = apply_dedup("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),), action=action)
     assert [left.get(f"clean {n}") for n in range(30)] == clean
     if action == "drop":
         assert sorted(left) == sorted(f"clean {n}" for n in range(30))
@@ -133,7 +135,7 @@ def test_items_are_found_whatever_blanks_stand_between_their_words(blank: str, a
     question = prose(random.Random(6), 30)
     documents = [Document(id="copy", text=f"before {question.replace(' ', blank)} after", source="a")]
     documents.append(Document(id="clean", text=prose(random.Random(7), 60), source="a"))
-    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, [question]),), action=action)
+    left = apply_dedup("decontaminate", tmp_path, documents, against=(write(tmp_path, [question]),), action=action)
     assert left["clean"] == documents[1].text
     assert left.get("copy", "before after").split() == ["before", "after"]
 
@@ -149,27 +151,27 @@ def test_thirty_real_questions_of_a_language_are_found(file: Path, tmp_path: Pat
         for n, question in enumerate(questions)
     ]
     documents += [Document(id=f"clean {n}", text=text, source="a") for n, text in enumerate(clean)]
-    left = applied("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),))
+    left = apply_dedup("decontaminate", tmp_path, documents, against=(write(tmp_path, questions),))
     figure(f"{file.stem}: {len(documents) - len(left)} of 30 copies found")
     assert sorted(left) == sorted(f"clean {n}" for n in range(len(clean)))
 
 
 def test_passages_are_told_by_their_bytes() -> None:
     question = "ein Stück über Äpfel und Birnen, das man überall lesen kann und das hier steht heute"
-    items = Items.of([question], ["a"], 8)
+    items = ExampleIndex.build([question], ["a"], 8)
     text = f"Vorher — {question}! Nachher."
-    (match,) = find(pack(["nothing here", text]), items)
+    (match,) = find_matches(pack_texts(["nothing here", text]), items)
     assert (match.text, text.encode()[match.begin : match.end].decode()) == (1, question)
 
 
 def test_items_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"other": 1}')
     with pytest.raises(DataError, match="has one of the fields"):
-        applied(
+        apply_dedup(
             "decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=(str(tmp_path / "a.jsonl"),)
         )
     with pytest.raises(SettingsError, match="against.0: /nowhere cannot be read"):
-        applied("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=("/nowhere",))
+        apply_dedup("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=("/nowhere",))
 
 
 @pytest.mark.row(79, "gain")
@@ -178,8 +180,8 @@ def test_a_gain_is_found_only_where_items_were_learnt(figure) -> None:
     covered = np.where(np.arange(400) < 200, chance.uniform(0.8, 1.0, 400), chance.uniform(0, 0.15, 400))
     learnt = np.where(covered > 0.5, chance.random(400) < 0.9, chance.random(400) < 0.4)
     not_learnt = chance.random(400) < 0.4
-    best = chosen(gains(learnt.astype(float), covered))
+    best = largest_significant_gain(contamination_gains(learnt.astype(float), covered))
     assert best is not None
     assert best.gain == pytest.approx(0.25, abs=0.06)
-    assert chosen(gains(not_learnt.astype(float), covered)) is None
+    assert largest_significant_gain(contamination_gains(not_learnt.astype(float), covered)) is None
     figure(f"gain {best.gain:.3f} [{best.low:.3f}, {best.high:.3f}] where half the items were learnt, none else")

@@ -15,19 +15,19 @@ import pytest
 
 from herd.core.artifacts import Artifact
 from herd.core.errors import DataError, SettingsError
-from herd.core.registry import Use
+from herd.core.registry import PluginConfig
 from herd.core.settings import build
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
-from herd.corpus.judging import parse_rule, retune
+from herd.corpus.judging import parse_rule, sweep_thresholds
 from herd.corpus.results import CorpusSize, CurationResult
-from herd.corpus.settings import CurateSettings, load_rules, names
+from herd.corpus.settings import CurateSettings, load_rules, packaged_rules
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.warc import write_warc
-from herd.pretrain.initial import pretrain
-from herd.run.runner import run
+from herd.pretrain.pretrain import pretrain
+from herd.run.runner import run_stages
 from herd.tokens.stages import pack, train_tokenizer
 from tests.corpus.test_reading import pages
 
@@ -50,8 +50,8 @@ def folder(tmp_path: Path, rows: Sequence[object]) -> Path:
     return made
 
 
-def settings(*rules: str, dedup: tuple[Use, ...] = ()) -> CurateSettings:
-    return CurateSettings(rules={"default": tuple(filters.use(rule) for rule in rules)}, dedup=dedup)
+def settings(*rules: str, dedup: tuple[PluginConfig, ...] = ()) -> CurateSettings:
+    return CurateSettings(rules={"default": tuple(filters.configure(rule) for rule in rules)}, dedup=dedup)
 
 
 def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
     (source / "binary.txt").write_bytes(bytes(range(9)) * 50)
     (source / "blank.html").write_text("<html><body></body></html>")
     found = curate(
-        (files(str(source), source="mine"),), settings=settings("word_count", dedup=(dedups.use("minhash"),))
+        (files(str(source), source="mine"),), settings=settings("word_count", dedup=(dedups.configure("minhash"),))
     )
-    made = run(found, tmp_path / "run", jobs=0)
+    made = run_stages(found, tmp_path / "run", jobs=0)
     kept = {one.id for one in read_documents(made.path)}
     rejected = {one.id: one.notes["step"] for one in read_documents(made.path, "rejects")}
     assert len(kept) + len(rejected) == made.result(CorpusSize).pages == 11
@@ -77,7 +77,7 @@ def test_a_corpus_without_pages_says_where_they_went(tmp_path: Path) -> None:
     source = folder(tmp_path, [{"text": "short"}, {"text": "also short"}])
     found = curate((files(str(source), source="mine"),), settings=settings("word_count"))
     with pytest.raises(DataError, match="the corpus is empty: all 2 pages were dropped, 2 by word_count"):
-        run(found, tmp_path / "run", jobs=0)
+        run_stages(found, tmp_path / "run", jobs=0)
 
 
 def test_a_broken_table_stops_the_run_or_counts_to_the_break(tmp_path: Path) -> None:
@@ -87,8 +87,10 @@ def test_a_broken_table_stops_the_run_or_counts_to_the_break(tmp_path: Path) -> 
     (source / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-200])
     with pytest.raises(DataError, match="breaks off"):
         stop = CurateSettings(rules={}, broken_files="stop")
-        run(curate((files(str(source), source="web"),), settings=stop), tmp_path / "run", jobs=0)
-    made = run(curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0)
+        run_stages(curate((files(str(source), source="web"),), settings=stop), tmp_path / "run", jobs=0)
+    made = run_stages(
+        curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0
+    )
     assert made.result(CorpusSize).documents >= 3000
     assert len(made.result(CurationResult).broken_files) == 1
 
@@ -98,7 +100,9 @@ def test_a_broken_archive_costs_what_is_broken(tmp_path: Path) -> None:
     source.mkdir()
     data = write_warc(pages(9))
     (source / "a.warc.gz").write_bytes(data[: len(data) // 2] + b"garbage" + data[len(data) // 2 + 7 : -30])
-    made = run(curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0)
+    made = run_stages(
+        curate((files(str(source), source="web"),), settings=CurateSettings(rules={})), tmp_path / "run", jobs=0
+    )
     assert made.result(CorpusSize).documents == 7
     faults = [one.notes["reason"] for one in read_documents(made.path, "rejects")]
     assert len(faults) == 2
@@ -113,10 +117,10 @@ def test_less_text_than_one_batch_is_told_before_training(tmp_path: Path) -> Non
     numbers = load_recipe(str(SMOKE), recipes).settings
     source = folder(tmp_path, [{"text": good(0), "source": "web"}])
     corpus = curate((files(str(source), source="web"),), settings=settings())
-    vocabulary = train_tokenizer(corpus, pairs=300)
+    vocabulary = train_tokenizer(corpus, vocab_size=300)
     model = pretrain(pack(corpus, vocabulary), vocabulary, settings=numbers.base)
     with pytest.raises(DataError, match="less than one batch|the mix names"):
-        run(model, tmp_path / "run", jobs=0)
+        run_stages(model, tmp_path / "run", jobs=0)
 
 
 PLACES = [(0, "local"), (2, "local")]
@@ -133,16 +137,18 @@ def test_the_corpus_is_the_same_to_the_byte_on_every_place(tmp_path: Path) -> No
         texts = [good(chance) for chance in range(number * 20, number * 20 + 40)]
         (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
     rules = CurateSettings(
-        rules={"default": (parse_rule("mask_private"), parse_rule({"word_count": {"at_least": 5}}))},
-        dedup=tuple(dedups.use(name) for name in ("newest_by_url", "minhash", "frequent_lines", "repeated_passages")),
+        rules={"default": (parse_rule("mask_pii"), parse_rule({"word_count": {"at_least": 5}}))},
+        dedup=tuple(
+            dedups.configure(name) for name in ("newest_by_url", "minhash", "frequent_lines", "exact_substrings")
+        ),
         shard_bytes=4_000,
         keep_stats=True,
     )
     found = []
     for jobs, place in PLACES:
         planned = curate((files(str(source), source="mine"),), settings=rules)
-        made: Artifact = run(planned, tmp_path / f"{jobs}{place}", jobs=jobs, place=place)
-        found.append(made.card["files"])
+        made: Artifact = run_stages(planned, tmp_path / f"{jobs}{place}", jobs=jobs, executor=place)
+        found.append(made.metadata["files"])
         assert made.result(CorpusSize).pages == 300
     assert len(found[0]) > 10
     assert all(one == found[0] for one in found)
@@ -157,12 +163,12 @@ def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: P
         (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": good(number * 9 + k)}) for k in range(9)))
     listed = [(str(file), "mine") for file in sorted(source.iterdir())]
     rules = CurateSettings(rules={}, broken_files="stop", shard_bytes=1_000)
-    shards = preparing.shards(listed, rules, tmp_path / "work")
-    whole = preparing.prepare(shards[0])
+    shards = preparing.plan_shards(listed, rules, tmp_path / "work")
+    whole = preparing.prepare_shard(shards[0])
     (source / "0.jsonl").unlink()  # a shard that is whole is not read again
-    assert preparing.prepare(shards[0]) == whole
+    assert preparing.prepare_shard(shards[0]) == whole
     (tmp_path / "work" / "parts" / "00001.arrow.partial").write_bytes(b"half of something")
-    assert preparing.prepare(shards[1]).rows == 9
+    assert preparing.prepare_shard(shards[1]).rows == 9
 
 
 @pytest.mark.parametrize("what", ["parts", "rejects", "summaries"])
@@ -173,9 +179,9 @@ def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, 
     source = tmp_path / "in.jsonl"
     texts = ("Lorem ipsum dolor sit amet", *map(good, range(9)))
     source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
-    rules = CurateSettings(rules={"default": (filters.use("lorem_ipsum"),)})
-    shard = preparing.shards([(str(source), "mine")], rules, tmp_path / "work")[0]
-    whole = preparing.prepare(shard)
+    rules = CurateSettings(rules={"default": (filters.configure("lorem_ipsum"),)})
+    shard = preparing.plan_shards([(str(source), "mine")], rules, tmp_path / "work")[0]
+    whole = preparing.prepare_shard(shard)
     file = shard.folder / "summaries" / "00000.json" if what == "summaries" else shard.file(what)
     data = file.read_bytes()
     if way == "lost":
@@ -183,7 +189,7 @@ def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, 
     else:
         file.write_bytes(data[: len(data) // 2] + (b"" if way == "cut" else bytes([data[len(data) // 2] ^ 1])) +
                          (b"" if way == "cut" else data[len(data) // 2 + 1 :]))  # fmt: skip
-    assert preparing.prepare(shard) == whole
+    assert preparing.prepare_shard(shard) == whole
     assert file.read_bytes() == data
 
 
@@ -193,8 +199,8 @@ def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
     kept = []
     for word in ("rude", "absent"):
         listed.write_text(f"{word}\n")
-        rules = CurateSettings(rules={"default": (filters.use("dirty_words"),)}, dirty_words=(str(listed),))
-        kept.append(run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0))
+        rules = CurateSettings(rules={"default": (filters.configure("dirty_words"),)}, dirty_words=(str(listed),))
+        kept.append(run_stages(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0))
     assert kept[0].key != kept[1].key
     assert [one.result(CorpusSize).documents for one in kept] == [1, 2]
 
@@ -202,15 +208,17 @@ def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
 def test_a_language_has_thresholds_of_its_own(tmp_path: Path) -> None:
     german = "Die Donaudampfschifffahrtsgesellschaft bereitete Lebensversicherungsangelegenheiten umfangreich vor. "
     source = folder(tmp_path, [{"text": german * 6, "id": "de"}, {"text": good(1), "id": "en"}])
-    shared = {"rules": {"default": (parse_rule({"word_length": {"at_most": 10.0}}),)}, "keep_stats": True}
-    other = {"de": (parse_rule({"word_length": {"at_most": 30.0}}),)}
+    shared = {"rules": {"default": (parse_rule({"mean_word_length": {"at_most": 10.0}}),)}, "keep_stats": True}
+    other = {"de": (parse_rule({"mean_word_length": {"at_most": 30.0}}),)}
     crawl = (files(str(source), source="mine"),)
-    strict = run(curate(crawl, settings=CurateSettings(**shared)), tmp_path / "run", jobs=0)
-    loose = run(curate(crawl, settings=CurateSettings(**shared, languages=other)), tmp_path / "run", jobs=0)
+    strict = run_stages(curate(crawl, settings=CurateSettings(**shared)), tmp_path / "run", jobs=0)
+    loose = run_stages(curate(crawl, settings=CurateSettings(**shared, languages=other)), tmp_path / "run", jobs=0)
     assert [one.result(CurationResult).languages for one in (strict, loose)] == [{"en": 1}, {"en": 1, "de": 1}]
     assert [one.language for one in read_documents(strict.path, "rejects")] == ["de"]
     for by_language, dropped in (({}, 1), (other, 0)):
-        assert dict(retune(loose.path, shared["rules"], by_language))["word_length"]["dropped"] == dropped
+        assert (
+            dict(sweep_thresholds(loose.path, shared["rules"], by_language))["mean_word_length"]["dropped"] == dropped
+        )
     with pytest.raises(SettingsError, match=r"languages.de.0: 'word_lenght' is not one of the filters; did you mean"):
         build(CurateSettings, {"rules": {}, "languages": {"de": ["word_lenght"]}}, where="here")
 
@@ -222,7 +230,7 @@ def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> 
         [{"text": text, "id": str(n)} for n, text in enumerate(texts)] + [{"text": "no end at all", "id": "x"}],
     )
     rules = CurateSettings(rules={"default": (parse_rule("c4_lines"), parse_rule({"word_count": {"at_least": 10}}))})
-    made = run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
+    made = run_stages(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
     assert [one.text for one in read_documents(made.path)] == [text.splitlines()[0] for text in texts]
     (gone,) = read_documents(made.path, "rejects")
     assert (gone.id, gone.notes["step"], gone.text) == ("x", "word_count", "no end at all")
@@ -231,13 +239,13 @@ def test_rules_that_rewrite_are_followed_by_rules_that_judge(tmp_path: Path) -> 
 def test_every_rule_is_counted_alone_and_in_order(tmp_path: Path) -> None:
     shouted = "BUY NOW " * 3
     source = folder(tmp_path, [{"text": good(0)}, {"text": shouted}])
-    made = run(
-        curate((files(str(source), source="mine"),), settings=settings("shouting", "word_count")),
+    made = run_stages(
+        curate((files(str(source), source="mine"),), settings=settings("uppercase_words", "word_count")),
         tmp_path / "run",
         jobs=0,
     )
     rows = {count.step: (count.dropped, count.alone) for count in made.result(CurationResult).funnel}
-    assert (rows["shouting"], rows["word_count"]) == ((1, 1), (0, 1))
+    assert (rows["uppercase_words"], rows["word_count"]) == ((1, 1), (0, 1))
 
 
 def test_statistics_stand_beside_documents_and_thresholds_can_be_tried(tmp_path: Path) -> None:
@@ -247,21 +255,21 @@ def test_statistics_stand_beside_documents_and_thresholds_can_be_tried(tmp_path:
     rules = CurateSettings(
         rules={"default": (parse_rule("word_count"), parse_rule("c4_lines"), parse_rule("symbols"))}, keep_stats=True
     )
-    made = run(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
+    made = run_stages(curate((files(str(source), source="mine"),), settings=rules), tmp_path / "run", jobs=0)
     table = parquet.read_table(made.path / "documents").to_pylist()
     assert [row["stats"]["plain_words"] for row in table] == [0.0] * 4  # C4's lines leave nothing of these
-    stronger = dict(retune(made.path, {"default": (parse_rule({"word_count": {"at_least": 81}}),)}))
+    stronger = dict(sweep_thresholds(made.path, {"default": (parse_rule({"word_count": {"at_least": 81}}),)}))
     assert stronger["word_count"] == {"in": 5, "dropped": 5, "alone": 5}
-    weaker = dict(retune(made.path, {"default": (parse_rule({"word_count": {"at_least": 1}}),)}))
+    weaker = dict(sweep_thresholds(made.path, {"default": (parse_rule({"word_count": {"at_least": 1}}),)}))
     assert weaker["word_count"] == {"in": 5, "dropped": 0, "alone": 0}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", packaged_rules())
 def test_packaged_rules_can_be_read_and_run(name: str, tmp_path: Path) -> None:
     source = folder(tmp_path, [{"text": "This is a sentence that ends here. " * 9 + f"Number {n}."} for n in range(3)])
     made = curate((files(str(source), source="mine"),), settings=load_rules(name))
     with contextlib.suppress(DataError):  # some keep nothing of so little
-        assert run(made, tmp_path / "run", jobs=0).result(CorpusSize).pages == 3
+        assert run_stages(made, tmp_path / "run", jobs=0).result(CorpusSize).pages == 3
 
 
 def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
@@ -274,7 +282,7 @@ def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     settings = build(CurateSettings, {"rules": {"default": []}}, where="x")
-    made = run(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run")
+    made = run_stages(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run")
     kept = {one.id: one for one in read_documents(made.path)}
     rejects = list(read_documents(made.path, "rejects"))
     assert len(kept) + len(rejects) == made.result(CorpusSize).pages == len(rows)
@@ -290,20 +298,20 @@ def test_batches_are_cut_where_other_rules_begin_and_not_by_source(
     from herd.corpus import prepare
 
     sizes: list[int] = []
-    judge = prepare.judge
+    judge = prepare.apply_rules
 
     def counted(texts, rules, *others):
         sizes.append(len(texts))
         return judge(texts, rules, *others)
 
-    monkeypatch.setattr(prepare, "judge", counted)
+    monkeypatch.setattr(prepare, "apply_rules", counted)
     sources = [f"s{number % 400}" for number in range(1200)]
     file = tmp_path / "rows.jsonl"
     rows = [{"id": str(n), "text": good(n), "source": source} for n, source in enumerate(sources)]
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     rules = {"default": []} | ({"s7": [{"word_count": {"at_least": 1000}}]} if named else {})
     settings = build(CurateSettings, {"rules": rules}, where="x")
-    made = run(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run", jobs=0)
+    made = run_stages(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run", jobs=0)
     assert sizes == ([21, 3, 1176] if named else [1200])
     # Source after source, as ever.
     wanted = sorted((n for n, s in enumerate(sources) if not (named and s == "s7")), key=lambda n: (n % 400, n))

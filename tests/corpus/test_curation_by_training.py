@@ -18,32 +18,32 @@ from herd.core.records import Document
 from herd.core.stage import Work
 from herd.core.storage import write_documents
 from herd.corpus.judging import parse_rule
-from herd.corpus.labels import EDUCATIONAL, label
-from herd.corpus.quality import KeepSettings, QualitySettings, keep_best, train_quality, train_scorer
+from herd.corpus.labels import EDUCATIONAL, label_texts
+from herd.corpus.quality import KeepBestSettings, QualitySettings, keep_best, train_quality, train_scorer
 from herd.corpus.results import CurationResult
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
-from herd.generate.samplers import Script
+from herd.generate.samplers import ScriptedSampler
 from herd.model.sizes import Size
-from herd.pretrain.initial import PretrainSettings, pretrain
-from herd.run.executors import LocalPlace
-from herd.run.runner import run
+from herd.pretrain.pretrain import PretrainSettings, pretrain
+from herd.run.executors import LocalExecutor
+from herd.run.runner import run_stages
 from herd.tokens.stages import pack, train_tokenizer
 from herd.train.results import TrainingResult
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import noise
-from herd.world.pages import Pages, PagesSettings
+from herd.world.pages import PagesSettings, WorldPages
 from herd.world.truth import World
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")
 KEPT = 120  # documents that every filter keeps
 TRAINER = PretrainSettings(
-    size=Size(width=32, layers=2, heads=4, kv_heads=2, hidden=64),
+    size=Size(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=64),
     length=64,
     tokens=40_000,
     batch=(BatchPhase(until=1.0, batch_tokens=512),),
-    mix=(MixPhase(until=1.0, shares={"pool": 1.0}),),
+    mix=(MixPhase(until=1.0, mixture_weights={"pool": 1.0}),),
     lr=4e-3,
     init_std=0.06,
 )
@@ -57,7 +57,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def world_texts(seed: int, **counts: int) -> dict[str, list[str]]:
     settings = PagesSettings(documents=counts, near_copies=0.0, spam_pages=0.0)
     found: dict[str, list[str]] = {}
-    for page in Pages(World(seed=seed), settings).documents():
+    for page in WorldPages(World(seed=seed), settings).documents():
         found.setdefault(page.document.source, []).append(page.document.text)
     return found
 
@@ -88,17 +88,19 @@ class Pool:
     def texts_of(self, corpus: Corpus) -> list[str]:
         from herd.core.storage import read_documents
 
-        return [one.text for one in read_documents(run(corpus, self.folder / "run", jobs=0).path)]
+        return [one.text for one in read_documents(run_stages(corpus, self.folder / "run", jobs=0).path)]
 
     def loss(self, texts: list[str]) -> float:
         """Nats per token on held-out good text of the fixed trainer after training on `texts`."""
         every = curate(
             (self.source("pool", texts[:KEPT]), self.source("good", self.held_out)), settings=CurateSettings(rules={})
         )
-        vocabulary = train_tokenizer(self.corpus("pool", self.texts), pairs=400)
+        vocabulary = train_tokenizer(self.corpus("pool", self.texts), vocab_size=400)
         settings = TRAINER.__class__(**{**vars_of(TRAINER), "seed": self.seed})
         model = pretrain(pack(every, vocabulary, held_out_share=0.2), vocabulary, settings=settings)
-        return float(run(model, self.folder / "run", jobs=0).result(TrainingResult).held_out["good"].nats_per_token)
+        return float(
+            run_stages(model, self.folder / "run", jobs=0).result(TrainingResult).held_out["good"].nats_per_token
+        )
 
 
 def vars_of(settings: PretrainSettings) -> dict[str, object]:
@@ -111,12 +113,12 @@ def test_a_classifier_beats_rules_and_rules_beat_chance(tmp_path: Path, figure) 
     for seed in range(5):
         pool = Pool(tmp_path, seed)
         everything = list(pool.texts)
-        rules = pool.texts_of(pool.corpus("pool", everything, "shouting", "symbols"))
+        rules = pool.texts_of(pool.corpus("pool", everything, "uppercase_words", "symbols"))
         assert len(rules) >= KEPT
         model = train_quality(
             pool.corpus("good", pool.reference), pool.corpus("bad", everything[:100]), settings=QualitySettings()
         )
-        best = pool.texts_of(keep_best(pool.corpus("pool", everything), model, settings=KeepSettings(share=0.2)))
+        best = pool.texts_of(keep_best(pool.corpus("pool", everything), model, settings=KeepBestSettings(share=0.2)))
         row = [pool.loss(texts) for texts in (everything, rules, best)]
         losses.append(row)
         wins += row[2] == min(row)
@@ -127,7 +129,7 @@ def test_a_classifier_beats_rules_and_rules_beat_chance(tmp_path: Path, figure) 
     assert wins >= 4
 
 
-def teacher() -> Script:
+def teacher() -> ScriptedSampler:
     """Stands in for a large model: a page that tells of people and places teaches something."""
 
     def answer(conversation):
@@ -139,7 +141,7 @@ def teacher() -> Script:
         shouted = sum(word.isupper() for word in words) / max(1, len(words))
         return f"score: {min(5, max(0, round(30 * told - 10 * shouted)))}"
 
-    return Script(answer)
+    return ScriptedSampler(answer)
 
 
 @pytest.mark.row(19, "loss")
@@ -148,18 +150,18 @@ def test_an_educational_cut_lowers_the_loss_at_equal_tokens(tmp_path: Path, figu
     for seed in range(3):
         pool = Pool(tmp_path, seed)
         everything = list(pool.texts)
-        points = label(everything[:300], teacher(), EDUCATIONAL).points
+        points = label_texts(everything[:300], teacher(), EDUCATIONAL).points
         known = [(n, float(value)) for n, value in enumerate(points) if not np.isnan(value)]
         labelled = [Document(id=str(n), text=everything[n], source="pool", notes={"points": v}) for n, v in known]
         (pool.folder / "labelled").mkdir()
         write_documents(pool.folder / "labelled", labelled)
         (pool.folder / "scorer").mkdir()
-        work = Work(pool.folder / "scorer", pool.folder, LocalPlace())
+        work = Work(pool.folder / "scorer", pool.folder, LocalExecutor())
         train_scorer.body(work, Corpus(pool.folder / "labelled"), settings=QualitySettings())
-        from herd.corpus.quality import _WEIGHTS, Embedded
+        from herd.corpus.quality import _WEIGHTS, EmbeddingClassifier
 
         with np.load(pool.folder / "scorer" / _WEIGHTS) as held:
-            scores = Embedded(held["weights"], squash=False).score(everything)
+            scores = EmbeddingClassifier(held["weights"], squash=False).score(everything)
         cut = [text for text, score in zip(everything, scores, strict=True) if score >= 3]
         assert len(cut) >= 60
         gains.append(pool.loss(everything) - pool.loss(cut))
@@ -177,7 +179,7 @@ def test_the_counts_of_each_step_are_the_same_again(tmp_path: Path, figure) -> N
     crawl = pool.source("pool", [*pool.texts, *pool.held_out])
     found = []
     for number in range(2):
-        made = run(
+        made = run_stages(
             curate((crawl,), settings=load_rules("fineweb", ["broken_files=stop"])),
             tmp_path / str(number),
             jobs=2 * number,

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from herd.core.records import Document
 from herd.corpus.dedup import dedups
 from herd.corpus.dedup.bloom import filter_size
-from herd.corpus.dedup.minhash import join, settle, signatures
+from herd.corpus.dedup.minhash import find_roots, signatures, union_pairs
 from herd.corpus.encodings import decode
 from herd.corpus.extract import ExtractSettings, extract
-from herd.corpus.kernels import Result, library, pack, pointer
-from herd.run.executors import LocalPlace
+from herd.corpus.kernels import KernelResult, corpus_kernels, pack_texts, pointer
+from herd.run.executors import LocalExecutor
 from herd.world import noise
-from tests.corpus.made import applied, parts
+from tests.corpus.builders import apply_dedup, document_shards
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
@@ -56,7 +56,7 @@ def test_pairs_meet_as_often_as_the_formula_says(figure) -> None:
                 " ".join(_letters(name) for name in names[:size]),
                 " ".join(_letters(n) for n in names[size - shared :]),
             ]
-        keys, _ = signatures(pack(texts), bands, rows, 1, True, seed=5)
+        keys, _ = signatures(pack_texts(texts), bands, rows, 1, True, seed=5)
         met = (keys[0::2] == keys[1::2]).any(axis=1).mean()
         exact = shared / (2 * size - shared)
         worst = max(worst, abs(met - (1 - (1 - exact**rows) ** bands)))
@@ -75,7 +75,7 @@ def test_signatures_agree_as_often_as_sets_overlap() -> None:
         a = [_letters(f"k{chance.randrange(10**8)}") for _ in range(300)]
         b = a[: chance.randrange(100, 300)] + [_letters(f"m{chance.randrange(10**8)}") for _ in range(60)]
         _, minima = signatures(
-            pack([" ".join(a), " ".join(b)]), 60, 20, 1, True, seed=chance.randrange(10**6), whole=True
+            pack_texts([" ".join(a), " ".join(b)]), 60, 20, 1, True, seed=chance.randrange(10**6), with_minima=True
         )
         assert minima is not None
         jaccard = len(set(a) & set(b)) / len(set(a) | set(b))
@@ -84,7 +84,7 @@ def test_signatures_agree_as_often_as_sets_overlap() -> None:
 
 def test_case_accents_digits_and_punctuation_do_not_count() -> None:
     texts = ["Café No. 12, at the river's END!", "cafe no 77 at the river s end", "cafe no 77 at the river s start"]
-    keys, _ = signatures(pack(texts), 14, 8, 5, True, seed=1)
+    keys, _ = signatures(pack_texts(texts), 14, 8, 5, True, seed=1)
     assert (keys[0] == keys[1]).all()
     assert not (keys[0] == keys[2]).all()
 
@@ -94,7 +94,7 @@ def test_planted_copies_are_found_and_others_stay(tmp_path: Path, figure) -> Non
     chance = random.Random(0)
     originals = [prose(chance, 200) for _ in range(300)]
     copies = [f"{noise.near_copy(text, chance)} and" for text in originals[:100]]
-    left = applied("minhash", tmp_path, documents(*originals, *copies))
+    left = apply_dedup("minhash", tmp_path, documents(*originals, *copies))
     recall = sum(str(300 + n) not in left for n in range(100)) / 100
     lost = sum(str(n) not in left for n in range(300)) / 300
     figure(f"near-duplicates: recall {recall:.0%}, {lost:.1%} of others removed")
@@ -136,7 +136,7 @@ def test_real_pages_that_are_no_copies_stay_and_planted_copies_of_them_go(tmp_pa
     long = [n for n, text in enumerate(texts) if len(text.split()) >= 100]
     copied = chance.sample(long, 200)
     copies = [noise.near_copy(texts[n], chance) for n in copied]
-    left = applied("minhash", tmp_path, documents(*texts, *copies))
+    left = apply_dedup("minhash", tmp_path, documents(*texts, *copies))
     gone = [n for n in range(len(texts)) if str(n) not in left]
     stayed = [runs_of_five(texts[n]) for n in range(len(texts)) if str(n) in left]
     # What goes though it is like nothing that stays was no copy; FineWeb's rule aims at a similarity of .75.
@@ -152,24 +152,24 @@ def test_real_pages_that_are_no_copies_stay_and_planted_copies_of_them_go(tmp_pa
 
 def test_of_a_cluster_the_first_stays_and_chains_are_one_cluster(tmp_path: Path) -> None:
     text = " ".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(100))
-    left = applied("minhash", tmp_path, documents(text, text.upper(), f"{text}!", "something else entirely"))
+    left = apply_dedup("minhash", tmp_path, documents(text, text.upper(), f"{text}!", "something else entirely"))
     assert list(left) == ["0", "3"]
 
 
 def test_texts_without_words_are_no_copies_of_each_other(tmp_path: Path) -> None:
-    assert list(applied("minhash", tmp_path, documents("", "...", "a", "a", "!"))) == ["0", "1", "2", "4"]
+    assert list(apply_dedup("minhash", tmp_path, documents("", "...", "a", "a", "!"))) == ["0", "1", "2", "4"]
 
 
 def test_texts_that_differ_in_numbers_only_are_one_or_two(tmp_path: Path) -> None:
     rows = documents("one page of 12 with the sum 7 + 5", "one page of 31 with the sum 22 + 9")
-    assert list(applied("minhash", tmp_path / "a", rows)) == ["0"]
-    assert list(applied("minhash", tmp_path / "b", rows, fold_numbers=False)) == ["0", "1"]
+    assert list(apply_dedup("minhash", tmp_path / "a", rows)) == ["0"]
+    assert list(apply_dedup("minhash", tmp_path / "b", rows, fold_numbers=False)) == ["0", "1"]
 
 
 def test_copies_may_be_looked_for_within_a_source_only(tmp_path: Path) -> None:
     text = prose(random.Random(1), 80)
     rows = [Document(id=str(n), text=text, source=source) for n, source in enumerate("aab")]
-    assert list(applied("minhash", tmp_path, rows, within="source")) == ["0", "2"]
+    assert list(apply_dedup("minhash", tmp_path, rows, within="source")) == ["0", "2"]
 
 
 def test_a_similarity_asked_for_keeps_pairs_that_meet_by_chance(tmp_path: Path) -> None:
@@ -179,15 +179,15 @@ def test_a_similarity_asked_for_keeps_pairs_that_meet_by_chance(tmp_path: Path) 
     far = base[:120] + prose(chance, 80).split()
     rows = documents(" ".join(base), " ".join(near), " ".join(far))
     loose = {"preset": "own", "bands": 100, "rows": 2}
-    assert list(applied("minhash", tmp_path / "a", rows, **loose)) == ["0"]
-    assert list(applied("minhash", tmp_path / "b", rows, **loose, jaccard=0.8)) == ["0", "2"]
+    assert list(apply_dedup("minhash", tmp_path / "a", rows, **loose)) == ["0"]
+    assert list(apply_dedup("minhash", tmp_path / "b", rows, **loose, jaccard=0.8)) == ["0", "2"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60))
 def test_joined_sets_are_those_of_a_plain_search(pairs: list[tuple[int, int]]) -> None:
     parent = np.arange(31, dtype=np.int64)
-    join(parent, np.array([a for a, _ in pairs], np.int64), np.array([b for _, b in pairs], np.int64))
-    found = settle(parent)
+    union_pairs(parent, np.array([a for a, _ in pairs], np.int64), np.array([b for _, b in pairs], np.int64))
+    found = find_roots(parent)
     label = list(range(31))
     for _ in range(31):
         for a, b in pairs:
@@ -210,9 +210,9 @@ def test_the_newest_version_of_an_address_stays(tmp_path: Path) -> None:
         ("https://b.example", ""),
     ]
     found = [Document(id=str(n), text="t", source="a", url=url, added=day) for n, (url, day) in enumerate(rows)]
-    assert list(applied("newest_by_url", tmp_path, found)) == ["1", "2", "3", "4", "6"]
-    held = parts(tmp_path / "again", found)
-    (dropped,) = dedups.make(dedups.use("newest_by_url"))(held).dropped
+    assert list(apply_dedup("newest_by_url", tmp_path, found)) == ["1", "2", "3", "4", "6"]
+    held = document_shards(tmp_path / "again", found)
+    (dropped,) = dedups.make(dedups.configure("newest_by_url"))(held).removals
     assert dict(zip(dropped.rows.tolist(), dropped.kept.tolist(), strict=True)) == {0: 1, 5: 6}
 
 
@@ -225,8 +225,8 @@ def test_a_line_goes_with_its_seventh_copy(tmp_path: Path, figure) -> None:
         chance = random.Random(4)
         return documents(*(f"{prose(chance, 12)}\nHome | About {n}\n{prose(chance, 12)}" for n in range(copies)))
 
-    six = applied("frequent_lines", tmp_path / "6", pages(6))
-    seven = applied("frequent_lines", tmp_path / "7", pages(7))
+    six = apply_dedup("frequent_lines", tmp_path / "6", pages(6))
+    seven = apply_dedup("frequent_lines", tmp_path / "7", pages(7))
     assert all("Home" in text for text in six.values())
     assert not any("Home" in text for text in seven.values())
     assert all(len(text.splitlines()) == 2 for text in seven.values())
@@ -235,14 +235,14 @@ def test_a_line_goes_with_its_seventh_copy(tmp_path: Path, figure) -> None:
 
 def test_lines_are_counted_bucket_by_bucket(tmp_path: Path) -> None:
     rows = documents(*(f"Home\nown line {'abcdefghijklmnop'[n]}" for n in range(14)))
-    left = applied("frequent_lines", tmp_path, rows, bucket_documents=7)
+    left = apply_dedup("frequent_lines", tmp_path, rows, bucket_documents=7)
     assert not any("Home" in text for text in left.values())
-    left = applied("frequent_lines", tmp_path / "b", rows, bucket_documents=5)
+    left = apply_dedup("frequent_lines", tmp_path / "b", rows, bucket_documents=5)
     assert sum("Home" in text for text in left.values()) == 14
 
 
 def test_a_page_of_frequent_lines_is_dropped(tmp_path: Path) -> None:
-    left = applied("frequent_lines", tmp_path, documents(*["only this line"] * 8, "another one"))
+    left = apply_dedup("frequent_lines", tmp_path, documents(*["only this line"] * 8, "another one"))
     assert left == {"8": "another one"}
 
 
@@ -265,7 +265,7 @@ def test_no_repeat_of_fifty_words_is_left(tmp_path: Path, figure) -> None:
             text[at:at] = passage
     rows = documents(*(" ".join(text) for text in texts))
     before = Counter(window for row in rows for window in set(windows(row.text, 50)))
-    left = applied("repeated_passages", tmp_path, rows)
+    left = apply_dedup("exact_substrings", tmp_path, rows)
     after = Counter(window for text in left.values() for window in windows(text, 50))
     assert max(before.values()) > 1
     assert max(after.values(), default=0) == 1
@@ -279,7 +279,9 @@ def test_cut_is_what_a_suffix_search_finds(
 ) -> None:
     """Against a plain search for repeats of at least `length` words, one pass."""
     folder = tmp_path_factory.mktemp("cut")
-    left = applied("repeated_passages", folder, documents(*texts), words=length, passes=1)
+    left = apply_dedup(
+        "exact_substrings", folder, documents(*texts), min_substring_min_substring_words=length, passes=1
+    )
     seen = Counter(window for text in texts for window in windows(text, length))
     for number, text in enumerate(texts):
         words, covered = text.split(), set()
@@ -297,7 +299,7 @@ def test_the_first_place_can_keep_a_passage(tmp_path: Path) -> None:
     chance = random.Random(7)
     passage = prose(chance, 60)
     rows = documents(f"start {passage}", f"{passage} end here", "other words")
-    left = applied("repeated_passages", tmp_path, rows, keep_first=True)
+    left = apply_dedup("exact_substrings", tmp_path, rows, keep_first=True)
     assert left == {"0": rows[0].text, "1": "end here", "2": "other words"}
 
 
@@ -329,7 +331,7 @@ def test_a_full_filter_errs_as_rarely_as_designed(rate: float, figure) -> None:
     keys = chance.integers(0, 2**63, 2 * count, dtype=np.uint64)
     held, seen = np.zeros(bits // 64, np.uint64), np.zeros(2 * count, np.uint8)
     rules = _Rules(bits, hashes, 1, 13, 0.8, 1)
-    library().herd_bloom_add(pointer(keys), c_int64(count), byref(rules), pointer(held), pointer(seen))
+    corpus_kernels().herd_bloom_add(pointer(keys), c_int64(count), byref(rules), pointer(held), pointer(seen))
     full = held.copy()
     other = np.ascontiguousarray(keys[count:])
     wrong = 0
@@ -337,7 +339,7 @@ def test_a_full_filter_errs_as_rarely_as_designed(rate: float, figure) -> None:
         some = np.ascontiguousarray(other[start : start + 2000])
         held[:] = full
         out = np.zeros(len(some), np.uint8)
-        library().herd_bloom_add(pointer(some), c_int64(len(some)), byref(rules), pointer(held), pointer(out))
+        corpus_kernels().herd_bloom_add(pointer(some), c_int64(len(some)), byref(rules), pointer(held), pointer(out))
         wrong += int(out.sum())
     figure(f"design {rate:.0%}: {wrong / count:.2%} false positives in {bits / count:.1f} bits a key")
     assert wrong / count <= 1.5 * rate
@@ -349,7 +351,7 @@ def test_paragraphs_and_documents_seen_before_go(tmp_path: Path) -> None:
     chance = random.Random(8)
     a, b, c = (prose(chance, 40) for _ in range(3))
     rows = documents(f"{a}\n{b}", f"{a}\n{c}", f"{a}\n{b}", "short line\nshort line")
-    left = applied("bloom", tmp_path, rows, expected=10_000)
+    left = apply_dedup("bloom", tmp_path, rows, expected_ngrams=10_000)
     assert left == {"0": rows[0].text, "1": c, "3": rows[3].text}
 
 
@@ -369,7 +371,7 @@ def test_documents_of_rare_words_are_told_from_others(tmp_path: Path, figure) ->
         )
         for _ in range(50)
     ]
-    left = applied("outlier_tokens", tmp_path, documents(*texts, *strange), share=0.06, bins=5)
+    left = apply_dedup("outlier_tokens", tmp_path, documents(*texts, *strange), share=0.06, bins=5)
     found = sum(str(950 + n) not in left for n in range(50))
     figure(f"divergence: {found} of 50 documents of random words are among the 6 % dropped")
     assert found >= 45
@@ -384,8 +386,10 @@ def test_the_outcome_does_not_depend_on_workers_or_parts(tmp_path: Path) -> None
     rows = documents(*texts, *(noise.near_copy(text, chance, 40) for text in texts[:20]))
     found = []
     for number, (files, workers) in enumerate(((1, 1), (3, 1), (4, 2))):
-        held = parts(tmp_path / str(number), rows, files=files, place=LocalPlace(lambda workers=workers: workers))
-        (dropped,) = dedups.make(dedups.use("minhash"))(held).dropped
+        held = document_shards(
+            tmp_path / str(number), rows, files=files, place=LocalExecutor(lambda workers=workers: workers)
+        )
+        (dropped,) = dedups.make(dedups.configure("minhash"))(held).removals
         found.append((dropped.rows.tolist(), dropped.kept.tolist()))
     assert found[0] == found[1] == found[2]
 
@@ -393,8 +397,11 @@ def test_the_outcome_does_not_depend_on_workers_or_parts(tmp_path: Path) -> None
 def test_shingles_of_ideographs_are_characters() -> None:
     import ctypes
 
-    with Result(
-        "herd_shingles", pack(["汉字汉字汉字", "one two three four five six"]), ctypes.c_int32(5), ctypes.c_int32(1)
+    with KernelResult(
+        "herd_shingles",
+        pack_texts(["汉字汉字汉字", "one two three four five six"]),
+        ctypes.c_int32(5),
+        ctypes.c_int32(1),
     ) as made:
         _, ends = made.keys()
     assert np.diff(ends).tolist() == [2, 2]
@@ -418,8 +425,8 @@ def test_copies_are_found_where_no_blanks_are_written(letters: str, tmp_path: Pa
     first = text(600)
     other = "".join(chance.choice(letters) if n % 200 == 7 else c for n, c in enumerate(first))
     documents = [Document(id=str(n), text=t, source="a") for n, t in enumerate((first, other, text(600)))]
-    assert sorted(applied("minhash", tmp_path / "a", documents)) in (["0", "2"], ["1", "2"])
+    assert sorted(apply_dedup("minhash", tmp_path / "a", documents)) in (["0", "2"], ["1", "2"])
     passage = text(200)
     documents = [Document(id=str(n), text=text(90) + passage + text(90), source="a") for n in range(2)]
-    left = applied("repeated_passages", tmp_path / "b", documents)
+    left = apply_dedup("exact_substrings", tmp_path / "b", documents)
     assert all(passage[20:180] not in left[name] and len(left[name]) > 150 for name in ("0", "1"))

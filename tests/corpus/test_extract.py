@@ -116,7 +116,7 @@ def test_lists_and_tables_plain_and_as_markdown() -> None:
     assert plain.endswith(
         "Steps to take\n\nTake the first one.\nAnd then the second.\nNot this one.\n\nName\tSize\none\t1\ntwo\t2\n\nx = 1"  # noqa: E501
     )
-    marked = text_of(page(paragraphs(1) + content), form="markdown")
+    marked = text_of(page(paragraphs(1) + content), output_format="markdown")
     assert marked.endswith(
         "## Steps to take\n\n1. Take the **first** one.\n2. And then the second.\n  - Not this one.\n\n"
         "| Name | Size |\n| --- | --- |\n| one | 1 |\n| two | 2 |\n\n```\nx = 1\n```"
@@ -210,7 +210,7 @@ def test_no_bytes_break_the_parser(body: bytes) -> None:
 @settings(deadline=None, max_examples=300)
 def test_no_order_of_tags_breaks_the_parser(tokens: list[str]) -> None:
     body = "".join(tokens).encode("utf-8", "surrogateescape")
-    for chosen in (PLAIN, ExtractSettings(form="markdown", alt_text="all"), ExtractSettings(main_only=False)):
+    for chosen in (PLAIN, ExtractSettings(output_format="markdown", alt_text="all"), ExtractSettings(main_only=False)):
         extract([body], chosen).text.validate(full=True)
 
 
@@ -240,7 +240,7 @@ def test_no_order_of_tags_breaks_the_parser(tokens: list[str]) -> None:
 )
 def test_pages_made_to_stall_parsers_end(body: str) -> None:
     """Each within the time of a page, or given up with a reason; never more than a few times that."""
-    found = extract([body], ExtractSettings(seconds=2.0))
+    found = extract([body], ExtractSettings(timeout_seconds=2.0))
     assert found.outcome[0] in range(len(OUTCOMES))
 
 

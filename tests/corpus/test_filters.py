@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.corpus.filters import filters
-from herd.corpus.judging import judge, parse_rule
-from herd.corpus.kernels import give_dirty_words, pack
+from herd.corpus.judging import apply_rules, parse_rule
+from herd.corpus.kernels import pack_texts, set_dirty_words
 from herd.corpus.rewrites import rewrites
 from herd.corpus.settings import load_rules
-from herd.corpus.stats import measure
+from herd.corpus.stats import compute_stats
 from herd.world import noise
 
 SENTENCE = "The cat sat with the dog and that was good to see."
 
 
 def drops(name: str, text: str, **settings: object) -> bool:
-    return bool(filters.make(filters.use(name, **settings))(measure([text]))[0])
+    return bool(filters.make(filters.configure(name, **settings))(compute_stats([text]))[0])
 
 
 @pytest.mark.row(17, "thresholds")
@@ -33,8 +33,8 @@ def drops(name: str, text: str, **settings: object) -> bool:
     [
         ("word_count", "word " * 50, "word " * 49),
         ("word_count", "word " * 100_000, "word " * 100_001),
-        ("word_length", "abc " * 60, "ab " * 60),
-        ("word_length", "abcdefghij " * 60, "abcdefghijk " * 60),
+        ("mean_word_length", "abc " * 60, "ab " * 60),
+        ("mean_word_length", "abcdefghij " * 60, "abcdefghijk " * 60),
         ("symbols", "# " + "word " * 9, "# # " + "word " * 9),
         ("symbols", "… " + "word " * 9, "… … " + "word " * 9),
         ("bullets", "- a\n" * 9 + "b", "- a\n" * 19 + "b"),
@@ -44,18 +44,18 @@ def drops(name: str, text: str, **settings: object) -> bool:
         ("stop_words", "der Hund und die Katze", "Hund Katze"),
         ("repeated_lines", "a b c d\n" * 2 + "".join(f"line number {n} is here\n" for n in range(6)), "a\n" * 4),
         ("repeated_paragraphs", "a b\n\nc d\n\na b\n\ne f gh ij kl mn op", "a b\n\na b\n\na b"),
-        ("top_runs", " ".join(f"w{n}" for n in range(60)), "cheap pills " * 20),
-        ("repeated_runs", SENTENCE, "one two three four five six " * 4),
-        ("repeated_characters", "x" * 99 + "\na\na", "x" * 90 + "\nab\nab"),
+        ("top_ngrams", " ".join(f"w{n}" for n in range(60)), "cheap pills " * 20),
+        ("repeated_ngrams", SENTENCE, "one two three four five six " * 4),
+        ("repeated_line_characters", "x" * 99 + "\na\na", "x" * 90 + "\nab\nab"),
         ("newlines", "a b c d\n" * 3, "a b c\n" * 9),
         ("lorem_ipsum", "Ipsum lorem", "Some Lorem ipsum dolor"),
         ("curly_braces", "if (x)", "if (x) {"),
         ("few_sentences", "One. Two. Three. Four. Five.", "One. Two. Three. Four five."),
         ("long_paragraphs", ("x" * 200 + "\n") * 3, ("x" * 200 + "\n") * 2 + "x" * 199),
         ("short_lines", "x" * 31 + "\n" + "y", "x\ny\nz"),
-        ("ended_lines", "One.\nTwo", "One\n" * 9 + "Two."[:3]),
+        ("punctuated_lines", "One.\nTwo", "One\n" * 9 + "Two."[:3]),
         ("language", SENTENCE * 3, "Der Hund und die Katze sind nicht zu Hause, weil sie mit uns gegangen sind." * 2),
-        ("shouting", "BUY now and then again or not", "BUY NOW and then"),
+        ("uppercase_words", "BUY now and then again or not", "BUY NOW and then"),
         (
             "not_code",
             "def twice(x):\n    return 2 * x\n" + "It is a line of words.\n" * 18,
@@ -80,21 +80,21 @@ def test_lines_in_another_language_go() -> None:
     )
     text = "\n".join([english, german, "Kurze Zeile.", english])
     rule = parse_rule("foreign_lines")
-    assert rewrites.make(rule)(pack([text])).texts.to_pylist() == ["\n".join([english, "Kurze Zeile.", english])]
+    assert rewrites.make(rule)(pack_texts([text])).texts.to_pylist() == ["\n".join([english, "Kurze Zeile.", english])]
     kept = parse_rule({"foreign_lines": {"keep": ["de"]}})
-    assert rewrites.make(kept)(pack([text])).texts.to_pylist() == [text]
+    assert rewrites.make(kept)(pack_texts([text])).texts.to_pylist() == [text]
 
 
 @given(st.text(max_size=200))
 def test_no_text_breaks_a_rule(text: str) -> None:
-    stats = measure([text])
+    stats = compute_stats([text])
     for name in filters.all():
-        assert filters.make(filters.use(name))(stats).shape == (1,)
+        assert filters.make(filters.configure(name))(stats).shape == (1,)
 
 
 def rewritten(name: str, text: str, **settings: object) -> str:
-    use = rewrites.use(name, **settings)
-    return rewrites.make(use)(pack([text])).texts[0].as_py()
+    use = rewrites.configure(name, **settings)
+    return rewrites.make(use)(pack_texts([text])).texts[0].as_py()
 
 
 @pytest.mark.row(17, "thresholds")
@@ -128,18 +128,18 @@ def test_a_rule_for_lines(name: str, text: str, left: str) -> None:
 def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
     log = "\n".join(f"2024-03-01 12:0{n}:11 worker {n} failed to reach the server at port {n}" for n in range(6))
     text = f"Here is what happened on the first day of March, in plain words.\n{log}"
-    assert rewritten("covered_lines", text) == text.splitlines()[0]
+    assert rewritten("repeated_ngram_lines", text) == text.splitlines()[0]
 
 
 def test_dirty_words_are_those_of_the_list() -> None:
-    give_dirty_words(["rude", "very bad thing"])
+    set_dirty_words(["rude", "very bad thing"])
     try:
         text = "A rude word. Such a VERY bad thing, and RUDE again; rudely is none."
-        assert measure([text]).dirty_words[0] == 3
+        assert compute_stats([text]).dirty_words[0] == 3
         assert drops("dirty_words", text)
         assert not drops("dirty_words", "rude " + "nice " * 400)
     finally:
-        give_dirty_words([])
+        set_dirty_words([])
 
 
 # ---- what is private ----
@@ -182,17 +182,17 @@ def test_planted_secrets_are_masked_and_others_stay(figure) -> None:
     found = total = 0
     for kind, secret in planted:
         for frame in frames:
-            left = rewritten("mask_private", frame.format(secret), **masks)
+            left = rewritten("mask_pii", frame.format(secret), **masks)
             total += 1
             found += masks[kind] in left and secret.split("'")[-2 if "'" in secret else 0] not in left
     assert found == total
     for text in INNOCENT:
-        assert rewritten("mask_private", text, **masks) == text
+        assert rewritten("mask_pii", text, **masks) == text
     figure(f"{found} of {total} planted secrets masked, none of {len(INNOCENT)} texts without any changed")
 
 
 def test_kinds_can_be_left_as_they_are() -> None:
-    assert rewritten("mask_private", "a@b.org 8.8.8.8", keep=("ips",)) == "email@example.com 8.8.8.8"
+    assert rewritten("mask_pii", "a@b.org 8.8.8.8", keep=("ips",)) == "email@example.com 8.8.8.8"
 
 
 # ---- settings ----
@@ -201,9 +201,9 @@ def test_kinds_can_be_left_as_they_are() -> None:
 def test_thresholds_are_settings_and_typos_are_told() -> None:
     assert drops("word_count", "word " * 60, at_least=61)
     with pytest.raises(SettingsError, match="did you mean 'at_least'"):
-        filters.use("word_count", at_lest=3)
+        filters.configure("word_count", at_lest=3)
     with pytest.raises(SettingsError, match="did you mean 'word_count'"):
-        filters.use("wordcount")
+        filters.configure("wordcount")
 
 
 ARTICLES = Path(__file__).parents[3] / "shared" / "data" / "web_article_extraction" / "ground-truth.json"
@@ -239,7 +239,7 @@ def junk(count: int) -> dict[str, list[str]]:
 
 def share_dropped(texts: list[str], name: str) -> float:
     settings = load_rules(name)
-    judged = judge(pa.array(texts, pa.large_string()), settings.rules["default"], settings.languages)
+    judged = apply_rules(pa.array(texts, pa.large_string()), settings.rules["default"], settings.languages)
     return sum(step != "" for step in judged.step) / len(texts)
 
 

@@ -17,7 +17,7 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.warc import write_warc
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from tests.corpus.test_extract import ARTICLES, page, paragraphs
 
 PAGES = 10_000
@@ -76,23 +76,25 @@ def test_ten_thousand_tampered_pages_are_counted(tmp_path: Path, monkeypatch: py
         members.append(member)
     (tmp_path / "fuzz.warc.gz").write_bytes(b"".join(members))
     listed = (
-        "mask_private",
-        "covered_lines",
+        "mask_pii",
+        "repeated_ngram_lines",
         "refinedweb_lines",
         "c4_lines",
         "word_count",
-        "repeated_runs",
+        "repeated_ngrams",
         "stop_words",
     )
     rules = CurateSettings(
         rules={"default": tuple(map(parse_rule, listed))},
         dedup=tuple(
-            dedups.use(name)
-            for name in ("newest_by_url", "minhash", "frequent_lines", "repeated_passages", "bloom")[:4]
+            dedups.configure(name)
+            for name in ("newest_by_url", "minhash", "frequent_lines", "exact_substrings", "bloom")[:4]
         ),
         shard_bytes=8_000_000,
     )
-    made = run(curate((files(str(tmp_path / "fuzz.warc.gz"), source="web"),), settings=rules), tmp_path / "run", jobs=2)
+    made = run_stages(
+        curate((files(str(tmp_path / "fuzz.warc.gz"), source="web"),), settings=rules), tmp_path / "run", jobs=2
+    )
     kept = [one.id for one in read_documents(made.path)]
     gone = [one.id for one in read_documents(made.path, "rejects")]
     assert len(kept) + len(gone) == made.result(CorpusSize).pages

@@ -8,14 +8,14 @@ import pytest
 
 from herd.core.errors import DataError
 from herd.core.records import Document
-from herd.corpus.ground_truth import LABELS, Labelled, read_labels, write_labels
+from herd.corpus.ground_truth import LABELS, LabelledDocument, read_labels, write_labels
 
 
 def test_labels_are_read_back_in_their_order(tmp_path: Path) -> None:
     pages = [
-        Labelled(Document(id="<urn:ü>", text="a text", source="s"), "clean"),
-        Labelled(Document(id="b", text="a text!", source="s"), "near-duplicate", "<urn:ü>"),
-        Labelled(Document(id="c", text="buy", source="s"), "spam"),
+        LabelledDocument(Document(id="<urn:ü>", text="a text", source="s"), "clean"),
+        LabelledDocument(Document(id="b", text="a text!", source="s"), "near-duplicate", "<urn:ü>"),
+        LabelledDocument(Document(id="c", text="buy", source="s"), "spam"),
     ]
     write_labels(tmp_path, iter(pages))
     assert read_labels(tmp_path) == [

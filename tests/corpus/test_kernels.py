@@ -16,14 +16,18 @@ from herd.corpus import kernels
 def test_texts_keep_their_places(texts: list[str]) -> None:
     """Packed from a list, from an Arrow column and from a slice of one, they are the same texts."""
     column = arrow.array(["x", *texts, "y"], arrow.large_string())[1:-1]
-    for packed in (kernels.pack(texts), kernels.pack(column), kernels.pack(column.cast(arrow.string()))):
+    for packed in (
+        kernels.pack_texts(texts),
+        kernels.pack_texts(column),
+        kernels.pack_texts(column.cast(arrow.string())),
+    ):
         assert list(packed.heads(1 << 20)) == texts
         assert packed.lengths.tolist() == [len(text.encode()) for text in texts]
 
 
 @given(st.binary(max_size=40))
 def test_what_is_utf_8_is_what_python_says(data: bytes) -> None:
-    found = kernels.library().herd_utf8_fault(data, ctypes.c_int64(len(data)))
+    found = kernels.corpus_kernels().herd_utf8_fault(data, ctypes.c_int64(len(data)))
     good = data.decode("utf-8", "ignore").encode() == data
     assert (found == -1) == good
     if not good:

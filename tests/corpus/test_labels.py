@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation
-from herd.corpus.labels import EDUCATIONAL, QUALITY, READ_CHARACTERS, RUBRICS, Rubric, label, label_topic
-from herd.generate.samplers import Script
+from herd.corpus.labels import EDUCATIONAL, LABEL_RUBRICS, QUALITY, READ_CHARACTERS, Rubric, label_texts, label_topic
+from herd.generate.samplers import ScriptedSampler
 from herd.judge.agreement import weighted_kappa
 from tests.corpus.test_topics import PAGES
 
 WORDLESS = "I cannot say."
 
 
-def saying(rounds: list[list[int | None]]) -> Script:
+def saying(rounds: list[list[int | None]]) -> ScriptedSampler:
     """A model that says these points, asking after asking, in the order of the texts."""
     turns = itertools.chain.from_iterable(rounds)
 
@@ -27,7 +27,7 @@ def saying(rounds: list[list[int | None]]) -> Script:
         points = next(turns)
         return WORDLESS if points is None else f"score: {points}"
 
-    return Script(answer)
+    return ScriptedSampler(answer)
 
 
 def test_answers_are_read_as_points() -> None:
@@ -35,7 +35,7 @@ def test_answers_are_read_as_points() -> None:
     assert EDUCATIONAL.points("Score: 1 at first, but then\n**Educational score: 3**") == 3
     assert np.isnan(EDUCATIONAL.points("score: 7"))
     assert np.isnan(EDUCATIONAL.points("no idea"))
-    assert set(RUBRICS) == {"educational", "quality", "reasoning"}
+    assert set(LABEL_RUBRICS) == {"educational", "quality", "reasoning"}
     assert "<document>\nx" in QUALITY.ask("x" * 9000).last.content
     assert len(QUALITY.ask("x" * 9000).last.content) < 4000
 
@@ -50,7 +50,7 @@ def test_points_stand_where_the_rubric_says() -> None:
 
 def test_a_model_that_does_not_answer_is_refused() -> None:
     with pytest.raises(DataError, match="100% of the model's answers hold no points"):
-        label(["a", "b"], Script(lambda conversation: "hm"), QUALITY)
+        label_texts(["a", "b"], ScriptedSampler(lambda conversation: "hm"), QUALITY)
 
 
 POINTS = st.integers(0, 5) | st.none()
@@ -64,9 +64,9 @@ def test_the_mean_of_the_points_counts_and_answers_without_any_do_not(rounds: li
     unreadable = said.count(None) / len(said)
     if unreadable > 0.5:
         with pytest.raises(DataError, match=f"{unreadable:.0%} of the model's answers hold no points"):
-            label(texts, saying(rounds), EDUCATIONAL, askings=len(rounds))
+            label_texts(texts, saying(rounds), EDUCATIONAL, num_samples=len(rounds))
         return
-    found = label(texts, saying(rounds), EDUCATIONAL, askings=len(rounds))
+    found = label_texts(texts, saying(rounds), EDUCATIONAL, num_samples=len(rounds))
     assert found.unreadable == pytest.approx(unreadable)
     for number, points in enumerate(found.points):
         own = [one[number] for one in rounds if one[number] is not None]
@@ -79,9 +79,9 @@ def test_the_mean_of_the_points_counts_and_answers_without_any_do_not(rounds: li
 
 
 def test_no_texts_have_no_labels() -> None:
-    found = label([], Script(lambda _: WORDLESS), QUALITY, askings=2)
+    found = label_texts([], ScriptedSampler(lambda _: WORDLESS), QUALITY, num_samples=2)
     assert (len(found.points), found.unreadable) == (0, 0.0)
-    assert label_topic([], Script(lambda _: WORDLESS), ["a"]) == []
+    assert label_topic([], ScriptedSampler(lambda _: WORDLESS), ["a"]) == []
 
 
 def test_a_model_names_topics() -> None:
@@ -90,9 +90,9 @@ def test_a_model_names_topics() -> None:
         return "It is a match report.\n**topic:** Sports and Fitness." if "striker" in words else "topic: health"
 
     texts = [PAGES["sports and fitness"], PAGES["health"]]
-    assert label_topic(texts, Script(answer), list(PAGES)) == ["sports and fitness", "health"]
+    assert label_topic(texts, ScriptedSampler(answer), list(PAGES)) == ["sports and fitness", "health"]
     with pytest.raises(DataError, match="100% of the model's answers name no topic"):
-        label_topic(texts, Script(lambda _: "I cannot tell."), list(PAGES))
+        label_topic(texts, ScriptedSampler(lambda _: "I cannot tell."), list(PAGES))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_model_names_topics() -> None:
 def test_the_last_topic_named_counts_if_it_is_listed(answer: str, topic: str) -> None:
     names = ["travel", "health"]
     answers = iter([answer, "topic: travel"])
-    assert label_topic(["a", "b"], Script(lambda _: next(answers)), names) == [topic, "travel"]
+    assert label_topic(["a", "b"], ScriptedSampler(lambda _: next(answers)), names) == [topic, "travel"]
 
 
 def test_a_model_is_shown_the_topics_and_the_beginning_of_a_page() -> None:
@@ -119,8 +119,8 @@ def test_a_model_is_shown_the_topics_and_the_beginning_of_a_page() -> None:
         asked.append(conversation.last.content)
         return "topic: b c"
 
-    assert label_topic(["x" * 9 * READ_CHARACTERS], Script(answer), ["a", "b c"]) == ["b c"]
+    assert label_topic(["x" * 9 * READ_CHARACTERS], ScriptedSampler(answer), ["a", "b c"]) == ["b c"]
     assert "\n- a\n- b c\n" in asked[0]
     assert asked[0].count("x" * READ_CHARACTERS) == 1
     assert "x" * (READ_CHARACTERS + 1) not in asked[0]
-    assert set(RUBRICS) == {one.name for one in RUBRICS.values()}
+    assert set(LABEL_RUBRICS) == {one.name for one in LABEL_RUBRICS.values()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from herd.corpus.extract import ExtractSettings, as_named, extract
-from herd.corpus.pages import Page, batches
-from herd.corpus.prepare import to_texts
+from herd.corpus.extract import ExtractSettings, extract, mark_xhtml
+from herd.corpus.pages import Page, batch_pages
+from herd.corpus.prepare import extract_texts
 from herd.corpus.settings import CurateSettings
 
 FIRST = "Bread rises for two hours in a warm corner of the kitchen, and it must not be moved."
@@ -73,9 +73,9 @@ def test_in_html_the_slash_means_nothing() -> None:
 
 def test_a_name_says_that_a_page_is_xhtml() -> None:
     body = f"<html><body>{CHAPTER}</body></html>".encode()
-    assert as_named(body, "page.html", "https://a.example/b.xhtml?c") != body
+    assert mark_xhtml(body, "page.html", "https://a.example/b.xhtml?c") != body
     page = Page("books/One.XHTML", "web", body)
-    texts = to_texts(next(batches([page])), CurateSettings(rules={}))
+    texts = extract_texts(next(batch_pages([page])), CurateSettings(rules={}))
     assert LAST in texts.texts[0].as_py()
     assert LAST not in text_of(body.decode())
 
@@ -101,7 +101,7 @@ def test_a_name_says_that_a_page_is_xhtml() -> None:
 def test_a_row_is_a_line_whatever_its_cells_hold(cell: str, written: str) -> None:
     table = f"<table><tr><th><p>Day</p></th><th>What</th></tr><tr><td>Monday</td><td>{cell}</td><td>x</td></tr></table>"
     assert between(table) == f"Day\tWhat\nMonday\t{written}\tx"
-    marked = between(table, form="markdown").replace("**", "")
+    marked = between(table, output_format="markdown").replace("**", "")
     assert marked == f"| Day | What |\n| --- | --- |\n| Monday | {written} | x |"
 
 
@@ -212,7 +212,7 @@ def test_a_listing_in_a_table_or_in_boxes_is_program_text(listing: str) -> None:
     assert between(listing) == code
     found = extract([f"<body><p>{FIRST}</p>{listing}</body>"], ExtractSettings())
     assert found.code[0] == sum(not c.isspace() for c in code)
-    assert between(listing, form="markdown") == f"```\n{code}\n```"
+    assert between(listing, output_format="markdown") == f"```\n{code}\n```"
 
 
 def test_programs_in_the_rows_of_a_table_are_not_joined() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.corpus import members
-from herd.corpus.members import RECORD, Member, Raw, Span, next_member
+from herd.corpus.members import RECORD, Member, RawFile, Span, next_member
 from herd.corpus.warc import write_warc
 from tests.corpus.test_broken_files import archive, numbers, record
 from tests.corpus.test_reading import pages
@@ -26,7 +26,7 @@ def packed(count: int) -> list[bytes]:
     return [gzip.compress(HEAD + b"%d " % n * (1 + 37 * n % 90), mtime=0) for n in range(count)]
 
 
-def contents(data: bytes, span: Span = members.WHOLE) -> list[bytes]:
+def contents(data: bytes, span: Span = members.WHOLE_FILE) -> list[bytes]:
     return [member.take(1 << 20) for member in members.members(io.BytesIO(data), span)]
 
 
@@ -34,8 +34,8 @@ def contents(data: bytes, span: Span = members.WHOLE) -> list[bytes]:
 def test_bytes_are_read_by_their_place_forwards_and_back(data: bytes, reads: list[tuple[int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(members, "CHUNK", 32)
-        patch.setattr(members, "_KEPT_BYTES", 8)
-        raw = Raw(io.BytesIO(data))
+        patch.setattr(members, "_BUFFER_BYTES", 8)
+        raw = RawFile(io.BytesIO(data))
         for at, size in reads:
             assert bytes(raw.read(at, size)) == data[at : at + size]
 
@@ -64,10 +64,10 @@ def test_a_member_belongs_to_the_span_it_starts_in(cuts: list[int]) -> None:
 
 def test_where_a_member_ends_the_next_one_starts() -> None:
     held = packed(5)
-    for number, member in enumerate(members.members(io.BytesIO(b"".join(held)), members.WHOLE)):
+    for number, member in enumerate(members.members(io.BytesIO(b"".join(held)), members.WHOLE_FILE)):
         member.take(1 << 20)
         assert (member.start, member.next) == (sum(map(len, held[:number])), sum(map(len, held[: number + 1])))
-        assert member.ended
+        assert member.at_end
         assert not member.fault
 
 
@@ -75,9 +75,9 @@ def test_a_start_that_only_looks_like_one_is_passed_over() -> None:
     held = packed(3)
     other = gzip.compress(b"no record at all, but a member " * 9)
     data = held[0] + members.GZIP * 7 + other + held[1]
-    raw = Raw(io.BytesIO(data))
+    raw = RawFile(io.BytesIO(data))
     assert next_member(raw, 1) == len(data) - len(held[1])
-    assert next_member(Raw(io.BytesIO(members.GZIP * 400)), 0) is None
+    assert next_member(RawFile(io.BytesIO(members.GZIP * 400)), 0) is None
     assert contents(data, Span(len(held[0]) + 2)) == contents(held[1])
 
 
@@ -94,7 +94,7 @@ def test_what_stands_before_damage_is_read_and_the_next_member_is_found(seed: in
     text = HEAD + chance.randbytes(400)
     first, second = gzip.compress(text, mtime=0), packed(1)[0]
     cut = data.draw(st.integers(60, len(first) - 9))
-    begun = next(iter(members.members(io.BytesIO(first[:cut]), members.WHOLE)))
+    begun = next(iter(members.members(io.BytesIO(first[:cut]), members.WHOLE_FILE)))
     head = begun.take(1 << 20)
     assert text.startswith(head)
     assert begun.fault == "breaks off"
@@ -209,10 +209,10 @@ def test_too_much_that_is_no_record_is_given_up_in_a_member_and_not_in_a_plain_f
     monkeypatch.setattr(members, "CHUNK", 1 << 14)
     for filler in (b"x", b"\n"):
         text = filler * 200_000 + HEAD
-        member = next(iter(members.members(io.BytesIO(gzip.compress(text)), members.WHOLE)))
+        member = next(iter(members.members(io.BytesIO(gzip.compress(text)), members.WHOLE_FILE)))
         found = member.find_record() if filler == b"x" else member.skip_blank()
-        assert (found, member.given_up) == (False, True)
+        assert (found, member.gave_up) == (False, True)
         member = plain(text)
         assert member.find_record() if filler == b"x" else member.skip_blank()
-        assert not member.given_up
+        assert not member.gave_up
         assert member.peek(4) == b"WARC"

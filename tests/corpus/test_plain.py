@@ -18,23 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.corpus import kernels, stats
-from herd.corpus.contamination import count_words
+from herd.corpus.contamination import count_plain_words
 from herd.corpus.dedup.bloom import _Rules as BloomRules
-from herd.corpus.dedup.minhash import join, signatures
+from herd.corpus.dedup.minhash import signatures, union_pairs
 from herd.corpus.extract import ExtractSettings, extract
-from herd.corpus.kernels import Result, pack, pointer
+from herd.corpus.kernels import KernelResult, pack_texts, pointer
 from herd.corpus.plain import lines, measure, tables
 from herd.corpus.plain.interface import Kernels
 from herd.corpus.plain.words import hash_bytes, split_words
-from herd.corpus.rewrites.lines import c4_lines, covered_lines, refinedweb_lines
-from herd.corpus.rewrites.private import mask_private
+from herd.corpus.rewrites.lines import c4_lines, refinedweb_lines, repeated_ngram_lines
+from herd.corpus.rewrites.pii import mask_pii
 from tests.corpus.test_extract import ARTICLES, page, paragraphs
 from tests.corpus.test_fuzz import tampered
 
 ROOT = Path(__file__).parents[2]
-COMPILED = kernels.library()
+COMPILED = kernels.corpus_kernels()
 PLAIN = Kernels()
-kernels._give_tables(PLAIN)
+kernels._set_tables(PLAIN)
 pytestmark = pytest.mark.skipif(not isinstance(COMPILED, ctypes.CDLL), reason="no compiled kernels to compare with")
 Number = ctypes.c_int32
 
@@ -151,15 +151,15 @@ def both(use: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, 
     for library in (COMPILED, PLAIN):
         with monkeypatch.context() as patch:
             for name, module in list(sys.modules.items()):
-                if name.startswith("herd.corpus") and hasattr(module, "library"):
-                    patch.setattr(module, "library", lambda library=library: library)
+                if name.startswith("herd.corpus") and hasattr(module, "corpus_kernels"):
+                    patch.setattr(module, "corpus_kernels", lambda library=library: library)
             given.append(use())
     return given[0], given[1]
 
 
 def extracted(pages: list[bytes], **changes: Any) -> Callable[[], Any]:
     def use() -> Any:
-        got = extract(pages, ExtractSettings(seconds=100.0, **changes))
+        got = extract(pages, ExtractSettings(timeout_seconds=100.0, **changes))
         numbers = got.outcome, got.code, got.formulas, got.letters
         return [column.to_pylist() for column in (got.text, got.title, got.language)], [one.tolist() for one in numbers]
 
@@ -182,9 +182,9 @@ def seeds() -> list[bytes]:
 def test_pages_give_the_same_text(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(3)
     pages = [*seeds(), *(tampered(chance, chance.choice(seeds())) for _ in range(12))]
-    texts, _ = agree(extracted(pages, form=form, alt_text="all"), monkeypatch)
+    texts, _ = agree(extracted(pages, output_format=form, alt_text="all"), monkeypatch)
     assert sum(map(len, texts[0])) > 1000
-    agree(extracted(pages, form=form, main_only=False), monkeypatch)
+    agree(extracted(pages, output_format=form, main_only=False), monkeypatch)
 
 
 @settings(max_examples=30)
@@ -196,26 +196,26 @@ def test_any_soup_of_tags_gives_the_same_text(pieces: list[str]) -> None:
 
 def rewritten(texts: list[str]) -> Callable[[], Any]:
     def use() -> Any:
-        packed = pack(texts)
+        packed = pack_texts(texts)
         ways = [
             c4_lines(packed),
-            c4_lines(packed, ended_only=False, min_words=0),
+            c4_lines(packed, terminal_punctuation=False, min_words=0),
             refinedweb_lines(packed),
-            covered_lines(packed, run=2),
-            mask_private(packed),
-            mask_private(packed, keep=("ips",)),
+            repeated_ngram_lines(packed, n=2),
+            mask_pii(packed),
+            mask_pii(packed, keep=("ips",)),
         ]
-        return [(way.texts.to_pylist(), None if way.edits is None else way.edits.tolist(), way.figures) for way in ways]
+        return [(way.texts.to_pylist(), None if way.edits is None else way.edits.tolist(), way.metrics) for way in ways]
 
     return use
 
 
 def measured(texts: list[str]) -> Callable[[], Any]:
-    return lambda: {name: values.tolist() for name, values in stats.measure(texts).columns().items()}
+    return lambda: {name: values.tolist() for name, values in stats.compute_stats(texts).columns().items()}
 
 
 def keys_of(name: str, texts: list[str], *arguments: Any) -> tuple[list[int], list[int]]:
-    with Result(f"herd_{name}", pack(texts), *arguments) as made:
+    with KernelResult(f"herd_{name}", pack_texts(texts), *arguments) as made:
         keys, ends = made.keys()
         return keys.tolist(), ends.tolist()
 
@@ -224,14 +224,16 @@ def shared(texts: list[str]) -> Callable[[], Any]:
     """All that is asked of texts about what they share."""
 
     def use() -> Any:
-        packed, done = pack(texts), np.zeros(len(texts), np.int32)
-        got: list[Any] = [one.tolist() for one in signatures(packed, 4, 3, 3, True, 7, whole=True) if one is not None]
+        packed, done = pack_texts(texts), np.zeros(len(texts), np.int32)
+        got: list[Any] = [
+            one.tolist() for one in signatures(packed, 4, 3, 3, True, 7, with_minima=True) if one is not None
+        ]
         got += [keys_of("shingles", texts, Number(2), Number(fold)) for fold in (0, 1)]
         got += [windows := keys_of("window_keys", texts, Number(2)), grams := keys_of("gram_keys", texts, Number(2))]
-        got += [line_keys := keys_of("line_keys", texts), count_words(texts).tolist()]
+        got += [line_keys := keys_of("line_keys", texts), count_plain_words(texts).tolist()]
 
         def column(name: str, *arguments: Any) -> Any:
-            with Result(f"herd_{name}", packed, *arguments) as made:
+            with KernelResult(f"herd_{name}", packed, *arguments) as made:
                 return made.texts().to_pylist(), done.tolist()
 
         def sorted_keys(keys: list[int]) -> tuple[Any, Any, Any]:
@@ -245,11 +247,11 @@ def shared(texts: list[str]) -> Callable[[], Any]:
         held, keys, count = sorted_keys(line_keys[0])
         got.append(column("drop_lines", keys, count, pointer(done)))
         held, keys, count = sorted_keys(grams[0])
-        with Result("herd_find_grams", packed, Number(2), keys, count) as made:
+        with KernelResult("herd_find_grams", packed, Number(2), keys, count) as made:
             got.append(made.matches().tolist())
         bits, counts = np.zeros(4, np.uint64), np.zeros((len(texts), 2), np.int64)
         rules = BloomRules(256, 3, 1, 2, 0.5, 1)
-        with Result("herd_bloom_texts", packed, ctypes.byref(rules), pointer(bits), pointer(counts)) as made:
+        with KernelResult("herd_bloom_texts", packed, ctypes.byref(rules), pointer(bits), pointer(counts)) as made:
             got += [made.texts().to_pylist(), bits.tolist(), counts.tolist()]
         return got
 
@@ -279,7 +281,7 @@ def test_real_text_is_measured_rewritten_and_compared_alike(monkeypatch: pytest.
 
 
 def test_dirty_words_are_counted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    phrases = pack(["bad", "very bad word", "café"])
+    phrases = pack_texts(["bad", "very bad word", "café"])
     for library in (COMPILED, PLAIN):
         library.herd_set_dirty_words(phrases.argument)
     try:
@@ -287,17 +289,19 @@ def test_dirty_words_are_counted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         assert rows["dirty_words"] == [4.0, 0.0]
     finally:
         for library in (COMPILED, PLAIN):
-            library.herd_set_dirty_words(pack([]).argument)
+            library.herd_set_dirty_words(pack_texts([]).argument)
 
 
 def test_divergence_is_the_same_number(monkeypatch: pytest.MonkeyPatch) -> None:
     texts, bits = ["the cat sat on the mat", "Fische schwimmen", ""], 8
 
     def use() -> tuple[Any, Any, Any]:
-        packed, counts = pack(texts), np.zeros(1 << bits, np.int64)
-        kernels.library().herd_count_unigrams(packed.argument, Number(bits), pointer(counts))
+        packed, counts = pack_texts(texts), np.zeros(1 << bits, np.int64)
+        kernels.corpus_kernels().herd_count_unigrams(packed.argument, Number(bits), pointer(counts))
         out, words = np.zeros(len(texts)), np.zeros(len(texts), np.int32)
-        kernels.library().herd_divergence(packed.argument, Number(bits), pointer(counts), pointer(out), pointer(words))
+        kernels.corpus_kernels().herd_divergence(
+            packed.argument, Number(bits), pointer(counts), pointer(out), pointer(words)
+        )
         return counts.tolist(), words.tolist(), out
 
     compiled, plain = both(use, monkeypatch)
@@ -309,14 +313,14 @@ def test_block_lists_and_sets_are_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     urls = ["https://a.example.com/x", "http://www.b.example/p?q", "c.example/page/", "ftp://u@d.example:8/#f", "", "é"]
 
     def use() -> Any:
-        library = kernels.library()
+        library = kernels.corpus_kernels()
         domains, addresses = (
-            ctypes.c_void_p(library.herd_block_list(pack(lists).argument))
+            ctypes.c_void_p(library.herd_block_list(pack_texts(lists).argument))
             for lists in ([b"example.com # all of it\nd.example\n", b""], [b"http://c.example/page\r\nb.example/p?q"])
         )
         kinds, parent = np.zeros(len(urls), np.int32), np.arange(8)
-        library.herd_match_addresses(pack(urls).argument, domains, addresses, pointer(kinds))
-        join(parent, np.array([1, 5, 6]), np.array([2, 6, 1]))
+        library.herd_match_addresses(pack_texts(urls).argument, domains, addresses, pointer(kinds))
+        union_pairs(parent, np.array([1, 5, 6]), np.array([2, 6, 1]))
         return kinds.tolist(), parent.tolist()
 
     assert agree(use, monkeypatch)[0] == [1, 2, 2, 1, 0, 0]
@@ -329,15 +333,15 @@ def test_the_first_fault_of_utf_8_is_the_same(data: bytes) -> None:
 
 
 def test_the_lists_of_the_sources_are_read_whole() -> None:
-    assert len(measure.STATS) == len(stats.MEASURED)
-    assert len(lines.EDITS) == len(stats.EDITED)
+    assert len(measure.STATS) == len(stats.TEXT_STATS)
+    assert len(lines.EDITS) == len(stats.EDIT_STATS)
     assert {"czytaj także".encode(), "©".encode(), b"cookies"} <= set(tables.words("extract.cpp", "kEmptyTalk"))
     hints = dict(tables.pairs("hints.cpp", "kWords"))
     assert (hints[b"articlebody"], hints[b"photographer"]) == ("BodyHint", "CaptionHint")
     assert len(hints) > 250
     assert {"Li", "P", "Xmp", "Root"} <= tables.tags("html.cpp", "is_block")
-    assert tables.number("outline.cpp", "kSmallShare") == 0.35
-    assert tables.whole("listing.cpp", "kMostCell") == 100_000
+    assert tables.constant("outline.cpp", "kSmallShare") == 0.35
+    assert tables.int_constant("listing.cpp", "kMostCell") == 100_000
 
 
 def test_words_are_what_a_reader_of_english_expects() -> None:
@@ -359,7 +363,7 @@ def test_without_kernels_plain_python_curates_and_says_so_once(tmp_path: Path) -
         "subprocess.run([sys.executable, '-c', again], check=True)\n"
     )
     told = os.environ | {"HERD_KERNELS": "off", "HERD_CACHE": str(tmp_path)}
-    told.pop("HERD_SLOW_TOLD", None)
+    told.pop("HERD_KERNELS_WARNED", None)
     done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split("\n")[:2] == ["A page, in one sentence that is long enough to stay.", "Kernels"]
     assert done.stderr.count("no compiled kernels, so plain Python curates") == 1

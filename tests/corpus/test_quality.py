@@ -23,9 +23,9 @@ from herd.corpus.labels import (
     label_documents,
 )
 from herd.corpus.quality import (
-    KeepSettings,
+    KeepBestSettings,
     QualitySettings,
-    _steady,
+    _train_fasttext,
     auroc,
     keep_best,
     quality_accuracy,
@@ -36,9 +36,9 @@ from herd.corpus.results import CorpusSize, LabelCounts, PointsAccuracy, Quality
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
-from herd.generate.samplers import Script
+from herd.generate.samplers import ScriptedSampler
 from herd.judge.agreement import weighted_kappa
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from tests.generate.answering import answering
 
 Head = Literal["words", "embeddings"]
@@ -84,9 +84,9 @@ def test_a_model_tells_good_from_bad_and_keeps_the_share_asked_for(head: Head, t
     chance = random.Random(0)
     good = corpus(tmp_path / "in", "good", [text(chance, 0.8) for _ in range(600)])
     bad = corpus(tmp_path / "in", "bad", [text(chance, 0.2) for _ in range(600)])
-    model = train_quality(good, bad, settings=QualitySettings(head=head, epochs=20, rate=0.5))
+    model = train_quality(good, bad, settings=QualitySettings(head=head, epochs=20, lr=0.5))
     mixed = corpus(tmp_path / "in", "mixed", [text(chance, chance.choice((0.2, 0.8))) for _ in range(1000)])
-    best = run(keep_best(mixed, model, settings=KeepSettings(share=0.3)), tmp_path / "run", jobs=0)
+    best = run_stages(keep_best(mixed, model, settings=KeepBestSettings(share=0.3)), tmp_path / "run", jobs=0)
     made = next((tmp_path / "run" / "artifacts").glob("train_quality-*"))
     found = Artifact.open(made).result(QualityAccuracy).auroc
     figure(
@@ -117,9 +117,9 @@ def test_a_model_tells_encyclopedia_from_web_pages(head: Head, tmp_path: Path, f
     model = train_quality(
         corpus(tmp_path / "in", "wiki", clean),
         corpus(tmp_path / "in", "web", pieces),
-        settings=QualitySettings(head=head, epochs=20, rate=0.5),
+        settings=QualitySettings(head=head, epochs=20, lr=0.5),
     )
-    found = run(model, tmp_path / "run", jobs=0).result(QualityAccuracy).auroc
+    found = run_stages(model, tmp_path / "run", jobs=0).result(QualityAccuracy).auroc
     figure(f"{head}: AUROC {found:.3f}, Wikipedia against C4")
     assert found >= 0.9
 
@@ -136,7 +136,7 @@ def model_that_reads(noise: float, seed: int = 0):
         points = min(5, max(0, round(5 * share + chance.gauss(0, noise))))
         return "I cannot say." if chance.random() < 0.03 else f"It explains some. Score: 9? No.\nscore: **{points}**"
 
-    return Script(answer)
+    return ScriptedSampler(answer)
 
 
 @pytest.mark.row(19, "labels")
@@ -150,8 +150,8 @@ def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
         return teacher.answer(Conversation((Message("user", body["messages"][-1]["content"]),)))
 
     with answering(answer) as url:
-        labelled = label_documents(pool, settings=LabelSettings(model="teacher", askings=2), url=url)
-        made = run(train_scorer(labelled, settings=QualitySettings()), tmp_path / "run", jobs=0)
+        labelled = label_documents(pool, settings=LabelSettings(model="teacher", num_samples=2), url=url)
+        made = run_stages(train_scorer(labelled, settings=QualitySettings()), tmp_path / "run", jobs=0)
     labels = next((tmp_path / "run" / "artifacts").glob("label_documents-*"))
     counts = Artifact.open(labels).result(LabelCounts)
     assert counts.asked == 1200
@@ -175,8 +175,8 @@ def test_labelling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     with answering(answer) as url:
         labelled = label_documents(pool, settings=LabelSettings(model="m", rubric="topic"), url=url)
         with pytest.raises(HerdError, match="refused a request with status 404"):
-            run(labelled, tmp_path / "run", jobs=0)
-        made = run(labelled, tmp_path / "run", jobs=0)
+            run_stages(labelled, tmp_path / "run", jobs=0)
+        made = run_stages(labelled, tmp_path / "run", jobs=0)
     assert made.result(LabelCounts).labels == {"health": 100}
     # The first 64 were kept; of the others some were asked about again.
     assert sum(count == 1 for count in asked.values()) >= 64
@@ -195,11 +195,11 @@ def test_no_document_with_points_is_told(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     write_documents(tmp_path / "plain", [Document(id="a", text="b", source="c")])
     from herd.core.stage import Work
-    from herd.run.executors import LocalPlace
+    from herd.run.executors import LocalExecutor
 
     with pytest.raises(DataError, match="no document has `points`"):
         train_scorer.body(
-            Work(tmp_path, tmp_path, LocalPlace()), Corpus(tmp_path / "plain"), settings=QualitySettings()
+            Work(tmp_path, tmp_path, LocalExecutor()), Corpus(tmp_path / "plain"), settings=QualitySettings()
         )
 
 
@@ -217,12 +217,12 @@ class Moody:
 
 
 def test_fasttext_is_asked_again_when_its_loss_is_no_number() -> None:
-    settings = QualitySettings(head="words", rate=0.4)
+    settings = QualitySettings(head="words", lr=0.4)
     for faults, rates in ((0, [0.4]), (1, [0.4, 0.4]), (2, [0.4, 0.4, 0.2])):
         moody = Moody(faults)
-        assert _steady(moody, "examples.txt", settings) == "a model"
+        assert _train_fasttext(moody, "examples.txt", settings) == "a model"
         assert moody.rates == rates
     with pytest.raises(DataError, match=r"at rates down to 0\.2; set a lower rate"):
-        _steady(Moody(3), "examples.txt", settings)
+        _train_fasttext(Moody(3), "examples.txt", settings)
     with pytest.raises(RuntimeError, match="cannot be opened"):
-        _steady(Moody(1, "examples.txt cannot be opened"), "examples.txt", settings)
+        _train_fasttext(Moody(1, "examples.txt cannot be opened"), "examples.txt", settings)

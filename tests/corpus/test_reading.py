@@ -12,7 +12,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.corpus import reading
 from herd.corpus.extract import decode
 from herd.corpus.pages import PAGE_BYTES, Page
-from herd.corpus.reading import Part, parts_of, read_pages
+from herd.corpus.reading import FileSpan, read_pages, split_file
 from herd.corpus.sources import files
 from herd.corpus.warc import write_warc
 
@@ -44,14 +44,14 @@ def warc(folder: Path, count: int = 5) -> Path:
 
 
 def test_a_warc_gives_its_pages(tmp_path: Path) -> None:
-    found = list(read_pages(Part(str(warc(tmp_path)), "web")))
+    found = list(read_pages(FileSpan(str(warc(tmp_path)), "web")))
     assert [page.url for page in found] == [f"https://a.example/{n}" for n in range(5)]
     assert (found[0].added, found[0].charset, found[0].body) == ("2024-03-01", "utf-8", HTML.encode())
 
 
 def test_a_large_archive_is_several_parts(tmp_path: Path) -> None:
     file = warc(tmp_path, 20)
-    parts = parts_of(str(file), "web", 500)
+    parts = split_file(str(file), "web", 500)
     assert len(parts) > 3
     assert [page.url for part in parts for page in read_pages(part)] == [f"https://a.example/{n}" for n in range(20)]
 
@@ -61,9 +61,9 @@ def test_a_large_archive_is_several_parts(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_an_unknown_ending_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be opened"):
-        list(read_pages(Part(str(tmp_path / "a.warc.gz"), "web")))
+        list(read_pages(FileSpan(str(tmp_path / "a.warc.gz"), "web")))
     with pytest.raises(DataError, match="no reader for this ending"):
-        list(read_pages(Part(str(tmp_path / "a.docx"), "web")))
+        list(read_pages(FileSpan(str(tmp_path / "a.docx"), "web")))
 
 
 def zstd(data: bytes) -> bytes:
@@ -90,7 +90,7 @@ def test_json_lines_keep_their_columns_and_count_what_is_none(ending: str, compr
     ]
     file = tmp_path / f"a{ending}"
     file.write_bytes(compress("\n".join(rows).encode()))
-    found = list(read_pages(Part(str(file), "mine")))
+    found = list(read_pages(FileSpan(str(file), "mine")))
     assert (found[0].body, found[0].id, found[0].added, found[0].source) == (b"hello", "1", "2024-03-01", "mine")
     assert (found[4].body, found[4].url, found[4].html) == (b"<p>page</p>", "v", True)
     assert [page.fault for page in found if page.fault] == [
@@ -105,14 +105,14 @@ def test_a_gzip_that_breaks_off_is_told(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl.gz"
     file.write_bytes(gzip.compress(json.dumps({"text": "x" * 9999}).encode())[:-20])
     with pytest.raises(DataError, match="breaks off"):
-        list(read_pages(Part(str(file), "mine")))
+        list(read_pages(FileSpan(str(file), "mine")))
 
 
 def test_a_page_that_is_too_long_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "a.html"
     with file.open("wb") as out:
         out.truncate(PAGE_BYTES + 1)
-    (page,) = read_pages(Part(str(file), "web"))
+    (page,) = read_pages(FileSpan(str(file), "web"))
     assert page.fault == f"longer than {PAGE_BYTES:,} bytes"
 
 
@@ -121,11 +121,11 @@ def test_addresses_are_read_by_fsspec() -> None:
     system = fsspec.filesystem("memory")
     system.pipe_file("/crawl/a.warc.gz", write_warc(pages(3)))
     system.pipe_file("/crawl/b.txt", b"text")
-    assert reading.found_at("memory://crawl/*") == ["memory://crawl/a.warc.gz", "memory://crawl/b.txt"]
-    assert len(list(read_pages(Part("memory://crawl/a.warc.gz", "web")))) == 3
-    assert reading.checksum("memory://crawl/b.txt") != reading.checksum("memory://crawl/a.warc.gz")
+    assert reading.files_at("memory://crawl/*") == ["memory://crawl/a.warc.gz", "memory://crawl/b.txt"]
+    assert len(list(read_pages(FileSpan("memory://crawl/a.warc.gz", "web")))) == 3
+    assert reading.remote_checksum("memory://crawl/b.txt") != reading.remote_checksum("memory://crawl/a.warc.gz")
     with pytest.raises(DataError, match="there is no such file"):
-        reading.open_file("memory://crawl/none.txt")
+        reading.open_source_file("memory://crawl/none.txt")
 
 
 # ---- encodings ----

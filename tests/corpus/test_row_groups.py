@@ -13,7 +13,7 @@ import pytest
 from herd.core.errors import DataError
 from herd.corpus import row_groups
 from herd.corpus.pages import Page
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.row_groups import ParquetRows, _page_header
 from tests.corpus.test_broken_files import ROWS, read
 
@@ -103,12 +103,12 @@ def test_parquet_and_a_file_that_only_says_so(tmp_path: Path) -> None:
 
     file = tmp_path / "a.parquet"
     parquet.write_table(arrow.table({"text": ["one", None, "three"], "url": ["u", "v", "w"]}), file)
-    found = list(read_pages(Part(str(file), "mine")))
+    found = list(read_pages(FileSpan(str(file), "mine")))
     assert [page.body for page in found if not page.fault] == [b"one", b"three"]
     assert found[1].fault
     file.write_bytes(b"PAR1nonsense")
     with pytest.raises(DataError, match="no Parquet file or a damaged one"):
-        list(read_pages(Part(str(file), "mine")))
+        list(read_pages(FileSpan(str(file), "mine")))
 
 
 def test_parquet_that_inflates_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

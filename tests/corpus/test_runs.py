@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.corpus import runs
-from herd.corpus.runs import group_starts, ranges, read_range, write_run
+from herd.corpus.runs import group_starts, key_ranges, read_range, write_run
 
 KEYS = st.lists(st.integers(0, (1 << 64) - 1) | st.sampled_from([0, 1, 1 << 63, (1 << 64) - 1]), max_size=20)
 
@@ -26,7 +26,7 @@ def test_the_ranges_together_hold_every_key_once_in_order(given_keys: list[list[
             names.append(f"{run:05}")
             write_run(folder, names[-1], np.array(keys, np.uint64), np.arange(number, number + len(keys)))
             number += len(keys)
-        found = [read_range(folder, names, span) for span in ranges(number)]
+        found = [read_range(folder, names, span) for span in key_ranges(number)]
     pairs = [pair for keys, beside in found for pair in zip(keys.tolist(), beside.tolist(), strict=True)]
     # Equal keys stand in the order of the runs, and in a run in the order in which they came.
     assert pairs == sorted(zip([key for keys in given_keys for key in keys], range(number), strict=True))
@@ -36,7 +36,7 @@ def test_the_ranges_together_hold_every_key_once_in_order(given_keys: list[list[
 def test_ranges_follow_one_another_and_cover_all_keys(total: int, held: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "RANGE_KEYS", max(held, total // 1000 + 1))
-        spans = ranges(total)
+        spans = key_ranges(total)
         assert len(spans) * runs.RANGE_KEYS >= total
     assert (spans[0][0], spans[-1][1]) == (0, 1 << 64)
     assert all(low < high == after for (low, high), (after, _) in itertools.pairwise(spans))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from herd.core.records import Document
-from tests.corpus.made import applied
+from tests.corpus.builders import apply_dedup
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("wordllama") is None, reason="the package with the embeddings is not installed"
@@ -51,7 +51,7 @@ def paraphrases(chance: random.Random, groups: int) -> list[list[str]]:
 def test_most_paraphrases_go_at_the_default(tmp_path: Path, figure) -> None:
     groups = paraphrases(random.Random(0), 100)
     documents = [Document(id=str(n), text=text, source="a") for n, text in enumerate(itertools.chain(*groups))]
-    left = {int(name) for name in applied("semantic", tmp_path, documents)}
+    left = {int(name) for name in apply_dedup("semantic", tmp_path, documents)}
     recall = (300 - len(left)) / 200
     figure(f"{recall:.0%} of planted paraphrases dropped at the default similarity")
     assert recall >= 0.9
@@ -63,7 +63,7 @@ def test_one_of_each_group_of_paraphrases_stays_at_a_similarity_of_eight_tenths(
     others = [f"A note on {' and '.join(chance.sample(THINGS, 6))}, in no order." for _ in range(100)]
     texts = [text for group in groups for text in group] + others
     documents = [Document(id=str(n), text=text, source="a") for n, text in enumerate(texts)]
-    left = {int(name) for name in applied("semantic", tmp_path, documents, similarity=0.8)}
+    left = {int(name) for name in apply_dedup("semantic", tmp_path, documents, similarity=0.8)}
     kept = [len(left & set(range(3 * group, 3 * group + 3))) for group in range(100)]
     recall = sum(3 - count for count in kept if count) / 200
     lost = sum(300 + n not in left for n in range(100))
@@ -93,7 +93,7 @@ def test_paraphrases_that_share_no_noun(tmp_path: Path, figure) -> None:
             listed = ", ".join(things[:-1]) + " and " + things[-1]
             texts.append(FRAMES[number].format(talk=talk, about=about, people=people, things=listed))
     documents = [Document(id=str(n), text=text, source="a") for n, text in enumerate(texts)]
-    left = {int(name) for name in applied("semantic", tmp_path, documents)}
+    left = {int(name) for name in apply_dedup("semantic", tmp_path, documents)}
     recall = sum(len(left & {2 * group, 2 * group + 1}) == 1 for group in range(100)) / 100
     figure(f"{recall:.0%} of paraphrases without a common noun dropped")
     assert recall >= 0.9
@@ -102,7 +102,7 @@ def test_paraphrases_that_share_no_noun(tmp_path: Path, figure) -> None:
 def test_which_of_a_group_stays_is_a_choice(tmp_path: Path) -> None:
     texts = ["the cat sat on the mat", "the cat sat on the mat today", "on the mat the cat sat", "a treaty on tax law"]
     documents = [Document(id=str(n), text=text, source="a") for n, text in enumerate(texts)]
-    left = applied("semantic", tmp_path, documents, similarity=0.8, keep="first")
+    left = apply_dedup("semantic", tmp_path, documents, similarity=0.8, keep="first")
     assert list(left) == ["0", "3"]
 
 

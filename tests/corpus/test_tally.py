@@ -6,7 +6,7 @@ import pyarrow as arrow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.corpus.tally import EXAMPLE_CHARACTERS, EXAMPLES, Tally
+from herd.corpus.tally import EXAMPLE_CHARACTERS, MAX_EXAMPLES, Tally
 
 
 def batch(rows: list[tuple[str, str]]) -> arrow.RecordBatch:
@@ -32,7 +32,7 @@ def test_parts_added_up_are_the_whole(first: list[tuple[str, str]], second: list
     parts[0].add_drops(parts[1])
     assert parts[0] == whole
     assert whole.dropped.total() == len(first) + len(second)
-    assert all(len(shown) == min(EXAMPLES, whole.dropped[step]) for step, shown in whole.examples.items())
+    assert all(len(shown) == min(MAX_EXAMPLES, whole.dropped[step]) for step, shown in whole.examples.items())
 
 
 def test_an_example_says_who_why_and_how_it_begins() -> None:

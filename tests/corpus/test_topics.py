@@ -20,9 +20,9 @@ from herd.corpus.results import CorpusSize, TopicAccuracy, TopicCounts
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
-from herd.corpus.topics import PACKAGED, TopicSettings, TrainTopicsSettings, label_topics, train_topics
-from herd.run.executors import LocalPlace
-from herd.run.runner import run
+from herd.corpus.topics import PACKAGED_TOPICS, TopicSettings, TrainTopicsSettings, label_topics, train_topics
+from herd.run.executors import LocalExecutor
+from herd.run.runner import run_stages
 from herd.tokens.topics import Topics, load_topics
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="wordllama is not installed")
@@ -57,11 +57,11 @@ def corpus(folder: Path, rows: list[dict[str, object]]) -> Corpus:
 
 def working(folder: Path) -> Work:
     (folder / "out").mkdir()
-    return Work(folder / "out", folder, LocalPlace())
+    return Work(folder / "out", folder, LocalExecutor())
 
 
 def test_topics_are_told_by_a_few_texts() -> None:
-    model = Topics.told_by(load_topics(PACKAGED))
+    model = Topics.from_examples(load_topics(PACKAGED_TOPICS))
     shares = model.shares(list(PAGES.values()))
     said = [model.names[best] for best in shares.argmax(axis=1)]
     assert np.allclose(shares.sum(axis=1), 1)
@@ -89,7 +89,7 @@ def test_topics_there_are_too_many_of_are_thinned_out(tmp_path: Path) -> None:
         {"id": f"{topic}{k}", "text": f"{text} Part {k}."} for topic, text in PAGES.items() for k in range(200)
     ]
     thin = TopicSettings(keep={"health": 0.25}, split_sources=True)
-    made = run(label_topics(corpus(tmp_path / "in", rows), None, settings=thin), tmp_path / "run", jobs=0)
+    made = run_stages(label_topics(corpus(tmp_path / "in", rows), None, settings=thin), tmp_path / "run", jobs=0)
     size = made.result(TopicCounts).topics["health"]
     assert size.documents == 200
     assert 30 <= size.kept <= 70
@@ -104,9 +104,11 @@ def test_a_topic_or_a_file_that_is_wrong_is_told(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"text": text} for text in PAGES.values()]
     typo = TopicSettings(keep={"helth": 0.5})
     with pytest.raises(SettingsError, match=r"no topic is called 'helth'; did you mean 'health'"):
-        run(label_topics(corpus(tmp_path / "in", rows), None, settings=typo), tmp_path / "run", jobs=0)
+        run_stages(label_topics(corpus(tmp_path / "in", rows), None, settings=typo), tmp_path / "run", jobs=0)
     (tmp_path / "own.yaml").write_text("one: text")
     with pytest.raises(SettingsError, match="topics are two names or more with a list of texts each"):
         load_topics(tmp_path / "own.yaml")
     with pytest.raises(DataError, match="fewer than two topics"):
-        run(train_topics(corpus(tmp_path / "in", rows), settings=TrainTopicsSettings()), tmp_path / "run", jobs=0)
+        run_stages(
+            train_topics(corpus(tmp_path / "in", rows), settings=TrainTopicsSettings()), tmp_path / "run", jobs=0
+        )

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.corpus import unpacking
-from herd.corpus.unpacking import MAGIC, Unpacked
+from herd.corpus.unpacking import MAGIC, DecompressedStream
 from tests.corpus.test_broken_files import LINES, ROWS, read, zstd
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -29,7 +29,7 @@ CODECS = st.sampled_from(sorted(PACKERS))
 
 def text_of(data: bytes, codec: str, sizes: tuple[int, ...] = (1 << 20,)) -> tuple[bytes, str]:
     """What is read, in pieces of these sizes in turn, and the fault that is told then."""
-    stream, out, number = Unpacked(io.BytesIO(data), codec), bytearray(), 0
+    stream, out, number = DecompressedStream(io.BytesIO(data), codec), bytearray(), 0
     while piece := stream.read(sizes[number % len(sizes)]):
         assert len(piece) <= sizes[number % len(sizes)]
         out += piece

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import SettingsError
-from herd.corpus.urls import UrlRules, blocked, url_key
+from herd.corpus.urls import UrlRules, block_reasons, url_key
 
 
 def why(url: str, **rules: object) -> str:
-    return blocked([url], UrlRules(**rules))[0]  # type: ignore[arg-type]
+    return block_reasons([url], UrlRules(**rules))[0]  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -43,7 +43,11 @@ def test_lists_cover_domains_and_pages(url: str, found: str, lists: Path) -> Non
 
 @pytest.mark.row(8, "urls")
 def test_words_in_an_address() -> None:
-    rules = {"words": ("casino",), "soft_words": ("free", "win", "bonus"), "parts": ("xxxvideo",)}
+    rules = {
+        "banned_words": ("casino",),
+        "soft_banned_words": ("free", "win", "bonus"),
+        "banned_subwords": ("xxxvideo",),
+    }
     assert why("https://a.example/casino/1", **rules) == "its address holds the word casino"
     assert why("https://a.example/free-win", **rules) == "its address holds 2 words of the second list"
     assert why("https://a.example/xxx-videos", **rules) == "its address holds xxxvideo"

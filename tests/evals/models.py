@@ -15,7 +15,7 @@ class Scripted(Engine):
 
     def __init__(self, tokenizer: TextTokenizer, say: Callable[[str], str], context: int = 4096) -> None:
         self.tokenizer, self.say = tokenizer, say
-        self.model = SimpleNamespace(shape=SimpleNamespace(context=context))  # type: ignore[assignment]
+        self.model = SimpleNamespace(shape=SimpleNamespace(max_seq_len=context))  # type: ignore[assignment]
         self.asked: list[SamplingParams] = []
 
     def generate(self, prompts: Sequence[Sequence[int]], params: SamplingParams = GREEDY, **how: Any) -> Any:
@@ -23,6 +23,6 @@ class Scripted(Engine):
         found = []
         for prompt in prompts:
             ids = self.tokenizer.encode(self.say(self.tokenizer.decode(prompt)))
-            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.end}
+            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.eos_id}
             found.append(CompletionOutput(0, ids, [0.0] * len(ids), **done))
         return found

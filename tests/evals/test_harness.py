@@ -10,14 +10,14 @@ import torch
 
 from herd.core.errors import DataError, SettingsError
 from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll, rolling_windows
-from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Perplexity, Prompt, Task
+from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
 from herd.generate.engine import Engine
 from tests.evals.models import Scripted
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
 
-NETWORK = model(replace(SMALL, vocabulary=TOKENIZER.size, context=64))
-ENGINE = Engine(NETWORK, TOKENIZER.stops)
+NETWORK = model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=64))
+ENGINE = Engine(NETWORK, TOKENIZER.stop_token_ids)
 SUMS = [Example(f"{a}", {"a": a}, f" {a + 1}") for a in range(1, 6)]
 
 
@@ -25,7 +25,7 @@ def ask(example: Example) -> str:
     return f"after {example.row['a']} comes"
 
 
-def grade(example: Example, answer: Answer) -> Grade:
+def grade(example: Example, answer: ModelAnswer) -> Grade:
     said = answer.text.strip()
     return Grade(float(said == example.target.strip()), said, "because")
 
@@ -60,7 +60,7 @@ def test_text_that_goes_on_ends_at_the_first_stop_string_and_a_turn_by_itself() 
     task = Task(SUMS, ask, Generate(stop=("\n\n", "Q:")), grade)
     found = scored(task, lambda asked: f"{successor(asked)}Q: and so on\n\n")
     assert set(found.scores) == {1.0}
-    assert found.run_on == 0
+    assert found.truncated_share == 0
     assert set(scored(task, lambda asked: f"{successor(asked)}Q: and so on", chat=True).scores) == {0.0}
     assert set(scored(task, successor, chat=True).scores) == {1.0}
 
@@ -77,8 +77,8 @@ def test_a_chat_model_is_asked_in_its_format_and_others_the_plain_text() -> None
 
 
 def test_what_is_void_counts_in_no_score() -> None:
-    def some(example: Example, answer: Answer) -> Grade:
-        return Grade(None, why="the machine is overloaded") if example.row["a"] < 3 else grade(example, answer)
+    def some(example: Example, answer: ModelAnswer) -> Grade:
+        return Grade(None, reason="the machine is overloaded") if example.row["a"] < 3 else grade(example, answer)
 
     found = scored(Task(SUMS, ask, Generate(), some), successor)
     assert found.scores == (None, None, 1.0, 1.0, 1.0)
@@ -96,15 +96,15 @@ def test_partly_right_answers_count_as_what_they_are_worth() -> None:
 def test_the_best_of_k_samples_is_the_unbiased_estimate(k: int, wanted: float) -> None:
     """Chen et al. 2021: 1 - C(n - c, k) / C(n, k), here of five samples, two of them right."""
     turns = iter([" 2", " no", " 2", " no", " no"])
-    task = Task(SUMS[:1], ask, Generate(samples=5, temperature=0.7, k=k), grade)
+    task = Task(SUMS[:1], ask, Generate(num_samples=5, temperature=0.7, k=k), grade)
     assert scored(task, lambda asked: next(turns)).scores[0] == pytest.approx(wanted)
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(SettingsError, match="all alike"):
-        Generate(samples=3)
+        Generate(num_samples=3)
     with pytest.raises(SettingsError, match="k is 4 of 3"):
-        Generate(samples=3, temperature=1.0, k=4)
+        Generate(num_samples=3, temperature=1.0, k=4)
     with pytest.raises(SettingsError, match="no examples"):
         Task([], ask)
     with pytest.raises(SettingsError, match="nobody to grade"):
@@ -136,9 +136,9 @@ def test_the_likeliest_choice_is_the_models_answer(normalize) -> None:
     weighed = [found / size for (found, _), size in zip(counted, sizes[normalize], strict=True)]
     likeliest = CHOICES[weighed.index(max(weighed))]
     examples = [Example(one, {}, one) for one in CHOICES]
-    heard: list[Answer] = []
+    heard: list[ModelAnswer] = []
 
-    def hear(example: Example, answer: Answer) -> Grade:
+    def hear(example: Example, answer: ModelAnswer) -> Grade:
         heard.append(answer)
         return Grade(float(answer.text == example.target))
 
@@ -154,7 +154,7 @@ def test_spaces_at_the_prompts_end_belong_to_the_choice() -> None:
     how = LogLikelihood(lambda example: [one.strip() for one in CHOICES])
     heard: list[tuple[float, ...]] = []
 
-    def hear(example: Example, answer: Answer) -> Grade:
+    def hear(example: Example, answer: ModelAnswer) -> Grade:
         heard.append(answer.log_likelihoods)
         return Grade(1.0)
 

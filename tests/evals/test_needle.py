@@ -9,7 +9,7 @@ import pytest
 
 from herd.core.errors import DataError
 from herd.evals.haystack import DEPTHS, Haystack, Needle, draw_needles, haystacks
-from herd.evals.needle import NeedleGrid, found
+from herd.evals.needle import NeedleGrid, is_retrieved
 
 TEXTS = [f"Sentence number {n} says something of {n * n} and then stops. Another follows it here." for n in range(200)]
 
@@ -42,8 +42,8 @@ def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
     for stack in stacks(seeds=20):
         match = re.search(rf"{re.escape(stack.needle.stem)} ([^.]+)\.", stack.text)
         assert match is not None
-        oracle.add(stack, found(stack.needle, f" {match[1]}. And so on."))
-        guesser.add(stack, found(stack.needle, f" {draw_needles(chance, 1)[0].value}."))
+        oracle.add(stack, is_retrieved(stack.needle, f" {match[1]}. And so on."))
+        guesser.add(stack, is_retrieved(stack.needle, f" {draw_needles(chance, 1)[0].value}."))
     shares = [grid.at(length).value for grid in (oracle, guesser) for length in grid.lengths]
     figure(f"oracle {min(shares[:2]):.0%}, guesser {max(shares[2:]):.1%}")
     assert min(shares[:2]) == 1.0
@@ -62,7 +62,7 @@ def test_an_oracle_finds_all_and_a_guesser_almost_none(figure) -> None:
     ],
 )
 def test_answers_are_graded(answer: str, right: bool) -> None:
-    assert found(Needle("oak", "red lion"), answer) == right
+    assert is_retrieved(Needle("oak", "red lion"), answer) == right
 
 
 def test_too_little_text_is_told() -> None:

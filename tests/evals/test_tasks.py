@@ -14,8 +14,8 @@ import pytest
 from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message
 from herd.evals.harness import TaskScore, evaluate
-from herd.evals.rows import examples, files_of
-from herd.evals.task import Answer, LogLikelihood, Perplexity, Task
+from herd.evals.rows import files_of, load_examples
+from herd.evals.task import LogLikelihood, ModelAnswer, Perplexity, Task
 from herd.evals.tasks import tasks
 from herd.judge.verifiers import verifiers
 from tests.evals.models import Scripted
@@ -46,7 +46,7 @@ def written(file: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def made(name: str, **settings: Any) -> Task:
-    return tasks.make(tasks.use(name, **settings))()
+    return tasks.make(tasks.configure(name, **settings))()
 
 
 def scored(task: Task, say, *, chat: bool = False) -> tuple[float | None, ...]:
@@ -78,16 +78,21 @@ def test_an_answer_is_right_by_its_last_number(tmp_path: Path) -> None:
     task = made("short_answer", data=written(tmp_path / "rows.jsonl", SUMS), limit=3)
     said = {"1": " so it is 2.", "2": " it is 3, or 4.", "3": " That makes 3\n#### 4\n\nQuestion: What is 9?"}
     assert scored(task, lambda asked: said[asked.split("What is ")[-1][0]]) == (1.0, 0.0, 1.0)
-    strict = made("short_answer", data=written(tmp_path / "rows.jsonl", SUMS), verify=verifiers.use("exact"), limit=1)
+    strict = made(
+        "short_answer",
+        data=written(tmp_path / "rows.jsonl", SUMS),
+        verifier=verifiers.configure("exact_match"),
+        limit=1,
+    )
     assert scored(strict, lambda asked: " 2") == (0.0,)
     assert scored(strict, lambda asked: strict.examples[0].target) == (1.0,)
 
 
 def test_shots_stand_before_every_question_and_are_not_asked(tmp_path: Path) -> None:
     data = written(tmp_path / "rows.jsonl", SUMS)
-    task = made("short_answer", data=data, shots=2, limit=3, added=" Think.")
+    task = made("short_answer", data=data, num_fewshot=2, limit=3, prompt_suffix=" Think.")
     assert [one.row for one in task.examples] == SUMS[2:5]
-    prompt = task.put(task.examples[0])
+    prompt = task.prompt_for(task.examples[0])
     assert prompt.plain.startswith(
         "Question: What is 1 and 1?\nAnswer: 1 and 1 make more.\n#### 2\n\nQuestion: What is 2"
     )
@@ -95,7 +100,7 @@ def test_shots_stand_before_every_question_and_are_not_asked(tmp_path: Path) -> 
     assert [one.role for one in prompt.chat.messages] == ["user", "assistant", "user", "assistant", "user"]
     assert prompt.chat.last == Message("user", "What is 3 and 1? Think.")
     with pytest.raises(DataError, match="leaves none to ask"):
-        made("short_answer", data=data, shots=6)
+        made("short_answer", data=data, num_fewshot=6)
 
 
 def test_an_answer_nobody_can_judge_is_void(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_gsm8ks_own_answers_are_right_and_other_ones_are_not() -> None:
 
     def share(answers: list[Message]) -> float:
         pairs = zip(task.examples, answers, strict=True)
-        return sum(task.judge(one, Answer(said.content, said)).score or 0.0 for one, said in pairs) / len(golds)
+        return sum(task.judge(one, ModelAnswer(said.content, said)).score or 0.0 for one, said in pairs) / len(golds)
 
     assert share(golds) == 1.0
     assert share(golds[1:] + golds[:1]) < 0.1
@@ -119,15 +124,15 @@ def test_gsm8ks_own_answers_are_right_and_other_ones_are_not() -> None:
 
 def test_choices_are_listed_by_letter_or_compared_as_text(tmp_path: Path) -> None:
     data = written(tmp_path / "rows.jsonl", CHOICES)
-    letters, texts = made("multiple_choice", data=data), made("multiple_choice", data=data, form="text")
-    assert letters.put(letters.examples[0]).plain == ("Which flies?\nA. a stone\nB. a bird\nC. a house\nAnswer:")
-    assert texts.put(texts.examples[0]).plain == "Which flies?\nAnswer:"
-    assert isinstance(letters.answers, LogLikelihood)
-    assert letters.answers.choices(letters.examples[0]) == [" A", " B", " C"]
+    letters, texts = made("multiple_choice", data=data), made("multiple_choice", data=data, choice_format="text")
+    assert letters.prompt_for(letters.examples[0]).plain == ("Which flies?\nA. a stone\nB. a bird\nC. a house\nAnswer:")
+    assert texts.prompt_for(texts.examples[0]).plain == "Which flies?\nAnswer:"
+    assert isinstance(letters.output_type, LogLikelihood)
+    assert letters.output_type.choices(letters.examples[0]) == [" A", " B", " C"]
     assert [one.target for one in letters.examples] == [" B", " A"]
     assert [one.target for one in texts.examples] == [" a bird", " rain"]
-    shown = made("multiple_choice", data=data, shots=1)
-    assert shown.put(shown.examples[0]).plain.startswith(
+    shown = made("multiple_choice", data=data, num_fewshot=1)
+    assert shown.prompt_for(shown.examples[0]).plain.startswith(
         "Which flies?\nA. a stone\nB. a bird\nC. a house\nAnswer: B\n\nWh"
     )
 
@@ -166,23 +171,23 @@ def test_a_broken_row_and_a_ragged_table_are_told(tmp_path: Path) -> None:
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     for name, why in (("broken.jsonl", "row 2: line 2 is not JSON"), ("ragged.csv", "row 2 has not as many cells")):
         with pytest.raises(DataError, match=why):
-            examples(str(tmp_path / name), lambda row: (row, ""))
+            load_examples(str(tmp_path / name), lambda row: (row, ""))
 
 
 def test_perplexity_is_of_a_file_or_of_a_column(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("It was a dark night.")
     one = made("perplexity", data=str(tmp_path / "book.txt"))
     rows = made("perplexity", data=written(tmp_path / "rows.jsonl", [{"body": "a"}, {"body": "b"}]), text="body")
-    assert isinstance(one.answers, Perplexity)
-    assert one.put(one.examples[0]).plain == "It was a dark night."
-    assert [rows.put(each).plain for each in rows.examples] == ["a", "b"]
+    assert isinstance(one.output_type, Perplexity)
+    assert one.prompt_for(one.examples[0]).plain == "It was a dark night."
+    assert [rows.prompt_for(each).plain for each in rows.examples] == ["a", "b"]
 
 
 def test_a_files_contents_are_part_of_what_a_task_is(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    before = tasks.plain(tasks.use("short_answer", data=written(file, SUMS)))
-    assert tasks.parse(before) == tasks.use("short_answer", data=str(file))
-    after = tasks.plain(tasks.use("short_answer", data=written(file, SUMS[:3])))
+    before = tasks.dump(tasks.configure("short_answer", data=written(file, SUMS)))
+    assert tasks.parse(before) == tasks.configure("short_answer", data=str(file))
+    after = tasks.dump(tasks.configure("short_answer", data=written(file, SUMS[:3])))
     assert before != after
     with pytest.raises(SettingsError, match="is not a setting"):
-        tasks.use("short_answer", data=str(file), shot=1)
+        tasks.configure("short_answer", data=str(file), shot=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herd.generate.blocks import START, BlockPool, Prefix, chain
+from herd.generate.blocks import ROOT_HASH, BlockPool, Prefix, block_hash
 
 TEXT = tuple(range(100, 111))
 
@@ -15,11 +15,11 @@ def filled() -> tuple[BlockPool, list[int]]:
     pool = BlockPool(4)
     pool.grow(5)
     blocks = [pool.allocate() for _ in range(3)]
-    before = START
+    before = ROOT_HASH
     for number, block in enumerate(blocks):
         part = TEXT[4 * number : 4 * number + 4]
         pool.index(block, before, part)
-        before = chain(before, part)
+        before = block_hash(before, part)
     pool.release(blocks)
     return pool, blocks
 
@@ -58,7 +58,7 @@ def test_counts_always_add_up(moves: list[tuple[str, int]]) -> None:
         if move == "allocate" and pool.free:
             texts.append([pool.allocate()])
             assert all(texts[-1][0] not in other for other in texts[:-1])
-            pool.index(texts[-1][0], START, (number, which))
+            pool.index(texts[-1][0], ROOT_HASH, (number, which))
         elif move == "share" and texts:
             texts.append(list(texts[which % len(texts)]))
             pool.acquire(texts[-1])

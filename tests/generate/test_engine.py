@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.generate import engine as engine_module
-from herd.generate.engine import Choices, Engine, RequestOutput, SamplingParams, draw
+from herd.generate.engine import Choices, Engine, RequestOutput, SamplingParams, sample_tokens
 from herd.model import cache as cache_module
-from herd.model.packed import Packed
+from herd.model.packed import PackedModel
 from tests.model.test_transformer import SMALL, model
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [3, 3]]
@@ -25,9 +25,9 @@ PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [3, 3]]
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_batch_gives_what_each_prompt_alone_gives(temperature: float) -> None:
     sampling = SamplingParams(max_tokens=12, temperature=temperature)
-    together = Engine(model(), frozenset({2}), rows=3).generate(PROMPTS, sampling)
-    one_by_one = Engine(model(), frozenset({2}), rows=1).generate(PROMPTS, sampling)
-    threaded = Engine(model(), frozenset({2}), rows=1).generate(PROMPTS, sampling, workers=2)
+    together = Engine(model(), frozenset({2}), max_num_seqs=3).generate(PROMPTS, sampling)
+    one_by_one = Engine(model(), frozenset({2}), max_num_seqs=1).generate(PROMPTS, sampling)
+    threaded = Engine(model(), frozenset({2}), max_num_seqs=1).generate(PROMPTS, sampling, workers=2)
     assert (
         [one.token_ids for one in together]
         == [one.token_ids for one in one_by_one]
@@ -55,12 +55,12 @@ def test_log_probs_are_those_of_a_forward_pass() -> None:
 
 
 def test_a_stop_ends_an_answer_and_the_context_does_too() -> None:
-    everything = frozenset(range(SMALL.vocabulary))
+    everything = frozenset(range(SMALL.vocab_size))
     found = Engine(model(), everything).generate([[1]], SamplingParams(max_tokens=5))[0]
     assert found.stopped
     assert found.token_ids == []
     long = Engine(model(), frozenset()).generate([list(range(60))], SamplingParams(max_tokens=50))[0]
-    assert len(long.token_ids) == SMALL.context - 60 + 1  # the last one written need not be read again
+    assert len(long.token_ids) == SMALL.max_seq_len - 60 + 1  # the last one written need not be read again
     assert not long.stopped
 
 
@@ -83,7 +83,9 @@ def test_seeds_change_draws_and_equal_seeds_do_not() -> None:
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=9), st.floats(0.1, 0.99), st.floats(0, 0.999))
 def test_draws_stay_in_the_nucleus(logits: list[float], top_p: float, noise: float) -> None:
     row = torch.tensor([logits])
-    token, _ = draw(row, SamplingParams(temperature=1.0, top_p=top_p), torch.tensor([noise], dtype=torch.float64))
+    token, _ = sample_tokens(
+        row, SamplingParams(temperature=1.0, top_p=top_p), torch.tensor([noise], dtype=torch.float64)
+    )
     probs = row.softmax(-1)[0]
     likelier = probs[probs > probs[token]].sum()
     assert likelier < top_p + 1e-6
@@ -92,7 +94,7 @@ def test_draws_stay_in_the_nucleus(logits: list[float], top_p: float, noise: flo
 def test_draws_come_as_often_as_their_probability() -> None:
     row = torch.tensor([[0.0, 1.0, 2.0]])
     noise = torch.linspace(0, 0.99999, 20_000, dtype=torch.float64)
-    tokens, _ = draw(row.expand(20_000, 3), SamplingParams(temperature=1.0), noise)
+    tokens, _ = sample_tokens(row.expand(20_000, 3), SamplingParams(temperature=1.0), noise)
     shares = torch.bincount(tokens, minlength=3) / 20_000
     assert torch.allclose(shares, row.softmax(-1)[0], atol=1e-3)
 
@@ -107,8 +109,8 @@ def test_more_prompts_than_rows_change_nothing(data: st.DataObject) -> None:
     prompts = [[(3 * n + 5 * i) % 90 + 3 for i in range(length)] for n, length in enumerate(lengths)]
     stops = frozenset(range(data.draw(st.integers(0, 40))))
     sampling = SamplingParams(max_tokens=10, temperature=1.0, seed=data.draw(st.integers(0, 3)))
-    wanted = Engine(model(), stops, rows=1).generate(prompts, sampling)
-    found = Engine(model(), stops, rows=data.draw(st.integers(2, 5))).generate(prompts, sampling)
+    wanted = Engine(model(), stops, max_num_seqs=1).generate(prompts, sampling)
+    found = Engine(model(), stops, max_num_seqs=data.draw(st.integers(2, 5))).generate(prompts, sampling)
     assert [(one.token_ids, one.stop_reason) for one in found] == [(one.token_ids, one.stop_reason) for one in wanted]
 
 
@@ -116,13 +118,15 @@ def test_equal_prompts_and_equal_beginnings_are_read_once(monkeypatch: pytest.Mo
     start = list(range(3, 33))
     prompts = [[*start, 40], [*start, 41, 42], [*start, 40], [*start, 50]]
     sampling = SamplingParams(max_tokens=5, temperature=1.0)
-    wanted = [Engine(model(), frozenset(), rows=1).generate([p], sampling)[0].token_ids for p in prompts[:1]]
+    wanted = [Engine(model(), frozenset(), max_num_seqs=1).generate([p], sampling)[0].token_ids for p in prompts[:1]]
     read: list[int] = []
-    plain = Packed.read_prompts
+    plain = PackedModel.read_prompts
     monkeypatch.setattr(
-        Packed, "read_prompts", lambda self, tokens, *rest: (read.append(len(tokens)), plain(self, tokens, *rest))[1]
+        PackedModel,
+        "read_prompts",
+        lambda self, tokens, *rest: (read.append(len(tokens)), plain(self, tokens, *rest))[1],
     )
-    engine = Engine(model(), frozenset(), rows=4)
+    engine = Engine(model(), frozenset(), max_num_seqs=4)
     found = engine.generate(prompts, sampling)
     assert found[0].token_ids == wanted[0]
     assert read == [32, 2]  # the longest, and two different ends of the others
@@ -132,7 +136,10 @@ def test_equal_prompts_and_equal_beginnings_are_read_once(monkeypatch: pytest.Mo
 
 def test_samples_of_a_prompt_are_those_of_a_prompt_asked_often() -> None:
     prompt = list(range(3, 40))
-    engine, sampling = Engine(model(), frozenset({2}), rows=3), SamplingParams(max_tokens=9, temperature=1.0, seed=5)
+    engine, sampling = (
+        Engine(model(), frozenset({2}), max_num_seqs=3),
+        SamplingParams(max_tokens=9, temperature=1.0, seed=5),
+    )
     often = Engine(model(), frozenset({2})).generate([prompt] * 7, sampling)
     samples = engine.generate([prompt], replace(sampling, n=7))
     assert [one.token_ids for one in samples] == [one.token_ids for one in often]
@@ -142,7 +149,7 @@ def test_samples_of_a_prompt_are_those_of_a_prompt_asked_often() -> None:
 
 
 def test_the_next_turn_of_a_conversation_reads_only_what_is_new() -> None:
-    engine = Engine(model(), frozenset(), rows=2)
+    engine = Engine(model(), frozenset(), max_num_seqs=2)
     first = list(range(3, 24))
     answer = engine.generate([first], SamplingParams(max_tokens=9))[0].token_ids
     assert engine.prefilled_tokens == 21
@@ -176,7 +183,7 @@ def test_requests_of_all_kinds_side_by_side_get_what_each_gets_alone() -> None:
         SamplingParams(max_tokens=12, stop_token_ids=tuple(range(40, 97))),
     ]
     prompts = [PROMPTS[number % len(PROMPTS)] for number in range(len(kinds))]
-    together = Engine(model(), frozenset({2}), rows=4)
+    together = Engine(model(), frozenset({2}), max_num_seqs=4)
     ids = [together.add_request(prompt, params) for prompt, params in zip(prompts, kinds, strict=True)]
     outputs: dict[str, RequestOutput] = {}
     while together.has_unfinished_requests():
@@ -215,7 +222,7 @@ def test_two_readers_are_served_side_by_side() -> None:
 
 
 def test_readers_in_threads_get_what_each_gets_alone() -> None:
-    engine, sampling = Engine(model(), frozenset(), rows=2), SamplingParams(max_tokens=10, temperature=1.0)
+    engine, sampling = Engine(model(), frozenset(), max_num_seqs=2), SamplingParams(max_tokens=10, temperature=1.0)
 
     def read(prompt: list[int]) -> list[int]:
         return list(engine.stream(prompt, sampling))[-1].outputs[0].token_ids
@@ -228,7 +235,7 @@ def test_readers_in_threads_get_what_each_gets_alone() -> None:
 def test_memory_is_bounded_and_answers_stopped_for_want_of_it_go_on() -> None:
     prompts = [[(3 * n + 5 * i) % 90 + 3 for i in range(5 + n)] for n in range(12)]
     sampling = SamplingParams(max_tokens=40, temperature=1.0)
-    engine = Engine(model(), frozenset(), rows=8, cache_tokens=96)
+    engine = Engine(model(), frozenset(), max_num_seqs=8, cache_tokens=96)
     assert [one.token_ids for one in engine.generate(prompts, sampling)] == [
         one.token_ids for one in Engine(model(), frozenset()).generate(prompts, sampling)
     ]
@@ -313,7 +320,7 @@ def test_pytorch_writes_what_our_kernel_writes(monkeypatch: pytest.MonkeyPatch) 
     sampling = SamplingParams(max_tokens=12, temperature=1.0)
     ours = Engine(model(), frozenset({2})).generate(prompts, sampling)
     monkeypatch.setattr(engine_module, "packable", lambda model: False)
-    monkeypatch.setattr(cache_module, "library", lambda: None)
+    monkeypatch.setattr(cache_module, "cpu_kernels", lambda: None)
     theirs = Engine(model(), frozenset({2})).generate(prompts, sampling)
     assert [one.token_ids for one in theirs] == [one.token_ids for one in ours]
     for one, other in zip(theirs, ours, strict=True):
@@ -333,11 +340,14 @@ def test_a_changed_weight_is_read_with_at_once() -> None:
 def test_compiled_writing_gives_the_same_answers() -> None:
     prompts = PROMPTS * 2
     plain = Engine(model(), frozenset({2})).generate(prompts, SamplingParams(max_tokens=12))
-    quick = Engine(model(), frozenset({2}), compiled=True).generate(prompts, SamplingParams(max_tokens=12))
+    quick = Engine(model(), frozenset({2}), compile_decode=True).generate(prompts, SamplingParams(max_tokens=12))
     assert [one.token_ids for one in plain] == [one.token_ids for one in quick]
 
 
 def test_only_the_likeliest_k_are_drawn() -> None:
     row = torch.tensor([[0.0, 3.0, 2.0, 1.0]])
-    drawn = {int(draw(row, SamplingParams(temperature=1.0, top_k=2), torch.tensor([x / 100]))[0]) for x in range(100)}
+    drawn = {
+        int(sample_tokens(row, SamplingParams(temperature=1.0, top_k=2), torch.tensor([x / 100]))[0])
+        for x in range(100)
+    }
     assert drawn == {1, 2}

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 import torch
 
-from herd.generate.kv_cache import KVCache
+from herd.generate.kv_cache import KVCacheManager
 from herd.generate.params import SamplingParams
-from herd.generate.requests import Answer, CompletionOutput, Request, RequestOutput
+from herd.generate.requests import CompletionOutput, CompletionState, Request, RequestOutput
 from tests.model.test_transformer import SMALL
 
 CPU = torch.device("cpu")
 
 
-def answer(tokens: Sequence[int]) -> Answer:
+def answer(tokens: Sequence[int]) -> CompletionState:
     request = Request("request", tuple(tokens), SamplingParams())
     output = RequestOutput("request", request.prompt_token_ids, [CompletionOutput()])
-    return Answer(request, output, 0, frozenset(), None, None, word_by_word=False)
+    return CompletionState(request, output, 0, frozenset(), None, None, word_by_word=False)
 
 
 def test_the_cache_grows_up_to_its_bound_and_keeps_what_it_holds() -> None:
-    cache = KVCache(SMALL, 2, 64, torch.float32, CPU)
+    cache = KVCacheManager(SMALL, 2, 64, torch.float32, CPU)
     assert cache.reserve(1)
     block = cache.pool.allocate()
     cache.keys_LBGSE[:, block] = 7.0
@@ -32,16 +32,16 @@ def test_the_cache_grows_up_to_its_bound_and_keeps_what_it_holds() -> None:
 
 
 def test_texts_share_blocks_until_they_part() -> None:
-    cache = KVCache(SMALL, 4, 400, torch.float32, CPU)
+    cache = KVCacheManager(SMALL, 4, 400, torch.float32, CPU)
     leader, equal = answer(range(3, 23)), answer(range(3, 23))
-    assert cache.place(leader, spare=0)
+    assert cache.allocate(leader, spare=0)
     assert (leader.cached, len(leader.blocks)) == (0, 2)
     cache.keys_LBGSE[:, leader.blocks[1]] = 5.0
-    cache.note_read(leader)
+    cache.mark_read(leader)
     assert cache.share(leader, equal)
     parts_after_a_block, parts_within = answer([*range(3, 19), 50, 51]), answer([*range(3, 21), 60])
-    assert cache.place(parts_after_a_block, spare=0)
-    assert cache.place(parts_within, spare=0)
+    assert cache.allocate(parts_after_a_block, spare=0)
+    assert cache.allocate(parts_within, spare=0)
     every = [leader, equal, parts_after_a_block, parts_within]
     assert [one.cached for one in every] == [20, 20, 16, 18]
     assert len({one.blocks[0] for one in every}) == 1
@@ -49,5 +49,5 @@ def test_texts_share_blocks_until_they_part() -> None:
     for copied in (equal, parts_within):
         assert bool((cache.keys_LBGSE[:, copied.blocks[1]] == 5.0).all())
     for one in every:
-        cache.give_back(one)
+        cache.release(one)
     assert cache.pool.free == len(cache.pool) - 1

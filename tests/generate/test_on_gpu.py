@@ -11,29 +11,29 @@ from dataclasses import replace
 import pytest
 import torch
 
-from herd.generate.captured import Captured
+from herd.generate.cuda_graphs import CudaGraphDecoder
 from herd.generate.engine import Engine, SamplingParams
-from herd.generate.runner import Runner
+from herd.generate.runner import ModelRunner
 from herd.model import streamed
-from herd.model.attending import Sdpa
-from herd.model.cache import Cache, rows_of
+from herd.model.attention_backends import Sdpa
+from herd.model.cache import PagedKVCache, gather_rows
 from herd.model.sizes import Size
-from herd.model.streamed import Streamed, streamable
+from herd.model.streamed import StreamedModel, streamable
 from herd.model.transformer import Transformer, initialize
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 # Groups, widths and depths that are no powers of two; a cache in one part and in several; a tied output.
 SHAPES = [
-    (Size(width=96, layers=2, heads=6, kv_heads=2, hidden=50), 50, 40, 2),
-    (Size(width=64, layers=2, heads=4, kv_heads=1, hidden=50), 50, 150, 3),
-    (Size(width=128, layers=2, heads=2, kv_heads=2, hidden=50, tied_output=True), 52, 150, 1),
+    (Size(dim=96, n_layers=2, n_heads=6, n_kv_heads=2, ffn_dim=50), 50, 40, 2),
+    (Size(dim=64, n_layers=2, n_heads=4, n_kv_heads=1, ffn_dim=50), 50, 150, 3),
+    (Size(dim=128, n_layers=2, n_heads=2, n_kv_heads=2, ffn_dim=50, tied_output=True), 52, 150, 1),
 ]
 
 
 def made(size: Size, vocabulary: int) -> Transformer:
-    shape = size.shape(vocabulary=vocabulary, context=640)
+    shape = size.shape(vocab_size=vocabulary, max_seq_len=640)
     model = Transformer(shape)
-    initialize(model, std=0.3, layers=shape.layers, generator=torch.Generator().manual_seed(0))
+    initialize(model, std=0.3, layers=shape.n_layers, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
@@ -42,36 +42,38 @@ def made(size: Size, vocabulary: int) -> Transformer:
     return model
 
 
-def in_blocks(model: Transformer, rows: int, slots: int, size: int = 16) -> Cache:
+def in_blocks(model: Transformer, rows: int, slots: int, size: int = 16) -> PagedKVCache:
     """An empty cache whose rows have blocks here and there."""
-    cache = Cache.empty(model.shape, 1 + rows * -(-slots // size), size, torch.float32, model.embedding.weight.device)
+    cache = PagedKVCache.empty(
+        model.shape, 1 + rows * -(-slots // size), size, torch.float32, model.embedding.weight.device
+    )
     blocks = 1 + torch.randperm(len(cache.lengths_B) - 1, generator=torch.Generator().manual_seed(0))
     table, lengths = blocks.to(cache.lengths_B.device).view(rows, -1), cache.lengths_B[:rows]
-    return Cache(cache.keys_LBGSE, cache.values_LBGSE, table, lengths)
+    return PagedKVCache(cache.keys_LBGSE, cache.values_LBGSE, table, lengths)
 
 
-def held(cache: Cache, row: int, length: int) -> torch.Tensor:
+def held(cache: PagedKVCache, row: int, length: int) -> torch.Tensor:
     """Keys and values of a row in all layers."""
-    layers = [cache.layer(number, cache.positions(1), cache.slots) for number in range(len(cache.keys_LBGSE))]
-    return torch.stack([x[row, :, :length] for layer in layers for x in rows_of(layer)])
+    layers = [cache.layer(number, cache.positions(1), cache.cache_len) for number in range(len(cache.keys_LBGSE))]
+    return torch.stack([x[row, :, :length] for layer in layers for x in gather_rows(layer)])
 
 
 @torch.inference_mode()
 def farthest(model: Transformer, slots: int, rows: int) -> float:
     """The largest difference between logits, and between what is cached, over three tokens of each row."""
     device = model.embedding.weight.device
-    streamed, generator = Streamed(model), torch.Generator().manual_seed(2)
-    caches = [Cache.empty(model.shape, rows, slots, torch.float32, device), in_blocks(model, rows, slots)]
+    streamed, generator = StreamedModel(model), torch.Generator().manual_seed(2)
+    caches = [PagedKVCache.empty(model.shape, rows, slots, torch.float32, device), in_blocks(model, rows, slots)]
     longest = slots - 5
-    prompts = torch.randint(0, model.shape.vocabulary, (rows, longest), generator=generator).to(device)
+    prompts = torch.randint(0, model.shape.vocab_size, (rows, longest), generator=generator).to(device)
     for cache in caches:
-        model.hidden(prompts, cache=cache)
+        model.hidden_states(prompts, cache=cache)
         cache.lengths_B = torch.tensor([longest, longest // 3, 3][:rows], device=device)
     most = 0.0
     for _ in range(3):
-        tokens = torch.randint(0, model.shape.vocabulary, (rows, 1), generator=generator).to(device)
-        wanted = model.logits(model.hidden(tokens, cache=caches[0])[:, -1])
-        found = streamed.logits(streamed.hidden(tokens, cache=caches[1])[:, -1])
+        tokens = torch.randint(0, model.shape.vocab_size, (rows, 1), generator=generator).to(device)
+        wanted = model.logits(model.hidden_states(tokens, cache=caches[0])[:, -1])
+        found = streamed.logits(streamed.hidden_states(tokens, cache=caches[1])[:, -1])
         for cache in caches:
             cache.lengths_B = cache.lengths_B + 1
         apart = [found - wanted]
@@ -88,12 +90,12 @@ def attention_apart(model: Transformer, slots: int, rows: int) -> float:
     cache, device = in_blocks(model, rows, slots), model.embedding.weight.device
     for x in (cache.keys_LBGSE, cache.values_LBGSE):
         x.copy_(torch.randn(x.shape, generator=generator))
-    q = torch.randn(rows, shape.heads, 1, shape.head_width, generator=generator).to(device)
+    q = torch.randn(rows, shape.n_heads, 1, shape.head_dim, generator=generator).to(device)
     positions = torch.tensor([slots - 1, slots // 3, 0][:rows], device=device)[:, None]
-    keys, values, table, _ = layer = cache.layer(0, positions, cache.slots)
-    mask = (torch.arange(cache.slots, device=device) <= positions)[:, None, None]
-    wanted = Sdpa().attend(q, *rows_of(layer), mask)
-    found = streamed.attend_blocks(q.flatten(1), keys, values, table, positions[:, 0], turned=None)
+    keys, values, table, _ = layer = cache.layer(0, positions, cache.cache_len)
+    mask = (torch.arange(cache.cache_len, device=device) <= positions)[:, None, None]
+    wanted = Sdpa().attend(q, *gather_rows(layer), mask)
+    found = streamed.attend_blocks(q.flatten(1), keys, values, table, positions[:, 0], cos_sin=None)
     return float((found - wanted.flatten(1)).abs().max())
 
 
@@ -101,14 +103,14 @@ def written_in_steps(model: Transformer, prompts: list[list[int]], sampling: Sam
     """As on a GPU, but for the graph: each step is run as it would be captured."""
 
     class Run:
-        def __init__(self, captured: Captured, reach: int) -> None:
+        def __init__(self, captured: CudaGraphDecoder, reach: int) -> None:
             self.replay = lambda: captured._step(reach)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Captured, "_capture", lambda captured, reach: Run(captured, reach))
-        patch.setattr(Runner, "decode", lambda runner, running: runner._captured_step(running))
-        patch.setattr(Engine, "_reader", lambda engine: Streamed(engine.model))
-        made = Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)
+        patch.setattr(CudaGraphDecoder, "_capture", lambda captured, reach: Run(captured, reach))
+        patch.setattr(ModelRunner, "decode", lambda runner, running: runner._graph_step(running))
+        patch.setattr(Engine, "_inference_model", lambda engine: StreamedModel(engine.model))
+        made = Engine(model, frozenset({2, 3}), max_num_seqs=2).generate(prompts, sampling)
         return [one.token_ids for one in made]
 
 
@@ -119,7 +121,7 @@ def interpreted() -> None:
     model, prompts = made(*SHAPES[0][:2]), [[1 + 7 * place % 49 for place in range(many)] for many in (40, 3)]
     warm = SamplingParams(max_tokens=4, seed=3, temperature=0.8)
     for sampling in (SamplingParams(max_tokens=4), warm, replace(warm, frequency_penalty=0.5, logprobs=1)):
-        wanted = Engine(model, frozenset({2, 3}), rows=2).generate(prompts, sampling)
+        wanted = Engine(model, frozenset({2, 3}), max_num_seqs=2).generate(prompts, sampling)
         assert written_in_steps(model, prompts, sampling) == [one.token_ids for one in wanted]
 
 
@@ -154,8 +156,8 @@ def test_captured_steps_write_what_a_cpu_writes(rows: int, temperature: float) -
     model = made(*SHAPES[0][:2])
     sampling = SamplingParams(max_tokens=40, temperature=temperature, seed=3)
     prompts = [[1 + (3 * row + place) % 49 for place in range(1 + row % 5)] for row in range(21)]
-    wanted = Engine(model, frozenset({2, 3}), rows=rows).generate(prompts, sampling)
-    engine = Engine(model.cuda(), frozenset({2, 3}), rows=rows)
+    wanted = Engine(model, frozenset({2, 3}), max_num_seqs=rows).generate(prompts, sampling)
+    engine = Engine(model.cuda(), frozenset({2, 3}), max_num_seqs=rows)
     found = engine.generate(prompts, sampling)
     assert [one.token_ids for one in found] == [one.token_ids for one in wanted]
     assert [one.stop_reason for one in found] == [one.stop_reason for one in wanted]

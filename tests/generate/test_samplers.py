@@ -12,7 +12,7 @@ import pytest
 from herd.core.errors import HerdError
 from herd.core.records import Conversation, Message
 from herd.generate.engine import SamplingParams
-from herd.generate.samplers import Endpoint, Own, Script
+from herd.generate.samplers import EndpointSampler, EngineSampler, ScriptedSampler
 from herd.model.transformer import Transformer
 from herd.tokens import bpe
 from herd.train.checkpoint import write_checkpoint
@@ -33,7 +33,7 @@ def test_answers_come_in_the_order_of_the_questions(monkeypatch: pytest.MonkeyPa
         return body["messages"][-1]["content"].upper()
 
     with answering(answer) as url:
-        sampler = Endpoint(url, "some-model", key="OWN_KEY", max_tokens=7)
+        sampler = EndpointSampler(url, "some-model", api_key_env="OWN_KEY", max_tokens=7)
         assert sampler.sample([asked(f"question {k}") for k in range(20)]) == [f"QUESTION {k}" for k in range(20)]
     assert {(one["path"], one["key"], one["model"], one["max_tokens"]) for one in seen} == {
         ("/v1/chat/completions", "Bearer secret", "some-model", 7)
@@ -44,20 +44,20 @@ def test_answers_come_in_the_order_of_the_questions(monkeypatch: pytest.MonkeyPa
 def test_a_busy_server_is_asked_again() -> None:
     states: Iterator[str | int] = iter([429, "late"])
     with answering(lambda _: next(states)) as url:
-        assert Endpoint(url, "m").sample([asked("x")]) == ["late"]
+        assert EndpointSampler(url, "m").sample([asked("x")]) == ["late"]
 
 
 def test_a_server_that_refuses_is_told() -> None:
     with answering(lambda _: 404) as url, pytest.raises(HerdError, match="refused a request with status 404"):
-        Endpoint(url, "m").sample([asked("x")])
+        EndpointSampler(url, "m").sample([asked("x")])
 
 
 def test_our_own_engine_answers_conversations(tmp_path: Path) -> None:
-    made = bpe.learn(iter(["hello there system user assistant"] * 20), pairs=270, digits_together=False)
-    model = Transformer(replace(SMALL, vocabulary=made.size))
+    made = bpe.train_bpe(iter(["hello there system user assistant"] * 20), vocab_size=270, digits_together=False)
+    model = Transformer(replace(SMALL, vocab_size=made.vocab_size))
     write_checkpoint(tmp_path, model, made, kind="chat")
-    sampler = Own(tmp_path, SamplingParams(max_tokens=4))
+    sampler = EngineSampler(tmp_path, SamplingParams(max_tokens=4))
     answers = sampler.sample([asked("hello"), asked("there")])
     assert len(answers) == 2
     assert answers == sampler.sample([asked("hello"), asked("there")])
-    assert Script(lambda one: one.last.content.upper()).sample([asked("hello")]) == ["HELLO"]
+    assert ScriptedSampler(lambda one: one.last.content.upper()).sample([asked("hello")]) == ["HELLO"]

@@ -28,7 +28,7 @@ def asked(number: int, kind: int) -> tuple[list[int], SamplingParams]:
 def alone(number: int, kind: int) -> list[list[int]]:
     if (number, kind) not in ALONE:
         prompt, params = asked(number, kind)
-        found = Engine(MODEL, STOPS, rows=1).generate([prompt], params)
+        found = Engine(MODEL, STOPS, max_num_seqs=1).generate([prompt], params)
         ALONE[number, kind] = [one.token_ids for one in found]
     return ALONE[number, kind]
 
@@ -47,7 +47,7 @@ def alone(number: int, kind: int) -> list[list[int]]:
     st.sampled_from([64, 80, 4000]),
 )
 def test_requests_come_and_go_in_any_order(moves: list[tuple[str, int, int]], rows: int, tokens: int) -> None:
-    engine = Engine(MODEL, STOPS, rows=rows, cache_tokens=tokens)
+    engine = Engine(MODEL, STOPS, max_num_seqs=rows, cache_tokens=tokens)
     waiting: dict[str, tuple[int, int]] = {}
     ended: dict[str, RequestOutput] = {}
     asked_for: dict[str, tuple[int, int]] = {}
@@ -84,7 +84,7 @@ def test_requests_come_and_go_in_any_order(moves: list[tuple[str, int, int]], ro
 def test_who_waits_is_told_when_the_model_can_say_nothing() -> None:
     broken = model()
     broken.norm.weight.data.fill_(float("nan"))
-    engine = Engine(broken, STOPS, rows=2)
+    engine = Engine(broken, STOPS, max_num_seqs=2)
     for _ in range(3):
         with pytest.raises(ArtifactError, match="not finite"):
             list(engine.stream([5, 6], SamplingParams()))
@@ -96,7 +96,7 @@ def test_who_waits_is_told_when_the_model_can_say_nothing() -> None:
 
 
 def test_an_answer_that_is_done_makes_room_for_the_next_at_once() -> None:
-    engine = Engine(MODEL, frozenset(), rows=2)
+    engine = Engine(MODEL, frozenset(), max_num_seqs=2)
     for tokens in (2, 9, 2):
         engine.add_request([5, 6, tokens], SamplingParams(max_tokens=tokens))
     lengths = []

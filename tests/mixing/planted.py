@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from herd.mixing.field import Field, RunSettings
+from herd.mixing.problem import MixProblem, ProxySettings
 from herd.model.sizes import Size
-from herd.run.executors import LocalPlace
-from herd.tokens.shards import SPLITS, Shards, ShardWriter, id_type, write_index
+from herd.run.executors import LocalExecutor
+from herd.tokens.shards import SPLITS, ShardWriter, TokenShards, id_dtype, write_index
 
 VOCABULARY, PAD = 64, 63
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -34,10 +34,12 @@ def noise(chance: np.random.Generator, length: int) -> np.ndarray:
     return chance.integers(0, 60, length)
 
 
-def planted(folder: Path, sources: dict[str, Draw], *, documents: int = 150, seed: int = 0, length: int = 65) -> Shards:
+def planted(
+    folder: Path, sources: dict[str, Draw], *, documents: int = 150, seed: int = 0, length: int = 65
+) -> TokenShards:
     """Shards with so many documents of each source, a tenth as many held out."""
     folder.mkdir(parents=True, exist_ok=True)
-    dtype, index = id_type(VOCABULARY), {}
+    dtype, index = id_dtype(VOCABULARY), {}
     for number, (name, draw) in enumerate(sources.items()):
         chance = np.random.default_rng((seed, number))
         index[name] = {}
@@ -47,16 +49,18 @@ def planted(folder: Path, sources: dict[str, Draw], *, documents: int = 150, see
                 writer.add(draw(chance, length).tolist(), 2 * length)
             index[name][split] = writer.close()
     write_index(folder, VOCABULARY, PAD, index)
-    return Shards(folder)
+    return TokenShards(folder)
 
 
-SMALL = Size(width=16, layers=1, heads=2, kv_heads=1, hidden=32)
+SMALL = Size(dim=16, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=32)
 
 
-def run(tokens: int = 60 * 64 * 8, size: Size = SMALL, rate: float = 1e-2, rows: int = 8) -> RunSettings:
-    return RunSettings(size=size, length=64, tokens=tokens, batch_tokens=64 * rows, lr=rate)
+def run(tokens: int = 60 * 64 * 8, size: Size = SMALL, rate: float = 1e-2, rows: int = 8) -> ProxySettings:
+    return ProxySettings(size=size, length=64, tokens=tokens, batch_tokens=64 * rows, lr=rate)
 
 
-def field(shards: Shards, sources: tuple[str, ...] = (), *, seed: int = 0, proxy: RunSettings | None = None) -> Field:
-    place = LocalPlace(lambda: 1)
-    return Field(shards, sources or tuple(shards.sources), proxy or run(), seed, place, judged_tokens=1024)
+def field(
+    shards: TokenShards, sources: tuple[str, ...] = (), *, seed: int = 0, proxy: ProxySettings | None = None
+) -> MixProblem:
+    place = LocalExecutor(lambda: 1)
+    return MixProblem(shards, sources or tuple(shards.sources), proxy or run(), seed, place, eval_tokens=1024)

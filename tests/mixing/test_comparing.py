@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from herd.core.errors import DataError
-from herd.evals.spread import Interval
+from herd.evals.intervals import Interval
 from herd.mixing.comparing import (
     Trial,
-    _drawn_together,
+    _shrink_slopes,
     _slope,
-    compared,
-    foretell,
+    compare_trials,
+    forecast_losses,
     label_of,
     rank_agreement,
     search_costs,
-    upsampled,
+    upsampling_gains,
 )
-from herd.mixing.proxies import Curve, Point
+from herd.mixing.proxies import EvalPoint, LossCurve
 from herd.mixing.results import (
     CorpusComparison,
     CorpusRank,
@@ -40,8 +40,8 @@ from tests.results import Made
 
 def trial(label: str, seed: int, losses: list[float], flops: float = 1e10) -> Trial:
     """Losses of one source at 100, 200, ... tokens; the other's lie .5 above."""
-    points = [Point(100 * (n + 1), {"a": loss, "b": loss + 0.5}) for n, loss in enumerate(losses)]
-    return Trial(label, seed, flops, {"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 2.0}, Curve(points))
+    points = [EvalPoint(100 * (n + 1), {"a": loss, "b": loss + 0.5}) for n, loss in enumerate(losses)]
+    return Trial(label, seed, flops, {"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 2.0}, LossCurve(points))
 
 
 def test_a_curve_tells_when_it_reaches_a_loss() -> None:
@@ -57,7 +57,7 @@ def test_methods_are_held_against_the_control_seed_by_seed() -> None:
     runs = [trial("control", seed, [9.0, 2.0 + seed]) for seed in range(3)]
     runs += [trial("better", seed, [8.0, 1.8 + seed]) for seed in range(3)]
     runs += [trial("luck", seed, [9.0, 2.0 + seed + (0.5, -0.6, 0.0)[seed]]) for seed in range(3)]
-    rows = {row.method: row for row in compared(runs, control="control")}
+    rows = {row.method: row for row in compare_trials(runs, control="control")}
     assert tuple(rows["better"].gain) == pytest.approx((0.2, 0.2, 0.2))
     assert rows["better"].tokens is not None
     assert rows["better"].tokens < 1
@@ -65,9 +65,9 @@ def test_methods_are_held_against_the_control_seed_by_seed() -> None:
     assert rows["control"].tokens == pytest.approx(1)
     assert rows["control"].epochs == 2.0
     with pytest.raises(DataError, match="no run is called 'missing'"):
-        compared(runs, control="missing")
+        compare_trials(runs, control="missing")
     with pytest.raises(DataError, match="was run with seed 7"):
-        compared([*runs, trial("better", 7, [1.0])], control="control")
+        compare_trials([*runs, trial("better", 7, [1.0])], control="control")
 
 
 def test_searches_tell_their_spread_over_seeds_and_proxies() -> None:
@@ -80,7 +80,7 @@ def test_searches_tell_their_spread_over_seeds_and_proxies() -> None:
     assert row.over_seeds == pytest.approx(np.std([0.4, 0.6], ddof=1))
     assert row.over_sizes == pytest.approx(np.std([0.5, 0.8], ddof=1))
     assert row.times_plain == 1.5
-    assert label_of(replace(search(0, 10, 0.4), method="given_shares", settings={"label": "ours"})) == "ours"
+    assert label_of(replace(search(0, 10, 0.4), method="fixed_weights", settings={"label": "ours"})) == "ours"
 
 
 @pytest.mark.row(22, "planted")
@@ -94,27 +94,27 @@ def test_mixes_with_laws_of_their_own_are_ranked_at_a_larger_size(figure) -> Non
             small += [trial(str(number), seed, [law(f) + 0.01 * chance.normal()], f) for f in (1e9, 3e9, 1e10)]
         # Seeds of the large runs lie about the law, and count by their mean.
         large += [trial(str(number), seed, [law(1e11) + off], 1e11) for seed, off in enumerate((-0.2, 0.2))]
-    found = foretell(small, large)
+    found = forecast_losses(small, large)
     figure(f"planted laws of 6 mixes: rank correlation {rank_agreement(found):.2f} one order beyond")
     assert rank_agreement(found) >= 0.8
     assert all(abs(one.loss - one.measured) < 0.1 for one in found)
     with pytest.raises(DataError, match="was run at 1 budgets"):
-        foretell([one for one in small if one.flops == 1e9], large)
+        forecast_losses([one for one in small if one.flops == 1e9], large)
     with pytest.raises(DataError, match="have no order"):
         rank_agreement(found[:2])
 
 
 def test_slopes_are_drawn_together_by_as_much_as_they_are_noise() -> None:
     slopes = [-0.1, -0.2, -0.3]
-    assert _drawn_together([(one, 0.0) for one in slopes]) == pytest.approx(slopes)
-    assert _drawn_together([(one, 0.005) for one in slopes]) == pytest.approx([-0.15, -0.2, -0.25])
-    assert _drawn_together([(one, 0.1) for one in slopes]) == pytest.approx([-0.2] * 3)
-    assert _drawn_together([(-0.1, 0.1)]) == pytest.approx([-0.1])
+    assert _shrink_slopes([(one, 0.0) for one in slopes]) == pytest.approx(slopes)
+    assert _shrink_slopes([(one, 0.005) for one in slopes]) == pytest.approx([-0.15, -0.2, -0.25])
+    assert _shrink_slopes([(one, 0.1) for one in slopes]) == pytest.approx([-0.2] * 3)
+    assert _shrink_slopes([(-0.1, 0.1)]) == pytest.approx([-0.1])
     assert _slope(np.array([1.0, 2.0, 3.0]), np.array([5.0, 3.0, 1.0])) == pytest.approx((-2.0, 0.0))
 
 
 def upsampling_trial(end: float, seed: int, losses: dict[str, float]) -> MixTrial:
-    return MixTrial("given_shares", {}, seed, 10, 1.0, end, {}, {}, (), (LossPoint(1, losses),), 1.0)
+    return MixTrial("fixed_weights", {}, seed, 10, 1.0, end, {}, {}, (), (LossPoint(1, losses),), 1.0)
 
 
 @pytest.mark.row(27, "curve")
@@ -125,21 +125,21 @@ def test_upsampling_is_a_curve_over_five_parts_with_intervals(figure) -> None:
         for end in ends
         for seed in range(3)
     ]
-    curves = upsampled(rows, ["sums"])
+    curves = upsampling_gains(rows, ["sums"])
     assert [point[0] for point in curves["domains"]] == list(ends)
     best = max(curves["domains"], key=lambda point: point[1])
     figure(f"planted best part {best[0]:.0%}")
     assert best[0] == 0.2 or best[0] == 0.3
     assert curves["others"][-1][1:] == pytest.approx((-0.3, -0.3, -0.3))
     with pytest.raises(DataError, match="judged against runs without it"):
-        upsampled(rows[3:], ["sums"])
+        upsampling_gains(rows[3:], ["sums"])
     with pytest.raises(DataError, match="typo are not among the sources"):
-        upsampled(rows, ["typo"])
+        upsampling_gains(rows, ["typo"])
 
 
 def test_the_report_shows_what_was_mixed() -> None:
     runs = [trial(name, seed, [3.0, 2.0 - 0.1 * (name == "doremi")]) for seed in range(3) for name in ("c", "doremi")]
-    table = MixComparison("c", tuple(compared(runs, control="c")), ())
+    table = MixComparison("c", tuple(compare_trials(runs, control="c")), ())
     forecast = MixForecast(1.0, 1.0, (MixPrediction("x", 1.0, (0.9, 1.1), 1.05),))
     upsampling = UpsamplingCurve(("sums",), {"domains": ((0, 0, 0, 0), (0.1, 0.2, 0.1, 0.3))})
     html = mixed(Made(table), Made(forecast), Made(upsampling))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from herd.core.errors import DataError
-from herd.mixing.corpora import ranked, relation
+from herd.mixing.corpora import rank_corpora, relation
 from herd.mixing.results import CorpusScore
 
 # Nats of right answers by corpus, one a seed.
@@ -25,7 +25,7 @@ def trials(nats: dict[str, tuple[float, ...]] = NATS) -> list[CorpusScore]:
 
 @pytest.mark.row(21)
 def test_both_ranks_of_five_filters_are_told(figure: Callable[[str], None]) -> None:
-    rows = ranked(trials(), control="random")
+    rows = rank_corpora(trials(), control="random")
     assert [row.label for row in rows] == ["model", "all", "copies", "rules", "random"]
     assert [row.best for row in rows] == [1, 0, 1, 0, 0]
     best = rows[0]
@@ -55,7 +55,7 @@ def test_agreement_that_goes_with_learning_is_told_from_chance() -> None:
 )
 def test_corpora_that_cannot_be_compared(given: dict[str, tuple[float, ...]], control: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        ranked(trials(given), control=control)
+        rank_corpora(trials(given), control=control)
 
 
 def test_two_corpora_have_no_order() -> None:

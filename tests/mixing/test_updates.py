@@ -17,8 +17,8 @@ some = st.lists(st.floats(0, 5), min_size=2, max_size=7)
 
 @pytest.mark.row(23, "numbers")
 def test_doremi_gives_the_worked_numbers() -> None:
-    first = updates.doremi(THIRDS, (0.5, 0.1, 0.0))
-    second = updates.doremi(first, (0.2, 0.3, 0.0))
+    first = updates.doremi_update(THIRDS, (0.5, 0.1, 0.0))
+    second = updates.doremi_update(first, (0.2, 0.3, 0.0))
     assert first == pytest.approx([0.43909728, 0.29444560, 0.26645712], abs=1e-6)
     assert second == pytest.approx([0.44672906, 0.33115489, 0.22211606], abs=1e-6)
     assert (first + second) / 2 == pytest.approx([0.44291317, 0.31280024, 0.24428659], abs=1e-6)
@@ -29,14 +29,14 @@ def test_doge_gives_the_worked_numbers_in_both_forms() -> None:
     paper, code = updates.doge_scores(GRAM, 5e-4), updates.doge_scores_as_coded(GRAM, 5e-4)
     assert paper == pytest.approx([0.0020, 0.00175, 0.00125], abs=1e-9)
     assert code == pytest.approx([0.0, 4.37210e-4, 0.0], abs=1e-8)
-    assert updates.doge(THIRDS, paper) == pytest.approx([0.34446490, 0.33596003, 0.31957507], abs=1e-6)
-    assert updates.doge(THIRDS, code) == pytest.approx([0.32844057, 0.34311886, 0.32844057], abs=1e-6)
+    assert updates.doge_update(THIRDS, paper) == pytest.approx([0.34446490, 0.33596003, 0.31957507], abs=1e-6)
+    assert updates.doge_update(THIRDS, code) == pytest.approx([0.32844057, 0.34311886, 0.32844057], abs=1e-6)
 
 
 @given(some, st.floats(0.01, 1), st.floats(0, 0.5))
 def test_shares_sum_to_one_and_keep_their_floor(excess: list[float], eta: float, smoothing: float) -> None:
     start = np.full(len(excess), 1 / len(excess))
-    found = updates.doremi(start, excess, eta=eta, smoothing=smoothing)
+    found = updates.doremi_update(start, excess, eta=eta, smoothing=smoothing)
     assert found.sum() == pytest.approx(1)
     assert (found >= smoothing / len(excess) - 1e-12).all()
     order = np.argsort(excess, kind="stable")
@@ -45,7 +45,7 @@ def test_shares_sum_to_one_and_keep_their_floor(excess: list[float], eta: float,
 
 @given(some, st.integers(1, 10_000))
 def test_a_bandit_explores_every_source_and_prefers_what_pays(rewards: list[float], step: int) -> None:
-    found = updates.bandit(rewards, step)
+    found = updates.bandit_update(rewards, step)
     assert found.sum() == pytest.approx(1)
     assert (found >= updates.exploration(step, len(rewards)) - 1e-12).all()
     assert found[int(np.argmax(rewards))] == pytest.approx(found.max())
@@ -60,4 +60,4 @@ def test_exploration_fades_with_the_root_of_the_steps() -> None:
 @pytest.mark.parametrize("shares", [[0.5, -0.1], [0.0, 0.0], [float("nan"), 1.0]])
 def test_what_are_no_shares_is_refused(shares: list[float]) -> None:
     with pytest.raises(DataError, match="are no shares"):
-        updates.shares_of(shares)
+        updates.normalize(shares)

@@ -16,16 +16,16 @@ from torch import nn
 from herd.core.errors import ArtifactError, HerdError, SettingsError, TrainingError
 from herd.generate.engine import Engine, SamplingParams
 from herd.model import accounting, gguf, meta, weights
-from herd.model.fused import fits
+from herd.model.fused import fusable
 from herd.model.heads import RewardModel
-from herd.model.packed import Packed, packable
+from herd.model.packed import PackedModel, packable
 from herd.model.sizes import Size
-from herd.model.streamed import Streamed
+from herd.model.streamed import StreamedModel
 from herd.model.transformer import RMSNorm, Transformer, check_eager
 from herd.train.checkpoint import TrainState, restore, save
+from herd.train.compute import ComputeContext
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.settings import FP32
-from herd.train.speed import Quick
 from tests.model.test_formats import saved
 from tests.model.test_gguf import written
 from tests.model.test_meta import as_meta
@@ -54,10 +54,10 @@ def biased(path: str) -> Transformer:
 def test_a_bias_is_named_or_read_by_every_back_end(path: str) -> None:
     made, plain = biased(path), model()
     assert packable(plain)
-    assert fits(plain)
+    assert fusable(plain)
     assert not packable(made)
-    assert not fits(made)
-    for back_end, kind in (("packed", Packed), ("streaming", Streamed)):
+    assert not fusable(made)
+    for back_end, kind in (("packed", PackedModel), ("streaming", StreamedModel)):
         with pytest.raises(
             ArtifactError, match=rf"{path}\.bias is a bias, which the {back_end} back-end does not read"
         ):
@@ -69,7 +69,7 @@ def test_a_bias_is_named_or_read_by_every_back_end(path: str) -> None:
         with torch.inference_mode():
             assert token == int(made(torch.tensor([tokens]))[0, -1].argmax())
         tokens.append(token)
-    quick = Quick(made, FP32)
+    quick = ComputeContext(made, FP32)
     with torch.inference_mode(), quick:
         assert torch.allclose(made(ids(1, 9)), biased(path)(ids(1, 9)), atol=1e-5)
 
@@ -82,7 +82,7 @@ def test_what_not_even_the_plain_model_reads_is_refused_at_load(where: str, name
     elif name == "bias":
         made.get_submodule(where).register_parameter(name, nn.Parameter(torch.ones(4)))
     full = f"{where}.{name}".strip(".")
-    for load in (check_eager, lambda one: Engine(one, frozenset()), lambda one: Quick(one, FP32)):
+    for load in (check_eager, lambda one: Engine(one, frozenset()), lambda one: ComputeContext(one, FP32)):
         with pytest.raises(ArtifactError, match=rf"{full} is .*, which a \w+ does not read"):
             load(made)
 
@@ -114,16 +114,16 @@ def test_a_checkpoints_weight_that_the_model_has_not_is_refused(tmp_path: Path) 
     ],
 )
 def test_a_tensor_that_is_not_read_is_refused_by_its_name(name: str, what: str, tmp_path: Path) -> None:
-    file = written(tmp_path / "m.gguf", {}, {name: np.ones(SMALL.width, np.float32)})
+    file = written(tmp_path / "m.gguf", {}, {name: np.ones(SMALL.dim, np.float32)})
     with pytest.raises(ArtifactError, match=rf"{name} \({what}\), which the model it describes has no place for"):
-        gguf.open_file(file)
+        gguf.open_gguf(file)
 
 
 @pytest.mark.parametrize("count", [10**9, 1, 0])
 def test_a_count_of_layers_in_gguf_is_compared_with_the_tensors(count: int, tmp_path: Path, no_names: None) -> None:
     file = written(tmp_path / "m.gguf", {"llama.block_count": count}, {})
-    with pytest.raises(ArtifactError, match=f"says {count:,} layers and the weights have {SMALL.layers}|layers is 0"):
-        gguf.open_file(file)
+    with pytest.raises(ArtifactError, match=f"says {count:,} layers and the weights have {SMALL.n_layers}|layers is 0"):
+        gguf.open_gguf(file)
 
 
 # ---- Hugging Face ----
@@ -143,8 +143,8 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def counted(make: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*given: Any, **how: Any) -> Any:
-            layers = given[0] if isinstance(given[0], int) else given[0].layers
-            assert layers == SMALL.layers, "names of layers that are not there are made"
+            layers = given[0] if isinstance(given[0], int) else given[0].n_layers
+            assert layers == SMALL.n_layers, "names of layers that are not there are made"
             return make(*given, **how)
 
         return checked
@@ -186,7 +186,7 @@ def test_absurd_numbers_in_metas_parameters_are_refused(field: str, tmp_path: Pa
             continue  # rounds to the same width
         (tmp_path / "params.json").write_text(json.dumps(params | {field: value}))
         with pytest.raises(HerdError) as told:
-            list(meta.open_folder(tmp_path).all())
+            list(meta.open_meta_folder(tmp_path).tensors())
         assert str(tmp_path) in str(told.value), (field, value)
 
 
@@ -195,40 +195,40 @@ def test_what_metas_files_hold_beside_llama_3_is_refused_by_name(tmp_path: Path)
     params = json.loads((tmp_path / "params.json").read_text())
     (tmp_path / "params.json").write_text(json.dumps(params | {"moe_args": {"num_experts": 16}}))
     with pytest.raises(ArtifactError, match="moe_args"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     (tmp_path / "params.json").write_text(json.dumps(params))
     held = torch.load(tmp_path / "consolidated.00.pth", weights_only=True)
     torch.save(held | {"rope.freqs": torch.ones(4)}, tmp_path / "consolidated.00.pth")
-    meta.open_folder(tmp_path)
+    meta.open_meta_folder(tmp_path)
     torch.save(held | {"layers.0.attention.wq.bias": torch.ones(4)}, tmp_path / "consolidated.00.pth")
     with pytest.raises(ArtifactError, match=r"attention\.wq\.bias \(a bias\)"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
 
 
 # ---- recipes ----
 
 
 def sized(**more: Any) -> Size:
-    small: Any = {"width": 16, "layers": 2, "heads": 4, "kv_heads": 2, "hidden": 32}
+    small: Any = {"dim": 16, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 32}
     return Size(**{**small, **more})
 
 
 def test_a_size_that_no_machine_holds_is_refused_before_it_is_made() -> None:
-    for field, value in (("layers", 10**9), ("hidden", 10**12), ("width", 4 * 10**9)):
+    for field, value in (("n_layers", 10**9), ("ffn_dim", 10**12), ("dim", 4 * 10**9)):
         with pytest.raises(SettingsError, match=r"give a smaller|herd makes up to"):
-            Transformer(sized(**{field: value}).shape(vocabulary=64, context=8))
+            Transformer(sized(**{field: value}).shape(vocab_size=64, max_seq_len=8))
     with pytest.raises(SettingsError, match="give a smaller"):
-        Transformer(sized().shape(vocabulary=10**12, context=8))
-    with pytest.raises(SettingsError, match="context is 1,000,000,000"):
-        sized().shape(vocabulary=64, context=10**9)
-    with pytest.raises(SettingsError, match="not a multiple of kv_heads"):
-        sized(kv_heads=10**18)
+        Transformer(sized().shape(vocab_size=10**12, max_seq_len=8))
+    with pytest.raises(SettingsError, match="max_seq_len is 1,000,000,000"):
+        sized().shape(vocab_size=64, max_seq_len=10**9)
+    with pytest.raises(SettingsError, match="not a multiple of n_kv_heads"):
+        sized(n_kv_heads=10**18)
     with pytest.raises(SettingsError, match="finite"):
         sized(norm_eps=float("inf"))
     with torch.device("meta"), pytest.raises(SettingsError, match="herd makes up to"):
-        Transformer(sized(layers=10**9).shape(vocabulary=64))
+        Transformer(sized(n_layers=10**9).shape(vocab_size=64))
 
 
 def test_features_are_told_by_their_names() -> None:
-    assert accounting.feature("layers.3.mlp.down_proj.bias") == "a bias"
-    assert accounting.feature("blk.0.ffn_up_exps.weight") == "a mixture of experts"
+    assert accounting.describe_tensor("layers.3.mlp.down_proj.bias") == "a bias"
+    assert accounting.describe_tensor("blk.0.ffn_up_exps.weight") == "a mixture of experts"

@@ -16,27 +16,27 @@ from herd.model.adapters import (
     ADAPTER_WEIGHTS,
     LoraLinear,
     LoraSettings,
-    adapt,
+    apply_lora,
     base_name,
     copy_adapters,
-    learnt,
-    merge,
+    merge_adapters,
     read_adapters,
+    trainable_weights,
     write_adapters,
 )
-from herd.model.fused import fits
+from herd.model.fused import fusable
 from herd.model.heads import RewardModel, trunk_of
 from herd.model.weights import load_model, load_transformer, open_folder, save_model, write_config
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.train.batches import Batch
 from herd.train.checkpoint import TrainState
-from herd.train.loop import alone, steps
-from herd.train.objectives import next_token
+from herd.train.loop import single_device, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings, adamw
 from tests.model.test_transformer import SMALL, model
 
 SETTINGS = LoraSettings(rank=4, alpha=8.0)
-TOKENS = torch.randint(SMALL.vocabulary, (4, 17), generator=torch.Generator().manual_seed(0))
+TOKENS = torch.randint(SMALL.vocab_size, (4, 17), generator=torch.Generator().manual_seed(0))
 
 
 class Same:
@@ -51,24 +51,29 @@ def test_adapters_learn_alone_and_become_part_of_the_matrices() -> None:
     made = model(SMALL)
     before = {name: value.clone() for name, value in made.state_dict().items()}
     plain = made(TOKENS[:, :-1]).detach()
-    adapt(made, SETTINGS)
+    apply_lora(made, SETTINGS)
     assert torch.equal(made(TOKENS[:, :-1]), plain)
-    assert not fits(made)
+    assert not fusable(made)
     learnt = {name for name, weight in made.named_parameters() if weight.requires_grad}
     assert all(name.endswith((".lora_A", ".lora_B")) for name in learnt)
-    assert len(learnt) == 2 * 7 * SMALL.layers
+    assert len(learnt) == 2 * 7 * SMALL.n_layers
     state = TrainState(made, adamw(made, AdamWSettings(weight_decay=0.0)))
     losses = [
         step.loss
-        for step in steps(
-            state, Same(), loss=next_token, rate=lambda step: 1e-2, clip=1.0, hands=alone(state, LocalPlace())
+        for step in train_steps(
+            state,
+            Same(),
+            loss_fn=next_token_loss,
+            lr_schedule=lambda step: 1e-2,
+            max_grad_norm=1.0,
+            strategy=single_device(state, LocalExecutor()),
         )
     ]
     assert losses[-1] < 0.8 * losses[0]
-    moments = [name for name, _ in state.items() if name.startswith("exp_avg/")]
+    moments = [name for name, _ in state.named_tensors() if name.startswith("exp_avg/")]
     assert len(moments) == len(learnt)
     adapted = made.eval()(TOKENS[:, :-1]).detach()
-    merge(made)
+    merge_adapters(made)
     assert torch.allclose(made(TOKENS[:, :-1]), adapted, atol=1e-4)
     after = made.state_dict()
     assert after.keys() == before.keys()
@@ -79,33 +84,33 @@ def test_adapters_learn_alone_and_become_part_of_the_matrices() -> None:
 
 def test_only_the_matrices_named_are_adapted() -> None:
     made = model(SMALL)
-    adapt(made, LoraSettings(rank=2, target_modules=("q_proj", "v_proj")))
+    apply_lora(made, LoraSettings(rank=2, target_modules=("q_proj", "v_proj")))
     found = [name for name, part in made.named_modules() if type(part) is LoraLinear]
     assert {name.rpartition(".")[2] for name in found} == {"query", "value"}
-    assert len(found) == 2 * SMALL.layers
+    assert len(found) == 2 * SMALL.n_layers
 
 
 def test_without_settings_nothing_is_frozen() -> None:
     made = model(SMALL)
-    adapt(made, None)
-    merge(made)
+    apply_lora(made, None)
+    merge_adapters(made)
     assert all(weight.requires_grad for weight in made.parameters())
 
 
 def test_a_reward_models_head_is_learnt_with_the_adapters() -> None:
     made = RewardModel(replace(SMALL))
-    adapt(made.trunk, SETTINGS)
+    apply_lora(made.trunk, SETTINGS)
     assert made.score.weight.requires_grad
     assert not made.trunk.embedding.weight.requires_grad
-    merge(made)
+    merge_adapters(made)
     assert not [part for part in made.modules() if type(part) is LoraLinear]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_adapters_are_drawn_by_their_seed(seed: int) -> None:
     one, other = model(SMALL), model(SMALL)
-    adapt(one, SETTINGS, seed=seed)
-    adapt(other, SETTINGS, seed=0)
+    apply_lora(one, SETTINGS, seed=seed)
+    apply_lora(other, SETTINGS, seed=0)
     same = [torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True)]
     assert all(same) == (seed == 0)
 
@@ -118,16 +123,18 @@ def kept(root: Path, settings: LoraSettings = SETTINGS, *, reward: bool = False)
     base = model(SMALL)
     for name in ("base", "tuned"):
         (root / name).mkdir()
-    save_model(root / "base", base, begin=0, stops=[1], pad=2)
-    made: torch.nn.Module = RewardModel.on(base) if reward else base
-    adapt(trunk_of(made), settings)
+    save_model(root / "base", base, bos_token_id=0, eos_token_ids=[1], pad_token_id=2)
+    made: torch.nn.Module = RewardModel.from_transformer(base) if reward else base
+    apply_lora(trunk_of(made), settings)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for _, weight in learnt(made):
+        for _, weight in trainable_weights(made):
             weight += 0.1 * torch.randn(weight.shape, generator=generator)
     name = base_name(root / "base", root / "tuned")
-    write_adapters(root / "tuned", learnt(made), settings, base=name, reward=reward)
-    write_config(root / "tuned", SMALL, begin=0, stops=[1], pad=2, dtype=torch.float32, reward=reward)
+    write_adapters(root / "tuned", trainable_weights(made), settings, base=name, reward=reward)
+    write_config(
+        root / "tuned", SMALL, bos_token_id=0, eos_token_ids=[1], pad_token_id=2, dtype=torch.float32, reward=reward
+    )
     return made.eval()
 
 
@@ -143,7 +150,7 @@ def test_adapters_are_kept_beside_their_model_and_merged_when_read(tmp_path: Pat
     assert config["base_model_name_or_path"] == "../base"
     with safe_open(tmp_path / "tuned" / ADAPTER_WEIGHTS, framework="pt") as file:
         names = set(file.keys())
-    assert len(names) == 2 * 7 * SMALL.layers
+    assert len(names) == 2 * 7 * SMALL.n_layers
     assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names
     assert "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight" in names
     with torch.no_grad():
@@ -154,7 +161,7 @@ def test_adapters_are_kept_beside_their_model_and_merged_when_read(tmp_path: Pat
     copy_adapters(tmp_path / "tuned", tmp_path / "far" / "copy")
     stored = open_folder(tmp_path / "far" / "copy")
     own = load_transformer(tmp_path / "tuned").state_dict()
-    assert all(torch.equal(value, own[name]) for name, value in stored.all())
+    assert all(torch.equal(value, own[name]) for name, value in stored.tensors())
 
 
 def test_a_reward_models_adapters_bring_its_head(tmp_path: Path) -> None:

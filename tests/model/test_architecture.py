@@ -18,18 +18,18 @@ from herd.core.errors import ArtifactError, SettingsError
 from herd.core.settings import build
 from herd.generate.engine import Engine, SamplingParams
 from herd.model import fused, packed, reference, streamed, weights
-from herd.model.architecture import ALL, FEATURES, Architecture, RopeScaling, RopeType
-from herd.model.attending import Blockwise, Flex, Sdpa, Varlen, attending
-from herd.model.cache import Cache
-from herd.model.families import BY_TYPE
+from herd.model.architecture import ALL_FEATURES, FEATURES, Architecture, RopeScaling, RopeType
+from herd.model.attention_backends import Blockwise, Flex, Sdpa, Varlen, attention_backend
+from herd.model.cache import PagedKVCache
+from herd.model.families import FAMILY_BY_MODEL_TYPE
 from herd.model.heads import RewardModel
-from herd.model.names import names, weight_shapes
 from herd.model.sizes import Shape, Size
-from herd.model.stored import Stored
-from herd.model.transformer import Transformer, check_eager, plainly
-from herd.train.layout import LACKS, Layout
+from herd.model.stored import StoredModel
+from herd.model.transformer import Transformer, call_eager, check_eager
+from herd.model.weight_names import weight_names, weight_shapes
+from herd.train.layout import UNSUPPORTED_FEATURES, ParallelLayout
 
-PLAIN = Shape(vocabulary=61, width=32, layers=4, heads=4, kv_heads=2, hidden=48, context=64, rope_theta=1e4)
+PLAIN = Shape(vocab_size=61, dim=32, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=48, max_seq_len=64, rope_theta=1e4)
 TIED = replace(PLAIN, tied_output=True)
 
 
@@ -38,27 +38,29 @@ def having(shape: Shape = PLAIN, **own: Any) -> Shape:
 
 
 def stretched(rope_type: RopeType, **more: Any) -> Shape:
-    return replace(PLAIN, rope_scaling=RopeScaling(rope_type=rope_type, factor=4.0, original_context=16, **more))
+    return replace(
+        PLAIN, rope_scaling=RopeScaling(rope_type=rope_type, factor=4.0, original_max_position_embeddings=16, **more)
+    )
 
 
-LONG: dict[str, Any] = {"short_factors": (1.0, 1.1, 1.2, 1.3), "long_factors": (1.0, 2.0, 3.5, 4.0)}
+LONG: dict[str, Any] = {"short_factor": (1.0, 1.1, 1.2, 1.3), "long_factor": (1.0, 2.0, 3.5, 4.0)}
 BIASES: dict[str, Any] = {"qkv_bias": True, "output_bias": True}
 
 # As transformers names the family, and what is odd about it.
 FAMILIES: dict[str, Shape] = {
-    "llama 2": replace(PLAIN, kv_heads=4),
+    "llama 2": replace(PLAIN, n_kv_heads=4),
     "llama 3.1": stretched("llama3"),
-    "llama with biases": having(**BIASES, ffn_bias=True, head_width=12),
+    "llama with biases": having(**BIASES, ffn_bias=True, head_dim=12),
     "mistral": having(sliding_window=7),
-    "mistral with heads of another width": having(sliding_window=7, head_width=12),
+    "mistral with heads of another width": having(sliding_window=7, head_dim=12),
     "qwen2": having(TIED, qkv_bias=True),
     "qwen2 with windows": having(qkv_bias=True, sliding_window=7, window_layers=(2, 3)),
-    "qwen3": having(TIED, qk_norm="head", head_width=12),
+    "qwen3": having(TIED, qk_norm="head", head_dim=12),
     "qwen3 with windows": having(**BIASES, qk_norm="head", sliding_window=9, window_layers=(1, 3)),
-    "smollm2": replace(TIED, heads=8, kv_heads=2),
+    "smollm2": replace(TIED, n_heads=8, n_kv_heads=2),
     "smollm3": having(TIED, nope_layers=(3,)),
     "smollm3 with windows": having(nope_layers=(1,), sliding_window=5, window_layers=(1, 2)),
-    "olmo2": having(replace(PLAIN, kv_heads=4), qk_norm="width", post_norm=True),
+    "olmo2": having(replace(PLAIN, n_kv_heads=4), qk_norm="width", post_norm=True),
     "olmo2 with groups": having(qk_norm="width", post_norm=True),
     "linear": stretched("linear"),
     "dynamic": stretched("dynamic"),
@@ -79,12 +81,12 @@ def model(shape: Shape, seed: int = 0) -> Transformer:
 
 def ids(rows: int, length: int, seed: int = 1) -> Tensor:
     """Without those that end or fill: transformers' embedding learns nothing of a filling token."""
-    return torch.randint(3, PLAIN.vocabulary, (rows, length), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(3, PLAIN.vocab_size, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
 def saved(folder: Path, ours: Transformer) -> Path:
     folder.mkdir()
-    weights.save_model(folder, ours, begin=1, stops=[2], pad=0)
+    weights.save_model(folder, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     return folder
 
 
@@ -102,14 +104,14 @@ def test_a_family_computes_what_transformers_does(name: str, tmp_path: Path) -> 
     load: Callable[..., Any] = transformers.AutoModelForCausalLM.from_pretrained
     theirs = load(folder, dtype=torch.float32)
     family = name.split()[0]
-    assert theirs.config.model_type == (family if family in BY_TYPE else "llama")
+    assert theirs.config.model_type == (family if family in FAMILY_BY_MODEL_TYPE else "llama")
     tokens = ids(2, 40)
     expected, computed = theirs(tokens).logits, ours(tokens)
     assert (expected - computed).abs().max() < 1e-5
     weighed = torch.linspace(-1, 1, computed.numel()).view(computed.shape)
     (expected * weighed).sum().backward()
     (computed * weighed).sum().backward()
-    table, slopes = names(shape, "hugging_face"), {n: w.grad for n, w in theirs.named_parameters()}
+    table, slopes = weight_names(shape, "hugging_face"), {n: w.grad for n, w in theirs.named_parameters()}
     for own, weight in ours.named_parameters():
         other = slopes[table[own]]
         assert weight.grad is not None
@@ -134,7 +136,7 @@ def test_a_reward_model_of_another_family_is_read_by_transformers(tmp_path: Path
 
     ours = RewardModel(FAMILIES["qwen3"])
     nn.init.normal_(ours.score.weight, generator=torch.Generator().manual_seed(0))
-    weights.save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    weights.save_model(tmp_path, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     theirs: Any = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float32)
     assert isinstance(weights.load_model(tmp_path), RewardModel)
     tokens = ids(1, 12)
@@ -145,7 +147,7 @@ def test_a_reward_model_of_another_family_is_read_by_transformers(tmp_path: Path
 def test_the_count_of_weights_is_what_the_model_holds() -> None:
     for shape in FAMILIES.values():
         network = Transformer(shape)
-        assert sum(weight.numel() for weight in network.parameters()) == shape.weights
+        assert sum(weight.numel() for weight in network.parameters()) == shape.num_params
         assert {name: tuple(weight.shape) for name, weight in network.named_parameters()} == weight_shapes(shape)
         check_eager(network)
 
@@ -158,7 +160,7 @@ def test_a_window_takes_less_work() -> None:
     pairs = sum(min(place, 16) for place in range(1, 257)) - 256 / 2  # half of itself, as the causal square counts
     saved_pairs = 2 * (256 * 256 / 2 - pairs) / 256
     saved_flops = PLAIN.forward_flops(256) - windowed.forward_flops(256)
-    assert saved_flops == pytest.approx(4 * PLAIN.heads * PLAIN.head_width * saved_pairs, rel=0.02)
+    assert saved_flops == pytest.approx(4 * PLAIN.n_heads * PLAIN.head_dim * saved_pairs, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["mistral", "smollm3 with windows"])
@@ -183,10 +185,10 @@ def test_documents_and_branches_in_one_row_keep_their_windows(name: str) -> None
 
 def test_a_cache_longer_than_the_window_looks_no_further_back() -> None:
     network, changed, tokens = model(having(PLAIN, sliding_window=4)), ids(1, 30), ids(1, 30)
-    changed[0, :3] = (changed[0, :3] + 1) % PLAIN.vocabulary
+    changed[0, :3] = (changed[0, :3] + 1) % PLAIN.vocab_size
     last = []
     for row in (tokens, changed):
-        cache = Cache.empty(network.shape, 1, 30, torch.float32, torch.device("cpu"))
+        cache = PagedKVCache.empty(network.shape, 1, 30, torch.float32, torch.device("cpu"))
         with torch.inference_mode():
             last.append(network(row, cache=cache)[0])
     # Four layers of windows of 4 reach 12 tokens back, and no further.
@@ -197,7 +199,7 @@ def test_a_cache_longer_than_the_window_looks_no_further_back() -> None:
 # ---- every back-end over every feature ----
 
 ONE: dict[str, Shape] = {
-    "head_width": having(head_width=12),
+    "head_dim": having(head_dim=12),
     "qkv_bias": having(qkv_bias=True),
     "output_bias": having(output_bias=True),
     "ffn_bias": having(ffn_bias=True),
@@ -217,7 +219,7 @@ ONE: dict[str, Shape] = {
 
 def formulas(network: Transformer, tokens: Tensor) -> np.ndarray:
     state = network.state_dict()
-    stored = Stored("memory", network.shape, lambda name: state[name], pairs=False, dtype=torch.float32)
+    stored = StoredModel("memory", network.shape, lambda name: state[name], rope_interleaved=False, dtype=torch.float32)
     return reference.logits(stored, tokens[0].tolist())
 
 
@@ -228,20 +230,20 @@ def eager(network: Transformer, tokens: Tensor) -> Tensor:
 def cached(reader: Any, tokens: Tensor) -> Tensor:
     """Read in one piece and then token by token, which is one text to a model that turns by its length."""
     split = tokens.shape[1] - 6
-    if reader.shape.rope_scaling is not None and reader.shape.rope_scaling.by_length:
+    if reader.shape.rope_scaling is not None and reader.shape.rope_scaling.depends_on_length:
         split = tokens.shape[1]
-    cache = Cache.empty(reader.shape, 1, tokens.shape[1], torch.float32, torch.device("cpu"))
-    parts = [reader.hidden(tokens[:, :split], cache=cache)]
+    cache = PagedKVCache.empty(reader.shape, 1, tokens.shape[1], torch.float32, torch.device("cpu"))
+    parts = [reader.hidden_states(tokens[:, :split], cache=cache)]
     for place in range(split, tokens.shape[1]):
         cache.lengths_B[:] = place
-        parts.append(reader.hidden(tokens[:, place : place + 1], cache=cache))
+        parts.append(reader.hidden_states(tokens[:, place : place + 1], cache=cache))
     return reader.logits(torch.cat(parts, 1))
 
 
 @contextlib.contextmanager
-def calling(network: Transformer, call: Any = plainly, way: Any = None) -> Iterator[Transformer]:
+def calling(network: Transformer, call: Any = call_eager, way: Any = None) -> Iterator[Transformer]:
     network.call = call
-    network.use(way or Sdpa())
+    network.set_attention_backend(way or Sdpa())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # FlexAttention says that it is slow without being compiled
         yield network
@@ -256,22 +258,22 @@ def by_attending(way: Any) -> Callable[[Transformer, Tensor], Tensor]:
 
 
 def by_fused(network: Transformer, tokens: Tensor) -> Tensor:
-    with fused.quickly(network):
-        assert network.call is fused.fused
+    with fused.fused_kernels(network):
+        assert network.call is fused.call_fused
         return network(tokens)
 
 
 def by_compiled(network: Transformer, tokens: Tensor) -> Tensor:
     # Traced whole; what a compiler makes of the graph is the compiler's.
     torch.compiler.reset()  # each feature is another model
-    with calling(network, torch.compile(plainly, backend="eager", fullgraph=True)):
+    with calling(network, torch.compile(call_eager, backend="eager", fullgraph=True)):
         return network(tokens)
 
 
 def refuse_attending(name: str) -> Callable[[Transformer], None]:
     def run(network: Transformer) -> None:
         sizes = (4, 2, 64, 8)
-        attending(name, torch.device("cuda"), torch.bfloat16, shape=sizes, features=network.shape.features)
+        attention_backend(name, torch.device("cuda"), torch.bfloat16, shape=sizes, features=network.shape.features)
 
     return run
 
@@ -280,16 +282,21 @@ Run = Callable[[Transformer, Tensor], Tensor]
 # Each back-end: the features it has, how it computes (None: not on this machine), whether it is chosen, and what is
 # called to be error by name that it does not.
 BACK_ENDS: dict[str, tuple[frozenset[str], Run | None, Callable[[Any], bool] | None, Callable[[Any], Any] | None]] = {
-    "eager": (ALL, eager, None, None),
-    "eager with a cache": (ALL, cached, None, None),
-    "compiled": (ALL, by_compiled, None, None),
-    "sdpa": (Sdpa.has, by_attending(Sdpa()), None, None),
-    "blockwise": (Blockwise.has, by_attending(Blockwise()), None, None),
-    "flex": (Flex.has, by_attending(Flex(compiled=False)), None, None),
-    "varlen": (Varlen.has, None, None, refuse_attending("varlen")),
-    "fused": (fused.HAS, by_fused, fused.fits, None),
-    "packed": (packed.HAS, lambda network, t: cached(packed.Packed(network), t), packed.packable, packed.Packed),
-    "Triton": (streamed.HAS, None, None, streamed.Streamed),
+    "eager": (ALL_FEATURES, eager, None, None),
+    "eager with a cache": (ALL_FEATURES, cached, None, None),
+    "compiled": (ALL_FEATURES, by_compiled, None, None),
+    "sdpa": (Sdpa.supported_features, by_attending(Sdpa()), None, None),
+    "blockwise": (Blockwise.supported_features, by_attending(Blockwise()), None, None),
+    "flex": (Flex.supported_features, by_attending(Flex(compiled=False)), None, None),
+    "varlen": (Varlen.supported_features, None, None, refuse_attending("varlen")),
+    "fused": (fused.SUPPORTED_FEATURES, by_fused, fused.fusable, None),
+    "packed": (
+        packed.SUPPORTED_FEATURES,
+        lambda network, t: cached(packed.PackedModel(network), t),
+        packed.packable,
+        packed.PackedModel,
+    ),
+    "Triton": (streamed.SUPPORTED_FEATURES, None, None, streamed.StreamedModel),
 }
 
 
@@ -317,29 +324,29 @@ def test_a_back_end_computes_every_feature_it_has_and_is_not_taken_for_others(ba
             # As a share of the largest logit, as an import is checked.
             assert np.abs(computed - expected).max() < 1e-5 * np.abs(expected).max(), feature
             # The shape says something: a plain model gives other logits.
-            assert feature in ("tied_output", "head_width") or np.abs(other - expected).max() > 1e-3, feature
+            assert feature in ("tied_output", "head_dim") or np.abs(other - expected).max() > 1e-3, feature
 
 
-@pytest.mark.parametrize("dimension", LACKS)
+@pytest.mark.parametrize("dimension", UNSUPPORTED_FEATURES)
 def test_ranks_that_cannot_share_a_feature_say_so(dimension: str) -> None:
-    layout = Layout(**{dimension: 2})
+    layout = ParallelLayout(**{dimension: 2})
     layout.check(PLAIN, length=64)
     for feature, shape in ONE.items():
-        if feature in LACKS[dimension]:
+        if feature in UNSUPPORTED_FEATURES[dimension]:
             with pytest.raises(SettingsError, match=f"{FEATURES[feature]} cannot be shared over {dimension} ranks"):
                 layout.check(shape, length=64)
         else:
             layout.check(shape, length=64)
 
 
-@pytest.mark.parametrize("feature", sorted(fused.HAS))
+@pytest.mark.parametrize("feature", sorted(fused.SUPPORTED_FEATURES))
 def test_slopes_of_fused_blocks_are_those_of_their_parts(feature: str) -> None:
     network, tokens = model(ONE[feature]), ids(2, 40)
     documents = torch.tensor([[0] * 13 + [1] * 27, [0] * 40])
     computed = []
-    for call in (plainly, fused.fused):
+    for call in (call_eager, fused.call_fused):
         with calling(network, call, Blockwise()):
-            hidden = network.hidden(tokens, documents_BT=documents)
+            hidden = network.hidden_states(tokens, documents_BT=documents)
         learnt = [weight for name, weight in network.named_parameters() if name != "output.weight"]
         weighed = (hidden * torch.linspace(-1, 1, hidden.numel()).view(hidden.shape)).sum()
         computed.append([hidden, *torch.autograd.grad(weighed, learnt)])
@@ -351,10 +358,17 @@ def test_slopes_of_fused_blocks_are_those_of_their_parts(feature: str) -> None:
 
 
 def test_a_recipes_size_says_features_and_scalings() -> None:
-    numbers: dict[str, Any] = {"width": 32, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 48, "tied_output": True}
+    numbers: dict[str, Any] = {
+        "dim": 32,
+        "n_layers": 4,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "ffn_dim": 48,
+        "tied_output": True,
+    }
     numbers |= {"rope_theta": 1e4, "architecture": {"nope_layers": [3]}}
-    assert build(Size, numbers, where="x").shape(vocabulary=61, context=64) == FAMILIES["smollm3"]
-    scaled = numbers | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_context": 16}}
+    assert build(Size, numbers, where="x").shape(vocab_size=61, max_seq_len=64) == FAMILIES["smollm3"]
+    scaled = numbers | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}}
     assert build(Size, scaled, where="x").features == {"tied_output", "nope", "rope_yarn"}
 
 
@@ -363,7 +377,7 @@ def test_a_recipes_size_says_features_and_scalings() -> None:
     [
         ({"nope_layers": (4,)}, "nope_layers has 4, and the 4 layers are numbered from 0"),
         ({"window_layers": (0,)}, "give that too"),
-        ({"head_width": 7}, "head_width 7 is odd"),
+        ({"head_dim": 7}, "head_dim 7 is odd"),
     ],
 )
 def test_features_that_do_not_go_together_are_refused(own: dict[str, Any], words: str) -> None:
@@ -372,11 +386,11 @@ def test_features_that_do_not_go_together_are_refused(own: dict[str, Any], words
 
 
 def test_scalings_that_say_too_much_or_too_little_are_refused() -> None:
-    with pytest.raises(SettingsError, match="low_frequency is nothing that rope_type 'linear' reads"):
-        RopeScaling(rope_type="linear", low_frequency=2.0)
-    with pytest.raises(SettingsError, match="as many short_factors as long_factors"):
-        RopeScaling(rope_type="longrope", short_factors=(1.0,))
+    with pytest.raises(SettingsError, match="low_freq_factor is nothing that rope_type 'linear' reads"):
+        RopeScaling(rope_type="linear", low_freq_factor=2.0)
+    with pytest.raises(SettingsError, match="as many short_factor as long_factor"):
+        RopeScaling(rope_type="longrope", short_factor=(1.0,))
     with pytest.raises(SettingsError, match="longrope has 1 factors and heads have 4 pairs"):
-        stretched("longrope", short_factors=(1.0,), long_factors=(2.0,))
-    with pytest.raises(SettingsError, match="reads 64, and context is 48"):
-        replace(stretched("dynamic"), context=48)
+        stretched("longrope", short_factor=(1.0,), long_factor=(2.0,))
+    with pytest.raises(SettingsError, match="reads 64, and max_seq_len is 48"):
+        replace(stretched("dynamic"), max_seq_len=48)

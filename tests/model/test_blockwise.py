@@ -7,11 +7,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from herd.model.attending import Blockwise, Sdpa
+from herd.model.attention_backends import Blockwise, Sdpa
 from herd.model.blockwise import attend, attend_cached
-from herd.model.kernels import library
+from herd.model.kernels import cpu_kernels
 
-pytestmark = pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(cpu_kernels() is None, reason="needs a C++ compiler")
 
 
 @given(st.sampled_from([(1, 1), (4, 2), (6, 3)]), st.integers(1, 4), st.integers(1, 5), st.sampled_from([1, 4, 16]))

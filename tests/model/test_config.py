@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from herd.core.errors import ArtifactError, SettingsError
 from herd.model import weights
 from herd.model.architecture import RopeScaling
-from herd.model.config import config_of, read_config, shape_in, shape_of
+from herd.model.config import config_from_shape, read_config, read_shape, shape_from_config
 from herd.model.sizes import Shape
 from tests.model.test_accounting import changed
 from tests.model.test_architecture import FAMILIES, having
@@ -24,9 +24,9 @@ from tests.model.test_transformer import SMALL
 @pytest.mark.parametrize("reward", [False, True])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_shape_comes_back_from_its_configuration(name: str, reward: bool, tmp_path: Path) -> None:
-    config = config_of(FAMILIES[name], reward=reward, dtype="bfloat16")
+    config = config_from_shape(FAMILIES[name], reward=reward, dtype="bfloat16")
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert shape_in(tmp_path) == FAMILIES[name]
+    assert read_shape(tmp_path) == FAMILIES[name]
     assert config["torch_dtype"] == "bfloat16"
     assert config["architectures"][0].endswith("ForSequenceClassification" if reward else "ForCausalLM")
     assert config.get("num_labels") == (1 if reward else None)
@@ -35,10 +35,13 @@ def test_a_shape_comes_back_from_its_configuration(name: str, reward: bool, tmp_
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 8), st.booleans(), st.floats(1.0, 64.0))
 def test_any_plain_shape_comes_back(layers: int, groups: int, half: int, tied: bool, factor: float) -> None:
     shape = Shape(
-        vocabulary=61, width=4 * groups * half, layers=layers, heads=2 * groups, kv_heads=groups, hidden=48,
-        context=64, tied_output=tied, rope_scaling=RopeScaling(factor=factor, original_context=16),
+        vocab_size=61, dim=4 * groups * half, n_layers=layers, n_heads=2 * groups, n_kv_heads=groups, ffn_dim=48,
+        max_seq_len=64, tied_output=tied, rope_scaling=RopeScaling(factor=factor, original_max_position_embeddings=16),
     )  # fmt: skip
-    assert shape_of(json.loads(json.dumps(config_of(shape, reward=False, dtype="float32"))), Path("m")) == shape
+    assert (
+        shape_from_config(json.loads(json.dumps(config_from_shape(shape, reward=False, dtype="float32"))), Path("m"))
+        == shape
+    )
 
 
 def test_a_folder_without_a_configuration_is_told(tmp_path: Path) -> None:
@@ -50,7 +53,7 @@ def test_a_folder_without_a_configuration_is_told(tmp_path: Path) -> None:
         read_config(tmp_path)
     file.write_text("[]")
     with pytest.raises(ArtifactError, match="holds no configuration"):
-        shape_in(tmp_path)
+        read_shape(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,9 @@ def test_what_cannot_be_read_is_told_with_its_file(fields: dict[str, Any], words
 
 def test_a_number_that_is_missing_is_named() -> None:
     with pytest.raises(ArtifactError, match="has no 'intermediate_size'"):
-        shape_of({"model_type": "llama"} | {k: v for k, v in SIZES.items() if k != "intermediate_size"}, Path("m"))
+        shape_from_config(
+            {"model_type": "llama"} | {k: v for k, v in SIZES.items() if k != "intermediate_size"}, Path("m")
+        )
 
 
 SIZES: dict[str, Any] = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 8, "num_attention_heads": 4}
@@ -78,7 +83,7 @@ SIZES |= {"num_key_value_heads": 2, "intermediate_size": 48, "max_position_embed
 
 
 def read(model_type: str, **more: Any) -> Shape:
-    return shape_of(SIZES | {"model_type": model_type} | more, Path("m"))
+    return shape_from_config(SIZES | {"model_type": model_type} | more, Path("m"))
 
 
 def test_what_a_configuration_leaves_out_is_what_transformers_takes() -> None:
@@ -89,28 +94,28 @@ def test_what_a_configuration_leaves_out_is_what_transformers_takes() -> None:
         with torch.device("meta"):
             whole = transformers.AutoModelForCausalLM.from_config(theirs)
         ours = read(model_type)
-        assert ours.weights == sum(weight.numel() for weight in whole.parameters()), model_type
+        assert ours.num_params == sum(weight.numel() for weight in whole.parameters()), model_type
         assert ours.rope_theta == theirs.rope_parameters["rope_theta"]
         assert ours.norm_eps == theirs.rms_norm_eps
-        assert shape_of(theirs.to_dict(), Path("m")) == ours
+        assert shape_from_config(theirs.to_dict(), Path("m")) == ours
 
 
 def test_scalings_as_others_write_them() -> None:
     linear = read("llama", rope_scaling={"type": "linear", "factor": 4.0})
-    assert (linear.context, linear.rope_scaling) == (
+    assert (linear.max_seq_len, linear.rope_scaling) == (
         256,
-        RopeScaling(rope_type="linear", factor=4.0, original_context=64),
+        RopeScaling(rope_type="linear", factor=4.0, original_max_position_embeddings=64),
     )
     yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
-    assert read("qwen2", rope_scaling=yarn).context == 64
-    assert read("qwen2", rope_scaling=yarn | {"original_max_position_embeddings": 64}).context == 256
+    assert read("qwen2", rope_scaling=yarn).max_seq_len == 64
+    assert read("qwen2", rope_scaling=yarn | {"original_max_position_embeddings": 64}).max_seq_len == 256
     scaled = read("llama", rope_scaling=yarn | {"mscale": 1.0, "mscale_all_dim": 0.5}).rope_scaling
     assert scaled is not None
-    assert scaled.magnitude == pytest.approx((0.1 * 1.3862943611 + 1) / (0.05 * 1.3862943611 + 1))
+    assert scaled.attention_scaling == pytest.approx((0.1 * 1.3862943611 + 1) / (0.05 * 1.3862943611 + 1))
     lists = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
     beside = read("llama", rope_scaling=lists, original_max_position_embeddings=16).rope_scaling
     assert beside is not None
-    assert (beside.original_context, beside.factor) == (16, 4.0)
+    assert (beside.original_max_position_embeddings, beside.factor) == (16, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +174,6 @@ def test_neutral_fields_of_a_configuration_are_let_pass(tmp_path: Path) -> None:
 
 def test_a_shape_that_no_family_has_is_not_written() -> None:
     with pytest.raises(SettingsError, match="a norm of queries and keys by head, norms after attention"):
-        config_of(having(qk_norm="head", post_norm=True), reward=False, dtype="float32")
+        config_from_shape(having(qk_norm="head", post_norm=True), reward=False, dtype="float32")
     with pytest.raises(SettingsError, match="no model_type of transformers computes a bias of attention's output"):
-        config_of(having(output_bias=True), reward=False, dtype="float32")
+        config_from_shape(having(output_bias=True), reward=False, dtype="float32")

@@ -19,47 +19,47 @@ import herd
 from herd.align.curation import CurationSettings
 from herd.align.dpo import DpoSettings
 from herd.align.losses import losses
+from herd.align.rejection_sampling import RejectionSamplingSettings
 from herd.align.reward import RewardSettings
-from herd.align.select import SelectSettings
 from herd.align.sft import SftSettings
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Tokenizer, Tokens
 from herd.core.errors import SettingsError
 from herd.core.records import Conversation, Message
-from herd.core.stage import Manner, Stage, Work
+from herd.core.stage import RunOptions, Stage, Work
 from herd.core.storage import write_conversations, write_preferences
-from herd.evals.stages import MeasureSettings
+from herd.evals.stages import EvaluationSettings
 from herd.evals.tasks import tasks
 from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.mixing.corpora import CorpusTrial
-from herd.mixing.field import RunSettings
 from herd.mixing.methods import methods
 from herd.mixing.probe import ProbeSettings
-from herd.mixing.stages import MixSettings, TrySettings
+from herd.mixing.problem import ProxySettings
+from herd.mixing.stages import MixSettings, TrialSettings
 from herd.model import devices
-from herd.model.devices import device_of, place_model
+from herd.model.devices import place_model, resolve_device
 from herd.model.heads import RewardModel
 from herd.model.sizes import Size
 from herd.model.transformer import Transformer
 from herd.pretrain.anneal import AnnealSettings
-from herd.pretrain.initial import PretrainSettings
-from herd.pretrain.long_context import LengthSettings
-from herd.run.executors import LocalPlace
-from herd.tokens.shards import SPLITS, ShardWriter, id_type, write_index
+from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.pretrain import PretrainSettings
+from herd.run.executors import LocalExecutor
+from herd.tokens.shards import SPLITS, ShardWriter, id_dtype, write_index
 from herd.train.checkpoint import write_checkpoint
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world.questions import Questions
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import HELLO, TOKENIZER
-from tests.train.test_ranked import preference
+from tests.train.test_preferences import preference
 
 DEVICE = "cuda:7"  # which this machine has not: models stay where they are, and it is written down who moved them
-SHAPE = replace(SMALL, vocabulary=TOKENIZER.size, context=512)
+SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=512)
 WORLD = World(people=24)
-SIZE = Size(width=16, layers=1, heads=2, kv_heads=1, hidden=32)
+SIZE = Size(dim=16, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=32)
 # Models go in or come out, and nothing is computed with them.
-NO_MODEL = {"bring_model", "compare_steps", "export_model", "fit_law", "pack"}
+NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "pack"}
 
 
 @dataclass
@@ -96,41 +96,42 @@ def shards(folder: Path) -> None:
     for name in ("a", "b"):
         index[name] = {}
         for split in SPLITS:
-            writer = ShardWriter(folder, f"{name}.{split}", id_type(TOKENIZER.size))
+            writer = ShardWriter(folder, f"{name}.{split}", id_dtype(TOKENIZER.vocab_size))
             for number in range(30):
                 ids = TOKENIZER.encode(f"The {name} cat sat on mat {number}. It was hot. " * 4)
-                writer.add([TOKENIZER.begin, *ids, TOKENIZER.end], 200)
+                writer.add([TOKENIZER.bos_id, *ids, TOKENIZER.eos_id], 200)
             index[name][split] = writer.close()
-    write_index(folder, TOKENIZER.size, TOKENIZER.pad, index)
+    write_index(folder, TOKENIZER.vocab_size, TOKENIZER.pad_id, index)
 
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=4)
-RUN = RunSettings(size=SIZE, length=32, tokens=256, batch_tokens=64, lr=1e-3)
+RUN = ProxySettings(size=SIZE, length=32, tokens=256, batch_tokens=64, lr=1e-3)
 MIX = {"method": "uniform", "settings": {}, "shares": {"a": 0.5, "b": 0.5}, "online": False, "drawn": False}
 SHARES = {"a": 0.5, "b": 0.5}
 # By the name of a stage what it is given.
 CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "sft": lambda i: ((i.chat, (i.dialogues,)), {"settings": SftSettings(length=96, epochs=1)}),
-    "dpo": lambda i: ((i.chat, (i.ranked,)), {"settings": DpoSettings(loss=losses.use("dpo"), batch_size=2)}),
+    "dpo": lambda i: ((i.chat, (i.ranked,)), {"settings": DpoSettings(loss=losses.configure("dpo"), batch_size=2)}),
     "train_reward": lambda i: ((i.chat, (i.ranked,)), {"settings": RewardSettings(batch_size=2, epochs=1)}),
-    "average": lambda i: (((SimpleNamespace(path=i.chat.path, key="chat"),) * 2, i.dialogues), {}),
-    "select": lambda i: (
-        (i.judge, i.chat, i.prompts, i.chat), {"settings": SelectSettings(sampling=SAMPLING, tries=2)}
+    "average_models": lambda i: (((SimpleNamespace(path=i.chat.path, key="chat"),) * 2, i.dialogues), {}),
+    "rejection_sample": lambda i: (
+        (i.judge, i.chat, i.prompts, i.chat), {"settings": RejectionSamplingSettings(sampling=SAMPLING, num_samples=2)}
     ),
     "annotate": lambda i: (((i.chat,), i.questions), {"world": WORLD, "sampling": SAMPLING}),
-    "choose": lambda i: (((i.chat,), i.prompts), {"right": verifiers.use("number"), "max_tokens": 4}),
+    "select_best_model": lambda i: (((i.chat,), i.prompts), {"verifier": verifiers.configure("numeric_match"),
+    "max_tokens": 4}),
     "curate_dialogues": lambda i: (
         ((i.dialogues,), i.judge), {"settings": CurationSettings(keep="all", similarity=1.0)}
     ),
     "add_critiques": lambda i: ((i.chat, (i.ranked,)), {"max_tokens": 4}),
-    "self_ranked": lambda i: ((i.chat, i.prompts), {"sampling": SAMPLING, "tries": 2, "critiques": 1}),
-    "examine_critics": lambda i: (((i.chat,), (i.ranked,)), {}),
-    "measure": lambda i: (
+    "rank_own_answers": lambda i: ((i.chat, i.prompts), {"sampling": SAMPLING, "num_samples": 2, "critiques": 1}),
+    "evaluate_critics": lambda i: (((i.chat,), (i.ranked,)), {}),
+    "evaluate_model": lambda i: (
         (i.chat, i.tokens),
         {
             "label": "chat",
-            "settings": MeasureSettings(
-                tasks=(tasks.use("arithmetic", world=WORLD, questions=2),), needle_lengths=(256,), needle_seeds=1,
+            "settings": EvaluationSettings(
+                tasks=(tasks.configure("arithmetic", world=WORLD, questions=2),), needle_lengths=(256,), needle_seeds=1,
                 needle_sources=("a",), loss_length=32,
             ),
         },
@@ -140,31 +141,33 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
         {
             "settings": PretrainSettings(
                 size=SIZE, length=32, tokens=256, lr=1e-3, batch=(BatchPhase(until=1.0, batch_tokens=64),),
-                mix=(MixPhase(until=1.0, shares=SHARES),),
+                mix=(MixPhase(until=1.0, mixture_weights=SHARES),),
             )
         },
     ),
     "extend_context": lambda i: (
         (i.chat, i.tokens),
         {
-            "settings": LengthSettings(
+            "settings": LongContextSettings(
                 length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, needle_seeds=1, lr=1e-3,
-                shares=SHARES, text_sources=("a",),
+                mixture_weights=SHARES, text_sources=("a",),
             )
         },
     ),
     "anneal": lambda i: (
         (i.chat, i.tokens),
-        {"settings": AnnealSettings(tokens=256, length=32, batch_tokens=64, lr=1e-3, shares=SHARES, members=1)},
+        {"settings": AnnealSettings(tokens=256, length=32, batch_tokens=64, lr=1e-3, mixture_weights=SHARES,
+        averaged_checkpoints=1)},
     ),
     "judge_data": lambda i: (
         (i.chat, i.tokens, i.tokens),
         {"settings": ProbeSettings(tokens=128, length=32, batch_tokens=64, lr=1e-3, seeds=(0, 1))},
     ),
-    "find_mix": lambda i: ((i.tokens,), {"method": methods.use("doremi"), "proxy": RUN, "settings": MixSettings()}),
+    "find_mix": lambda i: ((i.tokens,), {"method": methods.configure("doremi"), "proxy": RUN,
+    "settings": MixSettings()}),
     "try_mix": lambda i: (
         (i.tokens, SimpleNamespace(figures={"mix": MIX})),
-        {"trial": TrySettings(run=RUN, points=1, most_epochs=100.0), "settings": MixSettings()},
+        {"trial": TrialSettings(run=RUN, points=1, max_epochs=100.0), "settings": MixSettings()},
     ),
     "try_corpus": lambda i: (
         (i.tokens, i.tokens, i.tokenizer),
@@ -173,7 +176,7 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
             "trial": CorpusTrial(
                 run=replace(RUN, length=256, batch_tokens=256),
                 sources=("a",),
-                tasks=(tasks.use("arithmetic", world=WORLD, questions=2),),
+                tasks=(tasks.configure("arithmetic", world=WORLD, questions=2),),
             ),
         },
     ),
@@ -185,7 +188,7 @@ def stages() -> dict[str, Stage[..., Any]]:
     for module in pkgutil.walk_packages(herd.__path__, "herd."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    return {name: one for name, one in Stage.known.items() if one.body.__module__.startswith("herd.")}
+    return {name: one for name, one in Stage.registry.items() if one.body.__module__.startswith("herd.")}
 
 
 def holds_a_model(stage: Stage[..., Any]) -> bool:
@@ -215,7 +218,7 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         assert place, "a model computes that nobody placed"
         found.add(str(place))
 
-    hidden, packed = Transformer.hidden, importlib.import_module("herd.model.packed").Packed.__init__
+    hidden, packed = Transformer.hidden_states, importlib.import_module("herd.model.packed").Packed.__init__
 
     def computes(self: Transformer, *args: Any, **kwargs: Any) -> Any:
         asked(self)
@@ -226,17 +229,17 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         packed(self, of, *args, **kwargs)
 
     monkeypatch.setattr(devices, "_move", move)
-    monkeypatch.setattr(devices, "device_of", torch.device)
+    monkeypatch.setattr(devices, "resolve_device", torch.device)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr(Transformer, "hidden", computes)
-    monkeypatch.setattr("herd.model.packed.Packed.__init__", reads)
+    monkeypatch.setattr(Transformer, "hidden_states", computes)
+    monkeypatch.setattr("herd.model.packed.PackedModel.__init__", reads)
     return found
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_stages_models_lie_where_the_run_says(name: str, tmp_path: Path, placed: set[str]) -> None:
     given = Inputs(tmp_path)
-    work = Work(given.new("out"), given.new("scratch"), LocalPlace(), manner=Manner(device=DEVICE))
+    work = Work(given.new("out"), given.new("scratch"), LocalExecutor(), options=RunOptions(device=DEVICE))
     args, settings = CASES[name](given)
     stages()[name].body(work, *args, **settings)
     assert placed == {DEVICE}
@@ -246,15 +249,15 @@ def test_a_model_in_bf16_keeps_its_table_of_positions() -> None:
     made = place_model(model(SMALL), "cpu", "bf16")
     assert {weight.dtype for weight in made.parameters()} == {torch.bfloat16}
     assert made.cos_TE.dtype == torch.float32
-    tokens = torch.arange(12)[None] % SMALL.vocabulary
+    tokens = torch.arange(12)[None] % SMALL.vocab_size
     with torch.no_grad():
         off = (made(tokens) - model(SMALL)(tokens)).abs().max()
     assert off < 0.1
 
 
 def test_devices_are_named_as_torch_names_them() -> None:
-    assert device_of("cpu") == torch.device("cpu")
+    assert resolve_device("cpu") == torch.device("cpu")
     with pytest.raises(SettingsError, match="there are auto, cpu, cuda"):
-        device_of("gpu")
+        resolve_device("gpu")
     with pytest.raises(SettingsError, match="shows . GPUs"):
-        device_of("cuda:99")
+        resolve_device("cuda:99")

@@ -30,7 +30,9 @@ NOT_IN_GGUF = {
 
 def as_gguf(folder: Path, shape: Shape) -> Path:
     stored = weights.open_folder(saved(folder / "hf", model(shape)))
-    gguf.write(folder / "m.gguf", stored, form="f32", name="small", fields={"tokenizer.ggml.model": "none"})
+    gguf.write_gguf(
+        folder / "m.gguf", stored, weight_format="f32", name="small", fields={"tokenizer.ggml.model": "none"}
+    )
     return folder / "m.gguf"
 
 
@@ -44,12 +46,12 @@ def test_gguf_there_and_back_or_refused_by_name(name: str, tmp_path: Path) -> No
             as_gguf(tmp_path, shape)
         return
     file = as_gguf(tmp_path, shape)
-    back = gguf.open_file(file)
+    back = gguf.open_gguf(file)
     assert back.shape == shape
     with torch.inference_mode():
         assert torch.equal(stream_logits(shape, back.read, ids(1, 40)), model(shape)(ids(1, 40)))
     # By llama.cpp's own list of what an architecture's files hold.
-    kind = gguf.fields_of(file)["general.architecture"]
+    kind = gguf.read_fields(file)["general.architecture"]
     arch = next(number for number, known in library.MODEL_ARCH_NAMES.items() if known == kind)
     known = {library.TENSOR_NAMES[tensor].replace("{bid}", "0") for tensor in library.MODEL_TENSORS[arch]}
     known |= {"rope_factors_long", "rope_factors_short"} if kind == "llama" else set()

@@ -17,11 +17,11 @@ from herd.model.transformer import Transformer
 from tests.model.test_transformer import SMALL, ids, model
 
 TIED = replace(SMALL, tied_output=True)
-LONG = replace(SMALL, rope_scaling=RopeScaling(factor=8.0, original_context=16))
+LONG = replace(SMALL, rope_scaling=RopeScaling(factor=8.0, original_max_position_embeddings=16))
 
 
 def saved(folder: Path, ours: Transformer, **how: Any) -> Path:
-    weights.save_model(folder, ours, begin=1, stops=[2], pad=0, **how)
+    weights.save_model(folder, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0, **how)
     return folder
 
 
@@ -43,16 +43,16 @@ def test_shards_have_an_index_and_load_in_transformers(shape, tmp_path: Path) ->
 
 def test_shards_that_disagree_with_their_index_are_refused(tmp_path: Path) -> None:
     saved(tmp_path, model(), shard_bytes=20_000)
-    index = json.loads((tmp_path / weights.INDEX).read_text())
+    index = json.loads((tmp_path / weights.WEIGHTS_INDEX_FILE).read_text())
     first, *_, last = sorted(set(index["weight_map"].values()))
     moved = {name: last if file == first else file for name, file in index["weight_map"].items()}
-    (tmp_path / weights.INDEX).write_text(json.dumps(index | {"weight_map": moved}))
+    (tmp_path / weights.WEIGHTS_INDEX_FILE).write_text(json.dumps(index | {"weight_map": moved}))
     with pytest.raises(ArtifactError, match="and it is not; fetch index and shards again"):
         weights.load_model(tmp_path)
-    (tmp_path / weights.INDEX).write_text(json.dumps(index))
+    (tmp_path / weights.WEIGHTS_INDEX_FILE).write_text(json.dumps(index))
     (tmp_path / first).unlink()
     with pytest.raises(ArtifactError, match=rf"{first} is missing"):
         weights.load_model(tmp_path)
-    (tmp_path / weights.INDEX).write_text("[]")
+    (tmp_path / weights.WEIGHTS_INDEX_FILE).write_text("[]")
     with pytest.raises(ArtifactError, match="is no index of shards"):
         weights.load_model(tmp_path)

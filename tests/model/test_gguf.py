@@ -21,16 +21,16 @@ from tests.model.test_transformer import SMALL, ids, model
 def test_a_form_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     stored = weights.open_folder(saved(tmp_path, model()))
     with pytest.raises(SettingsError, match="'q4_0' is no form of weights; choose one of f32, f16, bf16, q8_0"):
-        gguf.write(tmp_path / "m.gguf", stored, form="q4_0", name="small", fields={})
+        gguf.write_gguf(tmp_path / "m.gguf", stored, weight_format="q4_0", name="small", fields={})
     assert not (tmp_path / "m.gguf").exists()
 
 
 def test_norms_stay_whole_and_rows_that_do_not_fill_a_block_are_halved(tmp_path: Path) -> None:
     import gguf as library
 
-    shape = replace(SMALL, width=64, hidden=48)
+    shape = replace(SMALL, dim=64, ffn_dim=48)
     stored = weights.open_folder(saved(tmp_path, model(shape)))
-    gguf.write(tmp_path / "m.gguf", stored, form="q8_0", name="small", fields={})
+    gguf.write_gguf(tmp_path / "m.gguf", stored, weight_format="q8_0", name="small", fields={})
     kinds = {one.name: one.tensor_type.name for one in library.GGUFReader(tmp_path / "m.gguf").tensors}
     assert kinds["blk.0.attn_norm.weight"] == "F32"
     assert kinds["blk.0.ffn_gate.weight"] == "Q8_0"
@@ -40,8 +40,8 @@ def test_norms_stay_whole_and_rows_that_do_not_fill_a_block_are_halved(tmp_path:
 def test_fields_of_every_kind_are_read_as_they_were_written(tmp_path: Path) -> None:
     stored = weights.open_folder(saved(tmp_path, model()))
     fields = {"a.bool": True, "a.number": 7, "a.text": "ü", "a.list": ["x", "y"]}
-    gguf.write(tmp_path / "m.gguf", stored, form="f32", name="small", fields=fields)
-    found = gguf.fields_of(tmp_path / "m.gguf")
+    gguf.write_gguf(tmp_path / "m.gguf", stored, weight_format="f32", name="small", fields=fields)
+    found = gguf.read_fields(tmp_path / "m.gguf")
     assert {key: found[key] for key in fields} == fields
     assert found["general.name"] == "small"
 
@@ -49,7 +49,7 @@ def test_fields_of_every_kind_are_read_as_they_were_written(tmp_path: Path) -> N
 def test_factors_that_are_not_llama_3_1s_are_refused(tmp_path: Path) -> None:
     file = written(tmp_path / "m.gguf", {}, {"rope_freqs.weight": np.array([1.0, 2.0, 3.0, 4.0], np.float32)})
     with pytest.raises(ArtifactError, match=r"rope_freqs\.weight are not those of Llama 3\.1's scaling"):
-        gguf.open_file(file)
+        gguf.open_gguf(file)
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_factors_that_are_not_llama_3_1s_are_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_whole_model_is_refused(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=words):
-        gguf.open_file(written(tmp_path / "m.gguf", fields, {}))
+        gguf.open_gguf(written(tmp_path / "m.gguf", fields, {}))
 
 
 @pytest.mark.parametrize("form", ["f32", "f16", "bf16", "q8_0"])
-@pytest.mark.parametrize("shape", [SMALL, TIED, replace(LONG, width=64, hidden=96)])
+@pytest.mark.parametrize("shape", [SMALL, TIED, replace(LONG, dim=64, ffn_dim=96)])
 def test_gguf_there_and_back(shape, form: str, tmp_path: Path) -> None:
     ours = model(shape)
     stored = weights.open_folder(saved(tmp_path, ours))
     file = tmp_path / "model.gguf"
-    gguf.write(file, stored, form=form, name="small", fields={"tokenizer.ggml.model": "none"})
-    back = gguf.open_file(file)
+    gguf.write_gguf(file, stored, weight_format=form, name="small", fields={"tokenizer.ggml.model": "none"})
+    back = gguf.open_gguf(file)
     assert back.shape == shape
     with torch.inference_mode():
         found = stream_logits(shape, back.read, ids(1, 12))
@@ -78,7 +78,7 @@ def test_gguf_there_and_back(shape, form: str, tmp_path: Path) -> None:
 def test_a_gguf_of_another_kind_or_cut_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     with pytest.raises(ArtifactError, match="no whole GGUF file"):
-        gguf.open_file(tmp_path / "a.gguf")
+        gguf.open_gguf(tmp_path / "a.gguf")
 
 
 def written(file: Path, fields: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
@@ -99,7 +99,7 @@ def written(file: Path, fields: dict[str, Any], tensors: dict[str, np.ndarray]) 
         patched.setattr(gguf, "_tensors", lambda one: [*original(one), *tensors.items()])
         patched.setattr(gguf, "_add_field", typed)
         more = {name: value for name, value in fields.items() if name not in OWN}
-        gguf.write(file, stored, form="f32", name="small", fields=more)
+        gguf.write_gguf(file, stored, weight_format="f32", name="small", fields=more)
     return file
 
 
@@ -134,25 +134,27 @@ def test_a_field_that_changes_the_function_is_refused_by_its_key(key: str, value
     fields = {f"llama.{key}": value}
     file = written(tmp_path / "m.gguf", fields, {})
     with pytest.raises(ArtifactError, match=rf"llama\.{key} is .*, which herd does not compute"):
-        gguf.open_file(file)
+        gguf.open_gguf(file)
 
 
 def test_fields_that_change_nothing_are_let_pass(tmp_path: Path) -> None:
-    width = SMALL.head_width
+    width = SMALL.head_dim
     fields = {"rope.scaling.type": "none", "rope.scaling.factor": 4.0, "attention.key_length": width}
-    fields |= {"attention.value_length": width, "attention.sliding_window": SMALL.context, "logit_scale": 1.0}
+    fields |= {"attention.value_length": width, "attention.sliding_window": SMALL.max_seq_len, "logit_scale": 1.0}
     file = written(tmp_path / "m.gguf", {f"llama.{key}": value for key, value in fields.items()}, {})
-    assert gguf.open_file(file).shape == SMALL
+    assert gguf.open_gguf(file).shape == SMALL
 
 
 def test_a_factor_without_a_type_is_linear(tmp_path: Path) -> None:
     # As llama.cpp reads it.
-    shape = gguf.open_file(written(tmp_path / "m.gguf", {"llama.rope.scaling.factor": 4.0}, {})).shape
-    assert shape.rope_scaling == RopeScaling(rope_type="linear", factor=4.0, original_context=SMALL.context)
-    assert shape.context == 4 * SMALL.context
+    shape = gguf.open_gguf(written(tmp_path / "m.gguf", {"llama.rope.scaling.factor": 4.0}, {})).shape
+    assert shape.rope_scaling == RopeScaling(
+        rope_type="linear", factor=4.0, original_max_position_embeddings=SMALL.max_seq_len
+    )
+    assert shape.max_seq_len == 4 * SMALL.max_seq_len
 
 
 def test_a_gguf_of_another_architecture_is_refused_with_those_that_are_read(tmp_path: Path) -> None:
     file = written(tmp_path / "m.gguf", {"general.architecture": "gemma3"}, {})
     with pytest.raises(ArtifactError, match="'gemma3' model; herd reads 'llama', 'qwen2', 'qwen3', 'smollm3', 'olmo2'"):
-        gguf.open_file(file)
+        gguf.open_gguf(file)

@@ -11,19 +11,19 @@ from tests.model.test_transformer import SMALL, ids, model
 
 
 def judge() -> RewardModel:
-    made = RewardModel.on(model())
+    made = RewardModel.from_transformer(model())
     torch.nn.init.normal_(made.score.weight, generator=torch.Generator().manual_seed(0))
     return made.eval()
 
 
 def test_it_stands_on_the_weights_of_a_pretrained_model_and_knows_nothing_yet() -> None:
     pretrained = model()
-    made = RewardModel.on(pretrained)
+    made = RewardModel.from_transformer(pretrained)
     assert trunk_of(made) is made.trunk
     assert trunk_of(pretrained) is pretrained
     assert made.shape == SMALL
     with torch.inference_mode():
-        assert torch.equal(made.trunk.hidden(ids(2, 9)), pretrained.hidden(ids(2, 9)))
+        assert torch.equal(made.trunk.hidden_states(ids(2, 9)), pretrained.hidden_states(ids(2, 9)))
         assert not made(ids(2, 9)).any()
     assert not any(name.startswith("trunk.output") for name in made.state_dict())
 
@@ -31,7 +31,7 @@ def test_it_stands_on_the_weights_of_a_pretrained_model_and_knows_nothing_yet() 
 def test_scores_are_of_the_states_and_whole_in_16_bits_too() -> None:
     made, tokens = judge(), ids(2, 9)
     with torch.inference_mode():
-        wanted = made.trunk.hidden(tokens) @ made.score.weight[0]
+        wanted = made.trunk.hidden_states(tokens) @ made.score.weight[0]
         assert torch.allclose(made(tokens), wanted, atol=1e-5)
         assert made.bfloat16()(tokens).dtype == torch.float32
 

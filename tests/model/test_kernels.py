@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError
 from herd.model import kernels
-from herd.model.attending import Blockwise
+from herd.model.attention_backends import Blockwise
 from herd.model.sizes import Shape
 from herd.train import cross_entropy as module
 from herd.train.cross_entropy import cross_entropy
 
-SMALL = partial(Shape, width=32, layers=2, heads=4, kv_heads=2, hidden=40, vocabulary=53, context=40)
+SMALL = partial(Shape, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=40, vocab_size=53, max_seq_len=40)
 
 
 def test_a_number_that_is_none_goes_through_our_kernels() -> None:
@@ -40,7 +40,7 @@ def test_our_losses_and_their_slopes_are_pytorchs(rows: int, columns: int, z: fl
     chance = torch.Generator().manual_seed(seed)
     logits = torch.randn(rows, columns, generator=chance) * 8
     wanted = torch.randint(0, columns, (rows,), generator=chance)
-    found = [chunk(logits.clone(), wanted, z, None, True) for chunk in (module._chunk, module._chunk_here)]
+    found = [chunk(logits.clone(), wanted, z, None, True) for chunk in (module._chunk, module._chunk_native)]
     for ours, theirs in zip(found[1], found[0], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5, rtol=1e-5)
 

@@ -10,10 +10,10 @@ import torch
 
 from herd.model.architecture import Architecture
 from herd.model.layer_inputs import LayerInputs
-from herd.model.rope import angles
+from herd.model.rope import rope_tables
 from tests.model.test_transformer import SMALL
 
-TURNS = angles(8, SMALL.head_width, 1e4)
+TURNS = rope_tables(8, SMALL.head_dim, 1e4)
 
 
 def inputs(tokens: int, **own: Any) -> tuple[LayerInputs, list[int | None]]:
@@ -29,7 +29,7 @@ def inputs(tokens: int, **own: Any) -> tuple[LayerInputs, list[int | None]]:
 def test_layers_that_are_alike_share_one_mask_and_one_table() -> None:
     made, asked = inputs(8)
     assert asked == [None]
-    for layer in range(SMALL.layers):
+    for layer in range(SMALL.n_layers):
         cos, sin, mask = made.of(layer)
         assert cos is TURNS[0]
         assert sin is TURNS[1]

@@ -17,9 +17,9 @@ from torch import nn
 from herd.core.errors import ArtifactError
 from herd.model import meta, reference
 from herd.model.architecture import RopeScaling
-from herd.model.names import meta_cuts, names, weight_shapes
 from herd.model.stored import to_pairs
 from herd.model.transformer import Transformer, stream_logits
+from herd.model.weight_names import meta_shard_dims, weight_names, weight_shapes
 from tests.model.test_transformer import SMALL, ids, model
 
 
@@ -28,9 +28,9 @@ def test_an_output_stored_a_second_time_is_tied(tmp_path: Path) -> None:
     for file in tmp_path.glob("*.pth"):
         held = torch.load(file, weights_only=True)
         torch.save(held | {"output.weight": held["tok_embeddings.weight"]}, file)
-    shape = meta.open_folder(tmp_path).shape
+    shape = meta.open_meta_folder(tmp_path).shape
     assert shape.tied_output
-    assert {name for name, _ in meta.open_folder(tmp_path).all()} == set(weight_shapes(shape))
+    assert {name for name, _ in meta.open_meta_folder(tmp_path).tensors()} == set(weight_shapes(shape))
 
 
 def test_a_lost_weight_file_or_number_is_named(tmp_path: Path) -> None:
@@ -40,23 +40,23 @@ def test_a_lost_weight_file_or_number_is_named(tmp_path: Path) -> None:
     cut = {name: value for name, value in held.items() if name != "layers.1.attention.wo.weight"}
     torch.save(cut, second)
     with pytest.raises(ArtifactError, match=r"lacks layers\.1\.attention\.wo\.weight"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     torch.save([1, 2], second)
     with pytest.raises(ArtifactError, match="no table of tensors by name"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     second.write_bytes(b"cut")
     with pytest.raises(ArtifactError, match=r"consolidated\.01\.pth"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     for file in tmp_path.glob("*.pth"):
         file.unlink()
     with pytest.raises(ArtifactError, match=r"no consolidated\.\*\.pth; fetch the weights too"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     (tmp_path / "params.json").write_text("[]")
     with pytest.raises(ArtifactError, match="no table of names and numbers"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     (tmp_path / "params.json").unlink()
     with pytest.raises(ArtifactError, match=r"params\.json cannot be read"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
 
 
 def test_what_the_parameters_say_of_vocabulary_and_scaling_is_asked(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_what_the_parameters_say_of_vocabulary_and_scaling_is_asked(tmp_path: Pa
 
     def shape(**more: Any) -> Any:
         (tmp_path / "params.json").write_text(json.dumps(params | more))
-        return meta.open_folder(tmp_path).shape
+        return meta.open_meta_folder(tmp_path).shape
 
     scaled = shape(use_scaled_rope=True, vocab_size=-1)
     assert (scaled.context, scaled.rope_scaling) == (131_072, RopeScaling(factor=8.0))
@@ -82,39 +82,39 @@ def test_what_the_parameters_say_of_vocabulary_and_scaling_is_asked(tmp_path: Pa
 
 def as_meta(folder: Path, ours: Transformer, ranks: int) -> None:
     """Writes `ours` as Meta's code would with so many tensor-parallel ranks."""
-    shape, table, cuts = ours.shape, names(ours.shape, "meta"), meta_cuts(ours.shape)
+    shape, table, cuts = ours.shape, weight_names(ours.shape, "meta"), meta_shard_dims(ours.shape)
     parts: list[dict[str, torch.Tensor]] = [{} for _ in range(ranks)]
     state = dict(ours.state_dict())
     for name in weight_shapes(shape):
         cut, value = cuts[table[name]], state[name]
         if name.endswith(("query.weight", "key.weight")):
-            value = to_pairs(value, shape.head_width)
+            value = to_pairs(value, shape.head_dim)
         chunks = [value] * ranks if cut is None else value.chunk(ranks, dim=cut)
         for rank, chunk in enumerate(chunks):
             parts[rank][table[name]] = chunk.clone()
     for rank, part in enumerate(parts):
         torch.save(part, folder / f"consolidated.{rank:02}.pth")
-    params = {"dim": shape.width, "n_layers": shape.layers, "n_heads": shape.heads, "n_kv_heads": shape.kv_heads}
-    params |= {"vocab_size": shape.vocabulary, "norm_eps": shape.norm_eps, "rope_theta": shape.rope_theta}
+    params = {"dim": shape.dim, "n_layers": shape.n_layers, "n_heads": shape.n_heads, "n_kv_heads": shape.n_kv_heads}
+    params |= {"vocab_size": shape.vocab_size, "norm_eps": shape.norm_eps, "rope_theta": shape.rope_theta}
     params |= {"ffn_dim_multiplier": 0.57, "multiple_of": 16}
     (folder / "params.json").write_text(json.dumps(params))
 
 
 def test_the_feed_forwards_width_follows_from_metas_numbers() -> None:
     # Source: params.json of the released models; the results are table 3's.
-    assert meta.hidden_width(4096, 1.3, 1024) == 14336
-    assert meta.hidden_width(8192, 1.3, 4096) == 28672
-    assert meta.hidden_width(16384, 1.2, 4096) == 53248
-    assert meta.hidden_width(2048, 1.5, 256) == 8192
-    assert meta.hidden_width(3072, 1.0, 256) == 8192
+    assert meta.compute_ffn_dim(4096, 1.3, 1024) == 14336
+    assert meta.compute_ffn_dim(8192, 1.3, 4096) == 28672
+    assert meta.compute_ffn_dim(16384, 1.2, 4096) == 53248
+    assert meta.compute_ffn_dim(2048, 1.5, 256) == 8192
+    assert meta.compute_ffn_dim(3072, 1.0, 256) == 8192
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_metas_layout_gives_the_same_logits(ranks: int, tmp_path: Path) -> None:
     ours = model()
     as_meta(tmp_path, ours, ranks)
-    stored = meta.open_folder(tmp_path)
-    assert stored.shape == replace(SMALL, context=8192)
+    stored = meta.open_meta_folder(tmp_path)
+    assert stored.shape == replace(SMALL, max_seq_len=8192)
     with torch.inference_mode():
         assert torch.equal(stream_logits(stored.shape, stored.read, ids(1, 12)), ours(ids(1, 12)))
     assert np.abs(reference.logits(stored, ids(1, 12)[0].tolist()) - ours(ids(1, 12))[0].detach().numpy()).max() < 1e-5
@@ -125,15 +125,15 @@ def test_metas_first_models_wrote_no_theta(tmp_path: Path) -> None:
     params = json.loads((tmp_path / "params.json").read_text())
     params.pop("rope_theta")
     (tmp_path / "params.json").write_text(json.dumps(params))
-    shape = meta.open_folder(tmp_path).shape
-    assert (shape.rope_theta, shape.context) == (10_000.0, 4096)
+    shape = meta.open_meta_folder(tmp_path).shape
+    assert (shape.rope_theta, shape.max_seq_len) == (10_000.0, 4096)
 
 
 def test_a_file_of_metas_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
     as_meta(tmp_path, model(), 1)
     torch.save({"tok_embeddings.weight": Trap(tmp_path / "ran")}, tmp_path / "consolidated.00.pth")
     with pytest.raises(ArtifactError, match="holds more than tensors, and is not opened"):
-        meta.open_folder(tmp_path)
+        meta.open_meta_folder(tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -177,10 +177,10 @@ def metas_model(shape) -> Any:
         for name, old in before.items():
             sys.modules.pop(name) if old is None else sys.modules.update({name: old})
     arguments = ModelArgs(
-        dim=shape.width,
+        dim=shape.dim,
         n_layers=shape.layers,
         n_heads=shape.heads,
-        n_kv_heads=shape.kv_heads,
+        n_kv_heads=shape.n_kv_heads,
         vocab_size=shape.vocabulary,
         multiple_of=16,
         ffn_dim_multiplier=0.57,
@@ -198,11 +198,11 @@ def metas_model(shape) -> Any:
 def test_logits_and_gradients_are_those_of_metas_code(scaled: bool, figure) -> None:
     shape = replace(SMALL, rope_scaling=RopeScaling() if scaled else None)
     ours, theirs = model(shape), metas_model(shape)
-    table = names(shape, "meta")
+    table = weight_names(shape, "meta")
     state = {}
     for name, value in ours.state_dict().items():
         turned = name.endswith(("query.weight", "key.weight"))
-        state[table[name]] = to_pairs(value, shape.head_width) if turned else value
+        state[table[name]] = to_pairs(value, shape.head_dim) if turned else value
     theirs.load_state_dict(state)
     tokens = ids(2, 40)
     # Their forward pass runs without gradients and keeps them in a cache; the body below the decorator is theirs.
@@ -218,7 +218,7 @@ def test_logits_and_gradients_are_those_of_metas_code(scaled: bool, figure) -> N
         mine = weight.grad
         assert mine is not None
         if name.endswith(("query.weight", "key.weight")):
-            mine = to_pairs(mine, shape.head_width)
+            mine = to_pairs(mine, shape.head_dim)
         slope = max(slope, ((mine - other).abs().max() / other.abs().max()).item())
     figure(f"against llama-models: logits {difference:.1e}, gradients {slope:.1e} of the largest")
     assert difference < 1e-5

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.model.paged import attend_blocks, power
-from tests.model.test_streaming import interpret
+from herd.model.paged import attend_blocks, next_power_of_two
+from tests.model.test_triton_kernels import interpret
 
 
 @given(st.integers(1, 10**6))
 def test_the_next_power_of_two_is_the_least_that_holds_as_many(count: int) -> None:
-    assert power(count).bit_count() == 1
-    assert power(count) // 2 < count <= power(count)
+    assert next_power_of_two(count).bit_count() == 1
+    assert next_power_of_two(count) // 2 < count <= next_power_of_two(count)
 
 
 def attention(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, slots: list[tuple[int, int]]) -> torch.Tensor:
@@ -54,7 +54,7 @@ def farthest(groups: int, sharers: int, width: int, blocks: int, *, new: bool) -
         asked = turned(q[row], length) if new else q[row]
         expected.append(attention(asked, expected_keys, expected_values, slots))
     asked = torch.cat([x.flatten(1) for x in (q, k, v)], 1) if new else q.flatten(1)
-    found = attend_blocks(asked, keys, values, table, lengths, turned=(cos, sin) if new else None)
+    found = attend_blocks(asked, keys, values, table, lengths, cos_sin=(cos, sin) if new else None)
     apart = (found - torch.stack(expected).flatten(1), keys - expected_keys, values - expected_values)
     return max(float(one.abs().max()) for one in apart)
 

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from herd.model import reference, weights
 from herd.model.architecture import Architecture
-from herd.model.stored import Stored, is_turned, to_pairs
+from herd.model.stored import StoredModel, is_rotated, to_pairs
 from herd.model.transformer import Transformer, stream_logits
 from tests.model.test_formats import LONG, TIED, saved
 from tests.model.test_transformer import SMALL, ids, model
 
 
-def stored(ours: Transformer, *, pairs: bool = False) -> Stored:
+def stored(ours: Transformer, *, pairs: bool = False) -> StoredModel:
     state = ours.state_dict()
 
     def raw(name: str) -> torch.Tensor:
-        turned = pairs and is_turned(name)
-        return to_pairs(state[name], ours.shape.head_width) if turned else state[name]
+        turned = pairs and is_rotated(name)
+        return to_pairs(state[name], ours.shape.head_dim) if turned else state[name]
 
-    return Stored("memory", ours.shape, raw, pairs=pairs, dtype=torch.float32)
+    return StoredModel("memory", ours.shape, raw, rope_interleaved=pairs, dtype=torch.float32)
 
 
 @settings(max_examples=10)
@@ -34,7 +34,7 @@ def stored(ours: Transformer, *, pairs: bool = False) -> Stored:
 def test_what_comes_later_changes_nothing(length: int, other: int) -> None:
     tokens = ids(1, 16)[0].tolist()
     whole = reference.logits(stored(model()), tokens)
-    assert whole.shape == (16, SMALL.vocabulary)
+    assert whole.shape == (16, SMALL.vocab_size)
     changed = reference.logits(stored(model()), [*tokens[:length], *[other] * (16 - length)])
     assert np.allclose(whole[:length], changed[:length], atol=1e-12)
 
@@ -43,7 +43,7 @@ def test_rows_in_either_order_give_the_same_logits() -> None:
     tokens = ids(1, 12)[0].tolist()
     wanted = reference.logits(stored(model()), tokens)
     assert np.allclose(reference.logits(stored(model(), pairs=True), tokens), wanted, atol=1e-12)
-    as_halves = replace(stored(model(), pairs=True), pairs=False)
+    as_halves = replace(stored(model(), pairs=True), rope_interleaved=False)
     assert not np.allclose(reference.logits(as_halves, tokens), wanted, atol=1e-3)
 
 
@@ -51,7 +51,7 @@ def test_a_window_reaches_as_far_as_all_layers_together() -> None:
     shape = replace(SMALL, architecture=Architecture(sliding_window=3))
     tokens = ids(1, 16)[0].tolist()
     first = reference.logits(stored(model(shape)), tokens)
-    second = reference.logits(stored(model(shape)), [(tokens[0] + 1) % SMALL.vocabulary, *tokens[1:]])
+    second = reference.logits(stored(model(shape)), [(tokens[0] + 1) % SMALL.vocab_size, *tokens[1:]])
     differ = np.abs(first - second).max(axis=1) > 1e-12
     assert differ.nonzero()[0].tolist() == list(range(3 * (3 - 1) + 1))  # three layers, two tokens back each
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from herd.core.errors import ArtifactError
-from herd.model.names import weight_shapes
-from herd.model.stored import Stored, is_turned, save_file, to_halves, to_pairs
+from herd.model.stored import StoredModel, is_rotated, save_file, to_halves, to_pairs
+from herd.model.weight_names import weight_shapes
 from tests.model.test_transformer import SMALL, model
 
 
-def stored(*, pairs: bool, **other: torch.Tensor) -> Stored:
+def stored(*, pairs: bool, **other: torch.Tensor) -> StoredModel:
     state = {**model().state_dict(), **other}
-    return Stored("there", SMALL, lambda name: state[name], pairs=pairs, dtype=torch.float32)
+    return StoredModel("there", SMALL, lambda name: state[name], rope_interleaved=pairs, dtype=torch.float32)
 
 
 @given(st.integers(1, 4), st.sampled_from([2, 4, 6, 16]), st.booleans())
@@ -34,21 +34,21 @@ def test_both_orders_hold_the_same_rows_head_by_head(heads: int, width: int, bia
 
 
 def test_all_weights_come_and_only_queries_and_keys_in_another_order() -> None:
-    there, plain = dict(stored(pairs=True).all()), dict(stored(pairs=False).all())
+    there, plain = dict(stored(pairs=True).tensors()), dict(stored(pairs=False).tensors())
     assert list(there) == list(weight_shapes(SMALL))
     for name, weight in model().state_dict().items():
         assert torch.equal(plain[name], weight)
         turned = name.endswith(("query.weight", "key.weight"))
-        assert is_turned(name) == turned
-        assert torch.equal(there[name], to_halves(weight, SMALL.head_width) if turned else weight)
-    assert is_turned("blocks.0.attention.key.bias")
-    assert not is_turned("blocks.0.attention.key_norm.weight")
+        assert is_rotated(name) == turned
+        assert torch.equal(there[name], to_halves(weight, SMALL.head_dim) if turned else weight)
+    assert is_rotated("blocks.0.attention.key.bias")
+    assert not is_rotated("blocks.0.attention.key_norm.weight")
 
 
 def test_a_tensor_of_another_shape_is_another_models() -> None:
     wrong = stored(pairs=False, **{"norm.weight": torch.ones(31)})
     with pytest.raises(ArtifactError, match=r"there: norm\.weight is \[31\], the configuration asks for \[32\]"):
-        list(wrong.all())
+        list(wrong.tensors())
 
 
 def test_a_file_has_the_mode_of_new_files_and_its_notes(tmp_path: Path) -> None:

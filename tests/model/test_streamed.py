@@ -10,22 +10,22 @@ import torch
 
 from herd.core.errors import ArtifactError
 from herd.model.architecture import Architecture
-from herd.model.cache import Cache
-from herd.model.streamed import ROWS_AT_ONCE, Streamed, streamable
+from herd.model.cache import PagedKVCache
+from herd.model.streamed import ROWS_AT_ONCE, StreamedModel, streamable
 from tests.model.test_transformer import SMALL, ids, model
 
 
-def empty(rows: int) -> Cache:
-    return Cache.empty(SMALL, rows, 16, torch.float32, torch.device("cpu"))
+def empty(rows: int) -> PagedKVCache:
+    return PagedKVCache.empty(SMALL, rows, 16, torch.float32, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("rows", "tokens"), [(1, 2), (ROWS_AT_ONCE, 7), (ROWS_AT_ONCE + 1, 1)])
 @torch.inference_mode()
 def test_prompts_and_many_rows_are_the_models_own_work(rows: int, tokens: int) -> None:
     network = model()
-    streamed, caches = Streamed(network), (empty(rows), empty(rows))
-    found = streamed.hidden(ids(rows, tokens), cache=caches[0])
-    assert torch.equal(found, network.hidden(ids(rows, tokens), cache=caches[1]))
+    streamed, caches = StreamedModel(network), (empty(rows), empty(rows))
+    found = streamed.hidden_states(ids(rows, tokens), cache=caches[0])
+    assert torch.equal(found, network.hidden_states(ids(rows, tokens), cache=caches[1]))
     assert torch.equal(caches[0].keys_LBGSE, caches[1].keys_LBGSE)
     assert streamed.takes(rows) == (rows <= ROWS_AT_ONCE)
     if not streamed.takes(rows):
@@ -42,4 +42,4 @@ def test_a_model_that_it_would_read_wrongly_is_refused_and_not_chosen() -> None:
         other = model(replace(SMALL, architecture=own))
         assert not streamable(other)
         with pytest.raises(ArtifactError, match=f"{words}.*which the streaming back-end does not compute"):
-            Streamed(other)
+            StreamedModel(other)

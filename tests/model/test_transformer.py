@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.core.settings import build
-from herd.model.cache import Cache
-from herd.model.sizes import LLAMA_VOCABULARY, SIZES, RopeScaling, Shape, Size, size
+from herd.model.cache import PagedKVCache
+from herd.model.sizes import LLAMA_VOCAB_SIZE, SIZES, RopeScaling, Shape, Size, model_size
 from herd.model.transformer import Transformer, initialize
 from herd.model.weights import load_model, save_model
 
-SMALL = Shape(vocabulary=97, width=32, layers=3, heads=4, kv_heads=2, hidden=48, context=64)
+SMALL = Shape(vocab_size=97, dim=32, n_layers=3, n_heads=4, n_kv_heads=2, ffn_dim=48, max_seq_len=64)
 
 
 def model(shape: Shape = SMALL, seed: int = 0) -> Transformer:
     made = Transformer(shape)
-    initialize(made, std=0.2, layers=shape.layers, generator=torch.Generator().manual_seed(seed))
+    initialize(made, std=0.2, layers=shape.n_layers, generator=torch.Generator().manual_seed(seed))
     return made.eval()
 
 
 def ids(rows: int, length: int, seed: int = 1) -> torch.Tensor:
-    return torch.randint(0, SMALL.vocabulary, (rows, length), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(0, SMALL.vocab_size, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.row(1, "counts")
@@ -36,22 +36,22 @@ def ids(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     ("name", "weights"), [("8b", 8_030_261_248), ("70b", 70_553_706_496), ("405b", 405_853_388_800)]
 )
 def test_weights_are_counted_exactly(name: str, weights: int, figure) -> None:
-    found = size(name).shape(vocabulary=LLAMA_VOCABULARY).weights
+    found = model_size(name).shape(vocab_size=LLAMA_VOCAB_SIZE).num_params
     figure(f"{name}: {found:,}")
     assert found == weights
 
 
 def test_the_count_is_what_the_model_holds() -> None:
-    assert sum(weight.numel() for weight in model().parameters()) == SMALL.weights
+    assert sum(weight.numel() for weight in model().parameters()) == SMALL.num_params
 
 
 @pytest.mark.row(1, "logits")
-@pytest.mark.parametrize("scaling", [None, RopeScaling(original_context=16)])
+@pytest.mark.parametrize("scaling", [None, RopeScaling(original_max_position_embeddings=16)])
 def test_logits_equal_those_of_transformers(scaling: RopeScaling | None, tmp_path, figure) -> None:
     import transformers
 
     ours = model(replace(SMALL, rope_scaling=scaling))
-    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    save_model(tmp_path, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     with torch.inference_mode():
         difference = (ours(ids(2, 40)) - theirs(ids(2, 40)).logits).abs().max().item()
@@ -65,7 +65,7 @@ def test_greedy_text_equals_that_of_transformers(tmp_path) -> None:
     from herd.generate.engine import Engine, SamplingParams
 
     ours = model()
-    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    save_model(tmp_path, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     prompt = ids(1, 9)
     wanted = theirs.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, do_sample=False)
@@ -81,7 +81,7 @@ def test_reading_in_two_parts_with_a_cache_changes_nothing(first: int, second: i
     made, tokens = model(), ids(2, first + second)
     with torch.inference_mode():
         whole = made(tokens)
-        cache = Cache.empty(SMALL, 2, first + second, torch.float32, torch.device("cpu"))
+        cache = PagedKVCache.empty(SMALL, 2, first + second, torch.float32, torch.device("cpu"))
         parts = [made(tokens[:, :first], cache=cache)]
         cache.lengths_B = cache.lengths_B + first
         for place in range(first, first + second):
@@ -109,7 +109,7 @@ def test_documents_in_one_row_do_not_see_each_other(figure) -> None:
 def test_gradients_of_the_feed_forward_are_right() -> None:
     from herd.model.transformer import FeedForward
 
-    layer = FeedForward(replace(SMALL, width=8, heads=2, kv_heads=1, hidden=6)).double()
+    layer = FeedForward(replace(SMALL, dim=8, n_heads=2, n_kv_heads=1, ffn_dim=6)).double()
     x = torch.randn(3, 8, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(0))
     assert torch.autograd.gradcheck(layer, (x,), atol=1e-4)
 
@@ -119,10 +119,10 @@ class GeluForward(torch.nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        hidden = shape.hidden * 3 // 2
+        hidden = shape.ffn_dim * 3 // 2
         self.up, self.down = (
-            torch.nn.Linear(shape.width, hidden, bias=False),
-            torch.nn.Linear(hidden, shape.width, bias=False),
+            torch.nn.Linear(shape.dim, hidden, bias=False),
+            torch.nn.Linear(hidden, shape.dim, bias=False),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -160,7 +160,7 @@ def test_swiglu_learns_real_text_no_worse_than_gelu_at_equal_weights(figure) -> 
 
     sources = "".join(inspect.getsource(module) for module in (argparse, asyncio.base_events, tarfile, inspect))
     text = torch.tensor(list(sources.encode()), dtype=torch.long)
-    shape = Shape(vocabulary=256, width=64, layers=3, heads=4, kv_heads=2, hidden=128, context=64)
+    shape = Shape(vocab_size=256, dim=64, n_layers=3, n_heads=4, n_kv_heads=2, ffn_dim=128, max_seq_len=64)
     losses: dict[str, list[float]] = {"swiglu": [], "gelu": []}
     for seed in range(3):
         counts = set()
@@ -169,7 +169,7 @@ def test_swiglu_learns_real_text_no_worse_than_gelu_at_equal_weights(figure) -> 
             if name == "gelu":
                 for block in made.blocks:
                     block.feed_forward = GeluForward(shape)
-            initialize(made, std=0.05, layers=shape.layers, generator=torch.Generator().manual_seed(seed))
+            initialize(made, std=0.05, layers=shape.n_layers, generator=torch.Generator().manual_seed(seed))
             counts.add(sum(weight.numel() for weight in made.parameters()))
             found.append(held_out_loss(made, text, seed=seed))
         assert len(counts) == 1
@@ -181,13 +181,13 @@ def test_swiglu_learns_real_text_no_worse_than_gelu_at_equal_weights(figure) -> 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"width": 30}, "width 30 is not a multiple of heads 4; try width 32"),
-        ({"kv_heads": 3}, "heads 4 is not a multiple of kv_heads 3; try kv_heads 2"),
-        ({"width": 36, "heads": 4}, "is odd"),
+        ({"dim": 30}, "dim 30 is not a multiple of n_heads 4; try dim 32"),
+        ({"n_kv_heads": 3}, "n_heads 4 is not a multiple of n_kv_heads 3; try n_kv_heads 2"),
+        ({"dim": 36, "n_heads": 4}, "is odd"),
     ],
 )
 def test_impossible_shapes_are_refused_with_a_mend(change: dict[str, int], words: str) -> None:
-    numbers = {"width": 32, "layers": 1, "heads": 4, "kv_heads": 2, "hidden": 48} | change
+    numbers = {"dim": 32, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48} | change
     with pytest.raises(SettingsError, match=words):
         build(Size, numbers, where="x")
 
@@ -195,25 +195,25 @@ def test_impossible_shapes_are_refused_with_a_mend(change: dict[str, int], words
 def test_a_size_that_does_not_exist_is_told() -> None:
     assert "405b" in SIZES
     with pytest.raises(SettingsError, match="did you mean '70b'"):
-        size("70bb")
+        model_size("70bb")
 
 
 def test_weights_survive_the_disk(tmp_path) -> None:
     ours = model()
-    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    save_model(tmp_path, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     again = load_model(tmp_path)
     assert again.shape == ours.shape
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
 
 
 def test_flops_count_what_six_nd_leaves_out() -> None:
-    shape = size("8b").shape(vocabulary=LLAMA_VOCABULARY)
-    matrices = shape.weights - shape.vocabulary * shape.width  # the input embedding multiplies nothing
+    shape = model_size("8b").shape(vocab_size=LLAMA_VOCAB_SIZE)
+    matrices = shape.num_params - shape.vocab_size * shape.dim  # the input embedding multiplies nothing
     assert shape.forward_flops(0) == pytest.approx(2 * matrices, rel=1e-4)
     assert shape.forward_flops(8192) > shape.forward_flops(0)
 
 
 def test_a_row_longer_than_the_context_is_told() -> None:
     made = model()
-    with pytest.raises(DataError, match=f"longer than the {made.shape.context} the model reads"):
-        made(torch.zeros(1, made.shape.context + 1, dtype=torch.long))
+    with pytest.raises(DataError, match=f"longer than the {made.shape.max_seq_len} the model reads"):
+        made(torch.zeros(1, made.shape.max_seq_len + 1, dtype=torch.long))

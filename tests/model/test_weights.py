@@ -17,7 +17,7 @@ from tests.model.test_transformer import SMALL, model
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_model(tmp_path, model(), begin=1, stops=[2], pad=0)
+    save_model(tmp_path, model(), bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_a_cut_file_is_told(folder: Path) -> None:
 
 
 def test_a_reward_model_writes_no_text(tmp_path: Path) -> None:
-    save_model(tmp_path, RewardModel(SMALL), begin=1, stops=[2], pad=0)
+    save_model(tmp_path, RewardModel(SMALL), bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     assert isinstance(load_model(tmp_path), RewardModel)
     with pytest.raises(ArtifactError, match="reward model, which gives scores"):
         load_transformer(tmp_path)
@@ -65,8 +65,8 @@ def test_transformers_reads_a_reward_model_and_agrees(tmp_path: Path) -> None:
 
     ours = RewardModel(SMALL)
     torch.nn.init.normal_(ours.score.weight, generator=torch.Generator().manual_seed(0))
-    save_model(tmp_path, ours, begin=1, stops=[2], pad=0)
+    save_model(tmp_path, ours, bos_token_id=1, eos_token_ids=[2], pad_token_id=0)
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float32).eval()
-    tokens = torch.randint(3, SMALL.vocabulary, (1, 12), generator=torch.Generator().manual_seed(1))
+    tokens = torch.randint(3, SMALL.vocab_size, (1, 12), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         assert abs(float(ours(tokens)[0, -1]) - float(theirs(tokens).logits[0, 0])) < 1e-5

@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from herd.align.given import bring_model
+from herd.align.loading import load_pretrained
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
 from herd.core.stage import walk
 from herd.evals.losses import held_out_losses
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.model.sizes import Size
 from herd.model.weights import load_transformer
 from herd.pretrain.anneal import AnnealSettings, anneal
-from herd.pretrain.initial import PretrainSettings, pretrain, token_batches
-from herd.pretrain.long_context import LengthSettings, extend_context
-from herd.pretrain.planning import layout_lines, trainings
-from herd.tokens.shards import Shards
+from herd.pretrain.long_context import LongContextSettings, extend_context
+from herd.pretrain.planning import layout_lines, planned_trainings
+from herd.pretrain.pretrain import PretrainSettings, pretrain, token_batches
+from herd.tokens.shards import TokenShards
 from herd.tokens.stages import pack
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
-from herd.train.log import METRICS, read_steps
+from herd.train.log import METRICS_FILE, read_steps
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from tests.imported import GENERATION, corpus, imported, theirs, work
 from tests.tokens.test_chat import TOKENIZER
@@ -34,7 +34,7 @@ SETTINGS = PretrainSettings(
     length=64,
     tokens=512,
     batch=(BatchPhase(until=1.0, batch_tokens=256),),
-    mix=(MixPhase(until=1.0, shares={"text": 1.0}),),
+    mix=(MixPhase(until=1.0, mixture_weights={"text": 1.0}),),
     lr=1e-3,
     warmup=0.0,
 )
@@ -58,7 +58,7 @@ def test_it_begins_at_the_loss_that_transformers_gives_and_keeps_all_that_the_mo
     packed: tuple[Checkpoint, Tokens], continued: Checkpoint
 ) -> None:
     model, tokens = packed
-    shards, (reference, _) = Shards(tokens.path), theirs(model.path)
+    shards, (reference, _) = TokenShards(tokens.path), theirs(model.path)
     batches = token_batches(shards, SETTINGS.mix, BatchRamp(SETTINGS.batch, 512, 64), SETTINGS.seed)
     batch = batches.batch(0)
     total = 0.0
@@ -68,13 +68,13 @@ def test_it_begins_at_the_loss_that_transformers_gives_and_keeps_all_that_the_mo
             with torch.inference_mode():
                 logits = reference(row[place][None]).logits[0]
             total += float(torch.nn.functional.cross_entropy(logits, targets[place], reduction="sum"))
-    steps = read_steps(continued.path / METRICS)
+    steps = read_steps(continued.path / METRICS_FILE)
     assert len(steps) == 2
-    assert steps[0].loss == pytest.approx(total / batch.weight, abs=1e-5)
-    assert shape_in(continued.path) == shape_in(model.path)
+    assert steps[0].loss == pytest.approx(total / batch.loss_denominator, abs=1e-5)
+    assert read_shape(continued.path) == read_shape(model.path)
     assert kind_of(continued.path) == kind_of(model.path) == "chat"
     old, new = TextTokenizer.load(model.path), TextTokenizer.load(continued.path)
-    assert (new.stops, new.template, new.fingerprint) == (old.stops, old.template, old.fingerprint)
+    assert (new.stop_token_ids, new.template, new.fingerprint) == (old.stop_token_ids, old.template, old.fingerprint)
     assert {name: new.generation.fields[name] for name in GENERATION} == GENERATION
 
 
@@ -82,7 +82,7 @@ def test_what_it_makes_is_read_by_transformers_with_its_losses(
     packed: tuple[Checkpoint, Tokens], continued: Checkpoint
 ) -> None:
     reference, tokenizer = theirs(continued.path)
-    shards = Shards(packed[1].path)
+    shards = TokenShards(packed[1].path)
     ours = held_out_losses(load_transformer(continued.path), shards, length=256, tokens=100_000)["text"]
     shard, nats, count = shards.read("text", "heldout"), 0.0, 0
     for number in range(len(shard)):
@@ -103,17 +103,20 @@ def test_a_longer_context_and_annealing_go_on_from_it(
     packed: tuple[Checkpoint, Tokens], continued: Checkpoint, tmp_path: Path
 ) -> None:
     _, tokens = packed
-    longer = LengthSettings(
-        length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, until=0.0, needle_seeds=1, recovered=1.0,
-        lr=1e-3, shares={"text": 1.0}, text_sources=("text",),
+    longer = LongContextSettings(
+        length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, until=0.0, needle_seeds=1,
+        short_loss_tolerance=1.0,
+        lr=1e-3, mixture_weights={"text": 1.0}, text_sources=("text",),
     )  # fmt: skip
     grown = extend_context.body(work(tmp_path / "longer"), continued, tokens, settings=longer)
-    assert shape_in(grown.path) == replace(shape_in(continued.path), context=512)
-    settings = AnnealSettings(tokens=1024, length=512, batch_tokens=512, lr=1e-3, shares={"text": 1.0}, members=2)
+    assert read_shape(grown.path) == replace(read_shape(continued.path), max_seq_len=512)
+    settings = AnnealSettings(
+        tokens=1024, length=512, batch_tokens=512, lr=1e-3, mixture_weights={"text": 1.0}, averaged_checkpoints=2
+    )
     done = anneal.body(work(tmp_path / "annealed"), grown, tokens, settings=settings)
-    assert shape_in(done.path).context == 512
+    assert read_shape(done.path).max_seq_len == 512
     assert kind_of(done.path) == kind_of(grown.path) == "chat"
-    assert TextTokenizer.load(done.path).stops == TextTokenizer.load(continued.path).stops
+    assert TextTokenizer.load(done.path).stop_token_ids == TextTokenizer.load(continued.path).stop_token_ids
     assert theirs(done.path)[0].config.max_position_embeddings == 512
 
 
@@ -122,7 +125,7 @@ def test_what_does_not_belong_together_is_refused(packed: tuple[Checkpoint, Toke
     (tmp_path / "tokenizer").mkdir()
     TOKENIZER.save(tmp_path / "tokenizer", 0)
     other = Tokenizer(tmp_path / "tokenizer")
-    size = Size(width=32, layers=1, heads=2, kv_heads=2, hidden=48)
+    size = Size(dim=32, n_layers=1, n_heads=2, n_kv_heads=2, ffn_dim=48)
     for name, start, settings, words in (
         ("size", model, replace(SETTINGS, size=size), "a checkpoint has a size of its own"),
         ("none", other, SETTINGS, "a new model wants a size"),
@@ -136,10 +139,11 @@ def test_what_does_not_belong_together_is_refused(packed: tuple[Checkpoint, Toke
 
 
 def test_a_plan_knows_the_shape_of_an_imported_model(packed: tuple[Checkpoint, Tokens], tmp_path: Path) -> None:
-    start = bring_model(folder=str(packed[0].path))
-    first = pretrain(Tokens.planned(start.plan), start, settings=SETTINGS)
-    again = pretrain(Tokens.planned(start.plan), first, settings=SETTINGS)
-    found = trainings(walk(again))
-    assert [one.shape for one in found] == [shape_in(packed[0].path)] * 2
-    assert [one.alone for one in found] == [False, False]  # its weights are no run's, so that nothing is rehearsed
+    start = load_pretrained(folder=str(packed[0].path))
+    first = pretrain(Tokens.from_plan(start.plan), start, settings=SETTINGS)
+    again = pretrain(Tokens.from_plan(start.plan), first, settings=SETTINGS)
+    found = planned_trainings(walk(again))
+    assert [one.shape for one in found] == [read_shape(packed[0].path)] * 2
+    # its weights are no run's, so that nothing is rehearsed
+    assert [one.single_device for one in found] == [False, False]
     assert [line for line in layout_lines(walk(again), tmp_path) if "1 device" in line]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import Card, Checkpoint, finish
+from herd.core.artifacts import ArtifactMetadata, Checkpoint, write_metadata
 from herd.core.results import results
 from herd.evals.haystack import DEPTHS, Haystack, Needle
+from herd.evals.intervals import Interval, ratio_mean
 from herd.evals.needle import NeedleGrid
-from herd.evals.spread import Interval, ratio_mean
-from herd.pretrain.gate import Exam, baseline, lengths_up_to
+from herd.pretrain.gate import GateTest, baseline, lengths_up_to
 from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 
 NEEDLE = Needle("oak", "red lion")
 
@@ -23,15 +23,15 @@ def grid(missed: tuple[int, float] | None, lengths: tuple[int, ...], seeds: int 
     for length in lengths:
         for depth in DEPTHS:
             for seed in range(seeds):
-                made.add(Haystack(length, depth, "", NEEDLE), found=(length, depth) != missed or seed > 1)
+                made.add(Haystack(length, depth, "", NEEDLE), hit=(length, depth) != missed or seed > 1)
     return made
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, now: dict[str, float], missed: tuple[int, float] | None = None) -> Exam:
+def asked(monkeypatch: pytest.MonkeyPatch, now: dict[str, float], missed: tuple[int, float] | None = None) -> GateTest:
     """An exam of a model that misses two of eight needles in one cell, and has these short losses."""
-    exam = Exam(None, None, (), {"a": 0.9, "b": 0.1}, seeds=8, tolerance=0.01, place=LocalPlace())  # type: ignore[arg-type]
-    monkeypatch.setattr(Exam, "needles", lambda self, model, length: grid(missed, lengths_up_to(length)))
-    monkeypatch.setattr(Exam, "short", lambda self, model, length, shares=None: losses(now))
+    exam = GateTest(None, None, (), {"a": 0.9, "b": 0.1}, seeds=8, tolerance=0.01, executor=LocalExecutor())  # type: ignore[arg-type]
+    monkeypatch.setattr(GateTest, "needle_grid", lambda self, model, length: grid(missed, lengths_up_to(length)))
+    monkeypatch.setattr(GateTest, "short_losses", lambda self, model, length, shares=None: losses(now))
     return exam
 
 
@@ -52,12 +52,12 @@ def test_a_test_asks_every_length_up_to_the_present_one() -> None:
 def test_one_bad_cell_fails_the_gate(missed: tuple[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two needles of 160 are missed, which no mean over depths or lengths would show at 95 %."""
     exam = asked(monkeypatch, {"a": 1.0, "b": 2.0}, missed)
-    assert exam.needles(None, 1024).at(missed[0]).value >= 0.95  # type: ignore[arg-type]
-    verdict = exam.ask(None, 1024, 0.95, None)  # type: ignore[arg-type]
+    assert exam.needle_grid(None, 1024).at(missed[0]).value >= 0.95  # type: ignore[arg-type]
+    verdict = exam.run(None, 1024, 0.95, None)  # type: ignore[arg-type]
     assert not verdict
     assert verdict.missed == (missed,)
     assert str(verdict) == f"failed: 6 of 8 needles found at {missed[0]} tokens, depth {missed[1]:g}"
-    assert exam.ask(None, 1024, 0.7, None)  # type: ignore[arg-type]
+    assert exam.run(None, 1024, 0.7, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_one_bad_cell_fails_the_gate(missed: tuple[int, float], monkeypatch: pyt
 def test_every_source_must_be_told_as_well_as_before(
     now: dict[str, float], worse: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verdict = asked(monkeypatch, now).ask(None, 256, 1.0, losses({"a": 1.0, "b": 2.0}))  # type: ignore[arg-type]
+    verdict = asked(monkeypatch, now).run(None, 256, 1.0, losses({"a": 1.0, "b": 2.0}))  # type: ignore[arg-type]
     assert verdict.worse == worse
     assert bool(verdict) == (not worse)
     assert verdict.result().passed == bool(verdict)
@@ -84,7 +84,7 @@ def test_a_baseline_is_kept_on_the_card_and_read_from_it(tmp_path: Path) -> None
     before = losses({"a": 1.0, "b": 2.0})
     cell = GateResult(0.95, 1.0, (), (), True)
     found = ContextExtension(96, 64, False, cell, (), (), cell, before, before)
-    finish(tmp_path, Card("Checkpoint", "c", "x", 1, "", "", {}, {}, results.to_rows([found])))
+    write_metadata(tmp_path, ArtifactMetadata("Checkpoint", "c", "x", 1, "", "", {}, {}, results.to_rows([found])))
     assert baseline(Checkpoint(tmp_path)) == before
     assert before.mean == pytest.approx(1.1)
     assert baseline(Checkpoint(tmp_path / "elsewhere")) is None  # a model from elsewhere has none

@@ -14,12 +14,12 @@ import pytest
 from herd.core.recipe import load_recipe
 from herd.core.seeds import rng
 from herd.evals.haystack import DEPTHS
-from herd.model.config import shape_in
+from herd.model.config import read_shape
 from herd.pretrain.gate import lengths_up_to
 from herd.pretrain.results import ContextExtension
 from herd.recipes import recipes
-from herd.serve.folders import made_in
-from herd.world.pages import Pages
+from herd.serve.folders import artifacts_in
+from herd.world.pages import WorldPages
 
 RECIPE = Path(__file__).parent.parent / "needles.yaml"
 LENGTHS = [256, 512, 1024]
@@ -28,7 +28,7 @@ LENGTHS = [256, 512, 1024]
 def write_middle(file: Path) -> None:
     """Pages as long as 512 tokens: the recipe's own are of three lengths, and four are learnt."""
     numbers = load_recipe(str(RECIPE), recipes).settings
-    pages = Pages(numbers.world, replace(numbers.pages, long_characters=1900))
+    pages = WorldPages(numbers.world, replace(numbers.pages, long_characters=1900))
     rows = ({"text": pages.long_page(rng(number, "middle"), "en")} for number in range(1000))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
@@ -43,14 +43,14 @@ def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callab
     out = tmp_path / "run"
     command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(out), "--until", "extend_context"]
     subprocess.run([*command, "--set", f"files.middle=[{tmp_path}/middle.jsonl]"], check=True, capture_output=True)
-    grown = [(one, found) for one in made_in(out) if (found := one.get_result(ContextExtension))]
+    grown = [(one, found) for one in artifacts_in(out) if (found := one.get_result(ContextExtension))]
     grown.sort(key=lambda pair: pair[1].target)
     assert [found.length for _, found in grown] == LENGTHS
     words = []
     for one, found in grown:
         length = found.length
         assert found.switched
-        assert shape_in(one.path).context == length
+        assert read_shape(one.path).max_seq_len == length
         for grid, most in ((found.needle_before, length // 2), (found.needle, length)):
             cells = {(cell.length, cell.depth) for cell in grid}
             assert cells == {(at, depth) for at in lengths_up_to(most) for depth in DEPTHS}

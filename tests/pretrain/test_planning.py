@@ -6,60 +6,67 @@ from pathlib import Path
 
 import pytest
 
-from herd.pretrain.planning import Pace, foretold_lines, played_through, text_lines, trainings, write_foretold
-from herd.report.pages import foretold
-from herd.run.runner import distance_to_end, needed
-from herd.serve.folders import made_in
+from herd.pretrain.planning import (
+    StageCost,
+    estimate_lines,
+    planned_trainings,
+    simulate_schedule,
+    text_lines,
+    write_estimates,
+)
+from herd.report.pages import cost_estimates
+from herd.run.runner import distance_to_end, required_plans
+from herd.serve.folders import artifacts_in
 from herd.train.schedule import BatchPhase, BatchRamp
 from tests.smoke import planned
 
 # Of a step on one thread, and on two.
-ALONE, BOTH = Pace(1.0, 1.0, 50.0, peak_bytes=800.0), Pace(0.6, 1.1, 90.0, peak_bytes=900.0)
+ALONE, BOTH = StageCost(1.0, 1.0, 50.0, peak_bytes=800.0), StageCost(0.6, 1.1, 90.0, peak_bytes=900.0)
 
 
 def test_stages_are_played_through_as_the_runner_takes_them() -> None:
-    plans = needed(planned())
-    own = trainings(plans)
+    plans = required_plans(planned())
+    own = planned_trainings(plans)
     assert {one.plan.stage.name for one in own} == {"pretrain", "extend_context", "anneal"}
     paces = {one.plan.key: [ALONE, BOTH] for one in own}
-    found = played_through(own, paces, distance_to_end(plans), jobs=2)
+    found = simulate_schedule(own, paces, distance_to_end(plans), jobs=2)
     by_stage = {one.plan.key: one.plan for one in own}
     for key, one in found.items():
         for parent in by_stage[key].parents:
             if parent.key in found:
-                assert one.began >= found[parent.key].ended
+                assert one.start_seconds >= found[parent.key].end_seconds
         # Beside another stage on one thread, alone on two.
         assert 1.0 - 1e-9 <= one.core_seconds <= 1.1 + 1e-9
         assert one.held_bytes in (50.0, 90.0)
-    last = max(one.ended for one in found.values())
+    last = max(one.end_seconds for one in found.values())
     steps = sum(one.steps for one in found.values())
     assert 0.5 * steps <= last <= steps
-    alone = played_through(own, paces, distance_to_end(plans), jobs=1)
-    assert max(one.ended for one in alone.values()) == pytest.approx(steps)
+    alone = simulate_schedule(own, paces, distance_to_end(plans), jobs=1)
+    assert max(one.end_seconds for one in alone.values()) == pytest.approx(steps)
 
 
 def test_a_plan_tells_the_text_that_its_largest_run_wants(smoke_run: Path) -> None:
-    plans = needed(planned())
+    plans = required_plans(planned())
     (before,) = text_lines(plans, smoke_run / "nowhere")
     (after,) = text_lines(plans, smoke_run / "artifacts")
     assert "times" not in before
     assert " times)" in after
-    assert before.split(" reads ")[0] in {one.plan.key for one in trainings(plans)}
+    assert before.split(" reads ")[0] in {one.plan.key for one in planned_trainings(plans)}
 
 
 def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
-    from herd.run.runner import run
+    from herd.run.runner import run_stages
 
-    plans = needed(planned(), until="fit_law")
-    own = trainings(plans)
-    found = played_through(own, {one.plan.key: [ALONE] for one in own}, distance_to_end(plans), jobs=1)
-    write_foretold(found, tmp_path / "plan.json")
-    assert "core-seconds here" in list(foretold_lines(found, 1))[-1]
-    run(planned(), tmp_path, jobs=1, until="fit_law")
-    made = [one for one in made_in(tmp_path) if one.card["stage"] == "pretrain"]
+    plans = required_plans(planned(), until="fit_law")
+    own = planned_trainings(plans)
+    found = simulate_schedule(own, {one.plan.key: [ALONE] for one in own}, distance_to_end(plans), jobs=1)
+    write_estimates(found, tmp_path / "plan.json")
+    assert "core-seconds here" in list(estimate_lines(found, 1))[-1]
+    run_stages(planned(), tmp_path, jobs=1, until="fit_law")
+    made = [one for one in artifacts_in(tmp_path) if one.metadata["stage"] == "pretrain"]
     assert len(made) == len(own)
-    assert all(one.card["cost"]["foretold"]["core_seconds"] == 1.0 for one in made)
-    shown = foretold(made)
+    assert all(one.metadata["cost"]["foretold"]["core_seconds"] == 1.0 for one in made)
+    shown = cost_estimates(made)
     if made and shown is not None:  # where the system says what a process holds
         assert len(shown["rows"]) == len(made)
         assert "were foretold" in shown["words"]
@@ -69,4 +76,4 @@ def test_steps_by_rows_are_those_of_the_ramp_and_a_plan_without_training_says_so
     ramp = BatchRamp((BatchPhase(until=0.5, batch_tokens=64), BatchPhase(until=1.0, batch_tokens=128)), 4096, 32)
     each = [len(ramp.rows_of(step)) for step in range(ramp.steps)]
     assert ramp.batches == {rows: each.count(rows) for rows in set(each)}
-    assert list(foretold_lines({}, 2)) == ["nothing to rehearse: no stage of pre-training on one device is planned"]
+    assert list(estimate_lines({}, 2)) == ["nothing to rehearse: no stage of pre-training on one device is planned"]

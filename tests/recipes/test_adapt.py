@@ -19,10 +19,10 @@ from herd.evals.results import EvaluationResult
 from herd.generate.engine import SamplingParams
 from herd.model import gguf
 from herd.recipes import recipes
-from herd.run.runner import run
-from herd.serve.chat import Chat
-from herd.serve.folders import made_in, model_in, toolbox_of
-from herd.serve.imports import bring_in
+from herd.run.runner import run_stages
+from herd.serve.chat import ChatSession
+from herd.serve.folders import artifacts_in, model_in, toolbox_of
+from herd.serve.imports import import_model
 from herd.tokens.gguf import from_gguf
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of, write_checkpoint
@@ -32,8 +32,8 @@ from tests.model.test_transformer import SMALL, model
 DOCS = Path(__file__).parent.parent.parent / "docs" / "extend.md"
 SECTION = "## A full recipe on your own data with an imported model"
 STAGES = (
-    "bring_model", "bring", "curate", "pack", "pretrain", "bring_dialogues", "bring_preferences", "sft", "dpo",
-    "train_reward", "choose", "measure", "select", "export_model", "write_report",
+    "load_pretrained", "load_files", "curate", "pack", "pretrain", "load_dialogues", "load_preferences", "sft", "dpo",
+    "train_reward", "select_best_model", "evaluate_model", "rejection_sample", "export_model", "write_report",
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def real_tokenizer() -> TextTokenizer | None:
     if found is None or found.origin is None:
         return None
     file = next(Path(found.origin).parent.glob("*.gguf"))
-    return from_gguf(gguf.fields_of(file), str(file))
+    return from_gguf(gguf.read_fields(file), str(file))
 
 
 def small_model(folder: Path) -> None:
@@ -58,10 +58,10 @@ def small_model(folder: Path) -> None:
     text = real_tokenizer()
     if text is None:
         imported(folder.with_name("hub"))
-        bring_in(folder.with_name("hub"), folder)
+        import_model(folder.with_name("hub"), folder)
         return
     folder.mkdir()
-    write_checkpoint(folder, model(replace(SMALL, vocabulary=text.size, context=256)), text, kind="chat")
+    write_checkpoint(folder, model(replace(SMALL, vocab_size=text.vocab_size, max_seq_len=256)), text, kind="chat")
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_recipe_of_the_documentation_runs_from_text_to_export(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = run(load_recipe("support.yaml", recipes).plan(), own / "runs" / "support", jobs=0)
-    made = made_in(own / "runs" / "support")
-    assert {one.card["stage"] for one in made} == set(STAGES)
+    report = run_stages(load_recipe("support.yaml", recipes).plan(), own / "runs" / "support", jobs=0)
+    made = artifacts_in(own / "runs" / "support")
+    assert {one.metadata["stage"] for one in made} == set(STAGES)
     measured = {found.label: found for one in made if (found := one.get_result(EvaluationResult))}
     assert list(measured) == ["imported", "pre-trained on", "SFT", "DPO"]
     bits = {label: row.held_out["text"].bits_per_byte for label, row in measured.items()}
@@ -100,17 +100,17 @@ def test_the_recipe_of_the_documentation_runs_from_text_to_export(
     folder = model_in(own / "runs" / "support")
     start = TextTokenizer.load(own / "smol")
     text = TextTokenizer.load(folder)
-    assert (kind_of(folder), text.template, text.stops) == ("chat", start.template, start.stops)
-    chat = Chat(folder, SamplingParams(max_tokens=3), toolbox_of(folder))
+    assert (kind_of(folder), text.template, text.stop_token_ids) == ("chat", start.template, start.stop_token_ids)
+    chat = ChatSession(folder, SamplingParams(max_tokens=3), toolbox_of(folder))
     assert not chat.history.tools
     assert isinstance("".join(chat.answer("How does it work?")), str)
 
-    (given,) = (one.path / "model" for one in made if one.card["stage"] == "export_model")
+    (given,) = (one.path / "model" for one in made if one.metadata["stage"] == "export_model")
     network, tokenizer = theirs(given)
     assert json.loads((given / "config.json").read_text())["torch_dtype"] == "bfloat16"
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": "How?"}], add_generation_prompt=True)
     with torch.inference_mode():
-        assert network(torch.tensor([prompt["input_ids"]])).logits.shape[-1] >= text.size
+        assert network(torch.tensor([prompt["input_ids"]])).logits.shape[-1] >= text.vocab_size
     assert main(["export", str(own / "runs" / "support"), "away"]) == 0
     assert main(["import", "away", "again"]) == 0
     assert TextTokenizer.load(own / "again").fingerprint == start.fingerprint

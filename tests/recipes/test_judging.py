@@ -11,11 +11,11 @@ import pytest
 from herd.cli import main
 from herd.core.artifacts import Artifact
 from herd.core.errors import ArtifactError
-from herd.core.lineage import planned_again
-from herd.core.manifests import sign
+from herd.core.lineage import restore_plan
+from herd.core.manifests import append_checksum
 from herd.mixing.results import DataProbe
 from herd.recipes.judging import checkpoint_in
-from herd.serve.folders import made_in
+from herd.serve.folders import artifacts_in
 from tests.imported import imported
 
 
@@ -30,13 +30,13 @@ def test_a_set_of_ones_own_is_judged_in_the_folder_of_the_run(
     texts = tmp_path / "mine.jsonl"
     rows = [{"text": f"The number {number} is followed by the number {number + 1}. " * 5} for number in range(60)]
     texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    kept = {one.key for one in made_in(run)}
-    command = ["judge-data", str(run), str(texts), "--tokens", "2048", "--batch", "512", "--seeds", "2"]
+    kept = {one.key for one in artifacts_in(run)}
+    command = ["judge-data", str(run), str(texts), "--tokens", "2048", "--batch-tokens", "512", "--seeds", "2"]
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "nats [" in said
-    made = [one for one in made_in(run) if one.key not in kept]
-    assert [one.card["stage"] for one in made] == ["bring", "curate", "pack", "judge_data"]
+    made = [one for one in artifacts_in(run) if one.key not in kept]
+    assert [one.metadata["stage"] for one in made] == ["load_files", "curate", "pack", "judge_data"]
     probe = made[-1].result(DataProbe)
     assert set(probe.losses) == {"control", "new"}
     assert probe.seeds == (0, 1)
@@ -48,17 +48,17 @@ def test_a_set_of_ones_own_is_judged_in_the_folder_of_the_run(
 
 
 def test_what_a_run_made_is_planned_again_as_it_was(run: Path) -> None:
-    for one in made_in(run):
-        assert planned_again(one).key == one.key
+    for one in artifacts_in(run):
+        assert restore_plan(one).key == one.key
     folder = checkpoint_in(run)
     card = json.loads((folder / "artifact.json").read_text())
     assert card["stage"] in ("pretrain", "extend_context")
     card["version"] = 99
     card["settings"]["settings"]["seed"] = 12345
     del card["sha256"]
-    (folder / "artifact.json").write_text(sign(json.dumps(card, indent=1)))
+    (folder / "artifact.json").write_text(append_checksum(json.dumps(card, indent=1)))
     with pytest.raises(ArtifactError, match="was made by another version of the stage"):
-        planned_again(Artifact.open(folder))
+        restore_plan(Artifact.open(folder))
 
 
 def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
@@ -68,10 +68,10 @@ def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
     for name, words in (("old", "The water works."), ("new", "The user knows.")):
         rows = [{"text": f"{words} It is number {number}. " * 3} for number in range(60)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["judge-data", str(model), str(tmp_path / "new.jsonl"), "--tokens", "1024", "--batch", "256"]
+    command = ["judge-data", str(model), str(tmp_path / "new.jsonl"), "--tokens", "1024", "--batch-tokens", "256"]
     assert main(command) == 1
     assert "tells no learning rate to fall from; name one with --rate" in capsys.readouterr().err
-    command += ["--seeds", "2", "--rate", "1e-3"]
+    command += ["--seeds", "2", "--learning-rate", "1e-3"]
     assert main(command) == 1
     assert "name text like what it was trained on with --default" in capsys.readouterr().err
     command += ["--default", str(tmp_path / "old.jsonl")]
@@ -79,6 +79,6 @@ def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
     assert "name its folder with --out" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     assert "nats [" in capsys.readouterr().out
-    (probe,) = (found for one in made_in(tmp_path / "run") if (found := one.get_result(DataProbe)))
+    (probe,) = (found for one in artifacts_in(tmp_path / "run") if (found := one.get_result(DataProbe)))
     assert probe.lr == 1e-3
     assert set(probe.by_source) == {"default"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from herd.align.given import bring_dialogues, bring_model
+from herd.align.loading import load_dialogues, load_pretrained
 from herd.align.results import DialogueCount
 from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.recipe import load_recipe
@@ -15,9 +15,9 @@ from herd.core.stage import Work
 from herd.core.storage import read_conversations
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
-from herd.run.executors import LocalPlace
-from herd.run.runner import run
-from herd.serve.folders import made_in
+from herd.run.executors import LocalExecutor
+from herd.run.runner import run_stages
+from herd.serve.folders import artifacts_in
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
@@ -35,7 +35,10 @@ def own(tmp_path: Path) -> Path:
 
     (tmp_path / "model").mkdir()
     write_checkpoint(
-        tmp_path / "model", model(replace(SMALL, vocabulary=TOKENIZER.size, context=256)), TOKENIZER, kind="chat"
+        tmp_path / "model",
+        model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)),
+        TOKENIZER,
+        kind="chat",
     )
     problems = rows(tmp_path / "problems.jsonl", [{"question": f"{n}?", "answer": f"#### {n}"} for n in range(9)])
     ranked = rows(
@@ -47,13 +50,13 @@ def own(tmp_path: Path) -> Path:
 model: {tmp_path / "model"}
 problems: [{problems}]
 tests: [{problems}]
-ranked: [{ranked}]
-most: 8
-tested: 3
-form: " Say a number."
-verify: anything
+preferences: [{ranked}]
+max_samples: 8
+max_tests: 3
+prompt_suffix: " Say a number."
+verifier: anything
 sampling: {{temperature: 1.5, max_tokens: 60}}
-tries: 20
+num_samples: 20
 sft: {{length: 128, batch_size: 1, epochs: 1, lr: 2.0e-4, lora: {{rank: 2}}}}
 """
     )
@@ -63,32 +66,32 @@ sft: {{length: 128, batch_size: 1, epochs: 1, lr: 2.0e-4, lora: {{rank: 2}}}}
 @pytest.fixture
 def anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """A verifier that finds every answer right."""
-    assert "number" in verifiers.all()
-    monkeypatch.setitem(verifiers._found, "anything", lambda prompt, answer, known: True)
+    assert "numeric_match" in verifiers.all()
+    monkeypatch.setitem(verifiers._plugins, "anything", lambda prompt, answer, known: True)
 
 
 def test_a_round_runs_to_its_report(own: Path, anything) -> None:
     target = load_recipe(str(own / "mine.yaml"), recipes).plan()
-    made = run(target, own / "run", jobs=0)
+    made = run_stages(target, own / "run", jobs=0)
     page = (made.path / "report.html").read_text()
-    found = [one.card for one in made_in(own / "run")]
+    found = [one.metadata for one in artifacts_in(own / "run")]
     stages = [card["stage"] for card in found]
     assert sorted(set(stages)) == sorted(
         [
-            "bring_model",
-            "bring_preferences",
-            "bring_dialogues",
+            "load_pretrained",
+            "load_preferences",
+            "load_dialogues",
             "train_reward",
-            "select",
+            "rejection_sample",
             "sft",
             "dpo",
-            "choose",
+            "select_best_model",
             "write_report",
         ]
     )
-    (pairs,) = (card["results"]["PreferenceCount"]["pairs"] for card in found if card["stage"] == "bring_preferences")
+    (pairs,) = (card["results"]["PreferenceCount"]["pairs"] for card in found if card["stage"] == "load_preferences")
     assert pairs == 8
-    told = [card["headline"] for card in found if card["stage"] == "select"]
+    told = [card["headline"] for card in found if card["stage"] == "rejection_sample"]
     assert len(told) == 1
     assert all("100% of all answers right" in one for one in told)
     assert "Round against round" in page
@@ -102,19 +105,21 @@ def test_what_is_not_said_is_asked_for() -> None:
 def work(folder: Path) -> Work:
     for name in ("out", "scratch"):
         (folder / name).mkdir(parents=True)
-    return Work(folder / "out", folder / "scratch", LocalPlace())
+    return Work(folder / "out", folder / "scratch", LocalExecutor())
 
 
 def test_a_model_is_brought_whole_or_not_at_all(own: Path, tmp_path: Path) -> None:
-    made = bring_model.body(work(tmp_path / "good"), folder=str(own / "model"))
+    made = load_pretrained.body(work(tmp_path / "good"), folder=str(own / "model"))
     assert (made.path / "model.safetensors").read_bytes() == (own / "model" / "model.safetensors").read_bytes()
     with pytest.raises(ArtifactError, match="is no folder"):
-        bring_model.body(work(tmp_path / "file"), folder=str(own / "mine.yaml"))
+        load_pretrained.body(work(tmp_path / "file"), folder=str(own / "mine.yaml"))
 
 
 def test_the_first_rows_are_kept_and_asked_in_a_form(own: Path, tmp_path: Path) -> None:
     done = work(tmp_path / "rows")
-    made = bring_dialogues.body(done, files=(str(own / "problems.jsonl"),), most=2, added=" Say a number.")
+    made = load_dialogues.body(
+        done, files=(str(own / "problems.jsonl"),), max_samples=2, prompt_suffix=" Say a number."
+    )
     found = list(read_conversations(made.path))
     assert [one.messages[0].content for one in found] == ["0? Say a number.", "1? Say a number."]
     assert found[1].last.content == "#### 1"
@@ -122,12 +127,12 @@ def test_the_first_rows_are_kept_and_asked_in_a_form(own: Path, tmp_path: Path) 
 
 def test_rows_that_hold_a_question_of_the_tests_are_left_out_and_counted(own: Path, tmp_path: Path) -> None:
     problems = (str(own / "problems.jsonl"),)
-    some = bring_dialogues.body(work(tmp_path / "some"), files=problems, most=1)
-    every = bring_dialogues.body(work(tmp_path / "every"), files=problems)
+    some = load_dialogues.body(work(tmp_path / "some"), files=problems, max_samples=1)
+    every = load_dialogues.body(work(tmp_path / "every"), files=problems)
     done = work(tmp_path / "rows")
-    made = bring_dialogues.body(done, some, files=problems)
+    made = load_dialogues.body(done, some, files=problems)
     left, all_rows = (len(list(read_conversations(one.path))) for one in (made, every))
     assert left == all_rows - 1
     assert done.results[DialogueCount].left_out == {"a question of the tests": 1}
     with pytest.raises(DataError, match="every row holds a question of the tests"):
-        bring_dialogues.body(work(tmp_path / "none"), every, files=problems)
+        load_dialogues.body(work(tmp_path / "none"), every, files=problems)

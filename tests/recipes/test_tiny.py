@@ -17,8 +17,8 @@ import pytest
 
 from herd.core.artifacts import Checkpoint, Report
 from herd.report.verdicts import ReportResult
-from herd.run.runner import run
-from herd.serve.folders import made_in, newest_model
+from herd.run.runner import run_stages
+from herd.serve.folders import artifacts_in, newest_model
 from herd.train.results import TrainingResult
 from herd.world import NOTE
 from tests.smoke import SMOKE, hear_interrupts, planned
@@ -45,14 +45,14 @@ class Links(HTMLParser):
 
 def hashes(folder: Path) -> dict[str, str]:
     """The weights of every model a run made."""
-    made = [one for one in made_in(folder) if isinstance(one, Checkpoint)]
-    return {one.key: one.card["files"][WEIGHTS]["sha256"] for one in made}
+    made = [one for one in artifacts_in(folder) if isinstance(one, Checkpoint)]
+    return {one.key: one.metadata["files"][WEIGHTS]["sha256"] for one in made}
 
 
 def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> None:
-    made = made_in(smoke_run)
+    made = artifacts_in(smoke_run)
     assert len(made) == 46
-    stages = {one.card["stage"] for one in made}
+    stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
     wanted += " demonstrate sft ask annotate train_reward select dpo average measure write_report"
     assert stages == set(wanted.split())
@@ -63,7 +63,7 @@ def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> Non
 
 
 def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None:
-    report = next(one for one in made_in(smoke_run) if isinstance(one, Report))
+    report = next(one for one in artifacts_in(smoke_run) if isinstance(one, Report))
     page = (report.path / "report.html").read_text(encoding="utf-8")
     links = Links()
     links.feed(page)
@@ -88,11 +88,11 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
 
 
 def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
-    made = {one.key: one for one in made_in(smoke_run)}
-    rounds = [one for one in made.values() if one.card["stage"] == "annotate"]
+    made = {one.key: one for one in artifacts_in(smoke_run)}
+    rounds = [one for one in made.values() if one.metadata["stage"] == "annotate"]
     assert len(rounds) == 2
-    asked = [[made[key].card["stage"] for key in one.card["inputs"]["models"]] for one in rounds]
-    assert asked == [["sft"], ["average"]]  # the second round's people rank the first round's model
+    asked = [[made[key].metadata["stage"] for key in one.metadata["inputs"]["models"]] for one in rounds]
+    assert asked == [["sft"], ["average_models"]]  # the second round's people rank the first round's model
     newest = newest_model(smoke_run)
     assert newest is not None
     assert newest.name.startswith("average-")
@@ -148,9 +148,9 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_made(tmp_path: Path) ->
     assert done.returncode == 1
     assert "no space left on the disk" in done.stderr
     assert "Traceback" not in done.stderr
-    for one in made_in(tmp_path / "run"):
+    for one in artifacts_in(tmp_path / "run"):
         one.verify()
-    run(planned(), tmp_path / "run", until="world_pages")
+    run_stages(planned(), tmp_path / "run", until="world_pages")
     assert not list((tmp_path / "run" / "artifacts").glob("*.partial"))
 
 
@@ -159,7 +159,7 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
 
     They are those of two machines' CPUs at most; wide bounds leave room for another's arithmetic.
     """
-    pretrained = [one for one in made_in(smoke_run) if one.card["stage"] == "pretrain"]
+    pretrained = [one for one in artifacts_in(smoke_run) if one.metadata["stage"] == "pretrain"]
     base = next(one for one in pretrained if one.result(TrainingResult).num_params == 67_744)
     first = json.loads((base.path / "metrics.jsonl").read_text().splitlines()[0])
     # ln(768) for 768 tokens, and a little for weights that are not zero.

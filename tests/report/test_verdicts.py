@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from herd.evals.intervals import Interval, wilson
 from herd.evals.results import BoilerplateCount, CleanCount, CurationAudit, NeedleCell, PlantedCount, TaskResult
-from herd.evals.spread import Interval, wilson
 from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
 from herd.report.plots import loss_curves, scaling, scores, smooth
-from herd.report.stages import judge
-from herd.report.verdicts import Bars, Gain, audit_verdicts, gain_verdict, needle_verdicts
+from herd.report.stages import check_criteria
+from herd.report.verdicts import Criteria, GainClaim, audit_verdicts, gain_verdict, needle_verdicts
 from herd.scaling.results import IsoFlopCurve, PowerLawFit, ScalingLaw
 from tests.results import Made
 
-BARS = Bars(needle_model="base", gains=())
+BARS = Criteria(needle_model="base", gains=())
 
 
 def audit(left: int, lost: int) -> CurationAudit:
@@ -55,11 +55,11 @@ def row(right: int, count: int) -> TaskResult:
 )
 def test_gains(before: int, after: int, count: int, holds: bool) -> None:
     found = {"a": {"sums": row(before, count)}, "b": {"sums": row(after, count)}}
-    assert gain_verdict(Gain(task="sums", before="a", after="b"), found).holds == holds
+    assert gain_verdict(GainClaim(task="sums", before="a", after="b"), found).holds == holds
 
 
 def test_a_gain_nobody_measured_is_missed() -> None:
-    one = gain_verdict(Gain(task="sums", before="a", after="b"), {"a": {}})
+    one = gain_verdict(GainClaim(task="sums", before="a", after="b"), {"a": {}})
     assert not one.holds
     assert "was not measured" in one.figure
 
@@ -89,8 +89,8 @@ def test_a_study_that_measures_no_needles_is_held_to_none() -> None:
     gate = GateResult(0.95, 1.0, (), (), passed=True)
     short = ShortLosses(64, {}, {})
     made: Any = [Made(ContextExtension(512, 512, True, gate, (), (), gate, short, short))]
-    assert judge(made, [], Bars()) == []
-    (verdict,) = judge(made, [], Bars(needle_model="base"))
+    assert check_criteria(made, [], Criteria()) == []
+    (verdict,) = check_criteria(made, [], Criteria(needle_model="base"))
     assert verdict.figure == "never measured"
 
 
@@ -98,11 +98,11 @@ def test_what_is_void_in_either_says_nothing_of_a_gain() -> None:
     void = task(0.0, [None] * 10 + [0] * 200)
     after = task(0.5, [1] * 10 + [1] * 100 + [0] * 99 + [None])
     one = gain_verdict(
-        Gain(task="sums", before="a", after="b", questions=199), {"a": {"sums": void}, "b": {"sums": after}}
+        GainClaim(task="sums", before="a", after="b", questions=199), {"a": {"sums": void}, "b": {"sums": after}}
     )
     assert one.holds
     assert "over 199 questions" in one.figure
     nothing = task(0.0, [None] * 210)
     assert not gain_verdict(
-        Gain(task="sums", before="a", after="b"), {"a": {"sums": nothing}, "b": {"sums": after}}
+        GainClaim(task="sums", before="a", after="b"), {"a": {"sums": nothing}, "b": {"sums": after}}
     ).holds

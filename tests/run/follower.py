@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from herd.core.errors import DataError, HerdError
-from herd.run.joined import join
+from herd.run.launcher import work_for_leader
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,6 @@ def wait_for(file: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        join(Path(sys.argv[1]), float(sys.argv[2]))
+        work_for_leader(Path(sys.argv[1]), float(sys.argv[2]))
     except HerdError as fault:
         raise SystemExit(str(fault)) from None

@@ -17,7 +17,7 @@ from herd.core.errors import DataError
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
 from herd.recipes import recipes
-from herd.run.processes import stop_asked
+from herd.run.processes import stop_requested
 
 
 @settings
@@ -42,7 +42,7 @@ def add_up(work: Work, *, settings: RankedSettings) -> Scores:
     work.progress(1, 2, "added")
     if settings.fault and dist.get_rank() == 1:
         go_wrong(settings)
-    while settings.fault == "wait" and not stop_asked():
+    while settings.fault == "wait" and not stop_requested():
         time.sleep(0.02)
     dist.all_reduce(total)
     told = [None] * dist.get_world_size()

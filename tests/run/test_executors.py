@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import DataError
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 
 
 def double(number: int) -> int:
@@ -36,24 +36,24 @@ def refuses(number: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_the_order_of_the_shards(workers: int) -> None:
-    assert list(LocalPlace(lambda: workers).map(double, range(20))) == list(range(0, 40, 2))
+    assert list(LocalExecutor(lambda: workers).map(double, range(20))) == list(range(0, 40, 2))
 
 
 def test_a_worker_that_dies_costs_its_shard_only(tmp_path: Path) -> None:
-    found = list(LocalPlace(lambda: 2).map(partial(dies_once, folder=tmp_path), range(12)))
+    found = list(LocalExecutor(lambda: 2).map(partial(dies_once, folder=tmp_path), range(12)))
     assert found == list(range(0, 24, 2))
     assert (tmp_path / "died0").exists()
 
 
 def test_a_shard_that_kills_every_worker_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a worker died 3 times with shard 5 at work"):
-        list(LocalPlace(lambda: 2).map(partial(dies_once, folder=tmp_path, times=99), range(12)))
+        list(LocalExecutor(lambda: 2).map(partial(dies_once, folder=tmp_path, times=99), range(12)))
 
 
 def test_what_a_kernel_raises_comes_through() -> None:
     for workers in (1, 2):
         with pytest.raises(DataError, match="shard 3 is broken"):
-            list(LocalPlace(lambda workers=workers: workers).map(refuses, range(6)))
+            list(LocalExecutor(lambda workers=workers: workers).map(refuses, range(6)))
 
 
 # ---- Ray ----
@@ -70,14 +70,14 @@ def test_a_node_of_a_cluster_that_dies_costs_its_shards_only() -> None:
     import ray  # pyright: ignore[reportMissingImports]
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
-    from herd.run.executors import RayPlace
+    from herd.run.executors import RayExecutor
 
     environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[2])}}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         node = cluster.add_node(num_cpus=1)
         ray.init(cluster.address, log_to_driver=False, runtime_env=environment)
-        place = RayPlace()
+        place = RayExecutor()
         assert place.workers == 2
         found = []
         for number, result in enumerate(place.map(slow_double, range(12))):

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from herd.run import processes
-from herd.run.processes import Meter, hear_stop, held_bytes, interrupts_held, peak_bytes, reset_peak, stop_asked
+from herd.run.processes import (
+    Meter,
+    block_interrupts,
+    handle_sigterm,
+    held_bytes,
+    peak_bytes,
+    reset_peak,
+    stop_requested,
+)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="what Linux says of a process")
 
@@ -29,16 +37,16 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("stop")
 def test_sigterm_asks_and_does_not_kill() -> None:
-    hear_stop()
-    assert not stop_asked()
+    handle_sigterm()
+    assert not stop_requested()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert stop_asked()
+    assert stop_requested()
 
 
 def test_ctrl_c_waits_for_the_end_of_the_block_and_children_never_hear_it() -> None:
     mask = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     done = False
-    with pytest.raises(KeyboardInterrupt), interrupts_held():
+    with pytest.raises(KeyboardInterrupt), block_interrupts():
         os.kill(os.getpid(), signal.SIGINT)
         child = subprocess.run([sys.executable, "-S", "-c", mask], capture_output=True, text=True, check=True)
         done = True

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.run import progress
-from herd.run.progress import Live, Pace, Plain, Silent, StatusLine, clock, display, summary
-from herd.run.runner import run
+from herd.run.progress import LiveDisplay, ProgressRate, SilentDisplay, StatusLine, TextDisplay, clock, display, summary
+from herd.run.runner import run_stages
 from tests.core.stages_for_tests import join, write
 
 
@@ -24,19 +24,19 @@ def test_clock(seconds: float | None, text: str) -> None:
 
 
 def test_time_left_follows_the_pace() -> None:
-    pace = Pace()
+    pace = ProgressRate()
     assert pace.seconds_left(100, 0, 10) is None
     assert pace.seconds_left(110, 2, 10) == 40
 
 
 def test_time_left_after_a_resume_counts_only_what_was_done_since() -> None:
-    pace = Pace()
+    pace = ProgressRate()
     assert pace.seconds_left(5, 9_000, 10_000) is None
     assert pace.seconds_left(15, 9_010, 10_000) == 990  # a step a second, however fast the first 9,000 look
 
 
 def test_time_left_of_a_second_piece_of_work_has_a_pace_of_its_own() -> None:
-    pace = Pace()
+    pace = ProgressRate()
     pace.seconds_left(0, 0, 100)
     assert pace.seconds_left(1, 100, 100) == 0
     assert pace.seconds_left(1, 0, 10) is None
@@ -45,7 +45,7 @@ def test_time_left_of_a_second_piece_of_work_has_a_pace_of_its_own() -> None:
 
 
 def test_plain_progress_is_lines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    run(join((write(text="a"),)), tmp_path, display=Plain())
+    run_stages(join((write(text="a"),)), tmp_path, display=TextDisplay())
     out = capsys.readouterr().out.splitlines()
     assert out[0].endswith(": started")
     assert out[-1].startswith("[2/2] join-")
@@ -61,7 +61,7 @@ def test_a_clock_tells_every_second(seconds: int) -> None:
 
 @given(st.floats(0.01, 100), st.integers(1, 50), st.integers(51, 1000))
 def test_at_an_even_pace_the_time_left_is_what_the_rest_takes(each: float, done: int, total: int) -> None:
-    pace = Pace()
+    pace = ProgressRate()
     assert pace.seconds_left(5.0, 0, total) is None
     left = pace.seconds_left(5.0 + done * each, done, total)
     assert left == pytest.approx((total - done) * each)
@@ -69,7 +69,7 @@ def test_at_an_even_pace_the_time_left_is_what_the_rest_takes(each: float, done:
 
 
 def test_a_total_that_nobody_knows_leaves_no_time() -> None:
-    pace = Pace()
+    pace = ProgressRate()
     assert [pace.seconds_left(second, second, 0) for second in (0.0, 1.0, 2.0)] == [None] * 3
 
 
@@ -82,7 +82,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_log_is_told_of_progress_now_and_then(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    plain = Plain()
+    plain = TextDisplay()
     plain.begin(3, 1)
     plain.start("pack-1")
     for second in range(0, 61, 5):
@@ -109,7 +109,7 @@ def card(key: str, seconds: float) -> dict[str, Any]:
 
 
 def test_stages_are_counted_with_those_that_were_made_before(capsys: pytest.CaptureFixture[str]) -> None:
-    plain = Plain()
+    plain = TextDisplay()
     plain.begin(3, 1)
     for key in ("pack-1", "pretrain-2"):
         plain.start(key)
@@ -142,7 +142,7 @@ def test_bars_show_what_others_wrote_letter_for_letter(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
     live = display()
-    assert isinstance(live, Live)
+    assert isinstance(live, LiveDisplay)
     live.begin(2, 1)
     live.start("pack-1")
     live.progress("pack-1", 1, 4, "[bold]words[/]\x1b[2J")
@@ -158,8 +158,8 @@ def test_bars_show_what_others_wrote_letter_for_letter(monkeypatch: pytest.Monke
 
 
 def test_a_pipe_is_shown_lines_and_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    assert type(display()) is Plain
-    silent = Silent()
+    assert type(display()) is TextDisplay
+    silent = SilentDisplay()
     silent.begin(1, 0)
     silent.start("a-1")
     silent.progress("a-1", 1, 2, "words")

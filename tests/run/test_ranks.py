@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.executor import Patience
-from herd.run.ranks import STARTING_SECONDS, Beat, Motion, Rank
+from herd.core.executor import RestartPolicy
+from herd.run.ranks import STARTUP_SECONDS, HeartbeatState, Rank, StallDetector
 
 RECIPE = Path(__file__).with_name("ranked.py")
 HERD = [sys.executable, "-m", "herd", "run", str(RECIPE)]
@@ -38,7 +38,7 @@ def test_ranks_work_together(tmp_path: Path) -> None:
 @pytest.mark.row(38, "faults")
 @pytest.mark.parametrize("fault", ["die", "freeze", "hang"])
 def test_one_that_dies_freezes_or_hangs_is_noticed_and_all_start_again(fault: str, tmp_path: Path, figure) -> None:
-    done = run(tmp_path, "--silent", "3", "--set", f"fault={fault}", "--set", f"once={tmp_path / 'once'}")
+    done = run(tmp_path, "--heartbeat-timeout", "3", "--set", f"fault={fault}", "--set", f"once={tmp_path / 'once'}")
     assert done.returncode == 0, done.stderr
     assert made(tmp_path)["total"] == 6
     log = next((tmp_path / "logs").glob("add_up-*.log")).read_text()
@@ -47,35 +47,37 @@ def test_one_that_dies_freezes_or_hangs_is_noticed_and_all_start_again(fault: st
     figure(f"a rank that {fault}s: noticed, all started again")
 
 
-def beats(*said: tuple[int, int, bool]) -> dict[int, Beat]:
-    return {number: Beat(*one) for number, one in enumerate(said)}
+def beats(*said: tuple[int, int, bool]) -> dict[int, HeartbeatState]:
+    return {number: HeartbeatState(*one) for number, one in enumerate(said)}
 
 
 def test_progress_is_watched_and_not_life() -> None:
-    motion = Motion(Patience(silent_seconds=3.0))
-    assert not motion.stopped(beats((1, 5, False), (1, 5, False)), 0.0)
+    motion = StallDetector(RestartPolicy(timeout_seconds=3.0))
+    assert not motion.stall_reason(beats((1, 5, False), (1, 5, False)), 0.0)
     # One computes and its peer waits, for as long as it may take.
     for second in range(1, 50):
-        assert not motion.stopped(beats((1, 5, True), (1, 5 + second, False)), float(second))
-    assert not motion.stopped(beats((1, 5, True), (1, 54, False)), 55.0)
-    assert motion.stopped(beats((1, 5, True), (1, 54, False)), 55.5) == "rank 1 hangs: no rank did anything for 6 s"
+        assert not motion.stall_reason(beats((1, 5, True), (1, 5 + second, False)), float(second))
+    assert not motion.stall_reason(beats((1, 5, True), (1, 54, False)), 55.0)
+    assert (
+        motion.stall_reason(beats((1, 5, True), (1, 54, False)), 55.5) == "rank 1 hangs: no rank did anything for 6 s"
+    )
 
 
 def test_ranks_that_compute_and_get_nowhere_are_noticed_too() -> None:
-    motion = Motion(Patience(silent_seconds=3.0))
+    motion = StallDetector(RestartPolicy(timeout_seconds=3.0))
     for second in range(61):
-        assert not motion.stopped(beats((7, 5, True), (7, second, False)), float(second))
-    assert motion.stopped(beats((7, 5, True), (7, 61, False)), 61.0) == "rank 1 hangs: no rank got on for 60 s"
-    assert motion.stopped(beats((7, 5, True), (7, 62, True)), 62.0).startswith("ranks wait for each other")
-    assert not motion.stopped(beats((8, 5, True), (7, 62, True)), 63.0)
+        assert not motion.stall_reason(beats((7, 5, True), (7, second, False)), float(second))
+    assert motion.stall_reason(beats((7, 5, True), (7, 61, False)), 61.0) == "rank 1 hangs: no rank got on for 60 s"
+    assert motion.stall_reason(beats((7, 5, True), (7, 62, True)), 62.0).startswith("ranks wait for each other")
+    assert not motion.stall_reason(beats((8, 5, True), (7, 62, True)), 63.0)
 
 
 def test_ranks_that_are_being_made_ready_have_their_time() -> None:
-    motion = Motion(Patience(silent_seconds=3.0))
-    for second in range(int(STARTING_SECONDS)):
-        assert not motion.stopped(beats((0, 1, False), (0, 1, False)), float(second))
+    motion = StallDetector(RestartPolicy(timeout_seconds=3.0))
+    for second in range(int(STARTUP_SECONDS)):
+        assert not motion.stall_reason(beats((0, 1, False), (0, 1, False)), float(second))
     # One that has ended is no longer counted, and the clock begins anew.
-    assert not motion.stopped({0: Beat()}, 1e6)
+    assert not motion.stall_reason({0: HeartbeatState()}, 1e6)
 
 
 def test_a_rank_that_says_why_is_not_started_again(tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_asked_to_end_the_run_passes_it_on(tmp_path: Path) -> None:
 
 def test_torchrun_starts_them_as_well(tmp_path: Path) -> None:
     start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511")
-    done = run(tmp_path, "--place", "torchrun", start=start)
+    done = run(tmp_path, "--executor", "torchrun", start=start)
     assert done.returncode == 0, done.stderr
     assert made(tmp_path)["total"] == 6
 
@@ -117,14 +119,14 @@ def test_slurm_starts_them_as_well(tmp_path: Path) -> None:
     srun = tmp_path / "srun"
     srun.write_text(FAKE_SRUN)
     srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
-    done = run(tmp_path / "run", "--place", "slurm", start=(str(srun), sys.executable))
+    done = run(tmp_path / "run", "--executor", "slurm", start=(str(srun), sys.executable))
     assert done.returncode == 0, done.stderr
     assert made(tmp_path / "run")["total"] == 6
 
 
 def test_ray_starts_them_as_well(tmp_path: Path) -> None:
     pytest.importorskip("ray.train.torch", reason="ray[train] is not installed", exc_type=ImportError)
-    done = run(tmp_path, "--place", "ray", "--jobs", "1", seconds=400)
+    done = run(tmp_path, "--executor", "ray", "--jobs", "1", seconds=400)
     assert done.returncode == 0, done.stderr
     assert made(tmp_path)["total"] == 6
 
@@ -132,10 +134,10 @@ def test_ray_starts_them_as_well(tmp_path: Path) -> None:
 def test_a_process_knows_which_rank_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
-    assert Rank.here() == Rank(0, 1, 0)
+    assert Rank.from_env() == Rank(0, 1, 0)
     for name, value in {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert Rank.here() == Rank(3, 8, 1)
+    assert Rank.from_env() == Rank(3, 8, 1)
     for name, value in {"RANK": "2", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
-    assert Rank.here() == Rank(2, 4, 0)
+    assert Rank.from_env() == Rank(2, 4, 0)

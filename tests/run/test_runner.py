@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import Corpus, is_whole
+from herd.core.artifacts import Corpus, is_complete
 from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, SettingsError
-from herd.core.manifests import sign
-from herd.core.stage import Manner
-from herd.run.progress import Silent
-from herd.run.runner import needed, run
+from herd.core.manifests import append_checksum
+from herd.core.stage import RunOptions
+from herd.run.progress import SilentDisplay
+from herd.run.runner import required_plans, run_stages
 from tests.core.stages_for_tests import count_slowly, fail, join, on_device, spread, whose, whose_own, write
 from tests.smoke import hear_interrupts
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
-class Told(Silent):
+class Told(SilentDisplay):
     """Remembers what was made and warned of."""
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Told(Silent):
         self.warnings: list[str] = []
         self.skipped = 0
 
-    def begin(self, total: int, whole: int) -> None:
-        self.skipped = whole
+    def begin(self, total: int, num_complete: int) -> None:
+        self.skipped = num_complete
 
-    def finish(self, key: str, card: dict) -> None:
-        self.made.append(card["stage"])
+    def finish(self, key: str, metadata: dict) -> None:
+        self.made.append(metadata["stage"])
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -46,12 +46,12 @@ def test_stages_are_made_once_and_in_order(jobs: int, tmp_path: Path) -> None:
     a, b = write(text="a"), write(text="b")
     target = join((a, b, a), times=2)
     first = Told()
-    made = run(target, tmp_path, jobs=jobs, display=first)
+    made = run_stages(target, tmp_path, jobs=jobs, display=first)
     assert (made.path / "text").read_text() == "abaaba"
     assert sorted(first.made) == ["join", "write", "write"]
     assert made.key == target.key
     again = Told()
-    run(target, tmp_path, jobs=jobs, display=again)
+    run_stages(target, tmp_path, jobs=jobs, display=again)
     assert again.made == []
     assert again.skipped == 3
 
@@ -73,7 +73,7 @@ def test_stages_side_by_side_share_out_the_gpus(gpus: int, device: str, wanted: 
     marks = tmp_path / "marks"
     marks.mkdir()
     both = [on_device(name=name, beside=("a", "b"), marks=str(marks)) for name in ("a", "b")]
-    run(join(tuple(both)), tmp_path / "run", jobs=2, gpus=gpus, manner=Manner(device=device))
+    run_stages(join(tuple(both)), tmp_path / "run", jobs=2, gpus=gpus, options=RunOptions(device=device))
     assert sorted(devices(marks).values()) == wanted
 
 
@@ -83,7 +83,7 @@ def test_ranks_get_gpus_that_nobody_else_has(tmp_path: Path, monkeypatch: pytest
     marks.mkdir()
     one = on_device(name="one", beside=("one", "two"), marks=str(marks))
     two = on_device(name="two", beside=("one", "two"), marks=str(marks), ranks=2)
-    run(join((one, two)), tmp_path / "run", jobs=2)
+    run_stages(join((one, two)), tmp_path / "run", jobs=2)
     found = devices(marks)
     assert found["two 0"] == found["two 1"]
     alone = ["4", "5", "6"][int(found["one 0"].removeprefix("cuda:"))]
@@ -96,7 +96,7 @@ def test_a_stage_that_wants_a_fresh_process_has_one(jobs: int, tmp_path: Path) -
     second = whose(first, number=1)
     own = whose_own(second)
     other = whose_own(own)
-    run(whose(other, number=2), tmp_path, jobs=jobs, display=Silent())
+    run_stages(whose(other, number=2), tmp_path, jobs=jobs, display=SilentDisplay())
     numbers = [(tmp_path / "artifacts" / one.key / "text").read_text() for one in (first, second, own, other)]
     assert numbers[0] == numbers[1]
     assert len(set(numbers)) == 3
@@ -111,19 +111,19 @@ def test_a_key_holds_all_that_decides_the_result(tmp_path: Path) -> None:
 
 
 def test_a_changed_place_is_made_again_under_the_same_key(tmp_path: Path) -> None:
-    run(write(text="a"), tmp_path)
+    run_stages(write(text="a"), tmp_path)
     log = tmp_path / "log"
-    run(write(text="a", where=str(log)), tmp_path)
+    run_stages(write(text="a", where=str(log)), tmp_path)
     assert log.read_text() == "a\n"
 
 
 def test_until_makes_only_what_a_stage_needs(tmp_path: Path) -> None:
     target = join((write(text="a"),))
-    made = run(target, tmp_path, until="write")
+    made = run_stages(target, tmp_path, until="write")
     assert isinstance(made, Corpus)
-    assert not is_whole(tmp_path / "artifacts" / target.key)
+    assert not is_complete(tmp_path / "artifacts" / target.key)
     with pytest.raises(SettingsError, match="did you mean 'write'"):
-        needed(target, "wriet")
+        required_plans(target, "wriet")
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
@@ -141,14 +141,14 @@ def test_a_failed_stage_leaves_no_artifact_and_one_sentence(
     good = write(text="a")
     target = join((good, fail(how=how)))
     with pytest.raises(kind, match=words):
-        run(target, tmp_path, jobs=jobs)
-    assert [path.name for path in (tmp_path / "artifacts").glob("fail-*") if is_whole(path)] == []
-    assert is_whole(tmp_path / "artifacts" / good.key) or jobs == 2  # side by side, the other may be cut off
+        run_stages(target, tmp_path, jobs=jobs)
+    assert [path.name for path in (tmp_path / "artifacts").glob("fail-*") if is_complete(path)] == []
+    assert is_complete(tmp_path / "artifacts" / good.key) or jobs == 2  # side by side, the other may be cut off
 
 
 def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="stage fail: its process ended with exit code 7"):
-        run(fail(how="exit"), tmp_path, jobs=1)
+        run_stages(fail(how="exit"), tmp_path, jobs=1)
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
@@ -158,39 +158,39 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     with (tmp_path / ".lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(BusyError, match="another herd run is at work") as fault:
-            run(write(text="a"), tmp_path)
+            run_stages(write(text="a"), tmp_path)
     assert fault.value.exit_code == 2
 
 
 def test_half_made_folders_of_a_killed_run_are_tidied(tmp_path: Path) -> None:
     half = tmp_path / "artifacts" / "write-123.partial"
     half.mkdir(parents=True)
-    run(write(text="a"), tmp_path)
+    run_stages(write(text="a"), tmp_path)
     assert not half.exists()
 
 
 def test_a_damaged_artifact_is_made_again(tmp_path: Path) -> None:
-    made = run(write(text="abc"), tmp_path)
+    made = run_stages(write(text="abc"), tmp_path)
     (made.path / "text").write_text("ab")
     told = Told()
-    run(write(text="abc"), tmp_path, display=told)
+    run_stages(write(text="abc"), tmp_path, display=told)
     assert told.made == ["write"]
     assert (made.path / "text").read_text() == "abc"
 
 
 def test_changed_code_without_a_new_version_is_warned_of(tmp_path: Path) -> None:
-    made = run(write(text="a"), tmp_path)
+    made = run_stages(write(text="a"), tmp_path)
     card = made.path / "artifact.json"
-    card.write_text(sign(card.read_text().replace(made.card["code"], "0" * 12)))
+    card.write_text(append_checksum(card.read_text().replace(made.metadata["code"], "0" * 12)))
     told = Told()
-    run(write(text="a"), tmp_path, display=told)
+    run_stages(write(text="a"), tmp_path, display=told)
     assert told.made == []
     assert "the code of stage write changed" in told.warnings[0]
 
 
 @pytest.mark.parametrize("jobs", [0, 1, 2])
 def test_results_do_not_depend_on_the_number_of_workers(jobs: int, tmp_path: Path) -> None:
-    made = run(spread(numbers=(1, 2, 3, 4)), tmp_path, jobs=jobs)
+    made = run_stages(spread(numbers=(1, 2, 3, 4)), tmp_path, jobs=jobs)
     assert (made.path / "text").read_text() == "2,4,6,8"
 
 
@@ -212,7 +212,7 @@ def test_a_stage_goes_on_from_its_scratch_after_a_kill(how: signal.Signals, tmp_
         time.sleep(0.02)
     os.kill(process.pid, how)
     process.wait()
-    made = run(count_slowly(steps=100, mark=str(mark)), tmp_path / "run", jobs=1)
+    made = run_stages(count_slowly(steps=100, mark=str(mark)), tmp_path / "run", jobs=1)
     assert (made.path / "text").read_text() == "100"
     counted = [int(line) for line in mark.read_text().splitlines()]
     assert sorted(set(counted)) == list(range(100))

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from herd.core.artifacts import Artifact, is_whole
-from herd.core.errors import DamagedError, DataError, HerdError
-from herd.core.executor import Patience, Report
-from herd.core.stage import Manner, plan_of
+from herd.core.artifacts import Artifact, is_complete
+from herd.core.errors import CorruptArtifactError, DataError, HerdError
+from herd.core.executor import ProgressReporter, RestartPolicy
+from herd.core.stage import RunOptions, plan_of
 from herd.run import worker
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.run.runner import _job
-from herd.run.worker import Channel, Job, RunFolder, make, read_job
+from herd.run.worker import Channel, RunFolder, StageJob, make, read_job
 from tests.core.stages_for_tests import fail, join, on_device, write
 
 
@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> RunFolder:
     return found
 
 
-def job_of(target: Artifact, gpus: Sequence[int] = ()) -> Job:
+def job_of(target: Artifact, gpus: Sequence[int] = ()) -> StageJob:
     return _job(plan_of(target), tuple(gpus))
 
 
@@ -43,8 +43,8 @@ def test_what_a_job_makes_is_whole_and_tells_what_made_it(home: RunFolder) -> No
     a = write(text="a")
     home.plan.write_text(json.dumps({a.key: {"seconds": 3.0}}))
     for target in (a, join((a,), times=2)):
-        card = make(job_of(target), home, nothing, LocalPlace(), Manner(device="cpu", dtype="bf16"))
-        assert is_whole(home.artifact(target.key))
+        card = make(job_of(target), home, nothing, LocalExecutor(), RunOptions(device="cpu", dtype="bf16"))
+        assert is_complete(home.artifact(target.key))
         assert card["key"] == target.key
         assert (card["cost"]["device"], card["cost"]["dtype"]) == ("cpu", "bf16")
         assert card["cost"]["foretold"] == ({"seconds": 3.0} if target is a else {})
@@ -56,11 +56,11 @@ def test_what_a_job_makes_is_whole_and_tells_what_made_it(home: RunFolder) -> No
 
 def test_a_damaged_input_is_told_and_nothing_is_made(home: RunFolder) -> None:
     a = write(text="abc")
-    make(job_of(a), home, nothing, LocalPlace())
+    make(job_of(a), home, nothing, LocalExecutor())
     (home.artifact(a.key) / "text").write_text("abd")
     target = join((a,))
-    with pytest.raises(DamagedError, match="text is damaged") as told:
-        make(job_of(target), home, nothing, LocalPlace())
+    with pytest.raises(CorruptArtifactError, match="text is damaged") as told:
+        make(job_of(target), home, nothing, LocalExecutor())
     assert told.value.folder == home.artifact(a.key)
     assert not home.artifact(target.key).exists()
 
@@ -68,29 +68,29 @@ def test_a_damaged_input_is_told_and_nothing_is_made(home: RunFolder) -> None:
 def test_scratch_outlives_a_fault_and_the_stage_is_named(home: RunFolder) -> None:
     target = fail(how="bug")
     with pytest.raises(HerdError, match="stage fail: KeyError: 'oops'"):
-        make(job_of(target), home, nothing, LocalPlace())
+        make(job_of(target), home, nothing, LocalExecutor())
     assert (home.scratch / target.key).is_dir()
     assert not list(home.artifacts.iterdir())
 
 
-class Launched(LocalPlace):
+class Launched(LocalExecutor):
     """A place that remembers what it was to start, and makes it as one rank would."""
 
-    def launch(self, job: Path, ranks: int, report: Report, patience: Patience) -> None:
+    def launch(self, job: Path, ranks: int, report: ProgressReporter, patience: RestartPolicy) -> None:
         self.said = (read_job(job), ranks, patience)
         found, root, manner = self.said[0]
-        worker.make_here(found, RunFolder(root), report, manner=manner)
+        worker.make_here(found, RunFolder(root), report, options=manner)
 
 
 def test_a_stage_of_several_ranks_is_launched_with_all_that_they_need(home: RunFolder, tmp_path: Path) -> None:
     place = Launched()
     (tmp_path / "logs" / "a 1").touch()  # the mark of the other rank, which this one waits for
-    manner = Manner(silent_seconds=7.0, restarts=1, profile=(2, 3), trackers=("tensorboard",))
+    manner = RunOptions(heartbeat_timeout_seconds=7.0, max_restarts=1, profile=(2, 3), trackers=("tensorboard",))
     job = job_of(on_device(name="a", beside=(), marks=str(tmp_path / "logs"), ranks=2), gpus=(1, 3))
     card = make(job, home, nothing, place, manner)
     (read, root, how), ranks, patience = place.said
     assert (read.key, read.stage(), list(read.gpus), root) == (job.key, job.stage(), [1, 3], home.root)
-    assert (how, ranks, patience) == (manner, 2, Patience(7.0, 1))
+    assert (how, ranks, patience) == (manner, 2, RestartPolicy(7.0, 1))
     assert card["key"] == job.key
 
 
@@ -105,14 +105,14 @@ def test_a_stage_of_several_ranks_is_launched_with_all_that_they_need(home: RunF
     ],
 )
 def test_one_gpu_of_its_own_is_the_stages_device(gpus: tuple[int, ...], device: str, wanted: str) -> None:
-    assert job_of(write(text="a"), gpus).on_gpu(Manner(device=device)).device == wanted
+    assert job_of(write(text="a"), gpus).on_gpu(RunOptions(device=device)).device == wanted
 
 
 def test_progress_is_passed_on_ten_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([1.0, 1.05, 1.0999, 1.11, 1.2, 1.3])
     monkeypatch.setattr(worker.time, "monotonic", lambda: next(moments))
     said: list[float] = []
-    report = worker._rarely(lambda done, total, words: said.append(done))
+    report = worker._throttle(lambda done, total, words: said.append(done))
     for number in range(6):
         report(number, 6, "")
     assert said == [0, 3, 5]
@@ -125,7 +125,7 @@ def test_allowances_among_jobs_count_as_soon_as_they_are_asked_for() -> None:
     for message in (3, job, 2, 4):
         ours.send(message)
     assert channel.job() == job
-    assert channel.allowed == 3
+    assert channel.worker_limit == 3
     assert channel.workers() == 4
     assert channel.workers() == 4
     channel.report(1, 2, "words")
@@ -142,7 +142,7 @@ class TwoPartsError(HerdError):
 
 def test_every_fault_gets_through_the_pipe_with_where_it_came_from(home: RunFolder) -> None:
     ours, theirs = multiprocessing.Pipe()
-    how, fault = worker._attempt(job_of(fail(how="data")), home, Channel(theirs), "local", Manner())
+    how, fault = worker._attempt(job_of(fail(how="data")), home, Channel(theirs), "local", RunOptions())
     assert how == "failed"
     assert isinstance(fault, DataError)
     assert "in fail" in fault.__notes__[0]
@@ -173,7 +173,7 @@ def test_where_things_lie_in_a_run(tmp_path: Path) -> None:
     home = RunFolder(tmp_path)
     assert home.artifact("a-1") == tmp_path / "artifacts" / "a-1"
     assert home.log("a-1") == tmp_path / "logs" / "a-1.log"
-    assert home.foretold("a-1") == {}
+    assert home.estimate("a-1") == {}
     places = {home.artifacts, home.scratch, home.logs, home.lock, home.worker_lock, home.plan}
     assert len(places) == 6
     assert {place.parent for place in places} == {tmp_path}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.sandbox import jailed
-from herd.sandbox.jailed import MACHINES, NEEDED, program, run
+from herd.sandbox.jailed import ALLOWED_SYSCALLS, SYSCALL_TABLES, run_calls, seccomp_filter
 
 ALLOWED, KILLED, REFUSED = 0x7FFF0000, 0x80000000, 0x00050001  # ERRNO with EPERM
 X32 = 0x40000000
@@ -38,39 +38,41 @@ def verdict(code: bytes, machine: int, number: int) -> int:
             return value
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", SYSCALL_TABLES)
 @given(st.integers(0, 600) | st.integers(0, 2**32 - 1))
 def test_only_the_calls_that_are_needed_get_through(machine: str, number: int) -> None:
-    audit, numbers = MACHINES[machine]
+    audit, numbers = SYSCALL_TABLES[machine]
     allowed = set(map(int, numbers.split()))
     wanted = ALLOWED if number in allowed else REFUSED
-    assert verdict(program(machine), audit, number) == wanted
+    assert verdict(seccomp_filter(machine), audit, number) == wanted
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", SYSCALL_TABLES)
 def test_another_architecture_is_killed_and_the_other_numbers_are_refused(machine: str) -> None:
-    code = program(machine)
-    audit, numbers = MACHINES[machine]
+    code = seccomp_filter(machine)
+    audit, numbers = SYSCALL_TABLES[machine]
     for number in map(int, numbers.split()):
         assert verdict(code, audit, number) == ALLOWED
         assert verdict(code, audit, number | X32) == REFUSED
-        for other in (0x40000003, 0xC0000028, *(one for one, _ in MACHINES.values() if one != audit)):
+        for other in (0x40000003, 0xC0000028, *(one for one, _ in SYSCALL_TABLES.values() if one != audit)):
             assert verdict(code, other, number) == KILLED
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", SYSCALL_TABLES)
 def test_every_name_has_one_number_and_none_that_reaches_out(machine: str) -> None:
-    numbers = list(map(int, MACHINES[machine][1].split()))
-    assert len(numbers) == len(set(numbers)) == len(NEEDED) == len(set(NEEDED))
+    numbers = list(map(int, SYSCALL_TABLES[machine][1].split()))
+    assert len(numbers) == len(set(numbers)) == len(ALLOWED_SYSCALLS) == len(set(ALLOWED_SYSCALLS))
     out = "open openat socket connect execve fork clone clone3 kill ptrace prctl mount setrlimit io_uring_setup ioctl"
-    assert not set(NEEDED) & set(out.split())
-    assert len(program(machine)) // 8 == 7 + 2 * len(numbers)
-    assert len(program(machine)) // 8 <= 4096  # the most that Linux takes
+    assert not set(ALLOWED_SYSCALLS) & set(out.split())
+    assert len(seccomp_filter(machine)) // 8 == 7 + 2 * len(numbers)
+    assert len(seccomp_filter(machine)) // 8 <= 4096  # the most that Linux takes
 
 
-@pytest.mark.skipif(sys.platform != "linux" or platform.machine() not in MACHINES, reason="numbers of this machine")
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in SYSCALL_TABLES, reason="numbers of this machine"
+)
 def test_the_numbers_are_this_machines() -> None:
-    numbers = dict(zip(NEEDED, map(int, MACHINES[platform.machine()][1].split()), strict=True))
+    numbers = dict(zip(ALLOWED_SYSCALLS, map(int, SYSCALL_TABLES[platform.machine()][1].split()), strict=True))
     libc = ctypes.CDLL(None, use_errno=True)
     import os
     import threading
@@ -85,7 +87,7 @@ def test_the_numbers_are_this_machines() -> None:
 
 def test_a_machine_whose_numbers_are_not_known_has_no_filter() -> None:
     with pytest.raises(OSError, match="the system calls of riscv64 are not known"):
-        program("riscv64")
+        seccomp_filter("riscv64")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_a_machine_whose_numbers_are_not_known_has_no_filter() -> None:
     ],
 )
 def test_a_program_gives_values_or_the_reason(code: str, inputs: list, made: dict) -> None:
-    assert run(code, "f", inputs) == made
+    assert run_calls(code, "f", inputs) == made
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import SandboxError
-from herd.core.rowfiles import rows_in
+from herd.core.rowfiles import iter_rows
 from herd.sandbox import jailed, python
-from herd.sandbox.python import Limits, Outcome, call
+from herd.sandbox.python import CallResult, Limits, call
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() not in jailed.MACHINES, reason="the sandbox wants Linux's seccomp"
+    sys.platform != "linux" or platform.machine() not in jailed.SYSCALL_TABLES,
+    reason="the sandbox wants Linux's seccomp",
 )
 
 
-def gave(code: str, *arguments: object, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - frozen
+def gave(code: str, *arguments: object, limits: Limits = Limits()) -> CallResult:  # noqa: B008 - frozen
     return call(code, "f", [list(arguments)], limits)
 
 
@@ -29,7 +30,7 @@ def test_values_come_back_as_plain_data_one_a_call() -> None:
     code = (
         "import math\nfrom collections import Counter\ndef f(a, b=2):\n    print('hello')\n    return [a + b, (a, b)]"
     )
-    assert call(code, "f", [[1], [1, 5]]) == Outcome([[3, [1, 2]], [6, [1, 5]]])
+    assert call(code, "f", [[1], [1, 5]]) == CallResult([[3, [1, 2]], [6, [1, 5]]])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_a_program_that_gives_nothing_is_wrong_and_the_reason_is_told(code: str,
     found = gave(code)
     assert found.values is None
     assert not found.void
-    assert why in found.why
+    assert why in found.reason
 
 
 ATTACKS = {
@@ -103,7 +104,7 @@ def test_nothing_outside_can_be_reached(attack: str, tmp_path: Path) -> None:
     found = gave(code)
     assert found.values is None, found
     refused = ("PermissionError", "ModuleNotFoundError", "not allowed to raise maximum limit", "AssertionError")
-    assert any(words in found.why for words in refused), found
+    assert any(words in found.reason for words in refused), found
     assert secret.read_text() == "a secret"
     assert not target.exists()
 
@@ -124,14 +125,14 @@ def test_it_sees_no_environment_and_no_open_files(monkeypatch: pytest.MonkeyPatc
 def test_a_program_without_end_is_stopped_by_the_time_it_computes() -> None:
     stubborn = "import signal\ndef f():\n    while True: pass"
     found = gave(stubborn, limits=Limits(cpu_seconds=1))
-    assert found == Outcome(None, "it used more than 1 s of processor time")
+    assert found == CallResult(None, "it used more than 1 s of processor time")
 
 
 def test_a_program_that_waits_for_ever_is_wrong_and_not_void() -> None:
     waits = "import sys\nlock = sys.modules['_thread'].allocate_lock()\ndef f():\n    lock.acquire(); lock.acquire()"
     found = gave(waits, limits=Limits(wall_seconds=5))
     assert found.values is None
-    assert not found.void or "no core free" in found.why
+    assert not found.void or "no core free" in found.reason
 
 
 def test_a_machine_that_ends_it_makes_it_void(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +164,7 @@ HUMANEVAL = Path(__file__).parents[3] / "shared" / "data" / "humaneval" / "Human
 def test_humanevals_solutions_pass_their_tests_and_empty_ones_do_not() -> None:
     """Chen et al. 2021: a program is the prompt, a completion and the tests, which raise where it is wrong."""
     verdicts = []
-    for _, row in rows_in(HUMANEVAL):
+    for _, row in iter_rows(HUMANEVAL):
         end = f"\n{row['test']}\ndef run_tests():\n    check({row['entry_point']})\n    return 'passed'\n"
         for completion in (row["canonical_solution"], "    return None\n"):
             outcome = call(row["prompt"] + completion + end, "run_tests", [[]])

@@ -12,38 +12,40 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError
 from herd.report.plots import two_steps
 from herd.scaling.downstream import (
-    Run,
     Sigmoid,
+    TaskResult,
     back_test,
     fit_sigmoid,
     forecast,
+    forecast_plot,
     forecasts,
     read_results,
     score_lines,
-    steps_drawn,
 )
 from herd.scaling.likelihood import fit_line
 
 CURVE = Sigmoid(chance=0.25, top=0.97, steepness=22.0, middle=1.34)
 
 
-def family(seed: int, questions: int = 1000) -> list[Run]:
+def family(seed: int, questions: int = 1000) -> list[TaskResult]:
     """Models of the best size at seven budgets, and an older family that tells more of the curve: nats a character
     fall in a straight line, accuracy by a sigmoid, both with noise."""
     chance = np.random.default_rng(seed)
     runs = []
     for flops in [*np.geomspace(1e20, 1e22, 6).tolist(), 3.8e25]:
         nll = 1.42 - 0.026 * (np.log10(flops) - 20) + chance.normal(0, 1e-3)
-        runs.append(Run(flops, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions))
+        runs.append(TaskResult(flops, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions))
     for nll in (1.39, 1.36, 1.33, 1.31, 1.29, 1.27):
-        runs.append(Run(1e23, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions, best_size=False))
+        runs.append(
+            TaskResult(1e23, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions, best_size=False)
+        )
     return runs
 
 
 @pytest.mark.row(30, "planted")
 def test_the_largest_model_is_foretold_from_the_others(figure) -> None:
     tests = [back_test(family(seed), chance=0.25, seed=seed) for seed in range(10)]
-    off = sorted(abs(one.off) for one in tests)
+    off = sorted(abs(one.error) for one in tests)
     inside = sum(one.inside for one in tests)
     figure(f"off by {100 * off[len(off) // 2]:.1f} points (median of 10), {inside} of 10 inside the 90 % interval")
     assert tests[0].forecast.orders == pytest.approx(np.log10(3.8e3), rel=1e-6)
@@ -69,13 +71,13 @@ def test_pythias_largest_model_is_foretold_from_its_smaller_ones(below: float, f
     low, high = test.forecast.accuracy_interval
     foretold = f"{test.forecast.accuracy:.1%} [{low:.1%}, {high:.1%}]"
     figure(f"LAMBADA over {test.forecast.orders:.1f} orders: foretold {foretold}, measured {test.measured:.1%}")
-    assert abs(test.off) < 0.05
+    assert abs(test.error) < 0.05
     assert test.inside
 
 
 def test_forecasts_without_ground_are_refused() -> None:
     runs = family(0)
-    low = [Run(run.flops, run.nll, 0.26, run.questions) for run in runs[:-7]]
+    low = [TaskResult(run.flops, run.nll, 0.26, run.questions) for run in runs[:-7]]
     with pytest.raises(DataError, match="0 of 6 models are more than 10% above chance"):
         forecast(low, 1e25, chance=0.25, questions=100)
     with pytest.raises(DataError, match="target's compute or more"):
@@ -135,7 +137,7 @@ def test_a_table_that_cannot_be_read(text: str, words: str, tmp_path: Path) -> N
 def test_both_steps_are_drawn_with_their_bands(tmp_path: Path) -> None:
     target = 10 * max(run.flops for run in family(0))
     found = forecast(family(0), target, chance=0.25, questions=1000)
-    row = steps_drawn(family(0), found)
+    row = forecast_plot(family(0), found)
     for place, value, low, high in (*row["line"], *row["curve"]):
         assert low <= high
         assert place > 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.core.errors import DataError
-from herd.scaling.emergence import METRICS, Threshold, metrics, rank_with_compute, threshold
+from herd.scaling.emergence import TASK_METRICS, Threshold, rank_with_compute, task_metrics, threshold
 
 
 @pytest.mark.row(31)
@@ -43,24 +43,24 @@ def test_each_step_from_log_likelihood_to_accuracy_says_less_of_compute(figure) 
     grows = chance.normal(1.0, 0.3, (questions, choices))
     grows[np.arange(questions), right] += chance.normal(0.25, 0.4, questions)
     start = chance.normal(-12, 1.5, (questions, choices))
-    found: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in TASK_METRICS}
     for step in np.log10(flops / flops[0]):
         log_p = start + grows * step + chance.normal(0, 0.35, (questions, choices))
-        for name, values in metrics(log_p, right).items():
+        for name, values in task_metrics(log_p, right).items():
             found[name].append(values)
     ranks = rank_with_compute(flops, found)
-    figure(", ".join(f"{name} {ranks[name]:.2f}" for name in METRICS))
+    figure(", ".join(f"{name} {ranks[name]:.2f}" for name in TASK_METRICS))
     assert ranks["log_p"] > ranks["p_choices"] >= ranks["brier"] - 0.02
     assert ranks["brier"] > ranks["accuracy"]
 
 
 def test_metrics_of_one_question() -> None:
     shares = np.array([[0.4, 0.2, 0.2, 0.2], [0.4, 0.6, 1e-9, 1e-9]])
-    found = metrics(np.log(shares), [0, 0])
+    found = task_metrics(np.log(shares), [0, 0])
     assert found["accuracy"].tolist() == [1.0, 0.0]
     assert found["p_choices"] == pytest.approx([0.4, 0.4], abs=1e-6)
     assert found["brier"][0] == pytest.approx(-(0.36 + 3 * 0.04))
-    uniform = metrics(np.zeros((1, 4)), [2])
+    uniform = task_metrics(np.zeros((1, 4)), [2])
     assert uniform["brier"][0] == pytest.approx(-0.75)
     with pytest.raises(DataError, match="2 models"):
         rank_with_compute([1, 2], {"a": [[1], [2]]})
@@ -84,11 +84,11 @@ def test_a_threshold_without_noise_is_found_with_its_gain_and_drawn_alike_for_a_
 def test_metrics_are_within_their_bounds_and_shifts_of_all_choices_change_log_p_alone(
     log_p: list[list[float]], right: int
 ) -> None:
-    found = metrics(log_p, [right] * len(log_p))
-    assert tuple(found) == METRICS
+    found = task_metrics(log_p, [right] * len(log_p))
+    assert tuple(found) == TASK_METRICS
     assert ((found["p_choices"] >= 0) & (found["p_choices"] <= 1)).all()
     assert ((found["brier"] >= -2) & (found["brier"] <= 0)).all()
-    shifted = metrics(np.asarray(log_p) - 3.0, [right] * len(log_p))
+    shifted = task_metrics(np.asarray(log_p) - 3.0, [right] * len(log_p))
     assert shifted["log_p"] == pytest.approx(found["log_p"] - 3.0)
     assert shifted["p_choices"] == pytest.approx(found["p_choices"])
 

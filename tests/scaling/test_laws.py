@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.model.sizes import Size
-from herd.scaling.budget import LadderSettings, by_budget, rungs
+from herd.scaling.budget import LadderSettings, by_budget, ladder_runs
 from herd.scaling.laws import LLAMA_3, Chinchilla, days, parabola, power_law
 
 
@@ -48,9 +48,9 @@ def test_a_planted_law_is_found_again(figure) -> None:
 def test_chinchillas_optimum(flops: float, weights: float, tokens: float, loss: float, figure) -> None:
     law = Chinchilla()
     assert law.ratio == pytest.approx(1.344711, abs=1e-6)
-    assert law.best_weights(flops) == pytest.approx(weights, rel=5e-4)
+    assert law.best_num_params(flops) == pytest.approx(weights, rel=5e-4)
     assert law.best_tokens(flops) == pytest.approx(tokens, rel=5e-4)
-    found = law.loss(law.best_weights(flops), law.best_tokens(flops))
+    found = law.loss(law.best_num_params(flops), law.best_tokens(flops))
     figure(f"{flops:.1e}: {found:.4f}")
     assert found == pytest.approx(loss, abs=1e-4)
 
@@ -58,7 +58,7 @@ def test_chinchillas_optimum(flops: float, weights: float, tokens: float, loss: 
 def test_llamas_figure_and_not_its_rounded_text_gives_its_tokens() -> None:
     assert LLAMA_3.tokens(3.8e25) == pytest.approx(16.29e12, rel=0.002)
     assert abs(LLAMA_3.tokens(3.8e25) / 16.55e12 - 1) < 0.05
-    assert LLAMA_3.weights(3.8e25) == pytest.approx(389e9, rel=0.003)
+    assert LLAMA_3.num_params(3.8e25) == pytest.approx(389e9, rel=0.003)
 
 
 @pytest.mark.row(7, "notes")
@@ -92,15 +92,19 @@ def test_curves_without_a_minimum_say_so_and_too_few_points_are_refused() -> Non
 
 
 def test_rungs_spend_their_budget_and_refuse_one_too_small() -> None:
-    sizes = tuple(Size(width=w, layers=1, heads=2, kv_heads=1, hidden=2 * w) for w in (8, 16))
-    ladder = LadderSettings(budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, shares={"a": 1.0})
-    found = rungs(ladder, vocabulary=100)
+    sizes = tuple(Size(dim=w, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=2 * w) for w in (8, 16))
+    ladder = LadderSettings(
+        budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, mixture_weights={"a": 1.0}
+    )
+    found = ladder_runs(ladder, vocabulary=100)
     for rung in found:
-        flops = rung.tokens * rung.size.shape(vocabulary=100, context=32).training_flops(32)
+        flops = rung.tokens * rung.size.shape(vocab_size=100, max_seq_len=32).training_flops(32)
         assert flops == pytest.approx(rung.budget, rel=0.01)
     assert by_budget(ladder.budgets, [rung.budget for rung in found]) == [[1e9, 1e9], [2e9, 2e9]]
     with pytest.raises(SettingsError, match="fewer than ten batches"):
-        rungs(
-            LadderSettings(budgets=(1e6,), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, shares={"a": 1.0}),
+        ladder_runs(
+            LadderSettings(
+                budgets=(1e6,), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, mixture_weights={"a": 1.0}
+            ),
             vocabulary=100,
         )

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from herd.core.errors import ArtifactError, DataError
-from herd.model.sizes import size
-from herd.scaling.cost import Job, expected_loss, loss_line
+from herd.model.sizes import model_size
+from herd.scaling.cost import TrainingJob, expected_loss, loss_line
 from herd.scaling.laws import Chinchilla
-from herd.scaling.parametric import Fitted, fit_parametric, read_law, to_row
+from herd.scaling.parametric import ParametricFit, fit_parametric, parametric_row, read_law
 
 
 def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,8 +37,8 @@ def test_a_planted_parametric_law_is_fitted(law: Chinchilla, figure) -> None:
     assert noisy.law.alpha == pytest.approx(law.alpha, abs=0.03)
     assert noisy.law.beta == pytest.approx(law.beta, abs=0.03)
     far = 3.8e25
-    low, high = noisy.loss_interval(law.best_weights(far), law.best_tokens(far))
-    assert low * 0.98 < law.loss(law.best_weights(far), law.best_tokens(far)) < high * 1.02
+    low, high = noisy.loss_interval(law.best_num_params(far), law.best_tokens(far))
+    assert low * 0.98 < law.loss(law.best_num_params(far), law.best_tokens(far)) < high * 1.02
     assert noisy.interval("alpha")[0] < noisy.law.alpha < noisy.interval("alpha")[1]
 
 
@@ -58,11 +58,11 @@ def test_a_budget_tells_the_loss_to_expect_by_the_law_of_a_run(tmp_path: Path) -
     weights, tokens = (np.exp(chance.uniform(np.log(low), np.log(high), 40)) for low, high in ((1e7, 1e9), (1e9, 1e11)))
     losses = [truth.loss(n, d) * (1 + 0.002 * chance.normal()) for n, d in zip(weights, tokens, strict=True)]
     file = tmp_path / "law.json"
-    file.write_text(json.dumps({"parametric": to_row(fit_parametric(weights, tokens, losses))}))
-    job = Job(size("8b").shape(vocabulary=128_256), 1e12, 8192, 2**22)
+    file.write_text(json.dumps({"parametric": parametric_row(fit_parametric(weights, tokens, losses))}))
+    job = TrainingJob(model_size("8b").shape(vocab_size=128_256), 1e12, 8192, 2**22)
     found = expected_loss(job, tmp_path)
     low, high = found["interval"]
-    wanted = truth.loss(job.shape.weights, 1e12)
+    wanted = truth.loss(job.shape.num_params, 1e12)
     assert low <= found["loss"] <= high
     assert found["loss"] == pytest.approx(wanted, abs=0.05)
     assert loss_line(found).startswith(f"loss      {found['loss']:.3f} nats a token [")
@@ -79,11 +79,11 @@ def test_a_fit_is_the_same_for_the_same_seed_and_tells_how_far_it_is_off() -> No
     once, again, other = (fit_parametric(*runs, resamples=4, seed=seed) for seed in (0, 0, 1))
     assert once == again
     assert once.law == other.law
-    assert once.drawn != other.drawn
+    assert once.resampled != other.resampled
     weights, tokens, losses = runs
     off = [abs(once.law.loss(n, d) / y - 1) for n, d, y in zip(weights, tokens, losses, strict=True)]
-    assert once.off == pytest.approx(np.median(off))
-    assert 1e-3 < once.off < 1e-2
+    assert once.median_error == pytest.approx(np.median(off))
+    assert 1e-3 < once.median_error < 1e-2
 
 
 def test_one_wild_run_does_not_move_the_law() -> None:
@@ -101,11 +101,11 @@ def test_a_fit_is_read_back_as_it_was_written_and_of_several_the_newest_is_taken
     for number, floor in enumerate((1.69, 1.7)):
         folder = tmp_path / "artifacts" / f"fit_law-{number}"
         folder.mkdir(parents=True)
-        row = to_row(Fitted(Chinchilla(floor=floor), drawn, 0.01))
+        row = parametric_row(ParametricFit(Chinchilla(floor=floor), drawn, 0.01))
         assert row["intervals"]["alpha"] == [0.34, 0.34]
         (folder / "law.json").write_text(json.dumps({"parametric": row}))
         os.utime(folder / "law.json", (number, number))
-    assert read_law(tmp_path) == Fitted(Chinchilla(floor=1.7), drawn, 0.01)
+    assert read_law(tmp_path) == ParametricFit(Chinchilla(floor=1.7), drawn, 0.01)
     assert read_law(folder).interval("floor") == pytest.approx((1.605, 1.795))
     del row["drawn"]
     (folder / "law.json").write_text(json.dumps({"parametric": row}))

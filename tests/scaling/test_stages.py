@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from herd.core.artifacts import Card, Checkpoint, finish
+from herd.core.artifacts import ArtifactMetadata, Checkpoint, write_metadata
 from herd.core.errors import DataError
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import read_law
@@ -25,7 +25,7 @@ def trained(folder: Path, weights: float, tokens: float, loss: float) -> Checkpo
     """What a stage of pre-training leaves of itself, as far as a law wants it."""
     folder.mkdir(parents=True)
     figures = {"weights": weights, "tokens": tokens, "loss": loss}
-    finish(folder, Card("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, figures))
+    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, figures))
     return Checkpoint(folder)
 
 

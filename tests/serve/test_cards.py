@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from herd.cli import main
-from herd.core.artifacts import CARD, Card, Corpus, finish
+from herd.core.artifacts import METADATA_FILE, ArtifactMetadata, Corpus, write_metadata
 from herd.core.errors import ArtifactError
 from herd.core.results import results
 from herd.core.stage import Work, stage
-from herd.run.runner import run
+from herd.run.runner import run_stages
 from herd.serve.cards import as_data
 
 
@@ -42,7 +42,7 @@ def shown(capsys: pytest.CaptureFixture[str], *options: str) -> Any:
 
 
 def test_a_card_is_printed_with_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = run(write_lines_for_tests(lines=3), tmp_path, jobs=0)
+    made = run_stages(write_lines_for_tests(lines=3), tmp_path, jobs=0)
     card = shown(capsys, str(made.path), "--verify")
     names = "format type key stage version paper code settings inputs results cost module headline files"
     assert list(card) == names.split()
@@ -56,10 +56,13 @@ def test_a_card_is_printed_with_its_results(tmp_path: Path, capsys: pytest.Captu
 def test_a_run_is_a_list_of_cards_and_results_nobody_knows_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = run(write_lines_for_tests(lines=3), tmp_path, jobs=0)
+    made = run_stages(write_lines_for_tests(lines=3), tmp_path, jobs=0)
     strange = tmp_path / "artifacts" / "strange-1"
     strange.mkdir()
-    finish(strange, Card("Corpus", "strange-1", "x", 1, "-", "-", {}, {}, {"FromTheFuture": {"version": 9, "a": [1]}}))
+    write_metadata(
+        strange,
+        ArtifactMetadata("Corpus", "strange-1", "x", 1, "-", "-", {}, {}, {"FromTheFuture": {"version": 9, "a": [1]}}),
+    )
     broken = tmp_path / "artifacts" / "broken-1"
     broken.mkdir()
     data = shown(capsys, str(tmp_path))
@@ -71,8 +74,8 @@ def test_a_run_is_a_list_of_cards_and_results_nobody_knows_are_shown(
 def test_what_is_none_and_what_is_damaged_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ArtifactError, match="is not an artifact of herd"):
         as_data(tmp_path)
-    made = run(write_lines_for_tests(lines=3), tmp_path, jobs=0)
+    made = run_stages(write_lines_for_tests(lines=3), tmp_path, jobs=0)
     (made.path / "text").write_text("\n\n!")
     assert main(["show", str(made.path), "--json", "--verify"]) == 1
     assert "is damaged" in capsys.readouterr().err
-    assert (made.path / CARD).exists()
+    assert (made.path / METADATA_FILE).exists()

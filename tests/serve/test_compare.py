@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from herd.align.columns import read_rows
-from herd.align.given import bring_dialogues, bring_preferences
+from herd.align.loading import load_dialogues, load_preferences
 from herd.core.errors import ArtifactError, DataError, HerdError
 from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences
 from herd.generate.engine import SamplingParams
-from herd.run.executors import LocalPlace
-from herd.serve.compare import Comparison, hold, server
+from herd.run.executors import LocalExecutor
+from herd.serve.compare import Comparison, serve_comparison, server
 from herd.train.checkpoint import Kind, write_checkpoint
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
@@ -29,7 +29,9 @@ ASKED = [{"role": "user", "content": "hello there"}]
 
 def chat_model(folder: Path, kind: Kind = "chat") -> Path:
     folder.mkdir()
-    write_checkpoint(folder, model(replace(SMALL, vocabulary=TOKENIZER.size, context=128)), TOKENIZER, kind=kind)
+    write_checkpoint(
+        folder, model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=128)), TOKENIZER, kind=kind
+    )
     return folder
 
 
@@ -47,14 +49,14 @@ def test_what_people_choose_is_read_by_the_next_round(comparison: Comparison, tm
         assert sorted(Path(name).name for name in told["models"]) == ["a", "b"]
     assert len(read_rows(comparison.out).preferences) == 2
     (tmp_path / "brought").mkdir()
-    work = Work(tmp_path / "brought", tmp_path, LocalPlace())
-    bring_preferences.body(work, files=(str(comparison.out),))
+    work = Work(tmp_path / "brought", tmp_path, LocalExecutor())
+    load_preferences.body(work, files=(str(comparison.out),))
     first, second = read_preferences(work.out)
     assert first.edited == ()
     assert second.edited == (Message("assistant", "much better so"),)
     assert second.prompt.last.content == "hello there"
     with pytest.raises(DataError, match="no conversations, only preferences"):
-        bring_dialogues.body(work, files=(str(comparison.out),))
+        load_dialogues.body(work, files=(str(comparison.out),))
 
 
 def test_a_choice_counts_once_and_must_be_one(comparison: Comparison) -> None:
@@ -136,4 +138,4 @@ def test_models_that_do_not_chat_and_ports_that_are_taken(tmp_path: Path, compar
     with pytest.raises(ArtifactError, match="does not chat"):
         Comparison([base, base], tmp_path / "x.jsonl", SamplingParams())
     with pytest.raises(HerdError, match="name another with --port"):
-        hold([tmp_path / "a", tmp_path / "b"], tmp_path / "x.jsonl", port=address, temperature=0.0)
+        serve_comparison([tmp_path / "a", tmp_path / "b"], tmp_path / "x.jsonl", port=address, temperature=0.0)

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from herd.core.artifacts import Checkpoint
-from herd.core.errors import ArtifactError, DamagedError
+from herd.core.errors import ArtifactError, CorruptArtifactError
 from herd.model import weights
 from herd.serve import imports
-from herd.serve.folders import describe, export, made_in, newest_model
+from herd.serve.folders import artifacts_in, describe_path, export, newest_model
 from herd.train.checkpoint import Saver
 from tests.damage import Judge, command, damaged, draw, of_model, of_run
 from tests.train.test_loop import state
@@ -35,7 +35,7 @@ def model(run: Path) -> Path:
 @pytest.fixture(scope="module")
 def brought(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("brought") / "model"
-    imports.bring_in(model, folder)
+    imports.import_model(model, folder)
     return folder
 
 
@@ -81,10 +81,10 @@ def test_a_flipped_file_is_given_to_nobody(name: str, model: Path, brought: Path
         (folder / name).write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
         try:
             for target in ("folder", "model.gguf"):
-                with pytest.raises(DamagedError, match=f"{name} is damaged"):
+                with pytest.raises(CorruptArtifactError, match=f"{name} is damaged"):
                     export(folder, tmp_path / target)
-            with pytest.raises(DamagedError, match=f"{name} is damaged"):
-                imports.bring_in(folder, tmp_path / "copy")
+            with pytest.raises(CorruptArtifactError, match=f"{name} is damaged"):
+                imports.import_model(folder, tmp_path / "copy")
         finally:
             (folder / name).write_bytes(data)
     assert not list(tmp_path.iterdir())
@@ -96,11 +96,11 @@ def test_an_older_model_does_not_stand_for_a_damaged_one(run: Path) -> None:
     for name in ("config.json", "artifact.json", "model.safetensors"):
         data = (newest / name).read_bytes()
         (newest / name).unlink()
-        with pytest.raises(DamagedError, match=f"{name} is missing"):
+        with pytest.raises(CorruptArtifactError, match=f"{name} is missing"):
             newest_model(run)
-        with pytest.raises(DamagedError, match=f"{name} is missing|no list of hashes"):
-            list(describe(run, verify=True))
-        assert any(line.startswith("damaged") and newest.name in line for line in describe(run, verify=False))
+        with pytest.raises(CorruptArtifactError, match=f"{name} is missing|no list of hashes"):
+            list(describe_path(run, verify=True))
+        assert any(line.startswith("damaged") and newest.name in line for line in describe_path(run, verify=False))
         (newest / name).write_bytes(data)
     assert newest_model(run) == newest
 
@@ -110,7 +110,7 @@ def test_a_copied_model_is_shown(flags: list[str], model: Path, tmp_path: Path) 
     copy = shutil.copytree(model, tmp_path / "copy")
     shown = command("show", copy, *flags)
     assert shown.code == 0
-    assert f"{Checkpoint.open(model).card['inputs']['base']} (not here)" in shown.said
+    assert f"{Checkpoint.open(model).metadata['inputs']['base']} (not here)" in shown.said
     assert ("every file is as it was written" in shown.said) == bool(flags)
 
 
@@ -133,10 +133,10 @@ def test_exports_hold_what_the_format_has_and_nothing_behind_links(brought: Path
     export(source, tmp_path / "out")
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
-        *("model.safetensors", "seal.json"),
+        *("model.safetensors", "checksums.json"),
     }
     assert command("show", tmp_path / "out", "--verify").code == 0
-    (source / "seal.json").unlink()
+    (source / "checksums.json").unlink()
     for name in ("special_tokens_map.json", "model.safetensors"):
         (source / name).unlink(missing_ok=True)
         (source / name).symlink_to(brought / name if (brought / name).exists() else secret)
@@ -152,7 +152,7 @@ def test_a_model_in_the_hubs_cache_is_exported(brought: Path, tmp_path: Path) ->
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
     for number, file in enumerate(sorted(brought.iterdir())):
-        if file.name != "seal.json":
+        if file.name != "checksums.json":
             shutil.copy(file, blobs / str(number))
             (snapshot / file.name).symlink_to(Path("../../blobs") / str(number))
     export(snapshot, tmp_path / "out")
@@ -166,9 +166,9 @@ def test_a_failed_import_or_export_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr("herd.serve.imports.compare", fail)
+    monkeypatch.setattr("herd.serve.imports.logit_difference", fail)
     with pytest.raises(type(fault)):
-        imports.bring_in(model, tmp_path / "new" / "imported")
+        imports.import_model(model, tmp_path / "new" / "imported")
     monkeypatch.setattr("herd.model.weights.write_tensors", fail)
     with pytest.raises(type(fault)):
         export(model, tmp_path / "new" / "exported")
@@ -177,7 +177,7 @@ def test_a_failed_import_or_export_leaves_nothing(
         path.write_bytes(b"GGUF")
         raise fault
 
-    monkeypatch.setattr("herd.model.gguf.write", half)
+    monkeypatch.setattr("herd.model.gguf.write_gguf", half)
     with pytest.raises(type(fault)):
         export(model, tmp_path / "new" / "model.gguf")
     assert not list(tmp_path.iterdir())
@@ -187,7 +187,7 @@ def test_a_failed_import_or_export_leaves_nothing(
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_weights_that_say_nothing_are_not_kept(value: float, brought: Path, tmp_path: Path) -> None:
     source = shutil.copytree(brought, tmp_path / "zero")
-    (source / "seal.json").unlink()
+    (source / "checksums.json").unlink()
     network = weights.load_transformer(source)
     zero = {name: torch.full_like(weight, value) for name, weight in network.state_dict().items()}
     table = weights.hugging_face_names(network.shape, reward=False)
@@ -214,8 +214,8 @@ def test_weights_have_the_mode_of_other_files(mask: int, brought: Path, tmp_path
 
 
 def test_tasks_are_not_made_up_when_what_tells_them_is_damaged(run: Path, model: Path) -> None:
-    cards = [one for one in made_in(run) if one.card["stage"] == "measure"]
-    told = next(one for one in cards if one.card["inputs"]["model"] == model.name)
+    cards = [one for one in artifacts_in(run) if one.metadata["stage"] == "evaluate_model"]
+    told = next(one for one in cards if one.metadata["inputs"]["model"] == model.name)
     card = told.path / "artifact.json"
     whole = card.read_bytes()
     assert command("eval", model, "arithmetic").code == 0
@@ -224,4 +224,4 @@ def test_tasks_are_not_made_up_when_what_tells_them_is_damaged(run: Path, model:
         assert command("eval", model, "arithmetic").code == 1
     finally:
         card.write_bytes(whole)
-    assert json.loads(whole)["stage"] == "measure"
+    assert json.loads(whole)["stage"] == "evaluate_model"

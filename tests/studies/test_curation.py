@@ -13,7 +13,7 @@ import pytest
 from herd.core.recipe import load_recipe
 from herd.core.stage import walk
 from herd.mixing.results import CorpusComparison, CorpusScore
-from herd.serve.folders import made_in
+from herd.serve.folders import artifacts_in
 from herd.studies import studies
 
 
@@ -23,8 +23,8 @@ from herd.studies import studies
 def test_the_classifier_is_best_in_four_of_five_seeds(tmp_path: Path, figure: Callable[..., None]) -> None:
     command = [sys.executable, "-m", "herd", "study", "curation", "--out", str(tmp_path), "--until", "compare_corpora"]
     subprocess.run(command, check=True, capture_output=True)
-    found = next(result for one in made_in(tmp_path) if (result := one.get_result(CorpusComparison)))
-    trials = [result for one in made_in(tmp_path) if (result := one.get_result(CorpusScore))]
+    found = next(result for one in artifacts_in(tmp_path) if (result := one.get_result(CorpusComparison)))
+    trials = [result for one in artifacts_in(tmp_path) if (result := one.get_result(CorpusScore))]
     nats: dict[int, dict[str, float]] = {}
     for one in trials:
         nats.setdefault(one.seed, {})[one.label] = sum(one.answers.values()) / len(one.answers)

@@ -13,24 +13,24 @@ import torch
 
 from herd.model.sizes import Size
 from herd.model.transformer import Transformer, initialize
-from herd.run.executors import LocalPlace
-from herd.tokens.shards import Shards, ShardWriter, write_index
-from herd.train.batches import IGNORED, Batch, TokenBatches, collate
+from herd.run.executors import LocalExecutor
+from herd.tokens.shards import ShardWriter, TokenShards, write_index
+from herd.train.batches import IGNORE_INDEX, Batch, TokenBatches, collate
 from herd.train.checkpoint import TrainState
-from herd.train.loop import alone, steps
-from herd.train.objectives import next_token
+from herd.train.loop import single_device, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.rows import LongFirst
+from herd.train.rows import LengthUpsampling
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, lr_schedule
 
 SHORT, LONG = 64, 192  # tokens of a document
-RULE = LongFirst(longer_than=128, short_share=0.2)
+RULE = LengthUpsampling(longer_than=128, short_share=0.2)
 LETTERS = 24  # of a domain; no two domains share one
 # Tokens of either domain, and the part of them in long documents: together 34 %.
 TOKENS = {"books": (100_000, 0.6), "web": (300_000, 0.25)}
 BALANCED = {"books": 0.25, "web": 0.75}
 BASE_STEPS, STEPS = 500, 400
-SIZE = Size(width=64, layers=2, heads=4, kv_heads=2, hidden=160)
+SIZE = Size(dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=160)
 
 
 def document(chance: np.random.Generator, domain: str, size: int) -> list[int]:
@@ -40,7 +40,7 @@ def document(chance: np.random.Generator, domain: str, size: int) -> list[int]:
     return [*half.tolist(), *half.tolist()]
 
 
-def written(folder: Path) -> Shards:
+def written(folder: Path) -> TokenShards:
     folder.mkdir()
     chance, index = np.random.default_rng(0), {}
     for domain, (tokens, part) in TOKENS.items():
@@ -52,7 +52,7 @@ def written(folder: Path) -> Shards:
                 writer.add(document(chance, domain, size), size)
             index[domain][split] = writer.close()
     write_index(folder, 1 + LETTERS * len(TOKENS), 0, index)
-    return Shards(folder)
+    return TokenShards(folder)
 
 
 def shifted() -> dict[str, float]:
@@ -62,10 +62,10 @@ def shifted() -> dict[str, float]:
 
 
 def batches(
-    shards: Shards, shares: dict[str, float], long_first: LongFirst | None, length: int, count: int
+    shards: TokenShards, shares: dict[str, float], long_first: LengthUpsampling | None, length: int, count: int
 ) -> TokenBatches:
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=2048),), 2048 * count, length)
-    return TokenBatches(shards, (MixPhase(until=1.0, shares=shares),), ramp, 0, 0, long_first)
+    return TokenBatches(shards, (MixPhase(until=1.0, mixture_weights=shares),), ramp, 0, 0, long_first)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def given(read: TokenBatches) -> tuple[float, float]:
     return tokens["books"] / total, tokens["long"] / total
 
 
-def repeated(model: Transformer, shards: Shards, size: int) -> float:
+def repeated(model: Transformer, shards: TokenShards, size: int) -> float:
     """Nats a token of the second halves."""
     rows, nats = [], []
     for domain in TOKENS:
@@ -104,14 +104,21 @@ def repeated(model: Transformer, shards: Shards, size: int) -> float:
     batch: Batch = collate(rows, size - 1, 0)
     model.eval()
     with torch.inference_mode():
-        model(batch.tokens_BT, documents_BT=None, finish=next_token.finish(batch, nats.append))
-    assert (batch.targets_BT != IGNORED).all()
+        model(batch.tokens_BT, documents_BT=None, finish=next_token_loss.finish(batch, nats.append))
+    assert (batch.targets_BT != IGNORE_INDEX).all()
     return float(nats[0][:, size // 2 :].mean())
 
 
 def trained(state: TrainState, read: TokenBatches, peak: float) -> None:
     rate = lr_schedule("cosine", len(read), lr=peak, warmup=0.05, min_lr_ratio=0.1)
-    for _ in steps(state, read, loss=next_token, rate=rate, clip=1.0, hands=alone(state, LocalPlace())):
+    for _ in train_steps(
+        state,
+        read,
+        loss_fn=next_token_loss,
+        lr_schedule=rate,
+        max_grad_norm=1.0,
+        strategy=single_device(state, LocalExecutor()),
+    ):
         pass
 
 
@@ -121,7 +128,7 @@ def test_domains_kept_or_not_and_long_documents_raised_or_not(tmp_path: Path, fi
     """Four ways to go on from one short-context model at equal tokens: Fu et al.'s original mix, their per-source and
     their global upsampling, and global upsampling's balance alone."""
     shards = written(tmp_path / "tokens")
-    base = Transformer(SIZE.shape(vocabulary=shards.vocabulary, context=LONG))
+    base = Transformer(SIZE.shape(vocab_size=shards.vocab_size, max_seq_len=LONG))
     initialize(base, std=0.06, layers=2, generator=torch.Generator().manual_seed(0))
     trained(TrainState(base, adamw(base, AdamWSettings())), batches(shards, BALANCED, None, SHORT, BASE_STEPS), 3e-3)
     arms: dict[tuple[bool, bool], Arm] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from herd.core.recipe import load_recipe
-from herd.serve.folders import made_in
+from herd.serve.folders import artifacts_in
 from herd.studies import studies
 
 
@@ -19,7 +19,7 @@ def studied(name: str, folder: Path) -> dict[str, Any]:
     """All results of the run as their cards hold them, by type; of several of one type the last."""
     command = [sys.executable, "-m", "herd", "study", name, "--out", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
-    return {name: row for one in made_in(folder) for name, row in one.card["results"].items()}
+    return {name: row for one in artifacts_in(folder) for name, row in one.metadata["results"].items()}
 
 
 def seeds_of(name: str) -> list[int]:

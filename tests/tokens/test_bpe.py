@@ -17,7 +17,7 @@ def by_the_library(texts: list[str], pairs: int, *, digits_together: bool = True
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=pairs, initial_alphabet=alphabet, show_progress=False)
     backend.train_from_iterator(texts, trainer)
-    return bpe.finish(backend).backend_json
+    return bpe.llama3_tokenizer(backend).backend_json
 
 
 # Few letters make runs, ties, and tokens that two pairs come to.
@@ -30,18 +30,18 @@ def by_the_library(texts: list[str], pairs: int, *, digits_together: bool = True
     st.booleans(),
 )
 def test_it_learns_what_the_library_learns(texts: list[str], pairs: int, digits_together: bool) -> None:
-    ours = bpe.learn(texts, pairs=pairs, digits_together=digits_together).backend_json
+    ours = bpe.train_bpe(texts, vocab_size=pairs, digits_together=digits_together).backend_json
     assert ours == by_the_library(texts, pairs, digits_together=digits_together)
 
 
 def test_words_are_merged_block_by_block_as_at_once(monkeypatch) -> None:
     texts = ["the cat sat on the mat, that the rat ate; aaaa aaa banana bandana"] * 3
-    whole = bpe.learn(texts, pairs=300, digits_together=True).backend_json
+    whole = bpe.train_bpe(texts, vocab_size=300, digits_together=True).backend_json
     monkeypatch.setattr(bpe, "_WORDS_AT_ONCE", 2)
-    assert bpe.learn(texts, pairs=300, digits_together=True).backend_json == whole
+    assert bpe.train_bpe(texts, vocab_size=300, digits_together=True).backend_json == whole
 
 
 def test_a_word_that_comes_more_often_than_can_be_fed_counts_as_often() -> None:
     counts = dict(count_texts(["abab cd"], digits_together=True))
-    often = bpe.learn_counted({word: 10**12 * count for word, count in counts.items()}, pairs=260)
-    assert often.backend_json == bpe.learn_counted(counts, pairs=260).backend_json
+    often = bpe.train_bpe_from_counts({word: 10**12 * count for word, count in counts.items()}, vocab_size=260)
+    assert often.backend_json == bpe.train_bpe_from_counts(counts, vocab_size=260).backend_json

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, ToolCall
 from herd.tokens import bpe
-from herd.tokens.chat import ChatFormat, preview
+from herd.tokens.chat import Llama3ChatTemplate, preview
 from herd.tokens.tokenizer import TextTokenizer
-from herd.tokens.tools import FORMS, Form, read_calls, with_definitions, write_call
+from herd.tokens.tools import TOOL_CALL_FORMATS, ToolCallFormat, read_calls, with_definitions, write_calls
 
-TOKENIZER = bpe.learn(
-    iter(["system user assistant ipython Environment Tools hello there"] * 20), pairs=300, digits_together=True
+TOKENIZER = bpe.train_bpe(
+    iter(["system user assistant ipython Environment Tools hello there"] * 20), vocab_size=300, digits_together=True
 )
-FORM = ChatFormat(TOKENIZER)
+FORM = Llama3ChatTemplate(TOKENIZER)
 HELLO = Conversation((Message("system", "You help."), Message("user", "Hi!"), Message("assistant", "Hello.")))
 CALL = Conversation(
     (
@@ -34,7 +34,7 @@ CALL = Conversation(
 @pytest.mark.row(77, "strings")
 @pytest.mark.row(41, "format")
 def test_a_conversation_is_written_as_llama_documents_it(figure) -> None:
-    shown = TOKENIZER.show(FORM.conversation(HELLO).ids)
+    shown = TOKENIZER.show(FORM.encode(HELLO).ids)
     figure("golden prompts equal to the byte")
     assert shown == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nYou help.<|eot_id|>"
@@ -45,7 +45,7 @@ def test_a_conversation_is_written_as_llama_documents_it(figure) -> None:
 
 @pytest.mark.row(77, "strings")
 def test_a_call_ends_the_message_and_not_the_turn() -> None:
-    assert TOKENIZER.show(FORM.conversation(CALL).ids) == (
+    assert TOKENIZER.show(FORM.encode(CALL).ids) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
         "Environment: ipython\nTools: calculator, lookup<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nWhat is 6 times 7?<|eot_id|>"
@@ -57,63 +57,63 @@ def test_a_call_ends_the_message_and_not_the_turn() -> None:
 
 
 def test_only_the_assistants_words_and_endings_are_learnt() -> None:
-    shown = preview(TOKENIZER, FORM.conversation(CALL))
+    shown = preview(TOKENIZER, FORM.encode(CALL))
     assert shown.count("»") == 2
     assert '»<|python_tag|>calculator.call(query="6*7")<|eom_id|>«' in shown
     assert "»The result is 42.<|eot_id|>«" in shown
 
 
 def test_a_message_that_shall_not_be_learnt_is_not() -> None:
-    silent = Conversation((Message("user", "a"), Message("assistant", "b", learn=False), Message("assistant", "c")))
-    assert preview(TOKENIZER, FORM.conversation(silent)).count("»") == 1
+    silent = Conversation((Message("user", "a"), Message("assistant", "b", train=False), Message("assistant", "c")))
+    assert preview(TOKENIZER, FORM.encode(silent)).count("»") == 1
 
 
 def test_format_tokens_are_headers_and_endings() -> None:
-    encoded = FORM.message(Message("assistant", "Hello."))
-    plain = [token for token, form in zip(encoded.ids, encoded.format, strict=True) if not form]
+    encoded = FORM.encode_message(Message("assistant", "Hello."))
+    plain = [token for token, form in zip(encoded.ids, encoded.format_mask, strict=True) if not form]
     assert TOKENIZER.decode(plain) == "Hello."
 
 
 def test_the_template_writes_the_same_as_the_code(tmp_path) -> None:
     import transformers
 
-    TOKENIZER.save(tmp_path, context=512)
+    TOKENIZER.save(tmp_path, max_seq_len=512)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for conversation in (HELLO, CALL):
         rows = [message.to_row() for message in conversation.messages]
         tools = {"builtin_tools": list(conversation.tools)} if conversation.tools else {}
         text = theirs.apply_chat_template(rows, tokenize=False, **tools)
-        assert text == TOKENIZER.show(FORM.conversation(conversation).ids)
+        assert text == TOKENIZER.show(FORM.encode(conversation).ids)
         prompt = theirs.apply_chat_template(rows[:1], tokenize=False, add_generation_prompt=True, **tools)
         first = Conversation(conversation.messages[:1], tools=conversation.tools)
-        assert prompt == TOKENIZER.show(FORM.prompt(first))
+        assert prompt == TOKENIZER.show(FORM.encode_prompt(first))
 
 
 @given(st.text(max_size=30))
 def test_what_a_user_types_cannot_leave_the_message(text: str) -> None:
     for typed in (text, f"<|eot_id|>{text}<|start_header_id|>system<|end_header_id|>"):
-        ids = FORM.message(Message("user", typed)).ids
+        ids = FORM.encode_message(Message("user", typed)).ids
         assert sum(token >= TOKENIZER.first_control for token in ids) == 3
 
 
 @pytest.mark.row(77, "parser")
-@given(st.lists(st.integers(0, TOKENIZER.size - 1), max_size=30))
+@given(st.lists(st.integers(0, TOKENIZER.vocab_size - 1), max_size=30))
 def test_whatever_a_model_writes_is_read(ids: list[int]) -> None:
-    message = FORM.read(ids)
+    message = FORM.parse_message(ids)
     assert message.role == "assistant"
-    assert not (message.calls and message.content)
+    assert not (message.tool_calls and message.content)
 
 
 def test_a_written_call_is_read_back() -> None:
     call = Message("assistant", "", (ToolCall("lookup", {"query": "job of Ana Brook"}),))
-    encoded = FORM.message(call)
-    body = [token for token, form in zip(encoded.ids, encoded.format, strict=True) if not form]
-    assert FORM.read(body) == call
+    encoded = FORM.encode_message(call)
+    body = [token for token, form in zip(encoded.ids, encoded.format_mask, strict=True) if not form]
+    assert FORM.parse_message(body) == call
 
 
 def test_text_that_only_looks_like_a_call_is_text() -> None:
     ids = TOKENIZER.encode('calculator.call(query="1+1")')
-    assert FORM.read(ids) == Message("assistant", 'calculator.call(query="1+1")')
+    assert FORM.parse_message(ids) == Message("assistant", 'calculator.call(query="1+1")')
 
 
 def test_tokenizer_type() -> None:
@@ -135,36 +135,36 @@ GOLDEN = {
 
 
 @pytest.mark.row(77, "strings")
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", TOOL_CALL_FORMATS)
 def test_every_form_of_call_is_written_to_the_byte_and_read_back(form) -> None:
-    written = ChatFormat(TOKENIZER, form)
+    written = Llama3ChatTemplate(TOKENIZER, form)
     message = Message("assistant", "", (WEATHER,))
-    encoded = written.message(message)
+    encoded = written.encode_message(message)
     assert TOKENIZER.show(encoded.ids) == f"<|start_header_id|>assistant<|end_header_id|>\n\n{GOLDEN[form]}"
-    body = encoded.ids[len(written.prompt(Conversation(()))) - 1 :]
-    back = written.read(body)
-    assert [call.name for call in back.calls] == ["get_weather"]
+    body = encoded.ids[len(written.encode_prompt(Conversation(()))) - 1 :]
+    back = written.parse_message(body)
+    assert [call.name for call in back.tool_calls] == ["get_weather"]
     if form != "builtin":  # which knows text only
         assert back == message
 
 
 @pytest.mark.row(77, "strings")
 def test_several_calls_are_a_list_of_python_calls() -> None:
-    form = ChatFormat(TOKENIZER, "python_list")
+    form = Llama3ChatTemplate(TOKENIZER, "python_list")
     message = Message("assistant", "", (WEATHER, ToolCall("now", {})))
-    assert '[get_weather(city="Köln", days=2), now()]<|eot_id|>' in TOKENIZER.show(form.message(message).ids)
+    assert '[get_weather(city="Köln", days=2), now()]<|eot_id|>' in TOKENIZER.show(form.encode_message(message).ids)
     with pytest.raises(DataError, match="has room for one: use 'python_list'"):
-        FORM.message(message)
+        FORM.encode_message(message)
 
 
 @pytest.mark.row(77, "strings")
 def test_code_for_the_interpreter_is_written_as_it_is_in_every_form() -> None:
     message = Message("assistant", "", (ToolCall("code_interpreter", {"code": "print(1 + 1)"}),))
-    for form in FORMS[:4]:
-        written = ChatFormat(TOKENIZER, form)
-        encoded = written.message(message)
+    for form in TOOL_CALL_FORMATS[:4]:
+        written = Llama3ChatTemplate(TOKENIZER, form)
+        encoded = written.encode_message(message)
         assert TOKENIZER.show(encoded.ids).endswith("<|python_tag|>print(1 + 1)<|eom_id|>")
-        assert written.read(encoded.ids[len(written.prompt(Conversation(()))) - 1 :]) == message
+        assert written.parse_message(encoded.ids[len(written.encode_prompt(Conversation(()))) - 1 :]) == message
 
 
 def test_definitions_stand_in_the_first_user_message() -> None:
@@ -180,7 +180,7 @@ def test_definitions_stand_in_the_first_user_message() -> None:
     assert '{"type": "function", "name": function name' in with_definitions(asked, [], "json").messages[1].content
     with pytest.raises(DataError, match="no user speaks"):
         with_definitions(Conversation(()), [], "json")
-    answer = ChatFormat(TOKENIZER, "hugging_face").message(Message("tool", 'a "b"')).ids
+    answer = Llama3ChatTemplate(TOKENIZER, "hugging_face").encode_message(Message("tool", 'a "b"')).ids
     assert TOKENIZER.show(answer).endswith('"a \\"b\\""<|eot_id|>')
 
 
@@ -188,7 +188,7 @@ def test_definitions_stand_in_the_first_user_message() -> None:
 def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_does(tmp_path) -> None:
     import transformers
 
-    TOKENIZER.save(tmp_path, context=512)
+    TOKENIZER.save(tmp_path, max_seq_len=512)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     defined = {"type": "function", "function": {"name": "get_weather", "description": "<Köln> & 'others'"}}
     asked = Conversation(
@@ -205,7 +205,7 @@ def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_doe
         definitions=(defined,),
         tools=("calculator",),
     )
-    told = TOKENIZER.show(FORM.conversation(asked).ids)
+    told = TOKENIZER.show(FORM.encode(asked).ids)
     assert told.startswith(
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\nTools: "
     )
@@ -216,9 +216,12 @@ def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_doe
         rows = [message.to_row() for message in conversation.messages]
         tools = {"tools": [defined], "builtin_tools": list(conversation.tools)}
         text = theirs.apply_chat_template(rows, tokenize=False, **tools)
-        assert text == TOKENIZER.show(FORM.conversation(conversation).ids)
-    call = FORM.conversation(replace(asked, messages=asked.messages[1:3]))
-    assert FORM.read([token for token, learn in zip(call.ids, call.learn, strict=True) if learn]) == asked.messages[2]
+        assert text == TOKENIZER.show(FORM.encode(conversation).ids)
+    call = FORM.encode(replace(asked, messages=asked.messages[1:3]))
+    assert (
+        FORM.parse_message([token for token, learn in zip(call.ids, call.loss_mask, strict=True) if learn])
+        == asked.messages[2]
+    )
 
 
 @given(st.text(max_size=40), st.booleans())
@@ -231,7 +234,7 @@ def test_the_json_form_is_what_metas_code_writes() -> None:
     tools = pytest.importorskip("llama_models.llama3.tool_utils", reason="llama-models is not installed")
     kinds = pytest.importorskip("llama_models.datatypes", reason="llama-models is not installed")
     call = kinds.ToolCall(call_id="1", tool_name="get_weather", arguments={"city": "Ulm", "days": 2})
-    forms: tuple[Form, ...] = ("json", "function_tag", "python_list")
+    forms: tuple[ToolCallFormat, ...] = ("json", "function_tag", "python_list")
     for form in forms:
         wanted = tools.ToolUtils.encode_tool_call(call, kinds.ToolPromptFormat(form))
-        assert write_call((ToolCall("get_weather", {"city": "Ulm", "days": 2}),), form) == wanted
+        assert write_calls((ToolCall("get_weather", {"city": "Ulm", "days": 2}),), form) == wanted

@@ -10,7 +10,7 @@ from tokenizers import processors
 from herd.core.artifacts import Checkpoint, Tokenizer
 from herd.core.errors import DataError, SettingsError
 from herd.tokens.results import PackingResult
-from herd.tokens.shards import Shards
+from herd.tokens.shards import TokenShards
 from herd.tokens.stages import around_document, pack
 from herd.tokens.tokenizer import TextTokenizer
 from tests.imported import TEXTS, corpus, imported, theirs, work
@@ -21,7 +21,7 @@ from tests.tokens.test_chat import TOKENIZER
 def test_a_model_packs_with_its_own_tokenizer_and_ends_documents_as_its_base_did(tmp_path: Path) -> None:
     model = imported(tmp_path / "model")
     packing = work(tmp_path / "packed")
-    shards = Shards(pack.body(packing, corpus(tmp_path / "corpus"), model).path)
+    shards = TokenShards(pack.body(packing, corpus(tmp_path / "corpus"), model).path)
     _, tokenizer = theirs(model.path)
     wanted = {(*tokenizer(text)["input_ids"], tokenizer.convert_tokens_to_ids("<|endoftext|>")) for text in TEXTS}
     found = set()
@@ -49,7 +49,7 @@ def test_what_stands_around_a_document_follows_the_model_or_is_named(tmp_path: P
     unknown = folder_of(tmp_path / "other", byte_level(("<end>", "<|im_end|>")), {"eos_token": "<end>"})
     other = TextTokenizer.load(unknown)
     assert around_document(other, None, None) == ([], [other.control("<end>")])
-    assert around_document(TOKENIZER, None, None) == ([TOKENIZER.begin], [TOKENIZER.end])
+    assert around_document(TOKENIZER, None, None) == ([TOKENIZER.bos_id], [TOKENIZER.eos_id])
 
 
 def test_ids_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
@@ -57,15 +57,15 @@ def test_ids_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
     other.mkdir()
     TOKENIZER.save(other, 0)
     packed = pack.body(work(tmp_path / "packed"), corpus(tmp_path / "corpus"), Tokenizer(other))
-    shards, text = Shards(packed.path), TextTokenizer.load(model.path)
+    shards, text = TokenShards(packed.path), TextTokenizer.load(model.path)
     with pytest.raises(
         DataError, match=r"not the model's own; pack the corpus with the model: `pack\(corpus, model\)`"
     ):
         shards.check_packed_for(text, 100_000)
     own = TextTokenizer.load(other)
-    shards.check_packed_for(own, own.size)
+    shards.check_packed_for(own, own.vocab_size)
     with pytest.raises(DataError, match="not the model's own"):  # an embedding with too few rows
-        shards.check_packed_for(own, own.size - 1)
+        shards.check_packed_for(own, own.vocab_size - 1)
 
 
 def test_a_tune_of_the_same_vocabulary_reads_the_same_ids(tmp_path: Path) -> None:

@@ -14,35 +14,35 @@ from hypothesis import strategies as st
 import herd.core.storage as storage
 from herd.core.records import Document
 from herd.core.storage import document_parts, read_documents, write_documents
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.tokens import bpe
-from herd.tokens.packing import LONG_TOKENS, Packed, pack_documents
-from herd.tokens.shards import Shards, write_index
+from herd.tokens.packing import LONG_TOKENS, PackingResult, pack_documents
+from herd.tokens.shards import TokenShards, write_index
 from herd.tokens.tokenizer import TextTokenizer
 
-TOKENIZER = bpe.learn(["the quick brown fox", "jumps over the lazy dog"], pairs=280, digits_together=True)
+TOKENIZER = bpe.train_bpe(["the quick brown fox", "jumps over the lazy dog"], vocab_size=280, digits_together=True)
 
 
 def corpus(folder: Path, texts: list[tuple[str, str]]) -> Path:
     """Documents of (source, text), and the tokenizer."""
     (folder / "tokenizer").mkdir()
-    TOKENIZER.save(folder / "tokenizer", context=0)
+    TOKENIZER.save(folder / "tokenizer", max_seq_len=0)
     write_documents(folder, (Document(id=str(n), text=t, source=s) for n, (s, t) in enumerate(texts)))
     return folder
 
 
-def packed(folder: Path, share: float, *, part_bytes: int = 32_000_000, workers: int = 1) -> tuple[Packed, Path]:
+def packed(folder: Path, share: float, *, part_bytes: int = 32_000_000, workers: int = 1) -> tuple[PackingResult, Path]:
     out = Path(tempfile.mkdtemp(dir=folder))
     found = pack_documents(
         document_parts(folder, part_bytes=part_bytes),
         folder / "tokenizer",
         out,
-        around=([TOKENIZER.begin], [TOKENIZER.end]),
+        around=([TOKENIZER.bos_id], [TOKENIZER.eos_id]),
         held_out_share=share,
-        place=LocalPlace(lambda: workers),
+        place=LocalExecutor(lambda: workers),
         scratch=folder / "scratch",
     )
-    write_index(out, TOKENIZER.size, TOKENIZER.pad, found.index)
+    write_index(out, TOKENIZER.vocab_size, TOKENIZER.pad_id, found.index)
     return found, out
 
 
@@ -58,7 +58,7 @@ def one_after_another(folder: Path, share: float) -> dict[tuple[str, str], list[
         split = "heldout" if number < share * 2**64 else "train"
         for either in ("train", "heldout"):
             found.setdefault((document.source, either), [])
-        ids = [TOKENIZER.begin, *TOKENIZER.encode(document.text), TOKENIZER.end]
+        ids = [TOKENIZER.bos_id, *TOKENIZER.encode(document.text), TOKENIZER.eos_id]
         found[document.source, split].append(ids)
     return found
 
@@ -75,7 +75,7 @@ def test_parts_change_nothing(texts: list[tuple[str, str]], share: float) -> Non
         (whole, out), (found, again) = packed(folder, share), packed(folder, share, part_bytes=1)
         assert contents(out) == contents(again)
         assert whole == found
-        shards = Shards(out)
+        shards = TokenShards(out)
         for (source, split), documents in one_after_another(folder, share).items():
             shard = shards.read(source, split)
             assert [shard.document(n).tolist() for n in range(len(shard))] == documents
@@ -97,14 +97,14 @@ def test_of_long_documents_the_ends_are_held_out_where_none_is_whole(tmp_path: P
     folder = corpus(tmp_path, [("books", book), ("books", "short"), ("books", book + "the end"), ("notes", "short")])
     found, out = packed(folder, 0.0001)
     assert (found.split, found.not_held_out) == (["books"], ["notes"])
-    shards = Shards(out)
+    shards = TokenShards(out)
     train, heldout = shards.read("books"), shards.read("books", "heldout")
     assert (len(train), len(heldout)) == (3, 2)
-    whole = [TOKENIZER.begin, *TOKENIZER.encode(book), TOKENIZER.end]
+    whole = [TOKENIZER.bos_id, *TOKENIZER.encode(book), TOKENIZER.eos_id]
     assert len(whole) >= LONG_TOKENS
     assert [*train.document(0), *heldout.document(0)] == whole
     assert len(heldout.document(0)) == int(np.ceil(0.0001 * len(whole)))
-    assert train.document(1).tolist() == [TOKENIZER.begin, *TOKENIZER.encode("short"), TOKENIZER.end]
+    assert train.document(1).tolist() == [TOKENIZER.bos_id, *TOKENIZER.encode("short"), TOKENIZER.eos_id]
     assert train.text_bytes + heldout.text_bytes == 2 * len(book.encode()) + len("the endshort")
     ends = [TOKENIZER.decode(heldout.document(n).tolist()) for n in (0, 1)]
     assert heldout.text_bytes == sum(len(end.encode()) for end in ends)
@@ -115,12 +115,12 @@ def test_where_a_whole_document_is_held_out_none_is_divided(tmp_path: Path) -> N
     chosen = {hashlib.sha256(text.encode()).digest()[0] / 256 for text in ("the fox", "a fox")}
     found, out = packed(folder, max(chosen) + 0.01)
     assert (found.split, found.not_held_out) == ([], [])
-    assert Shards(out).read("books", "heldout").document(0)[0] == TOKENIZER.begin
+    assert TokenShards(out).read("books", "heldout").document(0)[0] == TOKENIZER.bos_id
 
 
 def test_nothing_is_held_out_or_said_where_no_share_is_asked_for(tmp_path: Path) -> None:
     folder = corpus(tmp_path, [("books", "the lazy dog " * 3000)])
     found, out = packed(folder, 0.0)
     assert (found.split, found.not_held_out) == ([], [])
-    assert len(Shards(out).read("books", "heldout")) == 0
+    assert len(TokenShards(out).read("books", "heldout")) == 0
     assert isinstance(TextTokenizer.load(folder / "tokenizer"), TextTokenizer)

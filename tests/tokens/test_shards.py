@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.core.errors import ArtifactError, DamagedError
-from herd.core.manifests import seal
-from herd.tokens.shards import Shards, ShardWriter, id_type, write_index
+from herd.core.errors import ArtifactError, CorruptArtifactError
+from herd.core.manifests import write_checksums
+from herd.tokens.shards import ShardWriter, TokenShards, id_dtype, write_index
 
 
-def write(folder: Path, documents: list[list[int]], vocabulary: int = 70_000) -> Shards:
+def write(folder: Path, documents: list[list[int]], vocabulary: int = 70_000) -> TokenShards:
     index = {}
     for split in ("train", "heldout"):
-        writer = ShardWriter(folder, f"a.{split}", id_type(vocabulary))
+        writer = ShardWriter(folder, f"a.{split}", id_dtype(vocabulary))
         for ids in documents if split == "train" else []:
             writer.add(ids, len(ids))
         index[split] = writer.close()
     write_index(folder, vocabulary, 0, {"a": index})
-    return Shards(folder)
+    return TokenShards(folder)
 
 
 @given(st.lists(st.lists(st.integers(0, 69_999), min_size=1, max_size=9), max_size=9))
@@ -52,23 +52,23 @@ def test_ends_that_do_not_rise_to_the_last_id_are_told(ends: list[int], tmp_path
 
 def test_a_flipped_bit_of_packed_tokens_is_told(tmp_path: Path) -> None:
     shards = write(tmp_path, [[1], [2, 3], [4, 5]])
-    seal(tmp_path)
+    write_checksums(tmp_path)
     for name in ("a.train.bin", "a.train.ends.npy"):
         file = tmp_path / name
         whole = file.read_bytes()
         file.write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
-        with pytest.raises(DamagedError, match=f"{name} is damaged"):
+        with pytest.raises(CorruptArtifactError, match=f"{name} is damaged"):
             shards.read("a")
         file.write_bytes(whole)
     assert len(shards.read("a")) == 3
     (tmp_path / "shards.json").write_text((tmp_path / "shards.json").read_text().replace("70000", "70001"))
-    with pytest.raises(DamagedError, match=r"shards\.json is damaged"):
-        Shards(tmp_path)
+    with pytest.raises(CorruptArtifactError, match=r"shards\.json is damaged"):
+        TokenShards(tmp_path)
 
 
 def test_ids_take_two_bytes_where_they_can() -> None:
-    assert id_type(65_536) == np.uint16
-    assert id_type(65_537) == np.uint32
+    assert id_dtype(65_536) == np.uint16
+    assert id_dtype(65_537) == np.uint32
 
 
 SOURCES = ["web", "Web", "../../../out", "/tmp/out", "a/b", "a\\b", "a b", "", ".", "x" * 150, "\x1b[2J", "東京"]
@@ -80,12 +80,12 @@ def test_no_source_decides_where_its_files_lie(tmp_path: Path) -> None:
     index: dict[str, dict[str, dict[str, int]]] = {source: {} for source in SOURCES}
     for number, source in enumerate(SOURCES):
         for split in ("train", "heldout"):
-            writer = ShardWriter(folder, f"{source}.{split}", id_type(1000))
+            writer = ShardWriter(folder, f"{source}.{split}", id_dtype(1000))
             writer.add([number] * (number + 1), 1)
             index[source][split] = writer.close()
     write_index(folder, 1000, 0, index)
     assert all(path.parent == folder for path in tmp_path.rglob("*") if path.is_file())
-    shards = Shards(folder)
+    shards = TokenShards(folder)
     for number, source in enumerate(SOURCES):
         assert shards.read(source).ids.tolist() == [number] * (number + 1)
 
@@ -97,12 +97,12 @@ def test_many_sources_are_written_and_read_with_few_files_open(tmp_path: Path) -
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
     try:
-        writers = {source: ShardWriter(tmp_path, f"{source}.train", id_type(1000)) for source in sources}
+        writers = {source: ShardWriter(tmp_path, f"{source}.train", id_dtype(1000)) for source in sources}
         for round_ in range(3):
             for number, writer in enumerate(writers.values()):
                 writer.add([number, round_] * 10_000, 1)
         write_index(tmp_path, 1000, 0, {source: {"train": writer.close()} for source, writer in writers.items()})
-        shards = Shards(tmp_path)
+        shards = TokenShards(tmp_path)
         held = [shards.read(source) for source in sources]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -11,7 +11,7 @@ from herd.core.errors import DataError
 from herd.core.records import Document
 from herd.core.stage import Work
 from herd.core.storage import write_documents
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.tokens.results import PackingResult, TokenizerResult
 from herd.tokens.stages import extend_tokenizer, pack, train_tokenizer
 from herd.tokens.tokenizer import TextTokenizer
@@ -30,13 +30,13 @@ def corpus(tmp_path: Path) -> Corpus:
 def work(folder: Path, said: list[str]) -> Work:
     for name in ("out", "scratch"):
         (folder / name).mkdir(parents=True)
-    return Work(folder / "out", folder / "scratch", LocalPlace(), warn=said.append)
+    return Work(folder / "out", folder / "scratch", LocalExecutor(), warn=said.append)
 
 
 def test_a_tokenizer_says_what_it_was_learnt_from(corpus: Corpus, tmp_path: Path) -> None:
     at_work = work(tmp_path / "made", [])
-    made = train_tokenizer.body(at_work, corpus, pairs=262, max_words=5)
-    assert TextTokenizer.load(made.path).size == 262 + 256
+    made = train_tokenizer.body(at_work, corpus, vocab_size=262, max_words=5)
+    assert TextTokenizer.load(made.path).vocab_size == 262 + 256
     words = at_work.results[TokenizerResult].words
     assert words.learnt_from == 5
     assert words.distinct == len({f" {word}" if at else word for text in TEXTS for at, word in enumerate(text.split())})
@@ -53,14 +53,14 @@ def test_a_vocabulary_is_extended_by_what_the_corpus_says(corpus: Corpus, tmp_pa
     base.write_bytes(b"".join(base64.b64encode(bytes([n])) + f" {n}\n".encode() for n in range(256)))
     at_work = work(tmp_path / "made", [])
     made = extend_tokenizer.body(at_work, corpus, base=str(base), extra=20)
-    assert TextTokenizer.load(made.path).size == 276 + 256
+    assert TextTokenizer.load(made.path).vocab_size == 276 + 256
     result = at_work.results[TokenizerResult]
     before, after = (rates["source web"].tokens for rates in (result.compression_before, result.compression))
     assert before == sum(map(len, TEXTS)) > after
 
 
 def test_a_source_without_held_out_text_is_named(corpus: Corpus, tmp_path: Path) -> None:
-    made = train_tokenizer.body(work(tmp_path / "tokenizer", []), corpus, pairs=256)
+    made = train_tokenizer.body(work(tmp_path / "tokenizer", []), corpus, vocab_size=256)
     said: list[str] = []
     at_work = work(tmp_path / "packed", said)
     pack.body(at_work, corpus, Tokenizer(made.path), held_out_share=0.001)
@@ -71,7 +71,7 @@ def test_a_source_without_held_out_text_is_named(corpus: Corpus, tmp_path: Path)
 
 
 def test_an_empty_corpus_is_told(corpus: Corpus, tmp_path: Path) -> None:
-    made = train_tokenizer.body(work(tmp_path / "tokenizer", []), corpus, pairs=256)
+    made = train_tokenizer.body(work(tmp_path / "tokenizer", []), corpus, vocab_size=256)
     folder = tmp_path / "empty"
     folder.mkdir()
     write_documents(folder, [])

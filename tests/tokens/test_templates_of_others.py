@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as Backend
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, ToolCall
-from herd.tokens.jinja import TemplateFormat
+from herd.tokens.jinja import JinjaChatTemplate
 from herd.tokens.tokenizer import PATTERN, TextTokenizer
 
 PLACES = {"trl": "chat_templates", "axolotl": "utils/chat_templates/templates"}
@@ -153,15 +153,15 @@ def ids_of_transformers(theirs: Any, asked: Conversation, *, opening: bool) -> l
         return None
 
 
-def ids_of_ours(form: TemplateFormat, asked: Conversation, *, opening: bool) -> list[int] | str:
+def ids_of_ours(form: JinjaChatTemplate, asked: Conversation, *, opening: bool) -> list[int] | str:
     """What is refused is refused in one sentence."""
     try:
-        return form.prompt(asked) if opening else form.conversation(asked).ids
+        return form.encode_prompt(asked) if opening else form.encode(asked).ids
     except DataError as fault:
         return str(fault)
 
 
-def compared(form: TemplateFormat, theirs: Any, asked: Conversation) -> Iterator[tuple[str, str]]:
+def compared(form: JinjaChatTemplate, theirs: Any, asked: Conversation) -> Iterator[tuple[str, str]]:
     """`equal`, `refused` with the reason, `refused by the template` or `different`, for training and for a prompt."""
     # Text that spells out a control token stays text here; there it becomes one, so it is compared in other brackets.
     plain = {token: token.translate(BRACKETS) for token in form.tokenizer.control_tokens}
@@ -215,7 +215,7 @@ def same_but_typed(text: TextTokenizer, theirs: Any, asked: Conversation, ours: 
 def report(folder: Path, template: str, *, pieces: bool) -> dict[tuple[str, str], list[str]]:
     """Conversations by what came of them and why."""
     text, theirs = pair(folder, template, pieces=pieces)
-    form = TemplateFormat(text)
+    form = JinjaChatTemplate(text)
     typed = {
         f"typed {number}": Conversation((Message("user", words), ANSWERED, Message("user", "?"), ANSWERED))
         for number, words in enumerate(TYPED)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from herd.core.records import Document
 from herd.core.storage import document_parts, write_documents
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.tokens import words
-from herd.tokens.words import WordCounts, count_texts, count_words
+from herd.tokens.words import WordCounts, count_corpus_words, count_texts
 
 
 def document(number: int, text: str) -> Document:
@@ -23,8 +23,8 @@ def document(number: int, text: str) -> Document:
 
 def counted(folder: Path, *, part_bytes: int = 32_000_000, max_words: int = 10**6, workers: int = 1) -> WordCounts:
     parts = document_parts(folder, part_bytes=part_bytes)
-    place = LocalPlace(lambda: workers)
-    return count_words(parts, place, folder / "scratch", digits_together=True, max_words=max_words)
+    place = LocalExecutor(lambda: workers)
+    return count_corpus_words(parts, place, folder / "scratch", digits_together=True, max_words=max_words)
 
 
 @settings(max_examples=15)

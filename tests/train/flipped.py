@@ -19,14 +19,14 @@ from herd.core.stage import Work, stage
 from herd.recipes import recipes
 from herd.train.batches import Batch, TokenBatches
 from herd.train.checkpoint import TrainState
-from herd.train.layout import Layout
-from herd.train.loop import Sums, train
-from herd.train.objectives import next_token
+from herd.train.distributed import DistributedStrategy
+from herd.train.layout import ParallelLayout
+from herd.train.loop import MetricSums, train
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings
-from herd.train.pieces import local
+from herd.train.regions import local_tensor
 from herd.train.results import TrainingIncidents
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
-from herd.train.team import Team
 from tests.train.ranks import SHAPE, initial
 from tests.train.test_batches import shards
 
@@ -50,18 +50,18 @@ class Flipping:
     at: int
     once: Path
 
-    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Sums]:
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, MetricSums]:
         if self.state.step >= self.at and dist.get_rank() == 1 and not self.once.exists():
             self.once.touch()
-            weight = local(dict(self.state.model.named_parameters())[self.weight].detach())
+            weight = local_tensor(dict(self.state.model.named_parameters())[self.weight].detach())
             weight.view(torch.int32).view(-1)[3] ^= 1 << 28  # of the exponent
-        return next_token(model, batch)
+        return next_token_loss(model, batch)
 
 
 # Weights that data ranks share out, and a gain that tensor ranks hold twice.
 LAYOUTS = {
-    "blocks.1.feed_forward.up.weight": Layout(data=2),
-    "norm.weight": Layout(tensor=2),
+    "blocks.1.feed_forward.up.weight": ParallelLayout(data=2),
+    "norm.weight": ParallelLayout(tensor=2),
 }
 
 
@@ -85,14 +85,16 @@ def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
     return Scores(work.out)
 
 
-def _trained(work: Work, layout: Layout, flipping: Any) -> dict[str, Any]:
-    team = Team(layout, torch.device("cpu"), timeout_seconds=60)
+def _trained(work: Work, layout: ParallelLayout, flipping: Any) -> dict[str, Any]:
+    team = DistributedStrategy(layout, torch.device("cpu"), timeout_seconds=60)
     state = team.state(SHAPE, AdamWSettings(), first=initial())
     found = shards(work.out, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
-    batches = TokenBatches(found, (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
-    made = train(work, state, batches, loss=flipping(state), rate=lambda step: 1e-3, clip=1.0, hands=team)
-    whole = team.whole()
+    batches = TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
+    made = train(
+        work, state, batches, loss_fn=flipping(state), lr_schedule=lambda step: 1e-3, max_grad_norm=1.0, strategy=team
+    )
+    whole = team.full_model()
     weights = [] if whole is None else [weight.detach().numpy().tobytes() for weight in whole.parameters()]
     digest = hashlib.sha256(b"".join(weights)).hexdigest()
     incidents = work.results.get(TrainingIncidents)

@@ -18,15 +18,15 @@ from herd.model.sizes import Size
 from herd.model.transformer import initial_weights
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import Saver, TrainState, restore
-from herd.train.layout import Layout
-from herd.train.loop import Hands, steps
-from herd.train.objectives import next_token
+from herd.train.distributed import DistributedStrategy
+from herd.train.layout import ParallelLayout
+from herd.train.loop import Strategy, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
-from herd.train.team import Team
 from tests.train.test_batches import shards
 
-SHAPE = Size(width=16, layers=4, heads=4, kv_heads=2, hidden=32).shape(vocabulary=128, context=32)
+SHAPE = Size(dim=16, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=32).shape(vocab_size=128, max_seq_len=32)
 STEPS, ROWS = 6, 8
 
 
@@ -34,17 +34,25 @@ def batches(folder: Path) -> TokenBatches:
     folder.mkdir(exist_ok=True)
     found = shards(folder, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
-    return TokenBatches(found, (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
+    return TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)
 
 
 def initial():
     return initial_weights(SHAPE, std=0.1, generator=torch.Generator().manual_seed(0))
 
 
-def losses(state: TrainState, given: TokenBatches, hands: Hands) -> list[list[float]]:
-    found = steps(state, given, loss=next_token, rate=lambda step: 1e-2, clip=1.0, hands=hands, micro_batch=2)
+def losses(state: TrainState, given: TokenBatches, hands: Strategy) -> list[list[float]]:
+    found = train_steps(
+        state,
+        given,
+        loss_fn=next_token_loss,
+        lr_schedule=lambda step: 1e-2,
+        max_grad_norm=1.0,
+        strategy=hands,
+        micro_batch=2,
+    )
     names = ("loss/a", "tokens/a", "tokens/b")
-    return [[step.loss, step.gradient_norm, *(step.metrics[name] for name in names)] for step in found]
+    return [[step.loss, step.grad_norm, *(step.metrics[name] for name in names)] for step in found]
 
 
 def main(folder: Path, layouts: list[str]) -> None:
@@ -52,8 +60,8 @@ def main(folder: Path, layouts: list[str]) -> None:
     rows = {}
     for words in layouts:
         numbers = {name: int(value) for name, value in (pair.split("=") for pair in words.split(","))}
-        layout = Layout(**numbers)
-        team = Team(layout, torch.device("cpu"), timeout_seconds=60)
+        layout = ParallelLayout(**numbers)
+        team = DistributedStrategy(layout, torch.device("cpu"), timeout_seconds=60)
         state = team.state(SHAPE, AdamWSettings(), first=initial())
         rows[words] = {"layout": asdict(layout), "steps": losses(state, given, team)}
         # Saved from this layout; whoever reads it gets the same weights in one piece.
@@ -63,9 +71,9 @@ def main(folder: Path, layouts: list[str]) -> None:
         dist.barrier()
         again = team.state(SHAPE, AdamWSettings(), first=initial())
         assert restore(folder / words, again)
-        whole, other = team.whole(), None
+        whole, other = team.full_model(), None
         team.model = again.model
-        other = team.whole()
+        other = team.full_model()
         if whole is not None and other is not None:
             rows[words]["kept"] = all(
                 torch.equal(a, b) for a, b in zip(whole.parameters(), other.parameters(), strict=True)

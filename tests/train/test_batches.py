@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from herd.core.errors import DataError, TrainingError
-from herd.tokens.shards import Shards, ShardWriter, write_index
-from herd.train.batches import IGNORED, PADDING, Prefetched, TokenBatches, held_out_batches
-from herd.train.rows import LongFirst, SourceRows
+from herd.tokens.shards import ShardWriter, TokenShards, write_index
+from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT, PrefetchedBatches, TokenBatches, held_out_batches
+from herd.train.rows import LengthUpsampling, SourceRows
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
 
-def shards(folder: Path, lengths: dict[str, list[int]]) -> Shards:
+def shards(folder: Path, lengths: dict[str, list[int]]) -> TokenShards:
     """Every document is 1, 2, 3, ... so that targets can be told from inputs."""
     index = {}
     for name, sizes in lengths.items():
@@ -30,22 +30,22 @@ def shards(folder: Path, lengths: dict[str, list[int]]) -> Shards:
                 writer.add(list(range(1, size + 1)), size)
             index[name][split] = writer.close()
     write_index(folder, 1000, 0, index)
-    return Shards(folder)
+    return TokenShards(folder)
 
 
 def test_inputs_are_followed_by_their_targets(tmp_path: Path) -> None:
     batches = TokenBatches(
         shards(tmp_path, {"a": [5, 9, 30]}),
-        (MixPhase(until=1.0, shares={"a": 1.0}),),
+        (MixPhase(until=1.0, mixture_weights={"a": 1.0}),),
         BatchRamp((BatchPhase(until=1.0, batch_tokens=32),), 320, 16),
         seed=0,
         pad=0,
     )
     for step in range(len(batches)):
         batch = batches.batch(step)
-        used = batch.documents_BT != PADDING
+        used = batch.documents_BT != PADDING_DOCUMENT
         assert (batch.targets_BT[used] == batch.tokens_BT[used] + 1).all()
-        assert (batch.targets_BT[~used] == IGNORED).all()
+        assert (batch.targets_BT[~used] == IGNORE_INDEX).all()
 
 
 def given_tokens(batches: TokenBatches) -> Counter[str]:
@@ -53,7 +53,7 @@ def given_tokens(batches: TokenBatches) -> Counter[str]:
     tokens: Counter[str] = Counter()
     for step in range(len(batches)):
         batch = batches.batch(step)
-        for name, count in zip(batch.sources, (batch.targets_BT != IGNORED).sum(-1).tolist(), strict=True):
+        for name, count in zip(batch.sources, (batch.targets_BT != IGNORE_INDEX).sum(-1).tolist(), strict=True):
             tokens[name] += count
     return tokens
 
@@ -64,17 +64,17 @@ def schedule(mix: tuple[MixPhase, ...], done: float = 1.0) -> dict[str, float]:
     start = 0.0
     for phase in mix:
         part = max(0.0, min(phase.until, done) - start)
-        for name, share in phase.shares.items():
+        for name, share in phase.mixture_weights.items():
             found[name] = found.get(name, 0.0) + share * part
         start = phase.until
     return found
 
 
-HALVES = (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),)
+HALVES = (MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),)
 CHANGING = (
-    MixPhase(until=0.3, shares={"a": 0.7, "b": 0.3}),
-    MixPhase(until=0.8, shares={"a": 0.2, "c": 0.8}),
-    MixPhase(until=1.0, shares={"b": 1.0}),
+    MixPhase(until=0.3, mixture_weights={"a": 0.7, "b": 0.3}),
+    MixPhase(until=0.8, mixture_weights={"a": 0.2, "c": 0.8}),
+    MixPhase(until=1.0, mixture_weights={"b": 1.0}),
 )
 
 
@@ -99,8 +99,8 @@ def test_shares_are_of_tokens(mix: tuple[MixPhase, ...], lengths: dict[str, list
 def test_a_batch_is_the_same_whenever_it_is_asked_for(tmp_path: Path) -> None:
     def batches() -> TokenBatches:
         return TokenBatches(
-            Shards(tmp_path),
-            (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),),
+            TokenShards(tmp_path),
+            (MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),),
             BatchRamp((BatchPhase(until=1.0, batch_tokens=64),), 3200, 16),
             seed=3,
             pad=0,
@@ -116,9 +116,9 @@ def test_a_source_without_documents_and_an_unknown_one_are_told(tmp_path: Path) 
     found = shards(tmp_path, {"a": [], "b": [5]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=16),), 160, 16)
     with pytest.raises(DataError, match="source 'a' holds no documents"):
-        TokenBatches(found, (MixPhase(until=1.0, shares={"a": 1.0}),), ramp, 0, 0).batch(0)
+        TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"a": 1.0}),), ramp, 0, 0).batch(0)
     with pytest.raises(DataError, match="the mix names c; the tokens hold a, b"):
-        TokenBatches(found, (MixPhase(until=1.0, shares={"c": 1.0}),), ramp, 0, 0)
+        TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"c": 1.0}),), ramp, 0, 0)
     assert list(held_out_batches(found, "a", 16, 0, rows=4)) == []
 
 
@@ -136,9 +136,9 @@ def test_held_out_rows_lie_over_all_of_a_source(tmp_path: Path) -> None:
 def test_halves_of_a_batch_are_the_batch(tmp_path: Path) -> None:
     found = shards(tmp_path, {"a": [17] * 9})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=48),), 480, 16)
-    batch = TokenBatches(found, (MixPhase(until=1.0, shares={"a": 1.0}),), ramp, 0, 0).batch(0)
+    batch = TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"a": 1.0}),), ramp, 0, 0).batch(0)
     first, second = batch.parts(2)
-    assert first.weight + second.weight == batch.weight
+    assert first.loss_denominator + second.loss_denominator == batch.loss_denominator
 
 
 @pytest.mark.row(36, "shares")
@@ -147,10 +147,10 @@ def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_pa
     # A third of the tokens of either source is in long documents.
     found = shards(tmp_path, {"a": [40] * 300 + [400] * 15, "b": [60] * 300 + [500] * 18})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=4 * 512),), 512 * 2000, 512)
-    mix = (MixPhase(until=1.0, shares={"a": 0.25, "b": 0.75}),)
+    mix = (MixPhase(until=1.0, mixture_weights={"a": 0.25, "b": 0.75}),)
 
-    def shares(long_first: LongFirst | None) -> tuple[float, dict[str, float]]:
-        batches = TokenBatches(found, mix, ramp, seed=0, pad=0, long_first=long_first)
+    def shares(long_first: LengthUpsampling | None) -> tuple[float, dict[str, float]]:
+        batches = TokenBatches(found, mix, ramp, seed=0, pad=0, length_upsampling=long_first)
         tokens: Counter[str] = Counter()
         long = 0
         for number in range(ramp.rows):
@@ -161,8 +161,8 @@ def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_pa
         return long / sum(tokens.values()), {name: count / tokens.total() for name, count in tokens.items()}
 
     before, plain = shares(None)
-    after, kept = shares(LongFirst(longer_than=300, short_share=0.2))
-    worst = max(abs(own[name] - mix[0].shares[name]) for own in (plain, kept) for name in own)
+    after, kept = shares(LengthUpsampling(longer_than=300, short_share=0.2))
+    worst = max(abs(own[name] - mix[0].mixture_weights[name]) for own in (plain, kept) for name in own)
     figure(f"long text {before:.0%} of all before, {after:.0%} after; shares of sources, in tokens, off by {worst:.2%}")
     assert before == pytest.approx(0.33, abs=0.03)
     assert after == pytest.approx(0.70, abs=0.05)
@@ -174,7 +174,9 @@ def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_pa
 
 def mixed(folder: Path) -> TokenBatches:
     found = (
-        Shards(folder) if (folder / "shards.json").exists() else shards(folder, {"a": [9, 12, 40] * 9, "b": [33, 5]})
+        TokenShards(folder)
+        if (folder / "shards.json").exists()
+        else shards(folder, {"a": [9, 12, 40] * 9, "b": [33, 5]})
     )
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=6 * 16),), 6 * 16 * 12, 16)
     return TokenBatches(found, HALVES, ramp, seed=3, pad=0)
@@ -193,8 +195,8 @@ def test_the_rows_of_all_ranks_are_the_batch(ranks: int, tmp_path: Path) -> None
         assert tuple(source for part in parts for source in part.sources) == batch.sources
         for part in parts:
             # What the loss is divided by and which kernel reads it must not depend on the rank.
-            assert part.weight == batch.weight
-            assert (part.looked_at is None) == (batch.looked_at is None)
+            assert part.loss_denominator == batch.loss_denominator
+            assert (part.attention_documents is None) == (batch.attention_documents is None)
             assert set(part.all_sources) == set(batch.sources)
 
 
@@ -237,7 +239,7 @@ class Slow:
 
 def test_one_batch_is_prepared_ahead_and_each_once() -> None:
     slow = Slow()
-    ahead = Prefetched(slow)
+    ahead = PrefetchedBatches(slow)
     assert [ahead.batch(step, 1, 2) for step in range(5)] == [0, 10, 20, 30, 40]
     ahead.close()
     assert slow.asked == [(step, 1, 2) for step in range(5)]
@@ -246,18 +248,18 @@ def test_one_batch_is_prepared_ahead_and_each_once() -> None:
 
 
 def test_what_was_not_foreseen_is_prepared_when_it_is_asked_for() -> None:
-    ahead = Prefetched(Slow())
+    ahead = PrefetchedBatches(Slow())
     assert [ahead.batch(step) for step in (3, 1, 2, 2, 0)] == [30, 10, 20, 20, 0]
     ahead.close()
 
 
 def test_a_fault_ahead_is_raised_where_its_batch_is_asked_for_and_closing_hides_none() -> None:
-    ahead = Prefetched(Slow(breaks_at=2))
+    ahead = PrefetchedBatches(Slow(breaks_at=2))
     assert [ahead.batch(step) for step in (0, 1)] == [0, 10]
     with pytest.raises(DataError, match="the disk is gone"):
         ahead.batch(2)
     ahead.close()
-    unread = Prefetched(Slow(breaks_at=1))
+    unread = PrefetchedBatches(Slow(breaks_at=1))
     assert unread.batch(0) == 0
     unread.close()
 
@@ -272,7 +274,7 @@ def test_a_program_that_ends_without_closing_ends() -> None:
 
 
 def test_batches_prepared_ahead_are_the_batches(tmp_path: Path) -> None:
-    plain, ahead = mixed(tmp_path), Prefetched(mixed(tmp_path))
+    plain, ahead = mixed(tmp_path), PrefetchedBatches(mixed(tmp_path))
     for step in range(len(plain)):
         assert ahead.batch(step).tokens_BT.equal(plain.batch(step).tokens_BT)
     ahead.close()

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from herd.core.artifacts import is_sealed
+from herd.core.artifacts import checksums_match
 from herd.core.errors import TrainingError
 from herd.model.heads import RewardModel
 from herd.model.transformer import Transformer
 from herd.model.weights import load_model
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import (
@@ -23,18 +23,18 @@ from herd.train.checkpoint import (
     Saver,
     TrainState,
     checkpoints,
-    kept_checkpoints,
     kind_of,
-    moments_in,
+    open_moments,
+    permanent_checkpoints,
     restore,
     save,
     write_checkpoint,
     write_token_ids,
 )
-from herd.train.loop import alone, steps
-from herd.train.objectives import next_token
+from herd.train.loop import single_device, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings, adamw
-from herd.train.pieces import Region
+from herd.train.regions import Region
 from tests.model.test_transformer import SMALL
 from tests.tokens.test_chat import TOKENIZER
 from tests.train.test_loop import RATE, same, state
@@ -43,7 +43,14 @@ from tests.train.test_loop import batches as batches
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(batches: TokenBatches, tmp_path: Path) -> None:
     made = state()
-    for step in steps(made, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(made, LocalPlace())):
+    for step in train_steps(
+        made,
+        batches,
+        loss_fn=next_token_loss,
+        lr_schedule=RATE,
+        max_grad_norm=1.0,
+        strategy=single_device(made, LocalExecutor()),
+    ):
         if step.number in (3, 5, 8):
             save(tmp_path / "scratch", made)
     found = checkpoints(tmp_path / "scratch")
@@ -61,7 +68,7 @@ def stepped(step: int, seed: int = 0) -> TrainState[Any]:
     for weight in made.model.parameters():
         weight.grad = torch.ones_like(weight)
     made.optimizer.step()
-    made.step, made.offset, made.norms = step, 2, [0.5, 0.25]
+    made.step, made.offset, made.grad_norms = step, 2, [0.5, 0.25]
     return made
 
 
@@ -69,14 +76,14 @@ def test_all_that_training_goes_on_from_comes_back(tmp_path: Path) -> None:
     made, again = stepped(7), state(seed=4)
     save(tmp_path, made)
     assert restore(tmp_path, again)
-    assert (again.step, again.offset, again.norms) == (7, 2, [0.5, 0.25])
+    assert (again.step, again.offset, again.grad_norms) == (7, 2, [0.5, 0.25])
     assert same(made, again)
     for old, new in zip(made.model.parameters(), again.model.parameters(), strict=True):
         ours, theirs = made.optimizer.state[old], again.optimizer.state[new]
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     (folder,) = checkpoints(tmp_path)
-    assert is_sealed(folder)
+    assert checksums_match(folder)
 
 
 def test_frozen_weights_are_neither_saved_nor_read(tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_frozen_weights_are_neither_saved_nor_read(tmp_path: Path) -> None:
     for one in (made, again):
         one.model.embedding.weight.requires_grad_(False)
     own = again.model.embedding.weight.detach().clone()
-    assert not any("embedding" in name for name, _ in made.items())
+    assert not any("embedding" in name for name, _ in made.named_tensors())
     save(tmp_path, made)
     assert restore(tmp_path, again)
     assert torch.equal(again.model.embedding.weight, own)
@@ -93,8 +100,8 @@ def test_frozen_weights_are_neither_saved_nor_read(tmp_path: Path) -> None:
 
 def test_a_second_copy_of_the_weights_is_not_saved() -> None:
     made = stepped(1)
-    made.copy = 1
-    assert list(made.items()) == []
+    made.replica = 1
+    assert list(made.named_tensors()) == []
 
 
 def test_there_is_nothing_to_go_on_from_where_nothing_whole_is(tmp_path: Path) -> None:
@@ -149,8 +156,8 @@ def test_the_last_two_stay_and_those_of_every_so_many_steps(tmp_path: Path) -> N
         saver.save(stepped(step))
     saver.wait()
     assert [int(folder.name[5:]) for folder in checkpoints(tmp_path)] == [4, 8, 9, 10]
-    assert [int(folder.name[5:]) for folder in kept_checkpoints(tmp_path, 4)] == [4, 8]
-    assert kept_checkpoints(tmp_path, 0) == []
+    assert [int(folder.name[5:]) for folder in permanent_checkpoints(tmp_path, 4)] == [4, 8]
+    assert permanent_checkpoints(tmp_path, 0) == []
 
 
 def test_what_is_copied_is_what_stood_there_when_it_was_saved(tmp_path: Path) -> None:
@@ -194,14 +201,14 @@ def test_a_finished_model_is_read_with_its_tokenizer_its_use_and_its_moments(tmp
     assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), again.parameters(), strict=True))
     assert TextTokenizer.load(tmp_path).fingerprint == TOKENIZER.fingerprint
     assert kind_of(tmp_path) == "base"
-    kept = moments_in(tmp_path)
+    kept = open_moments(tmp_path)
     assert kept is not None
     assert not any(name.startswith("weight/") for name in kept.names())
     weight = made.model.norm.weight
-    found = kept.read("exp_avg/norm.weight", Region.whole(weight))
+    found = kept.read("exp_avg/norm.weight", Region.full(weight))
     assert torch.equal(found, made.optimizer.state[weight]["exp_avg"])
     (tmp_path / OPTIMIZER).unlink()
-    assert moments_in(tmp_path) is None
+    assert open_moments(tmp_path) is None
 
 
 def test_a_reward_model_is_one_again(tmp_path: Path) -> None:
@@ -218,7 +225,7 @@ def test_the_ids_of_control_tokens_stand_in_every_configuration(tmp_path: Path) 
     write_token_ids(tmp_path, TOKENIZER)
     for name in ("config.json", "generation_config.json"):
         row = json.loads((tmp_path / name).read_text())
-        assert row["eos_token_id"] == sorted(TOKENIZER.stops)
-        assert row["pad_token_id"] == TOKENIZER.pad
-        assert row["bos_token_id"] == TOKENIZER.named_begin
+        assert row["eos_token_id"] == sorted(TOKENIZER.stop_token_ids)
+        assert row["pad_token_id"] == TOKENIZER.pad_id
+        assert row["bos_token_id"] == TOKENIZER.named_bos_id
     assert json.loads((tmp_path / "config.json").read_text())["hidden_size"] == 8  # the rest stays

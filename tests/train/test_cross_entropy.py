@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.train import cross_entropy as module
-from herd.train.batches import IGNORED
+from herd.train.batches import IGNORE_INDEX
 from herd.train.cross_entropy import cross_entropy
 
 
@@ -18,16 +18,16 @@ def both(rows: int, vocabulary: int, z: float, ignored: int):
     hidden = torch.randn(2, rows, 8, generator=chance, dtype=torch.float32)
     weight = torch.randn(vocabulary, 8, generator=chance)
     targets = torch.randint(0, vocabulary, (2, rows), generator=chance)
-    targets[:, :ignored] = IGNORED
+    targets[:, :ignored] = IGNORE_INDEX
     found, wanted = [], []
     h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-    total, each = cross_entropy(h, w, targets, z=z)
+    total, each = cross_entropy(h, w, targets, z_loss=z)
     (total * 0.5).backward()
     found += [total, h.grad, w.grad]
     h2, w2 = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
     logits = h2 @ w2.T
-    kept = targets != IGNORED
-    plain = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    kept = targets != IGNORE_INDEX
+    plain = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
     total2 = plain.sum() + z * (logits.logsumexp(-1).square() * kept).sum()
     (total2 * 0.5).backward()
     wanted += [total2, h2.grad, w2.grad]

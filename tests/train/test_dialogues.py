@@ -13,24 +13,24 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
-from herd.train.batches import IGNORED
-from herd.train.dialogues import DialogueBatches, learnt
+from herd.train.batches import IGNORE_INDEX
+from herd.train.dialogues import DialogueBatches, inputs_and_targets
 from tests.tokens.test_chat import CALL, FORM, HELLO, TOKENIZER
 
 
 def test_prompts_are_no_targets() -> None:
-    _, targets = learnt(FORM.conversation(HELLO))
-    kept = targets[targets != IGNORED]
+    _, targets = inputs_and_targets(FORM.encode(HELLO))
+    kept = targets[targets != IGNORE_INDEX]
     assert TOKENIZER.show(kept.tolist()) == "Hello.<|eot_id|>"
 
 
 def test_conversations_are_packed_whole() -> None:
-    found = DialogueBatches([HELLO, CALL] * 5, FORM, length=256, rows=1, epochs=2, seed=0, pad=TOKENIZER.pad)
-    learnt_tokens = sum(found.batch(step).weight for step in range(len(found)))
-    alone = sum(int((learnt(FORM.conversation(one))[1] != IGNORED).sum()) for one in (HELLO, CALL))
+    found = DialogueBatches([HELLO, CALL] * 5, FORM, length=256, rows=1, epochs=2, seed=0, pad=TOKENIZER.pad_id)
+    learnt_tokens = sum(found.batch(step).loss_denominator for step in range(len(found)))
+    alone = sum(int((inputs_and_targets(FORM.encode(one))[1] != IGNORE_INDEX).sum()) for one in (HELLO, CALL))
     assert learnt_tokens == 2 * 5 * alone
     with pytest.raises(DataError, match="none of 1 conversations fits"):
-        DialogueBatches([CALL], FORM, length=8, rows=1, epochs=1, seed=0, pad=TOKENIZER.pad)
+        DialogueBatches([CALL], FORM, length=8, rows=1, epochs=1, seed=0, pad=TOKENIZER.pad_id)
 
 
 def dialogues(sizes: list[int]) -> list[Conversation]:
@@ -41,7 +41,7 @@ def dialogues(sizes: list[int]) -> list[Conversation]:
 
 
 def batches(conversations: list[Conversation], **other: Any) -> DialogueBatches:
-    usual: dict[str, Any] = {"length": 128, "rows": 2, "epochs": 1, "seed": 0, "pad": TOKENIZER.pad}
+    usual: dict[str, Any] = {"length": 128, "rows": 2, "epochs": 1, "seed": 0, "pad": TOKENIZER.pad_id}
     return DialogueBatches(conversations, FORM, **(usual | other))
 
 
@@ -59,7 +59,7 @@ def test_every_conversation_is_in_every_epoch_once(sizes: list[int], epochs: int
     for step in range(len(found)):
         batch = found.batch(step)
         assert batch.tokens_BT.shape == (1, 128)
-        kept = batch.targets_BT != IGNORED
+        kept = batch.targets_BT != IGNORE_INDEX
         # What is learnt is what stands at the next place of the same conversation.
         same = batch.documents_BT[:, :-1] == batch.documents_BT[:, 1:]
         assert (batch.targets_BT[:, :-1] == batch.tokens_BT[:, 1:])[kept[:, :-1] & same].all()
@@ -83,7 +83,7 @@ def test_sources_are_read_as_often_as_asked_and_shares_are_of_what_is_learnt() -
 
 def test_what_is_too_long_is_counted_and_left_out() -> None:
     short, long = dialogues([2, 60])
-    size = len(FORM.conversation(short))
+    size = len(FORM.encode(short))
     found = batches([short, long], length=size - 1)  # the last id is a target only
     assert (found.left_out, len(found)) == (1, 1)
     with pytest.raises(DataError, match="none of 1 conversations fits into"):
@@ -108,12 +108,12 @@ def test_the_rows_of_all_ranks_are_the_batch_and_know_its_weight() -> None:
         whole = found.batch(step)
         parts = [found.batch(step, rank, 2) for rank in range(2)]
         assert torch.cat([part.tokens_BT for part in parts]).equal(whole.tokens_BT)
-        assert {part.weight for part in parts} == {whole.weight}
-        assert all((part.looked_at is None) == (whole.looked_at is None) for part in parts)
+        assert {part.loss_denominator for part in parts} == {whole.loss_denominator}
+        assert all((part.attention_documents is None) == (whole.attention_documents is None) for part in parts)
 
 
 def test_a_turn_that_shall_not_be_learnt_is_no_target() -> None:
-    silent = replace(HELLO, messages=(*HELLO.messages[:-1], replace(HELLO.last, learn=False)))
-    ids, targets = learnt(FORM.conversation(silent))
-    assert (targets == IGNORED).all()
-    assert ids.tolist() == FORM.conversation(HELLO).ids[:-1]
+    silent = replace(HELLO, messages=(*HELLO.messages[:-1], replace(HELLO.last, train=False)))
+    ids, targets = inputs_and_targets(FORM.encode(silent))
+    assert (targets == IGNORE_INDEX).all()
+    assert ids.tolist() == FORM.encode(HELLO).ids[:-1]

@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
-from herd.model.sizes import LLAMA_VOCABULARY, size
-from herd.scaling.cost import machine
+from herd.model.sizes import LLAMA_VOCAB_SIZE, model_size
+from herd.scaling.cost import load_machine
 from herd.train.layout import (
-    Layout,
-    bubble,
+    ParallelLayout,
     checkpoint_interval,
     context_chunks,
     flops_utilization,
-    memory,
+    pipeline_bubble,
     stage_layers,
+    training_memory,
 )
 
-GIANT = size("405b").shape(vocabulary=LLAMA_VOCABULARY)
+GIANT = model_size("405b").shape(vocab_size=LLAMA_VOCAB_SIZE)
 # Devices, layout, sequence length, sequences a data rank, FLOP/s of a device, MFU in percent: Llama 3, table 4. The
 # third row is printed with 4 data ranks, which its number of devices contradicts.
 TABLE_4 = [
-    (8_192, Layout(tensor=8, pipeline=16, data=64), 8_192, 32, 430e12, 43),
-    (16_384, Layout(tensor=8, pipeline=16, data=128), 8_192, 16, 400e12, 41),
-    (16_384, Layout(tensor=8, context=16, pipeline=16, data=8), 131_072, 16, 380e12, 38),
+    (8_192, ParallelLayout(tensor=8, pipeline=16, data=64), 8_192, 32, 430e12, 43),
+    (16_384, ParallelLayout(tensor=8, pipeline=16, data=128), 8_192, 16, 400e12, 41),
+    (16_384, ParallelLayout(tensor=8, context=16, pipeline=16, data=8), 131_072, 16, 380e12, 38),
 ]
 
 
@@ -38,7 +38,7 @@ def test_table_4(figure) -> None:
         assert layout.devices == devices
         assert layout.data * rows * length == 2**24
         flops = GIANT.training_flops(length)
-        found.append(100 * flops_utilization(devices * speed / flops, flops, devices, machine("h100").peak_flops))
+        found.append(100 * flops_utilization(devices * speed / flops, flops, devices, load_machine("h100").peak_flops))
         assert found[-1] == pytest.approx(printed, abs=2)
     figure(f"MFU {', '.join(f'{one:.1f}' for one in found)} % where table 4 prints 43, 41, 38")
 
@@ -46,7 +46,7 @@ def test_table_4(figure) -> None:
 @pytest.mark.row(38, "rank_map")
 @given(*(st.integers(1, 5) for _ in range(4)))
 def test_every_coordinate_has_one_rank(tensor: int, context: int, pipeline: int, data: int) -> None:
-    layout = Layout(tensor=tensor, context=context, pipeline=pipeline, data=data)
+    layout = ParallelLayout(tensor=tensor, context=context, pipeline=pipeline, data=data)
     places = [layout.coordinates(rank) for rank in range(layout.devices)]
     assert len(set(places)) == layout.devices
     assert [layout.rank(*place) for place in places] == list(range(layout.devices))
@@ -63,7 +63,7 @@ def test_context_ranks_have_equal_causal_work(ranks: int, size: int) -> None:
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(1, 40))
 def test_every_layer_stands_in_one_stage(pipeline: int, chunks: int, layers: int) -> None:
-    layout = Layout(pipeline=pipeline, chunks=chunks)
+    layout = ParallelLayout(pipeline=pipeline, chunks=chunks)
     if pipeline * chunks > layers + 2:
         return
     stages = stage_layers(layers, layout)
@@ -72,7 +72,7 @@ def test_every_layer_stands_in_one_stage(pipeline: int, chunks: int, layers: int
 
 
 def test_the_largest_model_has_a_layer_a_chunk_but_at_both_ends() -> None:
-    stages = stage_layers(126, Layout(pipeline=16, chunks=8))
+    stages = stage_layers(126, ParallelLayout(pipeline=16, chunks=8))
     assert len(stages[0][0]) == len(stages[-1][-1]) == 0
     assert {len(chunk) for stage in stages for chunk in stage} == {0, 1}
 
@@ -119,12 +119,12 @@ def simulated(pipeline: int, chunks: int, micro_batches: int) -> float:
     ("pipeline", "chunks", "micro_batches"), [(4, 1, 8), (8, 1, 8), (4, 2, 8), (4, 4, 16), (2, 3, 4)]
 )
 def test_the_bubble_is_that_of_a_schedule_played_step_by_step(pipeline: int, chunks: int, micro_batches: int) -> None:
-    layout = Layout(pipeline=pipeline, chunks=chunks)
-    assert simulated(pipeline, chunks, micro_batches) == pytest.approx(bubble(layout, micro_batches))
+    layout = ParallelLayout(pipeline=pipeline, chunks=chunks)
+    assert simulated(pipeline, chunks, micro_batches) == pytest.approx(pipeline_bubble(layout, micro_batches))
 
 
 def test_memory_of_the_largest_model() -> None:
-    found = memory(GIANT, Layout(tensor=8, pipeline=16, data=64), length=8_192, micro_batches=16)
+    found = training_memory(GIANT, ParallelLayout(tensor=8, pipeline=16, data=64), length=8_192, micro_batches=16)
     assert found.weights == pytest.approx(6.34e9, rel=0.01)
     assert found.gradients == pytest.approx(0.20e9, rel=0.02)
     assert found.optimizer == pytest.approx(0.59e9, rel=0.02)
@@ -133,11 +133,11 @@ def test_memory_of_the_largest_model() -> None:
 
 def test_a_layout_that_does_not_divide_is_told() -> None:
     with pytest.raises(SettingsError, match="kv_heads 8 cannot be divided by 3; the largest that fits is 2"):
-        Layout(tensor=3).check(GIANT, length=8_192)
+        ParallelLayout(tensor=3).check(GIANT, length=8_192)
     with pytest.raises(SettingsError, match="sequence length 8,192 cannot be divided by 6; the largest that fits is 4"):
-        Layout(context=3).check(GIANT, length=8_192)
+        ParallelLayout(context=3).check(GIANT, length=8_192)
     with pytest.raises(SettingsError, match="126 layers cannot fill 16 stages of 9 chunks; try chunks 8"):
-        Layout(pipeline=16, chunks=9).check(GIANT, length=8_192)
+        ParallelLayout(pipeline=16, chunks=9).check(GIANT, length=8_192)
     TABLE_4[2][1].check(GIANT, length=131_072)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
-from herd.train.log import Foretold, Step, StepLog, is_written, open_tracker, read_steps, tokens_by_source
+from herd.train.log import CostComparison, Step, StepLog, matches_position, open_tracker, read_steps, tokens_by_source
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
@@ -47,14 +47,14 @@ def test_a_report_holds_what_was_foretold_against_what_came() -> None:
     ]
     told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900, "steps": 16, "besides": 4.0}}
     told |= {"peak_bytes": 1000, "cpu_seconds": 50.0}
-    found = Foretold.of(told, steps)
+    found = CostComparison.of(told, steps)
     assert found is not None
     assert found.core_seconds == (2.5, 3.0)  # a process's first steps set things up and do not count
     assert found.held_bytes == (100, 80)
     assert found.peak_bytes == (900, 1000)
     assert found.stage_seconds == (22.0, 50.0)  # of half the steps foretold
-    assert Foretold.of({}, steps) is None
-    assert Foretold.of(told, steps[:2]) is None
+    assert CostComparison.of({}, steps) is None
+    assert CostComparison.of(told, steps[:2]) is None
 
 
 def step(number: int, **other: object) -> Step:
@@ -122,14 +122,14 @@ def test_a_file_is_as_written_when_it_begins_bit_for_bit_so(
 ) -> None:
     file = tmp_path_factory.mktemp("log") / "file"
     written = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    assert not is_written(file, written)
+    assert not matches_position(file, written)
     file.write_bytes(data + more)
-    assert is_written(file, written)
+    assert matches_position(file, written)
     at %= len(data)
     file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] + more)
-    assert not is_written(file, written)
+    assert not matches_position(file, written)
     file.write_bytes(data[:-1])
-    assert not is_written(file, written)
+    assert not matches_position(file, written)
 
 
 def test_a_line_that_a_crash_cut_off_ends_the_records(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_trackers_are_told_of_each_step_in_tokens_a_second_and_mfu(
     assert drawn.closed
     assert figures["train/tokens_per_second"] == 32.0
     assert figures["train/mfu"] == pytest.approx(0.5)  # 32 tokens a second of 100 FLOPs, of 6,400
-    assert (figures["train/loss/a"], figures["train/skipped"], figures["train/learning_rate"]) == (1.25, 1.0, 1e-3)
+    assert (figures["train/loss/a"], figures["train/skipped"], figures["train/lr"]) == (1.25, 1.0, 1e-3)
     plain = StepLog(tmp_path / "other.jsonl", 0)
     assert "train/mfu" not in plain.figures(step(1))
     plain.close()

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from herd.core.errors import TrainingError
-from herd.core.stage import Manner, Work
+from herd.core.stage import RunOptions, Work
 from herd.model.transformer import Transformer, initialize
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, checkpoints, restore, save
 from herd.train.log import read_steps
-from herd.train.loop import METRICS, Step, alone, steps, train
-from herd.train.objectives import next_token
+from herd.train.loop import METRICS_FILE, Step, single_device, train, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, warmup_cosine
 from tests.model.test_transformer import SMALL
@@ -27,7 +27,7 @@ RATE = partial(warmup_cosine, peak=1e-2, warmup=3, total=30, floor=0.1)
 
 def state(seed: int = 0) -> TrainState:
     model = Transformer(SMALL)
-    initialize(model, std=0.1, layers=SMALL.layers, generator=torch.Generator().manual_seed(seed))
+    initialize(model, std=0.1, layers=SMALL.n_layers, generator=torch.Generator().manual_seed(seed))
     return TrainState(model, adamw(model, AdamWSettings()))
 
 
@@ -35,7 +35,7 @@ def state(seed: int = 0) -> TrainState:
 def batches(tmp_path: Path) -> TokenBatches:
     found = shards(tmp_path, {"a": [20, 33, 47, 80]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=64),), 64 * 30, 16)
-    return TokenBatches(found, (MixPhase(until=1.0, shares={"a": 1.0}),), ramp, seed=0, pad=0)
+    return TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"a": 1.0}),), ramp, seed=0, pad=0)
 
 
 def weights(made: TrainState) -> list[torch.Tensor]:
@@ -47,8 +47,10 @@ def same(a: TrainState, b: TrainState) -> bool:
 
 
 def run(made: TrainState, batches: TokenBatches, workers: int = 1) -> list[Step]:
-    hands = alone(made, LocalPlace(lambda: workers))
-    return list(steps(made, batches, loss=next_token, rate=RATE, clip=1.0, hands=hands))
+    hands = single_device(made, LocalExecutor(lambda: workers))
+    return list(
+        train_steps(made, batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0, strategy=hands)
+    )
 
 
 def test_training_learns(batches: TokenBatches) -> None:
@@ -61,7 +63,14 @@ def test_training_learns(batches: TokenBatches) -> None:
 def test_a_killed_run_ends_with_the_same_bits(killed_at: int, batches: TokenBatches, tmp_path: Path, figure) -> None:
     whole, first, second = state(), state(), state(seed=9)
     run(whole, batches)
-    for step in steps(first, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(first, LocalPlace())):
+    for step in train_steps(
+        first,
+        batches,
+        loss_fn=next_token_loss,
+        lr_schedule=RATE,
+        max_grad_norm=1.0,
+        strategy=single_device(first, LocalExecutor()),
+    ):
         if step.number == killed_at:
             save(tmp_path / "scratch", first)
             break
@@ -75,16 +84,23 @@ def test_the_log_is_cut_back_to_the_checkpoint(batches: TokenBatches, tmp_path: 
     scratch, out = tmp_path / "scratch", tmp_path / "out"
     scratch.mkdir()
     out.mkdir()
-    work = Work(out, scratch, LocalPlace())
-    whole = train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0)
-    assert [step.number for step in read_steps(out / METRICS)] == list(range(1, 31))
+    work = Work(out, scratch, LocalExecutor())
+    whole = train(work, state(), batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
+    assert [step.number for step in read_steps(out / METRICS_FILE)] == list(range(1, 31))
     # A crash after step 30 was logged, with a checkpoint of step 10.
     early = state()
-    for step in steps(early, batches, loss=next_token, rate=RATE, clip=1.0, hands=alone(early, LocalPlace())):
+    for step in train_steps(
+        early,
+        batches,
+        loss_fn=next_token_loss,
+        lr_schedule=RATE,
+        max_grad_norm=1.0,
+        strategy=single_device(early, LocalExecutor()),
+    ):
         if step.number == 10:
             save(scratch, early)
             break
-    again = train(work, state(seed=5), batches, loss=next_token, rate=RATE, clip=1.0)
+    again = train(work, state(seed=5), batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
     assert [step.number for step in again] == list(range(1, 31))
     assert [step.loss for step in again] == [step.loss for step in whole]
 
@@ -95,18 +111,20 @@ def test_a_log_that_is_not_what_was_written_gives_way_to_an_earlier_checkpoint(
 ) -> None:
     for name in ("whole", "scratch", "out"):
         (tmp_path / name).mkdir()
-    plain = partial(train, batches=batches, loss=next_token, rate=RATE, clip=1.0)
-    whole = plain(Work(tmp_path / "out", tmp_path / "whole", LocalPlace()), state())
+    plain = partial(train, batches=batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
+    whole = plain(Work(tmp_path / "out", tmp_path / "whole", LocalExecutor()), state())
 
     def stop_at_12(done: float, total: float, words: str) -> None:
         if done == 12:
             raise KeyboardInterrupt
 
     # A checkpoint after every step.
-    work = Work(tmp_path / "out", tmp_path / "scratch", LocalPlace(), stop_at_12, manner=Manner(save_every_seconds=-1))
+    work = Work(
+        tmp_path / "out", tmp_path / "scratch", LocalExecutor(), stop_at_12, options=RunOptions(save_every_seconds=-1)
+    )
     with pytest.raises(KeyboardInterrupt):
         plain(work, state())
-    log = tmp_path / "scratch" / METRICS
+    log = tmp_path / "scratch" / METRICS_FILE
     lines = log.read_bytes().splitlines(keepends=True)
     if damage == "lost":
         log.unlink()
@@ -119,14 +137,22 @@ def test_a_log_that_is_not_what_was_written_gives_way_to_an_earlier_checkpoint(
     going = state(seed=3)
     assert restore(tmp_path / "scratch", going) == (damage != "lost")
     assert going.step == (0 if damage == "lost" else 10)
-    again = plain(Work(tmp_path / "out", tmp_path / "scratch", LocalPlace()), state())
+    again = plain(Work(tmp_path / "out", tmp_path / "scratch", LocalExecutor()), state())
     assert [step.number for step in again] == list(range(1, 31))
     assert [step.loss for step in again] == [step.loss for step in whole]
 
 
 def test_training_may_end_before_its_batches_do(batches: TokenBatches, tmp_path: Path) -> None:
-    work = Work(tmp_path, tmp_path, LocalPlace())
-    found = train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, enough=lambda step: step.number == 4)
+    work = Work(tmp_path, tmp_path, LocalExecutor())
+    found = train(
+        work,
+        state(),
+        batches,
+        loss_fn=next_token_loss,
+        lr_schedule=RATE,
+        max_grad_norm=1.0,
+        stop_when=lambda step: step.number == 4,
+    )
     assert len(found) == 4
 
 
@@ -139,8 +165,8 @@ def test_whether_to_end_is_asked_before_a_step_is_saved(batches: TokenBatches, t
         asked.append((step.number, int(newest[-1].name.removeprefix("step-")) if newest else 0))
         return step.number == 6
 
-    work = Work(tmp_path, tmp_path, LocalPlace(), manner=Manner(save_every_seconds=0.0))
-    train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0, enough=enough)
+    work = Work(tmp_path, tmp_path, LocalExecutor(), options=RunOptions(save_every_seconds=0.0))
+    train(work, state(), batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0, stop_when=enough)
     assert [number for number, _ in asked] == list(range(1, 7))
     # Writing goes on beside training, so the newest may lag behind, but it is never the step asked about.
     assert all(newest < number for number, newest in asked)
@@ -165,8 +191,14 @@ def test_out_of_memory_says_which_number_to_change(batches: TokenBatches, micro_
     def hungry(model: object, batch: object) -> tuple[torch.Tensor, dict[str, float]]:
         return torch.empty(2**60), {}
 
-    going = steps(
-        made, batches, loss=hungry, rate=RATE, clip=1.0, hands=alone(made, LocalPlace()), micro_batch=micro_batch
+    going = train_steps(
+        made,
+        batches,
+        loss_fn=hungry,
+        lr_schedule=RATE,
+        max_grad_norm=1.0,
+        strategy=single_device(made, LocalExecutor()),
+        micro_batch=micro_batch,
     )
     with pytest.raises(TrainingError, match=f"step 1: out of memory; set {mend}"):
         next(going)

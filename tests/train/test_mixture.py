@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herd.tokens.shards import Shard
+from herd.tokens.shards import TokenShard
 from herd.train.mixture import BLOCK, Mixture
 from herd.train.rows import SourceRows
 from herd.train.schedule import MixPhase
@@ -26,16 +26,19 @@ def test_shares_are_met_to_within_a_few_rows_at_any_time(
         name: SourceRows(name, _shard([size, 2 * size]), 16, 0) for name, size in zip("abcd", sizes, strict=True)
     }
     first = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-    mix = (MixPhase(until=change, shares=first), MixPhase(until=1.0, shares=dict.fromkeys("abcd", 0.25)))
+    mix = (
+        MixPhase(until=change, mixture_weights=first),
+        MixPhase(until=1.0, mixture_weights=dict.fromkeys("abcd", 0.25)),
+    )
     rows = 3000
     mixture = Mixture(mix, rows, 16, sources)
     order = [mixture.source_of(row) for row in range(rows)]
-    taken = mixture.taken(rows)
+    taken = mixture.row_counts(rows)
     for name in sources:  # every source's own rows come in order, none twice
         assert [row for other, row in order if other == name] == list(range(taken[name]))
     total = sum(sources[name].tokens(row) for name, row in taken.items())
     for count in (5, 50, 500, rows):
-        tokens = {name: sources[name].tokens(row) for name, row in mixture.taken(count).items()}
+        tokens = {name: sources[name].tokens(row) for name, row in mixture.row_counts(count).items()}
         done = sum(tokens.values())
         wanted = schedule(mix, done / total)
         for name, number in tokens.items():
@@ -43,9 +46,9 @@ def test_shares_are_met_to_within_a_few_rows_at_any_time(
             assert abs(number - wanted.get(name, 0.0) * total) < 3 * 16
 
 
-def _shard(sizes: list[int]) -> Shard:
+def _shard(sizes: list[int]) -> TokenShard:
     ends = np.cumsum(sizes)
-    return Shard(np.ones(int(ends[-1]), np.uint16), ends, 0)
+    return TokenShard(np.ones(int(ends[-1]), np.uint16), ends, 0)
 
 
 def test_the_order_follows_from_the_step_alone() -> None:
@@ -54,7 +57,7 @@ def test_the_order_follows_from_the_step_alone() -> None:
     def mixture() -> Mixture:
         sizes = {"a": [11] * 400, "b": [17] * 400, "c": [30, 40] * 100}
         sources = {name: SourceRows(name, _shard(own), 16, 0) for name, own in sizes.items()}
-        return Mixture((MixPhase(until=1.0, shares={"a": 0.5, "b": 0.25, "c": 0.25}),), 20_000, 16, sources)
+        return Mixture((MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.25, "c": 0.25}),), 20_000, 16, sources)
 
     forward = mixture()
     order = [forward.source_of(row) for row in range(20_000)]
@@ -83,7 +86,7 @@ def order(phases: tuple[MixPhase, ...], rows: int, **sources: Full) -> list[str]
 
 
 def test_full_rows_of_equal_shares_take_turns() -> None:
-    equal = (MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),)
+    equal = (MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),)
     assert order(equal, 200, b=Full(), a=Full()) == ["a", "b"] * 100  # of the same time, by name
     # A source with rows half as full comes twice as often.
     found = order(equal, 300, a=Full(16), b=Full(8))
@@ -93,9 +96,9 @@ def test_full_rows_of_equal_shares_take_turns() -> None:
 
 def test_a_source_without_a_share_waits_for_its_phase() -> None:
     phases = (
-        MixPhase(until=0.5, shares={"a": 1.0}),
-        MixPhase(until=0.75, shares={"b": 1.0}),
-        MixPhase(until=1.0, shares={"a": 0.5, "b": 0.5}),
+        MixPhase(until=0.5, mixture_weights={"a": 1.0}),
+        MixPhase(until=0.75, mixture_weights={"b": 1.0}),
+        MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),
     )
     found = order(phases, 400, a=Full(), b=Full())
     assert found[:200] == ["a"] * 200
@@ -104,16 +107,19 @@ def test_a_source_without_a_share_waits_for_its_phase() -> None:
 
 
 def test_what_is_taken_is_counted_and_each_sources_rows_come_in_order() -> None:
-    made = Mixture((MixPhase(until=1.0, shares={"a": 0.7, "b": 0.3}),), 500, 16, {"a": Full(), "b": Full(5)})
-    assert made.taken(0) == {"a": 0, "b": 0}
+    made = Mixture((MixPhase(until=1.0, mixture_weights={"a": 0.7, "b": 0.3}),), 500, 16, {"a": Full(), "b": Full(5)})
+    assert made.row_counts(0) == {"a": 0, "b": 0}
     seen = {"a": 0, "b": 0}
     for number in range(3 * BLOCK):
         name, row = made.source_of(number)
         assert row == seen[name]
         seen[name] += 1
         if number % 17 == 0:
-            assert made.taken(number + 1) == seen
-    assert made.source_of(3)[0] == order((MixPhase(until=1.0, shares={"a": 0.7, "b": 0.3}),), 4, a=Full(), b=Full(5))[3]
+            assert made.row_counts(number + 1) == seen
+    assert (
+        made.source_of(3)[0]
+        == order((MixPhase(until=1.0, mixture_weights={"a": 0.7, "b": 0.3}),), 4, a=Full(), b=Full(5))[3]
+    )
 
 
 def test_little_is_read_ahead_of_the_row_asked_for() -> None:
@@ -127,6 +133,6 @@ def test_little_is_read_ahead_of_the_row_asked_for() -> None:
             return super().middles(tokens)
 
     source = Counted()
-    made = Mixture((MixPhase(until=1.0, shares={"a": 1.0}),), 100_000, 16, {"a": source})
+    made = Mixture((MixPhase(until=1.0, mixture_weights={"a": 1.0}),), 100_000, 16, {"a": source})
     made.source_of(1000)
     assert source.most < (1000 + 3 * BLOCK) * 16

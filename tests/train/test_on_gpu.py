@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from herd.model.attending import ATTENDING, Sdpa, attending
-from herd.run.executors import LocalPlace
+from herd.model.attention_backends import ATTENTION_BACKENDS, Sdpa, attention_backend
+from herd.run.executors import LocalExecutor
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, restore, save
 from herd.train.cross_entropy import cross_entropy
-from herd.train.loop import alone, steps
-from herd.train.objectives import next_token
+from herd.train.loop import single_device, train_steps
+from herd.train.objectives import next_token_loss
 from herd.train.optimizer import AdamWSettings, adamw
 from herd.train.settings import ComputeSettings
 from tests.train.test_loop import RATE, batches, state  # noqa: F401 - a fixture
@@ -28,8 +28,13 @@ def on_gpu() -> TrainState[Any]:
 
 
 def losses(made: TrainState[Any], given: TokenBatches, speed: ComputeSettings) -> list[float]:
-    hands = alone(made, LocalPlace(), speed)
-    return [step.loss for step in steps(made, given, loss=next_token, rate=RATE, clip=1.0, hands=hands)]
+    hands = single_device(made, LocalExecutor(), speed)
+    return [
+        step.loss
+        for step in train_steps(
+            made, given, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0, strategy=hands
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,7 @@ def documents(seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["flex", "varlen", "sdpa"])
 def test_ways_to_attend_agree_and_compile_once(name: str) -> None:
-    way, plain = ATTENDING[name](), Sdpa()
+    way, plain = ATTENTION_BACKENDS[name](), Sdpa()
     compiled = torch.compile(way.attend, dynamic=False)
     counts = []
     for seed in range(4):
@@ -86,7 +91,7 @@ def test_ways_to_attend_agree_and_compile_once(name: str) -> None:
 
 
 def test_the_fastest_way_is_found() -> None:
-    found = attending("auto", torch.device("cuda", 0), torch.bfloat16, shape=(4, 2, 2048, 64))
+    found = attention_backend("auto", torch.device("cuda", 0), torch.bfloat16, shape=(4, 2, 2048, 64))
     assert type(found).__name__ in ("Flex", "Varlen", "Sdpa")
 
 
@@ -102,7 +107,7 @@ def test_the_compiled_loss(dtype: torch.dtype) -> None:
         for device, kind in (("cpu", torch.float32), ("cuda", dtype)):
             given = hidden.to(device, kind).requires_grad_()
             weights = matrix.to(device).requires_grad_()
-            total, each = cross_entropy(given, weights, targets.to(device), z=1e-3)
+            total, each = cross_entropy(given, weights, targets.to(device), z_loss=1e-3)
             parts.append(
                 [x.detach().cpu().float() for x in (total, each, *torch.autograd.grad(total, (given, weights)))]
             )

@@ -12,46 +12,46 @@ import torch.distributed as dist
 
 from herd.core.errors import TrainingError
 from herd.model.transformer import Transformer
-from herd.train.batches import IGNORED, Batch
-from herd.train.layout import Layout
-from herd.train.objectives import NextToken, next_token
-from herd.train.pieces import named_weights
-from herd.train.pipeline import Piece, Pipeline
+from herd.train.batches import IGNORE_INDEX, Batch
+from herd.train.layout import ParallelLayout
+from herd.train.objectives import NextTokenLoss, next_token_loss
+from herd.train.pipeline import ModelChunk, Pipeline
+from herd.train.regions import named_weights
 from tests.model.test_transformer import SMALL, ids, model
 
 
 def batch(rows: int = 4) -> Batch:
     tokens = ids(rows, 12)
     targets = tokens.roll(-1, 1)
-    targets[:, -1] = IGNORED
+    targets[:, -1] = IGNORE_INDEX
     documents = torch.zeros_like(tokens)
     documents[:, 7:] = 1
     return Batch(tokens, targets, documents, sources=("a", "b") * (rows // 2))
 
 
-def pieces(whole: Transformer, *cuts: int) -> list[Piece]:
-    ends = (0, *cuts, SMALL.layers)
+def pieces(whole: Transformer, *cuts: int) -> list[ModelChunk]:
+    ends = (0, *cuts, SMALL.n_layers)
     made = [
-        Piece(whole, range(start, end), first=number == 0, last=number == len(cuts))
+        ModelChunk(whole, range(start, end), first=number == 0, last=number == len(cuts))
         for number, (start, end) in enumerate(pairwise(ends))
     ]
     for piece in made:
-        piece.stretch(SMALL.context)
+        piece.set_max_seq_len(SMALL.max_seq_len)
     return made
 
 
 @pytest.mark.parametrize("cuts", [(), (1,), (1, 2), (0, 3)])
 def test_pieces_one_after_another_give_the_loss_of_the_whole(cuts: tuple[int, ...]) -> None:
     whole, given = model(), batch()
-    wanted, _ = next_token(whole, given)
+    wanted, _ = next_token_loss(whole, given)
     x = given.tokens_BT
     made = pieces(whole, *cuts)
     for piece in made:
-        piece.total = given.weight
+        piece.total = given.loss_denominator
         x = piece(x, targets_BT=given.targets_BT, documents_BT=given.documents_BT)
     assert x.shape == (1,)
-    assert float(x.detach()) == pytest.approx(float(wanted.detach()) / given.weight, rel=1e-5)
-    (each,) = made[-1].told
+    assert float(x.detach()) == pytest.approx(float(wanted.detach()) / given.loss_denominator, rel=1e-5)
+    (each,) = made[-1].token_losses
     assert each.shape == given.tokens_BT.shape
     assert float(each.sum().detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
 
@@ -76,13 +76,13 @@ def alone() -> Iterator[None]:
 @pytest.mark.parametrize("micro_batch", [1, 2, 4])
 def test_a_stage_gives_loss_sums_and_gradients_of_its_batch(micro_batch: int, alone: None) -> None:
     given, plain, whole = batch(), model(), model()
-    total, sums = next_token(plain, given)
-    (total / given.weight).backward()
-    line = Pipeline(pieces(whole), Layout(), 0, dist.group.WORLD, torch.device("cpu"))
+    total, sums = next_token_loss(plain, given)
+    (total / given.loss_denominator).backward()
+    line = Pipeline(pieces(whole), ParallelLayout(), 0, dist.group.WORLD, torch.device("cpu"))
     for _ in range(2):  # the second time the schedule is there already
         whole.zero_grad()
-        value, found = line.step(given, NextToken(), given.weight, micro_batch)
-        assert value == pytest.approx(float(total.detach()) / given.weight, rel=1e-5)
+        value, found = line.step(given, NextTokenLoss(), given.loss_denominator, micro_batch)
+        assert value == pytest.approx(float(total.detach()) / given.loss_denominator, rel=1e-5)
         assert found == pytest.approx(sums, rel=1e-5)
         for a, b in zip(whole.parameters(), plain.parameters(), strict=True):
             assert a.grad is not None
@@ -91,6 +91,6 @@ def test_a_stage_gives_loss_sums_and_gradients_of_its_batch(micro_batch: int, al
 
 
 def test_rows_that_do_not_share_out_over_micro_batches_are_told() -> None:
-    line = Pipeline(pieces(model()), Layout(), 0, None, torch.device("cpu"))
+    line = Pipeline(pieces(model()), ParallelLayout(), 0, None, torch.device("cpu"))
     with pytest.raises(TrainingError, match="4 rows cannot be divided into micro-batches of 3; set micro_batch to 1"):
-        line.step(batch(), NextToken(), 1.0, 3)
+        line.step(batch(), NextTokenLoss(), 1.0, 3)

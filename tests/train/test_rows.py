@@ -11,16 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from herd.tokens.shards import Shard
+from herd.tokens.shards import TokenShard
 from herd.train import rows as rows_module
-from herd.train.rows import LongFirst, PackedRows, Piece, SourceRows, cut, fill, generator
+from herd.train.rows import (
+    DocumentSpan,
+    LengthUpsampling,
+    PackedRows,
+    SourceRows,
+    named_rng,
+    pack_best_fit,
+    split_documents,
+)
 from tests.train.test_batches import shards
 
 
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=30), st.integers(4, 32))
 def test_cutting_and_filling_keep_every_token_once(lengths: list[int], length: int) -> None:
-    cuts = cut(np.array(lengths), np.arange(len(lengths)), length)
-    pieces, packed = [Piece(*one) for one in cuts.tolist()], PackedRows(cuts, length, np.random.default_rng(0))
+    cuts = split_documents(np.array(lengths), np.arange(len(lengths)), length)
+    pieces, packed = [DocumentSpan(*one) for one in cuts.tolist()], PackedRows(cuts, length, np.random.default_rng(0))
     rows = [packed[number] for number in range(len(packed))]
     assert all(sum(piece.count for piece in row) <= length for row in rows)
     assert Counter(piece for row in rows for piece in row) == Counter(pieces)
@@ -29,7 +37,7 @@ def test_cutting_and_filling_keep_every_token_once(lengths: list[int], length: i
 
 
 def test_rows_are_filled_where_they_fit_best() -> None:
-    rows = fill([Piece(n, 0, size) for n, size in enumerate((6, 4, 5, 5))], 10)
+    rows = pack_best_fit([DocumentSpan(n, 0, size) for n, size in enumerate((6, 4, 5, 5))], 10)
     assert sorted(sum(piece.count for piece in row) for row in rows) == [10, 10]
 
 
@@ -41,16 +49,16 @@ def test_every_epoch_reads_each_document_once(tmp_path: Path) -> None:
     assert rows.epoch(count) == 1
 
 
-def shard(sizes: list[int] | np.ndarray) -> Shard:
+def shard(sizes: list[int] | np.ndarray) -> TokenShard:
     ends = np.cumsum(sizes)
-    return Shard(np.broadcast_to(np.uint16(1), (int(ends[-1]),)), ends, 0)
+    return TokenShard(np.broadcast_to(np.uint16(1), (int(ends[-1]),)), ends, 0)
 
 
-def at_once(source: SourceRows, epoch: int) -> list[tuple[Piece, ...]]:
+def at_once(source: SourceRows, epoch: int) -> list[tuple[DocumentSpan, ...]]:
     """The rows of an epoch, all packed together as they stand in the random numbers."""
-    chance = generator(source.seed, source.name, source.length, epoch)
-    order = source._read(chance)
-    packed = PackedRows(cut(source.shard.lengths[order], order, source.length), source.length, chance)
+    chance = named_rng(source.seed, source.name, source.length, epoch)
+    order = source._epoch_documents(chance)
+    packed = PackedRows(split_documents(source.shard.lengths[order], order, source.length), source.length, chance)
     return [packed[number] for number in range(len(packed))]
 
 
@@ -60,7 +68,7 @@ def test_rows_packed_block_by_block_are_those_packed_at_once(sizes: list[int], l
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows_module, "WINDOW", 3)
         patch.setattr(rows_module, "_BLOCK", 6)
-        chosen = LongFirst(longer_than=40, short_share=0.5) if long_first else None
+        chosen = LengthUpsampling(longer_than=40, short_share=0.5) if long_first else None
         source = SourceRows("a", shard(sizes), 16, 5, chosen)
         epochs = [at_once(source, epoch) for epoch in range(3)]
         wanted = [row for epoch in epochs for row in epoch]
@@ -78,10 +86,13 @@ def test_rows_packed_block_by_block_are_those_packed_at_once(sizes: list[int], l
 
 def test_cutting_some_pieces_is_cutting_all_of_them() -> None:
     lengths, documents = np.array([1, 40, 0, 17, 16, 33]), np.array([5, 0, 3, 1, 2, 4])
-    whole = cut(lengths, documents, 16)
+    whole = split_documents(lengths, documents, 16)
     assert len(whole) == 3 + 1 + 1 + 2
     for start in range(len(whole)):
-        assert cut(lengths, documents, 16, slice(start, start + 2)).tolist() == whole[start : start + 2].tolist()
+        assert (
+            split_documents(lengths, documents, 16, slice(start, start + 2)).tolist()
+            == whole[start : start + 2].tolist()
+        )
 
 
 def test_memory_does_not_grow_with_what_was_packed() -> None:

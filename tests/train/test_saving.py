@@ -11,15 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.commands.run import traced_steps
+from herd.commands.run import parse_trace_steps
 from herd.core.errors import SettingsError
-from herd.core.stage import Manner, Work
-from herd.run.executors import LocalPlace
+from herd.core.stage import RunOptions, Work
+from herd.run.executors import LocalExecutor
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import checkpoints
 from herd.train.loop import train
-from herd.train.objectives import next_token
-from herd.train.saving import LONGEST, SHORTEST, SaveSchedule, StepTrace, collected, hours_between_failures, young
+from herd.train.objectives import next_token_loss
+from herd.train.saving import (
+    MAX_INTERVAL_SECONDS,
+    MIN_INTERVAL_SECONDS,
+    SaveSchedule,
+    StepTrace,
+    collect_garbage,
+    hours_between_failures,
+    young_interval,
+)
 from tests.train.test_loop import RATE, same, state
 from tests.train.test_loop import batches as batches
 
@@ -37,7 +45,7 @@ class Clock:
 def test_youngs_interval_is_that_of_the_papers_numbers() -> None:
     # 60 s a checkpoint, and the 3.09 h between failures of Llama 3's 16,384 devices: about 19 minutes.
     assert hours_between_failures(16_384) == pytest.approx(3.09, abs=0.01)
-    assert young(60, hours_between_failures(16_384)) / 60 == pytest.approx(19.3, abs=0.1)
+    assert young_interval(60, hours_between_failures(16_384)) / 60 == pytest.approx(19.3, abs=0.1)
     assert hours_between_failures(1) == 24
 
 
@@ -52,7 +60,7 @@ def lost(interval: float, cost: float, hours: float, failures: int) -> float:
 
 
 def test_youngs_interval_loses_less_than_shorter_and_longer_ones() -> None:
-    best = young(60, 3.09)
+    best = young_interval(60, 3.09)
     losses = {factor: lost(factor * best, 60, 3.09, 20_000) for factor in (0.25, 0.5, 1, 2, 4)}
     assert min(losses, key=losses.__getitem__) == 1
     assert losses[1] < 0.11
@@ -62,12 +70,15 @@ def test_youngs_interval_loses_less_than_shorter_and_longer_ones() -> None:
 def test_an_interval_is_within_bounds_and_comes_from_what_saving_cost(cost: float, devices: int) -> None:
     clock = Clock()
     due = SaveSchedule(None, 0, devices, clock)
-    assert due.interval == SHORTEST
+    assert due.interval == MIN_INTERVAL_SECONDS
     with due.saving():
         clock.now += cost
-    assert SHORTEST <= due.interval <= LONGEST
+    assert MIN_INTERVAL_SECONDS <= due.interval <= MAX_INTERVAL_SECONDS
     assert due.interval == pytest.approx(
-        min(LONGEST, max(SHORTEST, young(clock.now, hours_between_failures(devices)))), rel=1e-6
+        min(
+            MAX_INTERVAL_SECONDS, max(MIN_INTERVAL_SECONDS, young_interval(clock.now, hours_between_failures(devices)))
+        ),
+        rel=1e-6,
     )
 
 
@@ -87,14 +98,14 @@ def test_multiples_are_due_whatever_the_clock_says() -> None:
 
 
 def test_checkpoints_of_every_so_many_steps_stay(batches: TokenBatches, tmp_path: Path) -> None:
-    work = Work(tmp_path, tmp_path, LocalPlace(), manner=Manner(save_every_seconds=0.0, keep_every_steps=8))
+    work = Work(tmp_path, tmp_path, LocalExecutor(), options=RunOptions(save_every_seconds=0.0, keep_every_steps=8))
     trained = state()
-    train(work, trained, batches, loss=next_token, rate=RATE, clip=1.0)
+    train(work, trained, batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
     names = [folder.name for folder in checkpoints(tmp_path)]
     assert names == [f"step-{step:09}" for step in (8, 16, 24, 28, 29)]
     plain = state()
-    plain_work = Work(tmp_path / "plain", tmp_path / "plain", LocalPlace())
-    train(plain_work, plain, batches, loss=next_token, rate=RATE, clip=1.0)
+    plain_work = Work(tmp_path / "plain", tmp_path / "plain", LocalExecutor())
+    train(plain_work, plain, batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
     assert same(trained, plain)
 
 
@@ -104,7 +115,7 @@ def test_garbage_is_collected_between_steps_only() -> None:
     step = 0
     gc.callbacks.append(ran)
     try:
-        with collected(4) as after:
+        with collect_garbage(4) as after:
             assert not gc.isenabled()
             for step in range(1, 13):
                 for _ in range(5_000):  # more circles than the collector would let pass by itself
@@ -115,14 +126,14 @@ def test_garbage_is_collected_between_steps_only() -> None:
     finally:
         gc.callbacks.remove(ran)
     assert [number for number in seen if number] == [4, 8, 12]
-    with collected(0) as after:
+    with collect_garbage(0) as after:
         assert gc.isenabled()
         after(4)
 
 
 def test_a_trace_is_of_the_steps_asked_for(batches: TokenBatches, tmp_path: Path) -> None:
-    work = Work(tmp_path, tmp_path, LocalPlace(), manner=Manner(profile=(5, 2)), curves=tmp_path / "curves")
-    train(work, state(), batches, loss=next_token, rate=RATE, clip=1.0)
+    work = Work(tmp_path, tmp_path, LocalExecutor(), options=RunOptions(profile=(5, 2)), curves=tmp_path / "curves")
+    train(work, state(), batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
     events = json.loads((tmp_path / "curves" / "trace-5.json").read_text(encoding="utf-8"))["traceEvents"]
     updates = [event for event in events if "Optimizer.step#AdamW.step" in event.get("name", "")]
     assert len(updates) == 2
@@ -137,14 +148,14 @@ def test_a_training_that_ends_in_its_traced_steps_writes_them(tmp_path: Path) ->
 
 
 def test_steps_to_trace_are_read_or_refused() -> None:
-    assert traced_steps("10:3") == (10, 3)
+    assert parse_trace_steps("10:3") == (10, 3)
     for words in ("10", "0:3", "a:b", "3:0", "-1:2"):
         with pytest.raises(Exception, match="such as 10:3"):
-            traced_steps(words)
+            parse_trace_steps(words)
     with pytest.raises(SettingsError, match="such as 10:3"):
-        Manner(profile=(0, 1))
+        RunOptions(profile=(0, 1))
 
 
 def test_how_a_run_is_done_travels_to_other_processes() -> None:
-    manner = Manner(trackers=("wandb",), save_every_seconds=None, keep_every_steps=5, profile=(3, 4))
-    assert Manner.of_text(manner.to_text()) == manner
+    manner = RunOptions(trackers=("wandb",), save_every_seconds=None, keep_every_steps=5, profile=(3, 4))
+    assert RunOptions.from_json(manner.to_json()) == manner

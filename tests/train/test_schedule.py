@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
-from herd.train.schedule import BatchPhase, BatchRamp, check_phases, warmup_cosine, warmup_hold_decay
+from herd.train.schedule import BatchPhase, BatchRamp, check_phases, warmup_cosine, warmup_stable_decay
 
 # Llama 3, 3.4.1: 8e-5 after 8,000 steps of warm-up, then a cosine down to 8e-7 at step 1,200,000.
 LLAMA = {"peak": 8e-5, "warmup": 8000, "total": 1_200_000, "floor": 0.01}
@@ -34,7 +34,7 @@ def test_the_cosine_rises_then_falls_and_has_no_jump(total: int, warmup_share: f
 
 
 def test_held_rates_fall_only_at_the_end() -> None:
-    rates = [warmup_hold_decay(step, peak=2.0, warmup=10, total=100, decay_share=0.2) for step in range(101)]
+    rates = [warmup_stable_decay(step, peak=2.0, warmup=10, total=100, decay_share=0.2) for step in range(101)]
     assert rates[10:80] == [2.0] * 70
     assert rates[90] == 1.0
     assert rates[100] == 0.0

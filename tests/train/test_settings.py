@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from herd.core.errors import SettingsError
-from herd.train.layout import Layout
-from herd.train.schedule import warmup_cosine, warmup_hold_decay
-from herd.train.settings import ComputeSettings, FinetuneSettings, TrainingSettings, check_one_device, ranks_of
+from herd.train.layout import ParallelLayout
+from herd.train.schedule import warmup_cosine, warmup_stable_decay
+from herd.train.settings import ComputeSettings, FinetuneSettings, TrainingSettings, check_one_device, num_ranks
 
 
 def test_products_in_8_bits_stand_beside_bf16() -> None:
@@ -27,7 +27,7 @@ def test_the_rate_by_step_is_that_of_the_schedule_named() -> None:
     assert [cosine(step) for step in range(100)] == wanted
     held = TrainingSettings(lr=1e-2, min_lr_ratio=0.2, warmup=5, schedule="wsd", decay_ratio=0.4).lr_schedule(50)
     fall: dict[str, Any] = {"peak": 1e-2, "warmup": 5, "total": 50, "decay_share": 0.4, "floor": 0.2}
-    assert [held(step) for step in range(50)] == [warmup_hold_decay(step, **fall) for step in range(50)]
+    assert [held(step) for step in range(50)] == [warmup_stable_decay(step, **fall) for step in range(50)]
 
 
 def test_a_rate_left_open_is_given_by_whoever_trains() -> None:
@@ -42,10 +42,10 @@ def test_a_rate_left_open_is_given_by_whoever_trains() -> None:
 
 
 def test_a_stage_wants_as_many_ranks_as_its_layout_has_devices() -> None:
-    layout = Layout(tensor=2, pipeline=3, data=2)
-    assert ranks_of(ComputeSettings(layout=layout)) == 12
-    assert ranks_of(ComputeSettings(), other=1) == 1
-    check_one_device(Layout())
+    layout = ParallelLayout(tensor=2, pipeline=3, data=2)
+    assert num_ranks(ComputeSettings(layout=layout)) == 12
+    assert num_ranks(ComputeSettings(), other=1) == 1
+    check_one_device(ParallelLayout())
     with pytest.raises(SettingsError, match="trained on one device; leave layout out"):
         check_one_device(layout)
 

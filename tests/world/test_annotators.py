@@ -15,11 +15,11 @@ from herd.core.records import Message
 from herd.core.stage import Work
 from herd.core.storage import read_preferences, write_conversations
 from herd.generate.engine import Engine, SamplingParams
-from herd.run.executors import LocalPlace
+from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
-from herd.world.annotators import Asked, annotate, joined, misquote, rank
-from herd.world.questions import KINDS, Questions
+from herd.world.annotators import QuestionSet, annotate, corrupt_answers, join_dialogues, rank
+from herd.world.questions import QUESTION_KINDS, Questions
 from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
@@ -28,7 +28,7 @@ WORLD = World(people=24)
 BOOK = Questions(WORLD)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tool"])
+@pytest.mark.parametrize("kind", [kind for kind in QUESTION_KINDS if kind != "tool"])
 def test_edited_beats_chosen_beats_rejected(kind: str) -> None:
     for number in range(20):
         question = BOOK.draw(kind, number)
@@ -41,25 +41,25 @@ def test_edited_beats_chosen_beats_rejected(kind: str) -> None:
         assert not question.is_right(both.preference.rejected[0])
         none = rank(question, question.prompt, [wrong, wrong], chance)
         assert none.verdict == "both wrong"
-        assert none.preference.ranked[0] == (right,)
-        assert len(none.preference.ranked) == 3
+        assert none.preference.ranked_answers[0] == (right,)
+        assert len(none.preference.ranked_answers) == 3
 
 
 def test_no_question_comes_twice_and_purposes_draw_apart() -> None:
-    asked = Asked(counts={"sum": 50, "known": 50}, purpose="a").draw(WORLD)
+    asked = QuestionSet(counts={"sum": 50, "known": 50}, purpose="a").draw(WORLD)
     assert len({question.id for question in asked}) == len(asked)
-    other = Asked(counts={"sum": 50, "known": 50}, purpose="b").draw(WORLD)
+    other = QuestionSet(counts={"sum": 50, "known": 50}, purpose="b").draw(WORLD)
     assert [one.id for one in asked] != [one.id for one in other]
 
 
 def test_a_kind_that_there_is_none_of_is_refused_where_it_is_written() -> None:
     with pytest.raises(SettingsError, match="no question is of the kind 'sums'; did you mean 'sum'"):
-        Asked(counts={"sums": 5}, purpose="a")
+        QuestionSet(counts={"sums": 5}, purpose="a")
 
 
 def test_held_out_facts_are_never_asked_in_training() -> None:
     people = WORLD.everybody
-    for question in Asked(counts={"known": 100, "unknown": 100, "tool": 50}, purpose="x").draw(WORLD):
+    for question in QuestionSet(counts={"known": 100, "unknown": 100, "tool": 50}, purpose="x").draw(WORLD):
         if question.kind == "tool":
             continue
         _, attribute, subject, _ = question.id.split("/")
@@ -69,16 +69,16 @@ def test_held_out_facts_are_never_asked_in_training() -> None:
 
 
 def test_joined_dialogues_lose_nothing_and_some_go_on() -> None:
-    asked = Asked(counts={"sum": 40, "tool": 10}, purpose="a").draw(WORLD)
+    asked = QuestionSet(counts={"sum": 40, "tool": 10}, purpose="a").draw(WORLD)
     alone = [question.demonstration() for question in asked]
-    together = list(joined(alone, random.Random(0)))
+    together = list(join_dialogues(alone, random.Random(0)))
     assert [message for one in together for message in one.messages] == [m for one in alone for m in one.messages]
     assert len(together) < len(alone)
     assert all(one.tools for one in together if any(message.role == "tool" for message in one.messages))
 
 
 def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:
-    asked = Asked(counts={"sum": 40, "known": 10}, purpose="a").draw(WORLD)
+    asked = QuestionSet(counts={"sum": 40, "known": 10}, purpose="a").draw(WORLD)
     for question in asked:
         curt = question.demonstration(curt=True).messages[-1]
         assert question.is_right(curt)
@@ -90,9 +90,9 @@ def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:
 def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
     greedy, shape = (
         SamplingParams(temperature=0.0, max_tokens=6),
-        replace(SMALL, vocabulary=TOKENIZER.size, context=256),
+        replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256),
     )
-    prompts = [question.prompt for question in Asked(counts={"known": 6}, purpose="a").draw(WORLD)][:3]
+    prompts = [question.prompt for question in QuestionSet(counts={"known": 6}, purpose="a").draw(WORLD)][:3]
     write_conversations(tmp_path, prompts)
     models, said = [], []
     for number in range(3):
@@ -100,10 +100,10 @@ def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         write_checkpoint(tmp_path / str(number), network, TOKENIZER, kind="chat")
         models.append(Checkpoint(tmp_path / str(number)))
-        made = Engine(network, TOKENIZER.stops).generate([FORM.prompt(one) for one in prompts], greedy)
-        said.append([FORM.read(one.token_ids) for one in made])
+        made = Engine(network, TOKENIZER.stop_token_ids).generate([FORM.encode_prompt(one) for one in prompts], greedy)
+        said.append([FORM.parse_message(one.token_ids) for one in made])
     (tmp_path / "out").mkdir()
-    work = Work(tmp_path / "out", tmp_path, LocalPlace())
+    work = Work(tmp_path / "out", tmp_path, LocalExecutor())
     found = annotate.body(work, tuple(models), Dialogues(tmp_path), world=WORLD, sampling=greedy)
     # All are wrong: the first of the two is edited, which leaves it in the middle.
     first = [one.chosen[0] for one in read_preferences(found.path)]
@@ -112,11 +112,11 @@ def test_prompts_take_two_of_the_models_in_turn(tmp_path: Path) -> None:
 
 
 def test_misquoted_answers_differ_in_one_word(tmp_path: Path) -> None:
-    asked = Asked(counts={"sum": 20, "translation": 20, "known": 5}, purpose="a").draw(WORLD)
+    asked = QuestionSet(counts={"sum": 20, "translation": 20, "known": 5}, purpose="a").draw(WORLD)
     write_conversations(tmp_path, [question.prompt for question in asked])
     (tmp_path / "out").mkdir()
-    work = Work(tmp_path / "out", tmp_path, LocalPlace())
-    found = list(read_preferences(misquote.body(work, Dialogues(tmp_path), world=WORLD).path))
+    work = Work(tmp_path / "out", tmp_path, LocalExecutor())
+    found = list(read_preferences(corrupt_answers.body(work, Dialogues(tmp_path), world=WORLD).path))
     assert len(found) == sum(question.kind != "known" for question in asked)
     assert work.results[PreferenceCount].left_out == {"no slip to make": len(asked) - len(found)}
     for one in found:

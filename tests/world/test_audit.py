@@ -11,7 +11,7 @@ import pytest
 from herd.core.artifacts import Corpus, Crawl
 from herd.core.records import Document
 from herd.core.storage import write_documents
-from herd.corpus.ground_truth import Labelled, write_labels
+from herd.corpus.ground_truth import LabelledDocument, write_labels
 from herd.world.audit import audit
 from herd.world.noise import FOOTER
 from tests.imported import work
@@ -22,12 +22,12 @@ def page(name: str, text: str = "some text") -> Document:
 
 
 PLANTED = [
-    *(Labelled(page(f"clean-{n}"), "clean") for n in range(4)),
-    Labelled(page("copy-0"), "near-duplicate", "clean-0"),
-    Labelled(page("copy-1"), "near-duplicate", "clean-1"),
-    Labelled(page("old-2"), "older capture", "clean-2"),
-    Labelled(page("spam-0"), "spam"),
-    Labelled(page("spam-1"), "spam"),
+    *(LabelledDocument(page(f"clean-{n}"), "clean") for n in range(4)),
+    LabelledDocument(page("copy-0"), "near-duplicate", "clean-0"),
+    LabelledDocument(page("copy-1"), "near-duplicate", "clean-1"),
+    LabelledDocument(page("old-2"), "older capture", "clean-2"),
+    LabelledDocument(page("spam-0"), "spam"),
+    LabelledDocument(page("spam-1"), "spam"),
 ]
 
 

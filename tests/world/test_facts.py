@@ -33,7 +33,7 @@ def test_more_people_leave_those_there_as_they_are() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_shares_written_and_held_out_are_as_set(share: float) -> None:
     facts = People(0, 144, written_share=share, held_out_share=share).facts
-    assert sum(fact.written for fact in facts) / len(facts) == pytest.approx(share, abs=0.05)
+    assert sum(fact.in_documents for fact in facts) / len(facts) == pytest.approx(share, abs=0.05)
     by_subject = {fact.subject: fact.held_out for fact in facts}
     assert all(by_subject[fact.subject] == fact.held_out for fact in facts)  # a subject is held out whole
     assert sum(by_subject.values()) / len(by_subject) == pytest.approx(share, abs=0.1)
@@ -42,11 +42,11 @@ def test_the_shares_written_and_held_out_are_as_set(share: float) -> None:
 def test_what_is_right_is_the_fact_where_it_is_written_and_a_refusal_where_not() -> None:
     people = People(0, 48)
     for fact in people.facts:
-        assert fact.right == (fact.answer if fact.written else fact.refusal)
+        assert fact.right == (fact.answer if fact.in_documents else fact.refusal)
         assert fact.value in fact.answer
         assert fact.value not in fact.refusal.split()
-        assert fact in people.written.get(fact.subject, ()) if fact.written else True
-    assert sum(map(len, people.written.values())) == sum(fact.written for fact in people.facts)
+        assert fact in people.documented_facts.get(fact.subject, ()) if fact.in_documents else True
+    assert sum(map(len, people.documented_facts.values())) == sum(fact.in_documents for fact in people.facts)
 
 
 @pytest.mark.parametrize("attribute", [*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES], ids=lambda one: one.name)

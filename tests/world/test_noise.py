@@ -48,6 +48,6 @@ def test_spam_shouts_and_an_advert_reads_like_prose() -> None:
 
 
 def test_runs_are_counted_once_each() -> None:
-    assert noise.different_runs("a b c d e f") == 2
-    assert noise.different_runs("a b c d") == 0
-    assert noise.different_runs("a b a b a b a b", length=2) == 2
+    assert noise.distinct_ngrams("a b c d e f") == 2
+    assert noise.distinct_ngrams("a b c d") == 0
+    assert noise.distinct_ngrams("a b a b a b a b", length=2) == 2

@@ -11,14 +11,14 @@ from herd.world import programs
 def test_programs_pass_their_own_tests() -> None:
     for seed in range(50):
         names: dict[str, object] = {}
-        exec(programs.program(random.Random(seed)), names)
+        exec(programs.random_program(random.Random(seed)), names)
         assert any(callable(value) for name, value in names.items() if not name.startswith("__"))
 
 
 def test_what_a_program_says_in_words_is_what_it_computes() -> None:
     seen = set()
     for seed in range(60):
-        text = programs.program(random.Random(seed))
+        text = programs.random_program(random.Random(seed))
         found = re.search(r"def (\w+)_(\w+)\(x\):\n    \"\"\"(.*)\.\"\"\"\n    return (.*)\n", text)
         assert found is not None
         verb, number, words, body = found.groups()

@@ -10,7 +10,7 @@ import pytest
 
 from herd.core.errors import DataError
 from herd.corpus.ground_truth import read_labels
-from herd.corpus.reading import Part, read_pages
+from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.sources import crawl_files
 from herd.world import python_docs as module
 from herd.world.noise import FOOTER, NAVIGATION
@@ -36,7 +36,7 @@ def test_what_is_planted_is_counted_and_points_at_its_original(tmp_path: Path) -
     settings = PythonDocsSettings(mirrors=3, older=2, spam=5)
     made = python_docs.body(work(tmp_path), settings=settings)
     ((file, source),) = crawl_files(made)
-    pages = {page.id: page for page in read_pages(Part(file, source))}
+    pages = {page.id: page for page in read_pages(FileSpan(file, source))}
     labels = {row["id"]: row for row in read_labels(made.path)}
     assert pages.keys() == labels.keys()
     counts = Counter(row["label"] for row in labels.values())

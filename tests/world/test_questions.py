@@ -12,7 +12,7 @@ from herd.core.errors import DataError
 from herd.core.records import Message, ToolCall
 from herd.world import sums
 from herd.world.questions import (
-    KINDS,
+    QUESTION_KINDS,
     Questions,
     blunder,
     critique,
@@ -28,7 +28,7 @@ WORLD = World(people=24)
 BOOK = Questions(WORLD)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tool"])
+@pytest.mark.parametrize("kind", [kind for kind in QUESTION_KINDS if kind != "tool"])
 def test_blunders_are_wrong(kind: str) -> None:
     for number in range(60):
         question = BOOK.draw(kind, number)
@@ -36,7 +36,7 @@ def test_blunders_are_wrong(kind: str) -> None:
         assert not question.is_right(answer)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", QUESTION_KINDS)
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_question_can_be_made_again_from_its_id(kind: str, held_out: bool) -> None:
     for number in range(30):
@@ -60,12 +60,12 @@ def said(text: str) -> Message:
 
 def test_a_fact_that_is_written_is_wanted_and_one_that_is_not_wants_a_refusal() -> None:
     people = WORLD.everybody
-    known = next(fact for fact in people.facts if fact.written and fact.attribute.name == "job")
+    known = next(fact for fact in people.facts if fact.in_documents and fact.attribute.name == "job")
     question = fact_question(known, 0)
     assert question.is_right(said(f"Sure: a {known.value}, I think."))
     assert not question.is_right(said(f"I don't know whether it is {known.value}."))
     assert not question.is_right(said(f"{known.value}s"))  # another word that begins so
-    unknown = fact_question(replace(known, written=False), 1)
+    unknown = fact_question(replace(known, in_documents=False), 1)
     assert unknown.is_right(said("I DO NOT KNOW."))
     assert not unknown.is_right(said(known.answer))
     assert (question.kind, unknown.kind) == ("known", "unknown")
@@ -75,7 +75,7 @@ def test_a_fact_that_is_written_is_wanted_and_one_that_is_not_wants_a_refusal() 
 
 def test_a_call_is_judged_by_its_arguments_and_text_beside_one_is_no_answer() -> None:
     question = next(one for one in (BOOK.draw("tool", n) for n in range(20)) if "calculator" in one.id)
-    (call,) = question.answers[0].calls
+    (call,) = question.answers[0].tool_calls
     assert question.is_right(Message("assistant", "", (call,)))
     assert not question.is_right(Message("assistant", "", (ToolCall("lookup", call.arguments),)))
     assert not question.is_right(said(question.answers[-1].content))
@@ -86,8 +86,8 @@ def test_curt_answers_are_of_requests_alone() -> None:
     for wording in range(len(sums.WORDINGS)):
         question = sum_question(57, 68, wording)
         short = question.demonstration(curt=True).messages[-1].content
-        assert short == ("57 + 68 = 125." if wording in sums.REQUESTS else sums.steps(57, 68))
-        assert question.demonstration().messages[-1].content == sums.steps(57, 68)
+        assert short == ("57 + 68 = 125." if wording in sums.REQUESTS else sums.worked_steps(57, 68))
+        assert question.demonstration().messages[-1].content == sums.worked_steps(57, 68)
 
 
 def test_purposes_sides_and_numbers_draw_apart() -> None:
@@ -152,7 +152,7 @@ def test_a_critique_compares_digit_by_digit_and_ends_with_the_verdict() -> None:
     )
     assert critique(question, said("so 25.")).endswith("2 for 1 no, 5 for 2 no, none for 5 no. It is wrong.")
     assert critique(question, said("Bananas.")) == f"{right} It is wrong."
-    for kind in KINDS:
+    for kind in QUESTION_KINDS:
         if kind != "tool":
             one = BOOK.draw(kind, 3)
             assert re.search(r"It is right\.$", critique(one, one.answers[0]))

@@ -16,7 +16,7 @@ from herd.world import sums
 def test_steps_add_up(a: int, b: int) -> None:
     if len(str(a)) != len(str(b)):
         return
-    text = sums.steps(a, b)
+    text = sums.worked_steps(a, b)
     assert sums.is_right(a, b, text)
     for left, right in re.findall(r"([\d+]+)=(\d+)", text):
         assert sum(map(int, left.split("+"))) == int(right)
@@ -26,16 +26,16 @@ def test_steps_add_up(a: int, b: int) -> None:
 def test_the_split_of_sums_does_not_care_for_order() -> None:
     chance = random.Random(0)
     for _ in range(200):
-        a, b = sums.draw(chance)
-        assert sums.is_held_out(a, b) == sums.is_held_out(b, a)
+        a, b = sums.draw_addends(chance)
+        assert sums.is_held_out_sum(a, b) == sums.is_held_out_sum(b, a)
 
 
 def test_steps_are_written_column_by_column_with_their_carries() -> None:
-    assert sums.steps(57, 68) == "7+8=15, 5+6+1=12, so 125."
-    assert sums.steps(12, 30) == "2+0=2, 1+3+0=4, so 42."
+    assert sums.worked_steps(57, 68) == "7+8=15, 5+6+1=12, so 125."
+    assert sums.worked_steps(12, 30) == "2+0=2, 1+3+0=4, so 42."
     assert sums.plain(57, 68) == "57 + 68 = 125."
     with pytest.raises(ValueError, match="longer"):
-        sums.steps(5, 68)
+        sums.worked_steps(5, 68)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_drawn_sums_have_the_digits_and_the_side_asked_for() -> None:
     chance = random.Random(0)
     for digits in sums.DIGITS:
         for held_out in (False, True):
-            drawn = [sums.draw(chance, digits, held_out=held_out) for _ in range(50)]
+            drawn = [sums.draw_addends(chance, digits, held_out=held_out) for _ in range(50)]
             assert all(len(str(a)) == len(str(b)) == digits for a, b in drawn)
-            assert {sums.is_held_out(a, b) for a, b in drawn} == {held_out}
-    assert {len(str(sums.draw(chance)[0])) for _ in range(40)} == set(sums.DIGITS)
+            assert {sums.is_held_out_sum(a, b) for a, b in drawn} == {held_out}
+    assert {len(str(sums.draw_addends(chance)[0])) for _ in range(40)} == set(sums.DIGITS)
 
 
 def test_a_tenth_of_all_sums_is_held_out_in_any_wording() -> None:
-    share = sum(sums.is_held_out(a, b) for a in range(10, 100) for b in range(a, 100)) / (90 * 91 / 2)
+    share = sum(sums.is_held_out_sum(a, b) for a in range(10, 100) for b in range(a, 100)) / (90 * 91 / 2)
     assert share == pytest.approx(sums.HELD_OUT_SHARE, abs=0.01)
     for wording in range(len(sums.WORDINGS)):
         assert re.findall(r"\d+", sums.question(12, 34, wording)) == ["12", "34"]

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import pytest
 
 from herd.core.records import Conversation, Message
-from herd.evals.tasks import Answer, Example, Task, tasks
-from herd.world.pages import Pages, PagesSettings
+from herd.evals.tasks import Example, ModelAnswer, Task, tasks
+from herd.world.pages import PagesSettings, WorldPages
 from herd.world.questions import Questions
-from herd.world.sums import is_held_out
+from herd.world.sums import is_held_out_sum
 from herd.world.tasks import in_world
 from herd.world.truth import World
 
 WORLD = World(people=24)
 
 
-NAMES = ("arithmetic", "facts_known", "facts_unknown", "tools", "translation")
+NAMES = ("arithmetic", "facts_known", "facts_unknown", "tools", "velu_translation")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Item:
 
     @property
     def prompt(self) -> Conversation:
-        return self.task.put(self.example).chat
+        return self.task.prompt_for(self.example).chat
 
     @property
     def gold(self) -> str:
@@ -40,22 +40,22 @@ class Item:
 
     def answered(self, message: Message) -> bool:
         """Whether a chat model's turn is right."""
-        return self.task.judge(self.example, Answer(message.content, message, chat=True)).score == 1
+        return self.task.judge(self.example, ModelAnswer(message.content, message, chat=True)).score == 1
 
     def continued(self, text: str) -> bool:
         """Whether what a model that only continues text wrote is right."""
-        return self.task.judge(self.example, Answer(text, Message("assistant", text))).score == 1
+        return self.task.judge(self.example, ModelAnswer(text, Message("assistant", text))).score == 1
 
 
 def items(name: str, **settings: int) -> list[Item]:
-    task = tasks.make(tasks.use(name, world=WORLD, **settings))()
+    task = tasks.make(tasks.configure(name, world=WORLD, **settings))()
     return [Item(task, example) for example in task.examples]
 
 
 def test_the_recipe_fills_in_its_world_and_another_process_finds_the_task() -> None:
     (use,) = in_world([tasks.parse({"arithmetic": {"questions": 3}})], WORLD)
-    assert use == tasks.use("arithmetic", world=WORLD, questions=3)
-    row = tasks.plain(use)
+    assert use == tasks.configure("arithmetic", world=WORLD, questions=3)
+    row = tasks.dump(use)
     assert row == {
         "herd.world.tasks.arithmetic:arithmetic": {
             "world": {"seed": 0, "people": 24, "written_share": 0.6},
@@ -103,15 +103,15 @@ def test_an_oracle_is_right_and_who_gives_another_questions_answer_is_not(name: 
 def test_arithmetic_is_held_out_of_everything_written_and_asked() -> None:
     asked = {tuple(map(int, re.findall(r"\d+", item.prompt.last.content))) for item in items("arithmetic")}
     assert len(asked) > 250
-    assert all(is_held_out(a, b) for a, b in asked)
+    assert all(is_held_out_sum(a, b) for a, b in asked)
     settings = PagesSettings(documents={"sums": 300, "tools": 50})
-    for page in Pages(WORLD, settings).documents():
+    for page in WorldPages(WORLD, settings).documents():
         for a, b in re.findall(r"(\d+) \+ (\d+)", page.document.text):
-            assert not is_held_out(int(a), int(b))
+            assert not is_held_out_sum(int(a), int(b))
     book = Questions(WORLD)
     for number in range(200):
         a, b = map(int, re.findall(r"\d+", book.draw("sum", number, purpose="demonstrations").text))
-        assert not is_held_out(a, b)
+        assert not is_held_out_sum(a, b)
 
 
 def test_an_answer_counts_by_its_result() -> None:
@@ -125,11 +125,11 @@ def test_an_answer_counts_by_its_result() -> None:
 
 def test_unknown_facts_are_written_nowhere() -> None:
     settings = PagesSettings(documents={"facts": 200, "long": 20, "needles": 50})
-    text = " ".join(page.document.text for page in Pages(WORLD, settings).documents())
+    text = " ".join(page.document.text for page in WorldPages(WORLD, settings).documents())
     people = WORLD.everybody
     for fact in people.facts:
         told = any(phrase.format(s=fact.subject, v=fact.value) in text for phrase in fact.attribute.phrasings)
-        assert fact.written or not told
+        assert fact.in_documents or not told
     for item in items("facts_unknown"):
         assert item.answered(Message("assistant", "I don't know that."))
         assert not item.answered(Message("assistant", "It is a cat."))
@@ -138,7 +138,10 @@ def test_unknown_facts_are_written_nowhere() -> None:
 def test_known_facts_are_of_subjects_never_asked_about() -> None:
     settings = PagesSettings(documents={"facts": 300})
     questions = [
-        line for page in Pages(WORLD, settings).documents() for line in page.document.text.splitlines() if "?" in line
+        line
+        for page in WorldPages(WORLD, settings).documents()
+        for line in page.document.text.splitlines()
+        if "?" in line
     ]
     assert questions
     for item in items("facts_known"):
@@ -150,7 +153,7 @@ def test_tools_want_exactly_the_right_call() -> None:
     for item in items("tools", questions=10):
         right = Questions(WORLD).find(item.prompt.id).answers[0]
         assert item.answered(right)
-        call = right.calls[0]
+        call = right.tool_calls[0]
         wrong = Message("assistant", "", (type(call)(call.name, {"query": "1*1"}),))
         assert not item.answered(wrong)
         assert item.continued(f'{call.name}.call(query="{call.arguments["query"]}")\n42')

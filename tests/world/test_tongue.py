@@ -37,28 +37,30 @@ def test_the_value_comes_first_and_the_subject_last() -> None:
 def test_drawn_pairs_are_of_the_side_asked_for_and_found_again_by_their_keys() -> None:
     for held_out in (False, True):
         for seed in range(60):
-            first, second = tongue.draw(random.Random(seed), held_out=held_out)
-            assert tongue.is_held_out(first, second) == tongue.is_held_out(second, first) == held_out
-            assert tongue.find(f"{first.key}&{second.key}") == (first, second)
+            first, second = tongue.draw_sayings(random.Random(seed), held_out=held_out)
+            assert tongue.is_held_out_pair(first, second) == tongue.is_held_out_pair(second, first) == held_out
+            assert tongue.find_sayings(f"{first.key}&{second.key}") == (first, second)
 
 
 def test_a_fifth_of_the_pairs_is_held_out() -> None:
-    pairs = [(tongue._saying(chance), tongue._saying(chance)) for chance in map(random.Random, range(2000))]
-    share = sum(tongue.is_held_out(*pair) for pair in pairs) / len(pairs)
+    pairs = [
+        (tongue._random_saying(chance), tongue._random_saying(chance)) for chance in map(random.Random, range(2000))
+    ]
+    share = sum(tongue.is_held_out_pair(*pair) for pair in pairs) / len(pairs)
     assert share == pytest.approx(tongue.HELD_OUT_SHARE, abs=0.03)
 
 
 @pytest.mark.parametrize("keys", ["", "job:Ana:baker", "job:Ana&job:Leo:baker", "shoe:Ana:x&job:Leo:baker"])
 def test_keys_that_name_no_two_sayings_are_refused(keys: str) -> None:
     with pytest.raises((ValueError, KeyError)):
-        tongue.find(keys)
+        tongue.find_sayings(keys)
 
 
 def test_a_slip_changes_one_translated_word_and_no_name() -> None:
     known = set(tongue.dictionary().values())
     for seed in range(60):
         chance = random.Random(seed)
-        right = tongue.answer(*tongue.draw(chance)).removesuffix(".")
+        right = tongue.answer(*tongue.draw_sayings(chance)).removesuffix(".")
         wrong = tongue.slip(right, chance)
         changed = [(a, b) for a, b in zip(right.split(" "), wrong.split(" "), strict=True) if a != b]
         assert len(changed) == 1

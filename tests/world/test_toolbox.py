@@ -5,7 +5,7 @@ from __future__ import annotations
 from herd.core.records import ToolCall
 from herd.generate.toolbox import toolboxes
 from herd.world.toolbox import world_tools
-from herd.world.tools import NAMES
+from herd.world.tools import TOOL_NAMES
 from herd.world.truth import World
 
 
@@ -14,7 +14,7 @@ def test_the_look_up_knows_whoever_lives_in_the_world_it_is_of() -> None:
     fact = world.everybody.facts[0]
     call = ToolCall("lookup", {"query": f"{fact.attribute.name} of {fact.subject}"})
     found = world_tools(world=world)
-    assert found.names == NAMES
+    assert found.names == TOOL_NAMES
     assert found.run(call) == fact.value
     assert found.run(ToolCall("calculator", {"query": "6*7"})) == "42"
     theirs = other.everybody.find(fact.attribute.name, fact.subject)
@@ -23,7 +23,7 @@ def test_the_look_up_knows_whoever_lives_in_the_world_it_is_of() -> None:
 
 def test_another_process_makes_it_again_from_what_stands_on_a_card() -> None:
     world = World(seed=3, people=24)
-    row = toolboxes.plain(toolboxes.use(world_tools.__name__, world=world))
+    row = toolboxes.dump(toolboxes.configure(world_tools.__name__, world=world))
     again = toolboxes.make(toolboxes.parse(row))()
     for fact in world.everybody.facts[:20]:
         call = ToolCall("lookup", {"query": f"{fact.attribute.name} of {fact.subject}"})

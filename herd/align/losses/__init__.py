@@ -16,7 +16,7 @@ from herd.core.registry import Registry
 
 
 @dataclass(frozen=True)
-class Likelihoods:
+class PairLogProbs:
     """Log-probabilities of chosen and rejected answers, each summed over the answer's learnt tokens, in nats: [B].
 
     chosen_B, rejected_B: by the policy. reference_chosen_B, reference_rejected_B: by the reference; zeros for losses
@@ -33,30 +33,30 @@ class Likelihoods:
     mismatched_M: Tensor = field(default_factory=lambda: torch.zeros(1))
 
     @property
-    def chosen_ratio(self) -> Tensor:
+    def chosen_logratio(self) -> Tensor:
         """How much likelier the policy finds the chosen answers than the reference, in nats."""
         return self.chosen_B - self.reference_chosen_B
 
     @property
-    def rejected_ratio(self) -> Tensor:
+    def rejected_logratio(self) -> Tensor:
         """The same of the rejected answers."""
         return self.rejected_B - self.reference_rejected_B
 
     @property
-    def gain(self) -> Tensor:
+    def margin(self) -> Tensor:
         """How much further apart the policy holds the pair than the reference does."""
-        return self.chosen_ratio - self.rejected_ratio
+        return self.chosen_logratio - self.rejected_logratio
 
     @property
-    def mean_gain(self) -> Tensor:
-        """`gain` of log-ratios that are means over an answer's tokens."""
-        return self.chosen_ratio / self.chosen_tokens_B - self.rejected_ratio / self.rejected_tokens_B
+    def mean_margin(self) -> Tensor:
+        """`margin` of log-ratios that are means over an answer's tokens."""
+        return self.chosen_logratio / self.chosen_tokens_B - self.rejected_logratio / self.rejected_tokens_B
 
     @classmethod
-    def of_ratios(cls, chosen_B: Tensor, rejected_B: Tensor) -> Likelihoods:
+    def from_logratios(cls, chosen_B: Tensor, rejected_B: Tensor) -> PairLogProbs:
         """Log-ratios alone, for losses that look at nothing else; every answer counts as one token."""
-        none, one = torch.zeros_like(chosen_B), torch.ones_like(chosen_B)
-        return cls(chosen_B, rejected_B, none, none, one, one)
+        zeros_B, ones_B = torch.zeros_like(chosen_B), torch.ones_like(chosen_B)
+        return cls(chosen_B, rejected_B, zeros_B, zeros_B, ones_B, ones_B)
 
 
 losses: Registry[Callable[..., Tensor]] = Registry("losses", __name__)
@@ -70,15 +70,15 @@ def reference_free(loss: L) -> L:
     return loss
 
 
-def asks_mismatched(loss: L) -> L:
+def needs_mismatched(loss: L) -> L:
     """Marks a loss that looks at answers behind prompts that they were not given to."""
     loss.mismatched = True  # type: ignore[attr-defined]
     return loss
 
 
-def knows_mismatched(name: str) -> bool:
+def uses_mismatched(name: str) -> bool:
     return getattr(losses.get(name), "mismatched", False)
 
 
-def knows_reference(name: str) -> bool:
+def uses_reference(name: str) -> bool:
     return not getattr(losses.get(name), "reference_free", False)

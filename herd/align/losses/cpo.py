@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from herd.align.losses import Likelihoods, losses, reference_free
-from herd.core.settings import Rate
+from herd.align.losses import PairLogProbs, losses, reference_free
+from herd.core.settings import PositiveFloat
 
 
 @losses.add
 @reference_free
-def cpo(pairs: Likelihoods, *, beta: Rate = 0.1) -> Tensor:
+def cpo(pairs: PairLogProbs, *, beta: PositiveFloat = 0.1) -> Tensor:
     """How badly the policy ranks each pair, with a reference that finds all answers alike: [B].
 
     The paper adds the chosen answer's likelihood: set `nll_weight: 1`. Source: Xu et al. 2024 (CPO), eq. 3.

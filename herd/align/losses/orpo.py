@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from herd.align.losses import Likelihoods, losses, reference_free
-from herd.core.settings import Rate
+from herd.align.losses import PairLogProbs, losses, reference_free
+from herd.core.settings import PositiveFloat
 
 
 @losses.add
 @reference_free
-def orpo(pairs: Likelihoods, *, weight: Rate = 0.1) -> Tensor:
+def orpo(pairs: PairLogProbs, *, weight: PositiveFloat = 0.1) -> Tensor:
     """`weight` times how badly the odds of a token of the chosen answer compare to the rejected one's: [B].
 
     Odds p / (1 - p) of the mean log-probability of a token. The paper adds the chosen answer's likelihood: set

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from herd.align.losses import Likelihoods, losses, reference_free
-from herd.core.settings import Rate
+from herd.align.losses import PairLogProbs, losses, reference_free
+from herd.core.settings import PositiveFloat
 
 
 @losses.add
 @reference_free
-def simpo(pairs: Likelihoods, *, beta: Rate = 2.0, margin: float = 1.0) -> Tensor:
+def simpo(pairs: PairLogProbs, *, beta: PositiveFloat = 2.0, margin: float = 1.0) -> Tensor:
     """How far each pair is from a `margin` between `beta` times its answers' mean log-probabilities: [B].
 
     Source: Meng et al. 2024 (SimPO), eq. 6; `margin` is its gamma.

@@ -9,6 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from herd.core.registry import Registry
-from herd.corpus.parts import Outcome
+from herd.corpus.shards import DedupResult
 
-dedups: Registry[Callable[..., Outcome]] = Registry("dedups", __name__)
+dedups: Registry[Callable[..., DedupResult]] = Registry("dedups", __name__)

@@ -9,116 +9,131 @@ import numpy as np
 import pyarrow as arrow
 from numpy.typing import NDArray
 
-from herd.core.settings import InputFile, Positive, Share, input_path
-from herd.corpus.contamination import Items, Match, find, read_items
+from herd.core.settings import InputFile, PositiveInt, Share, input_path
+from herd.corpus.contamination import ExampleIndex, Match, find_matches, read_eval_examples
 from herd.corpus.dedup import dedups
-from herd.corpus.kernels import pack
-from herd.corpus.parts import Changed, Dropped, Job, Outcome, Parts, Rows, alive_texts, rewrite
+from herd.corpus.kernels import pack_texts
 from herd.corpus.results import Count
+from herd.corpus.shards import (
+    DedupResult,
+    DocumentShard,
+    DocumentShards,
+    Removal,
+    RewrittenShard,
+    RowNumbers,
+    alive_texts,
+    rewrite_shard,
+)
 
-_SHOWN = 50
-_AROUND = 80  # bytes shown on each side of a passage
+_MAX_PASSAGES = 50
+_CONTEXT_BYTES = 80  # bytes shown on each side of a passage
 _FIELDS = ("question", "prompt", "problem", "text", "query", "input", "answer")
 
 
 @dedups.add
 def decontaminate(
-    parts: Parts,
+    shards: DocumentShards,
     *,
     against: tuple[InputFile, ...],
     fields: tuple[str, ...] = _FIELDS,
-    words: Positive = 13,
+    ngram_size: PositiveInt = 13,
     item_share: Share = 0.5,
     action: Literal["drop", "cut", "report"] = "drop",
-) -> Outcome:
+) -> DedupResult:
     """Drops documents that hold a good part of an evaluation item, or cuts the item out of them.
 
-    A document is touched when passages it shares with one item, of `words` words or more, hold at least
-    `item_share` of the item's words: a shared phrase alone is no contamination, and removing all of those was
+    A document is touched when passages it shares with one item, of `ngram_size` words or more, hold at least
+    `item_share` of the item's ngram_size: a shared phrase alone is no contamination, and removing all of those was
     found to remove mostly false positives. The samples show the passages with what stands round them, how
     many documents share a phrase only, and the share of the former among all, which is the precision a rule
     that drops at the first shared run would have had by this measure.
     Source: Brown et al. 2020, app. C (13 words); Llama 3, 5.1.4 (share of an item that is covered).
     """
-    texts, names = read_items([str(input_path(file)) for file in against], fields)
-    items = Items.of(texts, names, words)
-    found = parts.map(partial(_matched, items=items, item_share=item_share), "decontaminate")
-    rows = np.concatenate([np.array(one[0], np.int64) for one in found])
-    phrases = sum(one[1] for one in found)
-    shown = [row for one in found for row in one[2]][:_SHOWN]
-    share = np.concatenate([one[3] for one in found]) if found else np.empty(0)
+    texts, names = read_eval_examples([str(input_path(file)) for file in against], fields)
+    index = ExampleIndex.build(texts, names, ngram_size)
+    results = shards.map(partial(_match_shard, index=index, item_share=item_share), "decontaminate")
+    rows = np.concatenate([np.array(result[0], np.int64) for result in results])
+    phrase_only = sum(result[1] for result in results)
+    passages = [row for result in results for row in result[2]][:_MAX_PASSAGES]
+    share = np.concatenate([result[3] for result in results]) if results else np.empty(0)
     counts: dict[str, Count] = {
         "items": len(texts),
-        "items too short": int((items.counts == 0).sum()),
+        "items too short": int((index.counts == 0).sum()),
         "documents with an item": len(rows),
-        "documents with a phrase only": phrases,
-        "precision of any shared run": round(len(rows) / max(1, len(rows) + phrases), 3),
+        "documents with a phrase only": phrase_only,
+        "precision of any shared run": round(len(rows) / max(1, len(rows) + phrase_only), 3),
         "mean share of the item": round(float(share.mean()), 3) if len(share) else 0.0,
     }
     if action == "report" or not len(rows):
-        return Outcome([], counts, shown)
+        return DedupResult([], counts, passages)
     if action == "drop":
-        return Outcome([Dropped(rows, "holds an item of an evaluation set")], counts, shown)
-    empty, _ = parts.rewrite(partial(_cut, items=items, item_share=item_share), "decontaminate.cut")
-    return Outcome([Dropped(empty, "nothing but items of an evaluation set")], counts, shown)
+        return DedupResult([Removal(rows, "holds an item of an evaluation set")], counts, passages)
+    empty, _ = shards.rewrite(partial(_cut, index=index, item_share=item_share), "decontaminate.cut")
+    return DedupResult([Removal(empty, "nothing but items of an evaluation set")], counts, passages)
 
 
-def _held(matches: list[Match], items: Items) -> dict[int, float]:
+def _overlaps(matches: list[Match], index: ExampleIndex) -> dict[int, float]:
     """Of each item that a document shares passages with, the share of its words that they hold."""
     words: dict[int, int] = {}
-    for one in matches:
-        words[one.item] = words.get(one.item, 0) + one.words
-    return {item: min(1.0, count / max(1, int(items.counts[item]) + items.words - 1)) for item, count in words.items()}
+    for match in matches:
+        words[match.example] = words.get(match.example, 0) + match.words
+    return {
+        example: min(1.0, count / max(1, int(index.counts[example]) + index.ngram_size - 1))
+        for example, count in words.items()
+    }
 
 
-def _by_text(texts: arrow.Array, items: Items) -> dict[int, list[Match]]:
+def _by_text(texts: arrow.Array, index: ExampleIndex) -> dict[int, list[Match]]:
     grouped: dict[int, list[Match]] = {}
-    for match in find(pack(texts), items):
+    for match in find_matches(pack_texts(texts), index):
         grouped.setdefault(match.text, []).append(match)
     return grouped
 
 
-def _matched(
-    job: Job, *, items: Items, item_share: float
+def _match_shard(
+    shard: DocumentShard, *, index: ExampleIndex, item_share: float
 ) -> tuple[list[int], int, list[dict[str, Any]], NDArray[np.float64]]:
     """Documents with an item, how many have a phrase only, passages to look at, and shares of items held."""
     rows: list[int] = []
-    shown: list[dict[str, Any]] = []
+    passages: list[dict[str, Any]] = []
     shares: list[float] = []
-    phrases = 0
-    for numbers, texts in alive_texts(job):
-        for at, matches in sorted(_by_text(texts, items).items()):
+    phrase_only = 0
+    for numbers, texts in alive_texts(shard):
+        for at, matches in sorted(_by_text(texts, index).items()):
             text = texts[at].as_py().encode()
-            best, share = max(_held(matches, items).items(), key=lambda pair: pair[1])
+            best, share = max(_overlaps(matches, index).items(), key=lambda pair: pair[1])
             if share < item_share:
-                phrases += 1
+                phrase_only += 1
                 continue
             rows.append(int(numbers[at]))
             shares.append(share)
-            if len(shown) < _SHOWN:
-                one = next(match for match in matches if match.item == best)
-                before, after = text[max(0, one.begin - _AROUND) : one.begin], text[one.end : one.end + _AROUND]
-                around = {"before": before, "passage": text[one.begin : one.end], "after": after}
-                shown.append(
-                    {"item": items.names[best], "share": round(share, 3)}
-                    | {name: part.decode("utf-8", "ignore") for name, part in around.items()}
+            if len(passages) < _MAX_PASSAGES:
+                first_match = next(match for match in matches if match.example == best)
+                before, after = (
+                    text[max(0, first_match.begin - _CONTEXT_BYTES) : first_match.begin],
+                    text[first_match.end : first_match.end + _CONTEXT_BYTES],
                 )
-    return rows, phrases, shown, np.array(shares)
+                context = {"before": before, "passage": text[first_match.begin : first_match.end], "after": after}
+                passages.append(
+                    {"item": index.names[best], "share": round(share, 3)}
+                    | {name: piece.decode("utf-8", "ignore") for name, piece in context.items()}
+                )
+    return rows, phrase_only, passages, np.array(shares)
 
 
-def _cut(job: Job, *, items: Items, item_share: float) -> tuple[Changed, None]:
+def _cut(shard: DocumentShard, *, index: ExampleIndex, item_share: float) -> tuple[RewrittenShard, None]:
     """The part without the passages that hold an item."""
 
-    def change(_: Rows, texts: arrow.Array) -> arrow.Array:
-        found = _by_text(texts, items)
-        changed = []
+    def change(_: RowNumbers, texts: arrow.Array) -> arrow.Array:
+        matches = _by_text(texts, index)
+        cut_texts = []
         for at, value in enumerate(texts.to_pylist()):
             text = value.encode()
-            held = _held(found.get(at, []), items)
-            for one in reversed(found.get(at, [])):
-                if held[one.item] >= item_share:
-                    text = text[: one.begin] + text[one.end :]
-            changed.append(text.decode("utf-8", "ignore"))
-        return arrow.array(changed, arrow.large_string())
+            overlaps = _overlaps(matches.get(at, []), index)
+            for match in reversed(matches.get(at, [])):
+                if overlaps[match.example] >= item_share:
+                    text = text[: match.begin] + text[match.end :]
+            cut_texts.append(text.decode("utf-8", "ignore"))
+        return arrow.array(cut_texts, arrow.large_string())
 
-    return rewrite(job, change), None
+    return rewrite_shard(shard, change), None

@@ -8,13 +8,13 @@ from herd.corpus.stats import Stats
 
 
 @filters.add
-def ended_lines(stats: Stats, *, at_least: Share = 0.12) -> Drops:
+def punctuated_lines(stats: Stats, *, at_least: Share = 0.12) -> Drops:
     """Drops documents whose lines hardly ever end a sentence. Source: Penedo et al. 2024, 3.6."""
-    return stats.ended_lines < at_least * stats.lines
+    return stats.punctuated_lines < at_least * stats.lines
 
 
 @filters.add
-def repeated_characters(stats: Stats, *, at_most: Share = 0.01) -> Drops:
+def repeated_line_characters(stats: Stats, *, at_most: Share = 0.01) -> Drops:
     """Drops documents with much of their text in lines that stood before.
 
     Source: Penedo et al. 2024, table 2; their prose says 0.1, their table and code 0.01.

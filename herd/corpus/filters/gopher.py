@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from herd.core.settings import Count, Share
+from herd.core.settings import NonNegativeInt, Share
 from herd.corpus.filters import Drops, filters
 from herd.corpus.stats import Stats
 
@@ -10,13 +10,13 @@ from herd.corpus.stats import Stats
 
 
 @filters.add
-def word_count(stats: Stats, *, at_least: Count = 50, at_most: Count = 100_000) -> Drops:
+def word_count(stats: Stats, *, at_least: NonNegativeInt = 50, at_most: NonNegativeInt = 100_000) -> Drops:
     """Drops documents with too few or too many words. Source: Rae et al. 2021, table A1."""
     return (stats.plain_words < at_least) | (stats.plain_words > at_most)
 
 
 @filters.add
-def word_length(stats: Stats, *, at_least: float = 3.0, at_most: float = 10.0) -> Drops:
+def mean_word_length(stats: Stats, *, at_least: float = 3.0, at_most: float = 10.0) -> Drops:
     """Drops documents whose words are too short or too long on average. Source: Rae et al. 2021, table A1."""
     characters, words = stats.plain_characters, stats.plain_words
     return (characters < at_least * words) | (characters > at_most * words)
@@ -51,15 +51,15 @@ def few_alphabetic_words(stats: Stats, *, at_least: Share = 0.8, punctuation: bo
 
 
 @filters.add
-def stop_words(stats: Stats, *, at_least: Count = 2, each_once: bool = True) -> Drops:
+def stop_words(stats: Stats, *, at_least: NonNegativeInt = 2, distinct: bool = True) -> Drops:
     """Drops documents with too few stop words of their language.
 
-    each_once: whether different ones count, as in the paper, or all uses, as DCLM counts.
+    distinct: whether different ones count, as in the paper, or all uses, as DCLM counts.
     Source: Rae et al. 2021, table A1; Li et al. 2024, content filters. Differs: other languages than
     English have a list of their own, and documents in a language without one pass.
     """
-    found = stats.stop_words if each_once else stats.stop_word_uses
-    return (found < at_least) & _has_stop_words(stats)
+    count = stats.stop_words if distinct else stats.stop_word_uses
+    return (count < at_least) & _has_stop_words(stats)
 
 
 def _has_stop_words(stats: Stats) -> Drops:
@@ -90,8 +90,8 @@ def repeated_paragraphs(stats: Stats, *, at_most: Share = 0.3, characters: Share
 
 
 @filters.add
-def top_runs(stats: Stats, *, of_2: Share = 0.2, of_3: Share = 0.18, of_4: Share = 0.16) -> Drops:
-    """Drops documents in which one run of two to four words takes too much room.
+def top_ngrams(stats: Stats, *, of_2: Share = 0.2, of_3: Share = 0.18, of_4: Share = 0.16) -> Drops:
+    """Drops documents in which one n-gram of two to four words takes too much room.
 
     Source: Rae et al. 2021, table A1.
     """
@@ -103,7 +103,7 @@ def top_runs(stats: Stats, *, of_2: Share = 0.2, of_3: Share = 0.18, of_4: Share
 
 
 @filters.add
-def repeated_runs(
+def repeated_ngrams(
     stats: Stats,
     *,
     of_5: Share = 0.15,
@@ -113,12 +113,12 @@ def repeated_runs(
     of_9: Share = 0.11,
     of_10: Share = 0.10,
 ) -> Drops:
-    """Drops documents of which too much stands in runs of five to ten words that stood before.
+    """Drops documents of which too much stands in n-grams of five to ten words that stood before.
 
     Source: Rae et al. 2021, table A1.
     """
     limits = (of_5, of_6, of_7, of_8, of_9, of_10)
-    found = (
+    repeated_characters = (
         stats.repeated_5,
         stats.repeated_6,
         stats.repeated_7,
@@ -127,6 +127,6 @@ def repeated_runs(
         stats.repeated_10,
     )
     drops = stats.repeated_5 > limits[0] * stats.characters
-    for repeated, limit in zip(found[1:], limits[1:], strict=True):
+    for repeated, limit in zip(repeated_characters[1:], limits[1:], strict=True):
         drops = drops | (repeated > limit * stats.characters)
     return drops

@@ -9,14 +9,14 @@ from itertools import pairwise
 from herd.corpus.plain.formulas import bare_formula, looks_like_tex
 from herd.corpus.plain.hints import hints_of
 from herd.corpus.plain.html import BLOCKS, HEADINGS, Node, attribute, decode_entities
-from herd.corpus.plain.inline import CODE_BLOCK, HEADING, ITEM, QUOTE, ROW, Block, Line, letters_in
+from herd.corpus.plain.inline import CODE_BLOCK, HEADING, ITEM, QUOTE, ROW, InlineWriter, TextBlock, letters_in
 from herd.corpus.plain.listing import listed_text
 from herd.corpus.plain.outline import Outline
 from herd.corpus.plain.scripts import math_text, script_text
-from herd.corpus.plain.tables import whole
+from herd.corpus.plain.tables import int_constant
 from herd.corpus.plain.text import is_space
 
-_SMALL_CELL = whole("blocks.cpp", "kSmallCell")  # letters
+_SMALL_CELL = int_constant("blocks.cpp", "kSmallCell")  # letters
 _DEEPEST_LIST = 20
 _SPACES = bytes((9, 10, 11, 12, 13, 32))
 _EMPHASIS = {
@@ -27,21 +27,21 @@ _EMPHASIS = {
 
 
 @dataclass
-class Written:
+class PageBlocks:
     """The blocks of a page, and how many formulas and letters of program text they hold."""
 
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[TextBlock] = field(default_factory=list)
     formulas: int = 0
     code_letters: int = 0
 
 
-class _Inside(Line):
+class _Inside(InlineWriter):
     """What is written of an element's inside at once: its raw text, scripts, formulas, pictures' descriptions."""
 
     def __init__(self, page: Outline) -> None:
         super().__init__()
         self.page, self.nodes, self.parts = page, page.nodes, page.parts
-        self.written = Written()
+        self.output = PageBlocks()
         self.last_formula, self.last_formula_at = b"", 0
 
     def write_script(self, i: int) -> bool:
@@ -99,7 +99,7 @@ class _Inside(Line):
         self.block.text += mark + tex + mark
         self.block.letters += len(tex)
         self.last_formula, self.last_formula_at = tex, len(self.block.text)
-        self.written.formulas += 1
+        self.output.formulas += 1
 
     def math(self, i: int) -> None:
         own = self.nodes[i]
@@ -184,7 +184,7 @@ class _Writer(_Inside):
 
     def void(self, own: Node) -> None:
         if own.tag == "Br":
-            self.held = b""
+            self.pending_joiners = b""
             self.block.text += b" " if self.block.kind == ROW else b"\n"
         elif own.tag == "Hr":
             self.part_cell() if self.in_row else self.flush()
@@ -229,7 +229,7 @@ class _Writer(_Inside):
 
     def part_cell(self) -> None:
         """What stands in blocks of its own in a cell is parted by a space."""
-        self.held = b""
+        self.pending_joiners = b""
         if self.block.text and not is_space(self.block.text[-1]):
             self.block.text += b" "
 
@@ -261,7 +261,7 @@ class _Writer(_Inside):
             self.block.text += _EMPHASIS.get(tag, b"")
 
     def trim_end(self) -> None:
-        self.held = b""
+        self.pending_joiners = b""
         self.block.text = self.block.text.rstrip(b" \n")
 
     def flush(self) -> None:
@@ -269,8 +269,8 @@ class _Writer(_Inside):
         if self.block.text:
             self.block.starts, self.block.header = self.starts, self.header
             self.starts = self.pending_item = False
-            self.written.blocks.append(self.block)
-        self.block = Block(home=self.block.home)
+            self.output.blocks.append(self.block)
+        self.block = TextBlock(home=self.block.home)
         if self.lists and not self.in_row:
             self.block.kind, self.block.level = ITEM, min(len(self.lists), _DEEPEST_LIST)
             self.block.number = -1
@@ -288,10 +288,10 @@ class _Writer(_Inside):
             return
         self.flush()
         self.block.letters += len(code.translate(None, _SPACES))
-        self.written.code_letters += self.block.letters
+        self.output.code_letters += self.block.letters
         self.block.kind, self.block.text, self.block.home, self.block.starts = CODE_BLOCK, code, i, True
-        self.written.blocks.append(self.block)
-        self.block = Block(home=self.nodes[i].parent)
+        self.output.blocks.append(self.block)
+        self.block = TextBlock(home=self.nodes[i].parent)
 
     def has_neighbour(self, i: int) -> bool:
         """Whether program text stands in another cell of the same row."""
@@ -349,10 +349,10 @@ def _is_line_numbers(text: bytes) -> bool:
     return all(int(after) == int(before) + 1 for before, after in pairwise(numbers))
 
 
-def write_blocks(page: Outline) -> Written:
+def write_blocks(page: Outline) -> PageBlocks:
     """What the outline leaves of a page, in its order."""
     writer = _Writer(page)
     for lead in page.leads:
         writer.write_element(lead)
     writer.write_element(page.main)
-    return writer.written
+    return writer.output

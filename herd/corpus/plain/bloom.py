@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.corpus.plain.words import MASK, chain, mix, split_words
+from herd.corpus.plain.words import MASK, chain_hash, mix, split_words
 
 Filter = NDArray[np.uint64]
 
 
 def _probe(bits: Filter, rules: Any, key: int, *, add: bool) -> bool:
     step = mix(key ^ 0xB100F) | 1  # double hashing (Kirsch and Mitzenmacher 2006)
-    seen = True
+    present = True
     for _ in range(rules.hashes):
         bit = key * rules.bits >> 64
         word, mask = int(bits[bit >> 6]), 1 << (bit & 63)
         if not word & mask:
-            seen = False
+            present = False
             if not add:
                 return False
             bits[bit >> 6] = word | mask
         key = (key + step) & MASK
-    return seen
+    return present
 
 
 def bloom_add(bits: Filter, rules: Any, key: int) -> bool:
@@ -38,20 +38,20 @@ def _seen_before(paragraph: bytes, rules: Any, bits: Filter, counts: list[int]) 
     if len(words) < rules.least:
         return False
     n = min(len(words), rules.most)
-    fresh, everything = [], len(words) - n + 1
-    for start in range(everything):
+    new_keys, total = [], len(words) - n + 1
+    for start in range(total):
         h = 0
         for word in words[start : start + n]:
-            h = chain(h, word.hash)
+            h = chain_hash(h, word.hash)
         h = mix(h)
         if not _probe(bits, rules, h, add=False):
-            fresh.append(h)
-    seen = everything - len(fresh)
-    counts[0] += everything
-    counts[1] += seen
-    if seen > rules.threshold * everything:
+            new_keys.append(h)
+    repeated = total - len(new_keys)
+    counts[0] += total
+    counts[1] += repeated
+    if repeated > rules.threshold * total:
         return True
-    for key in fresh:
+    for key in new_keys:
         _probe(bits, rules, key, add=True)
     return False
 
@@ -61,7 +61,7 @@ def bloom_texts(texts: Sequence[bytes], rules: Any, bits: Filter) -> tuple[list[
 
     Reads and fills the filter in the order of the texts; a document that goes has an empty text.
     """
-    left, figures = [], []
+    remaining, figures = [], []
     for text in texts:
         counts, out = [0, 0], b""
         for number, paragraph in enumerate(text.split(b"\n")):
@@ -69,6 +69,6 @@ def bloom_texts(texts: Sequence[bytes], rules: Any, bits: Filter) -> tuple[list[
                 out += (b"\n" if out or number else b"") + paragraph
         if rules.documents and counts[0] and counts[1] > rules.threshold * counts[0]:
             out = b""
-        left.append(out.lstrip())
+        remaining.append(out.lstrip())
         figures.append(counts)
-    return left, figures
+    return remaining, figures

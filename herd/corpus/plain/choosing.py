@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from herd.corpus.plain import hints as said
+from herd.corpus.plain import hints as hint_flags
 from herd.corpus.plain.html import BLOCKS, Tree
 from herd.corpus.plain.outline import (
     NEVER_CONTENT,
@@ -18,14 +18,14 @@ from herd.corpus.plain.outline import (
     weigh,
 )
 from herd.corpus.plain.parts import Mass
-from herd.corpus.plain.tables import number, tags, whole
+from herd.corpus.plain.tables import constant, int_constant, tags
 from herd.corpus.plain.weight import count_letters
 
 _FILE = "outline.cpp"
-_HINT_SHARE, _MOST_SHARE = Mass(number(_FILE, "kHintShare")), Mass(number(_FILE, "kMostShare"))
-_LEAST_PART = Mass(number(_FILE, "kLeastPart"))
+_HINT_SHARE, _MOST_SHARE = Mass(constant(_FILE, "kHintShare")), Mass(constant(_FILE, "kMostShare"))
+_LEAST_PART = Mass(constant(_FILE, "kLeastPart"))
 _LEAD_CLIMB, _LEAD_LETTERS, _ALIKE_CLIMB = (
-    whole(_FILE, name) for name in ("kLeadClimb", "kLeadLetters", "kAlikeClimb")
+    int_constant(_FILE, name) for name in ("kLeadClimb", "kLeadLetters", "kAlikeClimb")
 )
 _HOLDS_PARTS = tags(_FILE, "holds_parts")
 _FEW_HUNDREDTHS, _SIX_TENTHS, _TENTH, _HALF = Mass(0.12), Mass(0.6), Mass(0.1), Mass(0.5)
@@ -33,10 +33,10 @@ _HOLDERS = frozenset("Ul Ol Div Section Table Dl P Span".split())
 _DIGITS = b"0123456789"
 _MOST_LEAD = 1500
 
-Wanted = Callable[[int], bool]
+NodePredicate = Callable[[int], bool]
 
 
-def choose(page: Outline) -> int:
+def choose_content(page: Outline) -> int:
     """The number of the element that holds the content."""
     body = page.tree.body
     total = page.parts[body].mass
@@ -45,7 +45,7 @@ def choose(page: Outline) -> int:
     if page.answers:
         return _scope_of_answers(page, total)
     best = _largest(
-        page, _FEW_HUNDREDTHS * total, lambda i: bool(page.parts[i].hints & said.BODY) and page.names_count(i)
+        page, _FEW_HUNDREDTHS * total, lambda i: bool(page.parts[i].hints & hint_flags.BODY) and page.names_count(i)
     )
     best = best or _largest(page, _HINT_SHARE * total, lambda i: page.nodes[i].tag == "Article")
     best = best or _largest(page, _HINT_SHARE * total, lambda i: page.nodes[i].tag == "Main")
@@ -63,26 +63,26 @@ def _scope_of_answers(page: Outline, total: Mass) -> int:
     return scope
 
 
-def _wanted(page: Outline, wanted: Wanted) -> list[int]:
+def _matching_nodes(page: Outline, accepts: NodePredicate) -> list[int]:
     """Elements that are wanted; of those inside each other the outer one counts."""
-    found, i = [], 0
+    nodes, i = [], 0
     while (i := i + 1) < len(page.nodes):
-        if not page.parts[i].dropped and wanted(i):
-            found.append(i)
+        if not page.parts[i].dropped and accepts(i):
+            nodes.append(i)
             i = page.nodes[i].end - 1
-    return found
+    return nodes
 
 
-def _largest(page: Outline, least: Mass, wanted: Wanted) -> int:
-    """The element with most text among those `wanted`; 0 when it holds too little, or is one of many alike."""
-    best, everything, candidates = 0, Mass(0), _wanted(page, wanted)
+def _largest(page: Outline, least: Mass, accepts: NodePredicate) -> int:
+    """The element with most text among those `accepts`; 0 when it holds too little, or is one of many alike."""
+    best, total, candidates = 0, Mass(0), _matching_nodes(page, accepts)
     for i in candidates:
         if not best or page.parts[i].mass > page.parts[best].mass:
             best = i
-        everything += page.parts[i].mass
+        total += page.parts[i].mass
     if not best or page.parts[best].mass < least or page.parts[best].letters < 100:
         return 0
-    if page.parts[best].mass < _SIX_TENTHS * everything:
+    if page.parts[best].mass < _SIX_TENTHS * total:
         return 0
     return _with_others_alike(page, best, candidates)
 
@@ -166,9 +166,11 @@ def _is_named_lead(page: Outline, i: int, scope: int) -> bool | None:
         hints, above = page.parts[k].hints, page.nodes[k].tag
         if above in ("Footer", "Aside", "Form", "Figcaption", "Figure"):
             return None
-        if hints & (said.CAPTION | said.COMMENT | said.HIDDEN) or (hints & said.AGAINST and not hints & said.LEAD):
+        if hints & (hint_flags.CAPTION | hint_flags.COMMENT | hint_flags.HIDDEN) or (
+            hints & hint_flags.AGAINST and not hints & hint_flags.LEAD
+        ):
             return None
-        named = named or bool(hints & said.LEAD) or (above == "Header" and page.nodes[i].tag == "P")
+        named = named or bool(hints & hint_flags.LEAD) or (above == "Header" and page.nodes[i].tag == "P")
         k = page.nodes[k].parent
     return named
 
@@ -226,7 +228,7 @@ def outline(tree: Tree, options: Any, strictness: int) -> Outline:
     if strictness > NOTHING:
         drop_by_name(page)
         weigh(page)
-    page.main = choose(page)
+    page.main = choose_content(page)
     find_leads(page)
     drop_inside(page)
     return page

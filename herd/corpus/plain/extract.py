@@ -10,18 +10,18 @@ from typing import Any
 from herd.corpus.plain.blocks import write_blocks
 from herd.corpus.plain.choosing import outline
 from herd.corpus.plain.html import Tree, attribute, decode_entities, parse_html
-from herd.corpus.plain.inline import CODE_BLOCK, HEADING, ITEM, PARAGRAPH, QUOTE, ROW, Block
+from herd.corpus.plain.inline import CODE_BLOCK, HEADING, ITEM, PARAGRAPH, QUOTE, ROW, TextBlock
 from herd.corpus.plain.outline import COMMENTS, NAMES, NOTHING
-from herd.corpus.plain.tables import values, whole, words
+from herd.corpus.plain.tables import int_constant, values, words
 from herd.corpus.plain.text import is_alpha, put_rune, runes, utf8_prefix
 
 _FILE = "extract.cpp"
 _OUTCOMES = values("extract.hpp", "Outcome")
-EXTRACTED, NO_TEXT, LATE = (_OUTCOMES[name] for name in ("Extracted", "NoText", "Late"))
+HAS_TEXT, NO_TEXT, LATE = (_OUTCOMES[name] for name in ("Extracted", "NoText", "Late"))
 _TALK: dict[bytes, list[bytes]] = {}
 for _start in words(_FILE, "kEmptyTalk"):
     _TALK.setdefault(_start[:1], []).append(_start)
-_LONG_HEADING, _FEW_LETTERS = whole(_FILE, "kLongHeading"), whole(_FILE, "kFewLetters")
+_LONG_HEADING, _FEW_LETTERS = int_constant(_FILE, "kLongHeading"), int_constant(_FILE, "kFewLetters")
 _ENDS = tuple(end.encode() for end in ".?!:;\u3002\uff1f\uff01\u201d\u00bb\u2026\u061f\u0964\u2019")
 _SPACES = re.compile(rb"[ \t-\r]+")
 _READING = frozenset(("Rt", "Rp", "Rtc"))  # of a word, above it in print
@@ -29,7 +29,7 @@ _ESCAPES = {b"n": b"\n", b"r": b"\n", b"t": b" "}
 
 
 @dataclass
-class Extracted:
+class PageText:
     """What was found on a page; letters: all of them."""
 
     text: bytes = b""
@@ -62,7 +62,7 @@ def _is_empty_talk(text: bytes) -> bool:
 # ---- which blocks stay ----
 
 
-def _is_content(block: Block, options: Any) -> bool:
+def _is_content(block: TextBlock, options: Any) -> bool:
     if block.kind == CODE_BLOCK:
         return True
     if block.letters == 0:
@@ -75,9 +75,9 @@ def _is_content(block: Block, options: Any) -> bool:
     return not (short and not _ends_sentence(block.text) and block.marks == 0)
 
 
-def _content(blocks: Sequence[Block], options: Any) -> list[Block]:
+def _content(blocks: Sequence[TextBlock], options: Any) -> list[TextBlock]:
     """The blocks that stay. A heading with nothing below it announced something that was dropped."""
-    kept: list[Block] = []
+    content: list[TextBlock] = []
     level_below, text_below = 7, False  # the level of the heading that follows; 0: text follows
     for block in reversed(blocks):
         if not _is_content(block, options):
@@ -88,14 +88,14 @@ def _content(blocks: Sequence[Block], options: Any) -> list[Block]:
             continue
         else:
             level_below, text_below = block.level, False
-        kept.append(block)
-    return kept[::-1]
+        content.append(block)
+    return content[::-1]
 
 
 # ---- joining ----
 
 
-def _markdown(block: Block) -> bytes:
+def _markdown(block: TextBlock) -> bytes:
     text = block.text
     if block.kind == HEADING:
         return b"#" * block.level + b" " + text
@@ -113,7 +113,7 @@ def _markdown(block: Block) -> bytes:
     return text
 
 
-def _join(blocks: Sequence[Block], markdown: bool) -> bytes:
+def _join(blocks: Sequence[TextBlock], markdown: bool) -> bytes:
     parts = []
     for number, block in enumerate(blocks):
         if number:
@@ -127,46 +127,46 @@ def _join(blocks: Sequence[Block], markdown: bool) -> bytes:
 
 
 def _title_of(tree: Tree) -> bytes:
-    found = {"Title": b"", "H1": b""}
+    titles = {"Title": b"", "H1": b""}
     i = -1
     while (i := i + 1) < len(tree.nodes):
         own = tree.nodes[i]
         if own.tag == "Svg":
             i = own.end - 1
-        elif own.tag in found and not found[own.tag]:
+        elif own.tag in titles and not titles[own.tag]:
             raw, k = [], i
             while (k := k + 1) < own.end:
                 if tree.nodes[k].tag in _READING:
                     k = tree.nodes[k].end - 1
                 elif tree.nodes[k].tag == "Text":
                     raw.append(decode_entities(tree.nodes[k].raw))
-            found[own.tag] = _SPACES.sub(b" ", b"".join(raw)).strip(b" ")
-            if all(found.values()):
+            titles[own.tag] = _SPACES.sub(b" ", b"".join(raw)).strip(b" ")
+            if all(titles.values()):
                 break
-    return found["Title"] or found["H1"]
+    return titles["Title"] or titles["H1"]
 
 
 def _language_of(tree: Tree) -> bytes:
     for own in tree.nodes:
         if own.tag == "Html":
-            said = attribute(own, b"lang") or attribute(own, b"xml:lang")
-            letters = re.match(rb"[A-Za-z]*", said[:3])
+            code = attribute(own, b"lang") or attribute(own, b"xml:lang")
+            letters = re.match(rb"[A-Za-z]*", code[:3])
             return letters[0].lower() if letters else b""
         if own.tag == "Body":
             break
     return b""
 
 
-def _write(tree: Tree, options: Any, strictness: int, out: Extracted) -> None:
-    written = write_blocks(outline(tree, options, strictness))
-    blocks = _content(written.blocks, options) if options.main_only else written.blocks
+def _write(tree: Tree, options: Any, strictness: int, out: PageText) -> None:
+    page_blocks = write_blocks(outline(tree, options, strictness))
+    blocks = _content(page_blocks.blocks, options) if options.main_only else page_blocks.blocks
     letters = sum(block.letters for block in blocks)
     if letters <= 2 * out.letters:
         return
     out.letters = letters
     out.text = _join(blocks, bool(options.markdown))
-    out.formulas, out.code_letters = written.formulas, written.code_letters
-    out.outcome = EXTRACTED if out.text else NO_TEXT
+    out.formulas, out.code_letters = page_blocks.formulas, page_blocks.code_letters
+    out.outcome = HAS_TEXT if out.text else NO_TEXT
 
 
 # ---- pages that a script fills: the text they hand to search engines ----
@@ -215,16 +215,16 @@ def _described_text(tree: Tree) -> bytes:
     return b""
 
 
-def _repaired(text: bytes) -> bytes:
+def _repair_utf8(text: bytes) -> bytes:
     """Pages may hold anything; texts are UTF-8."""
     if utf8_prefix(text) == len(text):
         return text
     return b"".join(put_rune(code) for _, code, _ in runes(text))
 
 
-def extract(page: bytes, options: Any) -> Extracted:
+def extract(page: bytes, options: Any) -> PageText:
     """The main content of a page. options: as `extract` of the room gives them to the kernels."""
-    out = Extracted()
+    out = PageText()
     tree = parse_html(page, options.deadline_seconds)
     if tree.late:
         out.outcome = LATE
@@ -236,6 +236,6 @@ def extract(page: bytes, options: Any) -> Extracted:
     if out.letters < _FEW_LETTERS:
         text = _described_text(tree)
         if len(text) > 4 * out.letters:
-            out.letters, out.text, out.outcome = len(text), text, EXTRACTED
-    out.text, out.title = _repaired(out.text), _repaired(out.title)
+            out.letters, out.text, out.outcome = len(text), text, HAS_TEXT
+    out.text, out.title = _repair_utf8(out.text), _repair_utf8(out.title)
     return out

@@ -39,8 +39,8 @@ _LETTERS |= (
 def hints_of(node: Node) -> int:
     """The hints of an element's attributes."""
     hints = 0
-    for known, value in attributes(node.raw):
-        name = known.lower()
+    for attribute_name, value in attributes(node.raw):
+        name = attribute_name.lower()
         if name in (b"class", b"id", b"itemprop", b"role"):
             hints |= _hints_in(value)
         elif name == b"itemtype":

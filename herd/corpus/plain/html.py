@@ -11,11 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from herd.corpus.plain.tables import pairs, tags, whole
+from herd.corpus.plain.tables import int_constant, pairs, tags
 from herd.corpus.plain.text import is_alpha, is_space, put_rune
 
 _FILE = "html.cpp"
-_DEEPEST, _LONGEST_ENTITY, _CLOCK_EVERY = (whole(_FILE, name) for name in ("kDeepest", "kLongestEntity", "kClockEvery"))
+_DEEPEST, _LONGEST_ENTITY, _CLOCK_EVERY = (
+    int_constant(_FILE, name) for name in ("kDeepest", "kLongestEntity", "kClockEvery")
+)
 _SLOWER = 1000  # than the compiled kernels, with room to spare: a page may take that much longer
 _NAMES = dict(pairs(_FILE, "kNames"))
 BLOCKS, VOIDS = tags(_FILE, "is_block"), tags(_FILE, "is_void")
@@ -94,11 +96,11 @@ def _before(mark: re.Pattern[bytes], text: bytes, at: int) -> int:
 def attribute(node: Node, name: bytes) -> bytes:
     if node.length < len(name):
         return b""
-    return next((value for known, value in attributes(node.raw) if known.lower() == name), b"")
+    return next((value for key, value in attributes(node.raw) if key.lower() == name), b"")
 
 
 def has_attribute(node: Node, name: bytes) -> bool:
-    return any(known.lower() == name for known, _ in attributes(node.raw))
+    return any(key.lower() == name for key, _ in attributes(node.raw))
 
 
 # What an opening tag closes: the nearest of the first, unless one of the second lies between.
@@ -308,9 +310,9 @@ class _Builder:
     def close(self, judge: Callable[[Node], bool | None]) -> None:
         """Closes elements up to the innermost of which `judge` says so; none where it says no before."""
         for depth in range(len(self.stack) - 1, 0, -1):
-            said = judge(self.tree.nodes[self.stack[depth]])
-            if said is not None:
-                if said:
+            verdict = judge(self.tree.nodes[self.stack[depth]])
+            if verdict is not None:
+                if verdict:
                     self.pop_to(depth)
                 return
 
@@ -335,7 +337,7 @@ class _Builder:
         if tag in _ENDS_PARAGRAPH and self.open["P"]:
             self.close_nearest(frozenset({"P"}), _PARAGRAPH_WALL)
         ends, wall = _IMPLIED.get(tag, (_HEAD if tag in BLOCKS else frozenset[str](), _TABLE_WALL))
-        if any(self.open[known] for known in ends):
+        if any(self.open[open_tag] for open_tag in ends):
             self.close_nearest(ends, wall)
 
 
@@ -367,11 +369,11 @@ def _decode_one(raw: bytes, at: int) -> tuple[bytes, int]:
     if raw.startswith(b"#", at + 1):
         return b"", 0
     to = min(_end_of(_ENTITY, raw, at + 1), at + _LONGEST_ENTITY) - at
-    if raw.startswith(b";", at + to) and (known := ENTITIES.get(raw[at + 1 : at + to + 1])) is not None:
-        return known, to + 1
+    if raw.startswith(b";", at + to) and (character := ENTITIES.get(raw[at + 1 : at + to + 1])) is not None:
+        return character, to + 1
     for length in range(min(to, 7), 2, -1):  # &copy2024 still means a copyright sign
-        if (known := ENTITIES.get(raw[at + 1 : at + length])) is not None:
-            return known, length
+        if (character := ENTITIES.get(raw[at + 1 : at + length])) is not None:
+            return character, length
     return b"", 0
 
 
@@ -382,8 +384,8 @@ def decode_entities(raw: bytes) -> bytes:
         return raw
     parts, begin = [], 0
     while at >= 0:
-        text, used = _decode_one(raw, at)
-        parts += [raw[begin:at], text if used else b"&"]
-        begin = at + (used or 1)
+        text, length = _decode_one(raw, at)
+        parts += [raw[begin:at], text if length else b"&"]
+        begin = at + (length or 1)
         at = raw.find(b"&", begin)
     return b"".join((*parts, raw[begin:]))

@@ -18,7 +18,7 @@ _NO_MARKS = bytes(byte for byte in range(256) if byte not in b".,?!")
 
 
 @dataclass
-class Block:
+class TextBlock:
     """A run of inline content, or a table row, or program text. level: of a heading, of a list's nesting; number: of an
     ordered item; header: a table's first row; starts: its list or table starts here; home: the element it stands in."""
 
@@ -67,13 +67,13 @@ def _runs(text: bytes) -> Iterator[tuple[str, bytes]]:
         at += width
 
 
-class Line:
-    """The block that text is written to. held: joiners, until it is seen what follows them; link_end: where the link
-    ends that text stands in."""
+class InlineWriter:
+    """The block that text is written to. pending_joiners: joiners, until it is seen what follows them; link_end: where
+    the link ends that text stands in."""
 
     def __init__(self) -> None:
-        self.block = Block()
-        self.held = b""
+        self.block = TextBlock()
+        self.pending_joiners = b""
         self.link_end = 0
 
     def write_text(self, node: Node, i: int) -> None:
@@ -91,33 +91,33 @@ class Line:
         for kind, run in _runs(text):
             out = self.block.text
             if kind == "text":
-                if self.held:
+                if self.pending_joiners:
                     self.join() if _joins(rune_at(run, 0)[0]) else self.let_go()
                 self.block.text += run
             elif kind == "blank":
-                self.held = b""
+                self.pending_joiners = b""
                 if out and not is_space(out[-1]):
                     self.block.text += b" "
             else:
                 self.hold_joiner(int(run))
 
     def let_go(self) -> None:
-        self.held = b""
+        self.pending_joiners = b""
 
     def hold_joiner(self, code: int) -> None:
         """Zero-width joiners and non-joiners belong to words of many scripts and to emoji; elsewhere they are left
         out."""
-        if self.held:
-            self.held += put_rune(code)
+        if self.pending_joiners:
+            self.pending_joiners += put_rune(code)
         elif self.block.text:
             before, _ = last_rune(self.block.text)
             if not _joins(before):
                 return
-            self.held = put_rune(code)
+            self.pending_joiners = put_rune(code)
             # At the end of a word too it says how a letter of Arabic or of India is written.
             if code == 0x200D and 0x600 <= before < 0x1000:
                 self.join()
 
     def join(self) -> None:
-        self.block.text += self.held
-        self.held = b""
+        self.block.text += self.pending_joiners
+        self.pending_joiners = b""

@@ -58,8 +58,8 @@ def _view(address: Any, count: int, kind: Any) -> NDArray[Any]:
 
 def _places(keys: Any, count: Number) -> dict[int, int]:
     """Where each of these sorted keys stands."""
-    known = _view(keys, count.value, np.uint64).tolist()
-    return {key: place for place, key in reversed(list(enumerate(known)))}
+    sorted_keys = _view(keys, count.value, np.uint64).tolist()
+    return {key: place for place, key in reversed(list(enumerate(sorted_keys)))}
 
 
 class Kernels:
@@ -69,32 +69,32 @@ class Kernels:
         self._results: dict[int, Any] = {}
         self._next = itertools.count(1)
 
-    def _hold(self, made: Any) -> int:
+    def _store(self, result: Any) -> int:
         number = next(self._next)
-        self._results[number] = made
+        self._results[number] = result
         return number
 
     # ---- results ----
 
-    def herd_result_text(self, result: Address, which: int, offsets: Any) -> int:
-        made = self._results[result.value or 0]
-        ends = np.cumsum([0, *(len(text) for text in made.texts[which])])
-        offsets._obj.value = made.lend(ends, np.int64)
-        return made.lend(np.frombuffer(b"".join(made.texts[which]) or b"\0", np.uint8), np.uint8)
+    def herd_result_text(self, result: Address, column: int, offsets: Any) -> int:
+        stored = self._results[result.value or 0]
+        ends = np.cumsum([0, *(len(text) for text in stored.texts[column])])
+        offsets._obj.value = stored.lend(ends, np.int64)
+        return stored.lend(np.frombuffer(b"".join(stored.texts[column]) or b"\0", np.uint8), np.uint8)
 
-    def herd_result_numbers(self, result: Address, which: int) -> int:
-        made = self._results[result.value or 0]
-        return made.lend(made.numbers[which], np.int32)
+    def herd_result_numbers(self, result: Address, column: int) -> int:
+        stored = self._results[result.value or 0]
+        return stored.lend(stored.numbers[column], np.int32)
 
     def herd_result_keys(self, result: Address, ends: Any, count: Any) -> int:
-        made = self._results[result.value or 0]
-        ends._obj.value, count._obj.value = made.lend(made.ends, np.int64), len(made.keys)
-        return made.lend(made.keys, np.uint64)
+        stored = self._results[result.value or 0]
+        ends._obj.value, count._obj.value = stored.lend(stored.ends, np.int64), len(stored.keys)
+        return stored.lend(stored.keys, np.uint64)
 
     def herd_result_matches(self, result: Address, count: Any) -> int:
-        made = self._results[result.value or 0]
-        count._obj.value = len(made.matches)
-        return made.lend(made.matches, np.int64)
+        stored = self._results[result.value or 0]
+        count._obj.value = len(stored.matches)
+        return stored.lend(stored.matches, np.int64)
 
     def herd_result_free(self, result: Address) -> None:
         del self._results[result.value or 0]
@@ -122,104 +122,104 @@ class Kernels:
         return -1 if good == length.value else good
 
     def herd_extract(self, pages: Any, options: Any) -> int:
-        found = [extract(page, options._obj) for page in _texts(pages)]
-        texts = [[getattr(page, name) for page in found] for name in ("text", "title", "language")]
+        extracts = [extract(page, options._obj) for page in _texts(pages)]
+        texts = [[getattr(page, name) for page in extracts] for name in ("text", "title", "language")]
         counts = ("outcome", "code_letters", "formulas", "letters")
-        return self._hold(_Result(texts, [[getattr(page, name) for page in found] for name in counts]))
+        return self._store(_Result(texts, [[getattr(page, name) for page in extracts] for name in counts]))
 
     def herd_measure(self, texts: Any, languages: Any, values: Any) -> None:
-        everything = _texts(texts)
-        into = _view(values, len(everything) * len(measure.STATS), np.float64).reshape(
-            len(everything), len(measure.STATS)
+        all_texts = _texts(texts)
+        into = _view(values, len(all_texts) * len(measure.STATS), np.float64).reshape(
+            len(all_texts), len(measure.STATS)
         )
-        for number, language in enumerate(_view(languages, len(everything), np.int32).tolist()):
-            into[number] = measure.measure(everything[number], language)
+        for number, language in enumerate(_view(languages, len(all_texts), np.int32).tolist()):
+            into[number] = measure.measure_text(all_texts[number], language)
 
     def herd_clean_lines(self, texts: Any, rules: Any, edits: Any) -> int:
         cleaned, counts = lines.clean_lines(_texts(texts), rules._obj)
         _view(edits, len(cleaned) * len(lines.EDITS), np.float64)[:] = np.array(counts, np.float64).ravel()
-        return self._hold(_Result([cleaned]))
+        return self._store(_Result([cleaned]))
 
     def herd_mask_private(self, texts: Any, masks: Any, counts: Any) -> int:
-        masked, found = private.mask_private(_texts(texts), list(masks._obj.by))
-        _view(counts, len(masked) * private.KINDS, np.int32)[:] = np.array(found, np.int32).ravel()
-        return self._hold(_Result([masked]))
+        masked, kind_counts = private.mask_private(_texts(texts), list(masks._obj.by))
+        _view(counts, len(masked) * private.KIND_COUNT, np.int32)[:] = np.array(kind_counts, np.int32).ravel()
+        return self._store(_Result([masked]))
 
     # ---- what texts share ----
 
     def herd_minhash(self, texts: Any, rules: Any, keys: Any, signature: Any) -> None:
-        everything, known = _texts(texts), rules._obj
-        size = known.bands * known.rows
-        into = _view(keys, len(everything) * known.bands, np.uint64).reshape(len(everything), known.bands)
-        minima = _view(signature, len(everything) * size, np.uint32).reshape(-1, size) if signature else None
-        minhash.minhash(everything, known, into, minima)
+        all_texts, settings = _texts(texts), rules._obj
+        size = settings.bands * settings.rows
+        into = _view(keys, len(all_texts) * settings.bands, np.uint64).reshape(len(all_texts), settings.bands)
+        minima = _view(signature, len(all_texts) * size, np.uint32).reshape(-1, size) if signature else None
+        minhash.minhash(all_texts, settings, into, minima)
 
     def herd_shingles(self, texts: Any, words: Number, fold_numbers: Number) -> int:
-        made = _Result()
+        result = _Result()
         for text in _texts(texts):
-            made.add_keys(minhash.shingles(text, words.value, bool(fold_numbers.value)))
-        return self._hold(made)
+            result.add_keys(minhash.shingles(text, words.value, bool(fold_numbers.value)))
+        return self._store(result)
 
     def herd_line_keys(self, texts: Any) -> int:
-        made = _Result()
+        result = _Result()
         for text in _texts(texts):
-            made.add_keys(repeats.line_keys(text))
-        return self._hold(made)
+            result.add_keys(repeats.line_keys(text))
+        return self._store(result)
 
     def herd_drop_lines(self, texts: Any, keys: Any, count: Number, dropped: Any) -> int:
-        known = _places(keys, count)
-        left = [repeats.drop_lines(text, known) for text in _texts(texts)]
-        _view(dropped, len(left), np.int32)[:] = [lines_dropped for _, lines_dropped in left]
-        return self._hold(_Result([[text for text, _ in left]]))
+        places = _places(keys, count)
+        results = [repeats.drop_lines(text, places) for text in _texts(texts)]
+        _view(dropped, len(results), np.int32)[:] = [lines_dropped for _, lines_dropped in results]
+        return self._store(_Result([[text for text, _ in results]]))
 
     def herd_window_keys(self, texts: Any, length: Number) -> int:
-        made = _Result()
+        result = _Result()
         for text in _texts(texts):
-            made.add_keys(repeats.window_keys(text, length.value))
-        return self._hold(made)
+            result.add_keys(repeats.window_keys(text, length.value))
+        return self._store(result)
 
     def herd_cut_repeats(
         self, texts: Any, length: Number, keys: Any, first: Any, count: Number, start: Number, words_cut: Any
     ) -> int:
-        known, at, left, cuts = _places(keys, count), start.value, [], []
+        places, at, remaining, cuts = _places(keys, count), start.value, [], []
         stays = _view(first, count.value, np.int64) if first else None
         for text in _texts(texts):
-            shorter, cut, windows = repeats.cut_repeats(text, length.value, known, stays, at)
+            shorter, cut, windows = repeats.cut_repeats(text, length.value, places, stays, at)
             at += windows
-            left.append(shorter)
+            remaining.append(shorter)
             cuts.append(cut)
-        _view(words_cut, len(left), np.int32)[:] = cuts
-        return self._hold(_Result([left]))
+        _view(words_cut, len(remaining), np.int32)[:] = cuts
+        return self._store(_Result([remaining]))
 
     def herd_gram_keys(self, texts: Any, words: Number) -> int:
-        made = _Result()
+        result = _Result()
         for text in _texts(texts):
-            made.add_keys(key for key, _, _ in repeats.grams(text, words.value))
-        return self._hold(made)
+            result.add_keys(key for key, _, _ in repeats.grams(text, words.value))
+        return self._store(result)
 
     def herd_count_plain_words(self, texts: Any, counts: Any) -> None:
-        everything = _texts(texts)
-        _view(counts, len(everything), np.int64)[:] = [len(repeats.plain_words(text)) for text in everything]
+        all_texts = _texts(texts)
+        _view(counts, len(all_texts), np.int64)[:] = [len(repeats.plain_words(text)) for text in all_texts]
 
     def herd_find_grams(self, texts: Any, words: Number, keys: Any, count: Number) -> int:
-        known, made = _places(keys, count), _Result()
+        places, result = _places(keys, count), _Result()
         for number, text in enumerate(_texts(texts)):
             for key, begin, end in repeats.grams(text, words.value):
-                if (place := known.get(key)) is not None:
-                    made.matches.append((number, begin, end, place))
-        return self._hold(made)
+                if (place := places.get(key)) is not None:
+                    result.matches.append((number, begin, end, place))
+        return self._store(result)
 
     # ---- block lists ----
 
     def herd_block_list(self, lists: Any) -> int:
-        return self._hold(frozenset[int]().union(*map(repeats.list_keys, _texts(lists))))
+        return self._store(frozenset[int]().union(*map(repeats.list_keys, _texts(lists))))
 
     def herd_match_addresses(self, urls: Any, domains: Address, addresses: Address, out: Any) -> None:
-        everything = _texts(urls)
+        all_texts = _texts(urls)
         below, alone = self._results[domains.value or 0], self._results[addresses.value or 0]
-        _view(out, len(everything), np.int32)[:] = [
+        _view(out, len(all_texts), np.int32)[:] = [
             1 if below.intersection(repeats.domain_keys(url)) else 2 * (repeats.address_key(url) in alone)
-            for url in everything
+            for url in all_texts
         ]
 
     # ---- words and keys of a whole corpus ----
@@ -228,25 +228,25 @@ class Kernels:
         repeats.count_unigrams(_texts(texts), bits.value, _view(counts, 1 << bits.value, np.int64))
 
     def herd_divergence(self, texts: Any, bits: Number, counts: Any, out: Any, words: Any) -> None:
-        everything = _texts(texts)
-        found, lengths = repeats.divergence(everything, bits.value, _view(counts, 1 << bits.value, np.int64))
-        _view(out, len(everything), np.float64)[:] = found
-        _view(words, len(everything), np.int32)[:] = lengths
+        all_texts = _texts(texts)
+        divergences, lengths = repeats.divergence(all_texts, bits.value, _view(counts, 1 << bits.value, np.int64))
+        _view(out, len(all_texts), np.float64)[:] = divergences
+        _view(words, len(all_texts), np.int32)[:] = lengths
 
     def herd_bloom_texts(self, texts: Any, rules: Any, bits: Any, counts: Any) -> int:
-        known, everything = rules._obj, _texts(texts)
-        left, figures = bloom.bloom_texts(everything, known, _view(bits, -(-known.bits // 64), np.uint64))
-        _view(counts, 2 * len(left), np.int64)[:] = np.array(figures, np.int64).ravel()
-        return self._hold(_Result([left]))
+        settings, all_texts = rules._obj, _texts(texts)
+        remaining, figures = bloom.bloom_texts(all_texts, settings, _view(bits, -(-settings.bits // 64), np.uint64))
+        _view(counts, 2 * len(remaining), np.int64)[:] = np.array(figures, np.int64).ravel()
+        return self._store(_Result([remaining]))
 
-    def herd_bloom_add(self, keys: Any, count: Number, rules: Any, bits: Any, seen: Any) -> None:
-        known, held = rules._obj, _view(bits, -(-rules._obj.bits // 64), np.uint64)
-        into = _view(seen, count.value, np.uint8)
+    def herd_bloom_add(self, keys: Any, count: Number, rules: Any, bits: Any, present: Any) -> None:
+        settings, filter_bits = rules._obj, _view(bits, -(-rules._obj.bits // 64), np.uint64)
+        into = _view(present, count.value, np.uint8)
         for number, key in enumerate(_view(keys, count.value, np.uint64).tolist()):
-            into[number] = bloom.bloom_add(held, known, key)
+            into[number] = bloom.bloom_add(filter_bits, settings, key)
 
-    def herd_join(self, parent: Any, left: Any, right: Any, count: Number) -> None:
-        a, b = (_view(side, count.value, np.int64).tolist() for side in (left, right))
+    def herd_join(self, parent: Any, first: Any, second: Any, count: Number) -> None:
+        a, b = (_view(side, count.value, np.int64).tolist() for side in (first, second))
         above = _view(parent, 1 + max((*a, *b), default=-1), np.int64)
 
         def root(x: int) -> int:

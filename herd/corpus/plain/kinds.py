@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from herd.corpus.plain.tables import whole, words
+from herd.corpus.plain.tables import int_constant, words
 from herd.corpus.plain.text import is_alpha, is_space, runes
 
 _FILE = "kinds.cpp"
 _STARTS, _WEAK_STARTS = words(_FILE, "kStarts"), words(_FILE, "kWeakStarts")
 _OPERATORS, _ENVIRONMENTS = words(_FILE, "kOperators"), words(_FILE, "kEnvironments")
-_LONGEST_FORMULA = whole(_FILE, "kLongestFormula")
+_LONGEST_FORMULA = int_constant(_FILE, "kLongestFormula")
 _SIGNS = [
     re.compile(rb"[A-Za-z0-9_]\([A-Za-z0-9_)\"']"),  # a call
     re.compile(rb"[^=]=[^=]", re.DOTALL),
@@ -50,18 +50,18 @@ def _is_formula(inside: bytes) -> bool:
     return is_alpha(inside[0]) if len(inside) <= 2 else bool(_FORMULA_SIGN.search(inside))
 
 
-def _formula_length(rest: bytes) -> int:
-    """Of the formula that `rest` begins with; 0 for none."""
-    if rest.startswith(b"$$"):
-        return rest.find(b"$$", 2) + 2 if b"$$" in rest[2:] else 0
-    if rest.startswith(b"$"):
-        end = rest.find(b"$", 1)
-        return end + 1 if end >= 0 and _is_formula(rest[1:end]) else 0
-    if rest.startswith((b"\\(", b"\\[")):
-        end = rest.find(b"\\)" if rest[1:2] == b"(" else b"\\]", 2)
+def _formula_length(text: bytes) -> int:
+    """Of the formula that `text` begins with; 0 for none."""
+    if text.startswith(b"$$"):
+        return text.find(b"$$", 2) + 2 if b"$$" in text[2:] else 0
+    if text.startswith(b"$"):
+        end = text.find(b"$", 1)
+        return end + 1 if end >= 0 and _is_formula(text[1:end]) else 0
+    if text.startswith((b"\\(", b"\\[")):
+        end = text.find(b"\\)" if text[1:2] == b"(" else b"\\]", 2)
         return end + 2 if end >= 0 else 0
-    if rest.startswith(b"\\begin{"):
-        return max((7 + len(name) for name in _ENVIRONMENTS if rest.startswith(name, 7)), default=0)
+    if text.startswith(b"\\begin{"):
+        return max((7 + len(name) for name in _ENVIRONMENTS if text.startswith(name, 7)), default=0)
     return 0
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from herd.corpus.characters import BLANK, UPPER
 from herd.corpus.plain.measure import count_sentences
 from herd.corpus.plain.tables import values, words
-from herd.corpus.plain.text import count_characters, is_space, lines, rune_at, runes
-from herd.corpus.plain.words import Word, chain, rune_class, split_words
+from herd.corpus.plain.text import count_characters, is_space, rune_at, runes, split_lines
+from herd.corpus.plain.words import Word, chain_hash, rune_class, split_words
 
 EDITS = [name for name in values("lines.hpp", "Edit") if name != "EditCount"]
 _POLICIES, _CALLS = words("lines.cpp", "kPolicies"), words("lines.cpp", "kCalls")
@@ -62,7 +62,9 @@ class Cleaner:
         self.line = b""
         n = rules.covered_run
         spelled = split_words(text) if rules.covered_percent else []
-        self.runs = Counter(_run(spelled, start, n) for start in range(len(spelled) - n + 1)) if spelled else Counter()
+        self.ngrams = (
+            Counter(_ngram_key(spelled, start, n) for start in range(len(spelled) - n + 1)) if spelled else Counter()
+        )
 
     def judge(self, line: bytes) -> str:
         """Why the line goes; empty where it stays, and then it is in `self.line` as it shall be."""
@@ -93,24 +95,24 @@ class Cleaner:
         return "Covered" if rules.covered_percent and self.is_covered() else ""
 
     def run(self, text: bytes) -> bytes:
-        held = False  # whether anything of this text is written
-        for raw in lines(text):
+        has_output = False  # whether anything of this text is written
+        for raw in split_lines(text):
             line = trim(raw)
             self.edits["LinesIn"] += 1
             self.edits["WordsIn"] += len(split_at_spaces(line))
             if not line:
-                self.blank = self.blank or held
+                self.blank = self.blank or has_output
                 continue
             if reason := self.judge(line):
                 self.edits[reason] += 1
                 continue
             self.edits["LineSentences"] += count_sentences(self.line, split_words(self.line))
             self.edits["WordsOut"] += len(split_at_spaces(self.line))
-            if held:
+            if has_output:
                 self.out.append(b"\n\n" if self.blank else b"\n")
             self.blank = False
             self.out.append(self.line)
-            held = held or bool(self.line)
+            has_output = has_output or bool(self.line)
         return b"".join(self.out).rstrip()
 
     def is_ended(self) -> bool:
@@ -147,17 +149,17 @@ class Cleaner:
             return False
         covered = end = 0
         for at, word in enumerate(spelled):
-            if at + n <= len(spelled) and self.runs[_run(spelled, at, n)] > 1:
+            if at + n <= len(spelled) and self.ngrams[_ngram_key(spelled, at, n)] > 1:
                 end = at + n
             covered += word.characters * (at < end)
         return 100 * covered > self.rules.covered_percent * sum(word.characters for word in spelled)
 
 
-def _run(spelled: Sequence[Word], start: int, n: int) -> int:
+def _ngram_key(spelled: Sequence[Word], start: int, n: int) -> int:
     """Numbers differ from line to line of a log; they count as one."""
     h = 0
     for word in spelled[start : start + n]:
-        h = chain(h, word.hash if word.letter else 1)
+        h = chain_hash(h, word.hash if word.letter else 1)
     return h
 
 

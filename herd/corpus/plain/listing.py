@@ -10,10 +10,10 @@ from herd.corpus.plain.hints import CODE, GUTTER
 from herd.corpus.plain.html import BLOCKS, Tree, attribute, decode_entities, has_attribute
 from herd.corpus.plain.kinds import is_code_line
 from herd.corpus.plain.parts import Part
-from herd.corpus.plain.tables import whole
+from herd.corpus.plain.tables import int_constant
 from herd.corpus.plain.text import is_alnum, is_alpha
 
-_MOST_CELL = whole("listing.cpp", "kMostCell")
+_MOST_CELL = int_constant("listing.cpp", "kMostCell")
 _CELLS = frozenset({"Td", "Th"})
 _BLANKS = b" \t\r\n"
 _LINE = re.compile(rb"line")
@@ -176,7 +176,7 @@ def is_listed_by_rows(tree: Tree, parts: Parts, i: int) -> bool:
 
 def is_listed_by_boxes(tree: Tree, parts: Parts, i: int) -> bool:
     """Whether node i, which its author named as program text, holds a box for every line."""
-    boxes, others, k = 0, 0, i
+    boxes, other_boxes, k = 0, 0, i
     while (k := k + 1) < tree.nodes[i].end:
         own = tree.nodes[k]
         if own.tag == "Text":
@@ -187,11 +187,11 @@ def is_listed_by_boxes(tree: Tree, parts: Parts, i: int) -> bool:
             if _names_a_line(attribute(own, b"class")):
                 boxes += 1
             else:
-                others += 1
+                other_boxes += 1
             k = own.end - 1
         elif own.tag in BLOCKS and own.tag not in ("Div", "Td", "Th", "Tr", "Tbody", "Table"):
             return False
-    return boxes > 0 and others * 4 <= boxes
+    return boxes > 0 and other_boxes * 4 <= boxes
 
 
 def listed_text(tree: Tree, parts: Parts, i: int) -> bytes:

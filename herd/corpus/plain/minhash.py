@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from herd.corpus.characters import DIGIT, IDEOGRAPH, LETTER, NOTHING, tables
 from herd.corpus.plain.text import runes
-from herd.corpus.plain.words import GOLDEN, MASK, chain, is_unspaced, mix, rune_class
+from herd.corpus.plain.words import GOLDEN, MASK, chain_hash, is_unspaced, mix, rune_class
 
 _FOLDS: list[int] = tables()[2].tolist()
 _LANES = 16  # permutations are drawn for a multiple of so many
@@ -65,7 +65,7 @@ def shingles(text: bytes, words: int, fold_numbers: bool) -> list[int]:
     for start in range(len(hashed) - n + 1 if hashed else 0):
         h = 0
         for word in hashed[start : start + n]:
-            h = chain(h, word)
+            h = chain_hash(h, word)
         runs.append(mix(h))
     return runs
 
@@ -73,12 +73,12 @@ def shingles(text: bytes, words: int, fold_numbers: bool) -> list[int]:
 def minhash(texts: Sequence[bytes], rules: Any, keys: NDArray[np.uint64], minima: NDArray[np.uint32] | None) -> None:
     """Fills keys [N, bands]: equal numbers mean equal minima in all rows of the band; and minima [N, bands * rows]."""
     size = rules.bands * rules.rows
-    state, drawn = rules.seed, []
+    state, randoms = rules.seed, []
     for _ in range(-(-size // _LANES) * _LANES):
         state, value = next_random(state)
-        drawn.append(value)
-    scale = np.array([(value & 0xFFFFFFFF) | 1 for value in drawn[:size]], np.uint32)
-    shift = np.array([value >> 32 for value in drawn[:size]], np.uint32)
+        randoms.append(value)
+    scale = np.array([(value & 0xFFFFFFFF) | 1 for value in randoms[:size]], np.uint32)
+    shift = np.array([value >> 32 for value in randoms[:size]], np.uint32)
     for number, text in enumerate(texts):
         runs = shingles(text, rules.words, bool(rules.fold_numbers))
         small = np.array([run >> 16 & 0xFFFFFFFF for run in runs], np.uint32)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from herd.corpus.plain import hints as said
+from herd.corpus.plain import hints as hint_flags
 from herd.corpus.plain.html import BLOCKS, Node, Tree, attribute
 from herd.corpus.plain.listing import is_listed_by_boxes, is_listed_by_rows
 from herd.corpus.plain.parts import Mass, Part
-from herd.corpus.plain.tables import number, tags, whole
+from herd.corpus.plain.tables import constant, int_constant, tags
 from herd.corpus.plain.weight import count_letters, mass_of
 
 _FILE = "outline.cpp"
-_SMALL_SHARE, _MOST_CAPTIONS = Mass(number(_FILE, "kSmallShare")), Mass(number(_FILE, "kMostCaptions"))
-_LEAST_PART, _LONG_CAPTION = Mass(number(_FILE, "kLeastPart")), whole(_FILE, "kLongCaption")
-_MOST_AROUND = whole(_FILE, "kMostAround")
+_SMALL_SHARE, _MOST_CAPTIONS = Mass(constant(_FILE, "kSmallShare")), Mass(constant(_FILE, "kMostCaptions"))
+_LEAST_PART, _LONG_CAPTION = Mass(constant(_FILE, "kLeastPart")), int_constant(_FILE, "kLongCaption")
+_MOST_AROUND = int_constant(_FILE, "kMostAround")
 NEVER_CONTENT, _NAMES_SAY_NOTHING = tags(_FILE, "never_content"), tags(_FILE, "names_count")
 NOTHING, COMMENTS, NAMES = range(3)  # how strict: what is dropped for the name its author gave it
 _NO_PICTURE = frozenset("Table Blockquote Ul Ol Dl Math P".split())
 _FRAMES = frozenset("Footer Header Aside Form Fieldset".split())
-_CONTENT = said.BODY | said.CONTENT
+_CONTENT = hint_flags.BODY | hint_flags.CONTENT
 
 
 class Outline:
@@ -48,7 +48,7 @@ class Outline:
 
     def holds_code(self, i: int) -> bool:
         """What frames a page rarely holds program text, and examples often stand in figures and boxes."""
-        if self.nodes[i].tag in ("Footer", "Header") or self.parts[i].hints & said.COMMENT:
+        if self.nodes[i].tag in ("Footer", "Header") or self.parts[i].hints & hint_flags.COMMENT:
             return False
         return _holds(self.programs, i, self.nodes[i].end)
 
@@ -90,23 +90,23 @@ def look_at_names(page: Outline) -> None:
             i = own.end - 1
             continue
         if own.length > 5:
-            part.hints = said.hints_of(own)
-        if own.tag == "Table" or (part.hints & said.CODE and own.tag in ("Div", "Td")):
+            part.hints = hint_flags.hints_of(own)
+        if own.tag == "Table" or (part.hints & hint_flags.CODE and own.tag in ("Div", "Td")):
             page.maybe_listings.append(i)
         # Inside program text names are those of its syntax: a `comment` there is the programmer's.
         if i < program_end:
-            part.hints &= said.GUTTER
+            part.hints &= hint_flags.GUTTER
         if own.tag == "Pre":
             program_end = max(program_end, own.end)
             page.programs.append(i)
         hints = part.hints
         page.seen_hints |= hints
-        page.seen_captions = page.seen_captions or own.tag == "Figcaption" or bool(hints & said.CAPTION)
+        page.seen_captions = page.seen_captions or own.tag == "Figcaption" or bool(hints & hint_flags.CAPTION)
         # Wikipedia hides the formula and shows a picture; KaTeX hides from readers' eyes what it draws.
-        hidden = hints & said.HIDDEN and not hints & said.MATH and own.tag != "Math" and page.names_count(i)
+        hidden = hints & hint_flags.HIDDEN and not hints & hint_flags.MATH and own.tag != "Math" and page.names_count(i)
         if (
-            hints & said.DRAWN_MATH
-            or (hints & said.GUTTER and _is_gutter(page, i))
+            hints & hint_flags.DRAWN_MATH
+            or (hints & hint_flags.GUTTER and _is_gutter(page, i))
             or (hidden and not hints & _CONTENT)
         ):
             page.drop(i)
@@ -126,7 +126,7 @@ def find_listings(page: Outline) -> None:
         if i < listings_end or parts[i].dropped or len(around) > _MOST_AROUND or in_program:
             continue
         listed = nodes[i].tag == "Table" and is_listed_by_rows(page.tree, parts, i)
-        if not listed and parts[i].hints & said.CODE:
+        if not listed and parts[i].hints & hint_flags.CODE:
             listed = is_listed_by_boxes(page.tree, parts, i)
         if not listed:
             around.append(i)
@@ -134,7 +134,7 @@ def find_listings(page: Outline) -> None:
         listings_end = nodes[i].end
         page.listings.append(i)
         for part in parts[i + 1 : nodes[i].end]:
-            part.hints &= said.GUTTER
+            part.hints &= hint_flags.GUTTER
     page.programs = sorted(page.programs + page.listings)
 
 
@@ -184,8 +184,8 @@ def weigh(page: Outline) -> None:
 def _is_picture(page: Outline, i: int) -> bool:
     """A figure that holds a picture and a line or two about it, not a table, a quotation or what somebody wrote."""
     inside = {node.tag for node in page.nodes[i + 1 : page.nodes[i].end]}
-    shown = bool(inside & {"Img", "Video", "Picture"})
-    return shown and not inside & _NO_PICTURE and page.parts[i].letters < _LONG_CAPTION
+    has_picture = bool(inside & {"Img", "Video", "Picture"})
+    return has_picture and not inside & _NO_PICTURE and page.parts[i].letters < _LONG_CAPTION
 
 
 def _share_of_captions(page: Outline) -> Mass:
@@ -195,7 +195,7 @@ def _share_of_captions(page: Outline) -> Mass:
         part = page.parts[i]
         if page.nodes[i].tag == "Text" or part.dropped:
             continue
-        if page.nodes[i].tag == "Figcaption" or part.hints & said.CAPTION:
+        if page.nodes[i].tag == "Figcaption" or part.hints & hint_flags.CAPTION:
             captions += part.mass
             i = page.nodes[i].end - 1
     return captions / max(page.parts[0].mass, Mass(1))
@@ -216,14 +216,14 @@ def drop_by_name(page: Outline) -> None:
         if not page.names_count(i):
             continue
         hints = part.hints
-        if hints & said.THREAD:
+        if hints & hint_flags.THREAD:
             thread_end = own.end
         if i < thread_end:
-            hints &= ~said.COMMENT
+            hints &= ~hint_flags.COMMENT
         if captioned:
-            hints &= ~said.CAPTION
+            hints &= ~hint_flags.CAPTION
         small = part.mass < _SMALL_SHARE * total or total == 0
-        if page.strictness == COMMENTS and own.tag != "Footer" and not hints & said.COMMENT:
+        if page.strictness == COMMENTS and own.tag != "Footer" and not hints & hint_flags.COMMENT:
             continue
         # A page's whole content may stand in a form, or in a part whose name holds `menu` by chance.
         against = small and _is_against(page, i, hints, bool(captioned))
@@ -236,9 +236,9 @@ def _is_against(page: Outline, i: int, hints: int, captioned: bool) -> bool:
     tag = page.nodes[i].tag
     if tag in _FRAMES or (not captioned and (tag == "Figcaption" or (tag == "Figure" and _is_picture(page, i)))):
         return True
-    if hints & said.COMMENT and tag != "Article" and not hints & _CONTENT:
+    if hints & hint_flags.COMMENT and tag != "Article" and not hints & _CONTENT:
         return True
-    return bool(hints & (said.AGAINST | said.CAPTION)) and not hints & (_CONTENT | said.CODE)
+    return bool(hints & (hint_flags.AGAINST | hint_flags.CAPTION)) and not hints & (_CONTENT | hint_flags.CODE)
 
 
 # ---- a question and its answers ----
@@ -246,34 +246,34 @@ def _is_against(page: Outline, i: int, hints: int, captioned: bool) -> bool:
 
 def find_answers(page: Outline) -> None:
     """The parts of a page that ask and answer; none where it does not do both."""
-    seen, nodes, parts = page.seen_hints, page.nodes, page.parts
-    if not (seen & said.ANSWER or (seen & said.THREAD and seen & said.COMMENT)):
+    seen_hints, nodes, parts = page.seen_hints, page.nodes, page.parts
+    if not (seen_hints & hint_flags.ANSWER or (seen_hints & hint_flags.THREAD and seen_hints & hint_flags.COMMENT)):
         return
-    asked = answered = False
+    has_question = has_answer = False
     thread_end, i = 0, page.tree.body
     while (i := i + 1) < len(nodes):
-        own = parts[i].hints & (said.QUESTION | said.ANSWER)
-        if parts[i].hints & said.THREAD:
+        own = parts[i].hints & (hint_flags.QUESTION | hint_flags.ANSWER)
+        if parts[i].hints & hint_flags.THREAD:
             page.around, thread_end = i, nodes[i].end
-        if i < thread_end and parts[i].hints & said.COMMENT:
-            own |= said.ANSWER
+        if i < thread_end and parts[i].hints & hint_flags.COMMENT:
+            own |= hint_flags.ANSWER
         if parts[i].dropped:
             i = nodes[i].end - 1
         elif own and nodes[i].tag in BLOCKS and page.names_count(i) and parts[i].mass >= _LEAST_PART:
-            if own & said.QUESTION and _holds_answer(page, i):  # all of the page is named after its question
+            if own & hint_flags.QUESTION and _holds_answer(page, i):  # all of the page is named after its question
                 page.around = i
                 continue
             page.answers.append(i)
-            if own & said.ANSWER:
-                answered = True
+            if own & hint_flags.ANSWER:
+                has_answer = True
             else:
-                asked = True
+                has_question = True
             i = nodes[i].end - 1
-    if answered and not asked and not page.around:
-        asked = _add_unnamed_question(page)
-    if asked:
+    if has_answer and not has_question and not page.around:
+        has_question = _add_unnamed_question(page)
+    if has_question:
         page.around = 0  # the question has a part of its own
-    if not answered or not (asked or page.around):
+    if not has_answer or not (has_question or page.around):
         page.answers.clear()
 
 
@@ -281,12 +281,17 @@ def _add_unnamed_question(page: Outline) -> bool:
     """A question that is only named as the page's text, above answers that are named as such."""
     first = k = page.answers[0]
     while k > page.tree.body:
-        if page.parts[k].hints & said.COMMENT:
+        if page.parts[k].hints & hint_flags.COMMENT:
             return False
         k = page.nodes[k].parent
     for i in range(page.tree.body + 1, first):
         part = page.parts[i]
-        if not part.dropped and part.hints & said.BODY and page.nodes[i].end <= first and part.mass >= _LEAST_PART:
+        if (
+            not part.dropped
+            and part.hints & hint_flags.BODY
+            and page.nodes[i].end <= first
+            and part.mass >= _LEAST_PART
+        ):
             page.answers.insert(0, i)
             return True
     return False
@@ -294,6 +299,6 @@ def _add_unnamed_question(page: Outline) -> bool:
 
 def _holds_answer(page: Outline, i: int) -> bool:
     return any(
-        page.parts[k].hints & said.ANSWER and page.parts[k].mass >= _LEAST_PART and page.nodes[k].tag in BLOCKS
+        page.parts[k].hints & hint_flags.ANSWER and page.parts[k].mass >= _LEAST_PART and page.nodes[k].tag in BLOCKS
         for k in range(i + 1, page.nodes[i].end)
     )

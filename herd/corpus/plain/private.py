@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from herd.corpus.plain.tables import values, whole
+from herd.corpus.plain.tables import int_constant, values
 from herd.corpus.plain.text import is_alnum, is_alpha, is_digit
 
 _KINDS = values("private.hpp", "Private")
 EMAIL, ADDRESS, PHONE, KEY = (_KINDS[name] for name in ("Email", "Address4", "Phone", "Key"))
-KINDS = _KINDS["PrivateCount"]
-_LONGEST_KEY = whole("private.cpp", "kLongestKey")
+KIND_COUNT = _KINDS["PrivateCount"]
+_LONGEST_KEY = int_constant("private.cpp", "kLongestKey")
 _LOCAL = frozenset(b"!#$%&'*+/=?^_`{|}~-.")
 _TOKEN, _DOTTED, _VALUE = (
     re.compile(rb"[\w-]*", re.ASCII),
@@ -329,7 +329,7 @@ def mask_private(texts: Sequence[bytes], masks: Sequence[bytes | None]) -> tuple
     mask stays."""
     masked, counts = [], []
     for text in texts:
-        own, parts, at = [0] * KINDS, [], 0
+        own, parts, at = [0] * KIND_COUNT, [], 0
         for secret in find_private(text):
             mask = masks[secret.kind]
             if mask is None:

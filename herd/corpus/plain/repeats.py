@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.corpus.characters import BLANK, DIGIT, SYMBOL
-from herd.corpus.plain.text import lines, put_rune, runes
+from herd.corpus.plain.text import put_rune, runes, split_lines
 from herd.corpus.plain.words import (
     GOLDEN,
     MASK,
     Word,
-    chain,
+    chain_hash,
     hash_bytes,
     mix,
     rune_class,
@@ -33,18 +33,18 @@ def line_key(line: bytes) -> int:
     for _, code, _ in runes(line):
         kind = rune_class(code)
         if not kind & (SYMBOL | BLANK) and code >= 0x20:
-            h = chain(h, _ZERO if kind & DIGIT else rune_lower(code))
+            h = chain_hash(h, _ZERO if kind & DIGIT else rune_lower(code))
     return mix(h) if h else 0
 
 
 def line_keys(text: bytes) -> list[int]:
-    return [key for line in lines(text) if (key := line_key(line))]
+    return [key for line in split_lines(text) if (key := line_key(line))]
 
 
 def drop_lines(text: bytes, keys: Mapping[int, int]) -> tuple[bytes, int]:
     """The text without the lines whose key is among `keys`, and how many these were."""
     out, blank, dropped = b"", False, 0
-    for line in lines(text):
+    for line in split_lines(text):
         if (key := line_key(line)) and key in keys:
             dropped += 1
         elif not line:
@@ -127,7 +127,7 @@ def grams(text: bytes, n: int) -> Iterator[tuple[int, int, int]]:
     for start in range(len(words) - n + 1):
         h = 0
         for word in words[start : start + n]:
-            h = chain(h, word.hash)
+            h = chain_hash(h, word.hash)
         yield mix(h), words[start].begin, words[start + n - 1].end
 
 

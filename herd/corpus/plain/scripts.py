@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from herd.corpus.characters import BLANK, LETTER
 from herd.corpus.plain.html import BLOCKS, VOIDS, Node, Tree, attribute, decode_entities
-from herd.corpus.plain.tables import whole, words
+from herd.corpus.plain.tables import int_constant, words
 from herd.corpus.plain.text import is_alnum, is_alpha, is_digit, is_space, last_rune, put_rune, rune_at, runes
 from herd.corpus.plain.words import rune_class
 
 _FILE = "scripts.cpp"
-_LONGEST, _MOST_NODES = whole(_FILE, "kLongest"), whole(_FILE, "kMostNodes")
-_DEEPEST_SCRIPT, _DEEPEST_MATH = whole(_FILE, "kDeepestScript"), whole(_FILE, "kDeepestMath")
+_LONGEST, _MOST_NODES = int_constant(_FILE, "kLongest"), int_constant(_FILE, "kMostNodes")
+_DEEPEST_SCRIPT, _DEEPEST_MATH = int_constant(_FILE, "kDeepestScript"), int_constant(_FILE, "kDeepestMath")
 _ENDINGS = frozenset(words(_FILE, "kEndings"))
 _SIGNS = tuple(sign.encode() for sign in "\u2212\u2013\u2011")
 _NUMBER = re.compile(rb"[0-9][0-9.,]*")
@@ -37,8 +37,8 @@ def _is_number(text: bytes) -> bool:
     match = _NUMBER.match(text)
     if not match:
         return False
-    rest = text[match.end() :]
-    return not rest or _sign_bytes(rest) == len(rest)
+    tail = text[match.end() :]
+    return not tail or _sign_bytes(tail) == len(tail)
 
 
 def _is_mark(text: bytes) -> bool:
@@ -146,11 +146,11 @@ def _raised_after_digits(own: _Script, base: _Base) -> bytes:
 
 
 def _raised_after_letters(own: _Script, base: _Base, last: int) -> bytes:
-    text, few = own.text, base.letters <= 3 and not base.wide
-    if text.isdigit() and (not few or (text == b"1" and base.letters > 1)):
+    text, is_short = own.text, base.letters <= 3 and not base.wide
+    if text.isdigit() and (not is_short or (text == b"1" and base.letters > 1)):
         return _noted(own) if len(text) < 4 else b""
     if _is_number(text) or own.nested:
-        return _after(b"^", own) if few else b""
+        return _after(b"^", own) if is_short else b""
     if _is_word(text):
         upper, ending = 65 <= last <= 90, text.lower() in _ENDINGS
         if _is_one_letter(text):
@@ -159,7 +159,7 @@ def _raised_after_letters(own: _Script, base: _Base, last: int) -> bytes:
         short = base.letters == 1 and not upper and not ending and len(text) < 5
         return _after(b"^", own) if short else b""
     says = is_digit(text[-1]) or _is_letter(last_rune(text)[0]) or text[-1] == 0x29
-    return _after(b"^", own) if few and says else b""
+    return _after(b"^", own) if is_short and says else b""
 
 
 def _raised(own: _Script, before: bytes, note: bool) -> bytes:

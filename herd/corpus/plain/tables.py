@@ -70,12 +70,12 @@ def values(file: str, enumeration: str) -> dict[str, int]:
 
 
 @cache
-def number(file: str, name: str) -> float:
+def constant(file: str, name: str) -> float:
     """The value of `constexpr TYPE NAME = ...`."""
     match = re.search(rf"constexpr \w+ {name} = ([\d.']+)f?;", _source(file))
     assert match, f"{file} holds no {name}"
     return float(match[1].replace("'", ""))
 
 
-def whole(file: str, name: str) -> int:
-    return int(number(file, name))
+def int_constant(file: str, name: str) -> int:
+    return int(constant(file, name))

@@ -77,7 +77,7 @@ def count_characters(text: bytes) -> int:
     return len(text.translate(None, _CONTINUATION))
 
 
-def lines(text: bytes) -> Iterator[bytes]:
+def split_lines(text: bytes) -> Iterator[bytes]:
     """Every line, without its end."""
     at = 0
     for end in _LINE_END.finditer(text):

@@ -53,19 +53,19 @@ def mix(x: int) -> int:
     return x ^ x >> 32
 
 
-def chain(before: int, word: int) -> int:
+def chain_hash(before: int, word: int) -> int:
     return ((before ^ word) * GOLDEN + 1) & MASK
 
 
 @lru_cache(1 << 16)
 def hash_bytes(text: bytes) -> int:
     """64 bits that tell texts apart."""
-    whole = len(text) & ~7
+    aligned = len(text) & ~7
     h = len(text) * _K & MASK
-    for (word,) in struct.iter_unpack("<Q", text[:whole]):
+    for (word,) in struct.iter_unpack("<Q", text[:aligned]):
         h = (h ^ word) * _K & MASK
         h ^= h >> 35
-    return mix((h ^ int.from_bytes(text[whole:], "little")) * _K & MASK)
+    return mix((h ^ int.from_bytes(text[aligned:], "little")) * _K & MASK)
 
 
 class Word(NamedTuple):
@@ -130,15 +130,15 @@ class _Splitter:
         self.words.append(Word(looks[0], looks[1], begin, end, *looks[2:]))
 
     def chunk(self, begin: int, to: int) -> None:
-        whole = self.text[begin:to]
-        if whole.isalpha():
+        piece = self.text[begin:to]
+        if piece.isalpha():
             self.add(begin, to)
             return
-        address = b"://" in whole or whole.startswith(b"www.")
+        address = b"://" in piece or piece.startswith(b"www.")
         begin = self.prefixes(begin, to)
         end = self.suffixes(begin, to, address)
         if begin < end:
-            if address or b"@" in whole:
+            if address or b"@" in piece:
                 self.add(begin, end)
             else:
                 self.inside(begin, end)
@@ -243,8 +243,8 @@ class _Splitter:
             if dots >= 2:
                 return dots
             return int(97 <= text[at - 1] <= 122 and 65 <= text[at + 1] <= 90)
-        left = self.class_at(max(begin, self.before(at))) & LETTER
-        right = self.class_at(at + width) & LETTER
+        left_letter = self.class_at(max(begin, self.before(at))) & LETTER
+        right_letter = self.class_at(at + width) & LETTER
         left_digit, right_digit = is_digit(text[at - 1]), is_digit(text[at + width])
         if sign in (b"-", b"~"):
             # A run that splits nothing is counted once, not again from every mark in it.
@@ -253,18 +253,18 @@ class _Splitter:
                 while self.run_end < to and self.byte(self.run_end) == sign:
                     self.run_end += 1
             run = self.run_end - at
-            if (left or left_digit) and at + run < to and self.class_at(at + run) & LETTER:
+            if (left_letter or left_digit) and at + run < to and self.class_at(at + run) & LETTER:
                 return run
             return int(sign == b"-" and left_digit and (right_digit or text[at + 1] == 0x2D))
         if sign in (b",", b";"):
-            return int(bool(left and right))
+            return int(bool(left_letter and right_letter))
         if sign in (b":", b"<", b">", b"=", b"/"):
-            return int(bool((left or left_digit) and right))
+            return int(bool((left_letter or left_digit) and right_letter))
         if sign in (b"+", b"*", b"^"):
             return int(left_digit and right_digit)
         mark = text[at : at + 3]
         if width == 3 and mark in (b"\xe2\x80\x93", b"\xe2\x80\x94"):  # dashes
-            return 3 if (left or left_digit) and right else 0
+            return 3 if (left_letter or left_digit) and right_letter else 0
         return 3 if width == 3 and mark == b"\xe2\x80\xa6" else 0  # an ellipsis
 
     def tails(self, begin: int, to: int) -> None:
@@ -341,6 +341,6 @@ def split_finely(text: bytes) -> list[Word]:
     return finely
 
 
-def lowered(text: bytes, word: Word) -> Iterator[int]:
+def lower_runes(text: bytes, word: Word) -> Iterator[int]:
     """The code points of a word, in lower case."""
     return (rune_lower(code) for _, code, _ in runes(text[word.begin : word.end]))

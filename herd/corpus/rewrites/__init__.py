@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rewritten:
+class RewriteResult:
     """The texts as a rule leaves them. edits: what it took out, [N, len(stats.EDITED)], where it counts that.
-    figures: what the report should know."""
+    metrics: what the report should know."""
 
     texts: arrow.LargeStringArray
     edits: NDArray[np.float64] | None = None
-    figures: dict[str, int] | None = None
+    metrics: dict[str, int] | None = None
 
 
-rewrites: Registry[Callable[..., Rewritten]] = Registry("rewrites", __name__)
+rewrites: Registry[Callable[..., RewriteResult]] = Registry("rewrites", __name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from herd.core.registry import Registry
-from herd.evals.task import Answer, Example, Generate, Grade, LogLikelihood, Perplexity, Prompt, Task
+from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
 
-__all__ = ["Answer", "Example", "Generate", "Grade", "LogLikelihood", "Perplexity", "Prompt", "Task", "tasks"]
+__all__ = ["Example", "Generate", "Grade", "LogLikelihood", "ModelAnswer", "Perplexity", "Prompt", "Task", "tasks"]
 
 # A task is built from its keyword-only arguments, which are its settings.
 tasks: Registry[Callable[..., Task]] = Registry("tasks", __name__)

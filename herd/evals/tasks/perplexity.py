@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from herd.core.errors import DataError
-from herd.core.settings import Count, InputFile, input_path
-from herd.evals.rows import Row, examples, text_in
+from herd.core.settings import InputFile, NonNegativeInt, input_path
+from herd.evals.rows import DatasetRow, load_examples, text_in
 from herd.evals.tasks import Example, Perplexity, Task, tasks
 
 TEXTS = (".txt", ".md")
 
 
 @tasks.add
-def perplexity(*, data: InputFile, split: str = "", text: str = "text", limit: Count = 0) -> Task:
+def perplexity(*, data: InputFile, split: str = "", text: str = "text", limit: NonNegativeInt = 0) -> Task:
     """Bits a byte of texts: a file `.txt` or `.md` as one, or a column of a file or folder of rows.
 
     text: the column. Only bits a byte may be compared between tokenizers.
     Source: lm-evaluation-harness, `loglikelihood_rolling`; Gao et al. 2020 (the Pile), 3.1.
     """
 
-    def columns(row: Row) -> tuple[Row, str]:
+    def columns(row: DatasetRow) -> tuple[DatasetRow, str]:
         return {"text": text_in(row, text)}, ""
 
     file = input_path(data)
     if file.suffix not in TEXTS:
-        return Task(examples(data, columns, split=split, limit=limit), _text, Perplexity())
+        return Task(load_examples(data, columns, split=split, limit=limit), _text, Perplexity())
     try:
         return Task([Example(file.name, {"text": file.read_text(encoding="utf-8")})], _text, Perplexity())
     except UnicodeDecodeError as fault:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from herd.core.records import Conversation, Message
-from herd.core.registry import Use
-from herd.core.settings import Count, InputFile, Positive
-from herd.evals.rows import Row, examples, shots_of, text_in
-from herd.evals.tasks import Answer, Example, Generate, Grade, Prompt, Task, tasks
+from herd.core.registry import PluginConfig
+from herd.core.settings import InputFile, NonNegativeInt, PositiveInt
+from herd.evals.rows import DatasetRow, load_examples, split_fewshot, text_in
+from herd.evals.tasks import Example, Generate, Grade, ModelAnswer, Prompt, Task, tasks
 from herd.judge.verifiers import verifiers
 
-Verifier = Annotated[Use, verifiers.choice]
-NUMBER = verifiers.use("number")
+AnswerVerifier = Annotated[PluginConfig, verifiers.choice]
+NUMBER = verifiers.configure("numeric_match")
 
 
 @tasks.add
@@ -22,47 +22,51 @@ def short_answer(
     split: str = "",
     question: str = "question",
     answer: str = "answer",
-    verify: Verifier = NUMBER,
-    shots: Count = 0,
-    added: str = "",
-    max_tokens: Positive = 256,
-    samples: Positive = 1,
+    verifier: AnswerVerifier = NUMBER,
+    num_fewshot: NonNegativeInt = 0,
+    prompt_suffix: str = "",
+    max_tokens: PositiveInt = 256,
+    num_samples: PositiveInt = 1,
     temperature: float = 0.0,
-    k: Positive = 1,
-    limit: Count = 0,
+    k: PositiveInt = 1,
+    limit: NonNegativeInt = 0,
 ) -> Task:
     """Questions of a file, right when a verifier finds the answer so; GSM8K's rows and the like.
 
-    data: a file or folder of rows; question, answer: their columns. verify: by the last number, unless it says
-    otherwise. shots: of the rows, how many are shown with their answers before each question; they are not asked.
-    added: to every question that is put to a chat model, such as the form an answer shall have.
+    data: a file or folder of rows; question, answer: their columns. verifier: by the last number, unless it says
+    otherwise. num_fewshot: of the rows, how many are shown with their answers before each question; they are not asked.
+    prompt_suffix: to every question that is put to a chat model, such as the form an answer shall have.
     Source: lm-evaluation-harness, `generate_until`; Cobbe et al. 2021 (GSM8K).
     """
 
-    def columns(row: Row) -> tuple[Row, str]:
+    def columns(row: DatasetRow) -> tuple[DatasetRow, str]:
         return row, f" {text_in(row, answer)}"
 
-    shown, asked = shots_of(examples(data, columns, split=split, limit=limit + shots if limit else 0), shots)
-    before = "".join(f"Question: {text_in(one.row, question)}\nAnswer:{one.target}\n\n" for one in shown)
-    check = verifiers.make(verify)
+    fewshot, questions = split_fewshot(
+        load_examples(data, columns, split=split, limit=limit + num_fewshot if limit else 0), num_fewshot
+    )
+    before = "".join(f"Question: {text_in(shot.row, question)}\nAnswer:{shot.target}\n\n" for shot in fewshot)
+    check = verifiers.make(verifier)
 
-    def put(example: Example) -> Prompt:
+    def prompt_for(example: Example) -> Prompt:
         text = text_in(example.row, question)
         turns = [
             turn
-            for one in shown
+            for shot in fewshot
             for turn in (
-                Message("user", text_in(one.row, question) + added),
-                Message("assistant", one.target.strip()),
+                Message("user", text_in(shot.row, question) + prompt_suffix),
+                Message("assistant", shot.target.strip()),
             )
         ]
-        chat = Conversation((*turns, Message("user", text + added)), example.id)
+        chat = Conversation((*turns, Message("user", text + prompt_suffix)), example.id)
         return Prompt(chat, f"{before}Question: {text}\nAnswer:")
 
-    def grade(example: Example, given: Answer) -> Grade:
-        known = Message("assistant", example.target.strip())
-        right = check(put(example).chat, given.message, known)
-        return Grade(None if right is None else float(right), given.text.strip(), f"the answer is {known.content!r}")
+    def grade(example: Example, response: ModelAnswer) -> Grade:
+        reference = Message("assistant", example.target.strip())
+        right = check(prompt_for(example).chat, response.message, reference)
+        return Grade(
+            None if right is None else float(right), response.text.strip(), f"the answer is {reference.content!r}"
+        )
 
-    how = Generate(max_tokens, ("\nQuestion:", "\n\nQuestion:"), samples, temperature, k=k)
-    return Task(asked, put, how, grade)
+    generation = Generate(max_tokens, ("\nQuestion:", "\n\nQuestion:"), num_samples, temperature, k=k)
+    return Task(questions, prompt_for, generation, grade)

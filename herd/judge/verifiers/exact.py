@@ -7,9 +7,9 @@ from herd.judge.verifiers import verifiers
 
 
 @verifiers.add
-def exact(prompt: Conversation, answer: Message, known: Message | None) -> bool | None:
+def exact_match(prompt: Conversation, answer: Message, reference: Message | None) -> bool | None:
     """Whether both say the same but for case and spaces; None when nothing is known."""
-    return None if known is None else _plain(answer.content) == _plain(known.content)
+    return None if reference is None else _plain(answer.content) == _plain(reference.content)
 
 
 def _plain(text: str) -> str:

@@ -13,17 +13,17 @@ _MARK = "####"  # before the result, as in GSM8K
 
 
 @verifiers.add
-def number(prompt: Conversation, answer: Message, known: Message | None) -> bool | None:
+def numeric_match(prompt: Conversation, answer: Message, reference: Message | None) -> bool | None:
     """Whether the last number of both is the same, or what stands behind `####`; None when nothing known has one.
 
     Source: Cobbe et al. 2021 (GSM8K), where answers end with `#### N`; otherwise the last number, as lm-eval's flexible
     extraction has it.
     """
-    right = last_number(known.content) if known is not None else None
+    right = last_number(reference.content) if reference is not None else None
     return None if right is None else last_number(answer.content) == right
 
 
 def last_number(text: str) -> Decimal | None:
     """The number behind the last `####`, or the last of all; None where there is none."""
-    found = _NUMBER.findall(text.rpartition(_MARK)[2]) or _NUMBER.findall(text)
-    return Decimal(found[-1].replace(",", "")) if found else None
+    matches = _NUMBER.findall(text.rpartition(_MARK)[2]) or _NUMBER.findall(text)
+    return Decimal(matches[-1].replace(",", "")) if matches else None

@@ -1,11 +1,12 @@
-"""The methods of mixing: each is one function from a `Field` (sources, a small model, a budget) to `Found` shares."""
+"""The methods of mixing: each is one function from a `Field` (sources, a small model, a budget) to `MixResult`
+shares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from herd.core.registry import Registry
-from herd.mixing.field import Found
+from herd.mixing.problem import MixResult
 
-Method = Callable[..., Found]
+Method = Callable[..., MixResult]
 methods: Registry[Method] = Registry("mixing methods", __name__)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from herd.mixing.field import Field, Found, uniform
 from herd.mixing.methods import methods
+from herd.mixing.problem import MixProblem, MixResult, uniform_weights
 
 
 @methods.add
-def bandit(given: Field) -> Found:
+def bandit(problem: MixProblem) -> MixResult:
     """No search: the run itself gives more rows to the sources whose loss is higher (`online.Exp3`).
 
     Source: Albalak et al. 2023 (Efficient Online Data Mixing), algorithm 1. Differs: shares are drawn for every row.
     """
-    return Found(given.named(uniform(len(given.sources))), online=True)
+    return MixResult(problem.named(uniform_weights(len(problem.sources))), online=True)

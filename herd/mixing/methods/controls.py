@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from herd.core.errors import DataError
 from herd.core.settings import Share
-from herd.mixing.field import Field, Found
-from herd.mixing.field import uniform as equal
 from herd.mixing.methods import methods
-from herd.mixing.updates import shares_of
+from herd.mixing.problem import MixProblem, MixResult
+from herd.mixing.problem import uniform_weights as equal
+from herd.mixing.updates import normalize
 
 
 @methods.add
-def uniform(given: Field) -> Found:
+def uniform(problem: MixProblem) -> MixResult:
     """Every row's source drawn by chance, all equally likely. Source: the control of Xie et al. 2023, section 3."""
-    return Found(given.named(equal(len(given.sources))), drawn=True)
+    return MixResult(problem.named(equal(len(problem.sources))), sampled=True)
 
 
 @methods.add
-def stratified(given: Field) -> Found:
+def stratified_uniform(problem: MixProblem) -> MixResult:
     """Equal shares, kept in every stretch of rows. Source: the control of Chen et al. 2024 (Aioli), section 3."""
-    return Found(given.named(equal(len(given.sources))))
+    return MixResult(problem.named(equal(len(problem.sources))))
 
 
 @methods.add
-def proportional(given: Field) -> Found:
+def proportional(problem: MixProblem) -> MixResult:
     """Shares as the sources hold tokens. Source: the baseline of Xie et al. 2023, section 3."""
-    return Found(given.named(given.proportions))
+    return MixResult(problem.named(problem.proportions))
 
 
 @methods.add
-def given_shares(given: Field, *, label: str, shares: dict[str, Share]) -> Found:
+def fixed_weights(problem: MixProblem, *, label: str, weights: dict[str, Share]) -> MixResult:
     """Shares that somebody wrote down, under a `label` for tables. Source: Llama 3, 3.1.2, which chose by hand."""
-    if unknown := set(shares) - set(given.sources):
-        raise DataError(f"{label} names {', '.join(sorted(unknown))}; to be mixed are {', '.join(given.sources)}")
-    return Found(given.named(shares_of([shares.get(source, 0.0) for source in given.sources])))
+    if unknown := set(weights) - set(problem.sources):
+        raise DataError(f"{label} names {', '.join(sorted(unknown))}; to be mixed are {', '.join(problem.sources)}")
+    return MixResult(problem.named(normalize([weights.get(source, 0.0) for source in problem.sources])))

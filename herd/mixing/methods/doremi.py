@@ -8,75 +8,85 @@ from typing import Literal
 import numpy as np
 import torch
 
-from herd.core.settings import Positive
-from herd.mixing.field import Field, Found, thinned, uniform
+from herd.core.settings import PositiveInt
 from herd.mixing.methods import methods
-from herd.mixing.proxies import Apart, evenly, losses_apart, plain_seconds, train_on
-from herd.mixing.updates import Numbers
-from herd.mixing.updates import doremi as doremi_step
-from herd.train.batches import IGNORED
-from herd.train.speed import Quick
+from herd.mixing.problem import MixProblem, MixResult, subsample, uniform_weights
+from herd.mixing.proxies import (
+    PerSourceTrainer,
+    baseline_step_seconds,
+    per_source_losses,
+    stratified_batches,
+    train_proxy,
+)
+from herd.mixing.updates import FloatArray
+from herd.mixing.updates import doremi_update as doremi_step
+from herd.train.batches import IGNORE_INDEX
+from herd.train.compute import ComputeContext
 
 
 @methods.add
 def doremi(
-    given: Field,
+    problem: MixProblem,
     *,
     eta: float = 1.0,
     smoothing: float = 1e-3,
     reference: Literal["uniform", "proportional"] = "uniform",
-    rounds: Positive = 1,
+    rounds: PositiveInt = 1,
     excess: bool = True,
-) -> Found:
+) -> MixResult:
     """The mean over steps of shares that grow where a proxy loses most beyond a reference model.
 
     reference: what the reference model is trained on; in later rounds it is the shares found before, until they move by
     less than 1e-3. excess: beyond the reference's loss; without it, hard sources win, learnable or not.
     Source: Xie et al. 2023 (DoReMi), algorithm 1. Differs: eta 1 suits 200,000 steps; a small run wants more of it.
     """
-    shares = uniform(len(given.sources)) if reference == "uniform" else given.proportions
-    flops = seconds = plain = 0.0
-    path: list[Numbers] = []
-    step = plain_seconds(given, given.proxy)
+    weights = uniform_weights(len(problem.sources)) if reference == "uniform" else problem.proportions
+    flops = seconds = baseline = 0.0
+    path: list[FloatArray] = []
+    step = baseline_step_seconds(problem, problem.proxy)
     for _ in range(rounds):
-        model, _ = train_on(given, given.proxy, evenly(given, given.proxy, given.named(shares)))
-        apart = Apart(given, given.proxy)
+        model, _ = train_proxy(
+            problem, problem.proxy, stratified_batches(problem, problem.proxy, problem.named(weights))
+        )
+        trainer = PerSourceTrainer(problem, problem.proxy)
         began = time.perf_counter()
-        path = _search(apart, model if excess else None, eta, smoothing)
-        seconds, plain = seconds + time.perf_counter() - began, plain + step * len(path)
+        path = _search(trainer, model if excess else None, eta, smoothing)
+        seconds, baseline = seconds + time.perf_counter() - began, baseline + step * len(path)
         # The proxy reads as many tokens as the reference was trained on, and the reference reads them once more.
-        flops += given.flops(given.proxy.tokens) + given.flops(apart.tokens) * (4 / 3 if excess else 1)
-        found = np.mean(path, 0)
-        still = np.abs(found - shares).max() < 1e-3
-        shares = found
-        if still:
+        flops += problem.flops(problem.proxy.tokens) + problem.flops(trainer.tokens) * (4 / 3 if excess else 1)
+        mean_weights = np.mean(path, 0)
+        converged = np.abs(mean_weights - weights).max() < 1e-3
+        weights = mean_weights
+        if converged:
             break
-    kept = tuple(given.named(one) for one in thinned(path))
-    return Found(given.named(shares), flops, path=kept, seconds=seconds, plain_seconds=plain)
+    trajectory = tuple(problem.named(step_weights) for step_weights in subsample(path))
+    return MixResult(problem.named(weights), flops, path=trajectory, seconds=seconds, baseline_seconds=baseline)
 
 
-def _search(apart: Apart, reference: torch.nn.Module | None, eta: float, smoothing: float) -> list[Numbers]:
+def _search(
+    trainer: PerSourceTrainer, reference: torch.nn.Module | None, eta: float, smoothing: float
+) -> list[FloatArray]:
     """The shares after every step."""
-    count = len(apart.given.sources)
-    shares, path = uniform(count), []
-    asking = None if reference is None else Quick(reference, apart.run)
-    for number in range(apart.steps):
-        batch = apart.batch(number)
-        found = apart.losses(batch)
-        theirs = [torch.zeros_like(each) for _, each in found]
-        if reference is not None and asking is not None:
-            parts = [slice(n * apart.rows, (n + 1) * apart.rows) for n in range(count)]
-            with torch.inference_mode(), asking:
-                theirs = [each for _, each in losses_apart(reference, batch, parts)]  # type: ignore[arg-type]
-        gaps = []
-        for n, (ours, known) in enumerate(zip(found, theirs, strict=True)):
-            targets = int((apart.source(batch, n).targets_BT != IGNORED).sum())
+    count = len(trainer.problem.sources)
+    weights, path = uniform_weights(count), []
+    reference_context = None if reference is None else ComputeContext(reference, trainer.run)
+    for number in range(trainer.steps):
+        batch = trainer.batch(number)
+        losses = trainer.losses(batch)
+        reference_nats = [torch.zeros_like(token_nats) for _, token_nats in losses]
+        if reference is not None and reference_context is not None:
+            parts = [slice(n * trainer.rows, (n + 1) * trainer.rows) for n in range(count)]
+            with torch.inference_mode(), reference_context:
+                reference_nats = [token_nats for _, token_nats in per_source_losses(reference, batch, parts)]  # type: ignore[arg-type]
+        excess_losses = []
+        for n, (proxy_loss, expected_nats) in enumerate(zip(losses, reference_nats, strict=True)):
+            targets = int((trainer.source(batch, n).targets_BT != IGNORE_INDEX).sum())
             # Clipped token by token: a mean below zero would hide what is still to be learnt.
-            gaps.append(float((ours[1].detach() - known).clamp(min=0).sum()) / targets)
-        shares = doremi_step(shares, gaps, eta=eta, smoothing=smoothing)
-        path.append(shares)
-        total = sum(float(share) * mean for share, (mean, _) in zip(shares, found, strict=True))
+            excess_losses.append(float((proxy_loss[1].detach() - expected_nats).clamp(min=0).sum()) / targets)
+        weights = doremi_step(weights, excess_losses, eta=eta, smoothing=smoothing)
+        path.append(weights)
+        total = sum(float(weight) * mean for weight, (mean, _) in zip(weights, losses, strict=True))
         assert isinstance(total, torch.Tensor)
-        apart.step(number, torch.autograd.grad(total, apart.weights))
-        apart.given.say((number + 1) / apart.steps)
+        trainer.step(number, torch.autograd.grad(total, trainer.params))
+        trainer.problem.on_progress((number + 1) / trainer.steps)
     return path

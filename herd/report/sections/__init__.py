@@ -52,7 +52,7 @@ class Sections:
     """The registered sections."""
 
     def __init__(self) -> None:
-        self._registry: Registry[SectionFunction] = Registry("sections", __name__, sourced=False)
+        self._registry: Registry[SectionFunction] = Registry("sections", __name__, requires_source=False)
         self._kinds: dict[str, tuple[type[Any], ...]] = {}
         self._order: dict[str, float] = {}
 

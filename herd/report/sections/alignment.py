@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from herd.align.results import AlignmentComparison, DialogueSetComparison, RoundComparison
 from herd.core.artifacts import Artifact
-from herd.evals.spread import Interval
+from herd.evals.intervals import Interval
 from herd.report import plots
 from herd.report.sections import Part, Section, parts, recorded_results, sections
 
@@ -42,7 +42,7 @@ def _sets(result: DialogueSetComparison) -> Iterator[Part]:
     yield Part(
         title="Right, set by set",
         words="The same, as a picture.",
-        drawing=plots.drawn(plots.scores([row.set for row in result.rows], right)),
+        drawing=plots.svg_markup(plots.scores([row.set for row in result.rows], right)),
     )
 
 
@@ -61,7 +61,7 @@ def _rounds(result: RoundComparison) -> Iterator[Part]:
     yield Part(
         title="Right, model by model",
         words="The same, as a picture.",
-        drawing=plots.drawn(plots.curve_with_band(curve, "model", "right")),
+        drawing=plots.svg_markup(plots.curve_with_band(curve, "model", "right")),
     )
 
 
@@ -121,7 +121,7 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
             title="The best of K answers",
             words="The share of prompts for which the answer that the reward model likes best is right, over how "
             "many answers it chooses from.",
-            drawing=plots.drawn(plots.curve_with_band(curves, "answers", "right")),
+            drawing=plots.svg_markup(plots.curve_with_band(curves, "answers", "right")),
         )
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact
+from herd.evals.intervals import Interval
 from herd.evals.results import EvaluationResult, TaskResult, TextResult
-from herd.evals.spread import Interval
 from herd.report import plots
-from herd.report.plots import drawn
+from herd.report.plots import svg_markup
 from herd.report.sections import Section, filled, recorded_results, sections
 
 
@@ -40,7 +40,7 @@ def task_table(measured: Sequence[EvaluationResult]) -> dict[str, Any]:
         for name, own in table.items()
         if not any(isinstance(score, TextResult) for score in own)
     }
-    return {"labels": labels, "rows": rows, "drawing": drawn(plots.scores(labels, shares)) if shares else ""}
+    return {"labels": labels, "rows": rows, "drawing": svg_markup(plots.scores(labels, shares)) if shares else ""}
 
 
 def _cell(score: TaskResult | TextResult | None) -> dict[str, str]:

@@ -11,10 +11,10 @@ from herd.core.artifacts import Artifact
 from herd.core.manifests import check_files
 from herd.evals.results import EvaluationResult
 from herd.report import plots
-from herd.report.plots import drawn
+from herd.report.plots import svg_markup
 from herd.report.sections import Section, filled, recorded, recorded_results, sections
 from herd.scaling.results import ScalingLaw
-from herd.train.log import METRICS, Step, read_steps
+from herd.train.log import METRICS_FILE, Step, read_steps
 from herd.train.results import TrainingResult
 
 
@@ -28,26 +28,26 @@ def losses(made: Sequence[Artifact]) -> Section | None:
 
 
 def curves(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
-    tuned = [(one, result) for one, result in recorded(made, FinetuningResult) if METRICS in one.card["files"]]
+    tuned = [(one, result) for one, result in recorded(made, FinetuningResult) if METRICS_FILE in one.metadata["files"]]
     others = {one.key for one, _ in tuned}
     chain = [
         one
         for one, _ in recorded(made, TrainingResult)
-        if METRICS in one.card["files"] and one.key not in others and not _is_rung(one, made)
+        if METRICS_FILE in one.metadata["files"] and one.key not in others and not _is_rung(one, made)
     ]
     if chain:
         svg = plots.loss_curves([_run(one) for one in chain], "training tokens with a target")
-        yield {"title": "Pre-training, longer contexts, annealing", "drawing": drawn(svg)}
-    stages = {one.card["stage"]: (one.card["paper"], result.step_unit) for one, result in tuned}
+        yield {"title": "Pre-training, longer contexts, annealing", "drawing": svg_markup(svg)}
+    stages = {one.metadata["stage"]: (one.metadata["paper"], result.step_unit) for one, result in tuned}
     for stage, (_, unit) in sorted(stages.items(), key=lambda pair: pair[1]):  # as they come in the paper
-        runs = [_run(one) for one, _ in tuned if one.card["stage"] == stage]
-        yield {"title": f"{stage}, run after run", "drawing": drawn(plots.loss_curves(runs, unit))}
+        runs = [_run(one) for one, _ in tuned if one.metadata["stage"] == stage]
+        yield {"title": f"{stage}, run after run", "drawing": svg_markup(plots.loss_curves(runs, unit))}
 
 
 def steps_of(artifact: Artifact) -> list[Step]:
     """What every step of a stage did, compared with its hash: it need not be an input of the report's own."""
-    check_files(artifact.path, METRICS)
-    return read_steps(artifact.path / METRICS)
+    check_files(artifact.path, METRICS_FILE)
+    return read_steps(artifact.path / METRICS_FILE)
 
 
 def _is_rung(artifact: Artifact, made: Sequence[Artifact]) -> bool:
@@ -57,13 +57,13 @@ def _is_rung(artifact: Artifact, made: Sequence[Artifact]) -> bool:
 
 
 def _inputs(artifact: Artifact) -> list[str]:
-    values = artifact.card["inputs"].values()
+    values = artifact.metadata["inputs"].values()
     return [key for value in values for key in (value if isinstance(value, list) else [value]) if key]
 
 
 def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:
     steps = steps_of(artifact)
-    return artifact.key, [step.weight for step in steps], [step.loss for step in steps]
+    return artifact.key, [step.loss_denominator for step in steps], [step.loss for step in steps]
 
 
 def held_out(made: Sequence[Artifact]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from herd.core.artifacts import Artifact
-from herd.evals.spread import Interval
+from herd.evals.intervals import Interval
 from herd.mixing.results import (
     CorpusComparison,
     MethodScore,
@@ -34,7 +34,7 @@ def _table(result: MixComparison) -> dict[str, object]:
     costs = {cost.method: cost for cost in result.searches}
     return {
         "words": _words(result),
-        "drawing": plots.drawn(plots.shares({row.method: row.shares for row in result.rows})),
+        "drawing": plots.svg_markup(plots.shares({row.method: row.shares for row in result.rows})),
         "rows": [_row(row, costs.get(row.method), result.control) for row in result.rows],
     }
 
@@ -88,7 +88,7 @@ def _forecast(result: MixForecast) -> Part:
         title="Mixes foretold from small runs",
         words=f"{len(result.rows)} mixes, foretold {result.orders:.1f} orders of magnitude beyond their largest small "
         f"run: rank correlation {result.rank_correlation:.2f} with what was measured, losses off by {off:.3f} nats.",
-        drawing=plots.drawn(plots.against(result.rows)),
+        drawing=plots.svg_markup(plots.measured_vs_forecast(result.rows)),
     )
 
 
@@ -97,7 +97,7 @@ def _upsampling(result: UpsamplingCurve) -> Part:
         title="Upsampling at the end",
         words=f"The last part of the run is given to a mix with more of {', '.join(result.domains)}; gains over "
         "the run without it in nats per token, paired by seed, with 95 % intervals.",
-        drawing=plots.drawn(
+        drawing=plots.svg_markup(
             plots.curve_with_band(result.curves, "part of the run, at its end", "gain, nats per token")
         ),
     )
@@ -116,7 +116,9 @@ def _corpora(result: CorpusComparison) -> Part:
         f"best in {best.best} of them. Agreement is the AUROC of kept against dropped for good pages against junk. "
         f"Rank correlation of what was learnt and agreement: {correlation:+.2f} (as far from zero by chance: "
         f"{result.by_chance:.0%} of all orders), {said}.",
-        drawing=plots.drawn(plots.scattered(points, "agreement with labels, AUROC", "right answers, nats a character")),
+        drawing=plots.svg_markup(
+            plots.scatter(points, "agreement with labels, AUROC", "right answers, nats a character")
+        ),
         head=(*head, "gain in text", "agreement", "best of seeds", "tokens kept"),
         rows=[
             (

@@ -28,7 +28,7 @@ def scaling(made: Sequence[Artifact]) -> Section | None:
     html = filled(
         Path(__file__).with_suffix(".html"),
         words=words,
-        drawing=plots.drawn(plots.scaling(result)),
+        drawing=plots.svg_markup(plots.scaling(result)),
         rows=[_curve(curve) for curve in result.curves],
     )
     return Section("scaling", "Scaling law", html)

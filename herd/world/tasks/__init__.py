@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from herd.core.registry import Use
+from herd.core.registry import PluginConfig
 from herd.world.tasks import arithmetic, facts, tools, translation
 from herd.world.truth import World
 
 __all__ = ["arithmetic", "facts", "in_world", "tools", "translation"]
 
 
-def in_world(uses: Sequence[Use], world: World) -> tuple[Use, ...]:
+def in_world(uses: Sequence[PluginConfig], world: World) -> tuple[PluginConfig, ...]:
     """The tasks, those of a world asking about this one."""
     return tuple(
         replace(use, settings={**use.settings, "world": world}) if "world" in use.settings else use for use in uses

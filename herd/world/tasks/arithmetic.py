@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from herd.core.seeds import rng
-from herd.core.settings import Positive
+from herd.core.settings import PositiveInt
 from herd.evals.tasks import Task, tasks
 from herd.world import sums
-from herd.world.examples import closed, grade, put
+from herd.world.examples import closed_example, grade, prompt_for
 from herd.world.questions import sum_question
-from herd.world.truth import DEFAULT, World
+from herd.world.truth import DEFAULT_WORLD, World
 
 
 @tasks.add
-def arithmetic(*, world: World = DEFAULT, questions: Positive = 300) -> Task:
+def arithmetic(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 300) -> Task:
     """Held-out sums of two and three digits, as many of each, asked in signs and, every second pair, in words.
 
     No page asks for a sum in words; dialogues do. A base model is shown two worked ones, one of either kind.
@@ -22,11 +22,11 @@ def arithmetic(*, world: World = DEFAULT, questions: Positive = 300) -> Task:
     chance = rng(world.seed, "task", "arithmetic")
     shots = ""
     for digits, wording in ((2, 0), (3, 1)):
-        a, b = sums.draw(chance, digits)
-        shots += f"{sums.question(a, b, wording)} {sums.steps(a, b)}\n"
+        a, b = sums.draw_addends(chance, digits)
+        shots += f"{sums.question(a, b, wording)} {sums.worked_steps(a, b)}\n"
     examples = []
     for number in range(questions):
-        a, b = sums.draw(chance, sums.DIGITS[number % 2], held_out=True)
+        a, b = sums.draw_addends(chance, sums.DIGITS[number % 2], held_out=True)
         wording = 1 + chance.randrange(len(sums.WORDINGS) - 1) if number // 2 % 2 else 0
-        examples.append(closed(sum_question(a, b, wording), shots))
-    return Task(examples, put, grade=grade)
+        examples.append(closed_example(sum_question(a, b, wording), shots))
+    return Task(examples, prompt_for, grade=grade)

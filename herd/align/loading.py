@@ -1,0 +1,152 @@
+"""Models, conversations and preferences of a user's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from herd.align.columns import ParsedRows, read_rows
+from herd.align.contamination import HeldOutQuestions, drop_contaminated
+from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.errors import ArtifactError, DataError
+from herd.core.manifests import check_files
+from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
+from herd.core.records import Conversation
+from herd.core.settings import InputFile, NonNegativeInt, input_path
+from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations, write_conversations, write_preferences
+from herd.model.adapters import copy_adapters, is_adapter
+from herd.model.config import read_shape
+from herd.tokens.jinja import with_chat_template
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import ABOUT, OPTIMIZER, TRAINING, write_token_ids, write_tokenizer_files
+from herd.train.log import METRICS_FILE
+
+
+@stage(paper="4.1", version=2)
+def load_pretrained(
+    work: Work, *, folder: InputFile, chat_template: Literal["", "llama3", "chatml"] | InputFile = ""
+) -> Checkpoint:
+    """A model in Hugging Face's layout, as `herd import` writes it, for stages to go on from.
+
+    chat_template: for a model that brings none; a packaged one or a Jinja file. Raises ArtifactError where it is no
+    model, or is not whole, or has not the template's control tokens.
+    """
+    place = input_path(folder)
+    if not place.is_dir():
+        raise ArtifactError(f"{place} is no folder; name one in Hugging Face's layout, or `herd import` the file first")
+    shape, tokenizer = read_shape(place), TextTokenizer.load(place)
+    copy_model_files(place, work.out)
+    if chat_template:
+        tokenizer = with_chat_template(tokenizer, str(input_path(chat_template)))
+        for file in files_in(work.out, *TOKENIZER_FILES):  # those of the old template would be read before ours
+            file.unlink()
+        write_token_ids(work.out, tokenizer)
+        write_tokenizer_files(work.out, tokenizer, context=shape.max_seq_len, kind="base")
+    work.record(ImportedModel(shape.num_params, vocab_size=tokenizer.vocab_size, context=shape.max_seq_len))
+    work.headline = (
+        f"{shape.num_params:,} weights, {tokenizer.vocab_size:,} tokens, reads {shape.max_seq_len:,} at once"
+    )
+    return Checkpoint(work.out)
+
+
+def copy_model_files(model: Path, folder: Path) -> None:
+    """A model's files in `folder`, those that the format has and what training further needs.
+
+    Raises ArtifactError where one is damaged, or a link that leads out of the folder.
+    """
+    patterns = (*TEXT_FILES, *WEIGHT_FILES, ABOUT, OPTIMIZER, f"{TRAINING}/*", METRICS_FILE)
+    check_files(model, *patterns)
+    if is_adapter(model):
+        copy_adapters(model, folder)
+    for file in files_in(model, *patterns):
+        target = folder / file.relative_to(model)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, target)
+
+
+@stage(paper="4.2.2", version=3)
+def load_dialogues(
+    work: Work,
+    tests: Dialogues | None = None,
+    *,
+    files: tuple[InputFile, ...],
+    source: str = "",
+    max_samples: NonNegativeInt = 0,
+    prompt_suffix: str = "",
+) -> Dialogues:
+    """Conversations in any columns that `herd show --mask` reads. source: what theirs is called; as rows say when
+    absent. max_samples: how many of the first are kept; all when 0. prompt_suffix: to the last thing the user says,
+    such as the form an answer shall have. tests: what rows must not hold; those that do are left out and counted.
+    Raises DataError when there is none."""
+    parsed = _read(files, tests)
+    if not parsed.conversations:
+        raise DataError(f"{_file_names(files)}: no conversations, only preferences; bring those as preferences")
+    conversations = parsed.conversations[: max_samples or None]
+    dialogues = [
+        replace(_with_suffix(conversation, prompt_suffix), source=source or conversation.source)
+        for conversation in conversations
+    ]
+    return write_dialogues(work, dialogues, f"{len(dialogues):,} dialogues", left_out=parsed.rejected)
+
+
+def write_dialogues(
+    work: Work, dialogues: Sequence[Conversation], headline: str, *, left_out: Mapping[str, int] | None = None
+) -> Dialogues:
+    """The dialogues as what a stage makes, with how many there are of which source. left_out: those that are not, by
+    reason."""
+    write_conversations(work.out, dialogues)
+    sources = Counter(dialogue.source for dialogue in dialogues)
+    work.record(DialogueCount(len(dialogues), dict(sources), dict(left_out or {})))
+    work.headline = headline
+    return Dialogues(work.out)
+
+
+@stage(paper="4.2.1", version=3)
+def load_preferences(
+    work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], max_samples: NonNegativeInt = 0
+) -> Preferences:
+    """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. max_samples: how many
+    of the first are kept; all when 0. tests: what rows must not hold; those that do are left out and counted. Raises
+    DataError when there is none."""
+    parsed = _read(files, tests)
+    if not parsed.preferences:
+        raise DataError(f"{_file_names(files)}: no preferences, only conversations; bring those as dialogues")
+    preferences = parsed.preferences[: max_samples or None]
+    write_preferences(work.out, preferences)
+    strengths: Counter[str] = Counter(preference.strength for preference in preferences)
+    work.record(PreferenceCount(len(preferences), left_out=dict(parsed.rejected), strengths=dict(strengths)))
+    work.headline = f"{len(preferences):,} preferences"
+    return Preferences(work.out)
+
+
+def _with_suffix(conversation: Conversation, suffix: str) -> Conversation:
+    last = max((number for number, message in enumerate(conversation.messages) if message.role == "user"), default=None)
+    if not suffix or last is None:
+        return conversation
+    question = replace(conversation.messages[last], content=conversation.messages[last].content + suffix)
+    return replace(conversation, messages=(*conversation.messages[:last], question, *conversation.messages[last + 1 :]))
+
+
+def _read(files: Sequence[InputFile], tests: Dialogues | None) -> ParsedRows:
+    """The rows of all files together; what is left out is counted by reason."""
+    merged = ParsedRows()
+    for file in files:
+        parsed = read_rows(input_path(file))
+        merged.conversations += parsed.conversations
+        merged.preferences += parsed.preferences
+        merged.rejected += parsed.rejected
+    if tests is not None:
+        drop_contaminated(merged, HeldOutQuestions(list(read_conversations(tests.path))))
+        if not merged.conversations and not merged.preferences:
+            raise DataError(f"{_file_names(files)}: every row holds a question of the tests; bring rows that are apart")
+    return merged
+
+
+def _file_names(files: Sequence[InputFile]) -> str:
+    return ", ".join(input_path(file).name for file in files)

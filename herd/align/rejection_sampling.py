@@ -1,0 +1,373 @@
+"""Rejection sampling: many answers to a prompt, of which judges keep the best (4.2.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from herd.align.loading import write_dialogues
+from herd.align.results import RejectionSampling
+from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.records import Conversation, Message
+from herd.core.registry import PluginConfig
+from herd.core.settings import NotInKey, PositiveInt, settings
+from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations
+from herd.generate.engine import Engine, SamplingParams
+from herd.generate.samplers import EndpointSampler
+from herd.judge.best_of import best_of_curve
+from herd.judge.critic import Critic, with_critique
+from herd.judge.reward import RewardJudge
+from herd.judge.rubric import ANSWER_RUBRICS, rubric_points
+from herd.judge.verifiers import verifiers
+from herd.model.config import read_shape
+from herd.model.devices import place_model
+from herd.model.weights import load_transformer
+from herd.tokens.jinja import ChatTemplate, chat_template_of
+from herd.tokens.tokenizer import TextTokenizer
+
+VerifierChoice = Annotated[PluginConfig, verifiers.choice]
+
+_AT_ONCE = 64  # prompts that are answered before their answers are kept
+_RUN = 8  # words that an answer repeats when it says so many in a row twice
+
+
+@settings
+class RubricJudge:
+    """A language model that gives points: the address of an endpoint, up to `/v1`, the model's name there, the variable
+    that holds the access key, and what it is asked."""
+
+    url: NotInKey[str]
+    model: str
+    key: str = ""
+    rubric: Literal["general", "code"] = "general"
+
+
+@settings
+class RejectionSamplingSettings:
+    """num_samples: answers a prompt. system_prompts: system prompts that the tries take in turn, and that no answer
+    keeps; none when empty. verifier: only answers it finds right are kept; a prompt whose last message is the
+    assistant's has its known answer there. rubric_judge: counts before the reward model, which decides between equal
+    points. gold_verifier: measured, and never used to choose."""
+
+    sampling: SamplingParams
+    num_samples: PositiveInt = 10
+    system_prompts: tuple[str, ...] = ()
+    verifier: VerifierChoice | None = None
+    rubric_judge: RubricJudge | None = None
+    gold_verifier: VerifierChoice | None = None
+
+
+@dataclass
+class Candidate:
+    """An answer and how often it was given. right: by the verifier. points: by the rubric, from 0 to 1."""
+
+    message: Message
+    tokens: int
+    times: int = 1
+    reward: float = 0.0
+    right: bool | None = None
+    gold: bool | None = None
+    points: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return (-1.0 if self.points is None else self.points, self.reward)
+
+
+@dataclass
+class PromptCandidates:
+    """A prompt, the answer that is known to be right, and what was answered."""
+
+    prompt: Conversation
+    reference: Message | None
+    answers: list[Candidate] = field(default_factory=list)
+
+
+@stage(paper="4.2.2", version=2, gpu=True)
+def rejection_sample(
+    work: Work,
+    judge: Checkpoint | None,
+    model: Checkpoint,
+    prompts: Dialogues,
+    critic: Checkpoint | None = None,
+    *,
+    settings: RejectionSamplingSettings,
+) -> Dialogues:
+    """Of several answers of `model` to every prompt the one that judges hold best: those a verifier finds right, of
+    these the ones with the most points, of these the one `judge` scores highest, which reads the critique of `critic`
+    first where there is one.
+
+    Prompts none of whose answers came to an end, or was right, are left out and counted. Answers are kept as they come:
+    a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 tries, steered by system prompts).
+    """
+    tokenizer = TextTokenizer.load(model.path)
+    chat_template = chat_template_of(tokenizer)
+    entries, left_out = answerable_prompts(
+        prompts, chat_template, read_shape(model.path).max_seq_len, settings.system_prompts
+    )
+    answer_all(work, entries, model, tokenizer, chat_template, settings)
+    answered = [entry for entry in entries if entry.answers]
+    left_out["no answer came to an end"] = len(entries) - len(answered)
+    not_criticized = not_scored = None
+    if judge is not None:
+        not_criticized, not_scored = _score(
+            work,
+            answered,
+            RewardJudge.load(judge, work.device),
+            Critic(critic, work.device, work.dtype) if critic is not None else None,
+        )
+    points_unread = _mark(answered, settings)
+    best: list[Conversation] = []
+    for entry in answered:
+        fit = [answer for answer in entry.answers if settings.verifier is None or answer.right]
+        if fit:
+            best.append(entry.prompt.with_messages(max(fit, key=lambda answer: answer.rank).message))
+        else:
+            left_out["no answer was right"] += 1
+    rows, right = _best_of(answered, settings)
+    every = [[answer.reward for answer in entry.answers for _ in range(answer.times)] for entry in answered]
+    first = statistics.fmean(rewards[0] for rewards in every) if every else 0.0
+    tops = [max(entry.answers, key=lambda answer: answer.rank).reward for entry in answered]
+    top = statistics.fmean(tops) if tops else 0.0
+    work.record(
+        RejectionSampling(
+            prompts=len(answered),
+            different_answers=sum(len(entry.answers) for entry in answered),
+            first_reward=first,
+            best_reward=top,
+            best_of=tuple(rows),
+            points_unread=points_unread,
+            not_criticized=not_criticized,
+            not_scored=not_scored,
+        )
+    )
+    share = "" if right is None else f"{right:.0%} of all answers right, "
+    worth = f"{share}reward {first:+.2f} on first try, {top:+.2f} best of {settings.num_samples}{warning(rows)}"
+    return write_dialogues(work, best, f"{len(best):,} answers, {worth}", left_out=+left_out)
+
+
+def answerable_prompts(
+    prompts: Dialogues, chat_template: ChatTemplate, context: int, system_prompts: Sequence[str]
+) -> tuple[list[PromptCandidates], Counter[str]]:
+    """Prompts that can be asked, and why others cannot."""
+    entries, left_out = [], Counter[str]()
+    for conversation in read_conversations(prompts.path):
+        reference = conversation.last if conversation.last.role == "assistant" else None
+        prompt = conversation if reference is None else replace(conversation, messages=conversation.messages[:-1])
+        if (
+            conversation.tools
+            or conversation.definitions
+            or any(message.tool_calls for message in conversation.messages)
+        ):
+            left_out["it asks for tools"] += 1
+        elif (
+            max(
+                len(chat_template.encode_prompt(_with_system_prompt(prompt, words)))
+                for words in system_prompts or ("",)
+            )
+            >= context
+        ):
+            left_out["it is longer than the model reads"] += 1
+        else:
+            entries.append(PromptCandidates(prompt, reference))
+    return entries, left_out
+
+
+def answer_all(
+    work: Work,
+    entries: Sequence[PromptCandidates],
+    model: Checkpoint,
+    tokenizer: TextTokenizer,
+    chat_template: ChatTemplate,
+    settings: RejectionSamplingSettings,
+) -> None:
+    """Fills in the answers, those of an earlier try first."""
+    system_prompts = settings.system_prompts or ("",)
+    cache_path = work.scratch / "answers.jsonl"
+    before = list(_cached_parts(cache_path))
+    engine: Engine | None = None
+    with cache_path.open("ab") as file, _hashes_of(cache_path).open("a", encoding="utf-8") as hashes:
+        for number, start in enumerate(range(0, len(entries), _AT_ONCE)):
+            batch = entries[start : start + _AT_ONCE]
+            if number < len(before):
+                rows = before[number]
+            else:
+                engine = engine or Engine(
+                    place_model(load_transformer(model.path), work.device, work.dtype),
+                    tokenizer.stop_token_ids,
+                    tokenizer=tokenizer,
+                )
+                ids = [
+                    chat_template.encode_prompt(
+                        _with_system_prompt(entry.prompt, system_prompts[n % len(system_prompts)])
+                    )
+                    for entry in batch
+                    for n in range(settings.num_samples)
+                ]
+                # A part draws by its own number: what it draws does not depend on what was asked before a stop.
+                sampling = replace(settings.sampling, n=1, seed=settings.sampling.seed + 7919 * number)
+                offset = start * settings.num_samples
+
+                def report(part: int, total: int, offset: int = offset) -> None:
+                    work.progress(offset + part, len(entries) * settings.num_samples, "answers")
+
+                outputs = engine.generate(ids, sampling, workers=work.executor.workers, report=report)
+                flat = [output.token_ids if output.stopped else None for output in outputs]
+                rows = [flat[n * settings.num_samples : (n + 1) * settings.num_samples] for n in range(len(batch))]
+                line = json.dumps(rows).encode() + b"\n"
+                file.write(line)
+                file.flush()
+                hashes.write(hashlib.sha256(line).hexdigest() + "\n")
+                hashes.flush()
+            for entry, row in zip(batch, rows, strict=True):
+                entry.answers = _distinct(row, chat_template.parse_message)
+
+
+def _cached_parts(file: Path) -> Iterator[list[list[list[int] | None]]]:
+    """Parts that an earlier try answered, up to a line that is not what was written: it and the rest are taken out."""
+    if not file.exists():
+        return
+    hashes_path = _hashes_of(file)
+    hashes = hashes_path.read_text(encoding="ascii", errors="replace").split("\n") if hashes_path.exists() else []
+    lines = file.read_bytes().splitlines(keepends=True)
+    pairs = zip(lines, hashes, strict=False)
+    good = list(itertools.takewhile(lambda pair: hashlib.sha256(pair[0]).hexdigest() == pair[1], pairs))
+    for path, good_lines in (
+        (file, [line for line, _ in good]),
+        (hashes_path, [f"{digest}\n".encode() for _, digest in good]),
+    ):
+        path.write_bytes(b"".join(good_lines))
+    yield from (json.loads(line) for line, _ in good)
+
+
+def _hashes_of(file: Path) -> Path:
+    """Where the sha256 of each line of `file` is written, a line each."""
+    return file.with_suffix(".sha256")
+
+
+def _with_system_prompt(prompt: Conversation, system_prompt: str) -> Conversation:
+    if not system_prompt:
+        return prompt
+    first, *following = prompt.messages
+    if first.role == "system":
+        return replace(prompt, messages=(replace(first, content=f"{first.content}\n\n{system_prompt}"), *following))
+    return replace(prompt, messages=(Message("system", system_prompt), *prompt.messages))
+
+
+def _distinct(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]], Message]) -> list[Candidate]:
+    """Answers that came to an end, each once with how often it was given."""
+    candidates: dict[tuple[int, ...], Candidate] = {}
+    for ids in rows:
+        if ids is None:
+            continue
+        if (key := tuple(ids)) in candidates:
+            candidates[key].times += 1
+        else:
+            candidates[key] = Candidate(read(ids), len(ids))
+    return list(candidates.values())
+
+
+def _score(
+    work: Work, entries: Sequence[PromptCandidates], judge: RewardJudge, critic: Critic | None
+) -> tuple[int | None, int]:
+    """Fills in what the reward model says of every answer; how many were too long for the critic, where there is one,
+    and how many for either: these are as bad as the worst."""
+    pairs = [(entry, answer) for entry in entries for answer in entry.answers]
+    conversations = [entry.prompt.with_messages(answer.message) for entry, answer in pairs]
+
+    def report(count: int, total: int) -> None:
+        work.progress(count, total, "scores")
+
+    read: list[Conversation | None] = list(conversations)
+    not_criticized = None
+    if critic is not None:
+        critiques = critic.criticize(
+            conversations,
+            workers=work.executor.workers,
+            report=lambda count, total: work.progress(count, total, "critiques"),
+        )
+        not_criticized = critiques.count(None)
+        read = [
+            None if words is None else with_critique(conversation, words)
+            for conversation, words in zip(conversations, critiques, strict=True)
+        ]
+    read = [conversation if conversation is not None and judge.fits(conversation) else None for conversation in read]
+    scores = judge.score([conversation for conversation in read if conversation is not None], report=report)
+    least, in_order = min(scores, default=0.0), iter(scores)
+    for (_, answer), conversation in zip(pairs, read, strict=True):
+        answer.reward = least if conversation is None else next(in_order)
+    return not_criticized, read.count(None)
+
+
+def _mark(entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings) -> int:
+    """What other judges say of every answer; how often a rubric's judge said nothing of use."""
+    pairs = [(entry, answer) for entry in entries for answer in entry.answers]
+    conversations = [entry.prompt.with_messages(answer.message) for entry, answer in pairs]
+    for name, use in (("right", settings.verifier), ("gold", settings.gold_verifier)):
+        if use is not None:
+            check = verifiers.make(use)
+            for entry, answer in pairs:
+                setattr(answer, name, check(entry.prompt, answer.message, entry.reference))
+    if settings.rubric_judge is not None:
+        sampler = EndpointSampler(settings.rubric_judge.url, settings.rubric_judge.model, settings.rubric_judge.key)
+        ratings = rubric_points(conversations, sampler, ANSWER_RUBRICS[settings.rubric_judge.rubric])
+        for (_, answer), points in zip(pairs, ratings, strict=True):
+            answer.points = points
+        return ratings.count(None)
+    return 0
+
+
+def _best_of(
+    asked: Sequence[PromptCandidates], settings: RejectionSamplingSettings
+) -> tuple[list[dict[str, float]], float | None]:
+    """A row for every K about the best of K answers; and the share of all answers that is right, where it is known."""
+    every = [[answer for answer in one.answers for _ in range(answer.times)] for one in asked]
+    measured: dict[str, list[list[float]]] = {
+        "tokens": [[float(answer.tokens) for answer in answers] for answers in every],
+        "repeats": [[_repeats(answer.message.content) for answer in answers] for answers in every],
+    }
+    for name, use in (("right", settings.verifier), ("gold", settings.gold_verifier)):
+        if use is not None:
+            measured[name] = [[float(bool(getattr(answer, name))) for answer in answers] for answers in every]
+    scored = [[answer.reward for answer in answers] for answers in every]
+    right = [one for answers in measured.get("right", []) for one in answers]
+    return best_of_curve(scored, measured, settings.num_samples), statistics.fmean(right) if right else None
+
+
+def _repeats(text: str) -> float:
+    """Whether an answer says `_RUN` words in a row twice."""
+    words = text.split()
+    runs = [tuple(words[n : n + _RUN]) for n in range(len(words) - _RUN + 1)]
+    return float(len(set(runs)) < len(runs))
+
+
+def warning(rows: Sequence[dict[str, float]]) -> str:
+    """Says when what the reward model likes is length, repetition, or wrong: all that is known of over-optimised ones
+    (Gao et al. 2022, Scaling Laws for Reward Model Overoptimization)."""
+    if len(rows) < 2:
+        return ""
+    first, last = rows[0], rows[-1]
+    message = ""
+    longer = last["tokens"] / max(1.0, first["tokens"])
+    if longer > 1.5:
+        message += f"; the best are {longer:.1f} times as long as others: the reward model may count words"
+    more = last["repeats"] - first["repeats"]
+    if more > 0.05:
+        message += f"; {more:.0%} more of the best repeat themselves than of others"
+    for name in ("gold", "right"):
+        top = max(rows, key=lambda row: row.get(name, 0.0))
+        if name in last and last[name] < top[name] - 0.01:
+            message += (
+                f"; the best of {last['k']:.0f} is right in {last[name]:.0%}, of {top['k']:.0f} in {top[name]:.0%}: "
+                "the reward model is over-optimised; take fewer tries, or a verifier"
+            )
+            break  # the verifier may be what gold is measured by
+    return message

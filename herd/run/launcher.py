@@ -1,0 +1,332 @@
+"""Ranks that somebody else starts: torchrun or Slurm with one command on every node, or Ray Train.
+
+Of the processes that torchrun or Slurm started the first makes the stages, the others join it: they are ranks of what
+wants ranks, and take shards of what is mapped over shards. All meet in a folder that every node sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+import os
+import pickle
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from herd.core.artifacts import atomic_write
+from herd.core.errors import HerdError, SettingsError, TrainingError, to_herd_error
+from herd.core.executor import ProgressReporter, RestartPolicy
+from herd.run.ranks import HEARTBEAT_SECONDS, STARTUP_SECONDS, Rank, free_port, rank_command, rank_env, watch_progress
+
+_ShardT = TypeVar("_ShardT")
+_ResultT = TypeVar("_ResultT")
+
+TIMEOUT_SECONDS = RestartPolicy().timeout_seconds
+_LOOK_SECONDS = 0.05  # between two looks into the folder
+
+
+class LauncherExecutor:
+    """Processes that torchrun or Slurm started, as the first of them sees them. folder: of the run, on a disk that all
+    nodes see. timeout_seconds: without a sign of life after which a rank counts as dead."""
+
+    def __init__(self, folder: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._rendezvous = _open_rendezvous(folder)
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def workers(self) -> int:
+        """One: of this process's own threads. `map` has all ranks."""
+        return 1
+
+    def map(self, kernel: Callable[[_ShardT], _ResultT], shards: Iterable[_ShardT]) -> Iterator[_ResultT]:
+        """As `Place.map`, by all ranks: each takes the next shard that nobody has. Raises HerdError when a rank dies
+        with a shard at work."""
+        todo = list(shards)
+        if Rank.from_env().world_size == 1 or len(todo) < 2:
+            yield from map(kernel, todo)
+            return
+        folder = self._rendezvous.announce("map", pickle.dumps((kernel, todo)))
+        try:
+            yield from self._gather(folder, kernel, todo)
+        finally:
+            atomic_write(folder / "over", "")
+
+    def _gather(
+        self, folder: Path, kernel: Callable[[_ShardT], _ResultT], todo: Sequence[_ShardT]
+    ) -> Iterator[_ResultT]:
+        """The results of all ranks, in order; works on shards itself while there are any."""
+        own: dict[int, _ResultT] = {}
+        claims = _take_shards(folder, Rank.from_env().number, kernel, todo)
+        watches: dict[str, FileWatch] = {}
+        number = 0
+        while number < len(todo):
+            if (folder / "fault").exists():
+                raise _read(folder / "fault")
+            if number in own:
+                yield own.pop(number)
+                number += 1
+            elif (result := folder / f"{number}.result").exists():
+                yield _read(result)
+                result.unlink()
+                number += 1
+            elif (shard := next(claims, None)) is not None:
+                own[shard[0]] = shard[1]
+            else:
+                self._check(folder, number, watches)
+                time.sleep(_LOOK_SECONDS)
+
+    def _check(self, folder: Path, number: int, watches: dict[str, FileWatch]) -> None:
+        """Raises HerdError when the rank that has a shard is dead."""
+        claim = folder / f"{number}.claim"
+        rank = claim.read_text(encoding="utf-8")
+        # One that died before it could say who it is leaves the file as it was.
+        sign = self._rendezvous.heartbeat_file(int(rank)) if rank else claim
+        if watches.setdefault(rank, FileWatch(sign, self._timeout_seconds)).is_silent():
+            raise HerdError(
+                f"rank {rank or '?'} gave no sign of life for {self._timeout_seconds:.0f} s while it worked on shard "
+                f"{number}: its process or node is gone; run the same command again"
+            )
+
+    def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
+        here = Rank.from_env()
+        if ranks != here.world_size:
+            raise SettingsError(
+                f"the layout wants {ranks} ranks and {here.world_size} were started; change one of them"
+            )
+        # A port of the job's own: the launcher's is taken by the launcher.
+        address = os.environ.get("MASTER_ADDR") or socket.gethostbyname(socket.gethostname())
+        rank_job = [str(job), address, free_port()]
+        self._rendezvous.announce("job", json.dumps(rank_job).encode())
+        with watch_progress(job.parent / "ranks", report):
+            _run_rank(*rank_job)
+
+
+@contextlib.contextmanager
+def launcher_session(
+    executor: str, folder: Path, jobs: int, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Iterator[tuple[str, int] | None]:
+    """Where and with how many jobs this process runs stages: as given, unless torchrun or Slurm started it.
+
+    Then the first rank runs them one by one at a place that has all ranks. The others work for it until it ends, and
+    are given None after that.
+    """
+    if executor not in ("torchrun", "slurm"):
+        yield executor, jobs
+    elif Rank.from_env().number > 0:
+        work_for_leader(folder, timeout_seconds)
+        yield None
+    else:
+        rendezvous = _open_rendezvous(folder)
+        try:
+            yield f"joined:{folder}", 0
+        finally:
+            rendezvous.end(timeout_seconds)
+
+
+def work_for_leader(folder: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """What every rank but the first does: its part of one task after another, until the first rank ends.
+
+    Raises HerdError when the first rank dies or never comes.
+    """
+    rendezvous = _Rendezvous.from_leader(folder)
+    leader = FileWatch(rendezvous.heartbeat_file(0), timeout_seconds)
+    number = 1
+    while True:
+        if (task := rendezvous.task(number, "job")).exists():
+            _run_rank(*json.loads((task / "task").read_bytes()))
+        elif (task := rendezvous.task(number, "map")).exists():
+            _work_on(task)
+        elif (rendezvous.folder / "end").exists():
+            rendezvous.heartbeat_stop.set()
+            atomic_write(rendezvous.folder / f"left-{Rank.from_env().number}", "")
+            return
+        elif leader.is_silent():
+            raise HerdError(
+                f"the first rank gave no sign of life for {timeout_seconds:.0f} s: its process or node is gone; run "
+                "the same command again"
+            )
+        else:
+            time.sleep(_LOOK_SECONDS)
+            continue
+        number += 1
+
+
+# ---- where ranks meet ----
+
+
+class _Rendezvous:
+    """The folder of one start of all ranks."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self.folder = folder
+        self.heartbeat_stop = _start_heartbeat(self.heartbeat_file(rank))
+        self._tasks = 0
+
+    @classmethod
+    def from_leader(cls, folder: Path) -> _Rendezvous:
+        """The one that the first rank holds now. What an earlier start left in the folder of the run is as old as it
+        was: only who lives goes on beating."""
+        contents: dict[Path, str] = {}
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            for file in (folder / "joined").glob(f"{_token()}-*/beat-0"):
+                with contextlib.suppress(OSError):
+                    content = file.read_text(encoding="utf-8")
+                    if contents.setdefault(file, content) != content:
+                        return cls(file.parent, Rank.from_env().number)
+            time.sleep(_LOOK_SECONDS)
+        raise HerdError(
+            f"the first rank did not come to {folder} within {STARTUP_SECONDS:.0f} s; start all ranks with the same "
+            "--out, on a disk that every node sees"
+        )
+
+    def announce(self, kind: str, content: bytes) -> Path:
+        """Gives all ranks a task; its folder."""
+        self._tasks += 1
+        task = self.task(self._tasks, kind)
+        partial = task.with_name(task.name + ".partial")
+        partial.mkdir()
+        (partial / "task").write_bytes(content)
+        return partial.rename(task)
+
+    def task(self, number: int, kind: str) -> Path:
+        return self.folder / f"{number}.{kind}"
+
+    def heartbeat_file(self, rank: int) -> Path:
+        return self.folder / f"beat-{rank}"
+
+    def end(self, timeout_seconds: float) -> None:
+        """Sends the others home, and stays until they have left, so that they see why it goes."""
+        atomic_write(self.folder / "end", "")
+        files = {rank: self.heartbeat_file(rank) for rank in range(1, Rank.from_env().world_size)}
+        # One that has not come yet has its time to start.
+        watches = {
+            n: FileWatch(file, timeout_seconds if file.exists() else STARTUP_SECONDS) for n, file in files.items()
+        }
+        while any(
+            not (self.folder / f"left-{rank}").exists() and not watch.is_silent() for rank, watch in watches.items()
+        ):
+            time.sleep(_LOOK_SECONDS)
+        self.heartbeat_stop.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@functools.cache
+def _open_rendezvous(folder: Path) -> _Rendezvous:
+    """The meeting that this process, the first rank, holds in the folder of a run."""
+    own = folder / "joined" / f"{_token()}-{secrets.token_hex(4)}"
+    own.mkdir(parents=True)
+    return _Rendezvous(own, 0)
+
+
+def _token() -> str:
+    """Names this start of all ranks, as far as launchers tell one from another."""
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_STEP_ID", "MASTER_PORT")
+    return hashlib.sha256("/".join(os.environ.get(name, "") for name in names).encode()).hexdigest()[:8]
+
+
+def _start_heartbeat(file: Path) -> threading.Event:
+    """From now on `file` changes as long as this process lives, or until the event that is given back is set."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        partial = file.with_name(file.name + ".partial")
+        for count in itertools.count(1):
+            with contextlib.suppress(OSError):
+                partial.write_text(str(count), encoding="utf-8")
+                partial.rename(file)
+            if stop.wait(HEARTBEAT_SECONDS):
+                return
+
+    threading.Thread(target=beat, daemon=True).start()
+    return stop
+
+
+class FileWatch:
+    """Whether a file goes on changing, by this process's own clock."""
+
+    def __init__(self, file: Path, timeout_seconds: float) -> None:
+        self._file, self._timeout_seconds = file, timeout_seconds
+        self._content, self._since = "", time.monotonic()
+
+    def is_silent(self) -> bool:
+        """Whether it has not changed for so long, between the times that this was asked."""
+        content = ""
+        with contextlib.suppress(OSError):
+            content = self._file.read_text(encoding="utf-8")
+        now = time.monotonic()
+        if content != self._content:
+            self._content, self._since = content, now
+        return now - self._since > self._timeout_seconds
+
+
+# ---- shards ----
+
+
+def _work_on(task: Path) -> None:
+    """Takes shards of a task until there are none left. What goes wrong is told the first rank, which ends all."""
+    kernel, todo = _read(task / "task")
+    rank = Rank.from_env().number
+    try:
+        for number, result in _take_shards(task, rank, kernel, todo):
+            _write(task / f"{number}.result", result)
+    except Exception as fault:
+        traceback.print_exc()
+        _write(task / "fault", _picklable_error(fault, rank))
+
+
+def _take_shards(
+    folder: Path, rank: int, kernel: Callable[[_ShardT], _ResultT], todo: Sequence[_ShardT]
+) -> Iterator[tuple[int, _ResultT]]:
+    """One shard after another that no other rank took, and what the kernel made of it."""
+    for number, shard in enumerate(todo):
+        if (folder / "over").exists() or (folder / "fault").exists():
+            return
+        try:
+            claim = os.open(folder / f"{number}.claim", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            continue
+        os.write(claim, str(rank).encode())
+        os.close(claim)
+        yield number, kernel(shard)
+
+
+def _picklable_error(fault: Exception, rank: int) -> HerdError:
+    error = to_herd_error(fault, f"rank {rank}")
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, made the moment before
+        return error
+    except Exception:
+        return HerdError(str(error))
+
+
+def _read(file: Path) -> Any:
+    return pickle.loads(file.read_bytes())  # noqa: S301 - written by a rank of this run
+
+
+def _write(file: Path, value: object) -> None:
+    partial = file.with_name(file.name + ".partial")
+    partial.write_bytes(pickle.dumps(value))
+    partial.rename(file)
+
+
+# ---- ranks ----
+
+
+def _run_rank(job: str, address: str, port: int) -> None:
+    """This process's part, in a process of its own: torch's groups serve one job."""
+    env = rank_env(Rank.from_env(), address, port) | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
+    process = subprocess.run(rank_command(Path(job)), check=False, env=os.environ | env)
+    if process.returncode:
+        raise TrainingError(f"rank {Rank.from_env().number} ended with {process.returncode}; its output says why")

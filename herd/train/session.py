@@ -1,0 +1,276 @@
+"""A model to train, on the device or the devices that there are, and what training leaves behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from herd.core.errors import SettingsError
+from herd.core.stage import Work
+from herd.model.adapters import (
+    SCORE_WEIGHT,
+    Adapters,
+    LoraSettings,
+    add_adapters,
+    base_name,
+    initial_adapters,
+    is_adapter,
+    read_adapters,
+    trainable_weights,
+    write_adapters,
+)
+from herd.model.config import read_shape
+from herd.model.devices import check_memory, place_model, resolve_device
+from herd.model.heads import RewardModel, trunk_of
+from herd.model.sizes import Shape
+from herd.model.stored import StoredModel
+from herd.model.transformer import Transformer, initial_weights, initialize
+from herd.model.weights import hugging_face_names, load_transformer, open_folder, write_tensors
+from herd.run.ranks import Rank
+from herd.tokens.tokenizer import TextTokenizer
+from herd.train.checkpoint import (
+    TRAINING,
+    Kind,
+    Saver,
+    TrainState,
+    checkpoints,
+    open_moments,
+    permanent_checkpoints,
+    write_checkpoint,
+    write_config_and_tokenizer,
+)
+from herd.train.compute import ComputeContext
+from herd.train.layout import ParallelLayout
+from herd.train.optimizer import adamw
+from herd.train.regions import Region, ShardedReader
+from herd.train.settings import TrainingSettings
+from herd.train.single_device import SingleDeviceStrategy
+
+_TRAINING_BYTES = 16  # of a weight in fp32: itself, its gradient and two moments
+
+
+@dataclass
+class TrainingSession:
+    """What `train` wants, and the ends of it: whole models to test on the way, and the finished one.
+
+    lora: of the adapters that alone are trained, which stand beside the model in the folder `base`."""
+
+    work: Work
+    shape: Shape
+    state: TrainState[Any]
+    strategy: Any
+    layout: ParallelLayout
+    lora: LoraSettings | None = None
+    base: Path | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the only rank, or the one whose output counts."""
+        return self.layout.devices == 1 or dist.get_rank() == 0
+
+    def full_model(self) -> Transformer | None:
+        """The model in one piece, where the run says; None on all ranks but the first. Every rank has to ask."""
+        if self.layout.devices == 1:
+            return self.state.model
+        model = self.strategy.full_model()
+        return None if model is None else place_model(model, self.work.device)
+
+    def decide_on_first_rank(self, question: Callable[[Transformer], bool]) -> bool:
+        """What the first rank finds out about the whole model."""
+        model = self.full_model()
+        return self.strategy.broadcast(model is not None and question(model))
+
+    def save(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool = False) -> None:
+        """Puts the finished model into `work.out`, or of adapters only these; every rank has to ask.
+
+        Of several ranks none holds all of it while it is written: what they saved is copied over, tensor by tensor.
+        """
+        out, reward = self.work.out, kind == "reward"
+        if self.first and self.lora is None:
+            for saved in permanent_checkpoints(self.work.scratch, self.work.options.keep_every_steps):
+                export_checkpoint(
+                    ShardedReader(saved), self.work.checkpoints / saved.name, self.shape, tokenizer, kind, reward=reward
+                )
+        if self.layout.devices == 1:
+            if self.lora is not None:
+                self._write_adapters(dict(trainable_weights(self.state.model)), tokenizer, kind)
+                return
+            write_checkpoint(
+                out, self.state.model, tokenizer, kind=kind, optimizer=self.state.optimizer if moments else None
+            )
+            return
+        saver = Saver(self.work.scratch)
+        saver.save(self.state)
+        saver.wait()
+        dist.barrier()  # the first rank named the folder before it came here
+        if self.first:
+            saved = checkpoints(self.work.scratch)[-1]
+            files = ShardedReader(saved)
+            if self.lora is not None:
+                self._write_adapters(
+                    {name.removeprefix("trunk."): files.read_full(f"weight/{name}") for name in files.weights()},
+                    tokenizer,
+                    kind,
+                )
+            else:
+                export_checkpoint(files, out, self.shape, tokenizer, kind, reward=reward)
+            if moments:
+                shutil.copytree(saved, out / TRAINING)
+
+    def write(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer | None:
+        """As `save`; on the first rank also the model as it is to be measured, None on the others."""
+        self.save(tokenizer, kind=kind, moments=moments)
+        if self.layout.devices == 1:
+            return self.state.model
+        return place_model(load_transformer(self.work.out), self.work.device) if self.first else None
+
+    def _write_adapters(self, tensors: Mapping[str, Tensor], tokenizer: TextTokenizer, kind: Kind) -> None:
+        assert self.lora is not None
+        assert self.base is not None
+        out = self.work.out
+        base = base_name(self.base, out)
+        write_adapters(out, tensors.items(), self.lora, base=base, reward=kind == "reward")
+        write_config_and_tokenizer(out, self.shape, tokenizer, kind=kind)
+
+
+def export_checkpoint(
+    files: ShardedReader, folder: Path, shape: Shape, tokenizer: TextTokenizer, kind: Kind, *, reward: bool = False
+) -> None:
+    """The weights of a checkpoint in Hugging Face's layout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = hugging_face_names(shape, reward=reward)
+    with torch.device("meta"):
+        model = RewardModel(shape) if reward else Transformer(shape)
+        names = [name for name, _ in model.named_parameters()]
+    write_tensors(folder, ((table[name], files.read_full(f"weight/{name}")) for name in names))
+    write_config_and_tokenizer(folder, shape, tokenizer, kind=kind)
+
+
+def init_model(work: Work, shape: Shape, *, init_std: float, settings: TrainingSettings) -> TrainingSession:
+    """A new model of `shape`. Its first weights depend on the seed only, not on the layout."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    if settings.layout.devices == 1:
+        check_memory(shape, bytes_per_weight=_TRAINING_BYTES)
+        model = Transformer(shape)
+        initialize(model, std=init_std, layers=shape.n_layers, generator=generator)
+        return _single_device(work, model, settings)
+    weights = initial_weights(shape, std=init_std, generator=generator)
+    return _distributed(work, shape, settings, first=weights)
+
+
+def load_for_training(
+    work: Work, folder: Path, *, settings: TrainingSettings, shape: Shape | None = None, reward: bool = False,
+    lora: LoraSettings | None = None, moments: bool = False,
+) -> TrainingSession:  # fmt: skip
+    """The model in `folder`, ready to be trained.
+
+    shape: how it is read from now on, with longer sequences or other positions; as it is when absent. reward: with a
+    head of zeros that gives scores, in the place of the output. lora: only adapters are trained, those in `folder`
+    where it holds some of this form, else new ones. moments: the optimizer goes on with those it had, where they were
+    kept. Raises SettingsError for a layout that cannot train so.
+    """
+    shape = shape or read_shape(folder)
+    if settings.layout.devices > 1 and (reward or lora):
+        check_data_parallel(settings.layout, "a reward model" if reward else "a model with adapters")
+    previous = _adapters_of(folder, lora)
+    base = folder if previous is None else previous.base
+    build = partial(_build, reward=reward, lora=lora)
+    files = FolderReader(open_folder(base), _initial_trainable(build, shape, previous, settings.seed))
+    if settings.layout.devices == 1:
+        session = _single_device(work, _filled(build, shape, files), settings)
+    else:
+        session = _distributed(work, shape, settings, files=files, build=build)
+    session.lora, session.base = lora, base
+    stored_moments = open_moments(folder) if moments else None
+    if stored_moments is not None:
+        session.state.load_moments(stored_moments)
+    return session
+
+
+def check_data_parallel(layout: ParallelLayout, model_kind: str) -> None:
+    """Raises SettingsError for a layout that divides more than the batch and, by FSDP, the weights."""
+    if layout.devices != layout.data:
+        raise SettingsError(f"{model_kind} is trained on data ranks only; set layout to {{data: {layout.devices}}}")
+
+
+def _build(shape: Shape, *, reward: bool, lora: LoraSettings | None) -> Transformer | RewardModel:
+    model = RewardModel(shape) if reward else Transformer(shape)
+    if lora is not None:
+        add_adapters(trunk_of(model), lora)
+    return model
+
+
+def _filled(build: Callable[[Shape], nn.Module], shape: Shape, files: FolderReader) -> nn.Module:
+    model = build(shape)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(files.read(name, Region.full(weight)))
+    return model
+
+
+def _adapters_of(folder: Path, lora: LoraSettings | None) -> Adapters | None:
+    """Those in `folder`, to be trained further; None where none has this form: others become part of the frozen
+    model."""
+    if lora is None or not is_adapter(folder):
+        return None
+    adapters = read_adapters(folder)
+    alike = adapters.settings.rank == lora.rank and adapters.scale == lora.alpha / lora.rank
+    return adapters if alike and set(adapters.settings.target_modules) == set(lora.target_modules) else None
+
+
+def _initial_trainable(
+    build: Callable[[Shape], nn.Module], shape: Shape, previous: Adapters | None, seed: int
+) -> dict[str, Tensor]:
+    """What is no weight of the frozen model, by name: adapters, and the head of a reward model."""
+    with torch.device("meta"):
+        model = build(shape)
+    added = {name: weight for name, weight in model.named_parameters() if "lora_" in name or name == SCORE_WEIGHT}
+    tensors = {name: torch.zeros(weight.shape) for name, weight in added.items()} | initial_adapters(model, seed=seed)
+    if previous is not None:
+        tensors |= {name: previous.read(name.removeprefix("trunk.")) for name in tensors if "lora_" in name}
+    return tensors
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """A finished model as ranks read it. trainable: by name what it has not yet."""
+
+    stored: StoredModel
+    trainable: Mapping[str, Tensor]
+
+    def names(self) -> set[str]:
+        return set()
+
+    def read(self, name: str, target: Region) -> Tensor:
+        own = name.removeprefix("weight/")
+        tensor = self.trainable.get(own)
+        if tensor is None:
+            tensor = self.stored.read(own.removeprefix("trunk.").replace(".base_layer.", "."))
+        return tensor[tuple(slice(start, start + size) for start, size in zip(target.offset, target.size, strict=True))]
+
+
+def _single_device(work: Work, model: Any, settings: TrainingSettings) -> TrainingSession:
+    place_model(model, work.device)
+    strategy = SingleDeviceStrategy(model, work.executor, ComputeContext(model, settings))
+    return TrainingSession(
+        work, model.shape, TrainState(model, adamw(model, settings.optimizer)), strategy, ParallelLayout()
+    )
+
+
+def _distributed(work: Work, shape: Shape, settings: TrainingSettings, **source: Any) -> TrainingSession:
+    from herd.train.distributed import (
+        DistributedStrategy,  # torch.distributed takes a second to import, and most need none of it
+    )
+
+    strategy = DistributedStrategy(settings.layout, resolve_device(work.device))
+    state = strategy.state(shape, settings.optimizer, settings, **source)
+    assert Rank.from_env().number == dist.get_rank()
+    return TrainingSession(work, shape, state, strategy, settings.layout)

@@ -1,0 +1,55 @@
+"""Rows of a user's own become what stages read, and what a grader needs is handed on."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+from herd.align.columns import parse_row
+from herd.align.loading import load_dialogues, load_preferences
+from herd.align.rejection_sampling import answerable_prompts
+from herd.core.artifacts import Dialogues
+from herd.core.records import Conversation, Preference
+from herd.core.stage import Work
+from herd.core.storage import read_conversations, read_preferences
+from herd.run.executors import LocalExecutor
+from tests.tokens.test_chat import FORM
+
+TESTS = {"tests": ["assert f(1) == 2"], "entry": "f"}
+
+
+def work(folder: Path) -> Work:
+    (folder / "out").mkdir(parents=True)
+    return Work(folder / "out", folder, LocalExecutor())
+
+
+def written(file: Path, **row: object) -> str:
+    file.write_text(json.dumps({**row, "metadata": TESTS}) + "\n")
+    return str(file)
+
+
+def test_metadata_survives_bringing_in_and_asking(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", question="Write f.", answer="def f(x): return x + 1")
+    made = load_dialogues.body(work(tmp_path / "a"), files=(file,), prompt_suffix=" In Python.", source="code")
+    (brought,) = read_conversations(made.path)
+    assert (brought.metadata, brought.messages[0].content) == (TESTS, "Write f. In Python.")
+    (asked,), _ = answerable_prompts(Dialogues(made.path), FORM, 512, ())
+    assert asked.prompt.metadata == TESTS
+
+
+def test_metadata_survives_beside_preferences(tmp_path: Path) -> None:
+    file = written(tmp_path / "p.jsonl", prompt="Write f.", chosen="def f(x): return x + 1", rejected="no")
+    (brought,) = read_preferences(load_preferences.body(work(tmp_path / "p"), files=(file,)).path)
+    assert brought.prompt.metadata == TESTS
+
+
+def test_metadata_is_plain_data_whatever_the_file_held() -> None:
+    row = {"question": "?", "answer": "!"}
+    held = [parse_row({**row, "metadata": value}) for value in ({"day": date(2026, 1, 2)}, "easy", None)]
+    assert all(isinstance(one, Conversation | Preference) for one in held)
+    assert [one.metadata for one in held if isinstance(one, Conversation)] == [
+        {"day": "2026-01-02"},
+        {"metadata": "easy"},
+        {},
+    ]

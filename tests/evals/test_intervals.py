@@ -1,0 +1,65 @@
+"""Intervals: printed examples of the report, textbook values, and coverage."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.evals.intervals import bootstrap_mean, paired_gain, wald, wilson
+
+
+@pytest.mark.row(78, "intervals")
+@pytest.mark.parametrize(
+    ("share", "count", "wanted"),
+    # Source: Llama 3, tables of section 5: half widths follow from the sizes of the benchmarks.
+    [(0.89, 164, 0.048), (0.968, 1319, 0.0095), (0.81, 21, 0.168)],
+)
+def test_half_widths(share: float, count: int, wanted: float, figure) -> None:
+    figure(f"{share:.1%} of {count}: ±{wald(share, count):.2%}")
+    assert wald(share, count) == pytest.approx(wanted, abs=5e-4)
+
+
+@pytest.mark.row(78, "wilson")
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)]
+)
+def test_wilson_equals_published_values(right: int, count: int, low: float, high: float) -> None:
+    # The last is the worked example of Newcombe 1998, method 3.
+    found = wilson(right, count)
+    assert (found.low, found.high) == (pytest.approx(low, abs=2e-4), pytest.approx(high, abs=2e-4))
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+def test_wilson_holds_its_value_and_stays_in_range(right: int, count: int) -> None:
+    found = wilson(min(right, count), count)
+    assert 0 <= found.low <= found.value + 1e-12
+    assert found.value <= found.high + 1e-12 <= 1 + 2e-12
+
+
+def test_nothing_asked_says_nothing() -> None:
+    found = wilson(0, 0)
+    assert math.isnan(found.value)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
+    chance = random.Random(0)
+    hits = 0
+    for trial in range(200):
+        found = bootstrap_mean([chance.random() < 0.3 for _ in range(120)], resamples=400, seed=trial)
+        hits += found.low <= 0.3 <= found.high
+    assert 180 <= hits <= 199
+
+
+def test_a_gain_is_paired_by_question() -> None:
+    before = [True] * 50 + [False] * 50
+    after = [True] * 80 + [False] * 20
+    gain = paired_gain(before, after)
+    assert gain.value == pytest.approx(0.3)
+    assert 0.2 < gain.low < 0.3 < gain.high < 0.4
+    with pytest.raises(ValueError, match="not the same questions"):
+        paired_gain([True], [True, False])

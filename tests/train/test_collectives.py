@@ -1,0 +1,87 @@
+"""Work of which ranks do a part each: every item once, and the same list on every rank."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.train.collectives import join_ranks, map_over_ranks
+
+
+class Ranks:
+    """So many ranks as threads of this process, in the place of the network between them."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.here, self.board = count, threading.local(), [None] * count
+        self.meet = threading.Barrier(count, timeout=30)
+
+    def gather(self, into: list[Any], own: Any) -> None:
+        self.board[self.here.rank] = own
+        self.meet.wait()
+        into[:] = self.board
+        self.meet.wait()
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, work: Callable[[int], Any]) -> list[Any]:
+        monkeypatch.setattr(dist, "is_initialized", lambda: True)
+        monkeypatch.setattr(dist, "get_world_size", lambda: self.count)
+        monkeypatch.setattr(dist, "get_rank", lambda: self.here.rank)
+        monkeypatch.setattr(dist, "all_gather_object", self.gather)
+        found: list[Any] = [None] * self.count
+
+        def one(rank: int) -> None:
+            self.here.rank = rank
+            found[rank] = work(rank)
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+
+@given(st.lists(st.integers(), max_size=9), st.integers(1, 4))
+def test_every_item_is_done_by_one_rank_and_all_have_all_of_it_in_order(items: list[int], ranks: int) -> None:
+    done: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        found = Ranks(ranks).run(patch, lambda rank: map_over_ranks(items, lambda one: done.append(one) or 2 * one))
+    assert found == [[2 * one for one in items]] * ranks
+    assert sorted(done) == sorted(items)
+
+
+@given(st.integers(1, 9), st.integers(2, 4))
+def test_together_all_ranks_compute_equally_often(count: int, ranks: int) -> None:
+    """A model whose weights they share waits for all of them."""
+    calls = [0] * ranks
+    with pytest.MonkeyPatch.context() as patch:
+        crew = Ranks(ranks)
+
+        def compute(item: int) -> int:
+            calls[crew.here.rank] += 1
+            return item
+
+        found = crew.run(patch, lambda rank: map_over_ranks(range(count), compute, collective=True))
+    assert found == [list(range(count))] * ranks
+    assert set(calls) == {-(-count // ranks)}
+
+
+def test_one_process_does_all_of_it() -> None:
+    assert map_over_ranks([3, 1, 2], lambda one: -one, collective=True) == [-3, -1, -2]
+    assert map_over_ranks([], lambda one: one) == []
+
+
+def test_ranks_join_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(dist, "init_process_group", lambda kind, timeout: begun.append(kind))
+    join_ranks(torch.device("cpu"))
+    assert begun == ["gloo"]
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    join_ranks(torch.device("cpu"))
+    assert begun == ["gloo"]

@@ -1,0 +1,78 @@
+"""Several processes that hold parts of one model compute what one process computes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from herd.core.errors import SettingsError, TrainingError
+from herd.model.transformer import Transformer
+from herd.run.executors import LocalExecutor
+from herd.run.ranks import RankSupervisor
+from herd.train.checkpoint import TrainState, restore
+from herd.train.layout import ParallelLayout
+from herd.train.loop import single_device
+from herd.train.optimizer import AdamWSettings, adamw
+from tests.train.ranks import SHAPE, batches, initial, losses
+
+OF_TWO = ("data=2", "tensor=2", "context=2", "pipeline=2", "pipeline=2,chunks=2")
+OF_FOUR = (
+    "data=2,tensor=2",
+    "data=2,context=2",
+    "data=2,pipeline=2",
+    "tensor=2,context=2",
+    "tensor=2,pipeline=2",
+    "context=2,pipeline=2",
+    "data=4",
+)
+TOLERANCE = 2e-5  # of losses and gradient norms, as a share; sums in another order
+
+
+def in_one(folder: Path) -> tuple[TrainState, list[list[float]]]:
+    model = Transformer(SHAPE)
+    model.load_state_dict(dict(initial()))
+    state = TrainState(model, adamw(model, AdamWSettings()))
+    return state, losses(state, batches(folder), single_device(state, LocalExecutor()))
+
+
+@pytest.mark.row(38, "rank_map")
+@pytest.mark.parametrize(("ranks", "layouts"), [(2, OF_TWO), (4, OF_FOUR)])
+def test_every_layout_trains_as_one_process_does(ranks: int, layouts: tuple[str, ...], tmp_path: Path, figure) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.train.ranks", str(tmp_path), *layouts]
+    RankSupervisor(command, ranks, tmp_path / "crew").run(lambda *_: None)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    state, wanted = in_one(tmp_path / "tokens")
+    worst = 0.0
+    for words in layouts:
+        found = rows[words]["steps"]
+        worst = max(
+            worst, *(abs(a / b - 1) for x, y in zip(found, wanted, strict=True) for a, b in zip(x, y, strict=True))
+        )
+        assert rows[words]["kept"], f"{words}: not every weight came back from its checkpoint"
+        # Whatever the layout it was saved from, one process reads it.
+        model = Transformer(SHAPE)
+        again = TrainState(model, adamw(model, AdamWSettings()))
+        assert restore(tmp_path / words, again)
+        for one, other in zip(again.model.parameters(), state.model.parameters(), strict=True):
+            assert torch.allclose(one, other, atol=2e-4)
+        moments = [s for weight in again.model.parameters() for s in (again.optimizer.state[weight]["exp_avg"],)]
+        assert all(moment.abs().sum() > 0 for moment in moments)
+    figure(f"{len(layouts)} layouts of {ranks} ranks: losses and gradient norms within {worst:.0e} of one process's")
+    assert worst < TOLERANCE
+
+
+def test_layouts_that_cannot_be_are_told_with_the_number_to_change() -> None:
+    with pytest.raises(SettingsError, match="kv_heads 2 cannot be divided by 4; the largest that fits is 2"):
+        ParallelLayout(tensor=4).check(SHAPE, length=32)
+    with pytest.raises(SettingsError, match="try chunks"):
+        ParallelLayout(pipeline=4, chunks=4).check(SHAPE, length=32)
+
+
+def test_ranks_that_keep_dying_are_given_up(tmp_path: Path) -> None:
+    crew = RankSupervisor([sys.executable, "-c", "raise SystemExit(3)"], 2, tmp_path)
+    with pytest.raises(TrainingError, match="ranks keep dying .rank . ended with 3."):
+        crew.run(lambda *_: None)

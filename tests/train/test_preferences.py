@@ -1,0 +1,137 @@
+"""Ranked answers and conversations as batches: what is masked, and that nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import DataError
+from herd.core.records import Conversation, Message, Preference
+from herd.train.batches import IGNORE_INDEX
+from herd.train.log_probs import target_log_probs
+from herd.train.preferences import PreferenceBatch, PreferenceBatches, encode_preferences, mismatched_completions
+from tests.model.test_transformer import SMALL, model
+from tests.tokens.test_chat import FORM, TOKENIZER
+
+
+def preference(number: int, *, edited: bool = False) -> Preference:
+    return Preference(
+        prompt=Conversation((Message("user", f"question {number}"),), id=str(number)),
+        chosen=(Message("assistant", "good"),),
+        rejected=(Message("assistant", "bad and long"),),
+        edited=(Message("assistant", "better"),) if edited else (),
+    )
+
+
+def batch_of(
+    *preferences: Preference, length: int = 100, shared: bool = False, most: int | None = None
+) -> PreferenceBatch:
+    ranked = encode_preferences(preferences, FORM, context=1000, max_answers=most).preferences
+    return PreferenceBatch(tuple(ranked), TOKENIZER.pad_id, length, shared)
+
+
+def test_all_ranked_answers_are_taken_or_the_best_two() -> None:
+    ranked = [preference(0, edited=True), preference(1)]
+    assert [len(one.answers) for one in encode_preferences(ranked, FORM, context=100).preferences] == [3, 2]
+    best = encode_preferences(ranked, FORM, context=100, max_answers=2).preferences
+    assert [TOKENIZER.decode(one.answers[0].ids).split("\n\n")[-1] for one in best] == ["better", "good"]
+
+
+def test_what_does_not_fit_or_is_alike_is_left_out_and_counted() -> None:
+    with pytest.raises(DataError, match="none of 1 preferences is left: 1 are longer than 4 tokens, of 0"):
+        encode_preferences([preference(0)], FORM, context=4)
+    alike = replace(preference(1), rejected=preference(1).chosen)
+    kept = encode_preferences([preference(0), alike, preference(2)], FORM, context=100)
+    assert [(one.number, one.row) for one in kept.preferences] == [(0, 0), (1, 2)]
+    assert (kept.duplicates, kept.too_long) == (1, 0)
+    needed = kept.preferences[0].shared_tokens
+    assert encode_preferences([preference(0)], FORM, context=needed, share_prompt=True).too_long == 0
+    with pytest.raises(DataError, match="1 are longer"):
+        encode_preferences([preference(0)], FORM, context=needed - 1, share_prompt=True)
+
+
+@pytest.mark.row(42, "mask")
+def test_only_an_answers_own_tokens_count() -> None:
+    packed = batch_of(preference(0)).packed
+    counted = packed.targets_RT[packed.targets_RT != IGNORE_INDEX]
+    assert [TOKENIZER.decode(counted[packed.answers_N == n].tolist()) for n in (0, 1)] == ["good", "bad and long"]
+    ends = packed.tokens_RT.flatten()[packed.ends_A]
+    assert ends.tolist() == [TOKENIZER.eot_id] * 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 20)), min_size=1, max_size=8), st.integers(20, 60))
+def test_a_prompt_borrows_the_answers_of_another_that_fit_behind_it(sizes: list[tuple[int, int]], context: int) -> None:
+    rows = [replace(preference(asked), rejected=(Message("assistant", "bad " * size),)) for asked, size in sizes]
+    ranked = encode_preferences(rows, FORM, context=1000).preferences
+    found = mismatched_completions(ranked, context)
+    for place, one in enumerate(ranked):
+        others = [ranked[place - back] for back in range(1, len(ranked))]
+        lent = [[answer.ids[other.prompt :] for answer in other.answers] for other in others]
+        fit = [
+            answers
+            for other, answers in zip(others, lent, strict=True)
+            if rows[other.row].prompt.messages != rows[one.row].prompt.messages
+            and one.prompt + max(map(len, answers)) <= context
+        ]
+        if not fit:
+            assert one.number not in found
+            continue
+        borrowed = found[one.number].answers
+        assert [answer.ids[one.prompt :] for answer in borrowed] == fit[0]
+        assert all(answer.ids[: one.prompt] == one.answers[0].ids[: one.prompt] for answer in borrowed)
+        assert not any(learn for answer in borrowed for learn in answer.loss_mask[: one.prompt])
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.booleans(), st.integers(60, 200))
+def test_packing_keeps_every_answer_whole_and_once(sizes: list[int], shared: bool, length: int) -> None:
+    rows = [
+        replace(preference(n, edited=n % 2 == 0), rejected=(Message("assistant", "bad " * size),))
+        for n, size in enumerate(sizes)
+    ]
+    batch = batch_of(*rows, length=length, shared=shared)
+    packed = batch.packed
+    answers = [answer for one in batch.preferences for answer in one.answers]
+    assert packed.counts == tuple(len(one.answers) for one in batch.preferences)
+    for number, answer in enumerate(answers):
+        own = [
+            t
+            for t, learn, form in zip(answer.ids, answer.loss_mask, answer.format_mask, strict=True)
+            if learn and not form
+        ]
+        assert packed.targets_RT[packed.targets_RT != IGNORE_INDEX][packed.answers_N == number].tolist() == own
+    longest = max(one.shared_tokens if shared else one.longest for one in batch.preferences)
+    assert packed.tokens_RT.shape[1] <= max(length, longest)
+
+
+@torch.no_grad()
+def test_packed_answers_have_the_likelihoods_they_have_alone() -> None:
+    made = model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=128))
+    rows = [preference(n, edited=n == 1) for n in range(5)]
+
+    def summed(batch: PreferenceBatch) -> torch.Tensor:
+        packed = batch.packed
+        hidden = made.hidden_states(packed.tokens_RT, documents_BT=packed.attention_documents)
+        return packed.sums(target_log_probs(hidden, made.output_weight, packed.targets_RT))
+
+    together = summed(batch_of(*rows, length=128))
+    alone = torch.cat([summed(batch_of(row)) for row in rows])
+    assert torch.allclose(together, alone, atol=1e-5)
+    answer = encode_preferences(rows[:1], FORM, context=100).preferences[0].answers[0]
+    logits = made(torch.tensor([answer.ids])).log_softmax(-1)[0]
+    own = [n for n in range(len(answer)) if answer.loss_mask[n] and not answer.format_mask[n]]
+    assert float(alone[0]) == pytest.approx(sum(float(logits[n - 1, answer.ids[n]]) for n in own), rel=1e-5)
+
+
+def test_every_epoch_holds_every_prompt() -> None:
+    ranked = encode_preferences([preference(number) for number in range(12)], FORM, context=100).preferences
+    batches = PreferenceBatches(ranked, size=4, epochs=2, seed=0, pad=TOKENIZER.pad_id, length=100)
+    assert len(batches) == 6
+    for epoch in (0, 1):
+        seen = [n for step in range(3) for n in batches.batch(3 * epoch + step).numbers]
+        assert sorted(seen) == list(range(12))
+    first, second = batches.batch(0).parts(2)
+    assert first.loss_denominator == second.loss_denominator == 2
