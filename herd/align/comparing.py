@@ -12,7 +12,7 @@ from herd.align.results import (
     DialogueCount,
     DialogueSetComparison,
     DialogueSetScore,
-    EndingChange,
+    EosChange,
     JudgeScore,
     MethodGain,
     PreferenceLearning,
@@ -52,12 +52,12 @@ def compare_steps(
     steps: StepLabels,
 ) -> Scores:
     """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
-    judges rank; what the best of K is worth; and what each way of learning from preferences did to likelihoods.
+    judges rank; what the best of K is worth; and what each method of learning from preferences did to likelihoods.
 
-    judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.ways`, in their order, each
+    judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.methods`, in their order, each
     one's in the order of the seeds; of judges the first may be the only ones that chose.
     """
-    measured = {one.label: one.tasks for one in (seeds.result(EvaluationResult) for seeds in scores)}
+    measured = {result.label: result.tasks for result in (score.result(EvaluationResult) for score in scores)}
 
     def shares(labels: Sequence[str]) -> np.ndarray:
         return np.array([right_share(measured[label], steps.task) for label in labels])
@@ -74,15 +74,15 @@ def compare_steps(
         learnt = [model.result(PreferenceLearning) for model in own]
         methods.append(
             MethodGain(
-                way=name,
-                chosen=student_mean([one.log_prob_change.chosen for one in learnt]),
-                rejected=student_mean([one.log_prob_change.rejected for one in learnt]),
-                endings=EndingChange(
-                    student_mean([one.ending_change.chosen for one in learnt]),
-                    student_mean([one.ending_change.rejected for one in learnt]),
+                method=name,
+                chosen=student_mean([result.log_prob_change.chosen for result in learnt]),
+                rejected=student_mean([result.log_prob_change.rejected for result in learnt]),
+                eos=EosChange(
+                    student_mean([result.eos_change.chosen for result in learnt]),
+                    student_mean([result.eos_change.rejected for result in learnt]),
                 ),
-                run_on=float(np.mean([one.run_on for one in answered])),
-                tokens=float(np.mean([one.tokens for one in answered])),
+                truncated_share=float(np.mean([result.truncated_share for result in answered])),
+                tokens=float(np.mean([result.tokens for result in answered])),
                 gain=student_mean(shares(labels) - before),
                 over_first=student_mean(shares(labels) - first),
             )
@@ -94,7 +94,7 @@ def compare_steps(
         task=steps.task,
         seeds=seeds,
         rows=tuple(rows),
-        ways=tuple(methods),
+        methods=tuple(methods),
         judges=tuple(
             JudgeScore(
                 judge=name,

@@ -116,7 +116,7 @@ class PreferenceLearning:
     """What a loss on pairs did: to whole answers, and to what ends them."""
 
     log_prob_change: LogProbChange
-    ending_change: LogProbChange
+    eos_change: LogProbChange
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ class HeldOutPairs:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pairs of like certainty: the chance the model gave its favourite, and how often that was right."""
+    """Pairs of like certainty. confidence: the chance the model gave its favourite; accuracy: how often that was right."""
 
     pairs: int
-    said: float
-    was: float
+    confidence: float
+    accuracy: float
 
 
 @results.add(version=1)
@@ -198,7 +198,7 @@ class StepGain:
 
 
 @dataclass(frozen=True)
-class EndingChange:
+class EosChange:
     """How far the log-probability of what ends chosen and rejected answers moved, in nats."""
 
     chosen: Interval
@@ -207,14 +207,14 @@ class EndingChange:
 
 @dataclass(frozen=True)
 class MethodGain:
-    """A way to learn from preferences. chosen, rejected: how far the log-probability of answers moved, in nats. run_on:
-    the share of answers without an end. gain: over the model before; over_first: over the first way."""
+    """A method of learning from preferences. chosen, rejected: how far the log-probability of answers moved, in nats. truncated_share:
+    the share of answers without an end. gain: over the model before; over_first: over the first method."""
 
-    way: str
+    method: str
     chosen: Interval
     rejected: Interval
-    endings: EndingChange
-    run_on: float
+    eos: EosChange
+    truncated_share: float
     tokens: float
     gain: Interval
     over_first: Interval
@@ -247,7 +247,7 @@ class AlignmentComparison:
     task: str
     seeds: int
     rows: tuple[StepGain, ...]
-    ways: tuple[MethodGain, ...]
+    methods: tuple[MethodGain, ...]
     judges: tuple[JudgeScore, ...]
 
 

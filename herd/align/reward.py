@@ -229,7 +229,7 @@ def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:
                 float(right[in_bin].float().mean()),
             )
             bins.append(CalibrationBin(count, confidence, accuracy))
-    return sum(own.pairs * abs(own.said - own.was) for own in bins) / max(1, len(gaps)), bins
+    return sum(own.pairs * abs(own.confidence - own.accuracy) for own in bins) / max(1, len(gaps)), bins
 
 
 def reward_result(gaps: Tensor) -> RewardModelResult:

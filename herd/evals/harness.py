@@ -80,10 +80,10 @@ class TaskScore:
             *self.interval,
             questions=len(self.scores),
             void=len(self.scores) - len(self.valid_scores),
-            right=tuple(None if one is None else int(one) if one in (0, 1) else one for one in self.scores),
-            run_on=self.truncated_share,
+            right=tuple(None if score is None else int(score) if score in (0, 1) else score for score in self.scores),
+            truncated_share=self.truncated_share,
             tokens=self.tokens,
-            samples=tuple(one.sample() for one in self.answers[:_SAMPLES]),
+            samples=tuple(answer.sample() for answer in self.answers[:_SAMPLES]),
         )
 
 

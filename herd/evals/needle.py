@@ -20,7 +20,7 @@ from herd.tokens.tokenizer import TextTokenizer
 
 @dataclass
 class NeedleGrid:
-    """Found and asked, by (length, depth)."""
+    """How many needles were found, and how many asked for, by (length, depth)."""
 
     cells: dict[tuple[int, float], tuple[int, int]] = field(default_factory=dict)
 

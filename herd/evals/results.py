@@ -13,18 +13,18 @@ from herd.train.results import HeldOutLoss
 class Sample:
     """One answer to look at. score: from 0 to 1; None where it is void."""
 
-    asked: str
+    prompt: str
     answer: str
     right: bool
     score: float | None
     extracted: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class TaskResult:
     """What a model scores on a task, with its 95 % interval. right: of every example, in order, 0 to 1; None where it
-    is void. run_on: the share of answers that did not come to an end. tokens: of an answer, the mean."""
+    is void. truncated_share: the share of answers that did not come to an end. tokens: of an answer, the mean."""
 
     share: float
     low: float
@@ -32,7 +32,7 @@ class TaskResult:
     questions: int
     void: int
     right: tuple[int | float | None, ...]
-    run_on: float
+    truncated_share: float
     tokens: float
     samples: tuple[Sample, ...] = ()
 
@@ -51,12 +51,12 @@ class TextResult:
 
 @dataclass(frozen=True)
 class NeedleCell:
-    """Of a needle test, how often the needle was found at one length in tokens and one depth."""
+    """Of a needle test, how often the needle was asked for (total) and found (hits) at one length in tokens and one depth."""
 
     length: int
     depth: float
-    found: int
-    asked: int
+    hits: int
+    total: int
 
 
 @results.add(version=1)

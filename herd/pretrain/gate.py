@@ -40,7 +40,7 @@ def baseline(model: Checkpoint) -> ShortLosses | None:
 
 
 @dataclass(frozen=True)
-class Passed:
+class GateOutcome:
     """How a gate was met. grid: of the needle test. min_recall: that was asked of every cell. missed: cells with fewer,
     as (length, depth). worse: what is not told as well as before the last switch."""
 
@@ -54,7 +54,7 @@ class Passed:
 
     def result(self) -> GateResult:
         """What is recorded of it."""
-        lowest = min((found / asked for found, asked in self.grid.cells.values()), default=0.0)
+        lowest = min((hits / total for hits, total in self.grid.cells.values()), default=0.0)
         return GateResult(self.min_recall, lowest, self.missed, self.worse, bool(self))
 
     def __str__(self) -> str:
@@ -103,13 +103,13 @@ class GateTest:
         engine = Engine(model, self.tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS)
         return needle_test(engine, self.tokenizer, list(stacks), chat=False)
 
-    def run(self, model: Transformer, length: int, min_recall: float, before: ShortLosses | None) -> Passed:
+    def run(self, model: Transformer, length: int, min_recall: float, before: ShortLosses | None) -> GateOutcome:
         """Whether `min_recall` of the needles is found in every cell up to `length`, and short rows are told as well as
         they were `before`."""
         grid = self.needle_grid(model, length)
         missed = tuple(cell for cell, (hits, total) in sorted(grid.cells.items()) if hits < min_recall * total)
         worse: list[str] = []
         if before and not missed:  # where needles are missed, nothing else is asked
-            worse = before.worse(self.short_losses(model, before.length, before.shares), self.tolerance)
+            worse = before.worse(self.short_losses(model, before.length, before.weights), self.tolerance)
         trim_memory()  # what the test took is not for the steps to keep
-        return Passed(grid, min_recall, missed, tuple(worse))
+        return GateOutcome(grid, min_recall, missed, tuple(worse))

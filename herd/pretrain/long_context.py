@@ -13,7 +13,7 @@ from herd.model.devices import place_model
 from herd.model.sizes import RopeScaling, Shape
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
-from herd.pretrain.gate import GateTest, Passed, baseline
+from herd.pretrain.gate import GateOutcome, GateTest, baseline
 from herd.pretrain.pretrain import sources_read, token_batches
 from herd.pretrain.results import ContextExtension, ShortLosses
 from herd.tokens.shards import TokenShards
@@ -94,7 +94,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     session = load_for_training(work, model.path, settings=settings, shape=shape, moments=True)
     steps_per_check = max(1, settings.check_tokens // settings.batch_tokens)
     ramp = _ramp(settings, length, steps_per_check)
-    gate_results: list[Passed] = []
+    gate_results: list[GateOutcome] = []
 
     def passes(full_model: Transformer) -> bool:
         gate_results.append(gate_test.run(full_model, length, until, before))
@@ -125,7 +125,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     after = gate_results[-1] if gate_results else gate_test.run(trained, length, until, before)
     losses = held_out_losses(trained, shards, length=length, workers=work.executor.workers)
     trained_tokens = len(steps) * settings.batch_tokens
-    short = gate_test.short_losses(trained, before.length, before.shares)
+    short = gate_test.short_losses(trained, before.length, before.weights)
     work.record(
         TrainingResult(
             num_params=session.shape.num_params,
@@ -143,7 +143,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
 
 
 def _extension(
-    target: int, length: int, gates: tuple[Passed, Passed], short: tuple[ShortLosses, ShortLosses]
+    target: int, length: int, gates: tuple[GateOutcome, GateOutcome], short: tuple[ShortLosses, ShortLosses]
 ) -> ContextExtension:
     """What is recorded of both gates and of short losses, each before and after training."""
     before, after = gates
@@ -160,7 +160,7 @@ def _extension(
     )
 
 
-def _words(target: int, present: int, gate: Passed, after: Passed, trained_tokens: int) -> str:
+def _words(target: int, present: int, gate: GateOutcome, after: GateOutcome, trained_tokens: int) -> str:
     if not gate:
         return (
             f"context stays {present}, not {target}: gate {gate}; after {trained_tokens:,} tokens at {present} "

@@ -201,10 +201,10 @@ def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterato
         yield "nothing to rehearse: no stage of pre-training on one device is planned"
         return
     total = sum(estimate.steps * estimate.core_seconds for estimate in estimates.values())
-    besides = sum(estimate.overhead_seconds for estimate in estimates.values())
+    overhead = sum(estimate.overhead_seconds for estimate in estimates.values())
     last = max(estimate.end_seconds for estimate in estimates.values())
     yield (
-        f"pre-training takes {total + besides:,.0f} core-seconds here, {besides:,.0f} of them for tests on the way, "
+        f"pre-training takes {total + overhead:,.0f} core-seconds here, {overhead:,.0f} of them for tests on the way, "
         f"measuring and writing; {last / 60:.1f} min with {jobs} jobs; alignment and the corpus come on top"
     )
 

@@ -213,9 +213,9 @@ def _profile(job: ProfileJob, folder: Path, text: tuple[Path, Path], threads: in
         for rows, window in ((rows, steps[first + SETUP_STEPS : last]) for rows, first, last in _runs(job))
     }
     copied = 12 * job.shape.num_params if default_device().type == "cpu" else 0  # weights and both moments in fp32
-    besides = cost.cpu_seconds - sum(step.core_seconds for step in steps)
+    overhead = cost.cpu_seconds - sum(step.core_seconds for step in steps)
     return ProfileResult(
-        by_rows, StageCost(0.0, 0.0, max(step.held_bytes for step in steps), copied, cost.peak_bytes, besides)
+        by_rows, StageCost(0.0, 0.0, max(step.held_bytes for step in steps), copied, cost.peak_bytes, overhead)
     )
 
 

@@ -12,17 +12,17 @@ from herd.evals.results import NeedleCell
 
 @dataclass(frozen=True)
 class ShortLosses:
-    """Nats a token of every source on held-out rows of `length`, with intervals over rows. shares: of the mix in which
-    the sources are weighed together."""
+    """Nats a token of every source on held-out rows of `length`, with intervals over rows. weights: of the mix in
+    which the sources are weighed together."""
 
     length: int
     losses: Mapping[str, Interval]
-    shares: Mapping[str, float]
+    weights: Mapping[str, float]
 
     @property
     def mean(self) -> float:
-        total = sum(self.shares[name] for name in self.losses)
-        return sum(self.shares[name] * one.value for name, one in self.losses.items()) / total
+        total = sum(self.weights[name] for name in self.losses)
+        return sum(self.weights[name] * interval.value for name, interval in self.losses.items()) / total
 
     def worse(self, now: ShortLosses, tolerance: float) -> list[str]:
         """The sources that are not told as well as before: whose loss rose by more than `tolerance`, a share, and out
@@ -37,11 +37,12 @@ class ShortLosses:
 
 @dataclass(frozen=True)
 class GateResult:
-    """How a gate was met. asked: the share of needles that every cell had to find; found: the lowest that one did.
+    """How a gate was met. min_recall: the share of needles that every cell had to find; recall: the lowest
+    that one did.
     missed: cells below, as (length, depth). worse: sources told worse than before the last switch."""
 
-    asked: float
-    found: float
+    min_recall: float
+    recall: float
     missed: tuple[tuple[int, float], ...]
     worse: tuple[str, ...]
     passed: bool

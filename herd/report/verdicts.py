@@ -75,7 +75,7 @@ def needle_verdicts(
     """About every length at which training was gated. passed: whether the gate was, by length."""
     for length, gate in sorted(passed.items()):
         cells = [cell for cell in measured if cell.length == length]
-        hits, total = sum(cell.found for cell in cells), sum(cell.asked for cell in cells)
+        hits, total = sum(cell.hits for cell in cells), sum(cell.total for cell in cells)
         claim = f"Needles are found at {length:,} tokens"
         criterion = f"at least {criteria.needle:.0%}"
         if not total:

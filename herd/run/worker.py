@@ -176,7 +176,7 @@ def make_here(
             inputs=job.inputs,
             results=results.to_rows(work.results.values()),
             cost=meter.read().__dict__
-            | {"foretold": home.estimate(job.key), "device": options.device, "dtype": options.dtype},
+            | {"estimate": home.estimate(job.key), "device": options.device, "dtype": options.dtype},
             module=job.module,
             headline=work.headline,
         )

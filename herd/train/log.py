@@ -171,7 +171,7 @@ class CostComparison:
     @classmethod
     def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> CostComparison | None:
         """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
-        estimate = cost.get("foretold") or {}
+        estimate = cost.get("estimate") or {}
         measured_steps = steps[SETUP_STEPS:]
         if "overhead_seconds" not in estimate or not measured_steps or not measured_steps[0].held_bytes:
             return None

@@ -29,7 +29,7 @@ from tests.results import Made
 
 
 def task(share: float) -> TaskResult:
-    return TaskResult(share, 0.0, 1.0, questions=10, void=0, right=(), run_on=0.1, tokens=9.0)
+    return TaskResult(share, 0.0, 1.0, questions=10, void=0, right=(), truncated_share=0.1, tokens=9.0)
 
 
 def scores(label: str, share: float) -> Any:
@@ -77,10 +77,10 @@ def test_gains_are_paired_by_seed(tmp_path: Path) -> None:
     compare_steps.body(work, *given, steps=steps)
     found = work.results[AlignmentComparison]
     assert [row.gain.value for row in found.rows] == pytest.approx([0.25, 0.1, 0.05])
-    assert [row.chosen.value for row in found.ways] == pytest.approx([-0.3, 0.2])
-    assert [row.gain.value for row in found.ways] == pytest.approx([0.05, 0.25])
-    assert [row.endings.rejected.value for row in found.ways] == pytest.approx([-0.5, -0.5])
-    assert [row.run_on for row in found.ways] == pytest.approx([0.1, 0.1])
+    assert [row.chosen.value for row in found.methods] == pytest.approx([-0.3, 0.2])
+    assert [row.gain.value for row in found.methods] == pytest.approx([0.05, 0.25])
+    assert [row.eos.rejected.value for row in found.methods] == pytest.approx([-0.5, -0.5])
+    assert [row.truncated_share for row in found.methods] == pytest.approx([0.1, 0.1])
     assert [row.right.value for row in found.judges] == pytest.approx([0.85, 0.95, 0.7])
     assert [row.gain.value for row in found.judges] == pytest.approx([0.0, 0.1, -0.15])
     assert [[at.values["gold"].value for at in row.best_of] for row in found.judges] == [
@@ -122,8 +122,8 @@ def test_steps_are_compared_where_nothing_judged(tmp_path: Path) -> None:
     work = Work(tmp_path, tmp_path, LocalExecutor())
     compare_steps.body(work, measured, (), (), moved, steps=steps)
     found = work.results[AlignmentComparison]
-    assert [row.gain.value for row in found.ways] == pytest.approx([0.1, 0.3])
-    assert [row.over_first.value for row in found.ways] == pytest.approx([0.0, 0.2])
+    assert [row.gain.value for row in found.methods] == pytest.approx([0.1, 0.3])
+    assert [row.over_first.value for row in found.methods] == pytest.approx([0.0, 0.2])
     ways = ["Ways to learn from the same preferences", "What they do to endings"]
     assert titles(found) == ["Steps, by sums", *ways]
 

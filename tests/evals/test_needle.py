@@ -77,4 +77,4 @@ def test_a_grid_counts_by_length_and_depth() -> None:
     rows = grid.result()
     assert len(rows) == 2 * len(DEPTHS)
     assert grid.at(128).value == pytest.approx(0.8)
-    assert all(row.asked == 2 for row in rows)
+    assert all(row.total == 2 for row in rows)

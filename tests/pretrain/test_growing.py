@@ -54,12 +54,12 @@ def test_every_needle_is_found_before_each_switch(tmp_path: Path, figure: Callab
         for grid, most in ((found.needle_before, length // 2), (found.needle, length)):
             cells = {(cell.length, cell.depth) for cell in grid}
             assert cells == {(at, depth) for at in lengths_up_to(most) for depth in DEPTHS}
-            assert all(cell.found == cell.asked == 20 for cell in grid)
+            assert all(cell.hits == cell.total == 20 for cell in grid)
         before, after = found.short_baseline, found.short_after
         change = after.mean / before.mean - 1
         assert change <= 0.01
         for source, was in before.losses.items():
             assert after.losses[source].value <= max(1.01 * was.value, was.high)
-        asked = sum(cell.asked for cell in found.needle_before)
+        asked = sum(cell.total for cell in found.needle_before)
         words.append(f"{asked} of {asked} needles before {length}, short loss {change:+.1%} after")
     figure("; ".join(words), seeds=load_recipe(str(RECIPE), recipes).settings.longer[0].seed)

@@ -65,7 +65,7 @@ def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
     run_stages(planned(), tmp_path, jobs=1, until="fit_law")
     made = [one for one in artifacts_in(tmp_path) if one.metadata["stage"] == "pretrain"]
     assert len(made) == len(own)
-    assert all(one.metadata["cost"]["foretold"]["core_seconds"] == 1.0 for one in made)
+    assert all(one.metadata["cost"]["estimate"]["core_seconds"] == 1.0 for one in made)
     shown = cost_estimates(made)
     if made and shown is not None:  # where the system says what a process holds
         assert len(shown["rows"]) == len(made)

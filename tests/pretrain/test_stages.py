@@ -151,7 +151,7 @@ def test_a_failed_gate_leaves_the_context_and_says_so(smoke_run: Path) -> None:
     assert failed.metadata["settings"]["settings"]["rope_theta"] == 2e6 != before.rope_theta
     extension, grew = (one.result(ContextExtension) for one in (failed, grown))
     assert (extension.target, extension.length, extension.switched) == (96, 64, False)
-    assert extension.switch.asked == 0.95
+    assert extension.switch.min_recall == 0.95
     assert not extension.switch.passed
     assert extension.switch.missed
     assert failed.headline.startswith("context stays 64, not 96: gate failed: ")

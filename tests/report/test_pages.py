@@ -19,7 +19,7 @@ def measured(label: str, **tasks: TaskResult | TextResult) -> Any:
 
 
 def test_scores_and_bits_a_byte_stand_side_by_side_and_only_scores_are_drawn() -> None:
-    share = TaskResult(0.5, 0.25, 0.75, questions=8, void=0, right=(), run_on=0.0, tokens=1.0)
+    share = TaskResult(0.5, 0.25, 0.75, questions=8, void=0, right=(), truncated_share=0.0, tokens=1.0)
     bits = TextResult(1.25, 1.1, 1.4, questions=3, nats_per_token=1.0, token_perplexity=2.7)
     both = [
         EvaluationResult("base", False, {"sums": share, "book": bits}),

@@ -42,7 +42,7 @@ def test_needles(gate: bool, found: int, holds: bool) -> None:
 
 
 def task(share: float, right: Sequence[int | None]) -> TaskResult:
-    return TaskResult(share, 0.0, 1.0, len(right), 0, tuple(right), run_on=0.0, tokens=1.0)
+    return TaskResult(share, 0.0, 1.0, len(right), 0, tuple(right), truncated_share=0.0, tokens=1.0)
 
 
 def row(right: int, count: int) -> TaskResult:

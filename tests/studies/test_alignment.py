@@ -130,8 +130,8 @@ def test_a_model_that_teaches_itself_gets_better(
 @pytest.mark.row(48, "translation")
 def test_cpo_translates_as_well_as_dpo(on_tiny: Studied, figure: Callable[..., None]) -> None:
     found = on_tiny("translation")["AlignmentComparison"]
-    over = {row["way"]: row["over_first"] for row in found["ways"]}
-    gained = {row["way"]: row["gain"] for row in found["ways"]}
+    over = {row["method"]: row["over_first"] for row in found["methods"]}
+    gained = {row["method"]: row["gain"] for row in found["methods"]}
     for name, (value, low, high) in gained.items():
         figure(
             f"translated right by {name}: {value:+.3f} [{low:+.3f}, {high:+.3f}] over SFT",
@@ -162,7 +162,7 @@ def test_dpo_makes_answers_a_word_apart_less_likely_and_the_others_do_not(
     on_tiny: Studied, figure: Callable[..., None]
 ) -> None:
     found = on_tiny("edits")["AlignmentComparison"]
-    chosen = {row["way"]: row["chosen"] for row in found["ways"]}
+    chosen = {row["method"]: row["chosen"] for row in found["methods"]}
     for name, (value, low, high) in chosen.items():
         figure(
             f"{found['seeds']} seeds, chosen answers by {name}: {value:+.2f} [{low:+.2f}, {high:+.2f}] nats",

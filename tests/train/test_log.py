@@ -45,7 +45,9 @@ def test_a_report_holds_what_was_foretold_against_what_came() -> None:
     steps = [
         Step(n, 1.0, 1.0, 0.1, 2.0, 8.0, core_seconds=9.0 if n < 4 else 3.0, held_bytes=10 * n) for n in range(1, 9)
     ]
-    told = {"foretold": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900, "steps": 16, "besides": 4.0}}
+    told = {
+        "estimate": {"core_seconds": 2.5, "held_bytes": 100, "peak_bytes": 900, "steps": 16, "overhead_seconds": 4.0}
+    }
     told |= {"peak_bytes": 1000, "cpu_seconds": 50.0}
     found = CostComparison.of(told, steps)
     assert found is not None

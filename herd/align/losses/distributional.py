@@ -32,14 +32,14 @@ def aot(
     *,
     beta: PositiveFloat = 0.1,
     label_smoothing: Share = 0.0,
-    variant: Literal["gains", "answers"] = "gains",
+    variant: Literal["margins", "answers"] = "margins",
 ) -> Tensor:
     """`dpo` on sorted values, so that the better of them all, and not each in its pair, are likelier: [B].
 
-    variant: the policy's gaps with the reference's, or log-ratios of chosen answers with those of rejected ones. What
+    variant: the policy's margins with the reference's, or log-ratios of chosen answers with those of rejected ones. What
     is sorted are the pairs at hand. Source: Melnyk et al. 2024 (Alignment via Optimal Transport), eq. 10 and 11.
     """
-    if variant == "gains":
+    if variant == "margins":
         policy_B = pairs.chosen_B - pairs.rejected_B
         reference_B = pairs.reference_chosen_B - pairs.reference_rejected_B
     else:

@@ -32,7 +32,9 @@ def robust_dpo(pairs: PairLogProbs, *, beta: PositiveFloat = 0.1, label_smoothin
     Source: Chowdhury et al. 2024 (Provably Robust DPO), eq. 9. Raises SettingsError for a share of a half or more.
     """
     if label_smoothing >= 0.5:
-        raise SettingsError(f"robust_dpo: flipped {label_smoothing:g} says that labels mean nothing; set it below .5")
+        raise SettingsError(
+            f"robust_dpo: label_smoothing {label_smoothing:g} says that labels mean nothing; set it below .5"
+        )
     margin_B = beta * pairs.margin
     right_B, wrong_B = -F.logsigmoid(margin_B), -F.logsigmoid(-margin_B)
     return ((1 - label_smoothing) * right_B - label_smoothing * wrong_B) / (1 - 2 * label_smoothing)

@@ -79,10 +79,10 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         head=("way", "chosen", "rejected", "gain", "over the first"),
         rows=[
             (
-                *(row.way, _gain(row.chosen), _gain(row.rejected), _gain(row.gain)),
+                *(row.method, _gain(row.chosen), _gain(row.rejected), _gain(row.gain)),
                 _gain(row.over_first) if number else "",
             )
-            for number, row in enumerate(result.ways)
+            for number, row in enumerate(result.methods)
         ],
     )
     yield Part(
@@ -92,10 +92,10 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         head=("way", "end of chosen", "end of rejected", "run on", "tokens"),
         rows=[
             (
-                *(row.way, _gain(row.endings.chosen), _gain(row.endings.rejected)),
-                *(f"{row.run_on:.1%}", f"{row.tokens:.1f}"),
+                *(row.method, _gain(row.eos.chosen), _gain(row.eos.rejected)),
+                *(f"{row.truncated_share:.1%}", f"{row.tokens:.1f}"),
             )
-            for row in result.ways
+            for row in result.methods
         ],
     )
     if result.judges:

@@ -36,7 +36,7 @@ def _grid(label: str, cells: Sequence[NeedleCell]) -> dict[str, Any]:
     rows = []
     for length in sorted({cell.length for cell in cells}):
         own = {cell.depth: cell for cell in cells if cell.length == length}
-        found, asked = sum(cell.found for cell in own.values()), sum(cell.asked for cell in own.values())
+        found, asked = sum(cell.hits for cell in own.values()), sum(cell.total for cell in own.values())
         rows.append(
             {"length": f"{length:,}", "cells": [_cell(own[depth]) for depth in depths], "all": f"{found / asked:.1%}"}
         )
@@ -44,6 +44,6 @@ def _grid(label: str, cells: Sequence[NeedleCell]) -> dict[str, Any]:
 
 
 def _cell(cell: NeedleCell) -> dict[str, str]:
-    share = cell.found / cell.asked
+    share = cell.hits / cell.total
     # From a pale red by way of a pale yellow to a pale green; dark text is readable on all of them.
     return {"text": f"{share:.0%}", "colour": f"hsl({round(120 * share)} 55% 80%)"}

@@ -25,8 +25,8 @@ def _task(name: str, measured: Sequence[EvaluationResult]) -> dict[str, Any]:
     for result in measured:
         score = result.tasks.get(name)
         for number, sample in enumerate(score.samples if isinstance(score, TaskResult) else ()):
-            entry = asked.setdefault(number, {"asked": sample.asked, "answers": []})
+            entry = asked.setdefault(number, {"asked": sample.prompt, "answers": []})
             if result.chat:  # a chat model is asked the bare question
-                entry["asked"] = sample.asked
+                entry["asked"] = sample.prompt
             entry["answers"].append({"label": result.label, "text": sample.answer, "right": sample.right})
     return {"name": name, "questions": list(asked.values())}
