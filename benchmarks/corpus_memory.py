@@ -127,7 +127,7 @@ def _held(pid: int) -> int:
         return 0
 
 
-def measure(stage: str, folder: Path, workers: int, pairs: int) -> None:
+def measure(stage: str, folder: Path, workers: int, vocab_size: int) -> None:
     """Makes one stage in this process and prints what it took."""
     from herd.core.artifacts import Corpus, Tokenizer
     from herd.core.stage import Work
@@ -139,7 +139,7 @@ def measure(stage: str, folder: Path, workers: int, pairs: int) -> None:
     work = Work(folder / f"{stage}-out", folder / f"{stage}-scratch", LocalExecutor(lambda: workers))
     sampler, began, used = Sampler(), time.monotonic(), time.process_time()
     if stage == "train_tokenizer":
-        train_tokenizer.body(work, Corpus(folder), vocab_size=pairs)
+        train_tokenizer.body(work, Corpus(folder), vocab_size=vocab_size)
     else:
         pack.body(work, Corpus(folder), Tokenizer(folder / "train_tokenizer-out"))
     size = sum(file.stat().st_size for file in (folder / "documents").iterdir())
@@ -155,11 +155,11 @@ def main() -> None:
     options.add_argument("text", nargs="+", type=Path)
     options.add_argument("--megabytes", type=float, nargs="+", default=[25, 100, 400])
     options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--pairs", type=int, default=32_000)
+    options.add_argument("--vocab-size", type=int, default=32_000)
     options.add_argument("--stage", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.stage:
-        measure(given.stage, given.text[0], given.workers, given.pairs)
+        measure(given.stage, given.text[0], given.workers, given.vocab_size)
         return
     for megabytes in given.megabytes:
         with tempfile.TemporaryDirectory() as name:
@@ -167,7 +167,7 @@ def main() -> None:
             write_corpus(folder, given.text, megabytes)
             for stage in ("train_tokenizer", "pack"):
                 command = [sys.executable, __file__, str(folder), "--stage", stage]
-                command += ["--workers", str(given.workers), "--pairs", str(given.pairs)]
+                command += ["--workers", str(given.workers), "--vocab-size", str(given.vocab_size)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 print(json.dumps({"megabytes": megabytes} | json.loads(done.stdout.splitlines()[-1])), flush=True)
 

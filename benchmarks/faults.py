@@ -29,7 +29,7 @@ SILENT_SECONDS = 4.0
 def command(out: Path, tokens: int, layout: str) -> list[str]:
     """`herd run` up to the base model, the only one of its stages that is spread."""
     name, ranks = layout.split("=")
-    changes = [f"base.layout.{name}={ranks}", f"base.tokens={tokens}", "base.size.heads=4", "ladder.budgets=[2.0e+9]"]
+    changes = [f"base.layout.{name}={ranks}", f"base.tokens={tokens}", "base.size.n_heads=4", "ladder.budgets=[2.0e+9]"]
     sets = [part for change in changes for part in ("--set", change)]
     watched = ["--save-every", "0.5", "--heartbeat-timeout", str(SILENT_SECONDS), "--max-restarts", "50"]
     told = ["--out", str(out), "--jobs", "1", "--until", "pretrain", *watched]

@@ -27,7 +27,7 @@ class RopeScaling:
     """How rotary positions change so that a model reads more than it was first trained on.
 
     rope_type: as transformers names it. original_max_position_embeddings: tokens that the model was first trained on.
-    low_frequency, high_freq_factor: of llama3, between which it blends; beta_fast, beta_slow: the same of yarn, in
+    low_freq_factor, high_freq_factor: of llama3, between which it blends; beta_fast, beta_slow: the same of yarn, in
     turns; truncate: whether these bounds are whole pairs. short_factor, long_factor: of longrope, of each pair of
     dimensions, in sequences up to `original_max_position_embeddings` and in longer ones. attention_factor: what cosines
     and sines of yarn and longrope are multiplied by; absent, it follows from `factor`.
@@ -61,7 +61,9 @@ class RopeScaling:
                 "3.1 has 4 and 1"
             )
         if self.rope_type == "longrope" and not 0 < len(self.short_factor) == len(self.long_factor):
-            raise SettingsError("longrope needs as many short_factor as long_factor, one for each pair of dimensions")
+            raise SettingsError(
+                "longrope needs short_factor and long_factor to be as long as each other, a number a pair"
+            )
 
     @property
     def depends_on_length(self) -> bool:
@@ -82,7 +84,7 @@ class RopeScaling:
         return 1.0
 
     def to_max_seq_len(self, max_position_embeddings: int) -> int:
-        """The longest sequence, where a configuration says `max_position_embeddings` is `to_max_position_embeddings`.
+        """The longest sequence a model reads whose configuration says `max_position_embeddings`.
 
         Some configurations leave it at what the model was first trained on. Source: vLLM,
         `_get_and_verify_max_len`.

@@ -276,7 +276,8 @@ def _factors(head_width: int, theta: float, scaling: RopeScaling) -> Tensor:
 def write_gguf(file: Path, model: StoredModel, *, weight_format: str, name: str, fields: dict[str, Any]) -> None:
     """Writes `model` for llama.cpp and what builds on it.
 
-    weight_format: of the matrices, one of FORMS; norms stay fp32. fields: of the tokenizer, by GGUF's keys.
+    weight_format: of the matrices, one of GGUF_WEIGHT_FORMATS; norms stay fp32. fields: of the tokenizer, by GGUF's
+    keys.
     """
     if weight_format not in GGUF_WEIGHT_FORMATS:
         raise SettingsError(f"{weight_format!r} is no form of weights; choose one of {', '.join(GGUF_WEIGHT_FORMATS)}")

@@ -111,7 +111,7 @@ def _shape(params: dict[str, Any], *, vocab_size: int, tied: bool, folder: Path)
         stated_size = params.get("vocab_size", vocab_size)
         if stated_size not in (None, -1, vocab_size):  # -1: as many as the tokenizer has
             raise ArtifactError(f"{where}: vocab_size is {stated_size}, and the embedding has {vocab_size} rows")
-        # 1 and 2 had one, and did not write it down
+        # Llama 1 and 2 had a rope_theta, and did not write it down.
         older = "rope_theta" not in params and vocab_size < _LLAMA3_MIN_VOCAB
         return Shape(
             vocab_size=vocab_size,

@@ -122,7 +122,7 @@ def attend(
 ):  # fmt: skip
     """Attention of one new token a row over the cache, in blocks [blocks, G, SIZE, E].
 
-    table: the blocks of each row, [B, columns]. lengths: tokens before the new one. NEW: `asked` holds queries, keys
+    table: the blocks of each row, [B, columns]. lengths: tokens before the new one. NEW: `qkv` holds queries, keys
     and values not yet turned, [B, (H + 2G) E], and key and value are written into the cache; else it holds queries
     alone, [B, H E], and the cache all keys and values. A program takes the queries that share a key/value head
     (SHARERS of them, FIT the next power of two) and one of PARTS of the slots. HALF: of a head's width, WIDE the next

@@ -40,9 +40,9 @@ _REQUIRED = _NAMED[:10]
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Which tokens of a vocabulary steer. bos: opens a text, None where nothing does. eos: of a document.
-    eot: of a message. stops: after which a model has said its piece. pad: fills rows. named: what chat
-    templates call tokens, such as `bos_token`."""
+    """Which tokens of a vocabulary steer. bos: opens a text, None where nothing does. eos: ends a document. eot: ends
+    a turn. stops: after which a model has said its piece. pad: fills rows. named: what chat templates call tokens, such
+    as `bos_token`."""
 
     bos: str | None
     eos: str
@@ -74,8 +74,8 @@ LLAMA3 = SpecialTokens(
 
 
 def is_llama3(backend: Backend, template: str | None, stops: Iterable[str]) -> bool:
-    """Whether a model speaks Llama 3's format as `ChatFormat` writes it: its template is ours, or it has none and ends
-    turns as Llama 3 does."""
+    """Whether a model speaks Llama 3's format as `Llama3ChatTemplate` writes it: its template is ours, or it has none
+    and ends turns as Llama 3 does."""
     chats = template == CHAT_TEMPLATE or (template is None and LLAMA3.eot in stops)
     return chats and all(backend.token_to_id(token) is not None for token in _REQUIRED)
 

@@ -388,7 +388,7 @@ def test_features_that_do_not_go_together_are_refused(own: dict[str, Any], words
 def test_scalings_that_say_too_much_or_too_little_are_refused() -> None:
     with pytest.raises(SettingsError, match="low_freq_factor is nothing that rope_type 'linear' reads"):
         RopeScaling(rope_type="linear", low_freq_factor=2.0)
-    with pytest.raises(SettingsError, match="as many short_factor as long_factor"):
+    with pytest.raises(SettingsError, match="short_factor and long_factor to be as long"):
         RopeScaling(rope_type="longrope", short_factor=(1.0,))
     with pytest.raises(SettingsError, match="longrope has 1 factors and heads have 4 pairs"):
         stretched("longrope", short_factor=(1.0,), long_factor=(2.0,))
