@@ -46,8 +46,8 @@ def test_plan_as_yaml_is_a_recipe_with_the_same_keys(tmp_path: Path, capsys: pyt
     [
         ("base.min_lr_rato=0.1", "did you mean 'min_lr_ratio'"),
         ("base.tokens=many", "base.tokens is"),
-        ("base.size.width=102", "width 102 is not a multiple of heads"),
-        ("base.size.heads=0", "greater than 0"),
+        ("base.size.dim=102", "dim 102 is not a multiple of n_heads"),
+        ("base.size.n_heads=0", "greater than 0"),
         ("sources=[wikipedai]", "'wikipedia'"),
         ("dpo.loss=dpq", "did you mean 'dpo'"),
         ("curate.rules.web=[word_cuont]", "did you mean 'word_count'"),

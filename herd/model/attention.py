@@ -23,11 +23,8 @@ class Attention(nn.Module):
         super().__init__()
         self.head_dim = shape.head_dim
         self.attention_backend: AttentionBackend = Sdpa()
-        architecture, queries, keys = (
-            shape.architecture,
-            shape.n_heads * shape.head_dim,
-            shape.n_kv_heads * shape.head_dim,
-        )
+        architecture = shape.architecture
+        queries, keys = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
         self.query = nn.Linear(shape.dim, queries, bias=architecture.qkv_bias)
         self.key = nn.Linear(shape.dim, keys, bias=architecture.qkv_bias)
         self.value = nn.Linear(shape.dim, keys, bias=architecture.qkv_bias)

@@ -102,8 +102,8 @@ _Weights, _Places = ctypes.c_void_p * 9, ctypes.c_void_p * 3
 
 
 def _shape(x_BTD: Tensor, numbers: tuple[int, float], query: Tensor, key: Tensor, gate: Tensor) -> _Shape:
-    head_width, eps = numbers
-    return _Shape(*x_BTD.shape, len(query) // head_width, len(key) // head_width, head_width, len(gate), eps, sgemm())
+    head_dim, eps = numbers
+    return _Shape(*x_BTD.shape, len(query) // head_dim, len(key) // head_dim, head_dim, len(gate), eps, sgemm())
 
 
 def _addresses(*tensors: Tensor | None) -> list[int | None]:

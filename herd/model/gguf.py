@@ -266,8 +266,8 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _factors(head_width: int, theta: float, scaling: RopeScaling) -> Tensor:
-    return rope_frequencies(head_width, theta) / rope_frequencies(head_width, theta, scaling)
+def _factors(head_dim: int, theta: float, scaling: RopeScaling) -> Tensor:
+    return rope_frequencies(head_dim, theta) / rope_frequencies(head_dim, theta, scaling)
 
 
 # ---- out ----

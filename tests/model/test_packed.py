@@ -83,8 +83,8 @@ def test_a_packed_model_reads_as_the_model_does(
     sizes: tuple[int, int, int, int], rows: int, pieces: list[int], tied: bool, threads: int
 ) -> None:
     """Any widths, in pieces of any length after one another, on one thread or several."""
-    width, heads, groups, hidden = sizes
-    shape = SMALL(width=width, heads=heads, kv_heads=groups, hidden=hidden, tied_output=tied)
+    dim, n_heads, n_kv_heads, ffn_dim = sizes
+    shape = SMALL(dim=dim, n_heads=n_heads, n_kv_heads=n_kv_heads, ffn_dim=ffn_dim, tied_output=tied)
     model = Transformer(shape).eval()
     initialize(model, std=0.2, layers=2, generator=torch.Generator().manual_seed(rows))
     tokens = torch.randint(0, 53, (rows, sum(pieces)), generator=torch.Generator().manual_seed(1))
@@ -103,7 +103,7 @@ def test_a_packed_model_reads_as_the_model_does(
 
 
 def test_a_row_does_not_depend_on_those_beside_it() -> None:
-    shape = SMALL(layers=2)
+    shape = SMALL(n_layers=2)
     model = Transformer(shape).eval()
     initialize(model, std=0.2, layers=2, generator=torch.Generator().manual_seed(0))
     packed, tokens = PackedModel(model), torch.randint(0, 53, (11, 7))
@@ -117,7 +117,7 @@ def test_a_row_does_not_depend_on_those_beside_it() -> None:
 
 
 def test_what_does_not_fit_is_told_and_read_nowhere() -> None:
-    shape = SMALL(layers=1)
+    shape = SMALL(n_layers=1)
     packed, cache = PackedModel(Transformer(shape)), PagedKVCache.empty(shape, 1, 4, torch.float32, torch.device("cpu"))
     with pytest.raises(DataError, match="53 is no token of a vocabulary of 53"):
         packed.hidden_states(torch.tensor([[53]]), cache=cache)
@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_told_and_read_nowhere() -> None:
 
 
 def test_models_that_are_not_whole_and_in_fp32_are_not_packed() -> None:
-    shape = SMALL(layers=1)
+    shape = SMALL(n_layers=1)
     assert packable(Transformer(shape))
     assert not packable(Transformer(shape).to(torch.bfloat16))
     assert not packable(torch.nn.Linear(3, 3))

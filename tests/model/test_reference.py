@@ -19,14 +19,14 @@ from tests.model.test_formats import LONG, TIED, saved
 from tests.model.test_transformer import SMALL, ids, model
 
 
-def stored(ours: Transformer, *, pairs: bool = False) -> StoredModel:
+def stored(ours: Transformer, *, interleaved: bool = False) -> StoredModel:
     state = ours.state_dict()
 
     def raw(name: str) -> torch.Tensor:
-        turned = pairs and is_rotated(name)
+        turned = interleaved and is_rotated(name)
         return to_pairs(state[name], ours.shape.head_dim) if turned else state[name]
 
-    return StoredModel("memory", ours.shape, raw, rope_interleaved=pairs, dtype=torch.float32)
+    return StoredModel("memory", ours.shape, raw, rope_interleaved=interleaved, dtype=torch.float32)
 
 
 @settings(max_examples=10)
@@ -42,8 +42,8 @@ def test_what_comes_later_changes_nothing(length: int, other: int) -> None:
 def test_rows_in_either_order_give_the_same_logits() -> None:
     tokens = ids(1, 12)[0].tolist()
     wanted = reference.logits(stored(model()), tokens)
-    assert np.allclose(reference.logits(stored(model(), pairs=True), tokens), wanted, atol=1e-12)
-    as_halves = replace(stored(model(), pairs=True), rope_interleaved=False)
+    assert np.allclose(reference.logits(stored(model(), interleaved=True), tokens), wanted, atol=1e-12)
+    as_halves = replace(stored(model(), interleaved=True), rope_interleaved=False)
     assert not np.allclose(reference.logits(as_halves, tokens), wanted, atol=1e-3)
 
 

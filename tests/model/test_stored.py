@@ -18,9 +18,9 @@ from herd.model.weight_names import weight_shapes
 from tests.model.test_transformer import SMALL, model
 
 
-def stored(*, pairs: bool, **other: torch.Tensor) -> StoredModel:
+def stored(*, interleaved: bool, **other: torch.Tensor) -> StoredModel:
     state = {**model().state_dict(), **other}
-    return StoredModel("there", SMALL, lambda name: state[name], rope_interleaved=pairs, dtype=torch.float32)
+    return StoredModel("there", SMALL, lambda name: state[name], rope_interleaved=interleaved, dtype=torch.float32)
 
 
 @given(st.integers(1, 4), st.sampled_from([2, 4, 6, 16]), st.booleans())
@@ -34,7 +34,7 @@ def test_both_orders_hold_the_same_rows_head_by_head(heads: int, width: int, bia
 
 
 def test_all_weights_come_and_only_queries_and_keys_in_another_order() -> None:
-    there, plain = dict(stored(pairs=True).tensors()), dict(stored(pairs=False).tensors())
+    there, plain = dict(stored(interleaved=True).tensors()), dict(stored(interleaved=False).tensors())
     assert list(there) == list(weight_shapes(SMALL))
     for name, weight in model().state_dict().items():
         assert torch.equal(plain[name], weight)
@@ -46,7 +46,7 @@ def test_all_weights_come_and_only_queries_and_keys_in_another_order() -> None:
 
 
 def test_a_tensor_of_another_shape_is_another_models() -> None:
-    wrong = stored(pairs=False, **{"norm.weight": torch.ones(31)})
+    wrong = stored(interleaved=False, **{"norm.weight": torch.ones(31)})
     with pytest.raises(ArtifactError, match=r"there: norm\.weight is \[31\], the configuration asks for \[32\]"):
         list(wrong.tensors())
 
