@@ -347,13 +347,12 @@ def _message(row: JsonRow) -> Message:
     role = _ROLES.get(role, role) if isinstance(role, str) else role
     calls = row.get("tool_calls") or ([row["function_call"]] if row.get("function_call") else ())
     thought = next((row[name] for name in _REASONING if row.get(name)), "")
-    learn = row.get("learn", True) is not False and _weight(row) != 0
     fields = {
         "role": role,
         "content": _text(content),
         "tool_calls": calls,
         "reasoning_content": thought,
-        "train": learn,
+        "train": _weight(row) != 0,
     }
     return Message.from_row(fields)
 

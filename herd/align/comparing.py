@@ -54,8 +54,8 @@ def compare_steps(
     """Gains of each step over the one before it on `steps.task`, paired by seed, with Student's intervals; how well
     judges rank; what the best of K is worth; and what each method of learning from preferences did to likelihoods.
 
-    judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.methods`, in their order, each
-    one's in the order of the seeds; of judges the first may be the only ones that chose.
+    judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.methods`, in their order,
+    each one's in the order of the seeds; of judges the first may be the only ones that chose.
     """
     measured = {result.label: result.tasks for result in (score.result(EvaluationResult) for score in scores)}
 

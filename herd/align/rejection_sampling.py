@@ -52,7 +52,7 @@ class RubricJudge:
 
 @settings
 class RejectionSamplingSettings:
-    """num_samples: answers a prompt. system_prompts: system prompts that the tries take in turn, and that no answer
+    """num_samples: answers a prompt. system_prompts: system prompts that the samples take in turn, and that no answer
     keeps; none when empty. verifier: only answers it finds right are kept; a prompt whose last message is the
     assistant's has its known answer there. rubric_judge: counts before the reward model, which decides between equal
     points. gold_verifier: measured, and never used to choose."""
@@ -106,7 +106,7 @@ def rejection_sample(
     first where there is one.
 
     Prompts none of whose answers came to an end, or was right, are left out and counted. Answers are kept as they come:
-    a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 tries, steered by system prompts).
+    a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 samples, steered by system prompts).
     """
     tokenizer = TextTokenizer.load(model.path)
     chat_template = chat_template_of(tokenizer)
@@ -133,8 +133,8 @@ def rejection_sample(
         else:
             left_out["no answer was right"] += 1
     rows, right = _best_of(answered, settings)
-    every = [[answer.reward for answer in entry.answers for _ in range(answer.times)] for entry in answered]
-    first = statistics.fmean(rewards[0] for rewards in every) if every else 0.0
+    all_rewards = [[answer.reward for answer in entry.answers for _ in range(answer.times)] for entry in answered]
+    first = statistics.fmean(rewards[0] for rewards in all_rewards) if all_rewards else 0.0
     tops = [max(entry.answers, key=lambda answer: answer.rank).reward for entry in answered]
     top = statistics.fmean(tops) if tops else 0.0
     work.record(
@@ -326,19 +326,19 @@ def _mark(entries: Sequence[PromptCandidates], settings: RejectionSamplingSettin
 
 
 def _best_of(
-    asked: Sequence[PromptCandidates], settings: RejectionSamplingSettings
+    entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings
 ) -> tuple[list[dict[str, float]], float | None]:
     """A row for every K about the best of K answers; and the share of all answers that is right, where it is known."""
-    every = [[answer for answer in one.answers for _ in range(answer.times)] for one in asked]
+    samples = [[answer for answer in entry.answers for _ in range(answer.times)] for entry in entries]
     measured: dict[str, list[list[float]]] = {
-        "tokens": [[float(answer.tokens) for answer in answers] for answers in every],
-        "repeats": [[_repeats(answer.message.content) for answer in answers] for answers in every],
+        "tokens": [[float(answer.tokens) for answer in answers] for answers in samples],
+        "repeats": [[_repeats(answer.message.content) for answer in answers] for answers in samples],
     }
     for name, use in (("right", settings.verifier), ("gold", settings.gold_verifier)):
         if use is not None:
-            measured[name] = [[float(bool(getattr(answer, name))) for answer in answers] for answers in every]
-    scored = [[answer.reward for answer in answers] for answers in every]
-    right = [one for answers in measured.get("right", []) for one in answers]
+            measured[name] = [[float(bool(getattr(answer, name))) for answer in answers] for answers in samples]
+    scored = [[answer.reward for answer in answers] for answers in samples]
+    right = [value for values in measured.get("right", []) for value in values]
     return best_of_curve(scored, measured, settings.num_samples), statistics.fmean(right) if right else None
 
 
@@ -367,7 +367,7 @@ def warning(rows: Sequence[dict[str, float]]) -> str:
         if name in last and last[name] < top[name] - 0.01:
             message += (
                 f"; the best of {last['k']:.0f} is right in {last[name]:.0%}, of {top['k']:.0f} in {top[name]:.0%}: "
-                "the reward model is over-optimised; take fewer tries, or a verifier"
+                "the reward model is over-optimised; take fewer samples, or a verifier"
             )
             break  # the verifier may be what gold is measured by
     return message

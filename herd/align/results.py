@@ -131,7 +131,8 @@ class HeldOutPairs:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pairs of like certainty. confidence: the chance the model gave its favourite; accuracy: how often that was right."""
+    """Pairs of like certainty. confidence: the chance the model gave its favourite; accuracy: how often that was
+    right."""
 
     pairs: int
     confidence: float
@@ -207,8 +208,9 @@ class EosChange:
 
 @dataclass(frozen=True)
 class MethodGain:
-    """A method of learning from preferences. chosen, rejected: how far the log-probability of answers moved, in nats. truncated_share:
-    the share of answers without an end. gain: over the model before; over_first: over the first method."""
+    """A method of learning from preferences. chosen, rejected: how far the log-probability of answers moved, in nats.
+    truncated_share: the share of answers without an end. gain: over the model before; over_first: over the first
+    method."""
 
     method: str
     chosen: Interval

@@ -51,7 +51,8 @@ class TextResult:
 
 @dataclass(frozen=True)
 class NeedleCell:
-    """Of a needle test, how often the needle was asked for (total) and found (hits) at one length in tokens and one depth."""
+    """Of a needle test, how often the needle was asked for (total) and found (hits) at one length in tokens and one
+    depth."""
 
     length: int
     depth: float

@@ -68,7 +68,7 @@ def evaluate_model(
     needle: tuple[NeedleCell, ...] = ()
     held_out: dict[str, HeldOutLoss] = {}
     for index, use in enumerate(settings.tasks):
-        report = partial(_part_done, work, index, parts, use.name)
+        report = partial(_report_part, work, index, parts, use.name)
         report(0, 1)
         score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report)
         scores[use.name] = score.result()
@@ -93,8 +93,8 @@ def in_words(result: TaskResult | TextResult | HeldOutLoss) -> str:
     return f"{result.share:.0%}" if isinstance(result, TaskResult) else f"{result.bits_per_byte:.3f} bits a byte"
 
 
-def _part_done(work: Work, part: int, parts: int, name: str, done: int, total: int) -> None:
-    work.progress(part + done / max(1, total), parts, name)
+def _report_part(work: Work, part: int, parts: int, name: str, count: int, total: int) -> None:
+    work.progress(part + count / max(1, total), parts, name)
 
 
 def run_task(

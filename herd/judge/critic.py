@@ -53,7 +53,7 @@ class Critic:
         conversations: Sequence[Conversation],
         *,
         workers: int = 1,
-        report: Callable[[int, int], None] = lambda done, total: None,
+        report: Callable[[int, int], None] = lambda count, total: None,
     ) -> list[str | None]:
         """A critique of every conversation's last answer; None where it is too long to be read. Equal ones are asked
         about once."""
@@ -76,7 +76,7 @@ class Critic:
         sampling: SamplingParams,
         *,
         workers: int = 1,
-        report: Callable[[int, int], None] = lambda done, total: None,
+        report: Callable[[int, int], None] = lambda count, total: None,
     ) -> list[list[str]]:
         """`count` critiques of every conversation's last answer, drawn as `sampling` says; none where it is too long to
         be read."""

@@ -44,7 +44,7 @@ class RewardJudge:
         return len(self.chat_template.encode(conversation).ids) <= self.model.shape.max_seq_len
 
     def score(
-        self, conversations: Sequence[Conversation], *, report: Callable[[int, int], None] = lambda done, total: None
+        self, conversations: Sequence[Conversation], *, report: Callable[[int, int], None] = lambda count, total: None
     ) -> list[float]:
         """The score of the last answer in every conversation, read at its last token."""
         rows = [self.chat_template.encode(conversation).ids for conversation in conversations]

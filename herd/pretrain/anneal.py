@@ -139,7 +139,7 @@ class AveragedCheckpoints:
             partial.rename(file)
 
     def read(self) -> list[dict[str, Tensor]]:
-        """The members' weights. Raises DamagedError when one is not what was written."""
+        """The members' weights. Raises CorruptArtifactError when one is not what was written."""
         if not self._are_whole(self.steps):
             raise CorruptArtifactError(
                 f"{self.folder} is damaged; delete {self.folder.parent} and run the same command again"

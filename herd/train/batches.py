@@ -62,7 +62,7 @@ class GlobalBatch:
 class Batch:
     """Rows to train on, each [B, T].
 
-    tokens_BT: ids. targets_BT: the next id, or IGNORED. documents_BT: which document a place belongs to,
+    tokens_BT: ids. targets_BT: the next id, or IGNORE_INDEX. documents_BT: which document a place belongs to,
     numbered within its row. sources: of each row, where that is known. global_batch: about the batch that these rows
     are a rank's part of.
     """

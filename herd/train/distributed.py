@@ -137,7 +137,7 @@ class DistributedStrategy:
         return batches.batch(step, self.data, self.layout.data) if builds_rank_batches(batches) else batches.batch(step)
 
     def gradients(self, batch: Any, loss_fn: LossFn[Any], micro_batch: int | None) -> tuple[float, MetricSums]:
-        """As `Alone.gradients`, of the whole batch, on every rank. batch: as `batch` gives it."""
+        """As `SingleDeviceStrategy.gradients`, of the whole batch, on every rank. batch: as `batch` makes it."""
         own = self.rank_batch(batch).to(self.device)
         total = batch.loss_denominator
         if self.layout.pipeline > 1:

@@ -14,7 +14,7 @@ from herd.train.layout import logit_rows
 
 
 def target_log_probs(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
-    """Log-probability of every target in nats, row by row: [N], as many as `targets_BT` has that are not IGNORED.
+    """Log-probability of every target in nats, row by row: [N], as many as `targets_BT` has that are not IGNORE_INDEX.
 
     What `cross_entropy` does for a loss that is a sum: here the slope by each token is known only when the loss is, so
     logits are made a second time on the way back.

@@ -44,7 +44,7 @@ SplittableT = TypeVar("SplittableT", bound=Splittable)
 
 
 class Strategy(Protocol):
-    """Who computes the gradients of a step: one device (`SingleDeviceStrategy`) or many (`Team`). integrity: what it
+    """Who computes the gradients of a step: one device (`SingleDeviceStrategy`) or many (`DistributedStrategy`). integrity: what it
     has in memory. batch: the rows of a step that are this process's."""
 
     integrity: MemoryIntegrity

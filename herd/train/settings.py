@@ -87,5 +87,5 @@ def check_one_device(layout: ParallelLayout) -> None:
 
 
 def num_ranks(settings: ComputeSettings, **_: Any) -> int:
-    """How many processes a stage with these settings wants: for `stage(ranks=ranks_of)`."""
+    """How many processes a stage with these settings wants: for `stage(ranks=num_ranks)`."""
     return settings.layout.devices

@@ -312,7 +312,7 @@ def test_pairs_below_an_instruction_or_a_question(row: dict) -> None:
     assert (read.chosen, read.rejected) == ((SAID,), (Message("assistant", "no"),))
 
 
-@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"training": False}, {"learn": False}])
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"training": False}])
 def test_turns_marked_as_not_to_be_learnt_are_not(mark: dict) -> None:
     first, *rest = turns(*MORE[1:], SAID)
     read = parse_row({"messages": [*turns(ASKED), first | mark, *rest]})

@@ -108,23 +108,23 @@ def test_there_is_nothing_to_go_on_from_where_nothing_whole_is(tmp_path: Path) -
     made = state()
     assert not restore(tmp_path, made)
     (tmp_path / "step-000000003.abcd.partial").mkdir()
-    (tmp_path / "step-000000004").mkdir()  # without a seal
+    (tmp_path / "step-000000004").mkdir()  # without checksums
     assert [folder.name for folder in checkpoints(tmp_path)] == ["step-000000004"]
     assert not restore(tmp_path, made)
     assert made.step == 0
 
 
-@pytest.mark.parametrize("damage", ["lost", "longer", "seal", "state"])
-def test_a_folder_that_is_not_as_it_was_sealed_does_not_count(damage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["lost", "longer", "checksums", "state"])
+def test_a_folder_that_is_not_as_it_was_written_does_not_count(damage: str, tmp_path: Path) -> None:
     for step in (1, 2):
         save(tmp_path, stepped(step))
     newest = checkpoints(tmp_path)[-1]
-    file = newest / {"seal": "seal.json", "state": "state.json"}.get(damage, "rank-00000.safetensors")
+    file = newest / {"checksums": "checksums.json", "state": "state.json"}.get(damage, "rank-00000.safetensors")
     if damage == "lost":
         file.unlink()
     elif damage == "longer":
         file.write_bytes(file.read_bytes() + b"\0")
-    elif damage == "seal":
+    elif damage == "checksums":
         file.write_text("{")
     else:
         file.write_text(file.read_text().replace('"step": 2', '"step": 9'))

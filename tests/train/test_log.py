@@ -183,4 +183,4 @@ def test_records_are_lines_of_plain_json(tmp_path: Path) -> None:
     log.close()
     (line,) = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     row = json.loads(line)
-    assert (row["number"], row["rate"], row["weight"], row["metrics"]) == (1, 1e-3, 64.0, {"loss/ä": 1.0})
+    assert (row["number"], row["lr"], row["loss_denominator"], row["metrics"]) == (1, 1e-3, 64.0, {"loss/ä": 1.0})

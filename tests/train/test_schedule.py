@@ -15,12 +15,12 @@ LLAMA = {"peak": 8e-5, "warmup": 8000, "total": 1_200_000, "floor": 0.01}
 
 @pytest.mark.row(33, "schedule")
 @pytest.mark.parametrize(
-    ("step", "rate"), [(0, 1e-8), (3999, 4e-5), (7999, 8e-5), (8000, 8e-5), (604_000, 4.04e-5), (1_200_000, 8e-7)]
+    ("step", "lr"), [(0, 1e-8), (3999, 4e-5), (7999, 8e-5), (8000, 8e-5), (604_000, 4.04e-5), (1_200_000, 8e-7)]
 )
-def test_llamas_rates(step: int, rate: float, figure) -> None:
+def test_llamas_rates(step: int, lr: float, figure) -> None:
     found = warmup_cosine(step, **LLAMA)
     figure(f"step {step:,}: {found:.3g}")
-    assert found == pytest.approx(rate, rel=1e-6)
+    assert found == pytest.approx(lr, rel=1e-6)
 
 
 @given(st.integers(2, 5000), st.floats(0.01, 0.5), st.floats(0, 0.5))

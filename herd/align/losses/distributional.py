@@ -36,8 +36,8 @@ def aot(
 ) -> Tensor:
     """`dpo` on sorted values, so that the better of them all, and not each in its pair, are likelier: [B].
 
-    variant: the policy's margins with the reference's, or log-ratios of chosen answers with those of rejected ones. What
-    is sorted are the pairs at hand. Source: Melnyk et al. 2024 (Alignment via Optimal Transport), eq. 10 and 11.
+    variant: the policy's margins with the reference's, or log-ratios of chosen answers with those of rejected ones.
+    What is sorted are the pairs at hand. Source: Melnyk et al. 2024 (Alignment via Optimal Transport), eq. 10 and 11.
     """
     if variant == "margins":
         policy_B = pairs.chosen_B - pairs.rejected_B
