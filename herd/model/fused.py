@@ -28,7 +28,7 @@ SUPPORTED_FEATURES = SIZE_FEATURES | ROPE_TABLE_FEATURES | LAYER_OR_LENGTH_FEATU
 
 def fusable(trunk: nn.Module) -> bool:
     """Whether the blocks of `trunk` can be called this way: whole, on a CPU and in fp32, and with no feature beside
-    HAS."""
+    SUPPORTED_FEATURES."""
     if not trunk.shape.features <= SUPPORTED_FEATURES:  # type: ignore[union-attr]
         return False
     blocks = list(trunk.blocks.children())  # type: ignore[union-attr]  # a pipeline holds them by number
