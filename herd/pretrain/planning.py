@@ -29,7 +29,7 @@ from herd.train.saving import MIN_INTERVAL_SECONDS
 @dataclass(frozen=True)
 class PlannedTraining:
     """A stage of pre-training that is planned. before: the one whose model it goes on from. imported: whether it goes
-    on from a model that no run makes, and so cannot be rehearsed."""
+    on from a model that no run makes, and so cannot be tried."""
 
     plan: Plan
     settings: PretrainSettings | LongContextSettings | AnnealSettings
@@ -39,7 +39,7 @@ class PlannedTraining:
 
     @property
     def profile_job(self) -> ProfileJob:
-        """What is rehearsed of it."""
+        """What is tried of it."""
         return ProfileJob(self.settings, self.shape, self.before.profile_job if self.before else None)
 
     @property
@@ -60,16 +60,16 @@ class PlannedTraining:
 
 def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
     """The stages of pre-training among `plans`, in order; none where neither a vocabulary nor a model is known yet."""
-    pairs = [plan.settings["pairs"] for plan in plans if plan.stage.name == "train_tokenizer"]
-    vocabulary = pairs[0] + len(CONTROL_TOKENS) if pairs else 0
+    base_sizes = [plan.settings["vocab_size"] for plan in plans if plan.stage.name == "train_tokenizer"]
+    vocab_size = base_sizes[0] + len(CONTROL_TOKENS) if base_sizes else 0
     planned: dict[str, PlannedTraining] = {}
     for plan in plans:
         settings_row = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
             s = build(PretrainSettings, settings_row, where=plan.key)
             start = plan.inputs["init_from"]
-            if s.size is not None and vocabulary:
-                planned[plan.key] = PlannedTraining(plan, s, s.size.shape(vocab_size=vocabulary, max_seq_len=s.length))
+            if s.size is not None and vocab_size:
+                planned[plan.key] = PlannedTraining(plan, s, s.size.shape(vocab_size=vocab_size, max_seq_len=s.length))
             elif isinstance(start, Artifact) and start.key in planned:
                 planned[plan.key] = PlannedTraining(plan, s, planned[start.key].shape, planned[start.key])
             elif isinstance(start, Artifact) and plan_of(start).stage.name == "load_pretrained":
@@ -198,7 +198,7 @@ def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterato
             f"its process {_bytes(estimate.peak_bytes)} at most"
         )
     if not estimates:
-        yield "nothing to rehearse: no stage of pre-training on one device is planned"
+        yield "nothing to estimate: no stage of pre-training on one device is planned"
         return
     total = sum(estimate.steps * estimate.core_seconds for estimate in estimates.values())
     overhead = sum(estimate.overhead_seconds for estimate in estimates.values())
@@ -297,9 +297,9 @@ def _beside(comparison: CostComparison | None) -> str:
         comparison.held_bytes,
         comparison.peak_bytes,
     )
-    time = f"{1e3 * measured_seconds:,.1f} core-ms a step ({1e3 * estimated_seconds:,.1f} foretold)"
-    process = f"its process {_bytes(measured_peak)} ({_bytes(estimated_peak)} foretold)"
-    return f"; {time}, holds {_bytes(measured_held)} ({_bytes(estimated_held)} foretold), {process}"
+    time = f"{1e3 * measured_seconds:,.1f} core-ms a step ({1e3 * estimated_seconds:,.1f} estimated)"
+    process = f"its process {_bytes(measured_peak)} ({_bytes(estimated_peak)} estimated)"
+    return f"; {time}, holds {_bytes(measured_held)} ({_bytes(estimated_held)} estimated), {process}"
 
 
 def _bytes(value: float) -> str:

@@ -160,7 +160,7 @@ def tokens_by_source(steps: Iterable[Step]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class CostComparison:
-    """A stage as it was foretold and as it was, the pair of each. core_seconds: of a step. held_bytes: for training.
+    """A stage as it was estimated and as it was, the pair of each. core_seconds: of a step. held_bytes: for training.
     peak_bytes: the most of the whole process. stage_seconds: core-seconds of all of it, tests on the way included."""
 
     core_seconds: tuple[float, float]
@@ -170,14 +170,14 @@ class CostComparison:
 
     @classmethod
     def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> CostComparison | None:
-        """By the cost on a card and the records of its steps; None where nothing was foretold or measured."""
+        """By the cost on a card and the records of its steps; None where nothing was estimated or measured."""
         estimate = cost.get("estimate") or {}
         measured_steps = steps[SETUP_STEPS:]
         if "overhead_seconds" not in estimate or not measured_steps or not measured_steps[0].held_bytes:
             return None
         seconds = sum(step.core_seconds for step in measured_steps) / len(measured_steps)
         held_bytes = max(step.held_bytes for step in steps)
-        # A stage that ends early is held against as much of what was foretold.
+        # A stage that ends early is held against as much of what was estimated.
         fraction = len(steps) / estimate["steps"]
         stage = (
             fraction * (estimate["steps"] * estimate["core_seconds"] + estimate["overhead_seconds"]),

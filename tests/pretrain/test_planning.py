@@ -76,4 +76,4 @@ def test_steps_by_rows_are_those_of_the_ramp_and_a_plan_without_training_says_so
     ramp = BatchRamp((BatchPhase(until=0.5, batch_tokens=64), BatchPhase(until=1.0, batch_tokens=128)), 4096, 32)
     each = [len(ramp.rows_of(step)) for step in range(ramp.steps)]
     assert ramp.batches == {rows: each.count(rows) for rows in set(each)}
-    assert list(estimate_lines({}, 2)) == ["nothing to rehearse: no stage of pre-training on one device is planned"]
+    assert list(estimate_lines({}, 2)) == ["nothing to estimate: no stage of pre-training on one device is planned"]

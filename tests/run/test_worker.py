@@ -47,7 +47,7 @@ def test_what_a_job_makes_is_whole_and_tells_what_made_it(home: RunFolder) -> No
         assert is_complete(home.artifact(target.key))
         assert card["key"] == target.key
         assert (card["cost"]["device"], card["cost"]["dtype"]) == ("cpu", "bf16")
-        assert card["cost"]["foretold"] == ({"seconds": 3.0} if target is a else {})
+        assert card["cost"]["estimate"] == ({"seconds": 3.0} if target is a else {})
         assert card["cost"]["seconds"] >= 0
     assert (card["type"], card["stage"], card["module"]) == ("Tokens", "join", "tests.core.stages_for_tests")
     assert (card["inputs"], card["settings"]) == ({"parts": [a.key], "extra": None}, {"times": 2})

@@ -45,7 +45,7 @@ def multiple_choice(
         )
         listed = "".join(f"\n{letter}. {text}" for letter, text in zip(LETTERS, texts, strict=False))
         prompt = text_in(row, question).strip() + (listed if choice_format == "letters" else "")
-        return {"asked": f"{prompt}\nAnswer:", "choices": continuations}, continuations[right]
+        return {"prompt": f"{prompt}\nAnswer:", "choices": continuations}, continuations[right]
 
     fewshot, questions = split_fewshot(
         load_examples(data, columns, split=split, limit=limit + num_fewshot if limit else 0), num_fewshot
@@ -53,7 +53,7 @@ def multiple_choice(
     before = "".join(f"{shot.row['asked']}{shot.target}\n\n" for shot in fewshot)
 
     def prompt_for(example: Example) -> str:
-        return before + example.row["asked"]
+        return before + example.row["prompt"]
 
     return Task(questions, prompt_for, LogLikelihood(lambda example: example.row["choices"], normalize))
 
