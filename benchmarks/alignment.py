@@ -77,7 +77,7 @@ def parity(trl: str, folder: Path, rows: Path, scratch: Path) -> dict[str, Any]:
         raise SystemExit(f"TRL failed: {done.stderr[-2000:]}")
     theirs = json.loads(done.stdout.splitlines()[-1])
     ranked = encode_preferences(
-        read_rows(rows).preferences, chat_template_of(text), max_seq_len=policy.shape.max_seq_len
+        read_rows(rows).preferences, chat_template_of(text), context=policy.shape.max_seq_len
     ).preferences
     batch = PreferenceBatch(tuple(ranked), text.pad_id, policy.shape.max_seq_len, include_eos=True)
     packed = batch.packed

@@ -68,7 +68,7 @@ def test_what_the_parameters_say_of_vocabulary_and_scaling_is_asked(tmp_path: Pa
         return meta.open_meta_folder(tmp_path).shape
 
     scaled = shape(use_scaled_rope=True, vocab_size=-1)
-    assert (scaled.context, scaled.rope_scaling) == (131_072, RopeScaling(factor=8.0))
+    assert (scaled.max_seq_len, scaled.rope_scaling) == (131_072, RopeScaling(factor=8.0))
     assert shape(use_scaled_rope=True, rope_scale_factor=32).rope_scaling == RopeScaling(factor=32.0)
     assert shape(use_scaled_rope=True, low_freq_factor=1).rope_scaling == RopeScaling(factor=8.0)
     with pytest.raises(ArtifactError, match="low_freq_factor is 2"):
@@ -178,10 +178,10 @@ def metas_model(shape) -> Any:
             sys.modules.pop(name) if old is None else sys.modules.update({name: old})
     arguments = ModelArgs(
         dim=shape.dim,
-        n_layers=shape.layers,
-        n_heads=shape.heads,
+        n_layers=shape.n_layers,
+        n_heads=shape.n_heads,
         n_kv_heads=shape.n_kv_heads,
-        vocab_size=shape.vocabulary,
+        vocab_size=shape.vocab_size,
         multiple_of=16,
         ffn_dim_multiplier=0.57,
         norm_eps=shape.norm_eps,
