@@ -42,7 +42,7 @@ FLOORS = {
     "report": 7,
     "recipes": 8,
     "world": 8,
-    "rows": 8,
+    "acceptance": 8,
     "studies": 9,
     "commands": 10,
     "cli": 11,
@@ -50,7 +50,7 @@ FLOORS = {
 }
 assert world_tasks  # whose tasks are held to the same
 REGISTRIES = (filters, rewrites, dedups, losses, tasks, methods)
-MOST_LINES, MOST_FUNCTION_LINES, MOST_CLASS_LINES = 450, 80, 200
+MAX_LINES, MAX_FUNCTION_LINES, MAX_CLASS_LINES = 450, 80, 200
 FORBIDDEN = {"utils", "common", "helpers", "misc", "base", "manager"}
 
 
@@ -179,11 +179,11 @@ def test_a_run_without_a_world_loads_nothing_of_it() -> None:
 @pytest.mark.parametrize("file", list(files()), ids=lambda file: str(file.relative_to(HERD)))
 def test_files_functions_and_classes_stay_small(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MOST_LINES
+    assert len(text.splitlines()) <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             length = (node.end_lineno or node.lineno) - node.lineno
-            assert length <= (MOST_CLASS_LINES if isinstance(node, ast.ClassDef) else MOST_FUNCTION_LINES), node.name
+            assert length <= (MAX_CLASS_LINES if isinstance(node, ast.ClassDef) else MAX_FUNCTION_LINES), node.name
 
 
 UNMIRRORED = TESTS / "unmirrored.txt"

@@ -10,7 +10,7 @@ from typing import Any
 from herd.align.results import ImportedModel
 from herd.core.artifacts import Artifact
 from herd.corpus.results import CorpusSize
-from herd.report.sections import filled, recorded_results, sections
+from herd.report.sections import fill_template, results_of, sections
 from herd.report.sections.losses import steps_of
 from herd.report.verdicts import Verdict
 from herd.tokens.results import TokenizerResult
@@ -22,28 +22,28 @@ def render(title: str, artifacts: Sequence[Artifact], verdicts: Sequence[Verdict
     """The page about the artifacts `artifacts`, one self-contained HTML text. Parts nothing was made for stay out.
     note: what its readers have to know first."""
     shown = sections.show(artifacts)
-    own = [("verdicts", "What was to be shown", bool(verdicts)), ("stages", "Time and cost", bool(artifacts))]
-    links = [(anchor, name) for anchor, name, there in own if there]
-    page = filled(
+    headings = [("verdicts", "What was to be shown", bool(verdicts)), ("stages", "Time and cost", bool(artifacts))]
+    links = [(anchor, name) for anchor, name, present in headings if present]
+    page = fill_template(
         Path(__file__).with_name("page.html"),
         title=title,
         note=note,
         tiles=tiles(artifacts, verdicts),
         verdicts=[asdict(verdict) for verdict in verdicts],
         stages=stage_rows(artifacts),
-        foretold=cost_estimates(artifacts),
-        sections=links + [(section.id, section.name) for section in shown],
-        shown=shown,
+        estimates=cost_estimates(artifacts),
+        links=links + [(section.id, section.name) for section in shown],
+        sections=shown,
     )
     return str(page)
 
 
 def tiles(artifacts: Sequence[Artifact], verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
     """The few numbers people look for first."""
-    trained = recorded_results(artifacts, TrainingResult)
-    documents = [size.documents for size in recorded_results(artifacts, CorpusSize)]
-    vocabularies = [result.vocab_size for result in recorded_results(artifacts, TokenizerResult)]
-    weights = [result.num_params for result in (*trained, *recorded_results(artifacts, ImportedModel))]
+    trained = results_of(artifacts, TrainingResult)
+    documents = [size.documents for size in results_of(artifacts, CorpusSize)]
+    vocabularies = [result.vocab_size for result in results_of(artifacts, TokenizerResult)]
+    weights = [result.num_params for result in (*trained, *results_of(artifacts, ImportedModel))]
     flops = sum(result.flops for result in trained)
     entries = (
         [("bars that hold", f"{sum(verdict.holds for verdict in verdicts)} of {len(verdicts)}")] if verdicts else []
@@ -81,8 +81,8 @@ def stage_rows(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 
 
 def cost_estimates(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
-    """What `herd plan --estimate` said of training, and what it was; None where nothing was foretold."""
-    rows, steps_took, all_took = [], [0.0, 0.0], [0.0, 0.0]  # foretold and measured
+    """What `herd plan --estimate` said of training, and what it was; None where nothing was estimated."""
+    rows, steps_took, all_took = [], [0.0, 0.0], [0.0, 0.0]  # estimated and measured
     for artifact in artifacts:
         steps = steps_of(artifact)
         estimate = CostComparison.of(artifact.metadata["cost"], steps)
@@ -107,11 +107,11 @@ def cost_estimates(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     if not rows:
         return None
     words = (
-        f"All steps together took {_beside(*steps_took)}; with tests, measuring and writing, the stages took "
-        f"{_beside(*all_took)}."
+        f"All steps together took {_compare(*steps_took)}; with tests, measuring and writing, the stages took "
+        f"{_compare(*all_took)}."
     )
     return {"rows": rows, "words": words}
 
 
-def _beside(expected: float, actual: float) -> str:
-    return f"{actual:,.0f} core-seconds where {expected:,.0f} were foretold ({actual / expected - 1:+.1%})"
+def _compare(expected: float, actual: float) -> str:
+    return f"{actual:,.0f} core-seconds where {expected:,.0f} were estimated ({actual / expected - 1:+.1%})"

@@ -10,7 +10,7 @@ from herd.core.stage import Work, stage
 from herd.evals.results import CurationAudit, EvaluationResult
 from herd.pretrain.results import ContextExtension
 from herd.report.pages import render
-from herd.report.sections import recorded_results
+from herd.report.sections import results_of
 from herd.report.verdicts import Criteria, ReportResult, Verdict, audit_verdicts, gain_verdict, needle_verdicts
 
 
@@ -27,7 +27,7 @@ def write_report(
     """One HTML file about `scores`, `artifacts` and all they were made of. A bar that is missed is shown in red. note:
     what its readers have to know first."""
     history = _in_order((*scores, *artifacts))
-    verdicts = check_criteria(history, recorded_results(artifacts, CurationAudit), criteria)
+    verdicts = check_criteria(history, results_of(artifacts, CurationAudit), criteria)
     (work.out / "report.html").write_text(render(title, history, verdicts, note), encoding="utf-8")
     num_holding = sum(verdict.holds for verdict in verdicts)
     work.record(ReportResult(tuple(verdicts)))
@@ -39,13 +39,16 @@ def check_criteria(artifacts: list[Artifact], audits: Sequence[CurationAudit], c
     """Every bar, held against what was measured. audits: those that the report was given; a study that compares
     curations has others, which no bar is about."""
     verdicts = [verdict for audit in audits for verdict in audit_verdicts(audit, criteria)]
-    measured = {result.label: result for result in recorded_results(artifacts, EvaluationResult)}
+    by_label = {result.label: result for result in results_of(artifacts, EvaluationResult)}
     if criteria.needle_model:
-        # The length that was asked for, whether or not the switch to it was made.
-        gates = {one.target: one.gate.passed and one.switched for one in recorded_results(artifacts, ContextExtension)}
-        asked = measured.get(criteria.needle_model)
-        verdicts += needle_verdicts(gates, asked.needle if asked else (), criteria)
-    tasks = {label: result.tasks for label, result in measured.items()}
+        # The target length, whether or not the switch to it was made.
+        gates = {
+            extension.target: extension.gate.passed and extension.switched
+            for extension in results_of(artifacts, ContextExtension)
+        }
+        result = by_label.get(criteria.needle_model)
+        verdicts += needle_verdicts(gates, result.needle if result else (), criteria)
+    tasks = {label: result.tasks for label, result in by_label.items()}
     return verdicts + [gain_verdict(gain, tasks) for gain in criteria.gains]
 
 

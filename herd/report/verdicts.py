@@ -69,12 +69,10 @@ def audit_verdicts(audit: CurationAudit, criteria: Criteria) -> Iterator[Verdict
     )
 
 
-def needle_verdicts(
-    passed: Mapping[int, bool], measured: Sequence[NeedleCell], criteria: Criteria
-) -> Iterator[Verdict]:
-    """About every length at which training was gated. passed: whether the gate was, by length."""
-    for length, gate in sorted(passed.items()):
-        cells = [cell for cell in measured if cell.length == length]
+def needle_verdicts(gates: Mapping[int, bool], needle: Sequence[NeedleCell], criteria: Criteria) -> Iterator[Verdict]:
+    """About every length at which training was gated. gates: whether each was passed, by length."""
+    for length, passed in sorted(gates.items()):
+        cells = [cell for cell in needle if cell.length == length]
         hits, total = sum(cell.hits for cell in cells), sum(cell.total for cell in cells)
         claim = f"Needles are found at {length:,} tokens"
         criterion = f"at least {criteria.needle:.0%}"
@@ -82,8 +80,8 @@ def needle_verdicts(
             yield Verdict(claim, "never measured", criterion, False)
             continue
         interval = wilson(hits, total)
-        figure = f"{hits} of {total} ({interval.value:.1%})" + ("" if gate else "; the gate was not passed")
-        yield Verdict(claim, figure, criterion, gate and interval.value >= criteria.needle)
+        figure = f"{hits} of {total} ({interval.value:.1%})" + ("" if passed else "; the gate was not passed")
+        yield Verdict(claim, figure, criterion, passed and interval.value >= criteria.needle)
 
 
 def gain_verdict(gain: GainClaim, scores: Mapping[str, Mapping[str, TaskResult | TextResult]]) -> Verdict:

@@ -10,12 +10,12 @@ import pytest
 from herd.align.results import FinetuningResult
 from herd.core.errors import SettingsError
 from herd.corpus.results import DedupStats
-from herd.report.sections import Part, Section, Sections, parts
+from herd.report.sections import Part, Section, Sections, render_parts
 from herd.report.sections.funnel import dedup_steps
 from tests.results import Made, example
 
 
-def test_what_steps_over_all_documents_counted_is_told() -> None:
+def test_what_steps_over_all_documents_counted_is_a_sentence() -> None:
     dedup = {
         "newest_by_url": DedupStats(),
         "minhash": DedupStats(
@@ -23,16 +23,16 @@ def test_what_steps_over_all_documents_counted_is_told() -> None:
             ({"size": 9, "kept": "a", "dropped": ("b", "c")},),
         ),
     }
-    (told,) = dedup_steps(dedup)
-    assert told == {
+    (step,) = dedup_steps(dedup)
+    assert step == {
         "step": "minhash",
-        "told": "clusters 1,200; sizes: 2: 3; pairs 7",
+        "sentence": "clusters 1,200; sizes: 2: 3; pairs 7",
         "samples": ["size 9, kept a, dropped b, c"],
     }
 
 
 def test_a_part_is_a_table_a_drawing_or_both() -> None:
-    html = str(parts([Part("A", "a < b"), Part("B", "", head=("x", "y"), rows=[(1, "<")])]))
+    html = str(render_parts([Part("A", "a < b"), Part("B", "", head=("x", "y"), rows=[(1, "<")])]))
     assert "a &lt; b" in html
     assert html.count("<table>") == 1
     assert '<td class="n">&lt;</td>' in html

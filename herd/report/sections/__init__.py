@@ -1,11 +1,11 @@
 """The sections of a report: each a function, registered for the types of results it shows, in a file of its own.
 
     @sections.add(WordCount)
-    def words(made: Sequence[Artifact]) -> Section | None:
-        rows = [(artifact.key, result.words) for artifact, result in recorded(made, WordCount)]
-        return Section("words", "Words", parts([Part("All of them", "", head=("corpus", "words"), rows=rows)]))
+    def words(artifacts: Sequence[Artifact]) -> Section | None:
+        rows = [(artifact.key, result.words) for artifact, result in artifacts_with(artifacts, WordCount)]
+        return Section("words", "Words", render_parts([Part("All of them", "", head=("corpus", "words"), rows=rows)]))
 
-A function is asked when one of the artifacts recorded such a result. A new file here is found; so is a section in a
+A function is called when one of the artifacts recorded such a result. A new file here is found; so is a section in a
 file of the user's own that a run was told to load.
 """
 
@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 from herd.core.artifacts import Artifact
 from herd.core.registry import Registry
 
-R = TypeVar("R")
+_ResultT = TypeVar("_ResultT")
 LAST = 100.0
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. id: its anchor. name: in the list at the top. html: as `parts` or `filled` give it. title:
-    its heading, the name when absent."""
+    """A part of the page. id: its anchor. name: in the list at the top. html: as `render_parts` or `fill_template` give it.
+    title: its heading, the name when absent."""
 
     id: str
     name: str
@@ -36,7 +36,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """A picture, a table or both under a title of their own. drawing: as `plots.drawn` gives it."""
+    """A picture, a table or both under a title of their own. drawing: as `plots.svg_markup` gives it."""
 
     title: str
     words: str
@@ -67,38 +67,38 @@ class Sections:
 
         return register
 
-    def show(self, made: Sequence[Artifact]) -> list[Section]:
-        """Those that have something to show of the artifacts `made`, in the order of the page."""
+    def show(self, artifacts: Sequence[Artifact]) -> list[Section]:
+        """Those that have something to show of `artifacts`, in the order of the page."""
         functions = sorted(self._registry.all().items(), key=lambda pair: (self._order[pair[0]], pair[0]))
-        found = (
-            function(made)
+        candidates = (
+            function(artifacts)
             for name, function in functions
-            if any(artifact.get_result(kind) is not None for kind in self._kinds[name] for artifact in made)
+            if any(artifact.get_result(kind) is not None for kind in self._kinds[name] for artifact in artifacts)
         )
-        return [section for section in found if section is not None]
+        return [section for section in candidates if section is not None]
 
 
 sections = Sections()
 
 
-def recorded(made: Sequence[Artifact], kind: type[R]) -> Iterator[tuple[Artifact, R]]:
+def artifacts_with(artifacts: Sequence[Artifact], kind: type[_ResultT]) -> Iterator[tuple[Artifact, _ResultT]]:
     """The artifacts that recorded a result of the type, each with it."""
-    for artifact in made:
+    for artifact in artifacts:
         result = artifact.get_result(kind)
         if result is not None:
             yield artifact, result
 
 
-def recorded_results(made: Sequence[Artifact], kind: type[R]) -> list[R]:
-    return [result for _, result in recorded(made, kind)]
+def results_of(artifacts: Sequence[Artifact], kind: type[_ResultT]) -> list[_ResultT]:
+    return [result for _, result in artifacts_with(artifacts, kind)]
 
 
-def parts(shown: Sequence[Part]) -> Any:
+def render_parts(parts: Sequence[Part]) -> Any:
     """The parts as HTML, one below the other."""
-    return filled(Path(__file__).with_name("parts.html"), parts=shown)
+    return fill_template(Path(__file__).with_name("parts.html"), parts=parts)
 
 
-def filled(template: Path, **content: Any) -> Any:
+def fill_template(template: Path, **content: Any) -> Any:
     """A Jinja template with `content` as HTML; what stands in `content` is escaped, but for drawings and HTML made by
     this function."""
     from jinja2 import Environment, StrictUndefined, select_autoescape

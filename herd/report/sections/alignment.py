@@ -8,18 +8,18 @@ from herd.align.results import AlignmentComparison, DialogueSetComparison, Round
 from herd.core.artifacts import Artifact
 from herd.evals.intervals import Interval
 from herd.report import plots
-from herd.report.sections import Part, Section, parts, recorded_results, sections
+from herd.report.sections import Part, Section, render_parts, results_of, sections
 
 
 @sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, order=50)
-def alignment(made: Sequence[Artifact]) -> Section | None:
-    """Tables of steps and of ways to learn from preferences, the picture of best-of-K, sets of dialogues, and rounds
-    one against another."""
-    shown = [part for result in recorded_results(made, AlignmentComparison) for part in _steps(result)]
-    shown += [part for result in recorded_results(made, DialogueSetComparison) for part in _sets(result)]
-    last_rounds = recorded_results(made, RoundComparison)[-1:]  # those before chose within a round
-    shown += [part for result in last_rounds for part in _rounds(result)]
-    return Section("alignment", "Alignment", parts(shown))
+def alignment(artifacts: Sequence[Artifact]) -> Section | None:
+    """Tables of steps and of methods that learn from preferences, the picture of best-of-K, sets of dialogues, and
+    rounds one against another."""
+    shown_parts = [part for result in results_of(artifacts, AlignmentComparison) for part in _steps(result)]
+    shown_parts += [part for result in results_of(artifacts, DialogueSetComparison) for part in _sets(result)]
+    last_rounds = results_of(artifacts, RoundComparison)[-1:]  # those before chose within a round
+    shown_parts += [part for result in last_rounds for part in _rounds(result)]
+    return Section("alignment", "Alignment", render_parts(shown_parts))
 
 
 def _sets(result: DialogueSetComparison) -> Iterator[Part]:
@@ -74,9 +74,9 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
     )
     yield Part(
         title="Ways to learn from the same preferences",
-        words="How far the log-probability of chosen and of rejected answers moved from where the way began, in "
-        "nats, and the gain over that model and over the first way, paired by seed.",
-        head=("way", "chosen", "rejected", "gain", "over the first"),
+        words="How far the log-probability of chosen and of rejected answers moved from where the method began, in "
+        "nats, and the gain over that model and over the first method, paired by seed.",
+        head=("method", "chosen", "rejected", "gain", "over the first"),
         rows=[
             (
                 *(row.method, _gain(row.chosen), _gain(row.rejected), _gain(row.gain)),
@@ -89,7 +89,7 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         title="What they do to endings",
         words="How far the log-probability of what ends chosen and rejected answers moved, in nats; the share of "
         "answers that did not come to an end, and tokens an answer.",
-        head=("way", "end of chosen", "end of rejected", "run on", "tokens"),
+        head=("method", "end of chosen", "end of rejected", "truncated", "tokens"),
         rows=[
             (
                 *(row.method, _gain(row.eos.chosen), _gain(row.eos.rejected)),
@@ -110,7 +110,7 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         )
     curves = {
         f"{row.judge}: {name}" if len(result.judges) > 1 else name: [
-            _point(at.k, at.values[name]) for at in row.best_of
+            _point(point.k, point.values[name]) for point in row.best_of
         ]
         for row in result.judges
         for name in ("gold", "right")
@@ -125,8 +125,8 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         )
 
 
-def _point(place: float, interval: Interval) -> tuple[float, float, float, float]:
-    return place, interval.value, interval.low, interval.high
+def _point(x: float, interval: Interval) -> tuple[float, float, float, float]:
+    return x, interval.value, interval.low, interval.high
 
 
 def _share(interval: Interval) -> str:

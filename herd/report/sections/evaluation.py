@@ -11,22 +11,22 @@ from herd.evals.intervals import Interval
 from herd.evals.results import EvaluationResult, TaskResult, TextResult
 from herd.report import plots
 from herd.report.plots import svg_markup
-from herd.report.sections import Section, filled, recorded_results, sections
+from herd.report.sections import Section, fill_template, results_of, sections
 
 
 @sections.add(EvaluationResult, order=80)
-def evaluation(made: Sequence[Artifact]) -> Section | None:
+def evaluation(artifacts: Sequence[Artifact]) -> Section | None:
     """A row for every task, a column for every model; scores are drawn as well."""
-    table = task_table(recorded_results(made, EvaluationResult))
-    html = filled(Path(__file__).with_suffix(".html"), **table)
+    table = task_table(results_of(artifacts, EvaluationResult))
+    html = fill_template(Path(__file__).with_suffix(".html"), **table)
     return Section("evaluation", "Evaluation", html) if table["rows"] else None
 
 
-def task_table(measured: Sequence[EvaluationResult]) -> dict[str, Any]:
+def task_table(results: Sequence[EvaluationResult]) -> dict[str, Any]:
     """Labels, rows and the drawing of the section."""
-    labels = [result.label for result in measured]
-    names = dict.fromkeys(task for result in measured for task in result.tasks)
-    table = {name: [result.tasks.get(name) for result in measured] for name in names}
+    labels = [result.label for result in results]
+    names = dict.fromkeys(task for result in results for task in result.tasks)
+    table = {name: [result.tasks.get(name) for result in results] for name in names}
     rows = [
         {
             "task": name,
@@ -36,9 +36,11 @@ def task_table(measured: Sequence[EvaluationResult]) -> dict[str, Any]:
         for name, scores in table.items()
     ]
     shares = {
-        name: [Interval(score.share, score.low, score.high) if isinstance(score, TaskResult) else None for score in own]
-        for name, own in table.items()
-        if not any(isinstance(score, TextResult) for score in own)
+        name: [
+            Interval(score.share, score.low, score.high) if isinstance(score, TaskResult) else None for score in scores
+        ]
+        for name, scores in table.items()
+        if not any(isinstance(score, TextResult) for score in scores)
     }
     return {"labels": labels, "rows": rows, "drawing": svg_markup(plots.scores(labels, shares)) if shares else ""}
 

@@ -8,16 +8,18 @@ from typing import Any
 
 from herd.core.artifacts import Artifact
 from herd.corpus.results import CorpusSize, CurationResult, DedupStats, FilterCount
-from herd.report.sections import Section, filled, recorded, sections
+from herd.report.sections import Section, artifacts_with, fill_template, sections
 
 _SHOWN = 10  # samples of a step
 
 
 @sections.add(CurationResult, order=10)
-def funnel(made: Sequence[Artifact]) -> Section | None:
+def funnel(artifacts: Sequence[Artifact]) -> Section | None:
     """A funnel for every corpus that was curated."""
-    funnels = [_funnel(corpus.result(CorpusSize), result) for corpus, result in recorded(made, CurationResult)]
-    html = filled(Path(__file__).with_suffix(".html"), funnels=funnels)
+    funnels = [
+        _funnel(corpus.result(CorpusSize), result) for corpus, result in artifacts_with(artifacts, CurationResult)
+    ]
+    html = fill_template(Path(__file__).with_suffix(".html"), funnels=funnels)
     return Section("funnel", "Funnel", html, title="From raw pages to a corpus")
 
 
@@ -31,14 +33,14 @@ def _funnel(size: CorpusSize, result: CurationResult) -> dict[str, Any]:
 
 
 def _row(count: FilterCount, pages: int) -> dict[str, Any]:
-    left = count.total - count.dropped
+    remaining = count.total - count.dropped
     return {
         "step": count.step,
-        "came": f"{count.total:,}",
+        "total": f"{count.total:,}",
         "dropped": f"{count.dropped:,}",
         "alone": "" if count.alone is None else f"{count.alone:,}",
-        "left": f"{left:,}",
-        "width": round(90 * left / pages, 1),
+        "remaining": f"{remaining:,}",
+        "width": round(90 * remaining / pages, 1),
         "examples": count.examples,
     }
 
@@ -46,7 +48,7 @@ def _row(count: FilterCount, pages: int) -> dict[str, Any]:
 def dedup_steps(dedup: Mapping[str, DedupStats]) -> Iterator[dict[str, Any]]:
     """What steps over all documents counted: numbers in a sentence, and samples such as the largest clusters."""
     for step, stats in dedup.items():
-        told = [
+        sentences = [
             f"{name}: " + ", ".join(f"{key}: {count:,}" for key, count in value.items() if count)
             if isinstance(value, Mapping)
             else f"{name} {value:,}"
@@ -55,8 +57,8 @@ def dedup_steps(dedup: Mapping[str, DedupStats]) -> Iterator[dict[str, Any]]:
         samples = [
             ", ".join(f"{key} {_text(value)}" for key, value in sample.items()) for sample in stats.samples[:_SHOWN]
         ]
-        if told:
-            yield {"step": step, "told": "; ".join(told), "samples": samples}
+        if sentences:
+            yield {"step": step, "sentence": "; ".join(sentences), "samples": samples}
 
 
 def _text(value: object) -> str:

@@ -12,35 +12,43 @@ from herd.core.manifests import check_files
 from herd.evals.results import EvaluationResult
 from herd.report import plots
 from herd.report.plots import svg_markup
-from herd.report.sections import Section, filled, recorded, recorded_results, sections
+from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
 from herd.scaling.results import ScalingLaw
 from herd.train.log import METRICS_FILE, Step, read_steps
 from herd.train.results import TrainingResult
 
 
 @sections.add(TrainingResult, FinetuningResult, EvaluationResult, order=60)
-def losses(made: Sequence[Artifact]) -> Section | None:
+def losses(artifacts: Sequence[Artifact]) -> Section | None:
     """The losses of the one chain of pre-training, then those of each stage of fine-tuning, then held-out losses."""
-    drawings, table = list(curves(made)), held_out(made)
+    drawings, table = list(curves(artifacts)), held_out(artifacts)
     if not drawings and table is None:
         return None
-    return Section("losses", "Losses", filled(Path(__file__).with_suffix(".html"), curves=drawings, held_out=table))
+    return Section(
+        "losses", "Losses", fill_template(Path(__file__).with_suffix(".html"), curves=drawings, held_out=table)
+    )
 
 
-def curves(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
-    tuned = [(one, result) for one, result in recorded(made, FinetuningResult) if METRICS_FILE in one.metadata["files"]]
-    others = {one.key for one, _ in tuned}
+def curves(artifacts: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
+    tuned = [
+        (artifact, result)
+        for artifact, result in artifacts_with(artifacts, FinetuningResult)
+        if METRICS_FILE in artifact.metadata["files"]
+    ]
+    tuned_keys = {artifact.key for artifact, _ in tuned}
     chain = [
-        one
-        for one, _ in recorded(made, TrainingResult)
-        if METRICS_FILE in one.metadata["files"] and one.key not in others and not _is_rung(one, made)
+        artifact
+        for artifact, _ in artifacts_with(artifacts, TrainingResult)
+        if METRICS_FILE in artifact.metadata["files"]
+        and artifact.key not in tuned_keys
+        and not _is_rung(artifact, artifacts)
     ]
     if chain:
-        svg = plots.loss_curves([_run(one) for one in chain], "training tokens with a target")
+        svg = plots.loss_curves([_run(artifact) for artifact in chain], "training tokens with a target")
         yield {"title": "Pre-training, longer contexts, annealing", "drawing": svg_markup(svg)}
-    stages = {one.metadata["stage"]: (one.metadata["paper"], result.step_unit) for one, result in tuned}
+    stages = {artifact.metadata["stage"]: (artifact.metadata["paper"], result.step_unit) for artifact, result in tuned}
     for stage, (_, unit) in sorted(stages.items(), key=lambda pair: pair[1]):  # as they come in the paper
-        runs = [_run(one) for one, _ in tuned if one.metadata["stage"] == stage]
+        runs = [_run(artifact) for artifact, _ in tuned if artifact.metadata["stage"] == stage]
         yield {"title": f"{stage}, run after run", "drawing": svg_markup(plots.loss_curves(runs, unit))}
 
 
@@ -50,10 +58,10 @@ def steps_of(artifact: Artifact) -> list[Step]:
     return read_steps(artifact.path / METRICS_FILE)
 
 
-def _is_rung(artifact: Artifact, made: Sequence[Artifact]) -> bool:
+def _is_rung(artifact: Artifact, artifacts: Sequence[Artifact]) -> bool:
     """Whether the only use of a model was to fit a law."""
-    uses = [other for other in made if artifact.key in _inputs(other)]
-    return bool(uses) and all(other.get_result(ScalingLaw) is not None for other in uses)
+    users = [user for user in artifacts if artifact.key in _inputs(user)]
+    return bool(users) and all(user.get_result(ScalingLaw) is not None for user in users)
 
 
 def _inputs(artifact: Artifact) -> list[str]:
@@ -66,10 +74,10 @@ def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:
     return artifact.key, [step.loss_denominator for step in steps], [step.loss for step in steps]
 
 
-def held_out(made: Sequence[Artifact]) -> dict[str, Any] | None:
+def held_out(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     """Bits per byte of every model that was evaluated, by source."""
-    measured = recorded_results(made, EvaluationResult)
-    sources = sorted({source for result in measured for source in result.held_out})
+    results = results_of(artifacts, EvaluationResult)
+    sources = sorted({source for result in results for source in result.held_out})
     if not sources:
         return None
     rows = [
@@ -77,9 +85,9 @@ def held_out(made: Sequence[Artifact]) -> dict[str, Any] | None:
             "source": source,
             "cells": [
                 f"{result.held_out[source].bits_per_byte:.3f}" if source in result.held_out else ""
-                for result in measured
+                for result in results
             ],
         }
         for source in sources
     ]
-    return {"labels": [result.label for result in measured], "rows": rows}
+    return {"labels": [result.label for result in results], "rows": rows}

@@ -18,15 +18,15 @@ from herd.mixing.results import (
     UpsamplingCurve,
 )
 from herd.report import plots
-from herd.report.sections import Part, Section, filled, parts, recorded_results, sections
+from herd.report.sections import Part, Section, fill_template, render_parts, results_of, sections
 
 
 @sections.add(MixComparison, MixForecast, UpsamplingCurve, CorpusComparison, order=40)
-def mixing(made: Sequence[Artifact]) -> Section | None:
+def mixing(artifacts: Sequence[Artifact]) -> Section | None:
     """The table of methods and the pictures of forecasts, upsampling and curations."""
-    results = recorded_results(made, MixComparison)
+    results = results_of(artifacts, MixComparison)
     table = _table(results[0]) if results else {"rows": []}
-    html = filled(Path(__file__).with_suffix(".html"), **table, parts=parts(list(_parts(made))))
+    html = fill_template(Path(__file__).with_suffix(".html"), **table, parts=render_parts(list(_parts(artifacts))))
     return Section("mixing", "Data mix", html)
 
 
@@ -43,21 +43,21 @@ def _words(result: MixComparison) -> str:
     better = [row.method for row in result.rows if row.gain.low > 0]
     worse = [row.method for row in result.rows if row.gain.high < 0]
     seeds = max(row.seeds for row in result.rows)
-    said = f"Every method beside {result.control} sampling, {seeds} seeds each. "
-    said += (
+    text = f"Every method beside {result.control} sampling, {seeds} seeds each. "
+    text += (
         f"Better outside its interval: {', '.join(better)}. " if better else "Nothing beats it outside its interval. "
     )
-    return said + (f"Worse: {', '.join(worse)}." if worse else "")
+    return text + (f"Worse: {', '.join(worse)}." if worse else "")
 
 
 def _row(row: MethodScore, cost: SearchCost | None, control: str) -> dict[str, str]:
     value, low, high = row.gain
-    own = row.method == control
+    is_control = row.method == control
     return {
         "method": row.method,
         "mean": f"{row.mean:.3f}",
-        "gain": "the control" if own else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]",
-        "verdict": "" if own else "good" if low > 0 else "bad" if high < 0 else "",
+        "gain": "the control" if is_control else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]",
+        "verdict": "" if is_control else "good" if low > 0 else "bad" if high < 0 else "",
         "worst": f"{row.worst:.3f}",
         "tokens": f"{row.got_there} of {row.seeds} seeds" if row.tokens is None else f"{row.tokens:.2f}",
         "flops": f"{cost.flops:.1e}" if cost and cost.flops else "none",
@@ -68,12 +68,12 @@ def _row(row: MethodScore, cost: SearchCost | None, control: str) -> dict[str, s
     }
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _number(value: float | None, spec: str) -> str:
+    return "" if value is None else format(value, spec)
 
 
-def _parts(made: Sequence[Artifact]) -> Iterator[Part]:
-    for artifact in made:
+def _parts(artifacts: Sequence[Artifact]) -> Iterator[Part]:
+    for artifact in artifacts:
         if forecast := artifact.get_result(MixForecast):
             yield _forecast(forecast)
         if upsampling := artifact.get_result(UpsamplingCurve):
@@ -83,11 +83,11 @@ def _parts(made: Sequence[Artifact]) -> Iterator[Part]:
 
 
 def _forecast(result: MixForecast) -> Part:
-    off = float(np.mean([abs(row.loss - row.measured) for row in result.rows]))
+    error = float(np.mean([abs(row.loss - row.measured) for row in result.rows]))
     return Part(
-        title="Mixes foretold from small runs",
-        words=f"{len(result.rows)} mixes, foretold {result.orders:.1f} orders of magnitude beyond their largest small "
-        f"run: rank correlation {result.rank_correlation:.2f} with what was measured, losses off by {off:.3f} nats.",
+        title="Mixes predicted from small runs",
+        words=f"{len(result.rows)} mixes, predicted {result.orders:.1f} orders of magnitude beyond their largest small "
+        f"run: rank correlation {result.rank_correlation:.2f} with what was measured, losses off by {error:.3f} nats.",
         drawing=plots.svg_markup(plots.measured_vs_forecast(result.rows)),
     )
 
@@ -105,7 +105,7 @@ def _upsampling(result: UpsamplingCurve) -> Part:
 
 def _corpora(result: CorpusComparison) -> Part:
     best, correlation = result.rows[0], result.rank_correlation
-    said = "no relation that chance would not give" if result.by_chance > 0.05 else "more than chance would give"
+    finding = "no relation that chance would not give" if result.by_chance > 0.05 else "more than chance would give"
     head = ("curation", "answers, nats a character", f"gain over {result.control}", "text, nats a token")
     points = [
         (row.label, row.agreement or 0.0, row.answers.value, row.answers.low, row.answers.high) for row in result.rows
@@ -115,7 +115,7 @@ def _corpora(result: CorpusComparison) -> Part:
         words=f"The same training on what each keeps of one pool, {best.seeds} seeds each; {best.label} was "
         f"best in {best.best} of them. Agreement is the AUROC of kept against dropped for good pages against junk. "
         f"Rank correlation of what was learnt and agreement: {correlation:+.2f} (as far from zero by chance: "
-        f"{result.by_chance:.0%} of all orders), {said}.",
+        f"{result.by_chance:.0%} of all orders), {finding}.",
         drawing=plots.svg_markup(
             plots.scatter(points, "agreement with labels, AUROC", "right answers, nats a character")
         ),

@@ -9,24 +9,24 @@ from typing import Any
 from herd.core.artifacts import Artifact
 from herd.evals.results import EvaluationResult, NeedleCell
 from herd.pretrain.results import ContextExtension
-from herd.report.sections import Section, filled, recorded, recorded_results, sections
+from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
 
 
 @sections.add(ContextExtension, EvaluationResult, order=70)
-def needles(made: Sequence[Artifact]) -> Section | None:
+def needles(artifacts: Sequence[Artifact]) -> Section | None:
     """A grid for every gate on the way, and for every model that was measured."""
-    grids = list(_grids(made))
-    html = filled(Path(__file__).with_suffix(".html"), needles=grids)
+    grids = list(_grids(artifacts))
+    html = fill_template(Path(__file__).with_suffix(".html"), needles=grids)
     return Section("needles", "Needles", html) if grids else None
 
 
-def _grids(made: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
-    for artifact, result in recorded(made, ContextExtension):
+def _grids(artifacts: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
+    for artifact, result in artifacts_with(artifacts, ContextExtension):
         gate = "passed" if result.gate.passed else "not passed"
         before = f"{artifact.key}: before ({'switched' if result.switched else 'not switched'})"
         yield _grid(before, result.needle_before)
         yield _grid(f"{artifact.key}: after, gate {gate}", result.needle)
-    for result in recorded_results(made, EvaluationResult):
+    for result in results_of(artifacts, EvaluationResult):
         if result.needle:
             yield _grid(f"{result.label}, measured", result.needle)
 
@@ -35,10 +35,14 @@ def _grid(label: str, cells: Sequence[NeedleCell]) -> dict[str, Any]:
     depths = sorted({cell.depth for cell in cells})
     rows = []
     for length in sorted({cell.length for cell in cells}):
-        own = {cell.depth: cell for cell in cells if cell.length == length}
-        found, asked = sum(cell.hits for cell in own.values()), sum(cell.total for cell in own.values())
+        by_depth = {cell.depth: cell for cell in cells if cell.length == length}
+        hits, total = sum(cell.hits for cell in by_depth.values()), sum(cell.total for cell in by_depth.values())
         rows.append(
-            {"length": f"{length:,}", "cells": [_cell(own[depth]) for depth in depths], "all": f"{found / asked:.1%}"}
+            {
+                "length": f"{length:,}",
+                "cells": [_cell(by_depth[depth]) for depth in depths],
+                "all": f"{hits / total:.1%}",
+            }
         )
     return {"label": label, "depths": [f"{depth:.2f}" for depth in depths], "rows": rows}
 

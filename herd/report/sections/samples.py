@@ -8,25 +8,25 @@ from typing import Any
 
 from herd.core.artifacts import Artifact
 from herd.evals.results import EvaluationResult, TaskResult
-from herd.report.sections import Section, filled, recorded_results, sections
+from herd.report.sections import Section, fill_template, results_of, sections
 
 
 @sections.add(EvaluationResult, order=90)
-def samples(made: Sequence[Artifact]) -> Section | None:
+def samples(artifacts: Sequence[Artifact]) -> Section | None:
     """The same first questions of every task, and what each model answered."""
-    measured = recorded_results(made, EvaluationResult)
-    shown = [_task(name, measured) for name in dict.fromkeys(task for result in measured for task in result.tasks)]
-    html = filled(Path(__file__).with_suffix(".html"), samples=shown)
-    return Section("samples", "Samples", html) if shown else None
+    results = results_of(artifacts, EvaluationResult)
+    tasks = [_task(name, results) for name in dict.fromkeys(task for result in results for task in result.tasks)]
+    html = fill_template(Path(__file__).with_suffix(".html"), tasks=tasks)
+    return Section("samples", "Samples", html) if tasks else None
 
 
-def _task(name: str, measured: Sequence[EvaluationResult]) -> dict[str, Any]:
-    asked: dict[int, dict[str, Any]] = {}
-    for result in measured:
+def _task(name: str, results: Sequence[EvaluationResult]) -> dict[str, Any]:
+    questions: dict[int, dict[str, Any]] = {}
+    for result in results:
         score = result.tasks.get(name)
         for number, sample in enumerate(score.samples if isinstance(score, TaskResult) else ()):
-            entry = asked.setdefault(number, {"asked": sample.prompt, "answers": []})
-            if result.chat:  # a chat model is asked the bare question
-                entry["asked"] = sample.prompt
+            entry = questions.setdefault(number, {"question": sample.prompt, "answers": []})
+            if result.chat:  # a chat model's prompt is the bare question
+                entry["question"] = sample.prompt
             entry["answers"].append({"label": result.label, "text": sample.answer, "right": sample.right})
-    return {"name": name, "questions": list(asked.values())}
+    return {"name": name, "questions": list(questions.values())}

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from herd.core.artifacts import Artifact
 from herd.report import plots
-from herd.report.sections import Section, filled, recorded_results, sections
+from herd.report.sections import Section, fill_template, results_of, sections
 from herd.scaling.results import IsoFlopCurve, ScalingLaw
 
 
 @sections.add(ScalingLaw, order=30)
-def scaling(made: Sequence[Artifact]) -> Section | None:
+def scaling(artifacts: Sequence[Artifact]) -> Section | None:
     """The curves of equal compute, and the law through their minima."""
-    result = recorded_results(made, ScalingLaw)[0]
+    result = results_of(artifacts, ScalingLaw)[0]
     law = result.law
     if law is None:
         words = "Fewer than two curves have their minimum inside the sizes trained, so there is no law to draw."
@@ -25,7 +25,7 @@ def scaling(made: Sequence[Artifact]) -> Section | None:
             f"{low:.3f} to {high:.3f}; Llama 3 found 0.537). For the base run's {result.target_flops:.2e} FLOPs "
             f"it says {law.best_tokens:,.0f} tokens."
         )
-    html = filled(
+    html = fill_template(
         Path(__file__).with_suffix(".html"),
         words=words,
         drawing=plots.svg_markup(plots.scaling(result)),

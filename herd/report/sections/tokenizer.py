@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from herd.core.artifacts import Artifact
-from herd.report.sections import Section, filled, recorded_results, sections
+from herd.report.sections import Section, fill_template, results_of, sections
 from herd.tokens.results import TokenizerResult
 
 
 @sections.add(TokenizerResult, order=20)
-def tokenizer(made: Sequence[Artifact]) -> Section | None:
+def tokenizer(artifacts: Sequence[Artifact]) -> Section | None:
     """Characters per token of the first tokenizer, by source and language."""
-    rates = recorded_results(made, TokenizerResult)[0].compression
+    rates = results_of(artifacts, TokenizerResult)[0].compression
     best = max((lengths.characters_per_token for lengths in rates.values()), default=1.0)
     rows = [
         {
@@ -25,5 +25,5 @@ def tokenizer(made: Sequence[Artifact]) -> Section | None:
         }
         for group, lengths in rates.items()
     ]
-    html = filled(Path(__file__).with_suffix(".html"), compression=rows)
+    html = fill_template(Path(__file__).with_suffix(".html"), compression=rows)
     return Section("tokenizer", "Tokenizer", html) if rows else None
