@@ -76,7 +76,7 @@ class Full:
     def __init__(self, tokens: int = 16) -> None:
         self.tokens = tokens
 
-    def middles(self, tokens: float) -> np.ndarray:
+    def midpoints(self, tokens: float) -> np.ndarray:
         return (np.arange(int(tokens // self.tokens) + 2) + 0.5) * self.tokens
 
 
@@ -128,9 +128,9 @@ def test_little_is_read_ahead_of_the_row_asked_for() -> None:
     class Counted(Full):
         most = 0.0
 
-        def middles(self, tokens: float) -> np.ndarray:
+        def midpoints(self, tokens: float) -> np.ndarray:
             self.most = max(self.most, tokens)
-            return super().middles(tokens)
+            return super().midpoints(tokens)
 
     source = Counted()
     made = Mixture((MixPhase(until=1.0, mixture_weights={"a": 1.0}),), 100_000, 16, {"a": source})

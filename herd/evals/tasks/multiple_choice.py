@@ -50,7 +50,7 @@ def multiple_choice(
     fewshot, questions = split_fewshot(
         load_examples(data, columns, split=split, limit=limit + num_fewshot if limit else 0), num_fewshot
     )
-    before = "".join(f"{shot.row['asked']}{shot.target}\n\n" for shot in fewshot)
+    before = "".join(f"{shot.row['prompt']}{shot.target}\n\n" for shot in fewshot)
 
     def prompt_for(example: Example) -> str:
         return before + example.row["prompt"]
