@@ -65,7 +65,7 @@ def herd(kind: str, folder: Path, rows: Path, settings: dict[str, Any]) -> Epoch
             pad=text.pad_id,
             length=context,
             include_eos=True,
-            share_prompt=settings.get("together", False),
+            share_prompt=settings.get("share_prompt", False),
         )
         per_epoch = batches.per_epoch
         loss = ranking_loss()

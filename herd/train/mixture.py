@@ -38,7 +38,7 @@ class Mixture:
     A source's tokens are its share of all that were given so far, to within half a row of every source; a phase ends
     when its share `until` of the run's tokens is given. rows: in the whole run. length: tokens that a row can hold.
     Source: Demers et al. 1989 (Analysis and Simulation of a Fair Queueing Algorithm), the order of finishing times;
-    here of middles, so that a source is as often ahead as behind.
+    here of midpoints, so that a source is as often ahead as behind.
     """
 
     def __init__(self, phases: tuple[MixPhase, ...], rows: int, length: int, sources: Mapping[str, RowSource]) -> None:
