@@ -46,13 +46,13 @@ def test_right_answers_are_counted_and_told_with_what_was_read_out_of_them() -> 
     assert found.scores == (0.0, 1.0, 1.0, 1.0, 1.0)
     result = found.result()
     assert (result.share, result.questions, result.void, result.right) == (0.8, 5, 0, (0, 1, 1, 1, 1))
-    assert asdict(result.samples[0]) | {"asked": ""} == {
-        "asked": "",
+    assert asdict(result.samples[0]) | {"prompt": ""} == {
+        "prompt": "",
         "answer": " no",
         "right": False,
         "score": 0.0,
         "extracted": "no",
-        "why": "because",
+        "reason": "because",
     }
 
 
