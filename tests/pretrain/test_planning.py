@@ -54,7 +54,7 @@ def test_a_plan_tells_the_text_that_its_largest_run_wants(smoke_run: Path) -> No
     assert before.split(" reads ")[0] in {one.plan.key for one in planned_trainings(plans)}
 
 
-def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
+def test_what_was_estimated_reaches_cards_and_report(tmp_path: Path) -> None:
     from herd.run.runner import run_stages
 
     plans = required_plans(planned(), until="fit_law")
@@ -69,7 +69,7 @@ def test_what_was_foretold_reaches_cards_and_report(tmp_path: Path) -> None:
     shown = cost_estimates(made)
     if made and shown is not None:  # where the system says what a process holds
         assert len(shown["rows"]) == len(made)
-        assert "were foretold" in shown["words"]
+        assert "were estimated" in shown["words"]
 
 
 def test_steps_by_rows_are_those_of_the_ramp_and_a_plan_without_training_says_so() -> None:

@@ -89,7 +89,7 @@ def test_steps_of_every_size_count_and_tests_on_the_way_by_their_number() -> Non
     ).overhead_seconds == pytest.approx(16.0)
 
 
-def test_a_recipe_is_foretold_whole() -> None:
+def test_a_recipe_is_estimated_whole() -> None:
     plans = required_plans(planned())
     found = estimate_costs(plans, jobs=1)
     assert set(found) == {one.plan.key for one in planned_trainings(plans)}

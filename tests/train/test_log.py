@@ -41,7 +41,7 @@ def test_tensorboard_shows_the_settings(tmp_path: Path) -> None:
     assert b'"length": 128' in events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_a_report_holds_what_was_foretold_against_what_came() -> None:
+def test_a_report_holds_what_was_estimated_against_what_came() -> None:
     steps = [
         Step(n, 1.0, 1.0, 0.1, 2.0, 8.0, core_seconds=9.0 if n < 4 else 3.0, held_bytes=10 * n) for n in range(1, 9)
     ]
@@ -54,7 +54,7 @@ def test_a_report_holds_what_was_foretold_against_what_came() -> None:
     assert found.core_seconds == (2.5, 3.0)  # a process's first steps set things up and do not count
     assert found.held_bytes == (100, 80)
     assert found.peak_bytes == (900, 1000)
-    assert found.stage_seconds == (22.0, 50.0)  # of half the steps foretold
+    assert found.stage_seconds == (22.0, 50.0)  # of half the steps estimated
     assert CostComparison.of({}, steps) is None
     assert CostComparison.of(told, steps[:2]) is None
 
