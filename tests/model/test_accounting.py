@@ -151,7 +151,7 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return checked
 
-    for module, name in ((weights, "names"), (weights, "weight_shapes"), (gguf, "names"), (meta, "names")):
+    for module, name in (*((module, "weight_names") for module in (weights, gguf, meta)), (weights, "weight_shapes")):
         monkeypatch.setattr(module, name, counted(getattr(module, name)))
 
 

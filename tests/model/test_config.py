@@ -61,8 +61,8 @@ def test_a_folder_without_a_configuration_is_told(tmp_path: Path) -> None:
     [
         ({"rope_parameters": [1]}, "rope_parameters is .*; it should be a table"),
         ({"rope_scaling": {"rope_type": "linear"}}, "linear scaling of positions has no factor"),
-        ({"hidden_size": "wide"}, r"hidden_size|width|number that is none"),
-        ({"hidden_size": 30}, "try width 32"),
+        ({"hidden_size": "wide"}, r"hidden_size|dim|number that is none"),
+        ({"hidden_size": 30}, "try dim 32"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_file(fields: dict[str, Any], words: str) -> None:

@@ -35,6 +35,7 @@ from herd.mixing.corpora import CorpusTrial
 from herd.mixing.methods import methods
 from herd.mixing.probe import ProbeSettings
 from herd.mixing.problem import ProxySettings
+from herd.mixing.results import MixSearch
 from herd.mixing.stages import MixSettings, TrialSettings
 from herd.model import devices
 from herd.model.devices import place_model, resolve_device
@@ -106,8 +107,8 @@ def shards(folder: Path) -> None:
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=4)
 RUN = ProxySettings(size=SIZE, length=32, tokens=256, batch_tokens=64, lr=1e-3)
-MIX = {"method": "uniform", "settings": {}, "shares": {"a": 0.5, "b": 0.5}, "online": False, "drawn": False}
 SHARES = {"a": 0.5, "b": 0.5}
+MIX = MixSearch("uniform", {}, 0, 0, SHARES, {}, False, False, 0.0, 0.0, 0.0, ())
 # By the name of a stage what it is given.
 CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "sft": lambda i: ((i.chat, (i.dialogues,)), {"settings": SftSettings(length=96, epochs=1)}),
@@ -118,8 +119,9 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
         (i.judge, i.chat, i.prompts, i.chat), {"settings": RejectionSamplingSettings(sampling=SAMPLING, num_samples=2)}
     ),
     "annotate": lambda i: (((i.chat,), i.questions), {"world": WORLD, "sampling": SAMPLING}),
-    "select_best_model": lambda i: (((i.chat,), i.prompts), {"verifier": verifiers.configure("numeric_match"),
-    "max_tokens": 4}),
+    "select_best_model": lambda i: (
+        ((i.chat,), i.prompts), {"verifier": verifiers.configure("numeric_match"), "max_tokens": 4}
+    ),
     "curate_dialogues": lambda i: (
         ((i.dialogues,), i.judge), {"settings": CurationSettings(keep="all", similarity=1.0)}
     ),
@@ -156,17 +158,21 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     ),
     "anneal": lambda i: (
         (i.chat, i.tokens),
-        {"settings": AnnealSettings(tokens=256, length=32, batch_tokens=64, lr=1e-3, mixture_weights=SHARES,
-        averaged_checkpoints=1)},
+        {
+            "settings": AnnealSettings(
+                tokens=256, length=32, batch_tokens=64, lr=1e-3, mixture_weights=SHARES, averaged_checkpoints=1
+            )
+        },
     ),
     "judge_data": lambda i: (
         (i.chat, i.tokens, i.tokens),
         {"settings": ProbeSettings(tokens=128, length=32, batch_tokens=64, lr=1e-3, seeds=(0, 1))},
     ),
-    "find_mix": lambda i: ((i.tokens,), {"method": methods.configure("doremi"), "proxy": RUN,
-    "settings": MixSettings()}),
+    "find_mix": lambda i: (
+        (i.tokens,), {"method": methods.configure("doremi"), "proxy": RUN, "settings": MixSettings()}
+    ),
     "try_mix": lambda i: (
-        (i.tokens, SimpleNamespace(figures={"mix": MIX})),
+        (i.tokens, SimpleNamespace(result=lambda kind: MIX)),
         {"trial": TrialSettings(run=RUN, points=1, max_epochs=100.0), "settings": MixSettings()},
     ),
     "try_corpus": lambda i: (
