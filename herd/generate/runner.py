@@ -89,7 +89,7 @@ class ModelRunner:
                 count = len(batches[-1]) + 1 if batches else 1
                 small = self.device.type == "cuda" or count * longest <= _PREFILL_TOKENS
                 fits = small and cached + longest <= self.cache.shape.max_seq_len
-            # then a padded row would turn otherwise
+            # Where positions turn by a row's length, a padded row would turn otherwise.
             if batches and fits and not self.cache.shape.rope_depends_on_length:
                 batches[-1].append(answer)
             else:
