@@ -81,9 +81,9 @@ class JinjaChatTemplate:
     @cached_property
     def _opening(self) -> Opening | None:
         """How an answer is asked for; None for a template that takes no user's message alone."""
-        asked = Conversation((Message("user", "x"),))
+        question = Conversation((Message("user", "x"),))
         try:
-            closed, opened = (self._filled(asked, opening=opening) for opening in (False, True))
+            closed, opened = (self._filled(question, opening=opening) for opening in (False, True))
         except HerdError:
             return None
         words = [place for place, origin in enumerate(origins_of(opened)) if source_of(origin) is not None]

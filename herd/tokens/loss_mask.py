@@ -132,11 +132,11 @@ class LossMask:
     @cached_property
     def _firsts(self) -> dict[int, int]:
         """By message, where its own words and calls begin."""
-        found: dict[int, int] = {}
+        firsts: dict[int, int] = {}
         for place, number in enumerate(self._of):
             if number is not None:
-                found.setdefault(number, place)
-        return found
+                firsts.setdefault(number, place)
+        return firsts
 
     def add_lead(self, number: int, opening: Opening) -> None:
         """What the template writes between the opening of an answer's turn and its text is the assistant's too: who is

@@ -127,8 +127,8 @@ def filling(backend: Backend, named: Mapping[str, str], ends: Iterable[str]) -> 
     """A token that fills rows and ends no answer; None where the vocabulary has none."""
     known = backend.get_added_tokens_decoder().values()
     control = {token.content for token in known}
-    wanted = (*_PADS, named.get("unk_token"))
-    return next((token for token in wanted if token in control and token not in ends), None)
+    candidates = (*_PADS, named.get("unk_token"))
+    return next((token for token in candidates if token in control and token not in ends), None)
 
 
 def opening_tokens(backend: Backend) -> list[str]:

@@ -197,8 +197,8 @@ def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str |
 
 def _not_held_out(sources: Sequence[str]) -> str:
     """The warning about sources of which nothing is held out."""
-    some = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
+    listed = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
     return (
-        f"nothing is held out of {some}, so no loss is measured there: no document was chosen by its text, and "
+        f"nothing is held out of {listed}, so no loss is measured there: no document was chosen by its text, and "
         f"none has {LONG_TOKENS:,} tokens, of which a part would be; raise held_out_share or add documents"
     )
