@@ -134,7 +134,7 @@ def curate_dialogues(
     if settings.keep == "good" and sampler is None and judge is None:
         raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
     if settings.cover_intentions and settings.difficulty != "intentions":
-        raise DataError("covering goes by intentions; set difficulty to intentions, or covering to false")
+        raise DataError("cover_intentions needs intentions; set difficulty to intentions, or cover_intentions to false")
     left_out, topics = Counter[str](), dict[str, int]()
     if settings.cleaning is not None:
         calm = [conversation for conversation in conversations if not is_excited(conversation, settings.cleaning)]

@@ -164,7 +164,8 @@ class IntegrityCheck:
     def roll_back_if_damaged(self, step: Step, *, now: bool) -> bool:
         """Whether what came after the last checkpoint is forgotten. now: asked whatever the step's number is.
 
-        Raises TrainingError when it happens again and again, and DamagedWeightsError when there is nothing to go back to.
+        Raises TrainingError when it happens again and again, and DamagedWeightsError when there is nothing to go back
+        to.
         """
         if not (now or step.skipped or step.number % self._every == 0):
             return False

@@ -44,8 +44,8 @@ SplittableT = TypeVar("SplittableT", bound=Splittable)
 
 
 class Strategy(Protocol):
-    """Who computes the gradients of a step: one device (`SingleDeviceStrategy`) or many (`DistributedStrategy`). integrity: what it
-    has in memory. batch: the rows of a step that are this process's."""
+    """Who computes the gradients of a step: one device (`SingleDeviceStrategy`) or many (`DistributedStrategy`).
+    integrity: what it has in memory. batch: the rows of a step that are this process's."""
 
     integrity: MemoryIntegrity
 

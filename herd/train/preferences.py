@@ -42,9 +42,10 @@ class PackedPreferences:
     """Answers in rows, each [R, T], numbered in the order of their ranks, prompt after prompt.
 
     tokens_RT: ids. documents_RT: tokens of one number see each other. targets_RT: the next id where it is an answer's
-    own, no header, and an ending only where that was asked for, else IGNORE_INDEX. answers_N: which answer each target is
-    of, row by row. ends_A: where each answer ends, counted along the rows. counts: answers of each prompt. branches_RT:
-    which of a shared prompt's answers a token is of, from 1 on; 0 in prompts, and everywhere when none is shared.
+    own, no header, and an ending only where that was asked for, else IGNORE_INDEX. answers_N: which answer each target
+    is of, row by row. ends_A: where each answer ends, counted along the rows. counts: answers of each prompt.
+    branches_RT: which of a shared prompt's answers a token is of, from 1 on; 0 in prompts, and everywhere when none is
+    shared.
     """
 
     tokens_RT: Tensor

@@ -64,7 +64,7 @@ class SingleDeviceStrategy:
     def gradients(
         self, batch: SplittableT, loss_fn: LossFn[SplittableT], micro_batch: int | None
     ) -> tuple[float, MetricSums]:
-        """The loss, divided by the loss_denominator of the batch, and what else is logged; gradients stand in the weights."""
+        """The loss, divided by the batch's denominator, and what else is logged; gradients stand in the weights."""
         total = batch.loss_denominator
         rows = num_rows(batch)
         num_parts = BATCH_HALVES if self.device.type == "cpu" else 1

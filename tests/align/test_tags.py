@@ -86,6 +86,6 @@ def test_of_the_most_those_are_kept_that_cover_intentions(tmp_path: Path, monkey
         )
         curate_dialogues.body(work, (Dialogues(tmp_path / "given"),), settings=settings, url="planted")
         assert [one.id for one in read_conversations(work.out)] == kept
-    with pytest.raises(DataError, match="covering goes by intentions"):
+    with pytest.raises(DataError, match="cover_intentions needs intentions"):
         settings = CurationSettings(keep="all", cover_intentions=True)
         curate_dialogues.body(work, (Dialogues(tmp_path / "given"),), settings=settings, url="planted")
