@@ -168,7 +168,7 @@ def ranking_loss(
             gaps = gaps_of(scores)
             total = total - F.logsigmoid(gaps - (margins or {}).get(encoded.number, 0.0)).mean()
             right += float((gaps > 0).float().mean())
-        return total, {"ranked right": right}
+        return total, {"accuracy": right}
 
     return loss
 
