@@ -36,10 +36,10 @@ def numbers_in(value: Any, place: str = "") -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("weights", "rate"), [(405_000_000_000, 1e-5), (8_000_000_000, 3.3e-5), (135_000_000, 1.1e-4), (1_000_000, 5e-4)]
+    ("num_params", "lr"), [(405_000_000_000, 1e-5), (8_000_000_000, 3.3e-5), (135_000_000, 1.1e-4), (1_000_000, 5e-4)]
 )
-def test_larger_models_learn_more_slowly(weights: int, rate: float) -> None:
-    assert lr_by_size(weights) == pytest.approx(rate, rel=0.03)
+def test_larger_models_learn_more_slowly(num_params: int, lr: float) -> None:
+    assert lr_by_size(num_params) == pytest.approx(lr, rel=0.03)
 
 
 def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
