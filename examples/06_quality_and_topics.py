@@ -15,7 +15,7 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
 from herd.corpus.topics import TopicSettings, label_topics
-from herd.run.runner import run_stages as run_stages
+from herd.run.runner import run_stages
 
 LESSONS = (
     "A cell takes in oxygen and gives off energy, which is why muscles tire without air, as experiments have shown.",

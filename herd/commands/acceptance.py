@@ -19,18 +19,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from herd import acceptance as table
+    from herd import acceptance
 
     if options.markdown:
-        print(table.markdown(), end="")
+        print(acceptance.markdown(), end="")
         return 0
 
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     slow = options.slow or options.record
-    results = table.check_acceptance(options.row or [], slow=slow, keep=options.record, say=progress)
-    print(table.format_json(results) if options.json else table.format_text(results))
+    results = acceptance.check_acceptance(options.row or [], slow=slow, keep=options.record, say=progress)
+    print(acceptance.format_json(results) if options.json else acceptance.format_text(results))
     return int(any(entry.state == "does not hold" for entry in results))
 
 

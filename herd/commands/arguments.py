@@ -19,14 +19,14 @@ def amount(text: str) -> int:
     return value
 
 
-N = TypeVar("N", int, float)
+_NumberT = TypeVar("_NumberT", int, float)
 
 
-def bounded_number(minimum: N, maximum: N | None = None) -> Callable[[str], N]:
+def bounded_number(minimum: _NumberT, maximum: _NumberT | None = None) -> Callable[[str], _NumberT]:
     """Reads a number from `minimum` to `maximum`, whole where `minimum` is."""
     kind = type(minimum)
 
-    def read(text: str) -> N:
+    def read(text: str) -> _NumberT:
         try:
             value = kind(text)
         except ValueError:

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=amount, required=True, help="to train on, such as 15.6T")
     parser.add_argument("--gpus", type=amount, required=True, help="how many devices")
     parser.add_argument(
-        "--tflops", type=bounded_number(0.0), help="what each reaches (default: as foretold for the layout)"
+        "--tflops", type=bounded_number(0.0), help="what each reaches (default: as estimated for the layout)"
     )
     parser.add_argument("--seq-len", type=amount, default=8192, help="tokens in a sequence (default: %(default)s)")
     parser.add_argument("--batch-tokens", type=amount, default=2**24, help="tokens in a batch (default: %(default)s)")
@@ -88,7 +88,7 @@ def _print_scores(results: Path, flops: float, picture: Path | None) -> None:
         if not isinstance(prediction, str)
     }
     if not drawable:
-        print(f"          nothing is foretold, so {picture} is not drawn")
+        print(f"          nothing is forecast, so {picture} is not drawn")
         return
     from herd.report.plots import two_steps
 

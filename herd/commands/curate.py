@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.report.browse import render_browser
     from herd.run.launcher import launcher_session
     from herd.run.progress import display
-    from herd.run.runner import run_stages as run_stages
+    from herd.run.runner import run_stages
 
     load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.mixing.results import DataProbe
     from herd.recipes.judging import checkpoint_in, length_for, plan_data_probe
     from herd.run.progress import display
-    from herd.run.runner import run_stages as run_stages
+    from herd.run.runner import run_stages
 
     folder = checkpoint_in(options.checkpoint)
     settings = ProbeSettings(

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "artifact", type=Path, help="folder of an artifact, or of a run to list what it holds; with --mask a file too"
     )
     parser.add_argument("--verify", action="store_true", help="read every file again and compare")
-    parser.add_argument("--json", action="store_true", help="cards with typed results as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="metadata with typed results as one line of JSON")
     parser.add_argument(
         "--mask", type=Path, metavar="MODEL", help="rows of conversations or preferences as MODEL would read them"
     )

@@ -18,13 +18,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.plugins import load_plugins
-    from herd.corpus.judging import sweep_thresholds as tried
+    from herd.corpus.judging import sweep_thresholds
     from herd.corpus.settings import load_rules
 
     load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)
     print(f"{'rule':24}{'in':>12}{'dropped':>12}{'alone':>12}")
-    for name, row in tried(options.corpus, settings.rules, settings.languages):
+    for name, row in sweep_thresholds(options.corpus, settings.rules, settings.languages):
         print(f"{name:24}{row['in']:>12,}{row['dropped']:>12,}{row['alone']:>12,}")
 
 

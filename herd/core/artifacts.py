@@ -34,7 +34,7 @@ from herd.core.manifests import (
 from herd.core.manifests import verify_folder as verify_folder
 from herd.core.results import results
 
-R = TypeVar("R")
+_ResultT = TypeVar("_ResultT")
 
 # Where others have always found these.
 __all__ = [
@@ -80,7 +80,7 @@ class Artifact:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The artifact in the folder `path`, as the type its card names.
+        """The artifact in the folder `path`, as the type its metadata names.
 
         Raises ArtifactError when there is none, or one of another type than `cls`.
         """
@@ -116,7 +116,7 @@ class Artifact:
         """What came of it, in one line."""
         return self.metadata.get("headline", "")
 
-    def result(self, kind: type[R]) -> R:
+    def result(self, kind: type[_ResultT]) -> _ResultT:
         """What its stage recorded as a `kind`. Raises ArtifactError when it recorded none, or another version."""
         found = self.get_result(kind)
         if found is None:
@@ -127,7 +127,7 @@ class Artifact:
             )
         return found
 
-    def get_result(self, kind: type[R]) -> R | None:
+    def get_result(self, kind: type[_ResultT]) -> _ResultT | None:
         """As `result`; None when its stage recorded none."""
         if kind not in self._results:
             row = self.metadata.get("results", {}).get(kind.__name__)
@@ -219,15 +219,15 @@ class ArtifactMetadata:
 
 
 def open_artifact(path: Path) -> Artifact:
-    """The artifact in `path`, of which a run says that it was made. Raises DamagedError when it has lost its card, and
-    ArtifactError when the folder is gone."""
+    """The artifact in `path`, of which a run says that it was made. Raises DamagedError when it has lost its metadata,
+    and ArtifactError when the folder is gone."""
     if path.exists() and not (path / METADATA_FILE).exists():
         raise CorruptArtifactError(f"{path / METADATA_FILE} is missing; delete {path} and run the recipe again", path)
     return Artifact.open(path)
 
 
 def is_complete(path: Path) -> bool:
-    """Whether the artifact in `path` has its card and every file in its full length.
+    """Whether the artifact in `path` has its metadata and every file in its full length.
 
     Lengths only: bits are compared when an artifact is used, or by `herd show --verify`.
     """
@@ -291,6 +291,6 @@ def atomic_write(file: Path, text: str) -> None:
 
 
 def write_metadata(folder: Path, metadata: ArtifactMetadata) -> None:
-    """Writes the card of the artifact made in `folder`, with size and sha256 of every file."""
+    """Writes the metadata of the artifact made in `folder`, with size and sha256 of every file."""
     text = json.dumps({**metadata.__dict__, "files": manifest(folder)}, indent=1, ensure_ascii=False)
     (folder / METADATA_FILE).write_text(append_checksum(text), encoding="utf-8")

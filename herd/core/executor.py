@@ -1,4 +1,4 @@
-"""What runs a stage's work. A stage asks its place for workers and never knows which machines they are on."""
+"""What runs a stage's work. A stage asks its executor for workers and never knows which machines they are on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ ProgressReporter = Callable[[float, float, str], None]  # of how much of how muc
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How long a rank may be silent before all are ended, and how often they are started again without getting on.
+    """How long a rank may send no heartbeat before all are ended, and how often they are started again without
+    getting on.
 
     Ranks that live and get nowhere are ended too: when none of them computes for `idle_seconds`, and when none
     says for `stuck_seconds` that work is done, whatever they compute.
@@ -34,7 +35,7 @@ class RestartPolicy:
 
 
 class Executor(Protocol):
-    """What a place offers. Results never depend on the place or on its number of workers."""
+    """What an executor offers. Results never depend on the executor or on its number of workers."""
 
     @property
     def workers(self) -> int:
@@ -48,5 +49,5 @@ class Executor(Protocol):
     def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
         """Runs `herd.run.rank` on the file `job` in so many processes that know of each other, until it is done.
 
-        restart_policy: with ranks that are silent or die, where it is the place that watches over them."""
+        restart_policy: with ranks that are silent or die, where it is the executor that watches over them."""
         ...

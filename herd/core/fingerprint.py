@@ -55,8 +55,8 @@ def _file_of(name: str) -> Path | None:
     first, *parts = name.split(".")
     if first != "herd" or not parts:
         return None
-    place = _ROOT.joinpath(*parts)
-    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
+    path = _ROOT.joinpath(*parts)
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
 
 
 class _SummaryCache:

@@ -1,8 +1,9 @@
 """What a folder held when it was written, and whether it still does.
 
-A manifest is a list of files with the size and sha256 of each. An artifact has it in its card, a folder that is no
-artifact (a checkpoint on the way, a model that was imported or exported) in its seal. Whatever reads such a folder
-asks `check_files` first: a file is hashed once per process and again only when its inode, size or times change.
+A manifest is a list of files with the size and sha256 of each. An artifact has it in its metadata (`artifact.json`),
+a folder that is no artifact (a checkpoint on the way, a model that was imported or exported) in `checksums.json`. Whatever
+reads such a folder asks `check_files` first: a file is hashed once per process and again only when its inode, size or
+times change.
 """
 
 from __future__ import annotations
@@ -44,20 +45,20 @@ def cached_sha256(file: Path) -> str:
     return value
 
 
-# ---- cards ----
+# ---- metadata ----
 
 _CHECKSUM_ENTRY = b',\n "sha256": "'
 
 
 def append_checksum(text: str) -> str:
-    """A card's JSON with the sha256 of all that stands before as its last entry, which replaces the one it has."""
+    """The JSON of metadata with the sha256 of all that stands before as its last entry, in place of the one it has."""
     head, before, _ = text.partition(_CHECKSUM_ENTRY.decode())
     head = head if before else head.rstrip().removesuffix("}").rstrip()
     return f'{head},\n "sha256": "{hashlib.sha256(head.encode()).hexdigest()}"\n}}\n'
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The card of the artifact in `path`.
+    """The metadata of the artifact in `path`.
 
     Raises ArtifactError when there is none, and DamagedError when it is not, bit for bit, what was written. Cards of
     versions that did not sign them yet end with the list of files, and are taken as they are.
@@ -74,7 +75,9 @@ def read_metadata(path: Path) -> dict[str, Any]:
             f"{file} cannot be read ({fault}); delete {path} and run the recipe again", path
         ) from None
     if not isinstance(metadata, dict) or "type" not in metadata:
-        raise CorruptArtifactError(f"{file} is not an artifact's card; delete {path} and run the recipe again", path)
+        raise CorruptArtifactError(
+            f"{file} is not an artifact's metadata; delete {path} and run the recipe again", path
+        )
     head, _, tail = data.rpartition(_CHECKSUM_ENTRY)
     is_signed = tail == f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
     if not is_signed and next(reversed(metadata)) != "files":
@@ -96,7 +99,7 @@ def manifest(folder: Path) -> Manifest:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Every file in `folder` by relative name, but for its card and its seal."""
+    """Every file in `folder` by relative name, but for its metadata and its checksums."""
     names = (str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file())
     return [name for name in names if name not in (METADATA_FILE, CHECKSUMS_FILE)]
 
@@ -128,7 +131,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def checksums_match(folder: Path) -> bool:
-    """Whether `folder` holds, bit for bit, what it held when it was sealed."""
+    """Whether `folder` holds, bit for bit, what it held when its checksums were written."""
     try:
         return json.loads((folder / CHECKSUMS_FILE).read_text(encoding="utf-8")) == manifest(folder)
     except (OSError, ValueError):

@@ -36,14 +36,14 @@ def load(sources: Path) -> ctypes.CDLL:
     if os.environ.get("HERD_KERNELS") == "off":
         raise HerdError(f"the kernels in {sources} are switched off by HERD_KERNELS=off; unset it to have them")
     name = library_name(sources)
-    places = sources, _cache()
-    for folder in places:
+    folders = sources, _cache()
+    for folder in folders:
         # One that came with a wheel may want a newer C library than this machine has; here it is built anew.
         with contextlib.suppress(OSError):
             return ctypes.CDLL(str(folder / name))
     # Beside the sources where that is allowed, as in a checkout; else in the user's cache.
     beside = os.access(sources, os.W_OK) and not (sources / name).exists()
-    return ctypes.CDLL(str(build(sources, sources if beside else places[1])))
+    return ctypes.CDLL(str(build(sources, sources if beside else folders[1])))
 
 
 def load_or_warn(sources: Path, fallback: str) -> ctypes.CDLL | None:

@@ -1,7 +1,7 @@
 """What stages found out, as typed results.
 
 A result is a frozen dataclass that the room of its stage registers by name and version. A stage records it, the
-artifact's card holds it as JSON under `results`, and readers ask the artifact for the type:
+artifact's metadata holds it as JSON under `results`, and readers ask the artifact for the type:
 
     @results.add(version=1)
     @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ResultTypes:
         return row
 
     def to_rows(self, recorded: Iterable[Any]) -> dict[str, dict[str, Any]]:
-        """Results by the names of their types, as a card holds them."""
+        """Results by the names of their types, as metadata holds them."""
         return {type(result).__name__: self.to_row(result) for result in recorded}
 
     def from_row(self, kind: type[R], row: Mapping[str, Any], where: str) -> R:

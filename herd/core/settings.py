@@ -62,15 +62,15 @@ def _with_hash(path: str) -> str:
     """`path` with a hash of what lies there now, so that other contents make another identity."""
     if _HASH in path:
         return path
-    place = Path(path).expanduser()
-    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+    root = Path(path).expanduser()
+    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
     digest = hashlib.sha256()
     for file in files:
         try:
             content = hashlib.sha256(file.read_bytes())
         except OSError as fault:
             raise ValueError(f"{file} cannot be read ({fault.strerror}); check the path") from None
-        digest.update(f"{file.relative_to(place)} {content.hexdigest()}\n".encode())
+        digest.update(f"{file.relative_to(root)} {content.hexdigest()}\n".encode())
     return f"{path}{_HASH}{digest.hexdigest()[:16]}"
 
 

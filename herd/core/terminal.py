@@ -1,6 +1,6 @@
 """The door by which text leaves for people: terminals, pipes and logs.
 
-What others wrote (rows, pages, models' answers, cards) must not steer a terminal, and must come out where the locale
+What others wrote (rows, pages, models' answers, metadata) must not steer a terminal, and must come out where the locale
 has no letters for it. `safe_output` puts this in front of standard output and error for all that is printed.
 """
 

@@ -173,14 +173,14 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def measured_vs_forecast(rows: Sequence[MixPrediction]) -> str:
-    """Measured losses over those foretold, with the forecasts' intervals."""
+    """Measured losses over those predicted, with the forecasts' intervals."""
     with drawing(height=3.2) as (_, (axis,), svg):
         low, high = (bound([loss for row in rows for loss in (row.loss, row.measured)]) for bound in (min, max))
         axis.plot([low, high], [low, high], color=GRID)
         for row, colour in zip(rows, PALETTE * len(rows), strict=False):
             axis.plot(row.interval, [row.measured] * 2, color=colour, linewidth=2, alpha=0.5)
             axis.plot(row.loss, row.measured, "o", color=colour, label=escape_label(row.label))
-        axis.set_xlabel("foretold loss, nats per token")
+        axis.set_xlabel("predicted loss, nats per token")
         axis.set_ylabel("measured loss")
         axis.legend(frameon=False, fontsize=8)
     return svg[0]
@@ -214,7 +214,7 @@ def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float
 
 def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     """By task the right answers' NLL over training FLOPs, and accuracy over NLL, each with its band; diamonds are what
-    is foretold."""
+    is forecast."""
     with drawing(2) as (_, (left_axis, right_axis), svg):
         for (name, row), colour in zip(tasks.items(), PALETTE * len(tasks), strict=False):
             flops, nll, accuracy = zip(*row["runs"], strict=True)

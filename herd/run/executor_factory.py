@@ -17,8 +17,8 @@ def make_executor(
     warn: Callable[[str], None] = print,
     timeout_seconds: float = RestartPolicy().timeout_seconds,
 ) -> Executor:
-    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as a place. warn: told when less is to be had than allowed.
-    timeout_seconds: after which a rank that others started counts as dead.
+    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as an executor. warn: told when less is to be had than
+    allowed. timeout_seconds: after which a rank that others started counts as dead.
 
     Raises SettingsError for another name."""
     if name == "local":
@@ -27,4 +27,4 @@ def make_executor(
         return LauncherExecutor(Path(name.removeprefix("joined:")), timeout_seconds)
     if name == "ray" or name.startswith("ray://"):
         return RayExecutor("" if name == "ray" else name)
-    raise SettingsError(f"place {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")
+    raise SettingsError(f"executor {name!r}: there are local, torchrun, slurm, ray and ray://HOST:PORT")

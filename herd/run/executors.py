@@ -142,7 +142,7 @@ class RayExecutor:
     """
 
     def __init__(self, address: str = "") -> None:
-        self._ray: Any = import_extra("ray", "ray", "a place of ray")
+        self._ray: Any = import_extra("ray", "ray", "the executor ray")
         ray = self._ray
         if not ray.is_initialized():
             try:

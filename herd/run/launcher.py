@@ -50,7 +50,7 @@ class LauncherExecutor:
         return 1
 
     def map(self, kernel: Callable[[_ShardT], _ResultT], shards: Iterable[_ShardT]) -> Iterator[_ResultT]:
-        """As `Place.map`, by all ranks: each takes the next shard that nobody has. Raises HerdError when a rank dies
+        """As `Executor.map`, by all ranks: each takes the next shard that nobody has. Raises HerdError when a rank dies
         with a shard at work."""
         todo = list(shards)
         if Rank.from_env().world_size == 1 or len(todo) < 2:
@@ -118,8 +118,8 @@ def launcher_session(
 ) -> Iterator[tuple[str, int] | None]:
     """Where and with how many jobs this process runs stages: as given, unless torchrun or Slurm started it.
 
-    Then the first rank runs them one by one at a place that has all ranks. The others work for it until it ends, and
-    are given None after that.
+    Then the first rank runs them one by one, with an executor that has all ranks. The others work for it until it
+    ends, and are given None after that.
     """
     if executor not in ("torchrun", "slurm"):
         yield executor, jobs

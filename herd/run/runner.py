@@ -152,7 +152,7 @@ def _run_here(
         show.start(plan.key)
         report = functools.partial(show.progress, plan.key)
         try:
-            card = make(
+            metadata = make(
                 _job(plan),
                 home,
                 report,
@@ -164,7 +164,7 @@ def _run_here(
             remaining.insert(0, repairer.plan_for(fault))
             repairer.set_aside(remaining[0].key)
             continue
-        show.finish(plan.key, card)
+        show.finish(plan.key, metadata)
         remaining.pop(0)
 
 

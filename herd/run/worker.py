@@ -70,11 +70,11 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """What stages were foretold to cost, by key: `herd plan --estimate` writes it."""
+        """What stages are estimated to cost, by key: `herd plan --estimate` writes it."""
         return self.root / "plan.json"
 
     def estimate(self, key: str) -> dict[str, Any]:
-        """Of one stage; empty where nothing was foretold."""
+        """Of one stage; empty where nothing was estimated."""
         return json.loads(self.plan.read_text(encoding="utf-8")).get(key, {}) if self.plan.exists() else {}
 
     def artifact(self, key: str) -> Path:
@@ -104,7 +104,7 @@ class StageJob:
         return find_stage(self.module, self.file, self.name)
 
     def on_gpu(self, options: RunOptions) -> RunOptions:
-        """The manner with the device of a stage of one rank."""
+        """The options with the device of a stage of one rank."""
         shared_out = len(self.gpus) == 1 and options.device in ("auto", "cuda")
         return replace(options, device=f"cuda:{self.gpus[0]}") if shared_out else options
 
@@ -117,7 +117,7 @@ def make(
     options: RunOptions = DEFAULT_OPTIONS,
     warn: Warn = print,
 ) -> dict[str, Any]:
-    """The card of the artifact that `job` makes; its folder is whole when this returns.
+    """The metadata of the artifact that `job` makes; its folder is whole when this returns.
 
     Raises DamagedError for an input that is not what was written, and HerdError, with the stage's name in front where
     the fault did not name it.
@@ -193,7 +193,7 @@ def take_part(job: StageJob, home: RunFolder, out: Path, options: RunOptions, re
 
 
 def read_job(file: Path) -> tuple[StageJob, Path, RunOptions]:
-    """What `make` wrote for ranks: the job, the folder of the run, and its manner."""
+    """What `make` wrote for ranks: the job, the folder of the run, and its options."""
     row = json.loads(file.read_text(encoding="utf-8"))
     return StageJob(**row["job"]), Path(row["root"]), RunOptions.from_json(row["options"])
 

@@ -16,29 +16,29 @@ FORMAT = 1  # raised when a name below changes or goes; results have versions of
 
 
 def as_data(path: Path, *, verify: bool = False) -> dict[str, Any]:
-    """What `path` holds, as plain JSON: an artifact's card, a model that was imported or exported, or the cards of all
-    artifacts of a run. Results stand as they were recorded, also those whose type this herd does not know; numbers that
+    """What `path` holds, as plain JSON: an artifact's metadata, a model that was imported or exported, or the metadata of
+    all artifacts of a run. Results stand as they were recorded, also those whose type this herd does not know; numbers that
     are none, or infinite, are null. verify: whether every file is read and compared.
 
     Raises ArtifactError when it is none of these, and DamagedError for a file that is not as it was written."""
     if (path / METADATA_FILE).exists() or (
         not (path / CHECKSUMS_FILE).exists() and not RunFolder(path).artifacts.is_dir()
     ):
-        data = _card(path, verify)
+        data = _metadata(path, verify)
     elif (path / CHECKSUMS_FILE).exists():
         data = _model(path, verify)
     else:
-        cards = [_card(artifact.path, verify) for artifact in artifacts_in(path)]
-        data = {"artifacts": cards, "damaged": [folder.name for folder in damaged_in(path)]}
+        artifacts = [_metadata(artifact.path, verify) for artifact in artifacts_in(path)]
+        data = {"artifacts": artifacts, "damaged": [folder.name for folder in damaged_in(path)]}
     return _finite({"format": FORMAT, **data})
 
 
-def _card(path: Path, verify: bool) -> dict[str, Any]:
-    card = read_metadata(path)
+def _metadata(path: Path, verify: bool) -> dict[str, Any]:
+    metadata = read_metadata(path)
     if verify:
         verify_folder(path)
-    card.pop("sha256", None)
-    return {**card, "headline": card.get("headline", ""), "results": card.get("results", {})}
+    metadata.pop("sha256", None)
+    return {**metadata, "headline": metadata.get("headline", ""), "results": metadata.get("results", {})}
 
 
 def _model(path: Path, verify: bool) -> dict[str, Any]:

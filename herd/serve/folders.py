@@ -117,7 +117,7 @@ def tasks_of(model: Path) -> list[PluginConfig]:
         return []
     made = [open_artifact(path) for path in _folders(model.parent.parent)]
     measured = [artifact.metadata for artifact in made if artifact.get_result(EvaluationResult)]
-    own = [card for card in measured if card["inputs"].get("model") == model.name] or measured
+    own = [metadata for metadata in measured if metadata["inputs"].get("model") == model.name] or measured
     return [tasks.parse(row) for row in own[-1]["settings"]["settings"]["tasks"]] if own else []
 
 
@@ -242,10 +242,10 @@ def _model_lines(folder: Path, *, verify: bool) -> Iterator[str]:
 
 
 def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
-    card = artifact.metadata
-    yield f"{card['type']} {card['key']}"
-    yield f"stage {card['stage']} version {card['version']}, paper {card['paper']}, code {card['code']}"
-    cost = card["cost"]
+    metadata = artifact.metadata
+    yield f"{metadata['type']} {metadata['key']}"
+    yield f"stage {metadata['stage']} version {metadata['version']}, paper {metadata['paper']}, code {metadata['code']}"
+    cost = metadata["cost"]
     yield f"{cost['seconds']:.1f} s, {cost['cpu_seconds']:.1f} core-s, peak {cost['peak_bytes'] / 1e6:,.0f} MB"
     if verify:
         verify_folder(artifact.path)
@@ -256,11 +256,11 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
         again = " (as above)" if branch.again and branch.artifact and branch.artifact.metadata["inputs"] else ""
         absent = "" if branch.artifact else " (not here)"
         yield f"  {'  ' * branch.depth}{words}{branch.key}{again}{absent}"
-    yield from _values("settings", card["settings"])
+    yield from _values("settings", metadata["settings"])
     if artifact.headline:
         yield artifact.headline
-    yield from _values("results", card.get("results", {}))
-    yield from _values("files", _sizes(card["files"]))
+    yield from _values("results", metadata.get("results", {}))
+    yield from _values("files", _sizes(metadata["files"]))
 
 
 def _sizes(files: Manifest) -> dict[str, str]:

@@ -158,7 +158,7 @@ def test_the_same_numbers_are_printed_and_read_again(mine: Path, capsys: pytest.
 
 
 def test_a_file_beside_the_wiring_may_name_plugins_and_a_place(mine: Path) -> None:
-    mine.with_name("wiring.yaml").write_text(f"{mine.read_text()}place: slurm\n")
+    mine.with_name("wiring.yaml").write_text(f"{mine.read_text()}executor: slurm\n")
     by_name = load_recipe(str(mine.with_name("wiring.yaml")), recipes)
     by_file = load_recipe(str(mine.with_name("wiring.py")), recipes)
     assert by_name.executor == "slurm"

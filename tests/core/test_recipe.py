@@ -119,7 +119,7 @@ def test_a_set_that_is_none_is_told(text: str, words: str) -> None:
 
 def test_later_sets_lie_over_earlier_ones_and_both_over_the_file(own: Registry, tmp_path: Path) -> None:
     file = tmp_path / "numbers.yaml"
-    file.write_text("recipe: small\nplace: ray\ntimes: 2\npart: {text: of the file}\n")
+    file.write_text("recipe: small\nexecutor: ray\ntimes: 2\npart: {text: of the file}\n")
     assert load_recipe(str(file), own).settings == OnlyForTests(times=2, part=PartSettings(text="of the file"))
     recipe = load_recipe(str(file), own, ["times=3", "part.text=b", "times=4"])
     assert recipe.settings == OnlyForTests(times=4, part=PartSettings(text="b"))

@@ -88,7 +88,7 @@ def test_what_is_usual_is_left_out_of_a_row() -> None:
     said = Message("assistant", "yes")
     assert said.to_row() == {"role": "assistant", "content": "yes"}
     rare = Message("assistant", "yes", train=False, reasoning_content="because")
-    assert rare.to_row() == said.to_row() | {"learn": False, "reasoning_content": "because"}
+    assert rare.to_row() == said.to_row() | {"train": False, "reasoning_content": "because"}
     assert "metadata" not in Conversation((said,)).to_row()
     row = Preference(prompt=Conversation((said,)), chosen=(said,), rejected=(rare,)).to_row()
     assert not {"edited", "margin", "messages"} & set(row)

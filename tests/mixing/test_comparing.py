@@ -145,7 +145,7 @@ def test_the_report_shows_what_was_mixed() -> None:
     html = mixed(Made(table), Made(forecast), Made(upsampling))
     assert "Better outside its interval: doremi" in html
     assert re.findall(r'<td class="n (\w*)">', html) == ["", "good"]
-    assert re.findall("<h3>(.*?)</h3>", html) == ["Mixes foretold from small runs", "Upsampling at the end"]
+    assert re.findall("<h3>(.*?)</h3>", html) == ["Mixes predicted from small runs", "Upsampling at the end"]
     assert sections.show([Made()]) == []  # type: ignore[list-item]
 
 

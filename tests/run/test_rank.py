@@ -34,7 +34,7 @@ def job_file(target: Artifact, root: Path) -> Path:
     file = home.scratch / plan.key / "job.json"
     (file.parent / "ranks").mkdir(parents=True)
     home.artifacts.mkdir(exist_ok=True)
-    row = {"job": _job(plan).__dict__, "root": str(root), "manner": DEFAULT_OPTIONS.to_json()}
+    row = {"job": _job(plan).__dict__, "root": str(root), "options": DEFAULT_OPTIONS.to_json()}
     file.write_text(json.dumps(row))
     return file
 

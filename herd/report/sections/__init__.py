@@ -25,8 +25,8 @@ LAST = 100.0
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. id: its anchor. name: in the list at the top. html: as `render_parts` or `fill_template` give it.
-    title: its heading, the name when absent."""
+    """A part of the page. id: its anchor. name: in the list at the top. html: as `render_parts` or `fill_template` give
+    it. title: its heading, the name when absent."""
 
     id: str
     name: str
