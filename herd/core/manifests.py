@@ -1,9 +1,9 @@
 """What a folder held when it was written, and whether it still does.
 
 A manifest is a list of files with the size and sha256 of each. An artifact has it in its metadata (`artifact.json`),
-a folder that is no artifact (a checkpoint on the way, a model that was imported or exported) in `checksums.json`. Whatever
-reads such a folder asks `check_files` first: a file is hashed once per process and again only when its inode, size or
-times change.
+a folder that is no artifact (a checkpoint on the way, a model that was imported or exported) in `checksums.json`.
+Whatever reads such a folder asks `check_files` first: a file is hashed once per process and again only when its inode,
+size or times change.
 """
 
 from __future__ import annotations

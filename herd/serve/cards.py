@@ -1,4 +1,4 @@
-"""Cards as other programs read them: what `herd show --json` prints."""
+"""Metadata as other programs read them: what `herd show --json` prints."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FORMAT = 1  # raised when a name below changes or goes; results have versions of
 
 
 def as_data(path: Path, *, verify: bool = False) -> dict[str, Any]:
-    """What `path` holds, as plain JSON: an artifact's metadata, a model that was imported or exported, or the metadata of
-    all artifacts of a run. Results stand as they were recorded, also those whose type this herd does not know; numbers that
-    are none, or infinite, are null. verify: whether every file is read and compared.
+    """What `path` holds, as plain JSON: an artifact's metadata, a model that was imported or exported, or the
+    metadata of all artifacts of a run. Results stand as they were recorded, also those whose type this herd does not
+    know; numbers that are none, or infinite, are null. verify: whether every file is read and compared.
 
     Raises ArtifactError when it is none of these, and DamagedError for a file that is not as it was written."""
     if (path / METADATA_FILE).exists() or (

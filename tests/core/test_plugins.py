@@ -171,7 +171,7 @@ def test_lists_say_which_file_it_comes_from(mine: Path, capsys: pytest.CaptureFi
     assert main(["list", "verifiers", "--plugins", str(plugin)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["starts_alike"].endswith(f"Whether both start with the same letters. ({plugin.resolve()})")
-    assert "(" not in lines["number"]
+    assert "(" not in lines["numeric_match"]
     assert user_file_of(verifiers.get("exact_match")) is None
 
 
