@@ -74,23 +74,23 @@ def test_scratch_outlives_a_fault_and_the_stage_is_named(home: RunFolder) -> Non
 
 
 class Launched(LocalExecutor):
-    """A place that remembers what it was to start, and makes it as one rank would."""
+    """An executor that remembers what it was to start, and makes it as one rank would."""
 
-    def launch(self, job: Path, ranks: int, report: ProgressReporter, patience: RestartPolicy) -> None:
-        self.said = (read_job(job), ranks, patience)
-        found, root, manner = self.said[0]
-        worker.make_here(found, RunFolder(root), report, options=manner)
+    def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
+        self.said = (read_job(job), ranks, restart_policy)
+        work, root, options = self.said[0]
+        worker.make_here(work, RunFolder(root), report, options=options)
 
 
 def test_a_stage_of_several_ranks_is_launched_with_all_that_they_need(home: RunFolder, tmp_path: Path) -> None:
-    place = Launched()
+    executor = Launched()
     (tmp_path / "logs" / "a 1").touch()  # the mark of the other rank, which this one waits for
-    manner = RunOptions(heartbeat_timeout_seconds=7.0, max_restarts=1, profile=(2, 3), trackers=("tensorboard",))
+    options = RunOptions(heartbeat_timeout_seconds=7.0, max_restarts=1, profile=(2, 3), trackers=("tensorboard",))
     job = job_of(on_device(name="a", beside=(), marks=str(tmp_path / "logs"), ranks=2), gpus=(1, 3))
-    card = make(job, home, nothing, place, manner)
-    (read, root, how), ranks, patience = place.said
+    card = make(job, home, nothing, executor, options)
+    (read, root, how), ranks, policy = executor.said
     assert (read.key, read.stage(), list(read.gpus), root) == (job.key, job.stage(), [1, 3], home.root)
-    assert (how, ranks, patience) == (manner, 2, RestartPolicy(7.0, 1))
+    assert (how, ranks, policy) == (options, 2, RestartPolicy(7.0, 1))
     assert card["key"] == job.key
 
 
