@@ -24,8 +24,8 @@ Keys = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class ExampleIndex:
-    """Texts of evaluation items and the runs of words they are made of. ngram_size: how many a run has. keys: sorted
-    and different; example_of: for each key an item that holds it, the first. counts: runs in each item."""
+    """Texts of evaluation items and the n-grams they are made of. ngram_size: in words. keys: sorted and different;
+    example_of: for each key an item that holds it, the first. counts: n-grams in each item."""
 
     names: tuple[str, ...]
     texts: tuple[str, ...]
@@ -35,13 +35,13 @@ class ExampleIndex:
     counts: NDArray[np.int64]
 
     @classmethod
-    def build(cls, texts: Sequence[str], names: Sequence[str], words: int) -> ExampleIndex:
-        """Items shorter than a run are held by their whole text at half that length or more, not below."""
-        with KernelResult("herd_gram_keys", pack_texts(list(texts)), ctypes.c_int32(words)) as result:
+    def build(cls, texts: Sequence[str], names: Sequence[str], ngram_size: int) -> ExampleIndex:
+        """Items shorter than an n-gram are held by their whole text at half that length or more, not below."""
+        with KernelResult("herd_gram_keys", pack_texts(list(texts)), ctypes.c_int32(ngram_size)) as result:
             keys, ends = result.keys()
         owners = np.repeat(np.arange(len(texts)), np.diff(ends))
         unique_keys, first = np.unique(keys, return_index=True)
-        return cls(tuple(names), tuple(texts), words, unique_keys, owners[first], np.diff(ends))
+        return cls(tuple(names), tuple(texts), ngram_size, unique_keys, owners[first], np.diff(ends))
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Match:
 
 
 def find_matches(texts: PackedTexts, index: ExampleIndex) -> list[Match]:
-    """All passages that texts share with index: runs that overlap or touch are one passage."""
+    """All passages that texts share with the index: runs that overlap or touch are one passage."""
     arguments = ctypes.c_int32(index.ngram_size), pointer(index.keys), ctypes.c_int64(len(index.keys))
     with KernelResult("herd_find_grams", texts, *arguments) as result:
         rows = result.matches()

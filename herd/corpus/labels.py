@@ -103,8 +103,8 @@ def _question_about(question: str, text: str) -> Conversation:
 
 @dataclass(frozen=True)
 class Labels:
-    """points: of each document, NaN where no answer held any. agreement: of two askings, as Cohen's kappa with
-    quadratic weights (Cohen 1968), NaN when asked once. unreadable: the share of answers without points."""
+    """points: of each document, NaN where no answer held any. agreement: of two samples, as Cohen's kappa with
+    quadratic weights (Cohen 1968), NaN when there is one. unreadable: the share of answers without points."""
 
     points: NDArray[np.float64]
     agreement: float
@@ -137,9 +137,9 @@ def label_texts(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, num_s
 
 @settings
 class LabelSettings:
-    """model: as the server calls it. rubric: one of RUBRICS, or `topic`. documents: how many are asked about, drawn by
-    their ids. num_samples: how often about each; with two or more their agreement is measured. topics: files with the
-    topics to choose from, as `label_topics` takes them. api_key_env: the environment variable with the access key."""
+    """model: as the server calls it. rubric: one of LABEL_RUBRICS, or `topic`. documents: how many are asked about,
+    drawn by their ids. num_samples: how often about each; with two or more their agreement is measured. topics: files
+    with the topics to choose from, as `label_topics` takes them. api_key_env: the environment variable with the access key."""
 
     model: str
     rubric: Literal["educational", "quality", "reasoning", "topic"] = "educational"
@@ -184,7 +184,7 @@ def label_documents(work: Work, corpus: Corpus, *, settings: LabelSettings, url:
     work.record(CorpusSize(len(labelled), len(chosen)))
     work.record(
         LabelCounts(
-            asked=len(chosen),
+            documents=len(chosen),
             unreadable=1 - len(labelled) / max(1, len(chosen)),
             agreement=float(np.mean(agreements)) if agreements else None,
             labels=dict(sorted(values.items())),

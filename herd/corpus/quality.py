@@ -42,7 +42,7 @@ class QualitySettings:
 
 
 class EmbeddingClassifier:
-    """A linear model on static embeddings. weights: [257], the last one the bias. scale: `share` squashes to 0..1."""
+    """A linear model on static embeddings. weights: [257], the last one the bias. squash: scores to 0..1."""
 
     def __init__(self, weights: ScoreArray, *, squash: bool) -> None:
         self.weights, self.squash = weights, squash
@@ -208,9 +208,9 @@ def points_accuracy(scores: ScoreArray, points: ScoreArray, *, examples: int = 0
     """Mean error, rank correlation, and F1 of the question whether a document has 3 points or more."""
     from scipy.stats import rankdata
 
-    said, true = np.clip(np.rint(scores), 0, 5) >= 3, points >= 3
-    both = int((said & true).sum())
-    f1 = 2 * both / max(1, int(said.sum() + true.sum()))
+    predicted, actual = np.clip(np.rint(scores), 0, 5) >= 3, points >= 3
+    true_positives = int((predicted & actual).sum())
+    f1 = 2 * true_positives / max(1, int(predicted.sum() + actual.sum()))
     ranks = np.corrcoef(rankdata(scores), rankdata(points))[0, 1] if len(points) > 2 else float("nan")
     return PointsAccuracy(examples, float(np.abs(scores - points).mean()), float(ranks), f1)
 

@@ -127,10 +127,10 @@ class QualityThreshold:
 @results.add(version=1)
 @dataclass(frozen=True)
 class LabelCounts:
-    """Documents that a model was asked about. unreadable: the share of answers that said nothing. agreement: of two
-    askings, where there were two. labels: how often each was given."""
+    """`documents` that a model was asked about. unreadable: the share of answers that said nothing. agreement: of two
+    samples, where there were two. labels: how often each was given."""
 
-    asked: int
+    documents: int
     unreadable: float
     agreement: float | None
     labels: Mapping[str, int]
@@ -171,17 +171,17 @@ class PointsAccuracy:
 
 @dataclass(frozen=True)
 class TopicRecall:
-    """Of held-out documents with one label, how many were labelled so."""
+    """Of `held_out` documents with one label, how many were labelled so."""
 
     held_out: int
-    found: int
+    right: int
 
 
 @results.add(version=1)
 @dataclass(frozen=True)
 class TopicAccuracy:
-    """A model of topics, on held-out documents; found: by topic. examples: it learnt from."""
+    """A model of topics, on held-out documents; recall: by topic. examples: it learnt from."""
 
     examples: int
     accuracy: float
-    found: Mapping[str, TopicRecall]
+    recall: Mapping[str, TopicRecall]

@@ -23,7 +23,7 @@ RowNumbers = NDArray[np.int64]  # numbers of documents
 
 @dataclass(frozen=True)
 class DocumentShard:
-    """One part as a worker is given it. first_row: the number of its first row among all rows of all parts.
+    """One shard as a worker is given it. first_row: the number of its first row among all rows of all shards.
     alive: rows no step has dropped, as packed bits."""
 
     number: int
@@ -41,7 +41,7 @@ class DocumentShard:
         return f"{self.number:05}"
 
     def batches(self, *columns: str) -> Iterator[tuple[int, arrow.RecordBatch]]:
-        """The part batch by batch, each with the number of its first row in the part."""
+        """The shard batch by batch, each with the number of its first row in the shard."""
         start = 0
         for batch in read_table(self.file):
             yield start, batch.select(list(columns)) if columns else batch
@@ -106,7 +106,7 @@ class DedupResult:
 
 @dataclass(frozen=True)
 class RewrittenShard:
-    """A part whose texts a step changed. empty: the documents of which nothing is left."""
+    """A shard whose texts a step changed. empty: the documents of which nothing is left."""
 
     number: int
     file: Path
@@ -116,7 +116,7 @@ class RewrittenShard:
 class DocumentShards:
     """All documents that are left, in their order; steps map over them and drop some.
 
-    Documents have numbers: their place among all rows of all parts, which no step changes.
+    Documents have numbers: their place among all rows of all shards, which no step changes.
     """
 
     def __init__(self, executor: Executor, folder: Path, files: list[Path], rows: list[int]) -> None:
@@ -141,7 +141,7 @@ class DocumentShards:
         return shards
 
     def map(self, kernel: Callable[[DocumentShard], KernelResultT], step: str) -> list[KernelResultT]:
-        """`kernel` of every part, in their order; what it writes goes to a folder of the step's own."""
+        """`kernel` of every shard, in their order; what it writes goes to a folder of the step's own."""
         return list(self._executor.map(kernel, self.snapshot(self.folder / step)))
 
     def reduce(self, kernel: Callable[[Any], KernelResultT], jobs: list[Any]) -> Iterator[KernelResultT]:
@@ -154,13 +154,13 @@ class DocumentShards:
     def rewrite(
         self, kernel: Callable[[DocumentShard], tuple[RewrittenShard, KernelResultT]], step: str
     ) -> tuple[RowNumbers, list[KernelResultT]]:
-        """Every part with its texts changed; returns the documents of which nothing is left, and what else the
-        kernel returned of each part."""
+        """Every shard with its texts changed; returns the documents of which nothing is left, and what else the
+        kernel returned of each."""
         results = self.map(kernel, step)
         return self.replace([shard for shard, _ in results]), [extra for _, extra in results]
 
     def replace(self, shards: Sequence[RewrittenShard]) -> RowNumbers:
-        """From now on the parts' texts are these; returns the documents of which nothing is left."""
+        """From now on the shards' texts are these; returns the documents of which nothing is left."""
         for shard in shards:
             self._files[shard.number] = shard.file
         return np.concatenate([np.empty(0, np.int64), *(shard.empty for shard in shards)])
@@ -184,7 +184,7 @@ class DocumentShards:
 
 
 def alive_texts(shard: DocumentShard, column: str = "text") -> Iterator[tuple[RowNumbers, arrow.Array]]:
-    """Of each batch of a part the numbers of the documents that are left, and their texts."""
+    """Of each batch of a shard the numbers of the documents that are left, and their texts."""
     import pyarrow as arrow
 
     mask = shard.mask()
@@ -196,7 +196,7 @@ def alive_texts(shard: DocumentShard, column: str = "text") -> Iterator[tuple[Ro
 
 
 def rewrite_shard(shard: DocumentShard, change: Callable[[RowNumbers, arrow.Array], arrow.Array]) -> RewrittenShard:
-    """The part with the texts of the documents that are left changed. change: given their numbers and texts."""
+    """The shard with the texts of the documents that are left changed. change: given their numbers and texts."""
     import pyarrow as arrow
 
     mask = shard.mask()

@@ -75,7 +75,7 @@ def _write(work: Work, shards: DocumentShards, input_shards: list[InputShard]) -
 
 
 def _removals_by_shard(shards: DocumentShards) -> list[list[tuple[str, NDArray[np.int64], list[str]]]]:
-    """For every part what steps over all documents dropped of it, and why in words."""
+    """For every shard what steps over all documents dropped of it, and why in words."""
     by_shard: list[list[tuple[str, NDArray[np.int64], list[str]]]] = [[] for _ in shards.starts[1:]]
     for step, removal in shards.removals:
         survivors = removal.survivors if removal.survivors is not None else np.full(len(removal.rows), -1)

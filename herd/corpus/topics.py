@@ -152,7 +152,7 @@ def topic_accuracy(
     """Accuracy, and for each label how many there are and how many were found."""
     if not texts:
         return float("nan"), {}
-    said = [names[best] for best in shares(texts).argmax(axis=1).tolist()]
-    right = Counter(label for label, one in zip(labels, said, strict=True) if label == one)
+    predictions = [names[best] for best in shares(texts).argmax(axis=1).tolist()]
+    right = Counter(label for label, prediction in zip(labels, predictions, strict=True) if label == prediction)
     recall = {label: TopicRecall(count, right[label]) for label, count in Counter(labels).most_common()}
     return right.total() / len(texts), recall

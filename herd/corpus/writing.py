@@ -25,7 +25,7 @@ DOCUMENT_COLUMNS = ("id", "text", "source", "url", "added", "language", "notes")
 
 @dataclass(frozen=True)
 class WriteTask:
-    """A part's last job. removals: for each step over all documents the rows of this part that it dropped, and why.
+    """A shard's last job. removals: for each step over all documents the rows of this shard that it dropped, and why.
     rejects, stats: files that preparing the shard left, there or not."""
 
     shard: DocumentShard
@@ -58,7 +58,7 @@ class WriteCounts(Tally):
 
 
 def write_shard(task: WriteTask) -> WriteCounts:
-    """Writes one part's documents, rejects and statistics."""
+    """Writes one shard's documents, rejects and statistics."""
     counts = WriteCounts()
     name = f"{task.shard.name}.parquet"
     late: list[arrow.RecordBatch] = []

@@ -82,24 +82,24 @@ def compare_trials(trials: Sequence[Trial], *, control: str) -> list[MethodScore
     return rows
 
 
-def search_costs(found: Sequence[MixSearch]) -> list[SearchCost]:
+def search_costs(searches: Sequence[MixSearch]) -> list[SearchCost]:
     """What each method's searches came to: shares with their spread over seeds and over sizes of the proxy, FLOPs, and
     what a step of it costs in steps of plain training."""
     by_label: dict[str, list[MixSearch]] = {}
-    for one in found:
-        by_label.setdefault(label_of(one), []).append(one)
+    for search in searches:
+        by_label.setdefault(label_of(search), []).append(search)
     rows = []
-    for label, searches in by_label.items():
-        sizes = sorted({one.proxy_weights for one in searches})
-        of_size = {size: [one.shares for one in searches if one.proxy_weights == size] for size in sizes}
+    for label, group in by_label.items():
+        sizes = sorted({search.proxy_params for search in group})
+        of_size = {size: [search.shares for search in group if search.proxy_params == size] for size in sizes}
         means = [_mean_of(shares) for shares in of_size.values()]
-        steps = [one.seconds / one.plain_seconds for one in searches if one.plain_seconds]
+        steps = [search.seconds / search.baseline_seconds for search in group if search.baseline_seconds]
         first = of_size[sizes[0]]
         rows.append(
             SearchCost(
                 method=label,
-                shares=_mean_of([one.shares for one in searches]),
-                flops=float(np.mean([one.flops for one in searches])),
+                shares=_mean_of([search.shares for search in group]),
+                flops=float(np.mean([search.flops for search in group])),
                 over_seeds=max(_spread_of(shares) for shares in of_size.values()) if len(first) > 1 else None,
                 over_sizes=max(_spread_of(means), 0.0) if len(means) > 1 else None,
                 sizes=tuple(sizes),
@@ -218,7 +218,7 @@ def _shrink_slopes(fits: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
 
 
 def rank_agreement(forecasts: Sequence[MixPrediction]) -> float:
-    """Spearman's rank correlation of foretold and measured losses. Raises DataError for fewer than three mixes."""
+    """Spearman's rank correlation of predicted and measured losses. Raises DataError for fewer than three mixes."""
     from scipy.stats import spearmanr  # takes most of a second, which planning has no use for
 
     if len(forecasts) < 3:

@@ -78,7 +78,7 @@ class CombinedShards:
         return sorted(self.index["sources"])
 
     @property
-    def pad(self) -> int:
+    def pad_id(self) -> int:
         return self.default.pad_id
 
     def read(self, source: str, split: str = "train") -> TokenShard:
@@ -112,8 +112,8 @@ def judge_data(
     total = len(arms) * len(settings.seeds)
     for number, seed in enumerate(settings.seeds):
         for arm, (name, mix) in enumerate(arms.items()):
-            begun = partial(_part_done, work, 2 * number + arm, total, f"seed {seed}, {name}")
-            losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed), begun))
+            report = partial(_part_done, work, 2 * number + arm, total, f"seed {seed}, {name}")
+            losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed), report))
     targets = settings.targets or {name: weight for name, weight in weights.items() if name in losses["control"][0]}
     gain = probe_gain(losses["control"], losses[label], targets)
     new_tokens = settings.tokens * settings.new_share
@@ -162,13 +162,15 @@ def _annealed(
         raise DataError(f"the checkpoint reads {network.shape.max_seq_len} tokens; set length to at most that")
     phase = BatchPhase(until=1.0, batch_tokens=settings.batch_tokens)
     ramp = BatchRamp((phase,), settings.tokens, settings.length)
-    batches = TokenBatches(shards, (MixPhase(until=1.0, mixture_weights=dict(mix)),), ramp, settings.seed, shards.pad)  # type: ignore[arg-type]
+    batches = TokenBatches(
+        shards, (MixPhase(until=1.0, mixture_weights=dict(mix)),), ramp, settings.seed, shards.pad_id
+    )  # type: ignore[arg-type]
     state = TrainState(network, adamw(network, settings.optimizer))
     moments = open_moments(model.path)
     if moments is not None:
         state.load_moments(moments)
     strategy = single_device(state, work.executor, settings)
-    for done in train_steps(
+    for step in train_steps(
         state,
         batches,
         loss_fn=next_token_loss,
@@ -178,7 +180,7 @@ def _annealed(
         guard=settings.guard,
         micro_batch=settings.micro_batch,
     ):
-        report(done.number / len(batches))
+        report(step.number / len(batches))
     strategy.close()
     losses = held_out_losses(network, shards.default, length=settings.length, workers=work.executor.workers)
     return {name: loss.nats_per_token for name, loss in losses.items()}

@@ -83,10 +83,10 @@ class MixProblem:
 
 @dataclass(frozen=True)
 class MixResult:
-    """Shares, and what they cost. flops: of all small runs. spread: of each share, a standard deviation where the
-    method knows one from within. sampled: rows are drawn by chance instead of evenly spread. online: the shares are
-    where the run starts; it changes them itself. path: shares along the search, for pictures. seconds: of the search;
-    plain: of plain training on as many tokens, where it was measured."""
+    """The weights of a mix, and what they cost. flops: of all small runs. spread: of each weight, a standard deviation
+    where the method knows one from within. sampled: rows are drawn by chance instead of evenly spread. online: the
+    weights are where the run starts; it changes them itself. path: weights along the search, for pictures. seconds: of
+    the search; baseline_seconds: of plain training on as many tokens, where it was measured."""
 
     weights: Mapping[str, float]
     flops: float = 0.0

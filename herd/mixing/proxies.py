@@ -47,8 +47,7 @@ class EvalPoint:
 
 @dataclass
 class LossCurve:
-    """What a run came to. seconds: of training alone. tokens_read: tokens of every source. rows: of
-    all sources."""
+    """What a run came to. seconds: of training alone. tokens_read: of every source. rows: of all sources."""
 
     points: list[EvalPoint] = field(default_factory=list)
     seconds: float = 0.0

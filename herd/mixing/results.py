@@ -13,21 +13,21 @@ from herd.evals.intervals import Interval
 @results.add(version=1)
 @dataclass(frozen=True)
 class MixSearch:
-    """The mix that a method found. proxy_weights: parameters of the small models. spread: of each share, where the
-    method knows it. drawn: rows are drawn by chance; online: the shares are only where the run starts. flops, seconds:
-    of the search; plain_seconds: of plain training on as many tokens. path: shares along the search."""
+    """The mix that a method found. proxy_params: of the small models. spread: of each share, where the
+    method knows it. sampled: rows are drawn by chance; online: the shares are only where the run starts. flops,
+    seconds: of the search; baseline_seconds: of plain training on as many tokens. path: shares along the search."""
 
     method: str
     settings: Mapping[str, Any]
     seed: int
-    proxy_weights: int
+    proxy_params: int
     shares: Mapping[str, float]
     spread: Mapping[str, float]
-    drawn: bool
+    sampled: bool
     online: bool
     flops: float
     seconds: float
-    plain_seconds: float
+    baseline_seconds: float
     path: tuple[Mapping[str, float], ...]
 
 
@@ -42,13 +42,13 @@ class LossPoint:
 @results.add(version=1)
 @dataclass(frozen=True)
 class MixTrial:
-    """What a model learns of every source when it is trained on a mix. shares, epochs: as they were read. cut: a
-    sentence for each share that was cut. late_share: the part of the run with a mix of its own."""
+    """What a model learns of every source when it is trained on a mix. num_params: of the model. shares, epochs: as
+    they were read. cut: a sentence for each share that was cut. late_share: the part of the run with a mix of its own."""
 
     method: str
     settings: Mapping[str, Any]
     seed: int
-    weights: int
+    num_params: int
     flops: float
     late_share: float
     shares: Mapping[str, float]

@@ -41,23 +41,23 @@ def find_mix(
 ) -> Mix:
     """The shares that a method finds with small runs."""
     problem = _problem(work, tokens, proxy, settings, seed)
-    found: MixResult = methods.make(method)(problem)
+    mix: MixResult = methods.make(method)(problem)
     result = MixSearch(
         method=method.name,
         settings=dict(method.settings),
         seed=seed,
-        proxy_weights=problem.shape(proxy).num_params,
-        shares=dict(found.weights),
-        spread=dict(found.spread),
-        drawn=found.sampled,
-        online=found.online,
-        flops=found.flops,
-        seconds=found.seconds,
-        plain_seconds=found.baseline_seconds,
-        path=tuple(dict(shares) for shares in found.path),
+        proxy_params=problem.shape(proxy).num_params,
+        shares=dict(mix.weights),
+        spread=dict(mix.spread),
+        sampled=mix.sampled,
+        online=mix.online,
+        flops=mix.flops,
+        seconds=mix.seconds,
+        baseline_seconds=mix.baseline_seconds,
+        path=tuple(dict(weights) for weights in mix.path),
     )
     _keep(work, result, "mix.json")
-    largest = sorted(found.weights.items(), key=lambda pair: -pair[1])[:3]
+    largest = sorted(mix.weights.items(), key=lambda pair: -pair[1])[:3]
     work.headline = f"{method.name}: " + ", ".join(f"{name} {weight:.0%}" for name, weight in largest)
     return Mix(work.out)
 
@@ -65,8 +65,8 @@ def find_mix(
 @settings
 class TrialSettings:
     """A run on a mix. points: how often the losses are taken on the way. max_epochs: what a source may be read at
-    most, in both parts together; its share is cut to that. late_weights: shares of the last part `late_share` of the
-    run, in the place of the mix's."""
+    most, in both parts together; its share is cut to that. late_weights: of the last part of the run, so large as
+    `late_share` says, in the place of the mix's."""
 
     run: ProxySettings
     points: PositiveInt = 8
@@ -88,7 +88,7 @@ def try_mix(
         bandit = Exp3(problem)
         batches: Any = SampledBatches(problem, trial.run, bandit.choose)
         callbacks = {"on_step": bandit.learn}
-    elif mix_row.drawn:
+    elif mix_row.sampled:
         batches = SampledBatches(
             problem, trial.run, random_sources(problem, np.array([weights[n] for n in problem.sources]))
         )
@@ -100,7 +100,7 @@ def try_mix(
         method=mix_row.method,
         settings=mix_row.settings,
         seed=seed,
-        weights=problem.shape(trial.run).num_params,
+        num_params=problem.shape(trial.run).num_params,
         flops=problem.flops(curve.rows * trial.run.length, trial.run),
         late_share=trial.late_share,
         shares={name: count / total_tokens for name, count in curve.tokens_read.items()},
@@ -131,13 +131,13 @@ def compare_mixes(
 
 @stage(paper="3.1.2", version=3)
 def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
-    """Every mix of `large` as foretold from its runs in `small`, and whether the order came out as foretold."""
+    """Every mix of `large` as predicted from its runs in `small`, and whether the order came out as predicted."""
     trials, targets = ([Trial.of(scores.result(MixTrial)) for scores in group] for group in (small, large))
     forecasts = forecast_losses(trials, targets)
     agreement = rank_agreement(forecasts)
     orders = math.log10(targets[0].flops / max(trial.flops for trial in trials))
     _keep(work, MixForecast(agreement, orders, tuple(forecasts)), "scores.json")
-    work.headline = f"{len(forecasts)} mixes foretold, rank correlation {agreement:.2f} with what was measured"
+    work.headline = f"{len(forecasts)} mixes predicted, rank correlation {agreement:.2f} with what was measured"
     return Scores(work.out)
 
 

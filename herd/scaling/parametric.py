@@ -22,8 +22,7 @@ _HUBER = 1e-3  # of a logarithm, as in the paper
 
 @dataclass(frozen=True)
 class ParametricFit:
-    """A parametric law and laws from runs drawn anew, for intervals. median_error: median error of the runs' losses, a
-    share."""
+    """A parametric law and laws from resampled runs, for intervals. median_error: of the runs' losses, a share."""
 
     law: Chinchilla
     resampled: tuple[Chinchilla, ...]
@@ -34,12 +33,12 @@ class ParametricFit:
         return percentiles([getattr(sample, parameter) for sample in self.resampled])
 
     def loss_interval(self, num_params: float, tokens: float) -> tuple[float, float]:
-        """The middle 95 % of the loss foretold for a run."""
+        """The middle 95 % of the loss predicted for a run."""
         return percentiles([sample.loss(num_params, tokens) for sample in self.resampled])
 
 
 def parametric_row(fit: ParametricFit) -> dict[str, Any]:
-    """A fit as plain data, with the laws drawn anew, from which intervals of any figure follow."""
+    """A fit as plain data, with the resampled laws, from which intervals of any figure follow."""
     row: dict[str, Any] = {name: getattr(fit.law, name) for name in _NUMBERS}
     row |= {"intervals": {name: list(fit.interval(name)) for name in _NUMBERS}, "median_error": fit.median_error}
     return row | {"drawn": [[getattr(sample, name) for name in _NUMBERS] for sample in fit.resampled]}
@@ -68,7 +67,7 @@ _NUMBERS = ("floor", "a", "b", "alpha", "beta")
 def fit_parametric(
     num_params: ArrayLike, tokens: ArrayLike, losses: ArrayLike, *, resamples: int = 100, seed: int = 0
 ) -> ParametricFit:
-    """loss = floor + a / weights^alpha + b / tokens^beta, least Huber loss between logarithms.
+    """loss = floor + a / num_params^alpha + b / tokens^beta, least Huber loss between logarithms.
 
     Raises DataError for fewer than seven runs, a loss that is not positive and finite, or runs that all have one size
     or one length. Source: Hoffmann et al. 2022, approach 3 (eq. 3); the starts are found by solving for floor, a and b

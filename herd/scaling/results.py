@@ -11,13 +11,14 @@ from herd.core.results import results
 
 @dataclass(frozen=True)
 class IsoFlopCurve:
-    """The models of one compute budget and the parabola through their losses over the log of tokens. fit: R squared.
-    inside: whether its minimum lies between the sizes trained; advice: what to add where it does not."""
+    """The models of one compute budget and the parabola through their losses over the log of tokens. num_params: of
+    each model. fit: R squared. inside: whether the minimum lies between the sizes trained; advice: what to add where it
+    does not."""
 
     flops: float
     tokens: tuple[float, ...]
     losses: tuple[float, ...]
-    weights: tuple[float, ...]
+    num_params: tuple[float, ...]
     parabola: tuple[float, float, float]
     fit: float
     inside: bool

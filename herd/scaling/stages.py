@@ -72,7 +72,7 @@ def _resampled(
     resamples: int,
     seed: int,
 ) -> Any:
-    """Laws through curves whose residuals were drawn anew."""
+    """Laws through curves whose residuals were resampled."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         redrawn = []
@@ -87,13 +87,13 @@ def _resampled(
 
 
 def _curve(
-    budget: float, curve: Parabola, tokens: list[float], losses: list[float], weights: list[float]
+    budget: float, curve: Parabola, tokens: list[float], losses: list[float], num_params: list[float]
 ) -> IsoFlopCurve:
     return IsoFlopCurve(
         flops=budget,
         tokens=tuple(tokens),
         losses=tuple(losses),
-        weights=tuple(weights),
+        num_params=tuple(num_params),
         parabola=(curve.bend, curve.slope, curve.level),
         fit=curve.fit,
         inside=curve.is_inside,
@@ -103,17 +103,17 @@ def _curve(
     )
 
 
-def _fit(law: PowerLaw, drawn: Sequence[PowerLaw], target_flops: float) -> PowerLawFit:
+def _fit(law: PowerLaw, resampled: Sequence[PowerLaw], target_flops: float) -> PowerLawFit:
     def interval(values: list[float]) -> tuple[float, float] | tuple[()]:
         return percentiles(values) if values else ()
 
     return PowerLawFit(
         exponent=law.exponent,
         factor=law.factor,
-        exponent_interval=interval([one.exponent for one in drawn]),
+        exponent_interval=interval([sample.exponent for sample in resampled]),
         best_tokens=law.tokens(target_flops),
-        best_tokens_interval=interval([one.tokens(target_flops) for one in drawn]),
-        resamples_with_a_law=len(drawn),
+        best_tokens_interval=interval([sample.tokens(target_flops) for sample in resampled]),
+        resamples_with_a_law=len(resampled),
     )
 
 

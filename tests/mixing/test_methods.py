@@ -51,7 +51,7 @@ def test_doremi_gives_noise_less_than_raw_losses_would(shards: TokenShards, figu
     assert judged.flops > given.flops(given.proxy.tokens)
     assert judged.path
     assert judged.seconds > 0
-    assert judged.plain_seconds > 0
+    assert judged.baseline_seconds > 0
 
 
 @pytest.mark.row(24, "helper")
@@ -73,12 +73,12 @@ PRIOR = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 
 
 def ranked(kind: str, runs: int, losses: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> float:
-    """The rank correlation of foretold and true losses of 500 mixes, after so many noisy runs."""
+    """The rank correlation of predicted and true losses of 500 mixes, after so many noisy runs."""
     chance = np.random.default_rng(seed)
     mixes, unseen = draw_mixes(PRIOR, runs, chance), draw_mixes(PRIOR, 500, chance)
     noisy = losses(mixes)
-    foretold = fit(kind, mixes, noisy + chance.normal(0, 0.01, noisy.shape))(unseen)
-    found: Any = spearmanr(foretold, losses(unseen).mean(1))
+    predicted = fit(kind, mixes, noisy + chance.normal(0, 0.01, noisy.shape))(unseen)
+    found: Any = spearmanr(predicted, losses(unseen).mean(1))
     return float(found.statistic)
 
 

@@ -86,7 +86,7 @@ def test_sets_of_two_vocabularies_are_not_mixed(tmp_path: Path, monkeypatch: pyt
     other = planted(tmp_path / "b", {"x": noise}, documents=10)
     both = CombinedShards(one, other)
     assert both.sources == ["new/x", "x"]
-    assert both.pad == PAD
+    assert both.pad_id == PAD
     assert len(both.read("new/x")) == 10
     monkeypatch.setitem(other.index, "vocab_size", 99)
     with pytest.raises(DataError, match="packed with a vocabulary of 99"):

@@ -1,6 +1,6 @@
 """Steps that look at all documents together: what one says that another one said, and what none else says.
 
-One function is one step; a new file here is found. It is given the documents in parts, maps a kernel over them,
+One function is one step; a new file here is found. It is given the documents in shards, maps a kernel over them,
 and says which documents are to be dropped, and why.
 """
 

@@ -97,7 +97,7 @@ def _full_filter_rate(bits: int, hashes: int, expected_ngrams: int) -> float:
 def _filter_shards(
     shards: list[DocumentShard], *, rules: tuple[int, int, int, int, float, int]
 ) -> list[tuple[RewrittenShard, NDArray[np.int64]]]:
-    """The parts without what was seen before, and how many runs each has and how many of them were seen; the
+    """The shards without what was seen before, and how many n-grams each has and how many of them were seen; the
     filter lives in this one process."""
     bits = np.zeros(rules[0] // 64, np.uint64)
     kernel_rules = _Rules(*rules)

@@ -43,7 +43,7 @@ def decontaminate(
     """Drops documents that hold a good part of an evaluation item, or cuts the item out of them.
 
     A document is touched when passages it shares with one item, of `ngram_size` words or more, hold at least
-    `item_share` of the item's ngram_size: a shared phrase alone is no contamination, and removing all of those was
+    `item_share` of the item's words: a shared phrase alone is no contamination, and removing all of those was
     found to remove mostly false positives. The samples show the passages with what stands round them, how
     many documents share a phrase only, and the share of the former among all, which is the precision a rule
     that drops at the first shared run would have had by this measure.
@@ -122,7 +122,7 @@ def _match_shard(
 
 
 def _cut(shard: DocumentShard, *, index: ExampleIndex, item_share: float) -> tuple[RewrittenShard, None]:
-    """The part without the passages that hold an item."""
+    """The shard without the passages that hold an item."""
 
     def change(_: RowNumbers, texts: arrow.Array) -> arrow.Array:
         matches = _by_text(texts, index)

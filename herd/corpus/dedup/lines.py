@@ -62,7 +62,7 @@ def line_keys(texts: arrow.Array) -> tuple[Keys, NDArray[np.int64]]:
 
 
 def _count_lines(shard: DocumentShard, *, bucket: int) -> dict[int, int]:
-    """Writes how often each line stands in each bucket of this part; returns how many different ones do."""
+    """Writes how often each line stands in each bucket of this shard; returns how many different ones do."""
     keys_by_bucket: dict[int, list[Keys]] = {}
     for rows, texts in alive_texts(shard):
         keys, ends = line_keys(texts)
@@ -87,7 +87,7 @@ def _frequent_keys(job: tuple[Path, list[str], tuple[int, int], int]) -> Keys:
 
 
 def _drop_frequent(shard: DocumentShard, *, bucket: int) -> tuple[RewrittenShard, int]:
-    """The part without the frequent lines, and how many went."""
+    """The shard without the frequent lines, and how many went."""
     lines = 0
 
     def change(rows: RowNumbers, texts: arrow.Array) -> arrow.Array:

@@ -53,7 +53,7 @@ def minhash(
 
     Documents become sets of n-grams of `ngram_size` words; two of them with Jaccard similarity s meet in one of
     the bands with probability 1 - (1 - s^rows)^bands, and whoever meets is in one cluster. bands, rows and
-    words count with the preset `own`. jaccard: pairs whose estimated similarity is lower do not meet after all.
+    ngram_size count with the preset `own`. jaccard: pairs whose estimated similarity is lower do not meet after all.
     fold_numbers: whether texts that differ in numbers only are the same, as FineWeb has it. within: who can
     meet whom. Llama 3 deduplicates globally; FineWeb found that worse than within one snapshot (their 3.4),
     whose stand-in here is the month a page was fetched.
@@ -198,7 +198,7 @@ def find_roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def cluster_counts(
-    parts: DocumentShards, roots: NDArray[np.int64], copies: NDArray[np.int64]
+    shards: DocumentShards, roots: NDArray[np.int64], copies: NDArray[np.int64]
 ) -> tuple[dict[str, Count], list[Sample]]:
     """How large clusters are, and the largest of them with the ids of some members."""
     heads, sizes = np.unique(roots[copies], return_counts=True)
@@ -212,8 +212,8 @@ def cluster_counts(
     }
     order = np.argsort(-sizes, kind="stable")[:_LARGEST_CLUSTERS]
     members = {int(head): copies[roots[copies] == head][:4] for head in heads[order]}
-    wanted = np.concatenate([[head, *rows] for head, rows in members.items()]) if members else np.empty(0)
-    names = parts.values("id", wanted.astype(np.int64))
+    row_numbers = np.concatenate([[head, *rows] for head, rows in members.items()]) if members else np.empty(0)
+    names = shards.values("id", row_numbers.astype(np.int64))
     largest: list[Sample] = [
         {"size": int(size), "kept": names[int(head)], "dropped": tuple(names[int(row)] for row in members[int(head)])}
         for head, size in zip(heads[order], sizes[order], strict=True)

@@ -81,7 +81,7 @@ def _one_pass(
 
 
 def _windows(shard: DocumentShard, *, words: int) -> int:
-    """Writes the hash of every run of `words` words, and its number in the part beside it."""
+    """Writes the hash of every run of `words` words, and its number in the shard beside it."""
     key_arrays = [np.empty(0, np.uint64)]
     for _, texts in alive_texts(shard):
         with KernelResult("herd_window_keys", pack_texts(texts), ctypes.c_int32(words)) as result:
@@ -111,7 +111,7 @@ def _repeated_keys(
 def _cut(
     shard: DocumentShard, *, words: int, keep_first: bool, least_words: int
 ) -> tuple[RewrittenShard, tuple[int, RowNumbers]]:
-    """The part without what stands elsewhere too; how many words went, and documents with too few left."""
+    """The shard without what stands elsewhere too; how many words went, and documents with too few left."""
     keys, first = np.load(shard.folder / "repeated.npy"), np.load(shard.folder / "first.npy")
     start = int(np.load(shard.folder / "starts.npy")[shard.number])
     cut, short = 0, [np.empty(0, np.int64)]

@@ -1,5 +1,5 @@
-"""The methods of mixing: each is one function from a `Field` (sources, a small model, a budget) to `MixResult`
-shares."""
+"""The methods of mixing: each is one function from a `MixProblem` (sources, a small model, a budget) to a
+`MixResult`."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def draw_mixes(prior: FloatArray, count: int, rng: np.random.Generator) -> Float
 
 
 def best_of(predict: Predict, mixes: FloatArray, count: int) -> FloatArray:
-    """The mean of the `count` mixes foretold the lowest loss."""
+    """The mean of the `count` mixes with the lowest predicted loss."""
     order = np.argsort(predict(mixes))[:count]
     best_mix: FloatArray = mixes[order].mean(0)
     return best_mix
