@@ -60,7 +60,7 @@ class PlannedTraining:
 
 def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
     """The stages of pre-training among `plans`, in order; none where neither a vocabulary nor a model is known yet."""
-    pairs = [plan.settings["pairs"] for plan in plans if plan.stage.name == "train_tokenizer"]
+    pairs = [plan.settings["vocab_size"] for plan in plans if plan.stage.name == "train_tokenizer"]
     vocabulary = pairs[0] + len(CONTROL_TOKENS) if pairs else 0
     planned: dict[str, PlannedTraining] = {}
     for plan in plans:

@@ -28,8 +28,8 @@ def ratios(chosen: float, rejected: float) -> PairLogProbs:
 PAIR = PairLogProbs(*(torch.tensor([value], dtype=torch.float64) for value in (-12, -15, -11, -13, 10, 12)))
 UNIT_VALUES = [
     ("dpo", {"beta": 0.1}, 0.64439666),
-    ("dpo", {"beta": 0.1, "smoothing": 0.1}, 0.65439666),
-    ("robust_dpo", {"beta": 0.1, "flipped": 0.1}, (0.9 * 0.64439666 - 0.1 * 0.74439666) / 0.8),
+    ("dpo", {"beta": 0.1, "label_smoothing": 0.1}, 0.65439666),
+    ("robust_dpo", {"beta": 0.1, "label_smoothing": 0.1}, (0.9 * 0.64439666 - 0.1 * 0.74439666) / 0.8),
     ("hinge", {"beta": 0.1}, 0.9),
     ("ipo", {"tau": 0.1, "per_token": False}, 16.0),
     ("ipo", {"tau": 0.1}, 24.33777778),
@@ -44,7 +44,7 @@ UNIT_VALUES = [
     ("nca", {"beta": 0.1}, 1.5 * math.log1p(math.exp(0.1)) - 0.05 + 0.5 * math.log1p(math.exp(-0.2))),
     ("sppo", {"beta": 0.1}, (-1 - 5) ** 2 + (-2 + 5) ** 2),
     ("aot", {"beta": 0.1}, 0.64439666),
-    ("aot", {"beta": 0.1, "compared": "answers"}, 0.64439666),
+    ("aot", {"beta": 0.1, "variant": "answers"}, 0.64439666),
     ("sft", {}, 1.2),
 ]
 

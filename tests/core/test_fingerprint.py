@@ -93,7 +93,7 @@ def test_a_file_outside_of_the_package_counts_with_what_it_imports(copied: Path,
 def test_a_plugin_that_nobody_imports_counts_where_settings_name_it(copied: Path) -> None:
     settings = {"settings": {"gold": {"herd.world.verifiers:true_in_world": {"world": {}}}, "tries": 3}}
     assert plugin_modules(settings) == {"herd.world.verifiers"}
-    file = copied / "align" / "select.py"
+    file = copied / "align" / "rejection_sampling.py"
 
     def now() -> tuple[str, str]:
         return tuple(

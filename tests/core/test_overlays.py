@@ -78,8 +78,8 @@ def test_a_loss_laid_over_a_packaged_recipes(tmp_path: Path) -> None:
     file.write_text("recipe: tiny\ndpo: {loss: {dpo: {beta: 0.3}}}\n", encoding="utf-8")
     made = load_recipe(str(file), recipes, ["dpo.loss={ipo: {}}"]).settings
     assert made.dpo.loss.name == "ipo"
-    made = load_recipe(str(file), recipes, ["dpo.loss.dpo.smoothing=0.1"]).settings
-    assert (made.dpo.loss.settings["beta"], made.dpo.loss.settings["smoothing"]) == (0.3, 0.1)
+    made = load_recipe(str(file), recipes, ["dpo.loss.dpo.label_smoothing=0.1"]).settings
+    assert (made.dpo.loss.settings["beta"], made.dpo.loss.settings["label_smoothing"]) == (0.3, 0.1)
     assert recipes.get("tiny") is tiny
 
 

@@ -158,7 +158,7 @@ def test_the_same_numbers_are_printed_and_read_again(mine: Path, capsys: pytest.
 
 
 def test_a_file_beside_the_wiring_may_name_plugins_and_a_place(mine: Path) -> None:
-    mine.with_name("wiring.yaml").write_text(f"{mine.read_text()}place: slurm\n")
+    mine.with_name("wiring.yaml").write_text(f"{mine.read_text()}executor: slurm\n")
     by_name = load_recipe(str(mine.with_name("wiring.yaml")), recipes)
     by_file = load_recipe(str(mine.with_name("wiring.py")), recipes)
     assert by_name.executor == "slurm"
@@ -171,7 +171,7 @@ def test_lists_say_which_file_it_comes_from(mine: Path, capsys: pytest.CaptureFi
     assert main(["list", "verifiers", "--plugins", str(plugin)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["starts_alike"].endswith(f"Whether both start with the same letters. ({plugin.resolve()})")
-    assert "(" not in lines["number"]
+    assert "(" not in lines["numeric_match"]
     assert user_file_of(verifiers.get("exact_match")) is None
 
 

@@ -20,16 +20,16 @@ from tests.core.stages_for_tests import join, write
 
 OWN = '''
 from herd.core.artifacts import Corpus
-from herd.core.settings import Positive, settings
+from herd.core.settings import PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.recipes import recipes
 
 @settings
 class OwnSettings:
-    size: Positive = 3
+    size: PositiveInt = 3
 
 @stage(paper="-", version=1)
-def own_stage(work: Work, *, size: Positive) -> Corpus:
+def own_stage(work: Work, *, size: PositiveInt) -> Corpus:
     """A file."""
     (work.out / "text").write_text("x" * size)
     return Corpus(work.out)

@@ -149,7 +149,12 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return checked
 
-    for module, name in ((weights, "names"), (weights, "weight_shapes"), (gguf, "names"), (meta, "names")):
+    for module, name in (
+        (weights, "weight_names"),
+        (weights, "weight_shapes"),
+        (gguf, "weight_names"),
+        (meta, "weight_names"),
+    ):
         monkeypatch.setattr(module, name, counted(getattr(module, name)))
 
 

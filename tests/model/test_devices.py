@@ -218,7 +218,7 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         assert place, "a model computes that nobody placed"
         found.add(str(place))
 
-    hidden, packed = Transformer.hidden_states, importlib.import_module("herd.model.packed").Packed.__init__
+    hidden, packed = Transformer.hidden_states, importlib.import_module("herd.model.packed").PackedModel.__init__
 
     def computes(self: Transformer, *args: Any, **kwargs: Any) -> Any:
         asked(self)

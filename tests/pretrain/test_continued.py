@@ -91,7 +91,7 @@ def test_what_it_makes_is_read_by_transformers_with_its_losses(
             logits = reference(ids[None, :-1]).logits[0]
         nats += float(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum"))
         count += len(ids) - 1
-    assert count == ours["tokens"]
+    assert count == ours.tokens
     assert ours.nats_per_token == pytest.approx(nats / count, abs=1e-5)
     asked = [{"role": "user", "content": "How?"}]
     own = json.loads((continued.path / "tokenizer_config.json").read_text())

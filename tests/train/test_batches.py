@@ -266,8 +266,8 @@ def test_a_fault_ahead_is_raised_where_its_batch_is_asked_for_and_closing_hides_
 
 def test_a_program_that_ends_without_closing_ends() -> None:
     code = (
-        "from tests.train.test_batches import Prefetched, Slow\n"
-        "ahead = Prefetched(Slow())\nprint(ahead.batch(0))\nraise SystemExit(3)"
+        "from tests.train.test_batches import PrefetchedBatches, Slow\n"
+        "ahead = PrefetchedBatches(Slow())\nprint(ahead.batch(0))\nraise SystemExit(3)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (3, "0\n")

@@ -162,7 +162,7 @@ def test_a_run_that_is_asked_to_end_saves_and_leaves(
     work = Work(tmp_path / "out", tmp_path / "scratch", LocalExecutor())
     work.out.mkdir()
     work.scratch.mkdir()
-    monkeypatch.setattr("herd.train.loop.stop_asked", lambda: made.step == 4)
+    monkeypatch.setattr("herd.train.loop.stop_requested", lambda: made.step == 4)
     with pytest.raises(StoppedError, match="step 4 is saved"):
         train(work, made, batches, loss_fn=next_token_loss, lr_schedule=RATE, max_grad_norm=1.0)
     monkeypatch.undo()
