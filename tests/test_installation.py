@@ -59,8 +59,7 @@ model.eval()
 engine = Engine(model, frozenset({2}), max_num_seqs=1)
 written = engine.generate([[4, 5, 6]], SamplingParams(max_tokens=4, temperature=0.0))
 print(json.dumps({
-    "file": herd.__file__, "isa": kernels.isa(),
-    "corpus": type(corpus_kernels.corpus_kernels()).__name__,
+    "file": herd.__file__, "isa": kernels.isa(), "corpus": type(corpus_kernels.corpus_kernels()).__name__,
     "first": losses[0], "last": losses[-1], "written": written[0].token_ids,
 }))
 """

@@ -146,7 +146,7 @@ class DistributedStrategy:
             value, sums = self.runner.step(own, loss_fn, total / self.sharers, micro_batch or 1)
             value = value / self.sharers
         else:
-            value, sums = self._backward(own, loss_fn, total, micro_batch)
+            value, sums = self._grads(own, loss_fn, total, micro_batch)
         self._match_placements()
         # Ranks that divide tensors or layers see the same loss or none: one of them tells.
         tells = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
@@ -175,9 +175,7 @@ class DistributedStrategy:
         places = [position for chunk in chunks for position in chunk]
         return own.select_positions(torch.tensor(places))
 
-    def _backward(
-        self, own: Any, loss_fn: LossFn[Any], total: float, micro_batch: int | None
-    ) -> tuple[float, MetricSums]:
+    def _grads(self, own: Any, loss_fn: LossFn[Any], total: float, micro_batch: int | None) -> tuple[float, MetricSums]:
         rows = num_rows(own)
         parts = own.parts(-(-rows // (micro_batch or rows)))
         value, sums = 0.0, {}

@@ -189,9 +189,8 @@ def train(
             # Never among skipped steps: what is gone back to lies before them.
             saving = ((is_due and not step.skipped) or stopping) and step.number < len(batches)
             last = finished or state.step + state.offset >= len(batches)
-            # what is damaged is neither saved nor given away
             if integrity_check.roll_back_if_damaged(step, now=saving or last):
-                continue
+                continue  # what is damaged is neither saved nor given away
             if finished:
                 break
             if saving:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from herd.align.columns import ParsedRows
 from herd.align.contamination import HeldOutQuestions, drop_contaminated
@@ -44,3 +46,55 @@ def test_what_all_questions_say_tells_none_apart() -> None:
     asked = [Conversation((Message("user", f"{LONG} {count}, {form}"),)) for count in range(5)]
     row = Conversation((Message("user", f"name a colour, {form}"), SAID))
     assert not HeldOutQuestions(asked).occurs_in(row)
+
+
+WORDS = LONG.split()
+
+
+def talk(*said: str) -> Conversation:
+    """The user and the assistant in turn."""
+    return Conversation(tuple(Message("assistant" if n % 2 else "user", text) for n, text in enumerate(said)))
+
+
+def test_half_of_a_questions_runs_are_enough_and_fewer_are_not() -> None:
+    tests = HeldOutQuestions([talk(LONG)])
+    runs = len(WORDS) - 7  # of eight words each
+    for words in range(8, len(WORDS) + 1):
+        assert tests.occurs_in(talk(" ".join(WORDS[:words]), "yes")) == ((words - 7) >= runs / 2)
+
+
+@given(st.integers(0, len(WORDS)), st.booleans())
+def test_what_is_said_around_a_question_and_by_whom_changes_nothing(at: int, answers: bool) -> None:
+    text = " ".join(["words", "before", *WORDS, "and", "after"])
+    row = talk("hello", text) if answers else talk(text, "yes")
+    assert HeldOutQuestions([talk(LONG)]).occurs_in(row)
+    # Words put in between tear runs apart; in the middle more of them.
+    torn = talk(" ".join([*WORDS[:at], "suddenly", *WORDS[at:]]), "yes")
+    left = max(0, at - 7) + max(0, len(WORDS) - at - 7)
+    assert HeldOutQuestions([talk(LONG)]).occurs_in(torn) == (left >= (len(WORDS) - 7) / 2)
+
+
+def test_only_the_last_thing_asked_is_a_question_and_silence_asks_nothing() -> None:
+    tests = HeldOutQuestions(
+        [talk("an example", "yes", LONG), talk("", "hello"), Conversation((Message("assistant", "hi"),))]
+    )
+    assert tests.occurs_in(talk(LONG, "no"))
+    assert not tests.occurs_in(talk("an example", "yes"))
+    assert not HeldOutQuestions([]).occurs_in(talk(LONG, "no"))
+
+
+def test_every_ranked_answer_is_read_and_what_is_left_out_is_counted_once() -> None:
+    tests = HeldOutQuestions([talk(LONG)])
+    fine, told = (Message("assistant", "yes"),), (Message("assistant", f"you mean: {LONG}"),)
+    asked = talk("what?")
+    rows = [
+        Preference(prompt=asked, chosen=fine, rejected=told),
+        Preference(prompt=asked, chosen=fine, rejected=fine, edited=told),
+        Preference(prompt=asked, chosen=fine, rejected=fine),
+    ]
+    found = ParsedRows([talk(LONG, "yes"), asked], rows)
+    drop_contaminated(found, tests)
+    assert (found.conversations, found.preferences) == ([asked], rows[2:])
+    assert found.rejected == {"a question of the tests": 3}
+    drop_contaminated(found, tests)
+    assert found.rejected == {"a question of the tests": 3}

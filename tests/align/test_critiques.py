@@ -16,7 +16,7 @@ from herd.core.records import Conversation, Message, Preference
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
 from herd.generate.engine import SamplingParams
-from herd.judge.critic import ASK, Critic, criticize_answers
+from herd.judge.critic import ASK, Critic
 from herd.judge.reward import RewardJudge
 from herd.model.heads import RewardModel
 from herd.run.executors import LocalExecutor
@@ -117,14 +117,6 @@ def test_answers_too_long_for_a_critic_are_counted(tmp_path: Path, critic: Check
         [one.prompt.with_messages(answer[0]) for one in found for answer in one.ranked_answers]
     )
     assert [answer[2].content for one in found for answer in one.ranked_answers] == read
-
-
-def test_every_answer_is_criticized_and_only_answers_are() -> None:
-    found = criticize_answers(ranked(1, edited=True), lambda answered: f"heard: {answered.last.content}")
-    assert [answer[2].content for answer in found.ranked_answers] == [
-        f"heard: {answer[0].content}" for answer in ranked(1, edited=True).ranked_answers
-    ]
-    assert criticize_answers(ranked(0), lambda answered: "x").edited == ()
 
 
 def test_a_reward_model_reads_critiques_before_it_scores(tmp_path: Path, critic: Checkpoint, monkeypatch) -> None:

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from herd.align import curation
@@ -36,7 +34,6 @@ from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.samplers import ScriptedSampler
 from herd.run.executors import LocalExecutor
-from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.topics import load_topics
 
 embeds = pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="needs the package wordllama")
@@ -51,31 +48,6 @@ WORDS = (
 
 def dialogue(number: int, asked: str, answered: str) -> Conversation:
     return Conversation((Message("user", asked), Message("assistant", answered)), id=str(number), source="talk")
-
-
-def test_of_vectors_alike_the_first_stays() -> None:
-    vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 2, 1]]
-    vectors[2] = [0.9, 0.43589, 0, 0]
-    found = distinct(vectors, 0.85)
-    assert found.keep_mask.tolist() == [True, True, False, True, False]
-    assert found.duplicate_of.tolist() == [-1, -1, 0, -1, 1]
-    assert distinct(vectors, 0.95).keep_mask.tolist() == [True, True, True, True, False]
-
-
-@given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 100))
-def test_what_stays_is_different_and_what_goes_is_like_what_stays(count: int, similarity: float, seed: int) -> None:
-    chance = np.random.default_rng(seed)
-    vectors = chance.normal(size=(count, 4)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = distinct(vectors, similarity)
-    kept = vectors[found.keep_mask]
-    alike = kept @ kept.T - 2 * np.eye(len(kept))
-    assert alike.max(initial=-1) <= similarity + 1e-5
-    for row in np.flatnonzero(~found.keep_mask):
-        assert found.keep_mask[found.duplicate_of[row]]
-        assert vectors[row] @ vectors[found.duplicate_of[row]] > similarity - 1e-5
-    centres = centres_of(vectors, 3, chance)
-    assert set(nearest_of(vectors, centres)) <= set(range(len(centres)))
 
 
 def test_either_signal_finds_more_than_each_alone(figure) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from herd.align.rejection_sampling import (
     RejectionSamplingSettings,
@@ -26,35 +23,11 @@ from herd.core.registry import PluginConfig
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.generate.engine import SamplingParams
-from herd.generate.samplers import ScriptedSampler
-from herd.judge.best_of import best_of_curve, mean_of_best
-from herd.judge.rubric import CODE_RUBRIC, GENERAL_RUBRIC, rubric_points
 from herd.judge.verifiers import verifiers
-from herd.judge.verifiers.number import last_number
 from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=7), st.data())
-def test_the_best_of_k_is_the_mean_over_all_draws(pairs: list[tuple[int, int]], data: st.DataObject) -> None:
-    scores, values = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
-    k = data.draw(st.integers(1, len(pairs)))
-    drawn = []
-    for some in itertools.combinations(range(len(pairs)), k):
-        most = max(scores[n] for n in some)
-        alike = [values[n] for n in some if scores[n] == most]
-        drawn.append(sum(alike) / len(alike))
-    assert mean_of_best(scores, values, k) == pytest.approx(sum(drawn) / len(drawn))
-
-
-def test_a_curve_is_about_prompts_with_every_answer() -> None:
-    rows = best_of_curve([[1.0, 2.0, 3.0], [5.0]], {"gold": [[0.0, 0.0, 1.0], [1.0]]}, 3)
-    assert [row["k"] for row in rows] == [1, 2, 3]
-    assert rows[0] == {"k": 1, "reward": 2.0, "gold": pytest.approx(1 / 3)}
-    assert rows[-1] == {"k": 3, "reward": 3.0, "gold": 1.0}
-    assert best_of_curve([[1.0]], {}, 3) == []
 
 
 def test_a_reward_model_that_likes_the_wrong_thing_is_told_of() -> None:
@@ -67,30 +40,6 @@ def test_a_reward_model_that_likes_the_wrong_thing_is_told_of() -> None:
     found = warning([row(1, gold=0.80), row(2, gold=0.82), row(30, gold=0.74)])
     assert "the best of 30 is right in 74%, of 2 in 82%" in found
     assert warning([row(1, gold=0.5), row(30, gold=0.9)]) == ""
-
-
-def test_numbers_are_read_as_in_gsm8k() -> None:
-    assert last_number("so 12 + 3 = 15.\n#### 1,015") == 1015
-    assert last_number("it is 7.50 dollars") == last_number("7.5")
-    assert last_number("none") is None
-    check, prompt = verifiers.get("numeric_match"), Conversation((Message("user", "?"),))
-    known = Message("assistant", "#### 42")
-    assert check(prompt, Message("assistant", "That makes 42."), known) is True
-    assert check(prompt, Message("assistant", "41"), known) is False
-    assert check(prompt, Message("assistant", "42"), None) is None
-    assert check(prompt, Message("assistant", "42"), Message("assistant", "no idea")) is None
-    assert (
-        verifiers.get("exact_match")(prompt, Message("assistant", " Yes\nsir"), Message("assistant", "yes SIR")) is True
-    )
-
-
-def test_a_rubric_gives_points_or_says_that_it_has_none() -> None:
-    said = {"a": "It is right. score: 3", "b": "Score: **2**", "c": "wonderful!", "d": "score: 9"}
-    talk = [Conversation((Message("user", "?"), Message("assistant", text)), id=text) for text in said]
-    found = rubric_points(talk, ScriptedSampler(lambda asked: said[asked.id]), GENERAL_RUBRIC)
-    assert found == [1.0, 0.5, None, None]
-    assert CODE_RUBRIC.points("score: 1") == 1.0
-    assert "the conversation" in GENERAL_RUBRIC.ask(talk[0]).last.content
 
 
 def test_system_prompts_steer_and_are_not_kept() -> None:

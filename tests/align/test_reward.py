@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from herd.align.reward import calibration, held_out_gaps, ranking_loss
+from herd.align.reward import _margins, calibration, gaps_of, held_out_gaps, ranking_loss, scores_of
 from herd.model.heads import RewardModel
 from herd.train.preferences import PreferenceBatch, PreferenceBatches, encode_preferences
-from tests.model.test_transformer import SMALL
+from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
-from tests.train.test_preferences import preference
+from tests.train.test_preferences import batch_of, preference
 
 
 @pytest.mark.row(39, "latent")
@@ -104,3 +106,63 @@ def test_calibration_is_the_distance_between_said_and_true() -> None:
     sure[:10] *= -1
     assert calibration(sure)[0] == pytest.approx(0.0, abs=1e-6)
     assert calibration(sure.abs())[0] == pytest.approx(0.1, abs=1e-6)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=4))
+def test_every_answer_is_held_against_all_that_are_ranked_below_it(values: list[float]) -> None:
+    scores = torch.tensor(values, dtype=torch.float64)
+    gaps = gaps_of(scores)
+    assert len(gaps) == len(values) * (len(values) - 1) // 2
+    assert float(gaps[0]) == values[0] - values[1]
+    assert torch.allclose(gaps_of(scores + 3), gaps)  # only differences count
+    assert torch.allclose(gaps_of(scores.flip(0)).sort().values, (-gaps).sort().values)
+
+
+@given(st.lists(st.floats(-20, 20).filter(bool), min_size=1, max_size=60))
+def test_calibration_counts_every_pair_and_is_a_share(values: list[float]) -> None:
+    error, bins = calibration(torch.tensor(values, dtype=torch.float64))
+    assert 0 <= error <= 1
+    assert 1 <= len(bins) <= 10
+    # Which answer stood first says nothing of how sure it was.
+    turned = calibration(-torch.tensor(values, dtype=torch.float64))[0]
+    sure = [1 / (1 + math.exp(-abs(value))) for value in values]
+    if all(value > 0 for value in values):
+        assert error == pytest.approx(1 - sum(sure) / len(sure), abs=1e-9)
+        assert turned == pytest.approx(sum(sure) / len(sure), abs=1e-9)
+
+
+def test_scores_are_read_at_each_answers_last_token_in_order_of_the_ranks() -> None:
+    """A stub that scores a token by its id: only endings may be asked."""
+    batch = batch_of(preference(0, edited=True), preference(1))
+
+    def says(tokens_RT: torch.Tensor, documents_BT: torch.Tensor | None = None) -> torch.Tensor:
+        return tokens_RT.double()
+
+    scores = scores_of(says, batch)  # type: ignore[arg-type]
+    assert [len(one) for one in scores] == [3, 2]
+    assert {int(score) for one in scores for score in one} <= set(TOKENIZER.stop_token_ids)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_prompt_with_its_answers_in_one_row_has_the_scores_of_each_alone(shared: bool) -> None:
+    torch.manual_seed(0)
+    trunk = model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=128))
+    made = RewardModel.from_transformer(trunk).eval()
+    torch.nn.init.normal_(made.score.weight)
+    pair = preference(0, edited=True), preference(1)
+    with torch.inference_mode():
+        alone = [scores_of(made, batch_of(one)) for one in pair]
+        together = scores_of(made, batch_of(*pair, shared=shared))
+        for (one,), other in zip(alone, together, strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+        if shared:
+            # Answers that see those before them have other scores, but the one that stands first.
+            seen = torch.cat(scores_of(made, batch_of(*pair, shared=True), True)) - torch.cat(together)
+            assert int((seen.abs() > 1e-4).sum()) >= 2
+
+
+def test_a_rows_own_margin_goes_before_that_of_its_strength() -> None:
+    rows = [preference(0), replace(preference(1), margin=0.25), replace(preference(2), strength="slightly better")]
+    ranked = encode_preferences(rows, FORM, context=100).preferences
+    assert _margins(rows, ranked, {"better": 1.0, "slightly better": 0.0}) == {0: 1.0, 1: 0.25}
+    assert _margins(rows, ranked, None) == {1: 0.25}

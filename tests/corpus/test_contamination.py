@@ -14,7 +14,6 @@ from herd.core.records import Document
 from herd.corpus.contamination import ExampleIndex, coverage, find_matches
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import pack_texts
-from herd.evals.contamination import contamination_gains, largest_significant_gain
 from tests.corpus.builders import apply_dedup, document_shards
 from tests.corpus.test_dedup import prose
 
@@ -172,16 +171,3 @@ def test_items_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         )
     with pytest.raises(SettingsError, match="against.0: /nowhere cannot be read"):
         apply_dedup("decontaminate", tmp_path, [Document(id="0", text="a", source="a")], against=("/nowhere",))
-
-
-@pytest.mark.row(79, "gain")
-def test_a_gain_is_found_only_where_items_were_learnt(figure) -> None:
-    chance = np.random.default_rng(0)
-    covered = np.where(np.arange(400) < 200, chance.uniform(0.8, 1.0, 400), chance.uniform(0, 0.15, 400))
-    learnt = np.where(covered > 0.5, chance.random(400) < 0.9, chance.random(400) < 0.4)
-    not_learnt = chance.random(400) < 0.4
-    best = largest_significant_gain(contamination_gains(learnt.astype(float), covered))
-    assert best is not None
-    assert best.gain == pytest.approx(0.25, abs=0.06)
-    assert largest_significant_gain(contamination_gains(not_learnt.astype(float), covered)) is None
-    figure(f"gain {best.gain:.3f} [{best.low:.3f}, {best.high:.3f}] where half the items were learnt, none else")

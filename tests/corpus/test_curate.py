@@ -73,13 +73,6 @@ def test_every_page_is_kept_or_rejected_with_a_reason(tmp_path: Path) -> None:
     assert all(len(count.examples) == min(3, count.dropped) for count in funnel)
 
 
-def test_a_corpus_without_pages_says_where_they_went(tmp_path: Path) -> None:
-    source = folder(tmp_path, [{"text": "short"}, {"text": "also short"}])
-    found = curate((files(str(source), source="mine"),), settings=settings("word_count"))
-    with pytest.raises(DataError, match="the corpus is empty: all 2 pages were dropped, 2 by word_count"):
-        run_stages(found, tmp_path / "run", jobs=0)
-
-
 def test_a_broken_table_stops_the_run_or_counts_to_the_break(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
@@ -152,45 +145,6 @@ def test_the_corpus_is_the_same_to_the_byte_on_every_place(tmp_path: Path) -> No
         assert made.result(CorpusSize).pages == 300
     assert len(found[0]) > 10
     assert all(one == found[0] for one in found)
-
-
-def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: Path) -> None:
-    from herd.corpus import prepare as preparing
-
-    source = tmp_path / "in"
-    source.mkdir()
-    for number in range(4):
-        (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": good(number * 9 + k)}) for k in range(9)))
-    listed = [(str(file), "mine") for file in sorted(source.iterdir())]
-    rules = CurateSettings(rules={}, broken_files="stop", shard_bytes=1_000)
-    shards = preparing.plan_shards(listed, rules, tmp_path / "work")
-    whole = preparing.prepare_shard(shards[0])
-    (source / "0.jsonl").unlink()  # a shard that is whole is not read again
-    assert preparing.prepare_shard(shards[0]) == whole
-    (tmp_path / "work" / "parts" / "00001.arrow.partial").write_bytes(b"half of something")
-    assert preparing.prepare_shard(shards[1]).rows == 9
-
-
-@pytest.mark.parametrize("what", ["parts", "rejects", "summaries"])
-@pytest.mark.parametrize("way", ["flip", "cut", "lost"])
-def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, tmp_path: Path) -> None:
-    from herd.corpus import prepare as preparing
-
-    source = tmp_path / "in.jsonl"
-    texts = ("Lorem ipsum dolor sit amet", *map(good, range(9)))
-    source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
-    rules = CurateSettings(rules={"default": (filters.configure("lorem_ipsum"),)})
-    shard = preparing.plan_shards([(str(source), "mine")], rules, tmp_path / "work")[0]
-    whole = preparing.prepare_shard(shard)
-    file = shard.folder / "summaries" / "00000.json" if what == "summaries" else shard.file(what)
-    data = file.read_bytes()
-    if way == "lost":
-        file.unlink()
-    else:
-        file.write_bytes(data[: len(data) // 2] + (b"" if way == "cut" else bytes([data[len(data) // 2] ^ 1])) +
-                         (b"" if way == "cut" else data[len(data) // 2 + 1 :]))  # fmt: skip
-    assert preparing.prepare_shard(shard) == whole
-    assert file.read_bytes() == data
 
 
 def test_a_list_with_other_words_makes_another_corpus(tmp_path: Path) -> None:
@@ -289,31 +243,3 @@ def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
     assert {"0", "1", "2", "bad1", "bad2"} <= set(kept)
     assert kept["bad1"].source == "? ?"
     assert [o.notes["reason"] for o in rejects if o.id == "long"] == ["its source is longer than 200 characters"]
-
-
-@pytest.mark.parametrize("named", [False, True])
-def test_batches_are_cut_where_other_rules_begin_and_not_by_source(
-    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from herd.corpus import prepare
-
-    sizes: list[int] = []
-    judge = prepare.apply_rules
-
-    def counted(texts, rules, *others):
-        sizes.append(len(texts))
-        return judge(texts, rules, *others)
-
-    monkeypatch.setattr(prepare, "apply_rules", counted)
-    sources = [f"s{number % 400}" for number in range(1200)]
-    file = tmp_path / "rows.jsonl"
-    rows = [{"id": str(n), "text": good(n), "source": source} for n, source in enumerate(sources)]
-    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    rules = {"default": []} | ({"s7": [{"word_count": {"at_least": 1000}}]} if named else {})
-    settings = build(CurateSettings, {"rules": rules}, where="x")
-    made = run_stages(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run", jobs=0)
-    assert sizes == ([21, 3, 1176] if named else [1200])
-    # Source after source, as ever.
-    wanted = sorted((n for n, s in enumerate(sources) if not (named and s == "s7")), key=lambda n: (n % 400, n))
-    assert [int(one.id) for one in read_documents(made.path)] == wanted
-    assert {one.source for one in read_documents(made.path, "rejects")} == ({"s7"} if named else set())

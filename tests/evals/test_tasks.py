@@ -14,7 +14,6 @@ import pytest
 from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message
 from herd.evals.harness import TaskScore, evaluate
-from herd.evals.rows import files_of, load_examples
 from herd.evals.task import LogLikelihood, ModelAnswer, Perplexity, Task
 from herd.evals.tasks import tasks
 from herd.judge.verifiers import verifiers
@@ -61,17 +60,6 @@ def test_the_same_rows_are_read_from_every_kind_of_file(ending: str, tmp_path: P
     assert [one.row["question"] for one in task.examples] == [row["question"] for row in SUMS]
     assert task.examples[0].target == f" {SUMS[0]['answer']}"
     assert len({one.id for one in task.examples}) == len(SUMS)
-
-
-def test_a_folder_is_read_as_a_data_set_on_the_hub_and_by_split(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    written(tmp_path / "data" / "test-00000-of-00001.parquet", SUMS[:2])
-    written(tmp_path / "data" / "train-00000-of-00001.parquet", SUMS[2:])
-    (tmp_path / "README.md").write_text("a card")
-    assert len(made("short_answer", data=str(tmp_path)).examples) == 6
-    assert len(made("short_answer", data=str(tmp_path), split="test").examples) == 2
-    with pytest.raises(DataError, match="of split 'dev'"):
-        files_of(str(tmp_path), "dev")
 
 
 def test_an_answer_is_right_by_its_last_number(tmp_path: Path) -> None:
@@ -164,14 +152,6 @@ def test_the_right_choice_is_named_in_any_usual_way(columns, row, right: str, tm
 def test_rows_that_cannot_be_asked_are_told_and_not_left_out(rows, why: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=why):
         made("multiple_choice", data=written(tmp_path / "rows.jsonl", rows))
-
-
-def test_a_broken_row_and_a_ragged_table_are_told(tmp_path: Path) -> None:
-    (tmp_path / "broken.jsonl").write_text('{"a": 1}\n{"a":')
-    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
-    for name, why in (("broken.jsonl", "row 2: line 2 is not JSON"), ("ragged.csv", "row 2 has not as many cells")):
-        with pytest.raises(DataError, match=why):
-            load_examples(str(tmp_path / name), lambda row: (row, ""))
 
 
 def test_perplexity_is_of_a_file_or_of_a_column(tmp_path: Path) -> None:

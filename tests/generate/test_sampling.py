@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 import torch
 
-from herd.core.settings import build, dump
 from herd.generate.params import SamplingParams
 from herd.generate.sampling import apply_logit_bias, apply_penalties, sample_each, sample_tokens
 
@@ -50,10 +49,3 @@ def test_rows_drawn_in_many_ways_are_drawn_as_alone() -> None:
     noise = torch.rand(len(ways), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     wanted = [int(sample_tokens(logits[k : k + 1], way, noise[k : k + 1])[0]) for k, way in enumerate(ways)]
     assert sample_each(logits, [way.distribution for way in ways], noise.tolist()).tolist() == wanted
-
-
-def test_parameters_are_read_from_files_and_written_back() -> None:
-    row = {"n": 2, "stop": ["a"], "logit_bias": {"5": 1.5}, "choices": [[1, 2], "no"], "stop_token_ids": [7]}
-    params = build(SamplingParams, row, where="a recipe")
-    assert params == SamplingParams(n=2, stop=("a",), logit_bias={5: 1.5}, choices=((1, 2), "no"), stop_token_ids=(7,))
-    assert build(SamplingParams, dump(params), where="again") == params

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from herd.core.errors import DataError, SettingsError
+from herd.core.errors import DataError
 from herd.mixing.methods import methods
 from herd.mixing.methods.regmix import draw_mixes, fit
-from herd.mixing.online import Exp3
-from herd.mixing.problem import MixProblem, cap_weights, repetition_warnings
-from herd.mixing.proxies import SampledBatches, random_sources, stratified_batches, train_proxy
-from herd.mixing.stages import TrialSettings, _within_epochs
 from herd.tokens.shards import TokenShards
 from tests.mixing.planted import field, language, noise, planted, run
 
@@ -133,85 +128,3 @@ def test_regmix_tells_its_spread_and_leaves_noise_out(shards: TokenShards) -> No
     assert sum(found.weights.values()) == pytest.approx(1)
     assert set(found.spread) == set(given.sources)
     assert found.flops == pytest.approx(given.flops(16 * 20 * 512))
-
-
-def test_a_bandit_follows_the_losses_of_its_own_run_and_repeats(shards: TokenShards) -> None:
-    def once() -> tuple[list[np.ndarray], dict[str, int]]:
-        given = field(shards, ("target", "noise"))
-        bandit = Exp3(given)
-        batches = SampledBatches(given, given.proxy, bandit.choose)
-        _, curve = train_proxy(given, given.proxy, batches, on_step=bandit.learn)
-        return bandit.path, curve.tokens_read
-
-    path, read = once()
-    again, read_again = once()
-    assert all((one == other).all() for one, other in zip(path, again, strict=True))
-    assert read == read_again
-    # Noise keeps its loss, which this reward takes for something to be learnt: the method's known weakness.
-    assert path[-1][1] > path[-1][0]
-    assert methods.make(methods.configure("bandit"))(field(shards)).online
-
-
-def test_rows_by_chance_and_rows_evenly_meet_the_shares(shards: TokenShards) -> None:
-    given = field(shards)
-    shares = np.array([0.5, 0.3, 0.2])
-    batches = SampledBatches(given, given.proxy, random_sources(given, shares))
-    for step in range(len(batches)):
-        assert len(batches.batch(step).sources) == 8
-    read = np.array([batches.rows_read[name] for name in given.sources])
-    assert read / read.sum() == pytest.approx(shares, abs=0.08)
-    even = stratified_batches(given, given.proxy, given.named(shares), late=(0.25, {"noise": 1.0})).counts()
-    assert even["noise"]["rows"] == pytest.approx((0.75 * 0.3 + 0.25) * 480, abs=2)  # the sources stand by name
-
-
-def test_the_runs_end_reads_what_the_rest_has_left(shards: TokenShards) -> None:
-    given = field(shards)
-    there = {name: shards.index["sources"][name]["train"]["tokens"] for name in given.sources}
-    one, *others = given.sources
-    tokens = 2 * there[one] // 512 * 512
-    trial = TrialSettings(
-        run=replace(run(), tokens=tokens),
-        max_epochs=1.0,
-        late_share=0.5,
-        late_weights={one: 1.0} | dict.fromkeys(others, 0.5),
-    )
-    equal = dict.fromkeys(given.sources, 1.0)
-    kept, late, said = _within_epochs(given, equal, trial)
-    assert kept == equal
-    assert late is not None
-    # A third of the first half was its own, so of the second half two thirds may be at most; it asked for a half.
-    assert (late, said) == (trial.late_weights, [])
-    tight = replace(trial, late_weights={one: 0.9} | dict.fromkeys(others, 0.05))
-    _, late, said = _within_epochs(given, equal, tight)
-    assert late is not None
-    assert late[one] == pytest.approx(1 - 1 / len(given.sources), abs=0.01)
-    assert said[0].startswith(f"at the end {one} would be read")
-    _, none, _ = _within_epochs(given, equal, replace(trial, late_weights=None))
-    assert none is None
-
-
-def test_shares_are_cut_to_the_epochs_allowed(shards: TokenShards) -> None:
-    held = shards.index["sources"]["noise"]["train"]["tokens"]
-    (said,) = repetition_warnings(shards, {"noise": 0.5, "target": 0.5 * 1e-9}, 8 * held, 4)
-    assert "noise holds 9,750 tokens and would be read 8.0 times; a share of at most 0.500" in said
-    assert cap_weights(np.array([0.8, 0.1, 0.1]), np.array([0.4, 1.0, 1.0])) == pytest.approx([0.4, 0.3, 0.3])
-    assert cap_weights(np.array([1.0, 0.0]), np.array([0.4, 1.0])) == pytest.approx([0.4, 0.6])
-    with pytest.raises(DataError, match="hold only 90% of the tokens"):
-        cap_weights(np.array([0.5, 0.5]), np.array([0.4, 0.5]))
-
-
-def test_bad_fields_are_refused(shards: TokenShards) -> None:
-    with pytest.raises(DataError, match="the tokens hold no typo; they hold helper, noise, target"):
-        field(shards, ("target", "typo"))
-    with pytest.raises(DataError, match="one source makes no mix"):
-        field(shards, ("target",))
-    with pytest.raises(DataError, match="batch_tokens 32 holds no row of 64; try 64"):
-        replace(run(), batch_tokens=32)
-    with pytest.raises(SettingsError, match="doremi"):
-        methods.configure("doremy")
-
-
-def test_a_field_counts_flops_by_its_proxy(tmp_path: Path) -> None:
-    given: MixProblem = field(planted(tmp_path, {"a": noise, "b": noise}, documents=10))
-    shape = given.shape(given.proxy)
-    assert given.flops(100) == pytest.approx(100 * shape.training_flops(64))

@@ -54,7 +54,10 @@ def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> Non
     assert len(made) == 46
     stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
-    wanted += " demonstrate sft ask annotate train_reward select dpo average measure write_report"
+    wanted += (
+        " demonstrate sft draw_prompts annotate train_reward rejection_sample dpo average_models evaluate_model "
+        "write_report"
+    )
     assert stages == set(wanted.split())
     for one in made:
         one.verify()
@@ -95,7 +98,7 @@ def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
     assert asked == [["sft"], ["average_models"]]  # the second round's people rank the first round's model
     newest = newest_model(smoke_run)
     assert newest is not None
-    assert newest.name.startswith("average-")
+    assert newest.name.startswith("average_models-")
 
 
 @pytest.mark.parametrize("seed", [0])

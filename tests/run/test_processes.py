@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="what Linux says of a
 
 
 @pytest.fixture
-def stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that was not asked to end yet, and is not afterwards."""
     import threading
 

@@ -196,9 +196,9 @@ def test_results_do_not_depend_on_the_number_of_workers(jobs: int, tmp_path: Pat
 
 def start(folder: Path, mark: Path) -> subprocess.Popen[bytes]:
     code = (
-        "from herd.run.runner import run; from pathlib import Path\n"
+        "from herd.run.runner import run_stages; from pathlib import Path\n"
         "from tests.core.stages_for_tests import count_slowly\n"
-        f"run(count_slowly(steps=100, mark={str(mark)!r}), Path({str(folder)!r}), jobs=1)"
+        f"run_stages(count_slowly(steps=100, mark={str(mark)!r}), Path({str(folder)!r}), jobs=1)"
     )
     command = [sys.executable, "-c", code]
     return subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, preexec_fn=hear_interrupts)

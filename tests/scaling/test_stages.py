@@ -11,9 +11,11 @@ import pytest
 
 from herd.core.artifacts import ArtifactMetadata, Checkpoint, write_metadata
 from herd.core.errors import DataError
+from herd.core.results import results
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import read_law
 from herd.scaling.stages import fit_law
+from herd.train.results import TrainingResult
 from tests.imported import work
 
 LAW = Chinchilla()
@@ -24,8 +26,12 @@ TARGET = 1e22
 def trained(folder: Path, weights: float, tokens: float, loss: float) -> Checkpoint:
     """What a stage of pre-training leaves of itself, as far as a law wants it."""
     folder.mkdir(parents=True)
-    figures = {"weights": weights, "tokens": tokens, "loss": loss}
-    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, figures))
+    result = TrainingResult(
+        num_params=round(weights), tokens=round(tokens), flops=6 * weights * tokens, loss=loss, length=1
+    )
+    write_metadata(
+        folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, results.to_rows([result]))
+    )
     return Checkpoint(folder)
 
 

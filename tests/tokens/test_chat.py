@@ -13,7 +13,7 @@ from herd.core.records import Conversation, Message, ToolCall
 from herd.tokens import bpe
 from herd.tokens.chat import Llama3ChatTemplate, preview
 from herd.tokens.tokenizer import TextTokenizer
-from herd.tokens.tools import TOOL_CALL_FORMATS, ToolCallFormat, read_calls, with_definitions, write_calls
+from herd.tokens.tools import TOOL_CALL_FORMATS
 
 TOKENIZER = bpe.train_bpe(
     iter(["system user assistant ipython Environment Tools hello there"] * 20), vocab_size=300, digits_together=True
@@ -72,21 +72,6 @@ def test_format_tokens_are_headers_and_endings() -> None:
     encoded = FORM.encode_message(Message("assistant", "Hello."))
     plain = [token for token, form in zip(encoded.ids, encoded.format_mask, strict=True) if not form]
     assert TOKENIZER.decode(plain) == "Hello."
-
-
-def test_the_template_writes_the_same_as_the_code(tmp_path) -> None:
-    import transformers
-
-    TOKENIZER.save(tmp_path, max_seq_len=512)
-    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    for conversation in (HELLO, CALL):
-        rows = [message.to_row() for message in conversation.messages]
-        tools = {"builtin_tools": list(conversation.tools)} if conversation.tools else {}
-        text = theirs.apply_chat_template(rows, tokenize=False, **tools)
-        assert text == TOKENIZER.show(FORM.encode(conversation).ids)
-        prompt = theirs.apply_chat_template(rows[:1], tokenize=False, add_generation_prompt=True, **tools)
-        first = Conversation(conversation.messages[:1], tools=conversation.tools)
-        assert prompt == TOKENIZER.show(FORM.encode_prompt(first))
 
 
 @given(st.text(max_size=30))
@@ -167,23 +152,6 @@ def test_code_for_the_interpreter_is_written_as_it_is_in_every_form() -> None:
         assert written.parse_message(encoded.ids[len(written.encode_prompt(Conversation(()))) - 1 :]) == message
 
 
-def test_definitions_stand_in_the_first_user_message() -> None:
-    asked = Conversation((Message("system", "s"), Message("user", "Weather?")))
-    told = with_definitions(asked, [{"type": "function", "function": {"name": "f"}}], "hugging_face")
-    assert told.messages[0] == asked.messages[0]
-    assert told.messages[1].content == (
-        "Given the following functions, please respond with a JSON for a function call with its proper arguments "
-        'that best answers the given prompt.\n\nRespond in the format {"name": function name, "parameters": '
-        "dictionary of argument name and its value}.Do not use variables.\n\n"
-        '{\n    "type": "function",\n    "function": {\n        "name": "f"\n    }\n}\n\nWeather?'
-    )
-    assert '{"type": "function", "name": function name' in with_definitions(asked, [], "json").messages[1].content
-    with pytest.raises(DataError, match="no user speaks"):
-        with_definitions(Conversation(()), [], "json")
-    answer = Llama3ChatTemplate(TOKENIZER, "hugging_face").encode_message(Message("tool", 'a "b"')).ids
-    assert TOKENIZER.show(answer).endswith('"a \\"b\\""<|eot_id|>')
-
-
 @pytest.mark.row(77, "strings")
 def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_does(tmp_path) -> None:
     import transformers
@@ -222,19 +190,3 @@ def test_tools_of_a_conversation_are_told_and_called_in_json_as_the_template_doe
         FORM.parse_message([token for token, learn in zip(call.ids, call.loss_mask, strict=True) if learn])
         == asked.messages[2]
     )
-
-
-@given(st.text(max_size=40), st.booleans())
-def test_reading_calls_never_fails(text: str, tagged: bool) -> None:
-    for call in read_calls(text, tagged=tagged):
-        assert isinstance(call.arguments, dict)
-
-
-def test_the_json_form_is_what_metas_code_writes() -> None:
-    tools = pytest.importorskip("llama_models.llama3.tool_utils", reason="llama-models is not installed")
-    kinds = pytest.importorskip("llama_models.datatypes", reason="llama-models is not installed")
-    call = kinds.ToolCall(call_id="1", tool_name="get_weather", arguments={"city": "Ulm", "days": 2})
-    forms: tuple[ToolCallFormat, ...] = ("json", "function_tag", "python_list")
-    for form in forms:
-        wanted = tools.ToolUtils.encode_tool_call(call, kinds.ToolPromptFormat(form))
-        assert write_calls((ToolCall("get_weather", {"city": "Ulm", "days": 2}),), form) == wanted

@@ -13,10 +13,9 @@ import pytest
 
 from herd.core.errors import ArtifactError
 from herd.tokens import bpe
-from herd.tokens.extend import extend_ranks
 from herd.tokens.gguf import from_gguf, to_gguf
-from herd.tokens.tiktoken import from_ranks, load_tiktoken, merges_of, read_ranks, to_letters
-from herd.tokens.tokenizer import PATTERN, TextTokenizer
+from herd.tokens.tiktoken import load_tiktoken, read_ranks, to_letters
+from herd.tokens.tokenizer import PATTERN
 
 ENGLISH = ["the quick brown fox jumps over the lazy dog and the other fox", "that is the thing"] * 10
 GERMAN = ["der schnelle braune Fuchs springt über den faulen Hund, und der schnelle Hund schläft"] * 10
@@ -103,22 +102,6 @@ def test_a_damaged_tiktoken_file_is_told(tmp_path: Path) -> None:
             read_ranks(file)
     with pytest.raises(ArtifactError, match="cannot be read"):
         read_ranks(tmp_path / "none.model")
-
-
-def test_pairs_on_top_help_their_language_and_leave_the_other_alone() -> None:
-    base = ranks()
-    before, after = from_ranks(base), extend_ranks(base, GERMAN, extra=30)
-    assert after.vocab_size == before.vocab_size + 30
-
-    def tokens(tokenizer: TextTokenizer, texts: list[str]) -> int:
-        return sum(map(len, tokenizer.encode_batch(texts)))
-
-    assert tokens(after, GERMAN) < 0.8 * tokens(before, GERMAN)
-    # English keeps its ids but where German pairs happen to fit; it never gets longer.
-    assert tokens(after, ENGLISH) <= tokens(before, ENGLISH)
-    assert after.decode(after.encode(GERMAN[0])) == GERMAN[0]
-    old = list(merges_of(base))
-    assert after.backend_json["model"]["merges"][: len(old)] == [list(pair) for pair in old]
 
 
 def test_a_tokenizer_goes_to_gguf_and_back() -> None:

@@ -1,0 +1,42 @@
+"""`herd eval`: what a model scores, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from herd.cli import main
+from herd.world import tasks as world_tasks
+from tests.serve.test_compare import chat_model
+
+assert world_tasks  # whose `arithmetic` is asked
+
+
+def test_scores_are_lines_or_json_of_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = chat_model(tmp_path / "model")
+    command = ["eval", str(model), "arithmetic: {questions: 3}", "--device", "cpu"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"] == str(model)
+    assert list(found["tasks"]) == ["arithmetic"]
+    assert found["tasks"]["arithmetic"]["questions"] == 3
+    assert main(command) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("arithmetic           ")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ([], "was not measured by a run; name tasks"),
+        (["arithmetik"], "did you mean 'arithmetic'"),
+        (["arithmetic: {questons: 3}"], "did you mean 'questions'"),
+    ],
+)
+def test_what_cannot_be_asked_is_wrong_use(
+    tasks: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(chat_model(tmp_path / "model")), *tasks]) == 2
+    assert words in capsys.readouterr().err

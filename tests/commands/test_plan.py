@@ -1,0 +1,46 @@
+"""`herd plan`: what a run would make, and nothing made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_run import own_recipe
+from tests.test_cli import run
+
+
+def test_plan_lists_stages_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "plan", "tiny", "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "to do  write_report-" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_plan_as_yaml_is_a_recipe_with_the_same_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, before, _ = run(capsys, "plan", "tiny", "--out", str(tmp_path))
+    _, text, _ = run(capsys, "plan", "tiny", "--yaml", "--out", str(tmp_path))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    _, after, _ = run(capsys, "plan", str(mine), "--out", str(tmp_path))
+    assert before.splitlines()[:-1] == after.splitlines()[:-1]
+
+
+def test_what_is_made_already_is_told_and_until_names_a_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = own_recipe(tmp_path, "planned"), tmp_path / "run"
+    command = ("plan", str(recipe), "--out", str(out))
+    lines = run(capsys, *command)[1].splitlines()
+    assert [line.split()[:2] for line in lines[:-1]] == [["to", "do"]] * 3
+    assert lines[-1].startswith(f"3 stages in {out}; `herd plan {recipe} --yaml`")
+    assert run(capsys, "run", str(recipe), "--out", str(out), "--jobs", "0", "--until", "planned_write")[0] == 0
+    lines = run(capsys, *command)[1].splitlines()
+    made = {line.split()[-1] if line.startswith("made") else "to do" for line in lines[:-1]}
+    assert sum(line.startswith("made") for line in lines) == 2
+    assert "to do" in made
+    (last,) = [line for line in lines if line.startswith("to do")]
+    assert last.split()[2].startswith("planned_join-")
+    assert last.split()[3:] == ["Tokens", "planned_write"]  # what it makes, and of what
+    code, said, _ = run(capsys, *command, "--until", "planned_write")
+    assert (code, len(said.splitlines())) == (0, 3)

@@ -1,0 +1,40 @@
+"""What `herd run`, `herd study` and `herd plan` share: the recipe that is named, and the folder of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from herd.cli import parser
+from herd.commands.recipes import resolve_recipe
+from herd.core.errors import SettingsError
+
+
+def named(*words: str) -> tuple[str, Path]:
+    recipe, folder = resolve_recipe(parser().parse_args(list(words)))
+    return recipe.name, folder
+
+
+def test_a_run_lies_under_its_recipes_name_or_where_it_was_said(tmp_path: Path) -> None:
+    assert named("run", "tiny") == ("tiny", Path("runs/tiny"))
+    assert named("plan", "tiny", "--out", "there") == ("tiny", Path("there"))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("recipe: tiny\ntitle: of mine\n")
+    assert named("plan", str(mine)) == ("tiny", Path("runs/mine"))
+
+
+def test_studies_and_recipes_are_found_by_name_and_a_study_only_among_studies() -> None:
+    assert named("plan", "alignment") == named("study", "alignment") == ("alignment", Path("runs/alignment"))
+    with pytest.raises(SettingsError, match="'tiny' is not one of the studies"):
+        named("study", "tiny")
+    with pytest.raises(SettingsError, match="'tinny' is not one of the recipes; did you mean 'tiny'"):
+        named("plan", "tinny")
+
+
+def test_later_sets_lie_over_earlier_ones() -> None:
+    options = parser().parse_args(["run", "tiny", "--set", "title=a", "--set", "title=b", "--plugins", "x.py"])
+    assert (options.set, options.plugins) == (["title=a", "title=b"], ["x.py"])
+    options.plugins = []
+    recipe, _ = resolve_recipe(options)
+    assert recipe.settings.title == "b"

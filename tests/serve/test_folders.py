@@ -1,0 +1,110 @@
+"""What a folder means: a model, a run and its newest model, or neither; and what is written of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from herd.core.artifacts import Artifact, Checkpoint
+from herd.core.errors import ArtifactError, CorruptArtifactError, SettingsError
+from herd.generate.toolbox import NO_TOOLS
+from herd.serve.folders import (
+    artifacts_in,
+    can_chat,
+    describe_path,
+    export,
+    model_in,
+    newest_model,
+    tasks_named,
+    tasks_of,
+    toolbox_of,
+)
+from herd.world import tasks as world_tasks
+from tests.imported import made
+from tests.serve.test_compare import chat_model
+
+assert world_tasks  # whose `arithmetic` is asked
+
+
+def set_time(artifact: Artifact, seconds: int) -> None:
+    import os
+
+    os.utime(artifact.path / "artifact.json", (seconds, seconds))
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, Checkpoint]:
+    """Of a run: a chat model, then a base model, then a reward model."""
+    found = {}
+    (tmp_path / "run" / "artifacts").mkdir(parents=True)
+    for number, kind in enumerate(("chat", "base", "reward")):
+        model = Checkpoint(chat_model(tmp_path / kind, kind="base" if kind == "reward" else kind))
+        found[kind] = made(model, tmp_path / "run" / "artifacts" / f"{kind}-1")
+        set_time(found[kind], 1000 + number)
+    return found
+
+
+def test_a_run_means_its_newest_model_and_one_that_chats_goes_first(
+    models: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert [one.path.name for one in artifacts_in(run)] == ["chat-1", "base-1", "reward-1"]
+    set_time(models["chat"], 5000)
+    assert [one.path.name for one in artifacts_in(run)][-1] == "chat-1"
+    set_time(models["chat"], 1)
+    assert newest_model(run) == model_in(run) == models["chat"].path
+    assert can_chat(run)
+    (models["base"].path / "model.safetensors").unlink()
+    assert not can_chat(run)
+    with pytest.raises(CorruptArtifactError, match=r"model\.safetensors is missing"):
+        model_in(run)
+    assert model_in(models["chat"].path) == models["chat"].path  # a model's own folder asks no other
+
+
+def test_what_is_neither_is_told_with_why(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run" / "artifacts").mkdir(parents=True)
+    for name, words in (
+        ("none", "neither a model nor a run: there is no such folder"),
+        ("empty", "neither a model nor a run: it holds no config.json and no artifacts"),
+        ("run", "has made no model yet; run its recipe to the end"),
+    ):
+        with pytest.raises(ArtifactError, match=words):
+            model_in(tmp_path / name)
+        assert not can_chat(tmp_path / name)
+    with pytest.raises(ArtifactError):
+        list(describe_path(tmp_path / "empty", verify=False))
+    assert list(describe_path(tmp_path / "run", verify=False)) == []
+
+
+def test_a_model_from_elsewhere_brings_no_tasks_and_no_tools(tmp_path: Path) -> None:
+    model = chat_model(tmp_path / "model")
+    assert tasks_of(model) == []
+    assert toolbox_of(model) is NO_TOOLS
+    with pytest.raises(SettingsError, match="was not measured by a run; name tasks"):
+        tasks_named([], model)
+    (one,) = tasks_named(["arithmetic: {questions: 7}"], model)
+    assert (one.name, one.settings["questions"]) == ("arithmetic", 7)
+    assert tasks_named(["arithmetic"], model)[0].settings["questions"] != 7
+    with pytest.raises(SettingsError, match="did you mean 'arithmetic'"):
+        tasks_named(["arithmetik"], model)
+
+
+def test_nothing_is_written_over_and_forms_are_those_of_weights(tmp_path: Path) -> None:
+    model = chat_model(tmp_path / "model")
+    (tmp_path / "there").mkdir()
+    for target in ("there", "model"):
+        with pytest.raises(SettingsError, match="exists; name one that does not"):
+            export(model, tmp_path / target)
+    for form in ("int8", "Tensor", "bf16x"):
+        with pytest.raises(SettingsError, match=f"'{form}' is no form of weights"):
+            export(model, tmp_path / "new", weight_format=form)
+    assert not (tmp_path / "new").exists()
+    export(model, tmp_path / "sharded", shard_gb=3e-5)
+    files = sorted((tmp_path / "sharded").glob("*.safetensors"))
+    assert len(files) > 1
+    assert (tmp_path / "sharded" / "model.safetensors.index.json").exists()
+    told = list(describe_path(tmp_path / "sharded", verify=True))
+    assert told[0].startswith("model of ")
+    assert "every file is as it was written" in told
