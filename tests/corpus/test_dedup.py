@@ -213,7 +213,7 @@ def test_the_newest_version_of_an_address_stays(tmp_path: Path) -> None:
     assert list(apply_dedup("newest_by_url", tmp_path, found)) == ["1", "2", "3", "4", "6"]
     held = document_shards(tmp_path / "again", found)
     (dropped,) = dedups.make(dedups.configure("newest_by_url"))(held).removals
-    assert dict(zip(dropped.rows.tolist(), dropped.kept.tolist(), strict=True)) == {0: 1, 5: 6}
+    assert dict(zip(dropped.rows.tolist(), dropped.survivors.tolist(), strict=True)) == {0: 1, 5: 6}
 
 
 # ---- lines ----
@@ -279,9 +279,7 @@ def test_cut_is_what_a_suffix_search_finds(
 ) -> None:
     """Against a plain search for repeats of at least `length` words, one pass."""
     folder = tmp_path_factory.mktemp("cut")
-    left = apply_dedup(
-        "exact_substrings", folder, documents(*texts), min_substring_min_substring_words=length, passes=1
-    )
+    left = apply_dedup("exact_substrings", folder, documents(*texts), min_substring_words=length, passes=1)
     seen = Counter(window for text in texts for window in windows(text, length))
     for number, text in enumerate(texts):
         words, covered = text.split(), set()
@@ -390,7 +388,7 @@ def test_the_outcome_does_not_depend_on_workers_or_parts(tmp_path: Path) -> None
             tmp_path / str(number), rows, files=files, place=LocalExecutor(lambda workers=workers: workers)
         )
         (dropped,) = dedups.make(dedups.configure("minhash"))(held).removals
-        found.append((dropped.rows.tolist(), dropped.kept.tolist()))
+        found.append((dropped.rows.tolist(), dropped.survivors.tolist()))
     assert found[0] == found[1] == found[2]
 
 

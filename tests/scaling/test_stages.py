@@ -11,9 +11,11 @@ import pytest
 
 from herd.core.artifacts import ArtifactMetadata, Checkpoint, write_metadata
 from herd.core.errors import DataError
+from herd.core.results import results
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import read_law
 from herd.scaling.stages import fit_law
+from herd.train.results import TrainingResult
 from tests.imported import work
 
 LAW = Chinchilla()
@@ -21,11 +23,12 @@ BUDGETS = (1e18, 1e19, 1e20)
 TARGET = 1e22
 
 
-def trained(folder: Path, weights: float, tokens: float, loss: float) -> Checkpoint:
+def trained(folder: Path, num_params: float, tokens: float, loss: float) -> Checkpoint:
     """What a stage of pre-training leaves of itself, as far as a law wants it."""
     folder.mkdir(parents=True)
-    figures = {"weights": weights, "tokens": tokens, "loss": loss}
-    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, figures))
+    training = TrainingResult(round(num_params), round(tokens), 6 * num_params * tokens, loss, length=1)
+    rows = results.to_rows([training])
+    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, rows))
     return Checkpoint(folder)
 
 
