@@ -139,7 +139,8 @@ def label_texts(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, num_s
 class LabelSettings:
     """model: as the server calls it. rubric: one of LABEL_RUBRICS, or `topic`. documents: how many are asked about,
     drawn by their ids. num_samples: how often about each; with two or more their agreement is measured. topics: files
-    with the topics to choose from, as `label_topics` takes them. api_key_env: the environment variable with the access key."""
+    with the topics to choose from, as `label_topics` takes them. api_key_env: the environment variable with the access
+    key."""
 
     model: str
     rubric: Literal["educational", "quality", "reasoning", "topic"] = "educational"

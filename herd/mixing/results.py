@@ -43,7 +43,8 @@ class LossPoint:
 @dataclass(frozen=True)
 class MixTrial:
     """What a model learns of every source when it is trained on a mix. num_params: of the model. shares, epochs: as
-    they were read. cut: a sentence for each share that was cut. late_share: the part of the run with a mix of its own."""
+    they were read. cut: a sentence for each share that was cut. late_share: the part of the run with a mix of its
+    own."""
 
     method: str
     settings: Mapping[str, Any]

@@ -213,7 +213,7 @@ def test_the_newest_version_of_an_address_stays(tmp_path: Path) -> None:
     assert list(apply_dedup("newest_by_url", tmp_path, found)) == ["1", "2", "3", "4", "6"]
     held = document_shards(tmp_path / "again", found)
     (dropped,) = dedups.make(dedups.configure("newest_by_url"))(held).removals
-    assert dict(zip(dropped.rows.tolist(), dropped.kept.tolist(), strict=True)) == {0: 1, 5: 6}
+    assert dict(zip(dropped.rows.tolist(), dropped.survivors.tolist(), strict=True)) == {0: 1, 5: 6}
 
 
 # ---- lines ----
@@ -388,7 +388,7 @@ def test_the_outcome_does_not_depend_on_workers_or_parts(tmp_path: Path) -> None
             tmp_path / str(number), rows, files=files, place=LocalExecutor(lambda workers=workers: workers)
         )
         (dropped,) = dedups.make(dedups.configure("minhash"))(held).removals
-        found.append((dropped.rows.tolist(), dropped.kept.tolist()))
+        found.append((dropped.rows.tolist(), dropped.survivors.tolist()))
     assert found[0] == found[1] == found[2]
 
 

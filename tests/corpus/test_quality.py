@@ -153,7 +153,7 @@ def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
         made = run_stages(train_scorer(labelled, settings=QualitySettings()), tmp_path / "run", jobs=0)
     labels = next((tmp_path / "run" / "artifacts").glob("label_documents-*"))
     counts = Artifact.open(labels).result(LabelCounts)
-    assert counts.asked == 1200
+    assert counts.documents == 1200
     assert 0 <= counts.unreadable < 0.1
     assert (counts.agreement or 0) > 0.8
     found = made.result(PointsAccuracy)

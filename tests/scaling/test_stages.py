@@ -23,15 +23,12 @@ BUDGETS = (1e18, 1e19, 1e20)
 TARGET = 1e22
 
 
-def trained(folder: Path, weights: float, tokens: float, loss: float) -> Checkpoint:
+def trained(folder: Path, num_params: float, tokens: float, loss: float) -> Checkpoint:
     """What a stage of pre-training leaves of itself, as far as a law wants it."""
     folder.mkdir(parents=True)
-    result = TrainingResult(
-        num_params=round(weights), tokens=round(tokens), flops=6 * weights * tokens, loss=loss, length=1
-    )
-    write_metadata(
-        folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, results.to_rows([result]))
-    )
+    training = TrainingResult(round(num_params), round(tokens), 6 * num_params * tokens, loss, length=1)
+    rows = results.to_rows([training])
+    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "pretrain", 1, "-", "-", {}, {}, rows))
     return Checkpoint(folder)
 
 
