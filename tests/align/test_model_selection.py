@@ -97,7 +97,7 @@ def test_the_best_model_is_kept_and_of_equals_the_earlier(
 def test_prompts_of_which_nothing_is_known_choose_nothing(tmp_path: Path, models: tuple[Checkpoint, ...]) -> None:
     (tmp_path / "asked").mkdir()
     write_conversations(tmp_path / "asked", [Conversation((Message("user", "7?"),))])
-    with pytest.raises(DataError, match="number can say nothing of any of 1 prompts"):
+    with pytest.raises(DataError, match="numeric_match can say nothing of any of 1 prompts"):
         select_best_model.body(
             work(tmp_path / "none"),
             models,
