@@ -146,7 +146,8 @@ def _words(bench: Bench) -> str:
             sorted({re.sub("[^a-z0-9]", "", line.lower()) for line in lines if line and line[0] != "#"} - {""})
         )
 
-    return f"words: {listed('banned_words.txt')}, soft_words: {listed('soft_banned_words.txt')}, parts: {listed('banned_subwords.txt')}"  # noqa: E501
+    names = ("banned_words", "soft_banned_words", "banned_subwords")
+    return ", ".join(f"{name}: {listed(f'{name}.txt')}" for name in names)
 
 
 def extraction(bench: Bench) -> dict[str, Any]:

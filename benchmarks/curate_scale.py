@@ -66,13 +66,16 @@ def growth(real: RealPages, folder: Path) -> dict[str, Any]:
             "dedup=[newest_by_url, minhash]",
         ]
         ran = run([*CURATE, str(file), "--out", str(out), *rules], folder)
-        card = json.loads(next((out / "artifacts").glob("curate-*/artifact.json")).read_text())
+        metadata = json.loads(next((out / "artifacts").glob("curate-*/artifact.json")).read_text())
+        funnel = metadata["results"]["CurationResult"]["funnel"]
         found[str(count)] = {
             "milliseconds_per_document": round(1000 * ran.cpu_seconds / count, 3),
             "peak_megabytes": ran.peak_megabytes,
             "planted_copies": copies,
             "dropped_as_copies": next(
-                count["dropped"] for count in card["results"]["CurationResult"]["funnel"] if count["step"] == "minhash"
+                count["dropped"]
+                for count in metadata["results"]["CurationResult"]["funnel"]
+                if count["step"] == "minhash"
             ),
         }
         shutil.rmtree(out)

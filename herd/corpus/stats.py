@@ -130,7 +130,7 @@ def compute_stats(
 ) -> Stats:
     """The statistics of `texts`, in their order.
 
-    languages: recognised here when not given. edits: what `filters.lines` counted, [N, len(EDITED)].
+    languages: recognised here when not given. edits: what `rewrites.lines` counted, [N, len(EDIT_STATS)].
     """
     packed = texts if isinstance(texts, PackedTexts) else pack_texts(texts)
     detected = languages or detect_languages(packed.heads(4 * READ_CHARACTERS))

@@ -1,4 +1,4 @@
-"""`herd rows`: the table checked, and an exit code that says whether it holds."""
+"""`herd acceptance`: the table checked, and an exit code that says whether it holds."""
 
 from __future__ import annotations
 

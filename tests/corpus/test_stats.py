@@ -96,7 +96,10 @@ def test_a_text_is_measured_alike_alone_and_beside_others(texts: list[str]) -> N
 @pytest.mark.parametrize(
     ("text", "counts"),
     [
-        ("It's done, BUY it.", {"words": 7, "plain_words": 5, "alpha_words": 5, "shouted_words": 1, "longest_word": 4}),
+        (
+            "It's done, BUY it.",
+            {"words": 7, "plain_words": 5, "alpha_words": 5, "uppercase_words": 1, "longest_word": 4},
+        ),
         ("- a\n\n• b\nc...", {"all_lines": 4, "bullet_lines": 2, "ellipsis_lines": 1, "ellipses": 1}),
         ("the cat and the dog", {"stop_words": 2, "stop_word_uses": 3}),
         ("Lorem ipsum. lorem IPSUM", {"lorem": 1}),

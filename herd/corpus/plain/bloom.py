@@ -61,7 +61,7 @@ def bloom_texts(texts: Sequence[bytes], rules: Any, bits: Filter) -> tuple[list[
 
     Reads and fills the filter in the order of the texts; a document that goes has an empty text.
     """
-    remaining, figures = [], []
+    remaining, seen_counts = [], []
     for text in texts:
         counts, out = [0, 0], b""
         for number, paragraph in enumerate(text.split(b"\n")):
@@ -70,5 +70,5 @@ def bloom_texts(texts: Sequence[bytes], rules: Any, bits: Filter) -> tuple[list[
         if rules.documents and counts[0] and counts[1] > rules.threshold * counts[0]:
             out = b""
         remaining.append(out.lstrip())
-        figures.append(counts)
-    return remaining, figures
+        seen_counts.append(counts)
+    return remaining, seen_counts

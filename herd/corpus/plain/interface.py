@@ -41,7 +41,7 @@ class _Result:
 
 
 def _texts(argument: Any) -> list[bytes]:
-    """The texts that `pack` packed."""
+    """The texts that `pack_texts` packed."""
     packed = argument._obj
     ends = _view(packed.offsets, packed.count + 1, np.int64).tolist()
     return [ctypes.string_at(packed.data + begin, end - begin) for begin, end in itertools.pairwise(ends)]
@@ -235,8 +235,8 @@ class Kernels:
 
     def herd_bloom_texts(self, texts: Any, rules: Any, bits: Any, counts: Any) -> int:
         settings, all_texts = rules._obj, _texts(texts)
-        remaining, figures = bloom.bloom_texts(all_texts, settings, _view(bits, -(-settings.bits // 64), np.uint64))
-        _view(counts, 2 * len(remaining), np.int64)[:] = np.array(figures, np.int64).ravel()
+        remaining, seen_counts = bloom.bloom_texts(all_texts, settings, _view(bits, -(-settings.bits // 64), np.uint64))
+        _view(counts, 2 * len(remaining), np.int64)[:] = np.array(seen_counts, np.int64).ravel()
         return self._store(_Result([remaining]))
 
     def herd_bloom_add(self, keys: Any, count: Number, rules: Any, bits: Any, present: Any) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RewriteResult:
-    """The texts as a rule leaves them. edits: what it took out, [N, len(stats.EDITED)], where it counts that.
+    """The texts as a rule leaves them. edits: what it took out, [N, len(stats.EDIT_STATS)], where it counts that.
     metrics: what the report should know."""
 
     texts: arrow.LargeStringArray

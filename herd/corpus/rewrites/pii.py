@@ -40,5 +40,5 @@ def mask_pii(
         masks.by[number] = None if kind in keep else mask.encode()
     counts = np.zeros((texts.count, len(PII_KINDS)), np.int32)
     with KernelResult("herd_mask_private", texts, ctypes.byref(masks), pointer(counts)) as result:
-        figures = {kind: int(count) for kind, count in zip(PII_KINDS, counts.sum(axis=0), strict=True)}
-        return RewriteResult(result.texts(), metrics=figures)
+        metrics = {kind: int(count) for kind, count in zip(PII_KINDS, counts.sum(axis=0), strict=True)}
+        return RewriteResult(result.texts(), metrics=metrics)
