@@ -33,14 +33,14 @@ def test_a_bar_that_is_missed_is_a_failure(
         return [checked(state) for state in states]
 
     monkeypatch.setattr(acceptance, "check_acceptance", check)
-    assert main(["rows", "--row", "3", "--row", "90", "--json"]) == code
+    assert main(["acceptance", "--row", "3", "--row", "90", "--json"]) == code
     out, err = capsys.readouterr()
     assert [row["state"] for row in json.loads(out)] == [entry.state for entry in map(checked, states)]
     assert err == "row 90 quick: passed, 0.4\n"  # apart from what is printed for others to read
-    assert main(["rows", "--record"]) == code
+    assert main(["acceptance", "--record"]) == code
     assert asked == [([3, 90], False, False), ([], True, True)]
 
 
 def test_the_page_is_printed_as_it_lies_in_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rows", "--markdown"]) == 0
+    assert main(["acceptance", "--markdown"]) == 0
     assert capsys.readouterr().out == (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
