@@ -72,11 +72,7 @@ def growth(real: RealPages, folder: Path) -> dict[str, Any]:
             "milliseconds_per_document": round(1000 * ran.cpu_seconds / count, 3),
             "peak_megabytes": ran.peak_megabytes,
             "planted_copies": copies,
-            "dropped_as_copies": next(
-                count["dropped"]
-                for count in metadata["results"]["CurationResult"]["funnel"]
-                if count["step"] == "minhash"
-            ),
+            "dropped_as_copies": next(count["dropped"] for count in funnel if count["step"] == "minhash"),
         }
         shutil.rmtree(out)
         file.unlink()
