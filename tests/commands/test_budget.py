@@ -74,5 +74,5 @@ def test_a_picture_of_nothing_is_not_drawn(tmp_path: Path, capsys: pytest.Captur
     code, out, _ = run(capsys, *BUDGET, "--results", str(results), "--plot", str(picture))
     assert code == 0
     assert "score     " in out
-    assert f"nothing is foretold, so {picture} is not drawn" in out
+    assert f"nothing is forecast, so {picture} is not drawn" in out
     assert not picture.exists()

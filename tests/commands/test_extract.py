@@ -27,7 +27,7 @@ def test_the_main_text_or_all_that_a_page_shows(tmp_path: Path, capsys: pytest.C
     aside = "<div class='sidebar'><p>Imprint: a house on a hill, and who lives there.</p></div>"
     page.write_text(f"<body><main>{story}</main>{aside}</body>")
     texts = []
-    for words in ((), ("--everything",)):
+    for words in ((), ("--all-text",)):
         assert main(["extract", str(page), *words]) == 0
         (row,) = map(json.loads, capsys.readouterr().out.splitlines())
         texts.append(row["text"])

@@ -16,8 +16,8 @@ def test_a_model_from_elsewhere_needs_a_rate_a_text_and_a_folder(
     (tmp_path / "new.jsonl").write_text('{"text": "new"}\n')
     command = ["judge-data", str(chat_model(tmp_path / "model")), str(tmp_path / "new.jsonl")]
     for more, words, wanted in (
-        ([], "name one with --rate", 1),
-        (["--rate", "1e-3"], "--default", 1),
+        ([], "name one with --learning-rate", 1),
+        (["--learning-rate", "1e-3"], "--default", 1),
         (["--default", str(tmp_path / "new.jsonl")], "name its folder with --out", 2),
     ):
         command += more
@@ -30,7 +30,7 @@ def test_a_share_is_one_and_amounts_have_endings(capsys: pytest.CaptureFixture[s
     words = ["judge-data", "run", "a", "b", "--tokens", "2M", "--seeds", "5", "--targets", "web", "wiki"]
     options = parser().parse_args(words)
     assert (options.tokens, options.seeds, options.data, options.targets) == (2_000_000, 5, ["a", "b"], ["web", "wiki"])
-    for more in (["--share", "1.5"], ["--seeds", "0"], ["--tokens", "0"], ["--rate", "nan"]):
+    for more in (["--share", "1.5"], ["--seeds", "0"], ["--tokens", "0"], ["--learning-rate", "nan"]):
         with pytest.raises(SystemExit) as ended:
             main(["judge-data", "run", "a", *more])
         assert ended.value.code == 2

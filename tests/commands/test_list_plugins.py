@@ -21,7 +21,7 @@ def test_list_prints_a_line_for_each_with_its_first_sentence(kind: str, capsys: 
     ("kind", "name"),
     [
         ("studies", "alignment"),
-        ("verifiers", "number"),
+        ("verifiers", "numeric_match"),
         ("mixes", "doremi"),
         ("stages", "export_model"),
         ("recipes", "tiny"),

@@ -109,11 +109,11 @@ def test_it_runs_beneath_the_folder_one_is_in_when_no_other_is_named(
     ("words", "told"),
     [
         (("--compare-every", "0"), "--compare-every is 0; give 1 step or more"),
-        (("--executor", "mars"), "place 'mars'"),
+        (("--executor", "mars"), "executor 'mars'"),
         (("--until", "wrongly"), "--until wrongly: this recipe has no such stage"),
     ],
 )
-def test_a_manner_that_cannot_be_is_wrong_use(
+def test_options_that_cannot_be_are_wrong_use(
     words: tuple[str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = own_recipe(tmp_path, f"refused_{words[0].strip('-').replace('-', '_')}")
