@@ -3,7 +3,7 @@
     @sections.add(WordCount)
     def words(artifacts: Sequence[Artifact]) -> Section | None:
         rows = [(artifact.key, result.words) for artifact, result in artifacts_with(artifacts, WordCount)]
-        return Section("words", "Words", render_parts([Part("All of them", "", head=("corpus", "words"), rows=rows)]))
+        return Section("words", "Words", render_parts([SectionPart("All of them", "", head=("corpus", "words"), rows=rows)]))
 
 A function is called when one of the artifacts recorded such a result. A new file here is found; so is a section in a
 file of the user's own that a run was told to load.
@@ -35,7 +35,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Part:
+class SectionPart:
     """A picture, a table or both under a title of their own. drawing: as `plots.svg_markup` gives it."""
 
     title: str
@@ -93,7 +93,7 @@ def results_of(artifacts: Sequence[Artifact], kind: type[_ResultT]) -> list[_Res
     return [result for _, result in artifacts_with(artifacts, kind)]
 
 
-def render_parts(parts: Sequence[Part]) -> Any:
+def render_parts(parts: Sequence[SectionPart]) -> Any:
     """The parts as HTML, one below the other."""
     return fill_template(Path(__file__).with_name("parts.html"), parts=parts)
 

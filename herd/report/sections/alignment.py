@@ -8,11 +8,11 @@ from herd.align.results import AlignmentComparison, DialogueSetComparison, Round
 from herd.core.artifacts import Artifact
 from herd.evals.intervals import Interval
 from herd.report import plots
-from herd.report.sections import Part, Section, render_parts, results_of, sections
+from herd.report.sections import Section, SectionPart, render_parts, results_of, sections
 
 
 @sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, order=50)
-def alignment(artifacts: Sequence[Artifact]) -> Section | None:
+def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
     """Tables of steps and of methods that learn from preferences, the picture of best-of-K, sets of dialogues, and
     rounds one against another."""
     shown_parts = [part for result in results_of(artifacts, AlignmentComparison) for part in _steps(result)]
@@ -22,9 +22,9 @@ def alignment(artifacts: Sequence[Artifact]) -> Section | None:
     return Section("alignment", "Alignment", render_parts(shown_parts))
 
 
-def _sets(result: DialogueSetComparison) -> Iterator[Part]:
+def _sets(result: DialogueSetComparison) -> Iterator[SectionPart]:
     tasks = list(result.rows[0].right)
-    yield Part(
+    yield SectionPart(
         title="Sets of dialogues, at equal size",
         words=f"{result.seeds} seeds; right of every task, with Student's 95 % intervals; the gain is that of the "
         "mean over tasks, over the first set, paired by seed. Dialogues: how many the whole set has.",
@@ -39,15 +39,15 @@ def _sets(result: DialogueSetComparison) -> Iterator[Part]:
         ],
     )
     right: dict[str, list[Interval | None]] = {task: [row.right[task] for row in result.rows] for task in tasks}
-    yield Part(
+    yield SectionPart(
         title="Right, set by set",
         words="The same, as a picture.",
         drawing=plots.svg_markup(plots.scores([row.set for row in result.rows], right)),
     )
 
 
-def _rounds(result: RoundComparison) -> Iterator[Part]:
-    yield Part(
+def _rounds(result: RoundComparison) -> Iterator[SectionPart]:
+    yield SectionPart(
         title="Round against round",
         words="Prompts that are held out, answered greedily. A win is a prompt that only the later model has right, "
         f"a tie counts half; 95 % intervals over prompts. Number {result.chosen + 1} is kept.",
@@ -58,21 +58,21 @@ def _rounds(result: RoundComparison) -> Iterator[Part]:
         ],
     )
     curve = {"right": [_point(float(number), row.right) for number, row in enumerate(result.rounds, 1)]}
-    yield Part(
+    yield SectionPart(
         title="Right, model by model",
         words="The same, as a picture.",
         drawing=plots.svg_markup(plots.curve_with_band(curve, "model", "right")),
     )
 
 
-def _steps(result: AlignmentComparison) -> Iterator[Part]:
-    yield Part(
+def _steps(result: AlignmentComparison) -> Iterator[SectionPart]:
+    yield SectionPart(
         title=f"Steps, by {result.task}",
         words=f"{result.seeds} seeds; gains over the step before, paired by seed, with Student's 95 % intervals.",
         head=("step", "right", "gain"),
         rows=[(row.step, f"{row.share:.1%}", _gain(row.gain)) for row in result.rows],
     )
-    yield Part(
+    yield SectionPart(
         title="Ways to learn from the same preferences",
         words="How far the log-probability of chosen and of rejected answers moved from where the method began, in "
         "nats, and the gain over that model and over the first method, paired by seed.",
@@ -85,7 +85,7 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
             for number, row in enumerate(result.methods)
         ],
     )
-    yield Part(
+    yield SectionPart(
         title="What they do to endings",
         words="How far the log-probability of what ends chosen and rejected answers moved, in nats; the share of "
         "answers that did not come to an end, and tokens an answer.",
@@ -99,7 +99,7 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         ],
     )
     if result.judges:
-        yield Part(
+        yield SectionPart(
             title="Judges",
             words="How many of held-out pairs each ranks as people do, and the gain over the first.",
             head=("judge", "ranked right", "gain"),
@@ -117,7 +117,7 @@ def _steps(result: AlignmentComparison) -> Iterator[Part]:
         if row.best_of and name in row.best_of[0].values
     }
     if curves:
-        yield Part(
+        yield SectionPart(
             title="The best of K answers",
             words="The share of prompts for which the answer that the reward model likes best is right, over how "
             "many answers it chooses from.",

@@ -15,7 +15,7 @@ from herd.report.sections import Section, fill_template, results_of, sections
 
 
 @sections.add(EvaluationResult, order=80)
-def evaluation(artifacts: Sequence[Artifact]) -> Section | None:
+def evaluation_section(artifacts: Sequence[Artifact]) -> Section | None:
     """A row for every task, a column for every model; scores are drawn as well."""
     table = task_table(results_of(artifacts, EvaluationResult))
     html = fill_template(Path(__file__).with_suffix(".html"), **table)

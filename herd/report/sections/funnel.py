@@ -14,7 +14,7 @@ _SHOWN = 10  # samples of a step
 
 
 @sections.add(CurationResult, order=10)
-def funnel(artifacts: Sequence[Artifact]) -> Section | None:
+def funnel_section(artifacts: Sequence[Artifact]) -> Section | None:
     """A funnel for every corpus that was curated."""
     funnels = [
         _funnel(corpus.result(CorpusSize), result) for corpus, result in artifacts_with(artifacts, CurationResult)

@@ -19,7 +19,7 @@ from herd.train.results import TrainingResult
 
 
 @sections.add(TrainingResult, FinetuningResult, EvaluationResult, order=60)
-def losses(artifacts: Sequence[Artifact]) -> Section | None:
+def losses_section(artifacts: Sequence[Artifact]) -> Section | None:
     """The losses of the one chain of pre-training, then those of each stage of fine-tuning, then held-out losses."""
     drawings, table = list(curves(artifacts)), held_out(artifacts)
     if not drawings and table is None:

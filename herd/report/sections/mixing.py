@@ -18,11 +18,11 @@ from herd.mixing.results import (
     UpsamplingCurve,
 )
 from herd.report import plots
-from herd.report.sections import Part, Section, fill_template, render_parts, results_of, sections
+from herd.report.sections import Section, SectionPart, fill_template, render_parts, results_of, sections
 
 
 @sections.add(MixComparison, MixForecast, UpsamplingCurve, CorpusComparison, order=40)
-def mixing(artifacts: Sequence[Artifact]) -> Section | None:
+def mixing_section(artifacts: Sequence[Artifact]) -> Section | None:
     """The table of methods and the pictures of forecasts, upsampling and curations."""
     results = results_of(artifacts, MixComparison)
     table = _table(results[0]) if results else {"rows": []}
@@ -72,7 +72,7 @@ def _number(value: float | None, spec: str) -> str:
     return "" if value is None else format(value, spec)
 
 
-def _parts(artifacts: Sequence[Artifact]) -> Iterator[Part]:
+def _parts(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
     for artifact in artifacts:
         if forecast := artifact.get_result(MixForecast):
             yield _forecast(forecast)
@@ -82,9 +82,9 @@ def _parts(artifacts: Sequence[Artifact]) -> Iterator[Part]:
             yield _corpora(comparison)
 
 
-def _forecast(result: MixForecast) -> Part:
+def _forecast(result: MixForecast) -> SectionPart:
     error = float(np.mean([abs(row.loss - row.measured) for row in result.rows]))
-    return Part(
+    return SectionPart(
         title="Mixes predicted from small runs",
         words=f"{len(result.rows)} mixes, predicted {result.orders:.1f} orders of magnitude beyond their largest small "
         f"run: rank correlation {result.rank_correlation:.2f} with what was measured, losses off by {error:.3f} nats.",
@@ -92,8 +92,8 @@ def _forecast(result: MixForecast) -> Part:
     )
 
 
-def _upsampling(result: UpsamplingCurve) -> Part:
-    return Part(
+def _upsampling(result: UpsamplingCurve) -> SectionPart:
+    return SectionPart(
         title="Upsampling at the end",
         words=f"The last part of the run is given to a mix with more of {', '.join(result.domains)}; gains over "
         "the run without it in nats per token, paired by seed, with 95 % intervals.",
@@ -103,14 +103,14 @@ def _upsampling(result: UpsamplingCurve) -> Part:
     )
 
 
-def _corpora(result: CorpusComparison) -> Part:
+def _corpora(result: CorpusComparison) -> SectionPart:
     best, correlation = result.rows[0], result.rank_correlation
     finding = "no relation that chance would not give" if result.by_chance > 0.05 else "more than chance would give"
     head = ("curation", "answers, nats a character", f"gain over {result.control}", "text, nats a token")
     points = [
         (row.label, row.agreement or 0.0, row.answers.value, row.answers.low, row.answers.high) for row in result.rows
     ]
-    return Part(
+    return SectionPart(
         title="Curations, by what a model learns from each",
         words=f"The same training on what each keeps of one pool, {best.seeds} seeds each; {best.label} was "
         f"best in {best.best} of them. Agreement is the AUROC of kept against dropped for good pages against junk. "

@@ -13,7 +13,7 @@ from herd.report.sections import Section, artifacts_with, fill_template, results
 
 
 @sections.add(ContextExtension, EvaluationResult, order=70)
-def needles(artifacts: Sequence[Artifact]) -> Section | None:
+def needles_section(artifacts: Sequence[Artifact]) -> Section | None:
     """A grid for every gate on the way, and for every model that was measured."""
     grids = list(_grids(artifacts))
     html = fill_template(Path(__file__).with_suffix(".html"), needles=grids)

@@ -12,7 +12,7 @@ from herd.report.sections import Section, fill_template, results_of, sections
 
 
 @sections.add(EvaluationResult, order=90)
-def samples(artifacts: Sequence[Artifact]) -> Section | None:
+def samples_section(artifacts: Sequence[Artifact]) -> Section | None:
     """The same first questions of every task, and what each model answered."""
     results = results_of(artifacts, EvaluationResult)
     tasks = [_task(name, results) for name in dict.fromkeys(task for result in results for task in result.tasks)]

@@ -12,7 +12,7 @@ from herd.scaling.results import IsoFlopCurve, ScalingLaw
 
 
 @sections.add(ScalingLaw, order=30)
-def scaling(artifacts: Sequence[Artifact]) -> Section | None:
+def scaling_section(artifacts: Sequence[Artifact]) -> Section | None:
     """The curves of equal compute, and the law through their minima."""
     result = results_of(artifacts, ScalingLaw)[0]
     law = result.law

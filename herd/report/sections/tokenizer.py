@@ -11,7 +11,7 @@ from herd.tokens.results import TokenizerResult
 
 
 @sections.add(TokenizerResult, order=20)
-def tokenizer(artifacts: Sequence[Artifact]) -> Section | None:
+def tokenizer_section(artifacts: Sequence[Artifact]) -> Section | None:
     """Characters per token of the first tokenizer, by source and language."""
     rates = results_of(artifacts, TokenizerResult)[0].compression
     best = max((lengths.characters_per_token for lengths in rates.values()), default=1.0)
