@@ -15,7 +15,7 @@ from herd.train.layout import DeviceMemory, ParallelLayout, checkpoint_interval,
 
 MACHINES_FILE = Path(__file__).with_name("machines.yaml")
 # The share of its peak that a device reaches while it is not idle: what 430 TFLOP/s of table 4's first row leave when
-# its pipeline idles 5.9 % of its work. Rows two and three of the table are foretold with it.
+# its pipeline idles 5.9 % of its work. Rows two and three of the table are predicted with it.
 BUSY_UTILIZATION = 0.46
 # Unexpected interruptions a device and day: 419 in 54 days on 16,384 (Llama 3, 3.3.4, table 5).
 FAILURES_PER_DEVICE_DAY = 419 / (54 * 16_384)
@@ -231,7 +231,7 @@ def cost(
     layout: ParallelLayout | None = None,
     flops_per_second: float | None = None,
 ) -> Cost:
-    """What training takes. layout: the best when absent. flops_per_second: of a device; as foretold when absent.
+    """What training takes. layout: the best when absent. flops_per_second: of a device; as estimated when absent.
 
     Days count work only, as the report's do; `useful` says by how much failures stretch them. Raises SettingsError for
     a layout of another number of devices.
@@ -360,7 +360,7 @@ def stated_days_line(estimate: Cost, stated_days: float) -> str:
         abs(stated_days / estimated_days - 1) <= _NEAR for estimated_days in (estimate.days, estimate.rough_days)
     )
     verdict = (
-        "which is what is foretold"
+        "which is what is estimated"
         if fits
         else f"which is not the {estimate.flops_per_second / 1e12:,.0f} it is said to be: those take "
         f"{estimate.rough_days:,.1f} days by 6 N D and {estimate.days:,.1f} with attention"

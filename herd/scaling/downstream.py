@@ -22,7 +22,7 @@ _ABOVE = 0.1
 
 
 @dataclass(frozen=True)
-class TaskResult:
+class DownstreamResult:
     """What one model did on one task. flops: of its training. nll: nats of the right answer a character. accuracy:
     share right of `questions`. best_size: trained at the best size for its compute; only such tell how the NLL falls.
     """
@@ -86,7 +86,7 @@ def fit_sigmoid(
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is foretold at some compute: the middle and the 90 % interval of NLL and accuracy.
+    """What is predicted at some compute: the middle and the 90 % interval of NLL and accuracy.
 
     orders: of magnitude between the largest run fitted and the target. above: models above chance. chance: as given.
     trend, curve: of the NLL over compute and of accuracy over the NLL, as fitted; resampled: both again for every draw.
@@ -106,7 +106,13 @@ class Forecast:
 
 
 def forecast(
-    runs: Sequence[TaskResult], flops: float, *, chance: float, questions: int, resamples: int = 200, seed: int = 0
+    runs: Sequence[DownstreamResult],
+    flops: float,
+    *,
+    chance: float,
+    questions: int,
+    resamples: int = 200,
+    seed: int = 0,
 ) -> Forecast:
     """What a model of `flops` will score on a task with `questions` questions, which count for the interval.
 
@@ -157,7 +163,8 @@ def forecast(
 
 @dataclass(frozen=True)
 class BackTest:
-    """How well the smaller runs foretold the largest. error: accuracy measured less foretold. inside: the interval."""
+    """How well the smaller runs predicted the largest. error: accuracy measured less predicted. inside: the
+    interval."""
 
     forecast: Forecast
     measured: float
@@ -165,8 +172,8 @@ class BackTest:
     inside: bool
 
 
-def back_test(runs: Sequence[TaskResult], *, chance: float, seed: int = 0) -> BackTest:
-    """Fits all runs but that of the most compute, and foretells that one."""
+def back_test(runs: Sequence[DownstreamResult], *, chance: float, seed: int = 0) -> BackTest:
+    """Fits all runs but that of the most compute, and predicts that one."""
     largest = max((run for run in runs if run.best_size), key=lambda run: run.flops)
     smaller = [run for run in runs if run is not largest]
     prediction = forecast(smaller, largest.flops, chance=chance, questions=largest.questions, seed=seed)
@@ -181,13 +188,13 @@ def back_test(runs: Sequence[TaskResult], *, chance: float, seed: int = 0) -> Ba
 _COLUMNS = ("task", "flops", "nll", "accuracy", "questions", "chance")
 
 
-def read_results(file: Path) -> dict[str, tuple[float, list[TaskResult]]]:
+def read_results(file: Path) -> dict[str, tuple[float, list[DownstreamResult]]]:
     """Chance and runs by task, of a CSV with the columns task, flops, nll (of the right answer, a character), accuracy,
     questions, chance and, where it is not 1, best_size.
 
     Raises DataError with the line and what is wrong.
     """
-    tables: dict[str, tuple[float, list[TaskResult]]] = {}
+    tables: dict[str, tuple[float, list[DownstreamResult]]] = {}
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             table = csv.DictReader(stream)
@@ -206,7 +213,7 @@ def read_results(file: Path) -> dict[str, tuple[float, list[TaskResult]]]:
     return tables
 
 
-def _result_of(row: Mapping[str, str], where: str) -> tuple[float, TaskResult]:
+def _result_of(row: Mapping[str, str], where: str) -> tuple[float, DownstreamResult]:
     try:
         flops, nll, accuracy, chance = (float(row[name]) for name in ("flops", "nll", "accuracy", "chance"))
         questions = int(row["questions"])
@@ -214,12 +221,14 @@ def _result_of(row: Mapping[str, str], where: str) -> tuple[float, TaskResult]:
         raise DataError(f"{where}: a number is missing or none; {', '.join(_COLUMNS[1:])} are numbers") from None
     if not (flops > 0 and questions > 0 and 0 <= accuracy <= 1 and 0 <= chance < 1):
         raise DataError(f"{where}: flops and questions lie above 0, accuracy and chance within 0 and 1")
-    return chance, TaskResult(flops, nll, accuracy, questions, row.get("best_size", "1") not in ("0", "false", "no"))
+    return chance, DownstreamResult(
+        flops, nll, accuracy, questions, row.get("best_size", "1") not in ("0", "false", "no")
+    )
 
 
-def forecasts(file: Path, flops: float) -> dict[str, tuple[list[TaskResult], Forecast | str]]:
+def forecasts(file: Path, flops: float) -> dict[str, tuple[list[DownstreamResult], Forecast | str]]:
     """What a model of so many FLOPs will score on every task of a table of results, or why that cannot be said."""
-    by_task: dict[str, tuple[list[TaskResult], Forecast | str]] = {}
+    by_task: dict[str, tuple[list[DownstreamResult], Forecast | str]] = {}
     for task, (chance, runs) in read_results(file).items():
         try:
             questions = max(run.questions for run in runs)
@@ -229,7 +238,7 @@ def forecasts(file: Path, flops: float) -> dict[str, tuple[list[TaskResult], For
     return by_task
 
 
-def score_lines(results: Mapping[str, tuple[Sequence[TaskResult], Forecast | str]]) -> Iterator[str]:
+def score_lines(results: Mapping[str, tuple[Sequence[DownstreamResult], Forecast | str]]) -> Iterator[str]:
     """A line for every task of `forecasts`."""
     for task, (_, outcome) in results.items():
         if isinstance(outcome, str):
@@ -244,7 +253,7 @@ def score_lines(results: Mapping[str, tuple[Sequence[TaskResult], Forecast | str
         )
 
 
-def forecast_plot(runs: Sequence[TaskResult], prediction: Forecast) -> dict[str, Any]:
+def forecast_plot(runs: Sequence[DownstreamResult], prediction: Forecast) -> dict[str, Any]:
     """Both steps as a picture wants them: the runs, the line over FLOPs and the sigmoid over NLL, each as (place,
     value, low, high) with 90 % of the draws between the last two, and the target's (middle, low, high)."""
     flops = np.geomspace(min(run.flops for run in runs), float(prediction.flops), 40)

@@ -59,13 +59,13 @@ def test_lines_are_foreign_by_their_length_and_by_how_sure_that_is() -> None:
     text = f"{english}\n{GERMAN}\n{english}"
     assert len(SENTENCE) < 100 <= len(GERMAN)
     assert rewritten("foreign_lines", text) == f"{english}\n{english}"
-    assert rewritten("foreign_lines", text, least_characters=len(GERMAN) + 1) == text
-    assert rewritten("foreign_lines", text, sure=1.0) == text
+    assert rewritten("foreign_lines", text, min_characters=len(GERMAN) + 1) == text
+    assert rewritten("foreign_lines", text, min_score=1.0) == text
     # Most of the letters decide, not most of the lines.
     short = f"{GERMAN * 9}\n{english}\n{english}"
     assert rewritten("foreign_lines", short) == GERMAN * 9
     found = rewrites.make(parse_rule("foreign_lines"))(pack_texts([text, short, "", SENTENCE]))
-    assert found.figures == {"foreign lines": 3}
+    assert found.metrics == {"foreign lines": 3}
 
 
 @pytest.mark.parametrize("name", ["c4_lines", "refinedweb_lines", "repeated_ngram_lines"])
@@ -79,9 +79,21 @@ def test_lines_are_taken_out_and_counted_and_none_is_written(name: str, lines: l
     assert all(any(line == one or (line in marks and "[12]" in one) for one in came) for line in left)
     assert found.edits is not None
     edits = dict(zip(EDIT_STATS, found.edits[0].tolist(), strict=True))
-    gone = ("few_words", "long_word", "unended", "javascript", "policy", "capitals", "numbers", "counters", "calls")
+    gone = (
+        "few_words",
+        "long_word",
+        "unpunctuated",
+        "javascript",
+        "policy",
+        "capitals",
+        "numbers",
+        "counters",
+        "calls",
+    )
     assert edits["lines_in"] == len("\n".join(lines).splitlines())
-    assert sum(edits[reason] for reason in (*gone, "covered")) == sum(bool(line.strip()) for line in lines) - len(left)
+    assert sum(edits[reason] for reason in (*gone, "calls", "covered")) == sum(
+        bool(line.strip()) for line in lines
+    ) - len(left)
     assert edits["words_out"] == sum(len(line.split()) for line in left)
     assert edits["words_in"] == sum(len(line.split()) for line in lines)
 
@@ -114,7 +126,7 @@ def test_a_rule_for_lines(name: str, text: str, left: str) -> None:
 
 
 @pytest.mark.row(17, "thresholds")
-def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
+def test_lines_of_a_log_are_covered_by_n_grams_the_document_repeats() -> None:
     log = "\n".join(f"2024-03-01 12:0{n}:11 worker {n} failed to reach the server at port {n}" for n in range(6))
     text = f"Here is what happened on the first day of March, in plain words.\n{log}"
     assert rewritten("repeated_ngram_lines", text) == text.splitlines()[0]
@@ -123,9 +135,9 @@ def test_lines_of_a_log_are_covered_by_runs_the_document_repeats() -> None:
 @pytest.mark.parametrize(
     ("changes", "left"),
     [
-        ({"ended_only": False}, "No end of it\nTwo words.\nA fact  is."),
-        ({"ended_only": False, "citations": False}, "No end of it\nTwo words.\nA fact [12] is."),
-        ({"min_words": 0, "longest_word": 4}, "A fact  is."),
+        ({"terminal_punctuation": False}, "No end of it\nTwo words.\nA fact  is."),
+        ({"terminal_punctuation": False, "citations": False}, "No end of it\nTwo words.\nA fact [12] is."),
+        ({"min_words": 0, "max_word_length": 4}, "A fact  is."),
         ({"min_words": 2}, "Two words.\nA fact  is."),
     ],
 )
@@ -190,7 +202,7 @@ def test_what_is_masked_is_counted_by_kind_and_masked_once() -> None:
     texts = [f"see {secret} there" for listed in SECRETS.values() for secret in listed]
     mask = rewrites.make(rewrites.configure("mask_pii"))
     once = mask(pack_texts(texts))
-    assert once.figures == {kind: len(listed) for kind, listed in SECRETS.items()}
+    assert once.metrics == {kind: len(listed) for kind, listed in SECRETS.items()}
     assert mask(pack_texts(once.texts)).texts.to_pylist() == once.texts.to_pylist()
     assert once.edits is None
 

@@ -80,5 +80,5 @@ def test_a_mix_on_disk_says_how_it_was_found(tmp_path: Path) -> None:
     row = json.loads((made.path / "mix.json").read_text(encoding="utf-8"))
     assert row["shares"] == pytest.approx({"a": 0.75, "c": 0.25})
     assert (row["method"], row["seed"], row["settings"]["label"]) == ("fixed_weights", 5, "ours")
-    assert row["proxy_weights"] == field(TokenShards(tmp_path / "tokens")).shape(run()).num_params
-    assert (row["flops"], row["online"], row["drawn"]) == (0.0, False, False)
+    assert row["proxy_params"] == field(TokenShards(tmp_path / "tokens")).shape(run()).num_params
+    assert (row["flops"], row["online"], row["sampled"]) == (0.0, False, False)

@@ -42,7 +42,7 @@ def test_the_rows_of_table_4_are_foretold_from_the_first(figure) -> None:
     ]
     first, *found = [100 * utilization(job(length), layout, H100) for layout, length, _ in rows]
     figure(
-        f"MFU foretold {' and '.join(f'{one:.1f}' for one in found)} % where table 4's rows 2 and 3 print 41 and 38; "
+        f"MFU predicted {' and '.join(f'{one:.1f}' for one in found)} % where table 4's rows 2 and 3 print 41 and 38; "
         f"row 1, {first:.1f} %, is what the speed is taken from"
     )
     for one, (_, _, printed) in zip(found, rows[1:], strict=True):
@@ -81,8 +81,8 @@ def test_the_reports_run(figure) -> None:
     notes = stated_days_line(found, 120)
     assert "120 days would be 224 TFLOP/s a device by 6 N D" in notes
     assert "which is not the 400 it is said to be" in notes
-    assert "which is what is foretold" in stated_days_line(found, 67)
-    assert "which is what is foretold" in stated_days_line(found, 69.5)
+    assert "which is what is estimated" in stated_days_line(found, 67)
+    assert "which is what is estimated" in stated_days_line(found, 69.5)
     figure(
         f"{found.rough_days:.1f} days by 6 N D, {found.days:.1f} with attention; {notes.removeprefix('told').strip()}"
     )
