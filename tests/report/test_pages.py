@@ -50,7 +50,7 @@ PLUGIN = """
 from dataclasses import dataclass
 
 from herd.core.results import results
-from herd.report.sections import Part, Section, artifacts_with, render_parts, sections
+from herd.report.sections import SectionPart, Section, artifacts_with, render_parts, sections
 
 
 @results.add(version=1)
@@ -62,7 +62,7 @@ class Poem:
 @sections.add(Poem, order=75)
 def poems(artifacts):
     rows = [(artifact.key, poem.lines) for artifact, poem in artifacts_with(artifacts, Poem)]
-    table = Part("All of <them>", "Counted.", head=("poem", "lines"), rows=rows)
+    table = SectionPart("All of <them>", "Counted.", head=("poem", "lines"), rows=rows)
     return Section("poems", "Poems", render_parts([table]))
 """
 

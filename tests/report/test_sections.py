@@ -10,7 +10,7 @@ import pytest
 from herd.align.results import FinetuningResult
 from herd.core.errors import SettingsError
 from herd.corpus.results import DedupStats
-from herd.report.sections import Part, Section, Sections, render_parts
+from herd.report.sections import Section, SectionPart, Sections, render_parts
 from herd.report.sections.funnel import dedup_steps
 from tests.results import Made, example
 
@@ -32,7 +32,7 @@ def test_what_steps_over_all_documents_counted_is_a_sentence() -> None:
 
 
 def test_a_part_is_a_table_a_drawing_or_both() -> None:
-    html = str(render_parts([Part("A", "a < b"), Part("B", "", head=("x", "y"), rows=[(1, "<")])]))
+    html = str(render_parts([SectionPart("A", "a < b"), SectionPart("B", "", head=("x", "y"), rows=[(1, "<")])]))
     assert "a &lt; b" in html
     assert html.count("<table>") == 1
     assert '<td class="n">&lt;</td>' in html

@@ -3,7 +3,8 @@
     @sections.add(WordCount)
     def words(artifacts: Sequence[Artifact]) -> Section | None:
         rows = [(artifact.key, result.words) for artifact, result in artifacts_with(artifacts, WordCount)]
-        return Section("words", "Words", render_parts([SectionPart("All of them", "", head=("corpus", "words"), rows=rows)]))
+        table = SectionPart("All of them", "", head=("corpus", "words"), rows=rows)
+        return Section("words", "Words", render_parts([table]))
 
 A function is called when one of the artifacts recorded such a result. A new file here is found; so is a section in a
 file of the user's own that a run was told to load.
