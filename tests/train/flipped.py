@@ -75,7 +75,7 @@ def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
     rows: dict[str, list[Any]] = {name: [] for name in LAYOUTS}
     for name, layout in LAYOUTS.items():
         for at in (STEPS, settings.at):
-            part = replace(work, scratch=work.scratch / f"{name}-{at}", out=work.out / f"{name}-{at}", figures={})
+            part = replace(work, scratch=work.scratch / f"{name}-{at}", out=work.out / f"{name}-{at}", results={})
             part.out.mkdir()
             once = Path(f"{settings.once}-{name}")
             rows[name].append(_trained(part, layout, partial(Flipping, weight=name, at=at, once=once)))
