@@ -34,7 +34,7 @@ from herd.mixing.results import (
     UpsamplingCurve,
 )
 from herd.report.sections import Section, sections
-from herd.report.sections.mixing import mixing
+from herd.report.sections.mixing import mixing_section
 from tests.results import Made
 
 
@@ -150,7 +150,7 @@ def test_the_report_shows_what_was_mixed() -> None:
 
 
 def mixed(*made: Made) -> str:
-    section = mixing(made)  # type: ignore[arg-type]
+    section = mixing_section(made)  # type: ignore[arg-type]
     assert isinstance(section, Section)
     return str(section.html)
 
