@@ -18,7 +18,7 @@ from herd.core.records import Document
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_documents, write_documents
-from herd.corpus.results import CalibrationBin, CorpusSize, PointsAccuracy, QualityAccuracy, QualityThreshold
+from herd.corpus.results import CorpusSize, PointsAccuracy, QualityAccuracy, QualityBin, QualityThreshold
 from herd.tokens.embeddings import embed
 
 ScoreArray = NDArray[np.float64]
@@ -200,7 +200,7 @@ def auroc(scores: ScoreArray, targets: ScoreArray) -> float:
 def quality_accuracy(scores: ScoreArray, targets: ScoreArray, *, examples: int = 0) -> QualityAccuracy:
     """AUROC, and calibration: mean score and share of good ones in five groups of like score."""
     groups = np.array_split(np.argsort(scores), 5)
-    bins = [CalibrationBin(float(scores[own].mean()), float(targets[own].mean())) for own in groups if len(own)]
+    bins = [QualityBin(float(scores[own].mean()), float(targets[own].mean())) for own in groups if len(own)]
     return QualityAccuracy(examples, auroc(scores, targets), tuple(bins))
 
 

@@ -72,7 +72,7 @@ class SourceSize:
 
 
 Count = int | float | Mapping[str, int]
-Sample = Mapping[str, str | int | float | tuple[str, ...]]
+DedupSample = Mapping[str, str | int | float | tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DedupStats:
     """What a step over all documents counted: numbers and histograms by name, and samples to look at."""
 
     counts: Mapping[str, Count] = field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[DedupSample, ...] = ()
 
 
 @results.add(version=1)
@@ -140,7 +140,7 @@ class LabelCounts:
 
 
 @dataclass(frozen=True)
-class CalibrationBin:
+class QualityBin:
     """Documents of like score: their mean score, and the share of good ones among them."""
 
     score: float
@@ -154,7 +154,7 @@ class QualityAccuracy:
 
     examples: int
     auroc: float
-    calibration: tuple[CalibrationBin, ...]
+    calibration: tuple[QualityBin, ...]
 
 
 @results.add(version=1)

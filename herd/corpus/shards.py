@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from herd.core.executor import Executor
 from herd.corpus.kernels import pack_texts
-from herd.corpus.results import Count, Sample
+from herd.corpus.results import Count, DedupSample
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -101,7 +101,7 @@ class DedupResult:
 
     removals: list[Removal] = field(default_factory=list)
     counts: Mapping[str, Count] = field(default_factory=dict)
-    samples: Sequence[Sample] = ()
+    samples: Sequence[DedupSample] = ()
 
 
 @dataclass(frozen=True)

@@ -162,17 +162,14 @@ class Engine:
 
     @torch.inference_mode()
     def score(
-        self,
-        prompts: Sequence[Sequence[int]],
-        answers: Sequence[Sequence[int]],
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]],
         report: ProgressCallback = lambda *_: None,
-    ) -> list[float]:
+    ) -> list[float]:  # fmt: skip
         """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
         scores = []
         for start in range(0, len(prompts), self.max_num_seqs):
-            pairs = list(
-                zip(prompts[start : start + self.max_num_seqs], answers[start : start + self.max_num_seqs], strict=True)
-            )
+            stop = start + self.max_num_seqs
+            pairs = list(zip(prompts[start:stop], answers[start:stop], strict=True))
             texts = [[*prompt, *answer] for prompt, answer in pairs]
             max_len = max(map(len, texts))
             tokens_BT = torch.tensor([text + [0] * (max_len - len(text)) for text in texts])
@@ -210,9 +207,8 @@ class Engine:
         request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
         outputs = [CompletionOutput(index) for index in range(params.n)]
         output = RequestOutput(request.request_id, request.prompt_token_ids, outputs)
-        stop_token_ids, choices, decode = self.stop_token_ids | set(params.stop_token_ids), self._choices(params), None
-        if self.tokenizer is not None:
-            decode = self.tokenizer.decode
+        stop_token_ids, choices = self.stop_token_ids | set(params.stop_token_ids), self._choices(params)
+        decode = self.tokenizer.decode if self.tokenizer is not None else None
         answers = [
             CompletionState(request, output, index, stop_token_ids, choices, decode, word_by_word=word_by_word)
             for index in range(params.n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -156,9 +157,7 @@ def train(
     strategy = strategy or single_device(state, work.executor)
     restore(work.scratch, state)
     trackers = [open_tracker(name, work.curves, work.settings) for name in work.options.trackers]
-    rank = Rank.from_env().number
-    own = METRICS_FILE if rank == 0 else f"rank-{rank}-{METRICS_FILE}"  # in one file ranks would write over each other
-    log = StepLog(work.scratch / own, state.step, trackers=trackers, flops_per_token=flops_per_token)
+    log = StepLog(_own_metrics(work.scratch), state.step, trackers=trackers, flops_per_token=flops_per_token)
     due, trace = save_schedule(work.options, Rank.from_env().world_size), StepTrace(work.options.profile, work.curves)
 
     def roll_back() -> bool:
@@ -210,6 +209,12 @@ def train(
         work.record(TrainingIncidents(tuple(loss_jumps.steps), tuple(integrity_check.reports)))
     (work.out / METRICS_FILE).write_bytes(log.file.read_bytes())
     return read_steps(log.file)
+
+
+def _own_metrics(folder: Path) -> Path:
+    """This rank's record of its steps; in one file ranks would write over each other."""
+    rank = Rank.from_env().number
+    return folder / (METRICS_FILE if rank == 0 else f"rank-{rank}-{METRICS_FILE}")
 
 
 def _instrumented(records: Iterator[Step], number: int, gc_every_steps: int, trace: StepTrace) -> Iterator[Step]:

@@ -22,7 +22,7 @@ from herd.align.results import (
 from herd.core.recipe import load_recipe
 from herd.core.stage import Work, walk
 from herd.evals.results import EvaluationResult, TaskResult
-from herd.report.sections.alignment import alignment
+from herd.report.sections.alignment import alignment_section
 from herd.run.executors import LocalExecutor
 from herd.studies import studies
 from tests.results import Made
@@ -45,7 +45,7 @@ def judge(right: int, pairs: int) -> Any:
 
 
 def shown(result: Any) -> str:
-    section = alignment([Made(result)])  # type: ignore[list-item]
+    section = alignment_section([Made(result)])  # type: ignore[list-item]
     assert section is not None
     return str(section.html)
 

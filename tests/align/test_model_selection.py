@@ -18,7 +18,7 @@ from herd.core.stage import Work
 from herd.core.storage import read_conversations, write_conversations
 from herd.judge.verifiers import verifiers
 from herd.model.weights import load_transformer
-from herd.report.sections.alignment import alignment
+from herd.report.sections.alignment import alignment_section
 from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
 from herd.world.annotators import QuestionSet, heldout_prompts
@@ -87,7 +87,7 @@ def test_the_best_model_is_kept_and_of_equals_the_earlier(
     assert "number 2 is kept" in done.headline
     ours, theirs = load_transformer(kept.path).state_dict(), load_transformer(models[1].path).state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    section = alignment([Made(done.results[RoundComparison])])  # type: ignore[list-item]
+    section = alignment_section([Made(done.results[RoundComparison])])  # type: ignore[list-item]
     assert section is not None
     assert "<h3>Round against round</h3>" in section.html
     assert re.findall(r"<tr><td>(\d)</td>", section.html) == ["1", "2", "3"]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError
 from herd.report.plots import two_steps
 from herd.scaling.downstream import (
+    DownstreamResult,
     Sigmoid,
-    TaskResult,
     back_test,
     fit_sigmoid,
     forecast,
@@ -27,17 +27,19 @@ from herd.scaling.likelihood import fit_line
 CURVE = Sigmoid(chance=0.25, top=0.97, steepness=22.0, middle=1.34)
 
 
-def family(seed: int, questions: int = 1000) -> list[TaskResult]:
+def family(seed: int, questions: int = 1000) -> list[DownstreamResult]:
     """Models of the best size at seven budgets, and an older family that tells more of the curve: nats a character
     fall in a straight line, accuracy by a sigmoid, both with noise."""
     chance = np.random.default_rng(seed)
     runs = []
     for flops in [*np.geomspace(1e20, 1e22, 6).tolist(), 3.8e25]:
         nll = 1.42 - 0.026 * (np.log10(flops) - 20) + chance.normal(0, 1e-3)
-        runs.append(TaskResult(flops, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions))
+        runs.append(DownstreamResult(flops, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions))
     for nll in (1.39, 1.36, 1.33, 1.31, 1.29, 1.27):
         runs.append(
-            TaskResult(1e23, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions, best_size=False)
+            DownstreamResult(
+                1e23, nll, chance.binomial(questions, CURVE.at(nll)) / questions, questions, best_size=False
+            )
         )
     return runs
 
@@ -77,7 +79,7 @@ def test_pythias_largest_model_is_foretold_from_its_smaller_ones(below: float, f
 
 def test_forecasts_without_ground_are_refused() -> None:
     runs = family(0)
-    low = [TaskResult(run.flops, run.nll, 0.26, run.questions) for run in runs[:-7]]
+    low = [DownstreamResult(run.flops, run.nll, 0.26, run.questions) for run in runs[:-7]]
     with pytest.raises(DataError, match="0 of 6 models are more than 10% above chance"):
         forecast(low, 1e25, chance=0.25, questions=100)
     with pytest.raises(DataError, match="target's compute or more"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from herd.core.settings import PositiveInt, Share
 from herd.corpus.dedup import dedups
 from herd.corpus.kernels import PackedTexts, corpus_kernels, pack_texts, pointer
-from herd.corpus.results import Count, Sample
+from herd.corpus.results import Count, DedupSample
 from herd.corpus.runs import group_starts, key_ranges, read_range, write_run
 from herd.corpus.shards import DedupResult, DocumentShard, DocumentShards, Removal, alive_texts
 
@@ -199,7 +199,7 @@ def find_roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def cluster_counts(
     shards: DocumentShards, roots: NDArray[np.int64], copies: NDArray[np.int64]
-) -> tuple[dict[str, Count], list[Sample]]:
+) -> tuple[dict[str, Count], list[DedupSample]]:
     """How large clusters are, and the largest of them with the ids of some members."""
     heads, sizes = np.unique(roots[copies], return_counts=True)
     sizes = sizes + 1
@@ -214,7 +214,7 @@ def cluster_counts(
     members = {int(head): copies[roots[copies] == head][:4] for head in heads[order]}
     row_numbers = np.concatenate([[head, *rows] for head, rows in members.items()]) if members else np.empty(0)
     names = shards.values("id", row_numbers.astype(np.int64))
-    largest: list[Sample] = [
+    largest: list[DedupSample] = [
         {"size": int(size), "kept": names[int(head)], "dropped": tuple(names[int(row)] for row in members[int(head)])}
         for head, size in zip(heads[order], sizes[order], strict=True)
     ]
