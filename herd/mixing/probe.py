@@ -162,9 +162,8 @@ def _annealed(
         raise DataError(f"the checkpoint reads {network.shape.max_seq_len} tokens; set length to at most that")
     phase = BatchPhase(until=1.0, batch_tokens=settings.batch_tokens)
     ramp = BatchRamp((phase,), settings.tokens, settings.length)
-    batches = TokenBatches(
-        shards, (MixPhase(until=1.0, mixture_weights=dict(mix)),), ramp, settings.seed, shards.pad_id
-    )  # type: ignore[arg-type]
+    phases = (MixPhase(until=1.0, mixture_weights=dict(mix)),)
+    batches = TokenBatches(shards, phases, ramp, settings.seed, shards.pad_id)  # type: ignore[arg-type]
     state = TrainState(network, adamw(network, settings.optimizer))
     moments = open_moments(model.path)
     if moments is not None:

@@ -158,8 +158,8 @@ def test_points_of_a_larger_model_are_learnt(tmp_path: Path, figure) -> None:
     assert (counts.agreement or 0) > 0.8
     found = made.result(PointsAccuracy)
     figure(f"points of 0 to 5: F1 at 3 {found.f1_at_3:.3f}, agreement of two samples {counts.agreement:.2f}")
-    assert found["F1 at 3"] >= 0.82  # what FineWeb-Edu's own head reaches
-    assert found["rank correlation"] > 0.8
+    assert found.f1_at_3 >= 0.82  # what FineWeb-Edu's own head reaches
+    assert found.rank_correlation > 0.8
 
 
 def test_labelling_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
