@@ -1,4 +1,4 @@
-"""The compiled half of the corpus room: C++ kernels over Arrow buffers."""
+"""The compiled half of the corpus: C++ kernels over Arrow buffers."""
 
 from __future__ import annotations
 

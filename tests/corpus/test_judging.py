@@ -55,7 +55,11 @@ def test_a_document_stays_under_the_first_rule_that_drops_it(texts: list[str], n
 def test_edits_are_counted_and_judged() -> None:
     found = apply_rules(
         pa.array(["one two three four five. Ends.\nthis line has no end and goes"], pa.large_string()),
-        (parse_rule("c4_lines"), parse_rule({"removed_words": {"at_most": 0.5}}), parse_rule({"word_count": {"at_least": 3}})),
+        (
+            parse_rule("c4_lines"),
+            parse_rule({"removed_words": {"at_most": 0.5}}),
+            parse_rule({"word_count": {"at_least": 3}}),
+        ),
     )
     stats = found.stats[-1]
     assert (stats.lines_in[0], stats.words_in[0], stats.words_out[0], stats.unpunctuated[0]) == (2, 13, 6, 1)
