@@ -34,7 +34,7 @@ def test_a_source_has_its_own_rules_or_those_of_all() -> None:
 
 def test_values_that_are_set_lie_over_the_packaged_ones() -> None:
     plain = load_rules("c4")
-    changed = load_rules("c4", ["keep_stats=true", "rules.default=[word_count: {at_least: 7}]", "text_bytes=1000"])
+    changed = load_rules("c4", ["keep_stats=true", "rules.default=[word_count: {at_least: 7}]", "max_text_bytes=1000"])
     assert (plain.keep_stats, plain.max_text_bytes) == (False, PAGE_BYTES)
     assert (changed.keep_stats, changed.max_text_bytes) == (True, 1000)
     assert changed.rules == {"default": (parse_rule({"word_count": {"at_least": 7}}),)}
