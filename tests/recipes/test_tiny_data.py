@@ -25,7 +25,7 @@ def test_the_sources_that_are_named_are_planned_in_their_order_and_ones_own_file
 ) -> None:
     (tmp_path / "a.txt").write_text("A text.")
     own = data_of(settings, sources=("world", "python_docs"), files={"mine": (str(tmp_path / "a.txt"),)})
-    assert [plan_of(one).stage.name for one in own.crawls()] == ["world_pages", "python_docs", "bring"]
+    assert [plan_of(one).stage.name for one in own.crawls()] == ["world_pages", "python_docs", "load_files"]
     assert own.source_names == {"mine", "web", *settings.pages.documents}
     assert data_of(own, sources=("wikipedia",), files={}).source_names == {"wiki"}
     assert data_of(own, sources=()).source_names == {"mine"}

@@ -25,4 +25,4 @@ def test_the_end_gives_more_to_the_domains_one_cares_for_and_one_run_does_withou
     for domain in numbers.domains:
         assert numbers.late[domain] > numbers.default.get(domain, 0.0)
     (mix,) = planned("upsampling")["find_mix"]
-    assert mix.settings["method"] == {"fixed_weights": {"label": "default", "shares": numbers.default}}
+    assert mix.settings["method"] == {"fixed_weights": {"label": "default", "weights": numbers.default}}
