@@ -24,6 +24,7 @@ from pathlib import Path
 from herd.core.errors import HerdError, StoppedError, TrainingError
 from herd.core.executor import ProgressReporter, RestartPolicy
 from herd.run import processes
+from herd.run.gc_pause import gc_paused
 
 HEARTBEAT_SECONDS = 0.5
 STARTUP_SECONDS = 300.0  # until the first beat: Python has to import what it needs
@@ -295,7 +296,8 @@ class Heartbeat:
 
     def _is_waiting(self) -> bool:
         """Whether the main thread waits for other ranks."""
-        frame = sys._current_frames().get(self._main)
+        with gc_paused():  # or Python before 3.12 may stand still for ever in there (CPython issue 106883)
+            frame = sys._current_frames().get(self._main)
         while frame is not None:
             if _COLLECTIVES in frame.f_code.co_filename:
                 return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.stage import RunOptions
+from herd.run.gc_pause import gc_paused
 
 # Device hours between two unexpected ends of a training: 419 in 54 days on 16,384 devices (Llama 3, 3.3.4, table 5).
 DEVICE_HOURS_PER_FAILURE = 16_384 * 54 * 24 / 419
@@ -82,19 +83,14 @@ def collect_garbage(every_steps: int) -> Iterator[Callable[[int], None]]:
     if every_steps == 0:
         yield lambda step: None
         return
-    was_enabled = gc.isenabled()
-    gc.disable()
-    gc.collect()
 
     def after(step: int) -> None:
         if step % every_steps == 0:
             gc.collect(1)
 
-    try:
+    with gc_paused():
+        gc.collect()
         yield after
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class StepTrace:
