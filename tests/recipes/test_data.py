@@ -15,7 +15,7 @@ def data(folder: Path, *names: str, **changed: object) -> DataSettings:
     own: dict = {
         "files": {name: (str(folder / f"{name}.txt"),) for name in names},
         "curate": CurateSettings(rules={"default": ()}),
-        "pairs": 300,
+        "base_vocab_size": 300,
         "held_out_share": 0.1,
     }
     return DataSettings(**own | changed)
@@ -36,8 +36,8 @@ def test_every_source_is_a_crawl_of_its_own_and_all_make_one_corpus(tmp_path: Pa
 def test_only_what_a_number_decides_is_made_again(tmp_path: Path) -> None:
     first = prepare_data(data(tmp_path, "web"))
     share = prepare_data(data(tmp_path, "web", held_out_share=0.2))
-    pairs = prepare_data(data(tmp_path, "web", pairs=400))
+    larger = prepare_data(data(tmp_path, "web", base_vocab_size=400))
     assert (share.vocabulary.key, share.corpus.key) == (first.vocabulary.key, first.corpus.key)
     assert share.tokens.key != first.tokens.key
-    assert (pairs.corpus.key == first.corpus.key, pairs.vocabulary.key == first.vocabulary.key) == (True, False)
-    assert pairs.tokens.key != first.tokens.key
+    assert (larger.corpus.key == first.corpus.key, larger.vocabulary.key == first.vocabulary.key) == (True, False)
+    assert larger.tokens.key != first.tokens.key
