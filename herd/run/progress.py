@@ -168,7 +168,7 @@ def display() -> Display:
 
 def summary(metadata: dict[str, Any]) -> str:
     """One line about an artifact: its stage, the seconds it took, its headline."""
-    return f"{metadata['key']} {metadata['cost']['seconds']:.1f} s  {metadata.get('headline', '')}"
+    return f"{metadata['key']} {metadata['cost']['seconds']:.1f} s  {metadata.get('headline', '')}".rstrip()
 
 
 class ProgressRate:

@@ -43,6 +43,7 @@ from herd.train.checkpoint import ABOUT, kind_of
 
 _LONGEST_VALUE = 160
 AS_WRITTEN = "every file is as it was written"
+_OLD = "made by an older version of herd, whose results this one does not read; the same recipe makes it again"
 
 
 def artifacts_in(run: Path) -> list[Artifact]:
@@ -222,6 +223,8 @@ def describe_path(path: Path, *, verify: bool) -> Iterator[str]:
     artifacts = artifacts_in(path)
     for artifact in artifacts:
         yield f"{type(artifact).__name__:12} {summary(artifact.metadata)}"
+    if any(map(_is_old, artifacts)):
+        yield _OLD
     yield from (f"{'damaged':12} {folder.name}: the same recipe makes it again" for folder in damaged_in(path))
     if verify:
         for folder in _folders(path):
@@ -259,8 +262,15 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
     yield from _values("settings", metadata["settings"])
     if artifact.headline:
         yield artifact.headline
-    yield from _values("results", metadata.get("results", {}))
+    if _is_old(artifact):
+        yield f"\n{_OLD}"
+    else:
+        yield from _values("results", metadata["results"])
     yield from _values("files", _sizes(metadata["files"]))
+
+
+def _is_old(artifact: Artifact) -> bool:
+    return "results" not in artifact.metadata
 
 
 def _sizes(files: Manifest) -> dict[str, str]:

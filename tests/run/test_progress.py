@@ -115,8 +115,8 @@ def test_stages_are_counted_with_those_that_were_made_before(capsys: pytest.Capt
         plain.start(key)
         plain.finish(key, card(key, 1.25))
     said = capsys.readouterr().out.splitlines()
-    assert [line for line in said if line.startswith("[")] == ["[2/3] pack-1 1.2 s  ", "[3/3] pretrain-2 1.2 s  "]
-    assert summary(card("pack-1", 1.25)) == "pack-1 1.2 s  "
+    assert [line for line in said if line.startswith("[")] == ["[2/3] pack-1 1.2 s", "[3/3] pretrain-2 1.2 s"]
+    assert summary(card("pack-1", 1.25)) == "pack-1 1.2 s"
 
 
 class Terminal:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import Artifact, Checkpoint
+from herd.core.artifacts import METADATA_FILE, Artifact, ArtifactMetadata, Checkpoint, read_metadata, write_metadata
 from herd.core.errors import ArtifactError, CorruptArtifactError, SettingsError
+from herd.core.manifests import append_checksum
 from herd.generate.toolbox import NO_TOOLS
 from herd.serve.folders import (
     artifacts_in,
@@ -60,6 +62,22 @@ def test_a_run_means_its_newest_model_and_one_that_chats_goes_first(
     with pytest.raises(CorruptArtifactError, match=r"model\.safetensors is missing"):
         model_in(run)
     assert model_in(models["chat"].path) == models["chat"].path  # a model's own folder asks no other
+
+
+def test_what_an_older_herd_made_is_told_in_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts" / "pack-1"
+    folder.mkdir(parents=True)
+    cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_bytes": 1}
+    write_metadata(folder, ArtifactMetadata("Tokens", "pack-1", "pack", 1, "-", "-", {}, {}, cost=cost))
+    assert not any("older version" in line for line in describe_path(tmp_path, verify=False))
+    row = read_metadata(folder)
+    del row["sha256"], row["results"]
+    old = append_checksum(json.dumps(row | {"figures": {"tokens": 1}}, indent=1))
+    (folder / METADATA_FILE).write_text(old, encoding="utf-8")
+    for path in (tmp_path, folder):
+        told = [line for line in describe_path(path, verify=False) if "older version" in line]
+        assert len(told) == 1
+        assert told[0].endswith("the same recipe makes it again")
 
 
 def test_what_is_neither_is_told_with_why(tmp_path: Path) -> None:
