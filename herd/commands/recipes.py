@@ -23,12 +23,13 @@ def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
 
 def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     """The recipe that the options name, and the folder of its run. Raises SettingsError."""
-    from herd.core.recipe import load_recipe
+    from herd.core.recipe import load_recipe, wiring_name
     from herd.recipes import recipes
     from herd.studies import studies
 
     # A recipe's name is looked for first: studies import much that no recipe needs.
-    is_study = options.name == "study" or (options.recipe not in recipes.all() and options.recipe in studies.all())
+    wiring = wiring_name(options.recipe)
+    is_study = options.name == "study" or (wiring not in recipes.all() and wiring in studies.all())
     registry = studies if is_study else recipes
     recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
     folder = options.out or Path("runs") / Path(options.recipe).stem

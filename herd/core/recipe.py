@@ -72,6 +72,13 @@ def load_recipe(
     return replace(_fill(function, numbers, overrides, where=reference, lines={}), plugins=(*loaded, *more))
 
 
+def wiring_name(reference: str) -> str:
+    """What names the wiring of `reference`: the line `recipe:` of a YAML file, else `reference` itself."""
+    path = Path(reference)
+    wiring = read_yaml(path)[0].get("recipe") if path.suffix in (".yaml", ".yml") else None
+    return wiring if isinstance(wiring, str) else reference
+
+
 def _plugin_files(names: object, recipe: Path) -> list[Path]:
     """The files that a recipe's `plugins:` names, from the recipe's folder on."""
     listed = [names] if isinstance(names, str) else names

@@ -28,6 +28,13 @@ def test_studies_and_recipes_are_found_by_name_and_a_study_only_among_studies() 
     assert named("plan", "alignment") == named("study", "alignment") == ("alignment", Path("runs/alignment"))
     with pytest.raises(SettingsError, match="'tiny' is not one of the studies"):
         named("study", "tiny")
+
+
+def test_the_numbers_of_a_study_in_a_file_are_planned_and_run_as_the_study(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("recipe: alignment\ntitle: of mine\n")
+    assert named("plan", str(mine)) == named("run", str(mine)) == named("study", str(mine))
+    assert named("plan", str(mine)) == ("alignment", Path("runs/mine"))
     with pytest.raises(SettingsError, match="'tinny' is not one of the recipes; did you mean 'tiny'"):
         named("plan", "tinny")
 
