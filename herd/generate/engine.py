@@ -106,10 +106,8 @@ class Engine:
 
     def stream(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> Generator[RequestOutput, None, None]:
         """The answers as far as they are, after every token and at the end; for people who watch. A reader that goes
-        cancels them. Other requests in the queue are written meanwhile.
-
-        Raises DataError when the prompt fills the context.
-        """
+        cancels them. Other requests in the queue are written meanwhile. Raises DataError when the prompt fills the
+        context."""
         scheduler, output = self._enqueue(prompt, params)
         try:
             num_streamed = 0
