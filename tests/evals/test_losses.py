@@ -13,6 +13,7 @@ from herd.core.records import Document
 from herd.evals.losses import held_out_losses, held_out_means, weighted_loss
 from herd.tokens.shards import TokenShards
 from herd.tokens.stages import pack
+from herd.train.results import HeldOutLoss
 from tests.imported import corpus, work
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
@@ -54,9 +55,9 @@ def test_the_loss_of_a_source_is_that_of_all_its_held_out_tokens(shards: TokenSh
     assert list(found) == ["one", "two"]
     for source, loss in found.items():
         nats, count = nats_of(shards, source)
-        assert loss["tokens"] == count
-        assert loss["nats_per_token"] == pytest.approx(nats / count, abs=1e-4)
-        assert loss["bits_per_byte"] == pytest.approx(
+        assert loss.tokens == count
+        assert loss.nats_per_token == pytest.approx(nats / count, abs=1e-4)
+        assert loss.bits_per_byte == pytest.approx(
             nats / math.log(2) / shards.read(source, "heldout").text_bytes, abs=1e-4
         )
 
@@ -76,13 +77,13 @@ def test_means_lie_in_their_intervals_and_one_row_has_none(shards: TokenShards) 
     assert list(many) == ["one", "two"]
     for source, interval in many.items():
         assert interval.low < interval.value < interval.high
-        assert interval.value == pytest.approx(whole[source]["nats_per_token"], abs=1e-4)
+        assert interval.value == pytest.approx(whole[source].nats_per_token, abs=1e-4)
     (single,) = held_out_means(NETWORK, shards, length=32, tokens=32, sources=("one",)).values()
     assert single.low == single.value == single.high
     assert held_out_means(NETWORK, shards, tokens=2000, workers=3, **how) == many
 
 
 def test_a_mix_weighs_the_sources_that_were_measured() -> None:
-    losses = {source: {"nats_per_token": nats} for source, nats in (("a", 2.0), ("b", 4.0), ("c", 9.0))}
+    losses = {source: HeldOutLoss(nats, nats, 1) for source, nats in (("a", 2.0), ("b", 4.0), ("c", 9.0))}
     assert weighted_loss(losses, {"a": 0.5, "b": 0.25, "absent": 0.25}) == pytest.approx((2 * 0.5 + 4 * 0.25) / 0.75)
     assert weighted_loss(losses, {"a": 1.0, "c": 0.0}) == 2.0

@@ -82,7 +82,7 @@ def test_a_folder_is_scored_task_by_task_as_the_stage_scores_it(
 ) -> None:
     uses = [
         tasks.configure("multiple_choice", data=choices),
-        tasks.configure("multiple_choice", data=choices, form="text"),
+        tasks.configure("multiple_choice", data=choices, choice_format="text"),
     ]
     told: list[tuple[str, Score]] = []
     evaluate_folder(measured[0].path, uses, lambda name, score: told.append((name, score)), device="cpu")

@@ -23,13 +23,15 @@ def test_numbers_are_read_as_in_gsm8k() -> None:
     assert last_number("so 12 + 3 = 15.\n#### 1,015") == 1015
     assert last_number("it is 7.50 dollars") == last_number("7.5")
     assert last_number("none") is None
-    check, prompt = verifiers.get("number"), Conversation((Message("user", "?"),))
+    check, prompt = verifiers.get("numeric_match"), Conversation((Message("user", "?"),))
     known = Message("assistant", "#### 42")
     assert check(prompt, Message("assistant", "That makes 42."), known) is True
     assert check(prompt, Message("assistant", "41"), known) is False
     assert check(prompt, Message("assistant", "42"), None) is None
     assert check(prompt, Message("assistant", "42"), Message("assistant", "no idea")) is None
-    assert verifiers.get("exact")(prompt, Message("assistant", " Yes\nsir"), Message("assistant", "yes SIR")) is True
+    assert (
+        verifiers.get("exact_match")(prompt, Message("assistant", " Yes\nsir"), Message("assistant", "yes SIR")) is True
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def test_the_number_that_counts_is_the_last(text: str, number: str | None) -> No
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 3))
 def test_a_number_is_the_same_however_it_is_written(value: int, zeros: int) -> None:
-    check = verifiers.get("number")
+    check = verifiers.get("numeric_match")
     written = f"{value:,}" + ("." + "0" * zeros if zeros else "")
     assert check(PROMPT, said(f"First 7, so it is {written}."), said(f"#### {value}")) is True
     assert check(PROMPT, said(f"It is {value + 1}"), said(f"#### {value}")) is False
@@ -71,9 +73,9 @@ def test_a_number_is_the_same_however_it_is_written(value: int, zeros: int) -> N
     ],
 )
 def test_words_are_the_same_but_for_case_and_blanks(answer: str, known: str, right: bool) -> None:
-    assert verifiers.get("exact")(PROMPT, said(answer), said(known)) is right
-    assert verifiers.get("exact")(PROMPT, said(answer), None) is None
+    assert verifiers.get("exact_match")(PROMPT, said(answer), said(known)) is right
+    assert verifiers.get("exact_match")(PROMPT, said(answer), None) is None
 
 
 def test_checks_are_found_by_their_files() -> None:
-    assert {"exact", "number"} <= set(verifiers.all())
+    assert {"exact_match", "numeric_match"} <= set(verifiers.all())
