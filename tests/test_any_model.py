@@ -236,7 +236,7 @@ def test_it_is_evaluated_by_the_likelihoods_that_transformers_gives(
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS[:4]))
     tasks = [
-        f"multiple_choice: {{data: {tmp_path / 'rows.jsonl'}, form: text}}",
+        f"multiple_choice: {{data: {tmp_path / 'rows.jsonl'}, choice_format: text}}",
         f"perplexity: {{data: {tmp_path / 'text.jsonl'}}}",
     ]
     capsys.readouterr()
@@ -433,9 +433,9 @@ def test_data_is_judged_by_the_losses_of_transformers(
     arms: list[tuple[list[Batch], list[float]]] = []
     taken = probe.train_steps
 
-    def noted(state: Any, batches: Any, *, rate: Callable[[int], float], **how: Any) -> Iterator[Any]:
-        arms.append(([batches.batch(n) for n in range(len(batches))], [rate(n) for n in range(len(batches))]))
-        return taken(state, batches, lr_schedule=rate, **how)
+    def noted(state: Any, batches: Any, *, lr_schedule: Callable[[int], float], **how: Any) -> Iterator[Any]:
+        arms.append(([batches.batch(n) for n in range(len(batches))], [lr_schedule(n) for n in range(len(batches))]))
+        return taken(state, batches, lr_schedule=lr_schedule, **how)
 
     monkeypatch.setattr(probe, "train_steps", noted)
     size = {"tokens": 128, "batch_tokens": 128} if both.name == "smollm2" else {"tokens": 512, "batch_tokens": 256}

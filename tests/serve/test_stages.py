@@ -17,7 +17,7 @@ from tests.serve.test_compare import chat_model
 
 def test_a_folder_holds_the_model_in_the_form_that_was_asked_for(tmp_path: Path) -> None:
     model = Checkpoint(chat_model(tmp_path / "model"))
-    made = export_model.body(work(tmp_path / "a"), model, form="bfloat16")
+    made = export_model.body(work(tmp_path / "a"), model, weight_format="bfloat16")
     assert [file.name for file in made.path.iterdir()] == ["model"]
     mine, theirs = load_transformer(model.path), load_transformer(made.path / "model")
     for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
@@ -30,5 +30,5 @@ def test_a_folder_holds_the_model_in_the_form_that_was_asked_for(tmp_path: Path)
 def test_a_form_that_there_is_none_of_leaves_nothing(tmp_path: Path) -> None:
     doing = work(tmp_path / "a")
     with pytest.raises(SettingsError, match="'int7' is no form of weights"):
-        export_model.body(doing, Checkpoint(chat_model(tmp_path / "model")), form="int7")
+        export_model.body(doing, Checkpoint(chat_model(tmp_path / "model")), weight_format="int7")
     assert not list(doing.out.iterdir())

@@ -21,16 +21,16 @@ def test_what_was_collected_stays_and_dpo_learns_from_the_latest() -> None:
 def test_answers_are_of_the_models_of_the_last_two_rounds_and_prompts_never_twice() -> None:
     plans = planned("rounds", *SETS)
     models = [[one.stage.name for one in inputs(plan, "models")] for plan in plans["annotate"]]
-    assert models == [["sft"], ["average"], ["average", "average"]]
-    purposes = [plan.settings["asked"]["purpose"] for plan in plans["ask"]]
+    assert models == [["sft"], ["average_models"], ["average_models", "average_models"]]
+    purposes = [plan.settings["questions"]["purpose"] for plan in plans["draw_prompts"]]
     assert len(set(purposes)) == len(purposes) == 6
-    (best,) = plans["choose"]
+    (best,) = plans["select_best_model"]
     assert len(inputs(best, "models")) == 3
-    assert inputs(best, "prompts")[0].stage.name == "examine"
+    assert inputs(best, "prompts")[0].stage.name == "heldout_prompts"
 
 
 def test_only_a_verified_study_lets_the_world_choose_what_is_learnt() -> None:
     for verified in (True, False):
-        for plan in planned("rounds", *SETS, f"verified={str(verified).lower()}")["select"]:
-            assert (plan.settings["settings"]["verify"] is not None) == verified
-            assert plan.settings["settings"]["gold"] is not None
+        for plan in planned("rounds", *SETS, f"verified={str(verified).lower()}")["rejection_sample"]:
+            assert (plan.settings["settings"]["verifier"] is not None) == verified
+            assert plan.settings["settings"]["gold_verifier"] is not None
