@@ -119,7 +119,7 @@ def _json_rows(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
 
 def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
     """The lines of a table under its header, by the header's names."""
-    csv.field_size_limit(MAX_ROW_BYTES)
+    limit = csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process, so what it was is put back
     try:
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
             for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
@@ -129,6 +129,8 @@ def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int,
         raise DataError(f"{file} is not UTF-8 ({fault.reason} at byte {fault.start}); save it as UTF-8") from None
     except csv.Error as fault:
         raise DataError(f"{file} is no table that can be read ({fault}); write it again") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _without_mark(file: Path, data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -134,3 +135,11 @@ def test_halves_of_pairs_are_replaced_in_names_too(tmp_path: Path) -> None:
     assert read(tmp_path / "a.jsonl", r'{"\ud800": ["\uDE00", "\ud83d\ude00"]}') == [
         (1, {"\ufffd": ["\ufffd", "\U0001f600"]})
     ]
+
+
+def test_a_table_that_is_read_leaves_the_limit_of_fields_as_it_was(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b\n1,2\n")
+    assert [row for _, row in iter_rows(table)] == [{"a": "1", "b": "2"}]
+    assert csv.field_size_limit() == before
