@@ -438,7 +438,9 @@ def test_data_is_judged_by_the_losses_of_transformers(
         return taken(state, batches, lr_schedule=lr_schedule, **how)
 
     monkeypatch.setattr(probe, "train_steps", noted)
-    size = {"tokens": 128, "batch_tokens": 128} if both.name == "smollm2" else {"tokens": 512, "batch_tokens": 256}
+    size: dict[str, Any] = (
+        {"tokens": 128, "batch_tokens": 128} if both.name == "smollm2" else {"tokens": 512, "batch_tokens": 256}
+    )
     settings = ProbeSettings(length=128, lr=LR, seeds=(0, 1), optimizer=SMOOTH, **size)
     done = work(tmp_path / "judged")
     judge_data.body(done, both.ours, packed, new, settings=settings)

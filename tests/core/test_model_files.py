@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import transformers
@@ -58,12 +59,13 @@ def test_the_names_are_those_that_transformers_writes() -> None:
     assert {utils.CONFIG_NAME, utils.GENERATION_CONFIG_NAME} == set(CONFIG_FILES)
     assert {utils.SAFE_WEIGHTS_NAME, utils.SAFE_WEIGHTS_INDEX_NAME} < set(WEIGHT_FILES)
     base = transformers.tokenization_utils_base
+    hub: Any = utils
     written = {
         base.FULL_TOKENIZER_FILE,
         base.TOKENIZER_CONFIG_FILE,
         base.SPECIAL_TOKENS_MAP_FILE,
         base.ADDED_TOKENS_FILE,
-        utils.CHAT_TEMPLATE_FILE,
-        f"{utils.CHAT_TEMPLATE_DIR}/*.jinja",
+        hub.CHAT_TEMPLATE_FILE,
+        f"{hub.CHAT_TEMPLATE_DIR}/*.jinja",
     }
     assert written < set(TOKENIZER_FILES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,7 +80,7 @@ def test_a_corpus_of_nothing_is_one_file_and_rejects_may_be_none(tmp_path: Path)
 
 
 def test_a_row_without_notes_has_none() -> None:
-    columns = dict.fromkeys(("id", "text", "source", "url", "added", "language"), "x")
+    columns: dict[str, Any] = dict.fromkeys(("id", "text", "source", "url", "added", "language"), "x")
     assert document_from_row(columns).notes == document_from_row(columns | {"notes": ""}).notes == {}
     assert document_from_row(columns | {"notes": '{"kind": "ü"}'}).notes == {"kind": "ü"}
 

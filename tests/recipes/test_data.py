@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from herd.core.stage import plan_of, walk
 from herd.corpus.settings import CurateSettings
 from herd.recipes.data import DataSettings, prepare_data
 
 
-def data(folder: Path, *names: str, **changed: object) -> DataSettings:
+def data(folder: Path, *names: str, **changed: Any) -> DataSettings:
     for name in names:
         (folder / f"{name}.txt").write_text(f"A text of {name}.")
-    own: dict = {
+    own: dict[str, Any] = {
         "files": {name: (str(folder / f"{name}.txt"),) for name in names},
         "curate": CurateSettings(rules={"default": ()}),
         "base_vocab_size": 300,
