@@ -448,7 +448,7 @@ def test_data_is_judged_by_the_losses_of_transformers(
     measured = [found[name][seed]["text"] for seed in (0, 1) for name in ("control", NEW)]
     wanted = [annealed(both.theirs.fresh(), *arm, TokenShards(packed.path)) for arm in arms]
     assert measured == pytest.approx(wanted, abs=1e-5)
-    assert len(set(measured)) == 4
+    assert len(set(measured)) == (2 if both.name == "smollm2" else 4)  # of one row, seeds have nothing to order
 
 
 def annealed(theirs: Any, batches: Sequence[Batch], rates: Sequence[float], shards: TokenShards) -> float:
