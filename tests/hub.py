@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -174,32 +175,45 @@ def smollm2_file() -> Path | None:
     return next(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else None
 
 
+def metaspace_vocabulary(texts: Sequence[str], size: int) -> Backend:
+    """As SentencePiece has it: pieces with a blank before every text, other characters as bytes."""
+    pieces = Backend(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
+    pieces.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, show_progress=False))
+    model = json.loads(pieces.to_str())["model"]
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    ids = {piece: number for number, piece in enumerate([*first, *model["vocab"]])}
+    merges = [tuple(merge) for merge in model["merges"]]
+    vocabulary = Backend(models.BPE(ids, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))  # type: ignore[arg-type]
+    vocabulary.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    vocabulary.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return vocabulary
+
+
+def byte_level_vocabulary(texts: Sequence[str], size: int, pattern: str) -> Backend:
+    """As GPT-2 and Llama 3 have it: bytes, in words that `pattern` cuts."""
+    vocabulary = Backend(models.BPE())
+    split = pre_tokenizers.Split(Regex(pattern), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    vocabulary.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    vocabulary.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    vocabulary.train_from_iterator(texts, trainer)
+    return vocabulary
+
+
 def vocabulary(family: Family) -> Backend:
     """Learnt from a few texts: bytes and words of several letters."""
-    trained = [*TEXTS, *(message.content for one in DIALOGUES for message in one.messages), "user assistant system"]
+    texts = [*TEXTS, *(message.content for one in DIALOGUES for message in one.messages), "user assistant system"]
     if family.pieces:
-        learnt = Backend(models.BPE())
-        learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
-        learnt.train_from_iterator(trained, trainers.BpeTrainer(vocab_size=200, show_progress=False))
-        model = json.loads(learnt.to_str())["model"]
-        first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-        numbers = {piece: number for number, piece in enumerate([*first, *model["vocab"]])}
-        merges = [tuple(merge) for merge in model["merges"]]
-        made = Backend(models.BPE(numbers, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))  # type: ignore[arg-type]
-        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+        made = metaspace_vocabulary(texts, 200)
         made.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         )
-        made.add_tokens([AddedToken(token, special=True, normalized=False) for token in first[:3]])
+        made.add_tokens([AddedToken(token, special=True, normalized=False) for token in ("<unk>", "<s>", "</s>")])
     else:
-        made = Backend(models.BPE())
-        to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        split = pre_tokenizers.Split(Regex(family.pattern), "isolated")
-        made.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-        made.decoder = decoders.ByteLevel()
-        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        trainer = trainers.BpeTrainer(vocab_size=380, initial_alphabet=alphabet, show_progress=False)
-        made.train_from_iterator(trained, trainer)
+        made = byte_level_vocabulary(texts, 380, family.pattern)
     made.add_tokens([AddedToken(token, special=True, normalized=False) for token in family.tokens])
     if family.opens:
         begin = family.named["bos_token"]

@@ -123,6 +123,10 @@ class Work:
             raise StoppedError("asked to end; the same command makes this stage again")
         self.report(completed, total, words)
 
+    def progress_of_part(self, part: int, parts: int, words: str = "") -> Callable[[float, float], None]:
+        """What a part of a stage tells how far it is: `report(completed, total)`. part: from 0."""
+        return lambda completed, total: self.progress(part + completed / max(1, total), parts, words)
+
     def track(self, iterable: typing.Iterable[_ItemT], total: int, words: str = "") -> Iterator[_ItemT]:
         """The items, while progress is shown."""
         for completed, value in enumerate(iterable):

@@ -11,12 +11,11 @@ from herd.core.records import Message
 from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.results import Sample, TaskResult, TextResult
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
-from herd.generate.engine import CompletionOutput, Engine, SamplingParams
+from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams
 from herd.judge.best_of import mean_of_best
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
-ProgressReport = Callable[[int, int], None]
 _SAMPLES = 6
 _SAMPLE_CHARACTERS = 400
 
@@ -124,7 +123,7 @@ def evaluate(
     *,
     chat: bool,
     workers: int = 1,
-    report: ProgressReport = no_progress,
+    report: ProgressCallback = no_progress,
 ) -> Score:
     """What the model of `engine` scores on `task`. chat: whether it is asked in its chat format; one that was not
     taught one continues plain text. workers: threads; they change no result.
@@ -144,7 +143,7 @@ def evaluate(
 
 def _score_generated(
     engine: Engine, tokenizer: TextTokenizer, task: Task, generation: Generate, prompts: Sequence[Prompt], chat: bool,
-    workers: int, report: ProgressReport,
+    workers: int, report: ProgressCallback,
 ) -> TaskScore:  # fmt: skip
     sampling = SamplingParams(
         max_tokens=generation.max_tokens, temperature=generation.temperature, top_p=generation.top_p
@@ -206,7 +205,7 @@ def _best_of_k(grades: Sequence[Grade], k: int) -> float | None:
 def _score_choices(
     engine: Engine, tokenizer: TextTokenizer, task: Task, likelihood: LogLikelihood, prompts: Sequence[Prompt],
     chat: bool,
-    report: ProgressReport,
+    report: ProgressCallback,
 ) -> TaskScore:  # fmt: skip
     texts = [list(likelihood.choices(example)) for example in task.examples]
     opened = _prompt_ids(tokenizer, prompts, True) if chat else None
@@ -258,7 +257,7 @@ def _continuation(tokenizer: TextTokenizer, prompt: str, choice: str) -> tuple[l
 
 
 def _score_texts(
-    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], report: ProgressReport
+    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], report: ProgressCallback
 ) -> TextScore:
     first = tokenizer.opening or [tokenizer.eos_id]
     length = engine.model.shape.max_seq_len - 1
@@ -293,7 +292,7 @@ def _log_probs(
     engine: Engine,
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
-    report: ProgressReport = no_progress,
+    report: ProgressCallback = no_progress,
 ) -> list[float]:
     """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
     logps = engine.score(prompts, answers, report)

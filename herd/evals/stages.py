@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +13,13 @@ from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.core.settings import PositiveInt, settings
 from herd.core.stage import Work, stage
-from herd.evals.harness import ProgressReport, Score, evaluate, no_progress
+from herd.evals.harness import Score, evaluate, no_progress
 from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.tasks import tasks
-from herd.generate.engine import Engine
+from herd.generate.engine import Engine, ProgressCallback
 from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
@@ -68,7 +67,7 @@ def evaluate_model(
     needle: tuple[NeedleCell, ...] = ()
     held_out: dict[str, HeldOutLoss] = {}
     for index, use in enumerate(settings.tasks):
-        report = partial(_report_part, work, index, parts, use.name)
+        report = work.progress_of_part(index, parts, use.name)
         report(0, 1)
         score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report)
         scores[use.name] = score.result()
@@ -93,10 +92,6 @@ def in_words(result: TaskResult | TextResult | HeldOutLoss) -> str:
     return f"{result.share:.0%}" if isinstance(result, TaskResult) else f"{result.bits_per_byte:.3f} bits a byte"
 
 
-def _report_part(work: Work, part: int, parts: int, name: str, count: int, total: int) -> None:
-    work.progress(part + count / max(1, total), parts, name)
-
-
 def run_task(
     model: Transformer,
     tokenizer: TextTokenizer,
@@ -104,7 +99,7 @@ def run_task(
     *,
     chat: bool,
     workers: int = 1,
-    report: ProgressReport = no_progress,
+    report: ProgressCallback = no_progress,
 ) -> Score:
     """One task put to one model. workers: threads; they change no result. report: told how many answers are there."""
     return evaluate(
@@ -134,7 +129,7 @@ def evaluate_folder(
     *,
     device: str = "auto",
     dtype: str = "fp32",
-    progress: Callable[[str], ProgressReport] = lambda name: no_progress,
+    progress: Callable[[str], ProgressCallback] = lambda name: no_progress,
 ) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; tells each result. progress: by the
     name of a task, who is told how many of its answers are there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
@@ -112,7 +111,7 @@ def judge_data(
     total = len(arms) * len(settings.seeds)
     for number, seed in enumerate(settings.seeds):
         for arm, (name, mix) in enumerate(arms.items()):
-            report = partial(_part_done, work, 2 * number + arm, total, f"seed {seed}, {name}")
+            report = work.progress_of_part(len(arms) * number + arm, total, f"seed {seed}, {name}")
             losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed), report))
     targets = settings.targets or {name: weight for name, weight in weights.items() if name in losses["control"][0]}
     gain = probe_gain(losses["control"], losses[label], targets)
@@ -147,16 +146,12 @@ def verdict(gain: Interval) -> str:
     return f"{gain.value:+.4f} nats [{gain.low:+.4f}, {gain.high:+.4f}], {effect}"
 
 
-def _part_done(work: Work, part: int, parts: int, words: str, share: float) -> None:
-    work.progress(part + share, parts, words)
-
-
 def _annealed(
     work: Work, model: Checkpoint, shards: CombinedShards, mix: Mapping[str, float], lr: float, settings: ProbeSettings,
-    report: Callable[[float], None] = lambda share: None,
+    report: Callable[[float, float], None] = lambda completed, total: None,
 ) -> dict[str, float]:  # fmt: skip
-    """Held-out losses of the default sources after one annealing. report: told what share of its steps is done."""
-    report(0.0)
+    """Held-out losses of the default sources after one annealing. report: told how many of its steps are done."""
+    report(0, 1)
     network = place_model(load_transformer(model.path), work.device)
     if network.shape.max_seq_len < settings.length:
         raise DataError(f"the checkpoint reads {network.shape.max_seq_len} tokens; set length to at most that")
@@ -179,7 +174,7 @@ def _annealed(
         guard=settings.guard,
         micro_batch=settings.micro_batch,
     ):
-        report(step.number / len(batches))
+        report(step.number, len(batches))
     strategy.close()
     losses = held_out_losses(network, shards.default, length=settings.length, workers=work.executor.workers)
     return {name: loss.nats_per_token for name, loss in losses.items()}

@@ -349,7 +349,3 @@ def permanent_checkpoints(scratch: Path, every_steps: int) -> list[Path]:
         for folder in checkpoints(scratch)
         if every_steps and int(folder.name.removeprefix("step-")) % every_steps == 0
     ]
-
-
-def state_tensors(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.contiguous() for name, value in model.state_dict().items()}

@@ -132,3 +132,13 @@ def test_work_that_is_asked_to_end_ends_where_it_tells_of_progress(tmp_path: Pat
     work.saves = True  # it asks by itself, to save first
     work.progress(1, 3)
     assert said[-1] == (1, 3, "")
+
+
+def test_parts_of_a_stage_tell_how_far_the_stage_is(tmp_path: Path) -> None:
+    told: list[tuple[float, float, str]] = []
+    work = Work(tmp_path, tmp_path, LocalExecutor(), report=lambda *progress: told.append(progress))
+    for part in (0, 1):
+        report = work.progress_of_part(part, 2, f"part {part}")
+        report(0, 0)
+        report(3, 4)
+    assert told == [(0, 2, "part 0"), (0.75, 2, "part 0"), (1, 2, "part 1"), (1.75, 2, "part 1")]

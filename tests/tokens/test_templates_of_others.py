@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, ToolCall
 from herd.tokens.jinja import JinjaChatTemplate
 from herd.tokens.tokenizer import PATTERN, TextTokenizer
+from tests.hub import byte_level_vocabulary, metaspace_vocabulary
 
 PLACES = {"trl": "chat_templates", "axolotl": "utils/chat_templates/templates"}
 FEWEST = 60
@@ -97,26 +98,7 @@ def vocabulary(template: str, *, pieces: bool) -> Backend:
 
     pieces: as SentencePiece has it, with a blank before every text; otherwise bytes, cut as Llama 3 does.
     """
-    if pieces:
-        learnt = Backend(models.BPE())
-        learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
-        learnt.train_from_iterator(ENGLISH, trainers.BpeTrainer(vocab_size=150, show_progress=False))
-        model = json.loads(learnt.to_str())["model"]
-        first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-        pieces_of = {piece: number for number, piece in enumerate([*first, *model["vocab"]])}
-        merges = [tuple(merge) for merge in model["merges"]]
-        made = Backend(models.BPE(pieces_of, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))  # type: ignore[arg-type]
-        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-        made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    else:
-        made = Backend(models.BPE())
-        split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
-        to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        made.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-        made.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=sorted(alphabet), show_progress=False)
-        made.train_from_iterator(ENGLISH, trainer)
+    made = metaspace_vocabulary(ENGLISH, 150) if pieces else byte_level_vocabulary(ENGLISH, 400, PATTERN)
     typed = {token for text in TYPED for token in CONTROL.findall(text)}
     tokens = ["<s>", "</s>", *sorted({*CONTROL.findall(template), *typed, "<think>", "</think>"} - {"<s>", "</s>"})]
     for number, token in enumerate(tokens):
