@@ -18,7 +18,6 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from herd.core.artifacts import CHECKSUMS_FILE, PARTIAL, atomic_write, flush, sha256
 from herd.core.errors import TrainingError
@@ -31,6 +30,7 @@ from herd.model.transformer import Transformer
 from herd.model.weights import model_tensors, write_config, write_tensors
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.log import METRICS_FILE, matches_position
+from herd.train.optimizer import AdamW
 from herd.train.regions import (
     Region,
     SafetensorsReader,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+
+import torch.optim
 from torch import nn
-from torch.optim import AdamW
 
 from herd.core.settings import PositiveFloat, Share, settings
 
@@ -17,6 +19,20 @@ class AdamWSettings:
     eps: PositiveFloat = 1e-8
     weight_decay: Share = 0.1
     max_grad_norm: PositiveFloat = 1.0
+
+
+class AdamW(torch.optim.AdamW):
+    """PyTorch's AdamW, without PyTorch's compiler.
+
+    PyTorch marks these methods for its compiler, and the marks load it at their first call: 1,000 modules, as much time
+    again as `import torch`, in every process that trains. Nothing compiles an optimizer here.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def adamw(model: nn.Module, settings: AdamWSettings) -> AdamW:

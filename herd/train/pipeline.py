@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
 
 from herd.core.errors import TrainingError
 from herd.model.attention_backends import AttentionBackend, Sdpa, make_mask
@@ -104,6 +103,9 @@ class Pipeline:
         return float(sum(micro_loss.detach().sum() for micro_loss in losses)), per_source_sums(own, each_BT)
 
     def _schedule(self, count: int, rows: int, tokens: int) -> Any:
+        # Brings torch's compiler along, which a run without a pipeline does without.
+        from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
+
         shape = self.model_chunks[0].shape
         stages = self.layout.pipeline * self.layout.chunks
         states = torch.empty(rows, tokens, shape.dim, device="meta", requires_grad=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.optimizer import AdamW, AdamWSettings, adamw
 from tests.train.test_loop import state
 
 
@@ -55,3 +58,53 @@ def test_frozen_weights_are_none_of_its_business_and_no_group_is_empty() -> None
     (group,) = adamw(made, AdamWSettings(beta1=0.8, beta2=0.99, eps=1e-6)).param_groups
     assert group["params"] == [made.matrix]
     assert (group["betas"], group["eps"]) == ((0.8, 0.99), 1e-6)
+
+
+def test_it_is_pytorchs_bit_for_bit_and_loads_what_it_saved() -> None:
+    def train(optimizer_class: type[torch.optim.AdamW]) -> tuple[torch.Tensor, dict]:
+        torch.manual_seed(0)
+        model = nn.Linear(7, 5)
+        inputs = [torch.randn(3, 7) for _ in range(6)]
+        optimizer = optimizer_class(model.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+        for step, x in enumerate(inputs):
+            if step == 3:
+                saved = optimizer.state_dict()
+                optimizer = optimizer_class(model.parameters(), lr=0.5, fused=True)
+                optimizer.load_state_dict(saved)
+            model(x).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return model.weight, optimizer.state_dict()
+
+    (weight, saved), (expected_weight, expected_saved) = train(AdamW), train(torch.optim.AdamW)
+    assert torch.equal(weight, expected_weight)
+    assert saved["param_groups"] == expected_saved["param_groups"]
+    for index, moments in expected_saved["state"].items():
+        assert all(torch.equal(saved["state"][index][name], tensor) for name, tensor in moments.items())
+
+
+def test_a_step_needs_no_gradient_of_itself() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = adamw(model, AdamWSettings())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert model.weight.is_leaf
+    assert all(not tensor.requires_grad for state in optimizer.state.values() for tensor in state.values())
+
+
+def test_training_does_not_load_pytorchs_compiler() -> None:
+    """It takes as long as torch itself, and every process that trains would pay for it."""
+    code = """
+import sys, torch
+import herd.train.loop, herd.train.session, herd.train.distributed
+from herd.train.optimizer import AdamWSettings, adamw
+model = torch.nn.Linear(4, 4)
+optimizer = adamw(model, AdamWSettings())
+model(torch.ones(1, 4)).sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+print(*sorted({"torch._dynamo", "torch._inductor", "torch.distributed.pipelining"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
