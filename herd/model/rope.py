@@ -81,7 +81,9 @@ def _share_of_yarn(pairs: int, scaling: RopeScaling, theta: float) -> Tensor:
 
 
 def rope_tables(length: int, head_dim: int, theta: float, scaling: RopeScaling | None = None) -> tuple[Tensor, Tensor]:
-    """Cosine and sine for positions 0..length-1: each [T, E/2], fp32."""
+    """Cosine and sine for positions 0..length-1: each [T, E/2], fp32; without memory, only their size."""
+    if torch.get_default_device().type == "meta":  # where `arange` loads PyTorch's compiler
+        return torch.empty(length, head_dim // 2), torch.empty(length, head_dim // 2)
     angles_TE = torch.outer(torch.arange(length).float(), rope_frequencies(head_dim, theta, scaling, length))
     return _cos_sin(angles_TE, scaling)
 

@@ -69,6 +69,14 @@ def call_eager(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
     return block(*inputs)
 
 
+class _Embedding(nn.Embedding):
+    """PyTorch's, which draws nothing where it has no memory: that draw alone would load PyTorch's compiler."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Transformer(nn.Module):
     """Token ids in, logits out. Raises SettingsError for a shape that this machine cannot hold."""
 
@@ -79,7 +87,7 @@ class Transformer(nn.Module):
         super().__init__()
         check_memory(shape)
         self.shape = shape
-        self.embedding = nn.Embedding(shape.vocab_size, shape.dim)
+        self.embedding = _Embedding(shape.vocab_size, shape.dim)
         self.blocks = nn.ModuleList(TransformerBlock(shape) for _ in range(shape.n_layers))
         self.norm = RMSNorm(shape.dim, shape.norm_eps)
         self.output = None if shape.tied_output else nn.Linear(shape.dim, shape.vocab_size, bias=False)

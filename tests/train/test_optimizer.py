@@ -97,7 +97,11 @@ def test_training_does_not_load_pytorchs_compiler() -> None:
     code = """
 import sys, torch
 import herd.train.loop, herd.train.session, herd.train.distributed
+from herd.model.sizes import Shape
+from herd.model.transformer import Transformer
 from herd.train.optimizer import AdamWSettings, adamw
+with torch.device("meta"):
+    Transformer(Shape(vocab_size=8, dim=8, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=8, max_seq_len=8))
 model = torch.nn.Linear(4, 4)
 optimizer = adamw(model, AdamWSettings())
 model(torch.ones(1, 4)).sum().backward()
