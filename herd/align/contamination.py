@@ -48,7 +48,8 @@ class HeldOutQuestions:
         answers = () if isinstance(row, Conversation) else row.ranked_answers
         hits: set[Ngram] = set()
         for message in chain(prompt.messages, *answers):
-            hits |= _ngrams(_words(message.content)) & self._questions_by_ngram.keys()
+            ngrams = _ngrams(_words(message.content))
+            hits |= {ngram for ngram in ngrams if ngram in self._questions_by_ngram}
         counts = Counter(chain.from_iterable(self._questions_by_ngram[ngram] for ngram in hits))
         return any(count >= _SHARE * self._ngram_counts[number] for number, count in counts.items())
 
