@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,15 +70,15 @@ def check_acceptance(
     if not TESTS.is_dir():
         raise HerdError("the checks are tests, and this is an installed copy without them; run in a checkout")
     origin = record.origin(TESTS.parent) if keep else None
-    outcomes: list[TestOutcome] = []
+    outcomes: defaultdict[int, list[TestOutcome]] = defaultdict(list)
     for outcome in _measure([row.row for row in rows], slow=slow):
-        outcomes.append(outcome)
+        outcomes[outcome["row"]].append(outcome)
         if outcome["slow"] and outcome["outcome"] != "skipped":
             say(f"row {outcome['row']} {outcome['part']}: {outcome['outcome']}, {outcome['figure'] or 'no figure'}")
             if origin is not None:
                 record.add(TESTS.parent, outcome, origin)
     records = record.Record.read(TESTS.parent)
-    return [judge_row(row, [outcome for outcome in outcomes if outcome["row"] == row.row], records) for row in rows]
+    return [judge_row(row, outcomes[row.row], records) for row in rows]
 
 
 def _measure(numbers: list[int], *, slow: bool) -> Any:
@@ -105,10 +106,10 @@ def _measure(numbers: list[int], *, slow: bool) -> Any:
 
 def judge_row(row: AcceptanceRow, outcomes: Sequence[TestOutcome], records: record.Record) -> RowResult:
     """`row` and what these outcomes of its tests, and the record, make of its parts."""
-    parts = (
-        _judge_part(part, criterion, [outcome for outcome in outcomes if outcome["part"] == part], records)
-        for part, criterion in row.parts.items()
-    )
+    by_part: defaultdict[str, list[TestOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_part[outcome["part"]].append(outcome)
+    parts = (_judge_part(part, criterion, by_part[part], records) for part, criterion in row.parts.items())
     return RowResult(row, tuple(parts))
 
 
@@ -142,8 +143,8 @@ def format_text(results: Sequence[RowResult]) -> str:
 
 
 def format_json(results: Sequence[RowResult]) -> str:
-    rows = [
-        {**asdict(result.row), "state": result.state, "parts": [asdict(part) for part in result.parts]}
-        for result in results
-    ]
+    rows = []
+    for result in results:
+        fields = asdict(result)
+        rows.append({**fields["row"], "state": result.state, "parts": fields["parts"]})
     return json.dumps(rows, indent=1)

@@ -93,8 +93,9 @@ def _with_helpers(checkout: Path, file: Path) -> set[Path]:
 @cache
 def _numbers(checkout: Path) -> str:
     """A hash of the numbers of recipes, studies and rules, and of templates: all of herd that is no code."""
-    files = [file for kind in ("*.yaml", "*.html") for file in (checkout / "herd").rglob(kind)]
-    relevant = (file for file in sorted(files) if file.parent.name != "acceptance")
+    package = checkout / "herd"
+    files = sorted([*package.rglob("*.yaml"), *package.rglob("*.html")])
+    relevant = (file for file in files if file.parent.name != "acceptance")
     return hashlib.sha256(b"".join(file.read_bytes() for file in relevant)).hexdigest()
 
 

@@ -24,7 +24,7 @@ from herd.core.artifacts import Checkpoint, Dialogues, Scores
 from herd.core.errors import DataError
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
-from herd.evals.intervals import student_mean
+from herd.evals.intervals import Interval, student_mean
 from herd.evals.results import EvaluationResult, TaskResult, TextResult
 
 
@@ -57,7 +57,8 @@ def compare_steps(
     judges, best, tuned: those of all `steps.judges`, which may be none, and of all `steps.methods`, in their order,
     each one's in the order of the seeds; of judges the first may be the only ones that chose.
     """
-    measured = {result.label: result.tasks for result in (score.result(EvaluationResult) for score in scores)}
+    evaluations = [score.result(EvaluationResult) for score in scores]
+    measured = {evaluation.label: evaluation.tasks for evaluation in evaluations}
 
     def shares(labels: Sequence[str]) -> np.ndarray:
         return np.array([right_share(measured[label], steps.task) for label in labels])
@@ -126,14 +127,15 @@ def compare_sets(
     labels: of `sets`, whole, in their order. scores: of the first set's models by seed, then the next set's.
     """
     seeds = len(scores) // len(labels)
-    right = np.array([[right_share(score.result(EvaluationResult).tasks, task) for task in tasks] for score in scores])
+    right = np.array([_right_shares(score.result(EvaluationResult).tasks, tasks) for score in scores])
     shares = np.column_stack([right, right.mean(axis=1)]).reshape(len(labels), seeds, -1)
+    names = (*tasks, "mean")
     rows = [
         DialogueSetScore(
             set=label,
             dialogues=dialogues.result(DialogueCount).dialogues,
-            right={name: student_mean(own[:, at]) for at, name in enumerate((*tasks, "mean"))},
-            gain={name: student_mean((own - shares[0])[:, at]) for at, name in enumerate((*tasks, "mean"))},
+            right=_seed_means(names, own),
+            gain=_seed_means(names, own - shares[0]),
         )
         for label, dialogues, own in zip(labels, sets, shares, strict=True)
     ]
@@ -155,10 +157,23 @@ def right_share(tasks: Mapping[str, TaskResult | TextResult], task: str) -> floa
     return task_result(tasks, task).share
 
 
+def _right_shares(measured: Mapping[str, TaskResult | TextResult], tasks: Sequence[str]) -> list[float]:
+    return [right_share(measured, task) for task in tasks]
+
+
+def _seed_means(names: Sequence[str], values: np.ndarray) -> dict[str, Interval]:
+    """The mean over seeds of every column, with its interval. values: [seeds, names]."""
+    return {name: student_mean(column) for name, column in zip(names, values.T, strict=True)}
+
+
 def _curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> tuple[BestOf, ...]:
     """By K the mean over seeds of what was measured of the best, with its interval."""
-    names = [name for name in curves[0][0] if name != "k"] if curves and curves[0] else []
-    return tuple(
-        BestOf(row["k"], {name: student_mean([curve[number][name] for curve in curves]) for name in names})
-        for number, row in enumerate(curves[0] if names else ())
-    )
+    points = []
+    for number, first in enumerate(curves[0] if curves else ()):
+        of_seeds = [curve[number] for curve in curves]
+        points.append(BestOf(first["k"], {name: _seed_mean(of_seeds, name) for name in first if name != "k"}))
+    return tuple(points)
+
+
+def _seed_mean(rows: Sequence[Mapping[str, float]], name: str) -> Interval:
+    return student_mean([row[name] for row in rows])

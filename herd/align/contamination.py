@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 from herd.align.columns import ParsedRows
 from herd.core.records import Conversation, Preference
@@ -29,7 +30,7 @@ class HeldOutQuestions:
         questions = [_words(user_texts[-1]) for user_texts in map(_user_texts, prompts) if user_texts]
         self._short = {tuple(words) for words in questions if len(words) < _NGRAM}
         question_ngrams = [_ngrams(words) for words in questions]
-        often = Counter(ngram for ngrams in question_ngrams for ngram in ngrams)
+        often = Counter(chain.from_iterable(question_ngrams))
         max_questions = max(2.0, _COMMON * len(question_ngrams))
         self._questions_by_ngram: defaultdict[Ngram, list[int]] = defaultdict(list)
         self._ngram_counts: list[int] = []
@@ -45,9 +46,11 @@ class HeldOutQuestions:
         if any(tuple(_words(text)) in self._short for text in _user_texts(prompt)):
             return True
         answers = () if isinstance(row, Conversation) else row.ranked_answers
-        texts = [message.content for messages in (prompt.messages, *answers) for message in messages]
-        hits = {ngram for text in texts for ngram in _ngrams(_words(text)) if ngram in self._questions_by_ngram}
-        counts = Counter(number for ngram in hits for number in self._questions_by_ngram[ngram])
+        hits: set[Ngram] = set()
+        for message in chain(prompt.messages, *answers):
+            ngrams = _ngrams(_words(message.content))
+            hits |= {ngram for ngram in ngrams if ngram in self._questions_by_ngram}
+        counts = Counter(chain.from_iterable(self._questions_by_ngram[ngram] for ngram in hits))
         return any(count >= _SHARE * self._ngram_counts[number] for number, count in counts.items())
 
 

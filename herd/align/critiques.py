@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
-from herd.align.loading import write_dialogues
+from herd.align.loading import read_rankings, write_dialogues
 from herd.align.rejection_sampling import Candidate, RejectionSamplingSettings, answer_all, answerable_prompts
 from herd.align.results import CriticScores, PreferenceCount, SelfRanking
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores
@@ -34,8 +35,7 @@ def critic_dialogues(work: Work, preferences: tuple[Preferences, ...]) -> Dialog
     dialogues: list[Conversation] = []
     for artifact in preferences:
         for preference in read_preferences(artifact.path):
-            for answer in preference.ranked_answers:
-                conversation = preference.prompt.with_messages(*answer)
+            for conversation in _answered(preference):
                 context_messages = tuple(replace(message, train=False) for message in conversation.messages[:-1])
                 dialogues.append(
                     replace(conversation, messages=(*context_messages, conversation.last), source="critique")
@@ -43,13 +43,18 @@ def critic_dialogues(work: Work, preferences: tuple[Preferences, ...]) -> Dialog
     return write_dialogues(work, dialogues, f"{len(dialogues):,} critiques to learn from")
 
 
+def _answered(preference: Preference) -> list[Conversation]:
+    """The prompt with each of its answers, best first."""
+    return [preference.prompt.with_messages(*answer) for answer in preference.ranked_answers]
+
+
 @stage(paper="-", version=1, gpu=True)
 def add_critiques(
     work: Work, critic: Checkpoint, preferences: tuple[Preferences, ...], *, max_tokens: PositiveInt = 128
 ) -> Preferences:
     """The ranked answers, each followed by what `critic` says of it; those too long for it are left out and counted."""
-    pairs = [pair for artifact in preferences for pair in read_preferences(artifact.path)]
-    conversations = [pair.prompt.with_messages(*answer) for pair in pairs for answer in pair.ranked_answers]
+    pairs = read_rankings(preferences)
+    conversations = list(chain.from_iterable(map(_answered, pairs)))
     critiques = iter(
         Critic(critic, work.device, work.dtype, max_tokens=max_tokens).criticize(
             conversations, workers=work.executor.workers, report=work.progress
@@ -99,7 +104,7 @@ def rank_own_answers(
         chat_template,
         RejectionSamplingSettings(sampling=sampling, num_samples=num_samples),
     )
-    conversations = [entry.prompt.with_messages(answer.message) for entry in entries for answer in entry.answers]
+    conversations = list(chain.from_iterable(entry.answered_prompts for entry in entries))
 
     def report(count: int, total: int) -> None:
         work.progress(count, total, "critiques")
@@ -143,10 +148,10 @@ def _judgement_pair(conversation: Conversation, critiques: Sequence[str], approv
     if 2 * sum(verdicts) in (0, len(verdicts), 2 * len(verdicts)):
         return None
     majority = 2 * sum(verdicts) > len(verdicts)
-    sides = (
-        Counter(words for words, like in zip(critiques, verdicts, strict=True) if like == side).most_common(1)[0][0]
-        for side in (majority, not majority)
-    )
+    by_verdict: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for words, like in zip(critiques, verdicts, strict=True):
+        by_verdict[like][words] += 1
+    sides = (by_verdict[side].most_common(1)[0][0] for side in (majority, not majority))
     chosen, rejected = ((Message("assistant", words),) for words in sides)
     return Preference(prompt=conversation.with_messages(ASK), chosen=chosen, rejected=rejected)
 
@@ -162,20 +167,14 @@ def evaluate_critics(
 ) -> Scores:
     """How often each critic likes the better answer of a pair and not the worse; pairs of which it likes both or
     neither count half."""
-    rankings = [preference for artifact in preferences for preference in read_preferences(artifact.path)]
-    pairs = [
-        (
-            preference.prompt.with_messages(*preference.ranked_answers[0]),
-            preference.prompt.with_messages(*preference.ranked_answers[-1]),
-        )
-        for preference in rankings
-    ]
+    answers: list[Conversation] = []  # the best of each pair, then its worst
+    for preference in read_rankings(preferences):
+        answered = _answered(preference)
+        answers += [answered[0], answered[-1]]
     shares: list[Interval] = []
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
-        critiques = Critic(critic, work.device, work.dtype).criticize(
-            [answer for pair in pairs for answer in pair], workers=work.executor.workers
-        )
+        critiques = Critic(critic, work.device, work.dtype).criticize(answers, workers=work.executor.workers)
         likes = approvals(critiques, approval)
         points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]
         shares.append(bootstrap_mean(points))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from herd.align.cleaning import CleaningSettings, balance_apologies, is_excited
-from herd.align.loading import write_dialogues
+from herd.align.loading import read_dialogues, write_dialogues
 from herd.align.results import DialogueQuality
 from herd.align.tags import TagSettings, diverse, normalise_tags
 from herd.core.artifacts import Checkpoint, Dialogues
@@ -127,7 +127,7 @@ def curate_dialogues(
     Every one is kept or counted with the reason. url: of a server with OpenAI's endpoints, for rubric and difficulty.
     Source: Llama 3, 4.2.3; what is alike: Abbas et al. 2023 (SemDeDup).
     """
-    conversations = [conversation for artifact in dialogues for conversation in read_conversations(artifact.path)]
+    conversations = read_dialogues(dialogues)
     sampler = EndpointSampler(url, settings.model, settings.key) if url else None
     if sampler is None and settings.difficulty != "words":
         raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
@@ -179,11 +179,13 @@ def dialogue_topics(conversations: Sequence[Conversation], files: Sequence[str])
     """What each dialogue's user wants, by the nearest topic. Source: Llama 3, 4.2.3, whose classifier is a fine-tuned
     model of 8 billion weights."""
     model = Topics.from_examples(topics_of(files, TOPICS))
-    requests = [
-        " ".join(message.content for message in conversation.messages if message.role == "user")
-        for conversation in conversations
-    ]
+    requests = list(map(_request, conversations))
     return [model.names[best] for best in model.shares(requests).argmax(axis=1).tolist()]
+
+
+def _request(conversation: Conversation) -> str:
+    """All that the user says."""
+    return " ".join(message.content for message in conversation.messages if message.role == "user")
 
 
 def _within_limit(names: Sequence[str], limit: int) -> list[bool]:
@@ -220,11 +222,7 @@ def score_dialogues(
     rewards = np.array(judge.score(conversations)) if judge is not None else unknown
     points = _points(conversations, sampler, ANSWER_RUBRICS[settings.rubric]) if sampler is not None else unknown
     if settings.difficulty == "words" or sampler is None:
-        requests = [
-            " ".join(message.content for message in conversation.messages if message.role == "user")
-            for conversation in conversations
-        ]
-        difficulty = np.array([float(len(text.split())) for text in requests])
+        difficulty = np.array([float(len(_request(conversation).split())) for conversation in conversations])
     elif settings.difficulty == "points":
         difficulty = _points(conversations, sampler, DIFFICULTY)
     else:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from herd.align.columns import ParsedRows
+from herd.align.loading import read_rankings
 from herd.align.losses import PairLogProbs, losses, uses_mismatched, uses_reference
 from herd.align.preflight import check_trainable
 from herd.align.results import FinetuningResult, LogProbChange, PreferenceLearning
@@ -20,7 +21,6 @@ from herd.core.records import Strength
 from herd.core.registry import PluginConfig
 from herd.core.settings import NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_preferences
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
 from herd.tokens.jinja import chat_template_of
@@ -82,7 +82,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     """
     tokenizer = TextTokenizer.load(model.path)
     trainable = load_for_finetuning(work, model.path, settings)
-    ranked = [preference for artifact in preferences for preference in read_preferences(artifact.path)]
+    ranked = read_rankings(preferences)
     strong = [preference for preference in ranked if preference.strength in settings.strengths]
     if not strong:
         # Answers that all are equally good leave nothing to learn, which is no reason to end the run.

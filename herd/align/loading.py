@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -16,10 +17,10 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import ArtifactError, DataError
 from herd.core.manifests import check_files
 from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
-from herd.core.records import Conversation
+from herd.core.records import Conversation, Preference
 from herd.core.settings import InputFile, NonNegativeInt, input_path
 from herd.core.stage import Work, stage
-from herd.core.storage import read_conversations, write_conversations, write_preferences
+from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
 from herd.model.adapters import copy_adapters, is_adapter
 from herd.model.config import read_shape
 from herd.tokens.jinja import with_chat_template
@@ -93,6 +94,16 @@ def load_dialogues(
         for conversation in conversations
     ]
     return write_dialogues(work, dialogues, f"{len(dialogues):,} dialogues", left_out=parsed.rejected)
+
+
+def read_dialogues(artifacts: Sequence[Dialogues]) -> list[Conversation]:
+    """The conversations of all `artifacts`, those of each after those of the one before."""
+    return list(chain.from_iterable(read_conversations(artifact.path) for artifact in artifacts))
+
+
+def read_rankings(artifacts: Sequence[Preferences]) -> list[Preference]:
+    """The ranked answers of all `artifacts`, those of each after those of the one before."""
+    return list(chain.from_iterable(read_preferences(artifact.path) for artifact in artifacts))
 
 
 def write_dialogues(

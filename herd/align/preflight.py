@@ -67,7 +67,7 @@ def inspect_rows(
             report.learnt += sum(encoded.loss_mask)
             report.faults.update(_faults(encoded, tokenizer))
             report.notes[f"longer than {context:,} tokens, which training drops"] += len(encoded) > context
-            if any(token in message.content for message in messages for token in tokenizer.control_tokens):
+            if any(_spells_token(message.content, tokenizer.control_tokens) for message in messages):
                 report.notes["spelling out control tokens"] += 1
         report.faults["holding a question of the tests"] += tests is not None and tests.occurs_in(row)
         key = row.messages if isinstance(row, Conversation) else (row.prompt.messages, row.ranked_answers)
@@ -95,6 +95,10 @@ def _encoded(
         return
     for answer in row.ranked_answers:
         yield (*row.prompt.messages, *answer), encode_answer(row, answer, chat_template)
+
+
+def _spells_token(text: str, tokens: Sequence[str]) -> bool:
+    return any(token in text for token in tokens)
 
 
 def _faults(encoded: EncodedConversation, tokenizer: TextTokenizer) -> Iterator[str]:

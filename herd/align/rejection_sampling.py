@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, product, repeat, takewhile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,6 +90,16 @@ class PromptCandidates:
     reference: Message | None
     answers: list[Candidate] = field(default_factory=list)
 
+    @property
+    def answered_prompts(self) -> list[Conversation]:
+        """The prompt with each of the answers."""
+        return [self.prompt.with_messages(answer.message) for answer in self.answers]
+
+    @property
+    def samples(self) -> list[Candidate]:
+        """Every answer as often as it was given."""
+        return list(chain.from_iterable(repeat(answer, answer.times) for answer in self.answers))
+
 
 @stage(paper="4.2.2", version=2, gpu=True)
 def rejection_sample(
@@ -133,8 +143,7 @@ def rejection_sample(
         else:
             left_out["no answer was right"] += 1
     rows, right = _best_of(answered, settings)
-    all_rewards = [[answer.reward for answer in entry.answers for _ in range(answer.times)] for entry in answered]
-    first = statistics.fmean(rewards[0] for rewards in all_rewards) if all_rewards else 0.0
+    first = statistics.fmean(entry.answers[0].reward for entry in answered) if answered else 0.0
     tops = [max(entry.answers, key=lambda answer: answer.rank).reward for entry in answered]
     top = statistics.fmean(tops) if tops else 0.0
     work.record(
@@ -209,8 +218,7 @@ def answer_all(
                     chat_template.encode_prompt(
                         _with_system_prompt(entry.prompt, system_prompts[n % len(system_prompts)])
                     )
-                    for entry in batch
-                    for n in range(settings.num_samples)
+                    for entry, n in product(batch, range(settings.num_samples))
                 ]
                 # A part draws by its own number: what it draws does not depend on what was asked before a stop.
                 sampling = replace(settings.sampling, n=1, seed=settings.sampling.seed + 7919 * number)
@@ -239,7 +247,7 @@ def _cached_parts(file: Path) -> Iterator[list[list[list[int] | None]]]:
     hashes = hashes_path.read_text(encoding="ascii", errors="replace").split("\n") if hashes_path.exists() else []
     lines = file.read_bytes().splitlines(keepends=True)
     pairs = zip(lines, hashes, strict=False)
-    good = list(itertools.takewhile(lambda pair: hashlib.sha256(pair[0]).hexdigest() == pair[1], pairs))
+    good = list(takewhile(lambda pair: hashlib.sha256(pair[0]).hexdigest() == pair[1], pairs))
     for path, good_lines in (
         (file, [line for line, _ in good]),
         (hashes_path, [f"{digest}\n".encode() for _, digest in good]),
@@ -280,8 +288,8 @@ def _score(
 ) -> tuple[int | None, int]:
     """Fills in what the reward model says of every answer; how many were too long for the critic, where there is one,
     and how many for either: these are as bad as the worst."""
-    pairs = [(entry, answer) for entry in entries for answer in entry.answers]
-    conversations = [entry.prompt.with_messages(answer.message) for entry, answer in pairs]
+    answers = list(chain.from_iterable(entry.answers for entry in entries))
+    conversations = list(chain.from_iterable(entry.answered_prompts for entry in entries))
 
     def report(count: int, total: int) -> None:
         work.progress(count, total, "scores")
@@ -302,24 +310,25 @@ def _score(
     read = [conversation if conversation is not None and judge.fits(conversation) else None for conversation in read]
     scores = judge.score([conversation for conversation in read if conversation is not None], report=report)
     least, in_order = min(scores, default=0.0), iter(scores)
-    for (_, answer), conversation in zip(pairs, read, strict=True):
+    for answer, conversation in zip(answers, read, strict=True):
         answer.reward = least if conversation is None else next(in_order)
     return not_criticized, read.count(None)
 
 
 def _mark(entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings) -> int:
     """What other judges say of every answer; how often a rubric's judge said nothing of use."""
-    pairs = [(entry, answer) for entry in entries for answer in entry.answers]
-    conversations = [entry.prompt.with_messages(answer.message) for entry, answer in pairs]
     for name, use in (("right", settings.verifier), ("gold", settings.gold_verifier)):
         if use is not None:
             check = verifiers.make(use)
-            for entry, answer in pairs:
-                setattr(answer, name, check(entry.prompt, answer.message, entry.reference))
+            for entry in entries:
+                for answer in entry.answers:
+                    setattr(answer, name, check(entry.prompt, answer.message, entry.reference))
     if settings.rubric_judge is not None:
         sampler = EndpointSampler(settings.rubric_judge.url, settings.rubric_judge.model, settings.rubric_judge.key)
+        conversations = list(chain.from_iterable(entry.answered_prompts for entry in entries))
         ratings = rubric_points(conversations, sampler, ANSWER_RUBRICS[settings.rubric_judge.rubric])
-        for (_, answer), points in zip(pairs, ratings, strict=True):
+        answers = chain.from_iterable(entry.answers for entry in entries)
+        for answer, points in zip(answers, ratings, strict=True):
             answer.points = points
         return ratings.count(None)
     return 0
@@ -329,17 +338,23 @@ def _best_of(
     entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings
 ) -> tuple[list[dict[str, float]], float | None]:
     """A row for every K about the best of K answers; and the share of all answers that is right, where it is known."""
-    samples = [[answer for answer in entry.answers for _ in range(answer.times)] for entry in entries]
-    measured: dict[str, list[list[float]]] = {
-        "tokens": [[float(answer.tokens) for answer in answers] for answers in samples],
-        "repeats": [[_repeats(answer.message.content) for answer in answers] for answers in samples],
+    samples = [entry.samples for entry in entries]
+
+    def measure(quantity: Callable[[Candidate], float]) -> list[list[float]]:
+        """The quantity of every answer, prompt by prompt."""
+        return [list(map(quantity, answers)) for answers in samples]
+
+    measured = {
+        "tokens": measure(lambda answer: float(answer.tokens)),
+        "repeats": measure(lambda answer: _repeats(answer.message.content)),
     }
-    for name, use in (("right", settings.verifier), ("gold", settings.gold_verifier)):
-        if use is not None:
-            measured[name] = [[float(bool(getattr(answer, name))) for answer in answers] for answers in samples]
-    scored = [[answer.reward for answer in answers] for answers in samples]
-    right = [value for values in measured.get("right", []) for value in values]
-    return best_of_curve(scored, measured, settings.num_samples), statistics.fmean(right) if right else None
+    if settings.verifier is not None:
+        measured["right"] = measure(lambda answer: float(bool(answer.right)))
+    if settings.gold_verifier is not None:
+        measured["gold"] = measure(lambda answer: float(bool(answer.gold)))
+    rewards = measure(lambda answer: answer.reward)
+    right = list(chain.from_iterable(measured.get("right", [])))
+    return best_of_curve(rewards, measured, settings.num_samples), statistics.fmean(right) if right else None
 
 
 def _repeats(text: str) -> float:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from herd.align.columns import ParsedRows
+from herd.align.loading import read_rankings
 from herd.align.preflight import check_trainable
 from herd.align.results import CalibrationBin, FinetuningResult, HeldOutPairs, RewardModelResult
 from herd.align.tuning import finetune, load_for_finetuning
@@ -73,7 +74,7 @@ def train_reward(
     Source: Llama 3, 4.1.2.
     """
     tokenizer = TextTokenizer.load(base.path)
-    all_preferences = [preference for artifact in preferences for preference in read_preferences(artifact.path)]
+    all_preferences = read_rankings(preferences)
     ranked = [preference for preference in all_preferences if preference.strength in settings.strengths]
     if not ranked:
         raise DataError(

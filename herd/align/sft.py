@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import field
 
 from herd.align.columns import ParsedRows
+from herd.align.loading import read_dialogues
 from herd.align.preflight import check_trainable
 from herd.align.results import FinetuningResult
 from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
-from herd.core.storage import read_conversations
 from herd.model.config import read_shape
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
@@ -44,7 +44,7 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
     Every round starts from the pre-trained model, as in the report.
     """
     tokenizer = TextTokenizer.load(base.path)
-    conversations = [conversation for artifact in dialogues for conversation in read_conversations(artifact.path)]
+    conversations = read_dialogues(dialogues)
     chat_template, length = chat_template_of(tokenizer), min(settings.length, read_shape(base.path).max_seq_len)
     notes = check_trainable(ParsedRows(conversations), chat_template, tokenizer, length)
     trainable = load_for_finetuning(work, base.path, settings)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, combinations
 
 from herd.core.settings import PositiveInt, Share, settings
 from herd.tokens.clusters import distinct
@@ -32,11 +32,17 @@ def normalise_tags(tags: Sequence[Sequence[str]], settings: TagSettings) -> list
     Source: Lu et al. 2023 (InsTag), 3.2, in its order: frequency, rules, meaning, association. Differs: rules of
     association are of two tags, and meaning is told by static embeddings.
     """
-    plain = [frozenset(name for tag in row if (name := " ".join(tag.casefold().split()))) for row in tags]
-    often = Counter(tag for row in plain for tag in row)
-    rows = [frozenset(_form(tag) for tag in row if often[tag] >= settings.min_dialogues) - {""} for row in plain]
+    plain = [frozenset(map(_plain, row)) - {""} for row in tags]
+    often = Counter(chain.from_iterable(plain))
+    frequent = {tag for tag, count in often.items() if count >= settings.min_dialogues}
+    rows = [frozenset(map(_form, row & frequent)) - {""} for row in plain]
     rows = _merged(rows, _alike(rows, settings.merge_similarity))
     return _merged(rows, _implied(rows, settings.support, settings.confidence))
+
+
+def _plain(tag: str) -> str:
+    """Without capitals, and with single spaces."""
+    return " ".join(tag.casefold().split())
 
 
 def _form(tag: str) -> str:
@@ -56,7 +62,7 @@ def _stem(word: str) -> str:
 
 def _alike(rows: Sequence[frozenset[str]], similar: float) -> dict[str, str]:
     """By each tag that means what a more frequent one means, that one."""
-    often = Counter(tag for row in rows for tag in row)
+    often = Counter(chain.from_iterable(rows))
     names = sorted(often, key=lambda tag: (-often[tag], tag))
     if similar >= 1 or not names:
         return {}
@@ -66,8 +72,8 @@ def _alike(rows: Sequence[frozenset[str]], similar: float) -> dict[str, str]:
 
 def _implied(rows: Sequence[frozenset[str]], support: int, confidence: float) -> dict[str, str]:
     """By each tag that another one always comes with, that one; of two that imply each other the more frequent."""
-    often = Counter(tag for row in rows for tag in row)
-    pair_counts = Counter(pair for row in rows for pair in itertools.combinations(sorted(row), 2))
+    often = Counter(chain.from_iterable(rows))
+    pair_counts = Counter(chain.from_iterable(combinations(sorted(row), 2) for row in rows))
     implied: dict[str, str] = {}
     for (first, second), count in sorted(pair_counts.items(), key=lambda entry: (-entry[1], entry[0])):
         rarer, more = sorted((first, second), key=lambda tag: (often[tag], tag))
@@ -82,7 +88,7 @@ def _merged(rows: Sequence[frozenset[str]], instead: dict[str, str]) -> list[fro
             tag = instead[tag]
         return tag
 
-    return [frozenset(last(tag) for tag in row) for row in rows]
+    return [frozenset(map(last, row)) for row in rows]
 
 
 def diverse(tags: Sequence[frozenset[str]], budget: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
 from herd.core.errors import ArtifactError, DataError
 from herd.core.records import Message
@@ -149,7 +150,7 @@ def _score_generated(
         max_tokens=generation.max_tokens, temperature=generation.temperature, top_p=generation.top_p
     )
     ids = _prompt_ids(tokenizer, prompts, chat)
-    repeated = [row for row in ids for _ in range(generation.num_samples)]
+    repeated = list(chain.from_iterable(repeat(row, generation.num_samples) for row in ids))
     completions = engine.generate(repeated, sampling, workers=workers, report=report)
     read = _reader(tokenizer, generation.stop, chat)
     responses = [read(completion) for completion in completions]
@@ -187,7 +188,8 @@ def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callab
             message = chat_template.parse_message(completion.token_ids)
             return ModelAnswer(message.content, message, True, completion.stopped)
         text = tokenizer.decode(completion.token_ids)
-        cut = min((at for at in (text.find(stop_string) for stop_string in stop) if at >= 0), default=None)
+        places = [text.find(stop_string) for stop_string in stop]
+        cut = min((place for place in places if place >= 0), default=None)
         return ModelAnswer(text[:cut], Message("assistant", text[:cut]), False, completion.stopped or cut is not None)
 
     return read

@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from herd.core.errors import DataError
 from herd.core.seeds import rng
@@ -81,7 +82,8 @@ def haystacks(
 
     Raises DataError when there is too little text.
     """
-    sentences = [part.strip() for text in texts for part in _SENTENCE.split(text) if part.strip()]
+    parts = chain.from_iterable(map(_SENTENCE.split, texts))
+    sentences = [sentence for part in parts if (sentence := part.strip())]
     sizes = [count_tokens(f" {sentence}") for sentence in sentences]
     if sum(sizes) < max(lengths, default=0):
         raise DataError(f"{sum(sizes)} tokens of held-out text are too few for a needle test at {max(lengths)}")

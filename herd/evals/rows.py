@@ -26,17 +26,23 @@ def files_of(data: str, split: str = "") -> list[Path]:
     if not place.is_dir():
         return [place]
     files = [
-        file
-        for file in sorted(place.rglob("*"))
-        if file.is_file()
-        and file.with_suffix("" if file.suffix in _COMPRESSED else file.suffix).suffix in ROW_SUFFIXES
-        and any(part.startswith(split) for part in file.relative_to(place).parts)
+        file for file in sorted(place.rglob("*")) if _holds_rows(file) and _in_split(file.relative_to(place), split)
     ]
     if not files:
         raise DataError(
             f"{place} holds no file of rows{f' of split {split!r}' if split else ''}; herd reads {_SUFFIX_LIST}"
         )
     return files
+
+
+def _holds_rows(file: Path) -> bool:
+    uncompressed = file.with_suffix("") if file.suffix in _COMPRESSED else file
+    return file.is_file() and uncompressed.suffix in ROW_SUFFIXES
+
+
+def _in_split(file: Path, split: str) -> bool:
+    """Whether the file, or a folder on the way to it, has a name that begins with the split's."""
+    return any(part.startswith(split) for part in file.parts)
 
 
 _SUFFIX_LIST = ", ".join(ROW_SUFFIXES)

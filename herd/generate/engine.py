@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -140,7 +140,7 @@ class Engine:
         # Longest first, so that those together are about as long, and equal ones beside each other.
         order = sorted(queued, key=lambda entry: (-len(entry.request.prompt_token_ids), entry.request.prompt_token_ids))
         equal = itertools.groupby(order, key=lambda entry: entry.request.prompt_token_ids)
-        pending = deque([answer for entry in group for answer in entry.answers] for _, group in equal)
+        pending = deque(_answers_of(group) for _, group in equal)
         total, completed = sum(len(entry.answers) for entry in queued), itertools.count(1)
 
         def note() -> None:
@@ -156,7 +156,7 @@ class Engine:
             with ThreadPoolExecutor(workers) as threads:
                 for future in [threads.submit(_work, scheduler, pending, note) for scheduler in schedulers]:
                     future.result()
-        return [output for entry in queued for output in entry.output.outputs]
+        return list(itertools.chain.from_iterable(entry.output.outputs for entry in queued))
 
     @torch.inference_mode()
     def score(
@@ -258,6 +258,10 @@ def _check_params(params: SamplingParams, tokenizer: TokenizerProtocol | None, v
         raise SettingsError(
             f"logit_bias names token {invalid[0]}, which a vocabulary of {vocab_size} has not; leave it out"
         )
+
+
+def _answers_of(entries: Iterable[_QueuedRequest]) -> list[CompletionState]:
+    return list(itertools.chain.from_iterable(entry.answers for entry in entries))
 
 
 def _count_tokens(output: RequestOutput) -> int:

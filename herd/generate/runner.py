@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -104,7 +105,7 @@ class ModelRunner:
         if isinstance(self.model, PackedModel):
             ends = torch.tensor([len(tokens) for tokens in new]).cumsum(0)
             starts = torch.cat((torch.zeros(1, dtype=torch.long), ends))
-            flat = torch.tensor([token for tokens in new for token in tokens])
+            flat = torch.tensor(list(chain.from_iterable(new)))
             return self.model.read_prompts(flat, starts, cache)[ends - 1]
         longest = max(map(len, new))
         # What is written for the padding is never looked at: it lies behind a row's length or in the null block.

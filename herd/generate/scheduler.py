@@ -118,7 +118,7 @@ class Scheduler:
         for number, group in enumerate(groups):
             # A block more for each at work, or it would be stopped for this one at once.
             if not self.cache.allocate(group[0], spare=len(self.running)):
-                left_over = [answer for members in groups[number:] for answer in members]
+                left_over = list(itertools.chain.from_iterable(groups[number:]))
                 groups = groups[:number]
                 break
         if not groups:

@@ -95,12 +95,9 @@ def cost_estimates(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
                     "key": artifact.key,
                     "steps": f"{len(steps):,}",
                     "pairs": [
-                        [*(f"{scale * value:,.1f}" for value in pair), f"{pair[1] / pair[0] - 1:+.0%}"]
-                        for scale, pair in (
-                            (1e3, estimate.core_seconds),
-                            (1e-6, estimate.held_bytes),
-                            (1e-6, estimate.peak_bytes),
-                        )
+                        _estimate_cells(estimate.core_seconds, scale=1e3),
+                        _estimate_cells(estimate.held_bytes, scale=1e-6),
+                        _estimate_cells(estimate.peak_bytes, scale=1e-6),
                     ],
                 }
             )
@@ -111,6 +108,11 @@ def cost_estimates(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
         f"{_compare(*all_took)}."
     )
     return {"rows": rows, "words": words}
+
+
+def _estimate_cells(pair: tuple[float, float], *, scale: float) -> list[str]:
+    estimate, measured = pair
+    return [f"{scale * estimate:,.1f}", f"{scale * measured:,.1f}", f"{measured / estimate - 1:+.0%}"]
 
 
 def _compare(expected: float, actual: float) -> str:

@@ -175,7 +175,8 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
 def measured_vs_forecast(rows: Sequence[MixPrediction]) -> str:
     """Measured losses over those predicted, with the forecasts' intervals."""
     with drawing(height=3.2) as (_, (axis,), svg):
-        low, high = (bound([loss for row in rows for loss in (row.loss, row.measured)]) for bound in (min, max))
+        losses = [*(row.loss for row in rows), *(row.measured for row in rows)]
+        low, high = min(losses), max(losses)
         axis.plot([low, high], [low, high], color=GRID)
         for row, colour in zip(rows, PALETTE * len(rows), strict=False):
             axis.plot(row.interval, [row.measured] * 2, color=colour, linewidth=2, alpha=0.5)

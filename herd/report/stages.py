@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from herd.core.artifacts import Artifact, Report, Scores
 from herd.core.lineage import lineage
@@ -38,7 +39,7 @@ def write_report(
 def check_criteria(artifacts: list[Artifact], audits: Sequence[CurationAudit], criteria: Criteria) -> list[Verdict]:
     """Every bar, held against what was measured. audits: those that the report was given; a study that compares
     curations has others, which no bar is about."""
-    verdicts = [verdict for audit in audits for verdict in audit_verdicts(audit, criteria)]
+    verdicts = list(chain.from_iterable(audit_verdicts(audit, criteria) for audit in audits))
     by_label = {result.label: result for result in results_of(artifacts, EvaluationResult)}
     if criteria.needle_model:
         # The target length, whether or not the switch to it was made.
@@ -54,5 +55,5 @@ def check_criteria(artifacts: list[Artifact], audits: Sequence[CurationAudit], c
 
 def _in_order(ends: tuple[Artifact, ...]) -> list[Artifact]:
     """All that `ends` were made of, each once, each after what it was made of."""
-    ordered = {artifact.key: artifact for end in ends for artifact in lineage(end)}
+    ordered = {artifact.key: artifact for artifact in chain.from_iterable(map(lineage, ends))}
     return list(ordered.values())

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -280,12 +281,9 @@ class _Pool:
 
     def _assign(self) -> None:
         # One that is made again waits for those that read it as it was.
-        at_work = {parent.key for worker in self.workers if worker.plan is not None for parent in worker.plan.parents}
-        ready = [
-            plan
-            for plan in self.waiting.values()
-            if plan.key not in at_work and not any(parent.key in self.unmade for parent in plan.parents)
-        ]
+        inputs = chain.from_iterable(worker.plan.parents for worker in self.workers if worker.plan is not None)
+        at_work = {parent.key for parent in inputs}
+        ready = [plan for plan in self.waiting.values() if plan.key not in at_work and self._has_inputs(plan)]
         ready.sort(key=lambda plan: -self.distances[plan.key])
         for plan in ready:
             free = self._free_for(plan)
@@ -298,11 +296,14 @@ class _Pool:
             self.show.start(plan.key)
         self._share_out()
 
+    def _has_inputs(self, plan: Plan) -> bool:
+        return not any(parent.key in self.unmade for parent in plan.parents)
+
     def _gpus_for(self, plan: Plan) -> tuple[int, ...]:
         """One for each rank of a stage that works with a model: those that fewest stages have now."""
         if not plan.stage.gpu or not self.gpus:
             return ()
-        loads = Counter(number for worker in self.workers if worker.plan is not None for number in worker.gpus)
+        loads = Counter(chain.from_iterable(worker.gpus for worker in self.workers if worker.plan is not None))
         order = sorted(range(self.gpus), key=lambda number: (loads[number], number))
         return tuple(sorted(order[: plan.stage.ranks(plan.settings)]))
 

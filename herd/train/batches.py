@@ -18,7 +18,7 @@ from torch import Tensor
 from herd.core.errors import DataError, TrainingError
 from herd.tokens.shards import TokenShards
 from herd.train.mixture import Mixture
-from herd.train.rows import InputsTargets, LengthUpsampling, SourceRows, has_text
+from herd.train.rows import InputsTargets, LengthUpsampling, SourceRows, has_text, row_length
 from herd.train.schedule import BatchRamp, MixPhase
 
 IGNORE_INDEX = -100  # a target that is not learnt
@@ -134,17 +134,14 @@ class TokenBatches:
         pad: int,
         length_upsampling: LengthUpsampling | None = None,
     ) -> None:
-        unknown = {name for phase in mix for name, weight in phase.mixture_weights.items() if weight > 0} - set(
-            shards.sources
-        )
-        if unknown:
+        names = set[str]().union(*(phase.sources for phase in mix))
+        if unknown := names - set(shards.sources):
             raise DataError(
                 f"the mix names {', '.join(sorted(unknown))}; the tokens hold {', '.join(shards.sources)}: mend the mix"
             )
         self.ramp, self.pad = ramp, pad
-        names = sorted({name for phase in mix for name, weight in phase.mixture_weights.items() if weight > 0})
         self.sources = {
-            name: SourceRows(name, shards.read(name), ramp.length, seed, length_upsampling) for name in names
+            name: SourceRows(name, shards.read(name), ramp.length, seed, length_upsampling) for name in sorted(names)
         }
         self.mixture = Mixture(tuple(mix), ramp.rows, ramp.length, self.sources)
 
@@ -160,7 +157,7 @@ class TokenBatches:
         if world_size == 1:
             return batch
         all_rows = [self.sources[name].row(number) for name, number in picks]
-        targets = float(sum(span.count for row in all_rows for span in row))
+        targets = float(sum(map(row_length, all_rows)))
         sources = tuple(sorted({name for name, _ in picks}))
         return replace(batch, global_batch=GlobalBatch(targets, any(len(row) > 1 for row in all_rows), sources))
 

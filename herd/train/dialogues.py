@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -46,8 +47,8 @@ class DialogueBatches:
         if unknown := sorted(self._repeats.keys() - set(self._sources)):
             known_sources = ", ".join(sorted(set(self._sources)))
             raise DataError(f"repeats names {', '.join(unknown)}; the conversations are of {known_sources}")
-        packed = [self._pack(named_rng(seed, "dialogues", epoch)) for epoch in range(epochs)]
-        self._rows = [row for epoch in packed for row in epoch]
+        packed = (self._pack(named_rng(seed, "dialogues", epoch)) for epoch in range(epochs))
+        self._rows = list(chain.from_iterable(packed))
         if not self._rows:
             raise DataError("repeats leave nothing to learn from; read at least one source")
         self._per_step = min(rows, len(self._rows))
@@ -73,9 +74,8 @@ class DialogueBatches:
     def shares(self) -> dict[str, float]:
         """Of each source, of all that is learnt in all epochs."""
         count: Counter[str] = Counter()
-        for row in self._rows:
-            for span in row:
-                count[self._sources[span.document]] += int((self.texts[span.document][1] != IGNORE_INDEX).sum())
+        for span in chain.from_iterable(self._rows):
+            count[self._sources[span.document]] += self._num_targets(span)
         return {source: tokens / max(1, count.total()) for source, tokens in count.most_common()}
 
     def __len__(self) -> int:
@@ -85,11 +85,18 @@ class DialogueBatches:
         """The rows of `step`, of several ranks those of one."""
         rows = self._rows[step * self._per_step : (step + 1) * self._per_step]
         own = rows[rank_rows(len(rows), rank, world_size)]
-        batch = collate([[self.texts[span.document] for span in row] for row in own], self.length, self.pad)
+        batch = collate(list(map(self._texts_of, own)), self.length, self.pad)
         if world_size == 1:
             return batch
-        targets = sum(int((self.texts[span.document][1] != IGNORE_INDEX).sum()) for row in rows for span in row)
+        targets = sum(map(self._num_targets, chain.from_iterable(rows)))
         return replace(batch, global_batch=GlobalBatch(float(targets), any(len(row) > 1 for row in rows), ()))
+
+    def _texts_of(self, row: PackedRow) -> list[InputsTargets]:
+        return [self.texts[span.document] for span in row]
+
+    def _num_targets(self, span: DocumentSpan) -> int:
+        _, targets = self.texts[span.document]
+        return int((targets != IGNORE_INDEX).sum())
 
     @property
     def tokens(self) -> int:

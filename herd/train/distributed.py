@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any, TypeVar
 
 import torch
@@ -56,11 +57,10 @@ class DistributedStrategy:
             )
         self.layout, self.device = layout, device
         self.tensor, self.context, self.pipeline, self.data = layout.coordinates(dist.get_rank())
-        ranks = [
-            [[[layout.rank(t, c, p, d) for t in range(layout.tensor)] for c in range(layout.context)]
-             for d in range(layout.data)] for p in range(layout.pipeline)
-        ]  # fmt: skip
-        self.mesh = DeviceMesh(device.type, ranks, mesh_dim_names=("pipeline", "data", "context", "tensor"))
+        mesh_shape = layout.pipeline, layout.data, layout.context, layout.tensor
+        ranks = [layout.rank(t, c, p, d) for p, d, c, t in product(*map(range, mesh_shape))]
+        ranks_PDCT = torch.tensor(ranks).reshape(mesh_shape)
+        self.mesh = DeviceMesh(device.type, ranks_PDCT, mesh_dim_names=("pipeline", "data", "context", "tensor"))
         # FSDP takes the mean over those who share; losses are summed, so each is made so much larger before.
         self.sharers = layout.data * layout.context
         self.shard = self.mesh["data", "context"]._flatten("shard") if self.sharers > 1 else None
@@ -151,7 +151,7 @@ class DistributedStrategy:
         # Ranks that divide tensors or layers see the same loss or none: one of them tells.
         tells = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
         sources = batch.all_sources if isinstance(batch, Batch) else ()
-        metric_names = {f"{kind}/{name}" for name in sources for kind in ("loss", "tokens")}
+        metric_names = {f"{kind}/{name}" for kind, name in product(("loss", "tokens"), sources)}
         names = sorted(metric_names or set(sums))
         numbers = torch.tensor([value, *(sums.get(name, 0.0) for name in names)], dtype=torch.float64)
         numbers = (numbers * tells).to(self.device)
@@ -171,9 +171,8 @@ class DistributedStrategy:
         own = replace(own, global_batch=global_batch)
         if self.layout.context == 1:
             return own
-        chunks = context_chunks(own.tokens_BT.shape[1], self.layout.context, self.context)
-        places = [position for chunk in chunks for position in chunk]
-        return own.select_positions(torch.tensor(places))
+        chunk, mirror = context_chunks(own.tokens_BT.shape[1], self.layout.context, self.context)
+        return own.select_positions(torch.tensor([*chunk, *mirror]))
 
     def _grads(self, own: Any, loss_fn: LossFn[Any], total: float, micro_batch: int | None) -> tuple[float, MetricSums]:
         rows = num_rows(own)

@@ -23,12 +23,15 @@ def tensor_checksum(tensors: Sequence[Tensor]) -> Tensor:
 
     It reads memory once and keeps nothing; of two bits flipped at once it misses those that cancel, one in 2^64.
     """
-    words = [_words(tensor) for tensor in tensors]
-    small = [vector for vector in words if vector.numel() <= _SMALL]
-    sums = [vector.sum(dtype=torch.int64) for vector in words if vector.numel() > _SMALL]
+    sums: list[Tensor] = []
+    small: defaultdict[int, list[Tensor]] = defaultdict(list)  # by width
+    for vector in map(_words, tensors):
+        if vector.numel() > _SMALL:
+            sums.append(vector.sum(dtype=torch.int64))
+        else:
+            small[vector.element_size()].append(vector)
     # Few calls for what is small: each costs as much as a thousand numbers.
-    by_width = {width: [vector for vector in small if vector.element_size() == width] for width in _WORDS}
-    sums += [torch.cat(alike).sum(dtype=torch.int64) for alike in by_width.values() if alike]
+    sums += [torch.cat(alike).sum(dtype=torch.int64) for alike in small.values()]
     return torch.stack(sums).sum() if sums else torch.zeros((), dtype=torch.int64)
 
 

@@ -121,10 +121,7 @@ def stage_layers(layers: int, layout: ParallelLayout) -> list[list[range]]:
         sizes = [sizes[0] - 1, *sizes[2:], sizes[1] - 1]
     starts = [sum(sizes[:index]) for index in range(num_chunks)]
     layer_ranges = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-    return [
-        [layer_ranges[chunk * layout.pipeline + stage] for chunk in range(layout.chunks)]
-        for stage in range(layout.pipeline)
-    ]
+    return [layer_ranges[stage :: layout.pipeline] for stage in range(layout.pipeline)]
 
 
 def pipeline_bubble(layout: ParallelLayout, micro_batches: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -237,7 +238,8 @@ def _other_bytes(state: TrainState[Any]) -> int:
     if device.type == "cuda":
         return 0
     trim_memory()  # what reading a checkpoint took would hide what steps take
-    moments = [value for row in state.optimizer.state.values() for value in row.values() if isinstance(value, Tensor)]
+    optimizer_values = chain.from_iterable(row.values() for row in state.optimizer.state.values())
+    moments = [value for value in optimizer_values if isinstance(value, Tensor)]
     own = sum(tensor.numel() * tensor.element_size() for tensor in (*state.model.parameters(), *moments))
     return device_bytes() - own
 

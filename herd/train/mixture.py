@@ -44,7 +44,9 @@ class Mixture:
     def __init__(self, phases: tuple[MixPhase, ...], rows: int, length: int, sources: Mapping[str, RowSource]) -> None:
         self.names, self.length = sorted(sources), length
         self._sources = [sources[name] for name in self.names]
-        weights = np.array([[phase.mixture_weights.get(name, 0.0) for phase in phases] for name in self.names])
+        weights = np.empty((len(self.names), len(phases)))
+        for number, phase in enumerate(phases):
+            weights[:, number] = [phase.mixture_weights.get(name, 0.0) for name in self.names]
         self._weights = weights / weights.sum(axis=0)
         until = np.array([phase.until for phase in phases])
         self._ends = until * self._tokens(until, rows) if len(phases) > 1 else np.array([np.inf])

@@ -14,7 +14,7 @@ from herd.core.records import Message, Preference
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
 from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT
-from herd.train.rows import DocumentSpan, named_rng, pack_best_fit
+from herd.train.rows import DocumentSpan, named_rng, pack_best_fit, row_length
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class PreferenceBatch:
         """The answers in as few and short rows as they fit into: none is cut, and little is padding."""
         documents = list(self._documents())
         rows = _rows([len(document) for document, _ in documents], self.length)
-        width = max(sum(span.count for span in row) for row in rows)
+        width = max(map(row_length, rows))
         tokens_RT = torch.full((len(rows), width), self.pad)
         documents_RT = torch.full((len(rows), width), PADDING_DOCUMENT)
         targets_RT = torch.full((len(rows), width), IGNORE_INDEX)

@@ -38,6 +38,11 @@ PackedRow = tuple[DocumentSpan, ...]
 InputsTargets = tuple[NDArray[np.integer], NDArray[np.integer]]  # inputs and targets
 
 
+def row_length(row: PackedRow) -> int:
+    """How many inputs a row holds, of all its documents."""
+    return sum(span.count for span in row)
+
+
 # A piece among many: 16 bytes, where the object takes some 200.
 _SPAN = np.dtype([("document", np.int64), ("start", np.int32), ("count", np.int32)])
 

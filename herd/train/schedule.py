@@ -97,6 +97,11 @@ class MixPhase:
     until: Share
     mixture_weights: MixtureWeights
 
+    @property
+    def sources(self) -> set[str]:
+        """Those with a weight."""
+        return {name for name, weight in self.mixture_weights.items() if weight > 0}
+
 
 @dataclass(frozen=True)
 class BatchRamp:

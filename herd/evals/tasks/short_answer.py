@@ -46,19 +46,15 @@ def short_answer(
         load_examples(data, columns, split=split, limit=limit + num_fewshot if limit else 0), num_fewshot
     )
     before = "".join(f"Question: {text_in(shot.row, question)}\nAnswer:{shot.target}\n\n" for shot in fewshot)
+    fewshot_turns: list[Message] = []
+    for shot in fewshot:
+        fewshot_turns.append(Message("user", text_in(shot.row, question) + prompt_suffix))
+        fewshot_turns.append(Message("assistant", shot.target.strip()))
     check = verifiers.make(verifier)
 
     def prompt_for(example: Example) -> Prompt:
         text = text_in(example.row, question)
-        turns = [
-            turn
-            for shot in fewshot
-            for turn in (
-                Message("user", text_in(shot.row, question) + prompt_suffix),
-                Message("assistant", shot.target.strip()),
-            )
-        ]
-        chat = Conversation((*turns, Message("user", text + prompt_suffix)), example.id)
+        chat = Conversation((*fewshot_turns, Message("user", text + prompt_suffix)), example.id)
         return Prompt(chat, f"{before}Question: {text}\nAnswer:")
 
     def grade(example: Example, response: ModelAnswer) -> Grade:

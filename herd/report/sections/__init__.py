@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,12 +72,12 @@ class Sections:
     def show(self, artifacts: Sequence[Artifact]) -> list[Section]:
         """Those that have something to show of `artifacts`, in the order of the page."""
         functions = sorted(self._registry.all().items(), key=lambda pair: (self._order[pair[0]], pair[0]))
-        candidates = (
-            function(artifacts)
-            for name, function in functions
-            if any(artifact.get_result(kind) is not None for kind in self._kinds[name] for artifact in artifacts)
-        )
+        candidates = (function(artifacts) for name, function in functions if self._has_results(name, artifacts))
         return [section for section in candidates if section is not None]
+
+    def _has_results(self, name: str, artifacts: Sequence[Artifact]) -> bool:
+        """Whether one of `artifacts` recorded what the section is registered for."""
+        return any(artifact.get_result(kind) is not None for kind, artifact in product(self._kinds[name], artifacts))
 
 
 sections = Sections()

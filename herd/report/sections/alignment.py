@@ -4,46 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from herd.align.results import AlignmentComparison, DialogueSetComparison, RoundComparison
+from herd.align.results import AlignmentComparison, DialogueSetComparison, JudgeScore, RoundComparison
 from herd.core.artifacts import Artifact
 from herd.evals.intervals import Interval
 from herd.report import plots
 from herd.report.sections import Section, SectionPart, render_parts, results_of, sections
+
+_Point = tuple[float, float, float, float]  # place, value, low, high
 
 
 @sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, order=50)
 def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
     """Tables of steps and of methods that learn from preferences, the picture of best-of-K, sets of dialogues, and
     rounds one against another."""
-    shown_parts = [part for result in results_of(artifacts, AlignmentComparison) for part in _steps(result)]
-    shown_parts += [part for result in results_of(artifacts, DialogueSetComparison) for part in _sets(result)]
-    last_rounds = results_of(artifacts, RoundComparison)[-1:]  # those before chose within a round
-    shown_parts += [part for result in last_rounds for part in _rounds(result)]
+    shown_parts: list[SectionPart] = []
+    for comparison in results_of(artifacts, AlignmentComparison):
+        shown_parts += _steps(comparison)
+    for comparison in results_of(artifacts, DialogueSetComparison):
+        shown_parts += _sets(comparison)
+    for comparison in results_of(artifacts, RoundComparison)[-1:]:  # those before chose within a round
+        shown_parts += _rounds(comparison)
     return Section("alignment", "Alignment", render_parts(shown_parts))
 
 
 def _sets(result: DialogueSetComparison) -> Iterator[SectionPart]:
     tasks = list(result.rows[0].right)
+    rows = []
+    for number, row in enumerate(result.rows):
+        shares = [_share(row.right[task]) for task in tasks]
+        rows.append((row.set, f"{row.dialogues:,}", *shares, _gain(row.gain["mean"]) if number else ""))
     yield SectionPart(
         title="Sets of dialogues, at equal size",
         words=f"{result.seeds} seeds; right of every task, with Student's 95 % intervals; the gain is that of the "
         "mean over tasks, over the first set, paired by seed. Dialogues: how many the whole set has.",
         head=("set", "dialogues", *tasks, "gain"),
-        rows=[
-            (
-                *(row.set, f"{row.dialogues:,}"),
-                *(_share(row.right[task]) for task in tasks),
-                _gain(row.gain["mean"]) if number else "",
-            )
-            for number, row in enumerate(result.rows)
-        ],
+        rows=rows,
     )
-    right: dict[str, list[Interval | None]] = {task: [row.right[task] for row in result.rows] for task in tasks}
+    right = {task: _task_column(result, task) for task in tasks}
     yield SectionPart(
         title="Right, set by set",
         words="The same, as a picture.",
         drawing=plots.svg_markup(plots.scores([row.set for row in result.rows], right)),
     )
+
+
+def _task_column(result: DialogueSetComparison, task: str) -> list[Interval | None]:
+    return [row.right[task] for row in result.rows]
 
 
 def _rounds(result: RoundComparison) -> Iterator[SectionPart]:
@@ -108,15 +114,7 @@ def _steps(result: AlignmentComparison) -> Iterator[SectionPart]:
                 for number, row in enumerate(result.judges)
             ],
         )
-    curves = {
-        f"{row.judge}: {name}" if len(result.judges) > 1 else name: [
-            _point(point.k, point.values[name]) for point in row.best_of
-        ]
-        for row in result.judges
-        for name in ("gold", "right")
-        if row.best_of and name in row.best_of[0].values
-    }
-    if curves:
+    if curves := _best_of_curves(result.judges):
         yield SectionPart(
             title="The best of K answers",
             words="The share of prompts for which the answer that the reward model likes best is right, over how "
@@ -125,7 +123,18 @@ def _steps(result: AlignmentComparison) -> Iterator[SectionPart]:
         )
 
 
-def _point(x: float, interval: Interval) -> tuple[float, float, float, float]:
+def _best_of_curves(judges: Sequence[JudgeScore]) -> dict[str, list[_Point]]:
+    """By label, the share right of the best of K for every K, of each judge and measure of it."""
+    curves = {}
+    for judge in judges:
+        for name in ("gold", "right"):
+            if judge.best_of and name in judge.best_of[0].values:
+                label = f"{judge.judge}: {name}" if len(judges) > 1 else name
+                curves[label] = [_point(point.k, point.values[name]) for point in judge.best_of]
+    return curves
+
+
+def _point(x: float, interval: Interval) -> _Point:
     return x, interval.value, interval.low, interval.high
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +26,23 @@ def evaluation_section(artifacts: Sequence[Artifact]) -> Section | None:
 def task_table(results: Sequence[EvaluationResult]) -> dict[str, Any]:
     """Labels, rows and the drawing of the section."""
     labels = [result.label for result in results]
-    names = dict.fromkeys(task for result in results for task in result.tasks)
-    table = {name: [result.tasks.get(name) for result in results] for name in names}
-    rows = [
-        {
-            "task": name,
-            "questions": max(score.questions for score in scores if score),
-            "cells": [_cell(score) for score in scores],
-        }
-        for name, scores in table.items()
-    ]
-    shares = {
-        name: [
-            Interval(score.share, score.low, score.high) if isinstance(score, TaskResult) else None for score in scores
-        ]
-        for name, scores in table.items()
-        if not any(isinstance(score, TextResult) for score in scores)
-    }
+    rows, shares = [], {}
+    for name in task_names(results):
+        scores = [result.tasks.get(name) for result in results]
+        questions = max(score.questions for score in scores if score)
+        rows.append({"task": name, "questions": questions, "cells": [_cell(score) for score in scores]})
+        if not any(isinstance(score, TextResult) for score in scores):
+            shares[name] = [_share(score) for score in scores]
     return {"labels": labels, "rows": rows, "drawing": svg_markup(plots.scores(labels, shares)) if shares else ""}
+
+
+def task_names(results: Sequence[EvaluationResult]) -> list[str]:
+    """Every task that was measured, once, as they come."""
+    return list(dict.fromkeys(chain.from_iterable(result.tasks for result in results)))
+
+
+def _share(score: TaskResult | TextResult | None) -> Interval | None:
+    return Interval(score.share, score.low, score.high) if isinstance(score, TaskResult) else None
 
 
 def _cell(score: TaskResult | TextResult | None) -> dict[str, str]:

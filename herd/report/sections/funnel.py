@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact
-from herd.corpus.results import CorpusSize, CurationResult, DedupStats, FilterCount
+from herd.corpus.results import CorpusSize, Count, CurationResult, DedupSample, DedupStats, FilterCount
 from herd.report.sections import Section, artifacts_with, fill_template, sections
 
 _SHOWN = 10  # samples of a step
@@ -48,17 +48,20 @@ def _row(count: FilterCount, pages: int) -> dict[str, Any]:
 def dedup_steps(dedup: Mapping[str, DedupStats]) -> Iterator[dict[str, Any]]:
     """What steps over all documents counted: numbers in a sentence, and samples such as the largest clusters."""
     for step, stats in dedup.items():
-        sentences = [
-            f"{name}: " + ", ".join(f"{key}: {count:,}" for key, count in value.items() if count)
-            if isinstance(value, Mapping)
-            else f"{name} {value:,}"
-            for name, value in stats.counts.items()
-        ]
-        samples = [
-            ", ".join(f"{key} {_text(value)}" for key, value in sample.items()) for sample in stats.samples[:_SHOWN]
-        ]
+        sentences = [_count_text(name, value) for name, value in stats.counts.items()]
+        samples = [_sample_text(sample) for sample in stats.samples[:_SHOWN]]
         if sentences:
             yield {"step": step, "sentence": "; ".join(sentences), "samples": samples}
+
+
+def _count_text(name: str, value: Count) -> str:
+    if isinstance(value, Mapping):
+        return f"{name}: " + ", ".join(f"{key}: {count:,}" for key, count in value.items() if count)
+    return f"{name} {value:,}"
+
+
+def _sample_text(sample: DedupSample) -> str:
+    return ", ".join(f"{key} {_text(value)}" for key, value in sample.items())
 
 
 def _text(value: object) -> str:

@@ -65,8 +65,10 @@ def _is_rung(artifact: Artifact, artifacts: Sequence[Artifact]) -> bool:
 
 
 def _inputs(artifact: Artifact) -> list[str]:
-    values = artifact.metadata["inputs"].values()
-    return [key for value in values for key in (value if isinstance(value, list) else [value]) if key]
+    keys: list[str | None] = []
+    for value in artifact.metadata["inputs"].values():
+        keys += value if isinstance(value, list) else [value]
+    return [key for key in keys if key]
 
 
 def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:
@@ -77,17 +79,11 @@ def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:
 def held_out(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     """Bits per byte of every model that was evaluated, by source."""
     results = results_of(artifacts, EvaluationResult)
-    sources = sorted({source for result in results for source in result.held_out})
+    sources = sorted(set[str]().union(*(result.held_out for result in results)))
     if not sources:
         return None
-    rows = [
-        {
-            "source": source,
-            "cells": [
-                f"{result.held_out[source].bits_per_byte:.3f}" if source in result.held_out else ""
-                for result in results
-            ],
-        }
-        for source in sources
-    ]
+    rows = []
+    for source in sources:
+        losses = [result.held_out.get(source) for result in results]
+        rows.append({"source": source, "cells": [f"{loss.bits_per_byte:.3f}" if loss else "" for loss in losses]})
     return {"labels": [result.label for result in results], "rows": rows}

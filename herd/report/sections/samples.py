@@ -9,13 +9,14 @@ from typing import Any
 from herd.core.artifacts import Artifact
 from herd.evals.results import EvaluationResult, TaskResult
 from herd.report.sections import Section, fill_template, results_of, sections
+from herd.report.sections.evaluation import task_names
 
 
 @sections.add(EvaluationResult, order=90)
 def samples_section(artifacts: Sequence[Artifact]) -> Section | None:
     """The same first questions of every task, and what each model answered."""
     results = results_of(artifacts, EvaluationResult)
-    tasks = [_task(name, results) for name in dict.fromkeys(task for result in results for task in result.tasks)]
+    tasks = [_task(name, results) for name in task_names(results)]
     html = fill_template(Path(__file__).with_suffix(".html"), tasks=tasks)
     return Section("samples", "Samples", html) if tasks else None
 
