@@ -61,13 +61,14 @@ def write_corpus(folder: Path, files: list[Path], megabytes: float) -> None:
     columns = ("id", "text", "source", "url", "added", "language", "notes")
     schema = arrow.schema([(name, arrow.string()) for name in columns])
     chance, pieces = random.Random(SEED), list(texts(files))
-    written = number = 0
+    written = number = characters = 0
     rows: list[str] = []
     for round_, piece in ((n, piece) for n in itertools.count() for piece in pieces):
         text = vary(piece, chance) if round_ else piece
         rows.append(text)
+        characters += len(text)
         written += len(text.encode())
-        if sum(map(len, rows)) > FILE_BYTES or written >= megabytes * 1e6:
+        if characters > FILE_BYTES or written >= megabytes * 1e6:
             table = arrow.table(
                 {
                     "id": [f"{number}-{n}" for n in range(len(rows))],
@@ -79,7 +80,7 @@ def write_corpus(folder: Path, files: list[Path], megabytes: float) -> None:
             )
             name = folder / "documents" / f"{number:05}.parquet"
             parquet.write_table(table, name, row_group_size=512, compression="zstd")
-            number, rows = number + 1, []
+            number, rows, characters = number + 1, [], 0
         if written >= megabytes * 1e6:
             return
 
