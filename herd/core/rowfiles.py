@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,15 +158,20 @@ def _read(data: bytes, where: str) -> Any:
 def _depth(value: Any) -> int:
     """How deep lists and objects lie in one another; not by recursion, since that is what it guards."""
     depth, level = 0, [value]
-    while level := list(itertools.chain.from_iterable(_members(holder) for holder in level)):
+    while depth <= MAX_DEPTH and (level := _members(level)):
         depth += 1
-        if depth > MAX_DEPTH:
-            break
     return depth
 
 
-def _members(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+def _members(level: list[Any]) -> list[Any]:
+    """All that stands directly in the lists and objects among these values."""
+    members: list[Any] = []
+    for value in level:
+        if isinstance(value, dict):
+            members.extend(value.values())
+        elif isinstance(value, list):
+            members.extend(value)
+    return members
 
 
 def _clean(value: Any) -> Any:
