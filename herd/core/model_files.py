@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors", "model.safetens
 
 def files_in(folder: Path, *patterns: str) -> Iterator[Path]:
     """The files of `folder` that match, each once. Raises ArtifactError for a link that leads out of it."""
-    for file in dict.fromkeys(file for pattern in patterns for file in sorted(folder.glob(pattern))):
+    matches = itertools.chain.from_iterable(sorted(folder.glob(pattern)) for pattern in patterns)
+    for file in dict.fromkeys(matches):
         if not _is_inside(file, folder):
             raise ArtifactError(
                 f"{file} is a link to {file.resolve()}, outside of the model's folder; put the file itself there, "

@@ -66,16 +66,16 @@ def kernel_folders(herd: Path = Path(__file__).parents[1]) -> list[Path]:
     return sorted(folder for folder in herd.glob("*/native") if any(folder.glob("*.cpp")))
 
 
+def _is_built(sources: Path) -> bool:
+    return any((place / library_name(sources)).exists() for place in (sources, _cache()))
+
+
 def kernel_warning() -> str:
     """Why work will be slow on this machine, and the mend; empty where kernels are there or can be built.
 
     For a command that is about to start other processes: what it says is not said again by them.
     """
-    missing = [
-        sources
-        for sources in kernel_folders()
-        if not any((place / library_name(sources)).exists() for place in (sources, _cache()))
-    ]
+    missing = [sources for sources in kernel_folders() if not _is_built(sources)]
     try:
         if os.environ.get("HERD_KERNELS") == "off":
             raise HerdError("they are switched off by HERD_KERNELS=off")

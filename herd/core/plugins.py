@@ -120,14 +120,17 @@ def user_file_of(plugin: Callable[..., Any]) -> str | None:
     return _loaded.get(plugin.__module__)
 
 
+def _chosen_plugins(settings: object) -> Iterator[Callable[..., Any]]:
+    """The loaded plug-ins that configurations in `settings` name."""
+    for config in _plugin_configs(settings):
+        for registry in Registry.instances:
+            if registry.kind == config.kind and config.name in registry.loaded_plugins():
+                yield registry.loaded_plugins()[config.name]
+
+
 def user_code_digests(settings: object) -> list[str]:
     """A fingerprint of every user's file that a plug-in chosen in `settings` comes from."""
-    plugins = [
-        registry.loaded_plugins()[config.name]
-        for config in _plugin_configs(settings)
-        for registry in Registry.instances
-        if registry.kind == config.kind and config.name in registry.loaded_plugins()
-    ]
+    plugins = _chosen_plugins(settings)
     files = {plugin.__module__: file for plugin in plugins if (file := user_file_of(plugin)) is not None}
     return sorted(fingerprint(module, Path(file)) for module, file in files.items())
 

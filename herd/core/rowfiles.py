@@ -158,15 +158,20 @@ def _read(data: bytes, where: str) -> Any:
 def _depth(value: Any) -> int:
     """How deep lists and objects lie in one another; not by recursion, since that is what it guards."""
     depth, level = 0, [value]
-    while level := [member for holder in level for member in _members(holder)]:
+    while depth <= MAX_DEPTH and (level := _members(level)):
         depth += 1
-        if depth > MAX_DEPTH:
-            break
     return depth
 
 
-def _members(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+def _members(level: list[Any]) -> list[Any]:
+    """All that stands directly in the lists and objects among these values."""
+    members: list[Any] = []
+    for value in level:
+        if isinstance(value, dict):
+            members.extend(value.values())
+        elif isinstance(value, list):
+            members.extend(value)
+    return members
 
 
 def _clean(value: Any) -> Any:
@@ -180,6 +185,16 @@ def _clean(value: Any) -> Any:
     return value
 
 
+def _largest_column(metadata: Any) -> int:
+    """Bytes of the largest column of a row group, unpacked; 0 where there is none."""
+    largest = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in range(group.num_columns):
+            largest = max(largest, group.column(column).total_uncompressed_size)
+    return largest
+
+
 def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
     """Row by row; how many are unpacked at once follows from the largest column, since one cell may be all of it."""
     import pyarrow
@@ -187,14 +202,7 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
 
     try:
         table = parquet.ParquetFile(file)
-        largest = max(
-            (
-                table.metadata.row_group(group).column(column).total_uncompressed_size
-                for group in range(table.num_row_groups)
-                for column in range(table.metadata.row_group(group).num_columns)
-            ),
-            default=0,
-        )
+        largest = _largest_column(table.metadata)
         if largest > MAX_FILE_BYTES:
             raise DataError(f"{file} unpacks a column of {largest >> 20:,} MB at once; write it in smaller row groups")
         number = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import itertools
 import json
 import re
 import types
@@ -327,7 +328,7 @@ def _alternatives(kind: Any) -> typing.Iterator[Any]:
 
 def _is_replaced(kind: Any, *, is_other_plugin: bool) -> bool:
     """Whether a value of `kind` is replaced as a whole: shares always, a plug-in by `is_other_plugin`."""
-    marks = [mark for alternative in _alternatives(kind) for mark in getattr(alternative, "__metadata__", ())]
+    marks = itertools.chain.from_iterable(getattr(part, "__metadata__", ()) for part in _alternatives(kind))
     return any(mark == _REPLACED_WHOLE or (is_other_plugin and isinstance(mark, PluginSchema)) for mark in marks)
 
 

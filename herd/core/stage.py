@@ -166,10 +166,10 @@ class Plan:
     @property
     def parents(self) -> list[Plan]:
         """The plans this one waits for."""
-        values = [
-            artifact for value in self.inputs.values() for artifact in (value if isinstance(value, tuple) else (value,))
-        ]
-        return [plan_of(artifact) for artifact in values if artifact is not None]
+        artifacts: list[Artifact | None] = []
+        for value in self.inputs.values():
+            artifacts.extend(value if isinstance(value, tuple) else (value,))
+        return [plan_of(artifact) for artifact in artifacts if artifact is not None]
 
 
 def plan_of(artifact: Artifact) -> Plan:

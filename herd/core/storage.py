@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def write_documents(folder: Path, documents: Iterable[Document], name: str = "do
     (folder / name).mkdir()
     count = 0
     for number, rows in enumerate(_files(documents)):
-        columns = {column: [getattr(document, column) for document in rows] for column in _COLUMNS}
+        columns = {column: list(map(operator.attrgetter(column), rows)) for column in _COLUMNS}
         columns["notes"] = [json.dumps(dict(document.notes), ensure_ascii=False) for document in rows]
         table = arrow.table(columns, schema=schema)
         parquet.write_table(

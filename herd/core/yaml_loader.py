@@ -79,8 +79,13 @@ Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?([eE][-+]?\d+)$"),
     list("-+0123456789"),
 )
+
+
+def _without_dates(rules: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
+
+
 # A date stays the text it was written as.
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for first, rules in Loader.yaml_implicit_resolvers.items()
+    first: _without_dates(rules) for first, rules in Loader.yaml_implicit_resolvers.items()
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ def sweep_thresholds(
                 state += 1
             else:
                 states.setdefault(source, []).append((state, rule))
-    order = list(dict.fromkeys(rule.name for source_rules in states.values() for _, rule in source_rules))
+    order = list(dict.fromkeys(rule.name for _, rule in itertools.chain.from_iterable(states.values())))
     dropped, alone, total = Counter[str](), Counter[str](), 0
     for source, stats in _read_stats(corpus, states):
         total += len(stats[0])
@@ -170,8 +171,8 @@ def _read_stats(corpus: Path, named_sources: Collection[str]) -> Iterator[tuple[
             language = np.array(batch.column("language").to_pylist(), dtype=np.str_)
             for source in np.unique(sources).tolist():
                 own = np.flatnonzero(sources == source)
-                states = [
-                    Stats.of({name: column[starts[own] + k] for name, column in numbers.items()}, language[own])
-                    for k in range(int(counts[own].min()))
-                ]
+                states = []
+                for k in range(int(counts[own].min())):
+                    rows = starts[own] + k
+                    states.append(Stats.of({name: column[rows] for name, column in numbers.items()}, language[own]))
                 yield source, states

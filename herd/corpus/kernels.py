@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html.entities import html5
@@ -50,7 +51,7 @@ def _set_tables(kernels: Any) -> None:
     kernels.herd_set_entities(names.argument, values.argument)
     classes, lowered, folded = characters.tables()
     kernels.herd_set_runes(pointer(classes), pointer(lowered), pointer(folded), ctypes.c_int32(len(classes)))
-    words = pack_texts([word for stop_words in characters.STOP_WORDS.values() for word in stop_words])
+    words = pack_texts(list(itertools.chain.from_iterable(characters.STOP_WORDS.values())))
     ends = np.cumsum([len(stop_words) for stop_words in characters.STOP_WORDS.values()]).astype(np.int32)
     kernels.herd_set_stop_words(words.argument, pointer(ends), ctypes.c_int32(len(ends)))
 

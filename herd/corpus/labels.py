@@ -118,7 +118,10 @@ def label_texts(texts: Sequence[str], sampler: Sampler, rubric: Rubric, *, num_s
     rubric, and what the others say is chance.
     """
     conversations = [rubric.ask(text) for text in texts]
-    rounds = np.array([[rubric.points(answer) for answer in sampler.sample(conversations)] for _ in range(num_samples)])
+    points_of_rounds = []
+    for _ in range(num_samples):
+        points_of_rounds.append([rubric.points(answer) for answer in sampler.sample(conversations)])
+    rounds = np.array(points_of_rounds)
     unreadable = float(np.isnan(rounds).mean()) if rounds.size else 0.0
     if unreadable > 0.5:
         raise DataError(

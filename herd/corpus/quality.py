@@ -101,9 +101,13 @@ def _line(text: str) -> str:
 @stage(paper="3.1.1", version=1)
 def train_quality(work: Work, good: Corpus, bad: Corpus, *, settings: QualitySettings) -> Classifier:
     """A model that tells documents like those of `good` from those like `bad`, with its AUROC on held-out ones."""
-    texts = [[document.text for document in read_documents(corpus.path)] for corpus in (good, bad)]
-    targets = np.repeat([1.0, 0.0], [len(own) for own in texts])
-    return _train(work, [*texts[0], *texts[1]], targets, settings, squash=True)
+    good_texts, bad_texts = _read_texts(good), _read_texts(bad)
+    targets = np.repeat([1.0, 0.0], [len(good_texts), len(bad_texts)])
+    return _train(work, good_texts + bad_texts, targets, settings, squash=True)
+
+
+def _read_texts(corpus: Corpus) -> list[str]:
+    return [document.text for document in read_documents(corpus.path)]
 
 
 @stage(paper="3.1.1", version=1)
@@ -233,9 +237,7 @@ def keep_best(work: Work, corpus: Corpus, classifier: Classifier, *, settings: K
     """The documents that score highest, with their score in their notes; the others are in `rejects`."""
     model = load_quality(classifier)
     judged = (document for document in read_documents(corpus.path) if _is_judged(document, settings))
-    scores = np.concatenate(
-        [np.empty(0), *(model.score([document.text for document in batch]) for batch in _batches(judged))]
-    )
+    scores = np.concatenate([np.empty(0), *_batch_scores(model, judged)])
     threshold = settings.at_least if settings.at_least is not None else _quantile(scores, settings.share)
     num_kept = write_documents(
         work.out, _documents_with_scores(corpus, scores, settings, lambda score: score >= threshold)
@@ -285,6 +287,13 @@ def _quantile(scores: ScoreArray, share: float) -> float:
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
     while batch := list(islice(documents, 1000)):
         yield batch
+
+
+def _batch_scores(
+    model: EmbeddingClassifier | FastTextClassifier, documents: Iterator[Document]
+) -> Iterator[ScoreArray]:
+    for batch in _batches(documents):
+        yield model.score([document.text for document in batch])
 
 
 def _with_notes(document: Document, notes: dict[str, Any]) -> Document:

@@ -105,21 +105,27 @@ def _is_flat(schema: Any, name: str) -> bool:
 
 def _in_dictionaries(file: Any, columns: list[str]) -> list[str]:
     """Columns of texts of which a part at least is written as a dictionary."""
-    import pyarrow as arrow
-
     dictionary_columns = set()
     for group in range(file.metadata.num_row_groups):
         for number in range(file.metadata.row_group(group).num_columns):
             column = file.metadata.row_group(group).column(number)
             if column.has_dictionary_page or any("DICTIONARY" in encoding for encoding in column.encodings):
                 dictionary_columns.add(column.path_in_schema)
-    texts = (arrow.types.is_string, arrow.types.is_large_string, arrow.types.is_binary, arrow.types.is_large_binary)
     schema = file.schema_arrow
     return [
-        name
-        for name in columns
-        if name in dictionary_columns and "." not in name and any(is_text(schema.field(name).type) for is_text in texts)
+        name for name in columns if name in dictionary_columns and "." not in name and _is_text(schema.field(name).type)
     ]
+
+
+def _is_text(column_type: Any) -> bool:
+    from pyarrow import types
+
+    return (
+        types.is_string(column_type)
+        or types.is_large_string(column_type)
+        or types.is_binary(column_type)
+        or types.is_large_binary(column_type)
+    )
 
 
 # ---- Thrift's compact protocol ----

@@ -135,7 +135,7 @@ _MARKS: dict[str, Callable[[str], Spans]] = {
     "bullets": _matches(r"^\s*[•-].*$"),
     "ellipses": _matches(r"(\.\.\.|…)\s*$"),
     "few_alphabetic_words": lambda text: [
-        match.span() for match in re.finditer(r"\S+", text) if not any(letter.isalpha() for letter in match[0])
+        match.span() for match in re.finditer(r"\S+", text) if not any(map(str.isalpha, match[0]))
     ],
     "lorem_ipsum": _matches("lorem ipsum"),
     "curly_braces": _matches(r"\{"),

@@ -71,7 +71,8 @@ class CurateSettings:
 @cache
 def read_phrases(files: tuple[str, ...]) -> tuple[str, ...]:
     """The words and phrases of these files, one a line."""
-    lines = [line.strip() for file in files for line in input_path(file).read_text(encoding="utf-8").splitlines()]
+    texts = [input_path(file).read_text(encoding="utf-8") for file in files]
+    lines = [line.strip() for line in "\n".join(texts).splitlines()]
     return tuple(line for line in lines if line)
 
 

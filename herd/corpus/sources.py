@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 from collections import Counter
@@ -66,7 +67,7 @@ def scan_files(patterns: Sequence[str], *, source: str) -> FileScan:
     Raises SettingsError when nothing is there or nothing can be read.
     """
     by_path: dict[str, str] = {}
-    for file in sorted(file for pattern in patterns for file in _expand(pattern)):
+    for file in sorted(itertools.chain.from_iterable(_expand(pattern) for pattern in patterns)):
         real = file if "://" in file else os.path.realpath(file)
         if real not in by_path or (is_readable(file) and not is_readable(by_path[real])):
             by_path[real] = file  # what a link is called counts, not what it leads to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from herd.corpus.writing import WriteCounts, WriteTask, write_shard
 @stage(paper="3.1.1", version=4)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
-    files = [file for crawl in crawls for file in crawl_files(crawl)]
+    files = list(itertools.chain.from_iterable(crawl_files(crawl) for crawl in crawls))
     input_shards = plan_shards(files, settings, work.scratch / "shards")
     summary, rows = _prepare_all(work, input_shards)
     shards = DocumentShards(
@@ -123,7 +124,8 @@ def _result(
 def _funnel(total: ShardSummary, counts: WriteCounts, settings: CurateSettings) -> Iterator[FilterCount]:
     """Step by step: how many documents came in, how many were dropped, how many the step would drop alone, and
     examples."""
-    filter_names = [rule.name for rules in settings.rules.values() for rule in rules if rule.kind == filters.kind]
+    rules = itertools.chain.from_iterable(settings.rules.values())
+    filter_names = [rule.name for rule in rules if rule.kind == filters.kind]
     dropped, examples = total.dropped + counts.dropped, total.examples | counts.examples
     length_step = ["length"] if dropped["length"] else []
     steps = [

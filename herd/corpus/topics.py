@@ -128,7 +128,8 @@ def train_topics(work: Work, labelled: Corpus, *, settings: TrainTopicsSettings)
         raise DataError(f"{labelled.path}: fewer than two topics in the notes of its documents; label them first")
     order = np.random.default_rng(settings.seed).permutation(len(documents))
     cut = round(settings.held_out_share * len(documents))
-    test_documents, train_documents = ([documents[k] for k in rows] for rows in (order[:cut], order[cut:]))
+    test_documents = [documents[k] for k in order[:cut]]
+    train_documents = [documents[k] for k in order[cut:]]
     model = Topics.fit(
         [document.text for document in train_documents],
         [document.notes["topic"] for document in train_documents],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gzip
+import itertools
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -69,7 +70,7 @@ def _word_reason(url: str, rules: UrlRules) -> str:
 def _list(paths: tuple[str, ...], kind: str) -> ctypes.c_void_p:
     """All entries of these lists, as the kernels look them up: 8 bytes for each, where millions of texts would take
     hundreds of megabytes. Kept as long as the process."""
-    files = [file for path in paths for file in _files(input_path(path), kind)]
+    files = list(itertools.chain.from_iterable(_files(input_path(path), kind) for path in paths))
     data = [gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files]
     return ctypes.c_void_p(corpus_kernels().herd_block_list(pack_texts(data).argument))
 

@@ -72,11 +72,10 @@ def _documents(task: WriteTask, late: list[arrow.RecordBatch], counts: WriteCoun
     """What is left, batch by batch; what steps over all documents dropped is put into `late`."""
     import pyarrow as arrow
 
-    reasons = {
-        int(row): (step, reason)
-        for step, rows, reason_texts in task.removals
-        for row, reason in zip(rows, reason_texts, strict=True)
-    }
+    reasons: dict[int, tuple[str, str]] = {}
+    for step, rows, reason_texts in task.removals:
+        for row, reason in zip(rows.tolist(), reason_texts, strict=True):
+            reasons[row] = step, reason
     mask = task.shard.mask()
     for start, batch in task.shard.batches():
         alive = mask[start : start + batch.num_rows]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from herd.core.errors import DataError
 from herd.evals.intervals import percentiles, student_mean
 from herd.mixing.proxies import EvalPoint, LossCurve
 from herd.mixing.results import MethodScore, MixPrediction, MixSearch, MixTrial, SearchCost
+
+_ValueT = TypeVar("_ValueT")
+_KeyT = TypeVar("_KeyT", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ def compare_trials(trials: Sequence[Trial], *, control: str) -> list[MethodScore
                 gain=student_mean(gains),
                 tokens=float(np.median(reached_parts)) if 2 * len(reached_parts) > len(parts) else None,
                 got_there=len(reached_parts),
-                shares=_mean_of([trial.shares for trial in runs.values()]),
+                shares=mean_of_rows([trial.shares for trial in runs.values()]),
                 epochs=max(max(trial.epochs.values()) for trial in runs.values()),
-                by_source=_mean_of([trial.curve.last.losses for trial in runs.values()]),
+                by_source=mean_of_rows([trial.curve.last.losses for trial in runs.values()]),
             )
         )
     return rows
@@ -85,22 +89,19 @@ def compare_trials(trials: Sequence[Trial], *, control: str) -> list[MethodScore
 def search_costs(searches: Sequence[MixSearch]) -> list[SearchCost]:
     """What each method's searches came to: shares with their spread over seeds and over sizes of the proxy, FLOPs, and
     what a step of it costs in steps of plain training."""
-    by_label: dict[str, list[MixSearch]] = {}
-    for search in searches:
-        by_label.setdefault(label_of(search), []).append(search)
     rows = []
-    for label, group in by_label.items():
-        sizes = sorted({search.proxy_params for search in group})
-        of_size = {size: [search.shares for search in group if search.proxy_params == size] for size in sizes}
-        means = [_mean_of(shares) for shares in of_size.values()]
+    for label, group in _grouped(searches, label_of).items():
+        by_size = _grouped(group, lambda search: search.proxy_params)
+        sizes = sorted(by_size)
+        shares_of_sizes = [_shares_of(by_size[size]) for size in sizes]
+        means = [mean_of_rows(shares) for shares in shares_of_sizes]
         steps = [search.seconds / search.baseline_seconds for search in group if search.baseline_seconds]
-        first = of_size[sizes[0]]
         rows.append(
             SearchCost(
                 method=label,
-                shares=_mean_of([search.shares for search in group]),
+                shares=mean_of_rows(_shares_of(group)),
                 flops=float(np.mean([search.flops for search in group])),
-                over_seeds=max(_spread_of(shares) for shares in of_size.values()) if len(first) > 1 else None,
+                over_seeds=max(map(_spread_of, shares_of_sizes)) if len(shares_of_sizes[0]) > 1 else None,
                 over_sizes=max(_spread_of(means), 0.0) if len(means) > 1 else None,
                 sizes=tuple(sizes),
                 times_plain=float(np.median(steps)) if steps else None,
@@ -109,13 +110,30 @@ def search_costs(searches: Sequence[MixSearch]) -> list[SearchCost]:
     return rows
 
 
-def _mean_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+def _grouped(values: Iterable[_ValueT], key: Callable[[_ValueT], _KeyT]) -> dict[_KeyT, list[_ValueT]]:
+    """Values with the same key together, keys and values in the order they come."""
+    groups: dict[_KeyT, list[_ValueT]] = {}
+    for value in values:
+        groups.setdefault(key(value), []).append(value)
+    return groups
+
+
+def _shares_of(searches: Sequence[MixSearch]) -> list[Mapping[str, float]]:
+    return [search.shares for search in searches]
+
+
+def mean_of_rows(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each column; all rows have those of the first."""
+    return {name: float(np.mean(_column(rows, name))) for name in rows[0]}
 
 
 def _spread_of(rows: Sequence[Mapping[str, float]]) -> float:
     """The largest standard deviation of a source's share."""
-    return max(float(np.std([row[name] for row in rows], ddof=1)) for name in rows[0]) if len(rows) > 1 else 0.0
+    return max(float(np.std(_column(rows, name), ddof=1)) for name in rows[0]) if len(rows) > 1 else 0.0
+
+
+def _column(rows: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [row[name] for row in rows]
 
 
 def upsampling_gains(
@@ -126,7 +144,9 @@ def upsampling_gains(
     Raises DataError when these are missing, or a seed of them is.
     """
     ends = sorted({trial.late_share for trial in trials})
-    by_end = {end: {trial.seed: trial.points[-1].losses for trial in trials if trial.late_share == end} for end in ends}
+    by_end: dict[float, dict[int, Mapping[str, float]]] = {end: {} for end in ends}
+    for trial in trials:
+        by_end[trial.late_share][trial.seed] = trial.points[-1].losses
     if ends[0] != 0 or any(set(runs) - set(by_end[0.0]) for runs in by_end.values()):
         raise DataError("upsampling is judged against runs without it, of the same seeds; add 0 to the parts tried")
     sources = list(next(iter(by_end[0.0].values())))
@@ -137,13 +157,14 @@ def upsampling_gains(
     for group, names in groups.items():
         curves[group] = []
         for end, runs in by_end.items():
-            gains = [
-                float(np.mean([by_end[0.0][seed][name] - losses[name] for name in names]))
-                for seed, losses in runs.items()
-            ]
-            gain = student_mean(gains)
+            gain = student_mean([_mean_gain(by_end[0.0][seed], losses, names) for seed, losses in runs.items()])
             curves[group].append((end, gain.value, gain.low, gain.high))
     return curves
+
+
+def _mean_gain(control: Mapping[str, float], losses: Mapping[str, float], sources: Sequence[str]) -> float:
+    """By how much losses lie below the control's, the mean over `sources`."""
+    return float(np.mean([control[name] - losses[name] for name in sources]))
 
 
 # ---- forecasts of mixes ----
@@ -158,46 +179,61 @@ def forecast_losses(small: Sequence[Trial], large: Sequence[Trial], *, resamples
     budgets, or a mix without small runs. Source: Llama 3, 3.1.2 and 3.2.1. Differs: the report says nothing of slopes,
     and forecasts benchmarks.
     """
-    targets: dict[str, list[Trial]] = {}
-    for target in large:
-        targets.setdefault(target.label, []).append(target)
+    targets = _grouped(large, lambda trial: trial.label)
     for label in targets:
         budgets = {round(math.log10(trial.flops), 1) for trial in small if trial.label == label}
         if len(budgets) < 3:
             raise DataError(f"mix {label} was run at {len(budgets)} budgets; a line wants three or more")
-    at = {label: float(np.mean([run.flops for run in runs])) for label, runs in targets.items()}
-    seeds = np.unique([trial.seed for trial in small])
-    by_seed = {seed: [trial for trial in small if trial.seed == seed] for seed in seeds}
+    at = {label: _mean_flops(runs) for label, runs in targets.items()}
+    by_seed = _grouped(small, lambda trial: trial.seed)
     rng = np.random.default_rng(0)
-    resampled_trials = [
-        [run for seed in rng.choice(seeds, len(seeds)) for run in by_seed[seed]] for _ in range(resamples)
-    ]
     middle = _read_off(small, at)
-    resampled = np.array([_read_off(sample, at) for sample in resampled_trials])
+    resampled = np.array([_read_off(_resample_seeds(by_seed, rng), at) for _ in range(resamples)])
     return [
-        MixPrediction(
-            label,
-            float(middle[number]),
-            percentiles(resampled[:, number]),
-            float(np.mean([run.curve.last.mean for run in runs])),
-        )
+        MixPrediction(label, float(middle[number]), percentiles(resampled[:, number]), _mean_loss(runs))
         for number, (label, runs) in enumerate(targets.items())
     ]
 
 
+def _resample_seeds(by_seed: Mapping[int, list[Trial]], rng: np.random.Generator) -> list[Trial]:
+    """The runs of as many seeds as there are, drawn with replacement."""
+    seeds = sorted(by_seed)
+    return list(itertools.chain.from_iterable(by_seed[seed] for seed in rng.choice(seeds, len(seeds))))
+
+
+def _mean_flops(runs: Sequence[Trial]) -> float:
+    return float(np.mean([run.flops for run in runs]))
+
+
+def _mean_loss(runs: Sequence[Trial]) -> float:
+    return float(np.mean([run.curve.last.mean for run in runs]))
+
+
 def _read_off(small: Sequence[Trial], flops: Mapping[str, float]) -> NDArray[np.float64]:
     """The mean loss of each mix at so many FLOPs by the lines through the small runs."""
-    by_label = {label: [trial for trial in small if trial.label == label] for label in flops}
-    x = {label: np.array([math.log10(trial.flops) for trial in runs]) for label, runs in by_label.items()}
+    by_label = {label: _runs_of(label, small) for label in flops}
+    x = {label: _log_flops(runs) for label, runs in by_label.items()}
     predictions = []
     for source in small[0].curve.last.losses:
-        y = {label: np.log([trial.curve.last.losses[source] for trial in runs]) for label, runs in by_label.items()}
+        y = {label: _log_losses(runs, source) for label, runs in by_label.items()}
         slopes = _shrink_slopes([_slope(x[label], y[label]) for label in flops])
         ahead = [math.log10(flops[label]) - x[label].mean() for label in flops]
         predictions.append(
             [y[label].mean() + slope * distance for label, slope, distance in zip(flops, slopes, ahead, strict=True)]
         )
     return np.exp(predictions).mean(0)
+
+
+def _runs_of(label: str, trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.label == label]
+
+
+def _log_flops(runs: Sequence[Trial]) -> NDArray[np.float64]:
+    return np.array([math.log10(run.flops) for run in runs])
+
+
+def _log_losses(runs: Sequence[Trial], source: str) -> NDArray[np.float64]:
+    return np.log([run.curve.last.losses[source] for run in runs])
 
 
 def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from herd.evals.losses import held_out_losses
 from herd.evals.results import CurationAudit
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine
+from herd.mixing.comparing import mean_of_rows
 from herd.mixing.problem import MixProblem, ProxySettings, repetition_warnings
 from herd.mixing.proxies import stratified_batches, train_proxy
 from herd.mixing.results import CorpusComparison, CorpusRank, CorpusScore
@@ -134,24 +136,30 @@ def rank_corpora(trials: Sequence[CorpusScore], *, control: str) -> list[CorpusR
     for label, runs in by_label.items():
         if set(runs) != seeds:
             raise DataError(f"{label} was tried with other seeds than {control}; give all corpora the same")
-    answers = {label: {seed: _mean(runs[seed].answers) for seed in seeds} for label, runs in by_label.items()}
-    losses = {label: {seed: _mean(runs[seed].losses) for seed in seeds} for label, runs in by_label.items()}
-    rows = [
-        CorpusRank(
-            label=label,
-            seeds=len(seeds),
-            tokens=next(iter(runs.values())).tokens,
-            repeated=next(iter(runs.values())).repeated,
-            answers=student_mean(list(answers[label].values())),
-            losses=student_mean(list(losses[label].values())),
-            gain=student_mean([answers[control][seed] - answers[label][seed] for seed in seeds]),
-            gain_in_text=student_mean([losses[control][seed] - losses[label][seed] for seed in seeds]),
-            best=sum(min(answers, key=lambda name: answers[name][seed]) == label for seed in seeds),
-            by_task=_means([trial.answers for trial in runs.values()]),
-            by_source=_means([trial.losses for trial in runs.values()]),
+    answers: dict[str, dict[int, float]] = {}
+    losses: dict[str, dict[int, float]] = {}
+    for label, runs in by_label.items():
+        answers[label] = {seed: _mean(runs[seed].answers) for seed in seeds}
+        losses[label] = {seed: _mean(runs[seed].losses) for seed in seeds}
+    best = Counter(min(answers, key=lambda name: answers[name][seed]) for seed in seeds)
+    rows = []
+    for label, runs in by_label.items():
+        first, *_ = runs.values()
+        rows.append(
+            CorpusRank(
+                label=label,
+                seeds=len(seeds),
+                tokens=first.tokens,
+                repeated=first.repeated,
+                answers=student_mean(list(answers[label].values())),
+                losses=student_mean(list(losses[label].values())),
+                gain=student_mean([answers[control][seed] - answers[label][seed] for seed in seeds]),
+                gain_in_text=student_mean([losses[control][seed] - losses[label][seed] for seed in seeds]),
+                best=best[label],
+                by_task=mean_of_rows([trial.answers for trial in runs.values()]),
+                by_source=mean_of_rows([trial.losses for trial in runs.values()]),
+            )
         )
-        for label, runs in by_label.items()
-    ]
     return sorted(rows, key=lambda row: row.answers.value)
 
 
@@ -174,7 +182,3 @@ def relation(nats: Sequence[float], agreement: Sequence[float]) -> tuple[float, 
 
 def _mean(row: Mapping[str, float]) -> float:
     return sum(row.values()) / len(row)
-
-
-def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -119,10 +119,7 @@ def judge_data(
     result = DataProbe(
         label=label,
         gain=gain,
-        by_source={
-            name: student_mean([a[name] - b[name] for a, b in zip(losses["control"], losses[label], strict=True)]).value
-            for name in losses["control"][0]
-        },
+        by_source=_gains_by_source(losses["control"], losses[label]),
         epochs=new_tokens / max(1, sum(row["train"]["tokens"] for row in shards.new.index["sources"].values())),
         lr=lr,
         seeds=settings.seeds,
@@ -138,6 +135,15 @@ def probe_gain(control: list[dict[str, float]], new: list[dict[str, float]], tar
     """By how many nats the new arm lies below the control, paired by seed, with Student's 95 % interval."""
     pairs = zip(control, new, strict=True)
     return student_mean([weighted_mean(a, targets) - weighted_mean(b, targets) for a, b in pairs])
+
+
+def _gains_by_source(control: list[dict[str, float]], new: list[dict[str, float]]) -> dict[str, float]:
+    """By how many nats the new arm lies below the control in each source, the mean over seeds."""
+    gains = {}
+    for name in control[0]:
+        pairs = zip(control, new, strict=True)
+        gains[name] = student_mean([control_losses[name] - losses[name] for control_losses, losses in pairs]).value
+    return gains
 
 
 def verdict(gain: Interval) -> str:

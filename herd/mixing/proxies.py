@@ -211,7 +211,7 @@ class PerSourceTrainer:
         self.lr_schedule, self.compute_context = run.lr_schedule(run.steps), ComputeContext(self.model, run)
         self.device = self.params[0].device
         rows = max(1, round(run.batch_tokens / run.length / len(problem.sources)))
-        names = [name for name in problem.sources for _ in range(rows)]
+        names = np.repeat(problem.sources, rows).tolist()
         self.rows = rows
         self.batches = SampledBatches(problem, run, lambda step, count: names)
 

@@ -132,7 +132,8 @@ def compare_mixes(
 @stage(paper="3.1.2", version=3)
 def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
     """Every mix of `large` as predicted from its runs in `small`, and whether the order came out as predicted."""
-    trials, targets = ([Trial.of(scores.result(MixTrial)) for scores in group] for group in (small, large))
+    trials = [Trial.of(scores.result(MixTrial)) for scores in small]
+    targets = [Trial.of(scores.result(MixTrial)) for scores in large]
     forecasts = forecast_losses(trials, targets)
     agreement = rank_agreement(forecasts)
     orders = math.log10(targets[0].flops / max(trial.flops for trial in trials))

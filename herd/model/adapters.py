@@ -116,13 +116,14 @@ def merge_adapters(model: nn.Module) -> None:
 
 def _matrices(model: nn.Module, kind: type[_ModuleT]) -> list[tuple[nn.Module, str, _ModuleT]]:
     """Matrices of blocks that are of this kind, each with whose it is and what it is called there."""
-    return [
-        (parent, name, child)
-        for path, parent in list(model.named_modules())
-        if "blocks." in path
-        for name, child in parent.named_children()
-        if isinstance(child, kind) and type(child) is kind and type(parent) is not LoraLinear
-    ]
+    matrices = []
+    for path, parent in model.named_modules():
+        if "blocks." not in path or type(parent) is LoraLinear:
+            continue
+        for name, child in parent.named_children():
+            if isinstance(child, kind) and type(child) is kind:
+                matrices.append((parent, name, child))
+    return matrices
 
 
 # ---- on disk ----

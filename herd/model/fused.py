@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -35,7 +36,7 @@ def fusable(trunk: nn.Module) -> bool:
     plain = all(type(block) is TransformerBlock and _is_plain(block) for block in blocks)
     norm = trunk.norm  # none where a pipeline's piece ends before the last layer
     plain = plain and (norm is None or (type(norm) is RMSNorm and not unread_weights(norm, (norm.weight,))))
-    weights = (weight for block in blocks for weight in block.parameters())
+    weights = itertools.chain.from_iterable(block.parameters() for block in blocks)
     return plain and readable(weights) and (sgemm() is not None or own_kernel_is_faster())
 
 

@@ -28,7 +28,8 @@ class LayerInputs:
         cos, sin = cos_sin
         # A layer without positions turns by nothing.
         self._identity = (torch.ones_like(cos), torch.zeros_like(sin)) if shape.architecture.nope_layers else cos_sin
-        self._masks = {window: mask(window) for window in {self._window(layer) for layer in range(shape.n_layers)}}
+        windows = {self._window(layer) for layer in range(shape.n_layers)}
+        self._masks = {window: mask(window) for window in windows}
 
     def _window(self, layer: int) -> int | None:
         window = self._shape.window(layer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from typing import Any
 
 import torch
@@ -28,11 +29,12 @@ def streamable(model: nn.Module) -> bool:
     if not model.shape.features <= SUPPORTED_FEATURES:
         return False
     linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
+    block_layers = itertools.chain.from_iterable(_linear(block) for block in model.blocks)
     return (
         importlib.util.find_spec("triton") is not None
         and all(type(layer) is nn.Linear for layer in linear)
         and len({(weight.device.type, weight.dtype) for weight in model.parameters()}) == 1
-        and all(len(layer.weight) % _OUTPUTS == 0 for block in model.blocks for layer in _linear(block))
+        and all(len(layer.weight) % _OUTPUTS == 0 for layer in block_layers)
         and not unread_weights(model, plain_weights(model))
     )
 

@@ -237,7 +237,9 @@ class _SafeFiles:
         weight_map = _read_index(index) if index.exists() else None
         file_names = {WEIGHTS_FILE} if weight_map is None else set(weight_map.values())
         self._files = {name: self._open(name) for name in sorted(file_names)}
-        self.places = {key: name for name, file in self._files.items() for key in file.keys()}  # noqa: SIM118 - no dict
+        self.places: dict[str, str] = {}
+        for name, file in self._files.items():
+            self.places |= dict.fromkeys(file.keys(), name)
         misplaced = [key for key, name in (weight_map or {}).items() if self.places.get(key) != name]
         if weight_map is not None and misplaced:
             raise ArtifactError(

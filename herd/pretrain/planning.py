@@ -125,6 +125,11 @@ def estimate_costs(plans: Sequence[Plan], jobs: int) -> dict[str, StageEstimate]
     return simulate_schedule(own_trainings, costs, distance_to_end(list(plans)), jobs)
 
 
+def _ancestors(plan: Plan) -> set[str]:
+    """Keys of all plans that `plan` waits for."""
+    return {ancestor.key for ancestor in walk(Artifact.from_plan(plan))} - {plan.key}
+
+
 def simulate_schedule(
     own_trainings: Sequence[PlannedTraining],
     costs: Mapping[str, Sequence[StageCost]],
@@ -133,10 +138,7 @@ def simulate_schedule(
 ) -> dict[str, StageEstimate]:
     """The stages as the runner will take them: the longest way to the end first, and cores that no stage waits for
     shared out. costs: of a step on one thread, and on as many as may be where that was tried."""
-    before = {
-        training.plan.key: {plan.key for plan in walk(Artifact.from_plan(training.plan))} - {training.plan.key}
-        for training in own_trainings
-    }
+    before = {training.plan.key: _ancestors(training.plan) for training in own_trainings}
     # What is no step is played as so many steps more.
     overhead_steps = {
         key: stage_costs[0].overhead_seconds / stage_costs[0].core_seconds for key, stage_costs in costs.items()

@@ -104,7 +104,7 @@ class ProfileJob:
         """Of the text it reads."""
         s = self.settings
         if isinstance(s, PretrainSettings):
-            return {name for phase in s.mix for name in phase.mixture_weights}
+            return set[str]().union(*(phase.mixture_weights for phase in s.mix))
         return {*s.mixture_weights, *(s.text_sources if isinstance(s, LongContextSettings) else ())}
 
 
@@ -143,9 +143,9 @@ class ProfileResult:
     def full_cost(self, job: ProfileJob) -> StageCost:
         """Of all that the stage may take, as long as it is."""
         total = max(1, sum(job.batches.values()))
-        seconds, core_seconds = (
-            sum(self.by_rows[rows][n] * count for rows, count in job.batches.items()) / total for n in (0, 1)
-        )
+        costs = [(*self.by_rows[rows], count) for rows, count in job.batches.items()]
+        seconds = sum(step_seconds * count for step_seconds, _, count in costs) / total
+        core_seconds = sum(step_core_seconds * count for _, step_core_seconds, count in costs) / total
         # A test before the switch, one on the way each time, and the measuring at the end are of a kind.
         tests = (2 + job.checks) / (2 + _CHECKS) if job.checks else 1.0
         return replace(
@@ -166,9 +166,9 @@ def profile_stages(
     """
     # As in a run's workers; read when torch is first imported, which is in those processes.
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
-    largest = max((rows * job.settings.length for job in jobs for rows in job.batches), default=0)
+    largest_batch = max((max(job.batches, default=0) * job.settings.length for job in jobs), default=0)
     synthetic = _SyntheticText(
-        folder / "text", sorted(set[str]().union(*(job.sources for job in jobs))), max(_TOKENS, largest)
+        folder / "text", sorted(set[str]().union(*(job.sources for job in jobs))), max(_TOKENS, largest_batch)
     )
     remaining = {job.key: job for job in jobs}
     results: dict[str, ProfileResult] = {}
@@ -205,13 +205,11 @@ def _profile(job: ProfileJob, folder: Path, text: tuple[Path, Path], threads: in
         inputs[name] = Checkpoint(folder / job.before.key)
     job.stage.run(Work(out, scratch, LocalExecutor(lambda: threads)), inputs, {"settings": dump(job.short_settings)})
     cost, steps = meter.read(), read_steps(out / METRICS_FILE)
-    by_rows = {
-        rows: (
-            statistics.median(step.seconds for step in window),
-            statistics.median(step.core_seconds for step in window),
-        )
-        for rows, window in ((rows, steps[first + SETUP_STEPS : last]) for rows, first, last in _runs(job))
-    }
+    by_rows: dict[int, tuple[float, float]] = {}
+    for rows, first, last in _runs(job):
+        window = steps[first + SETUP_STEPS : last]
+        seconds = statistics.median(step.seconds for step in window)
+        by_rows[rows] = seconds, statistics.median(step.core_seconds for step in window)
     copied = 12 * job.shape.num_params if default_device().type == "cpu" else 0  # weights and both moments in fp32
     overhead = cost.cpu_seconds - sum(step.core_seconds for step in steps)
     return ProfileResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,8 @@ def ladder_runs(ladder: LadderSettings, *, vocabulary: int) -> list[LadderRun]:
     FLOPs are counted exactly, embeddings' output included, because 6 N D is far off for small models.
     Raises SettingsError when a budget buys less than ten batches for a size. Source: Llama 3, 3.2.1.
     """
-    return [_ladder_run(budget, size, ladder, vocabulary) for budget in ladder.budgets for size in ladder.sizes]
+    rungs = itertools.product(ladder.budgets, ladder.sizes)
+    return [_ladder_run(budget, size, ladder, vocabulary) for budget, size in rungs]
 
 
 def _ladder_run(budget: float, size: Size, ladder: LadderSettings, vocabulary: int) -> LadderRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,8 +74,7 @@ def fit_sigmoid(
 
     starts = [
         (min(1.0, float(y.max()) + 0.02), steep / spread, float(middle))
-        for steep in (3.0, 10.0, 30.0)
-        for middle in np.quantile(x, (0.2, 0.5, 0.8))
+        for steep, middle in itertools.product((3.0, 10.0, 30.0), np.quantile(x, (0.2, 0.5, 0.8)))
     ]
     low, high = (chance + 0.01, 1e-3, x.min() - 3 * spread), (1.0 + 1e-9, 1e4, x.max() + 3 * spread)
     if near is not None:
@@ -259,16 +259,20 @@ def forecast_plot(runs: Sequence[DownstreamResult], prediction: Forecast) -> dic
     flops = np.geomspace(min(run.flops for run in runs), float(prediction.flops), 40)
     spread = [run.nll for run in runs] + list(prediction.nll_interval)
     nll = np.linspace(min(spread), max(spread), 60)
-    lines = [[trend.at(point) for point in flops] for trend, _ in prediction.resampled]
+    lines = [_trend_line(trend, flops) for trend, _ in prediction.resampled]
     curves = [curve.at(nll) for _, curve in prediction.resampled]
     return {
         "runs": [(run.flops, run.nll, run.accuracy) for run in runs],
-        "line": _banded(flops, [prediction.trend.at(point) for point in flops], lines),
+        "line": _banded(flops, _trend_line(prediction.trend, flops), lines),
         "curve": _banded(nll, prediction.curve.at(nll), curves),
         "flops": float(prediction.flops),
         "nll": (prediction.nll, *prediction.nll_interval),
         "accuracy": (prediction.accuracy, *prediction.accuracy_interval),
     }
+
+
+def _trend_line(trend: Trend, flops: NDArray[np.float64]) -> list[float]:
+    return [trend.at(point) for point in flops]
 
 
 def _banded(places: ArrayLike, values: ArrayLike, draws: ArrayLike) -> list[tuple[float, float, float, float]]:

@@ -41,7 +41,11 @@ def parametric_row(fit: ParametricFit) -> dict[str, Any]:
     """A fit as plain data, with the resampled laws, from which intervals of any figure follow."""
     row: dict[str, Any] = {name: getattr(fit.law, name) for name in _NUMBERS}
     row |= {"intervals": {name: list(fit.interval(name)) for name in _NUMBERS}, "median_error": fit.median_error}
-    return row | {"drawn": [[getattr(sample, name) for name in _NUMBERS] for sample in fit.resampled]}
+    return row | {"drawn": [_parameters(sample) for sample in fit.resampled]}
+
+
+def _parameters(law: Chinchilla) -> list[float]:
+    return [getattr(law, name) for name in _NUMBERS]
 
 
 def read_law(path: Path) -> ParametricFit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from herd.align.average import average_models
@@ -18,6 +19,7 @@ from herd.recipes.tiny import AlignmentBase, measure_model
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.studies import studies
+from herd.studies.translation import seed_labels
 from herd.world import NOTE
 from herd.world.annotators import QuestionSet, annotate, criticize, draw_prompts
 
@@ -64,7 +66,7 @@ def alignment(s: AlignmentSettings) -> Report:
     scores = [measure_model(base, tokens, "base", tiny)]
     judges: dict[str, list[Checkpoint]] = {name: [] for name in _JUDGES}
     chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES[:2]}
-    tuned: list[tuple[str, Checkpoint]] = []
+    tuned: dict[str, list[Checkpoint]] = {name: [] for name in s.methods}
     for seed in s.seeds:
         sampling = replace(tiny.sampling, seed=seed)
         tunings = tuple(replace(tiny.sft, seed=seed * s.members + member) for member in range(s.members))
@@ -114,9 +116,9 @@ def alignment(s: AlignmentSettings) -> Report:
         scores += [measure_model(chat, tokens, f"SFT {seed}", tiny), measure_model(better, tokens, f"RS {seed}", tiny)]
         for name, method in s.methods.items():
             moved = dpo(better, (ranked_few, ranked_more), settings=replace(method, seed=seed))
-            tuned.append((name, moved))
+            tuned[name].append(moved)
             scores.append(measure_model(moved, tokens, f"{name} {seed}", tiny))
-    labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", "RS", *s.methods)}
+    labels = {name: seed_labels(name, s.seeds) for name in ("SFT", "RS", *s.methods)}
     steps = StepLabels(
         base="base",
         steps={name: labels[name] for name in ("SFT", "RS", s.last)},
@@ -124,8 +126,8 @@ def alignment(s: AlignmentSettings) -> Report:
         judges=_JUDGES,
         task=s.task,
     )
-    in_order = tuple(model for name in s.methods for own, model in tuned if own == name)
-    all_judges = tuple(judge for name in _JUDGES for judge in judges[name])
-    all_chosen = tuple(dialogues for per_seed in chosen.values() for dialogues in per_seed)
-    table = compare_steps(tuple(scores), all_judges, all_chosen, in_order, steps=steps)
+    all_judges = tuple(itertools.chain.from_iterable(judges.values()))
+    all_chosen = tuple(itertools.chain.from_iterable(chosen.values()))
+    all_tuned = tuple(itertools.chain.from_iterable(tuned.values()))
+    table = compare_steps(tuple(scores), all_judges, all_chosen, all_tuned, steps=steps)
     return write_report(tuple(scores), (table,), title=s.title, criteria=Criteria(), note=NOTE)

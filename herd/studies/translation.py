@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -62,6 +63,11 @@ def translation(s: TranslationSettings) -> Report:
     return compare_methods(ground, models, preferences, s)
 
 
+def seed_labels(name: str, seeds: Sequence[int]) -> tuple[str, ...]:
+    """What the models of a method are called in tables, seed by seed."""
+    return tuple(f"{name} {seed}" for seed in seeds)
+
+
 def compare_methods(
     ground: AlignmentBase, models: Sequence[Checkpoint], ranked: Sequence[Preferences], s: MethodComparison
 ) -> Report:
@@ -75,7 +81,7 @@ def compare_methods(
         evaluate_model(model, ground.tokens, label=label, settings=asking_about(ground.numbers.world, s.measure))
         for label, model in models_by_label.items()
     )
-    labels = {name: tuple(f"{name} {seed}" for seed in s.seeds) for name in ("SFT", *s.methods)}
+    labels = {name: seed_labels(name, s.seeds) for name in ("SFT", *s.methods)}
     steps = StepLabels(
         base="base",
         steps={name: labels[name] for name in ("SFT", s.last)},
@@ -83,6 +89,7 @@ def compare_methods(
         judges=(),
         task=s.task,
     )
-    tuned = tuple(models_by_label[label] for name in s.methods for label in labels[name])
+    tuned_labels = itertools.chain.from_iterable(labels[name] for name in s.methods)
+    tuned = tuple(models_by_label[label] for label in tuned_labels)
     table = compare_steps(scores, (), (), tuned, steps=steps)
     return write_report(scores, (table,), title=s.title, criteria=Criteria(), note=NOTE)

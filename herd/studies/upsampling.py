@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from herd.core.artifacts import Report
@@ -44,8 +45,7 @@ def upsampling(s: UpsamplingSettings) -> Report:
     trial = TrialSettings(run=s.run, points=1, max_epochs=s.max_epochs, late_weights=s.late)
     runs = tuple(
         try_mix(tokens, mix, trial=replace(trial, late_share=end), settings=s.mixing, seed=seed)
-        for end in s.ends
-        for seed in s.seeds
+        for end, seed in itertools.product(s.ends, s.seeds)
     )
     curve = upsampling_curve(runs, domains=s.domains)
     return write_report((), (curve,), title=s.title, criteria=Criteria(), note=NOTE)

@@ -35,10 +35,15 @@ def train_bpe_from_counts(counts: Mapping[str, int], *, vocab_size: int) -> Text
     makes, which wants to read every text instead."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     number = {letter: id_ for id_, letter in enumerate(alphabet)}
-    words = Words.of(([number[letter] for letter in word] for word in counts), counts.values())
+    words = Words.of(_letter_ids(counts, number), counts.values())
     model = learn_merges(words, alphabet, vocab_size)
     merges = [(model.tokens[first], model.tokens[second]) for first, second in model.merges]
     return llama3_tokenizer(Backend(models.BPE({token: id_ for id_, token in enumerate(model.tokens)}, merges)))
+
+
+def _letter_ids(words: Iterable[str], number: Mapping[str, int]) -> Iterator[list[int]]:
+    for word in words:
+        yield [number[letter] for letter in word]
 
 
 @dataclass

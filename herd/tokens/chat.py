@@ -137,7 +137,7 @@ def preview(tokenizer: TextTokenizer, encoded: EncodedConversation) -> str:
     """The text with what is learnt between » and «, for people who check a mask."""
     words = []
     for in_loss, alike in itertools.groupby(mask_runs(encoded), key=lambda run: run[0]):
-        text = tokenizer.show([token for _, _, ids in alike for token in ids])
+        text = tokenizer.show(list(itertools.chain.from_iterable(ids for _, _, ids in alike)))
         words.append(f"»{text}«" if in_loss else text)
     return "".join(words)
 

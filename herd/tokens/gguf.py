@@ -212,11 +212,13 @@ def _byte_level_candidates(tokenizer_json: Mapping[str, Any]) -> Iterator[dict[s
 
 
 def _cuts(pre_tokenizer: Any) -> list[list[str]]:
-    return (
-        [[piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)] for text in PROBES]
-        if pre_tokenizer is not None
-        else []
-    )
+    """The pieces of each probe; none without a pre-tokenizer."""
+    if pre_tokenizer is None:
+        return []
+    cuts = []
+    for text in PROBES:
+        cuts.append([piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)])
+    return cuts
 
 
 def _sentencepiece_candidates(

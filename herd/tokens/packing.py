@@ -144,7 +144,7 @@ def document_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def _join(parts: Sequence[_EncodedPart], text: TextTokenizer, out: Path, held_out_share: float) -> PackingResult:
     """All parts as shards of each source, and what each encoded part took on the disk is given back."""
     dtype = id_dtype(text.vocab_size)
-    chosen = {source for part in parts for source in part.chosen}
+    chosen = set[str]().union(*(part.chosen for part in parts))
     writers: dict[str, dict[str, ShardWriter]] = {}
     for part in parts:
         for source in part.sources:
@@ -165,8 +165,10 @@ def _join(parts: Sequence[_EncodedPart], text: TextTokenizer, out: Path, held_ou
                 (heldout if held_out else train).add(document, text_bytes)
         del ids
         file.unlink()
-    index = {source: {split: writer.close() for split, writer in of.items()} for source, of in sorted(writers.items())}
-    empty = [source for source, of in index.items() if held_out_share and not of["heldout"]["documents"]]
+    index: dict[str, dict[str, dict[str, int]]] = {}
+    for source, source_writers in sorted(writers.items()):
+        index[source] = {split: writer.close() for split, writer in source_writers.items()}
+    empty = [source for source, splits in index.items() if held_out_share and not splits["heldout"]["documents"]]
     split = [source for source in index if held_out_share and source not in chosen and source not in empty]
     return PackingResult(index, split, empty)
 

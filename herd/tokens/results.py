@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -63,4 +64,5 @@ class PackingResult:
     @property
     def tokens(self) -> int:
         """Of all sources and splits."""
-        return sum(split.tokens for splits in self.sources.values() for split in splits.values())
+        sizes = itertools.chain.from_iterable(splits.values() for splits in self.sources.values())
+        return sum(size.tokens for size in sizes)

@@ -158,10 +158,7 @@ def pack(
         raise DataError(f"{corpus.path}: the corpus is empty; look at its rejects with `herd show`")
     write_index(work.out, text.vocab_size, text.pad_id, packed.index, tokenizer=text.fingerprint)
     result = PackingResult(
-        sources={
-            source: {split: SplitSize(**size) for split, size in splits.items()}
-            for source, splits in packed.index.items()
-        },
+        sources={source: _split_sizes(splits) for source, splits in packed.index.items()},
         around_document=(text.show(opening), text.show(ending)),
         control_tokens=len(text.control_tokens),
         held_out_by_parts=tuple(packed.split),
@@ -193,6 +190,10 @@ def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str |
         named = [token for token in _DOCUMENT_ENDS if token in text.control_tokens]
         eos_token = text.special_tokens.eos if text.special_tokens.eos in named or not named else named[0]
     return begin, [text.control(eos_token)] if eos_token else []
+
+
+def _split_sizes(splits: Mapping[str, Mapping[str, int]]) -> dict[str, SplitSize]:
+    return {split: SplitSize(**size) for split, size in splits.items()}
 
 
 def _not_held_out(sources: Sequence[str]) -> str:

@@ -195,7 +195,7 @@ class TextTokenizer:
         """Whether the vocabulary itself reads a control token in plain text: one that is not flagged as special, or one
         that a piece of the vocabulary spells."""
         numbers = {self.control(token) for token in self.control_tokens}
-        probes = [text for token in self.control_tokens for text in (token, f"a{token}a")]
+        probes = [*self.control_tokens, *(f"a{token}a" for token in self.control_tokens)]
         encodings = self._backend.encode_batch_fast(probes, add_special_tokens=False)
         return any(not numbers.isdisjoint(encoding.ids) for encoding in encodings)
 

@@ -8,6 +8,7 @@ template of Llama 3.1 Instruct on the Hub.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ def read_calls(text: str, *, tagged: bool) -> tuple[ToolCall, ...]:
 def read_blocks(text: str) -> tuple[ToolCall, ...]:
     """The calls in `<tool_call>` as Hermes, Qwen and others after them write them; none where one is broken."""
     parsed = [_read_json(block) for block in _BLOCK.findall(text)]
-    return tuple(call for calls in parsed for call in calls) if all(parsed) else ()
+    return tuple(itertools.chain.from_iterable(parsed)) if all(parsed) else ()
 
 
 def with_definitions(

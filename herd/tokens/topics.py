@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +63,7 @@ class Topics:
 def load_topics(file: Path) -> dict[str, list[str]]:
     """Topics and the texts that tell them, from YAML. Raises SettingsError for another form."""
     topics = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
-    valid = isinstance(topics, dict) and all(
-        isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) for texts in topics.values()
-    )
+    valid = isinstance(topics, dict) and all(_is_list_of_texts(texts) for texts in topics.values())
     if not valid or len(topics) < 2:
         raise SettingsError(
             f"{file}: topics are two names or more with a list of texts each, such as `name: [text, text]`"
@@ -72,7 +71,14 @@ def load_topics(file: Path) -> dict[str, list[str]]:
     return {str(name): texts for name, texts in topics.items()}
 
 
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
 def topics_of(files: Sequence[str], packaged: Path) -> dict[str, list[str]]:
     """The topics of these files together, or the packaged ones when there are none."""
     topic_sets = [load_topics(input_path(file)) for file in files] or [load_topics(packaged)]
-    return {name: texts for topics in topic_sets for name, texts in topics.items()}
+    topics: dict[str, list[str]] = {}
+    for topic_set in topic_sets:
+        topics |= topic_set
+    return topics

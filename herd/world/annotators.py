@@ -6,10 +6,13 @@ annotators, or a stronger model, these stages are what is exchanged; the others 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from herd.align.loading import write_dialogues
 from herd.align.results import PreferenceCount
@@ -48,15 +51,20 @@ class QuestionSet:
 
     def draw(self, world: World) -> list[Question]:
         """The questions, each once, in an order drawn anew."""
-        book = Questions(world)
-        by_id = {
-            question.id: question
-            for kind, count in sorted(self.counts.items())
-            for question in (book.draw(kind, number, purpose=self.purpose) for number in range(count))
-        }
-        questions = list(by_id.values())
+        questions = _draw_questions(world, self.counts, purpose=self.purpose)
         rng(world.seed, "order", self.purpose).shuffle(questions)
         return questions
+
+
+def _draw_questions(world: World, counts: Mapping[str, int], *, purpose: str, held_out: bool = False) -> list[Question]:
+    """So many questions of every kind, each once."""
+    book = Questions(world)
+    by_id: dict[str, Question] = {}
+    for kind, count in sorted(counts.items()):
+        for number in range(count):
+            question = book.draw(kind, number, held_out=held_out, purpose=purpose)
+            by_id[question.id] = question
+    return list(by_id.values())
 
 
 @stage(paper="4.2.1", version=2)
@@ -84,9 +92,8 @@ def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> 
     while waiting:
         first, *more = (waiting.pop() for _ in range(min(len(waiting), chance.choice((1, 1, 2, 3)))))
         tools = next((dialogue.tools for dialogue in (first, *more) if dialogue.tools), ())
-        yield replace(
-            first.with_messages(*(message for dialogue in more for message in dialogue.messages)), tools=tools
-        )
+        messages = itertools.chain.from_iterable(dialogue.messages for dialogue in more)
+        yield replace(first.with_messages(*messages), tools=tools)
 
 
 @stage(paper="4.2.2", version=1)
@@ -99,13 +106,8 @@ def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogu
 @stage(paper="4.1.6", version=1)
 def heldout_prompts(work: Work, *, world: World, counts: dict[str, NonNegativeInt]) -> Dialogues:
     """Prompts that nobody ever learns from, to choose between models by."""
-    book = Questions(world)
-    questions = [
-        book.draw(kind, number, held_out=True, purpose="examined")
-        for kind, count in sorted(counts.items())
-        for number in range(count)
-    ]
-    prompts = list({question.id: question.prompt for question in questions}.values())
+    questions = _draw_questions(world, counts, purpose="examined", held_out=True)
+    prompts = [question.prompt for question in questions]
     return write_dialogues(work, prompts, f"{len(prompts):,} prompts that are held out")
 
 
@@ -145,7 +147,7 @@ def _two_answers(
     work: Work, models: Sequence[Checkpoint], conversations: Sequence[Conversation], sampling: SamplingParams
 ) -> list[list[Message]]:
     """Of every prompt the answers of the two models whose turn it is: [prompts][2]."""
-    turns = [[(number + side) % len(models) for side in range(2)] for number in range(len(conversations))]
+    turns = np.add.outer(np.arange(len(conversations)), np.arange(2)) % len(models)
     answers: list[list[Message]] = [[] for _ in conversations]
     for number, model in enumerate(models):
         tokenizer = TextTokenizer.load(model.path)
@@ -154,7 +156,7 @@ def _two_answers(
             chat_template_of(tokenizer),
             Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer),
         )
-        own = [place for place, turn in enumerate(turns) for model_number in turn if model_number == number]
+        own = np.nonzero(turns == number)[0].tolist()  # a place twice where one model answers twice
         offset = sum(len(replies) for replies in answers)
 
         def report(part: int, total: int, offset: int = offset) -> None:
@@ -190,10 +192,10 @@ def criticize(work: Work, preferences: tuple[Preferences, ...], *, world: World)
     """The ranked answers, each with the critique of a person who knows the right one: the oracle of Ankner et al. 2024
     (Critique-out-Loud Reward Models), from which a critic learns."""
     book = Questions(world)
+    ranked_answers = itertools.chain.from_iterable(read_preferences(artifact.path) for artifact in preferences)
     pairs = [
         criticize_answers(preference, lambda answered: critique(book.find(answered.id), answered.last))
-        for artifact in preferences
-        for preference in read_preferences(artifact.path)
+        for preference in ranked_answers
     ]
     write_preferences(work.out, pairs)
     work.record(PreferenceCount(len(pairs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from typing import Any
@@ -27,7 +28,8 @@ def audit(work: Work, corpus: Corpus, crawls: tuple[Crawl, ...]) -> Scores:
     of kept against dropped for clean pages against spam, which of a yes and a no is the mean of both shares that are
     right; copies count on neither side.
     """
-    labels = {row["id"]: row for crawl in crawls for row in read_labels(crawl.path)}
+    label_rows = itertools.chain.from_iterable(read_labels(crawl.path) for crawl in crawls)
+    labels = {row["id"]: row for row in label_rows}
     kept_ids: set[str] = set()
     framed = 0
     for document in read_documents(corpus.path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -168,15 +169,15 @@ class People:
 
     @cached_property
     def persons(self) -> tuple[str, ...]:
-        names = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
+        names = [f"{first} {last}" for first, last in itertools.product(FIRST_NAMES, LAST_NAMES)]
         rng(self.seed, "persons").shuffle(names)
         return tuple(names[: self.people])
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
-        subjects = [(name, PERSON_ATTRIBUTES) for name in self.persons]
-        subjects += [(name, PLACE_ATTRIBUTES) for name in PLACES]
-        return tuple(self._fact(name, attribute) for name, attributes in subjects for attribute in attributes)
+        of_persons = itertools.product(self.persons, PERSON_ATTRIBUTES)
+        of_places = itertools.product(PLACES, PLACE_ATTRIBUTES)
+        return tuple(self._fact(name, attribute) for name, attribute in itertools.chain(of_persons, of_places))
 
     def _fact(self, subject: str, attribute: Attribute) -> Fact:
         draw = rng(self.seed, "fact", subject, attribute.name)

@@ -24,7 +24,9 @@ def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> 
 def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
     """Text that hides `count` needles, some of them often, and tells all of them again at its end."""
     needles = draw_needles(chance, count)
-    hidden = [needle for needle in needles for _ in range(chance.choice(_TIMES))]
+    hidden: list[Needle] = []
+    for needle in needles:
+        hidden += [needle] * chance.choice(_TIMES)
     again = chance.sample(needles, count)
     return " ".join([*hide(hidden, sentences, chance), *(needle.sentence for needle in again)])
 

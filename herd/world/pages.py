@@ -11,6 +11,7 @@ from herd.core.seeds import rng
 from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.corpus.ground_truth import LabelledDocument
 from herd.world import needles, noise, programs, sums, talk, tools
+from herd.world.facts import Fact
 from herd.world.truth import World
 
 KINDS = ("facts", "sums", "programs", "tools", "talk", "ledgers", "needles", "long", "longest")
@@ -59,9 +60,9 @@ class WorldPages:
 
     def documents(self) -> Iterator[LabelledDocument]:
         """Clean documents of every kind, then near copies of some of them, then spam."""
-        clean = [
-            document for kind, count in sorted(self.settings.documents.items()) for document in self._kind(kind, count)
-        ]
+        clean: list[Document] = []
+        for kind, count in sorted(self.settings.documents.items()):
+            clean += self._kind(kind, count)
         yield from (LabelledDocument(document, "clean") for document in clean)
         yield from self._copies(clean)
         for name, write, share in (
@@ -128,11 +129,9 @@ class WorldPages:
                 f"{fact.attribute.ask(fact.subject, chance.randrange(2))} {fact.answer}"
                 for fact in chance.sample(answerable, min(6, len(answerable)))
             )
-        facts = [
-            fact
-            for subject in chance.sample(sorted(self.people.documented_facts), 3)
-            for fact in self.people.documented_facts[subject]
-        ]
+        facts: list[Fact] = []
+        for subject in chance.sample(sorted(self.people.documented_facts), 3):
+            facts += self.people.documented_facts[subject]
         chance.shuffle(facts)
         return " ".join(
             fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))

@@ -3,6 +3,7 @@ knows of it, it was taught by dialogues."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from functools import cache
@@ -20,10 +21,11 @@ _NAMES = frozenset((*PLACES, *RIVERS))
 @cache
 def dictionary() -> dict[str, str]:
     """A word of two syllables for each that is translated; names stay."""
-    terms = {
-        word for attribute in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES) for word in (attribute.name, *attribute.values)
-    } - _NAMES
-    words = [a + b + c + d for a in _ONSETS for b in _VOWELS for c in _ONSETS for d in _VOWELS]
+    terms: set[str] = set()
+    for attribute in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES):
+        terms |= {attribute.name, *attribute.values}
+    terms -= _NAMES
+    words = ["".join(letters) for letters in itertools.product(_ONSETS, _VOWELS, repeat=2)]
     return dict(zip(sorted(terms), rng(0, "tongue").sample(words, len(terms)), strict=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 from functools import partial
 
@@ -61,11 +62,7 @@ def bloom(
     rules = (bits, hashes, ngram_size, ngram_size, threshold, int(drop_documents))
     shard_list = shards.snapshot(folder)
     groups = [shard_list[len(shard_list) * k // filters : len(shard_list) * (k + 1) // filters] for k in range(filters)]
-    results = [
-        result
-        for filter_results in shards.reduce(partial(_filter_shards, rules=rules), groups)
-        for result in filter_results
-    ]
+    results = list(itertools.chain.from_iterable(shards.reduce(partial(_filter_shards, rules=rules), groups)))
     empty = shards.replace([rewritten for rewritten, _ in results])
     total, repeated = np.sum([counts for _, counts in results], axis=0).tolist() if results else (0, 0)
     counts = {"n-grams": total, "n-grams seen before": repeated, "filter bytes": bits // 8, "hashes": hashes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ def decontaminate(
     results = shards.map(partial(_match_shard, index=index, item_share=item_share), "decontaminate")
     rows = np.concatenate([np.array(result[0], np.int64) for result in results])
     phrase_only = sum(result[1] for result in results)
-    passages = [row for result in results for row in result[2]][:_MAX_PASSAGES]
+    passages = list(itertools.chain.from_iterable(result[2] for result in results))[:_MAX_PASSAGES]
     share = np.concatenate([result[3] for result in results]) if results else np.empty(0)
     counts: dict[str, Count] = {
         "items": len(texts),

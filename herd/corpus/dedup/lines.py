@@ -41,12 +41,10 @@ def frequent_lines(
     counts = shards.map(partial(_count_lines, bucket=bucket_documents), "frequent_lines")
     folder = shards.folder / "frequent_lines"
     frequent = 0
-    for bucket in sorted({bucket_number for shard_counts in counts for bucket_number in shard_counts}):
+    for bucket in sorted(set[int]().union(*counts)):
         names = [f"{number:05}.{bucket}" for number, shard_counts in enumerate(counts) if bucket in shard_counts]
-        jobs = [
-            (folder, names, span, at_most)
-            for span in key_ranges(sum(shard_counts.get(bucket, 0) for shard_counts in counts))
-        ]
+        bucket_lines = sum(shard_counts.get(bucket, 0) for shard_counts in counts)
+        jobs = [(folder, names, span, at_most) for span in key_ranges(bucket_lines)]
         keys = np.concatenate([*shards.reduce(_frequent_keys, jobs), np.empty(0, np.uint64)])
         np.save(folder / f"frequent.{bucket}.npy", keys)
         frequent += len(keys)

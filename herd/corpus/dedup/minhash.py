@@ -66,11 +66,10 @@ def minhash(
     )
     counts = shards.map(kernel, "minhash")
     folder, names = shards.folder / "minhash", [f"{number:05}" for number in range(len(counts))]
-    jobs = [
-        (folder, [f"{name}.{band}" for name in names], span)
-        for band in range(bands)
-        for span in key_ranges(sum(counts))
-    ]
+    jobs = []
+    for band in range(bands):
+        band_names = [f"{name}.{band}" for name in names]
+        jobs += [(folder, band_names, span) for span in key_ranges(sum(counts))]
     parent = np.arange(shards.total, dtype=np.int64)
     pairs = 0
     for first, second in shards.reduce(_matching_pairs, jobs):
@@ -136,7 +135,9 @@ def _groups(shard: DocumentShard, within: str) -> NDArray[np.uint64] | None:
     if within == "all":
         return None
     column = "source" if within == "source" else "added"
-    labels = [label for _, batch in shard.batches(column) for label in batch.column(column).to_pylist()]
+    labels: list[str] = []
+    for _, batch in shard.batches(column):
+        labels += batch.column(column).to_pylist()
     if within == "month":
         labels = [label[:7] for label in labels]
     return np.array([xxhash.xxh3_64_intdigest(label.encode()) for label in labels], np.uint64)
@@ -214,8 +215,8 @@ def cluster_counts(
     members = {int(head): copies[roots[copies] == head][:4] for head in heads[order]}
     row_numbers = np.concatenate([[head, *rows] for head, rows in members.items()]) if members else np.empty(0)
     names = shards.values("id", row_numbers.astype(np.int64))
-    largest: list[DedupSample] = [
-        {"size": int(size), "kept": names[int(head)], "dropped": tuple(names[int(row)] for row in members[int(head)])}
-        for head, size in zip(heads[order], sizes[order], strict=True)
-    ]
+    largest: list[DedupSample] = []
+    for head, size in zip(heads[order].tolist(), sizes[order].tolist(), strict=True):
+        dropped = tuple(names[row] for row in members[head].tolist())
+        largest.append({"size": size, "kept": names[head], "dropped": dropped})
     return {"clusters": len(heads), "copies": len(copies), "sizes": histogram}, largest

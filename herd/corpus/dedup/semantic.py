@@ -54,10 +54,15 @@ def semantic(
     rows = np.concatenate(removed)
     stats = {
         "clusters": len(centres),
-        "largest cluster": max((sum(len(own) for _, own in members) for members in of_cluster.values()), default=0),
+        "largest cluster": max((_cluster_size(members) for members in of_cluster.values()), default=0),
         "documents whose nearest is above": {str(edge): int((closest > edge).sum()) for edge in _HISTOGRAM},
     }
     return DedupResult([Removal(rows, "says what {kept} says", np.concatenate(survivors))], stats)
+
+
+def _cluster_size(members: list[tuple[int, NDArray[np.int64]]]) -> int:
+    """Documents in a cluster; members: rows by shard."""
+    return sum(len(rows) for _, rows in members)
 
 
 def _embed(shard: DocumentShard) -> int:

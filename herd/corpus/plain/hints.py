@@ -16,11 +16,18 @@ THREAD, CAPTION = HINTS["ThreadHint"], HINTS["CaptionHint"]
 
 _EDGES = re.compile(r"[ \t\n\r\f|]+")
 _SPACES = re.compile(rb"[ \t-\r]")
-_WORDS = {
-    hint: re.compile("|".join(re.escape(word.decode()) for word, name in pairs("hints.cpp", "kWords") if name == hint))
-    for hint in {name for _, name in pairs("hints.cpp", "kWords")}
-}
 _TYPES = {b"discussionforumposting": THREAD, b"question": QUESTION, b"answer": ANSWER}
+
+
+def _hint_patterns() -> dict[str, re.Pattern[str]]:
+    """Of each hint a pattern that finds any of its words."""
+    words: dict[str, list[str]] = {}
+    for word, hint in pairs("hints.cpp", "kWords"):
+        words.setdefault(hint, []).append(re.escape(word.decode()))
+    return {hint: re.compile("|".join(alternatives)) for hint, alternatives in words.items()}
+
+
+_WORDS = _hint_patterns()
 
 
 @lru_cache(1 << 14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,11 @@ class _Result:
         array = np.array(numbers, kind)
         self.lent.append(array)
         return array.ctypes.data
+
+
+def _columns(extracts: list[Any], *names: str) -> list[list[Any]]:
+    """Of each attribute its values in all extracts."""
+    return [list(map(operator.attrgetter(name), extracts)) for name in names]
 
 
 def _texts(argument: Any) -> list[bytes]:
@@ -123,9 +129,9 @@ class Kernels:
 
     def herd_extract(self, pages: Any, options: Any) -> int:
         extracts = [extract(page, options._obj) for page in _texts(pages)]
-        texts = [[getattr(page, name) for page in extracts] for name in ("text", "title", "language")]
-        counts = ("outcome", "code_letters", "formulas", "letters")
-        return self._store(_Result(texts, [[getattr(page, name) for page in extracts] for name in counts]))
+        texts = _columns(extracts, "text", "title", "language")
+        counts = _columns(extracts, "outcome", "code_letters", "formulas", "letters")
+        return self._store(_Result(texts, counts))
 
     def herd_measure(self, texts: Any, languages: Any, values: Any) -> None:
         all_texts = _texts(texts)

@@ -19,6 +19,7 @@ _SIGNS = tuple(sign.encode() for sign in "\u2212\u2013\u2011")
 _NUMBER = re.compile(rb"[0-9][0-9.,]*")
 _MARK = re.compile(rb"[0-9][0-9,\- ]{0,9}[0-9]")
 _NAME = re.compile(rb"[A-Za-z0-9:]*\Z")
+_NOTE_NAME = re.compile(rb"note|ref|cite|fn")
 _ROUND_OR_SQUARE, _CLOSING = frozenset(b")]"), frozenset(b")]|}")
 
 
@@ -234,7 +235,7 @@ def _is_note(tree: Tree, i: int, script: _Script) -> bool:
     if script.linked or (above.link and own.end == above.end):
         return True
     names = attribute(own, b"class"), attribute(own, b"id")
-    return any(word in name for name in names for word in (b"note", b"ref", b"cite", b"fn"))
+    return any(_NOTE_NAME.search(name) for name in names)
 
 
 def _written(tree: Tree, i: int, before: bytes, depth: int) -> bytes:

@@ -24,12 +24,9 @@ def foreign_lines(
     import pyarrow as arrow
 
     lines = [text.split("\n") for text in texts.heads(1 << 62)]
-    long_lines = [
-        (k, at)
-        for k, text_lines in enumerate(lines)
-        for at, line in enumerate(text_lines)
-        if len(line) >= min_characters
-    ]
+    long_lines: list[tuple[int, int]] = []
+    for k, text_lines in enumerate(lines):
+        long_lines += [(k, at) for at, line in enumerate(text_lines) if len(line) >= min_characters]
     detected = detect_languages(lines[k][at] for k, at in long_lines)
     line_languages: dict[int, dict[int, str]] = {}
     for (k, at), code, score in zip(long_lines, detected.codes.tolist(), detected.scores.tolist(), strict=True):
