@@ -124,7 +124,7 @@ class Work:
         self.report(completed, total, words)
 
     def progress_of_part(self, part: int, parts: int, words: str = "") -> Callable[[float, float], None]:
-        """What a part of a stage tells how far it is: `report(completed, total)`. part: from 0."""
+        """What a part of a stage calls with its progress: `report(completed, total)`. part: from 0."""
         return lambda completed, total: self.progress(part + completed / max(1, total), parts, words)
 
     def track(self, iterable: typing.Iterable[_ItemT], total: int, words: str = "") -> Iterator[_ItemT]:

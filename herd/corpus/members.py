@@ -241,7 +241,7 @@ def next_member(raw: RawFile, start: int) -> int | None:
 
 
 def _starts_record(head: bytes) -> bool:
-    # No more is inflated than tells: a damaged checksum at the end of a short member is not met.
+    # No more is inflated than it takes to know: a damaged checksum at the end of a short member is not met.
     inflate = zlib.decompressobj(wbits=31)
     try:
         text = inflate.decompress(head, 48)

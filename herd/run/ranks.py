@@ -314,7 +314,7 @@ class Heartbeat:
             partial.rename(self.folder / "progress.json")
 
     def give_up(self, fault: HerdError) -> None:
-        """Tells whoever started the ranks that starting them again will not help."""
+        """Reports to whoever started the ranks that starting them again will not help."""
         partial = self.folder / f"fault-{self.rank.number}"
         partial.write_bytes(pickle.dumps(fault))
         partial.rename(self.folder / "fault")
