@@ -30,6 +30,9 @@ class RowError(DataError):
         super().__init__(detail)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))  # Python would make it again from `args`, which has no reason
+
 
 def iter_rows(file: Path) -> Iterator[tuple[int, Any]]:
     """(line, row) of every row of the file; a row that cannot be read is a RowError in its place.
