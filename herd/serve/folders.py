@@ -130,7 +130,10 @@ def tasks_named(texts: Sequence[str], model: Path) -> list[PluginConfig]:
     """
     known_tasks = {use.name: use for use in tasks_of(model)}
     if not texts and not known_tasks:
-        raise SettingsError(f"{model} was not measured by a run; name tasks, which `herd list tasks` prints")
+        why = "was not measured by a run"
+        if (model / METADATA_FILE).exists() and _is_old(open_artifact(model)):
+            why = "was made by an older version of herd, whose tasks this one does not read"
+        raise SettingsError(f"{model} {why}; name tasks, which `herd list tasks` prints")
     return [_task_named(text, known_tasks) for text in texts] or list(known_tasks.values())
 
 
