@@ -54,7 +54,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             if sentence := kernel_warning():
                 print(f"herd: {sentence}", file=sys.stderr)
         code = options.command.run(options) or 0
-        sys.stdout.flush()  # what cannot be written is told here, and not when Python ends
+        sys.stdout.flush()  # what cannot be written is reported here, and not when Python ends
         return code
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from what is whole", file=sys.stderr)

@@ -121,7 +121,7 @@ class Record:
         return cls(checkout, lines)
 
     def of(self, test: str) -> tuple[Any, str]:
-        """State and figure of a slow check that was not run now; one of other code is `slow`, with its age told."""
+        """State and figure of a slow check that was not run now; one of other code is `slow`, with its age."""
         line = self.lines.get(test)
         if line is None:
             return "slow", "never recorded: run with --slow --record"

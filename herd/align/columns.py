@@ -103,7 +103,7 @@ def parse_row(row: JsonRow, number: str = "") -> Conversation | Preference:
                 raise
             except KeyError as fault:
                 raise RowError("broken", f"{' and '.join(columns)}: {fault.args[0]!r} is missing") from None
-            # Whatever stands where something else should: the row is told, and the next one read.
+            # Whatever stands where something else should: the row is reported, and the next one read.
             except (DataError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
                 raise RowError("broken", f"{' and '.join(columns)}: {fault}") from None
     forms = "; ".join(" + ".join(columns) for columns in _FORMS)

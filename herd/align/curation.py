@@ -54,9 +54,10 @@ class CurationSettings:
     a model at `url` is asked; nothing when there is no url. difficulty: points or the number of intentions (InsTag) by
     the same model, or the length of what the user says; tags: how intentions are brought to one form. similarity: of
     dialogues more alike than this only the one with the highest quality times difficulty stays; 1 keeps all. per_topic:
-    how many of a topic are kept, the best first; topics: files that tell them, the packaged ones of `align/topics.yaml`
-    when there are none. max_dialogues: how many are kept in the end, the best first, all when absent; cover_intentions:
-    of these not the best, but by intentions those that have most and, sweep after sweep, ones not had yet."""
+    how many of a topic are kept, the best first; topics: files that describe them, the packaged ones of
+    `align/topics.yaml` when there are none. max_dialogues: how many are kept in the end, the best first, all when
+    absent; cover_intentions: of these not the best, but by intentions those that have most and, sweep after sweep,
+    ones not had yet."""
 
     cleaning: CleaningSettings | None = CleaningSettings()
     keep: Literal["all", "good"] = "good"
@@ -132,7 +133,7 @@ def curate_dialogues(
     if sampler is None and settings.difficulty != "words":
         raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
     if settings.keep == "good" and sampler is None and judge is None:
-        raise DataError("nothing tells which dialogues are good; give a reward model or a url, or set keep to all")
+        raise DataError("nothing scores the dialogues; give a reward model or a url, or set keep to all")
     if settings.cover_intentions and settings.difficulty != "intentions":
         raise DataError("cover_intentions needs intentions; set difficulty to intentions, or cover_intentions to false")
     left_out, topics = Counter[str](), dict[str, int]()

@@ -43,7 +43,7 @@ from herd.train.settings import FinetuneSettings, num_ranks
 
 PreferenceLoss = Annotated[PluginConfig, losses.choice]
 
-_EOS_PAIRS = 32  # pairs by which it is told whether a model unlearns to end
+_EOS_PAIRS = 32  # pairs by which it is decided whether a model unlearns to end
 
 
 @settings

@@ -101,7 +101,7 @@ def train_reward(
         length=context,
         share_prompt=settings.share_prompt,
     )
-    # Before training: that nothing is left to test with is told at once.
+    # Before training: that nothing is left to test with is reported at once.
     test_set = encode_preferences(
         test_preferences or ranked[train_size:] or ranked,
         chat_template,

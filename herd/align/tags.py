@@ -30,7 +30,7 @@ def normalise_tags(tags: Sequence[Sequence[str]], settings: TagSettings) -> list
     """The tags of every dialogue: rare ones dropped, and those that say the same made one.
 
     Source: Lu et al. 2023 (InsTag), 3.2, in its order: frequency, rules, meaning, association. Differs: rules of
-    association are of two tags, and meaning is told by static embeddings.
+    association are of two tags, and meaning is measured by static embeddings.
     """
     plain = [frozenset(map(_plain, row)) - {""} for row in tags]
     often = Counter(chain.from_iterable(plain))

@@ -30,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a CSV of what models scored (task,flops,nll,accuracy,questions,chance): prints the scores to expect",
     )
-    parser.add_argument("--plot", type=Path, help="an SVG file: draws what --results foretells, with its bands")
-    parser.add_argument("--days", type=bounded_number(0.0), help="a time you were told: prints the speed it would take")
+    parser.add_argument("--plot", type=Path, help="an SVG file: draws the forecast from --results, with its bands")
+    parser.add_argument("--days", type=bounded_number(0.0), help="a time stated elsewhere: prints the speed it implies")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     )
 
     if options.plot is not None and options.results is None:
-        raise SettingsError("--plot draws what --results foretells; give a CSV of results too")
+        raise SettingsError("--plot draws the forecast from --results; give a CSV of results too")
     on = load_machine(options.machine, options.machines or MACHINES_FILE)
     on = on if options.price is None else replace(on, price_per_hour=options.price)
     shape = model_size(options.size).shape(vocab_size=options.vocab_size, max_seq_len=options.seq_len)
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _print_scores(results: Path, flops: float, picture: Path | None) -> None:
-    """What a table of results foretells, and a drawing of it where one is asked for."""
+    """The forecast from a table of results, and a drawing of it where one is asked for."""
     from herd.scaling.downstream import forecast_plot, forecasts, score_lines
 
     predictions = forecasts(results, flops)

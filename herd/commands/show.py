@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.json:
         from herd.core.terminal import json_line
-        from herd.serve.cards import as_data
+        from herd.serve.metadata import as_data
 
         print(json_line(as_data(options.artifact, verify=options.verify)))
         return

@@ -1,7 +1,7 @@
 """Typed handles to what stages made, and folders that are whole or absent.
 
 An artifact is a folder called by its key. It is made under another name and renamed when it is whole, so
-a folder with a final name never holds half of something. `artifact.json` inside tells what made it, of
+a folder with a final name never holds half of something. `artifact.json` inside records what made it, of
 what, with which settings and results, and the size and sha256 of every file.
 """
 
@@ -135,7 +135,7 @@ class Artifact:
         return self._results[kind]
 
     def verify(self) -> Self:
-        """Reads every file, once per process. Raises DamagedError when one is missing or differs in one bit."""
+        """Reads every file, once per process. Raises CorruptArtifactError when one is missing or differs in one bit."""
         check_files(self.path)
         return self
 
@@ -219,8 +219,9 @@ class ArtifactMetadata:
 
 
 def open_artifact(path: Path) -> Artifact:
-    """The artifact in `path`, of which a run says that it was made. Raises DamagedError when it has lost its metadata,
-    and ArtifactError when the folder is gone."""
+    """The artifact in `path`, of which a run says that it was made.
+
+    Raises CorruptArtifactError when it has lost its metadata, and ArtifactError when the folder is gone."""
     if path.exists() and not (path / METADATA_FILE).exists():
         raise CorruptArtifactError(f"{path / METADATA_FILE} is missing; delete {path} and run the recipe again", path)
     return Artifact.open(path)

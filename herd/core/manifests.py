@@ -60,8 +60,8 @@ def append_checksum(text: str) -> str:
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata of the artifact in `path`.
 
-    Raises ArtifactError when there is none, and DamagedError when it is not, bit for bit, what was written. Cards of
-    versions that did not sign them yet end with the list of files, and are taken as they are.
+    Raises ArtifactError when there is none, and CorruptArtifactError when it is not, bit for bit, what was written.
+    Metadata of versions that wrote no checksum yet end with the list of files, and are taken as they are.
     """
     file = path / METADATA_FILE
     try:
@@ -79,8 +79,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             f"{file} is not an artifact's metadata; delete {path} and run the recipe again", path
         )
     head, _, tail = data.rpartition(_CHECKSUM_ENTRY)
-    is_signed = tail == f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
-    if not is_signed and next(reversed(metadata)) != "files":
+    has_checksum = tail == f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
+    if not has_checksum and next(reversed(metadata)) != "files":
         raise CorruptArtifactError(
             f"{file} is damaged: it is not what was written; delete {path} and run the recipe again", path
         )
@@ -110,7 +110,7 @@ def write_checksums(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """What `folder` held when it was written; None where nobody wrote that down. Raises DamagedError."""
+    """What `folder` held when it was written; None where nobody wrote that down. Raises CorruptArtifactError."""
     if (folder / METADATA_FILE).exists():
         files = read_metadata(folder).get("files")
     elif (folder / CHECKSUMS_FILE).exists():
@@ -141,8 +141,8 @@ def checksums_match(folder: Path) -> bool:
 def check_files(folder: Path, *patterns: str) -> None:
     """Compares every file that matches a pattern with the manifest of `folder`; a folder without one is let pass.
 
-    Without patterns every file listed is compared, and others that lie there do not matter. Raises DamagedError when a
-    file is missing, differs in one bit, or was put there later.
+    Without patterns every file listed is compared, and others that lie there do not matter. Raises
+    CorruptArtifactError when a file is missing, differs in one bit, or was put there later.
     """
     expected = read_manifest(folder)
     if expected is None:
@@ -156,10 +156,10 @@ def check_files(folder: Path, *patterns: str) -> None:
 
 
 def verify_folder(folder: Path) -> None:
-    """Compares all of `folder` with its manifest. Raises DamagedError, also when the manifest is none or empty."""
+    """Compares all of `folder` with its manifest. Raises CorruptArtifactError, also where that is empty or missing."""
     if not read_manifest(folder):
         raise CorruptArtifactError(
-            f"{folder} cannot be verified: no list of hashes tells what was written there; make it again, or `herd "
+            f"{folder} cannot be verified: no list of hashes says what was written there; make it again, or `herd "
             "import` it to have one",
             folder,
         )

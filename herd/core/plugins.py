@@ -20,7 +20,7 @@ from herd.core.registry import PluginConfig, Registry, location_of
 
 UserFiles = tuple[tuple[str, str], ...]  # (module, file)
 
-_loaded: dict[str, str] = {}  # files by module, as other processes are told of them
+_loaded: dict[str, str] = {}  # files by module, as other processes are given them
 
 
 def load_plugins(files: Iterable[Path | str], where: str) -> tuple[str, ...]:

@@ -32,9 +32,6 @@ class Document:
     language: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_text(self, text: str) -> Document:
-        return replace(self, text=text)
-
     @property
     def hash_fraction(self) -> float:
         """A number from 0 to 1 that the id alone decides: the same on every machine and in any order."""

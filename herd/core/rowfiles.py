@@ -1,7 +1,7 @@
 """The rows of a file of others, one at a time: JSON lines, JSON, CSV, TSV or Parquet, packed or not.
 
 What a file says of itself bounds nothing here: a row has a most size and depth, what unpacks is read piece by piece,
-and a row that cannot be read is told as that, so that the next one is read.
+and a row that cannot be read is reported as that, so that the next one is read.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ class RowError(DataError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))  # Python would make it again from `args`, which has no reason
 
 
 def iter_rows(file: Path) -> Iterator[tuple[int, Any]]:
@@ -109,7 +112,7 @@ def _json_rows(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     data = _without_mark(file, data)
     rows = _read(data, "the file")
     if isinstance(rows, RowError):
-        # Many write lines under this ending; what is wrong with such a file is told line by line.
+        # Many write lines under this ending; what is wrong with such a file is reported line by line.
         if b"\n" not in data.strip():
             raise DataError(f"{file}: {rows}; mend it")
         yield from _lines(file, io.BytesIO(data))

@@ -9,7 +9,7 @@ import inspect
 import json
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -25,7 +25,6 @@ from herd.core.settings import check_arguments, dump_arguments, is_in_key, load_
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Artifact)
-_ItemT = TypeVar("_ItemT")
 
 Input = Artifact | tuple[Artifact, ...] | None
 
@@ -124,15 +123,8 @@ class Work:
         self.report(completed, total, words)
 
     def progress_of_part(self, part: int, parts: int, words: str = "") -> Callable[[float, float], None]:
-        """What a part of a stage tells how far it is: `report(completed, total)`. part: from 0."""
+        """What a part of a stage calls with its progress: `report(completed, total)`. part: from 0."""
         return lambda completed, total: self.progress(part + completed / max(1, total), parts, words)
-
-    def track(self, iterable: typing.Iterable[_ItemT], total: int, words: str = "") -> Iterator[_ItemT]:
-        """The items, while progress is shown."""
-        for completed, value in enumerate(iterable):
-            self.progress(completed, total, words)
-            yield value
-        self.report(total, total, words)
 
 
 @dataclass(frozen=True, eq=False)

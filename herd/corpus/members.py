@@ -137,6 +137,14 @@ class Member:
         """Passes over bytes that are known to be there."""
         self._at += size
 
+    def skip_rest(self) -> None:
+        """Moves to the member's end."""
+        passed = 0
+        while not self.gave_up and self.fill(1):
+            passed += self.available
+            self.skip(self.available)
+            self.gave_up = passed > SKIP_BYTES
+
     def skip_blank(self) -> bool:
         """Moves to the next byte that ends no line; whether there were not too many of them."""
         passed = 0
@@ -184,7 +192,8 @@ def _before_the_fault(inflate: Any, piece: memoryview) -> bytes:
 
 
 def members(stream: Any, span: Span) -> Iterator[Member]:
-    """The gzip members that start in the span. Wherever one is damaged, the search goes on for the next."""
+    """The gzip members that start in the span. What is not read of one is skipped before the next comes; wherever one
+    is damaged, the search goes on for the next."""
     raw = RawFile(stream)
     start = span.start
     if start:
@@ -202,6 +211,7 @@ def members(stream: Any, span: Span) -> Iterator[Member]:
             continue
         member = Member(raw, start)
         yield member
+        member.skip_rest()
         if not member.fault and not member.gave_up:
             start = member.next
             continue
@@ -241,7 +251,7 @@ def next_member(raw: RawFile, start: int) -> int | None:
 
 
 def _starts_record(head: bytes) -> bool:
-    # No more is inflated than tells: a damaged checksum at the end of a short member is not met.
+    # No more is inflated than it takes to know: a damaged checksum at the end of a short member is not met.
     inflate = zlib.decompressobj(wbits=31)
     try:
         text = inflate.decompress(head, 48)

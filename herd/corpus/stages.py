@@ -1,4 +1,4 @@
-"""Raw pages to clean documents, with a funnel that tells where every page went."""
+"""Raw pages to clean documents, with a funnel that shows where every page went."""
 
 from __future__ import annotations
 

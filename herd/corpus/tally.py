@@ -1,4 +1,4 @@
-"""What was dropped on the way, and why: counted where it happens, added up where it is told."""
+"""What was dropped on the way, and why: counted where it happens, added up where it is reported."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class TopicSettings:
 def label_topics(work: Work, corpus: Corpus, classifier: Classifier | None, *, settings: TopicSettings) -> Corpus:
     """The documents with their topic in their notes, and fewer of the topics that `keep` names.
 
-    classifier: of `train_topics`; without one topics are told by the texts in `settings.topics`.
+    classifier: of `train_topics`; without one topics are recognised by the texts in `settings.topics`.
     Source: Llama 3, 3.1.2, which labels the kind of information on a page and takes fewer of kinds that the web has
     too many of; it gives neither kinds nor rates. The packaged kinds are those of Wettig et al. 2025.
     """

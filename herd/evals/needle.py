@@ -54,7 +54,7 @@ def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Hayst
 
 
 def is_retrieved(needle: Needle, answer: str) -> bool:
-    """Whether `answer` begins with the needle's code, or tells it in a sentence."""
+    """Whether `answer` begins with the needle's code, or states it in a sentence."""
     return answer.strip().startswith(needle.value) or f" is {needle.value}." in answer
 
 

@@ -101,7 +101,7 @@ def run_task(
     workers: int = 1,
     report: ProgressCallback = no_progress,
 ) -> Score:
-    """One task put to one model. workers: threads; they change no result. report: told how many answers are there."""
+    """One task put to one model. workers: threads; they change no result. report: called with how many are answered."""
     return evaluate(
         Engine(model, tokenizer.stop_token_ids), tokenizer, tasks.make(use)(), chat=chat, workers=workers, report=report
     )
@@ -131,8 +131,8 @@ def evaluate_folder(
     dtype: str = "fp32",
     progress: Callable[[str], ProgressCallback] = lambda name: no_progress,
 ) -> None:
-    """Puts tasks to the model in any folder, one that herd did not make among them; tells each result. progress: by the
-    name of a task, who is told how many of its answers are there."""
+    """Puts tasks to the model in any folder, one that herd did not make among them; prints each result. progress: by
+    the name of a task, what is called with how many of its examples are answered."""
     tokenizer, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
     for use in uses:
         report(use.name, run_task(network, tokenizer, use, chat=kind_of(folder) == "chat", report=progress(use.name)))

@@ -105,9 +105,9 @@ class Engine:
                 scheduler.cancel(request_id)
 
     def stream(self, prompt: Sequence[int], params: SamplingParams = GREEDY) -> Generator[RequestOutput, None, None]:
-        """The answers as far as they are, after every token and at the end; for people who watch. A reader that goes
-        cancels them. Other requests in the queue are written meanwhile. Raises DataError when the prompt fills the
-        context."""
+        """The completions so far, after every new token and when they are finished. A reader that stops early cancels
+        the request; other requests in the queue are generated meanwhile. Raises DataError when the prompt leaves no
+        room in the context."""
         scheduler, output = self._enqueue(prompt, params)
         try:
             num_streamed = 0
@@ -132,8 +132,8 @@ class Engine:
         """Completions of every prompt, `params.n` of each, in their order; an answer's draws depend on the seed and its
         place among them only.
 
-        params: of all, or of each. workers: threads, each with rows of its own. report: told after every answer how
-        many are done. Raises DataError for a prompt that leaves no room for an answer in the model's context.
+        params: of all, or of each. workers: threads, each with rows of its own. report: called after every answer
+        with how many are done. Raises DataError for a prompt that leaves no room for an answer in the model's context.
         """
         params_list = [params] * len(prompts) if isinstance(params, SamplingParams) else params
         queued = [self._new(*pair, number=number) for number, pair in enumerate(zip(prompts, params_list, strict=True))]

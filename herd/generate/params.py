@@ -31,7 +31,7 @@ class SamplingParams:
     seed: with it and its place among the prompts an answer is always the same, whatever is written beside it.
     stop: texts that end an answer, which ends before them; they need the engine's tokenizer. stop_token_ids: beside the
     engine's own.
-    logprobs: so many of the likeliest tokens are told for each token. logit_bias: added to the logits of these ids.
+    logprobs: so many of the likeliest tokens are returned for each token. logit_bias: added to the logits of these ids.
     choices: the only answers there may be, as ids or as text.
     """
 

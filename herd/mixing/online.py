@@ -14,7 +14,7 @@ from herd.train.rows import named_rng
 
 
 class Exp3:
-    """Chooses the source of every row; told of a step's losses, it gives more to where they are higher.
+    """Chooses the source of every row; after each step it gives more to where they are higher.
 
     decay: of a reward's estimate. A reward is a source's loss over its share, so that what is seldom read counts for
     more when it is. Everything follows from seed and losses: a run repeated chooses the same rows.

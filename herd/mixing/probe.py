@@ -156,7 +156,7 @@ def _annealed(
     work: Work, model: Checkpoint, shards: CombinedShards, mix: Mapping[str, float], lr: float, settings: ProbeSettings,
     report: Callable[[float, float], None] = lambda completed, total: None,
 ) -> dict[str, float]:  # fmt: skip
-    """Held-out losses of the default sources after one annealing. report: told how many of its steps are done."""
+    """Held-out losses of the default sources after one annealing. report: called with the steps done."""
     report(0, 1)
     network = place_model(load_transformer(model.path), work.device)
     if network.shape.max_seq_len < settings.length:
@@ -203,6 +203,6 @@ def _last_lr(model: Checkpoint) -> float:
     records = read_steps(model.path / METRICS_FILE)
     if not records or records[-1].lr <= 0:
         raise DataError(
-            f"{model.path} tells no learning rate to fall from; set lr, best to what it was trained with last"
+            f"{model.path} records no learning rate to decay from; set lr, best to what it was trained with last"
         )
     return records[-1].lr

@@ -44,7 +44,7 @@ class MixProblem:
     """The sources to be mixed and the small runs that may be made to find out how.
 
     device: where they are made, as `place_model` takes it. proxy: of a run. eval_tokens: of each source's held-out
-    text, for losses. on_progress: told how far it is, 0 to 1.
+    text, for losses. on_progress: called with the share that is done.
     """
 
     shards: TokenShards

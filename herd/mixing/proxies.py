@@ -174,7 +174,7 @@ def train_proxy(
 ) -> tuple[Transformer, LossCurve]:
     """A model trained on `batches`, and its held-out losses at so many points, evenly apart, the last at the end.
 
-    on_step: told of each step before the next one's batch is asked for.
+    on_step: called with each step before the next one's batch is asked for.
     """
     model = new_model(problem, run)
     state = TrainState(model, adamw(model, run.optimizer))

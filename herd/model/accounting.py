@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from herd.core.errors import ArtifactError
 from herd.model.architecture import missing_features
 
-# What foreign tensors are for, by what stands in their names; the first that fits is told.
+# What foreign tensors are for, by what stands in their names; the first that fits is reported.
 _FEATURES = (
     (r"\.bias$|^bias$", "a bias"),
     (r"inv_freq|rope_freqs|rope_factors|rope\.freqs", "a table of rotary speeds"),
@@ -27,7 +27,7 @@ _FEATURES = (
 
 
 def describe_tensor(name: str) -> str:
-    """What a tensor that a model does not have is for, as far as its name tells."""
+    """What a tensor that a model does not have is for, as far as its name says."""
     return next(
         (description for pattern, description in _FEATURES if re.search(pattern, name)), "a tensor of another kind"
     )

@@ -1,4 +1,4 @@
-"""What lets a context grow: every cell of a needle test, and short rows told as well as before (3.4.2)."""
+"""What lets a context grow: every cell of a needle test, and short rows predicted as well as before (3.4.2)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def baseline(model: Checkpoint) -> ShortLosses | None:
 @dataclass(frozen=True)
 class GateOutcome:
     """How a gate was met. grid: of the needle test. min_recall: that was asked of every cell. missed: cells with fewer,
-    as (length, depth). worse: what is not told as well as before the last switch."""
+    as (length, depth). worse: what is not predicted as well as before the last switch."""
 
     grid: NeedleGrid
     min_recall: float
@@ -67,7 +67,7 @@ class GateOutcome:
             more = f" and in {len(self.missed) - 1} more cells" if len(self.missed) > 1 else ""
             why.append(f"{hits} of {total} needles found at {length} tokens, depth {depth:g}{more}")
         if self.worse:
-            why.append(f"short rows told worse than before the switch ({', '.join(self.worse)})")
+            why.append(f"short rows predicted worse than before the switch ({', '.join(self.worse)})")
         return f"failed: {'; '.join(why)}"
 
 
@@ -104,8 +104,8 @@ class GateTest:
         return needle_test(engine, self.tokenizer, list(stacks), chat=False)
 
     def run(self, model: Transformer, length: int, min_recall: float, before: ShortLosses | None) -> GateOutcome:
-        """Whether `min_recall` of the needles is found in every cell up to `length`, and short rows are told as well as
-        they were `before`."""
+        """Whether `min_recall` of the needles is found in every cell up to `length`, and short rows are predicted as
+        well as they were `before`."""
         grid = self.needle_grid(model, length)
         missed = tuple(cell for cell, (hits, total) in sorted(grid.cells.items()) if hits < min_recall * total)
         worse: list[str] = []

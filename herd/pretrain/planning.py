@@ -184,7 +184,7 @@ def _checkpoint_bytes(costs: Sequence[StageCost], seconds: float) -> float:
 
 
 def write_estimates(estimates: Mapping[str, StageEstimate], file: Path) -> None:
-    """For the cards of the stages, and so for the report."""
+    """For the metadata of the stages, and so for the report."""
     file.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(file, json.dumps({key: asdict(estimate) for key, estimate in estimates.items()}, indent=1))
 

@@ -25,8 +25,8 @@ class ShortLosses:
         return sum(self.weights[name] * interval.value for name, interval in self.losses.items()) / total
 
     def worse(self, now: ShortLosses, tolerance: float) -> list[str]:
-        """The sources that are not told as well as before: whose loss rose by more than `tolerance`, a share, and out
-        of its interval; and `all` when their mean rose by more."""
+        """The sources that are not predicted as well as before: whose loss rose by more than `tolerance`, a share, and
+        out of its interval; and `all` when their mean rose by more."""
         over = [
             name
             for name, was in self.losses.items()
@@ -39,7 +39,7 @@ class ShortLosses:
 class GateResult:
     """How a gate was met. min_recall: the share of needles that every cell had to find; recall: the lowest
     that one did.
-    missed: cells below, as (length, depth). worse: sources told worse than before the last switch."""
+    missed: cells below, as (length, depth). worse: sources predicted worse than before the last switch."""
 
     min_recall: float
     recall: float

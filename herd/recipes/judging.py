@@ -34,7 +34,7 @@ def plan_data_probe(
     """
     if settings.lr is None and not (folder / METRICS_FILE).exists():
         raise ArtifactError(
-            f"{folder} tells no learning rate to fall from; name one with --learning-rate, such as 1e-4"
+            f"{folder} records no learning rate to decay from; name one with --learning-rate, such as 1e-4"
         )
     if default:
         model = load_pretrained(folder=str(folder))

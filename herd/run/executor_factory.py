@@ -17,7 +17,7 @@ def make_executor(
     warn: Callable[[str], None] = print,
     timeout_seconds: float = RestartPolicy().timeout_seconds,
 ) -> Executor:
-    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as an executor. warn: told when less is to be had than
+    """`local`, `joined:FOLDER`, `ray` or `ray://HOST:PORT` as an executor. warn: called when less is to be had than
     allowed. timeout_seconds: after which a rank that others started counts as dead.
 
     Raises SettingsError for another name."""

@@ -207,9 +207,9 @@ def _call(files: UserFiles, kernel: bytes, shard: Any) -> Any:
 
 
 def rank_on_ray(config: dict[str, str]) -> None:
-    """The body of a Ray Train worker: the rank in a process of its own, told who it is in torchrun's way.
+    """The body of a Ray Train worker: the rank in a process of its own, with torchrun's variables.
 
-    Ray has told where its own workers meet; ours meet one port further, and are placed anew if that is taken.
+    Ray has said where its own workers meet; ours meet one port further, and are placed anew if that is taken.
     """
     from ray import train  # pyright: ignore[reportMissingImports]
 

@@ -275,7 +275,7 @@ class FileWatch:
 
 
 def _work_on(task: Path) -> None:
-    """Takes shards of a task until there are none left. What goes wrong is told the first rank, which ends all."""
+    """Takes shards of a task until there are none left. Faults are reported to the first rank, which ends all."""
     kernel, todo = _read(task / "task")
     rank = Rank.from_env().number
     try:

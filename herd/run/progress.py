@@ -14,7 +14,7 @@ _LIVE_SECONDS = 0.1
 
 
 class Display(Protocol):
-    """Told of everything that happens in a run. Keys are those of artifacts."""
+    """Is called with everything that happens in a run. Keys are those of artifacts."""
 
     def begin(self, total: int, num_complete: int) -> None: ...
     def start(self, key: str) -> None: ...
@@ -129,7 +129,7 @@ class LiveDisplay:
 
 
 class StatusLine:
-    """How far a command is, told on standard error: one line that is written anew in a terminal, elsewhere a line every
+    """How far a command is, on standard error: one line that is written anew in a terminal, elsewhere a line every
     so often."""
 
     def __init__(self, title: str) -> None:
@@ -172,7 +172,7 @@ def summary(metadata: dict[str, Any]) -> str:
 
 
 class ProgressRate:
-    """How fast a stage gets on, from its first report on: what that one tells of, such as the steps before a resume or
+    """How fast a stage gets on, from its first report on: what that one counts, such as the steps before a resume or
     reading a model, says nothing about the rest."""
 
     def __init__(self) -> None:

@@ -56,6 +56,8 @@ def run_rank(file: Path, rank: Rank) -> int:
         _print_fault()
         # A peer that died shows as some error of the network here: all are started again.
         return CRASH_EXIT_CODE
+    finally:
+        heartbeat.close()
 
 
 def _give_up(heartbeat: Heartbeat, fault: HerdError) -> None:

@@ -279,20 +279,27 @@ class Heartbeat:
         self.folder, self.rank = folder, rank
         self._last, self._progress_count = 0.0, 0
         self._main = threading.main_thread().ident or 0
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Gives no more signs."""
+        self._closed.set()
+        self._thread.join(HEARTBEAT_SECONDS)  # no longer: it may hang in a file system
 
     def _beat(self) -> None:
         file = self.folder / f"beat-{self.rank.number}"
         partial = file.with_name(f"pulse-{self.rank.number}.partial")
         busy_beats, before = 0, 0.0
-        while True:
+        while not self._closed.is_set():
             # What this thread uses itself is no work.
             cpu_seconds = time.process_time() - time.thread_time()
             busy_beats, before = busy_beats + (cpu_seconds - before > _WORKING_SECONDS), cpu_seconds
             with contextlib.suppress(OSError):
                 partial.write_text(json.dumps([self._progress_count, busy_beats, self._is_waiting()]), encoding="utf-8")
                 partial.rename(file)
-            time.sleep(HEARTBEAT_SECONDS)
+            self._closed.wait(HEARTBEAT_SECONDS)
 
     def _is_waiting(self) -> bool:
         """Whether the main thread waits for other ranks."""
@@ -314,7 +321,7 @@ class Heartbeat:
             partial.rename(self.folder / "progress.json")
 
     def give_up(self, fault: HerdError) -> None:
-        """Tells whoever started the ranks that starting them again will not help."""
+        """Reports to whoever started the ranks that starting them again will not help."""
         partial = self.folder / f"fault-{self.rank.number}"
         partial.write_bytes(pickle.dumps(fault))
         partial.rename(self.folder / "fault")

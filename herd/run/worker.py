@@ -119,8 +119,8 @@ def make(
 ) -> dict[str, Any]:
     """The metadata of the artifact that `job` makes; its folder is whole when this returns.
 
-    Raises DamagedError for an input that is not what was written, and HerdError, with the stage's name in front where
-    the fault did not name it.
+    Raises CorruptArtifactError for an input that is not what was written, and HerdError, with the stage's name in
+    front where the fault did not name it.
     """
     scratch = home.scratch / job.key
     try:
@@ -184,7 +184,7 @@ def make_here(
 
 
 def take_part(job: StageJob, home: RunFolder, out: Path, options: RunOptions, report: ProgressReporter) -> None:
-    """Runs the stage as one of the ranks whose output is thrown away; `report` is told that it gets on."""
+    """Runs the stage as one of the ranks whose output is thrown away; `report` is called as it gets on."""
     alone = replace(options, trackers=(), profile=None)
     work = Work(
         out, home.scratch / job.key, LocalExecutor(), report, options=alone, stop_requested=processes.stop_requested
@@ -317,7 +317,7 @@ def _open_log(file: Path) -> IO[Any]:
 
 
 if __name__ == "__main__":
-    # python -m herd.run.worker PIPE PARENT FOLDER PLACE MANNER: a process of its own, which knows nothing of the
+    # python -m herd.run.worker PIPE PARENT FOLDER EXECUTOR OPTIONS: a process of its own, which knows nothing of the
     # program that runs the recipe, a notebook perhaps.
     serve(
         Connection(int(sys.argv[1])),

@@ -102,7 +102,7 @@ def run_calls(code: str, function: str, inputs: list[list[object]]) -> dict[str,
         try:
             return {"fault": f"{type(fault).__name__}: {fault}"[:300]}
         except BaseException:
-            return {"fault": "an exception that cannot be told"}
+            return {"fault": "an exception that cannot be shown"}
 
 
 def serve_request() -> None:

@@ -347,12 +347,12 @@ def implied_flops_per_second(job: TrainingJob, devices: int, stated_days: float)
     return job.flops / (devices * stated_days * 86_400)
 
 
-# A time that someone tells is let pass when it is so near to one that was worked out.
+# A stated time is let pass when it is so near to one that was worked out.
 _NEAR = 0.1
 
 
 def stated_days_line(estimate: Cost, stated_days: float) -> str:
-    """Whether a time that was told goes with the speed, and the speed that it would take."""
+    """Whether a stated time goes with the speed, and the speed that it implies."""
     required = implied_flops_per_second(estimate.job, estimate.devices, stated_days) / 1e12
     rough = required * estimate.job.rough_flops / estimate.job.flops
     speeds = f"{rough:,.0f} TFLOP/s a device by 6 N D, {required:,.0f} with attention"
@@ -365,4 +365,4 @@ def stated_days_line(estimate: Cost, stated_days: float) -> str:
         else f"which is not the {estimate.flops_per_second / 1e12:,.0f} it is said to be: those take "
         f"{estimate.rough_days:,.1f} days by 6 N D and {estimate.days:,.1f} with attention"
     )
-    return f"told      {stated_days:g} days would be {speeds}, {verdict}"
+    return f"stated    {stated_days:g} days would be {speeds}, {verdict}"

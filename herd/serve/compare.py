@@ -67,7 +67,7 @@ class Comparison:
         return {"turn": name, "answers": [answer.content for answer in answers]}
 
     def choose(self, turn: str, best: int, strength: str, edited: str = "") -> dict[str, Any]:
-        """Keeps which answer was better and by how much, and what it was mended to; tells who wrote which.
+        """Keeps which answer was better and by how much, and what it was mended to; returns who wrote which.
 
         Raises DataError for a turn, side or strength that there is none of, and for answers that are alike.
         """

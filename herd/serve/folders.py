@@ -66,7 +66,7 @@ def damaged_in(run: Path) -> list[Path]:
 def newest_model(run: Path) -> Path | None:
     """The folder of the model a run made last that answers or continues text; one that chats goes first.
 
-    Raises DamagedError when one of the models is not whole: an older one must not stand for it in silence.
+    Raises CorruptArtifactError when one of the models is not whole: an older one must not stand for it in silence.
     """
     refuse_damaged_models(run)
     paths = [artifact.path for artifact in artifacts_in(run) if isinstance(artifact, Checkpoint)]
@@ -79,7 +79,7 @@ def newest_model(run: Path) -> Path | None:
 
 
 def refuse_damaged_models(run: Path) -> None:
-    """Raises DamagedError when a model among the artifacts of a run is not whole."""
+    """Raises CorruptArtifactError when a model among the artifacts of a run is not whole."""
     for path in _folders(run):
         if ((path / CONFIG_JSON).exists() or (path / ABOUT).exists()) and not is_complete(path):
             open_artifact(path).verify()
@@ -112,7 +112,7 @@ def model_in(path: Path) -> Path:
 def tasks_of(model: Path) -> list[PluginConfig]:
     """The tasks that the run which made a model measures by, with their settings; none for a model from outside.
 
-    Raises DamagedError when what tells them is damaged.
+    Raises CorruptArtifactError when an artifact that records them is damaged.
     """
     if not (model / METADATA_FILE).exists():
         return []
@@ -123,14 +123,17 @@ def tasks_of(model: Path) -> list[PluginConfig]:
 
 
 def tasks_named(texts: Sequence[str], model: Path) -> list[PluginConfig]:
-    """What `herd eval` is told to ask: names, or `name: {setting: value}` laid over the settings that the model's run
-    measures by; all tasks of its run when nothing is named.
+    """The tasks that `herd eval` is to run: names, or `name: {setting: value}` laid over the settings that the model's
+    run measures by; all tasks of its run when nothing is named.
 
     Raises SettingsError for a name that nobody knows, and when there is nothing to ask.
     """
     known_tasks = {use.name: use for use in tasks_of(model)}
     if not texts and not known_tasks:
-        raise SettingsError(f"{model} was not measured by a run; name tasks, which `herd list tasks` prints")
+        why = "was not measured by a run"
+        if (model / METADATA_FILE).exists() and _is_old(open_artifact(model)):
+            why = "was made by an older version of herd, whose tasks this one does not read"
+        raise SettingsError(f"{model} {why}; name tasks, which `herd list tasks` prints")
     return [_task_named(text, known_tasks) for text in texts] or list(known_tasks.values())
 
 
@@ -146,9 +149,9 @@ def _task_named(text: str, known_tasks: Mapping[str, PluginConfig]) -> PluginCon
 
 
 def toolbox_of(model: Path) -> Toolbox:
-    """The tools that a model was taught to call, as the dialogues it learnt from tell; none for a model from outside.
+    """The tools that a model was taught to call, as the dialogues it learnt from record; none for a model from outside.
 
-    Raises DamagedError when what tells them is damaged.
+    Raises CorruptArtifactError when an artifact that records them is damaged.
     """
     try:
         ancestors = lineage(Artifact.open(model))

@@ -51,8 +51,9 @@ def import_model(
 
     The logits of the copy are compared with those that formulas in float64 give on the original; a copy that
     disagrees is not kept. chat_template: for a model that brings none, or another one; a packaged name or a Jinja
-    file. Such a model has yet to be taught it, and counts as one that does not chat. report: told how many weights are
-    written, of how many. Raises SettingsError when `folder` exists and ArtifactError for what cannot be read.
+    file. Such a model has yet to be taught it, and counts as one that does not chat. report: called
+    with how many weights are written, of how many. Raises SettingsError when `folder` exists and ArtifactError for what
+    cannot be read.
     """
     if folder.exists():
         raise SettingsError(f"{folder} exists; name a folder that does not")

@@ -1,4 +1,4 @@
-"""Which way of mixing sources is best, and can the best mix be foretold from small runs?"""
+"""Which way of mixing sources is best, and can the best mix be predicted from small runs?"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CandidateRun:
 @settings
 class MixesSettings:
     """data: the recipe whose pages are used. proxies: what methods search with; the first one's mixes are tried, by
-    seed. candidates: mixes, by name, whose losses at `target` are foretold from `rungs`, which have as many tokens a
+    seed. candidates: mixes, by name, whose losses at `target` are predicted from `rungs`, which have as many tokens a
     weight or more. control: a method's name."""
 
     title: str
@@ -74,7 +74,7 @@ _SEARCHING = ("doremi", "doge", "regmix")
 
 
 def forecast_candidates(tokens: Tokens, s: MixesSettings) -> Scores:
-    """Candidate mixes at the small sizes, and at the one they are foretold for."""
+    """Candidate mixes at the small sizes, and at the one they are predicted for."""
     small: list[Scores] = []
     large: list[Scores] = []
     for name, shares in s.candidates.items():

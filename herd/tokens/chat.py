@@ -46,7 +46,7 @@ class Llama3ChatTemplate:
     """Writes and reads Llama 3's chat format with one tokenizer.
 
     call_format: how calls of tools are written. Where a conversation defines tools of its own, which are no built-in
-    ones, these are told and called in JSON, as 3.1 was taught.
+    ones, these are defined and called in JSON, as 3.1 was taught.
     """
 
     built_in_tools = True  # whether tools may be named without a definition

@@ -1,4 +1,4 @@
-"""How large the result of a template's operation may become, told before it is made."""
+"""How large the result of a template's operation may become, known before it is made."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class JinjaChatTemplate:
 
     def _turn(self, conversation: Conversation, number: int, filled: str, loss_mask: LossMask) -> tuple[int, int]:
         """From where to where in `filled` the assistant writes message `number`, which calls tools or thinks: between
-        the opening of its turn and what ends it. Raises DataError when that is not to be told."""
+        the opening of its turn and what ends it. Raises DataError when that cannot be known."""
         first, last = loss_mask.extent(number)
         before = replace(conversation, messages=conversation.messages[:number])
         start = self._start(before, filled, first)
@@ -177,7 +177,7 @@ class JinjaChatTemplate:
         return start, end
 
     def _start(self, before: Conversation, filled: str, first: int) -> int:
-        """Where the assistant begins to write after `before`; -1 where that is not to be told."""
+        """Where the assistant begins to write after `before`; -1 where that cannot be known."""
         if not before.messages:
             return 0
         opened, closed = self._filled(before, opening=True), self._filled(before, opening=False)

@@ -3,7 +3,7 @@ none."""
 
 # One message: <|start_header_id|>role<|end_header_id|>, a blank line, the content, <|eot_id|>. A call of a tool ends
 # with <|eom_id|> instead: the turn goes on after the tool's answer. Built-in tools are named to the system; `tools` are
-# told in the first user message and called in JSON. The tool's role is written `ipython`.
+# defined in the first user message and called in JSON. The tool's role is written `ipython`.
 # Source: llama-models, `prompt_format.md`. `chat.py` writes the same, by ids.
 CHAT_TEMPLATE = """\
 {{- bos_token }}

@@ -79,15 +79,15 @@ def read_blocks(text: str) -> tuple[ToolCall, ...]:
 def with_definitions(
     conversation: Conversation, definitions: Sequence[Mapping[str, Any]], call_format: ToolCallFormat
 ) -> Conversation:
-    """The conversation with the tools' JSON schemas told in its first user message, as 3.1 was taught.
+    """The conversation with the tools' JSON schemas in its first user message, as 3.1 was taught.
 
     Raises DataError when no user speaks, and for a form that knows no definitions.
     """
     if call_format not in ("json", "hugging_face"):
-        raise DataError(f"the form {call_format!r} tells no definitions of tools; choose 'json' or 'hugging_face'")
+        raise DataError(f"the form {call_format!r} has no definitions of tools; choose 'json' or 'hugging_face'")
     first = next((n for n, message in enumerate(conversation.messages) if message.role == "user"), None)
     if first is None:
-        raise DataError("tools are told in the first user message, and no user speaks; add one")
+        raise DataError("tools are defined in the first user message, and no user speaks; add one")
     user_message = conversation.messages[first]
     listed = "".join(f"{json.dumps(definition, indent=4, ensure_ascii=False)}\n\n" for definition in definitions)
     instructions = (

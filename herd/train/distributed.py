@@ -148,19 +148,19 @@ class DistributedStrategy:
         else:
             value, sums = self._grads(own, loss_fn, total, micro_batch)
         self._match_placements()
-        # Ranks that divide tensors or layers see the same loss or none: one of them tells.
-        tells = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
+        # Ranks that divide tensors or layers see the same loss or none: one of them reports.
+        reports = self.tensor == 0 and self.pipeline == self.layout.pipeline - 1
         sources = batch.all_sources if isinstance(batch, Batch) else ()
         metric_names = {f"{kind}/{name}" for kind, name in product(("loss", "tokens"), sources)}
         names = sorted(metric_names or set(sums))
         numbers = torch.tensor([value, *(sums.get(name, 0.0) for name in names)], dtype=torch.float64)
-        numbers = (numbers * tells).to(self.device)
+        numbers = (numbers * reports).to(self.device)
         dist.all_reduce(numbers)
         totals = numbers.tolist()
         return totals[0], {name: amount / total for name, amount in zip(names, totals[1:], strict=True)}
 
     def rank_batch(self, batch: Any) -> Any:
-        """This rank's rows, and its places in them, which are told of those that others have."""
+        """This rank's rows, or its positions in them, with what is known of the whole batch."""
         own = batch
         if not isinstance(batch, Batch) or batch.global_batch is None:
             rank_rows(num_rows(batch), self.data, self.layout.data)

@@ -53,7 +53,7 @@ def is_outlier(value: float, history: Sequence[float], deviations: float) -> boo
 
 
 class LossJumps:
-    """Steps whose loss lies far above those before it, of which people are told. steps: their numbers; of several in a
+    """Steps whose loss lies far above those before it, which the log warns of. steps: their numbers; of several in a
     row the first."""
 
     def __init__(self) -> None:

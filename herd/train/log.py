@@ -1,4 +1,4 @@
-"""What every step did, kept in a file that a crash cannot leave ahead of its checkpoint, and told to trackers."""
+"""What every step did, kept in a file that a crash cannot leave ahead of its checkpoint, and sent to trackers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tracker(Protocol):
 
 
 class StepLog:
-    """The records of all steps, in a file only: a long training would hold gigabytes of them. trackers: told of each
+    """The records of all steps, in a file only: a long training would hold gigabytes of them. trackers: sent each
     step, with more figures than the file has."""
 
     def __init__(
@@ -170,7 +170,7 @@ class CostComparison:
 
     @classmethod
     def of(cls, cost: Mapping[str, Any], steps: Sequence[Step]) -> CostComparison | None:
-        """By the cost on a card and the records of its steps; None where nothing was estimated or measured."""
+        """By the cost in metadata and the records of its steps; None where nothing was estimated or measured."""
         estimate = cost.get("estimate") or {}
         measured_steps = steps[SETUP_STEPS:]
         if "overhead_seconds" not in estimate or not measured_steps or not measured_steps[0].held_bytes:

@@ -128,7 +128,7 @@ class PreferenceBatch:
                 for branch, (answer, start, end) in enumerate(spans, start=1):
                     if self.share_prompt:
                         branches_RT[number, at + start : at + end] = branch
-                    # The place before a token is the one that foretells it.
+                    # The place before a token is the one that predicts it.
                     answers_RT[number, at + max(0, start - 1) : at + end - 1] = answer
                     ends[answer] = number * width + at + end - 1
                 at += len(document)

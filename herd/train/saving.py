@@ -104,7 +104,7 @@ class StepTrace:
         self._profiler: Any = None
 
     def before(self, step: int) -> None:
-        """Told of a step that begins."""
+        """Is called when a step begins."""
         if self._steps is None or self._profiler is not None or step != self._steps[0]:
             return
         import torch
@@ -115,7 +115,7 @@ class StepTrace:
         self._profiler.__enter__()
 
     def after(self, step: int) -> None:
-        """Told of a step that is done; writes the file after the last one."""
+        """Is called when a step is done; writes the file after the last one."""
         if self._profiler is not None and self._steps is not None and step >= sum(self._steps) - 1:
             self.close()
 

@@ -174,7 +174,7 @@ def test_what_needs_a_judge_says_so(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     write_conversations(tmp_path / "given", planted_groups(1)[0])
     given_, work = (Dialogues(tmp_path / "given"),), Work(tmp_path, tmp_path, LocalExecutor())
-    with pytest.raises(DataError, match="nothing tells which dialogues are good"):
+    with pytest.raises(DataError, match="nothing scores the dialogues"):
         curate_dialogues.body(work, given_, settings=CurationSettings())
     with pytest.raises(DataError, match="name its address"):
         curate_dialogues.body(work, given_, settings=replace(CurationSettings(keep="all"), difficulty="intentions"))

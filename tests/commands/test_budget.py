@@ -70,7 +70,7 @@ def test_a_picture_of_nothing_is_not_drawn(tmp_path: Path, capsys: pytest.Captur
     results, picture = tmp_path / "results.csv", tmp_path / "scores.svg"
     results.write_text("task,flops,nll,accuracy,questions,chance\nsums,1e20,0.9,0.3,500,0.25\n")
     told = forecasts(results, 1e23)
-    assert isinstance(told["sums"][1], str)  # one run foretells nothing
+    assert isinstance(told["sums"][1], str)  # one run predicts nothing
     code, out, _ = run(capsys, *BUDGET, "--results", str(results), "--plot", str(picture))
     assert code == 0
     assert "score     " in out

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,34 @@ from herd.core.errors import (
     is_out_of_memory,
     to_herd_error,
 )
+from herd.core.rowfiles import RowError
+
+
+def error_types(kind: type[HerdError] = HerdError) -> set[type[HerdError]]:
+    return {kind}.union(*map(error_types, kind.__subclasses__()))
+
+
+def test_every_error_survives_the_way_from_a_worker() -> None:
+    assert RowError in error_types()
+    for kind in error_types():
+        own = inspect.isfunction(kind.__init__)
+        fault = kind(*inspect.signature(kind).parameters) if own else kind("what happened")
+        again = pickle.loads(pickle.dumps(fault))
+        assert (type(again), str(again), vars(again)) == (kind, str(fault), vars(fault))
+
+
+def test_errors_with_arguments_of_their_own_are_among_those() -> None:
+    """All classes in herd whose base is an error of herd are loaded by this file."""
+    loaded = {kind.__name__ for kind in error_types()}
+    sources = Path(__file__).parents[2] / "herd"
+    bases = re.compile(r"^class (\w+)\((.*)\):", re.MULTILINE)
+    defined = {
+        name
+        for file in sources.rglob("*.py")
+        for name, parents in bases.findall(file.read_text(encoding="utf-8"))
+        if loaded & set(re.findall(r"\w+", parents))
+    }
+    assert defined == loaded - {"HerdError"}
 
 
 def test_near_names_are_guessed_and_far_ones_listed() -> None:

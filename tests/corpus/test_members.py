@@ -6,6 +6,7 @@ import gzip
 import io
 import itertools
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -26,8 +27,32 @@ def packed(count: int) -> list[bytes]:
     return [gzip.compress(HEAD + b"%d " % n * (1 + 37 * n % 90), mtime=0) for n in range(count)]
 
 
+def members_of(*parts: bytes) -> Iterator[Member]:
+    return members.members(io.BytesIO(b"".join(parts)), members.WHOLE_FILE)
+
+
 def contents(data: bytes, span: Span = members.WHOLE_FILE) -> list[bytes]:
     return [member.take(1 << 20) for member in members.members(io.BytesIO(data), span)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 40])
+def test_what_is_not_read_of_a_member_is_skipped(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A damaged member, of which nobody read as far as the damage, too."""
+    monkeypatch.setattr(members, "RAW_BYTES", 16)
+    parts = packed(6)
+    parts[2] = parts[2][:-8] + bytes(8)
+    starts = [sum(map(len, parts[:n])) for n in range(6)]
+    read = list(itertools.islice(((member.start, member.take(size)) for member in members_of(*parts)), 9))
+    assert read == [(start, (HEAD + b"%d " % n * (1 + 37 * n % 90))[:size]) for n, start in enumerate(starts)]
+
+
+def test_a_member_that_inflates_without_end_is_not_skipped_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "SKIP_BYTES", 1 << 20)
+    bomb = gzip.compress(HEAD + bytes(1 << 23), mtime=0)
+    first, second = members_of(bomb, *packed(1))
+    assert first.gave_up
+    assert first.next < len(bomb) - 1000
+    assert (second.start, second.gave_up) == (len(bomb), False)
 
 
 @given(st.binary(min_size=1, max_size=300), st.lists(st.tuples(st.integers(0, 320), st.integers(0, 99)), max_size=9))

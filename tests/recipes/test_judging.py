@@ -70,7 +70,7 @@ def test_a_set_is_judged_by_an_imported_model_beside_text_that_is_named(
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["judge-data", str(model), str(tmp_path / "new.jsonl"), "--tokens", "1024", "--batch-tokens", "256"]
     assert main(command) == 1
-    assert "tells no learning rate to fall from; name one with --learning-rate" in capsys.readouterr().err
+    assert "records no learning rate to decay from; name one with --learning-rate" in capsys.readouterr().err
     command += ["--seeds", "2", "--learning-rate", "1e-3"]
     assert main(command) == 1
     assert "name text like what it was trained on with --default" in capsys.readouterr().err

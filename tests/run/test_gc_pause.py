@@ -46,7 +46,9 @@ def test_frames_of_threads_are_never_listed_while_garbage_may_be_collected(
         return frames()
 
     monkeypatch.setattr(sys, "_current_frames", noted)
-    assert not Heartbeat(tmp_path, Rank(0, 1, 0))._is_waiting()
+    heartbeat = Heartbeat(tmp_path, Rank(0, 1, 0))
+    assert not heartbeat._is_waiting()
+    heartbeat.close()
     assert enabled
     assert not any(enabled)
     assert gc.isenabled()

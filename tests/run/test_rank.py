@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ def test_exit_codes(fault: Exception, code: int, words: str | None, tmp_path: Pa
     assert (found is None) == (words is None)
     assert str(found).startswith(words or "None")
     assert DISK_FULL == errno.ENOSPC
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_fault_that_cannot_be_told_is_still_an_exit_code(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_machine_whose_numbers_are_not_known_has_no_filter() -> None:
         (
             "class Odd(Exception):\n    def __str__(self): raise ValueError\ndef f(): raise Odd",
             [[]],
-            {"fault": "an exception that cannot be told"},
+            {"fault": "an exception that cannot be shown"},
         ),
     ],
 )

@@ -78,6 +78,8 @@ def test_what_an_older_herd_made_is_told_in_one_sentence(tmp_path: Path) -> None
         told = [line for line in describe_path(path, verify=False) if "older version" in line]
         assert len(told) == 1
         assert told[0].endswith("the same recipe makes it again")
+    with pytest.raises(SettingsError, match="was made by an older version of herd, whose tasks .*; name tasks"):
+        tasks_named([], folder)
 
 
 def test_what_is_neither_is_told_with_why(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_one_broken_call_of_several_spoils_them() -> None:
 @pytest.mark.parametrize("form", ["builtin", "function_tag", "python_list"])
 def test_a_form_that_tells_no_definitions_is_refused(form: ToolCallFormat) -> None:
     asked = Conversation((Message("user", "hi"),))
-    with pytest.raises(DataError, match=f"the form '{form}' tells no definitions of tools; choose 'json'"):
+    with pytest.raises(DataError, match=f"the form '{form}' has no definitions of tools; choose 'json'"):
         with_definitions(asked, [], form)
 
 

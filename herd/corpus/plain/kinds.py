@@ -1,4 +1,4 @@
-"""Program text and formulas inside documents, told by their looks."""
+"""Program text and formulas inside documents, recognised by their looks."""
 
 from __future__ import annotations
 

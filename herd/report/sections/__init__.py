@@ -7,7 +7,7 @@
         return Section("words", "Words", render_parts([table]))
 
 A function is called when one of the artifacts recorded such a result. A new file here is found; so is a section in a
-file of the user's own that a run was told to load.
+file of the user's own that a run loads.
 """
 
 from __future__ import annotations

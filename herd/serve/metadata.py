@@ -20,7 +20,7 @@ def as_data(path: Path, *, verify: bool = False) -> dict[str, Any]:
     metadata of all artifacts of a run. Results stand as they were recorded, also those whose type this herd does not
     know; numbers that are none, or infinite, are null. verify: whether every file is read and compared.
 
-    Raises ArtifactError when it is none of these, and DamagedError for a file that is not as it was written."""
+    Raises ArtifactError when it is none of these, and CorruptArtifactError for a file that is not as it was written."""
     if (path / METADATA_FILE).exists() or (
         not (path / CHECKSUMS_FILE).exists() and not RunFolder(path).artifacts.is_dir()
     ):

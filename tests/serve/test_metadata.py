@@ -1,4 +1,4 @@
-"""`herd show --json`: cards with typed results, for other programs."""
+"""`herd show --json`: metadata with typed results, for other programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from herd.core.errors import ArtifactError
 from herd.core.results import results
 from herd.core.stage import Work, stage
 from herd.run.runner import run_stages
-from herd.serve.cards import as_data
+from herd.serve.metadata import as_data
 
 
 @results.add(version=4)
@@ -43,13 +43,13 @@ def shown(capsys: pytest.CaptureFixture[str], *options: str) -> Any:
 
 def test_a_card_is_printed_with_its_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = run_stages(write_lines_for_tests(lines=3), tmp_path, jobs=0)
-    card = shown(capsys, str(made.path), "--verify")
+    metadata = shown(capsys, str(made.path), "--verify")
     names = "format type key stage version paper code settings inputs results cost module headline files"
-    assert list(card) == names.split()
-    assert card["format"] == 1
-    assert (card["type"], card["key"], card["headline"]) == ("Corpus", made.key, "3 lines")
-    assert card["results"] == {"LineCountForTests": {"version": 4, "lines": 3, "mean": None}}
-    assert card["files"].keys() == {"text"}
+    assert list(metadata) == names.split()
+    assert metadata["format"] == 1
+    assert (metadata["type"], metadata["key"], metadata["headline"]) == ("Corpus", made.key, "3 lines")
+    assert metadata["results"] == {"LineCountForTests": {"version": 4, "lines": 3, "mean": None}}
+    assert metadata["files"].keys() == {"text"}
     assert made.result(LineCountForTests).lines == 3
 
 
@@ -66,7 +66,7 @@ def test_a_run_is_a_list_of_cards_and_results_nobody_knows_are_shown(
     broken = tmp_path / "artifacts" / "broken-1"
     broken.mkdir()
     data = shown(capsys, str(tmp_path))
-    assert {card["key"] for card in data["artifacts"]} == {made.key, "strange-1"}
+    assert {metadata["key"] for metadata in data["artifacts"]} == {made.key, "strange-1"}
     assert data["damaged"] == ["broken-1"]
     assert shown(capsys, str(strange))["results"]["FromTheFuture"] == {"version": 9, "a": [1]}
 
