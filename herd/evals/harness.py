@@ -146,12 +146,15 @@ def _score_generated(
     workers: int, report: ProgressCallback,
 ) -> TaskScore:  # fmt: skip
     sampling = SamplingParams(
-        max_tokens=generation.max_tokens, temperature=generation.temperature, top_p=generation.top_p
+        max_tokens=generation.max_tokens,
+        temperature=generation.temperature,
+        top_p=generation.top_p,
+        stop=() if chat else generation.stop,
     )
     ids = _prompt_ids(tokenizer, prompts, chat)
     repeated = [row for row in ids for _ in range(generation.num_samples)]
     completions = engine.generate(repeated, sampling, workers=workers, report=report)
-    read = _reader(tokenizer, generation.stop, chat)
+    read = _reader(tokenizer, chat)
     responses = [read(completion) for completion in completions]
     scores: list[float | None] = []
     answers: list[GradedAnswer] = []
@@ -178,17 +181,17 @@ def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool)
     return [chat_template.encode_prompt(conversation) for conversation in conversations]
 
 
-def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[CompletionOutput], ModelAnswer]:
-    """Reads what was written: a turn of a chat, or text up to the first stop string."""
+def _reader(tokenizer: TextTokenizer, chat: bool) -> Callable[[CompletionOutput], ModelAnswer]:
+    """Reads what was written: a turn of a chat, or text, which the engine ended before a stop string."""
     chat_template = chat_template_of(tokenizer) if chat else None
 
     def read(completion: CompletionOutput) -> ModelAnswer:
         if chat_template is not None:
             message = chat_template.parse_message(completion.token_ids)
             return ModelAnswer(message.content, message, True, completion.stopped)
-        text = tokenizer.decode(completion.token_ids)
-        cut = min((at for at in (text.find(stop_string) for stop_string in stop) if at >= 0), default=None)
-        return ModelAnswer(text[:cut], Message("assistant", text[:cut]), False, completion.stopped or cut is not None)
+        at_stop_string = isinstance(completion.stop_reason, str)
+        text = completion.text if at_stop_string else tokenizer.decode(completion.token_ids)
+        return ModelAnswer(text, Message("assistant", text), False, completion.stopped)
 
     return read
 

@@ -45,7 +45,7 @@ class EvaluationSettings:
     loss_length: PositiveInt | None = None
 
 
-@stage(paper="5", version=4, gpu=True)
+@stage(paper="5", version=5, gpu=True)
 def evaluate_model(
     work: Work, model: Checkpoint, tokens: Tokens | None = None, *, label: str, settings: EvaluationSettings
 ) -> Scores:
@@ -102,9 +102,8 @@ def run_task(
     report: ProgressCallback = no_progress,
 ) -> Score:
     """One task put to one model. workers: threads; they change no result. report: told how many answers are there."""
-    return evaluate(
-        Engine(model, tokenizer.stop_token_ids), tokenizer, tasks.make(use)(), chat=chat, workers=workers, report=report
-    )
+    engine = Engine(model, tokenizer.stop_token_ids, tokenizer=tokenizer)
+    return evaluate(engine, tokenizer, tasks.make(use)(), chat=chat, workers=workers, report=report)
 
 
 def run_needle_test(

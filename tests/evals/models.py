@@ -22,7 +22,9 @@ class Scripted(Engine):
         self.asked.append(params)
         found = []
         for prompt in prompts:
-            ids = self.tokenizer.encode(self.say(self.tokenizer.decode(prompt)))
-            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.eos_id}
-            found.append(CompletionOutput(0, ids, [0.0] * len(ids), **done))
+            text = self.say(self.tokenizer.decode(prompt))
+            at, stop = min(((text.find(stop), stop) for stop in params.stop if stop in text), default=(None, None))
+            ids = self.tokenizer.encode(text)
+            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.eos_id if stop is None else stop}
+            found.append(CompletionOutput(0, ids, [0.0] * len(ids), text=text[:at], **done))
         return found
