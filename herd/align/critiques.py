@@ -23,6 +23,7 @@ from herd.core.storage import read_preferences, write_preferences
 from herd.evals.intervals import Interval, bootstrap_mean
 from herd.generate.engine import SamplingParams
 from herd.judge.critic import ASK, Critic, criticize_answers
+from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
@@ -43,7 +44,7 @@ def critic_dialogues(work: Work, preferences: tuple[Preferences, ...]) -> Dialog
     return write_dialogues(work, dialogues, f"{len(dialogues):,} critiques to learn from")
 
 
-@stage(paper="-", version=1, gpu=True)
+@stage(paper="-", version=1, gpu=True, data_parallel=True)
 def add_critiques(
     work: Work, critic: Checkpoint, preferences: tuple[Preferences, ...], *, max_tokens: PositiveInt = 128
 ) -> Preferences:
@@ -51,7 +52,7 @@ def add_critiques(
     pairs = [pair for artifact in preferences for pair in read_preferences(artifact.path)]
     conversations = [pair.prompt.with_messages(*answer) for pair in pairs for answer in pair.ranked_answers]
     critiques = iter(
-        Critic(critic, work.device, work.dtype, max_tokens=max_tokens).criticize(
+        Critic(critic, work.device, work.dtype, max_tokens=max_tokens, ranks=RankGroup.of(work)).criticize(
             conversations, workers=work.executor.workers, report=work.progress
         )
     )
@@ -67,7 +68,7 @@ def add_critiques(
     return Preferences(work.out)
 
 
-@stage(paper="-", version=2, gpu=True)
+@stage(paper="-", version=2, gpu=True, data_parallel=True)
 def rank_own_answers(
     work: Work,
     model: Checkpoint,
@@ -88,7 +89,7 @@ def rank_own_answers(
     Differs: a verdict in the place of points from 0 to 5, which models this small cannot tell apart, and a majority in
     the place of a judge of judgements.
     """
-    tokenizer = TextTokenizer.load(model.path)
+    tokenizer, ranks = TextTokenizer.load(model.path), RankGroup.of(work)
     chat_template = chat_template_of(tokenizer)
     entries, left_out = answerable_prompts(prompts, chat_template, read_shape(model.path).max_seq_len, ())
     answer_all(
@@ -98,13 +99,14 @@ def rank_own_answers(
         tokenizer,
         chat_template,
         RejectionSamplingSettings(sampling=sampling, num_samples=num_samples),
+        ranks,
     )
     conversations = [entry.prompt.with_messages(answer.message) for entry in entries for answer in entry.answers]
 
     def report(count: int, total: int) -> None:
         work.progress(count, total, "critiques")
 
-    answer_critiques = Critic(model, work.device, work.dtype).sample(
+    answer_critiques = Critic(model, work.device, work.dtype, ranks=ranks).sample(
         conversations, critiques, sampling, workers=work.executor.workers, report=report
     )
     likes = iter(sum(approvals(texts, approval)) > len(texts) / 2 for texts in answer_critiques)
@@ -156,7 +158,7 @@ def approvals(critiques: Sequence[str | None], approval: str) -> list[bool]:
     return [critique is not None and critique.strip().endswith(approval) for critique in critiques]
 
 
-@stage(paper="-", version=1, gpu=True)
+@stage(paper="-", version=1, gpu=True, data_parallel=True)
 def evaluate_critics(
     work: Work, critics: tuple[Checkpoint, ...], preferences: tuple[Preferences, ...], *, approval: str = "It is right."
 ) -> Scores:
@@ -173,7 +175,7 @@ def evaluate_critics(
     shares: list[Interval] = []
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
-        critiques = Critic(critic, work.device, work.dtype).criticize(
+        critiques = Critic(critic, work.device, work.dtype, ranks=RankGroup.of(work)).criticize(
             [answer for pair in pairs for answer in pair], workers=work.executor.workers
         )
         likes = approvals(critiques, approval)

@@ -20,12 +20,12 @@ from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from herd.core.errors import SettingsError, TrainingError
+from herd.model.collectives import join_ranks
 from herd.model.heads import trunk_of
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 from herd.train.batches import Batch, GlobalBatch, RankBatches, builds_rank_batches, rank_rows
 from herd.train.checkpoint import TrainState
-from herd.train.collectives import join_ranks
 from herd.train.compute import ComputeContext, autocast
 from herd.train.context_parallel import ContextParallelAttention
 from herd.train.integrity import MemoryIntegrity, RankIntegrity

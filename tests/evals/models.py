@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from herd.generate.engine import GREEDY, CompletionOutput, Engine, SamplingParams
+from herd.model.collectives import SINGLE_RANK
 from herd.tokens.tokenizer import TextTokenizer
 
 
@@ -16,6 +17,7 @@ class Scripted(Engine):
     def __init__(self, tokenizer: TextTokenizer, say: Callable[[str], str], context: int = 4096) -> None:
         self.tokenizer, self.say = tokenizer, say
         self.model = SimpleNamespace(shape=SimpleNamespace(max_seq_len=context))  # type: ignore[assignment]
+        self.ranks = SINGLE_RANK
         self.asked: list[SamplingParams] = []
 
     def generate(self, prompts: Sequence[Sequence[int]], params: SamplingParams = GREEDY, **how: Any) -> Any:

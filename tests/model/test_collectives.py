@@ -12,7 +12,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.train.collectives import join_ranks, map_over_ranks
+from herd.model.collectives import join_ranks, map_over_ranks
 
 
 class Ranks:
