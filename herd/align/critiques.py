@@ -176,7 +176,9 @@ def evaluate_critics(
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
         critiques = Critic(critic, work.device, work.dtype, ranks=RankGroup.of(work)).criticize(
-            [answer for pair in pairs for answer in pair], workers=work.executor.workers
+            [answer for pair in pairs for answer in pair],
+            workers=work.executor.workers,
+            report=work.progress_of_part(number, len(critics), "critics"),
         )
         likes = approvals(critiques, approval)
         points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]

@@ -61,6 +61,8 @@ def select_best_model(
         )
     rows = win_rates(outcomes, lengths)
     best = max(range(len(models)), key=lambda number: (rows[number].right.value, -number))
+    if not ranks.first:  # one is enough to write
+        return Checkpoint(work.out)
     copy_model_files(models[best].path, work.out)
     work.record(RoundComparison(tuple(rows), best))
     won = sum(row.win_rate is not None and row.win_rate.low > 0.5 for row in rows)

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import torch.distributed as dist
 from torch import Tensor
 
+from herd.align.average import average_models
 from herd.align.critiques import add_critiques, evaluate_critics, rank_own_answers
 from herd.align.curation import CurationSettings, curate_dialogues
 from herd.align.model_selection import select_best_model
@@ -110,6 +112,10 @@ STAGES: dict[str, Callable[[Work, Inputs], Any]] = {
     "select_best_model": lambda work, i: select_best_model.body(
         work, (i.checkpoint("chat"), i.checkpoint("other")), Dialogues(i.root / "prompts"),
         verifier=verifiers.configure("numeric_match"), max_tokens=12,
+    ),
+    "average_models": lambda work, i: average_models.body(
+        work, tuple(SimpleNamespace(path=i.root / name, key=name) for name in ("chat", "other")),  # type: ignore[arg-type]
+        Dialogues(i.root / "dialogues"),
     ),
     "curate_dialogues": lambda work, i: curate_dialogues.body(
         work, (Dialogues(i.root / "dialogues"),), i.checkpoint("judge"),

@@ -63,11 +63,11 @@ SIZE = Size(dim=16, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=32)
 NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "pack"}
 # Rows are divided over the ranks of a run; `tests/model/test_collectives.py` runs them on two. The others train.
 DATA_PARALLEL = {
-    "add_critiques", "annotate", "curate_dialogues", "evaluate_critics", "evaluate_model", "rank_own_answers",
-    "rejection_sample", "select_best_model",
+    "add_critiques", "annotate", "average_models", "curate_dialogues", "evaluate_critics", "evaluate_model",
+    "rank_own_answers", "rejection_sample", "select_best_model",
 }  # fmt: skip
 TRAINING = {
-    "anneal", "average_models", "dpo", "extend_context", "find_mix", "judge_data", "pretrain", "sft", "train_reward",
+    "anneal", "dpo", "extend_context", "find_mix", "judge_data", "pretrain", "sft", "train_reward",
     "try_corpus", "try_mix",
 }  # fmt: skip
 
