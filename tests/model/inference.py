@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -36,9 +37,13 @@ from herd.judge import reward
 from herd.judge.verifiers import verifiers
 from herd.model.heads import RewardModel
 from herd.model.transformer import Transformer
+from herd.pretrain.long_context import LongContextSettings, extend_context
+from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.run.executors import LocalExecutor
 from herd.run.ranks import Rank
 from herd.train.checkpoint import write_checkpoint
+from herd.train.layout import ParallelLayout
+from herd.train.schedule import BatchPhase, MixPhase
 from herd.world.annotators import annotate
 from herd.world.questions import Questions
 from herd.world.truth import World
@@ -136,9 +141,37 @@ STAGES: dict[str, Callable[[Work, Inputs], Any]] = {
 }  # fmt: skip
 
 
+def training(work: Work) -> dict[str, Any]:
+    """Settings of a few steps of two rows."""
+    return {
+        "lr": 1e-3, "length": 512, "batch_tokens": 1024, "layout": ParallelLayout(data=work.ranks),
+        "mixture_weights": {"a": 0.5, "b": 0.5},
+    }  # fmt: skip
+
+
+# Models that are trained on a layout's ranks are measured by all of them.
+MEASURED: dict[str, Callable[[Work, Inputs], Any]] = {
+    "extend_context": lambda work, i: extend_context.body(
+        work, i.checkpoint("base"), Tokens(i.root / "tokens"),
+        settings=LongContextSettings(
+            **training(work), check_tokens=1024, checks=2, gate=0.0, until=1.0, needle_seeds=1,
+            short_loss_tolerance=1.0, text_sources=("a",),
+        ),
+    ),
+    "pretrain": lambda work, i: pretrain.body(
+        work, Tokens(i.root / "tokens"), i.checkpoint("base"),
+        settings=PretrainSettings(
+            length=64, tokens=512, lr=1e-3, batch=(BatchPhase(until=1.0, batch_tokens=128),),
+            mix=(MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),),
+            layout=ParallelLayout(data=work.ranks),
+        ),
+    ),
+}  # fmt: skip
+
+
 @dataclass
 class TokenCounter:
-    """Tokens that models of this process read or wrote, and the answers that engines gave it."""
+    """Tokens that models of this process read or wrote without learning, and the answers that engines gave it."""
 
     tokens: int = 0
     answers: list[list[int]] = field(default_factory=list)
@@ -151,7 +184,7 @@ def token_counter() -> Iterator[TokenCounter]:
     prefill, decode = ModelRunner.prefill, ModelRunner.decode
 
     def count_hidden(self: Transformer, tokens_BT: Tensor, **settings: Any) -> Tensor:
-        counter.tokens += tokens_BT.numel()
+        counter.tokens += tokens_BT.numel() * (not torch.is_grad_enabled())
         return hidden(self, tokens_BT, **settings)
 
     def count_prefill(self: ModelRunner, answers: Any) -> Any:
@@ -180,7 +213,7 @@ def run_stages(root: Path, rank: Rank) -> dict[str, Any]:
     """Every stage's results, its models' answers and the tokens that this rank computed; in FOLDER/STAGE-SIZE-RANK is
     what it wrote."""
     outcomes = {}
-    for name, body in STAGES.items():
+    for name, body in (STAGES | MEASURED).items():
         out = root / f"{name}-{rank.world_size}-{rank.number}"
         scratch = root / f"scratch-{name}-{rank.world_size}"
         out.mkdir()

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from herd.model.collectives import join_ranks, map_over_ranks
 from herd.run.ranks import Rank, RankSupervisor
-from tests.model.inference import STAGES, inputs, run_stages
+from tests.align.test_tuning import numbers_in
+from tests.model.inference import MEASURED, STAGES, inputs, run_stages
 from tests.model.test_devices import DATA_PARALLEL
 
 
@@ -106,6 +107,13 @@ def test_two_ranks_infer_as_one_does(tmp_path: Path, figure: Callable[..., None]
         assert first[name]["results"] == alone[name]["results"]
         assert first[name]["answers"] == second[name]["answers"] == alone[name]["answers"]
         assert files_of(tmp_path / f"{name}-2-0") == files_of(tmp_path / f"{name}-1-0")
+        shares += [each[name]["tokens"] / alone[name]["tokens"] for each in (first, second)]
+        assert all(0.3 < share < 0.7 for share in shares[-2:]), (name, shares[-2:])
+    for name in MEASURED:  # trained on two ranks, which rounds otherwise
+        found, wanted = (numbers_in(each[name]["results"]) for each in (first, alone))
+        assert found == pytest.approx(wanted, rel=1e-3)
+        assert {place for place in found if "held_out" in place}
+        assert first[name]["answers"] == second[name]["answers"]
         shares += [each[name]["tokens"] / alone[name]["tokens"] for each in (first, second)]
         assert all(0.3 < share < 0.7 for share in shares[-2:]), (name, shares[-2:])
     figure(f"two ranks: {len(STAGES)} stages with the same results, {min(shares):.0%} to {max(shares):.0%} of the work")
