@@ -65,7 +65,8 @@ def inputs(root: Path) -> None:
     write_checkpoint(root / "base", model(SHAPE, seed=1), TOKENIZER, kind="base")
     write_checkpoint(root / "other", model(SHAPE, seed=2), TOKENIZER, kind="chat")
     judge = RewardModel(SHAPE)
-    judge.score.weight.data.normal_()
+    judge.trunk.load_state_dict(model(SHAPE, seed=3).state_dict(), strict=False)
+    judge.score.weight.data.normal_(generator=torch.Generator().manual_seed(0))
     write_checkpoint(root / "judge", judge, TOKENIZER, kind="reward")
     dialogues = [replace(HELLO, id=f"{n}", messages=(*HELLO.messages, Message("user", "so " * n))) for n in range(12)]
     write_conversations(root / "dialogues", [each.with_messages(Message("assistant", "Yes.")) for each in dialogues])
