@@ -21,11 +21,11 @@ from herd.core.records import Strength
 from herd.core.registry import PluginConfig
 from herd.core.settings import NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
+from herd.model.collectives import map_over_ranks
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.collectives import map_over_ranks
 from herd.train.log_probs import target_log_probs as log_probs_of
 from herd.train.loop import MetricSums
 from herd.train.optimizer import AdamWSettings

@@ -21,12 +21,12 @@ from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Sha
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.evals.intervals import wilson
+from herd.model.collectives import map_over_ranks
 from herd.model.config import read_shape
 from herd.model.fused import fused_kernels
 from herd.model.heads import RewardModel
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.collectives import map_over_ranks
 from herd.train.loop import MetricSums
 from herd.train.preferences import (
     EncodedPreference,

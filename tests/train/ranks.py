@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from herd.model.collectives import RankGroup
 from herd.model.sizes import Size
 from herd.model.transformer import initial_weights
 from herd.train.batches import TokenBatches
@@ -72,8 +73,12 @@ def main(folder: Path, layouts: list[str]) -> None:
         again = team.state(SHAPE, AdamWSettings(), first=initial())
         assert restore(folder / words, again)
         whole, other = team.full_model(), None
+        assert (whole is None) == (dist.get_rank() > 0)
         team.model = again.model
-        other = team.full_model()
+        other = team.full_model(on_all=True)
+        assert other is not None
+        sums = [float(weight.detach().double().square().sum()) for weight in other.parameters()]
+        assert RankGroup.joined().gather(sums) == [sums] * dist.get_world_size()
         if whole is not None and other is not None:
             rows[words]["kept"] = all(
                 torch.equal(a, b) for a, b in zip(whole.parameters(), other.parameters(), strict=True)

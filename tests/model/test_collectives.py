@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,11 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.train.collectives import join_ranks, map_over_ranks
+from herd.model.collectives import join_ranks, map_over_ranks
+from herd.run.ranks import Rank, RankSupervisor
+from tests.align.test_tuning import numbers_in
+from tests.model.inference import MEASURED, STAGES, inputs, run_stages
+from tests.model.test_devices import DATA_PARALLEL
 
 
 class Ranks:
@@ -85,3 +92,32 @@ def test_ranks_join_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     join_ranks(torch.device("cpu"))
     assert begun == ["gloo"]
+
+
+def test_two_ranks_infer_as_one_does(tmp_path: Path, figure: Callable[..., None]) -> None:
+    """Of every stage that divides its rows: the same results and files, bit for bit, of about half the work each."""
+    assert set(STAGES) == DATA_PARALLEL
+    inputs(tmp_path)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.model.inference", str(tmp_path)]
+    RankSupervisor(command, 2, tmp_path / "ranks").run(lambda *_: None)
+    first, second = (json.loads((tmp_path / f"outcomes-{rank}.json").read_text()) for rank in range(2))
+    alone = json.loads(json.dumps(run_stages(tmp_path, Rank(0, 1, 0))))
+    shares = []
+    for name in STAGES:
+        assert first[name]["results"] == alone[name]["results"]
+        assert first[name]["answers"] == second[name]["answers"] == alone[name]["answers"]
+        assert files_of(tmp_path / f"{name}-2-0") == files_of(tmp_path / f"{name}-1-0")
+        shares += [each[name]["tokens"] / alone[name]["tokens"] for each in (first, second)]
+        assert all(0.3 < share < 0.7 for share in shares[-2:]), (name, shares[-2:])
+    for name in MEASURED:  # trained on two ranks, which rounds otherwise
+        found, wanted = (numbers_in(each[name]["results"]) for each in (first, alone))
+        assert found == pytest.approx(wanted, rel=1e-3)
+        assert {place for place in found if "held_out" in place}
+        assert first[name]["answers"] == second[name]["answers"]
+        shares += [each[name]["tokens"] / alone[name]["tokens"] for each in (first, second)]
+        assert all(0.3 < share < 0.7 for share in shares[-2:]), (name, shares[-2:])
+    figure(f"two ranks: {len(STAGES)} stages with the same results, {min(shares):.0%} to {max(shares):.0%} of the work")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
