@@ -1,6 +1,6 @@
 """A recipe whose only stage is made by several ranks together; run by file, as a user's own would be.
 
-Only the ranks import torch: the command and the worker that starts them have no use for it.
+Its stage imports torch when it runs: the worker that only starts the ranks has no use for it.
 """
 
 from __future__ import annotations
