@@ -58,7 +58,7 @@ def progress_of(out: Path, since: float) -> float | None:
             if file.stat().st_mtime > since:
                 completed, total, _ = json.loads(file.read_text(encoding="utf-8"))
                 return completed / total
-        except OSError:  # the ranks have just ended
+        except (OSError, ValueError):  # the ranks have just ended, or are writing
             continue
     return None
 
