@@ -19,7 +19,6 @@ from herd.model.sizes import Size
 from herd.model.transformer import initial_weights
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import Saver, TrainState, restore
-from herd.train.distributed import DistributedStrategy
 from herd.train.layout import ParallelLayout
 from herd.train.loop import Strategy, train_steps
 from herd.train.objectives import next_token_loss
@@ -57,6 +56,9 @@ def losses(state: TrainState, given: TokenBatches, hands: Strategy) -> list[list
 
 
 def main(folder: Path, layouts: list[str]) -> None:
+    # Of ranks only: it takes longer to import than torch, and tests import this file for its numbers.
+    from herd.train.distributed import DistributedStrategy
+
     given = batches(folder / f"tokens-{os.environ['RANK']}")
     rows = {}
     for words in layouts:
