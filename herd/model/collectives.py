@@ -98,10 +98,3 @@ class RankGroup:
 
 
 SINGLE_RANK = RankGroup()
-
-
-def map_over_ranks(
-    inputs: Sequence[InputT], compute: Callable[[InputT], ResultT], *, collective: bool = False
-) -> list[ResultT]:
-    """`RankGroup.map` over the ranks that train together."""
-    return RankGroup.joined().map(inputs, compute, collective=collective)

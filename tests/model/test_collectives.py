@@ -15,7 +15,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.model.collectives import join_ranks, map_over_ranks
+from herd.model.collectives import RankGroup, join_ranks
 from herd.run.ranks import Rank, RankSupervisor
 from tests.align.test_tuning import numbers_in
 from tests.model.inference import MEASURED, STAGES, inputs, run_stages
@@ -58,7 +58,9 @@ class Ranks:
 def test_every_item_is_done_by_one_rank_and_all_have_all_of_it_in_order(items: list[int], ranks: int) -> None:
     done: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        found = Ranks(ranks).run(patch, lambda rank: map_over_ranks(items, lambda one: done.append(one) or 2 * one))
+        found = Ranks(ranks).run(
+            patch, lambda rank: RankGroup.joined().map(items, lambda one: done.append(one) or 2 * one)
+        )
     assert found == [[2 * one for one in items]] * ranks
     assert sorted(done) == sorted(items)
 
@@ -74,14 +76,14 @@ def test_together_all_ranks_compute_equally_often(count: int, ranks: int) -> Non
             calls[crew.here.rank] += 1
             return item
 
-        found = crew.run(patch, lambda rank: map_over_ranks(range(count), compute, collective=True))
+        found = crew.run(patch, lambda rank: RankGroup.joined().map(range(count), compute, collective=True))
     assert found == [list(range(count))] * ranks
     assert set(calls) == {-(-count // ranks)}
 
 
 def test_one_process_does_all_of_it() -> None:
-    assert map_over_ranks([3, 1, 2], lambda one: -one, collective=True) == [-3, -1, -2]
-    assert map_over_ranks([], lambda one: one) == []
+    assert RankGroup.joined().map([3, 1, 2], lambda one: -one, collective=True) == [-3, -1, -2]
+    assert RankGroup.joined().map([], lambda one: one) == []
 
 
 def test_ranks_join_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,7 @@ def test_ranks_killed_and_frozen_at_random_change_no_bit(
     """`benchmarks/faults.py` does it a hundred times; here it is three, so that it runs at every change: as ranks
     start, in training, and as they start again. Stages before the spread one are those of a run that is there."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("faults", BENCHMARKS / "faults.py")
-    assert spec is not None
-    assert spec.loader is not None
-    faults = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "faults", faults)
-    spec.loader.exec_module(faults)
+    faults = importlib.import_module("faults")
     found = faults.measure(2, 1, 60_000, "data=2", 3, tmp_path, smoke_run)
     assert found["exit"] == 0, found
     assert (found["killed"], found["frozen"]) == (2, 1)
