@@ -91,7 +91,7 @@ class ImportedModel:
 class FinetuningResult:
     """What a model was fine-tuned on: conversations, or pairs of answers. step_unit: what the weight of a step counts.
     lr: the peak; None where nothing was learnt. left_out: examples, by reason. notes: what is well to know of them.
-    sources: examples by source; shares: of all that is learnt, by source."""
+    sources: examples by source; shares: of all that is learnt, by source, replayed ones as `replay/NAME`."""
 
     examples: int
     step_unit: str

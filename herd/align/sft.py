@@ -10,14 +10,18 @@ from herd.align.loading import read_dialogues
 from herd.align.preflight import check_trainable
 from herd.align.results import FinetuningResult
 from herd.align.tuning import finetune, load_for_finetuning
-from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.artifacts import Checkpoint, Dialogues, Tokens
+from herd.core.errors import SettingsError
 from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.model.config import read_shape
+from herd.model.sizes import Shape
 from herd.tokens.jinja import chat_template_of
+from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.dialogues import DialogueBatches
 from herd.train.objectives import next_token_loss
+from herd.train.replay import ReplaySampler, ReplaySettings
 from herd.train.results import TrainingResult
 from herd.train.settings import FinetuneSettings, num_ranks
 
@@ -26,10 +30,12 @@ from herd.train.settings import FinetuneSettings, num_ranks
 class SftSettings(FinetuneSettings):
     """length: tokens in a packed row, of which a step has `batch_size`. repeats: how often a source is read in an
     epoch, once where none is named: 2.5 reads it twice and a half of it, drawn anew each epoch, once more; 0 leaves it
-    out. lr: by the model's size when absent (`herd.train.schedule.lr_by_size`)."""
+    out. replay: pre-training documents among the dialogues, which the stage is given as `tokens`. lr: by the model's
+    size when absent (`herd.train.schedule.lr_by_size`)."""
 
     length: PositiveInt = 512
     repeats: dict[str, float] = field(default_factory=dict)
+    replay: ReplaySettings | None = None
     batch_size: PositiveInt = 4
     epochs: PositiveInt = 3
     lr: PositiveFloat | None = None
@@ -37,15 +43,26 @@ class SftSettings(FinetuneSettings):
 
 
 @stage(paper="4.1.3", version=4, ranks=num_ranks, gpu=True)
-def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, settings: SftSettings) -> Checkpoint:
+def sft(
+    work: Work,
+    base: Checkpoint,
+    dialogues: tuple[Dialogues, ...],
+    tokens: Tokens | None = None,
+    *,
+    settings: SftSettings,
+) -> Checkpoint:
     """`base`, taught to answer: cross-entropy on the assistant's words and nothing else; with `lora` only the adapters
     beside it, in peft's format.
 
-    Every round starts from the pre-trained model, as in the report.
+    Every round starts from the pre-trained model, as in the report. tokens: pre-training documents, packed with the
+    model's own tokenizer, of which `replay` says how many are learnt as well, as whole texts. Raises SettingsError for
+    the one without the other.
     """
-    tokenizer = TextTokenizer.load(base.path)
+    tokenizer, shape = TextTokenizer.load(base.path), read_shape(base.path)
+    length = min(settings.length, shape.max_seq_len)
+    replay = _replay_sampler(tokens, tokenizer, shape, length, settings)
     conversations = read_dialogues(dialogues)
-    chat_template, length = chat_template_of(tokenizer), min(settings.length, read_shape(base.path).max_seq_len)
+    chat_template = chat_template_of(tokenizer)
     notes = check_trainable(ParsedRows(conversations), chat_template, tokenizer, length)
     trainable = load_for_finetuning(work, base.path, settings)
     batches = DialogueBatches(
@@ -57,13 +74,14 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
         seed=settings.seed,
         pad=tokenizer.pad_id,
         repeats=settings.repeats,
+        replay=replay,
     )
     steps, lr = finetune(work, trainable, batches, loss=next_token_loss, settings=settings)
     trainable.save(tokenizer, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
     work.record(
         FinetuningResult(
-            examples=len(batches.texts),
+            examples=batches.examples,
             step_unit="tokens learnt",
             lr=lr,
             left_out={"too long": batches.left_out},
@@ -79,8 +97,29 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
             flops=batches.tokens * trainable.shape.training_flops(batches.length),
             loss=loss,
             length=batches.length,
+            sources=batches.replayed,
         )
     )
     longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
-    work.headline = f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}{longer}"
+    replayed = sum(source.tokens for source in batches.replayed.values())
+    beside = f" beside {replayed:,} tokens of pre-training" if replayed else ""
+    work.headline = f"{batches.examples:,} dialogues, {settings.epochs} times{beside}, loss {loss:.3f}{longer}"
     return Checkpoint(work.out)
+
+
+def _replay_sampler(
+    tokens: Tokens | None, tokenizer: TextTokenizer, shape: Shape, length: int, settings: SftSettings
+) -> ReplaySampler | None:
+    """None where nothing is replayed."""
+    if settings.replay is None and tokens is None:
+        return None
+    if settings.replay is None:
+        raise SettingsError("sft has tokens and no `replay` in its settings; say its share, or leave the tokens out")
+    if tokens is None:
+        raise SettingsError(
+            "sft has `replay` and no tokens; give it packed documents, `sft(base, dialogues, tokens, settings=...)`, "
+            "or leave `replay` out"
+        )
+    shards = TokenShards(tokens.path)
+    shards.check_packed_for(tokenizer, shape.vocab_size)
+    return ReplaySampler(shards, settings.replay, length=length, seed=settings.seed)

@@ -14,15 +14,18 @@ from herd.core.records import Conversation
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
 from herd.train.batches import IGNORE_INDEX, Batch, GlobalBatch, collate, rank_rows
-from herd.train.rows import DocumentSpan, InputsTargets, PackedRow, named_rng, pack_best_fit
+from herd.train.replay import ReplaySampler
+from herd.train.results import SourceUse
+from herd.train.rows import DocumentSpan, InputsTargets, PackedRow, named_rng, pack_best_fit, row_length
 
 
 class DialogueBatches:
     """Conversations packed whole into rows of `length`, `rows` of them a step, for `epochs` passes.
 
     repeats: how often the conversations of a source are read in an epoch; once where none is named. Raises DataError
-    when not one conversation fits, and for a source that has none. left_out: how many were too long. shares: of the
-    tokens of each source that are learnt.
+    when not one conversation fits, and for a source that has none. replay: pre-training documents that are packed into
+    the same rows, other ones in every epoch; all of their tokens are learnt. examples: how many conversations fit.
+    left_out: how many were too long. shares: of the tokens of each source that are learnt.
     """
 
     def __init__(
@@ -36,14 +39,16 @@ class DialogueBatches:
         seed: int,
         pad: int,
         repeats: Mapping[str, float] | None = None,
+        replay: ReplaySampler | None = None,
     ) -> None:
         encoded = [(chat_template.encode(conversation), conversation.source) for conversation in conversations]
         fit = [(inputs_and_targets(encoding), source) for encoding, source in encoded if len(encoding) - 1 <= length]
+        # Conversations, and behind them the pieces of documents that epoch after epoch is replayed.
         self.texts, self._sources = [text for text, _ in fit], [source for _, source in fit]
-        self.left_out = len(encoded) - len(self.texts)
-        if not self.texts:
+        self.examples, self.left_out = len(fit), len(encoded) - len(fit)
+        if not fit:
             raise DataError(f"none of {len(encoded)} conversations fits into {length} tokens; set a longer `length`")
-        self.length, self.pad, self._repeats = length, pad, dict(repeats or {})
+        self.length, self.pad, self._repeats, self._replay = length, pad, dict(repeats or {}), replay
         if unknown := sorted(self._repeats.keys() - set(self._sources)):
             known_sources = ", ".join(sorted(set(self._sources)))
             raise DataError(f"repeats names {', '.join(unknown)}; the conversations are of {known_sources}")
@@ -51,32 +56,57 @@ class DialogueBatches:
         self._rows = list(chain.from_iterable(packed))
         if not self._rows:
             raise DataError("repeats leave nothing to learn from; read at least one source")
+        if replay is not None and len(self.texts) == self.examples:
+            raise DataError("replay's share of so few conversations is less than half a document; raise `share`")
         self._per_step = min(rows, len(self._rows))
 
     def _pack(self, rng: np.random.Generator) -> list[PackedRow]:
-        spans = [
-            DocumentSpan(number, 0, len(self.texts[number][0])) for number in rng.permutation(self._sample_epoch(rng))
-        ]
+        examples = self._sample_epoch(rng)
+        numbers = rng.permutation([*examples, *self._draw_replay(examples)])
+        spans = [DocumentSpan(number, 0, len(self.texts[number][0])) for number in numbers]
         rows = pack_best_fit(spans, self.length)
         return [rows[number] for number in rng.permutation(len(rows))]
 
     def _sample_epoch(self, rng: np.random.Generator) -> list[int]:
         """The conversations of an epoch, by number, each as often as its source is read."""
         if not self._repeats:
-            return list(range(len(self.texts)))
+            return list(range(self.examples))
         numbers = []
-        for number, source in enumerate(self._sources):
+        for number, source in enumerate(self._sources[: self.examples]):
             times = self._repeats.get(source, 1.0)
             numbers += [number] * (int(times) + (rng.random() < times % 1))
         return numbers
 
+    def _draw_replay(self, examples: Sequence[int]) -> range:
+        """The numbers of the documents that are read beside `examples`, which are put behind all texts so far."""
+        first = len(self.texts)
+        if self._replay is not None:
+            for source, text in self._replay.draw(sum(len(self.texts[number][0]) for number in examples)):
+                self.texts.append(text)
+                self._sources.append(source)
+        return range(first, len(self.texts))
+
     @property
     def shares(self) -> dict[str, float]:
-        """Of each source, of all that is learnt in all epochs."""
+        """Of each source, of all that is learnt in all epochs; replayed ones as `replay/NAME`."""
         count: Counter[str] = Counter()
         for span in chain.from_iterable(self._rows):
-            count[self._sources[span.document]] += self._num_targets(span)
+            prefix = "replay/" if span.document >= self.examples else ""
+            count[prefix + self._sources[span.document]] += self._num_targets(span)
         return {source: tokens / max(1, count.total()) for source, tokens in count.most_common()}
+
+    @property
+    def replayed(self) -> dict[str, SourceUse]:
+        """What the steps read of each source of pre-training; its share is of all tokens that they read."""
+        epochs = {} if self._replay is None else self._replay.epochs()
+        rows, tokens, total = Counter[str](), Counter[str](), 0
+        for row in self._rows[: len(self) * self._per_step]:
+            total += row_length(row)
+            documents = [span for span in row if span.document >= self.examples]
+            rows.update({self._sources[span.document] for span in documents})
+            for span in documents:
+                tokens[self._sources[span.document]] += span.count
+        return {name: SourceUse(rows[name], tokens[name], tokens[name] / total, epochs[name]) for name in epochs}
 
     def __len__(self) -> int:
         return len(self._rows) // self._per_step

@@ -33,7 +33,7 @@ class HeldOutLoss:
 class TrainingResult:
     """A model that was trained on text. tokens: trained on; flops: for them. loss: nats a token: of pre-training on
     held-out text, in the shares of the mix; of fine-tuning the mean of the last ten steps. length: tokens in a row.
-    sources, held_out: by source, where training counts them."""
+    sources, held_out: by source, where training counts them; of fine-tuning the sources of what is replayed."""
 
     num_params: int
     tokens: int

@@ -203,11 +203,12 @@ class SourceRows:
 
     def texts(self, number: int) -> list[InputsTargets]:
         """Inputs and targets of every piece in a row."""
-        texts = []
-        for span in self.row(number):
-            ids = self.shard.document(span.document)[span.start : span.start + span.count + 1]
-            texts.append((ids[:-1], ids[1:]))
-        return texts
+        return [self.text(span) for span in self.row(number)]
+
+    def text(self, span: DocumentSpan) -> InputsTargets:
+        """Inputs and targets of a piece."""
+        ids = self.shard.document(span.document)[span.start : span.start + span.count + 1]
+        return ids[:-1], ids[1:]
 
     def midpoints(self, tokens: float) -> NDArray[np.float64]:
         """How many of the source's tokens lie before the middle of each row, of all rows whose middle lies before

@@ -1,6 +1,6 @@
 """What one rank of a test does: fine-tunes the same models as one process does, and leaves what came out.
 
-python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone.
+python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone; sft-replay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from herd.align.dpo import DpoSettings, dpo
 from herd.align.losses import losses
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
-from herd.core.artifacts import Checkpoint, Dialogues, Preferences
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Tokens
 from herd.core.results import results
 from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
@@ -29,30 +29,50 @@ from herd.model.adapters import LoraSettings
 from herd.model.transformer import Transformer
 from herd.run.executors import LocalExecutor
 from herd.run.ranks import Rank
+from herd.tokens.shards import SPLITS, ShardWriter, id_dtype, write_index
 from herd.train.checkpoint import write_checkpoint
 from herd.train.layout import ParallelLayout
 from herd.train.log import METRICS_FILE, read_steps
+from herd.train.replay import ReplaySettings
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
 from tests.train.test_preferences import preference
 
 SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)
 LORA = LoraSettings(rank=4)
+REPLAY = ReplaySettings(share=0.4, mixture_weights={"a": 0.25, "b": 0.75})
 
 
 def inputs(root: Path) -> None:
     """A model, dialogues and ranked answers, as stages read them."""
-    for name in ("base", "dialogues", "ranked"):
+    for name in ("base", "dialogues", "ranked", "tokens"):
         (root / name).mkdir()
     write_checkpoint(root / "base", model(SHAPE), TOKENIZER, kind="chat")
     write_conversations(root / "dialogues", [HELLO, CALL, HELLO] * 6)
     write_preferences(root / "ranked", [replace(preference(number), strength="better") for number in range(16)])
+    pack_documents(root / "tokens")
+
+
+def pack_documents(folder: Path) -> None:
+    """Texts of two sources, of very different lengths, as `pack` writes them."""
+    index: dict[str, dict[str, dict[str, int]]] = {}
+    for name, sentences in (("a", 1), ("b", 12)):
+        index[name] = {}
+        for split in SPLITS:
+            writer = ShardWriter(folder, f"{name}.{split}", id_dtype(TOKENIZER.vocab_size))
+            for number in range(20):
+                ids = TOKENIZER.encode(f"The {split} {name} cat sat on mat {number}. " * sentences)
+                writer.add([TOKENIZER.bos_id, *ids, TOKENIZER.eos_id], 200)
+            index[name][split] = writer.close()
+    write_index(folder, TOKENIZER.vocab_size, TOKENIZER.pad_id, index, tokenizer=TOKENIZER.fingerprint)
 
 
 def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
-    """A stage's work when it is done. kind: what is trained, with `-lora` by adapters alone."""
-    what, _, adapters = kind.partition("-")
-    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": LORA if adapters else None, "layout": layout}
+    """A stage's work when it is done. kind: what is trained, with `-lora` by adapters alone, with `-replay` on
+    documents too."""
+    what, _, variant = kind.partition("-")
+    lora = LORA if variant == "lora" else None
+    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": lora, "layout": layout}
     rank = Rank.from_env().number
     out = root / (f"{kind}-{layout.devices}" if rank == 0 else f"{kind}-{layout.devices}-of-{rank}")
     out.mkdir()
@@ -61,7 +81,11 @@ def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
     ranked = (Preferences(root / "ranked"),)
     run: dict[str, Callable[[], Any]] = {
         "sft": lambda: sft.body(
-            work, base, (Dialogues(root / "dialogues"),), settings=SftSettings(length=96, epochs=2, **shared)
+            work,
+            base,
+            (Dialogues(root / "dialogues"),),
+            Tokens(root / "tokens") if variant == "replay" else None,
+            settings=SftSettings(length=96, epochs=2, replay=REPLAY if variant == "replay" else None, **shared),
         ),
         "dpo": lambda: dpo.body(work, base, ranked, settings=DpoSettings(loss=losses.configure("dpo"), **shared)),
         "reward": lambda: train_reward.body(work, base, ranked, settings=RewardSettings(epochs=1, **shared)),

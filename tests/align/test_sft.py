@@ -13,17 +13,26 @@ import torch
 from torch import Tensor
 
 from herd.align import sft as stage
+from herd.align.results import FinetuningResult
 from herd.align.sft import SftSettings, sft
-from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.artifacts import Checkpoint, Dialogues, Tokens
+from herd.core.errors import DataError, SettingsError, StoppedError
 from herd.core.records import Conversation, Message
 from herd.core.stage import Work
 from herd.core.storage import write_conversations
+from herd.evals.losses import held_out_losses
 from herd.model.adapters import LoraSettings, apply_lora
 from herd.model.fused import fused_kernels
+from herd.model.weights import load_transformer
 from herd.run.executors import LocalExecutor
+from herd.tokens.shards import SHARD_INDEX_FILE, TokenShards
 from herd.train import cross_entropy
 from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT, Batch
 from herd.train.checkpoint import write_checkpoint
+from herd.train.log import METRICS_FILE, read_steps
+from herd.train.replay import ReplaySettings
+from herd.train.results import TrainingResult
+from tests.align.ranks import REPLAY, inputs
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
 
@@ -200,3 +209,59 @@ def apart(batch: Batch) -> Batch:
         tokens_BT[number, : len(tokens)], targets_BT[number, : len(tokens)] = tokens, targets
         documents_BT[number, : len(tokens)] = 0
     return Batch(tokens_BT, targets_BT, documents_BT)
+
+
+def replayed(folder: Path, replay: ReplaySettings | None, *, tokens: bool = True) -> Work:
+    """The stage's work on the inputs in the folder above, in a folder of its own."""
+    (folder / "scratch").mkdir(parents=True, exist_ok=True)
+    (folder / "out").mkdir(exist_ok=True)
+    work, root = Work(folder / "out", folder / "scratch", LocalExecutor()), folder.parent
+    settings = SftSettings(length=96, batch_size=2, epochs=2, lr=1e-3, replay=replay)
+    packed = Tokens(root / "tokens") if tokens else None
+    sft.body(work, Checkpoint(root / "base"), (Dialogues(root / "dialogues"),), packed, settings=settings)
+    return work
+
+
+def test_a_model_learns_replayed_documents_and_goes_on_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs(tmp_path)
+    whole = replayed(tmp_path / "whole", REPLAY)
+    steps = read_steps(whole.out / METRICS_FILE)
+    tuning, training = whole.results[FinetuningResult], whole.results[TrainingResult]
+    assert tuning.examples == 12  # the others are longer than a row
+    assert {"replay/a", "replay/b"} < set(tuning.shares)
+    used = training.sources
+    assert sum(source.share for source in used.values()) == pytest.approx(REPLAY.share, abs=0.03)
+    assert used["b"].tokens == pytest.approx(3 * used["a"].tokens, rel=0.2)
+    assert f"beside {used['a'].tokens + used['b'].tokens:,} tokens of pre-training" in whole.headline
+    plain = replayed(tmp_path / "plain", None, tokens=False)
+    assert len(read_steps(plain.out / METRICS_FILE)) < len(steps)
+    assert "beside" not in plain.headline
+
+    shards = TokenShards(tmp_path / "tokens")
+    losses = [held_out_losses(load_transformer(work.out), shards, length=96) for work in (plain, whole)]
+    assert all(losses[1][name].nats_per_token < losses[0][name].nats_per_token - 0.1 for name in ("a", "b"))
+
+    stop = iter(step.number == len(steps) // 2 for step in steps)
+    with monkeypatch.context() as stopping, pytest.raises(StoppedError, match=f"step {len(steps) // 2} is saved"):
+        stopping.setattr("herd.train.loop.stop_requested", lambda: next(stop))
+        replayed(tmp_path / "halved", REPLAY)
+    halved = replayed(tmp_path / "halved", REPLAY)
+    assert [step.loss for step in read_steps(halved.out / METRICS_FILE)] == [step.loss for step in steps]
+    weights, other = (load_transformer(work.out).state_dict() for work in (whole, halved))
+    assert all(torch.equal(weight, other[name]) for name, weight in weights.items())
+
+
+def test_replay_and_tokens_come_together_and_are_of_the_models_own_tokenizer(tmp_path: Path) -> None:
+    inputs(tmp_path)
+    with pytest.raises(SettingsError, match="sft has `replay` and no tokens"):
+        replayed(tmp_path / "no tokens", REPLAY, tokens=False)
+    with pytest.raises(SettingsError, match="sft has tokens and no `replay` in its settings"):
+        replayed(tmp_path / "no share", None)
+    with pytest.raises(SettingsError, match="names 'c', which the tokens lack; valid: a, b"):
+        replayed(tmp_path / "no source", ReplaySettings(share=0.1, mixture_weights={"c": 1.0}))
+    index = tmp_path / "tokens" / SHARD_INDEX_FILE
+    index.write_text(index.read_text().replace(TOKENIZER.fingerprint, "of another tokenizer"))
+    with pytest.raises(DataError, match="that is not the model's own; pack the corpus with the model"):
+        replayed(tmp_path / "other", REPLAY)

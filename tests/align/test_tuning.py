@@ -24,7 +24,7 @@ from herd.train.log import METRICS_FILE, read_steps
 from herd.train.schedule import lr_by_size
 from tests.align.ranks import LORA, counted, inputs, tuned
 
-KINDS = ("sft", "dpo", "reward", "dpo-lora")
+KINDS = ("sft", "dpo", "reward", "dpo-lora", "sft-replay")
 
 
 def numbers_in(value: Any, place: str = "") -> dict[str, float]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from herd.align.results import FinetuningResult
 from herd.core.plugins import load_plugins
 from herd.core.results import results
 from herd.evals.results import EvaluationResult, TaskResult, TextResult
 from herd.report import pages
 from herd.report.sections import sections
 from herd.report.sections.evaluation import task_table
+from herd.train.results import SourceUse, TrainingResult
 from tests.results import Made, example
 
 
@@ -78,6 +81,18 @@ def test_a_section_for_a_new_result_is_a_file(tmp_path: Path) -> None:
     html = str(shown[2].html)
     assert "<h3>All of &lt;them&gt;</h3>" in html
     assert '<tr><td>write-&lt;1&gt;</td><td class="n">14</td></tr>' in html
+
+
+def test_replayed_text_is_shown_by_source_and_plain_fine_tuning_has_no_section_of_its_own() -> None:
+    training = TrainingResult(9, 1000, 1.0, 2.0, 96, {"facts": SourceUse(3, 1234, 0.1, 2)})
+    tuning = FinetuningResult(5, "tokens learnt", 1e-3, {}, {}, shares={"sums": 0.75, "replay/facts": 0.25})
+    made: list[Any] = [Made(training, tuning, key="sft-1")]
+    (section,) = sections.show(made)
+    assert section.name == "Alignment"
+    for cell in ("sft-1", "facts", "1,234", "10.0%", "25.0%", "2"):
+        assert f">{cell}</td>" in str(section.html)
+    plain: list[Any] = [Made(replace(training, sources={}), replace(tuning, shares={"sums": 1.0}))]
+    assert sections.show(plain) == []
 
 
 def test_the_page_speaks_of_no_world_by_itself() -> None:

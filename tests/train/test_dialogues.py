@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
+from herd.tokens.shards import TokenShards
 from herd.train.batches import IGNORE_INDEX
 from herd.train.dialogues import DialogueBatches, inputs_and_targets
+from herd.train.replay import ReplaySampler, ReplaySettings
+from tests.align.ranks import pack_documents
 from tests.tokens.test_chat import CALL, FORM, HELLO, TOKENIZER
 
 
@@ -117,3 +122,63 @@ def test_a_turn_that_shall_not_be_learnt_is_no_target() -> None:
     ids, targets = inputs_and_targets(FORM.encode(silent))
     assert (targets == IGNORE_INDEX).all()
     assert ids.tolist() == FORM.encode(HELLO).ids[:-1]
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> TokenShards:
+    pack_documents(tmp_path)
+    return TokenShards(tmp_path)
+
+
+def replay_beside(shards: TokenShards, share: float, **weights: float) -> ReplaySampler:
+    return ReplaySampler(shards, ReplaySettings(share=share, mixture_weights=weights), length=128, seed=0)
+
+
+def texts_in(found: DialogueBatches) -> list[list[tuple[str, int, int]]]:
+    """Of every row the texts, each with how many places it has and how many of them are learnt."""
+    rows = []
+    for step in range(len(found)):
+        batch = found.batch(step)
+        for tokens, targets, documents in zip(batch.tokens_BT, batch.targets_BT, batch.documents_BT, strict=True):
+            inside = [documents == number for number in range(int(documents.max()) + 1)]
+            rows.append(
+                [(TOKENIZER.show(tokens[at].tolist()), int(at.sum()), int((targets[at] >= 0).sum())) for at in inside]
+            )
+    return rows
+
+
+def test_replayed_documents_stand_in_rows_beside_dialogues_and_are_learnt_whole(shards: TokenShards) -> None:
+    conversations = dialogues([5, 9, 14, 3, 8, 2] * 8)
+    plain = batches(conversations, rows=1, epochs=2)
+    found = batches(conversations, rows=1, epochs=2, replay=replay_beside(shards, 0.3, a=0.5, b=0.5))
+    rows = texts_in(found)
+    read, learnt = Counter[str](), Counter[str]()
+    for text, places, targets in chain.from_iterable(rows):
+        name = "dialogue" if "say" in text or "hello" in text else "a" if " a cat" in text else "b"
+        read[name] += places
+        learnt[name] += targets
+        assert "heldout" not in text
+        assert (targets == places) == (name != "dialogue")
+    assert read["dialogue"] == sum(places for _, places, _ in chain.from_iterable(texts_in(plain)))  # all of them still
+    for name in "ab":
+        assert read[name] / read.total() == pytest.approx(0.15, abs=0.01)
+        assert found.replayed[name].tokens == read[name]
+        assert found.replayed[name].share == pytest.approx(read[name] / read.total())
+        assert found.shares[f"replay/{name}"] == pytest.approx(learnt[name] / learnt.total())
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    assert any(len({targets == places for _, places, targets in row}) == 2 for row in rows)  # both kinds in one row
+    assert found.examples == plain.examples == len(conversations)
+    assert plain.replayed == {}
+    assert set(plain.shares) == {"a", "b"}
+    by_epoch = [{text for text, *_ in chain.from_iterable(half)} for half in (rows[: len(rows) // 2], rows[-3:])]
+    assert by_epoch[0] - by_epoch[1]
+
+
+def test_ranks_share_replayed_rows_and_too_few_conversations_to_replay_beside_are_refused(shards: TokenShards) -> None:
+    found = batches(dialogues([5, 9, 14, 3] * 8), rows=4, replay=replay_beside(shards, 0.5, a=1.0))
+    for step in range(len(found)):
+        whole, parts = found.batch(step), [found.batch(step, rank, 2) for rank in range(2)]
+        assert torch.cat([part.targets_BT for part in parts]).equal(whole.targets_BT)
+        assert {part.loss_denominator for part in parts} == {whole.loss_denominator}
+    with pytest.raises(DataError, match="less than half a document; raise `share`"):
+        batches(dialogues([1]), replay=replay_beside(shards, 0.01, b=1.0))

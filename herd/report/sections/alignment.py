@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from herd.align.results import AlignmentComparison, DialogueSetComparison, JudgeScore, RoundComparison
+from herd.align.results import (
+    AlignmentComparison,
+    DialogueSetComparison,
+    FinetuningResult,
+    JudgeScore,
+    RoundComparison,
+)
 from herd.core.artifacts import Artifact
 from herd.evals.intervals import Interval
 from herd.report import plots
-from herd.report.sections import Section, SectionPart, render_parts, results_of, sections
+from herd.report.sections import Section, SectionPart, artifacts_with, render_parts, results_of, sections
+from herd.train.results import TrainingResult
 
 _Point = tuple[float, float, float, float]  # place, value, low, high
 
 
-@sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, order=50)
+@sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, FinetuningResult, order=50)
 def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
-    """Tables of steps and of methods that learn from preferences, the picture of best-of-K, sets of dialogues, and
-    rounds one against another."""
+    """Tables of steps and of methods that learn from preferences, the picture of best-of-K, sets of dialogues, rounds
+    one against another, and what fine-tuning read again of pre-training."""
     shown_parts: list[SectionPart] = []
     for comparison in results_of(artifacts, AlignmentComparison):
         shown_parts += _steps(comparison)
@@ -24,7 +31,27 @@ def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
         shown_parts += _sets(comparison)
     for comparison in results_of(artifacts, RoundComparison)[-1:]:  # those before chose within a round
         shown_parts += _rounds(comparison)
-    return Section("alignment", "Alignment", render_parts(shown_parts))
+    shown_parts += _replay(artifacts)
+    return Section("alignment", "Alignment", render_parts(shown_parts)) if shown_parts else None
+
+
+def _replay(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
+    rows = []
+    for artifact, result in artifacts_with(artifacts, FinetuningResult):
+        training = artifact.get_result(TrainingResult)
+        for name, source in training.sources.items() if training is not None else ():
+            learnt = result.shares.get(f"replay/{name}", 0.0)
+            rows.append(
+                (artifact.key, name, f"{source.tokens:,}", f"{source.share:.1%}", f"{learnt:.1%}", f"{source.epochs:g}")
+            )
+    if rows:
+        yield SectionPart(
+            title="Replayed pre-training text",
+            words="Documents of pre-training that fine-tuning read among the dialogues: the share of all tokens read, "
+            "and of all that were learnt, since prompts are not; how often the source was read in full.",
+            head=("model", "source", "tokens", "share read", "share learnt", "epochs"),
+            rows=rows,
+        )
 
 
 def _sets(result: DialogueSetComparison) -> Iterator[SectionPart]:
