@@ -15,6 +15,7 @@ import torch
 from herd.cli import main
 from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
+from herd.core.stage import walk
 from herd.evals.results import EvaluationResult
 from herd.generate.engine import SamplingParams
 from herd.model import gguf
@@ -115,6 +116,18 @@ def test_the_recipe_of_the_documentation_runs_from_text_to_export(
     assert main(["import", "away", "again"]) == 0
     assert TextTokenizer.load(own / "again").fingerprint == start.fingerprint
     assert "logits of" in capsys.readouterr().out
+
+
+def test_fine_tuning_replays_the_text_of_pre_training_where_it_shall(own: Path) -> None:
+    replay = "sft.replay={share: 0.1, mixture_weights: {text: 1.0}}"
+    for overrides, packed in ([], None), ([replay], "pack"):
+        (tuning,) = (
+            plan for plan in walk(load_recipe("support.yaml", recipes, overrides).plan()) if plan.stage.name == "sft"
+        )
+        tokens = tuning.input_keys["tokens"]
+        assert (tokens and str(tokens).partition("-")[0]) == packed
+    with pytest.raises(SettingsError, match=r"sft\.replay: share is 0; set it above 0 and below 1"):
+        load_recipe("support.yaml", recipes, [replay.replace("0.1", "0.0")])
 
 
 def test_what_is_not_said_is_asked_for() -> None:
