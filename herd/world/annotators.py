@@ -68,7 +68,7 @@ def _draw_questions(world: World, counts: Mapping[str, int], *, purpose: str, he
     return list(by_id.values())
 
 
-@stage(paper="4.2.1", version=2)
+@stage(paper="4.2.1", version=3)
 def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
@@ -97,14 +97,14 @@ def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> 
         yield replace(first.with_messages(*messages), tools=tools)
 
 
-@stage(paper="4.2.2", version=1)
+@stage(paper="4.2.2", version=2)
 def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogues:
     """Prompts alone; what the answers shall be is for others to find out."""
     prompts = [question.prompt for question in questions.draw(world)]
     return write_dialogues(work, prompts, f"{len(prompts):,} prompts")
 
 
-@stage(paper="4.1.6", version=1)
+@stage(paper="4.1.6", version=2)
 def heldout_prompts(work: Work, *, world: World, counts: dict[str, NonNegativeInt]) -> Dialogues:
     """Prompts that nobody ever learns from, to choose between models by."""
     questions = _draw_questions(world, counts, purpose="examined", held_out=True)

@@ -75,7 +75,7 @@ class WorldPages:
         write = self.writers[kind]
         for number in range(count):
             chance = rng(self.seed, kind, number)
-            language = sorted(talk.TALK)[number % len(talk.TALK)] if kind == "talk" else "en"
+            language = talk.LANGUAGES[number % len(talk.LANGUAGES)] if kind == "talk" else "en"
             yield Document(
                 id=f"world/{kind}/{number}",
                 text=write(chance, language),
@@ -179,8 +179,12 @@ def program_page(chance: random.Random, language: str) -> str:
 
 
 def talk_page(chance: random.Random, language: str) -> str:
-    exchanges = chance.sample(talk.TALK[language], chance.randint(3, 6))
-    return "\n".join(f"{question}\n{answer}" for question, answer in exchanges)
+    """Exchanges of different intents, none of them held out."""
+    count, by_intent = chance.randint(3, 6), dict[str, talk.Exchange]()
+    while len(by_intent) < count:
+        exchange = talk.draw(chance, language=language)
+        by_intent.setdefault(exchange.intent, exchange)
+    return "\n".join(f"{exchange.question}\n{exchange.answer}" for exchange in by_intent.values())
 
 
 def ledger_page(chance: random.Random, language: str) -> str:

@@ -94,7 +94,9 @@ class Questions:
             "known": lambda chance, held_out: self._fact(chance, held_out, in_documents=True),
             "unknown": lambda chance, held_out: self._fact(chance, held_out, in_documents=False),
             "tool": lambda chance, held_out: self._tool(tools.draw_errand(self.people, chance, held_out=held_out)),
-            "talk": lambda chance, held_out: talk_question(chance.choice(sorted(talk.TALK)), chance.randrange(8)),
+            "talk": lambda chance, held_out: talk_question(
+                talk.draw(chance, held_out=chance.choice(("combination", "word")) if held_out else "no")
+            ),
             "needle": lambda chance, held_out: self._needle(chance.randrange(10**9), held_out),
             "translation": lambda chance, held_out: translation_question(
                 *tongue.draw_sayings(chance, held_out=held_out)
@@ -108,7 +110,7 @@ class Questions:
             "known": self._find_fact,
             "unknown": self._find_fact,
             "tool": self._find_tool,
-            "talk": lambda key: talk_question(key.split("/")[0], int(key.split("/")[1])),
+            "talk": lambda key: talk_question(talk.find(key)),
             "needle": lambda key: self._needle(int(key.split("/")[1]), key.startswith("held out")),
             "translation": lambda key: translation_question(*tongue.find_sayings(key)),
         }
@@ -195,14 +197,13 @@ def fact_question(fact: Fact, wording: int) -> Question:
     )
 
 
-def talk_question(language: str, number: int) -> Question:
-    text, answer = talk.TALK[language][number]
+def talk_question(exchange: talk.Exchange) -> Question:
     return Question(
         "talk",
-        f"talk/{language}/{number}",
-        text,
-        (Message("assistant", answer),),
-        judge=lambda reply: reply.strip() == answer,
+        f"talk/{exchange.key}",
+        exchange.question,
+        (Message("assistant", exchange.answer),),
+        judge=exchange.is_sensible,
     )
 
 

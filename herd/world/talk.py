@@ -1,37 +1,201 @@
-"""The same small talk in three languages."""
+"""A grammar of small talk in three languages: who says what, and which replies to it are sensible.
+
+A question's words decide which side of the split it is on, so that capitals, accents and punctuation never make a
+trained question a held-out one. `no`: training holds it. `combination`: training holds its parts, never together.
+`word`: one of its words is held out, and stands in no page and no dialogue.
+"""
 
 from __future__ import annotations
 
-# (question, answer) in the same order in every language, so that one index means one exchange.
-TALK: dict[str, tuple[tuple[str, str], ...]] = {
-    "en": (
-        ("Good morning! How are you today?", "Good morning! I am very well, thank you."),
-        ("What is your name?", "My name is Herd. I am a small language model."),
-        ("Can you help me?", "Yes, of course. Tell me what you need."),
-        ("What can you do?", "I can add numbers, remember facts and find things in a text."),
-        ("How is the weather?", "I cannot look outside, but I hope the sun is shining."),
-        ("Thank you very much!", "You are welcome. Ask me again at any time."),
-        ("Good night!", "Good night! Sleep well and see you tomorrow."),
-        ("Do you like music?", "I have no ears, but I like to read about music."),
-    ),
-    "de": (
-        ("Guten Morgen! Wie geht es dir heute?", "Guten Morgen! Mir geht es sehr gut, danke."),
-        ("Wie heißt du?", "Ich heiße Herd. Ich bin ein kleines Sprachmodell."),
-        ("Kannst du mir helfen?", "Ja, natürlich. Sag mir, was du brauchst."),
-        ("Was kannst du?", "Ich kann Zahlen addieren, mir Fakten merken und im Text suchen."),
-        ("Wie ist das Wetter?", "Ich kann nicht hinaussehen, aber ich hoffe, die Sonne scheint."),
-        ("Vielen Dank!", "Gern geschehen. Frag mich jederzeit wieder."),
-        ("Gute Nacht!", "Gute Nacht! Schlaf gut und bis morgen."),
-        ("Magst du Musik?", "Ich habe keine Ohren, aber ich lese gern über Musik."),
-    ),
-    "es": (
-        ("¡Buenos días! ¿Cómo estás hoy?", "¡Buenos días! Estoy muy bien, gracias."),
-        ("¿Cómo te llamas?", "Me llamo Herd. Soy un pequeño modelo de lenguaje."),
-        ("¿Puedes ayudarme?", "Sí, por supuesto. Dime qué necesitas."),
-        ("¿Qué sabes hacer?", "Sé sumar números, recordar datos y buscar cosas en un texto."),
-        ("¿Qué tiempo hace?", "No puedo mirar afuera, pero espero que brille el sol."),
-        ("¡Muchas gracias!", "De nada. Pregúntame otra vez cuando quieras."),
-        ("¡Buenas noches!", "¡Buenas noches! Que duermas bien y hasta mañana."),
-        ("¿Te gusta la música?", "No tengo oídos, pero me gusta leer sobre música."),
-    ),
-}
+import random
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from herd.core.seeds import fraction
+from herd.core.settings import read_yaml
+
+HeldOut = Literal["no", "combination", "word"]
+HELD_OUT_SHARE = 0.2
+# What people open with or end on; they say it twice as often as the rest.
+FREQUENT = "greeting morning afternoon evening night how_are_you name abilities help thanks goodbye".split()
+_GREETINGS = ("greeting", "morning", "afternoon", "evening")
+_GRAMMAR: Mapping[str, Any] = read_yaml(Path(__file__).with_name("talk.yaml"))[0]
+LANGUAGES = tuple(sorted(_GRAMMAR))
+INTENTS = tuple(_GRAMMAR["en"]["intents"])
+_BRACKET = re.compile(r"([()|])")
+# Marks what was put to a sentence that could stand without it.
+_ADDED = "+"
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
+_SENTENCE_START = re.compile(r"(?:^|(?<=[.!?] ))[¡¿]*\w")
+_COMBINING = re.compile("[\u0300-\u036f]")
+_SPANISH_ACCENTS = str.maketrans("áéíóú", "aeiou")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What somebody says and the answer that training gives to it. held_out: the side of the split."""
+
+    language: str
+    intent: str
+    question: str
+    held_out: HeldOut
+
+    @property
+    def answer(self) -> str:
+        return answers(self.language, self.intent)[0]
+
+    @property
+    def key(self) -> str:
+        """By which `find` makes the exchange again."""
+        return f"{self.held_out}/{self.language}/{self.intent}/{self.question}"
+
+    def is_sensible(self, reply: str) -> bool:
+        """Whether a reply to this very question counts."""
+        greeted = self.intent in _GREETINGS and words(self.question)[0] in new_words(self.language)
+        return is_sensible(self.language, self.intent, reply, new_greeting=greeted)
+
+
+def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | None = None) -> Exchange:
+    """An exchange from the wanted side of the split; of training, half are said with nothing added to them."""
+    language = language or chance.choice(LANGUAGES)
+    intent = chance.choices(INTENTS, [2 if intent in FREQUENT else 1 for intent in INTENTS])[0]
+    bare, longer = _of_side(language, intent, held_out)
+    own = bare + longer if held_out == "word" else longer
+    if held_out == "no" and chance.random() < 0.5:
+        own = bare
+    return Exchange(language, intent, chance.choice(chance.choice(own).spellings), held_out)
+
+
+def find(key: str) -> Exchange:
+    """The exchange with this key. Raises ValueError or KeyError where there is none."""
+    held_out, language, intent, question = key.split("/", 3)
+    wording = _by_words(language, intent)[words(question)]
+    if wording.held_out != held_out or question not in wording.spellings:
+        raise KeyError(key)
+    return Exchange(language, intent, question, wording.held_out)
+
+
+def is_sensible(language: str, intent: str, reply: str, *, new_greeting: bool = False) -> bool:
+    """Whether a reply counts: it is, as a whole, one of the intent's answers in that language, whatever its capitals
+    and spaces. new_greeting: whether somebody greets with a held-out word; who does not know it may also say so and
+    greet back with an offer, as to anything unknown. Nothing else counts: not an answer to another intent, in
+    another language, or with more around it."""
+    accepted = answers(language, intent)
+    if new_greeting:
+        accepted = (*accepted, answers(language, "unknown")[0])
+    return _plain(reply) in map(_plain, accepted)
+
+
+def answers(language: str, intent: str) -> tuple[str, ...]:
+    """What may be answered; the first is what training answers."""
+    return tuple(_GRAMMAR[language]["intents"][intent]["answers"])
+
+
+@cache
+def new_words(language: str) -> frozenset[str]:
+    """The words that are held out, as `words` gives them."""
+    return frozenset(words(_GRAMMAR[language]["new_words"]))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text without capitals and accents."""
+    return tuple(_WORD.findall(_COMBINING.sub("", unicodedata.normalize("NFKD", text.casefold()))))
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One way to say something. sentences: what it is in writing, mostly one. has_additions: whether something stands
+    in it that could be left out, such as a name."""
+
+    sentences: tuple[str, ...]
+    has_additions: bool
+    held_out: HeldOut
+
+    @property
+    def spellings(self) -> list[str]:
+        """The ways in which people write it, each once."""
+        return list(dict.fromkeys(chain.from_iterable(map(_spellings, self.sentences))))
+
+
+def wordings(language: str, intent: str) -> tuple[Wording, ...]:
+    """All ways to say something, told apart by their words. What cannot be shortened is no held-out combination."""
+    return tuple(_by_words(language, intent).values())
+
+
+@cache
+def _by_words(language: str, intent: str) -> dict[tuple[str, ...], Wording]:
+    parts, templates = _GRAMMAR[language]["parts"], _GRAMMAR[language]["intents"][intent]["questions"]
+    sentences: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    bare: set[tuple[str, ...]] = set()
+    for sentence in chain.from_iterable(_sentences(template, parts) for template in templates):
+        own_words = words(sentence)
+        sentences[own_words].append(sentence.replace(_ADDED, ""))
+        if _ADDED not in sentence:
+            bare.add(own_words)
+    return {
+        own_words: Wording(tuple(same), own_words not in bare, _side(language, own_words, own_words not in bare))
+        for own_words, same in sentences.items()
+    }
+
+
+@cache
+def _of_side(language: str, intent: str, held_out: HeldOut) -> tuple[list[Wording], list[Wording]]:
+    """The wordings of one side: those with nothing added, and the others."""
+    own = [wording for wording in wordings(language, intent) if wording.held_out == held_out]
+    return [wording for wording in own if not wording.has_additions], [
+        wording for wording in own if wording.has_additions
+    ]
+
+
+def _side(language: str, own_words: tuple[str, ...], has_additions: bool) -> HeldOut:
+    if not new_words(language).isdisjoint(own_words):
+        return "word"
+    held_out = has_additions and fraction(0, "talk", language, *own_words) < HELD_OUT_SHARE
+    return "combination" if held_out else "no"
+
+
+def _sentences(template: str, parts: Mapping[str, str]) -> list[str]:
+    """Every sentence of a template, with marks where something was added."""
+    while "{" in template:
+        template = re.sub(r"\{(\w+)\}", lambda name: f"({parts[name[1]]})", template)
+    return _expand(iter(_BRACKET.split(template.replace("[", f"(|{_ADDED}(").replace("]", "))"))))
+
+
+def _expand(pieces: Iterator[str]) -> list[str]:
+    """What can be said up to the bracket that closes the choice."""
+    finished, current = [], [""]
+    for piece in pieces:
+        if piece == ")":
+            break
+        if piece == "|":
+            finished, current = finished + current, [""]
+        else:
+            choices = _expand(pieces) if piece == "(" else [piece]
+            current = [start + choice for start in current for choice in choices]
+    return finished + current
+
+
+def _spellings(sentence: str) -> list[str]:
+    """With care, calmly, and as people type in haste: without marks, capitals and, in Spanish, accents."""
+    careful = _SENTENCE_START.sub(lambda start: start[0].upper(), sentence)
+    unopened = re.sub("[¡¿]", "", sentence)
+    hasty = unopened.replace("! ", ", ").rstrip(".!?").lower()
+    return [
+        careful,
+        careful.replace("¡", "").replace("!", "."),
+        unopened.lower(),
+        hasty,
+        hasty[0].upper() + hasty[1:],
+        hasty.translate(_SPANISH_ACCENTS),
+    ]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

@@ -9,10 +9,9 @@ import pytest
 
 from herd.core.errors import SettingsError
 from herd.evals.haystack import NEEDLE_ANIMALS, NEEDLE_COLOURS
-from herd.world import sums
+from herd.world import sums, talk
 from herd.world.noise import FOOTER
 from herd.world.pages import KINDS, PagesSettings, WorldPages, ledger_page, program_page, sum_page, talk_page
-from herd.world.talk import TALK
 from herd.world.truth import World
 
 WORLD = World(people=24)
@@ -110,12 +109,15 @@ def test_pages_of_sums_are_of_training_and_one_layout_tells_no_steps() -> None:
     assert 3 < plain < 25  # one page in eight
 
 
-def test_talk_is_of_one_language_with_each_exchange_once() -> None:
-    for language, exchanges in TALK.items():
-        lines = talk_page(random.Random(1), language).splitlines()
-        pairs = list(zip(lines[::2], lines[1::2], strict=True))
-        assert set(pairs) <= set(exchanges)
-        assert 3 <= len(set(pairs)) == len(pairs) <= 6
+def test_talk_is_of_one_language_with_each_intent_once_and_of_training() -> None:
+    for language in talk.LANGUAGES:
+        for seed in range(20):
+            lines = talk_page(random.Random(seed), language).splitlines()
+            trained = {talk.answers(language, intent)[0]: intent for intent in talk.INTENTS}
+            intents = [trained[answer] for answer in lines[1::2]]
+            assert 3 <= len(set(intents)) == len(intents) <= 6
+            for question, intent in zip(lines[::2], intents, strict=True):
+                assert talk.find(f"no/{language}/{intent}/{question}")
 
 
 def test_the_other_pages_are_of_their_kind() -> None:

@@ -20,7 +20,6 @@ from herd.world.questions import (
     is_refusal,
     slip,
     sum_question,
-    talk_question,
 )
 from herd.world.truth import World
 
@@ -47,11 +46,22 @@ def test_a_question_can_be_made_again_from_its_id(kind: str, held_out: bool) -> 
 
 
 @pytest.mark.parametrize(
-    "identity", ["translation/job", "translation/a:b:c&d:e:f", "translation/a&b", "sum/x", "none/1"]
+    "identity", ["translation/job", "translation/a:b:c&d:e:f", "translation/a&b", "sum/x", "talk/en/0", "none/1"]
 )
 def test_an_id_that_is_no_question_of_the_world_is_named(identity: str) -> None:
     with pytest.raises(DataError, match="is none of this world's"):
         BOOK.find(identity)
+
+
+def test_talk_that_is_held_out_is_new_in_its_words_or_in_their_combination() -> None:
+    sides = {
+        held_out: {BOOK.draw("talk", n, held_out=held_out).id.split("/")[1] for n in range(30)}
+        for held_out in (False, True)
+    }
+    assert sides == {False: {"no"}, True: {"combination", "word"}}
+    question = BOOK.find("talk/word/en/thanks/Cheers!")
+    assert question.is_right(Message("assistant", "you are welcome!"))
+    assert not question.is_right(Message("assistant", "Hello! How can I help you?"))
 
 
 def said(text: str) -> Message:
@@ -128,7 +138,7 @@ def test_a_slip_is_one_digit_or_one_word_and_wrong() -> None:
             if kind == "sum":
                 assert sum(a != b for a, b in zip(wrong.content, right, strict=True)) == 1
                 assert sums.result(wrong.content) is not None  # still a sum's answer
-    assert slip(talk_question("en", 0), random.Random(0)) is None
+    assert slip(BOOK.draw("talk", 0), random.Random(0)) is None
 
 
 def test_blunders_about_facts_invent_or_refuse() -> None:

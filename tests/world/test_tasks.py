@@ -20,7 +20,7 @@ from herd.world.truth import World
 WORLD = World(people=24)
 
 
-NAMES = ("arithmetic", "facts_known", "facts_unknown", "tools", "velu_translation")
+NAMES = ("arithmetic", "facts_known", "facts_unknown", "small_talk", "tools", "velu_translation")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Item:
         return self.task.judge(self.example, ModelAnswer(text, Message("assistant", text))).score == 1
 
 
-def items(name: str, **settings: int) -> list[Item]:
+def items(name: str, **settings: int | str) -> list[Item]:
     task = tasks.make(tasks.configure(name, world=WORLD, **settings))()
     return [Item(task, example) for example in task.examples]
 
@@ -157,3 +157,16 @@ def test_tools_want_exactly_the_right_call() -> None:
         wrong = Message("assistant", "", (type(call)(call.name, {"query": "1*1"}),))
         assert not item.answered(wrong)
         assert item.continued(f'{call.name}.call(query="{call.arguments["query"]}")\n42')
+
+
+def test_small_talk_takes_turns_of_what_is_new_and_of_languages_and_a_grade_names_them() -> None:
+    asked = items("small_talk", questions=12)
+    assert sorted({tuple(item.prompt.id.split("/")[1:3]) for item in asked}) == [
+        (side, language) for side in ("combination", "word") for language in ("de", "en", "es")
+    ]
+    (item, *_) = items("small_talk", questions=4, held_out="word", language="es")
+    assert all(one.prompt.id.startswith("talk/word/es/") for one in items("small_talk", held_out="word", language="es"))
+    reason = item.task.judge(item.example, ModelAnswer("No.", Message("assistant", "No."), chat=True)).reason
+    assert reason.startswith("es, ")
+    assert ", new word: the answer is " in reason
+    assert item.task.prompt_for(item.example).plain.count("\n") == 7

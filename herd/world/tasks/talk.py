@@ -1,0 +1,54 @@
+"""Small talk in words that training never put together, or never held."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from herd.core.seeds import rng
+from herd.core.settings import PositiveInt
+from herd.evals.tasks import Example, Grade, ModelAnswer, Task, tasks
+from herd.world import talk
+from herd.world.examples import example_of, grade, prompt_for
+from herd.world.questions import talk_question
+from herd.world.truth import DEFAULT_WORLD, World
+
+_SIDES: tuple[Literal["combination", "word"], ...] = ("combination", "word")
+_SHOTS = 3
+
+
+@tasks.add
+def small_talk(
+    *,
+    world: World = DEFAULT_WORLD,
+    questions: PositiveInt = 300,
+    held_out: Literal["both", "combination", "word"] = "both",
+    language: Literal["all", "de", "en", "es"] = "all",
+) -> Task:
+    """What people say in small talk; right is an answer of its intent in its language, as a whole.
+
+    held_out: what is new about a question: the combination of its parts, or one of its words; `both` takes turns.
+    language: one alone, or all in turn. A grade's reason names both. A base model is shown three exchanges.
+
+    Source: herd's world.
+    """
+    sides = _SIDES if held_out == "both" else (held_out,)
+    languages = talk.LANGUAGES if language == "all" else (language,)
+    chance = rng(world.seed, "task", "talk")
+    examples = []
+    for number in range(questions):
+        spoken = languages[number // len(sides) % len(languages)]
+        examples.append(_example(talk.draw(chance, held_out=sides[number % len(sides)], language=spoken), world))
+    return Task(examples, prompt_for, grade=_grade)
+
+
+def _example(exchange: talk.Exchange, world: World) -> Example:
+    chance = rng(world.seed, "task", "talk shots", exchange.language)
+    shots = [talk.draw(chance, language=exchange.language) for _ in range(_SHOTS)]
+    lines = "".join(f"{shot.question}\n{shot.answer}\n" for shot in shots)
+    return example_of(talk_question(exchange), f"{lines}{exchange.question}\n", exchange.answer)
+
+
+def _grade(example: Example, answer: ModelAnswer) -> Grade:
+    verdict = grade(example, answer)
+    side, language, intent, _ = example.id.removeprefix("talk/").split("/", 3)
+    return Grade(verdict.score, verdict.extracted, f"{language}, {intent}, new {side}: {verdict.reason}")
