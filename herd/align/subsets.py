@@ -14,7 +14,7 @@ from herd.core.stage import Work, stage
 
 
 @stage(paper="4.2.3", version=1)
-def sample_dialogues(
+def sample_by_source(
     work: Work, dialogues: tuple[Dialogues, ...], *, counts: dict[str, PositiveInt], seed: int = 0
 ) -> Dialogues:
     """Of each source named in `counts` at most so many dialogues, drawn by `seed`, in the order they had; other sources
@@ -26,7 +26,7 @@ def sample_dialogues(
         by_source[conversation.source].append(number)
     drawn: list[int] = []
     for source, count in counts.items():
-        rng(seed, "sample_dialogues", source).shuffle(by_source[source])
+        rng(seed, "sample_by_source", source).shuffle(by_source[source])
         drawn += by_source[source][:count]
     if not drawn:
         sources = ", ".join(sorted({conversation.source for conversation in conversations}))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.align.results import DialogueCount
-from herd.align.subsets import sample_dialogues
+from herd.align.subsets import sample_by_source
 from herd.core.artifacts import Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
@@ -33,7 +33,7 @@ def sample(folder: Path, sizes: dict[str, int], counts: dict[str, int], seed: in
         write_conversations(part, rows[number::2])
         parts.append(Dialogues(part))
     work = Work(Path(tempfile.mkdtemp(dir=folder)), folder, LocalExecutor())
-    sample_dialogues.body(work, tuple(parts), counts=counts, seed=seed)
+    sample_by_source.body(work, tuple(parts), counts=counts, seed=seed)
     return work, [row.id for row in read_conversations(work.out)]
 
 
