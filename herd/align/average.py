@@ -36,13 +36,7 @@ def average_models(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogu
     words of these dialogues: no average is worse there than the best model alone. Source: Wortsman et al. 2022 (Model
     soups), recipe 1. Raises DataError when shapes or vocabularies differ.
     """
-    loaded = [load_transformer(model.path) for model in models]  # their mean is made where they are read
-    shapes = {model.shape for model in loaded}
-    if len(shapes) != 1:
-        raise DataError(f"{len(models)} models of {len(shapes)} shapes have no average; name models of one shape")
-    tokenizer, *other_tokenizers = (TextTokenizer.load(model.path) for model in models)
-    if any(tokenizer_of_model.fingerprint != tokenizer.fingerprint for tokenizer_of_model in other_tokenizers):
-        raise DataError(f"{len(models)} models of several tokenizers have no average; name some that read the same ids")
+    loaded, tokenizer = load_mergeable(models)
     result, members = copy.deepcopy(loaded[0]), [model.state_dict() for model in loaded]
     selected, losses, ranks = list(range(len(members))), dict[str, float](), RankGroup.of(work)
     if held_out is not None:
@@ -57,6 +51,19 @@ def average_models(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogu
     chosen = "" if held_out is None else f", of {len(models)} tried"
     work.headline = f"the mean of {len(selected)} models{chosen}"
     return Checkpoint(work.out)
+
+
+def load_mergeable(models: Sequence[Checkpoint]) -> tuple[list[Transformer], TextTokenizer]:
+    """Models whose weights mean the same, and the tokenizer of the first. Raises DataError when shapes or vocabularies
+    differ."""
+    loaded = [load_transformer(model.path) for model in models]  # their mean is made where they are read
+    shapes = {model.shape for model in loaded}
+    if len(shapes) != 1:
+        raise DataError(f"{len(models)} models of {len(shapes)} shapes have no average; name models of one shape")
+    tokenizer, *other_tokenizers = (TextTokenizer.load(model.path) for model in models)
+    if any(tokenizer_of_model.fingerprint != tokenizer.fingerprint for tokenizer_of_model in other_tokenizers):
+        raise DataError(f"{len(models)} models of several tokenizers have no average; name some that read the same ids")
+    return loaded, tokenizer
 
 
 def greedy_soup(members: Sequence[StateDict], loss: Callable[[StateDict], float]) -> tuple[list[int], dict[str, float]]:

@@ -17,7 +17,6 @@ from herd.align.results import FinetuningResult, LogProbChange, PreferenceLearni
 from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError, SettingsError
-from herd.core.records import Strength
 from herd.core.registry import PluginConfig
 from herd.core.settings import NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
@@ -39,7 +38,7 @@ from herd.train.preferences import (
     mismatched_completions,
 )
 from herd.train.session import check_data_parallel
-from herd.train.settings import FinetuneSettings, num_ranks
+from herd.train.settings import PreferenceSettings, num_ranks
 
 PreferenceLoss = Annotated[PluginConfig, losses.choice]
 
@@ -47,15 +46,14 @@ _EOS_PAIRS = 32  # pairs by which it is decided whether a model unlearns to end
 
 
 @settings
-class DpoSettings(FinetuneSettings):
+class DpoSettings(PreferenceSettings):
     """loss: a preference loss by name. nll_weight: of the likelihood of the chosen answers, per token.
     include_eos: whether what ends an answer counts, as elsewhere; the report leaves it out, since both answers of a
-    pair have it. strengths: only preferences as strong as these count. batch_size: pairs a step."""
+    pair have it. batch_size: pairs a step."""
 
     loss: PreferenceLoss
     nll_weight: float = 0.2
     include_eos: bool = False
-    strengths: tuple[Strength, ...] = ("significantly better", "better")
     lr: PositiveFloat | None = 1e-4
     warmup: NonNegativeFloat = 0.1
     optimizer: AdamWSettings = AdamWSettings(weight_decay=0.0)
@@ -94,7 +92,10 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         return Checkpoint(work.out)
     chat_template, context = chat_template_of(tokenizer), trainable.shape.max_seq_len
     notes = check_trainable(ParsedRows([], strong), chat_template, tokenizer, context)
-    encoded = encode_preferences(strong, chat_template, max_answers=2, context=context)
+    encoded = encode_preferences(
+        strong, chat_template, max_answers=2, context=context, balanced_sources=settings.balanced_sources,
+        seed=settings.seed,
+    )  # fmt: skip
     pairs = encoded.preferences
     batches = PreferenceBatches(
         pairs,
@@ -129,7 +130,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
             examples=len(pairs),
             step_unit="pairs",
             lr=lr,
-            left_out={"too long": encoded.too_long, "alike": encoded.duplicates},
+            left_out={"too long": encoded.too_long, "alike": encoded.duplicates, "unbalanced": encoded.unbalanced},
             notes=notes,
         )
     )

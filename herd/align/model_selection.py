@@ -23,7 +23,7 @@ from herd.judge.verifiers import verifiers
 from herd.model.collectives import RankGroup
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import chat_template_of
+from herd.tokens.jinja import ChatTemplate, chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 VerifierChoice = Annotated[PluginConfig, verifiers.choice]
@@ -44,13 +44,18 @@ def select_best_model(
     Prompts must be held out: a model chosen by what it learnt from is chosen by hope. Those that end with an answer
     have their known one there. Raises DataError for prompts of which nothing can be found out.
     """
-    questions = [_split_reference(conversation) for conversation in read_conversations(prompts.path)]
+    questions = [split_reference(conversation) for conversation in read_conversations(prompts.path)]
     check, ranks = verifiers.make(verifier), RankGroup.of(work)
     outcomes, lengths = [], []
     for number, model in enumerate(models):
         report = work.progress_of_part(number, len(models), "models")
         report(0, 1)
-        answers, tokens = _answers(work, model, [prompt for prompt, _ in questions], max_tokens, ranks, report)
+        tokenizer = TextTokenizer.load(model.path)
+        network = place_model(load_transformer(model.path), work.device, work.dtype)
+        answers, tokens = greedy_answers(
+            Engine(network, tokenizer.stop_token_ids, ranks=ranks), chat_template_of(tokenizer),
+            [prompt for prompt, _ in questions], max_tokens, workers=work.executor.workers, report=report,
+        )  # fmt: skip
         answered = [(prompt, answer, reference) for (prompt, reference), answer in zip(questions, answers, strict=True)]
         verdicts = ranks.map(answered, lambda row: check(*row))
         outcomes.append([verdict for verdict in verdicts if verdict is not None])
@@ -84,29 +89,20 @@ def win_rates(outcomes: Sequence[Sequence[bool]], lengths: Sequence[float]) -> l
     return rows
 
 
-def _split_reference(conversation: Conversation) -> tuple[Conversation, Message | None]:
+def split_reference(conversation: Conversation) -> tuple[Conversation, Message | None]:
     """A prompt, and its known answer where it has one."""
     if conversation.last.role != "assistant":
         return conversation, None
     return replace(conversation, messages=conversation.messages[:-1]), conversation.last
 
 
-def _answers(
-    work: Work, model: Checkpoint, prompts: Sequence[Conversation], max_tokens: int, ranks: RankGroup,
-    report: ProgressCallback,
+def greedy_answers(
+    engine: Engine, chat_template: ChatTemplate, prompts: Sequence[Conversation], max_tokens: int, *,
+    workers: int, report: ProgressCallback,
 ) -> tuple[list[Message], float]:  # fmt: skip
-    """Greedy answers, and their mean length in tokens."""
-    tokenizer = TextTokenizer.load(model.path)
-    chat_template = chat_template_of(tokenizer)
-    network = place_model(load_transformer(model.path), work.device, work.dtype)
-    engine = Engine(network, tokenizer.stop_token_ids, ranks=ranks)
+    """The likeliest answer to every prompt, and the answers' mean length in tokens."""
     ids = [chat_template.encode_prompt(prompt) for prompt in prompts]
-    outputs = engine.generate(
-        ids,
-        SamplingParams(temperature=0.0, max_tokens=max_tokens),
-        workers=work.executor.workers,
-        report=report,
-    )
-    return [chat_template.parse_message(output.token_ids) for output in outputs], float(
-        np.mean([len(output.token_ids) for output in outputs])
-    )
+    sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens)
+    outputs = engine.generate(ids, sampling, workers=workers, report=report)
+    answers = [chat_template.parse_message(output.token_ids) for output in outputs]
+    return answers, float(np.mean([len(output.token_ids) for output in outputs]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product, repeat, takewhile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from herd.align.loading import write_dialogues
 from herd.align.results import RejectionSampling
@@ -31,13 +31,21 @@ from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
-from herd.tokens.jinja import ChatTemplate, chat_template_of
+from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 VerifierChoice = Annotated[PluginConfig, verifiers.choice]
 
 _AT_ONCE = 64  # prompts that are answered before their answers are kept
 _RUN = 8  # words that an answer repeats when it says so many in a row twice
+
+
+class PromptFormat(Protocol):
+    """How a model is asked, and what it wrote is read: a chat template, or plain text that a base model continues."""
+
+    def encode_prompt(self, conversation: Conversation) -> list[int]: ...
+
+    def parse_message(self, ids: Sequence[int]) -> Message: ...
 
 
 @settings
@@ -135,7 +143,7 @@ def rejection_sample(
             RewardJudge.load(judge, work.device, ranks),
             Critic(critic, work.device, work.dtype, ranks=ranks) if critic is not None else None,
         )
-    points_unread = _mark(work, answered, settings, ranks)
+    points_unread = grade_answers(work, answered, settings, ranks)
     best: list[Conversation] = []
     for entry in answered:
         fit = [answer for answer in entry.answers if settings.verifier is None or answer.right]
@@ -165,7 +173,7 @@ def rejection_sample(
 
 
 def answerable_prompts(
-    prompts: Dialogues, chat_template: ChatTemplate, context: int, system_prompts: Sequence[str]
+    prompts: Dialogues, chat_template: PromptFormat, context: int, system_prompts: Sequence[str]
 ) -> tuple[list[PromptCandidates], Counter[str]]:
     """Prompts that can be asked, and why others cannot."""
     entries, left_out = [], Counter[str]()
@@ -196,11 +204,14 @@ def answer_all(
     entries: Sequence[PromptCandidates],
     model: Checkpoint,
     tokenizer: TextTokenizer,
-    chat_template: ChatTemplate,
+    chat_template: PromptFormat,
     settings: RejectionSamplingSettings,
     ranks: RankGroup,
+    *,
+    keep_truncated: bool = False,
 ) -> None:
-    """Fills in the answers, those of an earlier try first, which the first of the ranks writes down."""
+    """Fills in the answers, those of an earlier try first, which the first of the ranks writes down. keep_truncated:
+    those that did not come to an end count too, since text that a base model continues often has none."""
     system_prompts = settings.system_prompts or ("",)
     cache_path = work.scratch / "answers.jsonl"
     before = ranks.on_first(lambda: list(_cached_parts(cache_path)))
@@ -228,7 +239,7 @@ def answer_all(
                 work.progress(offset + part, len(entries) * settings.num_samples, "answers")
 
             outputs = engine.generate(ids, sampling, workers=work.executor.workers, report=report)
-            flat = [output.token_ids if output.stopped else None for output in outputs]
+            flat = [output.token_ids if output.stopped or keep_truncated else None for output in outputs]
             rows = [flat[n * settings.num_samples : (n + 1) * settings.num_samples] for n in range(len(batch))]
             if ranks.first:
                 _cache_part(cache_path, rows)
@@ -277,7 +288,7 @@ def _with_system_prompt(prompt: Conversation, system_prompt: str) -> Conversatio
 
 
 def _distinct(rows: Sequence[list[int] | None], read: Callable[[Sequence[int]], Message]) -> list[Candidate]:
-    """Answers that came to an end, each once with how often it was given."""
+    """Answers that count, each once with how often it was given."""
     candidates: dict[tuple[int, ...], Candidate] = {}
     for ids in rows:
         if ids is None:
@@ -321,7 +332,7 @@ def _score(
     return not_criticized, read.count(None)
 
 
-def _mark(
+def grade_answers(
     work: Work, entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings, ranks: RankGroup
 ) -> int:
     """What other judges say of every answer; how often a rubric's judge said nothing of use."""

@@ -73,6 +73,27 @@ class SelfRanking:
     rejected_tokens: float
 
 
+@dataclass(frozen=True)
+class KnowledgeCounts:
+    """Questions of a source, by whether a model knows their answers. right: the share of all its answers."""
+
+    known: int
+    unknown: int
+    uncertain: int
+    right: float
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class KnowledgeProbe:
+    """What a model knows, by its own answers. sources: of each source of questions. by_right: how many questions have
+    0, 1, ... right of all answers to them. truncated_share: of a chat model's answers, those without an end."""
+
+    sources: Mapping[str, KnowledgeCounts]
+    by_right: tuple[int, ...]
+    truncated_share: float
+
+
 # ---- models ----
 
 
@@ -176,6 +197,28 @@ class RoundComparison:
 
     rounds: tuple[RoundScore, ...]
     chosen: int
+
+
+@dataclass(frozen=True)
+class InterpolatedModel:
+    """A model between two others, or beyond the last. right: by source of held-out prompts. tokens: of an answer, the
+    mean."""
+
+    alpha: float
+    right: Mapping[str, Interval]
+    tokens: float
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class ModelInterpolation:
+    """Models on the line through two. chosen: the number of the one that is kept, from 0. targets: of the share right,
+    by source. parameters: how many tensors differ between the models tried."""
+
+    models: tuple[InterpolatedModel, ...]
+    chosen: int
+    targets: Mapping[str, float]
+    parameters: int
 
 
 # ---- comparisons ----

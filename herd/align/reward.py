@@ -35,24 +35,22 @@ from herd.train.preferences import (
     encode_preferences,
     eval_batches,
 )
-from herd.train.settings import FinetuneSettings, num_ranks
+from herd.train.settings import PreferenceSettings, num_ranks
 
 _BINS = 10
 
 
 @settings
-class RewardSettings(FinetuneSettings):
-    """batch_size: prompts a step. strengths: only preferences as strong as these count. margins: by how much a better
-    answer must be ahead, by strength, as in Llama 2 (1, 2/3, 1/3, 0); none in Llama 3. share_prompt: a prompt and all
-    its answers, in an order drawn anew, make one row; else each answer is read alone. cross_attention: later answers of
-    such a row see earlier ones, which costs no table of the row's tokens but is approximate; else each stands as if
-    alone, and the scores are those of answers read alone. held_out_share: share of the preferences that only test the
-    model."""
+class RewardSettings(PreferenceSettings):
+    """batch_size: prompts a step. margins: by how much a better answer must be ahead, by strength, as in Llama 2 (1,
+    2/3, 1/3, 0); none in Llama 3. share_prompt: a prompt and all its answers, in an order drawn anew, make one row;
+    else each answer is read alone. cross_attention: later answers of such a row see earlier ones, which costs no table
+    of the row's tokens but is approximate; else each stands as if alone, and the scores are those of answers read
+    alone. held_out_share: share of the preferences that only test the model, in which sources are as they come."""
 
     epochs: PositiveInt = 2
     lr: PositiveFloat | None = 5e-4
     warmup: NonNegativeFloat = 0.05
-    strengths: tuple[Strength, ...] = ("significantly better", "better")
     margins: dict[Strength, float] | None = None
     share_prompt: bool = False
     cross_attention: bool = False
@@ -90,8 +88,9 @@ def train_reward(
     notes = check_trainable(ParsedRows([], ranked), chat_template, tokenizer, context)
     trainable = load_for_finetuning(work, base.path, settings, reward=True)
     train_set = encode_preferences(
-        ranked[:train_size], chat_template, context=context, share_prompt=settings.share_prompt
-    )
+        ranked[:train_size], chat_template, context=context, share_prompt=settings.share_prompt,
+        balanced_sources=settings.balanced_sources, seed=settings.seed,
+    )  # fmt: skip
     batches = PreferenceBatches(
         train_set.preferences,
         size=settings.batch_size,
@@ -125,6 +124,7 @@ def train_reward(
             left_out={
                 "too long": train_set.too_long,
                 "alike": train_set.duplicates,
+                "unbalanced": train_set.unbalanced,
                 "weak": len(all_preferences) - len(ranked),
             },
             notes=notes,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from herd.core.errors import DataError
 from herd.core.records import Message, Preference
+from herd.core.seeds import rng
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
 from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT
@@ -186,11 +187,13 @@ def _rows(lengths: Sequence[int], max_length: int) -> list[tuple[DocumentSpan, .
 
 @dataclass(frozen=True)
 class EncodedPreferences:
-    """Ranked answers that fit, and how many prompts were left out because one did not, or all say the same."""
+    """Ranked answers that fit, and how many prompts were left out because one did not, or all say the same, or others
+    of their source make up for as many of the sources they are balanced with."""
 
     preferences: list[EncodedPreference]
     too_long: int
     duplicates: int
+    unbalanced: int = 0
 
 
 def encode_preferences(
@@ -200,9 +203,11 @@ def encode_preferences(
     context: int,
     max_answers: int | None = None,
     share_prompt: bool = False,
+    balanced_sources: Sequence[str] = (),
+    seed: int = 0,
 ) -> EncodedPreferences:
     """The answers of each preference, or the best `max_answers` of them. share_prompt: a prompt and all its answers are
-    one row.
+    one row. balanced_sources: of these equally many preferences are left, drawn by `seed`.
 
     What is longer than `context` is left out, never cut. Raises DataError when nothing is left.
     """
@@ -222,12 +227,31 @@ def encode_preferences(
             too_long += 1
         else:
             fitting.append(candidate)
-    if not fitting:
+    balanced = balance(fitting, [preferences[encoded.row].prompt.source for encoded in fitting], balanced_sources, seed)
+    if not balanced:
         raise DataError(
             f"none of {len(preferences)} preferences is left: {too_long} are longer than {context} tokens, of "
-            f"{duplicates} the answers are alike; lengthen the context, or give other rows"
+            f"{duplicates} the answers are alike, {len(fitting)} have no counterpart in another of "
+            "balanced_sources; lengthen the context, or give other rows"
         )
-    return EncodedPreferences(fitting, too_long, duplicates)
+    return EncodedPreferences(balanced, too_long, duplicates, len(fitting) - len(balanced))
+
+
+def balance(
+    preferences: Sequence[EncodedPreference], sources: Sequence[str], balanced_sources: Sequence[str], seed: int
+) -> list[EncodedPreference]:
+    """Of each of `balanced_sources` as many as the smallest of them has, drawn by `seed`, and all of other sources,
+    numbered anew. sources: of every preference."""
+    by_source: dict[str, list[int]] = {source: [] for source in balanced_sources}
+    for index, source in enumerate(sources):
+        if source in by_source:
+            by_source[source].append(index)
+    count, dropped = min(map(len, by_source.values()), default=0), set[int]()
+    for source, indexes in by_source.items():
+        rng(seed, "balanced_sources", source).shuffle(indexes)
+        dropped.update(indexes[count:])
+    balanced = [preference for index, preference in enumerate(preferences) if index not in dropped]
+    return [replace(preference, number=number) for number, preference in enumerate(balanced)]
 
 
 def mismatched_completions(preferences: Sequence[EncodedPreference], context: int) -> dict[int, EncodedPreference]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from herd.core.errors import SettingsError
+from herd.core.records import Strength
 from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.model.adapters import LoraSettings
 from herd.train.guards import GuardSettings
@@ -78,6 +79,15 @@ class FinetuneSettings(TrainingSettings):
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1
     lora: LoraSettings | None = None
+
+
+@settings
+class PreferenceSettings(FinetuneSettings):
+    """Training on ranked answers. strengths: only preferences as strong as these count. balanced_sources: of these
+    sources of prompts equally many preferences count, drawn by `seed`: as many as the one with the fewest has."""
+
+    strengths: tuple[Strength, ...] = ("significantly better", "better")
+    balanced_sources: tuple[str, ...] = ()
 
 
 def check_one_device(layout: ParallelLayout) -> None:

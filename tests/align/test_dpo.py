@@ -10,6 +10,7 @@ import torch
 
 from herd.align.dpo import DpoSettings, MismatchedCompletions, dpo, eos_log_probs, objective, reference_log_probs
 from herd.align.losses import losses
+from herd.align.results import FinetuningResult, RewardModelResult
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
@@ -38,6 +39,29 @@ def test_a_model_with_nothing_to_prefer_stays_as_it_is(tmp_path: Path) -> None:
     assert "stays as it is" in work.headline
     before, after = load_transformer(tmp_path / "base"), load_transformer(tuned.path)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+
+
+def test_as_many_pairs_of_each_balanced_source_are_learnt(tmp_path: Path) -> None:
+    for name in ("base", "ranked", "dpo", "reward", "scratch"):
+        (tmp_path / name).mkdir()
+    write_checkpoint(tmp_path / "base", model(replace(SMALL, vocab_size=TOKENIZER.vocab_size)), TOKENIZER, kind="chat")
+    pairs = [
+        replace(preference(number), prompt=replace(preference(number).prompt, source="ab"[number < 2]))
+        for number in range(6)
+    ]
+    write_preferences(tmp_path / "ranked", pairs)
+    base, ranked = Checkpoint(tmp_path / "base"), (Preferences(tmp_path / "ranked"),)
+    work = Work(tmp_path / "dpo", tmp_path / "scratch", LocalExecutor())
+    settings = DpoSettings(loss=losses.configure("dpo"), batch_size=2, balanced_sources=("a", "b"))
+    dpo.body(work, base, ranked, settings=settings)
+    assert work.results[FinetuningResult].examples == 4
+    assert work.results[FinetuningResult].left_out["unbalanced"] == 2
+    work = Work(tmp_path / "reward", tmp_path / "scratch", LocalExecutor())
+    reward = RewardSettings(batch_size=2, epochs=1, balanced_sources=("a", "b"))
+    train_reward.body(work, base, ranked, Preferences(tmp_path / "ranked"), settings=reward)
+    assert work.results[FinetuningResult].examples == 4
+    assert work.results[FinetuningResult].left_out["unbalanced"] == 2
+    assert work.results[RewardModelResult].held_out.pairs == 6
 
 
 def test_rows_that_ruin_a_training_are_refused_before_it_begins(tmp_path: Path) -> None:

@@ -79,3 +79,22 @@ def test_words_are_the_same_but_for_case_and_blanks(answer: str, known: str, rig
 
 def test_checks_are_found_by_their_files() -> None:
     assert {"exact_match", "numeric_match"} <= set(verifiers.all())
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("The home of Bo is Rome.", True),
+        ("It is ROME! The sport of Bo is golf.", True),
+        ("the home of bo: is rome", True),
+        ("Romeo", False),
+        ("", False),
+    ],
+)
+def test_an_answer_may_say_more_than_the_known_one(answer: str, right: bool) -> None:
+    check = verifiers.get("includes")
+    reference = said("Rome.") if "home" not in answer else said("home of Bo is Rome")
+    assert check(PROMPT, said(answer), reference) is right
+    assert check(PROMPT, said(answer), None) is None
+    assert check(PROMPT, said(answer), said("...")) is None
+    assert check(PROMPT, said("it is 112"), said("12")) is False

@@ -22,6 +22,8 @@ from torch import Tensor
 from herd.align.average import average_models
 from herd.align.critiques import add_critiques, evaluate_critics, rank_own_answers
 from herd.align.curation import CurationSettings, curate_dialogues
+from herd.align.interpolation import InterpolationSettings, interpolate_models
+from herd.align.knowledge import KnowledgeProbeSettings, probe_knowledge
 from herd.align.model_selection import select_best_model
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Tokens
@@ -122,6 +124,18 @@ STAGES: dict[str, Callable[[Work, Inputs], Any]] = {
     "average_models": lambda work, i: average_models.body(
         work, tuple(SimpleNamespace(path=i.root / name, key=name) for name in ("chat", "other")),  # type: ignore[arg-type]
         Dialogues(i.root / "dialogues"),
+    ),
+    "interpolate_models": lambda work, i: interpolate_models.body(
+        work, i.checkpoint("chat"), i.checkpoint("other"), Dialogues(i.root / "prompts"),
+        settings=InterpolationSettings(
+            verifier=verifiers.configure("numeric_match"), alphas=(0.5, 1.5), parameters=("output.*",), max_tokens=12
+        ),
+    ),
+    "probe_knowledge": lambda work, i: probe_knowledge.body(
+        work, i.checkpoint("base"), Dialogues(i.root / "prompts"),
+        settings=KnowledgeProbeSettings(
+            verifier=verifiers.configure("numeric_match"), sampling=SAMPLING, num_samples=3
+        ),
     ),
     "curate_dialogues": lambda work, i: curate_dialogues.body(
         work, (Dialogues(i.root / "dialogues"),), i.checkpoint("judge"),

@@ -18,6 +18,8 @@ from torch import nn
 import herd
 from herd.align.curation import CurationSettings
 from herd.align.dpo import DpoSettings
+from herd.align.interpolation import InterpolationSettings
+from herd.align.knowledge import KnowledgeProbeSettings
 from herd.align.losses import losses
 from herd.align.rejection_sampling import RejectionSamplingSettings
 from herd.align.reward import RewardSettings
@@ -64,7 +66,7 @@ NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "pack
 # Rows are divided over the ranks of a run; `tests/model/test_collectives.py` runs them on two. The others train.
 DATA_PARALLEL = {
     "add_critiques", "annotate", "average_models", "curate_dialogues", "evaluate_critics", "evaluate_model",
-    "rank_own_answers", "rejection_sample", "select_best_model",
+    "interpolate_models", "probe_knowledge", "rank_own_answers", "rejection_sample", "select_best_model",
 }  # fmt: skip
 TRAINING = {
     "anneal", "dpo", "extend_context", "find_mix", "judge_data", "pretrain", "sft", "train_reward",
@@ -130,6 +132,18 @@ CASES: dict[str, Callable[[Inputs], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "annotate": lambda i: (((i.chat,), i.questions), {"world": WORLD, "sampling": SAMPLING}),
     "select_best_model": lambda i: (
         ((i.chat,), i.prompts), {"verifier": verifiers.configure("numeric_match"), "max_tokens": 4}
+    ),
+    "interpolate_models": lambda i: (
+        (i.chat, i.chat, i.prompts),
+        {
+            "settings": InterpolationSettings(
+                verifier=verifiers.configure("numeric_match"), alphas=(0.5, 1.5), max_tokens=4
+            )
+        },
+    ),
+    "probe_knowledge": lambda i: (
+        (i.chat, i.prompts),
+        {"settings": KnowledgeProbeSettings(verifier=verifiers.configure("numeric_match"), sampling=SAMPLING)},
     ),
     "curate_dialogues": lambda i: (
         ((i.dialogues,), i.judge), {"settings": CurationSettings(keep="all", similarity=1.0)}

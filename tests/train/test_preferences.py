@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,14 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
 from herd.train.batches import IGNORE_INDEX
 from herd.train.log_probs import target_log_probs
-from herd.train.preferences import PreferenceBatch, PreferenceBatches, encode_preferences, mismatched_completions
+from herd.train.preferences import (
+    EncodedPreference,
+    PreferenceBatch,
+    PreferenceBatches,
+    balance,
+    encode_preferences,
+    mismatched_completions,
+)
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
 
@@ -52,6 +60,38 @@ def test_what_does_not_fit_or_is_alike_is_left_out_and_counted() -> None:
     assert encode_preferences([preference(0)], FORM, context=needed, share_prompt=True).too_long == 0
     with pytest.raises(DataError, match="1 are longer"):
         encode_preferences([preference(0)], FORM, context=needed - 1, share_prompt=True)
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=20), st.sets(st.sampled_from("abc")), st.integers(0, 9))
+def test_balanced_sources_have_equally_many_and_others_all(sources: list[str], balanced: set[str], seed: int) -> None:
+    ranked = [EncodedPreference(number, 2 * number, 0, ()) for number in range(len(sources))]
+    names = sorted(balanced)
+    left = balance(ranked, sources, names, seed)
+    fewest = min((sources.count(name) for name in names), default=0)
+    counts = Counter(sources[one.row // 2] for one in left)
+    assert all(counts[name] == (fewest if name in balanced else sources.count(name)) for name in "abcd")
+    assert [one.number for one in left] == list(range(len(left)))
+    assert [one.row for one in left] == sorted(one.row for one in left)
+    assert balance(ranked, sources, names, seed) == left
+
+
+def test_sources_are_balanced_after_what_does_not_fit_is_left_out() -> None:
+    def of(source: str, number: int) -> Preference:
+        return replace(preference(number), prompt=replace(preference(number).prompt, source=source))
+
+    alike = replace(of("rare", 9), rejected=preference(9).chosen)
+    rows = [*(of("often", number) for number in range(6)), alike, of("rare", 6), of("rare", 7), of("free", 8)]
+    encoded = encode_preferences(rows, FORM, context=100, balanced_sources=("often", "rare"), seed=3)
+    assert Counter(rows[one.row].prompt.source for one in encoded.preferences) == {"often": 2, "rare": 2, "free": 1}
+    assert (encoded.unbalanced, encoded.duplicates) == (4, 1)
+    assert {
+        tuple(one.row for one in encode_preferences(
+            rows, FORM, context=100, balanced_sources=("often", "rare"), seed=seed
+        ).preferences)
+        for seed in range(8)
+    } != {tuple(one.row for one in encoded.preferences)}  # fmt: skip
+    with pytest.raises(DataError, match="6 have no counterpart in another of balanced_sources"):
+        encode_preferences(rows[:6], FORM, context=100, balanced_sources=("often", "rare"))
 
 
 @pytest.mark.row(42, "mask")

@@ -8,7 +8,10 @@ from herd.align.results import (
     AlignmentComparison,
     DialogueSetComparison,
     FinetuningResult,
+    InterpolatedModel,
     JudgeScore,
+    KnowledgeProbe,
+    ModelInterpolation,
     RoundComparison,
 )
 from herd.core.artifacts import Artifact
@@ -20,17 +23,24 @@ from herd.train.results import TrainingResult
 _Point = tuple[float, float, float, float]  # place, value, low, high
 
 
-@sections.add(AlignmentComparison, DialogueSetComparison, RoundComparison, FinetuningResult, order=50)
+@sections.add(
+    *(AlignmentComparison, DialogueSetComparison, RoundComparison, KnowledgeProbe, ModelInterpolation, FinetuningResult),
+    order=50,
+)
 def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
-    """Tables of steps and of methods that learn from preferences, the picture of best-of-K, sets of dialogues, rounds
-    one against another, and what fine-tuning read again of pre-training."""
+    """Tables of what a model knows, of steps and of methods that learn from preferences, the picture of best-of-K, sets
+    of dialogues, rounds one against another, models between two, and what fine-tuning read again of pre-training."""
     shown_parts: list[SectionPart] = []
+    for probe in results_of(artifacts, KnowledgeProbe):
+        shown_parts += _knowledge(probe)
     for comparison in results_of(artifacts, AlignmentComparison):
         shown_parts += _steps(comparison)
     for comparison in results_of(artifacts, DialogueSetComparison):
         shown_parts += _sets(comparison)
     for comparison in results_of(artifacts, RoundComparison)[-1:]:  # those before chose within a round
         shown_parts += _rounds(comparison)
+    for interpolation in results_of(artifacts, ModelInterpolation):
+        shown_parts += _interpolation(interpolation)
     shown_parts += _replay(artifacts)
     return Section("alignment", "Alignment", render_parts(shown_parts)) if shown_parts else None
 
@@ -96,6 +106,56 @@ def _rounds(result: RoundComparison) -> Iterator[SectionPart]:
         words="The same, as a picture.",
         drawing=plots.svg_markup(plots.curve_with_band(curve, "model", "right")),
     )
+
+
+def _knowledge(result: KnowledgeProbe) -> Iterator[SectionPart]:
+    truncated = f" {result.truncated_share:.1%} of the answers had no end." if result.truncated_share else ""
+    yield SectionPart(
+        title="What the model knows",
+        words="Questions asked several times, by how often the model's own answers are right: known ones are taught "
+        f"with their answer, unknown ones with a refusal, the others not at all.{truncated}",
+        head=("source", "questions", "known", "unknown", "uncertain", "answers right"),
+        rows=[
+            (source, f"{row.known + row.unknown + row.uncertain:,}", row.known, row.unknown, row.uncertain,
+             f"{row.right:.1%}")
+            for source, row in result.sources.items()
+        ],
+    )  # fmt: skip
+    yield SectionPart(
+        title="Right answers to a question",
+        words=f"Of {len(result.by_right) - 1} answers to a question so many are right.",
+        head=("right", "questions", "share of questions"),
+        rows=[
+            (right, count, f"{count / sum(result.by_right):.1%}") for right, count in enumerate(result.by_right)
+        ],
+    )  # fmt: skip
+
+
+def _interpolation(result: ModelInterpolation) -> Iterator[SectionPart]:
+    sources = list(result.models[0].right)
+    targets = ", ".join(f"{source} {target:.0%}" for source, target in result.targets.items())
+    chosen = result.models[result.chosen]
+    yield SectionPart(
+        title="Between two models, and beyond",
+        words="Weights first + alpha (last - first): 0 is the model before, 1 the one after. Held-out prompts answered "
+        f"greedily; 95 % intervals over prompts. Alpha {chosen.alpha:g} is kept: "
+        + (f"its worst margin over the targets ({targets}) is the highest." if targets else "its mean is the highest."),
+        head=("alpha", *sources, "tokens an answer"),
+        rows=[
+            (f"{model.alpha:g}", *map(_share, model.right.values()), f"{model.tokens:.1f}") for model in result.models
+        ],
+    )
+    models = sorted(result.models, key=lambda model: model.alpha)
+    curves = {source: _alpha_curve(models, source) for source in sources}
+    yield SectionPart(
+        title="Right, by alpha",
+        words="The same, as a picture.",
+        drawing=plots.svg_markup(plots.curve_with_band(curves, "alpha", "right")),
+    )
+
+
+def _alpha_curve(models: Sequence[InterpolatedModel], source: str) -> list[_Point]:
+    return [_point(model.alpha, model.right[source]) for model in models]
 
 
 def _steps(result: AlignmentComparison) -> Iterator[SectionPart]:
