@@ -82,5 +82,7 @@ def sft(work: Work, base: Checkpoint, dialogues: tuple[Dialogues, ...], *, setti
         )
     )
     longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
-    work.headline = f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}{longer}"
+    work.headline = (
+        f"{len(batches.texts):,} dialogues, {settings.epochs} times, loss {loss:.3f}{longer}{trainable.trainable_note}"
+    )
     return Checkpoint(work.out)
