@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Literal, Protocol
@@ -73,12 +72,12 @@ class OptimizersContainer:
 
     def __init__(self, *optimizers: AdamW | Muon) -> None:
         self.optimizers = optimizers
-        self.state: defaultdict[Tensor, Any] = defaultdict(dict)
         self._owners: dict[Tensor, AdamW | Muon] = {}
         for optimizer in optimizers:
-            optimizer.state = self.state
             for group in optimizer.param_groups:
                 self._owners |= dict.fromkeys(group["params"], optimizer)
+        # The very dicts that each fills.
+        self.state: dict[Tensor, Any] = {weight: owner.state[weight] for weight, owner in self._owners.items()}
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -22,10 +22,10 @@ from herd.model.transformer import Transformer, initial_weights
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import Saver, TrainState, restore
 from herd.train.distributed import DistributedStrategy
+from herd.train.freezing import freeze_except
 from herd.train.layout import ParallelLayout
 from herd.train.loop import Strategy, train_steps
 from herd.train.objectives import next_token_loss
-from herd.train.freezing import freeze_except
 from herd.train.optimizer import OptimizerSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from tests.train.test_batches import shards

@@ -24,7 +24,7 @@ from tests.model.test_transformer import SMALL
 from tests.train.test_loop import batches as batches
 from tests.train.test_loop import state
 
-TIED = replace(SMALL, architecture=replace(SMALL.architecture, tied_output=True))
+TIED = replace(SMALL, tied_output=True)
 
 
 def test_patterns_are_found_anywhere_in_hugging_faces_names() -> None:
