@@ -76,12 +76,9 @@ class OptimizersContainer:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 self._owners |= dict.fromkeys(group["params"], optimizer)
-        # The very dicts that each fills.
+        # The very dicts that each reads and fills.
+        self.param_groups = list(chain.from_iterable(optimizer.param_groups for optimizer in optimizers))
         self.state: dict[Tensor, Any] = {weight: owner.state[weight] for weight, owner in self._owners.items()}
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        return list(chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers))
 
     def step(self) -> None:
         for optimizer in self.optimizers:

@@ -1,6 +1,7 @@
 """What one rank of a test does: fine-tunes the same models as one process does, and leaves what came out.
 
-python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone.
+python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone, with `-partly`
+by the weights of PARTLY alone, with `-muon` by Muon.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from herd.run.ranks import Rank
 from herd.train.checkpoint import write_checkpoint
 from herd.train.layout import ParallelLayout
 from herd.train.log import METRICS_FILE, read_steps
+from herd.train.optimizer import OptimizerSettings
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
 from tests.train.test_preferences import preference
 
 SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)
 LORA = LoraSettings(rank=4)
+PARTLY = (r"^model\.layers\.1\.mlp", r"^model\.norm")
 
 
 def inputs(root: Path) -> None:
@@ -50,9 +53,12 @@ def inputs(root: Path) -> None:
 
 
 def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
-    """A stage's work when it is done. kind: what is trained, with `-lora` by adapters alone."""
-    what, _, adapters = kind.partition("-")
-    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": LORA if adapters else None, "layout": layout}
+    """A stage's work when it is done. kind: what is trained, and how."""
+    what, *how = kind.split("-")
+    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": LORA if "lora" in how else None, "layout": layout}
+    shared["unfrozen_parameters"] = PARTLY if "partly" in how else ()
+    if "muon" in how:
+        shared["optimizer"] = OptimizerSettings(name="muon")
     rank = Rank.from_env().number
     out = root / (f"{kind}-{layout.devices}" if rank == 0 else f"{kind}-{layout.devices}-of-{rank}")
     out.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -133,7 +134,8 @@ def test_memory_of_the_largest_model() -> None:
 
 
 def test_memory_is_taken_by_what_learns_and_one_moment_is_half_of_two() -> None:
-    layout, options = ParallelLayout(data=2), {"length": 128, "micro_batches": 1}
+    layout = ParallelLayout(data=2)
+    options: dict[str, Any] = {"length": 128, "micro_batches": 1}
     everything = training_memory(GIANT, layout, **options)
     muon = training_memory(
         GIANT, layout, **options, trainable=TrainableParams(GIANT.num_params, one_moment=GIANT.num_params)
