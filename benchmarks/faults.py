@@ -22,6 +22,8 @@ from typing import Any
 
 from measuring import machine
 
+from herd.core.artifacts import read_metadata
+
 RECIPE = Path(__file__).parent.parent / "tests" / "smoke.yaml"
 SILENT_SECONDS = 4.0
 
@@ -49,19 +51,40 @@ def ranks_of(out: Path) -> list[int]:
     return sorted(found)
 
 
+def progress_of(out: Path, since: float) -> float | None:
+    """The share that ranks have trained; None until those that were started after `since` have got on."""
+    for file in out.glob("scratch/*/ranks/progress.json"):
+        try:
+            if file.stat().st_mtime > since:
+                completed, total, _ = json.loads(file.read_text(encoding="utf-8"))
+                return completed / total
+        except (OSError, ValueError):  # the ranks have just ended, or are writing
+            continue
+    return None
+
+
 def disturb(run: subprocess.Popen[bytes], out: Path, kills: int, freezes: int, seed: int) -> dict[str, int]:
     """Kills and freezes ranks at random moments until so many are done or the run has ended."""
     chance = random.Random(seed)
     todo = [signal.SIGKILL] * kills + [signal.SIGSTOP] * freezes
     chance.shuffle(todo)
     done = {"killed": 0, "frozen": 0}
-    for what in todo:
-        # From right after the start, when ranks still import, to some seconds into training.
+    for number, what in enumerate(todo):
         while not ranks_of(out) and run.poll() is None:
             time.sleep(0.05)
-        until = time.monotonic() + chance.uniform(0.5, 9.0)
-        while time.monotonic() < until and run.poll() is None:
-            time.sleep(0.02)
+        began = time.time()
+        if number % 2:  # in training, a random share of it after its first step
+            share, target = chance.uniform(0.0, 1.0 / len(todo)), None
+            while run.poll() is None:
+                reached = progress_of(out, began)
+                target = reached + share if target is None and reached is not None else target
+                if reached is not None and target is not None and reached >= target:
+                    break
+                time.sleep(0.02)
+        else:  # from right after the start, when ranks still import, to their first step
+            until = time.monotonic() + chance.uniform(0.0, 9.0)
+            while time.monotonic() < until and progress_of(out, began) is None and run.poll() is None:
+                time.sleep(0.02)
         while run.poll() is None:
             try:
                 os.kill(chance.choice(ranks_of(out)), what)
@@ -73,22 +96,35 @@ def disturb(run: subprocess.Popen[bytes], out: Path, kills: int, freezes: int, s
     return done
 
 
+def spread(out: Path) -> list[Path]:
+    """Artifacts of the stages that ranks made together."""
+    folders = sorted((out / "artifacts").glob("pretrain-*"))
+    layouts = {folder: read_metadata(folder)["settings"]["settings"]["layout"] for folder in folders}
+    return [folder for folder, layout in layouts.items() if any(ranks > 1 for ranks in layout.values())]
+
+
 def outcome(out: Path) -> dict[str, Any]:
     """What the spread stages left: hashes of their weights, and every loss."""
     rows = {}
-    for folder in sorted((out / "artifacts").glob("pretrain-*")):
+    for folder in spread(out):
         steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         rows[folder.name] = {"weights": weights, "losses": [[step["number"], step["loss"]] for step in steps]}
     return rows
 
 
-def measure(kills: int, freezes: int, tokens: int, layout: str, seed: int, folder: Path) -> dict[str, Any]:
+def measure(
+    kills: int, freezes: int, tokens: int, layout: str, seed: int, folder: Path, start: Path | None = None
+) -> dict[str, Any]:
+    """start: a run of the same recipe on one device, whose stages before the spread one need not be made again."""
     calm, rough = folder / "calm", folder / "rough"
+    if start is not None:
+        shutil.copytree(start / "artifacts", calm / "artifacts")
     began = time.monotonic()
     subprocess.run(command(calm, tokens, layout), check=True, stdout=subprocess.DEVNULL)
     calm_seconds = time.monotonic() - began
-    shutil.copytree(calm, rough, ignore=shutil.ignore_patterns("pretrain-*"))  # the stages before are made
+    made_again = [f"{path.name}*" for path in spread(calm)]
+    shutil.copytree(calm, rough, ignore=shutil.ignore_patterns(*made_again))  # the stages before are made
     began = time.monotonic()
     run = subprocess.Popen(command(rough, tokens, layout), stdout=subprocess.DEVNULL)
     done = disturb(run, rough, kills, freezes, seed)

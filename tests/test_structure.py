@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def structure():
-    spec = importlib.util.spec_from_file_location("structure", ROOT / "benchmarks" / "structure.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["structure"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["structure"]
+@pytest.fixture
+def structure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("structure")
 
 
-def test_the_source_keeps_to_the_figures_of_its_style(structure) -> None:
+def test_the_source_keeps_to_the_figures_of_its_style(structure: ModuleType) -> None:
     figures, places = structure.measure(ROOT / "herd", ROOT / "tests")
     assert figures["placeholder_share"] < 0.01, places["placeholder_share"][:10]
     assert not places["public_names_in_two_rooms"]
@@ -33,7 +27,7 @@ def test_the_source_keeps_to_the_figures_of_its_style(structure) -> None:
     assert not places["import_circles"]
 
 
-def test_what_the_figures_count_is_found(structure, tmp_path: Path) -> None:
+def test_what_the_figures_count_is_found(structure: ModuleType, tmp_path: Path) -> None:
     room, other = tmp_path / "herd" / "room", tmp_path / "herd" / "other"
     for folder in (room, other):
         folder.mkdir(parents=True)

@@ -13,6 +13,7 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
+from herd.model.collectives import RankGroup
 from herd.model.devices import place_model
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
@@ -27,7 +28,7 @@ from herd.train.objectives import next_token_loss
 StateDict = dict[str, Tensor]
 
 
-@stage(paper="4.1.5", version=2, gpu=True)
+@stage(paper="4.1.5", version=2, gpu=True, data_parallel=True)
 def average_models(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogues | None = None) -> Checkpoint:
     """One model with the mean of the others' weights; with `held_out`, of those that make it better there.
 
@@ -43,11 +44,13 @@ def average_models(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogu
     if any(tokenizer_of_model.fingerprint != tokenizer.fingerprint for tokenizer_of_model in other_tokenizers):
         raise DataError(f"{len(models)} models of several tokenizers have no average; name some that read the same ids")
     result, members = copy.deepcopy(loaded[0]), [model.state_dict() for model in loaded]
-    selected, losses = list(range(len(members))), dict[str, float]()
+    selected, losses, ranks = list(range(len(members))), dict[str, float](), RankGroup.of(work)
     if held_out is not None:
         place_model(result, work.device)
         batches = _batches(held_out, result, tokenizer)
-        selected, losses = greedy_soup(members, lambda weights: _loss(result, weights, batches))
+        selected, losses = greedy_soup(members, lambda weights: _loss(result, weights, batches, ranks))
+    if not ranks.first:  # one is enough to write
+        return Checkpoint(work.out)
     result.load_state_dict(mean([members[number] for number in selected]))
     write_checkpoint(work.out, result, tokenizer, kind=kind_of(models[0].path))
     work.record(ModelAverage(tuple(models[number].key for number in selected), losses))
@@ -78,14 +81,18 @@ def _batches(held_out: Dialogues, model: Transformer, tokenizer: TextTokenizer) 
 
 
 @torch.inference_mode()
-def _loss(model: Transformer, weights: StateDict, batches: DialogueBatches) -> float:
+def _loss(model: Transformer, weights: StateDict, batches: DialogueBatches, ranks: RankGroup) -> float:
     """Nats per learnt token."""
     model.load_state_dict(weights)
     model.eval()
+
+    def measure(step: int) -> tuple[float, float]:
+        batch = batches.batch(step).to(model.embedding.weight.device)
+        return float(next_token_loss(model, batch)[0]), batch.loss_denominator
+
     total = count = 0.0
     with fused_kernels(model):
-        for step in range(len(batches)):
-            batch = batches.batch(step).to(model.embedding.weight.device)
-            total += float(next_token_loss(model, batch)[0])
-            count += batch.loss_denominator
+        for nats, tokens in ranks.map(range(len(batches)), measure):
+            total += nats
+            count += tokens
     return total / count

@@ -24,6 +24,7 @@ from herd.core.storage import read_preferences, write_preferences
 from herd.evals.intervals import Interval, bootstrap_mean
 from herd.generate.engine import SamplingParams
 from herd.judge.critic import ASK, Critic, criticize_answers
+from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
@@ -48,7 +49,7 @@ def _answered(preference: Preference) -> list[Conversation]:
     return [preference.prompt.with_messages(*answer) for answer in preference.ranked_answers]
 
 
-@stage(paper="-", version=1, gpu=True)
+@stage(paper="-", version=1, gpu=True, data_parallel=True)
 def add_critiques(
     work: Work, critic: Checkpoint, preferences: tuple[Preferences, ...], *, max_tokens: PositiveInt = 128
 ) -> Preferences:
@@ -56,7 +57,7 @@ def add_critiques(
     pairs = read_rankings(preferences)
     conversations = list(chain.from_iterable(map(_answered, pairs)))
     critiques = iter(
-        Critic(critic, work.device, work.dtype, max_tokens=max_tokens).criticize(
+        Critic(critic, work.device, work.dtype, max_tokens=max_tokens, ranks=RankGroup.of(work)).criticize(
             conversations, workers=work.executor.workers, report=work.progress
         )
     )
@@ -72,7 +73,7 @@ def add_critiques(
     return Preferences(work.out)
 
 
-@stage(paper="-", version=2, gpu=True)
+@stage(paper="-", version=2, gpu=True, data_parallel=True)
 def rank_own_answers(
     work: Work,
     model: Checkpoint,
@@ -93,7 +94,7 @@ def rank_own_answers(
     Differs: a verdict in the place of points from 0 to 5, which models this small cannot tell apart, and a majority in
     the place of a judge of judgements.
     """
-    tokenizer = TextTokenizer.load(model.path)
+    tokenizer, ranks = TextTokenizer.load(model.path), RankGroup.of(work)
     chat_template = chat_template_of(tokenizer)
     entries, left_out = answerable_prompts(prompts, chat_template, read_shape(model.path).max_seq_len, ())
     answer_all(
@@ -103,13 +104,14 @@ def rank_own_answers(
         tokenizer,
         chat_template,
         RejectionSamplingSettings(sampling=sampling, num_samples=num_samples),
+        ranks,
     )
     conversations = list(chain.from_iterable(entry.answered_prompts for entry in entries))
 
     def report(count: int, total: int) -> None:
         work.progress(count, total, "critiques")
 
-    answer_critiques = Critic(model, work.device, work.dtype).sample(
+    answer_critiques = Critic(model, work.device, work.dtype, ranks=ranks).sample(
         conversations, critiques, sampling, workers=work.executor.workers, report=report
     )
     likes = iter(sum(approvals(texts, approval)) > len(texts) / 2 for texts in answer_critiques)
@@ -161,7 +163,7 @@ def approvals(critiques: Sequence[str | None], approval: str) -> list[bool]:
     return [critique is not None and critique.strip().endswith(approval) for critique in critiques]
 
 
-@stage(paper="-", version=1, gpu=True)
+@stage(paper="-", version=1, gpu=True, data_parallel=True)
 def evaluate_critics(
     work: Work, critics: tuple[Checkpoint, ...], preferences: tuple[Preferences, ...], *, approval: str = "It is right."
 ) -> Scores:
@@ -174,7 +176,9 @@ def evaluate_critics(
     shares: list[Interval] = []
     for number, critic in enumerate(critics):
         work.progress(number, len(critics), "critics")
-        critiques = Critic(critic, work.device, work.dtype).criticize(answers, workers=work.executor.workers)
+        critiques = Critic(critic, work.device, work.dtype, ranks=RankGroup.of(work)).criticize(
+            answers, workers=work.executor.workers, report=work.progress_of_part(number, len(critics), "critics")
+        )
         likes = approvals(critiques, approval)
         points = [(1 + better - worse) / 2 for better, worse in zip(likes[::2], likes[1::2], strict=True)]
         shares.append(bootstrap_mean(points))

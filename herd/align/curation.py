@@ -22,10 +22,12 @@ from herd.core.records import Conversation, Message
 from herd.core.settings import InputFile, NotInKey, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
-from herd.generate.samplers import EndpointSampler, Sampler
+from herd.generate.engine import ProgressCallback
+from herd.generate.samplers import EndpointSampler, FirstRankSampler, Sampler
 from herd.judge.agreement import weighted_kappa
 from herd.judge.reward import RewardJudge
 from herd.judge.rubric import ANSWER_RUBRICS, AnswerRubric, rubric_points, transcript
+from herd.model.collectives import RankGroup
 from herd.tokens.clusters import centres_of, distinct, nearest_of
 from herd.tokens.embeddings import Vectors, embed
 from herd.tokens.topics import Topics, topics_of
@@ -114,7 +116,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-@stage(paper="4.2.3", version=3, gpu=True)
+@stage(paper="4.2.3", version=3, gpu=True, data_parallel=True)
 def curate_dialogues(
     work: Work,
     dialogues: tuple[Dialogues, ...],
@@ -129,7 +131,12 @@ def curate_dialogues(
     Source: Llama 3, 4.2.3; what is alike: Abbas et al. 2023 (SemDeDup).
     """
     conversations = read_dialogues(dialogues)
-    sampler = EndpointSampler(url, settings.model, settings.key) if url else None
+    ranks, sampler = RankGroup.of(work), None
+    if url:
+        endpoint = EndpointSampler(
+            url, settings.model, settings.key, report=lambda count, total: work.progress(count, total, "ratings")
+        )
+        sampler = FirstRankSampler(endpoint, ranks)
     if sampler is None and settings.difficulty != "words":
         raise DataError(f"difficulty by {settings.difficulty} asks a model; name its address as `url`, or take `words`")
     if settings.keep == "good" and sampler is None and judge is None:
@@ -140,9 +147,14 @@ def curate_dialogues(
     if settings.cleaning is not None:
         calm = [conversation for conversation in conversations if not is_excited(conversation, settings.cleaning)]
         left_out["too many emojis or exclamation marks"], conversations = len(conversations) - len(calm), calm
-    scored = score_dialogues(
-        conversations, RewardJudge.load(judge, work.device) if judge is not None else None, sampler, settings
-    )
+    reward_judge = RewardJudge.load(judge, work.device, ranks) if judge is not None else None
+
+    def report(count: int, total: int) -> None:
+        work.progress(count, total, "scores")
+
+    scored = score_dialogues(conversations, reward_judge, sampler, settings, report)
+    if not ranks.first:  # one is enough to choose
+        return Dialogues(work.out)
     good = scored.by_reward(settings.top_share) | scored.by_points
     candidates = np.flatnonzero(good) if settings.keep == "good" else np.arange(len(conversations))
     left_out["not good enough"] = len(conversations) - len(candidates)
@@ -217,10 +229,11 @@ def score_dialogues(
     judge: RewardJudge | None,
     sampler: Sampler | None,
     settings: CurationSettings,
+    report: ProgressCallback = lambda completed, total: None,
 ) -> DialogueScores:
     """What judges say of every dialogue."""
     unknown = np.full(len(conversations), np.nan)
-    rewards = np.array(judge.score(conversations)) if judge is not None else unknown
+    rewards = np.array(judge.score(conversations, report=report)) if judge is not None else unknown
     points = _points(conversations, sampler, ANSWER_RUBRICS[settings.rubric]) if sampler is not None else unknown
     if settings.difficulty == "words" or sampler is None:
         difficulty = np.array([float(len(_request(conversation).split())) for conversation in conversations])

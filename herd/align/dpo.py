@@ -21,11 +21,11 @@ from herd.core.records import Strength
 from herd.core.registry import PluginConfig
 from herd.core.settings import NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
+from herd.model.collectives import RankGroup
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.collectives import map_over_ranks
 from herd.train.log_probs import target_log_probs as log_probs_of
 from herd.train.loop import MetricSums
 from herd.train.optimizer import OptimizerSettings
@@ -241,7 +241,7 @@ def reference_log_probs(
     device = next(model.parameters()).device
     batches = list(eval_batches(pairs, pad=pad, length=model.shape.max_seq_len, include_eos=include_eos))
     with fused_kernels(model):
-        logps = map_over_ranks(
+        logps = RankGroup.joined().map(
             batches, lambda batch: completion_log_probs(model, batch.to(device).packed).cpu(), collective=True
         )
     return torch.cat(logps).view(-1, 2)

@@ -18,8 +18,9 @@ from herd.core.settings import PositiveInt
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
 from herd.evals.intervals import bootstrap_mean, wilson
-from herd.generate.engine import Engine, SamplingParams
+from herd.generate.engine import Engine, ProgressCallback, SamplingParams
 from herd.judge.verifiers import verifiers
+from herd.model.collectives import RankGroup
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_template_of
@@ -28,7 +29,7 @@ from herd.tokens.tokenizer import TextTokenizer
 VerifierChoice = Annotated[PluginConfig, verifiers.choice]
 
 
-@stage(paper="4.1.6", version=1, gpu=True)
+@stage(paper="4.1.6", version=1, gpu=True, data_parallel=True)
 def select_best_model(
     work: Work,
     models: tuple[Checkpoint, ...],
@@ -44,14 +45,14 @@ def select_best_model(
     have their known one there. Raises DataError for prompts of which nothing can be found out.
     """
     questions = [_split_reference(conversation) for conversation in read_conversations(prompts.path)]
-    check = verifiers.make(verifier)
+    check, ranks = verifiers.make(verifier), RankGroup.of(work)
     outcomes, lengths = [], []
     for number, model in enumerate(models):
-        work.progress(number, len(models), "models")
-        answers, tokens = _answers(work, model, [prompt for prompt, _ in questions], max_tokens)
-        verdicts = [
-            check(prompt, answer, reference) for (prompt, reference), answer in zip(questions, answers, strict=True)
-        ]
+        report = work.progress_of_part(number, len(models), "models")
+        report(0, 1)
+        answers, tokens = _answers(work, model, [prompt for prompt, _ in questions], max_tokens, ranks, report)
+        answered = [(prompt, answer, reference) for (prompt, reference), answer in zip(questions, answers, strict=True)]
+        verdicts = ranks.map(answered, lambda row: check(*row))
         outcomes.append([verdict for verdict in verdicts if verdict is not None])
         lengths.append(tokens)
     if not outcomes or not outcomes[0]:
@@ -60,6 +61,8 @@ def select_best_model(
         )
     rows = win_rates(outcomes, lengths)
     best = max(range(len(models)), key=lambda number: (rows[number].right.value, -number))
+    if not ranks.first:  # one is enough to write
+        return Checkpoint(work.out)
     copy_model_files(models[best].path, work.out)
     work.record(RoundComparison(tuple(rows), best))
     won = sum(row.win_rate is not None and row.win_rate.low > 0.5 for row in rows)
@@ -89,15 +92,20 @@ def _split_reference(conversation: Conversation) -> tuple[Conversation, Message 
 
 
 def _answers(
-    work: Work, model: Checkpoint, prompts: Sequence[Conversation], max_tokens: int
-) -> tuple[list[Message], float]:
+    work: Work, model: Checkpoint, prompts: Sequence[Conversation], max_tokens: int, ranks: RankGroup,
+    report: ProgressCallback,
+) -> tuple[list[Message], float]:  # fmt: skip
     """Greedy answers, and their mean length in tokens."""
     tokenizer = TextTokenizer.load(model.path)
     chat_template = chat_template_of(tokenizer)
-    engine = Engine(place_model(load_transformer(model.path), work.device, work.dtype), tokenizer.stop_token_ids)
+    network = place_model(load_transformer(model.path), work.device, work.dtype)
+    engine = Engine(network, tokenizer.stop_token_ids, ranks=ranks)
     ids = [chat_template.encode_prompt(prompt) for prompt in prompts]
     outputs = engine.generate(
-        ids, SamplingParams(temperature=0.0, max_tokens=max_tokens), workers=work.executor.workers
+        ids,
+        SamplingParams(temperature=0.0, max_tokens=max_tokens),
+        workers=work.executor.workers,
+        report=report,
     )
     return [chat_template.parse_message(output.token_ids) for output in outputs], float(
         np.mean([len(output.token_ids) for output in outputs])

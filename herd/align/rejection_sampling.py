@@ -21,12 +21,13 @@ from herd.core.settings import NotInKey, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
 from herd.generate.engine import Engine, SamplingParams
-from herd.generate.samplers import EndpointSampler
+from herd.generate.samplers import EndpointSampler, FirstRankSampler
 from herd.judge.best_of import best_of_curve
 from herd.judge.critic import Critic, with_critique
 from herd.judge.reward import RewardJudge
 from herd.judge.rubric import ANSWER_RUBRICS, rubric_points
 from herd.judge.verifiers import verifiers
+from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -101,7 +102,7 @@ class PromptCandidates:
         return list(chain.from_iterable(repeat(answer, answer.times) for answer in self.answers))
 
 
-@stage(paper="4.2.2", version=2, gpu=True)
+@stage(paper="4.2.2", version=2, gpu=True, data_parallel=True)
 def rejection_sample(
     work: Work,
     judge: Checkpoint | None,
@@ -118,12 +119,12 @@ def rejection_sample(
     Prompts none of whose answers came to an end, or was right, are left out and counted. Answers are kept as they come:
     a run that is stopped asks no prompt twice. Source: Llama 3, 4.2.2 (10 to 30 samples, steered by system prompts).
     """
-    tokenizer = TextTokenizer.load(model.path)
+    tokenizer, ranks = TextTokenizer.load(model.path), RankGroup.of(work)
     chat_template = chat_template_of(tokenizer)
     entries, left_out = answerable_prompts(
         prompts, chat_template, read_shape(model.path).max_seq_len, settings.system_prompts
     )
-    answer_all(work, entries, model, tokenizer, chat_template, settings)
+    answer_all(work, entries, model, tokenizer, chat_template, settings, ranks)
     answered = [entry for entry in entries if entry.answers]
     left_out["no answer came to an end"] = len(entries) - len(answered)
     not_criticized = not_scored = None
@@ -131,10 +132,10 @@ def rejection_sample(
         not_criticized, not_scored = _score(
             work,
             answered,
-            RewardJudge.load(judge, work.device),
-            Critic(critic, work.device, work.dtype) if critic is not None else None,
+            RewardJudge.load(judge, work.device, ranks),
+            Critic(critic, work.device, work.dtype, ranks=ranks) if critic is not None else None,
         )
-    points_unread = _mark(answered, settings)
+    points_unread = _mark(work, answered, settings, ranks)
     best: list[Conversation] = []
     for entry in answered:
         fit = [answer for answer in entry.answers if settings.verifier is None or answer.right]
@@ -197,46 +198,51 @@ def answer_all(
     tokenizer: TextTokenizer,
     chat_template: ChatTemplate,
     settings: RejectionSamplingSettings,
+    ranks: RankGroup,
 ) -> None:
-    """Fills in the answers, those of an earlier try first."""
+    """Fills in the answers, those of an earlier try first, which the first of the ranks writes down."""
     system_prompts = settings.system_prompts or ("",)
     cache_path = work.scratch / "answers.jsonl"
-    before = list(_cached_parts(cache_path))
+    before = ranks.on_first(lambda: list(_cached_parts(cache_path)))
     engine: Engine | None = None
-    with cache_path.open("ab") as file, _hashes_of(cache_path).open("a", encoding="utf-8") as hashes:
-        for number, start in enumerate(range(0, len(entries), _AT_ONCE)):
-            batch = entries[start : start + _AT_ONCE]
-            if number < len(before):
-                rows = before[number]
-            else:
-                engine = engine or Engine(
-                    place_model(load_transformer(model.path), work.device, work.dtype),
-                    tokenizer.stop_token_ids,
-                    tokenizer=tokenizer,
-                )
-                ids = [
-                    chat_template.encode_prompt(
-                        _with_system_prompt(entry.prompt, system_prompts[n % len(system_prompts)])
-                    )
-                    for entry, n in product(batch, range(settings.num_samples))
-                ]
-                # A part draws by its own number: what it draws does not depend on what was asked before a stop.
-                sampling = replace(settings.sampling, n=1, seed=settings.sampling.seed + 7919 * number)
-                offset = start * settings.num_samples
+    for number, start in enumerate(range(0, len(entries), _AT_ONCE)):
+        batch = entries[start : start + _AT_ONCE]
+        if number < len(before):
+            rows = before[number]
+        else:
+            engine = engine or Engine(
+                place_model(load_transformer(model.path), work.device, work.dtype),
+                tokenizer.stop_token_ids,
+                tokenizer=tokenizer,
+                ranks=ranks,
+            )
+            ids = [
+                chat_template.encode_prompt(_with_system_prompt(entry.prompt, system_prompts[n % len(system_prompts)]))
+                for entry, n in product(batch, range(settings.num_samples))
+            ]
+            # A part draws by its own number: what it draws does not depend on what was asked before a stop.
+            sampling = replace(settings.sampling, n=1, seed=settings.sampling.seed + 7919 * number)
+            offset = start * settings.num_samples
 
-                def report(part: int, total: int, offset: int = offset) -> None:
-                    work.progress(offset + part, len(entries) * settings.num_samples, "answers")
+            def report(part: int, total: int, offset: int = offset) -> None:
+                work.progress(offset + part, len(entries) * settings.num_samples, "answers")
 
-                outputs = engine.generate(ids, sampling, workers=work.executor.workers, report=report)
-                flat = [output.token_ids if output.stopped else None for output in outputs]
-                rows = [flat[n * settings.num_samples : (n + 1) * settings.num_samples] for n in range(len(batch))]
-                line = json.dumps(rows).encode() + b"\n"
-                file.write(line)
-                file.flush()
-                hashes.write(hashlib.sha256(line).hexdigest() + "\n")
-                hashes.flush()
-            for entry, row in zip(batch, rows, strict=True):
-                entry.answers = _distinct(row, chat_template.parse_message)
+            outputs = engine.generate(ids, sampling, workers=work.executor.workers, report=report)
+            flat = [output.token_ids if output.stopped else None for output in outputs]
+            rows = [flat[n * settings.num_samples : (n + 1) * settings.num_samples] for n in range(len(batch))]
+            if ranks.first:
+                _cache_part(cache_path, rows)
+        for entry, row in zip(batch, rows, strict=True):
+            entry.answers = _distinct(row, chat_template.parse_message)
+
+
+def _cache_part(file: Path, rows: Sequence[Sequence[list[int] | None]]) -> None:
+    """Writes a part's answers down, and their hash once they are there."""
+    line = json.dumps(rows).encode() + b"\n"
+    with file.open("ab") as answers:
+        answers.write(line)
+    with _hashes_of(file).open("a", encoding="utf-8") as hashes:
+        hashes.write(hashlib.sha256(line).hexdigest() + "\n")
 
 
 def _cached_parts(file: Path) -> Iterator[list[list[list[int] | None]]]:
@@ -315,20 +321,35 @@ def _score(
     return not_criticized, read.count(None)
 
 
-def _mark(entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings) -> int:
+def _mark(
+    work: Work, entries: Sequence[PromptCandidates], settings: RejectionSamplingSettings, ranks: RankGroup
+) -> int:
     """What other judges say of every answer; how often a rubric's judge said nothing of use."""
+    graded: list[tuple[Conversation, Candidate, Message | None]] = []
+    for entry in entries:
+        graded += [(entry.prompt, answer, entry.reference) for answer in entry.answers]
     for name, use in (("right", settings.verifier), ("gold", settings.gold_verifier)):
         if use is not None:
             check = verifiers.make(use)
-            for entry in entries:
-                for answer in entry.answers:
-                    setattr(answer, name, check(entry.prompt, answer.message, entry.reference))
+
+            def verdict(number: int, check: Callable[..., bool | None] = check) -> bool | None:
+                prompt, answer, reference = graded[number]
+                work.progress(number, len(graded), "verdicts")
+                return check(prompt, answer.message, reference)
+
+            for (_, answer, _), right in zip(graded, ranks.map(range(len(graded)), verdict), strict=True):
+                setattr(answer, name, right)
     if settings.rubric_judge is not None:
-        sampler = EndpointSampler(settings.rubric_judge.url, settings.rubric_judge.model, settings.rubric_judge.key)
+        sampler = EndpointSampler(
+            settings.rubric_judge.url,
+            settings.rubric_judge.model,
+            settings.rubric_judge.key,
+            report=lambda count, total: work.progress(count, total, "points"),
+        )
+        rubric = ANSWER_RUBRICS[settings.rubric_judge.rubric]
         conversations = list(chain.from_iterable(entry.answered_prompts for entry in entries))
-        ratings = rubric_points(conversations, sampler, ANSWER_RUBRICS[settings.rubric_judge.rubric])
-        answers = chain.from_iterable(entry.answers for entry in entries)
-        for answer, points in zip(answers, ratings, strict=True):
+        ratings = rubric_points(conversations, FirstRankSampler(sampler, ranks), rubric)
+        for (_, answer, _), points in zip(graded, ratings, strict=True):
             answer.points = points
         return ratings.count(None)
     return 0

@@ -21,12 +21,12 @@ from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Sha
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.evals.intervals import wilson
+from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.model.fused import fused_kernels
 from herd.model.heads import RewardModel
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.collectives import map_over_ranks
 from herd.train.loop import MetricSums
 from herd.train.preferences import (
     EncodedPreference,
@@ -209,7 +209,7 @@ def held_out_gaps(
 
     with fused_kernels(model.trunk):
         batches = list(eval_batches(ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt))
-        return torch.cat(map_over_ranks(batches, gaps, collective=True))
+        return torch.cat(RankGroup.joined().map(batches, gaps, collective=True))
 
 
 def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:

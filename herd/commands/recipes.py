@@ -29,7 +29,9 @@ def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
 
     # A recipe's name is looked for first: studies import much that no recipe needs.
     wiring = wiring_name(options.recipe)
-    is_study = options.name == "study" or (wiring not in recipes.all() and wiring in studies.all())
+    # A file is no packaged name, and none is imported for it.
+    packaged = not wiring.endswith(".py")
+    is_study = options.name == "study" or (packaged and wiring not in recipes.all() and wiring in studies.all())
     registry = studies if is_study else recipes
     recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
     folder = options.out or Path("runs") / Path(options.recipe).stem

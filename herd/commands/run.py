@@ -75,6 +75,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="between comparisons of what several ranks hold in memory (default: %(default)s)",
     )
+    parser.add_argument(
+        "--inference-ranks",
+        type=bounded_number(1),
+        metavar="N",
+        help="ranks over which generation, selection, scoring and evaluation divide their rows (default: 1; with "
+        "torchrun and slurm all)",
+    )
     add_device(parser)
 
 
@@ -91,6 +98,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.core.stage import RunOptions
     from herd.run.launcher import launcher_session
     from herd.run.progress import display
+    from herd.run.ranks import Rank
     from herd.run.runner import run_stages as run_recipe
 
     recipe, folder = resolve_recipe(options)
@@ -100,6 +108,7 @@ def run(options: argparse.Namespace) -> None:
         if session is None:
             return
         executor, jobs = session
+        started_ranks = Rank.from_env().world_size if executor.startswith("joined:") else 1
         artifact = run_recipe(
             recipe.plan(),
             folder,
@@ -117,6 +126,7 @@ def run(options: argparse.Namespace) -> None:
                 profile=options.profile,
                 device=options.device,
                 dtype=options.dtype,
+                inference_ranks=options.inference_ranks or started_ranks,
             ),
             display=display(),
         )

@@ -66,10 +66,12 @@ class _SummaryCache:
         from herd.core.cache import cache_folder
 
         self._entries, self._file, self._new = _SUMMARIES, None, False
+        self._written = set[str]()  # names in the book; this process may know others, from another place for it
         # Without a place for the book everything is parsed, which is slower and no fault.
         with contextlib.suppress(OSError, ValueError, TypeError):
             self._file = cache_folder() / _CACHE_NAME
             rows = json.loads(self._file.read_text(encoding="utf-8"))
+            self._written = set(rows)
             for name, (digest, imports) in rows.items():
                 self._entries.setdefault(name, (digest, tuple(imports)))
 
@@ -78,7 +80,8 @@ class _SummaryCache:
         native_sources = _natives(file, content)
         name = hashlib.sha256(b"\0".join((str(_package(file)).encode(), content, *native_sources))).hexdigest()[:32]
         if name not in self._entries:
-            self._entries[name], self._new = _summarize(file, content, native_sources), True
+            self._entries[name] = _summarize(file, content, native_sources)
+        self._new = self._new or name not in self._written
         return self._entries[name]
 
     def save(self) -> None:

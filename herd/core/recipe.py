@@ -93,10 +93,14 @@ def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> Recip
     path = (beside / name).resolve()
     if not path.exists():
         raise SettingsError(f"{path}: there is no such file; check the path of the recipe")
-    before = set(recipes.all())
+    before = set(recipes.loaded_plugins())
     module = load_user_file(path, module_name(path))
+    # Its own, or those of files beside it; it may import herd's.
     functions = [
-        value for key, value in recipes.all().items() if key not in before or value.__module__ == module.__name__
+        function
+        for name, function in recipes.loaded_plugins().items()
+        if function.__module__ == module.__name__
+        or (name not in before and not function.__module__.startswith("herd."))
     ]
     if len(functions) != 1:
         raise SettingsError(f"{path}: has {len(functions)} recipes; mark exactly one function with @recipes.add")

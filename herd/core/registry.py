@@ -36,7 +36,13 @@ class PluginConfig:
         return f"{self.module}:{self.name}" if self.module else self.name
 
     def to_row(self) -> dict[str, Any]:
-        return {self.address: dict(self.settings)}
+        """As `Registry.parse` reads it; a plug-in may be a setting of another."""
+        return {
+            self.address: {
+                name: value.to_row() if isinstance(value, PluginConfig) else value
+                for name, value in self.settings.items()
+            }
+        }
 
 
 class Registry(Generic[F]):

@@ -39,7 +39,8 @@ class RunOptions:
     Python looks for circles of dead objects, which on many ranks at once costs less than on one after the other; 0:
     when Python likes. profile: first step and number of steps that a trace is written of. device: where models lie:
     auto, cpu, cuda or cuda:NUMBER. dtype: of the weights of models that only read and write, fp32 or bf16; a model in
-    training has its own settings."""
+    training has its own settings. inference_ranks: over how many ranks stages that are `data_parallel` divide their
+    rows."""
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float | None = None
@@ -51,8 +52,11 @@ class RunOptions:
     profile: tuple[int, int] | None = None
     device: str = "auto"
     dtype: str = "fp32"
+    inference_ranks: int = 1
 
     def __post_init__(self) -> None:
+        if self.inference_ranks < 1:
+            raise SettingsError(f"--inference-ranks is {self.inference_ranks}; give 1 rank or more")
         if self.compare_every_steps < 1:
             raise SettingsError(f"--compare-every is {self.compare_every_steps}; give 1 step or more")
         if self.profile is not None and min(self.profile) < 1:
@@ -97,6 +101,7 @@ class Work:
     checkpoints: Path = field(default_factory=Path)
     settings: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = print
+    ranks: int = 1  # how many processes run the stage together
     saves: bool = False  # whether the work at hand asks by itself if it shall end, to save first
 
     @property
@@ -184,10 +189,10 @@ class Stage(Generic[P, A]):
 
     def __init__(
         self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
-        isolated: bool, gpu: bool,
+        isolated: bool, gpu: bool, data_parallel: bool,
     ) -> None:  # fmt: skip
         self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
-        self.isolated, self.gpu = isolated, gpu
+        self.isolated, self.gpu, self.data_parallel = isolated, gpu, data_parallel
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -224,9 +229,9 @@ class Stage(Generic[P, A]):
         arguments = load_arguments(self.body, settings)
         return self.body(work, **inputs, **arguments)  # type: ignore[call-arg]
 
-    def ranks(self, settings: Mapping[str, Any]) -> int:
-        """How many processes make it together."""
-        return self._ranks(**load_arguments(self.body, settings))
+    def ranks(self, settings: Mapping[str, Any], inference_ranks: int = 1) -> int:
+        """How many processes make it together. inference_ranks: where it divides its rows over any number."""
+        return inference_ranks if self.data_parallel else self._ranks(**load_arguments(self.body, settings))
 
     def code(self, settings: Mapping[str, Any]) -> str:
         """A hash of the code of this stage, blind to comments and docstrings: its file, what that imports of herd, and
@@ -257,7 +262,13 @@ def _single_rank(**settings: Any) -> int:
 
 
 def stage(
-    *, paper: str, version: int, ranks: Callable[..., int] = _single_rank, isolated: bool = False, gpu: bool = False
+    *,
+    paper: str,
+    version: int,
+    ranks: Callable[..., int] = _single_rank,
+    isolated: bool = False,
+    gpu: bool = False,
+    data_parallel: bool = False,
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
@@ -265,9 +276,11 @@ def stage(
     whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
     processes run the body together; the first one's `work.out` becomes the artifact. isolated: whether it wants a
     process that made nothing before, so that what others left there does not count as its own memory. gpu: whether it
-    works with a model, so that it is given a GPU for each of its ranks where there are some.
+    works with a model, so that it is given a GPU for each of its ranks where there are some. data_parallel: whether it
+    divides its rows over the ranks it has (`herd.model.collectives.RankGroup`), so that any number of them makes the
+    same; it is given `RunOptions.inference_ranks`.
     """
-    return lambda body: Stage(body, paper, version, ranks, isolated, gpu)
+    return lambda body: Stage(body, paper, version, ranks, isolated, gpu, data_parallel)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:

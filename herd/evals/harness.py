@@ -147,18 +147,28 @@ def _score_generated(
     workers: int, report: ProgressCallback,
 ) -> TaskScore:  # fmt: skip
     sampling = SamplingParams(
-        max_tokens=generation.max_tokens, temperature=generation.temperature, top_p=generation.top_p
+        max_tokens=generation.max_tokens,
+        temperature=generation.temperature,
+        top_p=generation.top_p,
+        stop=() if chat else generation.stop,
     )
     ids = _prompt_ids(tokenizer, prompts, chat)
     repeated = list(chain.from_iterable(repeat(row, generation.num_samples) for row in ids))
     completions = engine.generate(repeated, sampling, workers=workers, report=report)
-    read = _reader(tokenizer, generation.stop, chat)
+    read = _reader(tokenizer, chat)
     responses = [read(completion) for completion in completions]
     scores: list[float | None] = []
     answers: list[GradedAnswer] = []
+
+    def grade(number: int) -> Grade:
+        verdict = task.judge(task.examples[number // generation.num_samples], responses[number])
+        report(len(responses), len(responses))
+        return verdict
+
+    all_grades = engine.ranks.map(range(len(responses)), grade)
     for number, (example, prompt) in enumerate(zip(task.examples, prompts, strict=True)):
         own = slice(number * generation.num_samples, (number + 1) * generation.num_samples)
-        grades = [task.judge(example, response) for response in responses[own]]
+        grades = all_grades[own]
         prompt_text = prompt.chat.last.content if chat else prompt.plain
         texts = [tokenizer.show(completion.token_ids) for completion in completions[own]]
         answers += [
@@ -179,18 +189,17 @@ def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool)
     return [chat_template.encode_prompt(conversation) for conversation in conversations]
 
 
-def _reader(tokenizer: TextTokenizer, stop: Sequence[str], chat: bool) -> Callable[[CompletionOutput], ModelAnswer]:
-    """Reads what was written: a turn of a chat, or text up to the first stop string."""
+def _reader(tokenizer: TextTokenizer, chat: bool) -> Callable[[CompletionOutput], ModelAnswer]:
+    """Reads what was written: a turn of a chat, or text, which the engine ended before a stop string."""
     chat_template = chat_template_of(tokenizer) if chat else None
 
     def read(completion: CompletionOutput) -> ModelAnswer:
         if chat_template is not None:
             message = chat_template.parse_message(completion.token_ids)
             return ModelAnswer(message.content, message, True, completion.stopped)
-        text = tokenizer.decode(completion.token_ids)
-        places = [text.find(stop_string) for stop_string in stop]
-        cut = min((place for place in places if place >= 0), default=None)
-        return ModelAnswer(text[:cut], Message("assistant", text[:cut]), False, completion.stopped or cut is not None)
+        at_stop_string = isinstance(completion.stop_reason, str)
+        text = completion.text if at_stop_string else tokenizer.decode(completion.token_ids)
+        return ModelAnswer(text, Message("assistant", text), False, completion.stopped)
 
     return read
 
@@ -263,14 +272,26 @@ def _score_texts(
 ) -> TextScore:
     first = tokenizer.opening or [tokenizer.eos_id]
     length = engine.model.shape.max_seq_len - 1
-    nats, tokens = [], []
+    batches: list[Sequence[tuple[Sequence[int], Sequence[int]]]] = []
+    texts: list[int] = []  # the text of each batch
+    tokens: list[int] = []
     for number, prompt in enumerate(prompts):
-        report(number, len(prompts))
         windows = list(rolling_windows([*first, *tokenizer.encode(prompt.plain)], length))
         if not windows:
             raise DataError(f"text {number + 1} of the task is empty; leave it out")
-        nats.append(-sum(_log_probs(engine, [before for before, _ in windows], [after for _, after in windows])))
         tokens.append(sum(len(after) for _, after in windows))
+        own = engine.score_batches(windows)
+        batches += own
+        texts += [number] * len(own)
+
+    def score(number: int) -> list[float]:
+        report(number, len(batches))
+        return engine.score_batch(batches[number])
+
+    log_probs: list[list[float]] = [[] for _ in prompts]
+    for number, values in zip(texts, engine.ranks.map(range(len(batches)), score), strict=True):
+        log_probs[number] += _check_finite(values)
+    nats = [-sum(values) for values in log_probs]
     return TextScore(tuple(nats), tuple(tokens), tuple(len(prompt.plain.encode()) for prompt in prompts))
 
 
@@ -297,7 +318,10 @@ def _log_probs(
     report: ProgressCallback = no_progress,
 ) -> list[float]:
     """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
-    logps = engine.score(prompts, answers, report)
+    return _check_finite(engine.score(prompts, answers, report))
+
+
+def _check_finite(logps: list[float]) -> list[float]:
     if any(math.isnan(logp) for logp in logps):
         raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
     return logps

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from herd.evals.intervals import Interval, ratio_mean
+from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
 from herd.run.processes import trim_memory
@@ -28,11 +29,13 @@ def held_out_losses(
     tokens: int = 6144,
     sources: Collection[str] | None = None,
     workers: int = 1,
+    ranks: RankGroup = SINGLE_RANK,
 ) -> dict[str, HeldOutLoss]:
     """Per source: nats per token, bits per byte of text, and the tokens it was measured on.
 
-    tokens: at most about so many a source. sources: all when absent. workers: threads; they change no figure. Only
-    bits per byte may be compared between tokenizers. Sources without held-out documents are left out.
+    tokens: at most about so many a source. sources: all when absent. workers: threads, ranks: that each have the model
+    and measure a part; they change no figure. Only bits per byte may be compared between tokenizers. Sources without
+    held-out documents are left out.
     """
     model.eval()
     device = model.embedding.weight.device
@@ -47,7 +50,7 @@ def held_out_losses(
         for source in [name for name in shards.sources if sources is None or name in sources]:
             trim_memory()  # what training or another source was worked on in is not for this one to lie beside
             batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
-            measurements = list(threads.map(measured, batches))
+            measurements = ranks.map(list(batches), measured, local_map=threads.map)
             count = sum(measurement[1] for measurement in measurements)
             if count:
                 shard = shards.read(source, "heldout")
@@ -58,11 +61,13 @@ def held_out_losses(
 
 
 def held_out_means(
-    model: Transformer, shards: TokenShards, *, length: int, tokens: int, sources: Collection[str], workers: int = 1
-) -> dict[str, Interval]:
+    model: Transformer, shards: TokenShards, *, length: int, tokens: int, sources: Collection[str], workers: int = 1,
+    ranks: RankGroup = SINGLE_RANK,
+) -> dict[str, Interval]:  # fmt: skip
     """Per source: nats per token on rows of `length`, with an interval over rows; no width where there is one row.
 
-    tokens: at most about so many a source. workers: threads. Sources without held-out documents are left out.
+    tokens: at most about so many a source. workers: threads. ranks: as of `held_out_losses`. Sources without held-out
+    documents are left out.
     """
     model.eval()
     device = model.embedding.weight.device
@@ -82,7 +87,7 @@ def held_out_means(
     with fused_kernels(model), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if name in sources]:
             batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
-            rows = list(threads.map(measured, batches))
+            rows = ranks.map(list(batches), measured, local_map=threads.map)
             if rows:
                 nats, counts = (list(chain.from_iterable(column)) for column in zip(*rows, strict=True))
                 means[source] = ratio_mean(nats, counts)

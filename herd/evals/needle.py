@@ -12,7 +12,7 @@ from herd.core.records import Conversation, Message
 from herd.evals.haystack import Haystack, Needle
 from herd.evals.intervals import Interval, wilson
 from herd.evals.results import NeedleCell
-from herd.generate.engine import Engine, SamplingParams
+from herd.generate.engine import Engine, ProgressCallback, SamplingParams
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
@@ -42,11 +42,14 @@ class NeedleGrid:
         return tuple(NeedleCell(*at, *counts) for at, counts in sorted(self.cells.items()))
 
 
-def needle_test(engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool) -> NeedleGrid:
+def needle_test(
+    engine: Engine, tokenizer: TextTokenizer, stacks: Sequence[Haystack], *, chat: bool,
+    report: ProgressCallback = lambda *_: None,
+) -> NeedleGrid:  # fmt: skip
     """How often `engine` finds the needle. A base model continues the needle's sentence; a chat model is
     asked for it after the text."""
     prompts = [_chat_prompt(tokenizer, stack) if chat else _plain_prompt(tokenizer, stack) for stack in stacks]
-    completions = engine.generate(prompts, SamplingParams(max_tokens=32 if chat else 8))
+    completions = engine.generate(prompts, SamplingParams(max_tokens=32 if chat else 8), report=report)
     grid = NeedleGrid()
     for stack, completion in zip(stacks, completions, strict=True):
         grid.add(stack, is_retrieved(stack.needle, tokenizer.decode(completion.token_ids)))

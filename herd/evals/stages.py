@@ -20,6 +20,7 @@ from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
+from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
@@ -45,7 +46,7 @@ class EvaluationSettings:
     loss_length: PositiveInt | None = None
 
 
-@stage(paper="5", version=4, gpu=True)
+@stage(paper="5", version=5, gpu=True, data_parallel=True)
 def evaluate_model(
     work: Work, model: Checkpoint, tokens: Tokens | None = None, *, label: str, settings: EvaluationSettings
 ) -> Scores:
@@ -59,7 +60,7 @@ def evaluate_model(
         raise SettingsError(
             "needles and losses are measured on held-out text; give `evaluate_model` tokens, or take them out"
         )
-    tokenizer = TextTokenizer.load(model.path)
+    tokenizer, ranks = TextTokenizer.load(model.path), RankGroup.of(work)
     network = place_model(load_transformer(model.path), work.device, work.dtype)
     chat = kind_of(model.path) == "chat"
     parts = len(settings.tasks) + 2
@@ -69,17 +70,19 @@ def evaluate_model(
     for index, use in enumerate(settings.tasks):
         report = work.progress_of_part(index, parts, use.name)
         report(0, 1)
-        score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report)
+        score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report, ranks=ranks)
         scores[use.name] = score.result()
     if tokens is not None:
-        work.progress(parts - 2, parts, "needles")
+        report = work.progress_of_part(parts - 2, parts, "needles")
+        report(0, 1)
         shards = TokenShards(tokens.path)
         shards.check_packed_for(tokenizer, network.shape.vocab_size)
         if settings.needle_lengths:
-            needle = run_needle_test(network, tokenizer, shards, settings, chat=chat).result()
+            grid = run_needle_test(network, tokenizer, shards, settings, chat=chat, report=report, ranks=ranks)
+            needle = grid.result()
         if settings.loss_length:
             length = min(settings.loss_length, network.shape.max_seq_len)
-            held_out = held_out_losses(network, shards, length=length, workers=work.executor.workers)
+            held_out = held_out_losses(network, shards, length=length, workers=work.executor.workers, ranks=ranks)
     result = EvaluationResult(label, chat, scores, needle, held_out)
     (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False), encoding="utf-8")
     work.record(result)
@@ -100,16 +103,18 @@ def run_task(
     chat: bool,
     workers: int = 1,
     report: ProgressCallback = no_progress,
+    ranks: RankGroup = SINGLE_RANK,
 ) -> Score:
-    """One task put to one model. workers: threads; they change no result. report: called with how many are answered."""
-    return evaluate(
-        Engine(model, tokenizer.stop_token_ids), tokenizer, tasks.make(use)(), chat=chat, workers=workers, report=report
-    )
+    """One task put to one model. workers: threads, ranks: that have the model too; they change no result. report:
+    called with how many are answered."""
+    engine = Engine(model, tokenizer.stop_token_ids, tokenizer=tokenizer, ranks=ranks)
+    return evaluate(engine, tokenizer, tasks.make(use)(), chat=chat, workers=workers, report=report)
 
 
 def run_needle_test(
-    model: Transformer, tokenizer: TextTokenizer, shards: TokenShards, settings: EvaluationSettings, *, chat: bool
-) -> NeedleGrid:
+    model: Transformer, tokenizer: TextTokenizer, shards: TokenShards, settings: EvaluationSettings, *, chat: bool,
+    report: ProgressCallback = no_progress, ranks: RankGroup = SINGLE_RANK,
+) -> NeedleGrid:  # fmt: skip
     lengths = [length for length in settings.needle_lengths if length <= model.shape.max_seq_len]
     stacks = haystacks(
         held_out_texts(shards, tokenizer, settings.needle_sources),
@@ -117,9 +122,8 @@ def run_needle_test(
         lengths=lengths,
         seeds=settings.needle_seeds,
     )
-    return needle_test(
-        Engine(model, tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS), tokenizer, list(stacks), chat=chat
-    )
+    engine = Engine(model, tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS, ranks=ranks)
+    return needle_test(engine, tokenizer, list(stacks), chat=chat, report=report)
 
 
 def evaluate_folder(

@@ -18,9 +18,10 @@ from herd.generate.requests import CompletionOutput, CompletionState, Request, R
 from herd.generate.runner import InferenceModel, ModelRunner
 from herd.generate.sampling import Choices, sample_tokens
 from herd.generate.scheduler import Scheduler
+from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.packed import PackedModel, packable, weight_versions
 from herd.model.streamed import StreamedModel, streamable
-from herd.model.transformer import Transformer, call_eager, check_eager
+from herd.model.transformer import Call, Transformer, call_eager, check_eager
 
 # Weights of a model that writes so slowly on a GPU that compiling it is made up for.
 _WORTH_COMPILING = 100_000_000
@@ -28,6 +29,7 @@ _WORTH_COMPILING = 100_000_000
 __all__ = ["GREEDY", "Choices", "CompletionOutput", "Engine", "RequestOutput", "SamplingParams", "sample_tokens"]
 
 ProgressCallback = Callable[[int, int], None]
+_Pair = tuple[Sequence[int], Sequence[int]]  # a prompt and an answer
 
 
 class TokenizerProtocol(Protocol):
@@ -54,7 +56,8 @@ class Engine:
     of a token is compiled, which takes some seconds once and pays from some thousand tokens on; absent, it is for a
     large model on a GPU, where rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the
     text of answers. cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before
-    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory.
+    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory. ranks: processes with an engine of
+    this model each, which `generate` and `score` divide prompts over; all ask the same and get everything.
 
     The weights are looked at when a request is made; what was cached under others is not used.
     """
@@ -62,9 +65,10 @@ class Engine:
     def __init__(
         self, model: Transformer, stop_token_ids: frozenset[int], max_num_seqs: int = 64, *,
         compile_decode: bool | None = None,
-        tokenizer: TokenizerProtocol | None = None, cache_tokens: int | None = None,
+        tokenizer: TokenizerProtocol | None = None, cache_tokens: int | None = None, ranks: RankGroup = SINGLE_RANK,
     ) -> None:  # fmt: skip
         check_eager(model)
+        self.ranks = ranks
         self.model = model.eval()
         self.stop_token_ids, self.max_num_seqs, self.tokenizer = stop_token_ids, max_num_seqs, tokenizer
         weight = model.embedding.weight
@@ -130,24 +134,27 @@ class Engine:
         report: ProgressCallback = lambda done, total: None,
     ) -> list[CompletionOutput]:
         """Completions of every prompt, `params.n` of each, in their order; an answer's draws depend on the seed and its
-        place among them only.
+        place among them only, not on the rank that writes it.
 
-        params: of all, or of each. workers: threads, each with rows of its own. report: called after every answer
-        with how many are done. Raises DataError for a prompt that leaves no room for an answer in the model's context.
+        params: of all, or of each. workers: threads, each with rows of its own. report: called after every answer with
+        how many are done, those of other ranks by this one's share. Raises DataError for a prompt that leaves no room
+        for an answer in the model's context.
         """
         params_list = [params] * len(prompts) if isinstance(params, SamplingParams) else params
         queued = [self._new(*pair, number=number) for number, pair in enumerate(zip(prompts, params_list, strict=True))]
         # Longest first, so that those together are about as long, and equal ones beside each other.
         order = sorted(queued, key=lambda entry: (-len(entry.request.prompt_token_ids), entry.request.prompt_token_ids))
         equal = itertools.groupby(order, key=lambda entry: entry.request.prompt_token_ids)
-        pending = deque(_answers_of(group) for _, group in equal)
-        total, completed = sum(len(entry.answers) for entry in queued), itertools.count(1)
+        groups = self.ranks.part([list(group) for _, group in equal])
+        pending = deque(map(_answers_of, groups))
+        total, own_total = sum(len(entry.answers) for entry in queued), sum(map(len, pending))
+        completed = itertools.count(1)
 
         def note() -> None:
-            report(next(completed), total)
+            report(next(completed) * total // own_total, total)
 
         on_gpu = self.model.embedding.weight.device.type == "cuda"  # where threads would wait for each other
-        if workers == 1 or total <= self.max_num_seqs or on_gpu:
+        if workers == 1 or own_total <= self.max_num_seqs or on_gpu:
             _work(self._scheduler(), pending, note)
         else:
             longest = max(len(entry.request.prompt_token_ids) + entry.request.params.max_tokens for entry in queued)
@@ -156,28 +163,36 @@ class Engine:
             with ThreadPoolExecutor(workers) as threads:
                 for future in [threads.submit(_work, scheduler, pending, note) for scheduler in schedulers]:
                     future.result()
-        return list(itertools.chain.from_iterable(entry.output.outputs for entry in queued))
+        own: dict[int, list[CompletionOutput]] = {}
+        for entry in itertools.chain.from_iterable(groups):
+            own[entry.request.number] = entry.output.outputs
+        outputs: dict[int, list[CompletionOutput]] = {}
+        for part in self.ranks.gather(own):
+            outputs |= part
+        return list(itertools.chain.from_iterable(outputs[number] for number in range(len(queued))))
 
-    @torch.inference_mode()
     def score(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]],
         report: ProgressCallback = lambda *_: None,
     ) -> list[float]:  # fmt: skip
         """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
-        scores = []
-        for start in range(0, len(prompts), self.max_num_seqs):
+
+        def score(start: int) -> list[float]:
             stop = start + self.max_num_seqs
-            pairs = list(zip(prompts[start:stop], answers[start:stop], strict=True))
-            texts = [[*prompt, *answer] for prompt, answer in pairs]
-            max_len = max(map(len, texts))
-            tokens_BT = torch.tensor([text + [0] * (max_len - len(text)) for text in texts])
-            hidden_BTD = self.model.hidden_states(tokens_BT.to(self.model.embedding.weight.device))
-            for row, (prompt, answer) in enumerate(pairs):
-                places = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
-                log_probs = self.model.logits(hidden_BTD[row, places]).log_softmax(-1)
-                scores.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
-            report(len(scores), len(prompts))
-        return scores
+            scores = self.score_batch(list(zip(prompts[start:stop], answers[start:stop], strict=True)))
+            report(min(stop, len(prompts)), len(prompts))
+            return scores
+
+        starts = range(0, len(prompts), self.max_num_seqs)
+        return list(itertools.chain.from_iterable(self.ranks.map(starts, score)))
+
+    def score_batches(self, pairs: Sequence[_Pair]) -> list[Sequence[_Pair]]:
+        """Prompts and answers that are scored at once, in order."""
+        return [pairs[start : start + self.max_num_seqs] for start in range(0, len(pairs), self.max_num_seqs)]
+
+    def score_batch(self, pairs: Sequence[_Pair]) -> list[float]:
+        """As `score`, at once and by this rank alone."""
+        return _log_probs(self.model, pairs)
 
     @property
     def max_seq_len(self) -> int:
@@ -205,7 +220,7 @@ class Engine:
         request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
         outputs = [CompletionOutput(index) for index in range(params.n)]
         output = RequestOutput(request.request_id, request.prompt_token_ids, outputs)
-        stop_token_ids, choices = self.stop_token_ids | set(params.stop_token_ids), self._choices(params)
+        stop_token_ids, choices = self.stop_token_ids | set(params.stop_token_ids), _choices(params, self.tokenizer)
         decode = self.tokenizer.decode if self.tokenizer is not None else None
         answers = [
             CompletionState(request, output, index, stop_token_ids, choices, decode, word_by_word=word_by_word)
@@ -213,20 +228,12 @@ class Engine:
         ]
         return _QueuedRequest(request, output, tuple(answers))
 
-    def _choices(self, params: SamplingParams) -> Choices | None:
-        if not params.choices:
-            return None
-        choices: list[Sequence[int]] = [choice for choice in params.choices if not isinstance(choice, str)]
-        if self.tokenizer is not None:
-            choices += [self.tokenizer.encode(choice) for choice in params.choices if isinstance(choice, str)]
-        return Choices.of(choices)
-
     def _scheduler(self, number: int = 0, tokens: int = 0) -> Scheduler:
         """Worker `number`'s; those beside the first have caches of their own, for so many tokens. After a change of
         weights all are made anew; who works with an old one ends with it."""
         key = weight_versions(self.model)
         if self._versioned_model is None or self._versioned_model[0] != key:
-            self._versioned_model = key, self._inference_model()
+            self._versioned_model = key, _inference_model(self.model, self._call)
             self._schedulers = {}
         scheduler = self._schedulers.get(number)
         if scheduler is None or scheduler.max_seq_len < min(tokens, self.max_seq_len):
@@ -239,14 +246,39 @@ class Engine:
         cache = KVCacheManager(shape, self.max_num_seqs, tokens, weight.dtype, weight.device)
         return Scheduler(ModelRunner(model, cache, self._call), self.max_num_seqs, min(shape.max_seq_len, tokens))
 
-    def _inference_model(self) -> InferenceModel:
-        """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where
-        they are."""
-        if streamable(self.model):
-            return StreamedModel(self.model)
-        if self._call is not None or not packable(self.model):
-            return self.model
-        return PackedModel(self.model)
+
+def _inference_model(model: Transformer, call: Call | None) -> InferenceModel:
+    """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where they
+    are."""
+    if streamable(model):
+        return StreamedModel(model)
+    if call is not None or not packable(model):
+        return model
+    return PackedModel(model)
+
+
+def _choices(params: SamplingParams, tokenizer: TokenizerProtocol | None) -> Choices | None:
+    if not params.choices:
+        return None
+    choices: list[Sequence[int]] = [choice for choice in params.choices if not isinstance(choice, str)]
+    if tokenizer is not None:
+        choices += [tokenizer.encode(choice) for choice in params.choices if isinstance(choice, str)]
+    return Choices.of(choices)
+
+
+@torch.inference_mode()
+def _log_probs(model: Transformer, pairs: Sequence[_Pair]) -> list[float]:
+    """Of every answer after its prompt, in nats."""
+    texts = [[*prompt, *answer] for prompt, answer in pairs]
+    max_len = max(map(len, texts))
+    tokens_BT = torch.tensor([text + [0] * (max_len - len(text)) for text in texts])
+    hidden_BTD = model.hidden_states(tokens_BT.to(model.embedding.weight.device))
+    scores = []
+    for row, (prompt, answer) in enumerate(pairs):
+        places = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
+        log_probs = model.logits(hidden_BTD[row, places]).log_softmax(-1)
+        scores.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
+    return scores
 
 
 def _check_params(params: SamplingParams, tokenizer: TokenizerProtocol | None, vocab_size: int) -> None:

@@ -10,13 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from herd.core.errors import HerdError
 from herd.core.records import Conversation
-from herd.generate.engine import GREEDY, Engine, SamplingParams
+from herd.generate.engine import GREEDY, Engine, ProgressCallback, SamplingParams
+from herd.model.collectives import RankGroup
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_template_of
@@ -39,6 +40,17 @@ class ScriptedSampler:
 
     def sample(self, conversations: Sequence[Conversation]) -> list[str]:
         return [self.answer(conversation) for conversation in conversations]
+
+
+@dataclass(frozen=True)
+class FirstRankSampler:
+    """Asks another sampler from the first of several ranks, for all of them: a server has devices of its own."""
+
+    sampler: Sampler
+    ranks: RankGroup
+
+    def sample(self, conversations: Sequence[Conversation]) -> list[str]:
+        return self.ranks.on_first(lambda: self.sampler.sample(conversations))
 
 
 class EngineSampler:
@@ -71,7 +83,7 @@ class EndpointSampler:
     """A server with OpenAI's `/chat/completions` (vLLM, llama.cpp, ours or a service).
 
     url: up to `/v1`. model: as the server calls it. api_key_env: name of the environment variable that holds the access
-    key, empty for none. max_concurrency: requests under way side by side.
+    key, empty for none. max_concurrency: requests under way side by side. report: told how many are answered.
     """
 
     url: str
@@ -81,11 +93,16 @@ class EndpointSampler:
     max_tokens: int = 256
     max_concurrency: int = 8
     timeout_seconds: float = 120.0
+    report: ProgressCallback = field(default=lambda completed, total: None, compare=False)
 
     def sample(self, conversations: Sequence[Conversation]) -> list[str]:
         """Raises HerdError when the server refuses a request or stays away."""
+        answers: list[str] = []
         with ThreadPoolExecutor(self.max_concurrency) as pool:
-            return list(pool.map(self._ask, conversations))
+            for answer in pool.map(self._ask, conversations):
+                answers.append(answer)
+                self.report(len(answers), len(conversations))
+        return answers
 
     def _ask(self, conversation: Conversation) -> str:
         body = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from herd.core.artifacts import Checkpoint
 from herd.core.records import Conversation, Message, Preference
 from herd.generate.engine import Engine, SamplingParams
+from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
@@ -36,15 +37,17 @@ def criticize_answers(preference: Preference, critique: Callable[[Conversation],
 
 
 class Critic:
-    """A model that was taught to criticize answers. It writes greedily, as in Ankner et al. 2024."""
+    """A model that was taught to criticize answers. It writes greedily, as in Ankner et al. 2024. ranks: that have the
+    model too, and write a part."""
 
     def __init__(
-        self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "fp32", *, max_tokens: int = 128
-    ) -> None:
+        self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "fp32", *, max_tokens: int = 128,
+        ranks: RankGroup = SINGLE_RANK,
+    ) -> None:  # fmt: skip
         self._tokenizer = TextTokenizer.load(checkpoint.path)
         self._chat_template = chat_template_of(self._tokenizer)
         network = place_model(load_transformer(checkpoint.path), device, dtype)
-        self._engine = Engine(network, self._tokenizer.stop_token_ids, tokenizer=self._tokenizer)
+        self._engine = Engine(network, self._tokenizer.stop_token_ids, tokenizer=self._tokenizer, ranks=ranks)
         self._max_prompt_tokens = read_shape(checkpoint.path).max_seq_len - max_tokens
         self._sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens)
 

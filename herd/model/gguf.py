@@ -49,10 +49,16 @@ def _open(file: Path) -> Any:
 def open_gguf(file: Path) -> StoredModel:
     """The model in a GGUF file; quantised weights come out as fp32. Raises ArtifactError when it is of no family that
     herd reads."""
+    return open_gguf_with_fields(file)[0]
+
+
+def open_gguf_with_fields(file: Path) -> tuple[StoredModel, dict[str, Any]]:
+    """What `open_gguf` and `read_fields` give, from a file read once: a vocabulary in it takes seconds."""
     gguf = _library()
     reader = _open(file)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    model_fields = _ModelFields({name: field.contents() for name, field in reader.fields.items()}, tensors, file)
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    model_fields = _ModelFields(fields, tensors, file)
     shape = model_fields.shape()
     check_layers(str(file), shape.n_layers, tensors, LAYER_PATTERNS["gguf"])
     table = weight_names(shape, "gguf")
@@ -70,9 +76,8 @@ def open_gguf(file: Path) -> StoredModel:
         return torch.from_numpy(gguf.quants.dequantize(tensor.data, kind))
 
     rope_interleaved = model_fields.family.gguf_rope_interleaved
-    return StoredModel(
-        str(file), shape, raw, rope_interleaved=rope_interleaved, dtype=raw("blocks.0.attention.query.weight").dtype
-    )
+    dtype = raw("blocks.0.attention.query.weight").dtype
+    return StoredModel(str(file), shape, raw, rope_interleaved=rope_interleaved, dtype=dtype), fields
 
 
 class _ModelFields:

@@ -11,6 +11,7 @@ from herd.evals.haystack import haystacks
 from herd.evals.losses import held_out_means
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.generate.engine import Engine
+from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.transformer import Transformer
 from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
 from herd.run.processes import trim_memory
@@ -74,7 +75,7 @@ class GateOutcome:
 @dataclass(frozen=True)
 class GateTest:
     """Needle tests on held-out text, and losses on short rows. seeds: needles a cell. tolerance: by how much, as a
-    share, a short loss may have risen."""
+    share, a short loss may have risen. ranks: that have the model too, and do a part of the tests."""
 
     shards: TokenShards
     tokenizer: TextTokenizer
@@ -83,13 +84,20 @@ class GateTest:
     seeds: int
     tolerance: float
     executor: Executor
+    ranks: RankGroup = SINGLE_RANK
 
     def short_losses(self, model: Transformer, length: int, weights: Mapping[str, float] | None = None) -> ShortLosses:
         """Losses on rows of `length`, of the sources with a share and with held-out text."""
         positive = {name: weight for name, weight in (weights or self.weights).items() if weight > 0}
         tokens = max(_SHORT_TOKENS, _SHORT_ROWS * length)
         losses = held_out_means(
-            model, self.shards, length=length, tokens=tokens, sources=positive, workers=self.executor.workers
+            model,
+            self.shards,
+            length=length,
+            tokens=tokens,
+            sources=positive,
+            workers=self.executor.workers,
+            ranks=self.ranks,
         )
         return ShortLosses(length, losses, positive)
 
@@ -100,7 +108,7 @@ class GateTest:
             documents, lambda words: len(self.tokenizer.encode(words)), lengths=lengths_up_to(length), seeds=self.seeds
         )
         trim_memory()  # what steps took is not for the test to lie beside
-        engine = Engine(model, self.tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS)
+        engine = Engine(model, self.tokenizer.stop_token_ids, max_num_seqs=_NEEDLE_ROWS, ranks=self.ranks)
         return needle_test(engine, self.tokenizer, list(stacks), chat=False)
 
     def run(self, model: Transformer, length: int, min_recall: float, before: ShortLosses | None) -> GateOutcome:

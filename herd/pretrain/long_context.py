@@ -24,7 +24,7 @@ from herd.train.objectives import next_token_loss
 from herd.train.results import TrainingResult
 from herd.train.rows import LengthUpsampling
 from herd.train.schedule import BatchPhase, BatchRamp, LrScheduleName, MixPhase
-from herd.train.session import load_for_training
+from herd.train.session import load_for_training, training_ranks
 from herd.train.settings import TrainingSettings, num_ranks
 
 
@@ -82,6 +82,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         seeds=settings.needle_seeds,
         tolerance=settings.short_loss_tolerance,
         executor=work.executor,
+        ranks=training_ranks(work, settings.layout),
     )
     first, earlier = place_model(load_transformer(model.path), work.device), baseline(model)
     gate = gate_test.run(first, present, settings.gate, earlier)
@@ -102,7 +103,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         return bool(gate_results[-1])
 
     def enough(step: Step) -> bool:
-        return step.number % steps_per_check == 0 and session.decide_on_first_rank(passes)
+        return step.number % steps_per_check == 0 and session.decide(passes)
 
     mix = (MixPhase(until=1.0, mixture_weights=weights),)
     batches = token_batches(shards, mix, ramp, settings.seed, settings.length_upsampling)
@@ -120,12 +121,12 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         stop_when=enough,
     )
     trained = session.write(tokenizer, kind=kind_of(model.path), moments=True)
-    if trained is None:
-        return Checkpoint(work.out)
     after = gate_results[-1] if gate_results else gate_test.run(trained, length, until, before)
-    losses = held_out_losses(trained, shards, length=length, workers=work.executor.workers)
+    losses = held_out_losses(trained, shards, length=length, workers=work.executor.workers, ranks=gate_test.ranks)
     trained_tokens = len(steps) * settings.batch_tokens
     short = gate_test.short_losses(trained, before.length, before.weights)
+    if not session.first:
+        return Checkpoint(work.out)
     work.record(
         TrainingResult(
             num_params=session.shape.num_params,

@@ -21,7 +21,7 @@ from herd.train.objectives import NextTokenLoss
 from herd.train.results import SourceUse, TrainingResult
 from herd.train.rows import LengthUpsampling
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases
-from herd.train.session import init_model, load_for_training
+from herd.train.session import init_model, load_for_training, training_ranks
 from herd.train.settings import TrainingSettings, num_ranks
 
 
@@ -83,9 +83,10 @@ def pretrain(
         flops_per_token=shape.training_flops(settings.length),
     )
     model = session.write(tokenizer, kind=kind, moments=True)
-    if model is None:
+    ranks = training_ranks(work, settings.layout)
+    losses = held_out_losses(model, shards, length=settings.length, workers=work.executor.workers, ranks=ranks)
+    if not session.first:
         return Checkpoint(work.out)
-    losses = held_out_losses(model, shards, length=settings.length, workers=work.executor.workers)
     final = weighted_loss(losses, settings.mix[-1].mixture_weights)
     trained = ramp.rows * settings.length
     work.record(

@@ -37,12 +37,12 @@ def run_rank(file: Path, rank: Rank) -> int:
     heartbeat = Heartbeat(file.parent / "ranks", rank)
     try:
         if rank.number == 0:
-            make_here(job, home, heartbeat.report, options=options)
+            make_here(job, home, heartbeat.report, options=options, ranks=rank.world_size)
         else:
             out = file.parent / f"out-{rank.number}"
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            take_part(job, home, out, options, heartbeat.report)
+            take_part(job, home, out, options, heartbeat.report, rank.world_size)
         return 0
     except StoppedError:
         return StoppedError.exit_code

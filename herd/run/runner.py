@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.connection import Connection, wait
@@ -89,7 +89,7 @@ def run_stages(
                 # Elsewhere whoever starts the ranks hands out GPUs; a device that was named is everybody's.
                 own = executor == "local" and options.device in ("auto", "cuda")
                 count = (visible_gpus() if gpus is None else gpus) if own else 0
-                _Pool(todo, home, jobs, show, [executor, options.to_json()], plans, repairer, count).run()
+                _Pool(todo, home, jobs, show, executor, options, plans, repairer, count).run()
         finally:
             show.end()
     return Artifact.open(home.artifact(plans[-1].key))
@@ -237,10 +237,10 @@ class _Pool:
     """Worker processes, each making one stage at a time; the longest way to the end goes first."""
 
     def __init__(
-        self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, worker_args: Sequence[str],
+        self, todo: list[Plan], home: RunFolder, jobs: int, show: Display, executor: str, options: RunOptions,
         plans: list[Plan], repairer: ArtifactRepairer, gpus: int = 0,
     ) -> None:  # fmt: skip
-        self.home, self.show, self.worker_args = home, show, worker_args
+        self.home, self.show, self.executor, self.options = home, show, executor, options
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
         self.distances = distance_to_end(plans)
@@ -305,7 +305,7 @@ class _Pool:
             return ()
         loads = Counter(chain.from_iterable(worker.gpus for worker in self.workers if worker.plan is not None))
         order = sorted(range(self.gpus), key=lambda number: (loads[number], number))
-        return tuple(sorted(order[: plan.stage.ranks(plan.settings)]))
+        return tuple(sorted(order[: plan.stage.ranks(plan.settings, self.options.inference_ranks)]))
 
     def _free_for(self, plan: Plan) -> _Worker | None:
         """A worker for a stage, a new one where the stage wants that; none while all are at work."""
@@ -341,7 +341,8 @@ class _Pool:
             str(theirs.fileno()),
             str(os.getpid()),
             str(self.home.root),
-            *self.worker_args,
+            self.executor,
+            self.options.to_json(),
         ]
         with processes.block_interrupts():
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()])

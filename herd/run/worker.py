@@ -127,7 +127,7 @@ def make(
         scratch.mkdir(parents=True, exist_ok=True)
         for artifact in _artifacts(_inputs(job, home)):
             artifact.verify()
-        ranks = job.stage().ranks(job.settings)
+        ranks = job.stage().ranks(job.settings, options.inference_ranks)
         if ranks > 1:
             file = scratch / "job.json"
             atomic_write(file, json.dumps({"job": job.__dict__, "root": str(home.root), "options": options.to_json()}))
@@ -147,6 +147,7 @@ def make_here(
     executor: Executor | None = None,
     options: RunOptions = DEFAULT_OPTIONS,
     warn: Warn = print,
+    ranks: int = 1,
 ) -> None:
     """Makes the artifact in this process, perhaps as the first of several ranks."""
     stage = job.stage()
@@ -163,6 +164,7 @@ def make_here(
             checkpoints=home.root / "checkpoints" / job.key,
             settings=job.settings,
             warn=warn,
+            ranks=ranks,
         )
         artifact = stage.run(work, _inputs(job, home), job.settings)
         metadata = ArtifactMetadata(
@@ -183,11 +185,19 @@ def make_here(
         write_metadata(out, metadata)
 
 
-def take_part(job: StageJob, home: RunFolder, out: Path, options: RunOptions, report: ProgressReporter) -> None:
+def take_part(
+    job: StageJob, home: RunFolder, out: Path, options: RunOptions, report: ProgressReporter, ranks: int
+) -> None:
     """Runs the stage as one of the ranks whose output is thrown away; `report` is called as it gets on."""
     alone = replace(options, trackers=(), profile=None)
     work = Work(
-        out, home.scratch / job.key, LocalExecutor(), report, options=alone, stop_requested=processes.stop_requested
+        out,
+        home.scratch / job.key,
+        LocalExecutor(),
+        report,
+        options=alone,
+        stop_requested=processes.stop_requested,
+        ranks=ranks,
     )
     job.stage().run(work, _inputs(job, home), job.settings)
 

@@ -120,7 +120,8 @@ def logit_difference(original: StoredModel, copy: StoredModel, tokens: list[int]
 def open_any(source: Path) -> tuple[StoredModel, TextTokenizer]:
     """Weights and tokenizer in whatever format `source` has. Raises ArtifactError when it is none that herd reads."""
     if source.is_file() and source.suffix == ".gguf":
-        return gguf.open_gguf(source), from_gguf(gguf.read_fields(source), str(source))
+        stored, fields = gguf.open_gguf_with_fields(source)
+        return stored, from_gguf(fields, str(source))
     if (source / meta.PARAMS_FILE).exists():
         stored = meta.open_meta_folder(source)
         return stored, load_tiktoken(source / "tokenizer.model")

@@ -21,12 +21,12 @@ from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from herd.core.errors import SettingsError, TrainingError
+from herd.model.collectives import join_ranks
 from herd.model.heads import trunk_of
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 from herd.train.batches import Batch, GlobalBatch, RankBatches, builds_rank_batches, rank_rows
 from herd.train.checkpoint import TrainState
-from herd.train.collectives import join_ranks
 from herd.train.compute import ComputeContext, autocast
 from herd.train.context_parallel import ContextParallelAttention
 from herd.train.integrity import MemoryIntegrity, RankIntegrity
@@ -236,22 +236,27 @@ class DistributedStrategy:
     def close(self) -> None:
         """Nothing to end: the group serves until the process ends."""
 
-    def full_model(self) -> Transformer | None:
-        """The model in one piece, on the first rank; None on the others. Every rank has to ask."""
-        return gather_model(self.model, self.shape, self.layout, self.pipeline)
+    def full_model(self, *, on_all: bool = False) -> Transformer | None:
+        """The model in one piece, on the first rank or on all; None on the others. Every rank has to ask."""
+        return gather_model(self.model, self.shape, self.layout, self.pipeline, on_all=on_all)
 
 
-def gather_model(sharded_model: Any, shape: Shape, layout: ParallelLayout, stage: int) -> Transformer | None:
-    """What all ranks hold of a model in one piece, on the first of them. stage: of the pipeline, that this rank is."""
+def gather_model(
+    sharded_model: Any, shape: Shape, layout: ParallelLayout, stage: int, *, on_all: bool = False
+) -> Transformer | None:
+    """What all ranks hold of a model in one piece, on the first of them or on all. stage: of the pipeline, that this
+    rank is."""
+    wanted = on_all or dist.get_rank() == 0
     gathered: dict[str, Tensor] = {}
     for name, weight in named_weights(sharded_model):
         full: Any = weight.detach()
-        gathered[name] = (full.full_tensor() if hasattr(full, "full_tensor") else full).cpu()
-    stage_weights = [gathered if stage or dist.get_rank() == 0 else {}]
+        full = full.full_tensor() if hasattr(full, "full_tensor") else full
+        if wanted or layout.pipeline > 1:
+            gathered[name] = full.cpu()
     gathered_stages: list[Any] = [None] * dist.get_world_size()
     if layout.pipeline > 1:
-        dist.all_gather_object(gathered_stages, {n: v.numpy() for n, v in stage_weights[0].items()} if stage else {})
-    if dist.get_rank():
+        dist.all_gather_object(gathered_stages, {n: v.numpy() for n, v in gathered.items()} if stage or on_all else {})
+    if not wanted:
         return None
     for more in gathered_stages:
         gathered |= {name: torch.from_numpy(value) for name, value in (more or {}).items()}

@@ -27,6 +27,7 @@ from herd.model.adapters import (
     trainable_weights,
     write_adapters,
 )
+from herd.model.collectives import SINGLE_RANK, RankGroup, join_ranks
 from herd.model.config import read_shape
 from herd.model.devices import check_memory, place_model, resolve_device
 from herd.model.heads import RewardModel, trunk_of
@@ -88,16 +89,17 @@ class TrainingSession:
         """Whether this process is the only rank, or the one whose output counts."""
         return self.layout.devices == 1 or dist.get_rank() == 0
 
-    def full_model(self) -> Transformer | None:
-        """The model in one piece, where the run says; None on all ranks but the first. Every rank has to ask."""
+    def full_model(self, *, on_all: bool = False) -> Transformer | None:
+        """The model in one piece, where the run says; None on all ranks but the first unless it is wanted `on_all`.
+        Every rank has to ask."""
         if self.layout.devices == 1:
             return self.state.model
-        model = self.strategy.full_model()
+        model = self.strategy.full_model(on_all=on_all)
         return None if model is None else place_model(model, self.work.device)
 
-    def decide_on_first_rank(self, question: Callable[[Transformer], bool]) -> bool:
-        """What the first rank finds out about the whole model."""
-        model = self.full_model()
+    def decide(self, question: Callable[[Transformer], bool]) -> bool:
+        """What all ranks find out about the whole model together; each has it for that. They follow the first."""
+        model = self.full_model(on_all=True)
         return self.strategy.broadcast(model is not None and question(model))
 
     def save(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool = False) -> None:
@@ -135,12 +137,16 @@ class TrainingSession:
             if moments:
                 shutil.copytree(saved, out / TRAINING)
 
-    def write(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer | None:
-        """As `save`; on the first rank also the model as it is to be measured, None on the others."""
+    def write(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer:
+        """As `save`; also the whole model, which all ranks measure together."""
         self.save(tokenizer, kind=kind, moments=moments)
         if self.layout.devices == 1:
             return self.state.model
-        return place_model(load_transformer(self.work.out), self.work.device) if self.first else None
+        ranks = RankGroup.joined()
+        written = ranks.on_first(lambda: str(self.work.out))
+        model = place_model(load_transformer(Path(written)), self.work.device)
+        ranks.gather(None)  # the folder gets its name once all have read it
+        return model
 
     def _export(self, saved: Path, folder: Path, tokenizer: TextTokenizer, kind: Kind) -> None:
         export_checkpoint(
@@ -222,6 +228,14 @@ def load_for_training(
     if stored_moments is not None:
         session.state.load_moments(stored_moments)
     return session
+
+
+def training_ranks(work: Work, layout: ParallelLayout) -> RankGroup:
+    """The ranks of a layout, each of which may hold a whole model to measure it together with the others."""
+    if layout.devices == 1:
+        return SINGLE_RANK
+    join_ranks(resolve_device(work.device))
+    return RankGroup.joined()
 
 
 def check_data_parallel(layout: ParallelLayout, model_kind: str) -> None:

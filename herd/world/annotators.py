@@ -26,6 +26,7 @@ from herd.core.storage import read_conversations, read_preferences, write_prefer
 from herd.generate.engine import Engine, SamplingParams
 from herd.generate.toolbox import ToolboxUse, toolboxes
 from herd.judge.critic import criticize_answers
+from herd.model.collectives import RankGroup
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_template_of
@@ -111,7 +112,7 @@ def heldout_prompts(work: Work, *, world: World, counts: dict[str, NonNegativeIn
     return write_dialogues(work, prompts, f"{len(prompts):,} prompts that are held out")
 
 
-@stage(paper="4.2.1", version=2, gpu=True)
+@stage(paper="4.2.1", version=2, gpu=True, data_parallel=True)
 def annotate(
     work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, world: World, sampling: SamplingParams
 ) -> Preferences:
@@ -149,12 +150,13 @@ def _two_answers(
     """Of every prompt the answers of the two models whose turn it is: [prompts][2]."""
     turns = np.add.outer(np.arange(len(conversations)), np.arange(2)) % len(models)
     answers: list[list[Message]] = [[] for _ in conversations]
+    ranks = RankGroup.of(work)
     for number, model in enumerate(models):
         tokenizer = TextTokenizer.load(model.path)
         network = place_model(load_transformer(model.path), work.device, work.dtype)
         chat_template, engine = (
             chat_template_of(tokenizer),
-            Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer),
+            Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer, ranks=ranks),
         )
         own = np.nonzero(turns == number)[0].tolist()  # a place twice where one model answers twice
         offset = sum(len(replies) for replies in answers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from herd import acceptance
-from herd.acceptance.check import judge_row
+from herd.acceptance.check import TESTS, files_with_checks, judge_row
 from herd.acceptance.record import Record, code_of
 from herd.acceptance.table import AcceptanceRow
 from herd.core.errors import SettingsError
@@ -19,6 +20,17 @@ def test_a_row_without_a_check_is_missing_and_one_with_a_check_tells_its_figure(
     assert any("1.8165" in part.figure for part in checked[29].parts)
     with pytest.raises(SettingsError, match="rows 1 to 80"):
         acceptance.check_acceptance([81], slow=False)
+
+
+def test_the_files_with_checks_of_a_row_are_found_by_their_text() -> None:
+    assert files_with_checks([16]) == []
+    assert files_with_checks([29]) == [TESTS / "scaling" / name for name in ("test_laws.py", "test_parametric.py")]
+    marks = re.compile(r"\bmark\W*row\b")
+    marked = {file: text for file in sorted(TESTS.rglob("*.py")) if marks.search(text := file.read_text("utf-8"))}
+    assert files_with_checks(range(1, 81)) == list(marked)
+    # Written otherwise, as with a row that only a variable tells, a check would never be run.
+    other = re.compile(r"\bmark\W*row\b(?!\(\d+[,)])")
+    assert [file for file, text in marked.items() if other.search(text)] == []
 
 
 ROW = AcceptanceRow(90, "a system", "3.2", {"quick": "a bar", "long": "another bar"})

@@ -138,11 +138,11 @@ def test_of_every_planted_group_the_one_of_most_quality_times_difficulty_is_kept
         return f"So it is. score: {scale[roles[asked.id]]}"
 
     class Judge:
-        def score(self, rows: list[Conversation]) -> list[float]:
+        def score(self, rows: list[Conversation], **_: object) -> list[float]:
             return [rewards[row.id] for row in rows]
 
-    monkeypatch.setattr(curation, "EndpointSampler", lambda *_: ScriptedSampler(points))
-    monkeypatch.setattr(curation.RewardJudge, "load", lambda judge, device: Judge())
+    monkeypatch.setattr(curation, "EndpointSampler", lambda *_, **__: ScriptedSampler(points))
+    monkeypatch.setattr(curation.RewardJudge, "load", lambda judge, device, ranks: Judge())
     (tmp_path / "given").mkdir()
     write_conversations(tmp_path / "given", given_)
     work = Work(tmp_path / "made", tmp_path / "scratch", LocalExecutor())

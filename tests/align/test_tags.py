@@ -77,7 +77,7 @@ def test_of_the_most_those_are_kept_that_cover_intentions(tmp_path: Path, monkey
     (tmp_path / "given").mkdir()
     rows = [Conversation((Message("user", one), Message("assistant", "said")), id=one) for one in wanted]
     write_conversations(tmp_path / "given", rows)
-    monkeypatch.setattr(curation, "EndpointSampler", lambda *_: ScriptedSampler(lambda asked: wanted[asked.id]))
+    monkeypatch.setattr(curation, "EndpointSampler", lambda *_, **__: ScriptedSampler(lambda asked: wanted[asked.id]))
     for covering, kept in ((True, ["a", "c"]), (False, ["a", "b"])):
         work = Work(tmp_path / str(covering), tmp_path, LocalExecutor())
         work.out.mkdir()

@@ -134,7 +134,13 @@ def test_trackers_add_up_and_numbers_have_bounds(capsys: pytest.CaptureFixture[s
 
     options = parser().parse_args(["run", "tiny", "--log", "wandb", "--log", "trackio", "--save-every", "0"])
     assert (options.log, options.save_every, options.keep_every, options.gc_every) == (["wandb", "trackio"], 0.0, 0, 50)
-    for words in (["--keep-every", "-1"], ["--gc-every", "0.5"], ["--dtype", "fp16"], ["--profile", "3"]):
+    for words in (
+        ["--keep-every", "-1"],
+        ["--gc-every", "0.5"],
+        ["--inference-ranks", "0"],
+        ["--dtype", "fp16"],
+        ["--profile", "3"],
+    ):
         with pytest.raises(SystemExit) as ended:
             main(["run", "tiny", *words])
         assert ended.value.code == 2

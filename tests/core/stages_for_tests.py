@@ -48,6 +48,13 @@ def count_slowly(work: Work, *, steps: PositiveInt, mark: NotInKey[str] = "") ->
     return Corpus(work.out)
 
 
+@stage(paper="-", version=1, gpu=True, data_parallel=True)
+def count_ranks(work: Work) -> Corpus:
+    """How many ranks run it."""
+    (work.out / "text").write_text(f"{work.ranks}")
+    return Corpus(work.out)
+
+
 def _so_many(ranks: int = 1, **_: object) -> int:
     return ranks
 

@@ -80,6 +80,17 @@ def test_texts_are_parsed_once_and_what_they_came_to_is_kept(copied: Path, monke
     assert prints(copied, *STAGES) == before
 
 
+def test_what_a_process_knows_is_kept_in_another_cache_too(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = prints(copied, *STAGES)
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "another"))
+    assert prints(copied, *STAGES) == before
+    monkeypatch.setattr(fingerprint, "_SUMMARIES", {})  # as in a worker
+    monkeypatch.setattr(fingerprint, "_summarize", lambda *_: pytest.fail("parsed again"))
+    assert prints(copied, *STAGES) == before
+
+
 def test_a_file_outside_of_the_package_counts_with_what_it_imports(copied: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def body():\n    from herd.align.losses import losses\n    return losses\n", encoding="utf-8")

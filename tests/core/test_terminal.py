@@ -130,7 +130,7 @@ def test_rows_of_pages_are_all_there_in_any_encoding(encoding: str, tmp_path: Pa
 def test_streams_that_are_closed_or_full_make_no_traceback(redirected: str, code: int) -> None:
     if redirected == ">/dev/full" and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    line = f"set -o pipefail; {sys.executable} -m herd list stages {redirected}"
+    line = f"set -o pipefail; {sys.executable} -m herd list filters {redirected}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert "Traceback" not in done.stderr

@@ -13,16 +13,20 @@ from herd.corpus.ground_truth import read_labels
 from herd.corpus.reading import FileSpan, read_pages
 from herd.corpus.sources import crawl_files
 from herd.run.runner import run_stages
-from herd.serve.folders import artifacts_in
 from herd.world.python_docs import PythonDocsSettings, python_docs
 
 
-def crawl(smoke_run: Path) -> Artifact:
-    return next(one for one in artifacts_in(smoke_run) if one.metadata["stage"] == "python_docs")
+def crawl(folder: Path) -> Artifact:
+    settings = PythonDocsSettings(mirrors=4, older=2, spam=2)
+    return run_stages(python_docs(settings=settings), folder)
 
 
-def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(smoke_run: Path) -> None:
-    made = crawl(smoke_run)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return crawl(tmp_path_factory.mktemp("crawl"))
+
+
+def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(made: Artifact) -> None:
     ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
     pages = {page.id: page for page in read_pages(FileSpan(file, source))}
     labels = {row["id"]: row for row in read_labels(made.path)}
@@ -36,11 +40,9 @@ def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(smoke_run: Path) -> None
             assert pages[row["id"]].added < pages[row["of"]].added
 
 
-def test_the_crawl_is_the_same_again(smoke_run: Path, tmp_path: Path) -> None:
-    settings = PythonDocsSettings(mirrors=4, older=2, spam=2)
-    again = run_stages(python_docs(settings=settings), tmp_path)
+def test_the_crawl_is_the_same_again(made: Artifact, tmp_path: Path) -> None:
     name = "python.warc.gz"
-    assert again.metadata["files"][name] == crawl(smoke_run).metadata["files"][name]
+    assert crawl(tmp_path).metadata["files"][name] == made.metadata["files"][name]
 
 
 def test_another_pythons_documentation_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from herd.generate.engine import GREEDY, CompletionOutput, Engine, SamplingParams
+from herd.model.collectives import SINGLE_RANK
 from herd.tokens.tokenizer import TextTokenizer
 
 
@@ -16,13 +17,16 @@ class Scripted(Engine):
     def __init__(self, tokenizer: TextTokenizer, say: Callable[[str], str], context: int = 4096) -> None:
         self.tokenizer, self.say = tokenizer, say
         self.model = SimpleNamespace(shape=SimpleNamespace(max_seq_len=context))  # type: ignore[assignment]
+        self.ranks = SINGLE_RANK
         self.asked: list[SamplingParams] = []
 
     def generate(self, prompts: Sequence[Sequence[int]], params: SamplingParams = GREEDY, **how: Any) -> Any:
         self.asked.append(params)
         found = []
         for prompt in prompts:
-            ids = self.tokenizer.encode(self.say(self.tokenizer.decode(prompt)))
-            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.eos_id}
-            found.append(CompletionOutput(0, ids, [0.0] * len(ids), **done))
+            text = self.say(self.tokenizer.decode(prompt))
+            at, stop = min(((text.find(stop), stop) for stop in params.stop if stop in text), default=(None, None))
+            ids = self.tokenizer.encode(text)
+            done = {"finish_reason": "stop", "stop_reason": self.tokenizer.eos_id if stop is None else stop}
+            found.append(CompletionOutput(0, ids, [0.0] * len(ids), text=text[:at], **done))
         return found

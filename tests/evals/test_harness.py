@@ -11,13 +11,13 @@ import torch
 from herd.core.errors import DataError
 from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll, rolling_windows
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
-from herd.generate.engine import Engine
+from herd.generate.engine import Engine, SamplingParams
 from tests.evals.models import Scripted
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
 
 NETWORK = model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=64))
-ENGINE = Engine(NETWORK, TOKENIZER.stop_token_ids)
+ENGINE = Engine(NETWORK, TOKENIZER.stop_token_ids, tokenizer=TOKENIZER)
 SUMS = [Example(f"{a}", {"a": a}, f" {a + 1}") for a in range(1, 6)]
 
 
@@ -63,6 +63,32 @@ def test_text_that_goes_on_ends_at_the_first_stop_string_and_a_turn_by_itself() 
     assert found.truncated_share == 0
     assert set(scored(task, lambda asked: f"{successor(asked)}Q: and so on", chat=True).scores) == {0.0}
     assert set(scored(task, successor, chat=True).scores) == {1.0}
+
+
+def test_the_engine_ends_answers_at_stop_strings_which_changes_no_answer_and_saves_tokens() -> None:
+    params = SamplingParams(max_tokens=32)
+    prompts = [[*TOKENIZER.opening, *TOKENIZER.encode(ask(example))] for example in SUMS]
+    texts = [TOKENIZER.decode(completion.token_ids) for completion in ENGINE.generate(prompts, params)]
+    stop = (texts[0][4:7], texts[1][9:11], "never so")
+    cut = [text[: min((text.index(each) for each in stop if each in text), default=None)] for text in texts]
+    assert any(len(short) < len(text) for short, text in zip(cut, texts, strict=True))
+    answers: list[ModelAnswer] = []
+
+    def hear(example: Example, answer: ModelAnswer) -> Grade:
+        answers.append(answer)
+        return Grade(1.0)
+
+    whole, stopped = (
+        evaluate(ENGINE, TOKENIZER, Task(SUMS, ask, Generate(max_tokens=32, stop=strings), hear), chat=False)
+        for strings in ((), stop)
+    )
+    assert isinstance(whole, TaskScore)
+    assert isinstance(stopped, TaskScore)
+    assert [answer.text for answer in answers] == [*texts, *cut]
+    assert [answer.finished for answer in answers[5:]] == [
+        answer.finished or short != text for answer, short, text in zip(answers, cut, texts, strict=False)
+    ]
+    assert stopped.tokens < 0.8 * whole.tokens
 
 
 def test_a_chat_model_is_asked_in_its_format_and_others_the_plain_text() -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message
+from herd.core.settings import build, dump
 from herd.evals.harness import TaskScore, evaluate
+from herd.evals.stages import EvaluationSettings
 from herd.evals.task import LogLikelihood, ModelAnswer, Perplexity, Task
 from herd.evals.tasks import tasks
 from herd.judge.verifiers import verifiers
@@ -52,6 +54,14 @@ def scored(task: Task, say, *, chat: bool = False) -> tuple[float | None, ...]:
     found = evaluate(Scripted(TOKENIZER, say), TOKENIZER, task, chat=chat)
     assert isinstance(found, TaskScore)
     return found.scores
+
+
+def test_a_verifier_goes_with_its_task_to_the_process_that_evaluates(tmp_path: Path) -> None:
+    data = written(tmp_path / "rows.jsonl", SUMS)
+    for verifier in ({}, {"verifier": "exact_match"}):
+        row = {"tasks": [{"short_answer": {"data": data, **verifier}}]}
+        settings = build(EvaluationSettings, row, where="recipe")
+        assert build(EvaluationSettings, json.loads(json.dumps(dump(settings))), where="stage") == settings
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv", "parquet"])

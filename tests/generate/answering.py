@@ -15,6 +15,8 @@ def answering(answer: Callable[[dict[str, Any]], str | int]) -> Iterator[str]:
     """The server's address up to `/v1`. answer: a request's body to the text of the reply, or to a status."""
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # head and body in one packet: of two, the second waits until the client acknowledges the first
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             found = answer({**body, "path": self.path, "key": self.headers.get("Authorization", "")})
@@ -27,7 +29,10 @@ def answering(answer: Callable[[dict[str, Any]], str | int]) -> Iterator[str]:
         def log_message(self, *words: Any) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # of five, the sixth that connects at once is sent away and tries again a second later
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from herd.generate import engine
 from herd.generate.cuda_graphs import CudaGraphDecoder
 from herd.generate.engine import Engine, SamplingParams
 from herd.generate.runner import ModelRunner
@@ -109,7 +110,7 @@ def written_in_steps(model: Transformer, prompts: list[list[int]], sampling: Sam
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CudaGraphDecoder, "_capture", lambda captured, reach: Run(captured, reach))
         patch.setattr(ModelRunner, "decode", lambda runner, running: runner._graph_step(running))
-        patch.setattr(Engine, "_inference_model", lambda engine: StreamedModel(engine.model))
+        patch.setattr(engine, "_inference_model", lambda model, call: StreamedModel(model))
         made = Engine(model, frozenset({2, 3}), max_num_seqs=2).generate(prompts, sampling)
         return [one.token_ids for one in made]
 

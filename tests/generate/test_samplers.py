@@ -12,11 +12,13 @@ import pytest
 from herd.core.errors import HerdError
 from herd.core.records import Conversation, Message
 from herd.generate.engine import SamplingParams
-from herd.generate.samplers import EndpointSampler, EngineSampler, ScriptedSampler
+from herd.generate.samplers import EndpointSampler, EngineSampler, FirstRankSampler, ScriptedSampler
+from herd.model.collectives import RankGroup
 from herd.model.transformer import Transformer
 from herd.tokens import bpe
 from herd.train.checkpoint import write_checkpoint
 from tests.generate.answering import answering
+from tests.model.test_collectives import Ranks
 from tests.model.test_transformer import SMALL
 
 
@@ -61,3 +63,23 @@ def test_our_own_engine_answers_conversations(tmp_path: Path) -> None:
     assert len(answers) == 2
     assert answers == sampler.sample([asked("hello"), asked("there")])
     assert ScriptedSampler(lambda one: one.last.content.upper()).sample([asked("hello")]) == ["HELLO"]
+
+
+def test_of_several_ranks_the_first_asks_a_server_and_tells_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks: list[int] = []
+
+    def ask(rank: int) -> list[str]:
+        sampler = ScriptedSampler(lambda conversation: ranks.append(rank) or f"to {conversation.last.content}")
+        questions = [Conversation((Message("user", f"{number}"),)) for number in range(3)]
+        return FirstRankSampler(sampler, RankGroup.joined()).sample(questions)
+
+    assert Ranks(3).run(monkeypatch, ask) == [["to 0", "to 1", "to 2"]] * 3
+    assert ranks == [0, 0, 0]
+
+
+def test_an_endpoint_tells_how_many_are_answered() -> None:
+    reports: list[tuple[int, int]] = []
+    with answering(lambda body: "yes") as url:
+        sampler = EndpointSampler(url, "any", report=lambda count, total: reports.append((count, total)))
+        assert sampler.sample([asked("so?")] * 3) == ["yes"] * 3
+    assert reports == [(1, 3), (2, 3), (3, 3)]

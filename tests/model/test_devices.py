@@ -61,6 +61,15 @@ WORLD = World(people=24)
 SIZE = Size(dim=16, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=32)
 # Models go in or come out, and nothing is computed with them.
 NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "pack"}
+# Rows are divided over the ranks of a run; `tests/model/test_collectives.py` runs them on two. The others train.
+DATA_PARALLEL = {
+    "add_critiques", "annotate", "average_models", "curate_dialogues", "evaluate_critics", "evaluate_model",
+    "rank_own_answers", "rejection_sample", "select_best_model",
+}  # fmt: skip
+TRAINING = {
+    "anneal", "dpo", "extend_context", "find_mix", "judge_data", "pretrain", "sft", "train_reward",
+    "try_corpus", "try_mix",
+}  # fmt: skip
 
 
 @dataclass
@@ -207,6 +216,8 @@ def test_every_stage_with_a_model_is_known_to_the_runner_and_tried_here() -> Non
     known = stages()
     assert {name for name, one in known.items() if one.gpu} == set(CASES)
     assert {name for name, one in known.items() if holds_a_model(one) and not one.gpu} == NO_MODEL
+    assert {name for name, one in known.items() if one.data_parallel} == DATA_PARALLEL
+    assert set(CASES) == DATA_PARALLEL | TRAINING
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import Checkpoint, Report
+from herd.core.artifacts import PARTIAL, Checkpoint, Report
 from herd.report.verdicts import ReportResult
 from herd.run.runner import run_stages
 from herd.serve.folders import artifacts_in, newest_model
@@ -103,18 +103,26 @@ def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0])
 def test_killed_again_and_again_it_ends_with_the_same_weights(smoke_run: Path, tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    command = [sys.executable, "-m", "herd", "run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "2"]
-    for _ in range(6):
+    """In every sixth of the run, soon after a random number of its stages are made."""
+    chance, run = random.Random(seed), tmp_path / "run"
+    command = [sys.executable, "-m", "herd", "run", str(SMOKE), "--out", str(run), "--jobs", "2"]
+    stages = len(artifacts_in(smoke_run))
+    for sixth in range(6):
+        enough = stages * sixth // 6 + chance.randrange(stages // 6)
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(chance.uniform(1.5, 9))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        while len(finished(run)) < enough and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 3))  # while workers start, or with one stage or two at work
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert hashes(tmp_path / "run") == hashes(smoke_run)
+    assert hashes(run) == hashes(smoke_run)
+
+
+def finished(run: Path) -> list[Path]:
+    """The folders of artifacts that are whole."""
+    return [folder for folder in run.glob("artifacts/*") if folder.suffix != PARTIAL]
 
 
 @pytest.mark.parametrize("later", [0, 0.2, 2])  # while the first worker starts, the second, and when both are at work

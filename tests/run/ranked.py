@@ -1,4 +1,7 @@
-"""A recipe whose only stage is made by several ranks together; run by file, as a user's own would be."""
+"""A recipe whose only stage is made by several ranks together; run by file, as a user's own would be.
+
+Its stage imports torch when it runs: the worker that only starts the ranks has no use for it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,6 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-
-import torch
-import torch.distributed as dist
 
 from herd.core.artifacts import Scores
 from herd.core.errors import DataError
@@ -36,6 +36,9 @@ def _ranks(settings: RankedSettings) -> int:
 @stage(paper="-", version=1, ranks=_ranks)
 def add_up(work: Work, *, settings: RankedSettings) -> Scores:
     """The sum of all ranks' numbers."""
+    import torch
+    import torch.distributed as dist
+
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     total = torch.tensor(dist.get_rank() + 1)
     dist.all_reduce(total)

@@ -19,7 +19,7 @@ from herd.run.rank import CRASH_EXIT_CODE, run_rank
 from herd.run.ranks import DISK_FULL, Rank
 from herd.run.runner import _job
 from herd.run.worker import RunFolder
-from tests.core.stages_for_tests import join, write
+from tests.core.stages_for_tests import count_ranks, join, write
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +112,11 @@ def test_a_rank_reads_the_inputs_of_its_job_and_sees_the_gpus_that_are_its_own(
     assert (tmp_path / "artifacts" / target.key / "text").read_text() == "abab"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
     assert LocalExecutor().workers == 1
+
+
+def test_a_stage_is_told_how_many_ranks_run_it(tmp_path: Path) -> None:
+    target = count_ranks()
+    file = job_file(target, tmp_path)
+    assert run_rank(file, Rank(1, 3, 1)) == run_rank(file, Rank(0, 3, 0)) == 0
+    for written in (file.parent / "out-1", tmp_path / "artifacts" / target.key):
+        assert (written / "text").read_text() == "3"

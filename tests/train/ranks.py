@@ -17,11 +17,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from herd.model.collectives import RankGroup
 from herd.model.sizes import Shape, Size
 from herd.model.transformer import Transformer, initial_weights
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import Saver, TrainState, restore
-from herd.train.distributed import DistributedStrategy
 from herd.train.freezing import freeze_except
 from herd.train.layout import ParallelLayout
 from herd.train.loop import Strategy, train_steps
@@ -66,6 +66,9 @@ def partly_frozen(shape: Shape, unfrozen: str) -> Transformer:
 
 
 def main(folder: Path, layouts: list[str]) -> None:
+    # Of ranks only: it takes longer to import than torch, and tests import this file for its numbers.
+    from herd.train.distributed import DistributedStrategy
+
     given = batches(folder / f"tokens-{os.environ['RANK']}")
     rows = {}
     for words in layouts:
@@ -84,8 +87,12 @@ def main(folder: Path, layouts: list[str]) -> None:
         again = team.state(SHAPE, optimizer, first=initial(), build=build)
         assert restore(folder / words, again)
         whole, other = team.full_model(), None
+        assert (whole is None) == (dist.get_rank() > 0)
         team.model = again.model
-        other = team.full_model()
+        other = team.full_model(on_all=True)
+        assert other is not None
+        sums = [float(weight.detach().double().square().sum()) for weight in other.parameters()]
+        assert RankGroup.joined().gather(sums) == [sums] * dist.get_world_size()
         if whole is not None and other is not None:
             rows[words]["kept"] = all(
                 torch.equal(a, b) for a, b in zip(whole.parameters(), other.parameters(), strict=True)

@@ -65,7 +65,7 @@ def test_a_new_models_first_weights_follow_from_the_seed(tmp_path: Path) -> None
     assert not torch.equal(weights(once)["embedding.weight"], weights(other)["embedding.weight"])
     assert float(weights(once)["blocks.0.attention.query.weight"].std()) == pytest.approx(0.1, rel=0.1)
     assert once.full_model() is once.state.model
-    assert once.decide_on_first_rank(lambda whole: whole.shape == SHAPE)
+    assert once.decide(lambda whole: whole.shape == SHAPE)
 
 
 def test_a_model_is_read_as_it_stands_with_its_moments_where_they_are_asked_for(folder: Path, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,11 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.train.collectives import join_ranks, map_over_ranks
+from herd.model.collectives import RankGroup, join_ranks
+from herd.run.ranks import Rank, RankSupervisor
+from tests.align.test_tuning import numbers_in
+from tests.model.inference import MEASURED, STAGES, inputs, run_stages
+from tests.model.test_devices import DATA_PARALLEL
 
 
 class Ranks:
@@ -51,7 +58,9 @@ class Ranks:
 def test_every_item_is_done_by_one_rank_and_all_have_all_of_it_in_order(items: list[int], ranks: int) -> None:
     done: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        found = Ranks(ranks).run(patch, lambda rank: map_over_ranks(items, lambda one: done.append(one) or 2 * one))
+        found = Ranks(ranks).run(
+            patch, lambda rank: RankGroup.joined().map(items, lambda one: done.append(one) or 2 * one)
+        )
     assert found == [[2 * one for one in items]] * ranks
     assert sorted(done) == sorted(items)
 
@@ -67,14 +76,14 @@ def test_together_all_ranks_compute_equally_often(count: int, ranks: int) -> Non
             calls[crew.here.rank] += 1
             return item
 
-        found = crew.run(patch, lambda rank: map_over_ranks(range(count), compute, collective=True))
+        found = crew.run(patch, lambda rank: RankGroup.joined().map(range(count), compute, collective=True))
     assert found == [list(range(count))] * ranks
     assert set(calls) == {-(-count // ranks)}
 
 
 def test_one_process_does_all_of_it() -> None:
-    assert map_over_ranks([3, 1, 2], lambda one: -one, collective=True) == [-3, -1, -2]
-    assert map_over_ranks([], lambda one: one) == []
+    assert RankGroup.joined().map([3, 1, 2], lambda one: -one, collective=True) == [-3, -1, -2]
+    assert RankGroup.joined().map([], lambda one: one) == []
 
 
 def test_ranks_join_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +94,32 @@ def test_ranks_join_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     join_ranks(torch.device("cpu"))
     assert begun == ["gloo"]
+
+
+def test_two_ranks_infer_as_one_does(tmp_path: Path, figure: Callable[..., None]) -> None:
+    """Of every stage that divides its rows: the same results and files, bit for bit, of about half the work each."""
+    assert set(STAGES) == DATA_PARALLEL
+    inputs(tmp_path)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.model.inference", str(tmp_path)]
+    RankSupervisor(command, 2, tmp_path / "ranks").run(lambda *_: None)
+    first, second = (json.loads((tmp_path / f"outcomes-{rank}.json").read_text()) for rank in range(2))
+    alone = json.loads(json.dumps(run_stages(tmp_path, Rank(0, 1, 0))))
+    shares = []
+    for name in STAGES:
+        assert first[name]["results"] == alone[name]["results"]
+        assert first[name]["answers"] == second[name]["answers"] == alone[name]["answers"]
+        assert files_of(tmp_path / f"{name}-2-0") == files_of(tmp_path / f"{name}-1-0")
+        shares += [each[name]["tokens"] / alone[name]["tokens"] for each in (first, second)]
+        assert all(0.3 < share < 0.7 for share in shares[-2:]), (name, shares[-2:])
+    for name in MEASURED:  # trained on two ranks, which rounds otherwise
+        found, wanted = (numbers_in(each[name]["results"]) for each in (first, alone))
+        assert found == pytest.approx(wanted, rel=1e-3)
+        assert {place for place in found if "held_out" in place}
+        assert first[name]["answers"] == second[name]["answers"]
+        shares += [each[name]["tokens"] / alone[name]["tokens"] for each in (first, second)]
+        assert all(0.3 < share < 0.7 for share in shares[-2:]), (name, shares[-2:])
+    figure(f"two ranks: {len(STAGES)} stages with the same results, {min(shares):.0%} to {max(shares):.0%} of the work")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
