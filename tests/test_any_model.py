@@ -41,13 +41,13 @@ from herd.tokens.stages import pack
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import IGNORE_INDEX, Batch
 from herd.train.log import METRICS_FILE, read_steps
-from herd.train.optimizer import AdamWSettings
+from herd.train.optimizer import OptimizerSettings
 from tests.hub import DIALOGUES, FAMILIES, PAIRS, SMOLLM2, TEXTS, Family, Theirs, nats, smollm2_file, written
 from tests.imported import corpus, work
 
 LR, BETA, NLL_WEIGHT = 0.05, 0.1, 0.2
 # An epsilon so large that a step is as smooth in the gradients as the gradients are: weights after it tell them all.
-SMOOTH = AdamWSettings(beta1=0.9, beta2=0.95, eps=1.0, weight_decay=0.0, max_grad_norm=1e6)
+SMOOTH = OptimizerSettings(beta1=0.9, beta2=0.95, eps=1.0, weight_decay=0.0, max_grad_norm=1e6)
 TRAINING: dict[str, Any] = {"lr": LR, "schedule": "constant", "warmup": 0.0, "optimizer": SMOOTH}
 
 

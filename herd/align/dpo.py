@@ -27,7 +27,7 @@ from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.log_probs import target_log_probs as log_probs_of
 from herd.train.loop import MetricSums
-from herd.train.optimizer import AdamWSettings
+from herd.train.optimizer import OptimizerSettings
 from herd.train.preferences import (
     EncodedPreference,
     PackedPreferences,
@@ -56,7 +56,7 @@ class DpoSettings(PreferenceSettings):
     include_eos: bool = False
     lr: PositiveFloat | None = 1e-4
     warmup: NonNegativeFloat = 0.1
-    optimizer: AdamWSettings = AdamWSettings(weight_decay=0.0)
+    optimizer: OptimizerSettings = OptimizerSettings(weight_decay=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,7 +138,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     work.record(PreferenceLearning(LogProbChange(*change), LogProbChange(*drift)))
     headline = f"{len(pairs):,} pairs; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if change[0] < 0 else ""
-    work.headline = headline + warned
+    work.headline = headline + warned + trainable.trainable_note
     return Checkpoint(work.out)
 
 

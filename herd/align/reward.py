@@ -135,7 +135,7 @@ def train_reward(
     work.record(ranking_result)
     work.headline = (
         f"ranks {share:.0%} of {len(gaps)} held-out pairs as people do, "
-        f"its certainty off by {ranking_result.calibration_error:.0%}"
+        f"its certainty off by {ranking_result.calibration_error:.0%}{trainable.trainable_note}"
     )
     return Checkpoint(work.out)
 

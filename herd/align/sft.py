@@ -103,7 +103,10 @@ def sft(
     longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
     replayed = sum(source.tokens for source in batches.replayed.values())
     beside = f" beside {replayed:,} tokens of pre-training" if replayed else ""
-    work.headline = f"{batches.examples:,} dialogues, {settings.epochs} times{beside}, loss {loss:.3f}{longer}"
+    work.headline = (
+        f"{batches.examples:,} dialogues, {settings.epochs} times{beside}, loss {loss:.3f}{longer}"
+        f"{trainable.trainable_note}"
+    )
     return Checkpoint(work.out)
 
 

@@ -21,10 +21,11 @@ from herd.tokens.shards import TokenShard, TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import TrainState, open_moments
+from herd.train.freezing import freeze_except
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.loop import single_device, train_steps
 from herd.train.objectives import next_token_loss
-from herd.train.optimizer import adamw
+from herd.train.optimizer import build_optimizer
 from herd.train.schedule import BatchPhase, BatchRamp, LrScheduleName, MixPhase
 from herd.train.settings import TrainingSettings, check_one_device
 
@@ -165,7 +166,8 @@ def _annealed(
     ramp = BatchRamp((phase,), settings.tokens, settings.length)
     phases = (MixPhase(until=1.0, mixture_weights=dict(mix)),)
     batches = TokenBatches(shards, phases, ramp, settings.seed, shards.pad_id)  # type: ignore[arg-type]
-    state = TrainState(network, adamw(network, settings.optimizer))
+    freeze_except(network, network.shape, settings.unfrozen_parameters)
+    state = TrainState(network, build_optimizer(network, settings.optimizer))
     moments = open_moments(model.path)
     if moments is not None:
         state.load_moments(moments)

@@ -13,6 +13,7 @@ from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, set
 from herd.mixing.updates import FloatArray, normalize
 from herd.model.sizes import Shape, SizeOrName
 from herd.tokens.shards import TokenShards
+from herd.train.freezing import check_all_learn
 from herd.train.settings import TrainingSettings, check_one_device
 
 
@@ -35,6 +36,7 @@ class ProxySettings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_one_device(self.layout)
+        check_all_learn(self.unfrozen_parameters)
         if self.batch_tokens < self.length:
             raise DataError(f"batch_tokens {self.batch_tokens} holds no row of {self.length}; try {self.length}")
 

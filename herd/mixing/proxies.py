@@ -21,7 +21,7 @@ from herd.train.compute import ComputeContext
 from herd.train.cross_entropy import cross_entropy
 from herd.train.loop import Step, single_device, train_steps
 from herd.train.objectives import next_token_loss
-from herd.train.optimizer import adamw
+from herd.train.optimizer import build_optimizer, set_lr
 from herd.train.rows import SourceRows, named_rng
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
@@ -177,7 +177,7 @@ def train_proxy(
     on_step: called with each step before the next one's batch is asked for.
     """
     model = new_model(problem, run)
-    state = TrainState(model, adamw(model, run.optimizer))
+    state = TrainState(model, build_optimizer(model, run.optimizer))
     strategy = single_device(state, problem.executor, run)
     eval_steps = {round(run.steps * (n + 1) / points) for n in range(points)}
     curve = LossCurve()
@@ -207,7 +207,7 @@ class PerSourceTrainer:
         self.problem, self.run = problem, run
         self.model = new_model(problem, run)
         self.params = list(self.model.parameters())
-        self.optimizer = adamw(self.model, run.optimizer)
+        self.optimizer = build_optimizer(self.model, run.optimizer)
         self.lr_schedule, self.compute_context = run.lr_schedule(run.steps), ComputeContext(self.model, run)
         self.device = self.params[0].device
         rows = max(1, round(run.batch_tokens / run.length / len(problem.sources)))
@@ -242,8 +242,7 @@ class PerSourceTrainer:
         for weight, gradient in zip(self.params, gradients, strict=True):
             weight.grad = gradient
         torch.nn.utils.clip_grad_norm_(self.params, self.run.optimizer.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr_schedule(number * self.run.steps // self.steps)
+        set_lr(self.optimizer, self.lr_schedule(number * self.run.steps // self.steps))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

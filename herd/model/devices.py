@@ -75,7 +75,7 @@ def device_bytes() -> int:
 _MAX_LAYERS = 100_000  # also a model without memory is made layer by layer
 
 
-def check_memory(shape: Shape, *, bytes_per_weight: int = 4) -> None:
+def check_memory(shape: Shape, *, bytes_per_weight: float = 4) -> None:
     """Raises SettingsError for a shape that this machine cannot hold, before anything of its size is made."""
     if shape.n_layers > _MAX_LAYERS:
         raise SettingsError(f"n_layers is {shape.n_layers:,}; herd makes up to {_MAX_LAYERS:,}: give a smaller number")

@@ -112,7 +112,9 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     work.record(CheckpointAverage(tuple(losses)))
     short = "" if length == settings.length else f"; rows of {length}, the context, not of {settings.length}"
     mean = sum(losses) / len(losses)
-    work.headline = f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}"
+    work.headline = (
+        f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}{session.trainable_note}"
+    )
     return Checkpoint(work.out)
 
 

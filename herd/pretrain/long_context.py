@@ -139,7 +139,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         )
     )
     work.record(_extension(settings.length, length, (gate, after), (before, short)))
-    work.headline = _words(settings.length, present, gate, after, trained_tokens)
+    work.headline = _words(settings.length, present, gate, after, trained_tokens) + session.trainable_note
     return Checkpoint(work.out)
 
 

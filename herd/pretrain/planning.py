@@ -257,7 +257,10 @@ def _planned(training: PlannedTraining) -> str:
     rows = max(1, max(training.batches) // layout.data)
     at_once = training.settings.micro_batch or (1 if layout.pipeline > 1 else rows)
     micro_batches = -(-rows // at_once)
-    device_memory = training_memory(training.shape, layout, length=length, micro_batches=micro_batches, rows=at_once)
+    device_memory = training_memory(
+        training.shape, layout, length=length, micro_batches=micro_batches, rows=at_once,
+        trainable=training.settings.trainable_params(training.shape),
+    )  # fmt: skip
     parts = {
         "weights": device_memory.weights,
         "gradients": device_memory.gradients,

@@ -100,7 +100,7 @@ def pretrain(
             held_out=losses,
         )
     )
-    work.headline = f"{shape.num_params:,} weights, {trained:,} tokens, loss {final:.3f}"
+    work.headline = f"{shape.num_params:,} weights, {trained:,} tokens, loss {final:.3f}{session.trainable_note}"
     return Checkpoint(work.out)
 
 

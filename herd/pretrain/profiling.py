@@ -210,7 +210,9 @@ def _profile(job: ProfileJob, folder: Path, text: tuple[Path, Path], threads: in
         window = steps[first + SETUP_STEPS : last]
         seconds = statistics.median(step.seconds for step in window)
         by_rows[rows] = seconds, statistics.median(step.core_seconds for step in window)
-    copied = 12 * job.shape.num_params if default_device().type == "cpu" else 0  # weights and both moments in fp32
+    trainable = job.settings.trainable_params(job.shape)
+    # Weights that learn and their moments, in fp32.
+    copied = 4 * (trainable.trained + trainable.moments) if default_device().type == "cpu" else 0
     overhead = cost.cpu_seconds - sum(step.core_seconds for step in steps)
     return ProfileResult(
         by_rows, StageCost(0.0, 0.0, max(step.held_bytes for step in steps), copied, cost.peak_bytes, overhead)

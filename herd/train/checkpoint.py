@@ -30,7 +30,7 @@ from herd.model.transformer import Transformer
 from herd.model.weights import model_tensors, write_config, write_tensors
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.log import METRICS_FILE, matches_position
-from herd.train.optimizer import AdamW
+from herd.train.optimizer import Optimizer
 from herd.train.regions import (
     Region,
     SafetensorsReader,
@@ -48,7 +48,6 @@ ABOUT, OPTIMIZER = "herd.json", "optimizer.safetensors"
 TRAINING = "training"  # the last checkpoint of several ranks, with what each held
 KEEP_LATEST = 2  # checkpoints kept: the newest may turn out damaged
 WAIT_SECONDS = 600.0  # for the other ranks to have written their parts
-MOMENTS = ("exp_avg", "exp_avg_sq")
 _SCALAR = Region((), (), ())
 
 
@@ -65,7 +64,7 @@ class TrainState(Generic[TrainedModelT]):
     """
 
     model: TrainedModelT
-    optimizer: AdamW
+    optimizer: Optimizer
     step: int = 0
     offset: int = 0
     grad_norms: list[float] = field(default_factory=list)
@@ -99,15 +98,18 @@ class TrainState(Generic[TrainedModelT]):
         self.load_moments(files)
 
     def load_moments(self, files: TensorReader) -> None:
+        """Takes from `files` what this optimizer goes on from; what another one kept there is left, and begins anew."""
         stored_names = files.names()
         for name, weight in trainable_params(self.model):
             entry: dict[str, Any] = self.optimizer.state[weight]
-            for moment in MOMENTS:
-                if f"{moment}/{name}" in stored_names:
-                    entry[moment] = torch.zeros_like(weight)
-                    local_tensor(entry[moment]).copy_(files.read(f"{moment}/{name}", local_region(weight)))
-            if f"step/{name}" in stored_names:
-                entry["step"] = files.read(f"step/{name}", _SCALAR).to(weight.device)
+            for key in self.optimizer.state_names_of(weight):
+                if f"{key}/{name}" not in stored_names:
+                    continue
+                if key == "step":
+                    entry[key] = files.read(f"{key}/{name}", _SCALAR).to(weight.device)
+                else:
+                    entry[key] = torch.zeros_like(weight)
+                    local_tensor(entry[key]).copy_(files.read(f"{key}/{name}", local_region(weight)))
 
 
 def trainable_params(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -268,7 +270,7 @@ def write_checkpoint(
     tokenizer: TextTokenizer,
     *,
     kind: Kind,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | None = None,
 ) -> None:
     """A finished model in the Hugging Face layout with all that belongs to it (see `core.artifacts.Checkpoint`), and
     what training it further needs."""

@@ -32,7 +32,7 @@ from herd.train.context_parallel import ContextParallelAttention
 from herd.train.integrity import MemoryIntegrity, RankIntegrity
 from herd.train.layout import ParallelLayout, context_chunks, stage_layers
 from herd.train.objectives import NextTokenLoss
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.optimizer import OptimizerSettings, build_optimizer
 from herd.train.pipeline import ModelChunk, Pipeline
 from herd.train.regions import TensorReader, is_sharded, local_region, local_tensor, named_weights
 from herd.train.settings import FP32, ComputeSettings
@@ -68,7 +68,7 @@ class DistributedStrategy:
     # ---- the model ----
 
     def state(
-        self, shape: Shape, optimizer: AdamWSettings, compute: ComputeSettings = FP32, *,
+        self, shape: Shape, optimizer: OptimizerSettings, compute: ComputeSettings = FP32, *,
         files: TensorReader | None = None,
         first: Iterable[tuple[str, Tensor]] = (), build: Callable[[Shape], Any] = Transformer,
     ) -> TrainState[Any]:  # fmt: skip
@@ -110,7 +110,7 @@ class DistributedStrategy:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.integrity: MemoryIntegrity = RankIntegrity(self.weights, self.layout, self.device)
         self.runner = Pipeline(parts, self.layout, self.pipeline, self.mesh["pipeline"].get_group(), self.device)
-        return TrainState(model, adamw(model, optimizer), replica=self.tensor)
+        return TrainState(model, build_optimizer(model, optimizer), replica=self.tensor)
 
     def _model_chunks(self, model: Transformer) -> nn.ModuleDict:
         chunks = {}

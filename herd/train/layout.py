@@ -13,7 +13,6 @@ from herd.model.sizes import Shape
 _LOGITS = {"cpu": 2**21, "cuda": 2**29}  # held at once when the loss is made
 _LEAST_ROWS = 128
 _BF16, _FP32 = 2, 4  # bytes
-_OPTIMIZER_BYTES = 12  # a weight: AdamW's two moments and the weight itself, in fp32
 
 # Features that a dimension's ranks do not compute together: tensor ranks would have to share gains of queries and keys,
 # and context ranks do not know how long their sequence is.
@@ -144,10 +143,25 @@ class DeviceMemory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits
 
 
+@dataclass(frozen=True)
+class TrainableParams:
+    """How many weights of a model learn. one_moment: how many of them have one moment, as Muon's do; AdamW's have
+    two."""
+
+    trained: int
+    one_moment: int = 0
+
+    @property
+    def moments(self) -> int:
+        return 2 * self.trained - self.one_moment
+
+
 def training_memory(
-    shape: Shape, layout: ParallelLayout, *, length: int, micro_batches: int, rows: int = 1
-) -> DeviceMemory:
-    """What training takes without recomputing: `rows` sequences of `length` in a micro-batch.
+    shape: Shape, layout: ParallelLayout, *, length: int, micro_batches: int, rows: int = 1,
+    trainable: TrainableParams | None = None,
+) -> DeviceMemory:  # fmt: skip
+    """What training takes without recomputing: `rows` sequences of `length` in a micro-batch. trainable: the weights
+    that learn; when absent all do, by AdamW.
 
     Weights in bf16 stay whole over the data ranks during a step; gradients and optimizer states in fp32 are divided
     over data and context ranks. Logits: of the tokens they are made for at once. Activations: the inputs that a block's
@@ -155,7 +169,9 @@ def training_memory(
     micro-batches) micro-batches.
     Source: Korthikanti et al. 2022, eq. 4, with SwiGLU's tensors and flash attention counted.
     """
+    trainable = trainable or TrainableParams(shape.num_params)
     own = shape.num_params / (layout.tensor * layout.pipeline)
+    trained, moments = trainable.trained / shape.num_params, trainable.moments / shape.num_params
     shared = layout.data * layout.context
     tokens = rows * length / layout.context
     # Inputs and outputs of both norms; queries, what attention gives, keys and values; three of hidden.
@@ -167,8 +183,8 @@ def training_memory(
     own_words = -(-shape.vocab_size // layout.tensor)
     return DeviceMemory(
         weights=_BF16 * own,
-        gradients=_FP32 * own / shared,
-        optimizer=_OPTIMIZER_BYTES * own / shared,
+        gradients=_FP32 * trained * own / shared,
+        optimizer=_FP32 * (1 + moments) * own / shared,
         activations=_BF16 * values * tokens / layout.tensor * layers * alive,
         # Made in bf16, and once more as their slopes.
         logits=2 * _BF16 * min(tokens, logit_rows(own_words, "cuda")) * own_words,

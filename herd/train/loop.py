@@ -22,6 +22,7 @@ from herd.train.compute import ComputeContext
 from herd.train.guards import GUARD, GuardSettings, LossJumps, all_finite
 from herd.train.integrity import IntegrityCheck, MemoryIntegrity
 from herd.train.log import METRICS_FILE, Step, StepLog, open_tracker, read_steps
+from herd.train.optimizer import set_lr
 from herd.train.results import TrainingIncidents
 from herd.train.saving import StepTrace, collect_garbage, save_schedule
 from herd.train.schedule import LrSchedule
@@ -95,8 +96,7 @@ def train_steps(
         norm = strategy.clip_gradients(max_grad_norm)
         skip_reason = "" if all_finite(value, norm) else "not finite"
         skip_reason = skip_reason or ("spike" if guard.is_spike(norm, state.grad_norms) else "")
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr_schedule(number)
+        set_lr(state.optimizer, lr_schedule(number))
         strategy.integrity.check()  # late, so that nothing but the step itself lies between this and what is kept
         if not skip_reason:
             state.optimizer.step()

@@ -1,13 +1,18 @@
-"""AdamW as language models use it."""
+"""AdamW as language models use it, alone or beside Muon."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Literal, Protocol
 
 import torch.optim
-from torch import nn
+from torch import Tensor, nn
 
-from herd.core.settings import PositiveFloat, Share, settings
+from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
+from herd.train.muon import NS_COEFFICIENTS, AdjustLr, Muon, PlainOptimizer
+from herd.train.regions import named_weights
 
 
 @settings
@@ -21,29 +26,119 @@ class AdamWSettings:
     max_grad_norm: PositiveFloat = 1.0
 
 
-class AdamW(torch.optim.AdamW):
-    """PyTorch's AdamW, without PyTorch's compiler.
-
-    PyTorch marks these methods for its compiler, and the marks load it at their first call: 1,000 modules, as much time
-    again as `import torch`, in every process that trains. Nothing compiles an optimizer here.
+@settings
+class OptimizerSettings(AdamWSettings):
+    """name: `adamw` for all weights, or `muon` for the matrices of the blocks with AdamW for all others: embedding,
+    output, gains and biases; both decay matrices by `weight_decay`. adamw_lr_ratio: beside Muon, AdamW's rate as a
+    share of the schedule's. The rest is Muon's alone, by the names of `torch.optim.Muon`. momentum, nesterov: of the
+    gradients. ns_steps, ns_coefficients: of the Newton-Schulz iteration. adjust_lr_fn: how a matrix's rate depends on
+    its shape; `match_rms_adamw` takes the rate and decay that suit AdamW.
+    Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is scalable for LLM training), section 2.2.
     """
 
-    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
-    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
-    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
-    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+    name: Literal["adamw", "muon"] = "adamw"
+    adamw_lr_ratio: PositiveFloat = 1.0
+    momentum: Share = 0.95
+    nesterov: bool = True
+    ns_steps: PositiveInt = 5
+    ns_coefficients: tuple[float, float, float] = NS_COEFFICIENTS
+    adjust_lr_fn: AdjustLr = "match_rms_adamw"
+
+    def is_muons(self, name: str, dims: int) -> bool:
+        """Whether Muon moves this weight. name: in the whole model. Adapters of the blocks are matrices too."""
+        return self.name == "muon" and dims == 2 and "blocks." in name
+
+
+class Optimizer(Protocol):
+    """What training wants of one. state: of every weight what the next step takes from those before, by name."""
+
+    param_groups: list[dict[str, Any]]
+    state: Any
+
+    def step(self) -> Any: ...
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+    def state_names_of(self, weight: Tensor) -> tuple[str, ...]: ...
+
+
+class AdamW(PlainOptimizer, torch.optim.AdamW):
+    """PyTorch's AdamW, without PyTorch's compiler."""
+
+    state_names = ("exp_avg", "exp_avg_sq", "step")
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+class OptimizersContainer:
+    """Several optimizers, each of weights of its own, called as one."""
+
+    def __init__(self, *optimizers: AdamW | Muon) -> None:
+        self.optimizers = optimizers
+        self._owners: dict[Tensor, AdamW | Muon] = {}
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                self._owners |= dict.fromkeys(group["params"], optimizer)
+        # The very dicts that each reads and fills.
+        self.param_groups = list(chain.from_iterable(optimizer.param_groups for optimizer in optimizers))
+        self.state: dict[Tensor, Any] = {weight: owner.state[weight] for weight, owner in self._owners.items()}
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none)
+
+    def state_names_of(self, weight: Tensor) -> tuple[str, ...]:
+        return self._owners[weight].state_names_of(weight)
+
+
+def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Optimizer:
+    """The optimizer of the weights that are not frozen; their rates are set at every step, by `set_lr`."""
+    if settings.name == "adamw":
+        return adamw(model, settings)
+    matrices, others = [], []
+    for name, weight in named_weights(model):
+        if weight.requires_grad:
+            (matrices if settings.is_muons(name, weight.dim()) else others).append(weight)
+    optimizers: list[AdamW | Muon] = []
+    if matrices:
+        optimizers.append(_muon(matrices, settings))
+    if others:
+        optimizers.append(_adamw(others, settings, lr_ratio=settings.adamw_lr_ratio))
+    return OptimizersContainer(*optimizers)
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Gives every group of weights its rate. lr: the schedule's."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_ratio", 1.0)
 
 
 def adamw(model: nn.Module, settings: AdamWSettings) -> AdamW:
     """AdamW that decays matrices only; the step's rate is set by the loop, and decay scales with it. Frozen weights are
     none of its business."""
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    matrices = [weight for weight in trainable if weight.dim() >= 2]
-    vectors = [weight for weight in trainable if weight.dim() < 2]
+    return _adamw([weight for weight in model.parameters() if weight.requires_grad], settings)
+
+
+def _muon(matrices: Iterable[nn.Parameter], settings: OptimizerSettings) -> Muon:
+    return Muon(
+        matrices,
+        lr=0.0,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        ns_coefficients=settings.ns_coefficients,
+        ns_steps=settings.ns_steps,
+        adjust_lr_fn=settings.adjust_lr_fn,
+    )
+
+
+def _adamw(weights: Sequence[nn.Parameter], settings: AdamWSettings, *, lr_ratio: float = 1.0) -> AdamW:
+    matrices = [weight for weight in weights if weight.dim() >= 2]
+    vectors = [weight for weight in weights if weight.dim() < 2]
     groups = ({"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0})
     return AdamW(
-        [group for group in groups if group["params"]],
+        [group | {"lr_ratio": lr_ratio} for group in groups if group["params"]],
         lr=0.0,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,

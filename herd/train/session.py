@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,20 +49,21 @@ from herd.train.checkpoint import (
     write_config_and_tokenizer,
 )
 from herd.train.compute import ComputeContext
+from herd.train.freezing import check_all_learn, freeze_except
 from herd.train.layout import ParallelLayout
-from herd.train.optimizer import adamw
-from herd.train.regions import Region, ShardedReader
+from herd.train.optimizer import build_optimizer
+from herd.train.regions import Region, ShardedReader, TensorReader
 from herd.train.settings import TrainingSettings
 from herd.train.single_device import SingleDeviceStrategy
-
-_TRAINING_BYTES = 16  # of a weight in fp32: itself, its gradient and two moments
 
 
 @dataclass
 class TrainingSession:
     """What `train` wants, and the ends of it: whole models to test on the way, and the finished one.
 
-    lora: of the adapters that alone are trained, which stand beside the model in the folder `base`."""
+    lora: of the adapters that alone are trained, which stand beside the model in the folder `base`. frozen: where
+    weights are read that checkpoints do not hold, since they do not learn; None where all do.
+    """
 
     work: Work
     shape: Shape
@@ -71,6 +72,17 @@ class TrainingSession:
     layout: ParallelLayout
     lora: LoraSettings | None = None
     base: Path | None = None
+    frozen: TensorReader | None = None
+
+    @property
+    def trainable_note(self) -> str:
+        """For a headline: how many of the weights learnt, where some were frozen; empty where all did."""
+        if self.frozen is None:
+            return ""
+        weights = list(self.state.model.parameters())
+        trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+        total = sum(weight.numel() for weight in weights)
+        return f"; {trained:,} of {total:,} weights trained ({trained / total:.1%})"
 
     @property
     def first(self) -> bool:
@@ -95,12 +107,10 @@ class TrainingSession:
 
         Of several ranks none holds all of it while it is written: what they saved is copied over, tensor by tensor.
         """
-        out, reward = self.work.out, kind == "reward"
+        out = self.work.out
         if self.first and self.lora is None:
             for saved in permanent_checkpoints(self.work.scratch, self.work.options.keep_every_steps):
-                export_checkpoint(
-                    ShardedReader(saved), self.work.checkpoints / saved.name, self.shape, tokenizer, kind, reward=reward
-                )
+                self._export(saved, self.work.checkpoints / saved.name, tokenizer, kind)
         if self.layout.devices == 1:
             if self.lora is not None:
                 self._write_adapters(dict(trainable_weights(self.state.model)), tokenizer, kind)
@@ -115,15 +125,15 @@ class TrainingSession:
         dist.barrier()  # the first rank named the folder before it came here
         if self.first:
             saved = checkpoints(self.work.scratch)[-1]
-            files = ShardedReader(saved)
             if self.lora is not None:
+                files = ShardedReader(saved)
                 self._write_adapters(
                     {name.removeprefix("trunk."): files.read_full(f"weight/{name}") for name in files.weights()},
                     tokenizer,
                     kind,
                 )
             else:
-                export_checkpoint(files, out, self.shape, tokenizer, kind, reward=reward)
+                self._export(saved, out, tokenizer, kind)
             if moments:
                 shutil.copytree(saved, out / TRAINING)
 
@@ -138,6 +148,11 @@ class TrainingSession:
         ranks.gather(None)  # the folder gets its name once all have read it
         return model
 
+    def _export(self, saved: Path, folder: Path, tokenizer: TextTokenizer, kind: Kind) -> None:
+        export_checkpoint(
+            ShardedReader(saved), folder, self.shape, tokenizer, kind, reward=kind == "reward", frozen=self.frozen
+        )
+
     def _write_adapters(self, tensors: Mapping[str, Tensor], tokenizer: TextTokenizer, kind: Kind) -> None:
         assert self.lora is not None
         assert self.base is not None
@@ -148,23 +163,34 @@ class TrainingSession:
 
 
 def export_checkpoint(
-    files: ShardedReader, folder: Path, shape: Shape, tokenizer: TextTokenizer, kind: Kind, *, reward: bool = False
-) -> None:
-    """The weights of a checkpoint in Hugging Face's layout."""
+    files: ShardedReader, folder: Path, shape: Shape, tokenizer: TextTokenizer, kind: Kind, *, reward: bool = False,
+    frozen: TensorReader | None = None,
+) -> None:  # fmt: skip
+    """The weights of a checkpoint in Hugging Face's layout, with those that it does not hold from `frozen`."""
     folder.mkdir(parents=True, exist_ok=True)
     table = hugging_face_names(shape, reward=reward)
     with torch.device("meta"):
         model = RewardModel(shape) if reward else Transformer(shape)
-        names = [name for name, _ in model.named_parameters()]
-    write_tensors(folder, ((table[name], files.read_full(f"weight/{name}")) for name in names))
+        regions = {name: Region.full(weight) for name, weight in model.named_parameters()}
+    trained = set(files.weights())
+    readers: dict[str, TensorReader] = {
+        name: files if frozen is None or name in trained else frozen for name in regions
+    }
+    write_tensors(
+        folder, ((table[name], readers[name].read(f"weight/{name}", region)) for name, region in regions.items())
+    )
     write_config_and_tokenizer(folder, shape, tokenizer, kind=kind)
 
 
 def init_model(work: Work, shape: Shape, *, init_std: float, settings: TrainingSettings) -> TrainingSession:
-    """A new model of `shape`. Its first weights depend on the seed only, not on the layout."""
+    """A new model of `shape`. Its first weights depend on the seed only, not on the layout. Raises SettingsError where
+    only some of them shall learn."""
+    check_all_learn(settings.unfrozen_parameters)
     generator = torch.Generator().manual_seed(settings.seed)
     if settings.layout.devices == 1:
-        check_memory(shape, bytes_per_weight=_TRAINING_BYTES)
+        # In fp32 a weight, its gradient and its moments.
+        moments = settings.trainable_params(shape).moments / shape.num_params
+        check_memory(shape, bytes_per_weight=4 * (2 + moments))
         model = Transformer(shape)
         initialize(model, std=init_std, layers=shape.n_layers, generator=generator)
         return _single_device(work, model, settings)
@@ -181,20 +207,23 @@ def load_for_training(
     shape: how it is read from now on, with longer sequences or other positions; as it is when absent. reward: with a
     head of zeros that gives scores, in the place of the output. lora: only adapters are trained, those in `folder`
     where it holds some of this form, else new ones. moments: the optimizer goes on with those it had, where they were
-    kept. Raises SettingsError for a layout that cannot train so.
+    kept. Raises SettingsError for a layout that cannot train so, and for names of weights that it has not.
     """
     shape = shape or read_shape(folder)
     if settings.layout.devices > 1 and (reward or lora):
         check_data_parallel(settings.layout, "a reward model" if reward else "a model with adapters")
     previous = _adapters_of(folder, lora)
     base = folder if previous is None else previous.base
-    build = partial(_build, reward=reward, lora=lora)
+    build = partial(_build, reward=reward, lora=lora, unfrozen_parameters=settings.unfrozen_parameters)
     files = FolderReader(open_folder(base), _initial_trainable(build, shape, previous, settings.seed))
     if settings.layout.devices == 1:
         session = _single_device(work, _filled(build, shape, files), settings)
     else:
         session = _distributed(work, shape, settings, files=files, build=build)
     session.lora, session.base = lora, base
+    session.frozen = files if settings.unfrozen_parameters else None
+    if session.first and session.frozen is not None:
+        print(session.trainable_note.removeprefix("; "), flush=True)
     stored_moments = open_moments(folder) if moments else None
     if stored_moments is not None:
         session.state.load_moments(stored_moments)
@@ -215,8 +244,11 @@ def check_data_parallel(layout: ParallelLayout, model_kind: str) -> None:
         raise SettingsError(f"{model_kind} is trained on data ranks only; set layout to {{data: {layout.devices}}}")
 
 
-def _build(shape: Shape, *, reward: bool, lora: LoraSettings | None) -> Transformer | RewardModel:
+def _build(
+    shape: Shape, *, reward: bool, lora: LoraSettings | None, unfrozen_parameters: Sequence[str]
+) -> Transformer | RewardModel:
     model = RewardModel(shape) if reward else Transformer(shape)
+    freeze_except(model, shape, unfrozen_parameters)
     if lora is not None:
         add_adapters(trunk_of(model), lora)
     return model
@@ -275,7 +307,7 @@ def _single_device(work: Work, model: Any, settings: TrainingSettings) -> Traini
     place_model(model, work.device)
     strategy = SingleDeviceStrategy(model, work.executor, ComputeContext(model, settings))
     return TrainingSession(
-        work, model.shape, TrainState(model, adamw(model, settings.optimizer)), strategy, ParallelLayout()
+        work, model.shape, TrainState(model, build_optimizer(model, settings.optimizer)), strategy, ParallelLayout()
     )
 
 

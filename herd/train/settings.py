@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from herd.core.errors import SettingsError
 from herd.core.records import Strength
 from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.model.adapters import LoraSettings
+from herd.model.sizes import Shape
+from herd.model.weight_names import weight_shapes
+from herd.train.freezing import check_patterns, unfrozen_names
 from herd.train.guards import GuardSettings
-from herd.train.layout import ParallelLayout
-from herd.train.optimizer import AdamWSettings
+from herd.train.layout import ParallelLayout, TrainableParams
+from herd.train.optimizer import OptimizerSettings
 from herd.train.schedule import LrSchedule, LrScheduleName, lr_schedule
 
 
@@ -49,7 +53,8 @@ class TrainingSettings(ComputeSettings):
     lr: the peak; by the model's size where a stage leaves it absent (`herd.train.schedule.lr_by_size`). min_lr_ratio:
     the rate at the end, as a share of the peak. warmup: below 1 a share of all steps, else so many steps. schedule:
     of the rate after the warm-up. decay_ratio: of `wsd`, the last share of the steps, over which the rate falls. guard:
-    which steps are not taken.
+    which steps are not taken. unfrozen_parameters: regular expressions for the names of the weights that learn, as
+    Hugging Face has them, such as `^lm_head` or `norm`; all others are frozen. Absent, all learn.
     """
 
     lr: PositiveFloat | None
@@ -57,9 +62,23 @@ class TrainingSettings(ComputeSettings):
     warmup: NonNegativeFloat = 0.0
     schedule: LrScheduleName = "cosine"
     decay_ratio: Share = 0.1
-    optimizer: AdamWSettings = AdamWSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
     guard: GuardSettings = GuardSettings()
+    unfrozen_parameters: tuple[str, ...] = ()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_patterns(self.unfrozen_parameters)
+        if self.unfrozen_parameters and self.layout.pipeline > 1:
+            raise SettingsError("a pipeline's ranks all train; set layout.pipeline to 1, or unfreeze everything")
+
+    def trainable_params(self, shape: Shape) -> TrainableParams:
+        """How many weights of a model learn. Raises SettingsError for patterns that match none of its weights."""
+        unfrozen = unfrozen_names(shape, self.unfrozen_parameters)
+        sizes = {name: size for name, size in weight_shapes(shape).items() if name in unfrozen}
+        muons = (math.prod(size) for name, size in sizes.items() if self.optimizer.is_muons(name, len(size)))
+        return TrainableParams(sum(map(math.prod, sizes.values())), sum(muons))
 
     def lr_schedule(self, steps: int, *, lr: float | None = None) -> LrSchedule:
         """The learning rate by step. lr: the peak where the settings leave it open."""
@@ -79,6 +98,11 @@ class FinetuneSettings(TrainingSettings):
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1
     lora: LoraSettings | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora is not None and self.unfrozen_parameters:
+            raise SettingsError("with lora only adapters learn; leave unfrozen_parameters out, or lora")
 
 
 @settings

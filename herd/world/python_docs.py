@@ -28,13 +28,26 @@ from herd.corpus.warc import write_warc
 from herd.world import noise
 
 RENDER_SECONDS = 120
-# Runs apart from herd: importing all of the standard library has side effects, and without site packages
-# and the user's environment the pages are the same everywhere. Left out are modules that open windows.
+# Runs apart from herd: importing all of the standard library has side effects. The pages of one build of Python
+# are the same in every folder and on every machine: modules are imported as if this interpreter lay nowhere and
+# had no environment (both become default arguments), and the values of a module's data are left out, for they are
+# this machine's (its time zone, OpenSSL, folders). Left out are modules that open windows.
 _RENDER = """
-import contextlib, errno, io, json, os, pydoc, sys, warnings
+import os, sys
+sys.executable = "python3"
+os.environ.clear()
+import contextlib, errno, io, json, pydoc, warnings
 warnings.simplefilter("ignore")
 skip = {"antigravity", "this", "idlelib", "turtledemo", "turtle", "tkinter", "lib2to3", "msilib", "msvcrt"}
-maker = pydoc.HTMLDoc()
+
+class Pages(pydoc.HTMLDoc):
+    def filelink(self, url, path):
+        return ""
+
+    def bigsection(self, title, *contents):
+        return "" if title == "Data" else super().bigsection(title, *contents)
+
+maker = Pages()
 written = 0
 for name in sorted(sys.stdlib_module_names):
     if name.startswith("_") or name in skip:
@@ -55,10 +68,8 @@ for name in sorted(sys.stdlib_module_names):
 sys.stdout.write(json.dumps(["", written]) + chr(10))
 """
 RENDER_TRIES = 2
-# What differs from process to process or from machine to machine.
+# What differs from process to process.
 _ADDRESS = re.compile(r"\b(0x|handle )[0-9a-f]{6,}")
-_LOCATION = re.compile(r'<a href="file:[^"]*">[^<]*</a>')
-_ENVIRONMENT = re.compile(r"<strong>environb?</strong> = .*?(?=<dt>|</td>)", re.DOTALL)
 
 
 @settings
@@ -73,7 +84,7 @@ class PythonDocsSettings:
     spam: NonNegativeInt = 12
 
 
-@stage(paper="3.1.1", version=1)
+@stage(paper="3.1.1", version=2)
 def python_docs(work: Work, *, settings: PythonDocsSettings) -> Crawl:
     """The running Python's documentation as crawled pages, copies and spam among them."""
     if settings.python != platform.python_version():
@@ -104,8 +115,9 @@ def _render() -> list[tuple[str, str]]:
 
 def _try_to_render() -> tuple[str, list[tuple[str, str]]]:
     """Why it failed, empty where it did not, and all pages."""
-    command = [sys.executable, "-S", "-c", _RENDER]
-    environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/"}
+    # -P: a file of the current folder named like a module (random.py) would be imported in its place.
+    command = [sys.executable, "-P", "-S", "-c", _RENDER]
+    environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
     try:
         process = subprocess.run(
             command,
@@ -127,7 +139,7 @@ def _try_to_render() -> tuple[str, list[tuple[str, str]]]:
 
 
 def _page(name: str, body: str) -> Document:
-    body = _ENVIRONMENT.sub("", _LOCATION.sub("", _ADDRESS.sub(r"\g<1>0", body)))
+    body = _ADDRESS.sub(r"\g<1>0", body)
     url = f"https://docs.example/library/{name}.html"
     return Document(id=_record_id(url), text=_site(name, body), source="web", url=url, added="2024-03-01")
 

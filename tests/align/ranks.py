@@ -1,6 +1,7 @@
 """What one rank of a test does: fine-tunes the same models as one process does, and leaves what came out.
 
-python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone; sft-replay.
+python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone, with `-partly`
+by the weights of PARTLY alone, with `-muon` by Muon, with `-replay` on documents too.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from herd.tokens.shards import SPLITS, ShardWriter, id_dtype, write_index
 from herd.train.checkpoint import write_checkpoint
 from herd.train.layout import ParallelLayout
 from herd.train.log import METRICS_FILE, read_steps
+from herd.train.optimizer import OptimizerSettings
 from herd.train.replay import ReplaySettings
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import CALL, HELLO, TOKENIZER
@@ -41,6 +43,7 @@ from tests.train.test_preferences import preference
 SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256)
 LORA = LoraSettings(rank=4)
 REPLAY = ReplaySettings(share=0.4, mixture_weights={"a": 0.25, "b": 0.75})
+PARTLY = (r"^model\.layers\.1\.mlp", r"^model\.norm")
 
 
 def inputs(root: Path) -> None:
@@ -68,11 +71,12 @@ def pack_documents(folder: Path) -> None:
 
 
 def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
-    """A stage's work when it is done. kind: what is trained, with `-lora` by adapters alone, with `-replay` on
-    documents too."""
-    what, _, variant = kind.partition("-")
-    lora = LORA if variant == "lora" else None
-    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": lora, "layout": layout}
+    """A stage's work when it is done. kind: what is trained, and how."""
+    what, *how = kind.split("-")
+    shared: dict[str, Any] = {"lr": 1e-3, "batch_size": 4, "lora": LORA if "lora" in how else None, "layout": layout}
+    shared["unfrozen_parameters"] = PARTLY if "partly" in how else ()
+    if "muon" in how:
+        shared["optimizer"] = OptimizerSettings(name="muon")
     rank = Rank.from_env().number
     out = root / (f"{kind}-{layout.devices}" if rank == 0 else f"{kind}-{layout.devices}-of-{rank}")
     out.mkdir()
@@ -84,8 +88,8 @@ def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
             work,
             base,
             (Dialogues(root / "dialogues"),),
-            Tokens(root / "tokens") if variant == "replay" else None,
-            settings=SftSettings(length=96, epochs=2, replay=REPLAY if variant == "replay" else None, **shared),
+            Tokens(root / "tokens") if "replay" in how else None,
+            settings=SftSettings(length=96, epochs=2, replay=REPLAY if "replay" in how else None, **shared),
         ),
         "dpo": lambda: dpo.body(work, base, ranked, settings=DpoSettings(loss=losses.configure("dpo"), **shared)),
         "reward": lambda: train_reward.body(work, base, ranked, settings=RewardSettings(epochs=1, **shared)),

@@ -22,9 +22,9 @@ from herd.run.ranks import RankSupervisor
 from herd.train.layout import ParallelLayout
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.schedule import lr_by_size
-from tests.align.ranks import LORA, counted, inputs, tuned
+from tests.align.ranks import LORA, SHAPE, counted, inputs, tuned
 
-KINDS = ("sft", "dpo", "reward", "dpo-lora", "sft-replay")
+KINDS = ("sft", "dpo", "reward", "dpo-lora", "sft-replay", "sft-partly-muon")
 
 
 def numbers_in(value: Any, place: str = "") -> dict[str, float]:
@@ -65,6 +65,24 @@ def test_two_ranks_tune_as_one_does(tmp_path: Path, figure) -> None:
         assert all(torch.allclose(one[name], two[name], atol=2e-4) for name in one)
     figure(f"two ranks: losses of {', '.join(KINDS)} within {worst:.0e} of one's")
     assert worst < 2e-5
+
+
+def test_muon_trains_a_part_of_a_model_or_adapters_in_every_kind_of_fine_tuning(tmp_path: Path) -> None:
+    inputs(tmp_path)
+    base = load_model(tmp_path / "base").state_dict()
+    for kind in ("sft-partly-muon", "dpo-partly-muon", "reward-partly-muon"):
+        work = tuned(tmp_path, kind, ParallelLayout())
+        count = 3 * SHAPE.dim * SHAPE.ffn_dim + SHAPE.dim * (2 if kind.startswith("reward") else 1)  # its head too
+        assert f"; {count:,} of " in work.headline
+        assert " weights trained (" in work.headline
+        trained = {name.removeprefix("trunk."): value for name, value in load_model(work.out).state_dict().items()}
+        changed = {name for name, value in base.items() if name in trained and not torch.equal(trained[name], value)}
+        assert changed == {name for name in base if name.startswith("blocks.1.feed_forward.") or name == "norm.weight"}
+    adapters = tuned(tmp_path, "dpo-lora-muon", ParallelLayout())
+    assert is_adapter(adapters.out)
+    assert not torch.equal(
+        load_model(adapters.out).state_dict()["blocks.1.attention.key.weight"], base["blocks.1.attention.key.weight"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from herd.train.distributed import DistributedStrategy
 from herd.train.layout import ParallelLayout
 from herd.train.loop import MetricSums, train
 from herd.train.objectives import next_token_loss
-from herd.train.optimizer import AdamWSettings
+from herd.train.optimizer import OptimizerSettings
 from herd.train.regions import local_tensor
 from herd.train.results import TrainingIncidents
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
@@ -87,7 +87,7 @@ def train_flipped(work: Work, *, settings: FlippedSettings) -> Scores:
 
 def _trained(work: Work, layout: ParallelLayout, flipping: Any) -> dict[str, Any]:
     team = DistributedStrategy(layout, torch.device("cpu"), timeout_seconds=60)
-    state = team.state(SHAPE, AdamWSettings(), first=initial())
+    state = team.state(SHAPE, OptimizerSettings(), first=initial())
     found = shards(work.out, {"a": [20, 33, 47, 80, 100], "b": [33, 66, 99, 120]})
     ramp = BatchRamp((BatchPhase(until=1.0, batch_tokens=32 * ROWS),), 32 * ROWS * STEPS, 32)
     batches = TokenBatches(found, (MixPhase(until=1.0, mixture_weights={"a": 0.5, "b": 0.5}),), ramp, seed=0, pad=0)

@@ -1,6 +1,7 @@
 """What one rank of a test does: trains the same few steps in several layouts and prints what came out.
 
-python -m tests.train.ranks FOLDER LAYOUT...: a layout is `data=2,tensor=2`.
+python -m tests.train.ranks FOLDER LAYOUT...: a layout is `data=2,tensor=2`, or with another optimizer
+`data=2,optimizer=muon`, and with only some weights that learn `data=2,unfrozen=lm_head`.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from herd.model.collectives import RankGroup
-from herd.model.sizes import Size
-from herd.model.transformer import initial_weights
+from herd.model.sizes import Shape, Size
+from herd.model.transformer import Transformer, initial_weights
 from herd.train.batches import TokenBatches
 from herd.train.checkpoint import Saver, TrainState, restore
+from herd.train.freezing import freeze_except
 from herd.train.layout import ParallelLayout
 from herd.train.loop import Strategy, train_steps
 from herd.train.objectives import next_token_loss
-from herd.train.optimizer import AdamWSettings
+from herd.train.optimizer import OptimizerSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 from tests.train.test_batches import shards
 
@@ -55,6 +59,12 @@ def losses(state: TrainState, given: TokenBatches, hands: Strategy) -> list[list
     return [[step.loss, step.grad_norm, *(step.metrics[name] for name in names)] for step in found]
 
 
+def partly_frozen(shape: Shape, unfrozen: str) -> Transformer:
+    model = Transformer(shape)
+    freeze_except(model, shape, [unfrozen] if unfrozen else [])
+    return model
+
+
 def main(folder: Path, layouts: list[str]) -> None:
     # Of ranks only: it takes longer to import than torch, and tests import this file for its numbers.
     from herd.train.distributed import DistributedStrategy
@@ -62,17 +72,19 @@ def main(folder: Path, layouts: list[str]) -> None:
     given = batches(folder / f"tokens-{os.environ['RANK']}")
     rows = {}
     for words in layouts:
-        numbers = {name: int(value) for name, value in (pair.split("=") for pair in words.split(","))}
-        layout = ParallelLayout(**numbers)
+        choices: dict[str, Any] = dict(pair.split("=") for pair in words.split(","))
+        optimizer = OptimizerSettings(name=choices.pop("optimizer", "adamw"))
+        build = partial(partly_frozen, unfrozen=choices.pop("unfrozen", ""))
+        layout = ParallelLayout(**{name: int(value) for name, value in choices.items()})
         team = DistributedStrategy(layout, torch.device("cpu"), timeout_seconds=60)
-        state = team.state(SHAPE, AdamWSettings(), first=initial())
+        state = team.state(SHAPE, optimizer, first=initial(), build=build)
         rows[words] = {"layout": asdict(layout), "steps": losses(state, given, team)}
         # Saved from this layout; whoever reads it gets the same weights in one piece.
         saver = Saver(folder / words)
         saver.save(state)
         saver.wait()
         dist.barrier()
-        again = team.state(SHAPE, AdamWSettings(), first=initial())
+        again = team.state(SHAPE, optimizer, first=initial(), build=build)
         assert restore(folder / words, again)
         whole, other = team.full_model(), None
         assert (whole is None) == (dist.get_rank() > 0)

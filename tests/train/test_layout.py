@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from herd.model.sizes import LLAMA_VOCAB_SIZE, model_size
 from herd.scaling.cost import load_machine
 from herd.train.layout import (
     ParallelLayout,
+    TrainableParams,
     checkpoint_interval,
     context_chunks,
     flops_utilization,
@@ -129,6 +131,21 @@ def test_memory_of_the_largest_model() -> None:
     assert found.gradients == pytest.approx(0.20e9, rel=0.02)
     assert found.optimizer == pytest.approx(0.59e9, rel=0.02)
     assert found.total < 80e9
+
+
+def test_memory_is_taken_by_what_learns_and_one_moment_is_half_of_two() -> None:
+    layout = ParallelLayout(data=2)
+    options: dict[str, Any] = {"length": 128, "micro_batches": 1}
+    everything = training_memory(GIANT, layout, **options)
+    muon = training_memory(
+        GIANT, layout, **options, trainable=TrainableParams(GIANT.num_params, one_moment=GIANT.num_params)
+    )
+    frozen = training_memory(GIANT, layout, **options, trainable=TrainableParams(0))
+    assert everything.optimizer == 12 * GIANT.num_params / 2
+    assert muon.optimizer == 8 * GIANT.num_params / 2  # weights in fp32 and the momentum
+    assert (frozen.optimizer, frozen.gradients) == (4 * GIANT.num_params / 2, 0)
+    assert muon.gradients == everything.gradients
+    assert frozen.weights == everything.weights
 
 
 def test_a_layout_that_does_not_divide_is_told() -> None:

@@ -1,4 +1,4 @@
-"""AdamW decays matrices only, by the step's rate, and leaves frozen weights alone."""
+"""AdamW decays matrices only, by the step's rate, and leaves frozen weights alone; Muon has the matrices of blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from herd.train.optimizer import AdamW, AdamWSettings, adamw
+from herd.model.adapters import LoraSettings, apply_lora
+from herd.train.optimizer import AdamW, AdamWSettings, OptimizerSettings, adamw, build_optimizer, set_lr
+from tests.model.test_transformer import SMALL
 from tests.train.test_loop import state
 
 
@@ -92,22 +94,53 @@ def test_a_step_needs_no_gradient_of_itself() -> None:
     assert all(not tensor.requires_grad for state in optimizer.state.values() for tensor in state.values())
 
 
+def test_muon_has_the_matrices_of_blocks_and_adamw_all_else() -> None:
+    model = state().model
+    settings = OptimizerSettings(name="muon", weight_decay=0.2, adamw_lr_ratio=0.25, momentum=0.9, ns_steps=3)
+    optimizer = build_optimizer(model, settings)
+    set_lr(optimizer, 0.4)
+    names = {weight: name for name, weight in model.named_parameters()}
+    muon, matrices, vectors = optimizer.param_groups
+    assert {names[weight] for weight in muon["params"]} == {
+        name for weight, name in names.items() if "blocks." in name and weight.dim() == 2
+    }
+    assert {names[weight] for weight in matrices["params"]} == {"embedding.weight", "output.weight"}
+    assert all(weight.dim() == 1 for weight in vectors["params"])
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
+    assert (muon["lr"], muon["weight_decay"], muon["momentum"], muon["ns_steps"]) == (0.4, 0.2, 0.9, 3)
+    assert [(group["lr"], group["weight_decay"]) for group in (matrices, vectors)] == [(0.1, 0.2), (0.1, 0.0)]
+    plain = build_optimizer(model, OptimizerSettings(adamw_lr_ratio=0.25))
+    set_lr(plain, 0.4)
+    assert isinstance(plain, AdamW)  # the ratio is one beside Muon
+    assert {group["lr"] for group in plain.param_groups} == {0.4}
+
+
+def test_adapters_are_matrices_of_blocks() -> None:
+    model = state().model
+    apply_lora(model, LoraSettings(rank=2))
+    (muon,) = build_optimizer(model, OptimizerSettings(name="muon")).param_groups
+    assert "momentum" in muon
+    assert len(muon["params"]) == 2 * 7 * SMALL.n_layers
+
+
 def test_training_does_not_load_pytorchs_compiler() -> None:
     """It takes as long as torch itself, and every process that trains would pay for it."""
     code = """
-import sys, torch
+import collections, sys, torch
 import herd.train.loop, herd.train.session, herd.train.distributed
 from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
-from herd.train.optimizer import AdamWSettings, adamw
+from herd.train.optimizer import OptimizerSettings, build_optimizer
 with torch.device("meta"):
     Transformer(Shape(vocab_size=8, dim=8, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=8, max_seq_len=8))
-model = torch.nn.Linear(4, 4)
-optimizer = adamw(model, AdamWSettings())
-model(torch.ones(1, 4)).sum().backward()
-optimizer.step()
-optimizer.zero_grad()
-optimizer.load_state_dict(optimizer.state_dict())
+model = torch.nn.Sequential(collections.OrderedDict(blocks=torch.nn.Sequential(torch.nn.Linear(4, 4))))
+for name in ("adamw", "muon"):
+    optimizer = build_optimizer(model, OptimizerSettings(name=name))
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    for part in getattr(optimizer, "optimizers", (optimizer,)):
+        part.load_state_dict(part.state_dict())
 print(*sorted({"torch._dynamo", "torch._inductor", "torch.distributed.pipelining"} & set(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

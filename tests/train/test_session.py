@@ -15,8 +15,9 @@ from herd.model.adapters import LoraSettings, is_adapter, read_adapters
 from herd.model.config import read_shape
 from herd.model.heads import RewardModel
 from herd.model.weights import load_model, load_transformer, open_folder
-from herd.train.checkpoint import kind_of, open_moments, save, write_checkpoint
-from herd.train.layout import ParallelLayout
+from herd.train.checkpoint import kind_of, open_moments, restore, save, write_checkpoint
+from herd.train.layout import ParallelLayout, TrainableParams
+from herd.train.optimizer import OptimizerSettings
 from herd.train.regions import Region
 from herd.train.session import FolderReader, TrainingSession, check_data_parallel, init_model, load_for_training
 from herd.train.settings import TrainingSettings
@@ -151,6 +152,57 @@ def test_checkpoints_that_shall_stay_become_models(folder: Path, tmp_path: Path)
     assert torch.equal(saved.norm.weight, kept[2])
     assert torch.equal(load_transformer(here.out).norm.weight, kept[3])
     assert open_moments(here.out) is not None
+
+
+PARTLY = replace(
+    SETTINGS, unfrozen_parameters=("^lm_head", r"layers\.1\..*q_proj"), optimizer=OptimizerSettings(name="muon")
+)
+
+
+def test_a_model_of_which_a_part_learns_is_written_whole(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = replace(work(tmp_path / "a"), options=RunOptions(keep_every_steps=1), checkpoints=tmp_path / "kept")
+    started = load_for_training(here, folder, settings=PARTLY)
+    wanted = SHAPE.vocab_size * SHAPE.dim + SHAPE.n_heads * SHAPE.head_dim * SHAPE.dim
+    note = f"{wanted:,} of {SHAPE.num_params:,} weights trained ({wanted / SHAPE.num_params:.1%})"
+    assert started.trainable_note == f"; {note}"
+    assert note in capsys.readouterr().out
+    assert PARTLY.trainable_params(SHAPE) == TrainableParams(wanted, SHAPE.n_heads * SHAPE.head_dim * SHAPE.dim)
+    before = weights(started)
+    step(started.state)
+    save(here.scratch, started.state)
+    assert all("output" in name or "blocks.1.attention.query" in name for name, _ in started.state.named_tensors())
+    # Taken up again after a crash.
+    again = load_for_training(replace(here, out=work(tmp_path / "b").out), folder, settings=PARTLY)
+    assert restore(here.scratch, again.state)
+    for session in (started, again):
+        step(session.state)
+        session.save(TOKENIZER, kind="base", moments=True)
+        finished = dict(load_transformer(session.work.out).named_parameters())
+        changed = {name for name, value in before.items() if not torch.equal(finished[name], value)}
+        assert changed == {"output.weight", "blocks.1.attention.query.weight"}
+        assert all(torch.equal(finished[name], value) for name, value in weights(started).items())
+    first = dict(load_transformer(tmp_path / "kept" / "step-000000001").named_parameters())
+    assert torch.equal(first["embedding.weight"], before["embedding.weight"])
+    assert not torch.equal(first["output.weight"], before["output.weight"])
+    # Whoever trains all of it afterwards begins anew with what was frozen.
+    whole = load_for_training(work(tmp_path / "c"), again.work.out, settings=SETTINGS, moments=True)
+    assert "exp_avg" in whole.state.optimizer.state[whole.state.model.output.weight]
+    step(whole.state)
+    with pytest.raises(SettingsError, match="a new model has learnt nothing to keep"):
+        init_model(work(tmp_path / "d"), SHAPE, init_std=0.1, settings=PARTLY)
+
+
+def test_a_reward_model_of_which_a_part_learns_has_its_head_trained(folder: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, unfrozen_parameters=("model.norm",))
+    started = load_for_training(work(tmp_path / "a"), folder, settings=settings, reward=True)
+    before = weights(started)
+    step(started.state)
+    started.save(TOKENIZER, kind="reward")
+    finished = dict(load_model(started.work.out).named_parameters())
+    changed = {name for name, value in before.items() if not torch.equal(finished[name], value)}
+    assert changed == {"trunk.norm.weight", "score.weight"}
 
 
 def test_what_the_model_has_not_yet_is_taken_from_what_is_learnt(folder: Path) -> None:

@@ -24,7 +24,12 @@ _Point = tuple[float, float, float, float]  # place, value, low, high
 
 
 @sections.add(
-    *(AlignmentComparison, DialogueSetComparison, RoundComparison, KnowledgeProbe, ModelInterpolation, FinetuningResult),
+    AlignmentComparison,
+    DialogueSetComparison,
+    RoundComparison,
+    KnowledgeProbe,
+    ModelInterpolation,
+    FinetuningResult,
     order=50,
 )
 def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
