@@ -29,7 +29,7 @@ def steps_section(artifacts: Sequence[Artifact]) -> Section | None:
     html = fill_template(
         Path(__file__).with_suffix(".html"),
         paragraphs=[text for text in (what_went_in(artifacts), what_came_out(steps)) if text],
-        losses=[in_words(loss) for loss in losses],
+        losses=[loss_sentence(loss) for loss in losses],
         panels=panels,
     )
     return Section("steps", "Step by step", html, title="What each step did", top=True)
@@ -40,7 +40,7 @@ def _panel(ability: str, steps: Mapping[str, Mapping[str, AbilityScore]], losses
     return plots.ability_panel(ability, rows, [loss.step for loss in losses if loss.ability == ability])
 
 
-def in_words(loss: Loss) -> str:
+def loss_sentence(loss: Loss) -> str:
     """Such as `DPO 1 made tools worse: 98% to 88% of 200 questions`."""
     before, after = loss.before.interval, loss.after.interval
     return (
