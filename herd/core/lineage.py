@@ -20,6 +20,11 @@ def parents(artifact: Artifact) -> Iterator[tuple[str, Artifact]]:
             yield name, open_artifact(artifact.path.parent / key)
 
 
+def input_keys(artifact: Artifact) -> list[str]:
+    """The keys of all that `artifact` was made of directly."""
+    return [key for value in artifact.metadata["inputs"].values() for key in _keys(value)]
+
+
 def _keys(value: str | list[str] | None) -> list[str]:
     return value if isinstance(value, list) else [] if value is None else [value]
 

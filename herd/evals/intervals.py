@@ -52,6 +52,15 @@ def paired_gain(before: Sequence[float], after: Sequence[float], *, resamples: i
     return bootstrap_mean(differences, resamples=resamples, seed=seed)
 
 
+def unpaired_gain(before: Interval, after: Interval) -> Interval:
+    """By how much a share rose, from Wilson's intervals of both, where questions cannot be paired. Source: Newcombe
+    1998, method 10."""
+    value = after.value - before.value
+    low = math.hypot(after.value - after.low, before.high - before.value)
+    high = math.hypot(after.high - after.value, before.value - before.low)
+    return Interval(value, value - low, value + high)
+
+
 def student_mean(values: Sequence[float] | np.ndarray, share: float = 0.95) -> Interval:
     """The mean of a few values, such as of seeds, with Student's interval; unbounded for a single one."""
     from scipy.stats import t

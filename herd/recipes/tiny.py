@@ -13,6 +13,7 @@ from herd.core.artifacts import Checkpoint, Dialogues, Law, Preferences, Report,
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.recipe import load_recipe
 from herd.core.registry import PluginConfig
+from herd.core.seeds import spread_seed
 from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.generate.engine import SamplingParams
@@ -51,10 +52,12 @@ class AlignmentRound:
 
 @settings
 class TinySettings(TinyDataSettings):
-    """demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many leave the
-    steps out."""
+    """seed: of the world and of everything random in it, training and sampling; other seeds are added to a thousand
+    times it. demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many
+    leave the steps out."""
 
     title: str
+    seed: NonNegativeInt = 0
     ladder: LadderSettings
     base: PretrainSettings
     longer: tuple[LongContextSettings, ...]
@@ -76,6 +79,7 @@ class TinySettings(TinyDataSettings):
 @recipes.add
 def tiny(s: TinySettings) -> Report:
     """Raw pages to a chat model of a million weights and a report, in minutes on two CPU cores."""
+    s = spread_seed(s)
     data = prepare_data(s)
     tokens, vocabulary = data.tokens, data.vocabulary
     law = scaling_law(tokens, vocabulary, s)
@@ -98,6 +102,7 @@ class AlignmentBase:
         numbers = load_recipe(recipe, recipes).settings
         if not isinstance(numbers, TinySettings):
             raise SettingsError(f"{recipe} has no base model to align; name `tiny` or a recipe with its wiring")
+        numbers = spread_seed(numbers)
         data = prepare_data(numbers)
         return cls(numbers, data.tokens, pretrain_base(data, numbers))
 

@@ -23,7 +23,9 @@ def render(title: str, artifacts: Sequence[Artifact], verdicts: Sequence[Verdict
     note: what its readers have to know first."""
     shown = sections.show(artifacts)
     headings = [("verdicts", "What was to be shown", bool(verdicts)), ("stages", "Time and cost", bool(artifacts))]
-    links = [(anchor, name) for anchor, name, present in headings if present]
+    top, below = [section for section in shown if section.top], [section for section in shown if not section.top]
+    links = [(section.id, section.name) for section in top]
+    links += [(anchor, name) for anchor, name, present in headings if present]
     page = fill_template(
         Path(__file__).with_name("page.html"),
         title=title,
@@ -32,8 +34,9 @@ def render(title: str, artifacts: Sequence[Artifact], verdicts: Sequence[Verdict
         verdicts=[asdict(verdict) for verdict in verdicts],
         stages=stage_rows(artifacts),
         estimates=cost_estimates(artifacts),
-        links=links + [(section.id, section.name) for section in shown],
-        sections=shown,
+        links=links + [(section.id, section.name) for section in below],
+        top=top,
+        sections=below,
     )
     return str(page)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ PALETTE = ("#2f6db5", "#c8553d", "#3c8d5a", "#8a5fb0", "#b8860b", "#4a9aa5", "#7
 
 
 @contextmanager
-def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, list[Any], list[str]]]:
+def drawing(columns: int = 1, *, height: float = 3.2, width: float = 9.2) -> Iterator[tuple[Any, list[Any], list[str]]]:
     """Axes side by side; when the block ends, the list at the end holds the SVG."""
     import matplotlib
 
@@ -31,7 +32,7 @@ def drawing(columns: int = 1, *, height: float = 3.2) -> Iterator[tuple[Any, lis
     style |= {"axes.edgecolor": GRID, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK}
     style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID}
     with matplotlib.rc_context(style):
-        figure, axes = pyplot.subplots(1, columns, figsize=(9.2, height), squeeze=False, layout="constrained")
+        figure, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False, layout="constrained")
         svg: list[str] = []
         try:
             yield figure, list(axes[0]), svg
@@ -52,6 +53,11 @@ def svg_markup(svg: str) -> Any:
 def escape_label(text: str) -> str:
     """`text` as matplotlib shows it in a legend: a name with two dollars is no formula there."""
     return text.replace("$", r"\$")
+
+
+def with_alt_text(svg: str, text: str) -> str:
+    """The drawing with words for whoever does not see it."""
+    return svg.replace("<svg", f'<svg aria-label="{html.escape(text)}"', 1)
 
 
 def _embeddable(text: str) -> str:
@@ -151,6 +157,34 @@ def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Interval | None]]
         axis.set_ylabel("share right")
         axis.legend(frameon=False, fontsize=8, ncols=2)
     return svg[0]
+
+
+def ability_panel(ability: str, steps: Sequence[tuple[str, Interval | None]], worse: Sequence[str]) -> str:
+    """A small panel: the share right after each step, with its interval; steps named in `worse` in red."""
+    rows = [(place, label, row) for place, (label, row) in enumerate(steps) if row]
+    with drawing(height=2.2, width=2.9) as (_, (axis,), svg):
+        axis.plot([place for place, _, _ in rows], [row.value for _, _, row in rows], color=PALETTE[0], linewidth=1.2)
+        for place, label, row in rows:
+            colour = PALETTE[1] if label in worse else PALETTE[0]
+            spread = np.abs([[row.value - row.low], [row.high - row.value]])
+            axis.errorbar(place, row.value, spread, marker="o", markersize=4, color=colour, capsize=2)
+            above = row.high < 0.86
+            axis.annotate(
+                f"{row.value:.0%}",
+                (place, row.high if above else row.low),
+                textcoords="offset points",
+                xytext=(0, 3 if above else -10),
+                ha="center",
+                fontsize=8,
+                color=colour,
+            )
+        axis.set_title(escape_label(ability), fontsize=10, loc="left")
+        axis.set_xticks(range(len(steps)), [escape_label(label) for label, _ in steps], rotation=45, ha="right")
+        axis.set_xlim(-0.5, len(steps) - 0.5)
+        axis.set_ylim(-0.05, 1.05)
+        axis.set_yticks((0, 0.5, 1), ("0", "50 %", "100 %"))
+    words = ", ".join(f"{label} {row.value:.0%} ({row.low:.0%} to {row.high:.0%})" for _, label, row in rows)
+    return with_alt_text(svg[0], f"{ability}, share right after each step: {words}")
 
 
 def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:

@@ -10,12 +10,21 @@ from herd.core.lineage import lineage
 from herd.core.stage import Work, stage
 from herd.evals.results import CurationAudit, EvaluationResult
 from herd.pretrain.results import ContextExtension
+from herd.report.abilities import ability_scores
 from herd.report.pages import render
 from herd.report.sections import results_of
-from herd.report.verdicts import Criteria, ReportResult, Verdict, audit_verdicts, gain_verdict, needle_verdicts
+from herd.report.verdicts import (
+    Criteria,
+    ReportResult,
+    Verdict,
+    audit_verdicts,
+    gain_verdict,
+    needle_verdicts,
+    task_verdict,
+)
 
 
-@stage(paper="-", version=3)
+@stage(paper="-", version=4)
 def write_report(
     work: Work,
     scores: tuple[Scores, ...],
@@ -50,7 +59,9 @@ def check_criteria(artifacts: list[Artifact], audits: Sequence[CurationAudit], c
         result = by_label.get(criteria.needle_model)
         verdicts += needle_verdicts(gates, result.needle if result else (), criteria)
     tasks = {label: result.tasks for label, result in by_label.items()}
-    return verdicts + [gain_verdict(gain, tasks) for gain in criteria.gains]
+    abilities = {label: ability_scores(result) for label, result in by_label.items()}
+    verdicts += [gain_verdict(gain, tasks) for gain in criteria.gains]
+    return verdicts + [task_verdict(bar, abilities) for bar in criteria.bars]
 
 
 def _in_order(ends: tuple[Artifact, ...]) -> list[Artifact]:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from herd.core.errors import SettingsError
 from herd.core.results import results
 from herd.core.settings import PositiveInt, Share, settings
 from herd.evals.intervals import Interval, paired_gain, wilson
 from herd.evals.results import CurationAudit, NeedleCell, TaskResult, TextResult
+from herd.report.abilities import AbilityScore
 
 FEWEST_QUESTIONS = 200
 
@@ -25,28 +27,48 @@ class GainClaim:
 
 
 @settings
+class TaskBar:
+    """A claim: the model labelled `model` has at least, or at most, this share of `task` right. task: its name, or
+    `needle_1024` for needles among 1,024 tokens. questions: fewer show nothing."""
+
+    task: str
+    model: str
+    at_least: Share | None = None
+    at_most: Share | None = None
+    questions: PositiveInt = FEWEST_QUESTIONS
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.at_most is None):
+            raise SettingsError(f"the bar of {self.task} for {self.model} needs one of at_least and at_most")
+
+
+@settings
 class Criteria:
     """What a report holds a run to. clean_lost: at most this share of clean pages. needle: at least this
-    share found at each length that passed its gate, by the model labelled `needle_model`. A study has neither model nor
-    gains to show."""
+    share found at each length that passed its gate, by the model labelled `needle_model`. bars: of what models can do.
+    A study has neither model, gains nor bars to show."""
 
     clean_lost: Share = 0.01
     needle: Share = 0.95
     needle_model: str = ""
     gains: tuple[GainClaim, ...] = ()
+    bars: tuple[TaskBar, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One bar. figure: what was measured, in words."""
+    """One bar. figure: what was measured, in words. share: the same as a number, where the bar is about a share of
+    `questions` questions."""
 
     claim: str
     figure: str
     criterion: str
     holds: bool
+    share: Interval | None = None
+    questions: int = 0
 
 
-@results.add(version=1)
+@results.add(version=2)
 @dataclass(frozen=True)
 class ReportResult:
     """Every bar that a report held its run to."""
@@ -81,7 +103,22 @@ def needle_verdicts(gates: Mapping[int, bool], needle: Sequence[NeedleCell], cri
             continue
         interval = wilson(hits, total)
         figure = f"{hits} of {total} ({interval.value:.1%})" + ("" if passed else "; the gate was not passed")
-        yield Verdict(claim, figure, criterion, passed and interval.value >= criteria.needle)
+        holds = passed and interval.value >= criteria.needle
+        yield Verdict(claim, figure, criterion, holds, interval, total)
+
+
+def task_verdict(bar: TaskBar, scores: Mapping[str, Mapping[str, AbilityScore]]) -> Verdict:
+    """About one task and one model: the share that was measured decides, and its interval is told. scores: by label,
+    then by task."""
+    threshold = f"at least {bar.at_least:.0%}" if bar.at_least is not None else f"at most {bar.at_most:.0%}"
+    claim, criterion = f"{bar.task} by {bar.model}", f"{threshold}, over {bar.questions} questions or more"
+    score = scores.get(bar.model, {}).get(bar.task)
+    if score is None:
+        return Verdict(claim, "never measured", criterion, False)
+    share = score.interval
+    figure = f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}] of {score.questions} questions"
+    meets = share.value >= bar.at_least if bar.at_least is not None else share.value <= (bar.at_most or 0.0)
+    return Verdict(claim, figure, criterion, meets and score.questions >= bar.questions, share, score.questions)
 
 
 def gain_verdict(gain: GainClaim, scores: Mapping[str, Mapping[str, TaskResult | TextResult]]) -> Verdict:

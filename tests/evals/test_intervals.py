@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.evals.intervals import bootstrap_mean, paired_gain, wald, wilson
+from herd.evals.intervals import bootstrap_mean, paired_gain, unpaired_gain, wald, wilson
 
 
 @pytest.mark.row(78, "intervals")
@@ -63,3 +63,9 @@ def test_a_gain_is_paired_by_question() -> None:
     assert 0.2 < gain.low < 0.3 < gain.high < 0.4
     with pytest.raises(ValueError, match="not the same questions"):
         paired_gain([True], [True, False])
+
+
+def test_an_unpaired_gain_equals_a_published_one() -> None:
+    # Newcombe 1998, table II, method 10: 56 of 70 against 48 of 80.
+    gain = unpaired_gain(wilson(48, 80), wilson(56, 70))
+    assert gain == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from herd.core.artifacts import PARTIAL, Checkpoint, Report
+from herd.core.artifacts import PARTIAL, Artifact, Checkpoint, Report
+from herd.core.stage import plan_of
 from herd.report.verdicts import ReportResult
 from herd.run.runner import run_stages
 from herd.serve.folders import artifacts_in, newest_model
@@ -86,7 +87,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
     ):
         assert words in page
     verdicts = report.result(ReportResult).verdicts
-    assert len(verdicts) == 8
+    assert len(verdicts) == 12
     assert page.count("✗ missed") == sum(not verdict.holds for verdict in verdicts)
 
 
@@ -99,6 +100,25 @@ def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
     newest = newest_model(smoke_run)
     assert newest is not None
     assert newest.name.startswith("average_models-")
+
+
+def test_a_seed_makes_another_world_and_other_models_of_the_same_recipe() -> None:
+    plans = {seed: planned_stages(planned(f"seed={seed}")) for seed in (0, 1)}
+    assert plans[0] == planned_stages(planned())
+    for stage in ("world_pages", "demonstrate", "pretrain", "sft", "dpo", "rejection_sample", "evaluate_model"):
+        assert plans[0][stage].isdisjoint(plans[1][stage]), stage
+
+
+def planned_stages(end: Artifact) -> dict[str, set[str]]:
+    """The keys of all that is planned, by stage."""
+    keys: dict[str, set[str]] = {}
+    unvisited = [plan_of(end)]
+    while unvisited:
+        current = unvisited.pop()
+        if current.key not in keys.setdefault(current.stage.name, set()):
+            keys[current.stage.name].add(current.key)
+            unvisited += current.parents
+    return keys
 
 
 @pytest.mark.parametrize("seed", [0])

@@ -6,15 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from herd.align.results import FinetuningResult
+from herd.align.results import DialogueCount, FinetuningResult
 from herd.core.plugins import load_plugins
 from herd.core.results import results
+from herd.evals.intervals import wilson
 from herd.evals.results import EvaluationResult, TaskResult, TextResult
 from herd.report import pages
 from herd.report.sections import sections
 from herd.report.sections.evaluation import task_table
+from herd.report.verdicts import Verdict
 from herd.train.results import SourceUse, TrainingResult
 from tests.results import Made, example
+
+NO_COST = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_bytes": 1}
 
 
 def measured(label: str, **tasks: TaskResult | TextResult) -> Any:
@@ -47,6 +51,42 @@ def test_a_page_has_the_sections_of_what_was_recorded_in_order() -> None:
         *("Funnel", "Tokenizer", "Scaling law", "Data mix", "Alignment", "Losses", "Needles", "Evaluation", "Samples")
     ]
     assert sections.show([]) == []
+
+
+def chain(folder: Path, *scores: tuple[str, int]) -> list[Any]:
+    """Models each made from the one before, with what was measured of them."""
+    made: list[Any] = []
+    for number, (label, right) in enumerate(scores):
+        model = Made(key=f"sft-{number}")
+        model.metadata |= {"inputs": {"model": f"sft-{number - 1}"}, "cost": NO_COST}
+        score = TaskResult(
+            *wilson(right, 200), 200, 0, tuple([1] * right + [0] * (200 - right)), truncated_share=0.0, tokens=1.0
+        )
+        row = Made(EvaluationResult(label, True, {"tools": score}), DialogueCount(1234, {}), key=f"evaluate-{number}")
+        row.metadata |= {"inputs": {"model": model.key}, "cost": NO_COST}
+        made += [model, row]
+    for artifact in made:
+        artifact.headline, artifact.path = "", folder
+    return made
+
+
+def test_the_story_stands_on_top_and_names_the_step_that_cost_something(tmp_path: Path) -> None:
+    bar = Verdict("a bar", "1 of 2", "all", holds=False)
+    page = pages.render("t", chain(tmp_path, ("<base>", 100), ("SFT", 196), ("DPO 1", 176)), [bar])
+    story, below = page.split('<h2 id="verdicts">')
+    assert "What went in: 3,702 dialogues and prompts." in story
+    assert "What came out: DPO 1, the last of 3 measured models. Right of held-out questions: tools 88%." in story
+    assert "DPO 1 made tools worse: 98% to 88% of 200 questions" in story
+    assert story.count("made tools worse") == 1
+    assert 'aria-label="tools, share right after each step: &lt;base&gt; 50% (43% to 57%), SFT 98% (' in story
+    assert "made tools worse" not in below
+    assert page.index('href="#steps"') < page.index('href="#verdicts"')
+
+
+def test_a_run_without_losses_says_so_and_one_model_alone_has_no_story(tmp_path: Path) -> None:
+    both = chain(tmp_path, ("base", 100), ("SFT", 196))
+    assert "No step made an ability worse" in pages.render("t", both, [])
+    assert 'id="steps"' not in pages.render("t", both[:2], [])
 
 
 PLUGIN = """

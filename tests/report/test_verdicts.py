@@ -8,12 +8,28 @@ from typing import Any
 
 import pytest
 
+from herd.core.errors import SettingsError
 from herd.evals.intervals import Interval, wilson
-from herd.evals.results import BoilerplateCount, CleanCount, CurationAudit, NeedleCell, PlantedCount, TaskResult
+from herd.evals.results import (
+    BoilerplateCount,
+    CleanCount,
+    CurationAudit,
+    EvaluationResult,
+    NeedleCell,
+    PlantedCount,
+    TaskResult,
+)
 from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
 from herd.report.plots import loss_curves, scaling, scores, smooth
 from herd.report.stages import check_criteria
-from herd.report.verdicts import Criteria, GainClaim, audit_verdicts, gain_verdict, needle_verdicts
+from herd.report.verdicts import (
+    Criteria,
+    GainClaim,
+    TaskBar,
+    audit_verdicts,
+    gain_verdict,
+    needle_verdicts,
+)
 from herd.scaling.results import IsoFlopCurve, PowerLawFit, ScalingLaw
 from tests.results import Made
 
@@ -106,3 +122,47 @@ def test_what_is_void_in_either_says_nothing_of_a_gain() -> None:
     assert not gain_verdict(
         GainClaim(task="sums", before="a", after="b"), {"a": {"sums": nothing}, "b": {"sums": after}}
     ).holds
+
+
+def measured(label: str, right: int, count: int, void: int = 0) -> Any:
+    share = wilson(right, count - void)
+    scores = [*[1] * right, *[0] * (count - void - right), *[None] * void]
+    result = TaskResult(*share, count, void, tuple(scores), truncated_share=0.0, tokens=1.0)
+    return Made(EvaluationResult(label, True, {"sums": result}, (NeedleCell(256, 0.5, right, count),)))
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "bar", "holds"),
+    [
+        (190, 200, {"at_least": 0.95}, True),
+        (189, 200, {"at_least": 0.95}, False),
+        (199, 199, {"at_least": 0.95}, False),  # too few questions
+        (199, 199, {"at_least": 0.95, "questions": 199}, True),
+        (10, 200, {"at_most": 0.05}, True),
+        (11, 200, {"at_most": 0.05}, False),
+        (0, 200, {"at_most": 0.0}, True),
+    ],
+)
+def test_the_share_decides_whether_a_bar_holds(right: int, count: int, bar: dict[str, Any], holds: bool) -> None:
+    for task in ("sums", "needle_256"):
+        criteria = Criteria(bars=(TaskBar(task=task, model="final", **bar),))
+        (verdict,) = check_criteria([measured("final", right, count)], [], criteria)
+        assert verdict.holds == holds
+        assert verdict.share == wilson(right, count)
+        assert verdict.questions == count
+        assert f"{right / count:.1%} [" in verdict.figure
+
+
+def test_a_bar_counts_no_void_question_and_is_missed_where_nothing_was_measured() -> None:
+    bars = (TaskBar(task="sums", model="final", at_least=0.5), TaskBar(task="poems", model="final", at_least=0.0))
+    sums, poems = check_criteria([measured("final", 199, 210, void=11)], [], Criteria(bars=bars))
+    assert not sums.holds
+    assert sums.questions == 199
+    assert not poems.holds
+    assert poems.figure == "never measured"
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"at_least": 0.5, "at_most": 0.6}])
+def test_a_bar_has_one_threshold(thresholds: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="needs one of at_least and at_most"):
+        TaskBar(task="sums", model="final", **thresholds)

@@ -28,12 +28,13 @@ LAST = 100.0
 @dataclass(frozen=True)
 class Section:
     """A part of the page. id: its anchor. name: in the list at the top. html: as `render_parts` or `fill_template` give
-    it. title: its heading, the name when absent."""
+    it. title: its heading, the name when absent. top: whether it stands above the bars that the run is held to."""
 
     id: str
     name: str
     html: Any
     title: str = ""
+    top: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from herd.align.results import FinetuningResult
 from herd.core.artifacts import Artifact
+from herd.core.lineage import input_keys
 from herd.core.manifests import check_files
 from herd.evals.results import EvaluationResult
 from herd.report import plots
@@ -60,15 +61,8 @@ def steps_of(artifact: Artifact) -> list[Step]:
 
 def _is_rung(artifact: Artifact, artifacts: Sequence[Artifact]) -> bool:
     """Whether the only use of a model was to fit a law."""
-    users = [user for user in artifacts if artifact.key in _inputs(user)]
+    users = [user for user in artifacts if artifact.key in input_keys(user)]
     return bool(users) and all(user.get_result(ScalingLaw) is not None for user in users)
-
-
-def _inputs(artifact: Artifact) -> list[str]:
-    keys: list[str | None] = []
-    for value in artifact.metadata["inputs"].values():
-        keys += value if isinstance(value, list) else [value]
-    return [key for key in keys if key]
 
 
 def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:

@@ -1,0 +1,80 @@
+"""What went into a run, what came out, and each ability before and after every step: the top of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
+from herd.core.artifacts import Artifact, Checkpoint
+from herd.core.lineage import input_keys
+from herd.corpus.results import CorpusSize
+from herd.evals.results import EvaluationResult
+from herd.report import plots
+from herd.report.abilities import AbilityScore, Loss, losses_of, measured_steps
+from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
+from herd.tokens.results import PackingResult
+
+
+@sections.add(EvaluationResult, order=0)
+def steps_section(artifacts: Sequence[Artifact]) -> Section | None:
+    """The story of a run in which a model was measured before and after; a panel for every ability."""
+    steps = measured_steps(artifacts)
+    abilities = list(dict.fromkeys(chain.from_iterable(steps.values())))
+    if len(steps) < 2 or not abilities:
+        return None
+    losses = list(losses_of(steps))
+    panels = [plots.svg_markup(_panel(ability, steps, losses)) for ability in abilities]
+    html = fill_template(
+        Path(__file__).with_suffix(".html"),
+        paragraphs=[text for text in (what_went_in(artifacts), what_came_out(steps)) if text],
+        losses=[loss_sentence(loss) for loss in losses],
+        panels=panels,
+    )
+    return Section("steps", "Step by step", html, title="What each step did", top=True)
+
+
+def _panel(ability: str, steps: Mapping[str, Mapping[str, AbilityScore]], losses: Sequence[Loss]) -> str:
+    rows = [(label, scores[ability].interval if ability in scores else None) for label, scores in steps.items()]
+    return plots.ability_panel(ability, rows, [loss.step for loss in losses if loss.ability == ability])
+
+
+def loss_sentence(loss: Loss) -> str:
+    """Such as `DPO 1 made tools worse: 98% to 88% of 200 questions`."""
+    before, after = loss.before.interval, loss.after.interval
+    return (
+        f"{loss.step} made {loss.ability} worse: {before.value:.0%} to {after.value:.0%} of {loss.after.questions} "
+        "questions"
+    )
+
+
+def what_went_in(artifacts: Sequence[Artifact]) -> str:
+    """The data and the models from outside that a run began with, as a sentence; empty where nothing is counted."""
+    parts = [
+        f"a model of {model.num_params:,} weights made elsewhere" for model in results_of(artifacts, ImportedModel)
+    ]
+    sizes = results_of(artifacts, CorpusSize)
+    if sizes:
+        largest = max(sizes, key=lambda size: size.pages)
+        parts.append(f"{largest.pages:,} pages, of which curation left {largest.documents:,} documents")
+    packed = results_of(artifacts, PackingResult)
+    if packed:
+        parts.append(f"{max(result.tokens for result in packed):,} tokens of text")
+    models = {artifact.key for artifact in artifacts if isinstance(artifact, Checkpoint)}
+    dialogues = sum(
+        count.dialogues
+        for artifact, count in artifacts_with(artifacts, DialogueCount)
+        if models.isdisjoint(input_keys(artifact))  # else a model of the run wrote them
+    )
+    pairs = sum(count.pairs for count in results_of(artifacts, PreferenceCount))
+    parts += [f"{dialogues:,} dialogues and prompts"] if dialogues else []
+    parts += [f"{pairs:,} ranked pairs of answers"] if pairs else []
+    return f"What went in: {'; '.join(parts)}." if parts else ""
+
+
+def what_came_out(steps: Mapping[str, Mapping[str, AbilityScore]]) -> str:
+    """What the last model can do, as a sentence."""
+    *_, last = steps
+    figures = ", ".join(f"{name} {score.interval.value:.0%}" for name, score in steps[last].items())
+    return f"What came out: {last}, the last of {len(steps)} measured models. Right of held-out questions: {figures}."

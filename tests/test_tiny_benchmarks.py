@@ -1,0 +1,144 @@
+"""The benchmarks of `tiny`: misses are shown as misses, and what is left out is left out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from herd.core.errors import HerdError
+from herd.core.recipe import load_recipe
+from herd.evals.intervals import wilson
+from herd.recipes import recipes
+from herd.report.abilities import AbilityScore
+from herd.report.verdicts import Verdict
+
+ROOT = Path(__file__).parent.parent
+SUMS = "sums by final"
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("tiny_bars")
+
+
+@pytest.fixture
+def leave_one_out(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("tiny_leave_one_out")
+
+
+def run_row(bars: ModuleType, right: int, workers: int = 1, weights: str = "aa", **changes: Any) -> dict[str, Any]:
+    share = wilson(right, 200)
+    verdicts = [
+        Verdict(SUMS, "", "at least 95%", right >= 190, share, 200),
+        Verdict("No planted copy is left", "0 of 40 left", "0 left", True),
+    ]
+    row = {"seed": 11, "python": "3.11.7", "torch": "2.11.0", "workers": workers, "weights": weights, **changes}
+    return row | {"bars": [bars.bar_row(verdict) for verdict in verdicts], "all_weights": {"base": "b", "dpo": weights}}
+
+
+def test_the_table_shows_every_run_and_every_miss(bars: ModuleType) -> None:
+    failed = {"seed": 13, "python": "3.11.7", "torch": "2.11.0", "workers": 1, "failed": "exit 1: no | memory"}
+    rows = [run_row(bars, 198), run_row(bars, 189, seed=12), failed]
+    lines = bars.table(rows).splitlines()
+    assert len(lines) == 6
+    assert "99.0 % [96.4, 99.7], 200 | 0 of 40 left | 2 of 2" in lines[2]
+    assert "**✗ missed: 94.5 % [90.4, 96.9], 200** | 0 of 40 left | 1 of 2" in lines[3]
+    assert lines[4].count("**failed**") == 3
+    assert lines[5] == "| all |  |  |  | 1 of 3 | 2 of 3 | 1 of 3 |  |"
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+
+
+def test_a_bar_that_a_run_lacks_is_a_miss(bars: ModuleType) -> None:
+    short = run_row(bars, 198)
+    short["bars"] = short["bars"][1:]
+    lines = bars.table([run_row(bars, 198), short]).splitlines()
+    assert "**never measured**" in lines[3]
+    assert lines[4].startswith("| all |  |  |  | 1 of 2 | 2 of 2 | 1 of 2")
+
+
+def test_shares_of_all_runs_count_the_same_bits_once(bars: ModuleType) -> None:
+    rows = [run_row(bars, 198), run_row(bars, 198, workers=2), run_row(bars, 189, seed=12)]
+    assert "| sums by final | 96.8 % [94.5, 98.1] | 94.5 to 99.0 % | 400 |" in bars.pooled(rows)
+
+
+def test_runs_with_other_numbers_of_workers_are_compared_by_all_their_weights(bars: ModuleType) -> None:
+    same = [run_row(bars, 198), run_row(bars, 198, workers=2)]
+    assert bars.same_bits(same) == ["- seed 11, Python 3.11.7: 1 and 2 workers have the same bits in all 2 models"]
+    other = [run_row(bars, 198), run_row(bars, 198, workers=2, weights="ab")]
+    assert bars.same_bits(other) == ["- seed 11, Python 3.11.7: 1 and 2 workers **differ**, first in dpo"]
+    failed = {key: value for key, value in same[1].items() if key != "all_weights"} | {"failed": "exit 1"}
+    assert "cannot be compared" in bars.same_bits([same[0], failed])[0]
+    assert bars.same_bits(same[:1]) == []
+
+
+def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_next_call(bars: ModuleType, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho out of memory >&2\nexit 137\n")
+    broken.chmod(0o755)
+    run = bars.TinyRun(tmp_path / "run", str(ROOT / "tests" / "smoke.yaml"), ("seed=11",), str(broken), 1)
+    row = bars.row_of(run, {"seed": 11}, "abc")
+    assert row["failed"] == "exit 137: out of memory"
+    assert not (tmp_path / "run" / "row.json").exists()
+    (tmp_path / "run" / "row.json").write_text(json.dumps({"seed": 11, "commit": "abc", "bars": []}))
+    assert bars.row_of(run, {"seed": 11}, "abc") == {"seed": 11, "commit": "abc", "bars": []}
+    assert "failed" in bars.row_of(run, {"seed": 11}, "another")  # measured by other code, so measured again
+
+
+def test_an_interpreter_tells_its_versions(bars: ModuleType) -> None:
+    assert bars.version_of(sys.executable)["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def score(*right: int) -> AbilityScore:
+    return AbilityScore(wilson(sum(right), len(right)), len(right), right)
+
+
+def test_a_gain_is_paired_over_the_questions_of_all_seeds(leave_one_out: ModuleType) -> None:
+    full, half = score(*[1] * 100), score(*[1, 0] * 50)
+    needles = AbilityScore(wilson(40, 40), 40)
+    whole = {21: {"sums": full, "needle_256": needles}, 22: {"sums": full, "needle_256": needles}}
+    without = {21: {"sums": half, "needle_256": needles}, 22: {"sums": full, "needle_256": needles}}
+    overlay = leave_one_out.Overlay("dpo", "none")
+    row = leave_one_out.stage_row(overlay, without, whole)
+    assert row["gains"]["sums"]["gain"][0] == 0.25
+    assert row["gains"]["sums"]["by_seed"] == {21: 0.5, 22: 0.0}
+    assert row["gains"]["sums"]["questions"] == 200
+    assert leave_one_out.verdict(row) == "helps sums"
+    assert leave_one_out.verdict(leave_one_out.stage_row(overlay, whole, without)) == "costs sums"
+    nothing = leave_one_out.stage_row(overlay, whole, whole)
+    assert leave_one_out.verdict(nothing) == "**gains nothing that these questions show**"
+
+
+def test_the_table_names_what_failed_and_what_touches_no_model(leave_one_out: ModuleType) -> None:
+    overlay = leave_one_out.Overlay
+    overlays = [overlay("dpo", "none"), overlay("law", "none", model=False), overlay("sft", "none")]
+    whole = {leave_one_out.WHOLE: {"sums": score(1, 1)}}
+    outcomes = {21: whole | {"dpo": {"sums": score(1, 0)}, "sft": "exit 1"}, 22: whole | {"dpo": {}, "sft": {}}}
+    rows, scores = leave_one_out.rows_of(overlays, outcomes)
+    assert [row["left_out"] for row in rows] == ["dpo", "sft"]
+    lines = leave_one_out.table(rows, overlays, scores).splitlines()
+    assert lines[2].startswith("| the whole | 100.0 % [")
+    assert "no model depends on it" in lines[4]
+    assert "**failed**: seed 21: exit 1" in lines[5]
+
+
+def test_each_overlay_fits_the_recipe_and_leaves_something_out_of_its_last_model(leave_one_out: ModuleType) -> None:
+    overlays = [overlay for overlay in leave_one_out.overlays_in(leave_one_out.OVERLAYS) if overlay.model]
+    keys = {}
+    for overlay in [leave_one_out.Overlay(leave_one_out.WHOLE, ""), *overlays]:
+        plan = load_recipe("tiny", recipes, overlay.overrides(21)).plan().plan
+        assert plan is not None
+        keys[overlay.name] = plan.inputs["scores"][-1].key  # type: ignore[index]
+    assert len(set(keys.values())) == len(keys)
+
+
+def test_an_overlay_that_fits_no_setting_is_refused(leave_one_out: ModuleType) -> None:
+    with pytest.raises(HerdError, match="no_such_setting"):
+        load_recipe("tiny", recipes, leave_one_out.Overlay("x", "", {"no_such_setting": 1}).overrides(1))
