@@ -14,14 +14,14 @@ from herd.world.pages import PagesSettings, WorldPages
 from herd.world.truth import World
 
 
-@stage(paper="3.1", version=1)
+@stage(paper="3.1", version=2)
 def world_pages(work: Work, *, world: World, settings: PagesSettings) -> Crawl:
     """What is written about the small world, copies and spam among it, as JSON lines."""
     pages = list(WorldPages(world, settings).documents())
     write_lines(work.out / "world.jsonl", (_row(page) for page in pages))
     write_labels(work.out, pages)
     work.record(CrawlPages(len(pages)))
-    work.headline = f"{len(pages):,} pages about a world of {world.people} people"
+    work.headline = f"{len(pages):,} pages about a world of {len(world.everybody.group_of):,} people"
     return write_crawl(work.out, [("world.jsonl", "world")])
 
 
