@@ -195,21 +195,29 @@ def _generate_turns(
     engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], num_samples: int, sampling: SamplingParams,
     chat: bool, workers: int, report: ProgressCallback,
 ) -> list[list[_Turn]]:  # fmt: skip
-    """`num_samples` times of every prompt, all that the model answers, turn by turn, its own answers in between."""
+    """`num_samples` times of every prompt, all that the model answers, turn by turn, its own answers in between.
+
+    A first turn has to fit the model's context. A later one that does not, because the model's answers filled it, is
+    answered with nothing.
+    """
     read = _reader(tokenizer, chat)
     current = list(chain.from_iterable(repeat(prompt, num_samples) for prompt in prompts))
     ids = list(chain.from_iterable(repeat(row, num_samples) for row in _prompt_ids(tokenizer, prompts, chat)))
     turns: list[list[_Turn]] = [[] for _ in current]
-    places = list(range(len(current)))
+    places, fits = list(range(len(current))), [True] * len(current)
     while places:
-        completions = engine.generate(ids, sampling, workers=workers, report=report)
-        for place, completion in zip(places, completions, strict=True):
+        completions = iter(engine.generate(ids, sampling, workers=workers, report=report))
+        for place in places:
+            completion = next(completions) if fits[place] else CompletionOutput(finish_reason="length")
             earlier = tuple(turn.answer for turn in turns[place])
             turns[place].append(_Turn(completion, replace(read(completion), earlier=earlier)))
         places = [place for place in places if current[place].turns]
         for place in places:
             current[place] = current[place].after(turns[place][-1].answer)
-        ids = _prompt_ids(tokenizer, [current[place] for place in places], chat)
+        all_ids = _prompt_ids(tokenizer, [current[place] for place in places], chat)
+        for place, row in zip(places, all_ids, strict=True):
+            fits[place] = len(row) < engine.model.shape.max_seq_len
+        ids = [row for place, row in zip(places, all_ids, strict=True) if fits[place]]
     return turns
 
 

@@ -152,6 +152,24 @@ def test_every_sample_goes_on_from_its_own_answers() -> None:
     assert grades == [(f"word{n}", "seen") for n in range(4)]
 
 
+def test_a_later_turn_that_does_not_fit_any_more_is_answered_with_nothing() -> None:
+    heard: list[tuple[str, ...]] = []
+
+    def remember(example: Example, answer: ModelAnswer) -> Grade:
+        heard.append(tuple(turn.text.strip()[:5] for turn in (*answer.earlier, answer)))
+        assert answer.finished == (example.row["a"] == 1)
+        return Grade(float(answer.finished))
+
+    def say(prompt: str) -> str:
+        return " short" if "after 1 " in prompt else " long" * 60
+
+    task = Task(SUMS[:2], counted_on, Generate(), remember)
+    found = evaluate(Scripted(TOKENIZER, say, context=64), TOKENIZER, task, chat=False)
+    assert isinstance(found, TaskScore)
+    assert heard == [("short", "short"), ("long ", "")]
+    assert found.truncated_share == 1 / 4
+
+
 def test_turns_of_a_task_in_which_nothing_is_written_are_refused() -> None:
     task = Task(SUMS, counted_on, LogLikelihood(lambda example: [" 1", " 2"]))
     with pytest.raises(SettingsError, match="has several turns and its model writes nothing"):

@@ -65,7 +65,7 @@ def follow_up(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200) -> 
     examples = [
         example_of(question, question.messages[0].content, f" {question.facts[0].answer}") for question in drawn
     ]
-    return Task(examples, _turns, Generate(stop=("\n",)), _grade_turns)
+    return Task(examples, _turns, Generate(max_tokens=32, stop=("\n",)), _grade_turns)
 
 
 def _turns(example: Example) -> Prompt:
