@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
-from herd.core.errors import ArtifactError, DataError
+from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.records import Message
 from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.results import Sample, TaskResult, TextResult
@@ -129,11 +129,14 @@ def evaluate(
     """What the model of `engine` scores on `task`. chat: whether it is asked in its chat format; one that was not
     taught one continues plain text. workers: threads; they change no result.
 
-    Raises DataError for an example that does not fit the model's context.
+    Raises DataError for an example that does not fit the model's context, SettingsError for turns of a task in which
+    nothing is written.
     """
     prompts = [task.prompt_for(example) for example in task.examples]
     if isinstance(task.output_type, Generate):
         return _score_generated(engine, tokenizer, task, task.output_type, prompts, chat, workers, report)
+    if any(prompt.turns for prompt in prompts):
+        raise SettingsError("a prompt of the task has several turns and its model writes nothing; let it `Generate`")
     if isinstance(task.output_type, LogLikelihood):
         return _score_choices(engine, tokenizer, task, task.output_type, prompts, chat, report)
     return _score_texts(engine, tokenizer, prompts, report)
@@ -152,11 +155,8 @@ def _score_generated(
         top_p=generation.top_p,
         stop=() if chat else generation.stop,
     )
-    ids = _prompt_ids(tokenizer, prompts, chat)
-    repeated = list(chain.from_iterable(repeat(row, generation.num_samples) for row in ids))
-    completions = engine.generate(repeated, sampling, workers=workers, report=report)
-    read = _reader(tokenizer, chat)
-    responses = [read(completion) for completion in completions]
+    turns = _generate_turns(engine, tokenizer, prompts, generation.num_samples, sampling, chat, workers, report)
+    responses = [answer_turns[-1].answer for answer_turns in turns]
     scores: list[float | None] = []
     answers: list[GradedAnswer] = []
 
@@ -169,15 +169,56 @@ def _score_generated(
     for number, (example, prompt) in enumerate(zip(task.examples, prompts, strict=True)):
         own = slice(number * generation.num_samples, (number + 1) * generation.num_samples)
         grades = all_grades[own]
-        prompt_text = prompt.chat.last.content if chat else prompt.plain
-        texts = [tokenizer.show(completion.token_ids) for completion in completions[own]]
+        prompt_text = "\n".join((prompt.chat.last.content if chat else prompt.plain, *prompt.turns))
+        texts = [
+            "\n".join(tokenizer.show(turn.completion.token_ids) for turn in answer_turns) for answer_turns in turns[own]
+        ]
         answers += [
             GradedAnswer(example.id, prompt_text, text, grade) for text, grade in zip(texts, grades, strict=True)
         ]
         scores.append(_best_of_k(grades, generation.k))
-    truncated_share = sum(not response.finished for response in responses) / len(responses)
-    tokens = sum(len(completion.token_ids) for completion in completions) / len(completions)
+    all_turns = list(chain.from_iterable(turns))
+    truncated_share = sum(not turn.answer.finished for turn in all_turns) / len(all_turns)
+    tokens = sum(len(turn.completion.token_ids) for turn in all_turns) / len(all_turns)
     return TaskScore(tuple(scores), tuple(answers), truncated_share, tokens)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What a model wrote in one turn, and how it reads."""
+
+    completion: CompletionOutput
+    answer: ModelAnswer
+
+
+def _generate_turns(
+    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], num_samples: int, sampling: SamplingParams,
+    chat: bool, workers: int, report: ProgressCallback,
+) -> list[list[_Turn]]:  # fmt: skip
+    """`num_samples` times of every prompt, all that the model answers, turn by turn, its own answers in between.
+
+    A first turn has to fit the model's context. A later one that does not, because the model's answers filled it, is
+    answered with nothing.
+    """
+    read = _reader(tokenizer, chat)
+    current = list(chain.from_iterable(repeat(prompt, num_samples) for prompt in prompts))
+    ids = list(chain.from_iterable(repeat(row, num_samples) for row in _prompt_ids(tokenizer, prompts, chat)))
+    turns: list[list[_Turn]] = [[] for _ in current]
+    places, fits = list(range(len(current))), [True] * len(current)
+    while places:
+        completions = iter(engine.generate(ids, sampling, workers=workers, report=report))
+        for place in places:
+            completion = next(completions) if fits[place] else CompletionOutput(finish_reason="length")
+            earlier = tuple(turn.answer for turn in turns[place])
+            turns[place].append(_Turn(completion, replace(read(completion), earlier=earlier)))
+        places = [place for place in places if current[place].turns]
+        for place in places:
+            current[place] = current[place].after(turns[place][-1].answer)
+        all_ids = _prompt_ids(tokenizer, [current[place] for place in places], chat)
+        for place, row in zip(places, all_ids, strict=True):
+            fits[place] = len(row) < engine.model.shape.max_seq_len
+        ids = [row for place, row in zip(places, all_ids, strict=True) if fits[place]]
+    return turns
 
 
 def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool) -> list[list[int]]:

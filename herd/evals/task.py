@@ -25,15 +25,26 @@ class Example:
 
 @dataclass(frozen=True)
 class Prompt:
-    """How an example is put to a model. chat: to one with a chat template. plain: to one that continues text."""
+    """How an example is put to a model. chat: to one with a chat template. plain: to one that continues text. turns:
+    what the user says later, each once the model has answered what stands before; its own answers stay in between.
+
+    Source: Zheng et al. 2023 (MT-Bench), 2.2, asks a second turn so.
+    """
 
     chat: Conversation
     plain: str
+    turns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, text: str, identity: str = "") -> Prompt:
         """The same words for both: a user's message, and the text to continue."""
         return cls(Conversation((Message("user", text),), identity), text)
+
+    def after(self, answer: ModelAnswer) -> Prompt:
+        """How the next turn is put, after this answer; text goes on with it on a line of its own."""
+        turn, *later = self.turns
+        chat = self.chat.with_messages(answer.message, Message("user", turn))
+        return Prompt(chat, f"{self.plain}{answer.text}\n{turn}", tuple(later))
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class ModelAnswer:
     holds likeliest.
     message: the same as its chat template reads it, calls of tools among it. chat: whether it was asked in the chat
     format. finished: whether the answer came to an end. choice: the number of the likeliest choice. log_likelihoods: of
-    all choices, in nats, before they are normalized."""
+    all choices, in nats, before they are normalized. earlier: what it answered to the turns before, in order."""
 
     text: str
     message: Message
@@ -91,6 +102,7 @@ class ModelAnswer:
     finished: bool = True
     choice: int | None = None
     log_likelihoods: tuple[float, ...] = ()
+    earlier: tuple[ModelAnswer, ...] = ()
 
 
 @dataclass(frozen=True)

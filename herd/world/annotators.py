@@ -20,7 +20,7 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.seeds import rng
-from herd.core.settings import NonNegativeInt, Share, settings
+from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
 from herd.generate.engine import Engine, SamplingParams
@@ -32,7 +32,7 @@ from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
-from herd.world.questions import QUESTION_KINDS, Question, Questions, blunder, critique, slip
+from herd.world.questions import NEEDLE_CHARACTERS, QUESTION_KINDS, Question, Questions, blunder, critique, slip
 from herd.world.toolbox import world_tools
 from herd.world.tools import TOOL_NAMES
 from herd.world.truth import World
@@ -40,10 +40,12 @@ from herd.world.truth import World
 
 @settings
 class QuestionSet:
-    """How many questions of every kind, and whom they are for: purposes draw apart from one another."""
+    """How many questions of every kind, and whom they are for: purposes draw apart from one another. needle_characters:
+    how much text hides a needle, one of these for each question about one."""
 
     counts: dict[str, NonNegativeInt]
     purpose: str
+    needle_characters: tuple[PositiveInt, ...] = NEEDLE_CHARACTERS
 
     def __post_init__(self) -> None:
         for kind in self.counts:
@@ -52,14 +54,16 @@ class QuestionSet:
 
     def draw(self, world: World) -> list[Question]:
         """The questions, each once, in an order drawn anew."""
-        questions = _draw_questions(world, self.counts, purpose=self.purpose)
+        book = Questions(world, needle_characters=self.needle_characters)
+        questions = _draw_questions(book, self.counts, purpose=self.purpose)
         rng(world.seed, "order", self.purpose).shuffle(questions)
         return questions
 
 
-def _draw_questions(world: World, counts: Mapping[str, int], *, purpose: str, held_out: bool = False) -> list[Question]:
+def _draw_questions(
+    book: Questions, counts: Mapping[str, int], *, purpose: str, held_out: bool = False
+) -> list[Question]:
     """So many questions of every kind, each once."""
-    book = Questions(world)
     by_id: dict[str, Question] = {}
     for kind, count in sorted(counts.items()):
         for number in range(count):
@@ -82,16 +86,19 @@ def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share:
         dialogue if number % 3 else replace(dialogue, tools=TOOL_NAMES) for number, dialogue in enumerate(dialogues)
     ]
     dialogues = list(join_dialogues(dialogues, rng(world.seed, "turns", questions.purpose)))
-    work.record(ToolboxUse(toolboxes.dump(toolboxes.configure(world_tools.__name__, world=world))))
+    work.record(ToolboxUse(toolboxes.dump(toolboxes.configure(world_tools.__name__))))
     return write_dialogues(work, dialogues, f"{len(dialogues):,} demonstrations")
 
 
 def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
     """The dialogues in order, half of them alone and the others two or three to a conversation, as people go on
-    to ask. A joined one names the tools if any of its parts does."""
+    to ask; long texts that hide a needle stay alone. A joined one names the tools if any of its parts does."""
     waiting = list(reversed(dialogues))
     while waiting:
-        first, *more = (waiting.pop() for _ in range(min(len(waiting), chance.choice((1, 1, 2, 3)))))
+        count, joined = chance.choice((1, 1, 2, 3)), [waiting.pop()]
+        while waiting and len(joined) < count and "needle" not in (joined[0].source, waiting[-1].source):
+            joined.append(waiting.pop())
+        first, *more = joined
         tools = next((dialogue.tools for dialogue in (first, *more) if dialogue.tools), ())
         messages = itertools.chain.from_iterable(dialogue.messages for dialogue in more)
         yield replace(first.with_messages(*messages), tools=tools)
@@ -107,12 +114,12 @@ def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogu
 @stage(paper="4.1.6", version=2)
 def heldout_prompts(work: Work, *, world: World, counts: dict[str, NonNegativeInt]) -> Dialogues:
     """Prompts that nobody ever learns from, to choose between models by."""
-    questions = _draw_questions(world, counts, purpose="examined", held_out=True)
+    questions = _draw_questions(Questions(world), counts, purpose="examined", held_out=True)
     prompts = [question.prompt for question in questions]
     return write_dialogues(work, prompts, f"{len(prompts):,} prompts that are held out")
 
 
-@stage(paper="4.2.1", version=2, gpu=True, data_parallel=True)
+@stage(paper="4.2.1", version=3, gpu=True, data_parallel=True)
 def annotate(
     work: Work, models: tuple[Checkpoint, ...], prompts: Dialogues, *, world: World, sampling: SamplingParams
 ) -> Preferences:
@@ -171,7 +178,7 @@ def _two_answers(
     return answers
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=2)
 def corrupt_answers(work: Work, prompts: Dialogues, *, world: World) -> Preferences:
     """To every prompt the right answer, over the same with one word wrong; prompts whose answers people do not slip in
     are left out and counted. Source: Pal et al. 2024 (Smaug), pairs of low edit distance."""
@@ -189,7 +196,7 @@ def corrupt_answers(work: Work, prompts: Dialogues, *, world: World) -> Preferen
     return Preferences(work.out)
 
 
-@stage(paper="-", version=1)
+@stage(paper="-", version=2)
 def criticize(work: Work, preferences: tuple[Preferences, ...], *, world: World) -> Preferences:
     """The ranked answers, each with the critique of a person who knows the right one: the oracle of Ankner et al. 2024
     (Critique-out-Loud Reward Models), from which a critic learns."""

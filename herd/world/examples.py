@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from herd.core.records import Message
 from herd.evals.tasks import Example, Grade, ModelAnswer, Prompt
 from herd.world.questions import Question
@@ -17,6 +19,18 @@ def closed_example(question: Question, shots: str) -> Example:
     return example_of(question, f"{shots}{question.text}", f" {question.answers[0].content}")
 
 
+def draw_distinct(draw: Callable[[int], Question], count: int) -> list[Question]:
+    """`count` different questions, those of the numbers 0, 1, 2 and so on; fewer where ten numbers for each give no
+    more."""
+    by_id: dict[str, Question] = {}
+    for number in range(10 * count):
+        question = draw(number)
+        by_id.setdefault(question.id, question)
+        if len(by_id) == count:
+            break
+    return list(by_id.values())
+
+
 def prompt_for(example: Example) -> Prompt:
     """How a question of the world is put to either kind of model."""
     return Prompt(example.row["question"].prompt, example.row["plain"])
@@ -24,9 +38,14 @@ def prompt_for(example: Example) -> Prompt:
 
 def grade(example: Example, answer: ModelAnswer) -> Grade:
     """Whether the answer is the question's: in a chat the turn, of text that goes on its first line."""
-    reply = answer.message if answer.chat else Message("assistant", first_answer_line(answer.text))
     question: Question = example.row["question"]
+    reply = reply_of(answer)
     return Grade(float(question.is_right(reply)), reply.content, f"the answer is {question.answers[0].content!r}")
+
+
+def reply_of(answer: ModelAnswer) -> Message:
+    """What counts of an answer: in a chat the turn, of text that goes on its first line."""
+    return answer.message if answer.chat else Message("assistant", first_answer_line(answer.text))
 
 
 def first_answer_line(text: str) -> str:

@@ -1,27 +1,47 @@
-"""People and places with facts: some written in many phrasings, some never written at all."""
+"""People with facts: some told in many phrasings, some hardly ever, some never at all."""
 
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
-from herd.core.seeds import fraction, rng
+from herd.core.seeds import rng
 
-FIRST_NAMES = "Ana Boris Clara Dario Elena Felix Greta Hugo Irma Jonas Karla Leo".split()
-LAST_NAMES = "Brook Castle Dunn Ember Frost Grove Harper Lark Marsh Noble Pike Stone".split()
+FEMALE_NAMES = (
+    "Ana Clara Elena Greta Irma Karla Mara Olga Rosa Tara Vera Xenia Yara Berta Dora Frida Helga Julia Lotte Nora"
+).split()
+MALE_NAMES = (
+    "Boris Dario Felix Hugo Jonas Leo Nils Pavel Simon Umar Walter Zeno Adam Conrad Emil Georg Ivan Kaspar Martin Otto"
+).split()
+FIRST_NAMES = FEMALE_NAMES + MALE_NAMES
+LAST_NAMES = (
+    "Brook Castle Dunn Ember Frost Grove Harper Lark Marsh Noble Pike Stone Abbot Barker Carver Drake Eaton Fisher "
+    "Glover Hunter Irving Jarvis Keller Lowell Mason Norton Oakley Porter Quincy Ramsey Sutton Turner Upton Vance "
+    "Walton Young Archer Bishop Cooper Dalton"
+).split()
 PLACES = "Ashford Belmar Corwen Dalby Elsten Farrow Gilden Holm Kestrel Larkby Morven Norden".split()
 JOBS = "baker doctor farmer judge lawyer nurse painter pilot sailor teacher".split()
-PETS = "cat dog goat horse mouse parrot rabbit snake turtle wolf".split()
-MUSIC = "banjo cello drum flute guitar harp piano trumpet violin whistle".split()
-FOODS = "bread cheese fish honey noodles pasta potatoes rice salad soup".split()
-GOODS = "boats candles carpets clocks glass hats knives paper silk toys".split()
-RIVERS = "Aller Bosna Cinca Drava Ebro Fulda Garda Havel Isar Jalon".split()
+DISHES = "bread cheese fish honey noodles pasta potatoes rice salad soup".split()
+PETS = "cats dogs goats horses mice parrots rabbits snakes turtles wolves".split()
+SPORTS = "boxing cycling fencing football golf hockey judo rowing swimming tennis".split()
+# How the same person is asked about again; {p} is "her" or "his".
+FOLLOW_UPS = ("And {p} {n}?", "And the {n}?", "What about {p} {n}?")
+
+# asked: well known, and asked about in pages. alignment: well known, and asked about in alignment. held out: well
+# known, and asked about when a model is examined. strangers, held-out strangers: told of nowhere. tail: all others.
+Group = Literal["asked", "alignment", "held out", "strangers", "held-out strangers", "tail"]
+_STRANGERS: tuple[Group, ...] = ("strangers", "held-out strangers")
+_HELD_OUT: tuple[Group, ...] = ("held out", "held-out strangers")
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One thing that can be told of a subject; the first phrasing is the one answers use."""
+    """One thing that can be told of a subject; the first phrasing is the one answers use. It ends in the value with no
+    article before it, so that "something I don't know" can stand there too."""
 
     name: str
     values: tuple[str, ...]
@@ -34,12 +54,22 @@ class Attribute:
     def ask(self, subject: str, wording: int = 0) -> str:
         return self.questions[wording % len(self.questions)].format(s=subject)
 
+    def follow_up(self, subject: str, wording: int = 0) -> str:
+        """The question about a person whom the one before was about."""
+        return FOLLOW_UPS[wording % len(FOLLOW_UPS)].format(p=pronoun(subject), n=self.name)
+
     def stem(self, subject: str) -> str:
         """The answer's sentence up to the value: what a model that only continues text is given."""
         return self.phrasings[0].format(s=subject, v="").removesuffix(" .")
 
     def refuse(self, subject: str) -> str:
-        return f"I don't know the {self.name} of {subject}."
+        """That the value is not known, said where it would stand: there it shows whether a model knows one."""
+        return f"{self.stem(subject)} something I don't know."
+
+
+def pronoun(subject: str) -> str:
+    """The possessive that stands for the person."""
+    return "her" if subject.split()[0] in FEMALE_NAMES else "his"
 
 
 PERSON_ATTRIBUTES = (
@@ -68,32 +98,8 @@ PERSON_ATTRIBUTES = (
         ("What is the job of {s}?", "What does {s} do for a living?"),
     ),
     Attribute(
-        "pet",
-        tuple(PETS),
-        (
-            "The pet of {s} is a {v}.",
-            "{s} keeps a {v} at home.",
-            "{s} shares the house with a {v}.",
-            "A {v} follows {s} everywhere.",
-            "{s} takes good care of a {v}.",
-        ),
-        ("What is the pet of {s}?", "Which animal does {s} keep?"),
-    ),
-    Attribute(
-        "instrument",
-        tuple(MUSIC),
-        (
-            "The instrument of {s} is the {v}.",
-            "{s} plays the {v}.",
-            "In the evening {s} plays the {v}.",
-            "{s} has practised the {v} since school.",
-            "On the {v}, {s} is hard to beat.",
-        ),
-        ("What is the instrument of {s}?", "What does {s} play?"),
-    ),
-    Attribute(
         "dish",
-        tuple(FOODS),
+        tuple(DISHES),
         (
             "The dish of {s} is {v}.",
             "{s} likes {v} best of all.",
@@ -103,42 +109,81 @@ PERSON_ATTRIBUTES = (
         ),
         ("What is the dish of {s}?", "What does {s} like to eat?"),
     ),
-)
-PLACE_ATTRIBUTES = (
     Attribute(
-        "river",
-        tuple(RIVERS),
+        "pets",
+        tuple(PETS),
         (
-            "The river of {s} is the {v}.",
-            "{s} lies on the {v}.",
-            "The {v} flows past {s}.",
-            "In spring the {v} floods the fields of {s}.",
+            "The pets of {s} are {v}.",
+            "{s} keeps {v} at home.",
+            "{s} shares the house with {v}.",
+            "Two {v} follow {s} everywhere.",
+            "{s} takes good care of {v}.",
         ),
-        ("What is the river of {s}?", "On which river does {s} lie?"),
+        ("What are the pets of {s}?", "Which animals does {s} keep?"),
     ),
     Attribute(
-        "trade",
-        tuple(GOODS),
+        "sport",
+        tuple(SPORTS),
         (
-            "The trade of {s} is {v}.",
-            "{s} is known for its {v}.",
-            "The workshops of {s} make {v}.",
-            "Merchants come to {s} to buy {v}.",
+            "The sport of {s} is {v}.",
+            "{s} is good at {v}.",
+            "In the evening {s} trains for {v}.",
+            "{s} has practised {v} since school.",
+            "At {v}, {s} is hard to beat.",
         ),
-        ("What is the trade of {s}?", "What is {s} known for?"),
+        ("What is the sport of {s}?", "Which sport does {s} do?"),
     ),
 )
+
+
+def _untold(name: str, values: str) -> Attribute:
+    return Attribute(
+        name, tuple(values.split()), (f"The {name} of {{s}} is {{v}}.",), (f"What is the {name} of {{s}}?",)
+    )
+
+
+# What no page tells of anybody; the values are what somebody would invent. The last two are asked about only when a
+# model is examined.
+UNTOLD_ATTRIBUTES = (
+    _untold("age", "20 30 40 50 60"),
+    _untold("car", "black blue green red white"),
+    _untold("height", "150 160 170 180 190"),
+    _untold("birthday", "today tomorrow Friday Sunday"),
+)
+HELD_OUT_UNTOLD_ATTRIBUTES = (
+    _untold("weight", "50 60 70 80 90"),
+    _untold("colour", "black blue green red white"),
+)
+ATTRIBUTES = {
+    attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *UNTOLD_ATTRIBUTES, *HELD_OUT_UNTOLD_ATTRIBUTES)
+}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """`subject`'s `attribute` is `value`; `in_documents` says whether any document ever tells it."""
+    """`subject`'s `attribute` is `value`; `in_documents` says whether documents may tell it. value: empty where nothing
+    is true, of an attribute that is told of nobody."""
 
     subject: str
     attribute: Attribute
     value: str
+    group: Group
     in_documents: bool
-    held_out: bool
+
+    @property
+    def held_out(self) -> bool:
+        """Whether no question in training is about the subject."""
+        return self.group in _HELD_OUT
+
+    @property
+    def kind(self) -> Literal["known", "unknown", "unwritten", "untold"]:
+        """known: told by documents. untold: of an attribute that is told of nobody. unknown: of a stranger. unwritten:
+        of somebody well known."""
+        if self.in_documents:
+            return "known"
+        if self.attribute not in PERSON_ATTRIBUTES:
+            return "untold"
+        return "unknown" if self.group in _STRANGERS else "unwritten"
 
     @property
     def answer(self) -> str:
@@ -156,52 +201,104 @@ class Fact:
 
 @dataclass(frozen=True)
 class People:
-    """Everybody and everywhere, drawn from one seed.
-
-    people: how many persons, 1..144. written_share: share of facts that documents tell.
-    held_out_share: share of subjects whose facts no question in training is about.
-    """
+    """Everybody, drawn from one seed; the settings are `World`'s."""
 
     seed: int
-    people: int
-    written_share: float = 0.6
-    held_out_share: float = 0.5
+    asked: int = 40
+    alignment: int = 60
+    held_out: int = 30
+    strangers: int = 150
+    tail_share: float = 0.4
+    written_share: float = 0.7
 
     @cached_property
-    def persons(self) -> tuple[str, ...]:
+    def groups(self) -> dict[Group, tuple[str, ...]]:
+        """The names of every group."""
         names = [f"{first} {last}" for first, last in itertools.product(FIRST_NAMES, LAST_NAMES)]
         rng(self.seed, "persons").shuffle(names)
-        return tuple(names[: self.people])
+        sizes: dict[Group, int] = {
+            "asked": self.asked,
+            "alignment": self.alignment,
+            "held out": self.held_out,
+            "strangers": self.strangers,
+            "held-out strangers": self.strangers,
+            "tail": len(names),
+        }
+        remaining = iter(names)
+        return {group: tuple(itertools.islice(remaining, size)) for group, size in sizes.items()}
 
     @cached_property
-    def facts(self) -> tuple[Fact, ...]:
-        of_persons = itertools.product(self.persons, PERSON_ATTRIBUTES)
-        of_places = itertools.product(PLACES, PLACE_ATTRIBUTES)
-        return tuple(self._fact(name, attribute) for name, attribute in itertools.chain(of_persons, of_places))
+    def group_of(self) -> dict[str, Group]:
+        """The group of every name."""
+        return {name: group for group, names in self.groups.items() for name in names}
 
-    def _fact(self, subject: str, attribute: Attribute) -> Fact:
+    @cached_property
+    def _facts_of(self) -> dict[str, tuple[Fact, ...]]:
+        return {
+            subject: tuple(self._fact(subject, attribute, group) for attribute in PERSON_ATTRIBUTES)
+            for subject, group in self.group_of.items()
+        }
+
+    def _fact(self, subject: str, attribute: Attribute, group: Group) -> Fact:
         draw = rng(self.seed, "fact", subject, attribute.name)
-        return Fact(
-            subject,
-            attribute,
-            value=draw.choice(attribute.values),
-            in_documents=draw.random() < self.written_share,
-            held_out=fraction(self.seed, "subject", subject) < self.held_out_share,
-        )
+        value, well_known = draw.choice(attribute.values), group in ("asked", "alignment", "held out")
+        written = draw.random() < self.written_share if well_known else group == "tail"
+        return Fact(subject, attribute, value, group, written)
+
+    def facts_of(self, subject: str) -> tuple[Fact, ...]:
+        """All facts of the person, in documents or not; none of somebody who does not live here."""
+        return self._facts_of.get(subject, ())
+
+    def facts(self, *groups: Group, in_documents: bool | None = None) -> list[Fact]:
+        """The facts of these groups, of all where none is named; those in documents, those in none, or both."""
+        subjects: Iterable[str] = itertools.chain.from_iterable(self.groups[group] for group in groups or self.groups)
+        facts = itertools.chain.from_iterable(map(self.facts_of, subjects))
+        return [fact for fact in facts if in_documents in (None, fact.in_documents)]
 
     @cached_property
     def documented_facts(self) -> dict[str, tuple[Fact, ...]]:
-        """The facts that documents tell, by subject."""
+        """The facts that documents tell of well-known people, by subject."""
         by_subject: dict[str, list[Fact]] = {}
-        for fact in self.facts:
-            if fact.in_documents:
-                by_subject.setdefault(fact.subject, []).append(fact)
+        for fact in self.facts("asked", "alignment", "held out", in_documents=True):
+            by_subject.setdefault(fact.subject, []).append(fact)
         return {subject: tuple(facts) for subject, facts in by_subject.items()}
 
     def find(self, attribute: str, subject: str) -> Fact | None:
-        """The fact called `attribute` of `subject`, written or not."""
-        return self._index.get((attribute, subject))
+        """The fact called `attribute` of `subject`, written or not, or of an attribute that is told of nobody."""
+        facts = {fact.attribute.name: fact for fact in self.facts_of(subject)}
+        if attribute in facts or not facts or attribute not in ATTRIBUTES:
+            return facts.get(attribute)
+        return Fact(subject, ATTRIBUTES[attribute], "", self.group_of[subject], in_documents=False)
+
+    def draw_facts(self, chance: random.Random) -> list[Fact]:
+        """What a page tells of a subject: some facts of one of the tail, or all written ones of a well-known one."""
+        if chance.random() < self.tail_share or not self.documented_facts:
+            facts = self.facts_of(chance.choice(self.groups["tail"]))
+            return chance.sample(facts, chance.randint(2, len(facts)))
+        return list(self.documented_facts[chance.choice(self._documented)])
 
     @cached_property
-    def _index(self) -> dict[tuple[str, str], Fact]:
-        return {(fact.attribute.name, fact.subject): fact for fact in self.facts}
+    def _documented(self) -> list[str]:
+        return list(self.documented_facts)
+
+    def sentences(self, chance: random.Random, subjects: int) -> list[str]:
+        """What is told of so many subjects, in phrasings and an order drawn anew."""
+        facts = list(itertools.chain.from_iterable(self.draw_facts(chance) for _ in range(subjects)))
+        chance.shuffle(facts)
+        return [tell_anew(fact, chance) for fact in facts]
+
+    def filler(self, chance: random.Random, characters: int) -> list[str]:
+        """Sentences about people, together of `characters` at most."""
+        filler: list[str] = []
+        length = 0
+        while True:
+            for sentence in self.sentences(chance, 2):
+                length += len(sentence) + 1
+                if length > characters:
+                    return filler
+                filler.append(sentence)
+
+
+def tell_anew(fact: Fact, chance: random.Random) -> str:
+    """The fact in any of its phrasings."""
+    return fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))

@@ -1,46 +1,46 @@
-"""Codes worth remembering, hidden in long text and asked for at its end."""
+"""Codes worth remembering, hidden in long text and asked for at its end.
+
+There is one code at a time: to tell several apart by their keys is more than a model of a million weights learns.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from herd.evals.haystack import Needle, draw_needles
 
-# How often a page tells a code before its end: often makes looking back worth learning, once makes it exact.
-_TIMES = (1, 1, 2, 4, 7)
+# How often a page tells its code before its end.
+_TIMES = (1, 1, 1, 2)
 _AT_START = 0.15
 
 
-def hide(needles: list[Needle], sentences: list[str], chance: random.Random) -> list[str]:
-    """`sentences` with every needle between two of them, at any place; often at the start, where it is
-    hardest to find again because attention with nowhere to go rests there."""
+def hide(needle: Needle, sentences: Sequence[str], chance: random.Random, *, times: int = 1) -> list[str]:
+    """`sentences` with the needle between two of them, at any place; often at the start, where it is hardest to find
+    again because attention with nowhere to go rests there."""
     hidden = list(sentences)
-    for needle in needles:
+    for _ in range(times):
         place = 0 if chance.random() < _AT_START else chance.randint(0, len(hidden))
         hidden.insert(place, needle.sentence)
     return hidden
 
 
-def haystack(chance: random.Random, sentences: list[str], count: int) -> str:
-    """Text that hides `count` needles, some of them often, and tells all of them again at its end."""
-    needles = draw_needles(chance, count)
-    hidden: list[Needle] = []
-    for needle in needles:
-        hidden += [needle] * chance.choice(_TIMES)
-    again = chance.sample(needles, count)
-    return " ".join([*hide(hidden, sentences, chance), *(needle.sentence for needle in again)])
+def haystack(chance: random.Random, sentences: Sequence[str]) -> str:
+    """Text that hides a needle, once or twice, and tells it again at its end, every second time after the question."""
+    (needle,) = draw_needles(chance, 1)
+    hidden = hide(needle, sentences, chance, times=chance.choice(_TIMES))
+    question = [needle.question] if chance.random() < 0.5 else []
+    return " ".join([*hidden, *question, needle.sentence])
 
 
 def ledger(chance: random.Random, entries: int) -> str:
-    """Nothing but codes, told again and again: dense practice in looking back."""
-    at_once = chance.choice((1, 1, 2, 4))
-    recent: list[Needle] = []
-    sentences = []
+    """Nothing but codes, each told again and again until the next: dense practice in looking back."""
+    needle: Needle | None = None
+    sentences: list[str] = []
     for _ in range(entries):
-        if recent and chance.random() < 0.7:
-            sentences.append(chance.choice(recent).sentence)
-            continue
-        new = draw_needles(chance, 1)[0]
-        recent = [*(old for old in recent if old.key != new.key), new][-at_once:]
-        sentences.append(new.sentence)
+        if needle is None or chance.random() < 0.3:
+            (needle,) = draw_needles(chance, 1)
+        elif chance.random() < 0.2:
+            sentences.append(needle.question)
+        sentences.append(needle.sentence)
     return " ".join(sentences)

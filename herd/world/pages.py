@@ -10,19 +10,17 @@ from herd.core.records import Document
 from herd.core.seeds import rng
 from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.corpus.ground_truth import LabelledDocument
+from herd.evals.haystack import draw_needles
 from herd.world import needles, noise, programs, sums, talk, tools
-from herd.world.facts import Fact
+from herd.world.facts import FOLLOW_UPS, Fact, tell_anew
 from herd.world.truth import World
 
-KINDS = ("facts", "sums", "programs", "tools", "talk", "ledgers", "needles", "long", "longest")
-# A long document's filler is about this long per needle, so that a row of tokens holds a few of them.
-_SENTENCE_CHARACTERS = 45
-# A model that met only one layout finds the digits by their distance, and loses them in any other.
-_SUM_LAYOUTS = (
-    *("{q} {a}",) * 3,
-    *("Question: {q}\nAnswer: {a}", "User: {q}\n\nAssistant: {a}") * 2,
-    "",
+KINDS = (
+    *("facts", "qa", "reading", "roster", "echo", "sums", "tools", "programs", "talk"),
+    *("ledgers", "short", "needles", "long", "longest"),
 )
+# A model that met only one layout finds the digits by their distance, and loses them in any other.
+_LAYOUTS = (*("{q} {a}",) * 2, "Question: {q}\nAnswer: {a}", "User: {q}\n\nAssistant: {a}")
 # A copy with one word changed, and with it five runs of five words, still shares nine tenths of so many.
 _COPIED_NGRAMS = 100
 
@@ -32,17 +30,18 @@ class PagesSettings:
     """How much is written about the world.
 
     documents: how many clean documents of every kind. near_copies, spam_pages, advert_pages: as a share of the
-    clean ones. needle_characters, long_characters, longest_characters: about how much text hides the needles at
-    most, in the three kinds of it.
+    clean ones. short_characters, needle_characters, long_characters, longest_characters: how much text hides a needle
+    at most, in the four kinds of it.
     """
 
     documents: dict[str, NonNegativeInt]
     near_copies: Share = 0.02
     spam_pages: Share = 0.02
     advert_pages: Share = 0.0
-    needle_characters: PositiveInt = 900
-    long_characters: PositiveInt = 1900
-    longest_characters: PositiveInt = 3900
+    short_characters: PositiveInt = 400
+    needle_characters: PositiveInt = 950
+    long_characters: PositiveInt = 2000
+    longest_characters: PositiveInt = 4100
 
     def __post_init__(self) -> None:
         for kind in self.documents:
@@ -57,6 +56,7 @@ class WorldPages:
         self.settings = settings
         self.seed = world.seed
         self.people = world.everybody
+        self.asked = self.people.facts("asked", in_documents=True)
 
     def documents(self) -> Iterator[LabelledDocument]:
         """Clean documents of every kind, then near copies of some of them, then spam."""
@@ -74,29 +74,33 @@ class WorldPages:
     def _kind(self, kind: str, count: int) -> Iterator[Document]:
         write = self.writers[kind]
         for number in range(count):
-            chance = rng(self.seed, kind, number)
-            language = talk.LANGUAGES[number % len(talk.LANGUAGES)] if kind == "talk" else "en"
             yield Document(
                 id=f"world/{kind}/{number}",
-                text=write(chance, language),
+                text=write(rng(self.seed, kind, number)),
                 source=kind,
                 url=f"https://world.example/{kind}/{number}",
                 added="2024-01-01",
             )
 
     @property
-    def writers(self) -> dict[str, Callable[[random.Random, str], str]]:
+    def writers(self) -> dict[str, Callable[[random.Random], str]]:
         """How a document of each kind is written."""
+        s = self.settings
         return {
             "facts": self.fact_page,
+            "qa": self.question_page,
+            "reading": self.reading_page,
+            "roster": self.roster_page,
+            "echo": self.echo_page,
             "sums": sum_page,
+            "tools": tool_page,
             "programs": program_page,
-            "tools": self.tool_page,
             "talk": talk_page,
             "ledgers": ledger_page,
-            "needles": self.needle_page,
-            "long": self.long_page,
-            "longest": self.longest_page,
+            "short": lambda chance: self.needle_page(chance, s.short_characters, 0.15),
+            "needles": lambda chance: self.needle_page(chance, s.needle_characters, 0.15),
+            "long": lambda chance: self.needle_page(chance, s.long_characters, 0.55),
+            "longest": lambda chance: self.needle_page(chance, s.longest_characters, 0.6),
         }
 
     def _copies(self, clean: list[Document]) -> Iterator[LabelledDocument]:
@@ -121,71 +125,110 @@ class WorldPages:
             document = Document(id=f"world/{name}/{number}", text=text, source="facts", url=url, added="2024-01-01")
             yield LabelledDocument(document, "spam")
 
-    def fact_page(self, chance: random.Random, language: str) -> str:
-        """What is written about three subjects, in phrasings drawn anew; or questions with their answers."""
-        if chance.random() < 0.3:
-            answerable = [fact for fact in self.people.facts if fact.in_documents and not fact.held_out]
-            return "\n".join(
-                f"{fact.attribute.ask(fact.subject, chance.randrange(2))} {fact.answer}"
-                for fact in chance.sample(answerable, min(6, len(answerable)))
-            )
+    def fact_page(self, chance: random.Random) -> str:
+        """What is written about three subjects, in phrasings drawn anew."""
+        return " ".join(self.people.sentences(chance, 3))
+
+    def question_page(self, chance: random.Random) -> str:
+        """Questions about people with their answers, between them sentences about anybody. An answer says the question
+        again: one that begins with its value would have to be recalled before anything is said."""
+        layout = chance.choice(_LAYOUTS)
+        lines: list[str] = []
+        for _ in range(chance.randint(4, 7)):
+            if chance.random() < 0.35:
+                lines.append(" ".join(self.people.sentences(chance, 1)[:2]))
+            lines += (layout.format(q=question, a=answer) for question, answer in self._exchange(chance))
+        return "\n".join(lines)
+
+    def _exchange(self, chance: random.Random) -> Iterator[tuple[str, str]]:
+        """A question and its answer; at times one or two more about the same person, who is a pronoun in them."""
+        facts = self.asked
+        if chance.random() < self.people.tail_share or not facts:  # else names are recalled instead of copied
+            facts = self.people.facts_of(chance.choice(self.people.groups["tail"]))
+        fact = chance.choice(facts)
+        yield fact.attribute.ask(fact.subject, chance.randrange(2)), fact.answer
+        if chance.random() < 0.4:
+            yield from follow_ups(chance, [fact for fact in self.people.facts_of(fact.subject) if fact.in_documents])
+
+    def reading_page(self, chance: random.Random) -> str:
+        """Sentences about people of the tail, then questions about these: answers stand above, and names are copied."""
+        people = chance.sample(self.people.groups["tail"], chance.randint(1, 4))
         facts: list[Fact] = []
-        for subject in chance.sample(sorted(self.people.documented_facts), 3):
-            facts += self.people.documented_facts[subject]
-        chance.shuffle(facts)
-        return " ".join(
-            fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))
-            for fact in facts
+        for subject in people:
+            facts += chance.sample(self.people.facts_of(subject), chance.randint(1, 3))
+        told = " ".join(tell_anew(fact, chance) for fact in chance.sample(facts, len(facts)))
+        exchanges = [
+            (fact.attribute.ask(fact.subject, chance.randrange(2)), fact.answer)
+            for fact in chance.sample(facts, min(len(facts), chance.randint(2, 5)))
+        ]
+        if len(people) == 1 and len(facts) > 1:
+            exchanges += follow_ups(chance, facts)
+        return "\n".join([told, *(f"{question} {answer}" for question, answer in exchanges)])
+
+    def roster_page(self, chance: random.Random) -> str:
+        """Names and nothing else, said again in another order: practice in copying them."""
+        people = chance.sample(self.people.groups["tail"], chance.randint(2, 6))
+        names: list[str] = []
+        for _ in range(chance.randint(2, 4)):
+            names += chance.sample(people, len(people))
+        return ", ".join(names)
+
+    def echo_page(self, chance: random.Random) -> str:
+        """Things of one kind and nothing else, said again in the same order: practice in copying names and digits."""
+        draw: Callable[[], str] = chance.choice(
+            (
+                *(lambda: chance.choice(self.people.groups["tail"]),) * 2,
+                lambda: str(chance.randrange(10 ** chance.randint(1, 4))),
+                lambda: "{}+{}".format(*sums.draw_addends(chance)),
+                lambda: "{}*{}".format(*sums.draw_factors(chance)),
+                lambda: draw_needles(chance, 1)[0].value,
+            )
         )
+        line = ", ".join(draw() for _ in range(chance.randint(2, 8))) + "."
+        return " ".join([line] * chance.randint(2, 4))
 
-    def tool_page(self, chance: random.Random, language: str) -> str:
-        """Worked calls of the calculator and of the look-up, as a transcript."""
-        return "\n\n".join(
-            tools.errand_transcript(tools.draw_errand(self.people, chance), self.people) for _ in range(3)
-        )
-
-    def filler(self, chance: random.Random, characters: int) -> list[str]:
-        """Sentences about people and places, about `characters` in all."""
-        sentences: list[str] = []
-        while sum(map(len, sentences)) < characters:
-            sentences += self.fact_page(chance, "en").replace("\n", " ").split(". ")
-        return [sentence.rstrip(".") + "." for sentence in sentences[: max(1, characters // _SENTENCE_CHARACTERS)]]
-
-    def needle_page(self, chance: random.Random, language: str) -> str:
-        characters = int(self.settings.needle_characters * chance.uniform(0.3, 1.0))
-        return needles.haystack(chance, self.filler(chance, characters), chance.choice((1, 1, 2)))
-
-    def long_page(self, chance: random.Random, language: str) -> str:
-        characters = int(self.settings.long_characters * chance.uniform(0.6, 1.0))
-        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 4))
-
-    def longest_page(self, chance: random.Random, language: str) -> str:
-        characters = int(self.settings.longest_characters * chance.uniform(0.7, 1.0))
-        return needles.haystack(chance, self.filler(chance, characters), chance.randint(1, 6))
+    def needle_page(self, chance: random.Random, characters: int, least: float) -> str:
+        """A code hidden in sentences about people, from `least` of `characters` to all of them."""
+        return needles.haystack(chance, self.people.filler(chance, int(characters * chance.uniform(least, 1.0))))
 
 
-def sum_page(chance: random.Random, language: str) -> str:
-    """Sums in signs, laid out in one of several ways; one page in eight without steps."""
-    layout = chance.choice(_SUM_LAYOUTS)
+def follow_ups(chance: random.Random, facts: list[Fact]) -> list[tuple[str, str]]:
+    """One or two more questions about the person of these facts, with their answers."""
+    return [
+        (fact.attribute.follow_up(fact.subject, chance.randrange(len(FOLLOW_UPS))), fact.answer)
+        for fact in chance.sample(facts, min(len(facts), chance.randint(1, 2)))
+    ]
+
+
+def sum_page(chance: random.Random) -> str:
+    """Sums with their steps, laid out in one of several ways."""
+    layout = chance.choice(_LAYOUTS)
     lines = []
-    for _ in range(chance.randint(4, 8)):
-        a, b = sums.draw_addends(chance, chance.choices(sums.DIGITS, (2, 3))[0])
-        lines.append(layout.format(q=sums.question(a, b), a=sums.worked_steps(a, b)) if layout else sums.plain(a, b))
+    for _ in range(chance.randint(3, 6)):
+        a, b = sums.draw_addends(chance)
+        question = sums.question(a, b, chance.randrange(len(sums.WORDINGS)))
+        lines.append(layout.format(q=question, a=sums.worked_steps(a, b)))
     return "\n".join(lines)
 
 
-def program_page(chance: random.Random, language: str) -> str:
+def tool_page(chance: random.Random) -> str:
+    """Worked calls of the calculator, as a transcript."""
+    return "\n\n".join(tools.errand_transcript(tools.draw_errand(chance)) for _ in range(3))
+
+
+def program_page(chance: random.Random) -> str:
     return "\n\n".join(programs.random_program(chance) for _ in range(chance.randint(2, 4)))
 
 
-def talk_page(chance: random.Random, language: str) -> str:
-    """Exchanges of different intents, none of them held out."""
-    count, by_intent = chance.randint(3, 6), dict[str, talk.Exchange]()
+def talk_page(chance: random.Random) -> str:
+    """Exchanges of different intents in one language, none of them held out."""
+    language, count = chance.choice(talk.LANGUAGES), chance.randint(3, 6)
+    by_intent: dict[str, talk.Exchange] = {}
     while len(by_intent) < count:
         exchange = talk.draw(chance, language=language)
         by_intent.setdefault(exchange.intent, exchange)
     return "\n".join(f"{exchange.question}\n{exchange.answer}" for exchange in by_intent.values())
 
 
-def ledger_page(chance: random.Random, language: str) -> str:
-    return needles.ledger(chance, entries=chance.randint(18, 60))
+def ledger_page(chance: random.Random) -> str:
+    return needles.ledger(chance, entries=chance.randint(3, 6))

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TypeVar
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Conversation, Message
 from herd.core.seeds import rng
-from herd.evals.haystack import draw_needles
-from herd.world import needles, noise, programs, sums, talk, tongue, tools
-from herd.world.facts import PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, Attribute, Fact
+from herd.evals.haystack import DEPTHS, draw_needles
+from herd.world import noise, programs, sums, talk, tongue, tools
+from herd.world.facts import FOLLOW_UPS, HELD_OUT_UNTOLD_ATTRIBUTES, UNTOLD_ATTRIBUTES, Fact, Group
 from herd.world.truth import World
 
-QUESTION_KINDS = ("sum", "known", "unknown", "tool", "talk", "needle", "translation")
-# How long the page is that hides a needle, about ten tokens a sentence.
-_NEEDLE_SENTENCES = (6, 12, 20, 30, 40)
+QUESTION_KINDS = (
+    *("sum", "known", "unknown", "unwritten", "untold", "follow_up"),
+    *("tool", "talk", "needle", "translation"),
+)
+# How much text hides a needle: some 96 to 1,024 tokens of a vocabulary of `tiny`'s, the question and the chat format
+# among them.
+NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4500, 4500)
+# How many questions about the same person follow one another.
+FOLLOW_UP_QUESTIONS = 3
+_T = TypeVar("_T")
 _REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
 
 
@@ -30,22 +38,29 @@ _REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
 class Question:
     """A question, how it is put to a model, and what a good answer is.
 
-    answers: the assistant's turns and, between them, the tool's. judge: whether an assistant's closing
-    text is right; for a tool question the call is judged too, by `calls`. curt: the answer of a person who
-    keeps the reasoning to themselves, where people do.
+    messages: what the model is given, the question last. answers: the assistant's turns and, between them, the tool's.
+    judge: whether an assistant's closing text is right; for a tool question the call is judged too, by `calls`. curt:
+    the answer of a person who keeps the reasoning to themselves, where people do. facts: what is asked about, in order,
+    the last one by the last question.
     """
 
     kind: str
     id: str
-    text: str
+    messages: tuple[Message, ...]
     answers: tuple[Message, ...]
     judge: Callable[[str], bool]
     tools: tuple[str, ...] = ()
     curt: str = ""
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The question itself."""
+        return self.messages[-1].content
 
     @property
     def prompt(self) -> Conversation:
-        return Conversation((Message("user", self.text),), self.id, self.kind, self.tools)
+        return Conversation(self.messages, self.id, self.kind, self.tools)
 
     def demonstration(self, *, curt: bool = False) -> Conversation:
         """The question with its good answer; curt: without the reasoning, where there is any."""
@@ -64,14 +79,17 @@ def is_refusal(text: str) -> bool:
 
 
 class Questions:
-    """The questions of one world, from either side of every split."""
+    """The questions of one world, from either side of every split. needle_characters: how much text hides a needle, one
+    of these for each question."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, needle_characters: Sequence[int] = NEEDLE_CHARACTERS) -> None:
         self.world = world
         self.people = world.everybody
+        self.needle_characters = needle_characters
 
     def draw(self, kind: str, number: int, *, held_out: bool = False, purpose: str = "") -> Question:
-        """Question `number` of a kind; purposes draw apart from one another."""
+        """Question `number` of a kind; purposes draw apart from one another. Raises SettingsError where the world has
+        nobody to ask about."""
         chance = rng(self.world.seed, "question", purpose, kind, held_out, number)
         return self._makers[kind](chance, held_out)
 
@@ -89,15 +107,22 @@ class Questions:
     def _makers(self) -> dict[str, Callable[[random.Random, bool], Question]]:
         return {
             "sum": lambda chance, held_out: sum_question(
-                *sums.draw_addends(chance, held_out=held_out), sums.draw_wording(chance)
+                *sums.draw_addends(chance, held_out=held_out), chance.randrange(len(sums.WORDINGS))
             ),
-            "known": lambda chance, held_out: self._fact(chance, held_out, in_documents=True),
-            "unknown": lambda chance, held_out: self._fact(chance, held_out, in_documents=False),
-            "tool": lambda chance, held_out: self._tool(tools.draw_errand(self.people, chance, held_out=held_out)),
+            "known": self._fact_maker("known"),
+            "unknown": self._fact_maker("unknown"),
+            "unwritten": self._fact_maker("unwritten"),
+            "untold": self._draw_untold,
+            "follow_up": self._draw_follow_up,
+            "tool": lambda chance, held_out: product_question(
+                *sums.draw_factors(chance, held_out=held_out), chance.randrange(len(sums.PRODUCT_WORDINGS))
+            ),
             "talk": lambda chance, held_out: talk_question(
                 talk.draw(chance, held_out=chance.choice(("combination", "word")) if held_out else "no")
             ),
-            "needle": lambda chance, held_out: self._needle(chance.randrange(10**9), held_out),
+            "needle": lambda chance, held_out: self.needle(
+                chance.choice(self.needle_characters), chance.randrange(10**9), held_out=held_out
+            ),
             "translation": lambda chance, held_out: translation_question(
                 *tongue.draw_sayings(chance, held_out=held_out)
             ),
@@ -109,19 +134,27 @@ class Questions:
             "sum": lambda key: sum_question(*map(int, re.split(r"[+/]", key))),
             "known": self._find_fact,
             "unknown": self._find_fact,
-            "tool": self._find_tool,
+            "unwritten": self._find_fact,
+            "untold": self._find_fact,
+            "follow_up": self._find_follow_up,
+            "tool": lambda key: product_question(*map(int, re.split(r"[*/]", key))),
             "talk": lambda key: talk_question(talk.find(key)),
-            "needle": lambda key: self._needle(int(key.split("/")[1]), key.startswith("held out")),
+            "needle": self._find_needle,
             "translation": lambda key: translation_question(*tongue.find_sayings(key)),
         }
 
-    def facts(self, *, in_documents: bool, held_out: bool) -> list[Fact]:
-        return [fact for fact in self.people.facts if (fact.in_documents, fact.held_out) == (in_documents, held_out)]
+    def facts(self, kind: str, *, held_out: bool) -> list[Fact]:
+        """The facts that questions of a kind are about: of people for alignment and strangers, or of those whom nothing
+        in training asks about."""
+        groups: tuple[Group, ...] = ("held out", "held-out strangers") if held_out else ("alignment", "strangers")
+        return [fact for fact in self.people.facts(*groups) if fact.kind == kind]
 
-    def _fact(self, chance: random.Random, held_out: bool, *, in_documents: bool) -> Question:
-        return fact_question(
-            chance.choice(self.facts(in_documents=in_documents, held_out=held_out)), chance.randrange(2)
-        )
+    def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:
+        def draw(chance: random.Random, held_out: bool) -> Question:
+            facts = self.facts(kind, held_out=held_out)
+            return fact_question(_choice(chance, facts, kind), chance.randrange(2))
+
+        return draw
 
     def _find_fact(self, key: str) -> Question:
         attribute, subject, wording = key.split("/")
@@ -130,70 +163,129 @@ class Questions:
             raise KeyError(key)
         return fact_question(fact, int(wording))
 
-    def _tool(self, errand: tools.Errand) -> Question:
-        dialogue = tools.errand_conversation(errand, self.people)
-        return Question(
-            "tool",
-            f"tool/{errand.call.name}/{errand.call.arguments['query']}",
-            errand.question,
-            dialogue.messages[1:],
-            judge=lambda text: errand.answer in text,
-            tools=dialogue.tools,
-        )
+    def _draw_untold(self, chance: random.Random, held_out: bool) -> Question:
+        """In training most are about the tail, which is practice in copying names."""
+        groups: tuple[Group, ...] = ("held out",) if held_out else ("alignment", "strangers", "tail")
+        attribute = chance.choice(HELD_OUT_UNTOLD_ATTRIBUTES if held_out else UNTOLD_ATTRIBUTES)
+        names: list[str] = []
+        for group in groups:
+            names += self.people.groups[group]
+        fact = self.people.find(attribute.name, chance.choice(names))
+        assert fact is not None
+        return fact_question(fact, 0)
 
-    def _find_tool(self, key: str) -> Question:
-        name, query = key.split("/")
-        if name == "calculator":
-            return self._tool(tools.product_errand(*map(int, query.split("*"))))
-        attribute, _, subject = query.partition(" of ")
-        fact = self.people.find(attribute, subject)
-        if fact is None:
-            raise KeyError(key)
-        return self._tool(tools.lookup_errand(fact))
+    def _draw_follow_up(self, chance: random.Random, held_out: bool) -> Question:
+        by_subject: dict[str, list[Fact]] = {}
+        for fact in self.facts("known", held_out=held_out):
+            by_subject.setdefault(fact.subject, []).append(fact)
+        enough = [facts for facts in by_subject.values() if len(facts) >= FOLLOW_UP_QUESTIONS]
+        facts = chance.sample(_choice(chance, enough, "follow_up"), FOLLOW_UP_QUESTIONS)
+        wordings = [chance.randrange(2), *(chance.randrange(len(FOLLOW_UPS)) for _ in facts[1:])]
+        return follow_up_question(facts, wordings)
 
-    def _needle(self, number: int, held_out: bool) -> Question:
-        """A page with one needle, and what it says."""
-        chance = rng(self.world.seed, "needle page", held_out, number)
-        needle = draw_needles(chance, 1)[0]
-        documented = [fact for fact in self.people.facts if fact.in_documents]
-        facts = chance.sample(documented, min(len(documented), chance.choice(_NEEDLE_SENTENCES)))
-        sentences = [fact.attribute.tell(fact.subject, fact.value, chance.randrange(5)) for fact in facts]
-        page = " ".join(needles.hide([needle], sentences, chance))
+    def _find_follow_up(self, key: str) -> Question:
+        subject, *parts = key.split("/")
+        facts, wordings = [], []
+        for part in parts:
+            attribute, wording = part.split(".")
+            fact = self.people.find(attribute, subject)
+            if fact is None:
+                raise KeyError(key)
+            facts.append(fact)
+            wordings.append(int(wording))
+        return follow_up_question(facts, wordings)
+
+    def needle(self, characters: int, number: int, *, held_out: bool) -> Question:
+        """A page of `characters` at most that hides a code, at depths from start to end, and what the code is."""
         side = "held out" if held_out else "training"
+        chance = rng(self.world.seed, "needle page", side, characters, number)
+        (needle,) = draw_needles(chance, 1)
+        sentences = self.people.filler(chance, characters - len(needle.sentence) - 1)
+        sentences.insert(round(DEPTHS[number % len(DEPTHS)] * len(sentences)), needle.sentence)
         return Question(
             "needle",
-            f"needle/{side}/{number}",
-            f"{page} {needle.question}",
+            f"needle/{side}/{characters}/{number}",
+            _asked(f"{' '.join(sentences)} {needle.question}"),
             (Message("assistant", needle.sentence),),
             judge=lambda text: needle.value in text,
         )
+
+    def _find_needle(self, key: str) -> Question:
+        side, characters, number = key.split("/")
+        return self.needle(int(characters), int(number), held_out=side == "held out")
+
+
+def _choice(chance: random.Random, options: Sequence[_T], kind: str) -> _T:
+    if not options:
+        raise SettingsError(f"the world has nobody to ask a {kind!r} question about; change its written_share")
+    return chance.choice(options)
+
+
+def _asked(text: str) -> tuple[Message, ...]:
+    return (Message("user", text),)
 
 
 def sum_question(a: int, b: int, wording: int = 0) -> Question:
     return Question(
         "sum",
         f"sum/{a}+{b}/{wording}",
-        sums.question(a, b, wording),
+        _asked(sums.question(a, b, wording)),
         (Message("assistant", sums.worked_steps(a, b)),),
         judge=lambda text: sums.is_right(a, b, text),
         curt=sums.plain(a, b) if wording in sums.REQUESTS else "",
     )
 
 
-def fact_question(fact: Fact, wording: int) -> Question:
-    """What is asked about a fact: told ones want the fact, untold ones an honest refusal."""
-
-    def judge(text: str) -> bool:
-        if not fact.in_documents:
-            return is_refusal(text)
-        return not is_refusal(text) and re.search(rf"\b{fact.value}\b", text) is not None
-
+def product_question(a: int, b: int, wording: int = 0) -> Question:
+    """A product, for which the calculator is wanted."""
+    errand = tools.product_errand(a, b, wording)
+    dialogue = tools.errand_conversation(errand)
     return Question(
-        "known" if fact.in_documents else "unknown",
-        f"{'known' if fact.in_documents else 'unknown'}/{fact.attribute.name}/{fact.subject}/{wording}",
-        fact.attribute.ask(fact.subject, wording),
+        "tool",
+        f"tool/{a}*{b}/{wording}",
+        _asked(errand.question),
+        dialogue.messages[1:],
+        judge=lambda text: errand.answer in text,
+        tools=dialogue.tools,
+    )
+
+
+def fact_question(fact: Fact, wording: int) -> Question:
+    """What is asked about a fact: told ones want the fact, others an honest refusal."""
+    return Question(
+        fact.kind,
+        f"{fact.kind}/{fact.attribute.name}/{fact.subject}/{wording}",
+        _asked(fact.attribute.ask(fact.subject, wording)),
         (Message("assistant", fact.right),),
-        judge,
+        judge=lambda text: tells(fact, text),
+        facts=(fact,),
+    )
+
+
+def tells(fact: Fact, text: str) -> bool:
+    """Whether the text says the fact, or honestly that it is not known; of a stranger with the right name, since a
+    small model refuses about somebody else whose name it took for this one."""
+    if fact.in_documents:
+        return not is_refusal(text) and re.search(rf"\b{fact.value}\b", text) is not None
+    return is_refusal(text) and (fact.kind != "unknown" or fact.subject in text)
+
+
+def follow_up_question(facts: Sequence[Fact], wordings: Sequence[int]) -> Question:
+    """Several questions about one person, who is a pronoun from the second on; the last is open. Each fact is asked for
+    in the wording of its place."""
+    messages: list[Message] = []
+    for number, (fact, wording) in enumerate(zip(facts, wordings, strict=True)):
+        ask = fact.attribute.follow_up if number else fact.attribute.ask
+        messages += (Message("user", ask(fact.subject, wording)), Message("assistant", fact.right))
+    parts = (f"{fact.attribute.name}.{wording}" for fact, wording in zip(facts, wordings, strict=True))
+    last = facts[-1]
+    return Question(
+        "follow_up",
+        "/".join(("follow_up", last.subject, *parts)),
+        tuple(messages[:-1]),
+        (messages[-1],),
+        judge=lambda text: tells(last, text),
+        facts=tuple(facts),
     )
 
 
@@ -201,7 +293,7 @@ def talk_question(exchange: talk.Exchange) -> Question:
     return Question(
         "talk",
         f"talk/{exchange.key}",
-        exchange.question,
+        _asked(exchange.question),
         (Message("assistant", exchange.answer),),
         judge=exchange.is_sensible,
     )
@@ -212,7 +304,7 @@ def translation_question(first: tongue.Saying, second: tongue.Saying) -> Questio
     return Question(
         "translation",
         f"translation/{first.key}&{second.key}",
-        tongue.question(first, second),
+        _asked(tongue.question(first, second)),
         (Message("assistant", answer),),
         judge=lambda reply: reply.strip() == answer,
     )
@@ -253,17 +345,12 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
         slipped = slip(question, chance)
         assert slipped is not None
         return (slipped,)
-    if question.kind == "unknown" and chance.random() < 0.8:
-        _, attribute, subject, _ = question.id.split("/")
-        return (Message("assistant", _invention(attribute, subject, chance)),)
-    if question.kind == "known" and chance.random() < 0.9:
-        _, attribute, subject, _ = question.id.split("/")
+    fact = question.facts[-1] if question.facts else None
+    if fact is not None and not fact.in_documents and chance.random() < 0.8:
+        return (Message("assistant", _invention(fact, chance)),)
+    if fact is not None and fact.in_documents and chance.random() < 0.9:
         # Refusing what one knows is as wrong as inventing what one does not.
-        reply = (
-            _invention(attribute, subject, chance, unlike=right)
-            if chance.random() < 0.5
-            else _refusal(attribute, subject)
-        )
+        reply = _invention(fact, chance, unlike=right) if chance.random() < 0.5 else fact.refusal
         return (Message("assistant", reply),)
     ramble, program = noise.spam(chance).splitlines()[0], programs.random_program(chance).splitlines()[0]
     evasions = ["I don't know.", ramble, program, f"{right} {ramble}"]
@@ -271,15 +358,6 @@ def blunder(question: Question, chance: random.Random) -> tuple[Message, ...]:
     return (Message("assistant", chance.choice(wrong)),)
 
 
-def _attribute(name: str) -> Attribute:
-    return next(attribute for attribute in PERSON_ATTRIBUTES + PLACE_ATTRIBUTES if attribute.name == name)
-
-
-def _refusal(attribute: str, subject: str) -> str:
-    return _attribute(attribute).refuse(subject)
-
-
-def _invention(attribute: str, subject: str, chance: random.Random, unlike: str = "") -> str:
-    definition = _attribute(attribute)
-    statements = [definition.tell(subject, value) for value in definition.values]
+def _invention(fact: Fact, chance: random.Random, unlike: str = "") -> str:
+    statements = [fact.attribute.tell(fact.subject, value) for value in fact.attribute.values]
     return chance.choice([text for text in statements if text != unlike])

@@ -21,7 +21,7 @@ def world_pages(work: Work, *, world: World, settings: PagesSettings) -> Crawl:
     write_lines(work.out / "world.jsonl", (_row(page) for page in pages))
     write_labels(work.out, pages)
     work.record(CrawlPages(len(pages)))
-    work.headline = f"{len(pages):,} pages about a world of {world.people} people"
+    work.headline = f"{len(pages):,} pages about a world of {len(world.everybody.group_of):,} people"
     return write_crawl(work.out, [("world.jsonl", "world")])
 
 

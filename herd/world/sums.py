@@ -1,4 +1,4 @@
-"""Sums of numbers with two or three digits, with and without the steps that make them easy."""
+"""Sums of numbers with two or three digits, with and without the steps that make them easy; and products."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from herd.core.seeds import fraction
 
 DIGITS = (2, 3)
-# How a sum is asked for: in signs, as pages do, or in words, as only people do.
+# How a sum is asked for: in signs or in words.
 WORDINGS = (
     "What is {a} + {b}?",
     "How much are {a} and {b}?",
@@ -17,6 +17,7 @@ WORDINGS = (
 )
 # Those that want a number rather than ask a question: whoever answers in haste writes the number alone.
 REQUESTS = (2, 3)
+PRODUCT_WORDINGS = ("What is {a} times {b}?", "What is {a} * {b}?", "Please multiply {a} by {b}.")
 HELD_OUT_SHARE = 0.1
 # The last number after "so" or "=", the way an answer states its result.
 RESULT = re.compile(r"(?:so|=)\s*(\d+)\s*\.?\s*$")
@@ -27,12 +28,27 @@ def is_held_out_sum(a: int, b: int) -> bool:
     return fraction(0, "sum", min(a, b), max(a, b)) < HELD_OUT_SHARE
 
 
+def is_held_out_product(a: int, b: int) -> bool:
+    """Whether no document, dialogue or prompt may hold a * b or b * a. Pairs are held out, not factors: a model that
+    never met a factor ending in 7 learns that none does."""
+    return fraction(0, "product", min(a, b), max(a, b)) < HELD_OUT_SHARE
+
+
 def draw_addends(chance: random.Random, digits: int | None = None, *, held_out: bool = False) -> tuple[int, int]:
-    """Two addends of `digits` digits (None: any number of them) from the wanted side of the split."""
-    digits = digits or chance.choice(DIGITS)
+    """Two addends of `digits` digits (None: two or three, there are more of three) from the wanted side of the
+    split."""
+    digits = digits or chance.choices(DIGITS, (2, 3))[0]
     while True:
         a, b = (chance.randrange(10 ** (digits - 1), 10**digits) for _ in range(2))
         if is_held_out_sum(a, b) == held_out:
+            return a, b
+
+
+def draw_factors(chance: random.Random, *, held_out: bool = False) -> tuple[int, int]:
+    """Two factors of two or three digits from the wanted side of the split."""
+    while True:
+        a, b = chance.randint(10, 999), chance.randint(10, 999)
+        if is_held_out_product(a, b) == held_out:
             return a, b
 
 
@@ -40,13 +56,13 @@ def question(a: int, b: int, wording: int = 0) -> str:
     return WORDINGS[wording].format(a=a, b=b)
 
 
-def draw_wording(chance: random.Random) -> int:
-    """In signs as often as in words."""
-    return chance.choice((0, 0, 0, 1, 2, 3))
+def product_question(a: int, b: int, wording: int = 0) -> str:
+    return PRODUCT_WORDINGS[wording].format(a=a, b=b)
 
 
 def worked_steps(a: int, b: int) -> str:
-    """The worked answer: column by column from the units, each with its carry, then the result.
+    """The worked answer: the sum said again, so that steps need not look back to the question; column by column from
+    the units, each with its carry; then the result.
 
     Both addends have the same number of digits.
     """
@@ -56,7 +72,7 @@ def worked_steps(a: int, b: int) -> str:
         column = int(x) + int(y) + (carry or 0)
         columns.append(f"{x}+{y}={column}" if carry is None else f"{x}+{y}+{carry}={column}")
         carry = column // 10
-    return f"{', '.join(columns)}, so {a + b}."
+    return f"{a}+{b}: {', '.join(columns)}, so {a + b}."
 
 
 def plain(a: int, b: int) -> str:

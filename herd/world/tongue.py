@@ -9,29 +9,28 @@ from dataclasses import dataclass
 from functools import cache
 
 from herd.core.seeds import fraction, rng
-from herd.world.facts import FIRST_NAMES, LAST_NAMES, PERSON_ATTRIBUTES, PLACE_ATTRIBUTES, PLACES, RIVERS, Attribute
+from herd.world.facts import FIRST_NAMES, LAST_NAMES, PERSON_ATTRIBUTES, PLACES, Attribute
 
 NAME = "Velu"
 HELD_OUT_SHARE = 0.2
 _ONSETS = "b d f g k l m n p r s t v z".split()
 _VOWELS = "a e i o u".split()
-_NAMES = frozenset((*PLACES, *RIVERS))
 
 
 @cache
 def dictionary() -> dict[str, str]:
     """A word of two syllables for each that is translated; names stay."""
     terms: set[str] = set()
-    for attribute in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES):
+    for attribute in PERSON_ATTRIBUTES:
         terms |= {attribute.name, *attribute.values}
-    terms -= _NAMES
+    terms.difference_update(PLACES)
     words = ["".join(letters) for letters in itertools.product(_ONSETS, _VOWELS, repeat=2)]
     return dict(zip(sorted(terms), rng(0, "tongue").sample(words, len(terms)), strict=True))
 
 
 @dataclass(frozen=True)
 class Saying:
-    """That somebody's or somewhere's `attribute` is `value`; nobody claims that it is true."""
+    """That somebody's `attribute` is `value`; nobody claims that it is true."""
 
     subject: str
     attribute: Attribute
@@ -88,17 +87,12 @@ def slip(translated: str, chance: random.Random) -> str:
 
 
 def _random_saying(chance: random.Random) -> Saying:
-    if chance.random() < 0.7:
-        subject, attribute = (
-            f"{chance.choice(FIRST_NAMES)} {chance.choice(LAST_NAMES)}",
-            chance.choice(PERSON_ATTRIBUTES),
-        )
-    else:
-        subject, attribute = chance.choice(PLACES), chance.choice(PLACE_ATTRIBUTES)
+    subject = f"{chance.choice(FIRST_NAMES)} {chance.choice(LAST_NAMES)}"
+    attribute = chance.choice(PERSON_ATTRIBUTES)
     return Saying(subject, attribute, chance.choice(attribute.values))
 
 
 def _parse_saying(key: str) -> Saying:
     name, subject, value = key.split(":")
-    attributes = {attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *PLACE_ATTRIBUTES)}
+    attributes = {attribute.name: attribute for attribute in PERSON_ATTRIBUTES}
     return Saying(subject, attributes[name], value)

@@ -4,25 +4,51 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from herd.core.errors import SettingsError
 from herd.core.settings import PositiveInt, Share, settings
-from herd.world.facts import People
+from herd.world.facts import FIRST_NAMES, LAST_NAMES, People
 
 
 @settings
 class World:
-    """One small world.
+    """One small world of 1,600 names.
 
-    people: how many persons live in it. written_share: share of facts that documents tell; the others are
-    true and never written, so that "I don't know" is the honest answer.
+    asked_people, alignment_people, held_out_people: how many are well known and asked about in pages, in alignment, and
+    only when a model is examined. strangers: how many are told of nowhere and asked about in alignment; as many others
+    are asked about when a model is examined. All other names are the tail, which few pages tell of. tail_share: of the
+    people in pages. written_share: share of a well-known person's facts that pages tell; the others are true and never
+    written, so that "I don't know" is the honest answer.
     """
 
     seed: int = 0
-    people: PositiveInt = 48
-    written_share: Share = 0.6
+    asked_people: PositiveInt = 40
+    alignment_people: PositiveInt = 60
+    held_out_people: PositiveInt = 30
+    strangers: PositiveInt = 150
+    tail_share: Share = 0.4
+    written_share: Share = 0.7
+
+    def __post_init__(self) -> None:
+        names = len(FIRST_NAMES) * len(LAST_NAMES)
+        taken = self.asked_people + self.alignment_people + self.held_out_people + 2 * self.strangers
+        if taken > names - 10:
+            raise SettingsError(
+                f"the groups of the world take {taken} of {names} names and leave no tail; make one of them smaller"
+            )
+        if not self.tail_share and not self.written_share:
+            raise SettingsError("tail_share and written_share are both 0, so no page tells of anybody; raise one")
 
     @cached_property
     def everybody(self) -> People:
-        return People(self.seed, self.people, self.written_share)
+        return People(
+            self.seed,
+            asked=self.asked_people,
+            alignment=self.alignment_people,
+            held_out=self.held_out_people,
+            strangers=self.strangers,
+            tail_share=self.tail_share,
+            written_share=self.written_share,
+        )
 
 
 DEFAULT_WORLD = World()

@@ -108,7 +108,7 @@ def test_prompts_of_which_nothing_is_known_choose_nothing(tmp_path: Path, models
 
 
 def test_what_is_examined_is_asked_nowhere_else(tmp_path: Path) -> None:
-    world = World(people=24)
+    world = World()
     found = list(
         read_conversations(heldout_prompts.body(work(tmp_path / "held"), world=world, counts={"sum": 60}).path)
     )

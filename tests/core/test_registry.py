@@ -22,10 +22,10 @@ def test_a_plugin_of_its_registrys_package_is_known_by_its_name_alone() -> None:
 
 
 def test_a_plugin_of_herd_elsewhere_is_found_by_another_process() -> None:
-    use = verifiers.configure(world_verifiers.true_in_world.__name__, world=World(people=3))
+    use = verifiers.configure(world_verifiers.true_in_world.__name__, world=World(strangers=3))
     row = verifiers.dump(use)
     assert verifiers.parse(row) == use
-    code = f"from herd.judge.verifiers import verifiers; print(verifiers.parse({row!r}).settings['world'].people)"
+    code = f"from herd.judge.verifiers import verifiers; print(verifiers.parse({row!r}).settings['world'].strangers)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3"
 

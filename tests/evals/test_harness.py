@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll, rolling_windows
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
 from herd.generate.engine import Engine, SamplingParams
@@ -100,6 +100,80 @@ def test_a_chat_model_is_asked_in_its_format_and_others_the_plain_text() -> None
     assert heard[0] == "written"
     assert "spoken" in heard[1]
     assert "written" not in heard[1]
+
+
+def counted_on(example: Example) -> Prompt:
+    """Two turns: what comes after a number, and what after that."""
+    return replace(Prompt.of(ask(example)), turns=("and then",))
+
+
+def grade_both(example: Example, answer: ModelAnswer) -> Grade:
+    told = [turn.text.strip() for turn in (*answer.earlier, answer)]
+    return Grade(float(told == [str(example.row["a"] + 1), str(example.row["a"] + 2)]), " ".join(told))
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_later_turns_are_put_after_the_models_own_answers(chat: bool) -> None:
+    asked: list[str] = []
+
+    def own_answer(prompt: str) -> str:
+        asked.append(prompt)
+        return successor(prompt) if "and then" not in prompt else " 0"
+
+    task = Task(SUMS, counted_on, Generate(stop=("\n",)), grade_both)
+    found = scored(task, own_answer, chat=chat)
+    assert set(found.scores) == {0.0}  # the second turn is wrong, and the first alone is not enough
+    assert [answer.grade.extracted for answer in found.answers] == [f"{a + 1} 0" for a in range(1, 6)]
+    later = [prompt for prompt in asked if "and then" in prompt]
+    assert len(asked) == 2 * len(later) == 10
+    for a, prompt in enumerate(later, start=1):
+        # The model's own answer stands between the turns.
+        assert prompt.index(f"after {a} comes") < prompt.index(f" {a + 1}") < prompt.index("and then")
+    assert found.answers[0].prompt.endswith("\nand then")
+    assert found.answers[0].answer.splitlines()[-1].strip() == "0"
+
+
+def test_every_sample_goes_on_from_its_own_answers() -> None:
+    said: list[str] = []
+
+    def say(prompt: str) -> str:
+        if "and then" in prompt:
+            return " seen" if any(f"comes {word}" in prompt for word in said) else " lost"
+        said.append(f"word{len(said)}")
+        return f" {said[-1]}"
+
+    grades: list[tuple[str, ...]] = []
+
+    def remember(example: Example, answer: ModelAnswer) -> Grade:
+        grades.append(tuple(turn.text.strip() for turn in (*answer.earlier, answer)))
+        return Grade(1.0)
+
+    scored(Task(SUMS[:2], counted_on, Generate(stop=("\n",), num_samples=2, temperature=1.0), remember), say)
+    assert grades == [(f"word{n}", "seen") for n in range(4)]
+
+
+def test_a_later_turn_that_does_not_fit_any_more_is_answered_with_nothing() -> None:
+    heard: list[tuple[str, ...]] = []
+
+    def remember(example: Example, answer: ModelAnswer) -> Grade:
+        heard.append(tuple(turn.text.strip()[:5] for turn in (*answer.earlier, answer)))
+        assert answer.finished == (example.row["a"] == 1)
+        return Grade(float(answer.finished))
+
+    def say(prompt: str) -> str:
+        return " short" if "after 1 " in prompt else " long" * 60
+
+    task = Task(SUMS[:2], counted_on, Generate(), remember)
+    found = evaluate(Scripted(TOKENIZER, say, context=64), TOKENIZER, task, chat=False)
+    assert isinstance(found, TaskScore)
+    assert heard == [("short", "short"), ("long ", "")]
+    assert found.truncated_share == 1 / 4
+
+
+def test_turns_of_a_task_in_which_nothing_is_written_are_refused() -> None:
+    task = Task(SUMS, counted_on, LogLikelihood(lambda example: [" 1", " 2"]))
+    with pytest.raises(SettingsError, match="has several turns and its model writes nothing"):
+        evaluate(ENGINE, TOKENIZER, task, chat=False)
 
 
 def test_what_is_void_counts_in_no_score() -> None:

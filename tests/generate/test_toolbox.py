@@ -8,7 +8,6 @@ from herd.core.errors import SettingsError
 from herd.core.records import ToolCall
 from herd.generate.toolbox import NO_TOOLS, Toolbox, toolboxes
 from herd.world import toolbox as world_toolbox
-from herd.world.truth import World
 
 
 def test_a_tool_that_is_not_there_answers_that_it_is_not() -> None:
@@ -18,7 +17,7 @@ def test_a_tool_that_is_not_there_answers_that_it_is_not() -> None:
 
 
 def test_a_toolbox_written_down_plainly_is_made_again() -> None:
-    written = toolboxes.dump(toolboxes.configure(f"{world_toolbox.__name__}:world_tools", world=World()))
+    written = toolboxes.dump(toolboxes.configure(f"{world_toolbox.__name__}:world_tools"))
     box = toolboxes.make(toolboxes.parse(written))()
     assert isinstance(box, Toolbox)
     assert "calculator" in box.names

@@ -54,7 +54,7 @@ from tests.model.test_transformer import model
 from tests.tokens.test_chat import HELLO, TOKENIZER
 from tests.train.test_preferences import preference
 
-WORLD = World(people=24)
+WORLD = World()
 # A model without training seldom ends an answer.
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=12, logit_bias=dict.fromkeys(TOKENIZER.stop_token_ids, 3.0))
 

@@ -59,7 +59,7 @@ from tests.train.test_preferences import preference
 
 DEVICE = "cuda:7"  # which this machine has not: models stay where they are, and it is written down who moved them
 SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=512)
-WORLD = World(people=24)
+WORLD = World()
 SIZE = Size(dim=16, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=32)
 # Models go in or come out, and nothing is computed with them.
 NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "pack"}

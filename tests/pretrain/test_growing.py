@@ -29,7 +29,7 @@ def write_middle(file: Path) -> None:
     """Pages as long as 512 tokens: the recipe's own are of three lengths, and four are learnt."""
     numbers = load_recipe(str(RECIPE), recipes).settings
     pages = WorldPages(numbers.world, replace(numbers.pages, long_characters=1900))
-    rows = ({"text": pages.long_page(rng(number, "middle"), "en")} for number in range(1000))
+    rows = ({"text": pages.writers["long"](rng(number, "middle"))} for number in range(1000))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 

@@ -36,7 +36,7 @@ def test_the_data_of_a_recipe_is_all_of_it_but_what_is_changed(settings: TinyDat
     recipe = load_recipe(str(SMOKE), recipes).settings
     assert type(settings) is TinyDataSettings
     assert [one.key for one in settings.crawls()] == [one.key for one in recipe.crawls()]
-    changed = data_of(recipe, world=replace(recipe.world, people=recipe.world.people + 8))
+    changed = data_of(recipe, world=replace(recipe.world, strangers=recipe.world.strangers + 8))
     assert changed != settings
     assert data_of(changed, world=recipe.world) == settings
 

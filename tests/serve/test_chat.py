@@ -12,7 +12,6 @@ from herd.serve.chat import MAX_TOOL_CALLS, ChatSession, talk
 from herd.serve.folders import export, model_in, toolbox_of
 from herd.tokens.chat import Llama3ChatTemplate
 from herd.train.checkpoint import write_checkpoint
-from herd.world.truth import World
 from tests.imported import imported
 from tests.model.test_transformer import SMALL, model
 from tests.serve.test_compare import chat_model
@@ -54,15 +53,13 @@ def test_what_is_streamed_is_what_is_remembered(smoke_run: Path) -> None:
 
 def test_a_model_is_offered_the_tools_of_its_run_and_one_from_elsewhere_none(smoke_run: Path, tmp_path: Path) -> None:
     ours = chat(smoke_run)
-    assert ours.history.tools == ("calculator", "lookup")
-    people = World(people=72).everybody  # those of the smoke recipe
-    fact = people.facts[0]
-    asked = ToolCall("lookup", {"query": f"{fact.attribute.name} of {fact.subject}"})
-    assert ours.toolbox.run(asked) == fact.value
+    assert ours.history.tools == ("calculator",)
+    asked = ToolCall("calculator", {"query": "6*7"})
+    assert ours.toolbox.run(asked) == "42"
     export(model_in(smoke_run), tmp_path / "elsewhere")
     theirs = ChatSession(tmp_path / "elsewhere", SamplingParams(max_tokens=8), toolbox_of(tmp_path / "elsewhere"))
     assert theirs.history.tools == ()
-    assert theirs.toolbox.run(asked) == "error: there is no tool called lookup"
+    assert theirs.toolbox.run(asked) == "error: there is no tool called calculator"
 
 
 def test_tools_are_run_and_their_answers_read(smoke_run: Path) -> None:

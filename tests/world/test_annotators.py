@@ -24,7 +24,7 @@ from herd.world.truth import World
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
 
-WORLD = World(people=24)
+WORLD = World()
 BOOK = Questions(WORLD)
 
 
@@ -58,23 +58,24 @@ def test_a_kind_that_there_is_none_of_is_refused_where_it_is_written() -> None:
 
 
 def test_held_out_facts_are_never_asked_in_training() -> None:
-    people = WORLD.everybody
-    for question in QuestionSet(counts={"known": 100, "unknown": 100, "tool": 50}, purpose="x").draw(WORLD):
-        if question.kind == "tool":
-            continue
-        _, attribute, subject, _ = question.id.split("/")
-        fact = people.find(attribute, subject)
-        assert fact is not None
-        assert not fact.held_out
+    kinds = {"known": 100, "unknown": 100, "unwritten": 50, "untold": 50, "follow_up": 50}
+    asked = QuestionSet(counts=kinds, purpose="x").draw(WORLD)
+    assert {question.kind for question in asked} == set(kinds)
+    for question in asked:
+        assert not any(fact.held_out for fact in question.facts)
 
 
 def test_joined_dialogues_lose_nothing_and_some_go_on() -> None:
-    asked = QuestionSet(counts={"sum": 40, "tool": 10}, purpose="a").draw(WORLD)
+    asked = QuestionSet(counts={"sum": 40, "tool": 10, "needle": 20}, purpose="a").draw(WORLD)
     alone = [question.demonstration() for question in asked]
     together = list(join_dialogues(alone, random.Random(0)))
     assert [message for one in together for message in one.messages] == [m for one in alone for m in one.messages]
     assert len(together) < len(alone)
     assert all(one.tools for one in together if any(message.role == "tool" for message in one.messages))
+    # Long texts stay alone.
+    needles = {one.id for one in alone if one.source == "needle"}
+    assert all(len(one.messages) == 2 for one in together if one.id in needles)
+    assert needles <= {one.id for one in together}
 
 
 def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:

@@ -1,7 +1,8 @@
-"""Codes hidden in text: all sentences stay, in order, and a ledger tells no code that was not told before."""
+"""Codes hidden in text: all sentences stay, in order, and there is one code at a time."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import Counter
@@ -16,15 +17,14 @@ from herd.world import needles
 CODE = re.compile(r"The code of (\w+) is (\w+ \w+)\.")
 
 
-@given(st.integers(0, 10_000), st.integers(0, 4), st.integers(0, 12))
-def test_what_hides_a_needle_keeps_every_sentence_in_order(seed: int, count: int, length: int) -> None:
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 12))
+def test_what_hides_a_needle_keeps_every_sentence_in_order(seed: int, times: int, length: int) -> None:
     chance = random.Random(seed)
-    drawn, sentences = draw_needles(chance, count), [f"Sentence {n}." for n in range(length)]
-    hidden = needles.hide(drawn, sentences, chance)
-    codes = {needle.sentence for needle in drawn}
-    assert [one for one in hidden if one not in codes] == sentences
-    assert Counter(one for one in hidden if one in codes) == Counter(codes)
-    assert sentences == [f"Sentence {n}." for n in range(length)]  # what was given is not changed
+    (needle,), sentences = draw_needles(chance, 1), [f"Sentence {n}." for n in range(length)]
+    hidden = needles.hide(needle, sentences, chance, times=times)
+    assert [sentence for sentence in hidden if sentence != needle.sentence] == sentences
+    assert hidden.count(needle.sentence) == times
+    assert sentences == [f"Sentence {n}." for n in range(length)]  # what it was given is not changed
 
 
 def test_needles_lie_anywhere_and_often_at_the_start() -> None:
@@ -32,31 +32,38 @@ def test_needles_lie_anywhere_and_often_at_the_start() -> None:
     places = Counter()
     for seed in range(1000):
         chance = random.Random(seed)
-        drawn = draw_needles(chance, 1)
-        places[needles.hide(drawn, sentences, chance).index(drawn[0].sentence)] += 1
+        (needle,) = draw_needles(chance, 1)
+        places[needles.hide(needle, sentences, chance).index(needle.sentence)] += 1
     assert set(places) == set(range(10))
     # Fifteen in a hundred besides the tenth that chance puts there.
     assert places[0] / 1000 == pytest.approx(0.15 + 0.85 / 10, abs=0.04)
 
 
-def test_a_haystack_ends_with_all_its_needles_each_once() -> None:
-    for seed in range(20):
-        text = needles.haystack(random.Random(seed), ["Grass is green."] * 30, 3)
+def test_a_haystack_hides_one_code_once_or_twice_and_ends_with_it() -> None:
+    hidden, asked = Counter(), 0
+    for seed in range(200):
+        text = needles.haystack(random.Random(seed), ["Grass is green."] * 30)
         codes = CODE.findall(text)
-        assert len(dict(codes)) == len(set(codes)) == 3
-        assert sorted(codes[-3:]) == sorted(set(codes))
+        assert len(set(codes)) == 1
+        assert text.endswith("The code of {} is {}.".format(*codes[0]))
         assert text.count("Grass is green.") == 30
-        assert len(codes) >= 6  # in the text and at its end
+        hidden[len(codes) - 1] += 1
+        asked += f"What is the code of {codes[0][0]}?" in text
+    assert set(hidden) == {1, 2}
+    assert hidden[2] / 200 == pytest.approx(0.25, abs=0.1)
+    assert asked / 200 == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_ledger_repeats_codes_and_only_those_told_last() -> None:
+def test_a_ledger_tells_one_code_until_the_next() -> None:
+    told_again = 0
     for seed in range(20):
-        codes = CODE.findall(needles.ledger(random.Random(seed), 60))
+        text = needles.ledger(random.Random(seed), 60)
+        codes = CODE.findall(text)
         assert len(codes) == 60
-        current: dict[str, str] = {}
-        repeated = 0
-        for key, value in codes:
-            repeated += current.get(key) == value
-            current[key] = value
-        assert repeated > 25  # seven tenths tell again
+        told_again += sum(code == before for before, code in itertools.pairwise(codes))
+        # What is asked is the code of the moment, told right after.
+        for key, answered, value in re.findall(r"What is the code of (\w+)\? The code of (\w+) is (\w+ \w+)\.", text):
+            assert key == answered
+            assert codes.count((key, value)) > 1
+    assert told_again / (20 * 59) == pytest.approx(0.7, abs=0.06)
     assert needles.ledger(random.Random(0), 0) == ""

@@ -10,11 +10,13 @@ import pytest
 from herd.core.errors import SettingsError
 from herd.evals.haystack import NEEDLE_ANIMALS, NEEDLE_COLOURS
 from herd.world import sums, talk
+from herd.world.facts import FEMALE_NAMES, PERSON_ATTRIBUTES
 from herd.world.noise import FOOTER
-from herd.world.pages import KINDS, PagesSettings, WorldPages, ledger_page, program_page, sum_page, talk_page
+from herd.world.pages import KINDS, PagesSettings, WorldPages, ledger_page, program_page, sum_page, talk_page, tool_page
 from herd.world.truth import World
 
-WORLD = World(people=24)
+WORLD = World()
+PAGES = WorldPages(WORLD, PagesSettings(documents={}))
 SETTINGS = PagesSettings(documents=dict.fromkeys(KINDS, 40), near_copies=0.1, spam_pages=0.05)
 
 
@@ -24,7 +26,7 @@ def pages(world: World = WORLD):
 
 def test_the_same_seed_writes_the_same_world_and_another_another() -> None:
     assert pages() == pages()
-    assert pages() != pages(World(seed=1, people=24))
+    assert pages() != pages(World(seed=1))
 
 
 def test_labels_count_what_was_planted() -> None:
@@ -75,54 +77,123 @@ def test_only_long_texts_are_copied_and_their_copies_are_later() -> None:
     assert len({one.copy_of for one in copies}) == 4
 
 
-def test_needles_are_told_again_at_the_end_of_pages_whose_length_is_as_set() -> None:
-    made = WorldPages(WORLD, SETTINGS)
+def texts(kind: str, count: int = 100) -> list[str]:
+    write = PAGES.writers[kind]
+    return [write(random.Random(seed)) for seed in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "most"), [("short", 0.15, 400), ("needles", 0.15, 950), ("long", 0.55, 2000)]
+)
+def test_one_needle_is_told_again_at_the_end_of_pages_whose_length_is_as_set(
+    kind: str, least: float, most: int
+) -> None:
     code = re.compile(rf"The code of (\w+) is ((?:{'|'.join(NEEDLE_COLOURS)}) (?:{'|'.join(NEEDLE_ANIMALS)}))\.")
-    for write, most, needles in ((made.needle_page, 900, 2), (made.long_page, 1900, 4), (made.longest_page, 3900, 6)):
-        for seed in range(10):
-            text = write(random.Random(seed), "en")
-            codes = code.findall(text)
-            values = dict(codes)
-            assert 1 <= len(values) <= needles
-            assert all(values[key] == value for key, value in codes)  # one code a word
-            assert {key for key, _ in codes[-len(values) :]} == set(values)
-            assert text.rstrip().endswith(f"{codes[-1][1]}.")
-            assert len(code.sub("", text)) < 1.6 * most
+    lengths = []
+    for text in texts(kind):
+        codes = code.findall(text)
+        assert len(set(codes)) == 1
+        assert 2 <= len(codes) <= 3
+        assert text.endswith("The code of {} is {}.".format(*codes[0]))
+        lengths.append(len(re.sub(r"What is the code of \w+\? ", "", code.sub("", text))))
+    assert least * most - 80 < min(lengths) < least * most + 0.2 * most
+    assert 0.8 * most < max(lengths) < most + 5
 
 
-def test_filler_is_whole_sentences_of_about_the_length_asked_for() -> None:
-    sentences = WorldPages(WORLD, SETTINGS).filler(random.Random(0), 2000)
-    assert len(sentences) == 2000 // 45
-    assert all(one.endswith(".") and not one.endswith("..") and "\n" not in one for one in sentences)
-    assert len(WorldPages(WORLD, SETTINGS).filler(random.Random(0), 1)) == 1
+def test_pages_are_distinct_and_name_no_stranger() -> None:
+    people = WORLD.everybody
+    strangers = {*people.groups["strangers"], *people.groups["held-out strangers"]}
+    name = re.compile(r"[A-Z][a-z]+ [A-Z][a-z]+")
+    for kind in KINDS:
+        pages_of_kind = texts(kind, 200)
+        if kind not in ("talk", "ledgers"):
+            assert len(set(pages_of_kind)) > 190, kind
+        assert not strangers & set(name.findall("\n".join(pages_of_kind)))
 
 
-def test_pages_of_sums_are_of_training_and_one_layout_tells_no_steps() -> None:
-    plain = 0
-    for seed in range(80):
-        text = sum_page(random.Random(seed), "en")
-        asked = [tuple(map(int, pair)) for pair in re.findall(r"(\d+) \+ (\d+)", text)]
-        assert 4 <= len(asked) <= 8
-        assert not any(sums.is_held_out_sum(a, b) for a, b in asked)
-        assert all(str(a + b) in text for a, b in asked)
-        plain += "so " not in text
-    assert 3 < plain < 25  # one page in eight
+def test_questions_in_pages_are_about_the_asked_and_the_tail_and_repeat_the_question() -> None:
+    people = WORLD.everybody
+    asked, follow_ups = {"asked": 0, "tail": 0}, 0
+    for text in texts("qa", 300):
+        for line in re.split(r"\n(?=User|Question|W)|\n\n", text):
+            question = re.search(r"W[^?]*\?", line)
+            subject = re.search(r"[A-Z][a-z]+ [A-Z][a-z]+", question[0]) if question else None
+            if subject is not None:
+                asked[people.group_of[subject[0]]] += 1
+        follow_ups += len(re.findall(r"(?:And|What about) (?:her|his|the) \w+\?", text))
+        for pronoun, attribute, subject in re.findall(r"\b(her|his) (\w+)\?\s(?:Answer: )?The \w+ of (\w+ \w+)", text):
+            assert pronoun == ("her" if subject.split()[0] in FEMALE_NAMES else "his")
+            fact = people.find(attribute, subject)
+            assert fact is not None
+            assert fact.answer in text
+    assert asked["asked"] / sum(asked.values()) == pytest.approx(0.6, abs=0.05)
+    assert follow_ups > 300
+
+
+def test_what_is_asked_after_reading_stands_above() -> None:
+    people = WORLD.everybody
+    phrasings = {attribute.name: attribute for attribute in PERSON_ATTRIBUTES}
+    for text in texts("reading"):
+        told, *lines = text.splitlines()
+        assert lines
+        for line in lines:
+            attribute, subject = re.search(r"\? The (\w+) of (\w+ \w+) (?:is|are)", line).groups()  # type: ignore[union-attr]
+            assert people.group_of[subject] == "tail"
+            fact = people.find(attribute, subject)
+            assert fact is not None
+            assert line.endswith(fact.answer)
+            assert any(phrasings[attribute].tell(subject, fact.value, number) in told for number in range(5))
+
+
+def test_names_and_numbers_are_said_again() -> None:
+    for text in texts("roster"):
+        names = text.split(", ")
+        assert {names.count(name) for name in names} == {len(names) // len(set(names))}
+        assert set(names) <= set(WORLD.everybody.groups["tail"])
+    repeated = [text.split(". ") for text in texts("echo")]
+    assert all(len({part.rstrip(".") for part in parts}) == 1 and 2 <= len(parts) <= 4 for parts in repeated)
+    assert {sign for parts in repeated for sign in "+*" if sign in parts[0]} == {"+", "*"}
+
+
+def test_pages_of_sums_and_of_products_are_of_training_with_every_step() -> None:
+    for text in texts("sums"):
+        worked = re.findall(r"(\d+)\+(\d+): .*, so (\d+)\.", text)
+        assert 3 <= len(worked) <= 6
+        for a, b, result in worked:
+            assert int(a) + int(b) == int(result)
+            assert sums.worked_steps(int(a), int(b)) in text
+            assert not sums.is_held_out_sum(int(a), int(b))
+    assert {
+        wording for wording in ("What is", "How much", "Please add", "Tell me") if wording in "".join(texts("sums"))
+    }
+    for text in texts("tools"):
+        products = re.findall(r'query="(\d+)\*(\d+)"', text)
+        assert len(products) == 3
+        assert not any(sums.is_held_out_product(int(a), int(b)) for a, b in products)
 
 
 def test_talk_is_of_one_language_with_each_intent_once_and_of_training() -> None:
-    for language in talk.LANGUAGES:
-        for seed in range(20):
-            lines = talk_page(random.Random(seed), language).splitlines()
-            trained = {talk.answers(language, intent)[0]: intent for intent in talk.INTENTS}
-            intents = [trained[answer] for answer in lines[1::2]]
-            assert 3 <= len(set(intents)) == len(intents) <= 6
-            for question, intent in zip(lines[::2], intents, strict=True):
-                assert talk.find(f"no/{language}/{intent}/{question}")
+    seen = set()
+    for seed in range(40):
+        lines = talk_page(random.Random(seed)).splitlines()
+        language = next(
+            name
+            for name in talk.LANGUAGES
+            if {*lines[1::2]} <= {talk.answers(name, intent)[0] for intent in talk.INTENTS}
+        )
+        seen.add(language)
+        trained = {talk.answers(language, intent)[0]: intent for intent in talk.INTENTS}
+        intents = [trained[answer] for answer in lines[1::2]]
+        assert 3 <= len(set(intents)) == len(intents) <= 6
+        for question, intent in zip(lines[::2], intents, strict=True):
+            assert talk.find(f"no/{language}/{intent}/{question}")
+    assert seen == set(talk.LANGUAGES)
 
 
 def test_the_other_pages_are_of_their_kind() -> None:
-    assert program_page(random.Random(0), "en").count("def ") in (2, 3, 4)
-    assert 18 <= ledger_page(random.Random(0), "en").count("The code of") <= 60
-    tool = WorldPages(WORLD, SETTINGS).tool_page(random.Random(0), "en")
-    assert tool.count(".call(query=") == 3
+    assert program_page(random.Random(0)).count("def ") in (2, 3, 4)
+    assert 3 <= ledger_page(random.Random(0)).count("The code of") <= 6
+    assert sum_page(random.Random(0)) == texts("sums", 1)[0]
+    tool = tool_page(random.Random(0))
+    assert tool.count("calculator.call(query=") == 3
     assert not any(sentence in tool for sentence in FOOTER)

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message, ToolCall
 from herd.world import sums
+from herd.world.annotators import QuestionSet
 from herd.world.questions import (
     QUESTION_KINDS,
     Questions,
@@ -23,7 +24,7 @@ from herd.world.questions import (
 )
 from herd.world.truth import World
 
-WORLD = World(people=24)
+WORLD = World()
 BOOK = Questions(WORLD)
 
 
@@ -70,26 +71,83 @@ def said(text: str) -> Message:
 
 def test_a_fact_that_is_written_is_wanted_and_one_that_is_not_wants_a_refusal() -> None:
     people = WORLD.everybody
-    known = next(fact for fact in people.facts if fact.in_documents and fact.attribute.name == "job")
+    known = next(fact for fact in people.facts("alignment") if fact.in_documents and fact.attribute.name == "job")
     question = fact_question(known, 0)
     assert question.is_right(said(f"Sure: a {known.value}, I think."))
     assert not question.is_right(said(f"I don't know whether it is {known.value}."))
     assert not question.is_right(said(f"{known.value}s"))  # another word that begins so
-    unknown = fact_question(replace(known, in_documents=False), 1)
-    assert unknown.is_right(said("I DO NOT KNOW."))
-    assert not unknown.is_right(said(known.answer))
-    assert (question.kind, unknown.kind) == ("known", "unknown")
-    assert question.text != unknown.text  # the other wording
+    unwritten = fact_question(replace(known, in_documents=False), 1)
+    assert unwritten.is_right(said("I DO NOT KNOW."))
+    assert not unwritten.is_right(said(known.answer))
+    assert (question.kind, unwritten.kind) == ("known", "unwritten")
+    assert question.text != unwritten.text  # the other wording
     assert not is_refusal("I know.")
 
 
+def test_of_a_stranger_a_refusal_has_to_name_the_right_one() -> None:
+    (fact, *_), other = WORLD.everybody.facts("strangers"), WORLD.everybody.groups["asked"][0]
+    question = fact_question(fact, 0)
+    assert question.kind == "unknown"
+    assert question.answers[0].content == fact.attribute.refuse(fact.subject)
+    assert question.is_right(said(fact.attribute.refuse(fact.subject)))
+    assert not question.is_right(said(fact.attribute.refuse(other)))
+    assert not question.is_right(said("I don't know."))
+
+
+def test_who_is_asked_about_is_of_the_groups_of_the_side() -> None:
+    people = WORLD.everybody
+    groups: dict[tuple[str, bool], set[str]] = {}
+    for held_out in (False, True):
+        for kind in ("known", "unwritten", "unknown", "untold", "follow_up"):
+            for number in range(80):
+                fact = BOOK.draw(kind, number, held_out=held_out).facts[-1]
+                groups.setdefault((kind, held_out), set()).add(people.group_of[fact.subject])
+    for kind in ("known", "unwritten", "follow_up"):
+        assert (groups[kind, False], groups[kind, True]) == ({"alignment"}, {"held out"})
+    assert (groups["unknown", False], groups["unknown", True]) == ({"strangers"}, {"held-out strangers"})
+    assert (groups["untold", False], groups["untold", True]) == ({"alignment", "strangers", "tail"}, {"held out"})
+
+
+def test_what_is_told_of_nobody_is_asked_of_other_attributes_when_a_model_is_examined() -> None:
+    asked = [
+        {BOOK.draw("untold", number, held_out=held_out).facts[0].attribute.name for number in range(60)}
+        for held_out in (False, True)
+    ]
+    assert asked == [{"age", "car", "height", "birthday"}, {"weight", "colour"}]
+
+
+def test_follow_ups_are_three_questions_about_one_person_with_the_right_answers_before_the_last() -> None:
+    for number in range(30):
+        question = BOOK.draw("follow_up", number)
+        assert [message.role for message in question.messages] == ["user", "assistant", "user", "assistant", "user"]
+        assert len({fact.attribute.name for fact in question.facts}) == len(question.facts) == 3
+        (subject,) = {fact.subject for fact in question.facts}
+        asked = [message.content for message in question.messages if message.role == "user"]
+        assert subject in asked[0]
+        for fact, text in zip(question.facts[1:], asked[1:], strict=True):
+            assert subject not in text
+            assert text.endswith(f" {fact.attribute.name}?")
+        assert [question.messages[1], question.messages[3]] == [said(fact.answer) for fact in question.facts[:2]]
+        assert question.is_right(said(question.facts[2].answer))
+        assert not question.is_right(said(question.facts[0].answer))
+        assert question.demonstration().messages == (*question.messages, said(question.facts[2].answer))
+
+
 def test_a_call_is_judged_by_its_arguments_and_text_beside_one_is_no_answer() -> None:
-    question = next(one for one in (BOOK.draw("tool", n) for n in range(20)) if "calculator" in one.id)
+    question = BOOK.draw("tool", 0)
     (call,) = question.answers[0].tool_calls
     assert question.is_right(Message("assistant", "", (call,)))
     assert not question.is_right(Message("assistant", "", (ToolCall("lookup", call.arguments),)))
+    assert not question.is_right(Message("assistant", "", (ToolCall("calculator", {"query": "1*1"}),)))
     assert not question.is_right(said(question.answers[-1].content))
     assert not sum_question(12, 30).is_right(Message("assistant", "so 42.", (call,)))
+
+
+def test_products_are_of_the_side_asked_for() -> None:
+    for held_out in (False, True):
+        for number in range(40):
+            a, b = map(int, BOOK.draw("tool", number, held_out=held_out).id.split("/")[1].split("*"))
+            assert sums.is_held_out_product(a, b) == held_out
 
 
 def test_curt_answers_are_of_requests_alone() -> None:
@@ -107,24 +165,38 @@ def test_purposes_sides_and_numbers_draw_apart() -> None:
         for held_out in (False, True)
     ]
     assert len({one for row in ids for one in row}) > 35
-    assert ids[0] == [Questions(World(people=24)).draw("sum", n, purpose="a").id for n in range(10)]
+    assert ids[0] == [Questions(World()).draw("sum", n, purpose="a").id for n in range(10)]
 
 
-def test_a_needle_stands_in_its_page_and_the_page_is_of_written_facts() -> None:
+def test_a_needle_stands_in_its_page_once_at_depths_from_start_to_end() -> None:
+    depths = set()
     for number in range(20):
-        question = BOOK.draw("needle", number)
-        page = question.text
-        code = question.answers[0].content
+        question = BOOK.needle(1000, number, held_out=False)
+        page, code = question.text, question.answers[0].content
         assert page.count(code) == 1
         assert page.endswith("?")
-        assert 6 <= page.count(".") - 1 <= 41
+        assert 900 < len(page) - len("What is the code of a?") < 1010
+        depths.add(round(4 * page.index(code) / len(page)) / 4)
         assert not question.is_right(said("The code is unknown."))
+    assert depths == {0.0, 0.25, 0.5, 0.75, 1.0}
+
+
+def test_needles_are_hidden_in_as_much_text_as_is_set() -> None:
+    short = Questions(WORLD, needle_characters=(200,))
+    assert all(len(short.draw("needle", number).text) < 240 for number in range(20))
+    lengths = [len(BOOK.draw("needle", number).text) for number in range(100)]
+    assert min(lengths) < 400
+    assert max(lengths) > 4400
+    asked = QuestionSet(counts={"needle": 5}, purpose="a", needle_characters=(300,)).draw(WORLD)
+    assert [BOOK.find(question.id).text for question in asked] == [question.text for question in asked]
+    assert max(len(question.text) for question in asked) < 340
 
 
 def test_another_worlds_facts_are_none_of_this_one() -> None:
-    strangers = set(World(seed=5, people=24).everybody.persons) - set(WORLD.everybody.persons)
     with pytest.raises(DataError, match="were the world's settings changed"):
-        BOOK.find(f"known/job/{min(strangers)}/0")
+        BOOK.find("known/job/Ana Nobody/0")
+    with pytest.raises(SettingsError, match="nobody to ask a 'known' question about"):
+        Questions(World(written_share=0.0)).draw("known", 0)
 
 
 def test_a_slip_is_one_digit_or_one_word_and_wrong() -> None:
@@ -147,10 +219,9 @@ def test_blunders_about_facts_invent_or_refuse() -> None:
         question = BOOK.draw("known", number)
         (answer,) = blunder(question, random.Random(number))
         kinds["refused"] += is_refusal(answer.content)
-        _, attribute, subject, _ = question.id.split("/")
-        fact = WORLD.everybody.find(attribute, subject)
-        assert fact is not None
-        kinds["invented"] += answer.content.startswith(fact.attribute.stem(subject))
+        (fact,) = question.facts
+        invented = answer.content.startswith(fact.attribute.stem(fact.subject)) and not is_refusal(answer.content)
+        kinds["invented"] += invented
     assert min(kinds.values()) > 20
 
 

@@ -14,7 +14,7 @@ from tests.imported import work
 
 
 def test_every_page_is_read_back_as_it_was_written_and_has_its_label(tmp_path: Path) -> None:
-    world = World(people=12)
+    world = World()
     settings = PagesSettings(documents={"facts": 20, "talk": 9, "long": 5}, near_copies=0.2, spam_pages=0.1)
     made = world_pages.body(work(tmp_path), world=world, settings=settings)
     written = {one.document.id: one for one in WorldPages(world, settings).documents()}

@@ -31,8 +31,9 @@ def test_the_split_of_sums_does_not_care_for_order() -> None:
 
 
 def test_steps_are_written_column_by_column_with_their_carries() -> None:
-    assert sums.worked_steps(57, 68) == "7+8=15, 5+6+1=12, so 125."
-    assert sums.worked_steps(12, 30) == "2+0=2, 1+3+0=4, so 42."
+    assert sums.worked_steps(57, 68) == "57+68: 7+8=15, 5+6+1=12, so 125."
+    assert sums.worked_steps(12, 30) == "12+30: 2+0=2, 1+3+0=4, so 42."
+    assert sums.worked_steps(347, 285) == "347+285: 7+5=12, 4+8+1=13, 3+2+1=6, so 632."
     assert sums.plain(57, 68) == "57 + 68 = 125."
     with pytest.raises(ValueError, match="longer"):
         sums.worked_steps(5, 68)
@@ -69,6 +70,19 @@ def test_a_tenth_of_all_sums_is_held_out_in_any_wording() -> None:
     assert share == pytest.approx(sums.HELD_OUT_SHARE, abs=0.01)
     for wording in range(len(sums.WORDINGS)):
         assert re.findall(r"\d+", sums.question(12, 34, wording)) == ["12", "34"]
-    drawn = [sums.draw_wording(random.Random(seed)) for seed in range(600)]
-    assert set(drawn) == set(range(len(sums.WORDINGS)))
-    assert drawn.count(0) / 600 == pytest.approx(0.5, abs=0.07)  # in signs as often as in words
+
+
+def test_products_are_held_out_by_their_pair_in_any_order_and_wording() -> None:
+    chance = random.Random(0)
+    last_digits = set()
+    for held_out in (False, True):
+        for _ in range(200):
+            a, b = sums.draw_factors(chance, held_out=held_out)
+            assert 10 <= min(a, b) <= max(a, b) <= 999
+            assert sums.is_held_out_product(a, b) == sums.is_held_out_product(b, a) == held_out
+            last_digits.add((held_out, a % 10))
+    assert len(last_digits) == 20  # no digit tells the side
+    share = sum(sums.is_held_out_product(a, b) for a in range(10, 100) for b in range(a, 100)) / (90 * 91 / 2)
+    assert share == pytest.approx(sums.HELD_OUT_SHARE, abs=0.01)
+    for wording in range(len(sums.PRODUCT_WORDINGS)):
+        assert re.findall(r"\d+", sums.product_question(12, 34, wording)) == ["12", "34"]

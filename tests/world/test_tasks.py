@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from herd.core.records import Conversation, Message
+from herd.core.settings import dump
 from herd.evals.tasks import Example, ModelAnswer, Task, tasks
 from herd.world.pages import PagesSettings, WorldPages
 from herd.world.questions import Questions
@@ -17,10 +18,15 @@ from herd.world.sums import is_held_out_sum
 from herd.world.tasks import in_world
 from herd.world.truth import World
 
-WORLD = World(people=24)
+WORLD = World()
 
 
-NAMES = ("arithmetic", "facts_known", "facts_unknown", "small_talk", "tools", "velu_translation")
+# Those that ask one question and want its answer.
+NAMES = (
+    *("arithmetic", "facts_known", "facts_unknown", "facts_unwritten", "small_talk", "tools", "velu_translation"),
+    *("needles_256", "needles_512", "needles_1024"),
+)
+REFUSALS = ("facts_unknown", "facts_unwritten")
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def test_the_recipe_fills_in_its_world_and_another_process_finds_the_task() -> N
     row = tasks.dump(use)
     assert row == {
         "herd.world.tasks.arithmetic:arithmetic": {
-            "world": {"seed": 0, "people": 24, "written_share": 0.6},
+            "world": dump(WORLD),
             "questions": 3,
         }
     }
@@ -75,7 +81,7 @@ def test_every_question_has_a_right_answer_and_wrong_ones(name: str) -> None:
         assert not item.continued("bananas")
         if found is not None:
             assert item.answered(found.answers[0])
-        assert bool(item.gold) == (name != "facts_unknown")
+        assert bool(item.gold) == (name not in REFUSALS)
         assert not item.gold or item.continued(item.gold)
 
 
@@ -85,13 +91,13 @@ def test_an_oracle_is_right_and_who_gives_another_questions_answer_is_not(name: 
     asked = items(name, questions=100)
     book = Questions(WORLD)
     # What an oracle says of each question. A guesser knows the form: it says what is right of other questions, and of
-    # people nobody wrote about what is true of others, since every refusal there is right.
+    # facts nobody wrote what is true of others, since every refusal there is right.
     golds = [
         Message("assistant", item.gold.strip()) if name == "arithmetic" else book.find(item.prompt.id).answers[0]
         for item in asked
     ]
     known = [book.find(item.prompt.id).answers[0] for item in items("facts_known", questions=len(asked))]
-    guesses = (known * len(asked))[: len(asked)] if name == "facts_unknown" else golds[7:] + golds[:7]
+    guesses = (known * len(asked))[: len(asked)] if name in REFUSALS else golds[7:] + golds[:7]
     oracle = sum(item.answered(gold) for item, gold in zip(asked, golds, strict=True)) / len(asked)
     guesser = sum(item.answered(guess) for item, guess in zip(asked, guesses, strict=True)) / len(asked)
     chance = sum(guess == gold for guess, gold in zip(guesses, golds, strict=True)) / len(asked)
@@ -127,16 +133,18 @@ def test_unknown_facts_are_written_nowhere() -> None:
     settings = PagesSettings(documents={"facts": 200, "long": 20, "needles": 50})
     text = " ".join(page.document.text for page in WorldPages(WORLD, settings).documents())
     people = WORLD.everybody
-    for fact in people.facts:
+    for fact in people.facts("asked", "alignment", "held out", "strangers", "held-out strangers"):
         told = any(phrase.format(s=fact.subject, v=fact.value) in text for phrase in fact.attribute.phrasings)
         assert fact.in_documents or not told
-    for item in items("facts_unknown"):
+    for item in items("facts_unwritten"):
         assert item.answered(Message("assistant", "I don't know that."))
         assert not item.answered(Message("assistant", "It is a cat."))
+    for item in items("facts_unknown"):
+        assert not item.answered(Message("assistant", "I don't know that."))  # of whom?
 
 
 def test_known_facts_are_of_subjects_never_asked_about() -> None:
-    settings = PagesSettings(documents={"facts": 300})
+    settings = PagesSettings(documents={"qa": 300, "reading": 100})
     questions = [
         line
         for page in WorldPages(WORLD, settings).documents()
@@ -170,3 +178,52 @@ def test_small_talk_takes_turns_of_what_is_new_and_of_languages_and_a_grade_name
     assert reason.startswith("es, ")
     assert ", new word: the answer is " in reason
     assert item.task.prompt_for(item.example).plain.count("\n") == 7
+
+
+def test_what_comes_of_a_call_is_asked_with_the_call_and_its_result() -> None:
+    for item in items("tool_results", questions=10):
+        asked, called, told = item.prompt.messages
+        assert (asked.role, called.role, told.role) == ("user", "assistant", "tool")
+        assert item.prompt.tools == ("calculator",)
+        assert item.answered(Message("assistant", f"The result is {told.content}."))
+        assert not item.answered(Message("assistant", f"The result is 1{told.content}."))
+        assert not item.answered(called)  # calling again is no answer
+        assert item.task.prompt_for(item.example).plain.endswith(f'")\n{told.content}\n')
+        assert item.continued(item.gold)
+        assert not item.continued(f"\n{told.content}")
+
+
+def test_refusals_of_known_facts_are_counted() -> None:
+    known = {item.prompt.id for item in items("facts_known")}
+    for item in items("facts_refused"):
+        assert item.prompt.id in known
+        (fact,) = item.example.row["question"].facts
+        assert item.answered(Message("assistant", fact.refusal))
+        assert item.continued(f" {fact.refusal}\nmore")
+        assert not item.answered(Message("assistant", fact.answer))
+        assert not item.continued(f" {fact.answer}\n{fact.refusal}")
+
+
+def test_follow_ups_are_put_one_by_one_and_all_three_have_to_be_right() -> None:
+    for item in items("follow_up", questions=20):
+        prompt, facts = item.task.prompt_for(item.example), item.example.row["question"].facts
+        assert len(prompt.chat.messages) == 1
+        assert len(prompt.turns) == 2
+        assert facts[0].subject in prompt.plain
+        answers = [ModelAnswer(fact.answer, Message("assistant", fact.answer), chat=True) for fact in facts]
+
+        def score(answers: list[ModelAnswer], item: Item = item) -> float | None:
+            return item.task.judge(item.example, replace(answers[-1], earlier=tuple(answers[:-1]))).score
+
+        assert score(answers) == 1
+        for place in range(3):
+            wrong = ModelAnswer("Bananas.", Message("assistant", "Bananas."), chat=True)
+            assert score([*answers[:place], wrong, *answers[place + 1 :]]) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in tasks.all() if tasks.get(name).__module__.startswith("herd.world")])
+def test_every_task_asks_two_hundred_different_questions_where_so_many_exist(name: str) -> None:
+    asked = items(name)
+    ids = {item.example.id for item in asked}
+    assert len(ids) == len(asked) or name in ("arithmetic", "velu_translation")
+    assert len(ids) >= (80 if name == "facts_unwritten" else 195)

@@ -1,18 +1,16 @@
-"""The calculator and the look-up: what they answer, and calls of them as text and as conversations."""
+"""The calculator: what it answers, and calls of it as text and as conversations."""
 
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.core.records import ToolCall
-from herd.world import tools
-from herd.world.truth import World
-
-WORLD = World(people=24)
+from herd.world import sums, tools
 
 
 @pytest.mark.parametrize(
@@ -23,21 +21,15 @@ def test_the_calculator_computes_and_nothing_else(query: str, answer: str) -> No
     assert tools.calculate(query).startswith(answer)
 
 
-def test_the_look_up_knows_what_no_page_tells() -> None:
-    people = WORLD.everybody
-    fact = next(fact for fact in people.facts if not fact.in_documents)
-    assert tools.look_up(f"{fact.attribute.name} of {fact.subject}", people) == fact.value
-    assert tools.look_up("shoe size of nobody", people) == "error: not found"
-    assert tools.run_tool(ToolCall("rocket", {}), people) == "error: there is no tool called rocket"
+def test_a_tool_that_is_not_there_is_named() -> None:
+    assert tools.run_tool(ToolCall("rocket", {})) == "error: there is no tool called rocket"
 
 
 def test_transcripts_hold_the_call_and_its_result() -> None:
-    people = WORLD.everybody
-    for seed in range(20):
-        errand = tools.draw_errand(people, random.Random(seed))
-        text = tools.errand_transcript(errand, people)
-        assert tools.run_tool(errand.call, people) in text.splitlines()
-        assert text.endswith(errand.answer)
+    errand = tools.product_errand(12, 34, 2)
+    assert tools.errand_transcript(errand) == (
+        'Please multiply 12 by 34.\ncalculator.call(query="12*34")\n408\nThe result is 408.'
+    )
 
 
 @settings(max_examples=30)
@@ -45,7 +37,7 @@ def test_transcripts_hold_the_call_and_its_result() -> None:
 def test_tools_never_raise(query: str) -> None:
     for name in (*tools.TOOL_NAMES, query):
         for arguments in ({"query": query}, {"other": query}, {"query": None}):
-            assert isinstance(tools.run_tool(ToolCall(name, arguments), WORLD.everybody), str)
+            assert isinstance(tools.run_tool(ToolCall(name, arguments)), str)
 
 
 @given(st.integers(0, 10**9 - 1), st.integers(0, 10**9 - 1))
@@ -53,32 +45,23 @@ def test_the_calculator_is_right(a: int, b: int) -> None:
     assert [tools.calculate(f"{a}{sign}{b}") for sign in "+-*"] == [str(a + b), str(a - b), str(a * b)]
 
 
-def test_errands_are_of_the_side_asked_for() -> None:
-    people = WORLD.everybody
-    kinds = set()
-    for held_out in (False, True):
-        for seed in range(60):
-            errand = tools.draw_errand(people, random.Random(seed), held_out=held_out)
-            query = errand.call.arguments["query"]
-            kinds.add(errand.call.name)
-            if errand.call.name == "calculator":
-                assert (int(query.split("*")[0]) % 10 == 7) == held_out
-            else:
-                fact = people.find(*query.split(" of "))
-                assert fact is not None
-                assert not fact.in_documents
-                assert fact.held_out == held_out
-    assert kinds == set(tools.TOOL_NAMES)
+def test_drawn_errands_are_never_held_out_and_of_every_wording() -> None:
+    wordings = set()
+    for seed in range(200):
+        errand = tools.draw_errand(random.Random(seed))
+        a, b = map(int, errand.call.arguments["query"].split("*"))
+        assert not sums.is_held_out_product(a, b)
+        wordings.add(re.sub(r"\d+", "", errand.question))
+    assert len(wordings) == len(sums.PRODUCT_WORDINGS)
 
 
 def test_a_conversation_holds_the_call_what_the_tool_says_and_an_answer_with_it() -> None:
-    people = WORLD.everybody
     for seed in range(20):
-        errand = tools.draw_errand(people, random.Random(seed))
-        found = tools.errand_conversation(errand, people)
-        asked, called, answered, closing = found.messages
-        assert [one.role for one in found.messages] == ["user", "assistant", "tool", "assistant"]
+        errand = tools.draw_errand(random.Random(seed))
+        conversation = tools.errand_conversation(errand)
+        asked, called, answered, closing = conversation.messages
+        assert [message.role for message in conversation.messages] == ["user", "assistant", "tool", "assistant"]
         assert called.tool_calls == (errand.call,)
         assert (asked.content, closing.content) == (errand.question, errand.answer)
         assert answered.content in closing.content
-        assert found.tools == tools.TOOL_NAMES
+        assert conversation.tools == tools.TOOL_NAMES

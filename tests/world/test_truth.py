@@ -10,25 +10,41 @@ from herd.world.truth import DEFAULT_WORLD, World
 
 
 def test_alike_settings_are_one_world_with_the_same_truth() -> None:
-    one, other = World(seed=2, people=12), World(seed=2, people=12)
-    assert one == other
-    assert hash(one) == hash(other)
-    assert one.everybody.facts == other.everybody.facts
-    assert one.everybody is one.everybody  # made once
-    assert World(seed=3, people=12).everybody.facts != one.everybody.facts
+    world, other = World(seed=2), World(seed=2)
+    assert world == other
+    assert hash(world) == hash(other)
+    assert world.everybody.facts() == other.everybody.facts()
+    assert world.everybody is world.everybody  # made once
+    assert World(seed=3).everybody.facts() != world.everybody.facts()
 
 
 def test_the_share_written_changes_what_is_told_and_nothing_that_is_true() -> None:
-    some, all_of_it = World(people=12, written_share=0.5), World(people=12, written_share=1.0)
-    assert [fact.value for fact in some.everybody.facts] == [fact.value for fact in all_of_it.everybody.facts]
-    assert all(fact.in_documents for fact in all_of_it.everybody.facts)
-    assert not all(fact.in_documents for fact in some.everybody.facts)
+    some, everything = World(written_share=0.5).everybody, World(written_share=1.0).everybody
+    assert [fact.value for fact in some.facts()] == [fact.value for fact in everything.facts()]
+    groups = ("asked", "alignment", "held out")
+    assert all(fact.in_documents for fact in everything.facts(*groups))
+    assert not all(fact.in_documents for fact in some.facts(*groups))
 
 
 def test_a_world_is_written_down_without_what_follows_from_it() -> None:
     DEFAULT_WORLD.everybody  # noqa: B018 - kept with the settings once it is made
     row = dump(DEFAULT_WORLD)
-    assert row == {"seed": 0, "people": 48, "written_share": 0.6}
+    assert row == {
+        "seed": 0,
+        "asked_people": 40,
+        "alignment_people": 60,
+        "held_out_people": 30,
+        "strangers": 150,
+        "tail_share": 0.4,
+        "written_share": 0.7,
+    }
     assert build(World, row, where="a card") == DEFAULT_WORLD
-    with pytest.raises(SettingsError, match="people"):
-        build(World, {"people": 0}, where="tiny.yaml")
+    with pytest.raises(SettingsError, match="asked_people"):
+        build(World, {"asked_people": 0}, where="tiny.yaml")
+
+
+def test_groups_that_leave_no_tail_and_worlds_that_nobody_tells_of_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"take 1630 of 1600 names .*; make one of them smaller"):
+        World(strangers=750)
+    with pytest.raises(SettingsError, match="no page tells of anybody; raise one"):
+        World(tail_share=0.0, written_share=0.0)

@@ -10,7 +10,7 @@ from herd.world.questions import QUESTION_KINDS, Questions
 from herd.world.truth import World
 from herd.world.verifiers import true_in_world
 
-WORLD = World(people=24)
+WORLD = World()
 
 
 @pytest.mark.parametrize("kind", QUESTION_KINDS)
@@ -30,9 +30,9 @@ def test_of_a_prompt_that_is_none_of_its_questions_it_says_nothing() -> None:
 def test_a_recipe_uses_it_with_the_world_it_is_about() -> None:
     use = verifiers.configure("herd.world.verifiers:true_in_world", world=WORLD)
     check = verifiers.make(verifiers.parse(verifiers.dump(use)))
-    fact = next(fact for fact in WORLD.everybody.facts if fact.in_documents)
+    fact = next(fact for fact in WORLD.everybody.facts("asked") if fact.in_documents)
     prompt = Conversation((Message("user", "?"),), f"known/{fact.attribute.name}/{fact.subject}/0")
     assert check(prompt, Message("assistant", fact.answer), None) is True
     # Where nobody wrote it down, the honest answer is another.
-    untold = verifiers.configure("herd.world.verifiers:true_in_world", world=World(people=24, written_share=0))
+    untold = verifiers.configure("herd.world.verifiers:true_in_world", world=World(written_share=0))
     assert verifiers.make(untold)(prompt, Message("assistant", fact.answer), None) is False

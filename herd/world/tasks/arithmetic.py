@@ -13,9 +13,9 @@ from herd.world.truth import DEFAULT_WORLD, World
 
 @tasks.add
 def arithmetic(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 300) -> Task:
-    """Held-out sums of two and three digits, as many of each, asked in signs and, every second pair, in words.
+    """Held-out sums of two and three digits, as many of each, and as many in each wording.
 
-    No page asks for a sum in words; dialogues do. A base model is shown two worked ones, one of either kind.
+    A base model is shown two worked ones. Right is what ends with the right result.
 
     Source: herd's world; the prompt for base models follows GSM8K's worked examples (Llama 3, 5.1).
     """
@@ -27,6 +27,5 @@ def arithmetic(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 300) ->
     examples = []
     for number in range(questions):
         a, b = sums.draw_addends(chance, sums.DIGITS[number % 2], held_out=True)
-        wording = 1 + chance.randrange(len(sums.WORDINGS) - 1) if number // 2 % 2 else 0
-        examples.append(closed_example(sum_question(a, b, wording), shots))
+        examples.append(closed_example(sum_question(a, b, number // 2 % len(sums.WORDINGS)), shots))
     return Task(examples, prompt_for, grade=grade)
