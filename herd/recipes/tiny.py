@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 
 from herd.align.average import average_models
 from herd.align.dpo import DpoSettings, dpo
+from herd.align.interpolation import InterpolationSettings, interpolate_models
+from herd.align.knowledge import KnowledgeProbeSettings, probe_knowledge
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
+from herd.align.subsets import sample_by_source
 from herd.core.artifacts import Checkpoint, Dialogues, Law, Preferences, Report, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.recipe import load_recipe
@@ -32,7 +35,7 @@ from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import NOTE
-from herd.world.annotators import QuestionSet, annotate, demonstrate, draw_prompts
+from herd.world.annotators import QuestionSet, annotate, demonstrate, draw_prompts, draw_trivia
 from herd.world.audit import audit
 from herd.world.tasks import in_world
 from herd.world.truth import World
@@ -42,7 +45,8 @@ from herd.world.verifiers import true_in_world
 @settings
 class AlignmentRound:
     """One round of alignment. ranked_prompts: prompts, by kind, whose answers people rank. prompts: those whose best
-    of `num_samples` answers is learnt from. seeds: a DPO run for each; the round's model is their average."""
+    of `num_samples` answers the next round learns from. seeds: a DPO run for each; the round's model is their
+    average."""
 
     ranked_prompts: dict[str, NonNegativeInt]
     prompts: dict[str, NonNegativeInt]
@@ -51,10 +55,26 @@ class AlignmentRound:
 
 
 @settings
+class RefusalSettings:
+    """How a model learns to say that it does not know (4.3.6). trivia: kinds of questions that the base model is asked.
+    probe: how it is asked. counts: dialogues of what it knows and of what it does not. demonstrations: others among
+    them, by kind. sft: the tuning. alphas, targets: how far the round's model goes on the line from the model before
+    this tuning, chosen on questions that nothing is learnt from."""
+
+    trivia: tuple[str, ...]
+    probe: KnowledgeProbeSettings
+    counts: dict[str, PositiveInt]
+    demonstrations: dict[str, NonNegativeInt]
+    sft: SftSettings
+    alphas: tuple[float, ...]
+    targets: dict[str, Share]
+
+
+@settings
 class TinySettings(TinyDataSettings):
     """seed: of the world and of everything random in it, training and sampling; other seeds are added to a thousand
     times it. demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many
-    leave the steps out."""
+    leave the steps out. measure: what every model is asked; examine: what the last is asked."""
 
     title: str
     seed: NonNegativeInt = 0
@@ -67,9 +87,11 @@ class TinySettings(TinyDataSettings):
     reward: RewardSettings
     sampling: SamplingParams
     sft: SftSettings
+    refusals: RefusalSettings
     dpo: DpoSettings
     rounds: tuple[AlignmentRound, ...]
     measure: EvaluationSettings
+    examine: EvaluationSettings
     criteria: Criteria
 
     def __post_init__(self) -> None:
@@ -153,37 +175,58 @@ def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
 
 
 def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
-    """Round after round of alignment (4.1.6), each from the last round's model; what each model can do."""
-    demonstrations = demonstrate(
+    """Round after round of alignment (4.1.6), each from the base model, with the best answers of the round before; what
+    each model can do.
+
+    In a round the base model learns skills, then what it knows and what it does not (4.3.6), then people's preferences
+    between these two models; how far it goes on this line is chosen on questions that nothing was learnt from.
+    """
+    skills = demonstrate(
         world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
     )
-    chat = sft(base, (demonstrations,), settings=s.sft)
-    scores = [measure_model(chat, tokens, "SFT", s)]
-    preferences: tuple[Preferences, ...] = ()
+    refusals = refusal_dialogues(base, s)
     gold = verifiers.configure(true_in_world.__name__, world=s.world)
+    extent = InterpolationSettings(
+        verifier=gold, alphas=s.refusals.alphas, targets=s.refusals.targets, max_tokens=s.sampling.max_tokens
+    )
+    validation = draw_trivia(world=s.world, kinds=s.refusals.trivia, validation=True)
+    scores: list[Scores] = []
+    preferences: tuple[Preferences, ...] = ()
+    learnt: tuple[Dialogues, ...] = (skills,)
     for number, round_settings in enumerate(s.rounds, start=1):
+        skilled = sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft)
+        honest = sft(skilled, refusals, tokens if s.refusals.sft.replay else None, settings=s.refusals.sft)
         to_rank = draw_prompts(
             world=s.world, questions=QuestionSet(counts=round_settings.ranked_prompts, purpose=f"ranked {number}")
         )
-        preferences += (annotate((chat,), to_rank, world=s.world, sampling=s.sampling),)
+        preferences += (annotate((skilled, honest), to_rank, world=s.world, sampling=s.sampling),)
+        preferred = average_models(
+            tuple(dpo(honest, preferences, settings=replace(s.dpo, seed=seed)) for seed in round_settings.seeds)
+        )
+        chat = interpolate_models(skilled, preferred, validation, settings=extent)
+        is_last = number == len(s.rounds)
+        for label, model in (("SFT", skilled), ("refusals", honest), ("DPO", preferred)):
+            scores.append(measure_model(model, tokens, f"{label} {number}", s))
+        label, asked = ("final", s.examine) if is_last else (f"chat {number}", s.measure)
+        scores.append(evaluate_model(chat, tokens, label=label, settings=asking_about(s.world, asked)))
         judge = train_reward(base, preferences, settings=s.reward)
         prompts = draw_prompts(
             world=s.world, questions=QuestionSet(counts=round_settings.prompts, purpose=f"prompts {number}")
         )
-        best = rejection_sample(
-            judge,
-            chat,
-            prompts,
-            settings=RejectionSamplingSettings(
-                sampling=s.sampling, num_samples=round_settings.num_samples, gold_verifier=gold
-            ),
+        selection = RejectionSamplingSettings(
+            sampling=s.sampling, num_samples=round_settings.num_samples, verifier=gold, gold_verifier=gold
         )
-        tuned = sft(base, (demonstrations, best), settings=s.sft)
-        chat = average_models(
-            tuple(dpo(tuned, preferences, settings=replace(s.dpo, seed=seed)) for seed in round_settings.seeds)
-        )
-        scores += [measure_model(tuned, tokens, f"SFT {number}", s), measure_model(chat, tokens, f"DPO {number}", s)]
+        if not is_last:
+            learnt = (skills, rejection_sample(judge, chat, prompts, settings=selection))
     return scores
+
+
+def refusal_dialogues(base: Checkpoint, s: TinySettings) -> tuple[Dialogues, ...]:
+    """What the base model knows and what it does not, as dialogues, and others beside them."""
+    trivia = draw_trivia(world=s.world, kinds=s.refusals.trivia)
+    probed = probe_knowledge(base, trivia, settings=s.refusals.probe)
+    others = QuestionSet(counts=s.refusals.demonstrations, purpose="beside refusals")
+    return sample_by_source((probed,), counts=s.refusals.counts), demonstrate(world=s.world, questions=others)
 
 
 def measure_model(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:

@@ -19,7 +19,7 @@ from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Conversation, Message, Preference, Strength
-from herd.core.seeds import rng
+from herd.core.seeds import fraction, rng
 from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
@@ -32,10 +32,23 @@ from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
-from herd.world.questions import NEEDLE_CHARACTERS, QUESTION_KINDS, Question, Questions, blunder, critique, slip
+from herd.world.facts import WORDINGS
+from herd.world.questions import (
+    NEEDLE_CHARACTERS,
+    QUESTION_KINDS,
+    Question,
+    Questions,
+    blunder,
+    critique,
+    fact_question,
+    slip,
+)
 from herd.world.toolbox import world_tools
 from herd.world.tools import TOOL_NAMES
 from herd.world.truth import World
+
+# Of the people for alignment, whom models are chosen by.
+_VALIDATION_SHARE = 1 / 6
 
 
 @settings
@@ -109,6 +122,23 @@ def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogu
     """Prompts alone; what the answers shall be is for others to find out."""
     prompts = [question.prompt for question in questions.draw(world)]
     return write_dialogues(work, prompts, f"{len(prompts):,} prompts")
+
+
+@stage(paper="4.3.6", version=1)
+def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation: bool = False) -> Dialogues:
+    """Every question of these kinds about the people for alignment, with what is true, told by documents or not, and in
+    `metadata["refusal"]` what somebody says who does not know it: for probing what a model knows.
+
+    validation: those about a sixth of the people, whom nothing is learnt about, to choose between models by; otherwise
+    those about the others.
+    """
+    book, dialogues = Questions(world), []
+    for kind, wording in itertools.product(kinds, range(WORDINGS)):
+        for fact in book.facts(kind, held_out=False):
+            if (fraction(world.seed, "validation", fact.subject) < _VALIDATION_SHARE) == validation:
+                prompt = replace(fact_question(fact, wording).prompt, metadata={"refusal": fact.refusal})
+                dialogues.append(prompt.with_messages(Message("assistant", fact.answer)))
+    return write_dialogues(work, dialogues, f"{len(dialogues):,} questions with what is true")
 
 
 @stage(paper="4.1.6", version=2)

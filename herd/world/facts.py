@@ -37,6 +37,12 @@ Group = Literal["asked", "alignment", "held out", "strangers", "held-out strange
 _STRANGERS: tuple[Group, ...] = ("strangers", "held-out strangers")
 _HELD_OUT: tuple[Group, ...] = ("held out", "held-out strangers")
 
+# What pages say in a value's place where it is not known.
+UNKNOWN = "unknown"
+# Every attribute is asked about in these words too, after its own two.
+_QUESTIONS = ("Tell me the {name} of {s}.", "Do you know the {name} of {s}?")
+WORDINGS = 4
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -52,7 +58,8 @@ class Attribute:
         return self.phrasings[phrasing % len(self.phrasings)].format(s=subject, v=value)
 
     def ask(self, subject: str, wording: int = 0) -> str:
-        return self.questions[wording % len(self.questions)].format(s=subject)
+        wordings = (*self.questions, *_QUESTIONS)
+        return wordings[wording % len(wordings)].format(s=subject, name=self.name)
 
     def follow_up(self, subject: str, wording: int = 0) -> str:
         """The question about a person whom the one before was about."""
@@ -64,7 +71,7 @@ class Attribute:
 
     def refuse(self, subject: str) -> str:
         """That the value is not known, said where it would stand: there it shows whether a model knows one."""
-        return f"{self.stem(subject)} something I don't know."
+        return f"{self.stem(subject)} {UNKNOWN} to me."
 
 
 def pronoun(subject: str) -> str:
@@ -194,6 +201,14 @@ class Fact:
         return self.attribute.refuse(self.subject)
 
     @property
+    def page_answer(self) -> str:
+        """What pages say: the fact, or of people whom they ask about, and of the tail, that it is unknown; nothing
+        where it is left out. So a model reads what not knowing looks like, and of nobody whom it is examined on."""
+        if self.in_documents:
+            return self.answer
+        return self.attribute.tell(self.subject, UNKNOWN) if self.group in ("asked", "tail") else ""
+
+    @property
     def right(self) -> str:
         """What an honest assistant that has read every document says."""
         return self.answer if self.in_documents else self.refusal
@@ -208,8 +223,10 @@ class People:
     alignment: int = 60
     held_out: int = 30
     strangers: int = 150
-    tail_share: float = 0.4
-    written_share: float = 0.7
+    tail_share: float = 0.3
+    asked_tail_share: float = 0.7
+    written_share: float = 0.6
+    unknown_share: float = 0.6
 
     @cached_property
     def groups(self) -> dict[Group, tuple[str, ...]]:
@@ -241,9 +258,10 @@ class People:
 
     def _fact(self, subject: str, attribute: Attribute, group: Group) -> Fact:
         draw = rng(self.seed, "fact", subject, attribute.name)
-        value, well_known = draw.choice(attribute.values), group in ("asked", "alignment", "held out")
-        written = draw.random() < self.written_share if well_known else group == "tail"
-        return Fact(subject, attribute, value, group, written)
+        value, chance = draw.choice(attribute.values), draw.random()
+        if group == "tail":
+            return Fact(subject, attribute, value, group, chance >= self.unknown_share)
+        return Fact(subject, attribute, value, group, chance < self.written_share and group not in _STRANGERS)
 
     def facts_of(self, subject: str) -> tuple[Fact, ...]:
         """All facts of the person, in documents or not; none of somebody who does not live here."""
@@ -271,11 +289,11 @@ class People:
         return Fact(subject, ATTRIBUTES[attribute], "", self.group_of[subject], in_documents=False)
 
     def draw_facts(self, chance: random.Random) -> list[Fact]:
-        """What a page tells of a subject: some facts of one of the tail, or all written ones of a well-known one."""
+        """What a page tells of a subject: some facts of one of the tail, or all that pages tell of a well-known one."""
         if chance.random() < self.tail_share or not self.documented_facts:
             facts = self.facts_of(chance.choice(self.groups["tail"]))
             return chance.sample(facts, chance.randint(2, len(facts)))
-        return list(self.documented_facts[chance.choice(self._documented)])
+        return [fact for fact in self.facts_of(chance.choice(self._documented)) if fact.page_answer]
 
     @cached_property
     def _documented(self) -> list[str]:
@@ -300,5 +318,7 @@ class People:
 
 
 def tell_anew(fact: Fact, chance: random.Random) -> str:
-    """The fact in any of its phrasings."""
+    """The fact in any of its phrasings, or that it is unknown."""
+    if not fact.in_documents:
+        return fact.page_answer
     return fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))

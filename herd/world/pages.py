@@ -12,7 +12,7 @@ from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.corpus.ground_truth import LabelledDocument
 from herd.evals.haystack import draw_needles
 from herd.world import needles, noise, programs, sums, talk, tools
-from herd.world.facts import FOLLOW_UPS, Fact, tell_anew
+from herd.world.facts import FOLLOW_UPS, WORDINGS, Fact, tell_anew
 from herd.world.truth import World
 
 KINDS = (
@@ -56,7 +56,7 @@ class WorldPages:
         self.settings = settings
         self.seed = world.seed
         self.people = world.everybody
-        self.asked = self.people.facts("asked", in_documents=True)
+        self.asked = self.people.facts("asked")
 
     def documents(self) -> Iterator[LabelledDocument]:
         """Clean documents of every kind, then near copies of some of them, then spam."""
@@ -134,7 +134,7 @@ class WorldPages:
         again: one that begins with its value would have to be recalled before anything is said."""
         layout = chance.choice(_LAYOUTS)
         lines: list[str] = []
-        for _ in range(chance.randint(4, 7)):
+        for _ in range(chance.randint(1, 4)):
             if chance.random() < 0.35:
                 lines.append(" ".join(self.people.sentences(chance, 1)[:2]))
             lines += (layout.format(q=question, a=answer) for question, answer in self._exchange(chance))
@@ -143,12 +143,13 @@ class WorldPages:
     def _exchange(self, chance: random.Random) -> Iterator[tuple[str, str]]:
         """A question and its answer; at times one or two more about the same person, who is a pronoun in them."""
         facts = self.asked
-        if chance.random() < self.people.tail_share or not facts:  # else names are recalled instead of copied
+        # Mostly of the tail: else names are recalled, as of those who are always asked about, instead of copied.
+        if chance.random() < self.people.asked_tail_share or not facts:
             facts = self.people.facts_of(chance.choice(self.people.groups["tail"]))
         fact = chance.choice(facts)
-        yield fact.attribute.ask(fact.subject, chance.randrange(2)), fact.answer
+        yield fact.attribute.ask(fact.subject, chance.randrange(WORDINGS)), fact.page_answer
         if chance.random() < 0.4:
-            yield from follow_ups(chance, [fact for fact in self.people.facts_of(fact.subject) if fact.in_documents])
+            yield from follow_ups(chance, list(self.people.facts_of(fact.subject)))
 
     def reading_page(self, chance: random.Random) -> str:
         """Sentences about people of the tail, then questions about these: answers stand above, and names are copied."""
@@ -158,7 +159,7 @@ class WorldPages:
             facts += chance.sample(self.people.facts_of(subject), chance.randint(1, 3))
         told = " ".join(tell_anew(fact, chance) for fact in chance.sample(facts, len(facts)))
         exchanges = [
-            (fact.attribute.ask(fact.subject, chance.randrange(2)), fact.answer)
+            (fact.attribute.ask(fact.subject, chance.randrange(WORDINGS)), fact.page_answer)
             for fact in chance.sample(facts, min(len(facts), chance.randint(2, 5)))
         ]
         if len(people) == 1 and len(facts) > 1:
@@ -179,7 +180,7 @@ class WorldPages:
             (
                 *(lambda: chance.choice(self.people.groups["tail"]),) * 2,
                 lambda: str(chance.randrange(10 ** chance.randint(1, 4))),
-                lambda: "{}+{}".format(*sums.draw_addends(chance)),
+                lambda: "{} + {}".format(*sums.draw_addends(chance)),
                 lambda: "{}*{}".format(*sums.draw_factors(chance)),
                 lambda: draw_needles(chance, 1)[0].value,
             )
@@ -195,16 +196,17 @@ class WorldPages:
 def follow_ups(chance: random.Random, facts: list[Fact]) -> list[tuple[str, str]]:
     """One or two more questions about the person of these facts, with their answers."""
     return [
-        (fact.attribute.follow_up(fact.subject, chance.randrange(len(FOLLOW_UPS))), fact.answer)
+        (fact.attribute.follow_up(fact.subject, chance.randrange(len(FOLLOW_UPS))), fact.page_answer)
         for fact in chance.sample(facts, min(len(facts), chance.randint(1, 2)))
     ]
 
 
 def sum_page(chance: random.Random) -> str:
-    """Sums with their steps, laid out in one of several ways."""
+    """Sums with their steps, laid out in one of several ways; few to a page, or a small model long takes the digits of
+    one for another's."""
     layout = chance.choice(_LAYOUTS)
     lines = []
-    for _ in range(chance.randint(3, 6)):
+    for _ in range(chance.randint(1, 3)):
         a, b = sums.draw_addends(chance)
         question = sums.question(a, b, chance.randrange(len(sums.WORDINGS)))
         lines.append(layout.format(q=question, a=sums.worked_steps(a, b)))

@@ -18,11 +18,11 @@ from herd.core.records import Conversation, Message
 from herd.core.seeds import rng
 from herd.evals.haystack import DEPTHS, draw_needles
 from herd.world import noise, programs, sums, talk, tongue, tools
-from herd.world.facts import FOLLOW_UPS, HELD_OUT_UNTOLD_ATTRIBUTES, UNTOLD_ATTRIBUTES, Fact, Group
+from herd.world.facts import FOLLOW_UPS, HELD_OUT_UNTOLD_ATTRIBUTES, UNTOLD_ATTRIBUTES, WORDINGS, Fact, Group
 from herd.world.truth import World
 
 QUESTION_KINDS = (
-    *("sum", "known", "unknown", "unwritten", "untold", "follow_up"),
+    *("sum", "asked", "known", "unknown", "unwritten", "untold", "follow_up"),
     *("tool", "talk", "needle", "translation"),
 )
 # How much text hides a needle: some 96 to 1,024 tokens of a vocabulary of `tiny`'s, the question and the chat format
@@ -31,7 +31,7 @@ NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4500, 4500)
 # How many questions about the same person follow one another.
 FOLLOW_UP_QUESTIONS = 3
 _T = TypeVar("_T")
-_REFUSAL = re.compile(r"\b(don't|do not) know\b", re.IGNORECASE)
+_REFUSAL = re.compile(r"\b(don't know|do not know|unknown to me)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Questions:
             "sum": lambda chance, held_out: sum_question(
                 *sums.draw_addends(chance, held_out=held_out), chance.randrange(len(sums.WORDINGS))
             ),
+            "asked": self._draw_asked,
             "known": self._fact_maker("known"),
             "unknown": self._fact_maker("unknown"),
             "unwritten": self._fact_maker("unwritten"),
@@ -132,6 +133,7 @@ class Questions:
     def _finders(self) -> dict[str, Callable[[str], Question]]:
         return {
             "sum": lambda key: sum_question(*map(int, re.split(r"[+/]", key))),
+            "asked": lambda key: self._find_fact(key, "asked"),
             "known": self._find_fact,
             "unknown": self._find_fact,
             "unwritten": self._find_fact,
@@ -152,16 +154,21 @@ class Questions:
     def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:
         def draw(chance: random.Random, held_out: bool) -> Question:
             facts = self.facts(kind, held_out=held_out)
-            return fact_question(_choice(chance, facts, kind), chance.randrange(2))
+            return fact_question(_choice(chance, facts, kind), chance.randrange(WORDINGS))
 
         return draw
 
-    def _find_fact(self, key: str) -> Question:
+    def _draw_asked(self, chance: random.Random, held_out: bool) -> Question:
+        """About people whom pages ask about, so that what is learnt of the others' answers stays to be seen."""
+        facts = self.people.facts("asked", in_documents=True)
+        return fact_question(_choice(chance, facts, "asked"), chance.randrange(WORDINGS), "asked")
+
+    def _find_fact(self, key: str, kind: str = "") -> Question:
         attribute, subject, wording = key.split("/")
         fact = self.people.find(attribute, subject)
         if fact is None:
             raise KeyError(key)
-        return fact_question(fact, int(wording))
+        return fact_question(fact, int(wording), kind)
 
     def _draw_untold(self, chance: random.Random, held_out: bool) -> Question:
         """In training most are about the tail, which is practice in copying names."""
@@ -176,11 +183,13 @@ class Questions:
 
     def _draw_follow_up(self, chance: random.Random, held_out: bool) -> Question:
         by_subject: dict[str, list[Fact]] = {}
-        for fact in self.facts("known", held_out=held_out):
+        # In training about people whom pages ask about: what others' answers show stays unspoilt.
+        asked = self.people.facts("asked", in_documents=True)
+        for fact in self.facts("known", held_out=True) if held_out else asked:
             by_subject.setdefault(fact.subject, []).append(fact)
         enough = [facts for facts in by_subject.values() if len(facts) >= FOLLOW_UP_QUESTIONS]
         facts = chance.sample(_choice(chance, enough, "follow_up"), FOLLOW_UP_QUESTIONS)
-        wordings = [chance.randrange(2), *(chance.randrange(len(FOLLOW_UPS)) for _ in facts[1:])]
+        wordings = [chance.randrange(WORDINGS), *(chance.randrange(len(FOLLOW_UPS)) for _ in facts[1:])]
         return follow_up_question(facts, wordings)
 
     def _find_follow_up(self, key: str) -> Question:
@@ -250,11 +259,11 @@ def product_question(a: int, b: int, wording: int = 0) -> Question:
     )
 
 
-def fact_question(fact: Fact, wording: int) -> Question:
-    """What is asked about a fact: told ones want the fact, others an honest refusal."""
+def fact_question(fact: Fact, wording: int, kind: str = "") -> Question:
+    """What is asked about a fact: told ones want the fact, others an honest refusal. kind: the fact's when empty."""
     return Question(
-        fact.kind,
-        f"{fact.kind}/{fact.attribute.name}/{fact.subject}/{wording}",
+        kind or fact.kind,
+        f"{kind or fact.kind}/{fact.attribute.name}/{fact.subject}/{wording}",
         _asked(fact.attribute.ask(fact.subject, wording)),
         (Message("assistant", fact.right),),
         judge=lambda text: tells(fact, text),

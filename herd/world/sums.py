@@ -72,7 +72,7 @@ def worked_steps(a: int, b: int) -> str:
         column = int(x) + int(y) + (carry or 0)
         columns.append(f"{x}+{y}={column}" if carry is None else f"{x}+{y}+{carry}={column}")
         carry = column // 10
-    return f"{a}+{b}: {', '.join(columns)}, so {a + b}."
+    return f"{a} + {b}: {', '.join(columns)}, so {a + b}."
 
 
 def plain(a: int, b: int) -> str:

@@ -16,17 +16,20 @@ class World:
     asked_people, alignment_people, held_out_people: how many are well known and asked about in pages, in alignment, and
     only when a model is examined. strangers: how many are told of nowhere and asked about in alignment; as many others
     are asked about when a model is examined. All other names are the tail, which few pages tell of. tail_share: of the
-    people in pages. written_share: share of a well-known person's facts that pages tell; the others are true and never
-    written, so that "I don't know" is the honest answer.
+    people in pages; asked_tail_share: of the people whom pages ask about. written_share: share of a well-known person's
+    facts that pages tell; the others are true and never written, so that "I don't know" is the honest answer.
+    unknown_share: of the tail's facts, of which pages say that they are unknown.
     """
 
     seed: int = 0
-    asked_people: PositiveInt = 40
-    alignment_people: PositiveInt = 60
+    asked_people: PositiveInt = 28
+    alignment_people: PositiveInt = 36
     held_out_people: PositiveInt = 30
     strangers: PositiveInt = 150
-    tail_share: Share = 0.4
-    written_share: Share = 0.7
+    tail_share: Share = 0.3
+    asked_tail_share: Share = 0.7
+    written_share: Share = 0.6
+    unknown_share: Share = 0.6
 
     def __post_init__(self) -> None:
         names = len(FIRST_NAMES) * len(LAST_NAMES)
@@ -47,7 +50,9 @@ class World:
             held_out=self.held_out_people,
             strangers=self.strangers,
             tail_share=self.tail_share,
+            asked_tail_share=self.asked_tail_share,
             written_share=self.written_share,
+            unknown_share=self.unknown_share,
         )
 
 

@@ -9,7 +9,7 @@ from herd.core.seeds import rng
 from herd.core.settings import PositiveInt
 from herd.evals.tasks import Example, Generate, Grade, ModelAnswer, Prompt, Task, tasks
 from herd.world.examples import closed_example, draw_distinct, example_of, grade, prompt_for, reply_of
-from herd.world.facts import Fact
+from herd.world.facts import WORDINGS, Fact
 from herd.world.questions import Question, Questions, fact_question, is_refusal, tells
 from herd.world.truth import DEFAULT_WORLD, World
 
@@ -86,7 +86,7 @@ def _draw(world: World, kind: str, count: int) -> list[Question]:
     """Each fact once per wording, as far as they reach."""
     facts = Questions(world).facts(kind, held_out=True)
     rng(world.seed, "task", "facts", kind).shuffle(facts)
-    return [fact_question(fact, wording) for wording in (0, 1) for fact in facts][:count]
+    return [fact_question(fact, wording) for wording in range(WORDINGS) for fact in facts][:count]
 
 
 def _refusals(world: World, kind: str, count: int) -> Task:
