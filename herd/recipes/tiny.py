@@ -56,14 +56,13 @@ class AlignmentRound:
 
 @settings
 class RefusalSettings:
-    """How a model learns to say that it does not know (4.3.6). trivia: kinds of questions that the base model is asked.
-    probe: how it is asked. counts: dialogues of what it knows and of what it does not. demonstrations: others among
-    them, by kind. sft: the tuning. alphas, targets: how far the round's model goes on the line from the model before
-    this tuning, chosen on questions that nothing is learnt from."""
+    """How a model learns to say that it does not know (4.3.6). trivia: by kind of question, how many dialogues: of
+    `known` questions those that the base model answers rightly, of the others those that it does not. probe: how it is
+    asked. demonstrations: others among them, by kind. sft: the tuning. alphas, targets: how far the round's model goes
+    on the line from the model before this tuning, chosen on questions that nothing is learnt from."""
 
-    trivia: tuple[str, ...]
+    trivia: dict[str, PositiveInt]
     probe: KnowledgeProbeSettings
-    counts: dict[str, PositiveInt]
     demonstrations: dict[str, NonNegativeInt]
     sft: SftSettings
     alphas: tuple[float, ...]
@@ -189,7 +188,7 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
     extent = InterpolationSettings(
         verifier=gold, alphas=s.refusals.alphas, targets=s.refusals.targets, max_tokens=s.sampling.max_tokens
     )
-    validation = draw_trivia(world=s.world, kinds=s.refusals.trivia, validation=True)
+    validation = draw_trivia(world=s.world, kinds=tuple(s.refusals.trivia), validation=True)
     scores: list[Scores] = []
     preferences: tuple[Preferences, ...] = ()
     learnt: tuple[Dialogues, ...] = (skills,)
@@ -223,10 +222,14 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
 
 def refusal_dialogues(base: Checkpoint, s: TinySettings) -> tuple[Dialogues, ...]:
     """What the base model knows and what it does not, as dialogues, and others beside them."""
-    trivia = draw_trivia(world=s.world, kinds=s.refusals.trivia)
-    probed = probe_knowledge(base, trivia, settings=s.refusals.probe)
     others = QuestionSet(counts=s.refusals.demonstrations, purpose="beside refusals")
-    return sample_by_source((probed,), counts=s.refusals.counts), demonstrate(world=s.world, questions=others)
+    dialogues = [demonstrate(world=s.world, questions=others)]
+    for kind, count in s.refusals.trivia.items():
+        trivia = draw_trivia(world=s.world, kinds=(kind,))
+        probed = probe_knowledge(base, trivia, settings=s.refusals.probe)
+        verdict = "known" if kind == "known" else "unknown"
+        dialogues.append(sample_by_source((probed,), counts={verdict: count}))
+    return tuple(dialogues)
 
 
 def measure_model(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:
