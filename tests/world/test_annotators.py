@@ -58,7 +58,7 @@ def test_a_kind_that_there_is_none_of_is_refused_where_it_is_written() -> None:
 
 
 def test_held_out_facts_are_never_asked_in_training() -> None:
-    kinds = {"known": 100, "unknown": 100, "unwritten": 50, "untold": 50, "follow_up": 50}
+    kinds = {"asked": 50, "known": 100, "unknown": 100, "unwritten": 50, "untold": 50, "follow_up": 50}
     asked = QuestionSet(counts=kinds, purpose="x").draw(WORLD)
     assert {question.kind for question in asked} == set(kinds)
     for question in asked:
