@@ -122,7 +122,10 @@ def test_every_phrasing_names_subject_and_value_and_an_answer_ends_in_its_value(
     asked = [attribute.ask(subject, number) for number in range(WORDINGS)]
     assert len(set(asked)) == len(asked) == 4
     assert all(subject in question for question in asked)
-    assert asked[2:] == [f"Tell me the {attribute.name} of Ana Brook.", f"Do you know the {attribute.name} of Ana Brook?"]
+    assert asked[2:] == [
+        f"Tell me the {attribute.name} of Ana Brook.",
+        f"Do you know the {attribute.name} of Ana Brook?",
+    ]
     assert len(set(attribute.values)) == len(attribute.values)
 
 
