@@ -220,5 +220,5 @@ def test_follow_ups_are_put_one_by_one_and_all_three_have_to_be_right() -> None:
 def test_every_task_asks_two_hundred_different_questions_where_so_many_exist(name: str) -> None:
     asked = items(name)
     ids = {item.example.id for item in asked}
-    assert len(ids) == len(asked) or name in ("arithmetic", "velu_translation")
+    assert len(ids) == len(asked) or name in ("arithmetic", "small_talk", "velu_translation")
     assert len(ids) >= 195
