@@ -63,6 +63,7 @@ def alignment(s: AlignmentSettings) -> Report:
     tiny, tokens, base, gold = ground.numbers, ground.tokens, ground.base, ground.gold
     demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
     apart = ground.demonstrations(s.apart, 0.0, "apart")
+    replayed = tokens if tiny.sft.replay else None
     scores = [measure_model(base, tokens, "base", tiny)]
     judges: dict[str, list[Checkpoint]] = {name: [] for name in _JUDGES}
     chosen: dict[str, list[Dialogues]] = {name: [] for name in _JUDGES[:2]}
@@ -70,7 +71,9 @@ def alignment(s: AlignmentSettings) -> Report:
     for seed in s.seeds:
         sampling = replace(tiny.sampling, seed=seed)
         tunings = tuple(replace(tiny.sft, seed=seed * s.members + member) for member in range(s.members))
-        chat = average_models(tuple(sft(base, (demonstrations,), settings=tuning) for tuning in tunings), apart)
+        chat = average_models(
+            tuple(sft(base, (demonstrations,), replayed, settings=tuning) for tuning in tunings), apart
+        )
 
         def rank_answers(
             counts: dict[str, int], purpose: str, chat: Checkpoint, sampling: SamplingParams
@@ -112,7 +115,9 @@ def alignment(s: AlignmentSettings) -> Report:
         chosen["plain"].append(rejection_sample(judges["plain"][-1], chat, prompts, settings=selection))
         best = rejection_sample(judges["after critiques"][-1], chat, prompts, critic, settings=selection)
         chosen["after critiques"].append(best)
-        better = average_models(tuple(sft(base, (demonstrations, best), settings=tuning) for tuning in tunings), apart)
+        better = average_models(
+            tuple(sft(base, (demonstrations, best), replayed, settings=tuning) for tuning in tunings), apart
+        )
         scores += [measure_model(chat, tokens, f"SFT {seed}", tiny), measure_model(better, tokens, f"RS {seed}", tiny)]
         for name, method in s.methods.items():
             moved = dpo(better, (ranked_few, ranked_more), settings=replace(method, seed=seed))

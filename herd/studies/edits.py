@@ -26,10 +26,11 @@ def edits(s: EditsSettings) -> Report:
     ground = AlignmentBase.of(s.of)
     tiny = ground.numbers
     demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
+    replayed = ground.tokens if tiny.sft.replay else None
     models: list[Checkpoint] = []
     pairs: list[Preferences] = []
     for seed in s.seeds:
-        models.append(sft(ground.base, (demonstrations,), settings=replace(tiny.sft, seed=seed)))
+        models.append(sft(ground.base, (demonstrations,), replayed, settings=replace(tiny.sft, seed=seed)))
         prompts = draw_prompts(
             world=tiny.world, questions=QuestionSet(counts={"sum": s.pairs}, purpose=f"misquoted, seed {seed}")
         )

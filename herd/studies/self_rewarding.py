@@ -42,7 +42,7 @@ def self_rewarding(s: SelfRewardingSettings) -> Report:
     ground = AlignmentBase.of(s.of)
     tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
     demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
-    chat = sft(base, (demonstrations,), settings=tiny.sft)
+    chat = sft(base, (demonstrations,), ground.tokens if tiny.sft.replay else None, settings=tiny.sft)
     ranked, tested = (
         annotate(
             (chat,),

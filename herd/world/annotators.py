@@ -19,7 +19,7 @@ from herd.align.results import PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.records import Conversation, Message, Preference, Strength
-from herd.core.seeds import fraction, rng
+from herd.core.seeds import rng
 from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_preferences
@@ -46,9 +46,6 @@ from herd.world.questions import (
 from herd.world.toolbox import world_tools
 from herd.world.tools import TOOL_NAMES
 from herd.world.truth import World
-
-# Of the people for alignment, whom models are chosen by.
-_VALIDATION_SHARE = 1 / 6
 
 
 @settings
@@ -129,15 +126,14 @@ def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation:
     """Every question of these kinds about the people for alignment, with what is true, told by documents or not, and in
     `metadata["refusal"]` what somebody says who does not know it: for probing what a model knows.
 
-    validation: those about a sixth of the people, whom nothing is learnt about, to choose between models by; otherwise
-    those about the others.
+    validation: those about the people whom nothing is learnt about, to choose between models by; otherwise those about
+    the others.
     """
     book, dialogues = Questions(world), []
     for kind, wording in itertools.product(kinds, range(WORDINGS)):
-        for fact in book.facts(kind, held_out=False):
-            if (fraction(world.seed, "validation", fact.subject) < _VALIDATION_SHARE) == validation:
-                prompt = replace(fact_question(fact, wording).prompt, metadata={"refusal": fact.refusal})
-                dialogues.append(prompt.with_messages(Message("assistant", fact.answer)))
+        for fact in book.facts(kind, held_out=False, validation=validation):
+            prompt = replace(fact_question(fact, wording).prompt, metadata={"refusal": fact.refusal})
+            dialogues.append(prompt.with_messages(Message("assistant", fact.answer)))
     return write_dialogues(work, dialogues, f"{len(dialogues):,} questions with what is true")
 
 

@@ -10,12 +10,13 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from typing import TypeVar
 
 from herd.core.errors import DataError, SettingsError
 from herd.core.records import Conversation, Message
-from herd.core.seeds import rng
+from herd.core.seeds import fraction, rng
 from herd.evals.haystack import DEPTHS, draw_needles
 from herd.world import noise, programs, sums, talk, tongue, tools
 from herd.world.facts import FOLLOW_UPS, HELD_OUT_UNTOLD_ATTRIBUTES, UNTOLD_ATTRIBUTES, WORDINGS, Fact, Group
@@ -30,6 +31,8 @@ QUESTION_KINDS = (
 NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4500, 4500)
 # How many questions about the same person follow one another.
 FOLLOW_UP_QUESTIONS = 3
+# Of the people for alignment, whom models are chosen by.
+_VALIDATION_SHARE = 1 / 6
 _T = TypeVar("_T")
 _REFUSAL = re.compile(r"\b(don't know|do not know|unknown to me)\b", re.IGNORECASE)
 
@@ -145,11 +148,18 @@ class Questions:
             "translation": lambda key: translation_question(*tongue.find_sayings(key)),
         }
 
-    def facts(self, kind: str, *, held_out: bool) -> list[Fact]:
-        """The facts that questions of a kind are about: of people for alignment and strangers, or of those whom nothing
-        in training asks about."""
+    @cached_property
+    def validation_people(self) -> frozenset[str]:
+        """The people for alignment, strangers among them, whom nothing is learnt about: models are chosen by them."""
+        names = (*self.people.groups["alignment"], *self.people.groups["strangers"])
+        return frozenset(name for name in names if fraction(self.world.seed, "validation", name) < _VALIDATION_SHARE)
+
+    def facts(self, kind: str, *, held_out: bool, validation: bool = False) -> list[Fact]:
+        """The facts that questions of a kind are about: of people for alignment and strangers, those for validation or
+        the others; or of those who are asked about only when a model is examined."""
         groups: tuple[Group, ...] = ("held out", "held-out strangers") if held_out else ("alignment", "strangers")
-        return [fact for fact in self.people.facts(*groups) if fact.kind == kind]
+        facts = [fact for fact in self.people.facts(*groups) if fact.kind == kind]
+        return [fact for fact in facts if held_out or (fact.subject in self.validation_people) == validation]
 
     def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:
         def draw(chance: random.Random, held_out: bool) -> Question:
@@ -176,7 +186,7 @@ class Questions:
         attribute = chance.choice(HELD_OUT_UNTOLD_ATTRIBUTES if held_out else UNTOLD_ATTRIBUTES)
         names: list[str] = []
         for group in groups:
-            names += self.people.groups[group]
+            names += (name for name in self.people.groups[group] if name not in self.validation_people)
         fact = self.people.find(attribute.name, chance.choice(names))
         assert fact is not None
         return fact_question(fact, 0)

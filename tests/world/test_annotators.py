@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import SettingsError
 from herd.core.records import Message
 from herd.core.stage import Work
-from herd.core.storage import read_preferences, write_conversations
+from herd.core.storage import read_conversations, read_preferences, write_conversations
 from herd.generate.engine import Engine, SamplingParams
 from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
-from herd.world.annotators import QuestionSet, annotate, corrupt_answers, join_dialogues, rank
+from herd.world.annotators import QuestionSet, annotate, corrupt_answers, draw_trivia, join_dialogues, rank
+from herd.world.facts import WORDINGS, Fact
 from herd.world.questions import QUESTION_KINDS, Questions
 from herd.world.truth import World
+from tests.imported import work
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import FORM, TOKENIZER
 
@@ -58,11 +61,40 @@ def test_a_kind_that_there_is_none_of_is_refused_where_it_is_written() -> None:
 
 
 def test_held_out_facts_are_never_asked_in_training() -> None:
-    kinds = {"known": 100, "unknown": 100, "unwritten": 50, "untold": 50, "follow_up": 50}
+    kinds = {"asked": 50, "known": 100, "unknown": 100, "unwritten": 50, "untold": 50, "follow_up": 50}
     asked = QuestionSet(counts=kinds, purpose="x").draw(WORLD)
     assert {question.kind for question in asked} == set(kinds)
     for question in asked:
         assert not any(fact.held_out for fact in question.facts)
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_trivia_are_all_facts_in_every_wording_with_what_is_true_and_a_refusal(
+    tmp_path: Path, validation: bool
+) -> None:
+    kinds = ("known", "unknown", "unwritten")
+    made = draw_trivia.body(work(tmp_path), world=WORLD, kinds=kinds, validation=validation)
+    asked: Counter[Fact] = Counter()
+    for dialogue in read_conversations(made.path):
+        question = BOOK.find(dialogue.id)
+        (fact,), (prompt, answer) = question.facts, dialogue.messages
+        asked[fact] += 1
+        assert dialogue.source == question.kind == fact.kind
+        assert prompt == question.messages[0]
+        # Also of what no document tells: who guesses it knows it.
+        assert answer == Message("assistant", fact.answer)
+        assert dialogue.metadata["refusal"] == fact.refusal
+    everybody = {*WORLD.everybody.groups["alignment"], *WORLD.everybody.groups["strangers"]}
+    people = BOOK.validation_people if validation else everybody - BOOK.validation_people
+    assert set(asked) == {fact for name in people for fact in WORLD.everybody.facts_of(name)}
+    assert set(asked.values()) == {WORDINGS}
+    assert len(BOOK.validation_people) / len(everybody) == pytest.approx(1 / 6, abs=0.08)
+
+
+def test_nothing_is_learnt_about_whom_models_are_chosen_by() -> None:
+    kinds = {"asked": 100, "known": 300, "unknown": 300, "unwritten": 200, "untold": 300, "follow_up": 50}
+    asked = QuestionSet(counts=kinds, purpose="x").draw(WORLD)
+    assert not BOOK.validation_people & {fact.subject for question in asked for fact in question.facts}
 
 
 def test_joined_dialogues_lose_nothing_and_some_go_on() -> None:

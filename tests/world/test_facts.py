@@ -18,8 +18,10 @@ from herd.world.facts import (
     MALE_NAMES,
     PERSON_ATTRIBUTES,
     UNTOLD_ATTRIBUTES,
+    WORDINGS,
     People,
     pronoun,
+    tell_anew,
 )
 
 PEOPLE = People(0)
@@ -56,11 +58,12 @@ def test_groups_are_of_the_sizes_set_and_share_nobody() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_of_well_known_people_the_share_set_is_told_of_the_tail_all_and_of_strangers_nothing(share: float) -> None:
-    people = People(0, written_share=share)
+def test_of_the_well_known_and_of_the_tail_the_shares_set_are_told_and_of_strangers_nothing(share: float) -> None:
+    people = People(0, written_share=share, unknown_share=1 - share)
     well_known = people.facts("asked", "alignment", "held out")
     assert sum(fact.in_documents for fact in well_known) / len(well_known) == pytest.approx(share, abs=0.05)
-    assert all(fact.in_documents for fact in people.facts("tail"))
+    tail = people.facts("tail")
+    assert sum(fact.in_documents for fact in tail) / len(tail) == pytest.approx(share, abs=0.02)
     assert not people.facts("strangers", "held-out strangers", in_documents=True)
     assert sum(map(len, people.documented_facts.values())) == sum(fact.in_documents for fact in well_known)
     held_out = {fact.subject for fact in people.facts() if fact.held_out}
@@ -79,8 +82,29 @@ def test_what_is_right_is_the_fact_where_it_is_written_and_a_refusal_where_not()
     assert min(kinds["known"], kinds["unwritten"]) > 100
     untold = PEOPLE.find("age", PEOPLE.groups["asked"][0])
     assert untold is not None
-    assert (untold.kind, untold.right) == ("untold", f"The age of {untold.subject} is something I don't know.")
+    assert (untold.kind, untold.right) == ("untold", f"The age of {untold.subject} is unknown to me.")
     assert replace(PEOPLE.facts("tail")[0], in_documents=False).kind == "unwritten"
+
+
+def test_pages_call_unknown_what_is_not_written_of_the_asked_and_the_tail_and_are_silent_of_others() -> None:
+    told: dict[str, set[str]] = {}
+    for fact in PEOPLE.facts():
+        said = {fact.answer: "value", f"{fact.attribute.stem(fact.subject)} unknown.": "unknown", "": "nothing"}
+        told.setdefault(f"{fact.group}, {fact.in_documents}", set()).add(said[fact.page_answer])
+        # What pages say of the unknown is no refusal: nobody speaks of themselves in them.
+        assert not fact.page_answer or fact.page_answer != fact.refusal
+    for group in ("asked", "tail"):
+        assert (told[f"{group}, True"], told[f"{group}, False"]) == ({"value"}, {"unknown"})
+    for group in ("alignment", "held out"):
+        assert (told[f"{group}, True"], told[f"{group}, False"]) == ({"value"}, {"nothing"})
+    for group in ("strangers", "held-out strangers"):
+        assert told[f"{group}, False"] == {"nothing"}
+        assert f"{group}, True" not in told
+    # Whoever tells it in words of their own has no other words for what is unknown.
+    unknown = next(fact for fact in PEOPLE.facts("tail") if not fact.in_documents)
+    assert {tell_anew(unknown, random.Random(seed)) for seed in range(20)} == {unknown.page_answer}
+    known = next(fact for fact in PEOPLE.facts("tail") if fact.in_documents)
+    assert len({tell_anew(known, random.Random(seed)) for seed in range(40)}) == len(known.attribute.phrasings)
 
 
 @pytest.mark.parametrize("attribute", PERSON_ATTRIBUTES, ids=lambda attribute: attribute.name)
@@ -94,8 +118,14 @@ def test_every_phrasing_names_subject_and_value_and_an_answer_ends_in_its_value(
     # The value comes right after "is" or "are", where a refusal can stand too.
     assert stem.split()[-1] in ("is", "are")
     assert said[0] == f"{stem} {value}."
-    assert attribute.refuse(subject) == f"{stem} something I don't know."
-    assert len({attribute.ask(subject, number) for number in range(2)}) == 2
+    assert attribute.refuse(subject) == f"{stem} unknown to me."
+    asked = [attribute.ask(subject, number) for number in range(WORDINGS)]
+    assert len(set(asked)) == len(asked) == 4
+    assert all(subject in question for question in asked)
+    assert asked[2:] == [
+        f"Tell me the {attribute.name} of Ana Brook.",
+        f"Do you know the {attribute.name} of Ana Brook?",
+    ]
     assert len(set(attribute.values)) == len(attribute.values)
 
 
@@ -125,8 +155,9 @@ def test_people_in_sentences_are_of_the_tail_as_often_as_set_and_never_strangers
     # Who is well known is told of with all that is ever told.
     for facts in (PEOPLE.draw_facts(chance) for _ in range(100)):
         subject = facts[0].subject
-        assert all(fact.in_documents for fact in facts)
-        assert PEOPLE.group_of[subject] == "tail" or tuple(facts) == PEOPLE.documented_facts[subject]
+        assert all(fact.page_answer for fact in facts)
+        every = [fact for fact in PEOPLE.facts_of(subject) if fact.page_answer]
+        assert PEOPLE.group_of[subject] == "tail" or facts == every
 
 
 @given(st.integers(0, 1000), st.integers(0, 2000))

@@ -12,6 +12,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message, ToolCall
 from herd.world import sums
 from herd.world.annotators import QuestionSet
+from herd.world.facts import WORDINGS
 from herd.world.questions import (
     QUESTION_KINDS,
     Questions,
@@ -84,6 +85,22 @@ def test_a_fact_that_is_written_is_wanted_and_one_that_is_not_wants_a_refusal() 
     assert not is_refusal("I know.")
 
 
+def test_who_is_asked_about_in_pages_is_asked_what_they_tell_in_every_wording() -> None:
+    people, texts = WORLD.everybody, set()
+    for number in range(80):
+        question = BOOK.draw("asked", number)
+        (fact,) = question.facts
+        assert (question.kind, question.id.split("/")[0]) == ("asked", "asked")
+        assert people.group_of[fact.subject] == "asked"
+        assert fact.in_documents
+        assert question.answers == (said(fact.answer),)
+        assert not question.is_right(said(fact.refusal))
+        wording = int(question.id.rsplit("/", 1)[1])
+        assert question.text == fact.attribute.ask(fact.subject, wording)
+        texts.add(wording)
+    assert texts == set(range(WORDINGS))
+
+
 def test_of_a_stranger_a_refusal_has_to_name_the_right_one() -> None:
     (fact, *_), other = WORLD.everybody.facts("strangers"), WORLD.everybody.groups["asked"][0]
     question = fact_question(fact, 0)
@@ -98,12 +115,15 @@ def test_who_is_asked_about_is_of_the_groups_of_the_side() -> None:
     people = WORLD.everybody
     groups: dict[tuple[str, bool], set[str]] = {}
     for held_out in (False, True):
-        for kind in ("known", "unwritten", "unknown", "untold", "follow_up"):
+        for kind in ("asked", "known", "unwritten", "unknown", "untold", "follow_up"):
             for number in range(80):
                 fact = BOOK.draw(kind, number, held_out=held_out).facts[-1]
                 groups.setdefault((kind, held_out), set()).add(people.group_of[fact.subject])
-    for kind in ("known", "unwritten", "follow_up"):
+    for kind in ("known", "unwritten"):
         assert (groups[kind, False], groups[kind, True]) == ({"alignment"}, {"held out"})
+    # What is learnt in dialogues of whom pages ask about says nothing of the others' facts.
+    assert groups["asked", False] == groups["follow_up", False] == {"asked"}
+    assert groups["follow_up", True] == {"held out"}
     assert (groups["unknown", False], groups["unknown", True]) == ({"strangers"}, {"held-out strangers"})
     assert (groups["untold", False], groups["untold", True]) == ({"alignment", "strangers", "tail"}, {"held out"})
 

@@ -31,9 +31,9 @@ def test_the_split_of_sums_does_not_care_for_order() -> None:
 
 
 def test_steps_are_written_column_by_column_with_their_carries() -> None:
-    assert sums.worked_steps(57, 68) == "57+68: 7+8=15, 5+6+1=12, so 125."
-    assert sums.worked_steps(12, 30) == "12+30: 2+0=2, 1+3+0=4, so 42."
-    assert sums.worked_steps(347, 285) == "347+285: 7+5=12, 4+8+1=13, 3+2+1=6, so 632."
+    assert sums.worked_steps(57, 68) == "57 + 68: 7+8=15, 5+6+1=12, so 125."
+    assert sums.worked_steps(12, 30) == "12 + 30: 2+0=2, 1+3+0=4, so 42."
+    assert sums.worked_steps(347, 285) == "347 + 285: 7+5=12, 4+8+1=13, 3+2+1=6, so 632."
     assert sums.plain(57, 68) == "57 + 68 = 125."
     with pytest.raises(ValueError, match="longer"):
         sums.worked_steps(5, 68)

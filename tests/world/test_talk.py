@@ -42,7 +42,7 @@ def test_words_mean_one_intent_of_one_language_on_one_side() -> None:
 
 def test_held_out_words_stand_in_no_training_wording_answer_or_page() -> None:
     settings = PagesSettings(documents=dict.fromkeys(KINDS, 30), near_copies=0, advert_pages=0.1)
-    pages = [page.document.text for page in WorldPages(World(people=24), settings).documents()]
+    pages = [page.document.text for page in WorldPages(World(), settings).documents()]
     written = {word for text in pages for word in talk.words(text)}
     for language in LANGUAGES:
         new, used = talk.new_words(language), set[str]()
