@@ -13,6 +13,7 @@ import pytest
 
 from herd.core.errors import HerdError
 from herd.core.recipe import load_recipe
+from herd.core.stage import Plan, plan_of
 from herd.evals.intervals import wilson
 from herd.recipes import recipes
 from herd.report.abilities import AbilityScore
@@ -129,14 +130,97 @@ def test_the_table_names_what_failed_and_what_touches_no_model(leave_one_out: Mo
     assert "**failed**: seed 21: exit 1" in lines[5]
 
 
-def test_each_overlay_fits_the_recipe_and_leaves_something_out_of_its_last_model(leave_one_out: ModuleType) -> None:
-    overlays = [overlay for overlay in leave_one_out.overlays_in(leave_one_out.OVERLAYS) if overlay.model]
-    keys = {}
-    for overlay in [leave_one_out.Overlay(leave_one_out.WHOLE, ""), *overlays]:
-        plan = load_recipe("tiny", recipes, overlay.overrides(21)).plan().plan
-        assert plan is not None
-        keys[overlay.name] = plan.inputs["scores"][-1].key  # type: ignore[index]
-    assert len(set(keys.values())) == len(keys)
+@pytest.fixture(scope="module")
+def overlay_plans() -> dict[str, Plan]:
+    """By name the plan of the report of every overlay that a model depends on, and of the whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        benchmark = importlib.import_module("tiny_leave_one_out")
+    overlays = [overlay for overlay in benchmark.overlays_in(benchmark.OVERLAYS) if overlay.model]
+    overlays.append(benchmark.Overlay(benchmark.WHOLE, ""))
+    return {o.name: plan_of(load_recipe("tiny", recipes, o.overrides(21)).plan()) for o in overlays}
+
+
+def planned(report: Plan) -> dict[str, list[Plan]]:
+    """All that a report is made of, by stage."""
+    by_key, unvisited = {report.key: report}, [report]
+    while unvisited:
+        new = {parent.key: parent for parent in unvisited.pop().parents if parent.key not in by_key}
+        by_key |= new
+        unvisited += new.values()
+    by_stage: dict[str, list[Plan]] = {}
+    for plan in by_key.values():
+        by_stage.setdefault(plan.stage.name, []).append(plan)
+    return by_stage
+
+
+def scores_of(report: Plan) -> list[Plan]:
+    scores = report.inputs["scores"]
+    assert isinstance(scores, tuple)
+    return [plan_of(score) for score in scores]
+
+
+def test_each_overlay_leaves_something_out_of_the_last_model(overlay_plans: dict[str, Plan]) -> None:
+    last = {name: scores_of(report)[-1] for name, report in overlay_plans.items()}
+    assert len({plan.key for plan in last.values()}) == len(last)
+    assert {plan.settings["label"] for plan in last.values()} == {"final"}
+
+
+def test_models_keep_their_labels_whatever_is_left_out(overlay_plans: dict[str, Plan]) -> None:
+    labels = {name: [plan.settings["label"] for plan in scores_of(report)] for name, report in overlay_plans.items()}
+    whole = labels["the whole"]
+    assert whole == ["base", "SFT 1", "refusals 1", "DPO 1", "chat 1", "SFT 2", "refusals 2", "DPO 2", "final"]
+    without = {"refusals": {"refusals 1", "refusals 2"}, "preferences": {"DPO 1", "DPO 2"}}
+    for name in overlay_plans.keys() - {"second round"}:
+        assert labels[name] == [label for label in whole if label not in without.get(name, ())], name
+    assert labels["second round"] == ["base", "SFT 1", "refusals 1", "DPO 1", "final"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("length stages", {"extend_context"}),
+        ("annealing", {"anneal"}),
+        ("refusals", {"draw_trivia", "probe_knowledge", "sample_by_source", "interpolate_models"}),
+        ("preferences", {"dpo", "average_models"}),
+        ("reward model", {"train_reward"}),
+        ("rejection sampling", {"rejection_sample", "train_reward"}),
+    ],
+)
+def test_what_an_overlay_leaves_out_is_not_made(overlay_plans: dict[str, Plan], name: str, stages: set[str]) -> None:
+    assert planned(overlay_plans["the whole"]).keys() - planned(overlay_plans[name]).keys() == stages
+
+
+def test_without_refusals_one_model_answers_twice(overlay_plans: dict[str, Plan]) -> None:
+    asked = {name: len(planned(overlay_plans[name])["annotate"][0].parents) - 1 for name in ("the whole", "refusals")}
+    assert asked == {"the whole": 2, "refusals": 1}
+
+
+def test_no_stage_is_made_again_that_comes_before_what_is_left_out(overlay_plans: dict[str, Plan]) -> None:
+    """Of the first round's model; what changes only after it has no line."""
+    first = {
+        "curation": "pretrain",
+        "learnt vocabulary": "pretrain",
+        "batch phases": "pretrain",
+        "mix phases": "pretrain",
+        "Muon": "pretrain",
+        "length stages": "anneal",
+        "averaging of checkpoints": "anneal",
+        "annealing": "sft",
+        "replay": "sft",
+        "refusals": "annotate",
+        "balanced pairs": "dpo",
+        "averaging of DPO runs": "average_models",
+        "interpolation": "interpolate_models",
+        "preferences": "interpolate_models",
+    }
+    whole = {plan.key for plans in planned(overlay_plans["the whole"]).values() for plan in plans}
+    order = "pretrain extend_context anneal sft annotate dpo average_models interpolate_models".split()
+    for name, report in overlay_plans.items():
+        after_a_round = next(plan for plan in scores_of(report) if plan.settings["label"] in ("chat 1", "final"))
+        by_stage = planned(after_a_round)
+        new = [stage for stage in order if not whole.issuperset(plan.key for plan in by_stage.get(stage, ()))]
+        assert next(iter(new), None) == first.get(name), name
 
 
 def test_an_overlay_that_fits_no_setting_is_refused(leave_one_out: ModuleType) -> None:

@@ -160,14 +160,16 @@ class CalibrationBin:
     accuracy: float
 
 
-@results.add(version=1)
+@results.add(version=2)
 @dataclass(frozen=True)
 class RewardModelResult:
-    """How a reward model ranks held-out pairs. calibration_error: the mean distance of certainty and truth."""
+    """How a reward model ranks held-out pairs, all and by source of their prompts. calibration_error: the mean distance
+    of certainty and truth."""
 
     held_out: HeldOutPairs
     calibration_error: float
     calibration: tuple[CalibrationBin, ...]
+    sources: Mapping[str, HeldOutPairs] = field(default_factory=dict)
 
 
 @results.add(version=1)

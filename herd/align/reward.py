@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,7 @@ from herd.train.preferences import (
 from herd.train.settings import PreferenceSettings, num_ranks
 
 _BINS = 10
+_T = TypeVar("_T")
 
 
 @settings
@@ -57,7 +59,7 @@ class RewardSettings(PreferenceSettings):
     held_out_share: Share = 0.1
 
 
-@stage(paper="4.1.2", version=4, ranks=num_ranks, gpu=True)
+@stage(paper="4.1.2", version=5, ranks=num_ranks, gpu=True)
 def train_reward(
     work: Work,
     base: Checkpoint,
@@ -101,11 +103,9 @@ def train_reward(
         share_prompt=settings.share_prompt,
     )
     # Before training: that nothing is left to test with is reported at once.
+    test_preferences = test_preferences or ranked[train_size:] or ranked
     test_set = encode_preferences(
-        test_preferences or ranked[train_size:] or ranked,
-        chat_template,
-        context=context,
-        share_prompt=settings.share_prompt,
+        test_preferences, chat_template, context=context, share_prompt=settings.share_prompt
     ).preferences
     margins = _margins(ranked[:train_size], train_set.preferences, settings.margins)
     loss = ranking_loss(margins, cross_attention=settings.cross_attention)
@@ -130,7 +130,8 @@ def train_reward(
             notes=notes,
         )
     )
-    ranking_result = reward_result(gaps)
+    sources = [test_preferences[encoded.row].prompt.source for encoded in test_set for _ in pairs_of(encoded.answers)]
+    ranking_result = reward_result(gaps, sources)
     share = ranking_result.held_out.right / max(1, len(gaps))
     work.record(ranking_result)
     work.headline = (
@@ -176,7 +177,12 @@ def ranking_loss(
 
 def gaps_of(scores: Tensor) -> Tensor:
     """By how much each answer is ahead of each that is ranked below it."""
-    return torch.stack([scores[a] - scores[b] for a, b in itertools.combinations(range(len(scores)), 2)])
+    return torch.stack([better - worse for better, worse in pairs_of(scores)])
+
+
+def pairs_of(ranked: Iterable[_T]) -> Iterator[tuple[_T, _T]]:
+    """Each with each that is ranked below it."""
+    return itertools.combinations(ranked, 2)
 
 
 def scores_of(model: nn.Module, batch: PreferenceBatch, cross_attention: bool = False) -> tuple[Tensor, ...]:
@@ -233,9 +239,19 @@ def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:
     return sum(own.pairs * abs(own.confidence - own.accuracy) for own in bins) / max(1, len(gaps)), bins
 
 
-def reward_result(gaps: Tensor) -> RewardModelResult:
-    """How held-out pairs were ranked. gaps: [pairs], by how much the better answer of each is ahead."""
-    right = int((gaps > 0).sum())
-    interval = wilson(right, len(gaps))
+def reward_result(gaps: Tensor, sources: Sequence[str]) -> RewardModelResult:
+    """How held-out pairs were ranked. gaps: [pairs], by how much the better answer of each is ahead. sources: of the
+    prompt of each."""
+    right = (gaps > 0).tolist()
+    by_source: dict[str, list[bool]] = {}
+    for source, is_right in zip(sources, right, strict=True):
+        by_source.setdefault(source, []).append(is_right)
     off, bins = calibration(gaps)
-    return RewardModelResult(HeldOutPairs(right, len(gaps), interval.low, interval.high), off, tuple(bins))
+    return RewardModelResult(
+        _count(right), off, tuple(bins), {source: _count(own) for source, own in sorted(by_source.items())}
+    )
+
+
+def _count(right: Sequence[bool]) -> HeldOutPairs:
+    interval = wilson(sum(right), len(right))
+    return HeldOutPairs(sum(right), len(right), interval.low, interval.high)

@@ -45,8 +45,8 @@ from herd.world.verifiers import true_in_world
 @settings
 class AlignmentRound:
     """One round of alignment. ranked_prompts: prompts, by kind, whose answers people rank. prompts: those whose best
-    of `num_samples` answers the next round learns from. seeds: a DPO run for each; the round's model is their
-    average."""
+    of `num_samples` answers the next round learns from, none when empty. seeds: a DPO run for each; the round's model
+    is their average."""
 
     ranked_prompts: dict[str, NonNegativeInt]
     prompts: dict[str, NonNegativeInt]
@@ -72,22 +72,24 @@ class RefusalSettings:
 @settings
 class TinySettings(TinyDataSettings):
     """seed: of the world and of everything random in it, training and sampling; other seeds are added to a thousand
-    times it. demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many
-    leave the steps out. measure: what every model is asked; examine: what the last is asked."""
+    times it. longer, anneal, refusals, dpo: left out where empty or null; without `refusals` people rank two answers of
+    one model. demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many
+    leave the steps out. reward: null leaves the choice among answers to the verifier. measure: what every model is
+    asked; examine: what the last is asked."""
 
     title: str
     seed: NonNegativeInt = 0
     ladder: LadderSettings
     base: PretrainSettings
     longer: tuple[LongContextSettings, ...]
-    anneal: AnnealSettings
+    anneal: AnnealSettings | None
     demonstrations: dict[str, NonNegativeInt]
     curt_share: Share
-    reward: RewardSettings
+    reward: RewardSettings | None
     sampling: SamplingParams
     sft: SftSettings
-    refusals: RefusalSettings
-    dpo: DpoSettings
+    refusals: RefusalSettings | None
+    dpo: DpoSettings | None
     rounds: tuple[AlignmentRound, ...]
     measure: EvaluationSettings
     examine: EvaluationSettings
@@ -143,7 +145,7 @@ def pretrain_base(data: PreparedData, s: TinySettings) -> Checkpoint:
     base = pretrain(data.tokens, data.vocabulary, settings=s.base)
     for longer in s.longer:
         base = extend_context(base, data.tokens, settings=longer)
-    return anneal(base, data.tokens, settings=s.anneal)
+    return anneal(base, data.tokens, settings=s.anneal) if s.anneal else base
 
 
 def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
@@ -183,50 +185,53 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
     skills = demonstrate(
         world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
     )
-    refusals = refusal_dialogues(base, s)
+    refusals = refusal_dialogues(base, s.refusals, s.world) if s.refusals else ()
     gold = verifiers.configure(true_in_world.__name__, world=s.world)
-    extent = InterpolationSettings(
-        verifier=gold, alphas=s.refusals.alphas, targets=s.refusals.targets, max_tokens=s.sampling.max_tokens
-    )
-    validation = draw_trivia(world=s.world, kinds=tuple(s.refusals.trivia), validation=True)
     scores: list[Scores] = []
     preferences: tuple[Preferences, ...] = ()
     learnt: tuple[Dialogues, ...] = (skills,)
     for number, round_settings in enumerate(s.rounds, start=1):
-        skilled = sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft)
-        honest = sft(skilled, refusals, tokens if s.refusals.sft.replay else None, settings=s.refusals.sft)
+        is_last = number == len(s.rounds)
+        skilled = chat = sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft)
+        models = {f"SFT {number}": skilled}
+        if s.refusals:
+            chat = sft(skilled, refusals, tokens if s.refusals.sft.replay else None, settings=s.refusals.sft)
+            models[f"refusals {number}"] = chat
         to_rank = draw_prompts(
             world=s.world, questions=QuestionSet(counts=round_settings.ranked_prompts, purpose=f"ranked {number}")
         )
-        preferences += (annotate((skilled, honest), to_rank, world=s.world, sampling=s.sampling),)
-        preferred = average_models(
-            tuple(dpo(honest, preferences, settings=replace(s.dpo, seed=seed)) for seed in round_settings.seeds)
-        )
-        chat = interpolate_models(skilled, preferred, validation, settings=extent)
-        is_last = number == len(s.rounds)
-        for label, model in (("SFT", skilled), ("refusals", honest), ("DPO", preferred)):
-            scores.append(measure_model(model, tokens, f"{label} {number}", s))
+        preferences += (annotate(tuple(models.values()), to_rank, world=s.world, sampling=s.sampling),)
+        if s.dpo:
+            tunings = [replace(s.dpo, seed=seed) for seed in round_settings.seeds]
+            chat = average_models(tuple(dpo(chat, preferences, settings=tuning) for tuning in tunings))
+            models[f"DPO {number}"] = chat
+        if s.refusals:
+            extent = InterpolationSettings(
+                verifier=gold, alphas=s.refusals.alphas, targets=s.refusals.targets, max_tokens=s.sampling.max_tokens
+            )
+            validation = draw_trivia(world=s.world, kinds=tuple(s.refusals.trivia), validation=True)
+            chat = interpolate_models(skilled, chat, validation, settings=extent)
+        scores += [measure_model(model, tokens, label, s) for label, model in models.items()]
         label, asked = ("final", s.examine) if is_last else (f"chat {number}", s.measure)
         scores.append(evaluate_model(chat, tokens, label=label, settings=asking_about(s.world, asked)))
-        judge = train_reward(base, preferences, settings=s.reward)
-        prompts = draw_prompts(
-            world=s.world, questions=QuestionSet(counts=round_settings.prompts, purpose=f"prompts {number}")
-        )
-        selection = RejectionSamplingSettings(
-            sampling=s.sampling, num_samples=round_settings.num_samples, verifier=gold, gold_verifier=gold
-        )
-        if not is_last:
+        if round_settings.prompts and not is_last:
+            judge = train_reward(base, preferences, settings=s.reward) if s.reward else None
+            prompts = draw_prompts(
+                world=s.world, questions=QuestionSet(counts=round_settings.prompts, purpose=f"prompts {number}")
+            )
+            selection = RejectionSamplingSettings(
+                sampling=s.sampling, num_samples=round_settings.num_samples, verifier=gold, gold_verifier=gold
+            )
             learnt = (skills, rejection_sample(judge, chat, prompts, settings=selection))
     return scores
 
 
-def refusal_dialogues(base: Checkpoint, s: TinySettings) -> tuple[Dialogues, ...]:
+def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World) -> tuple[Dialogues, ...]:
     """What the base model knows and what it does not, as dialogues, and others beside them."""
-    others = QuestionSet(counts=s.refusals.demonstrations, purpose="beside refusals")
-    dialogues = [demonstrate(world=s.world, questions=others)]
-    for kind, count in s.refusals.trivia.items():
-        trivia = draw_trivia(world=s.world, kinds=(kind,))
-        probed = probe_knowledge(base, trivia, settings=s.refusals.probe)
+    others = QuestionSet(counts=refusals.demonstrations, purpose="beside refusals")
+    dialogues = [demonstrate(world=world, questions=others)]
+    for kind, count in refusals.trivia.items():
+        probed = probe_knowledge(base, draw_trivia(world=world, kinds=(kind,)), settings=refusals.probe)
         verdict = "known" if kind == "known" else "unknown"
         dialogues.append(sample_by_source((probed,), counts={verdict: count}))
     return tuple(dialogues)
@@ -244,7 +249,8 @@ def asking_about(world: World, settings: EvaluationSettings) -> EvaluationSettin
 def _check_mix(s: TinySettings) -> None:
     """Raises SettingsError when a mix names a source that no page will have."""
     sources = s.source_names
-    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights, "anneal.mixture_weights": s.anneal.mixture_weights}
+    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights}
+    mixes |= {"anneal.mixture_weights": s.anneal.mixture_weights} if s.anneal else {}
     mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(s.base.mix)}
     mixes |= {f"longer.{number}.mixture_weights": longer.mixture_weights for number, longer in enumerate(s.longer)}
     for field, shares in mixes.items():

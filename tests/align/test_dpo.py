@@ -61,7 +61,9 @@ def test_as_many_pairs_of_each_balanced_source_are_learnt(tmp_path: Path) -> Non
     train_reward.body(work, base, ranked, Preferences(tmp_path / "ranked"), settings=reward)
     assert work.results[FinetuningResult].examples == 4
     assert work.results[FinetuningResult].left_out["unbalanced"] == 2
-    assert work.results[RewardModelResult].held_out.pairs == 6
+    result = work.results[RewardModelResult]
+    assert result.held_out.pairs == 6
+    assert {source: own.pairs for source, own in result.sources.items()} == {"a": 4, "b": 2}
 
 
 def test_rows_that_ruin_a_training_are_refused_before_it_begins(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.align.reward import _margins, calibration, gaps_of, held_out_gaps, ranking_loss, scores_of
+from herd.align.reward import _margins, calibration, gaps_of, held_out_gaps, ranking_loss, reward_result, scores_of
 from herd.model.heads import RewardModel
 from herd.train.preferences import PreferenceBatch, PreferenceBatches, encode_preferences
 from tests.model.test_transformer import SMALL, model
@@ -166,3 +166,10 @@ def test_a_rows_own_margin_goes_before_that_of_its_strength() -> None:
     ranked = encode_preferences(rows, FORM, context=100).preferences
     assert _margins(rows, ranked, {"better": 1.0, "slightly better": 0.0}) == {0: 1.0, 1: 0.25}
     assert _margins(rows, ranked, None) == {1: 0.25}
+
+
+def test_held_out_pairs_are_counted_by_source() -> None:
+    result = reward_result(torch.tensor([1.0, -1.0, 2.0, 3.0]), ["sum", "talk", "sum", "talk"])
+    assert (result.held_out.right, result.held_out.pairs) == (3, 4)
+    assert {source: (own.right, own.pairs) for source, own in result.sources.items()} == {"sum": (2, 2), "talk": (1, 2)}
+    assert result.sources["sum"].low == pytest.approx(0.342, abs=1e-3)  # Wilson's interval of 2 of 2

@@ -12,6 +12,7 @@ from herd.align.results import (
     JudgeScore,
     KnowledgeProbe,
     ModelInterpolation,
+    RewardModelResult,
     RoundComparison,
 )
 from herd.core.artifacts import Artifact
@@ -29,6 +30,7 @@ _Point = tuple[float, float, float, float]  # place, value, low, high
     RoundComparison,
     KnowledgeProbe,
     ModelInterpolation,
+    RewardModelResult,
     FinetuningResult,
     order=50,
 )
@@ -46,8 +48,25 @@ def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
         shown_parts += _rounds(comparison)
     for interpolation in results_of(artifacts, ModelInterpolation):
         shown_parts += _interpolation(interpolation)
+    shown_parts += _reward_models(artifacts)
     shown_parts += _replay(artifacts)
     return Section("alignment", "Alignment", render_parts(shown_parts)) if shown_parts else None
+
+
+def _reward_models(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
+    rows = []
+    for artifact, result in artifacts_with(artifacts, RewardModelResult):
+        for source, pairs in {**result.sources, "all": result.held_out}.items():
+            right = Interval(pairs.right / max(1, pairs.pairs), pairs.low, pairs.high)
+            rows.append((artifact.key, source, pairs.pairs, _share(right)))
+    if rows:
+        yield SectionPart(
+            title="What reward models can rank",
+            words="Pairs of answers that were held out, by source of their prompts: how many the reward model ranks as "
+            "people do; 95 % intervals over pairs.",
+            head=("model", "source", "pairs", "ranked right"),
+            rows=rows,
+        )
 
 
 def _replay(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
