@@ -61,7 +61,7 @@ class RefusalSettings:
     asked. demonstrations: others among them, by kind. sft: the tuning. alphas, targets: how far the round's model goes
     on the line from the model before this tuning, chosen on questions that nothing is learnt from."""
 
-    trivia: dict[str, PositiveInt]
+    trivia: dict[str, NonNegativeInt]
     probe: KnowledgeProbeSettings
     demonstrations: dict[str, NonNegativeInt]
     sft: SftSettings
@@ -230,7 +230,7 @@ def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World)
     """What the base model knows and what it does not, as dialogues, and others beside them."""
     others = QuestionSet(counts=refusals.demonstrations, purpose="beside refusals")
     dialogues = [demonstrate(world=world, questions=others)]
-    for kind, count in refusals.trivia.items():
+    for kind, count in ((kind, count) for kind, count in refusals.trivia.items() if count):
         probed = probe_knowledge(base, draw_trivia(world=world, kinds=(kind,)), settings=refusals.probe)
         verdict = "known" if kind == "known" else "unknown"
         dialogues.append(sample_by_source((probed,), counts={verdict: count}))

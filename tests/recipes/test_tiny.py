@@ -62,7 +62,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> None:
     made = artifacts_in(smoke_run)
-    assert len(made) == 54
+    assert len(made) == 57
     stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
     wanted += (
@@ -156,12 +156,15 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
         assert (validation.stage.name, validation.settings["validation"]) == ("draw_trivia", True)
         for tuning in (skilled, honest):
             assert names(inputs(tuning, "tokens")) == ["pack"]
-    sampled, others = refusals
-    (probe,) = inputs(sampled, "dialogues")
-    assert names([sampled, probe, others]) == ["sample_by_source", "probe_knowledge", "demonstrate"]
-    assert inputs(probe, "model") == [base]
-    (trivia,) = inputs(probe, "questions")
-    assert (trivia.stage.name, trivia.settings["validation"]) == ("draw_trivia", False)
+    others, *sampled = refusals
+    assert names([others, *sampled]) == ["demonstrate", *["sample_by_source"] * 3]
+    for kind, sample in zip(("known", "unwritten", "unknown"), sampled, strict=True):
+        (probe,) = inputs(sample, "dialogues")
+        assert (probe.stage.name, inputs(probe, "model")) == ("probe_knowledge", [base])
+        (trivia,) = inputs(probe, "questions")
+        assert (trivia.stage.name, trivia.settings["kinds"]) == ("draw_trivia", (kind,))
+        assert not trivia.settings["validation"]
+        assert [*sample.settings["counts"]] == ["known" if kind == "known" else "unknown"]
 
 
 def test_the_second_round_learns_the_best_answers_of_the_first_and_all_preferences() -> None:
