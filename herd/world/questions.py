@@ -28,7 +28,7 @@ QUESTION_KINDS = (
 )
 # How much text hides a needle: some 96 to 1,024 tokens of a vocabulary of `tiny`'s, the question and the chat format
 # among them.
-NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4500, 4500)
+NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4200, 4200)
 # How many questions about the same person follow one another.
 FOLLOW_UP_QUESTIONS = 3
 # Of the people for alignment, whom models are chosen by.

@@ -23,7 +23,7 @@ class World:
 
     seed: int = 0
     asked_people: PositiveInt = 28
-    alignment_people: PositiveInt = 36
+    alignment_people: PositiveInt = 45
     held_out_people: PositiveInt = 30
     strangers: PositiveInt = 150
     tail_share: Share = 0.3

@@ -30,7 +30,7 @@ def needles_512(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200, c
 
 
 @tasks.add
-def needles_1024(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200, characters: PositiveInt = 4500) -> Task:
+def needles_1024(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200, characters: PositiveInt = 4200) -> Task:
     """The same in some 1,024 tokens. Source: as of `needles_256`."""
     return _needles(world, questions, characters)
 
