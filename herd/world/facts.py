@@ -47,7 +47,7 @@ WORDINGS = 4
 @dataclass(frozen=True)
 class Attribute:
     """One thing that can be told of a subject; the first phrasing is the one answers use. It ends in the value with no
-    article before it, so that "something I don't know" can stand there too."""
+    article before it, so that "unknown to me" can stand there too."""
 
     name: str
     values: tuple[str, ...]

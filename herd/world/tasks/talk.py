@@ -8,8 +8,8 @@ from herd.core.seeds import rng
 from herd.core.settings import PositiveInt
 from herd.evals.tasks import Example, Grade, ModelAnswer, Task, tasks
 from herd.world import talk
-from herd.world.examples import example_of, grade, prompt_for
-from herd.world.questions import talk_question
+from herd.world.examples import draw_distinct, example_of, grade, prompt_for
+from herd.world.questions import Question, talk_question
 from herd.world.truth import DEFAULT_WORLD, World
 
 _SIDES: tuple[Literal["combination", "word"], ...] = ("combination", "word")
@@ -34,18 +34,21 @@ def small_talk(
     sides = _SIDES if held_out == "both" else (held_out,)
     languages = talk.LANGUAGES if language == "all" else (language,)
     chance = rng(world.seed, "task", "talk")
-    examples = []
-    for number in range(questions):
+
+    def draw(number: int) -> Question:
         spoken = languages[number // len(sides) % len(languages)]
-        examples.append(_example(talk.draw(chance, held_out=sides[number % len(sides)], language=spoken), world))
+        return talk_question(talk.draw(chance, held_out=sides[number % len(sides)], language=spoken))
+
+    examples = [_example(question, world) for question in draw_distinct(draw, questions)]
     return Task(examples, prompt_for, grade=_grade)
 
 
-def _example(exchange: talk.Exchange, world: World) -> Example:
-    chance = rng(world.seed, "task", "talk shots", exchange.language)
-    shots = [talk.draw(chance, language=exchange.language) for _ in range(_SHOTS)]
+def _example(question: Question, world: World) -> Example:
+    _, _, language, _, _ = question.id.split("/", 4)
+    chance = rng(world.seed, "task", "talk shots", language)
+    shots = [talk.draw(chance, language=language) for _ in range(_SHOTS)]
     lines = "".join(f"{shot.question}\n{shot.answer}\n" for shot in shots)
-    return example_of(talk_question(exchange), f"{lines}{exchange.question}\n", exchange.answer)
+    return example_of(question, f"{lines}{question.text}\n", question.answers[0].content)
 
 
 def _grade(example: Example, answer: ModelAnswer) -> Grade:
