@@ -84,7 +84,7 @@ def interpolate_models(
         return Checkpoint(work.out)
     end.load_state_dict(interpolate(*members, settings.alphas[best], names))
     write_checkpoint(work.out, end, tokenizer, kind=kind_of(last.path))
-    work.record(ModelInterpolation(tuple(candidates), best, settings.targets, len(names)))
+    work.record(ModelInterpolation(tuple(candidates), settings.alphas[best], settings.targets, len(names)))
     shares = [
         f"{source} {share:.0%}" + (f" (target {settings.targets[source]:.0%})" if source in settings.targets else "")
         for source, share in shares_of(candidates[best]).items()

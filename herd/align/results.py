@@ -214,11 +214,10 @@ class InterpolatedModel:
 @results.add(version=1)
 @dataclass(frozen=True)
 class ModelInterpolation:
-    """Models on the line through two. chosen: the number of the one that is kept, from 0. targets: of the share right,
-    by source. parameters: how many tensors differ between the models tried."""
+    """Models on the line through two. alpha: of the one that is kept. targets: of the share right, by source. parameters: how many tensors differ between the models tried."""
 
     models: tuple[InterpolatedModel, ...]
-    chosen: int
+    alpha: float
     targets: Mapping[str, float]
     parameters: int
 

@@ -224,7 +224,7 @@ def program_page(chance: random.Random) -> str:
 
 def talk_page(chance: random.Random) -> str:
     """Exchanges of different intents in one language, none of them held out."""
-    language, count = chance.choice(talk.LANGUAGES), chance.randint(3, 6)
+    language, count = chance.choice(talk.TALK_LANGUAGES), chance.randint(3, 6)
     by_intent: dict[str, talk.Exchange] = {}
     while len(by_intent) < count:
         exchange = talk.draw(chance, language=language)

@@ -27,7 +27,7 @@ HELD_OUT_SHARE = 0.2
 FREQUENT = "greeting morning afternoon evening night how_are_you name abilities help thanks goodbye".split()
 _GREETINGS = ("greeting", "morning", "afternoon", "evening")
 _GRAMMAR: Mapping[str, Any] = read_yaml(Path(__file__).with_name("talk.yaml"))[0]
-LANGUAGES = tuple(sorted(_GRAMMAR))
+TALK_LANGUAGES = tuple(sorted(_GRAMMAR))
 INTENTS = tuple(_GRAMMAR["en"]["intents"])
 _BRACKET = re.compile(r"([()|])")
 # Marks what was put to a sentence that could stand without it.
@@ -58,13 +58,13 @@ class Exchange:
 
     def is_sensible(self, reply: str) -> bool:
         """Whether a reply to this very question counts."""
-        greeted = self.intent in _GREETINGS and words(self.question)[0] in new_words(self.language)
+        greeted = self.intent in _GREETINGS and folded_words(self.question)[0] in new_words(self.language)
         return is_sensible(self.language, self.intent, reply, new_greeting=greeted)
 
 
 def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | None = None) -> Exchange:
     """An exchange from the wanted side of the split; of training, half are said with nothing added to them."""
-    language = language or chance.choice(LANGUAGES)
+    language = language or chance.choice(TALK_LANGUAGES)
     intent = chance.choices(INTENTS, [2 if intent in FREQUENT else 1 for intent in INTENTS])[0]
     bare, longer = _of_side(language, intent, held_out)
     own = bare + longer if held_out == "word" else longer
@@ -76,7 +76,7 @@ def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | Non
 def find(key: str) -> Exchange:
     """The exchange with this key. Raises ValueError or KeyError where there is none."""
     held_out, language, intent, question = key.split("/", 3)
-    wording = _by_words(language, intent)[words(question)]
+    wording = _by_words(language, intent)[folded_words(question)]
     if wording.held_out != held_out or question not in wording.spellings:
         raise KeyError(key)
     return Exchange(language, intent, question, wording.held_out)
@@ -100,11 +100,11 @@ def answers(language: str, intent: str) -> tuple[str, ...]:
 
 @cache
 def new_words(language: str) -> frozenset[str]:
-    """The words that are held out, as `words` gives them."""
-    return frozenset(words(_GRAMMAR[language]["new_words"]))
+    """The words that are held out, as `folded_words` gives them."""
+    return frozenset(folded_words(_GRAMMAR[language]["new_words"]))
 
 
-def words(text: str) -> tuple[str, ...]:
+def folded_words(text: str) -> tuple[str, ...]:
     """The words of a text without capitals and accents."""
     return tuple(_WORD.findall(_COMBINING.sub("", unicodedata.normalize("NFKD", text.casefold()))))
 
@@ -135,7 +135,7 @@ def _by_words(language: str, intent: str) -> dict[tuple[str, ...], Wording]:
     sentences: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     bare: set[tuple[str, ...]] = set()
     for sentence in chain.from_iterable(_sentences(template, parts) for template in templates):
-        own_words = words(sentence)
+        own_words = folded_words(sentence)
         sentences[own_words].append(sentence.replace(_ADDED, ""))
         if _ADDED not in sentence:
             bare.add(own_words)

@@ -80,7 +80,7 @@ def test_people_who_know_say_what_is_right(kind: str) -> None:
 def test_results_of_sums_are_compared_digit_by_digit() -> None:
     question = BOOK.find("sum/49+34/0")
     assert critique(question, said("4 + 9 = 03.")) == (
-        "The answer says 03. 49+34: 9+4=13, 4+3+1=8, so 83. 0 for 8 no, 3 for 3 yes. It is wrong."
+        "The answer says 03. 49 + 34: 9+4=13, 4+3+1=8, so 83. 0 for 8 no, 3 for 3 yes. It is wrong."
     )
     assert "3 for 8 no, none for 3 no" in critique(question, said("so 3."))
     assert critique(question, said("so 83.")).endswith("8 for 8 yes, 3 for 3 yes. It is right.")

@@ -136,7 +136,7 @@ def test_each_alpha_answers_with_its_own_weights_and_the_best_is_kept(
         verifier=verifiers.configure("planted"),
     )  # fmt: skip
     result = work.results[ModelInterpolation]
-    assert result.chosen == 1
+    assert result.alpha == 1.5
     assert result.parameters == 2
     assert [{name: share.value for name, share in row.right.items()} for row in result.models] == [
         {"a": 1.0, "b": 0.0}, {"a": 1.0, "b": 1.0}, {"a": 0.0, "b": 1.0}

@@ -97,7 +97,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(smoke_run: Path) -> None
     ):
         assert words in page
     verdicts = report.result(ReportResult).verdicts
-    assert len(verdicts) == 19
+    assert len(verdicts) == 17
     assert page.count("✗ missed") == sum(not verdict.holds for verdict in verdicts)
 
 
@@ -157,14 +157,14 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
         for tuning in (skilled, honest):
             assert names(inputs(tuning, "tokens")) == ["pack"]
     others, *sampled = refusals
-    assert names([others, *sampled]) == ["demonstrate", *["sample_by_source"] * 3]
-    for kind, sample in zip(("known", "unwritten", "unknown"), sampled, strict=True):
+    assert names([others, *sampled]) == ["demonstrate", *["sample_by_source"] * 2]
+    for kind, sample in zip(("unwritten", "unknown"), sampled, strict=True):
         (probe,) = inputs(sample, "dialogues")
         assert (probe.stage.name, inputs(probe, "model")) == ("probe_knowledge", [base])
         (trivia,) = inputs(probe, "questions")
         assert (trivia.stage.name, trivia.settings["kinds"]) == ("draw_trivia", (kind,))
         assert not trivia.settings["validation"]
-        assert [*sample.settings["counts"]] == ["known" if kind == "known" else "unknown"]
+        assert [*sample.settings["counts"]] == ["unknown"]
 
 
 def test_the_second_round_learns_the_best_answers_of_the_first_and_all_preferences() -> None:

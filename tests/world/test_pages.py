@@ -197,7 +197,7 @@ def test_talk_is_of_one_language_with_each_intent_once_and_of_training() -> None
         lines = talk_page(random.Random(seed)).splitlines()
         language = next(
             name
-            for name in talk.LANGUAGES
+            for name in talk.TALK_LANGUAGES
             if {*lines[1::2]} <= {talk.answers(name, intent)[0] for intent in talk.INTENTS}
         )
         seen.add(language)
@@ -206,7 +206,7 @@ def test_talk_is_of_one_language_with_each_intent_once_and_of_training() -> None
         assert 3 <= len(set(intents)) == len(intents) <= 6
         for question, intent in zip(lines[::2], intents, strict=True):
             assert talk.find(f"no/{language}/{intent}/{question}")
-    assert seen == set(talk.LANGUAGES)
+    assert seen == set(talk.TALK_LANGUAGES)
 
 
 def test_the_other_pages_are_of_their_kind() -> None:

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from herd.world import talk
 from herd.world.pages import KINDS, PagesSettings, WorldPages
-from herd.world.talk import FREQUENT, INTENTS, LANGUAGES, HeldOut
+from herd.world.talk import FREQUENT, INTENTS, TALK_LANGUAGES, HeldOut
 from herd.world.truth import World
 
 SIDES: tuple[HeldOut, ...] = ("no", "combination", "word")
-EVERY = [(language, intent) for language in LANGUAGES for intent in INTENTS]
+EVERY = [(language, intent) for language in TALK_LANGUAGES for intent in INTENTS]
 
 
 def test_the_languages_have_the_same_intents_and_enough_wordings_of_each() -> None:
-    assert LANGUAGES == ("de", "en", "es")
+    assert TALK_LANGUAGES == ("de", "en", "es")
     for intent in INTENTS:
-        counts = [len(talk.wordings(language, intent)) for language in LANGUAGES]
+        counts = [len(talk.wordings(language, intent)) for language in TALK_LANGUAGES]
         assert min(counts) >= (20 if intent in FREQUENT else 4), intent
         assert sum(counts) >= (60 if intent in FREQUENT else 12), intent
 
@@ -32,25 +32,27 @@ def test_words_mean_one_intent_of_one_language_on_one_side() -> None:
     for language, intent in EVERY:
         for wording in talk.wordings(language, intent):
             for sentence in wording.sentences:
-                meanings[talk.words(sentence)].add((language, intent, wording.held_out))
+                meanings[talk.folded_words(sentence)].add((language, intent, wording.held_out))
     assert not {text: found for text, found in meanings.items() if len(found) > 1}
     for language, intent in EVERY:
         for wording in talk.wordings(language, intent)[::7]:
-            own = talk.words(wording.sentences[0])
-            assert all(talk.words(spelling) == own and "/" not in spelling for spelling in wording.spellings)
+            own = talk.folded_words(wording.sentences[0])
+            assert all(talk.folded_words(spelling) == own and "/" not in spelling for spelling in wording.spellings)
 
 
 def test_held_out_words_stand_in_no_training_wording_answer_or_page() -> None:
     settings = PagesSettings(documents=dict.fromkeys(KINDS, 30), near_copies=0, advert_pages=0.1)
     pages = [page.document.text for page in WorldPages(World(), settings).documents()]
-    written = {word for text in pages for word in talk.words(text)}
-    for language in LANGUAGES:
+    written = {word for text in pages for word in talk.folded_words(text)}
+    for language in TALK_LANGUAGES:
         new, used = talk.new_words(language), set[str]()
-        answers = {word for intent in INTENTS for text in talk.answers(language, intent) for word in talk.words(text)}
+        answers = {
+            word for intent in INTENTS for text in talk.answers(language, intent) for word in talk.folded_words(text)
+        }
         by_side = {side: set[str]() for side in SIDES}
         for intent in INTENTS:
             for wording in talk.wordings(language, intent):
-                by_side[wording.held_out] |= set(talk.words(wording.sentences[0]))
+                by_side[wording.held_out] |= set(talk.folded_words(wording.sentences[0]))
         used = by_side["word"] & new
         assert used == new, f"{language}: {new - used} are never said"
         assert not new & (answers | written | by_side["no"] | by_side["combination"])
@@ -73,14 +75,16 @@ def test_answers_are_short_and_of_one_intent() -> None:
     assert all(2 <= len(talk.answers(language, intent)) <= 4 for language, intent in EVERY)
 
 
-@given(seed=st.integers(0, 10**9), held_out=st.sampled_from(SIDES), language=st.sampled_from((None, *LANGUAGES)))
+@given(seed=st.integers(0, 10**9), held_out=st.sampled_from(SIDES), language=st.sampled_from((None, *TALK_LANGUAGES)))
 def test_an_exchange_is_found_again_by_its_key(seed: int, held_out: HeldOut, language: str | None) -> None:
     exchange = talk.draw(random.Random(seed), held_out=held_out, language=language)
     assert talk.find(exchange.key) == exchange
     assert exchange == talk.draw(random.Random(seed), held_out=held_out, language=language)
     assert (exchange.held_out, exchange.language) == (held_out, language or exchange.language)
     assert exchange.is_sensible(exchange.answer)
-    assert (held_out == "word") == (not talk.new_words(exchange.language).isdisjoint(talk.words(exchange.question)))
+    assert (held_out == "word") == (
+        not talk.new_words(exchange.language).isdisjoint(talk.folded_words(exchange.question))
+    )
 
 
 @pytest.mark.parametrize(

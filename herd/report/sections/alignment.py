@@ -158,11 +158,10 @@ def _knowledge(result: KnowledgeProbe) -> Iterator[SectionPart]:
 def _interpolation(result: ModelInterpolation) -> Iterator[SectionPart]:
     sources = list(result.models[0].right)
     targets = ", ".join(f"{source} {target:.0%}" for source, target in result.targets.items())
-    chosen = result.models[result.chosen]
     yield SectionPart(
         title="Between two models, and beyond",
         words="Weights first + alpha (last - first): 0 is the model before, 1 the one after. Held-out prompts answered "
-        f"greedily; 95 % intervals over prompts. Alpha {chosen.alpha:g} is kept: "
+        f"greedily; 95 % intervals over prompts. Alpha {result.alpha:g} is kept: "
         + (f"its worst margin over the targets ({targets}) is the highest." if targets else "its mean is the highest."),
         head=("alpha", *sources, "tokens an answer"),
         rows=[

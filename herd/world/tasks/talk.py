@@ -32,7 +32,7 @@ def small_talk(
     Source: herd's world.
     """
     sides = _SIDES if held_out == "both" else (held_out,)
-    languages = talk.LANGUAGES if language == "all" else (language,)
+    languages = talk.TALK_LANGUAGES if language == "all" else (language,)
     chance = rng(world.seed, "task", "talk")
 
     def draw(number: int) -> Question:
