@@ -40,7 +40,8 @@ class TinyRun:
     @cached_property
     def report_folder(self) -> Path:
         """Where the report of exactly these settings lies once it is made."""
-        return self.folder / "artifacts" / load_recipe(self.recipe, recipes, self.changes).plan().key
+        release = f"python_docs.python={version_of(self.python)['python']}"  # whose documentation the run reads
+        return self.folder / "artifacts" / load_recipe(self.recipe, recipes, (*self.changes, release)).plan().key
 
     def make(self) -> float | None:
         """Makes the run or goes on with it; seconds, None where an earlier call had begun. Raises RunFailedError."""

@@ -115,7 +115,7 @@ def probe_knowledge(
     left_out["the verifier can say nothing of an answer"] = len(probes) - len(judged)
     if not judged:
         raise DataError(
-            f"of none of {len(probes) + left_out.total()} questions {settings.verifier.name} can say whether an answer "
+            f"of none of {left_out.total()} questions {settings.verifier.name} can say whether an answer "
             "is right; give questions whose last message is the right answer"
         )
     counts = Counter(probe.knowledge for probe in judged)

@@ -214,7 +214,8 @@ class InterpolatedModel:
 @results.add(version=1)
 @dataclass(frozen=True)
 class ModelInterpolation:
-    """Models on the line through two. alpha: of the one that is kept. targets: of the share right, by source. parameters: how many tensors differ between the models tried."""
+    """Models on the line through two. alpha: of the one that is kept. targets: of the share right, by source.
+    parameters: how many tensors differ between the models tried."""
 
     models: tuple[InterpolatedModel, ...]
     alpha: float

@@ -73,9 +73,8 @@ class RefusalSettings:
 class TinySettings(TinyDataSettings):
     """seed: of the world and of everything random in it, training and sampling; other seeds are added to a thousand
     times it. longer, anneal, refusals, dpo: left out where empty or null; without `refusals` people rank two answers of
-    one model. demonstrations: dialogues, by kind. curt_share: of the demonstrated sums that are requested, how many
-    leave the steps out. reward: null leaves the choice among answers to the verifier. measure: what every model is
-    asked; examine: what the last is asked."""
+    one model. demonstrations: dialogues, by kind. reward: null leaves the choice among answers to the verifier.
+    measure: what every model is asked; examine: what the last is asked."""
 
     title: str
     seed: NonNegativeInt = 0
@@ -84,7 +83,6 @@ class TinySettings(TinyDataSettings):
     longer: tuple[LongContextSettings, ...]
     anneal: AnnealSettings | None
     demonstrations: dict[str, NonNegativeInt]
-    curt_share: Share
     reward: RewardSettings | None
     sampling: SamplingParams
     sft: SftSettings
@@ -134,7 +132,9 @@ class AlignmentBase:
         """What knows whether an answer is right."""
         return verifiers.configure(true_in_world.__name__, world=self.numbers.world)
 
-    def demonstrations(self, counts: dict[str, int], curt_share: float, purpose: str = "demonstrations") -> Dialogues:
+    def demonstrations(
+        self, counts: dict[str, int], curt_share: float = 0.0, purpose: str = "demonstrations"
+    ) -> Dialogues:
         """Demonstrations."""
         request = QuestionSet(counts=counts, purpose=purpose)
         return demonstrate(world=self.numbers.world, questions=request, curt_share=curt_share)
@@ -182,9 +182,7 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
     In a round the base model learns skills, then what it knows and what it does not (4.3.6), then people's preferences
     between these two models; how far it goes on this line is chosen on questions that nothing was learnt from.
     """
-    skills = demonstrate(
-        world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"), curt_share=s.curt_share
-    )
+    skills = demonstrate(world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"))
     refusals = refusal_dialogues(base, s.refusals, s.world) if s.refusals else ()
     gold = verifiers.configure(true_in_world.__name__, world=s.world)
     scores: list[Scores] = []
@@ -233,7 +231,7 @@ def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World)
     for kind, count in ((kind, count) for kind, count in refusals.trivia.items() if count):
         probed = probe_knowledge(base, draw_trivia(world=world, kinds=(kind,)), settings=refusals.probe)
         verdict = "known" if kind == "known" else "unknown"
-        dialogues.append(sample_by_source((probed,), counts={verdict: count}))
+        dialogues.append(sample_by_source((probed,), counts={verdict: count}, seed=world.seed))
     return tuple(dialogues)
 
 

@@ -61,7 +61,7 @@ def alignment(s: AlignmentSettings) -> Report:
     """One round over several seeds: SFT, rejection sampling and preferences, each beside the step before."""
     ground = AlignmentBase.of(s.of)
     tiny, tokens, base, gold = ground.numbers, ground.tokens, ground.base, ground.gold
-    demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
+    demonstrations = ground.demonstrations(tiny.demonstrations)
     apart = ground.demonstrations(s.apart, 0.0, "apart")
     replayed = tokens if tiny.sft.replay else None
     scores = [measure_model(base, tokens, "base", tiny)]

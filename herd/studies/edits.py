@@ -25,7 +25,7 @@ def edits(s: EditsSettings) -> Report:
     """Right answers set against the same ones with a slip (Smaug's low edit distance), over several seeds."""
     ground = AlignmentBase.of(s.of)
     tiny = ground.numbers
-    demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
+    demonstrations = ground.demonstrations(tiny.demonstrations)
     replayed = ground.tokens if tiny.sft.replay else None
     models: list[Checkpoint] = []
     pairs: list[Preferences] = []

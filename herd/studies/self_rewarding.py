@@ -41,7 +41,7 @@ def self_rewarding(s: SelfRewardingSettings) -> Report:
     """A model taught to answer and to criticize; then rounds of DPO on its own answers by its own judgement."""
     ground = AlignmentBase.of(s.of)
     tiny, base, world, gold = ground.numbers, ground.base, ground.numbers.world, ground.gold
-    demonstrations = ground.demonstrations(tiny.demonstrations, tiny.curt_share)
+    demonstrations = ground.demonstrations(tiny.demonstrations)
     chat = sft(base, (demonstrations,), ground.tokens if tiny.sft.replay else None, settings=tiny.sft)
     ranked, tested = (
         annotate(

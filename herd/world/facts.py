@@ -219,9 +219,9 @@ class People:
     """Everybody, drawn from one seed; the settings are `World`'s."""
 
     seed: int
-    asked: int = 40
-    alignment: int = 60
-    held_out: int = 30
+    asked: int = 28
+    alignment: int = 45
+    held_out: int = 40
     strangers: int = 150
     tail_share: float = 0.3
     asked_tail_share: float = 0.7

@@ -159,6 +159,8 @@ class Questions:
         the others; or of those who are asked about only when a model is examined."""
         groups: tuple[Group, ...] = ("held out", "held-out strangers") if held_out else ("alignment", "strangers")
         facts = [fact for fact in self.people.facts(*groups) if fact.kind == kind]
+        if kind == "unwritten":  # somebody of whom nothing is told is a stranger
+            facts = [fact for fact in facts if fact.subject in self.people.documented_facts]
         return [fact for fact in facts if held_out or (fact.subject in self.validation_people) == validation]
 
     def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:

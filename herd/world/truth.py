@@ -24,7 +24,7 @@ class World:
     seed: int = 0
     asked_people: PositiveInt = 28
     alignment_people: PositiveInt = 45
-    held_out_people: PositiveInt = 30
+    held_out_people: PositiveInt = 40
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
     asked_tail_share: Share = 0.7

@@ -162,7 +162,7 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
         (probe,) = inputs(sample, "dialogues")
         assert (probe.stage.name, inputs(probe, "model")) == ("probe_knowledge", [base])
         (trivia,) = inputs(probe, "questions")
-        assert (trivia.stage.name, trivia.settings["kinds"]) == ("draw_trivia", (kind,))
+        assert (trivia.stage.name, trivia.settings["kinds"]) == ("draw_trivia", [kind])
         assert not trivia.settings["validation"]
         assert [*sample.settings["counts"]] == ["unknown"]
 

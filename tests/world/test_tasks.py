@@ -188,15 +188,15 @@ def test_what_comes_of_a_call_is_asked_with_the_call_and_its_result() -> None:
         assert not item.continued(f"\n{told.content}")
 
 
-def test_refusals_of_known_facts_are_counted() -> None:
+def test_a_known_fact_is_answered_where_it_is_not_refused() -> None:
     known = {item.prompt.id for item in items("facts_known")}
-    for item in items("facts_refused"):
+    for item in items("facts_answered"):
         assert item.prompt.id in known
         (fact,) = item.example.row["question"].facts
-        assert item.answered(Message("assistant", fact.refusal))
-        assert item.continued(f" {fact.refusal}\nmore")
-        assert not item.answered(Message("assistant", fact.answer))
-        assert not item.continued(f" {fact.answer}\n{fact.refusal}")
+        assert not item.answered(Message("assistant", fact.refusal))
+        assert not item.continued(f" {fact.refusal}\nmore")
+        assert item.answered(Message("assistant", fact.answer))
+        assert item.continued(f" {fact.answer}\n{fact.refusal}")
 
 
 def test_follow_ups_are_put_one_by_one_and_all_three_have_to_be_right() -> None:

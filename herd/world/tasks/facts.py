@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 
 from herd.core.seeds import rng
 from herd.core.settings import PositiveInt
@@ -24,14 +25,13 @@ def facts_known(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200) -
 
 
 @tasks.add
-def facts_refused(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200) -> Task:
-    """The questions of `facts_known`; counted is when the model says that it does not know, which is wrong: the lower
-    the better.
+def facts_answered(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200) -> Task:
+    """The questions of `facts_known`; right when the model says anything but that it does not know.
 
     Source: herd's world; Llama 3, 4.3.6.
     """
     examples = [closed_example(question, "") for question in _draw(world, "known", questions)]
-    return Task(examples, prompt_for, grade=_grade_refused)
+    return Task(examples, prompt_for, grade=_grade_answered)
 
 
 @tasks.add
@@ -86,7 +86,8 @@ def _draw(world: World, kind: str, count: int) -> list[Question]:
     """Each fact once per wording, as far as they reach."""
     facts = Questions(world).facts(kind, held_out=True)
     rng(world.seed, "task", "facts", kind).shuffle(facts)
-    return [fact_question(fact, wording) for wording in range(WORDINGS) for fact in facts][:count]
+    turns = product(range(WORDINGS), enumerate(facts))
+    return [fact_question(fact, number + turn) for turn, (number, fact) in turns][:count]
 
 
 def _refusals(world: World, kind: str, count: int) -> Task:
@@ -109,6 +110,6 @@ def _grade_known(example: Example, answer: ModelAnswer) -> Grade:
     return Grade(float(right), answer.text, f"the answer is {value!r}")
 
 
-def _grade_refused(example: Example, answer: ModelAnswer) -> Grade:
+def _grade_answered(example: Example, answer: ModelAnswer) -> Grade:
     reply = reply_of(answer).content
-    return Grade(float(is_refusal(reply)), reply, f"the answer is {example.target.strip()!r}")
+    return Grade(float(not is_refusal(reply)), reply, f"the answer is {example.target.strip()!r}")
