@@ -177,14 +177,14 @@ class Engine:
     ) -> list[float]:  # fmt: skip
         """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
 
-        def score(start: int) -> list[float]:
-            stop = start + self.max_num_seqs
-            scores = self.score_batch(list(zip(prompts[start:stop], answers[start:stop], strict=True)))
-            report(min(stop, len(prompts)), len(prompts))
+        batches = self.score_batches(list(zip(prompts, answers, strict=True)))
+
+        def score(number: int) -> list[float]:
+            scores = self.score_batch(batches[number])
+            report(min((number + 1) * self.max_num_seqs, len(prompts)), len(prompts))
             return scores
 
-        starts = range(0, len(prompts), self.max_num_seqs)
-        return list(itertools.chain.from_iterable(self.ranks.map(starts, score)))
+        return list(itertools.chain.from_iterable(self.ranks.map(range(len(batches)), score)))
 
     def score_batches(self, pairs: Sequence[_Pair]) -> list[Sequence[_Pair]]:
         """Prompts and answers that are scored at once, in order."""

@@ -315,6 +315,17 @@ def test_scores_are_sums_of_log_probs() -> None:
     assert engine.score([PROMPTS[0], [8]], [made.token_ids, [1]])[0] == pytest.approx(sum(made.logprobs), abs=1e-4)
 
 
+def test_every_prompt_has_its_answer_or_nothing_is_scored() -> None:
+    engine, done = Engine(model(), frozenset(), max_num_seqs=2), []
+    scores = engine.score([[8], [9], [7]], [[1], [2], [3]], lambda *counts: done.append(counts))
+    assert scores == pytest.approx(
+        [engine.score([[prompt]], [[answer]])[0] for prompt, answer in ((8, 1), (9, 2), (7, 3))]
+    )
+    assert done == [(2, 3), (3, 3)]
+    with pytest.raises(ValueError, match="longer"):
+        engine.score([[8], [9]], [[1], [2], [3]])
+
+
 def test_pytorch_writes_what_our_kernel_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [*PROMPTS, [5] * 20]
     sampling = SamplingParams(max_tokens=12, temperature=1.0)
