@@ -168,14 +168,15 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """`subject`'s `attribute` is `value`; `in_documents` says whether documents may tell it. value: empty where nothing
-    is true, of an attribute that is told of nobody."""
+    """`subject`'s `attribute` is `value`; `in_documents` says whether documents may tell it, `said_unknown` whether they
+    say that it is unknown. value: empty where nothing is true, of an attribute that is told of nobody."""
 
     subject: str
     attribute: Attribute
     value: str
     group: Group
     in_documents: bool
+    said_unknown: bool = False
 
     @property
     def held_out(self) -> bool:
@@ -183,11 +184,13 @@ class Fact:
         return self.group in _HELD_OUT
 
     @property
-    def kind(self) -> Literal["known", "unknown", "unwritten", "untold"]:
-        """known: told by documents. untold: of an attribute that is told of nobody. unknown: of a stranger. unwritten:
-        of somebody well known."""
+    def kind(self) -> Literal["known", "said unknown", "unknown", "unwritten", "untold"]:
+        """known: told by documents. said unknown: by documents. untold: of an attribute that is told of nobody. unknown:
+        of a stranger. unwritten: of somebody well known, and documents are silent."""
         if self.in_documents:
             return "known"
+        if self.said_unknown:
+            return "said unknown"
         if self.attribute not in PERSON_ATTRIBUTES:
             return "untold"
         return "unknown" if self.group in _STRANGERS else "unwritten"
@@ -202,11 +205,11 @@ class Fact:
 
     @property
     def page_answer(self) -> str:
-        """What pages say: the fact, or of people whom they ask about, and of the tail, that it is unknown; nothing
-        where it is left out. So a model reads what not knowing looks like, and of nobody whom it is examined on."""
+        """What pages say: the fact, or that it is unknown; nothing where they are silent. So a model reads what not
+        knowing looks like, and of no fact that it is examined on."""
         if self.in_documents:
             return self.answer
-        return self.attribute.tell(self.subject, UNKNOWN) if self.group in ("asked", "tail") else ""
+        return self.attribute.tell(self.subject, UNKNOWN) if self.said_unknown else ""
 
     @property
     def right(self) -> str:
@@ -219,14 +222,15 @@ class People:
     """Everybody, drawn from one seed; the settings are `World`'s."""
 
     seed: int
-    asked: int = 28
-    alignment: int = 45
-    held_out: int = 40
-    strangers: int = 150
-    tail_share: float = 0.3
-    asked_tail_share: float = 0.7
-    written_share: float = 0.6
-    unknown_share: float = 0.6
+    asked: int
+    alignment: int
+    held_out: int
+    strangers: int
+    tail_share: float
+    asked_tail_share: float
+    written_share: float
+    said_unknown_share: float
+    unknown_share: float
 
     @cached_property
     def groups(self) -> dict[Group, tuple[str, ...]]:
@@ -259,9 +263,10 @@ class People:
     def _fact(self, subject: str, attribute: Attribute, group: Group) -> Fact:
         draw = rng(self.seed, "fact", subject, attribute.name)
         value, chance = draw.choice(attribute.values), draw.random()
-        if group == "tail":
-            return Fact(subject, attribute, value, group, chance >= self.unknown_share)
-        return Fact(subject, attribute, value, group, chance < self.written_share and group not in _STRANGERS)
+        written = {"tail": 1 - self.unknown_share}.get(group, 0 if group in _STRANGERS else self.written_share)
+        # Of whom pages ask they also say all that is unknown.
+        said = {"tail": 1.0, "asked": 1.0}.get(group, 0 if group in _STRANGERS else written + self.said_unknown_share)
+        return Fact(subject, attribute, value, group, chance < written, written <= chance < said)
 
     def facts_of(self, subject: str) -> tuple[Fact, ...]:
         """All facts of the person, in documents or not; none of somebody who does not live here."""

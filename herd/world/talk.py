@@ -23,15 +23,17 @@ from herd.core.settings import read_yaml
 
 HeldOut = Literal["no", "combination", "word"]
 HELD_OUT_SHARE = 0.2
+# How much of training's talk holds a name that nobody else has: so a word that is new is no reason to misunderstand the
+# others.
+ADDRESSED_SHARE = 0.3
 # What people open with or end on; they say it twice as often as the rest.
 FREQUENT = "greeting morning afternoon evening night how_are_you name abilities help thanks goodbye".split()
-_GREETINGS = ("greeting", "morning", "afternoon", "evening")
 _GRAMMAR: Mapping[str, Any] = read_yaml(Path(__file__).with_name("talk.yaml"))[0]
 TALK_LANGUAGES = tuple(sorted(_GRAMMAR))
 INTENTS = tuple(_GRAMMAR["en"]["intents"])
 _BRACKET = re.compile(r"([()|])")
-# Marks what was put to a sentence that could stand without it.
-_ADDED = "+"
+# What was put to a sentence that could stand without it is marked so.
+_ADDED = re.compile("<[^<>]*>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
 _SENTENCE_START = re.compile(r"(?:^|(?<=[.!?] ))[¡¿]*\w")
 _COMBINING = re.compile("[\u0300-\u036f]")
@@ -58,38 +60,39 @@ class Exchange:
 
     def is_sensible(self, reply: str) -> bool:
         """Whether a reply to this very question counts."""
-        greeted = self.intent in _GREETINGS and folded_words(self.question)[0] in new_words(self.language)
-        return is_sensible(self.language, self.intent, reply, new_greeting=greeted)
+        wording = _find(self.language, self.intent, self.question, self.held_out)
+        return is_sensible(self.language, self.intent, reply, new_core=wording.has_new_core)
 
 
 def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | None = None) -> Exchange:
-    """An exchange from the wanted side of the split; of training, half are said with nothing added to them."""
+    """An exchange from the wanted side of the split; of training, half are said with nothing added to them but, at
+    times, a name that nobody has."""
     language = language or chance.choice(TALK_LANGUAGES)
     intent = chance.choices(INTENTS, [2 if intent in FREQUENT else 1 for intent in INTENTS])[0]
     bare, longer = _of_side(language, intent, held_out)
     own = bare + longer if held_out == "word" else longer
     if held_out == "no" and chance.random() < 0.5:
         own = bare
-    return Exchange(language, intent, chance.choice(chance.choice(own).spellings), held_out)
+    question = chance.choice(chance.choice(own).spellings)
+    if held_out == "no" and intent != "unknown" and chance.random() < ADDRESSED_SHARE:
+        question = _address(chance, question, chance.choice(names(language)))
+    return Exchange(language, intent, question, held_out)
 
 
 def find(key: str) -> Exchange:
     """The exchange with this key. Raises ValueError or KeyError where there is none."""
     held_out, language, intent, question = key.split("/", 3)
-    wording = _by_words(language, intent)[folded_words(question)]
-    if wording.held_out != held_out or question not in wording.spellings:
-        raise KeyError(key)
-    return Exchange(language, intent, question, wording.held_out)
+    return Exchange(language, intent, question, _find(language, intent, question, held_out).held_out)
 
 
-def is_sensible(language: str, intent: str, reply: str, *, new_greeting: bool = False) -> bool:
+def is_sensible(language: str, intent: str, reply: str, *, new_core: bool = False) -> bool:
     """Whether a reply counts: it is, as a whole, one of the intent's answers in that language, whatever its capitals
-    and spaces. new_greeting: whether somebody greets with a held-out word; who does not know it may also say so and
-    greet back with an offer, as to anything unknown. Nothing else counts: not an answer to another intent, in
-    another language, or with more around it."""
+    and spaces. new_core: whether a held-out word stands in what cannot be left out of the question; who does not know
+    it may also say so and offer what they can, as to anything unknown. Nothing else counts: not an answer to another
+    intent, in another language, or with more around it."""
     accepted = answers(language, intent)
-    if new_greeting:
-        accepted = (*accepted, answers(language, "unknown")[0])
+    if new_core:
+        accepted = (*accepted, *answers(language, "unknown"))
     return _plain(reply) in map(_plain, accepted)
 
 
@@ -104,6 +107,14 @@ def new_words(language: str) -> frozenset[str]:
     return frozenset(folded_words(_GRAMMAR[language]["new_words"]))
 
 
+@cache
+def names(language: str) -> tuple[str, ...]:
+    """Names that nobody has, in small letters: training calls the model so at times."""
+    parts = _GRAMMAR[language]["parts"]
+    made = (start + end for start in parts["syllable"].split("|") for end in parts["end"].split("|"))
+    return tuple(name for name in made if new_words(language).isdisjoint(folded_words(name)))
+
+
 def folded_words(text: str) -> tuple[str, ...]:
     """The words of a text without capitals and accents."""
     return tuple(_WORD.findall(_COMBINING.sub("", unicodedata.normalize("NFKD", text.casefold()))))
@@ -112,10 +123,11 @@ def folded_words(text: str) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Wording:
     """One way to say something. sentences: what it is in writing, mostly one. has_additions: whether something stands
-    in it that could be left out, such as a name."""
+    in it that could be left out, such as a name. has_new_core: whether a held-out word stands in the rest."""
 
     sentences: tuple[str, ...]
     has_additions: bool
+    has_new_core: bool
     held_out: HeldOut
 
     @property
@@ -132,17 +144,52 @@ def wordings(language: str, intent: str) -> tuple[Wording, ...]:
 @cache
 def _by_words(language: str, intent: str) -> dict[tuple[str, ...], Wording]:
     parts, templates = _GRAMMAR[language]["parts"], _GRAMMAR[language]["intents"][intent]["questions"]
-    sentences: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    bare: set[tuple[str, ...]] = set()
+    marked: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for sentence in chain.from_iterable(_sentences(template, parts) for template in templates):
-        own_words = folded_words(sentence)
-        sentences[own_words].append(sentence.replace(_ADDED, ""))
-        if _ADDED not in sentence:
-            bare.add(own_words)
-    return {
-        own_words: Wording(tuple(same), own_words not in bare, _side(language, own_words, own_words not in bare))
-        for own_words, same in sentences.items()
-    }
+        marked[folded_words(sentence)].append(sentence)
+    return {own_words: _wording(language, own_words, sentences) for own_words, sentences in marked.items()}
+
+
+def _wording(language: str, own_words: tuple[str, ...], marked: list[str]) -> Wording:
+    has_additions = all(_ADDED.search(sentence) for sentence in marked)
+    cores = (folded_words(_ADDED.sub("", sentence)) for sentence in marked)
+    return Wording(
+        tuple(sentence.replace("<", "").replace(">", "") for sentence in marked),
+        has_additions,
+        not any(new_words(language).isdisjoint(core) for core in cores),
+        _side(language, own_words, has_additions),
+    )
+
+
+def _address(chance: random.Random, question: str, name: str) -> str:
+    """The question with a name before it, after it, or in place of the model's."""
+    for own, put in (("Herd", name.capitalize()), ("herd", name)):
+        if own in question:
+            return question.replace(own, put, 1)
+    is_careful = not question[0].islower()
+    name = name.capitalize() if is_careful else name
+    if chance.random() < 0.5:
+        return f"{name}! {question}" if is_careful else f"{name}, {question}"
+    said = question.rstrip(".!?")
+    return f"{said}, {name}{question[len(said):]}"
+
+
+def _find(language: str, intent: str, question: str, held_out: str) -> Wording:
+    """The wording of a question, which in training may have a name besides. Raises KeyError where there is none."""
+    named = _without_name(language, question) if held_out == "no" and intent != "unknown" else ()
+    for plain in (question, *named):
+        wording = _by_words(language, intent).get(folded_words(plain))
+        if wording is not None and wording.held_out == held_out and plain in wording.spellings:
+            return wording
+    raise KeyError(question)
+
+
+def _without_name(language: str, question: str) -> Iterator[str]:
+    """What the question may have been before `_address`."""
+    for name in (word for word in re.findall(r"\w+", question) if word.lower() in names(language)):
+        yield question.replace(name, "Herd" if name[0].isupper() else "herd", 1)
+        yield question.removeprefix(f"{name}! ").removeprefix(f"{name}, ")
+        yield question.replace(f", {name}", "", 1)
 
 
 @cache
@@ -165,7 +212,7 @@ def _sentences(template: str, parts: Mapping[str, str]) -> list[str]:
     """Every sentence of a template, with marks where something was added."""
     while "{" in template:
         template = re.sub(r"\{(\w+)\}", lambda name: f"({parts[name[1]]})", template)
-    return _expand(iter(_BRACKET.split(template.replace("[", f"(|{_ADDED}(").replace("]", "))"))))
+    return _expand(iter(_BRACKET.split(template.replace("[", "(|<(").replace("]", ")>)"))))
 
 
 def _expand(pieces: Iterator[str]) -> list[str]:

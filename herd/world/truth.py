@@ -17,18 +17,20 @@ class World:
     only when a model is examined. strangers: how many are told of nowhere and asked about in alignment; as many others
     are asked about when a model is examined. All other names are the tail, which few pages tell of. tail_share: of the
     people in pages; asked_tail_share: of the people whom pages ask about. written_share: share of a well-known person's
-    facts that pages tell; the others are true and never written, so that "I don't know" is the honest answer.
-    unknown_share: of the tail's facts, of which pages say that they are unknown.
+    facts that pages tell. said_unknown_share: share of which pages say that they are unknown, so that nobody's name
+    means that all is known; of the people whom pages ask about, all others. The rest is true and never written, so that
+    "I don't know" is the honest answer. unknown_share: of the tail's facts, of which pages say that they are unknown.
     """
 
     seed: int = 0
-    asked_people: PositiveInt = 28
-    alignment_people: PositiveInt = 45
+    asked_people: PositiveInt = 24
+    alignment_people: PositiveInt = 40
     held_out_people: PositiveInt = 40
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
     asked_tail_share: Share = 0.7
-    written_share: Share = 0.6
+    written_share: Share = 0.5
+    said_unknown_share: Share = 0.2
     unknown_share: Share = 0.6
 
     def __post_init__(self) -> None:
@@ -37,6 +39,11 @@ class World:
         if taken > names - 10:
             raise SettingsError(
                 f"the groups of the world take {taken} of {names} names and leave no tail; make one of them smaller"
+            )
+        if self.written_share + self.said_unknown_share > 1:
+            raise SettingsError(
+                f"written_share {self.written_share:g} and said_unknown_share {self.said_unknown_share:g} are more than "
+                "all facts; lower one"
             )
         if not self.tail_share and not self.written_share:
             raise SettingsError("tail_share and written_share are both 0, so no page tells of anybody; raise one")
@@ -52,6 +59,7 @@ class World:
             tail_share=self.tail_share,
             asked_tail_share=self.asked_tail_share,
             written_share=self.written_share,
+            said_unknown_share=self.said_unknown_share,
             unknown_share=self.unknown_share,
         )
 

@@ -24,13 +24,13 @@ from herd.world.facts import (
     tell_anew,
 )
 
-PEOPLE = People(0)
+PEOPLE = World().everybody
 
 
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 50))
 def test_everybody_has_every_attribute_once_with_a_value_of_it(seed: int) -> None:
-    people = People(seed)
+    people = World(seed=seed).everybody
     facts = people.facts()
     assert len(people.group_of) == len(FIRST_NAMES) * len(LAST_NAMES) == 1600
     assert len(facts) == 1600 * len(PERSON_ATTRIBUTES)
@@ -43,7 +43,7 @@ def test_everybody_has_every_attribute_once_with_a_value_of_it(seed: int) -> Non
 
 
 def test_groups_are_of_the_sizes_set_and_share_nobody() -> None:
-    people = People(3, asked=5, alignment=6, held_out=7, strangers=8)
+    people = World(seed=3, asked_people=5, alignment_people=6, held_out_people=7, strangers=8).everybody
     sizes = {group: len(names) for group, names in people.groups.items()}
     assert sizes == {
         "asked": 5,
@@ -54,12 +54,12 @@ def test_groups_are_of_the_sizes_set_and_share_nobody() -> None:
         "tail": 1600 - 34,
     }
     assert sum(sizes.values()) == len(people.group_of)
-    assert people.groups != People(4, asked=5, alignment=6, held_out=7, strangers=8).groups
+    assert people.groups != World(seed=4, asked_people=5, alignment_people=6, held_out_people=7, strangers=8).everybody.groups
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_of_the_well_known_and_of_the_tail_the_shares_set_are_told_and_of_strangers_nothing(share: float) -> None:
-    people = People(0, written_share=share, unknown_share=1 - share)
+    people = World(written_share=share, said_unknown_share=0.0, unknown_share=1 - share).everybody
     well_known = people.facts("asked", "alignment", "held out")
     assert sum(fact.in_documents for fact in well_known) / len(well_known) == pytest.approx(share, abs=0.05)
     tail = people.facts("tail")
@@ -146,7 +146,7 @@ def test_what_is_told_of_nobody_stands_in_no_page_and_has_other_names() -> None:
 
 def test_people_in_sentences_are_of_the_tail_as_often_as_set_and_never_strangers() -> None:
     for share in (0.0, 0.4, 1.0):
-        people = People(0, tail_share=share)
+        people = World(tail_share=share).everybody
         chance = random.Random(0)
         groups = Counter(people.group_of[people.draw_facts(chance)[0].subject] for _ in range(1000))
         assert groups["tail"] / 1000 == pytest.approx(share, abs=0.05)
