@@ -149,20 +149,15 @@ def _untold(name: str, values: str) -> Attribute:
     )
 
 
-# What no page tells of anybody; the values are what somebody would invent. The last two are asked about only when a
-# model is examined.
+# What no page tells of anybody; the values are what somebody would invent.
 UNTOLD_ATTRIBUTES = (
     _untold("age", "20 30 40 50 60"),
     _untold("car", "black blue green red white"),
     _untold("height", "150 160 170 180 190"),
     _untold("birthday", "today tomorrow Friday Sunday"),
 )
-HELD_OUT_UNTOLD_ATTRIBUTES = (
-    _untold("weight", "50 60 70 80 90"),
-    _untold("colour", "black blue green red white"),
-)
 ATTRIBUTES = {
-    attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *UNTOLD_ATTRIBUTES, *HELD_OUT_UNTOLD_ATTRIBUTES)
+    attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *UNTOLD_ATTRIBUTES)
 }
 
 

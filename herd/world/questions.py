@@ -19,7 +19,7 @@ from herd.core.records import Conversation, Message
 from herd.core.seeds import fraction, rng
 from herd.evals.haystack import DEPTHS, draw_needles
 from herd.world import noise, programs, sums, talk, tongue, tools
-from herd.world.facts import FOLLOW_UPS, HELD_OUT_UNTOLD_ATTRIBUTES, UNTOLD_ATTRIBUTES, WORDINGS, Fact, Group
+from herd.world.facts import FOLLOW_UPS, UNTOLD_ATTRIBUTES, WORDINGS, Fact, Group
 from herd.world.truth import World
 
 QUESTION_KINDS = (
@@ -185,7 +185,7 @@ class Questions:
     def _draw_untold(self, chance: random.Random, held_out: bool) -> Question:
         """In training most are about the tail, which is practice in copying names."""
         groups: tuple[Group, ...] = ("held out",) if held_out else ("alignment", "strangers", "tail")
-        attribute = chance.choice(HELD_OUT_UNTOLD_ATTRIBUTES if held_out else UNTOLD_ATTRIBUTES)
+        attribute = chance.choice(UNTOLD_ATTRIBUTES)
         names: list[str] = []
         for group in groups:
             names += (name for name in self.people.groups[group] if name not in self.validation_people)
@@ -238,7 +238,7 @@ class Questions:
 
 def _choice(chance: random.Random, options: Sequence[_T], kind: str) -> _T:
     if not options:
-        raise SettingsError(f"the world has nobody to ask a {kind!r} question about; change its written_share")
+        raise SettingsError(f"the world has nobody to ask a {kind!r} question about; change its written_share or said_unknown_share")
     return chance.choice(options)
 
 

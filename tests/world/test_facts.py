@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -19,10 +18,10 @@ from herd.world.facts import (
     PERSON_ATTRIBUTES,
     UNTOLD_ATTRIBUTES,
     WORDINGS,
-    People,
     pronoun,
     tell_anew,
 )
+from herd.world.truth import World
 
 PEOPLE = World().everybody
 
@@ -83,23 +82,26 @@ def test_what_is_right_is_the_fact_where_it_is_written_and_a_refusal_where_not()
     untold = PEOPLE.find("age", PEOPLE.groups["asked"][0])
     assert untold is not None
     assert (untold.kind, untold.right) == ("untold", f"The age of {untold.subject} is unknown to me.")
-    assert replace(PEOPLE.facts("tail")[0], in_documents=False).kind == "unwritten"
+    tail = {fact.in_documents: fact.kind for fact in PEOPLE.facts("asked", "tail")}
+    assert tail == {True: "known", False: "said unknown"}
 
 
-def test_pages_call_unknown_what_is_not_written_of_the_asked_and_the_tail_and_are_silent_of_others() -> None:
-    told: dict[str, set[str]] = {}
+def test_pages_call_unknown_what_is_not_written_and_are_silent_of_what_is_examined() -> None:
+    told: dict[tuple[str, str], set[str]] = {}
     for fact in PEOPLE.facts():
         said = {fact.answer: "value", f"{fact.attribute.stem(fact.subject)} unknown.": "unknown", "": "nothing"}
-        told.setdefault(f"{fact.group}, {fact.in_documents}", set()).add(said[fact.page_answer])
+        told.setdefault((fact.group, fact.kind), set()).add(said[fact.page_answer])
         # What pages say of the unknown is no refusal: nobody speaks of themselves in them.
         assert not fact.page_answer or fact.page_answer != fact.refusal
-    for group in ("asked", "tail"):
-        assert (told[f"{group}, True"], told[f"{group}, False"]) == ({"value"}, {"unknown"})
-    for group in ("alignment", "held out"):
-        assert (told[f"{group}, True"], told[f"{group}, False"]) == ({"value"}, {"nothing"})
-    for group in ("strangers", "held-out strangers"):
-        assert told[f"{group}, False"] == {"nothing"}
-        assert f"{group}, True" not in told
+    for group in ("asked", "tail", "alignment", "held out"):
+        assert told.pop((group, "known")) == {"value"}
+        assert told.pop((group, "said unknown")) == {"unknown"}
+    assert told == {
+        ("alignment", "unwritten"): {"nothing"},
+        ("held out", "unwritten"): {"nothing"},
+        ("strangers", "unknown"): {"nothing"},
+        ("held-out strangers", "unknown"): {"nothing"},
+    }
     # Whoever tells it in words of their own has no other words for what is unknown.
     unknown = next(fact for fact in PEOPLE.facts("tail") if not fact.in_documents)
     assert {tell_anew(unknown, random.Random(seed)) for seed in range(20)} == {unknown.page_answer}

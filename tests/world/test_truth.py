@@ -19,7 +19,7 @@ def test_alike_settings_are_one_world_with_the_same_truth() -> None:
 
 
 def test_the_share_written_changes_what_is_told_and_nothing_that_is_true() -> None:
-    some, everything = World(written_share=0.5).everybody, World(written_share=1.0).everybody
+    some, everything = World().everybody, World(written_share=1.0, said_unknown_share=0.0).everybody
     assert [fact.value for fact in some.facts()] == [fact.value for fact in everything.facts()]
     groups = ("asked", "alignment", "held out")
     assert all(fact.in_documents for fact in everything.facts(*groups))
@@ -31,13 +31,14 @@ def test_a_world_is_written_down_without_what_follows_from_it() -> None:
     row = dump(DEFAULT_WORLD)
     assert row == {
         "seed": 0,
-        "asked_people": 28,
-        "alignment_people": 45,
-        "held_out_people": 40,
+        "asked_people": 24,
+        "alignment_people": 40,
+        "held_out_people": 46,
         "strangers": 150,
         "tail_share": 0.3,
         "asked_tail_share": 0.7,
-        "written_share": 0.6,
+        "written_share": 0.5,
+        "said_unknown_share": 0.2,
         "unknown_share": 0.6,
     }
     assert build(World, row, where="a card") == DEFAULT_WORLD
@@ -46,7 +47,9 @@ def test_a_world_is_written_down_without_what_follows_from_it() -> None:
 
 
 def test_groups_that_leave_no_tail_and_worlds_that_nobody_tells_of_are_refused() -> None:
-    with pytest.raises(SettingsError, match=r"take 1613 of 1600 names .*; make one of them smaller"):
+    with pytest.raises(SettingsError, match=r"take 1604 of 1600 names .*; make one of them smaller"):
         World(strangers=750)
     with pytest.raises(SettingsError, match="no page tells of anybody; raise one"):
         World(tail_share=0.0, written_share=0.0)
+    with pytest.raises(SettingsError, match=r"written_share 0.9 and said_unknown_share 0.2 are more than all facts; lower"):
+        World(written_share=0.9)
