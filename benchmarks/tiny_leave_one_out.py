@@ -111,18 +111,21 @@ def table(rows: Sequence[Mapping[str, Any]], overlays: Sequence[Overlay], whole:
     """A row a stage, a column an ability: the gain in points with its interval, and the seeds' own."""
     abilities = list(dict.fromkeys(chain.from_iterable(whole.values())))
     shares = [merged([scores[ability] for scores in whole.values() if ability in scores]) for ability in abilities]
-    lines = [[WHOLE, *(share_cell(score) for score in shares), ""]]
     by_name = {row["left_out"]: row for row in rows}
+    lines = [[WHOLE, *(share_cell(score) for score in shares), failure(by_name[WHOLE]) if WHOLE in by_name else ""]]
     for overlay in overlays:
         name, row = f"{overlay.name} ({overlay.note})", by_name.get(overlay.name)
         if not overlay.model:
             lines.append([name, *([""] * len(abilities)), "no model depends on it: nothing to measure here"])
         elif row is None or row.get("failed"):
-            reasons = "; ".join(f"seed {seed}: {why}" for seed, why in row["failed"].items()) if row else "never run"
-            lines.append([name, *([""] * len(abilities)), f"**failed**: {reasons}"])
+            lines.append([name, *([""] * len(abilities)), failure(row) if row else "**never run**"])
         else:
             lines.append([name, *(gain_cell(row["gains"].get(ability)) for ability in abilities), verdict(row)])
     return markdown_table(["left out", *abilities, "the stage"], lines)
+
+
+def failure(row: Mapping[str, Any]) -> str:
+    return "**failed**: " + "; ".join(f"seed {seed}: {why}" for seed, why in row["failed"].items())
 
 
 def share_cell(score: AbilityScore) -> str:
@@ -140,9 +143,11 @@ def gain_cell(gain: Mapping[str, Any] | None) -> str:
 
 
 def rows_of(overlays: Sequence[Overlay], outcomes: Mapping[int, Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
-    """A row a stage that was run, and the whole's scores by seed. A run that failed at any seed is no measurement."""
+    """A row a stage that was run, and the whole's scores by seed. A run that failed at any seed is no measurement; a
+    seed at which the whole failed has a row that says so, and nothing to compare."""
     whole = {seed: by_name[WHOLE] for seed, by_name in outcomes.items() if not isinstance(by_name[WHOLE], str)}
-    rows = []
+    missing = {seed: by_name[WHOLE] for seed, by_name in outcomes.items() if seed not in whole}
+    rows: list[dict[str, Any]] = [{"left_out": WHOLE, "note": "nothing left out", "failed": missing}] if missing else []
     for overlay in overlays:
         results = {seed: by_name[overlay.name] for seed, by_name in outcomes.items() if overlay.name in by_name}
         failed = {seed: reason for seed, reason in results.items() if isinstance(reason, str)}

@@ -128,6 +128,11 @@ def test_the_table_names_what_failed_and_what_touches_no_model(leave_one_out: Mo
     assert lines[2].startswith("| the whole | 100.0 % [")
     assert "no model depends on it" in lines[4]
     assert "**failed**: seed 21: exit 1" in lines[5]
+    outcomes[23] = {leave_one_out.WHOLE: "exit 2", "dpo": {"sums": score(1, 0)}}
+    rows, scores = leave_one_out.rows_of(overlays[:1], outcomes)
+    assert [row["left_out"] for row in rows] == [leave_one_out.WHOLE, "dpo"]
+    assert sorted(scores) == [21, 22]
+    assert "**failed**: seed 23: exit 2" in leave_one_out.table(rows, overlays[:1], scores).splitlines()[2]
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,10 @@ def fraction(seed: int, *names: object) -> float:
 
 def spread_seed(settings: _SettingsT) -> _SettingsT:
     """The settings of a recipe whose `seed` all seeds below follow: a thousand times it is added to each field called
-    `seed` or `seeds`, of plug-ins too, and it is 0 itself. The seed 0 changes nothing."""
+    `seed` or `seeds`, of plug-ins too, and it is 0 itself. The seed 0 changes nothing; a recipe without one stays."""
     fields: Any = settings
+    if not hasattr(fields, "seed"):
+        return settings
     offset = _STRIDE * fields.seed
     return dataclasses.replace(_offset_seeds(fields, offset), seed=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from herd.align.average import average_models
@@ -37,6 +38,7 @@ from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import NOTE
 from herd.world.annotators import QuestionSet, annotate, demonstrate, draw_prompts, draw_trivia
 from herd.world.audit import audit
+from herd.world.questions import TRIVIA_KINDS
 from herd.world.tasks import in_world
 from herd.world.truth import World
 from herd.world.verifiers import true_in_world
@@ -245,13 +247,24 @@ def asking_about(world: World, settings: EvaluationSettings) -> EvaluationSettin
 
 
 def _check_mix(s: TinySettings) -> None:
-    """Raises SettingsError when a mix names a source that no page will have."""
-    sources = s.source_names
+    """Raises SettingsError when a mix names a source that no page will have, or refusals a kind of no question."""
     mixes = {"ladder.mixture_weights": s.ladder.mixture_weights}
     mixes |= {"anneal.mixture_weights": s.anneal.mixture_weights} if s.anneal else {}
     mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(s.base.mix)}
     mixes |= {f"longer.{number}.mixture_weights": longer.mixture_weights for number, longer in enumerate(s.longer)}
+    mixes |= {"sft.replay.mixture_weights": s.sft.replay.mixture_weights} if s.sft.replay else {}
+    if s.refusals:
+        replay = s.refusals.sft.replay
+        mixes |= {"refusals.sft.replay.mixture_weights": replay.mixture_weights} if replay else {}
+        for field in ("trivia", "targets"):
+            _check_names(f"refusals.{field}", getattr(s.refusals, field), TRIVIA_KINDS, "no question is of kind", "")
+    hint = "give it the share 0 or "
     for field, shares in mixes.items():
-        for name in (name for name, share in shares.items() if share > 0 and name not in sources):
-            hint = did_you_mean(name, sources)
-            raise SettingsError(f"{field}: no page is of source {name!r}; give it the share 0 or name another{hint}")
+        used = [name for name, share in shares.items() if share > 0]
+        _check_names(field, used, s.source_names, "no page is of source", hint)
+
+
+def _check_names(field: str, names: Iterable[str], known: Collection[str], fault: str, hint: str) -> None:
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"{field}: {fault} {name!r}; {hint}name another{did_you_mean(name, known)}")

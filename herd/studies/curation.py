@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from herd.core.artifacts import Corpus, Report, Scores
 from herd.core.recipe import load_recipe
+from herd.core.seeds import spread_seed
 from herd.core.settings import settings
 from herd.corpus.quality import KeepBestSettings, QualitySettings, keep_best, train_quality
 from herd.corpus.settings import CurateSettings
@@ -56,7 +57,7 @@ class CurationStudySettings:
 @studies.add
 def curation(s: CurationStudySettings) -> Report:
     """The same training on what each of several curations keeps of one pool (DataComp-LM)."""
-    data = load_recipe(s.data, recipes).settings
+    data = spread_seed(load_recipe(s.data, recipes).settings)
     assert isinstance(data, TinyDataSettings)
     clean = prepare_data(data_of(data, pages=replace(s.pages, near_copies=0.0, spam_pages=0.0, advert_pages=0.0)))
     pool = data_of(data, pages=s.pages).crawls()

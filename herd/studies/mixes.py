@@ -7,6 +7,7 @@ from typing import Annotated
 
 from herd.core.artifacts import Mix, Report, Scores, Tokens
 from herd.core.recipe import load_recipe
+from herd.core.seeds import spread_seed
 from herd.core.registry import PluginConfig
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
 from herd.mixing.methods import methods
@@ -54,7 +55,7 @@ class MixesSettings:
 @studies.add
 def mixes(s: MixesSettings) -> Report:
     """Every method of mixing beside its controls, and a forecast of candidate mixes."""
-    tokens = prepare_data(load_recipe(s.data, recipes).settings).tokens
+    tokens = prepare_data(spread_seed(load_recipe(s.data, recipes).settings)).tokens
     candidate_mixes: list[Mix] = []
     trials: list[Scores] = []
     for method in s.methods:

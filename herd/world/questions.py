@@ -26,6 +26,8 @@ QUESTION_KINDS = (
     *("sum", "asked", "known", "unknown", "unwritten", "untold", "follow_up"),
     *("tool", "talk", "needle", "translation"),
 )
+# What models are probed about: facts that are true, told by documents or not.
+TRIVIA_KINDS = ("known", "unknown", "unwritten")
 # How much text hides a needle: some 96 to 1,024 tokens of a vocabulary of `tiny`'s, the question and the chat format
 # among them.
 NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4200, 4200)

@@ -23,9 +23,9 @@ class World:
     """
 
     seed: int = 0
-    asked_people: PositiveInt = 24
-    alignment_people: PositiveInt = 40
-    held_out_people: PositiveInt = 46
+    asked_people: PositiveInt = 20
+    alignment_people: PositiveInt = 36
+    held_out_people: PositiveInt = 44
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
     asked_tail_share: Share = 0.7

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import PARTIAL, Artifact, Checkpoint, Report
+from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
 from herd.core.records import Conversation
 from herd.core.stage import Plan, plan_of, walk
@@ -331,3 +332,18 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
     assert first["loss"] == pytest.approx(6.67, abs=0.15)
     # Sums come in the second half only, as the mix says, so half as long is left to learn them.
     assert base.result(TrainingResult).loss == pytest.approx(3.1, abs=0.4)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("base.mix.0.mixture_weights.wikki=0.1", "base.mix.0.mixture_weights: no page is of source 'wikki'; .* 'wiki'"),
+        ("sft.replay.mixture_weights.fact=0.1", "sft.replay.mixture_weights: no page is of source 'fact'; .* 'facts'"),
+        ("refusals.sft.replay.mixture_weights.sum=1", "refusals.sft.replay.*: no page is of source 'sum'; .* 'sums'"),
+        ("refusals.trivia.unwriten=5", "refusals.trivia: no question is of kind 'unwriten'; .* 'unwritten'"),
+        ("refusals.targets.now=0.5", "refusals.targets: no question is of kind 'now'; .* 'known'"),
+    ],
+)
+def test_a_source_of_no_page_and_a_kind_of_no_question_are_refused_with_the_nearest(change: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        load_recipe("tiny", recipes, (change,))

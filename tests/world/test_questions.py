@@ -128,14 +128,6 @@ def test_who_is_asked_about_is_of_the_groups_of_the_side() -> None:
     assert (groups["untold", False], groups["untold", True]) == ({"alignment", "strangers", "tail"}, {"held out"})
 
 
-def test_what_is_told_of_nobody_is_asked_of_other_attributes_when_a_model_is_examined() -> None:
-    asked = [
-        {BOOK.draw("untold", number, held_out=held_out).facts[0].attribute.name for number in range(60)}
-        for held_out in (False, True)
-    ]
-    assert asked == [{"age", "car", "height", "birthday"}, {"weight", "colour"}]
-
-
 def test_follow_ups_are_three_questions_about_one_person_with_the_right_answers_before_the_last() -> None:
     for number in range(30):
         question = BOOK.draw("follow_up", number)
