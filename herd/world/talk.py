@@ -65,10 +65,11 @@ class Exchange:
 
 
 def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | None = None) -> Exchange:
-    """An exchange from the wanted side of the split; of training, half are said with nothing added to them but, at
-    times, a name that nobody has."""
+    """An exchange from the wanted side of the split. In training half are said with nothing added to them but, at times,
+    a name that nobody has, and what cannot be understood is said twice as often as elsewhere."""
     language = language or chance.choice(TALK_LANGUAGES)
-    intent = chance.choices(INTENTS, [2 if intent in FREQUENT else 1 for intent in INTENTS])[0]
+    often = (*FREQUENT, "unknown") if held_out == "no" else FREQUENT
+    intent = chance.choices(INTENTS, [2 if intent in often else 1 for intent in INTENTS])[0]
     bare, longer = _of_side(language, intent, held_out)
     own = bare + longer if held_out == "word" else longer
     if held_out == "no" and chance.random() < 0.5:
