@@ -337,8 +337,8 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("base.mix.0.mixture_weights.wikki=0.1", "base.mix.0.mixture_weights: no page is of source 'wikki'; .* 'wiki'"),
-        ("sft.replay.mixture_weights.fact=0.1", "sft.replay.mixture_weights: no page is of source 'fact'; .* 'facts'"),
+        ("ladder.mixture_weights.wikki=1", "ladder.mixture_weights: no page is of source 'wikki'; .* 'wiki'"),
+        ("sft.replay.mixture_weights.fact=1", "sft.replay.mixture_weights: no page is of source 'fact'; .* 'facts'"),
         ("refusals.sft.replay.mixture_weights.sum=1", "refusals.sft.replay.*: no page is of source 'sum'; .* 'sums'"),
         ("refusals.trivia.unwriten=5", "refusals.trivia: no question is of kind 'unwriten'; .* 'unwritten'"),
         ("refusals.targets.now=0.5", "refusals.targets: no question is of kind 'now'; .* 'known'"),
