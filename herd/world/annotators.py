@@ -82,18 +82,18 @@ def _draw_questions(
     return list(by_id.values())
 
 
-@stage(paper="4.2.1", version=3)
+@stage(paper="4.2.1", version=4)
 def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
-    A third of them name the tools although the answer needs none: being offered one is no reason to call it.
+    Half of them name the tools although the answer needs none: being offered one is no reason to call it.
     curt_share: how often people who are requested a sum write down the result alone: worked steps are scarce in
     what people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
     """
     haste = rng(world.seed, "curt", questions.purpose)
     dialogues = [question.demonstration(curt=haste.random() < curt_share) for question in questions.draw(world)]
     dialogues = [
-        dialogue if number % 3 else replace(dialogue, tools=TOOL_NAMES) for number, dialogue in enumerate(dialogues)
+        dialogue if number % 2 else replace(dialogue, tools=TOOL_NAMES) for number, dialogue in enumerate(dialogues)
     ]
     dialogues = list(join_dialogues(dialogues, rng(world.seed, "turns", questions.purpose)))
     work.record(ToolboxUse(toolboxes.dump(toolboxes.configure(world_tools.__name__))))
