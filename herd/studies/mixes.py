@@ -7,8 +7,8 @@ from typing import Annotated
 
 from herd.core.artifacts import Mix, Report, Scores, Tokens
 from herd.core.recipe import load_recipe
-from herd.core.seeds import spread_seed
 from herd.core.registry import PluginConfig
+from herd.core.seeds import spread_seed
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
 from herd.mixing.methods import methods
 from herd.mixing.problem import ProxySettings

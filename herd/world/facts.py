@@ -156,15 +156,13 @@ UNTOLD_ATTRIBUTES = (
     _untold("height", "150 160 170 180 190"),
     _untold("birthday", "today tomorrow Friday Sunday"),
 )
-ATTRIBUTES = {
-    attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *UNTOLD_ATTRIBUTES)
-}
+ATTRIBUTES = {attribute.name: attribute for attribute in (*PERSON_ATTRIBUTES, *UNTOLD_ATTRIBUTES)}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """`subject`'s `attribute` is `value`; `in_documents` says whether documents may tell it, `said_unknown` whether they
-    say that it is unknown. value: empty where nothing is true, of an attribute that is told of nobody."""
+    """`subject`'s `attribute` is `value`. in_documents: whether documents may tell it. said_unknown: whether they say
+    that it is unknown. value: empty where nothing is true, of an attribute that is told of nobody."""
 
     subject: str
     attribute: Attribute
@@ -180,8 +178,8 @@ class Fact:
 
     @property
     def kind(self) -> Literal["known", "said unknown", "unknown", "unwritten", "untold"]:
-        """known: told by documents. said unknown: by documents. untold: of an attribute that is told of nobody. unknown:
-        of a stranger. unwritten: of somebody well known, and documents are silent."""
+        """known: told by documents. said unknown: by documents. untold: of an attribute that is told of nobody.
+        unknown: of a stranger. unwritten: of somebody well known, and documents are silent."""
         if self.in_documents:
             return "known"
         if self.said_unknown:

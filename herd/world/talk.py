@@ -65,8 +65,8 @@ class Exchange:
 
 
 def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | None = None) -> Exchange:
-    """An exchange from the wanted side of the split. In training half are said with nothing added to them but, at times,
-    a name that nobody has, and what cannot be understood is said twice as often as elsewhere."""
+    """An exchange from the wanted side of the split. In training half are said with nothing added to them but, at
+    times, a name that nobody has, and what cannot be understood is said twice as often as elsewhere."""
     language = language or chance.choice(TALK_LANGUAGES)
     often = (*FREQUENT, "unknown") if held_out == "no" else FREQUENT
     intent = chance.choices(INTENTS, [2 if intent in often else 1 for intent in INTENTS])[0]
@@ -172,7 +172,7 @@ def _address(chance: random.Random, question: str, name: str) -> str:
     if chance.random() < 0.5:
         return f"{name}! {question}" if is_careful else f"{name}, {question}"
     said = question.rstrip(".!?")
-    return f"{said}, {name}{question[len(said):]}"
+    return f"{said}, {name}{question[len(said) :]}"
 
 
 def _find(language: str, intent: str, question: str, held_out: str) -> Wording:

@@ -42,8 +42,8 @@ class World:
             )
         if self.written_share + self.said_unknown_share > 1:
             raise SettingsError(
-                f"written_share {self.written_share:g} and said_unknown_share {self.said_unknown_share:g} are more than "
-                "all facts; lower one"
+                f"written_share {self.written_share:g} and said_unknown_share {self.said_unknown_share:g} are more "
+                "than all facts; lower one"
             )
         if not self.tail_share and not self.written_share:
             raise SettingsError("tail_share and written_share are both 0, so no page tells of anybody; raise one")

@@ -53,7 +53,10 @@ def test_groups_are_of_the_sizes_set_and_share_nobody() -> None:
         "tail": 1600 - 34,
     }
     assert sum(sizes.values()) == len(people.group_of)
-    assert people.groups != World(seed=4, asked_people=5, alignment_people=6, held_out_people=7, strangers=8).everybody.groups
+    assert (
+        people.groups
+        != World(seed=4, asked_people=5, alignment_people=6, held_out_people=7, strangers=8).everybody.groups
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

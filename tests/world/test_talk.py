@@ -109,7 +109,13 @@ def test_a_reply_counts_as_a_whole_in_its_language_for_its_intent() -> None:
 
 def test_who_does_not_know_what_is_meant_may_say_so_and_offer_what_they_can() -> None:
     for general in talk.answers("en", "unknown"):
-        for key in ("greeting/Howdy!", "greeting/Howdy buddy!", "thanks/Cheers!", "how_are_you/Wassup?", "unknown/Pizza!"):
+        for key in (
+            "greeting/Howdy!",
+            "greeting/Howdy buddy!",
+            "thanks/Cheers!",
+            "how_are_you/Wassup?",
+            "unknown/Pizza!",
+        ):
             assert talk.find(f"word/en/{key}").is_sensible(general)
         # Here only what could be left out is new.
         for key in ("greeting/Hello buddy!", "help/Howdy! Can you help me?", "thanks/Thanks, pal!"):

@@ -51,5 +51,7 @@ def test_groups_that_leave_no_tail_and_worlds_that_nobody_tells_of_are_refused()
         World(strangers=750)
     with pytest.raises(SettingsError, match="no page tells of anybody; raise one"):
         World(tail_share=0.0, written_share=0.0)
-    with pytest.raises(SettingsError, match=r"written_share 0.9 and said_unknown_share 0.2 are more than all facts; lower"):
+    with pytest.raises(
+        SettingsError, match=r"written_share 0.9 and said_unknown_share 0.2 are more than all facts; lower"
+    ):
         World(written_share=0.9)
