@@ -155,7 +155,7 @@ def _score_generated(
         top_p=generation.top_p,
         stop=() if chat else generation.stop,
     )
-    turns = _generate_turns(engine, tokenizer, prompts, generation.num_samples, sampling, chat, workers, report)
+    turns = _generate_turns(engine, tokenizer, prompts, generation, sampling, chat, workers, report)
     responses = [answer_turns[-1].answer for answer_turns in turns]
     scores: list[float | None] = []
     answers: list[GradedAnswer] = []
@@ -192,19 +192,23 @@ class _Turn:
 
 
 def _generate_turns(
-    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], num_samples: int, sampling: SamplingParams,
+    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], generation: Generate, sampling: SamplingParams,
     chat: bool, workers: int, report: ProgressCallback,
 ) -> list[list[_Turn]]:  # fmt: skip
     """`num_samples` times of every prompt, all that the model answers, turn by turn, its own answers in between.
 
-    A first turn has to fit the model's context. A later one that does not, because the model's answers filled it, is
-    answered with nothing.
+    A first turn has to fit the model's context, unless the task says that it may be `unanswered`. A later one that does
+    not, because the model's answers filled it, is answered with nothing.
     """
+    num_samples = generation.num_samples
     read = _reader(tokenizer, chat)
     current = list(chain.from_iterable(repeat(prompt, num_samples) for prompt in prompts))
     ids = list(chain.from_iterable(repeat(row, num_samples) for row in _prompt_ids(tokenizer, prompts, chat)))
     turns: list[list[_Turn]] = [[] for _ in current]
     places, fits = list(range(len(current))), [True] * len(current)
+    if generation.long_prompts == "unanswered":
+        fits = [len(row) < engine.model.shape.max_seq_len for row in ids]
+        ids = [row for row, fit in zip(ids, fits, strict=True) if fit]
     while places:
         completions = iter(engine.generate(ids, sampling, workers=workers, report=report))
         for place in places:

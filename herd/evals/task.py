@@ -52,7 +52,9 @@ class Generate:
     """The model writes. stop: strings that end the answer of a model that continues text, and are no part of it; in a
     chat the turn ends by itself. num_samples: answers to each example, drawn at `temperature` (0 always takes the
     likeliest token). k: an example's score is what the best of k samples is worth
-    on average, the unbiased estimate of pass@k; with 1 it is the mean of all.
+    on average, the unbiased estimate of pass@k; with 1 it is the mean of all. long_prompts: what is done with a prompt
+    that a model's context does not hold: `refuse` the whole task, since its scores would mean nothing, or, where
+    reading so much is what is asked for, `unanswered`, which is answered with nothing.
 
     Source: Chen et al. 2021 (HumanEval), 2.1.
     """
@@ -63,6 +65,7 @@ class Generate:
     temperature: float = 0.0
     top_p: float = 1.0
     k: int = 1
+    long_prompts: Literal["refuse", "unanswered"] = "refuse"
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.num_samples:

@@ -170,6 +170,25 @@ def test_a_later_turn_that_does_not_fit_any_more_is_answered_with_nothing() -> N
     assert found.truncated_share == 1 / 4
 
 
+@pytest.mark.parametrize("fitting", [0, 1])
+def test_a_prompt_that_the_context_does_not_hold_is_refused_or_answered_with_nothing(fitting: int) -> None:
+    examples = [Example("long", {}, ""), Example("short", {}, "")][: 1 + fitting]
+
+    def prompt(example: Example) -> str:
+        return "word " * (ENGINE.max_seq_len if example.id == "long" else 3)
+
+    def told(example: Example, answer: ModelAnswer) -> Grade:
+        return Grade(float(answer.finished or bool(answer.text)))
+
+    with pytest.raises(DataError, match="the model reads 1 to"):
+        evaluate(ENGINE, TOKENIZER, Task(examples, prompt, Generate(max_tokens=4), told), chat=False)
+    task = Task(examples, prompt, Generate(max_tokens=4, long_prompts="unanswered"), told)
+    found = evaluate(ENGINE, TOKENIZER, task, chat=False)
+    assert isinstance(found, TaskScore)
+    assert found.scores == (0.0, 1.0)[: 1 + fitting]
+    assert found.answers[0].answer == ""
+
+
 def test_turns_of_a_task_in_which_nothing_is_written_are_refused() -> None:
     task = Task(SUMS, counted_on, LogLikelihood(lambda example: [" 1", " 2"]))
     with pytest.raises(SettingsError, match="has several turns and its model writes nothing"):

@@ -6,7 +6,7 @@ The task `needle` of herd's own measure asks models that continue text; a chat m
 from __future__ import annotations
 
 from herd.core.settings import PositiveInt
-from herd.evals.tasks import Task, tasks
+from herd.evals.tasks import Generate, Task, tasks
 from herd.world.examples import closed_example, draw_distinct, grade, prompt_for
 from herd.world.questions import Questions
 from herd.world.truth import DEFAULT_WORLD, World
@@ -14,7 +14,8 @@ from herd.world.truth import DEFAULT_WORLD, World
 
 @tasks.add
 def needles_256(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200, characters: PositiveInt = 1120) -> Task:
-    """A code hidden at one of five depths of a text about people; right when it is said.
+    """A code hidden at one of five depths of a text about people; right when it is said. A model whose context does not
+    hold the text does not find it.
 
     characters: of the text; with the question and the chat format some 256 tokens of a vocabulary of `tiny`'s.
 
@@ -38,4 +39,4 @@ def needles_1024(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200, 
 def _needles(world: World, count: int, characters: int) -> Task:
     book = Questions(world)
     drawn = draw_distinct(lambda number: book.needle(characters, number, held_out=True), count)
-    return Task([closed_example(question, "") for question in drawn], prompt_for, grade=grade)
+    return Task([closed_example(question, "") for question in drawn], prompt_for, Generate(long_prompts="unanswered"), grade)
