@@ -39,4 +39,5 @@ def needles_1024(*, world: World = DEFAULT_WORLD, questions: PositiveInt = 200, 
 def _needles(world: World, count: int, characters: int) -> Task:
     book = Questions(world)
     drawn = draw_distinct(lambda number: book.needle(characters, number, held_out=True), count)
-    return Task([closed_example(question, "") for question in drawn], prompt_for, Generate(long_prompts="unanswered"), grade)
+    examples = [closed_example(question, "") for question in drawn]
+    return Task(examples, prompt_for, Generate(long_prompts="unanswered"), grade)
