@@ -203,25 +203,21 @@ def _generate_turns(
     num_samples = generation.num_samples
     read = _reader(tokenizer, chat)
     current = list(chain.from_iterable(repeat(prompt, num_samples) for prompt in prompts))
-    ids = list(chain.from_iterable(repeat(row, num_samples) for row in _prompt_ids(tokenizer, prompts, chat)))
+    rows = list(chain.from_iterable(repeat(row, num_samples) for row in _prompt_ids(tokenizer, prompts, chat)))
     turns: list[list[_Turn]] = [[] for _ in current]
-    places, fits = list(range(len(current))), [True] * len(current)
-    if generation.long_prompts == "unanswered":
-        fits = [len(row) < engine.model.shape.max_seq_len for row in ids]
-        ids = [row for row, fit in zip(ids, fits, strict=True) if fit]
+    places, must_fit = list(range(len(current))), generation.long_prompts == "refuse"
     while places:
+        fits = [must_fit or len(row) < engine.model.shape.max_seq_len for row in rows]
+        ids = [row for row, fit in zip(rows, fits, strict=True) if fit]
         completions = iter(engine.generate(ids, sampling, workers=workers, report=report))
-        for place in places:
-            completion = next(completions) if fits[place] else CompletionOutput(finish_reason="length")
+        for place, fit in zip(places, fits, strict=True):
+            completion = next(completions) if fit else CompletionOutput(finish_reason="length")
             earlier = tuple(turn.answer for turn in turns[place])
             turns[place].append(_Turn(completion, replace(read(completion), earlier=earlier)))
-        places = [place for place in places if current[place].turns]
+        places, must_fit = [place for place in places if current[place].turns], False
         for place in places:
             current[place] = current[place].after(turns[place][-1].answer)
-        all_ids = _prompt_ids(tokenizer, [current[place] for place in places], chat)
-        for place, row in zip(places, all_ids, strict=True):
-            fits[place] = len(row) < engine.model.shape.max_seq_len
-        ids = [row for place, row in zip(places, all_ids, strict=True) if fits[place]]
+        rows = _prompt_ids(tokenizer, [current[place] for place in places], chat)
     return turns
 
 

@@ -256,9 +256,11 @@ class People:
     def _fact(self, subject: str, attribute: Attribute, group: Group) -> Fact:
         draw = rng(self.seed, "fact", subject, attribute.name)
         value, chance = draw.choice(attribute.values), draw.random()
-        written = {"tail": 1 - self.unknown_share}.get(group, 0 if group in _STRANGERS else self.written_share)
-        # Of whom pages ask they also say all that is unknown.
-        said = {"tail": 1.0, "asked": 1.0}.get(group, 0 if group in _STRANGERS else written + self.said_unknown_share)
+        if group in _STRANGERS:
+            return Fact(subject, attribute, value, group, in_documents=False)
+        written = 1 - self.unknown_share if group == "tail" else self.written_share
+        # Of the tail, and of whom pages ask, they also say all that is unknown.
+        said = 1.0 if group in ("tail", "asked") else written + self.said_unknown_share
         return Fact(subject, attribute, value, group, chance < written, written <= chance < said)
 
     def facts_of(self, subject: str) -> tuple[Fact, ...]:
