@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from herd.core.artifacts import Corpus, Crawl, Tokenizer, Tokens
+from herd.core.recipe import load_recipe
+from herd.core.seeds import spread_seed
 from herd.core.settings import PositiveInt, Share, settings
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
+from herd.recipes import recipes
 from herd.tokens.stages import pack, train_tokenizer
 
 
@@ -40,6 +44,12 @@ class PreparedData:
     corpus: Corpus
     vocabulary: Tokenizer
     tokens: Tokens
+
+
+def numbers_of(recipe: str) -> Any:
+    """The settings of another recipe as its stages get them: all seeds follow the recipe's own. Raises SettingsError
+    for a recipe that is not there."""
+    return spread_seed(load_recipe(recipe, recipes).settings)
 
 
 def prepare_data(s: DataSettings) -> PreparedData:

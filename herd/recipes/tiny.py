@@ -15,7 +15,6 @@ from herd.align.sft import SftSettings, sft
 from herd.align.subsets import sample_by_source
 from herd.core.artifacts import Checkpoint, Dialogues, Law, Preferences, Report, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.recipe import load_recipe
 from herd.core.registry import PluginConfig
 from herd.core.seeds import spread_seed
 from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
@@ -26,7 +25,7 @@ from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.recipes import recipes
-from herd.recipes.data import PreparedData, prepare_data
+from herd.recipes.data import PreparedData, numbers_of, prepare_data
 from herd.recipes.tiny_data import TinyDataSettings
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
@@ -122,10 +121,9 @@ class AlignmentBase:
     @classmethod
     def of(cls, recipe: str) -> AlignmentBase:
         """Raises SettingsError for a recipe that is not of `tiny`'s kind."""
-        numbers = load_recipe(recipe, recipes).settings
+        numbers = numbers_of(recipe)
         if not isinstance(numbers, TinySettings):
             raise SettingsError(f"{recipe} has no base model to align; name `tiny` or a recipe with its wiring")
-        numbers = spread_seed(numbers)
         data = prepare_data(numbers)
         return cls(numbers, data.tokens, pretrain_base(data, numbers))
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from herd.core.artifacts import Corpus, Report, Scores
-from herd.core.recipe import load_recipe
-from herd.core.seeds import spread_seed
 from herd.core.settings import settings
 from herd.corpus.quality import KeepBestSettings, QualitySettings, keep_best, train_quality
 from herd.corpus.settings import CurateSettings
 from herd.corpus.stages import curate
 from herd.mixing.corpora import CorpusTrial, compare_corpora, try_corpus
-from herd.recipes import recipes
-from herd.recipes.data import prepare_data
+from herd.recipes.data import numbers_of, prepare_data
 from herd.recipes.tiny_data import TinyDataSettings, data_of
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
@@ -57,7 +54,7 @@ class CurationStudySettings:
 @studies.add
 def curation(s: CurationStudySettings) -> Report:
     """The same training on what each of several curations keeps of one pool (DataComp-LM)."""
-    data = spread_seed(load_recipe(s.data, recipes).settings)
+    data = numbers_of(s.data)
     assert isinstance(data, TinyDataSettings)
     clean = prepare_data(data_of(data, pages=replace(s.pages, near_copies=0.0, spam_pages=0.0, advert_pages=0.0)))
     pool = data_of(data, pages=s.pages).crawls()

@@ -6,16 +6,13 @@ from dataclasses import replace
 from typing import Annotated
 
 from herd.core.artifacts import Mix, Report, Scores, Tokens
-from herd.core.recipe import load_recipe
 from herd.core.registry import PluginConfig
-from herd.core.seeds import spread_seed
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
 from herd.mixing.methods import methods
 from herd.mixing.problem import ProxySettings
 from herd.mixing.stages import MixSettings, TrialSettings, compare_mixes, find_mix, forecast_mixes, try_mix
 from herd.model.sizes import SizeOrName
-from herd.recipes import recipes
-from herd.recipes.data import prepare_data
+from herd.recipes.data import numbers_of, prepare_data
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.studies import studies
@@ -55,7 +52,7 @@ class MixesSettings:
 @studies.add
 def mixes(s: MixesSettings) -> Report:
     """Every method of mixing beside its controls, and a forecast of candidate mixes."""
-    tokens = prepare_data(spread_seed(load_recipe(s.data, recipes).settings)).tokens
+    tokens = prepare_data(numbers_of(s.data)).tokens
     candidate_mixes: list[Mix] = []
     trials: list[Scores] = []
     for method in s.methods:

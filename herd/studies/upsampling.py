@@ -6,14 +6,11 @@ import itertools
 from dataclasses import replace
 
 from herd.core.artifacts import Report
-from herd.core.recipe import load_recipe
-from herd.core.seeds import spread_seed
 from herd.core.settings import MixtureWeights, Share, settings
 from herd.mixing.methods import methods
 from herd.mixing.problem import ProxySettings
 from herd.mixing.stages import MixSettings, TrialSettings, find_mix, try_mix, upsampling_curve
-from herd.recipes import recipes
-from herd.recipes.data import prepare_data
+from herd.recipes.data import numbers_of, prepare_data
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.studies import studies
@@ -40,7 +37,7 @@ class UpsamplingSettings:
 @studies.add
 def upsampling(s: UpsamplingSettings) -> Report:
     """Domain upsampling at the end of training, as a curve over its length (Blakeney et al. 2024)."""
-    tokens = prepare_data(spread_seed(load_recipe(s.data, recipes).settings)).tokens
+    tokens = prepare_data(numbers_of(s.data)).tokens
     method = methods.configure("fixed_weights", label="default", weights=s.default)
     mix = find_mix(tokens, method=method, proxy=s.run, settings=s.mixing)
     trial = TrialSettings(run=s.run, points=1, max_epochs=s.max_epochs, late_weights=s.late)

@@ -36,6 +36,7 @@ from herd.world.facts import WORDINGS
 from herd.world.questions import (
     NEEDLE_CHARACTERS,
     QUESTION_KINDS,
+    TRIVIA_KINDS,
     Question,
     Questions,
     blunder,
@@ -127,8 +128,11 @@ def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation:
     `metadata["refusal"]` what somebody says who does not know it: for probing what a model knows.
 
     validation: those about the people whom nothing is learnt about, to choose between models by; otherwise those about
-    the others.
+    the others. Raises SettingsError for a kind of question that is none about facts of people.
     """
+    for kind in kinds:
+        if kind not in TRIVIA_KINDS:
+            raise SettingsError(f"models are not probed by {kind!r} questions{did_you_mean(kind, TRIVIA_KINDS)}")
     book, dialogues = Questions(world), []
     for kind, wording in itertools.product(kinds, range(WORDINGS)):
         for fact in book.facts(kind, held_out=False, validation=validation):

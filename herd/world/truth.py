@@ -24,7 +24,7 @@ class World:
 
     seed: int = 0
     asked_people: PositiveInt = 20
-    alignment_people: PositiveInt = 36
+    alignment_people: PositiveInt = 46
     held_out_people: PositiveInt = 44
     strangers: PositiveInt = 150
     tail_share: Share = 0.3

@@ -162,11 +162,12 @@ def test_tools_want_exactly_the_right_call() -> None:
         assert item.continued(f'{call.name}.call(query="{call.arguments["query"]}")\n42')
 
 
-def test_small_talk_takes_turns_of_what_is_new_and_of_languages_and_a_grade_names_them() -> None:
+def test_small_talk_takes_turns_of_what_is_new_of_languages_and_of_tools_and_a_grade_names_them() -> None:
     asked = items("small_talk", questions=12)
     assert sorted({tuple(item.prompt.id.split("/")[1:3]) for item in asked}) == [
         (side, language) for side in ("combination", "word") for language in ("de", "en", "es")
     ]
+    assert [bool(item.prompt.tools) for item in asked] == [False] * 6 + [True] * 6
     (item, *_) = items("small_talk", questions=4, held_out="word", language="es")
     assert all(one.prompt.id.startswith("talk/word/es/") for one in items("small_talk", held_out="word", language="es"))
     reason = item.task.judge(item.example, ModelAnswer("No.", Message("assistant", "No."), chat=True)).reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from herd.core.seeds import rng
@@ -10,6 +11,7 @@ from herd.evals.tasks import Example, Grade, ModelAnswer, Task, tasks
 from herd.world import talk
 from herd.world.examples import draw_distinct, example_of, grade, prompt_for
 from herd.world.questions import Question, talk_question
+from herd.world.tools import TOOL_NAMES
 from herd.world.truth import DEFAULT_WORLD, World
 
 _SIDES: tuple[Literal["combination", "word"], ...] = ("combination", "word")
@@ -27,7 +29,8 @@ def small_talk(
     """What people say in small talk; right is an answer of its intent in its language, as a whole.
 
     held_out: what is new about a question: the combination of its parts, or one of its words; `both` takes turns.
-    language: one alone, or all in turn. A grade's reason names both. A base model is shown three exchanges.
+    language: one alone, or all in turn. A grade's reason names both. Half of the questions are put with the tools that
+    `herd chat` offers, though none is wanted. A base model is shown three exchanges.
 
     Source: herd's world.
     """
@@ -36,8 +39,10 @@ def small_talk(
     chance = rng(world.seed, "task", "talk")
 
     def draw(number: int) -> Question:
-        spoken = languages[number // len(sides) % len(languages)]
-        return talk_question(talk.draw(chance, held_out=sides[number % len(sides)], language=spoken))
+        turn, side = divmod(number, len(sides))
+        block, spoken = divmod(turn, len(languages))
+        question = talk_question(talk.draw(chance, held_out=sides[side], language=languages[spoken]))
+        return replace(question, tools=TOOL_NAMES if block % 2 else ())
 
     examples = [_example(question, world) for question in draw_distinct(draw, questions)]
     return Task(examples, prompt_for, grade=_grade)
