@@ -23,13 +23,13 @@ class World:
     """
 
     seed: int = 0
-    asked_people: PositiveInt = 20
-    alignment_people: PositiveInt = 46
-    held_out_people: PositiveInt = 44
+    asked_people: PositiveInt = 24
+    alignment_people: PositiveInt = 38
+    held_out_people: PositiveInt = 32
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
     asked_tail_share: Share = 0.7
-    written_share: Share = 0.5
+    written_share: Share = 0.4
     said_unknown_share: Share = 0.2
     unknown_share: Share = 0.6
 
