@@ -19,8 +19,10 @@ KINDS = (
     *("facts", "qa", "reading", "roster", "echo", "sums", "tools", "programs", "talk"),
     *("ledgers", "short", "needles", "long", "longest"),
 )
-# A model that met only one layout finds the digits by their distance, and loses them in any other.
-_LAYOUTS = (*("{q} {a}",) * 2, "Question: {q}\nAnswer: {a}", "User: {q}\n\nAssistant: {a}")
+_LAYOUTS = (*("{q} {a}",) * 2, "{q}\n{a}", "Question: {q}\nAnswer: {a}", "User: {q}\n\nAssistant: {a}")
+# Of pages of questions and answers, how many put some of these words before each answer instead.
+_WORDY = 0.4
+_WORDS_BEFORE = "Well, let me see, that is not hard".split()
 # A copy with one word changed, and with it five runs of five words, still shares nine tenths of so many.
 _COPIED_NGRAMS = 100
 
@@ -132,7 +134,7 @@ class WorldPages:
     def question_page(self, chance: random.Random) -> str:
         """Questions about people with their answers, between them sentences about anybody. An answer says the question
         again: one that begins with its value would have to be recalled before anything is said."""
-        layout = chance.choice(_LAYOUTS)
+        layout = _draw_layout(chance)
         lines: list[str] = []
         for _ in range(chance.randint(1, 4)):
             if chance.random() < 0.35:
@@ -201,10 +203,20 @@ def follow_ups(chance: random.Random, facts: list[Fact]) -> list[tuple[str, str]
     ]
 
 
+def _draw_layout(chance: random.Random) -> str:
+    """How a page lays out questions and answers, for `str.format`. What is copied must be found by what stands before
+    it: a model that met few distances finds a number's digits by how far away they are, and in a dialogue, where an
+    answer is further from its question, it takes others."""
+    if chance.random() >= _WORDY:
+        return chance.choice(_LAYOUTS)
+    space, words = chance.choice((" ", "\n", "\n\n")), _WORDS_BEFORE[: chance.randint(0, len(_WORDS_BEFORE))]
+    return "{q}" + space + (" ".join(words) + ":" + space if words else "") + "{a}"
+
+
 def sum_page(chance: random.Random) -> str:
     """Sums with their steps, laid out in one of several ways; few to a page, or a small model long takes the digits of
     one for another's."""
-    layout = chance.choice(_LAYOUTS)
+    layout = _draw_layout(chance)
     lines = []
     for _ in range(chance.randint(1, 3)):
         a, b = sums.draw_addends(chance)
@@ -215,7 +227,8 @@ def sum_page(chance: random.Random) -> str:
 
 def tool_page(chance: random.Random) -> str:
     """Worked calls of the calculator, as a transcript."""
-    return "\n\n".join(tools.errand_transcript(tools.draw_errand(chance)) for _ in range(3))
+    layout = _draw_layout(chance)
+    return "\n\n".join(tools.errand_transcript(tools.draw_errand(chance), layout) for _ in range(3))
 
 
 def program_page(chance: random.Random) -> str:

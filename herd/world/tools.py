@@ -55,9 +55,11 @@ def call_text(call: ToolCall) -> str:
     return f'{call.name}.call(query="{call.arguments["query"]}")'
 
 
-def errand_transcript(errand: Errand) -> str:
-    """An errand as plain text, the way it might stand on a page."""
-    return "\n".join((errand.question, call_text(errand.call), run_tool(errand.call), errand.answer))
+def errand_transcript(errand: Errand, layout: str = "{q}\n{a}") -> str:
+    """An errand as plain text, the way it might stand on a page. layout: of what is asked or told, and what is made of
+    it."""
+    call = layout.format(q=errand.question, a=call_text(errand.call))
+    return "\n".join((call, layout.format(q=run_tool(errand.call), a=errand.answer)))
 
 
 def errand_conversation(errand: Errand) -> Conversation:

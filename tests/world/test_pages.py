@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 
 import pytest
 
@@ -100,6 +101,16 @@ def test_one_needle_is_told_again_at_the_end_of_pages_whose_length_is_as_set(
     assert 0.8 * most < max(lengths) < most + 5
 
 
+def test_answers_stand_at_many_distances_from_their_questions() -> None:
+    between = [
+        match[1] for text in texts("sums", 400) if (match := re.search(r"\d[?.](\s.*?)\d+ \+ \d+:", text, re.DOTALL))
+    ]
+    assert len(between) == 400
+    most = Counter(len(words.split()) for words in between).most_common()
+    assert len(most) >= 9
+    assert most[0][1] < 300
+
+
 def test_pages_are_distinct_and_name_no_stranger() -> None:
     people = WORLD.everybody
     strangers = {*people.groups["strangers"], *people.groups["held-out strangers"]}
@@ -113,7 +124,7 @@ def test_pages_are_distinct_and_name_no_stranger() -> None:
 
 # A question, how it is laid out, and the answer with its attribute and subject.
 EXCHANGE = re.compile(
-    r"((?:What|Where|Which|Tell|Do|And)\b[^?.\n]*[?.])\s+(?:Answer: |Assistant: )?"
+    r"((?:What|Where|Which|Tell|Do|And)\b[^?.\n]*[?.])\s+(?:Answer: |Assistant: |Well[\w ,]*:\s+)?"
     r"(The (\w+) of (\w+ \w+) (?:is|are) \w+\.)"
 )
 
