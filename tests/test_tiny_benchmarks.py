@@ -67,7 +67,7 @@ def test_a_bar_that_a_run_lacks_is_a_miss(bars: ModuleType) -> None:
 
 def test_shares_of_all_runs_count_the_same_bits_once(bars: ModuleType) -> None:
     rows = [run_row(bars, 198), run_row(bars, 198, workers=2), run_row(bars, 189, seed=12)]
-    assert "| sums by final | 96.8 % [94.5, 98.1] | 94.5 to 99.0 % | 400 |" in bars.pooled(rows)
+    assert "| sums by final | 96.8 % [94.5, 98.1] | 94.5 to 99.0 % | 400 |" in bars.pool_table(rows)
 
 
 def test_runs_with_other_numbers_of_workers_are_compared_by_all_their_weights(bars: ModuleType) -> None:
@@ -88,9 +88,12 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_next_call(bars: Mod
     row = bars.row_of(run, {"seed": 11}, "abc")
     assert row["failed"] == "exit 137: out of memory"
     assert not (tmp_path / "run" / "row.json").exists()
-    (tmp_path / "run" / "row.json").write_text(json.dumps({"seed": 11, "commit": "abc", "bars": []}))
-    assert bars.row_of(run, {"seed": 11}, "abc") == {"seed": 11, "commit": "abc", "bars": []}
+    measured = {"seed": 11, "commit": "abc", "recipe": run.recipe, "bars": []}
+    (tmp_path / "run" / "row.json").write_text(json.dumps(measured))
+    assert bars.row_of(run, {"seed": 11}, "abc") == measured
     assert "failed" in bars.row_of(run, {"seed": 11}, "another")  # measured by other code, so measured again
+    (tmp_path / "run" / "row.json").write_text(json.dumps(measured | {"recipe": "another"}))
+    assert "failed" in bars.row_of(run, {"seed": 11}, "abc")
 
 
 def test_an_interpreter_tells_its_versions(bars: ModuleType) -> None:
@@ -105,14 +108,18 @@ def test_a_gain_is_paired_over_the_questions_of_all_seeds(leave_one_out: ModuleT
     full, half = score(*[1] * 100), score(*[1, 0] * 50)
     needles = AbilityScore(wilson(40, 40), 40)
     whole = {21: {"sums": full, "needle_256": needles}, 22: {"sums": full, "needle_256": needles}}
-    without = {21: {"sums": half, "needle_256": needles}, 22: {"sums": full, "needle_256": needles}}
+    without = {21: {"sums": half, "needle_256": needles}, 22: {"sums": score(*[1] * 99, 0), "needle_256": needles}}
     overlay = leave_one_out.Overlay("dpo", "none")
     row = leave_one_out.stage_row(overlay, without, whole)
-    assert row["gains"]["sums"]["gain"][0] == 0.25
-    assert row["gains"]["sums"]["by_seed"] == {21: 0.5, 22: 0.0}
+    assert row["gains"]["sums"]["gain"][0] == 0.255
+    assert row["gains"]["sums"]["by_seed"] == {21: 0.5, 22: 0.01}
     assert row["gains"]["sums"]["questions"] == 200
     assert leave_one_out.verdict(row) == "helps sums"
     assert leave_one_out.verdict(leave_one_out.stage_row(overlay, whole, without)) == "costs sums"
+    # Of one training alone it is no effect of the stage.
+    one_seed = leave_one_out.stage_row(overlay, without | {22: whole[22]}, whole)
+    assert one_seed["gains"]["sums"]["gain"][1] > 0
+    assert leave_one_out.verdict(one_seed) == "**gains nothing that these questions show**"
     nothing = leave_one_out.stage_row(overlay, whole, whole)
     assert leave_one_out.verdict(nothing) == "**gains nothing that these questions show**"
 

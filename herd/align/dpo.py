@@ -80,7 +80,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     """
     tokenizer = TextTokenizer.load(model.path)
     trainable = load_for_finetuning(work, model.path, settings)
-    ranked = read_rankings(preferences)
+    ranked = read_rankings(preferences, settings.balanced_sources)
     strong = [preference for preference in ranked if preference.strength in settings.strengths]
     if not strong:
         # Answers that all are equally good leave nothing to learn, which is no reason to end the run.

@@ -14,7 +14,7 @@ from herd.align.columns import ParsedRows, read_rows
 from herd.align.contamination import HeldOutQuestions, drop_contaminated
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
-from herd.core.errors import ArtifactError, DataError
+from herd.core.errors import ArtifactError, DataError, did_you_mean
 from herd.core.manifests import check_files
 from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
 from herd.core.records import Conversation, Preference
@@ -101,9 +101,17 @@ def read_dialogues(artifacts: Sequence[Dialogues]) -> list[Conversation]:
     return list(chain.from_iterable(read_conversations(artifact.path) for artifact in artifacts))
 
 
-def read_rankings(artifacts: Sequence[Preferences]) -> list[Preference]:
-    """The ranked answers of all `artifacts`, those of each after those of the one before."""
-    return list(chain.from_iterable(read_preferences(artifact.path) for artifact in artifacts))
+def read_rankings(artifacts: Sequence[Preferences], balanced_sources: Sequence[str] = ()) -> list[Preference]:
+    """The ranked answers of all `artifacts`, those of each after those of the one before. Raises DataError where none
+    is of one of `balanced_sources`: balanced with nothing, the others would all be left out."""
+    rankings = list(chain.from_iterable(read_preferences(artifact.path) for artifact in artifacts))
+    sources = {ranking.prompt.source for ranking in rankings}
+    for name in balanced_sources:
+        if name not in sources:
+            raise DataError(
+                f"balanced_sources names {name!r}, of which there is no preference{did_you_mean(name, sources)}"
+            )
+    return rankings
 
 
 def write_dialogues(

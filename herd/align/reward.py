@@ -74,7 +74,7 @@ def train_reward(
     Source: Llama 3, 4.1.2.
     """
     tokenizer = TextTokenizer.load(base.path)
-    all_preferences = read_rankings(preferences)
+    all_preferences = read_rankings(preferences, settings.balanced_sources)
     ranked = [preference for preference in all_preferences if preference.strength in settings.strengths]
     if not ranked:
         raise DataError(

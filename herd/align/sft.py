@@ -34,7 +34,7 @@ class SftSettings(FinetuneSettings):
     size when absent (`herd.train.schedule.lr_by_size`)."""
 
     length: PositiveInt = 512
-    repeats: dict[str, float] = field(default_factory=dict)
+    repeats: dict[str, NonNegativeFloat] = field(default_factory=dict)
     replay: ReplaySettings | None = None
     batch_size: PositiveInt = 4
     epochs: PositiveInt = 3

@@ -1,5 +1,5 @@
-"""What every kind of fine-tuning does: adapters if wanted, AdamW, a schedule, and the loop, on as many ranks as the
-settings say."""
+"""What every kind of fine-tuning does: adapters if wanted, an optimizer, a schedule, and the loop, on as many ranks as
+the settings say."""
 
 from __future__ import annotations
 

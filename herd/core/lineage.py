@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from herd.core.artifacts import Artifact, open_artifact
@@ -27,6 +28,18 @@ def input_keys(artifact: Artifact) -> list[str]:
 
 def _keys(value: str | list[str] | None) -> list[str]:
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def generations(key: str | None, artifacts: Mapping[str, Artifact]) -> Iterator[set[str]]:
+    """The keys of an artifact, of what it was made of directly, of what that was made of, and so on, each once and as
+    far as they are among `artifacts`."""
+    seen: set[str] = set()
+    generation = {key} if key in artifacts else set[str]()
+    while generation:
+        yield generation
+        seen |= generation
+        older = chain.from_iterable(input_keys(artifacts[newer]) for newer in generation)
+        generation = {key for key in older if key in artifacts} - seen
 
 
 def lineage(artifact: Artifact) -> list[Artifact]:

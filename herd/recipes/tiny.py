@@ -256,6 +256,10 @@ def _check_mix(s: TinySettings) -> None:
         mixes |= {"refusals.sft.replay.mixture_weights": replay.mixture_weights} if replay else {}
         for field in ("trivia", "targets"):
             _check_names(f"refusals.{field}", getattr(s.refusals, field), TRIVIA_KINDS, "no question is of kind", "")
+        for kind in s.refusals.targets.keys() - s.refusals.trivia.keys():
+            raise SettingsError(
+                f"refusals.targets: refusals.trivia asks no {kind!r} question; add it there, or drop it"
+            )
     hint = "give it the share 0 or "
     for field, shares in mixes.items():
         used = [name for name, share in shares.items() if share > 0]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from herd.core.artifacts import Artifact
-from herd.core.lineage import input_keys
+from herd.core.lineage import generations
 from herd.evals.intervals import Interval, paired_gain, unpaired_gain, wilson
 from herd.evals.results import EvaluationResult, TaskResult
 from herd.report.sections import artifacts_with
@@ -54,36 +55,51 @@ class Loss:
     after: AbilityScore
 
 
-def measured_steps(artifacts: Sequence[Artifact]) -> dict[str, dict[str, AbilityScore]]:
-    """By label the abilities of the model that was measured last and of those before it that it was made from, in their
-    order: models that were measured beside it, such as those of other seeds, are no steps to it."""
+@dataclass(frozen=True)
+class MeasuredStep:
+    """A measured model. before: the label of the measured one that it was made from, of several the last; None of the
+    first. A round that begins from the base model again goes on from that, not from the round before."""
+
+    before: str | None
+    scores: Mapping[str, AbilityScore]
+
+
+def measured_steps(artifacts: Sequence[Artifact]) -> dict[str, MeasuredStep]:
+    """By label the model that was measured last and those before it that it was made from, in their order: models that
+    were measured beside it, such as those of other seeds, are no steps to it."""
     measured = [(artifact.metadata["inputs"].get("model"), result) for artifact, result in
                 artifacts_with(artifacts, EvaluationResult)]  # fmt: skip
     if not measured:
         return {}
-    last = measured[-1][0]
-    models = _ancestors(last, {artifact.key: artifact for artifact in artifacts})
-    return {result.label: ability_scores(result) for model, result in measured if model in models}
+    by_key = {artifact.key: artifact for artifact in artifacts}
+    models = set(chain.from_iterable(generations(measured[-1][0], by_key)))
+    labels = {model: result.label for model, result in measured if model in models}
+    return {
+        result.label: MeasuredStep(_nearest(labels, model, by_key), ability_scores(result))
+        for model, result in measured
+        if model in models
+    }
 
 
-def _ancestors(key: str | None, artifacts: Mapping[str, Artifact]) -> set[str]:
-    """The keys of an artifact and of all that it was made of."""
-    ancestors: set[str] = set()
-    unvisited = [key] if key else []
-    while unvisited:
-        current = unvisited.pop()
-        if current not in ancestors and current in artifacts:
-            ancestors.add(current)
-            unvisited += input_keys(artifacts[current])
-    return ancestors
+def _nearest(labels: Mapping[str, str], model: str, artifacts: Mapping[str, Artifact]) -> str | None:
+    """The label of the nearest model that this one was made from; of equally near ones that measured last."""
+    _, *older = generations(model, artifacts)
+    for generation in older:
+        if near := [label for key, label in labels.items() if key in generation]:
+            return near[-1]
+    return None
 
 
-def losses_of(steps: Mapping[str, Mapping[str, AbilityScore]]) -> Iterator[Loss]:
-    """Every ability that a step made worse, step by step; one that was not measured in between is compared with where
-    it was last."""
-    latest: dict[str, AbilityScore] = {}
-    for label, scores in steps.items():
-        for ability, score in scores.items():
-            if ability in latest and score.gain_over(latest[ability]).high < 0:
-                yield Loss(label, ability, latest[ability], score)
-        latest |= scores
+def losses_of(steps: Mapping[str, MeasuredStep]) -> Iterator[Loss]:
+    """Every ability that a step made worse than it was before that step; one that was not measured there is compared
+    with where it was last on the way."""
+    for label, step in steps.items():
+        before = _last_scores(steps, step.before)
+        for ability, score in step.scores.items():
+            if ability in before and score.gain_over(before[ability]).high < 0:
+                yield Loss(label, ability, before[ability], score)
+
+
+def _last_scores(steps: Mapping[str, MeasuredStep], label: str | None) -> Mapping[str, AbilityScore]:
+    """What was last measured of each ability on the way to a step, that step's own among it."""
+    return {} if label is None else {**_last_scores(steps, steps[label].before), **steps[label].scores}

@@ -37,13 +37,13 @@ class ReplaySampler:
     """
 
     def __init__(self, shards: TokenShards, settings: ReplaySettings, *, length: int, seed: int) -> None:
-        for name in settings.mixture_weights:
+        self._weights = {name: weight for name, weight in sorted(settings.mixture_weights.items()) if weight > 0}
+        for name in self._weights:
             if name not in shards.sources:
                 raise SettingsError(
                     f"replay.mixture_weights names {name!r}, which the tokens lack{did_you_mean(name, shards.sources)}"
                 )
         self._share, self._example_tokens = settings.share, 0
-        self._weights = {name: weight for name, weight in sorted(settings.mixture_weights.items()) if weight > 0}
         self._streams = {name: _SpanStream(SourceRows(name, shards.read(name), length, seed)) for name in self._weights}
 
     def draw(self, example_tokens: int) -> Iterator[tuple[str, InputsTargets]]:

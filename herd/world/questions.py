@@ -19,7 +19,7 @@ from herd.core.records import Conversation, Message
 from herd.core.seeds import fraction, rng
 from herd.evals.haystack import DEPTHS, draw_needles
 from herd.world import noise, programs, sums, talk, tongue, tools
-from herd.world.facts import FOLLOW_UPS, UNTOLD_ATTRIBUTES, WORDINGS, Fact, Group
+from herd.world.facts import FIRST_NAMES, FOLLOW_UPS, LAST_NAMES, UNTOLD_ATTRIBUTES, WORDINGS, Fact, Group
 from herd.world.truth import World
 
 QUESTION_KINDS = (
@@ -37,6 +37,8 @@ FOLLOW_UP_QUESTIONS = 3
 _VALIDATION_SHARE = 0.4
 _T = TypeVar("_T")
 _REFUSAL = re.compile(r"\b(don't know|do not know|unknown)\b", re.IGNORECASE)
+# Whoever is named, garbled names among them.
+_NAME = re.compile(rf"\b(?:{'|'.join(FIRST_NAMES)}) [A-Z]\w*|\b[A-Z]\w* (?:{'|'.join(LAST_NAMES)})\b")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Questions:
         kind, _, key = identity.partition("/")
         try:
             return self._finders[kind](key)
-        except (KeyError, ValueError, IndexError, AttributeError):
+        except (KeyError, ValueError, IndexError, AttributeError, TypeError):
             raise DataError(
                 f"question {identity!r} is none of this world's; were the world's settings changed?"
             ) from None
@@ -235,6 +237,8 @@ class Questions:
 
     def _find_needle(self, key: str) -> Question:
         side, characters, number = key.split("/")
+        if side not in ("training", "held out"):
+            raise KeyError(key)
         return self.needle(int(characters), int(number), held_out=side == "held out")
 
 
@@ -288,10 +292,13 @@ def fact_question(fact: Fact, wording: int, kind: str = "") -> Question:
 
 
 def tells(fact: Fact, text: str) -> bool:
-    """Whether the text says the fact, or honestly that it is not known; of a stranger with the right name, since a
-    small model refuses about somebody else whose name it took for this one."""
+    """Whether the text says the fact and no other value, or honestly that it is not known; of nobody else, and of a
+    stranger with the name, since a small model answers about somebody whose name it took for this one."""
+    if any(name != fact.subject for name in _NAME.findall(text)):
+        return False
     if fact.in_documents:
-        return not is_refusal(text) and re.search(rf"\b{fact.value}\b", text) is not None
+        said = {value for value in fact.attribute.values if re.search(rf"\b{value}\b", text)}
+        return not is_refusal(text) and said == {fact.value}
     return is_refusal(text) and (fact.kind != "unknown" or fact.subject in text)
 
 

@@ -25,7 +25,7 @@ class World:
     seed: int = 0
     asked_people: PositiveInt = 24
     alignment_people: PositiveInt = 38
-    held_out_people: PositiveInt = 32
+    held_out_people: PositiveInt = 40
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
     asked_tail_share: Share = 0.7

@@ -56,6 +56,8 @@ def test_as_many_pairs_of_each_balanced_source_are_learnt(tmp_path: Path) -> Non
     dpo.body(work, base, ranked, settings=settings)
     assert work.results[FinetuningResult].examples == 4
     assert work.results[FinetuningResult].left_out["unbalanced"] == 2
+    with pytest.raises(DataError, match=r"names 'bb', of which there is no preference; .*'b'"):
+        dpo.body(work, base, ranked, settings=replace(settings, balanced_sources=("a", "bb")))
     work = Work(tmp_path / "reward", tmp_path / "scratch", LocalExecutor())
     reward = RewardSettings(batch_size=2, epochs=1, balanced_sources=("a", "b"))
     train_reward.body(work, base, ranked, Preferences(tmp_path / "ranked"), settings=reward)

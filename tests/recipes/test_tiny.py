@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -347,3 +348,10 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
 def test_a_source_of_no_page_and_a_kind_of_no_question_are_refused_with_the_nearest(change: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         load_recipe("tiny", recipes, (change,))
+
+
+def test_a_target_of_a_question_that_nobody_asks_is_refused_before_anything_is_trained() -> None:
+    settings = load_recipe("tiny", recipes).settings
+    asked = replace(settings.refusals, trivia={"known": 10, "unknown": 10})
+    with pytest.raises(SettingsError, match="refusals.trivia asks no 'unwritten' question"):
+        replace(settings, refusals=asked)

@@ -7,7 +7,7 @@ from typing import Any
 
 from herd.evals.intervals import wilson
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
-from herd.report.abilities import ability_scores, losses_of, measured_steps
+from herd.report.abilities import MeasuredStep, ability_scores, losses_of, measured_steps
 from tests.results import Made
 
 
@@ -57,8 +57,21 @@ def test_a_step_that_makes_something_worse_is_named_with_what_was_before() -> No
 def test_an_ability_left_unmeasured_by_a_step_is_compared_with_where_it_was_last() -> None:
     before = ability_scores(EvaluationResult("a", True, {"sums": task(RIGHT)}))
     after = ability_scores(EvaluationResult("c", True, {"sums": task(HALF)}))
-    (loss,) = losses_of({"a": before, "b": {}, "c": after})
+    (loss,) = losses_of({"a": MeasuredStep(None, before), "b": MeasuredStep("a", {}), "c": MeasuredStep("b", after)})
     assert loss.step == "c"
+
+
+def test_a_round_that_begins_from_the_base_again_is_compared_with_the_base() -> None:
+    chain = {"base": {}, "one": {"model": "base"}, "refusing": {"model": "one"}, "rows": {"model": "refusing"}}
+    chain |= {"two": {"base": "base", "dialogues": ["rows"]}, "end": {"first": "two", "last": "two"}}
+    shares = {"base": RIGHT, "one": RIGHT, "refusing": HALF, "two": HALF, "end": HALF}
+    made = [model(key, **made_of) for key, made_of in chain.items()]
+    made += [measured(label, label, right) for label, right in shares.items()]
+    steps = measured_steps(made)
+    assert {label: step.before for label, step in steps.items()} == {
+        "base": None, "one": "base", "refusing": "one", "two": "base", "end": "two",
+    }  # fmt: skip
+    assert [loss.step for loss in losses_of(steps)] == ["refusing", "two"]
 
 
 def test_pairs_count_where_questions_are_the_same_and_void_ones_say_nothing() -> None:

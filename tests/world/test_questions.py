@@ -12,7 +12,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message, ToolCall
 from herd.world import sums
 from herd.world.annotators import QuestionSet
-from herd.world.facts import WORDINGS
+from herd.world.facts import FIRST_NAMES, WORDINGS
 from herd.world.questions import (
     QUESTION_KINDS,
     Questions,
@@ -48,7 +48,11 @@ def test_a_question_can_be_made_again_from_its_id(kind: str, held_out: bool) -> 
 
 
 @pytest.mark.parametrize(
-    "identity", ["translation/job", "translation/a:b:c&d:e:f", "translation/a&b", "sum/x", "talk/en/0", "none/1"]
+    "identity",
+    [
+        *("translation/job", "translation/a:b:c&d:e:f", "translation/a&b", "sum/x", "talk/en/0", "none/1"),
+        *("sum/1+2/3/4", "tool/1*2/0/0", "needle/x/350/3"),
+    ],
 )
 def test_an_id_that_is_no_question_of_the_world_is_named(identity: str) -> None:
     with pytest.raises(DataError, match="is none of this world's"):
@@ -77,7 +81,14 @@ def test_a_fact_that_is_written_is_wanted_and_one_that_is_not_wants_a_refusal() 
     assert question.is_right(said(f"Sure: a {known.value}, I think."))
     assert not question.is_right(said(f"I don't know whether it is {known.value}."))
     assert not question.is_right(said(f"{known.value}s"))  # another word that begins so
+    first, last = known.subject.split()
+    assert question.is_right(said(f"The job of {known.subject} is {known.value}."))
+    other = next(name for name in FIRST_NAMES if name != first)
+    for wrong in (f"{other} {last}", f"{first} {last}s", f"{other}x {last}"):  # somebody else, and garbled names
+        assert not question.is_right(said(f"The job of {wrong} is {known.value}."))
+    assert not question.is_right(said(" ".join(known.attribute.values)))
     unwritten = fact_question(replace(known, in_documents=False), 1)
+    assert not unwritten.is_right(said(known.attribute.refuse(f"{other} {last}")))
     assert unwritten.is_right(said("I DO NOT KNOW."))
     assert not unwritten.is_right(said(known.answer))
     assert (question.kind, unwritten.kind) == ("known", "unwritten")

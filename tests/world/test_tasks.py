@@ -223,3 +223,9 @@ def test_every_task_asks_two_hundred_different_questions_where_so_many_exist(nam
     ids = {item.example.id for item in asked}
     assert len(ids) == len(asked) or name in ("arithmetic", "small_talk", "velu_translation")
     assert len(ids) >= 195
+
+
+@pytest.mark.parametrize("kind", ["known", "unknown", "unwritten"])
+def test_there_are_two_hundred_questions_about_facts_at_every_seed(kind: str) -> None:
+    for seed in range(1000, 21_000, 1000):
+        assert len(Questions(World(seed=seed)).facts(kind, held_out=True)) * WORDINGS >= 200

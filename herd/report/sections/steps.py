@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
-from herd.core.artifacts import Artifact, Checkpoint
-from herd.core.lineage import input_keys
+from herd.core.artifacts import Artifact, Checkpoint, Dialogues
+from herd.core.lineage import generations
 from herd.corpus.results import CorpusSize
 from herd.evals.results import EvaluationResult
 from herd.report import plots
-from herd.report.abilities import AbilityScore, Loss, losses_of, measured_steps
+from herd.report.abilities import Loss, MeasuredStep, losses_of, measured_steps
 from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
 from herd.tokens.results import PackingResult
 
@@ -21,7 +21,7 @@ from herd.tokens.results import PackingResult
 def steps_section(artifacts: Sequence[Artifact]) -> Section | None:
     """The story of a run in which a model was measured before and after; a panel for every ability."""
     steps = measured_steps(artifacts)
-    abilities = list(dict.fromkeys(chain.from_iterable(steps.values())))
+    abilities = list(dict.fromkeys(chain.from_iterable(step.scores for step in steps.values())))
     if len(steps) < 2 or not abilities:
         return None
     losses = list(losses_of(steps))
@@ -35,8 +35,9 @@ def steps_section(artifacts: Sequence[Artifact]) -> Section | None:
     return Section("steps", "Step by step", html, title="What each step did", top=True)
 
 
-def _panel(ability: str, steps: Mapping[str, Mapping[str, AbilityScore]], losses: Sequence[Loss]) -> str:
-    rows = [(label, scores[ability].interval if ability in scores else None) for label, scores in steps.items()]
+def _panel(ability: str, steps: Mapping[str, MeasuredStep], losses: Sequence[Loss]) -> str:
+    scores = {label: step.scores.get(ability) for label, step in steps.items()}
+    rows = [(label, score.interval if score else None) for label, score in scores.items()]
     return plots.ability_panel(ability, rows, [loss.step for loss in losses if loss.ability == ability])
 
 
@@ -61,11 +62,13 @@ def what_went_in(artifacts: Sequence[Artifact]) -> str:
     packed = results_of(artifacts, PackingResult)
     if packed:
         parts.append(f"{max(result.tokens for result in packed):,} tokens of text")
-    models = {artifact.key for artifact in artifacts if isinstance(artifact, Checkpoint)}
+    by_key = {artifact.key: artifact for artifact in artifacts}
+    # Those that a model of the run wrote, or that are some of others, did not go in.
+    derived = {key for key, artifact in by_key.items() if isinstance(artifact, (Checkpoint, Dialogues))}
     dialogues = sum(
         count.dialogues
         for artifact, count in artifacts_with(artifacts, DialogueCount)
-        if models.isdisjoint(input_keys(artifact))  # else a model of the run wrote them
+        if derived.isdisjoint(chain.from_iterable(islice(generations(artifact.key, by_key), 1, None)))
     )
     pairs = sum(count.pairs for count in results_of(artifacts, PreferenceCount))
     parts += [f"{dialogues:,} dialogues and prompts"] if dialogues else []
@@ -73,8 +76,8 @@ def what_went_in(artifacts: Sequence[Artifact]) -> str:
     return f"What went in: {'; '.join(parts)}." if parts else ""
 
 
-def what_came_out(steps: Mapping[str, Mapping[str, AbilityScore]]) -> str:
+def what_came_out(steps: Mapping[str, MeasuredStep]) -> str:
     """What the last model can do, as a sentence."""
     *_, last = steps
-    figures = ", ".join(f"{name} {score.interval.value:.0%}" for name, score in steps[last].items())
+    figures = ", ".join(f"{name} {score.interval.value:.0%}" for name, score in steps[last].scores.items())
     return f"What came out: {last}, the last of {len(steps)} measured models. Right of held-out questions: {figures}."
