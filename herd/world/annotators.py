@@ -87,7 +87,8 @@ def _draw_questions(
 def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
-    Half of them name the tools although the answer needs none: being offered one is no reason to call it.
+    Every second question names the tools although its answer needs none, and so does what it is joined with: being
+    offered one is no reason to call it. Joined questions count as of the first one's source.
     curt_share: how often people who are requested a sum write down the result alone: worked steps are scarce in
     what people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
     """

@@ -12,7 +12,7 @@ from herd.evals.haystack import Needle, draw_needles
 
 # How often a page tells its code before its end.
 _TIMES = (1, 1, 1, 2)
-_AT_START = 0.25
+_AT_START = 0.4
 
 
 def hide(needle: Needle, sentences: Sequence[str], chance: random.Random, *, times: int = 1) -> list[str]:

@@ -26,7 +26,8 @@ def small_talk(
     held_out: Literal["both", "combination", "word"] = "both",
     language: Literal["all", "de", "en", "es"] = "all",
 ) -> Task:
-    """What people say in small talk; right is an answer of its intent in its language, as a whole.
+    """What people say in small talk; right is an answer of its intent in its language, as a whole, or, where a new word
+    stands in what cannot be left out of the question, that it was not understood.
 
     held_out: what is new about a question: the combination of its parts, or one of its words; `both` takes turns.
     language: one alone, or all in turn. A grade's reason names both. Half of the questions are put with the tools that
