@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from herd.align.average import average_models
 from herd.align.dpo import DpoSettings, dpo
@@ -45,11 +45,13 @@ from herd.world.verifiers import true_in_world
 
 @settings
 class AlignmentRound:
-    """One round of alignment. ranked_prompts: prompts, by kind, whose answers people rank. prompts: those whose best
-    of `num_samples` answers the next round learns from, none when empty. seeds: a DPO run for each; the round's model
-    is their average."""
+    """One round of alignment. ranked_prompts: prompts, by kind, whose answers people rank. tested_prompts: others that
+    a reward model is tested with, of facts those of people whom nothing is learnt about; a share of those ranked when
+    empty. prompts: those whose best of `num_samples` answers the next round learns from, none when empty. seeds: a DPO
+    run for each; the round's model is their average."""
 
     ranked_prompts: dict[str, NonNegativeInt]
+    tested_prompts: dict[str, NonNegativeInt] = field(default_factory=dict)
     prompts: dict[str, NonNegativeInt]
     num_samples: PositiveInt = 10
     seeds: tuple[int, ...] = (0, 1)
@@ -195,10 +197,10 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
         if s.refusals:
             chat = sft(skilled, refusals, tokens if s.refusals.sft.replay else None, settings=s.refusals.sft)
             models[f"refusals {number}"] = chat
-        to_rank = draw_prompts(
-            world=s.world, questions=QuestionSet(counts=round_settings.ranked_prompts, purpose=f"ranked {number}")
+        to_rank = tuple(models.values())
+        preferences += (
+            rank_answers(to_rank, QuestionSet(counts=round_settings.ranked_prompts, purpose=f"ranked {number}"), s),
         )
-        preferences += (annotate(tuple(models.values()), to_rank, world=s.world, sampling=s.sampling),)
         if s.dpo:
             tunings = [replace(s.dpo, seed=seed) for seed in round_settings.seeds]
             chat = average_models(tuple(dpo(chat, preferences, settings=tuning) for tuning in tunings))
@@ -213,7 +215,11 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
         label, asked = ("final", s.examine) if is_last else (f"chat {number}", s.measure)
         scores.append(evaluate_model(chat, tokens, label=label, settings=asking_about(s.world, asked)))
         if round_settings.prompts and not is_last:
-            judge = train_reward(base, preferences, settings=s.reward) if s.reward else None
+            judge = None
+            if s.reward:
+                tests = QuestionSet(counts=round_settings.tested_prompts, purpose=f"tested {number}", validation=True)
+                tested = rank_answers(to_rank, tests, s) if tests.counts else None
+                judge = train_reward(base, preferences, tested, settings=s.reward)
             prompts = draw_prompts(
                 world=s.world, questions=QuestionSet(counts=round_settings.prompts, purpose=f"prompts {number}")
             )
@@ -222,6 +228,12 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
             )
             learnt = (skills, rejection_sample(judge, chat, prompts, settings=selection))
     return scores
+
+
+def rank_answers(models: tuple[Checkpoint, ...], questions: QuestionSet, s: TinySettings) -> Preferences:
+    """Answers of these models to the same questions, ranked by people."""
+    prompts = draw_prompts(world=s.world, questions=questions)
+    return annotate(models, prompts, world=s.world, sampling=s.sampling)
 
 
 def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World) -> tuple[Dialogues, ...]:

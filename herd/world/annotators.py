@@ -52,11 +52,13 @@ from herd.world.truth import World
 @settings
 class QuestionSet:
     """How many questions of every kind, and whom they are for: purposes draw apart from one another. needle_characters:
-    how much text hides a needle, one of these for each question about one."""
+    how much text hides a needle, one of these for each question about one. validation: facts are asked of people whom
+    nothing is learnt about."""
 
     counts: dict[str, NonNegativeInt]
     purpose: str
     needle_characters: tuple[PositiveInt, ...] = NEEDLE_CHARACTERS
+    validation: bool = False
 
     def __post_init__(self) -> None:
         for kind in self.counts:
@@ -65,7 +67,7 @@ class QuestionSet:
 
     def draw(self, world: World) -> list[Question]:
         """The questions, each once, in an order drawn anew."""
-        book = Questions(world, needle_characters=self.needle_characters)
+        book = Questions(world, needle_characters=self.needle_characters, validation=self.validation)
         questions = _draw_questions(book, self.counts, purpose=self.purpose)
         rng(world.seed, "order", self.purpose).shuffle(questions)
         return questions

@@ -87,12 +87,16 @@ def is_refusal(text: str) -> bool:
 
 class Questions:
     """The questions of one world, from either side of every split. needle_characters: how much text hides a needle, one
-    of these for each question."""
+    of these for each question. validation: drawn facts are those of the people whom models are chosen by, and not those
+    of the others for alignment."""
 
-    def __init__(self, world: World, *, needle_characters: Sequence[int] = NEEDLE_CHARACTERS) -> None:
+    def __init__(
+        self, world: World, *, needle_characters: Sequence[int] = NEEDLE_CHARACTERS, validation: bool = False
+    ) -> None:
         self.world = world
         self.people = world.everybody
         self.needle_characters = needle_characters
+        self.validation = validation
 
     def draw(self, kind: str, number: int, *, held_out: bool = False, purpose: str = "") -> Question:
         """Question `number` of a kind; purposes draw apart from one another. Raises SettingsError where the world has
@@ -169,7 +173,7 @@ class Questions:
 
     def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:
         def draw(chance: random.Random, held_out: bool) -> Question:
-            facts = self.facts(kind, held_out=held_out)
+            facts = self.facts(kind, held_out=held_out, validation=self.validation)
             return fact_question(_choice(chance, facts, kind), chance.randrange(WORDINGS))
 
         return draw

@@ -7,7 +7,9 @@ from typing import Any
 
 from herd.evals.intervals import wilson
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
+from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
 from herd.report.abilities import MeasuredStep, ability_scores, losses_of, measured_steps
+from herd.report.sections.steps import open_gates
 from tests.results import Made
 
 
@@ -86,3 +88,17 @@ def test_pairs_count_where_questions_are_the_same_and_void_ones_say_nothing() ->
 def test_what_has_no_right_answers_is_no_ability() -> None:
     bits = TextResult(1.2, 1.1, 1.3, questions=3, nats_per_token=1.0, token_perplexity=2.7)
     assert ability_scores(EvaluationResult("a", False, {"book": bits})) == {}
+
+
+def test_a_gate_that_was_not_passed_is_told_at_the_top() -> None:
+    short = ShortLosses(length=64, losses={}, weights={})
+    passed, missed = (GateResult(0.6, recall, (), (), recall > 0.6) for recall in (0.875, 0.25))
+    made = [
+        Made(ContextExtension(512, 512, True, passed, (), (), passed, short, short)),
+        Made(ContextExtension(1024, 1024, True, passed, (), (), missed, short, short)),
+        Made(ContextExtension(2048, 1024, False, missed, (), (), passed, short, short)),
+    ]
+    sentences = list(open_gates(made))
+    assert len(sentences) == 2
+    assert "context of 1024 tokens was not passed: at 1024 tokens the needle test finds 25%" in sentences[0]
+    assert "context of 2048 tokens was not passed, and it stays 1024" in sentences[1]

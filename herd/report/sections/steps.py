@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from herd.core.artifacts import Artifact, Checkpoint, Dialogues
 from herd.core.lineage import generations
 from herd.corpus.results import CorpusSize
 from herd.evals.results import EvaluationResult
+from herd.pretrain.results import ContextExtension
 from herd.report import plots
 from herd.report.abilities import Loss, MeasuredStep, losses_of, measured_steps
 from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
@@ -30,6 +31,7 @@ def steps_section(artifacts: Sequence[Artifact]) -> Section | None:
         Path(__file__).with_suffix(".html"),
         paragraphs=[text for text in (what_went_in(artifacts), what_came_out(steps)) if text],
         losses=[loss_sentence(loss) for loss in losses],
+        gates=list(open_gates(artifacts)),
         panels=panels,
     )
     return Section("steps", "Step by step", html, title="What each step did", top=True)
@@ -48,6 +50,17 @@ def loss_sentence(loss: Loss) -> str:
         f"{loss.step} made {loss.ability} worse: {before.value:.0%} to {after.value:.0%} of {loss.after.questions} "
         "questions"
     )
+
+
+def open_gates(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """A sentence about each longer context whose needle test was not passed."""
+    for result in results_of(artifacts, ContextExtension):
+        if not (result.switched and result.gate.passed):
+            kept = "" if result.switched else f", and it stays {result.length}"
+            yield (
+                f"The gate of the context of {result.target} tokens was not passed{kept}: at {result.length} tokens "
+                f"the needle test finds {result.gate.recall:.0%} in its worst cell"
+            )
 
 
 def what_went_in(artifacts: Sequence[Artifact]) -> str:
