@@ -23,9 +23,9 @@ class World:
     """
 
     seed: int = 0
-    asked_people: PositiveInt = 24
-    alignment_people: PositiveInt = 38
-    held_out_people: PositiveInt = 40
+    asked_people: PositiveInt = 40
+    alignment_people: PositiveInt = 34
+    held_out_people: PositiveInt = 36
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
     asked_tail_share: Share = 0.7
