@@ -150,7 +150,7 @@ class WorldPages:
             facts = self.people.facts_of(chance.choice(self.people.groups["tail"]))
         fact = chance.choice(facts)
         yield fact.attribute.ask(fact.subject, chance.randrange(WORDINGS)), fact.page_answer
-        if chance.random() < 0.4:
+        if chance.random() < 0.6:
             yield from follow_ups(chance, list(self.people.facts_of(fact.subject)))
 
     def reading_page(self, chance: random.Random) -> str:

@@ -195,8 +195,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Conversat
         if plan.stage.name in ("demonstrate", "draw_prompts", "draw_trivia"):
             folder = work(tmp_path_factory.mktemp("drawn") / plan.key)
             plan.stage.run(folder, {}, plan.settings)
-            validation = "validation" in plan.settings or plan.settings["questions"]["validation"]
-            side = "validation" if validation else "learnt"
+            side = "validation" if plan.settings.get("questions", plan.settings)["validation"] else "learnt"
             drawn[side] += read_conversations(folder.out)
     return drawn
 
