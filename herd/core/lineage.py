@@ -30,11 +30,11 @@ def _keys(value: str | list[str] | None) -> list[str]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def generations(key: str | None, artifacts: Mapping[str, Artifact]) -> Iterator[set[str]]:
+def generations(key: str, artifacts: Mapping[str, Artifact]) -> Iterator[set[str]]:
     """The keys of an artifact, of what it was made of directly, of what that was made of, and so on, each once and as
     far as they are among `artifacts`."""
     seen: set[str] = set()
-    generation = {key} if key in artifacts else set[str]()
+    generation = {key} & artifacts.keys()
     while generation:
         yield generation
         seen |= generation

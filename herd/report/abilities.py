@@ -67,8 +67,11 @@ class MeasuredStep:
 def measured_steps(artifacts: Sequence[Artifact]) -> dict[str, MeasuredStep]:
     """By label the model that was measured last and those before it that it was made from, in their order: models that
     were measured beside it, such as those of other seeds, are no steps to it."""
-    measured = [(artifact.metadata["inputs"].get("model"), result) for artifact, result in
-                artifacts_with(artifacts, EvaluationResult)]  # fmt: skip
+    measured: list[tuple[str, EvaluationResult]] = [
+        (model, result)
+        for artifact, result in artifacts_with(artifacts, EvaluationResult)
+        if (model := artifact.metadata["inputs"].get("model"))
+    ]
     if not measured:
         return {}
     by_key = {artifact.key: artifact for artifact in artifacts}

@@ -93,7 +93,7 @@ def test_what_has_no_right_answers_is_no_ability() -> None:
 def test_a_gate_that_was_not_passed_is_told_at_the_top() -> None:
     short = ShortLosses(length=64, losses={}, weights={})
     passed, missed = (GateResult(0.6, recall, (), (), recall > 0.6) for recall in (0.875, 0.25))
-    made = [
+    made: Any = [
         Made(ContextExtension(512, 512, True, passed, (), (), passed, short, short)),
         Made(ContextExtension(1024, 1024, True, passed, (), (), missed, short, short)),
         Made(ContextExtension(2048, 1024, False, missed, (), (), passed, short, short)),
