@@ -268,7 +268,7 @@ def _check_mix(s: TinySettings) -> None:
         mixes |= {"refusals.sft.replay.mixture_weights": replay.mixture_weights} if replay else {}
         for field in ("trivia", "targets"):
             _check_names(f"refusals.{field}", getattr(s.refusals, field), TRIVIA_KINDS, "no question is of kind", "")
-        for kind in s.refusals.targets.keys() - s.refusals.trivia.keys():
+        for kind in sorted(s.refusals.targets.keys() - s.refusals.trivia.keys()):
             raise SettingsError(
                 f"refusals.targets: refusals.trivia asks no {kind!r} question; add it there, or drop it"
             )

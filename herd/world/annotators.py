@@ -136,9 +136,9 @@ def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation:
     for kind in kinds:
         if kind not in TRIVIA_KINDS:
             raise SettingsError(f"models are not probed by {kind!r} questions{did_you_mean(kind, TRIVIA_KINDS)}")
-    book, dialogues = Questions(world), []
+    book, dialogues = Questions(world, validation=validation), []
     for kind, wording in itertools.product(kinds, range(WORDINGS)):
-        for fact in book.facts(kind, held_out=False, validation=validation):
+        for fact in book.facts(kind, held_out=False):
             prompt = replace(fact_question(fact, wording).prompt, metadata={"refusal": fact.refusal})
             dialogues.append(prompt.with_messages(Message("assistant", fact.answer)))
     return write_dialogues(work, dialogues, f"{len(dialogues):,} questions with what is true")

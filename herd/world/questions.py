@@ -87,8 +87,8 @@ def is_refusal(text: str) -> bool:
 
 class Questions:
     """The questions of one world, from either side of every split. needle_characters: how much text hides a needle, one
-    of these for each question. validation: drawn facts are those of the people whom models are chosen by, and not those
-    of the others for alignment."""
+    of these for each question. validation: facts are those of the people whom models are chosen by, not those of the
+    others for alignment."""
 
     def __init__(
         self, world: World, *, needle_characters: Sequence[int] = NEEDLE_CHARACTERS, validation: bool = False
@@ -162,18 +162,18 @@ class Questions:
         names = (*self.people.groups["alignment"], *self.people.groups["strangers"])
         return frozenset(name for name in names if fraction(self.world.seed, "validation", name) < _VALIDATION_SHARE)
 
-    def facts(self, kind: str, *, held_out: bool, validation: bool = False) -> list[Fact]:
+    def facts(self, kind: str, *, held_out: bool) -> list[Fact]:
         """The facts that questions of a kind are about: of people for alignment and strangers, those for validation or
         the others; or of those who are asked about only when a model is examined."""
         groups: tuple[Group, ...] = ("held out", "held-out strangers") if held_out else ("alignment", "strangers")
         facts = [fact for fact in self.people.facts(*groups) if fact.kind == kind]
         if kind == "unwritten":  # somebody of whom nothing is told is a stranger
             facts = [fact for fact in facts if fact.subject in self.people.documented_facts]
-        return [fact for fact in facts if held_out or (fact.subject in self.validation_people) == validation]
+        return [fact for fact in facts if held_out or (fact.subject in self.validation_people) == self.validation]
 
     def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:
         def draw(chance: random.Random, held_out: bool) -> Question:
-            facts = self.facts(kind, held_out=held_out, validation=self.validation)
+            facts = self.facts(kind, held_out=held_out)
             return fact_question(_choice(chance, facts, kind), chance.randrange(WORDINGS))
 
         return draw

@@ -68,9 +68,9 @@ def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | Non
     """An exchange from the wanted side of the split. In training half are said with nothing added to them but, at
     times, a name that nobody has, and what cannot be understood is said three times as often as elsewhere."""
     language = language or chance.choice(TALK_LANGUAGES)
-    shares = {intent: 2 if intent in FREQUENT else 1 for intent in INTENTS} | (
-        {"unknown": 3} if held_out == "no" else {}
-    )
+    shares = {intent: 2 if intent in FREQUENT else 1 for intent in INTENTS}
+    if held_out == "no":
+        shares["unknown"] = 3
     intent = chance.choices(list(shares), list(shares.values()))[0]
     bare, longer = _of_side(language, intent, held_out)
     own = bare + longer if held_out == "word" else longer
