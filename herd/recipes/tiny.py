@@ -209,7 +209,7 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
             extent = InterpolationSettings(
                 verifier=gold, alphas=s.refusals.alphas, targets=s.refusals.targets, max_tokens=s.sampling.max_tokens
             )
-            validation = draw_trivia(world=s.world, kinds=tuple(s.refusals.trivia), validation=True)
+            validation = draw_trivia(world=s.world, kinds=tuple(s.refusals.targets or s.refusals.trivia), validation=True)
             chat = interpolate_models(skilled, chat, validation, settings=extent)
         scores += [measure_model(model, tokens, label, s) for label, model in models.items()]
         label, asked = ("final", s.examine) if is_last else (f"chat {number}", s.measure)
@@ -242,7 +242,7 @@ def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World)
     dialogues = [demonstrate(world=world, questions=others)]
     for kind, count in ((kind, count) for kind, count in refusals.trivia.items() if count):
         probed = probe_knowledge(base, draw_trivia(world=world, kinds=(kind,)), settings=refusals.probe)
-        verdict = "known" if kind == "known" else "unknown"
+        verdict = "known" if kind.startswith("known") else "unknown"
         dialogues.append(sample_by_source((probed,), counts={verdict: count}, seed=world.seed))
     return tuple(dialogues)
 
@@ -268,10 +268,6 @@ def _check_mix(s: TinySettings) -> None:
         mixes |= {"refusals.sft.replay.mixture_weights": replay.mixture_weights} if replay else {}
         for field in ("trivia", "targets"):
             _check_names(f"refusals.{field}", getattr(s.refusals, field), TRIVIA_KINDS, "no question is of kind", "")
-        for kind in sorted(s.refusals.targets.keys() - s.refusals.trivia.keys()):
-            raise SettingsError(
-                f"refusals.targets: refusals.trivia asks no {kind!r} question; add it there, or drop it"
-            )
     hint = "give it the share 0 or "
     for field, shares in mixes.items():
         used = [name for name, share in shares.items() if share > 0]

@@ -32,7 +32,6 @@ from herd.model.weights import load_transformer
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.world import noise
-from herd.world.facts import WORDINGS
 from herd.world.questions import (
     NEEDLE_CHARACTERS,
     QUESTION_KINDS,
@@ -41,7 +40,6 @@ from herd.world.questions import (
     Questions,
     blunder,
     critique,
-    fact_question,
     slip,
 )
 from herd.world.toolbox import world_tools
@@ -125,7 +123,7 @@ def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogu
     return write_dialogues(work, prompts, f"{len(prompts):,} prompts")
 
 
-@stage(paper="4.3.6", version=1)
+@stage(paper="4.3.6", version=2)
 def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation: bool = False) -> Dialogues:
     """Every question of these kinds about the people for alignment, with what is true, told by documents or not, and in
     `metadata["refusal"]` what somebody says who does not know it: for probing what a model knows.
@@ -137,9 +135,10 @@ def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation:
         if kind not in TRIVIA_KINDS:
             raise SettingsError(f"models are not probed by {kind!r} questions{did_you_mean(kind, TRIVIA_KINDS)}")
     book, dialogues = Questions(world, validation=validation), []
-    for kind, wording in itertools.product(kinds, range(WORDINGS)):
-        for fact in book.facts(kind, held_out=False):
-            prompt = replace(fact_question(fact, wording).prompt, metadata={"refusal": fact.refusal})
+    for kind in kinds:
+        for question in book.trivia(kind):
+            fact = question.facts[-1]
+            prompt = replace(question.prompt, source=kind, metadata={"refusal": fact.refusal})
             dialogues.append(prompt.with_messages(Message("assistant", fact.answer)))
     return write_dialogues(work, dialogues, f"{len(dialogues):,} questions with what is true")
 

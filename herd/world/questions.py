@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import TypeVar
 
 from herd.core.errors import DataError, SettingsError
@@ -26,15 +26,18 @@ QUESTION_KINDS = (
     *("sum", "asked", "known", "unknown", "unwritten", "untold", "follow_up"),
     *("tool", "talk", "needle", "translation"),
 )
-# What models are probed about: facts that are true, told by documents or not.
-TRIVIA_KINDS = ("known", "unknown", "unwritten")
+# What models are probed about: facts that are true, told by documents or not; asked alone, or after others of the same
+# person.
+_AFTER_OTHERS = "_follow_up"
+_PROBED_KINDS = ("known", "unknown", "unwritten")
+TRIVIA_KINDS = (*_PROBED_KINDS, *(kind + _AFTER_OTHERS for kind in _PROBED_KINDS))
 # How much text hides a needle: some 96 to 1,024 tokens of a vocabulary of `tiny`'s, the question and the chat format
 # among them.
 NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4200, 4200)
 # How many questions about the same person follow one another.
 FOLLOW_UP_QUESTIONS = 3
 # Of the people for alignment, whom models are chosen by.
-_VALIDATION_SHARE = 0.4
+_VALIDATION_SHARE = 0.5
 _T = TypeVar("_T")
 _REFUSAL = re.compile(r"\b(don't know|do not know|unknown)\b", re.IGNORECASE)
 # Whoever is named, garbled names among them.
@@ -170,6 +173,20 @@ class Questions:
         if kind == "unwritten":  # somebody of whom nothing is told is a stranger
             facts = [fact for fact in facts if fact.subject in self.people.documented_facts]
         return [fact for fact in facts if held_out or (fact.subject in self.validation_people) == self.validation]
+
+    def trivia(self, kind: str) -> Iterator[Question]:
+        """Every question of one of TRIVIA_KINDS about the people for alignment, in all wordings; in those that follow
+        others what is asked before is drawn, and pages may tell of it or not."""
+        if not kind.endswith(_AFTER_OTHERS):
+            for wording, fact in product(range(WORDINGS), self.facts(kind, held_out=False)):
+                yield fact_question(fact, wording)
+            return
+        for wording, fact in product(range(len(FOLLOW_UPS)), self.facts(kind.removesuffix(_AFTER_OTHERS), held_out=False)):
+            chance = rng(self.world.seed, "trivia", kind, fact.subject, fact.attribute.name, wording)
+            others = [other for other in self.people.facts_of(fact.subject) if other != fact]
+            earlier = chance.sample(others, chance.randint(1, FOLLOW_UP_QUESTIONS - 1))
+            wordings = [chance.randrange(WORDINGS), *(chance.randrange(len(FOLLOW_UPS)) for _ in earlier[1:]), wording]
+            yield follow_up_question([*earlier, fact], wordings)
 
     def _fact_maker(self, kind: str) -> Callable[[random.Random, bool], Question]:
         def draw(chance: random.Random, held_out: bool) -> Question:

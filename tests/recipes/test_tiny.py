@@ -64,7 +64,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> None:
     made = artifacts_in(smoke_run)
-    assert len(made) == 59
+    assert len(made) == 62
     stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
     wanted += (
@@ -159,8 +159,8 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
         for tuning in (skilled, honest):
             assert names(inputs(tuning, "tokens")) == ["pack"]
     others, *sampled = refusals
-    assert names([others, *sampled]) == ["demonstrate", *["sample_by_source"] * 2]
-    for kind, sample in zip(("unwritten", "unknown"), sampled, strict=True):
+    assert names([others, *sampled]) == ["demonstrate", *["sample_by_source"] * 3]
+    for kind, sample in zip(("unwritten", "unknown", "unwritten_follow_up"), sampled, strict=True):
         (probe,) = inputs(sample, "dialogues")
         assert (probe.stage.name, inputs(probe, "model")) == ("probe_knowledge", [base])
         (trivia,) = inputs(probe, "questions")
@@ -349,10 +349,3 @@ def test_losses_stay_what_they_are(smoke_run: Path) -> None:
 def test_a_source_of_no_page_and_a_kind_of_no_question_are_refused_with_the_nearest(change: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         load_recipe("tiny", recipes, (change,))
-
-
-def test_a_target_of_a_question_that_nobody_asks_is_refused_before_anything_is_trained() -> None:
-    settings = load_recipe("tiny", recipes).settings
-    asked = replace(settings.refusals, trivia={"known": 10, "unknown": 10})
-    with pytest.raises(SettingsError, match="refusals.trivia asks no 'unwritten' question"):
-        replace(settings, refusals=asked)

@@ -20,7 +20,7 @@ from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
 from herd.world.annotators import QuestionSet, annotate, corrupt_answers, draw_trivia, join_dialogues, rank
-from herd.world.facts import WORDINGS, Fact
+from herd.world.facts import FOLLOW_UPS, WORDINGS, Fact
 from herd.world.questions import QUESTION_KINDS, Questions
 from herd.world.truth import World
 from tests.imported import work
@@ -90,7 +90,27 @@ def test_trivia_are_all_facts_in_every_wording_with_what_is_true_and_a_refusal(
     facts = {fact for name in people for fact in WORLD.everybody.facts_of(name) if fact.kind in kinds}
     assert set(asked) == {fact for fact in facts if fact.kind != "unwritten" or fact.subject in told_of}
     assert set(asked.values()) == {WORDINGS}
-    assert len(BOOK.validation_people) / len(everybody) == pytest.approx(0.4, abs=0.08)
+    assert len(BOOK.validation_people) / len(everybody) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("kind", ["known", "unknown", "unwritten"])
+def test_trivia_after_others_ask_the_same_facts_by_a_pronoun(tmp_path: Path, kind: str) -> None:
+    made = draw_trivia.body(work(tmp_path), world=WORLD, kinds=(f"{kind}_follow_up",), validation=True)
+    asked: Counter[Fact] = Counter()
+    for dialogue in read_conversations(made.path):
+        question = BOOK.find(dialogue.id)
+        *earlier, fact = question.facts
+        asked[fact] += 1
+        assert dialogue.source == f"{kind}_follow_up"
+        assert fact.subject in dialogue.messages[0].content
+        assert fact.subject not in dialogue.messages[-2].content
+        assert {other.subject for other in earlier} == {fact.subject}
+        assert fact not in earlier
+        assert [message.content for message in dialogue.messages[1:-1:2]] == [other.right for other in earlier]
+        assert dialogue.last == Message("assistant", fact.answer)
+        assert dialogue.metadata["refusal"] == fact.refusal
+    assert {*asked} == {*Questions(WORLD, validation=True).facts(kind, held_out=False)}
+    assert {*asked.values()} == {len(FOLLOW_UPS)}
 
 
 def test_nothing_is_learnt_about_whom_models_are_chosen_by() -> None:
