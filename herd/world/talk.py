@@ -11,7 +11,7 @@ import random
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -24,8 +24,11 @@ from herd.core.settings import read_yaml
 HeldOut = Literal["no", "combination", "word"]
 HELD_OUT_SHARE = 0.2
 # How much of training's talk holds a name that nobody else has: so a word that is new is no reason to misunderstand the
-# others.
+# others. How much of what cannot be understood has a word that is as rarely met.
 ADDRESSED_SHARE = 0.4
+MADE_UP_SHARE = 0.6
+# So many that hardly one is met twice: of a few, single tokens are learnt by heart and other words are no names.
+_MADE_UP_WORDS = 4000
 # What people open with or end on; they say it twice as often as the rest.
 FREQUENT = "greeting morning afternoon evening night how_are_you name abilities help thanks goodbye".split()
 _GRAMMAR: Mapping[str, Any] = read_yaml(Path(__file__).with_name("talk.yaml"))[0]
@@ -77,8 +80,12 @@ def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | Non
     if held_out == "no" and chance.random() < 0.5:
         own = bare
     question = chance.choice(chance.choice(own).spellings)
-    if held_out == "no" and intent != "unknown" and chance.random() < ADDRESSED_SHARE:
-        question = _address(chance, question, chance.choice(names(language)))
+    if held_out == "no":
+        made_up = chance.choice(names(language))
+        if intent == "unknown" and chance.random() < MADE_UP_SHARE:
+            question = _replace_odd(question, made_up, _odd_words(language))
+        elif intent != "unknown" and chance.random() < ADDRESSED_SHARE:
+            question = _address(chance, question, made_up)
     return Exchange(language, intent, question, held_out)
 
 
@@ -112,10 +119,40 @@ def new_words(language: str) -> frozenset[str]:
 
 @cache
 def names(language: str) -> tuple[str, ...]:
-    """Names that nobody has, in small letters: training calls the model so at times."""
+    """Names that nobody has, in small letters: training calls the model so at times. Words of one to three syllables
+    that the language could have, and that no sentence here holds."""
+    chance = random.Random(f"names {language}")
+    parts = {part: _GRAMMAR[language]["parts"][part].split("|") for part in ("onset", "vowel", "coda")}
+    taken = _grammar_words(language)
+    made = dict.fromkeys(_odd_words(language))
+    while len(made) < _MADE_UP_WORDS:
+        syllables = (chance.choice(options) for _ in range(chance.choice((1, 2, 2, 3))) for options in parts.values())
+        word = "".join(syllables)
+        if len(word) > 2 and taken.isdisjoint(folded_words(word)):
+            made[word] = None
+    return tuple(made)
+
+
+@cache
+def _names_set(language: str) -> frozenset[str]:
+    return frozenset(names(language))
+
+
+@cache
+def _odd_words(language: str) -> tuple[str, ...]:
+    """The made-up words that sentences of the grammar hold, held out ones left out."""
     parts = _GRAMMAR[language]["parts"]
     made = (start + end for start in parts["syllable"].split("|") for end in parts["end"].split("|"))
-    return tuple(name for name in made if new_words(language).isdisjoint(folded_words(name)))
+    return tuple(word for word in made if new_words(language).isdisjoint(folded_words(word)))
+
+
+@cache
+def _grammar_words(language: str) -> frozenset[str]:
+    """Every word of the language's sentences, and those that are held out."""
+    grammar = _GRAMMAR[language]
+    texts = [text for part, text in grammar["parts"].items() if part not in ("onset", "vowel", "coda")]
+    texts += chain.from_iterable(intent["questions"] for intent in grammar["intents"].values())
+    return new_words(language).union(*map(folded_words, texts))
 
 
 def folded_words(text: str) -> tuple[str, ...]:
@@ -177,10 +214,23 @@ def _address(chance: random.Random, question: str, name: str) -> str:
     return f"{said}, {name}{question[len(said) :]}"
 
 
+def _replace_odd(question: str, made_up: str, odd: Collection[str]) -> str:
+    """The question with a made-up word in place of the first odd one, where there is one."""
+    for word in re.findall(r"\w+", question):
+        if word.lower() in odd:
+            return question.replace(word, made_up if word[0].islower() else made_up.capitalize(), 1)
+    return question
+
+
 def _find(language: str, intent: str, question: str, held_out: str) -> Wording:
-    """The wording of a question, which in training may have a name besides. Raises KeyError where there is none."""
-    named = _without_name(language, question) if held_out == "no" and intent != "unknown" else ()
-    for plain in (question, *named):
+    """The wording of a question, which in training may have a made-up word in it or besides. Raises KeyError where
+    there is none."""
+    plainer: Iterable[str] = ()
+    if held_out == "no" and intent == "unknown":
+        plainer = (_replace_odd(question, odd, _names_set(language)) for odd in _odd_words(language))
+    elif held_out == "no":
+        plainer = _without_name(language, question)
+    for plain in chain((question,), plainer):
         wording = _by_words(language, intent).get(folded_words(plain))
         if wording is not None and wording.held_out == held_out and plain in wording.spellings:
             return wording
@@ -189,7 +239,7 @@ def _find(language: str, intent: str, question: str, held_out: str) -> Wording:
 
 def _without_name(language: str, question: str) -> Iterator[str]:
     """What the question may have been before `_address`."""
-    for name in (word for word in re.findall(r"\w+", question) if word.lower() in names(language)):
+    for name in (word for word in re.findall(r"\w+", question) if word.lower() in _names_set(language)):
         yield question.replace(name, "Herd" if name[0].isupper() else "herd", 1)
         yield question.removeprefix(f"{name}! ").removeprefix(f"{name}, ")
         yield question.replace(f", {name}", "", 1)
