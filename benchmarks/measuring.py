@@ -104,3 +104,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": done.stdout.strip() or "unknown",
     }
+
+
+def code() -> str:
+    """The package's tree in git, the same at every commit that does not change it; `unknown` outside git, and where
+    its files are not those of the commit."""
+    folder = Path(__file__).parent.parent
+    git = ["git", "-C", str(folder)]
+    changed = subprocess.run([*git, "status", "--porcelain", "herd"], capture_output=True, text=True, check=False)
+    tree = subprocess.run([*git, "rev-parse", "--short", "HEAD:herd"], capture_output=True, text=True, check=False)
+    return "unknown" if changed.returncode or changed.stdout else tree.stdout.strip() or "unknown"

@@ -1,7 +1,8 @@
 """The bars of the recipe `tiny` over seeds, Python releases and numbers of workers: every run's figures, misses too.
 
 Prints one JSON line a run, and at the end the table as Markdown. Each run has a folder of its own under `--out`; the
-same command goes on where it was stopped, and makes no run again that is whole. The bars are those that the recipe's
+same command goes on where it was stopped, and makes no run again that is whole; `--results` names files with rows of
+the same code, so that the table can be made in several sessions. The bars are those that the recipe's
 report holds the run to (`criteria`). A miss is shown as one: nothing is tried again with another seed.
 
     python benchmarks/tiny_bars.py --out runs/bars --seeds 32 33 34 35 36 --pythons PYTHON OTHER --workers 1 2
@@ -18,8 +19,8 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from measuring import machine
-from tiny_runs import RunFailedError, RunRecord, TinyRun, markdown_table, version_of
+from measuring import code, machine
+from tiny_runs import RunFailedError, RunRecord, TinyRun, earlier_rows, find_row, markdown_table, version_of
 
 from herd.core.artifacts import atomic_write
 from herd.evals.intervals import wilson
@@ -151,13 +152,12 @@ def first_difference(weights: Sequence[Mapping[str, str]]) -> str:
     return next(key for key in keys if any(other.get(key) != weights[0].get(key) for other in weights))
 
 
-def row_of(run: TinyRun, about: Mapping[str, Any], commit: str) -> dict[str, Any]:
-    """The row of a run, from its folder where the same recipe was measured at this commit."""
-    file, complete, row = run.folder / "row.json", False, {}
-    if file.exists():
-        row = json.loads(file.read_text(encoding="utf-8"))
-        complete = commit != "unknown" and (row["commit"], row["recipe"]) == (commit, run.recipe)
-    if not complete:
+def row_of(run: TinyRun, about: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The row of a run: an earlier one, or the one in its folder, where the same was measured with the same code."""
+    file = run.folder / "row.json"
+    wanted = {"benchmark": "tiny_bars", "recipe": run.recipe, **about}
+    row = find_row((*earlier, *earlier_rows([file] if file.exists() else [])), wanted)
+    if row is None:
         row = measure(run, about)
         if "failed" not in row:
             atomic_write(file, json.dumps(row))
@@ -173,18 +173,19 @@ def main() -> None:
     parser.add_argument("--pythons", nargs="+", default=[sys.executable], help="interpreters with what herd needs")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="stages side by side")
     parser.add_argument("--at-once", type=int, default=1, help="runs side by side (default: %(default)s)")
+    parser.add_argument("--results", type=Path, nargs="+", default=[], help="rows of earlier calls; none is made again")
     options = parser.parse_args()
-    commit = machine()["commit"]
+    earlier, version = earlier_rows(options.results), code()
     versions = {python: version_of(python) for python in options.pythons}
     runs = {}
     for seed, python, workers in product(options.seeds, options.pythons, options.workers):
-        about = {"seed": seed, **versions[python], "workers": workers}
+        about = {"seed": seed, **versions[python], "workers": workers, "code": version}
         name = f"seed{seed}-python{about['python']}-torch{about['torch']}-workers{workers}"
         run = TinyRun(options.out / name, options.recipe, (f"seed={seed}",), python, workers)
         print(f"{name}: {run.report_folder.name}", file=sys.stderr)  # planned here: threads share the registries
         runs[run] = about
     with ThreadPoolExecutor(options.at_once) as pool:
-        rows = list(pool.map(lambda run: row_of(run, runs[run], commit), runs))
+        rows = list(pool.map(lambda run: row_of(run, runs[run], earlier), runs))
     print("\n\n".join([table(rows), pool_table(rows), "\n".join(same_bits(rows))]))
     if any("failed" in row for row in rows):
         raise SystemExit(1)

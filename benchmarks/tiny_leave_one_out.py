@@ -1,7 +1,8 @@
 """What each stage of the recipe `tiny` gains: the recipe with one left out at a time, against the whole.
 
-Prints one JSON line for every stage, and at the end a Markdown table. What is left out is listed in
-`tiny_leave_one_out.yaml`. All runs of a seed share a run folder, so that stages which stay the same are made once.
+Prints one JSON line for every run, one for every stage, and at the end a Markdown table. What is left out is listed in
+`tiny_leave_one_out.yaml`. All runs of a seed share a run folder, so that stages which stay the same are made once;
+`--results` names files with rows of the same code, so that the table can be made in several sessions.
 A gain is that of the whole over the recipe without the stage, on the same questions of every seed, with a 95 %
 interval by paired bootstrap over the questions (needles, of which only counts are recorded: Newcombe's).
 
@@ -20,14 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from measuring import machine
-from tiny_runs import RunFailedError, RunRecord, TinyRun, markdown_table
+from measuring import code, machine
+from tiny_runs import RunFailedError, RunRecord, TinyRun, earlier_rows, find_row, markdown_table
 
 from herd.core.artifacts import METADATA_FILE
 from herd.evals.intervals import Interval, wilson
 from herd.report.abilities import AbilityScore
 
 WHOLE = "the whole"
+RUNS = "tiny_leave_one_out runs"
+# Right, wrong, void.
+MARKS = {1.0: "1", 0.0: "0", None: "-"}
 OVERLAYS = Path(__file__).with_suffix(".yaml")
 _Scores = Mapping[int, Mapping[str, AbilityScore]]  # by seed, then by ability
 
@@ -51,19 +55,49 @@ def overlays_in(file: Path) -> list[Overlay]:
     return [Overlay(**entry) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
 
 
-def measure(overlays: Sequence[Overlay], recipe: str, seed: int, folder: Path, workers: int) -> dict[str, Any]:
-    """By name what the last model of each run can do, or why there is none."""
+def measure(
+    overlays: Sequence[Overlay],
+    recipe: str,
+    seed: int,
+    folder: Path,
+    workers: int,
+    earlier: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """By name what the last model of each run can do, or why there is none; prints a row a run, those of `earlier`
+    where the same was measured with the same code."""
     outcomes: dict[str, Any] = {}
     for overlay in overlays:
-        run = TinyRun(folder, recipe, overlay.overrides(seed), sys.executable, workers)
-        try:
-            if not (run.report_folder / METADATA_FILE).exists():
-                run.make()
-            outcomes[overlay.name] = RunRecord.read(run.report_folder).scores
-        except RunFailedError as fault:
-            outcomes[overlay.name] = str(fault)
+        about = {"benchmark": RUNS, "recipe": recipe, "overrides": list(overlay.overrides(seed)), "code": code()}
+        row = find_row(earlier, about) or {**about, "left_out": overlay.name, "seed": seed, **machine()}
+        if "scores" not in row:
+            run = TinyRun(folder, recipe, overlay.overrides(seed), sys.executable, workers)
+            try:
+                if not (run.report_folder / METADATA_FILE).exists():
+                    run.make()
+                row["scores"] = scores_row(RunRecord.read(run.report_folder).scores)
+            except RunFailedError as fault:
+                row["failed"] = str(fault)
+        print(json.dumps(row), flush=True)
+        outcomes[overlay.name] = row["failed"] if "failed" in row else scores_in(row["scores"])
         print(f"seed {seed}: {overlay.name}", file=sys.stderr, flush=True)
     return outcomes
+
+
+def scores_row(scores: Mapping[str, AbilityScore]) -> dict[str, Any]:
+    """Scores for JSON: the interval, the number of questions, and where it is recorded a mark a question."""
+    return {
+        name: [*score.interval, score.questions, score.right and "".join(MARKS[right] for right in score.right)]
+        for name, score in scores.items()
+    }
+
+
+def scores_in(row: Mapping[str, Any]) -> dict[str, AbilityScore]:
+    """The scores that `scores_row` wrote."""
+    answers = {mark: right for right, mark in MARKS.items()}
+    return {
+        name: AbilityScore(Interval(*interval), questions, marks and tuple(answers[mark] for mark in marks))
+        for name, (*interval, questions, marks) in row.items()
+    }
 
 
 def gain(without: Sequence[AbilityScore], whole: Sequence[AbilityScore]) -> Interval:
@@ -169,14 +203,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of the overlays to run (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[41, 42, 43])
     parser.add_argument("--workers", type=int, default=2, help="stages side by side (default: %(default)s)")
+    parser.add_argument("--results", type=Path, nargs="+", default=[], help="rows of earlier calls; none is made again")
     options = parser.parse_args()
+    earlier = earlier_rows(options.results)
     overlays = overlays_in(options.overlays)
     if unknown := set(options.only or ()) - {overlay.name for overlay in overlays}:
         parser.error(f"{options.overlays} leaves out no {min(unknown)!r}")
     overlays = [overlay for overlay in overlays if not options.only or overlay.name in options.only]
     runs = [Overlay(WHOLE, ""), *(overlay for overlay in overlays if overlay.model)]
     outcomes = {
-        seed: measure(runs, options.recipe, seed, options.out / f"seed{seed}", options.workers)
+        seed: measure(runs, options.recipe, seed, options.out / f"seed{seed}", options.workers, earlier)
         for seed in options.seeds
     }
     rows, whole = rows_of(overlays, outcomes)

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from herd.core.artifacts import Artifact, Report, open_artifact
 from herd.core.lineage import lineage, parents
@@ -115,3 +117,16 @@ def version_of(python: str) -> dict[str, str]:
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def earlier_rows(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The rows that earlier calls printed into these files, one a line; what else they printed is passed over."""
+    lines = chain.from_iterable(file.read_text(encoding="utf-8").splitlines() for file in files)
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def find_row(rows: Iterable[Mapping[str, Any]], wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The first row that was measured and has these entries; none where the code is not known."""
+    if wanted["code"] == "unknown":
+        return None
+    return next((dict(row) for row in rows if "failed" not in row and wanted.items() <= row.items()), None)

@@ -85,15 +85,20 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_next_call(bars: Mod
     broken.write_text("#!/bin/sh\necho out of memory >&2\nexit 137\n")
     broken.chmod(0o755)
     run = bars.TinyRun(tmp_path / "run", str(ROOT / "tests" / "smoke.yaml"), ("seed=11",), str(broken), 1)
-    row = bars.row_of(run, {"seed": 11}, "abc")
+    about = {"seed": 11, "code": "abc"}
+    row = bars.row_of(run, about)
     assert row["failed"] == "exit 137: out of memory"
     assert not (tmp_path / "run" / "row.json").exists()
-    measured = {"seed": 11, "commit": "abc", "recipe": run.recipe, "bars": []}
+    measured = {"benchmark": "tiny_bars", "recipe": run.recipe, "bars": [], **about}
     (tmp_path / "run" / "row.json").write_text(json.dumps(measured))
-    assert bars.row_of(run, {"seed": 11}, "abc") == measured
-    assert "failed" in bars.row_of(run, {"seed": 11}, "another")  # measured by other code, so measured again
+    assert bars.row_of(run, about) == measured
+    assert "failed" in bars.row_of(run, about | {"code": "another"})  # measured by other code, so measured again
+    assert "failed" in bars.row_of(run, about | {"code": "unknown"})
     (tmp_path / "run" / "row.json").write_text(json.dumps(measured | {"recipe": "another"}))
-    assert "failed" in bars.row_of(run, {"seed": 11}, "abc")
+    assert "failed" in bars.row_of(run, about)
+    printed = tmp_path / "printed.jsonl"
+    printed.write_text("\n".join(["| a table |", json.dumps(row), json.dumps(measured)]))
+    assert bars.row_of(run, about, bars.earlier_rows([printed])) == measured
 
 
 def test_an_interpreter_tells_its_versions(bars: ModuleType) -> None:
@@ -122,6 +127,30 @@ def test_a_gain_is_paired_over_the_questions_of_all_seeds(leave_one_out: ModuleT
     assert leave_one_out.verdict(one_seed) == "**gains nothing that these questions show**"
     nothing = leave_one_out.stage_row(overlay, whole, whole)
     assert leave_one_out.verdict(nothing) == "**gains nothing that these questions show**"
+
+
+def test_scores_are_read_again_from_a_row(leave_one_out: ModuleType) -> None:
+    scores = {"sums": AbilityScore(wilson(1, 2), 2, (1.0, 0.0, None)), "needle_256": AbilityScore(wilson(40, 40), 40)}
+    assert leave_one_out.scores_in(json.loads(json.dumps(leave_one_out.scores_row(scores)))) == scores
+
+
+def test_a_run_of_an_earlier_call_is_not_made_again(
+    leave_one_out: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise leave_one_out.RunFailedError("exit 1")
+
+    monkeypatch.setattr(leave_one_out.TinyRun, "make", fail)
+    monkeypatch.setattr(leave_one_out, "code", lambda: "abc")
+    overlay, smoke = leave_one_out.Overlay("dpo", "none", {"dpo": None}), str(ROOT / "tests" / "smoke.yaml")
+    assert leave_one_out.measure([overlay], smoke, 11, tmp_path, 1) == {"dpo": "exit 1"}
+    row = json.loads(capsys.readouterr().out)
+    assert leave_one_out.measure([overlay], smoke, 11, tmp_path, 1, [row]) == {"dpo": "exit 1"}  # tried again
+    scores = {"sums": score(1, 0)}
+    del row["failed"]
+    row["scores"] = leave_one_out.scores_row(scores)
+    assert leave_one_out.measure([overlay], smoke, 11, tmp_path, 1, [row]) == {"dpo": scores}
+    assert leave_one_out.measure([overlay], smoke, 12, tmp_path, 1, [row]) == {"dpo": "exit 1"}
 
 
 def test_the_table_names_what_failed_and_what_touches_no_model(leave_one_out: ModuleType) -> None:

@@ -209,7 +209,9 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
             extent = InterpolationSettings(
                 verifier=gold, alphas=s.refusals.alphas, targets=s.refusals.targets, max_tokens=s.sampling.max_tokens
             )
-            validation = draw_trivia(world=s.world, kinds=tuple(s.refusals.targets or s.refusals.trivia), validation=True)
+            validation = draw_trivia(
+                world=s.world, kinds=tuple(s.refusals.targets or s.refusals.trivia), validation=True
+            )
             chat = interpolate_models(skilled, chat, validation, settings=extent)
         scores += [measure_model(model, tokens, label, s) for label, model in models.items()]
         label, asked = ("final", s.examine) if is_last else (f"chat {number}", s.measure)

@@ -83,7 +83,7 @@ def _draw_questions(
     return list(by_id.values())
 
 
-@stage(paper="4.2.1", version=4)
+@stage(paper="4.2.1", version=5)
 def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
@@ -116,7 +116,7 @@ def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> 
         yield replace(first.with_messages(*messages), tools=tools)
 
 
-@stage(paper="4.2.2", version=2)
+@stage(paper="4.2.2", version=3)
 def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogues:
     """Prompts alone; what the answers shall be is for others to find out."""
     prompts = [question.prompt for question in questions.draw(world)]

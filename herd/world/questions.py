@@ -181,7 +181,9 @@ class Questions:
             for wording, fact in product(range(WORDINGS), self.facts(kind, held_out=False)):
                 yield fact_question(fact, wording)
             return
-        for wording, fact in product(range(len(FOLLOW_UPS)), self.facts(kind.removesuffix(_AFTER_OTHERS), held_out=False)):
+        for wording, fact in product(
+            range(len(FOLLOW_UPS)), self.facts(kind.removesuffix(_AFTER_OTHERS), held_out=False)
+        ):
             chance = rng(self.world.seed, "trivia", kind, fact.subject, fact.attribute.name, wording)
             others = [other for other in self.people.facts_of(fact.subject) if other != fact]
             earlier = chance.sample(others, chance.randint(1, FOLLOW_UP_QUESTIONS - 1))

@@ -24,7 +24,7 @@ class World:
 
     seed: int = 0
     asked_people: PositiveInt = 40
-    alignment_people: PositiveInt = 34
+    alignment_people: PositiveInt = 40
     held_out_people: PositiveInt = 36
     strangers: PositiveInt = 150
     tail_share: Share = 0.3
