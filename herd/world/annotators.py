@@ -103,11 +103,11 @@ def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share:
 
 
 def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
-    """The dialogues in order, half of them alone and the others two or three to a conversation, as people go on
-    to ask; long texts that hide a needle stay alone. A joined one names the tools if any of its parts does."""
+    """The dialogues in order, half of the conversations one of them alone and the others two, three or eight, as people
+    go on to ask; long texts that hide a needle stay alone. A joined one names the tools if any of its parts does."""
     waiting = list(reversed(dialogues))
     while waiting:
-        count, joined = chance.choice((1, 1, 2, 3)), [waiting.pop()]
+        count, joined = chance.choice((1, 1, 1, 2, 3, 8)), [waiting.pop()]
         while waiting and len(joined) < count and "needle" not in (joined[0].source, waiting[-1].source):
             joined.append(waiting.pop())
         first, *more = joined

@@ -11,7 +11,7 @@ import pytest
 
 from herd.core.records import Conversation, Message
 from herd.core.settings import dump
-from herd.evals.tasks import Example, ModelAnswer, Task, tasks
+from herd.evals.tasks import Example, Grade, ModelAnswer, Task, tasks
 from herd.world.facts import WORDINGS
 from herd.world.pages import PagesSettings, WorldPages
 from herd.world.questions import Questions
@@ -215,6 +215,26 @@ def test_follow_ups_are_put_one_by_one_and_all_three_have_to_be_right() -> None:
         for place in range(3):
             wrong = ModelAnswer("Bananas.", Message("assistant", "Bananas."), chat=True)
             assert score([*answers[:place], wrong, *answers[place + 1 :]]) == 0
+
+
+def test_of_a_conversation_the_last_answer_counts() -> None:
+    kinds = set[str]()
+    for item in items("conversation", questions=20, turns=4):
+        prompt, asked = item.task.prompt_for(item.example), item.example.row["questions"]
+        kinds |= {question.kind for question in asked}
+        assert prompt.chat.messages == asked[0].messages
+        assert prompt.turns == tuple(question.text for question in asked[1:])
+        right = [question.answers[0] for question in asked]
+
+        def grade(answers: list[Message], item: Item = item) -> Grade:
+            *earlier, last = (ModelAnswer(answer.content, answer, chat=True) for answer in answers)
+            return item.task.judge(item.example, replace(last, earlier=tuple(earlier)))
+
+        wrong = Message("assistant", "Bananas.")
+        assert (grade(right).score, grade([wrong, *right[1:]]).score) == (1, 1)
+        assert grade([wrong, *right[1:-1], wrong]).score == 0
+        assert "2 of 4 answers are right" in grade([wrong, *right[1:-1], wrong]).reason
+    assert kinds == {"sum", "known", "unknown", "unwritten", "talk"}
 
 
 @pytest.mark.parametrize("name", [name for name in tasks.all() if tasks.get(name).__module__.startswith("herd.world")])

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from herd.core.registry import PluginConfig
-from herd.world.tasks import arithmetic, facts, needles, talk, tools, translation
+from herd.world.tasks import arithmetic, conversation, facts, needles, talk, tools, translation
 from herd.world.truth import World
 
-__all__ = ["arithmetic", "facts", "in_world", "needles", "talk", "tools", "translation"]
+__all__ = ["arithmetic", "conversation", "facts", "in_world", "needles", "talk", "tools", "translation"]
 
 
 def in_world(uses: Sequence[PluginConfig], world: World) -> tuple[PluginConfig, ...]:
