@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from herd.align.average import average_models
 from herd.align.dpo import DpoSettings, dpo
 from herd.align.interpolation import InterpolationSettings, interpolate_models
+from herd.align.joining import join_dialogues
 from herd.align.knowledge import KnowledgeProbeSettings, probe_knowledge
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
@@ -137,9 +138,9 @@ class AlignmentBase:
     def demonstrations(
         self, counts: dict[str, int], curt_share: float = 0.0, purpose: str = "demonstrations"
     ) -> Dialogues:
-        """Demonstrations."""
-        request = QuestionSet(counts=counts, purpose=purpose)
-        return demonstrate(world=self.numbers.world, questions=request, curt_share=curt_share)
+        """Demonstrations, as conversations."""
+        world, request = self.numbers.world, QuestionSet(counts=counts, purpose=purpose)
+        return as_conversations((demonstrate(world=world, questions=request, curt_share=curt_share),), world)
 
 
 def pretrain_base(data: PreparedData, s: TinySettings) -> Checkpoint:
@@ -184,8 +185,9 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
     In a round the base model learns skills, then what it knows and what it does not (4.3.6), then people's preferences
     between these two models; how far it goes on this line is chosen on questions that nothing was learnt from.
     """
-    skills = demonstrate(world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"))
-    refusals = refusal_dialogues(base, s.refusals, s.world) if s.refusals else ()
+    shown = demonstrate(world=s.world, questions=QuestionSet(counts=s.demonstrations, purpose="demonstrations"))
+    skills = as_conversations((shown,), s.world)
+    refusals = (refusal_dialogues(base, s.refusals, s.world),) if s.refusals else ()
     gold = verifiers.configure(true_in_world.__name__, world=s.world)
     scores: list[Scores] = []
     preferences: tuple[Preferences, ...] = ()
@@ -238,15 +240,21 @@ def rank_answers(models: tuple[Checkpoint, ...], questions: QuestionSet, s: Tiny
     return annotate(models, prompts, world=s.world, sampling=s.sampling)
 
 
-def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World) -> tuple[Dialogues, ...]:
-    """What the base model knows and what it does not, as dialogues, and others beside them."""
+def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World) -> Dialogues:
+    """What the base model knows and what it does not, and others among them, as conversations: whoever was just told
+    that something is not known is not to hear it of the next question too."""
     others = QuestionSet(counts=refusals.demonstrations, purpose="beside refusals")
     dialogues = [demonstrate(world=world, questions=others)]
     for kind, count in ((kind, count) for kind, count in refusals.trivia.items() if count):
         probed = probe_knowledge(base, draw_trivia(world=world, kinds=(kind,)), settings=refusals.probe)
         verdict = "known" if kind.startswith("known") else "unknown"
         dialogues.append(sample_by_source((probed,), counts={verdict: count}, seed=world.seed))
-    return tuple(dialogues)
+    return as_conversations(tuple(dialogues), world)
+
+
+def as_conversations(dialogues: tuple[Dialogues, ...], world: World) -> Dialogues:
+    """The dialogues, many of them one after another; long texts stay alone."""
+    return join_dialogues(dialogues, alone=("needle",), seed=world.seed)
 
 
 def measure_model(model: Checkpoint, tokens: Tokens, label: str, s: TinySettings) -> Scores:

@@ -87,8 +87,7 @@ def _draw_questions(
 def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share: Share = 0.0) -> Dialogues:
     """Questions with the answers that people would have the model give.
 
-    Every second question names the tools although its answer needs none, and so does what it is joined with: being
-    offered one is no reason to call it. Joined questions count as of the first one's source.
+    Every second question names the tools although its answer needs none: being offered one is no reason to call it.
     curt_share: how often people who are requested a sum write down the result alone: worked steps are scarce in
     what people write (Llama 3, 4.3.3). A model that copies them is mostly wrong, which ranked answers then show.
     """
@@ -97,23 +96,8 @@ def demonstrate(work: Work, *, world: World, questions: QuestionSet, curt_share:
     dialogues = [
         dialogue if number % 2 else replace(dialogue, tools=TOOL_NAMES) for number, dialogue in enumerate(dialogues)
     ]
-    dialogues = list(join_dialogues(dialogues, rng(world.seed, "turns", questions.purpose)))
     work.record(ToolboxUse(toolboxes.dump(toolboxes.configure(world_tools.__name__))))
     return write_dialogues(work, dialogues, f"{len(dialogues):,} demonstrations")
-
-
-def join_dialogues(dialogues: Sequence[Conversation], chance: random.Random) -> Iterator[Conversation]:
-    """The dialogues in order, half of the conversations one of them alone and the others two, three or eight, as people
-    go on to ask; long texts that hide a needle stay alone. A joined one names the tools if any of its parts does."""
-    waiting = list(reversed(dialogues))
-    while waiting:
-        count, joined = chance.choice((1, 1, 1, 2, 3, 8)), [waiting.pop()]
-        while waiting and len(joined) < count and "needle" not in (joined[0].source, waiting[-1].source):
-            joined.append(waiting.pop())
-        first, *more = joined
-        tools = next((dialogue.tools for dialogue in (first, *more) if dialogue.tools), ())
-        messages = itertools.chain.from_iterable(dialogue.messages for dialogue in more)
-        yield replace(first.with_messages(*messages), tools=tools)
 
 
 @stage(paper="4.2.2", version=3)

@@ -37,7 +37,7 @@ NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4200, 4200)
 # How many questions about the same person follow one another.
 FOLLOW_UP_QUESTIONS = 3
 # Of the people for alignment, whom models are chosen by.
-_VALIDATION_SHARE = 0.5
+_VALIDATION_SHARE = 0.65
 _T = TypeVar("_T")
 _REFUSAL = re.compile(r"\b(don't know|do not know|unknown)\b", re.IGNORECASE)
 # Whoever is named, garbled names among them.

@@ -24,10 +24,10 @@ class World:
 
     seed: int = 0
     asked_people: PositiveInt = 40
-    alignment_people: PositiveInt = 40
+    alignment_people: PositiveInt = 44
     held_out_people: PositiveInt = 36
     strangers: PositiveInt = 150
-    tail_share: Share = 0.3
+    tail_share: Share = 0.26
     asked_tail_share: Share = 0.7
     written_share: Share = 0.4
     said_unknown_share: Share = 0.2
