@@ -63,11 +63,11 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> None:
     made = artifacts_in(smoke_run)
-    assert len(made) == 62
+    assert len(made) == 64
     stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
     wanted += (
-        " demonstrate draw_trivia probe_knowledge sample_by_source sft draw_prompts annotate dpo average_models "
+        " demonstrate draw_trivia probe_knowledge sample_by_source join_dialogues sft draw_prompts annotate dpo average_models "
         "interpolate_models train_reward rejection_sample evaluate_model write_report"
     )
     assert stages == set(wanted.split())
@@ -157,7 +157,9 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
         assert (validation.stage.name, validation.settings["validation"]) == ("draw_trivia", True)
         for tuning in (skilled, honest):
             assert names(inputs(tuning, "tokens")) == ["pack"]
-    others, *sampled = refusals
+    (conversations,) = refusals
+    others, *sampled = inputs(conversations, "dialogues")
+    assert conversations.stage.name == "join_dialogues"
     assert names([others, *sampled]) == ["demonstrate", *["sample_by_source"] * 3]
     for kind, sample in zip(("unwritten", "unknown", "unwritten_follow_up"), sampled, strict=True):
         (probe,) = inputs(sample, "dialogues")
@@ -171,7 +173,8 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
 def test_the_second_round_learns_the_best_answers_of_the_first_and_all_preferences() -> None:
     models = models_by_label(walk(planned()))
     skills = inputs(models["SFT 1"], "dialogues")
-    assert names(skills) == ["demonstrate"]
+    assert names(skills) == ["join_dialogues"]
+    assert names(inputs(skills[0], "dialogues")) == ["demonstrate"]
     first, best = inputs(models["SFT 2"], "dialogues")
     assert [first] == skills
     assert best.stage.name == "rejection_sample"

@@ -19,7 +19,7 @@ from herd.generate.engine import Engine, SamplingParams
 from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
 from herd.world import sums
-from herd.world.annotators import QuestionSet, annotate, corrupt_answers, draw_trivia, join_dialogues, rank
+from herd.world.annotators import QuestionSet, annotate, corrupt_answers, draw_trivia, rank
 from herd.world.facts import FOLLOW_UPS, WORDINGS, Fact
 from herd.world.questions import QUESTION_KINDS, Questions
 from herd.world.truth import World
@@ -90,7 +90,7 @@ def test_trivia_are_all_facts_in_every_wording_with_what_is_true_and_a_refusal(
     facts = {fact for name in people for fact in WORLD.everybody.facts_of(name) if fact.kind in kinds}
     assert set(asked) == {fact for fact in facts if fact.kind != "unwritten" or fact.subject in told_of}
     assert set(asked.values()) == {WORDINGS}
-    assert len(BOOK.validation_people) / len(everybody) == pytest.approx(0.5, abs=0.08)
+    assert len(BOOK.validation_people) / len(everybody) == pytest.approx(0.65, abs=0.08)
 
 
 @pytest.mark.parametrize("kind", ["known", "unknown", "unwritten"])
@@ -117,19 +117,6 @@ def test_nothing_is_learnt_about_whom_models_are_chosen_by() -> None:
     kinds = {"asked": 100, "known": 300, "unknown": 300, "unwritten": 200, "untold": 300, "follow_up": 50}
     asked = QuestionSet(counts=kinds, purpose="x").draw(WORLD)
     assert not BOOK.validation_people & {fact.subject for question in asked for fact in question.facts}
-
-
-def test_joined_dialogues_lose_nothing_and_some_go_on() -> None:
-    asked = QuestionSet(counts={"sum": 40, "tool": 10, "needle": 20}, purpose="a").draw(WORLD)
-    alone = [question.demonstration() for question in asked]
-    together = list(join_dialogues(alone, random.Random(0)))
-    assert [message for one in together for message in one.messages] == [m for one in alone for m in one.messages]
-    assert len(together) < len(alone)
-    assert all(one.tools for one in together if any(message.role == "tool" for message in one.messages))
-    # Long texts stay alone.
-    needles = {one.id for one in alone if one.source == "needle"}
-    assert all(len(one.messages) == 2 for one in together if one.id in needles)
-    assert needles <= {one.id for one in together}
 
 
 def test_curt_demonstrations_keep_the_result_and_leave_the_steps_out() -> None:
