@@ -33,7 +33,9 @@ def join_dialogues(
 
     lengths: of how many dialogues a conversation is made, each drawn as often. alone: sources of which each stays a
     conversation of its own, such as long texts. A conversation has the source of its first dialogue, and the tools of
-    the first that has any; dialogues with a system message stay alone. Source: the multi-turn dialogues of Llama 3, 4.2.1; how they are made is herd's.
+    the first that has any; dialogues with a system message stay alone. Raises SettingsError without `lengths`.
+
+    Source: the multi-turn dialogues of Llama 3, 4.2.1; how they are made is herd's.
     """
     conversations = read_dialogues(dialogues)
     rng(seed, "join_dialogues").shuffle(conversations)

@@ -67,8 +67,8 @@ def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> Non
     stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
     wanted += (
-        " demonstrate draw_trivia probe_knowledge sample_by_source join_dialogues sft draw_prompts annotate dpo average_models "
-        "interpolate_models train_reward rejection_sample evaluate_model write_report"
+        " demonstrate draw_trivia probe_knowledge sample_by_source join_dialogues sft draw_prompts annotate dpo "
+        "average_models interpolate_models train_reward rejection_sample evaluate_model write_report"
     )
     assert stages == set(wanted.split())
     for one in made:
