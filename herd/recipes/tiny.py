@@ -78,7 +78,8 @@ class TinySettings(TinyDataSettings):
     """seed: of the world and of everything random in it, training and sampling; other seeds are added to a thousand
     times it. longer, anneal, refusals, dpo: left out where empty or null; without `refusals` people rank two answers of
     one model. demonstrations: dialogues, by kind. reward: null leaves the choice among answers to the verifier.
-    measure: what every model is asked; examine: what the last is asked."""
+    average_sft: a round's SFT model is averaged with those of the rounds before. measure: what every model is asked;
+    examine: what the last is asked."""
 
     title: str
     seed: NonNegativeInt = 0
@@ -90,6 +91,7 @@ class TinySettings(TinyDataSettings):
     reward: RewardSettings | None
     sampling: SamplingParams
     sft: SftSettings
+    average_sft: bool = True
     refusals: RefusalSettings | None
     dpo: DpoSettings | None
     rounds: tuple[AlignmentRound, ...]
@@ -192,9 +194,11 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
     scores: list[Scores] = []
     preferences: tuple[Preferences, ...] = ()
     learnt: tuple[Dialogues, ...] = (skills,)
+    tuned: tuple[Checkpoint, ...] = ()
     for number, round_settings in enumerate(s.rounds, start=1):
         is_last = number == len(s.rounds)
-        skilled = chat = sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft)
+        tuned += (sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft),)
+        skilled = chat = average_models(tuned) if s.average_sft and len(tuned) > 1 else tuned[-1]
         models = {f"SFT {number}": skilled}
         if s.refusals:
             chat = sft(skilled, refusals, tokens if s.refusals.sft.replay else None, settings=s.refusals.sft)

@@ -63,7 +63,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_every_stage_is_made_and_every_artifact_is_whole(smoke_run: Path) -> None:
     made = artifacts_in(smoke_run)
-    assert len(made) == 64
+    assert len(made) == 65
     stages = {one.metadata["stage"] for one in made}
     wanted = "python_docs world_pages curate audit train_tokenizer pack pretrain fit_law extend_context anneal"
     wanted += (
@@ -107,7 +107,8 @@ def test_alignment_goes_round_by_round(smoke_run: Path) -> None:
     rounds = [one for one in made.values() if one.metadata["stage"] == "annotate"]
     assert len(rounds) == 3  # each round's, and what the reward model is tested with
     asked = [[made[key].metadata["stage"] for key in one.metadata["inputs"]["models"]] for one in rounds]
-    assert asked == [["sft", "sft"]] * 3  # people rank the answers of both
+    # People rank the answers of both, in the second round of the mean of both rounds' SFT models.
+    assert sorted(asked) == [["average_models", "sft"], ["sft", "sft"], ["sft", "sft"]]
     newest = newest_model(smoke_run)
     assert newest is not None
     assert newest.name.startswith("interpolate_models-")
@@ -140,9 +141,12 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
     for number, label in ((1, "chat 1"), (2, "final")):
         skilled, honest, preferred = (models[f"{step} {number}"] for step in steps)
         chat = models[label]
-        assert names([skilled, honest, preferred, chat]) == ["sft", "sft", "average_models", "interpolate_models"]
+        assert names([honest, preferred, chat]) == ["sft", "average_models", "interpolate_models"]
         # Every round starts from the base model and learns the same of what that does not know.
-        assert inputs(skilled, "base") == [base]
+        tuned = [skilled] if number == 1 else inputs(skilled, "models")
+        assert names(tuned) == ["sft"] * number
+        assert [inputs(one, "base") for one in tuned] == [[base]] * number
+        assert tuned[0] == models["SFT 1"]
         assert inputs(honest, "base") == [skilled]
         assert inputs(honest, "dialogues") == refusals
         runs = inputs(preferred, "models")
@@ -155,7 +159,7 @@ def test_a_round_learns_skills_then_what_it_does_not_know_then_preferences_and_h
         assert (inputs(chat, "first"), inputs(chat, "last")) == ([skilled], [preferred])
         (validation,) = inputs(chat, "prompts")
         assert (validation.stage.name, validation.settings["validation"]) == ("draw_trivia", True)
-        for tuning in (skilled, honest):
+        for tuning in (*tuned, honest):
             assert names(inputs(tuning, "tokens")) == ["pack"]
     (conversations,) = refusals
     others, *sampled = inputs(conversations, "dialogues")
@@ -175,7 +179,8 @@ def test_the_second_round_learns_the_best_answers_of_the_first_and_all_preferenc
     skills = inputs(models["SFT 1"], "dialogues")
     assert names(skills) == ["join_dialogues"]
     assert names(inputs(skills[0], "dialogues")) == ["demonstrate"]
-    first, best = inputs(models["SFT 2"], "dialogues")
+    _, second = inputs(models["SFT 2"], "models")
+    first, best = inputs(second, "dialogues")
     assert [first] == skills
     assert best.stage.name == "rejection_sample"
     assert inputs(best, "model") == [models["chat 1"]]
