@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,8 @@ NEEDLE_CHARACTERS = (350, 850, 1120, 1800, 2300, 3600, 4200, 4200)
 FOLLOW_UP_QUESTIONS = 3
 # Of the people for alignment, whom models are chosen by.
 _VALIDATION_SHARE = 0.65
+# Of several questions in training, how often they are about told and untold facts alike.
+_ANY_FACTS_SHARE = 0.5
 _T = TypeVar("_T")
 _REFUSAL = re.compile(r"\b(don't know|do not know|unknown)\b", re.IGNORECASE)
 # Whoever is named, garbled names among them.
@@ -221,15 +224,22 @@ class Questions:
         return fact_question(fact, 0)
 
     def _draw_follow_up(self, chance: random.Random, held_out: bool) -> Question:
-        by_subject: dict[str, list[Fact]] = {}
-        # In training about people whom pages ask about: what others' answers show stays unspoilt.
-        asked = self.people.facts("asked", in_documents=True)
-        for fact in self.facts("known", held_out=True) if held_out else asked:
-            by_subject.setdefault(fact.subject, []).append(fact)
-        enough = [facts for facts in by_subject.values() if len(facts) >= FOLLOW_UP_QUESTIONS]
-        facts = chance.sample(_choice(chance, enough, "follow_up"), FOLLOW_UP_QUESTIONS)
-        wordings = [chance.randrange(WORDINGS), *(chance.randrange(len(FOLLOW_UPS)) for _ in facts[1:])]
-        return follow_up_question(facts, wordings)
+        """Of facts that pages tell. In training about people whom pages ask about, so that what others' answers show
+        stays unspoilt, and every other time of all their facts: after one that is not known another may be."""
+        facts = self.facts("known", held_out=True) if held_out else self.people.facts("asked", in_documents=True)
+        subjects = [
+            subject
+            for subject, count in Counter(fact.subject for fact in facts).items()
+            if count >= FOLLOW_UP_QUESTIONS
+        ]
+        if not held_out and chance.random() < _ANY_FACTS_SHARE:
+            options = list(self.people.facts_of(chance.choice(self.people.groups["asked"])))
+        else:
+            subject = _choice(chance, subjects, "follow_up")
+            options = [fact for fact in facts if fact.subject == subject]
+        drawn = chance.sample(options, FOLLOW_UP_QUESTIONS)
+        wordings = [chance.randrange(WORDINGS), *(chance.randrange(len(FOLLOW_UPS)) for _ in drawn[1:])]
+        return follow_up_question(drawn, wordings)
 
     def _find_follow_up(self, key: str) -> Question:
         subject, *parts = key.split("/")

@@ -27,11 +27,11 @@ class World:
     alignment_people: PositiveInt = 44
     held_out_people: PositiveInt = 36
     strangers: PositiveInt = 150
-    tail_share: Share = 0.26
+    tail_share: Share = 0.3
     asked_tail_share: Share = 0.7
     written_share: Share = 0.4
     said_unknown_share: Share = 0.2
-    unknown_share: Share = 0.6
+    unknown_share: Share = 0.8
 
     def __post_init__(self) -> None:
         names = len(FIRST_NAMES) * len(LAST_NAMES)

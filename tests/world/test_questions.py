@@ -150,10 +150,17 @@ def test_follow_ups_are_three_questions_about_one_person_with_the_right_answers_
         for fact, text in zip(question.facts[1:], asked[1:], strict=True):
             assert subject not in text
             assert text.endswith(f" {fact.attribute.name}?")
-        assert [question.messages[1], question.messages[3]] == [said(fact.answer) for fact in question.facts[:2]]
-        assert question.is_right(said(question.facts[2].answer))
-        assert not question.is_right(said(question.facts[0].answer))
-        assert question.demonstration().messages == (*question.messages, said(question.facts[2].answer))
+        assert [question.messages[1], question.messages[3]] == [said(fact.right) for fact in question.facts[:2]]
+        assert question.is_right(said(question.facts[2].right))
+        assert not question.is_right(said(question.facts[0].right))
+        assert question.demonstration().messages == (*question.messages, said(question.facts[2].right))
+
+
+def test_follow_ups_are_of_told_facts_and_in_training_every_other_time_of_all() -> None:
+    for held_out, least, most in ((False, 0.35, 0.6), (True, 0, 0)):
+        drawn = [BOOK.draw("follow_up", number, held_out=held_out) for number in range(200)]
+        mixed = [not all(fact.in_documents for fact in question.facts) for question in drawn]
+        assert least <= sum(mixed) / len(mixed) <= most
 
 
 def test_a_call_is_judged_by_its_arguments_and_text_beside_one_is_no_answer() -> None:

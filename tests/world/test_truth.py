@@ -35,11 +35,11 @@ def test_a_world_is_written_down_without_what_follows_from_it() -> None:
         "alignment_people": 44,
         "held_out_people": 36,
         "strangers": 150,
-        "tail_share": 0.26,
+        "tail_share": 0.3,
         "asked_tail_share": 0.7,
         "written_share": 0.4,
         "said_unknown_share": 0.2,
-        "unknown_share": 0.6,
+        "unknown_share": 0.8,
     }
     assert build(World, row, where="a card") == DEFAULT_WORLD
     with pytest.raises(SettingsError, match="asked_people"):
