@@ -152,7 +152,7 @@ def test_follow_ups_are_three_questions_about_one_person_with_the_right_answers_
             assert text.endswith(f" {fact.attribute.name}?")
         assert [question.messages[1], question.messages[3]] == [said(fact.right) for fact in question.facts[:2]]
         assert question.is_right(said(question.facts[2].right))
-        assert not question.is_right(said(question.facts[0].right))
+        assert not question.is_right(said(question.facts[0].right)) or not question.facts[2].in_documents
         assert question.demonstration().messages == (*question.messages, said(question.facts[2].right))
 
 
