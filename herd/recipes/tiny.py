@@ -63,7 +63,8 @@ class RefusalSettings:
     """How a model learns to say that it does not know (4.3.6). trivia: by kind of question, how many dialogues: of
     `known` questions those that the base model answers rightly, of the others those that it does not. probe: how it is
     asked. demonstrations: others among them, by kind. sft: the tuning. alphas, targets: how far the round's model goes
-    on the line from the model before this tuning, chosen on questions that nothing is learnt from."""
+    on the line from the model before this tuning, chosen on questions that nothing is learnt from, of each kind at most
+    `validation_questions`."""
 
     trivia: dict[str, NonNegativeInt]
     probe: KnowledgeProbeSettings
@@ -71,6 +72,7 @@ class RefusalSettings:
     sft: SftSettings
     alphas: tuple[float, ...]
     targets: dict[str, Share]
+    validation_questions: PositiveInt = 400
 
 
 @settings
@@ -250,7 +252,9 @@ def refusal_dialogues(base: Checkpoint, refusals: RefusalSettings, world: World)
     others = QuestionSet(counts=refusals.demonstrations, purpose="beside refusals")
     dialogues = [demonstrate(world=world, questions=others)]
     for kind, count in ((kind, count) for kind, count in refusals.trivia.items() if count):
-        probed = probe_knowledge(base, draw_trivia(world=world, kinds=(kind,)), settings=refusals.probe)
+        # Half of what is drawn may be of the other verdict.
+        drawn = draw_trivia(world=world, kinds=(kind,), at_most=2 * count)
+        probed = probe_knowledge(base, drawn, settings=refusals.probe)
         verdict = "known" if kind.startswith("known") else "unknown"
         dialogues.append(sample_by_source((probed,), counts={verdict: count}, seed=world.seed))
     return as_conversations(tuple(dialogues), world)

@@ -108,19 +108,25 @@ def draw_prompts(work: Work, *, world: World, questions: QuestionSet) -> Dialogu
 
 
 @stage(paper="4.3.6", version=2)
-def draw_trivia(work: Work, *, world: World, kinds: tuple[str, ...], validation: bool = False) -> Dialogues:
+def draw_trivia(
+    work: Work, *, world: World, kinds: tuple[str, ...], validation: bool = False, at_most: NonNegativeInt = 0
+) -> Dialogues:
     """Every question of these kinds about the people for alignment, with what is true, told by documents or not, and in
     `metadata["refusal"]` what somebody says who does not know it: for probing what a model knows.
 
     validation: those about the people whom nothing is learnt about, to choose between models by; otherwise those about
-    the others. Raises SettingsError for a kind of question that is none about facts of people.
+    the others. at_most: of each kind so many, drawn; 0 for all. Raises SettingsError for a kind of question that is
+    none about facts of people.
     """
     for kind in kinds:
         if kind not in TRIVIA_KINDS:
             raise SettingsError(f"models are not probed by {kind!r} questions{did_you_mean(kind, TRIVIA_KINDS)}")
     book, dialogues = Questions(world, validation=validation), []
     for kind in kinds:
-        for question in book.trivia(kind):
+        questions = list(book.trivia(kind))
+        if at_most and len(questions) > at_most:
+            questions = rng(world.seed, "trivia", kind).sample(questions, at_most)
+        for question in questions:
             fact = question.facts[-1]
             prompt = replace(question.prompt, source=kind, metadata={"refusal": fact.refusal})
             dialogues.append(prompt.with_messages(Message("assistant", fact.answer)))
