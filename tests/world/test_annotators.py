@@ -93,6 +93,18 @@ def test_trivia_are_all_facts_in_every_wording_with_what_is_true_and_a_refusal(
     assert len(BOOK.validation_people) / len(everybody) == pytest.approx(0.65, abs=0.08)
 
 
+def test_of_trivia_at_most_so_many_of_each_kind_are_drawn(tmp_path: Path) -> None:
+    kinds = ("known", "unknown_follow_up")
+    every, some = (
+        [*read_conversations(draw_trivia.body(work(tmp_path / name), world=WORLD, kinds=kinds, at_most=count).path)]
+        for name, count in (("every", 0), ("some", 7))
+    )
+    assert Counter(one.source for one in some) == dict.fromkeys(kinds, 7)
+    assert len({one.id for one in some}) == 14
+    assert all(one in every for one in some)
+    assert len(every) > 100
+
+
 @pytest.mark.parametrize("kind", ["known", "unknown", "unwritten"])
 def test_trivia_after_others_ask_the_same_facts_by_a_pronoun(tmp_path: Path, kind: str) -> None:
     made = draw_trivia.body(work(tmp_path), world=WORLD, kinds=(f"{kind}_follow_up",), validation=True)
