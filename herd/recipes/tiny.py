@@ -72,7 +72,7 @@ class RefusalSettings:
     sft: SftSettings
     alphas: tuple[float, ...]
     targets: dict[str, Share]
-    validation_questions: PositiveInt = 400
+    validation_questions: PositiveInt = 250
 
 
 @settings
