@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import herd
 from herd.core.artifacts import Artifact, Report, open_artifact
 from herd.core.lineage import lineage, parents
 from herd.core.recipe import load_recipe
@@ -21,8 +22,11 @@ from herd.recipes import recipes
 from herd.report.abilities import AbilityScore, ability_scores
 from herd.report.verdicts import ReportResult, Verdict
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = "model.safetensors"
+
+if (imported := Path(herd.__file__).resolve().parent).parent != ROOT:  # plans would not be those of the runs
+    raise SystemExit(f"herd is imported from {imported}; set PYTHONPATH to {ROOT}")
 
 
 class RunFailedError(Exception):
