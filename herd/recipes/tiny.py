@@ -199,8 +199,11 @@ def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[S
     tuned: tuple[Checkpoint, ...] = ()
     for number, round_settings in enumerate(s.rounds, start=1):
         is_last = number == len(s.rounds)
-        tuned += (sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft),)
-        skilled = chat = average_models(tuned) if s.average_sft and len(tuned) > 1 else tuned[-1]
+        skilled = sft(base, learnt, tokens if s.sft.replay else None, settings=s.sft)
+        tuned = (*tuned, skilled)
+        if s.average_sft and len(tuned) > 1:
+            skilled = average_models(tuned)
+        chat = skilled
         models = {f"SFT {number}": skilled}
         if s.refusals:
             chat = sft(skilled, refusals, tokens if s.refusals.sft.replay else None, settings=s.refusals.sft)
