@@ -97,20 +97,21 @@ def machine() -> dict[str, Any]:
     except OSError:
         lines = []
     cpu = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "commit": done.stdout.strip() or "unknown",
+        "commit": _git("rev-parse", "--short", "HEAD") or "unknown",
     }
 
 
 def code() -> str:
     """The package's tree in git, the same at every commit that does not change it; `unknown` outside git, and where
     its files are not those of the commit."""
-    folder = Path(__file__).parent.parent
-    git = ["git", "-C", str(folder)]
-    changed = subprocess.run([*git, "status", "--porcelain", "herd"], capture_output=True, text=True, check=False)
-    tree = subprocess.run([*git, "rev-parse", "--short", "HEAD:herd"], capture_output=True, text=True, check=False)
-    return "unknown" if changed.returncode or changed.stdout else tree.stdout.strip() or "unknown"
+    return (not _git("status", "--porcelain", "herd") and _git("rev-parse", "--short", "HEAD:herd")) or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the repository of this file; nothing outside one."""
+    command = ["git", "-C", str(Path(__file__).parent.parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -2,8 +2,8 @@
 
 Prints one JSON line a run, and at the end the table as Markdown. Each run has a folder of its own under `--out`; the
 same command goes on where it was stopped, and makes no run again that is whole; `--results` names files with rows of
-the same code, so that the table can be made in several sessions. The bars are those that the recipe's
-report holds the run to (`criteria`). A miss is shown as one: nothing is tried again with another seed.
+the same code, so that the table can be made in several sessions. The bars are those that the recipe's report holds the
+run to (`criteria`). A miss is shown as one: nothing is tried again with another seed.
 
     python benchmarks/tiny_bars.py --out runs/bars --seeds 34 35 36 37 38 --pythons PYTHON OTHER --workers 1 2
 """

@@ -66,8 +66,9 @@ def measure(
     """By name what the last model of each run can do, or why there is none; prints a row a run, those of `earlier`
     where the same was measured with the same code."""
     outcomes: dict[str, Any] = {}
+    version = code()
     for overlay in overlays:
-        about = {"benchmark": RUNS, "recipe": recipe, "overrides": list(overlay.overrides(seed)), "code": code()}
+        about = {"benchmark": RUNS, "recipe": recipe, "overrides": list(overlay.overrides(seed)), "code": version}
         row = find_row(earlier, about) or {**about, "left_out": overlay.name, "seed": seed, **machine()}
         if "scores" not in row:
             run = TinyRun(folder, recipe, overlay.overrides(seed), sys.executable, workers)

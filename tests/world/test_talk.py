@@ -58,6 +58,8 @@ def test_held_out_words_stand_in_no_training_wording_answer_or_page() -> None:
         used = by_side["word"] & new
         assert used == new, f"{language}: {new - used} are never said"
         assert not new & (answers | written | by_side["no"] | by_side["combination"])
+        made_up = {word for spoken in TALK_LANGUAGES for name in talk.names(spoken) for word in talk.folded_words(name)}
+        assert not new & made_up
         assert by_side["combination"] <= by_side["no"]
 
 
