@@ -32,7 +32,7 @@ from herd.train.context_parallel import ContextParallelAttention
 from herd.train.integrity import MemoryIntegrity, RankIntegrity
 from herd.train.layout import ParallelLayout, context_chunks, stage_layers
 from herd.train.objectives import NextTokenLoss
-from herd.train.optimizer import OptimizerSettings, build_optimizer
+from herd.train.optimizer import Optimizer, OptimizerSettings, build_optimizer
 from herd.train.pipeline import ModelChunk, Pipeline
 from herd.train.regions import TensorReader, is_sharded, local_region, local_tensor, named_weights
 from herd.train.settings import FP32, ComputeSettings
@@ -198,6 +198,10 @@ class DistributedStrategy:
                 weight.grad = torch.zeros_like(weight)
             elif is_sharded(weight) and gradient.placements != placed.placements:
                 weight.grad = gradient.redistribute(placements=placed.placements)
+
+    def optimizer_step(self, optimizer: Optimizer) -> None:
+        """Every rank its own parts."""
+        optimizer.step()
 
     def clip_gradients(self, max_norm: float) -> float:
         """The norm over all ranks, each weight counted once."""

@@ -22,7 +22,7 @@ from herd.train.compute import ComputeContext
 from herd.train.guards import GUARD, GuardSettings, LossJumps, all_finite
 from herd.train.integrity import IntegrityCheck, MemoryIntegrity
 from herd.train.log import METRICS_FILE, Step, StepLog, open_tracker, read_steps
-from herd.train.optimizer import set_lr
+from herd.train.optimizer import Optimizer, set_lr
 from herd.train.results import TrainingIncidents
 from herd.train.saving import StepTrace, collect_garbage, save_schedule
 from herd.train.schedule import LrSchedule
@@ -47,14 +47,15 @@ SplittableT = TypeVar("SplittableT", bound=Splittable)
 
 
 class Strategy(Protocol):
-    """Who computes the gradients of a step: one device (`SingleDeviceStrategy`) or many (`DistributedStrategy`).
-    integrity: what it has in memory. batch: the rows of a step that are this process's."""
+    """Who computes the gradients of a step and moves the weights: one device (`SingleDeviceStrategy`) or many
+    (`DistributedStrategy`). integrity: what it has in memory. batch: the rows of a step that are this process's."""
 
     integrity: MemoryIntegrity
 
     def batch(self, batches: Any, step: int) -> Any: ...
     def gradients(self, batch: Any, loss_fn: Any, micro_batch: int | None) -> tuple[float, MetricSums]: ...
     def clip_gradients(self, max_norm: float) -> float: ...
+    def optimizer_step(self, optimizer: Optimizer) -> None: ...
     def broadcast(self, value: bool) -> bool: ...
     def close(self) -> None: ...
 
@@ -99,7 +100,7 @@ def train_steps(
         set_lr(state.optimizer, lr_schedule(number))
         strategy.integrity.check()  # late, so that nothing but the step itself lies between this and what is kept
         if not skip_reason:
-            state.optimizer.step()
+            strategy.optimizer_step(state.optimizer)
             state.grad_norms = [*state.grad_norms, norm][-guard.window :]
         strategy.integrity.record()
         state.optimizer.zero_grad(set_to_none=True)

@@ -6,9 +6,10 @@ that ranks divide, Liu et al. 2025 (Muon is scalable for LLM training), sections
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
 import torch.optim
@@ -18,11 +19,14 @@ from herd.train.regions import is_sharded, local_region, local_tensor
 
 AdjustLr = Literal["match_rms_adamw", "original"]
 Coefficients = tuple[float, float, float]
+# As `map`: calls a function for each of many things, some at once where it has threads.
+MapFn = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 # The largest slope at zero with which singular values still end between .7 and 1.2 (Jordan et al. 2024).
 NS_COEFFICIENTS: Coefficients = (3.4445, -4.7750, 2.0315)
 
 _EPS = 1e-7  # below it a norm counts as zero; that of torch.optim.Muon
 _STACK_NUMBERS = 1 << 22  # of small matrices made orthogonal by one call; larger ones fill a device alone
+_CPU_STACKS = 2  # at least, of a shape, so that two threads have as much to do; more threads would share them unevenly
 
 
 class PlainOptimizer(torch.optim.Optimizer):
@@ -70,14 +74,16 @@ class Muon(PlainOptimizer):
         super().__init__(matrices, defaults)
         self._ns_dtype = ns_dtype
 
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self, map_fn: MapFn = map) -> None:  # type: ignore[override]
+        """map_fn: by it stacks of matrices are moved; the stacks are the same whatever it is, and so are the bits."""
         for group in self.param_groups:
-            for matrices in _stacks(matrix for matrix in group["params"] if matrix.grad is not None):
-                self._update(matrices, group)
+            stacks = _stacks(matrix for matrix in group["params"] if matrix.grad is not None)
+            for _ in map_fn(functools.partial(self._update, group), stacks):
+                pass
 
-    def _update(self, matrices: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """Moves matrices of one shape, or of one shape turned."""
+    @torch.no_grad()  # it holds for one thread
+    def _update(self, group: dict[str, Any], matrices: list[nn.Parameter]) -> None:
+        """Moves matrices of one shape."""
         directions = [self._direction(matrix, group["momentum"], nesterov=group["nesterov"]) for matrix in matrices]
         updates = orthogonalize(torch.stack(directions), group["ns_coefficients"], group["ns_steps"])
         scale = lr_scale(matrices[0].shape, group["adjust_lr_fn"])
@@ -115,6 +121,8 @@ def _stacks(matrices: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
         by_shape.setdefault(tuple(matrix.shape), []).append(matrix)
     for alike in by_shape.values():
         count = max(1, _STACK_NUMBERS // max(1, alike[0].numel()))
+        if alike[0].device.type == "cpu":
+            count = min(count, -(-len(alike) // _CPU_STACKS))
         for start in range(0, len(alike), count):
             yield alike[start : start + count]
 
@@ -128,7 +136,8 @@ def orthogonalize(
     """
     a, b, c = coefficients
     turned = matrices_NRC.shape[1] > matrices_NRC.shape[2]
-    x_NRC = matrices_NRC.mT if turned else matrices_NRC  # the smaller of both products
+    # The smaller of both products; rows in order, as the products below are fastest with.
+    x_NRC = matrices_NRC.mT.contiguous() if turned else matrices_NRC
     # Every singular value is at most the norm of all.
     x_NRC = x_NRC / torch.linalg.vector_norm(x_NRC, dim=(1, 2), keepdim=True).clamp(min=eps)
     for _ in range(steps):

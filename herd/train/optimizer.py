@@ -11,7 +11,7 @@ import torch.optim
 from torch import Tensor, nn
 
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
-from herd.train.muon import NS_COEFFICIENTS, AdjustLr, Muon, PlainOptimizer
+from herd.train.muon import NS_COEFFICIENTS, AdjustLr, MapFn, Muon, PlainOptimizer
 from herd.train.regions import named_weights
 
 
@@ -50,21 +50,28 @@ class OptimizerSettings(AdamWSettings):
 
 
 class Optimizer(Protocol):
-    """What training wants of one. state: of every weight what the next step takes from those before, by name."""
+    """What training wants of one. state: of every weight what the next step takes from those before, by name. A step
+    may do what can be done at once by `map_fn`, which changes no bit of it."""
 
     param_groups: list[dict[str, Any]]
     state: Any
 
-    def step(self) -> Any: ...
+    def step(self, map_fn: MapFn = map) -> Any: ...
     def zero_grad(self, set_to_none: bool = True) -> None: ...
     def state_names_of(self, weight: Tensor) -> tuple[str, ...]: ...
+
+
+_adamw_step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 class AdamW(PlainOptimizer, torch.optim.AdamW):
     """PyTorch's AdamW, without PyTorch's compiler."""
 
     state_names = ("exp_avg", "exp_avg_sq", "step")
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+    def step(self, map_fn: MapFn = map) -> None:  # type: ignore[override]
+        """All weights by one fused kernel."""
+        _adamw_step(self)
 
 
 class OptimizersContainer:
@@ -80,9 +87,9 @@ class OptimizersContainer:
         self.param_groups = list(chain.from_iterable(optimizer.param_groups for optimizer in optimizers))
         self.state: dict[Tensor, Any] = {weight: owner.state[weight] for weight, owner in self._owners.items()}
 
-    def step(self) -> None:
+    def step(self, map_fn: MapFn = map) -> None:
         for optimizer in self.optimizers:
-            optimizer.step()
+            optimizer.step(map_fn)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for optimizer in self.optimizers:

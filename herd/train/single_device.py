@@ -16,6 +16,8 @@ from herd.core.executor import Executor
 from herd.train.batches import Batches
 from herd.train.compute import ComputeContext, autocast
 from herd.train.integrity import MemoryIntegrity
+from herd.train.muon import MapFn
+from herd.train.optimizer import Optimizer
 
 # Every batch is worked on in two halves on a CPU, whose gradients are added. Two numbers have one sum, whichever comes
 # first, so one thread and two give the same bits.
@@ -76,19 +78,26 @@ class SingleDeviceStrategy:
                 value = value / total
                 return value.detach(), sums, torch.autograd.grad(value, self.weights)
 
-        # The first time compiles, which two threads at once would only do twice.
-        use_threads = self.executor.workers > 1 and self.device.type == "cpu" and self._warm
         value, sums = 0.0, {}
         for weight in self.weights:
             weight.grad = None
         for start in range(0, len(parts), BATCH_HALVES):
             pair = parts[start : start + BATCH_HALVES]
-            for part_result in list((self._threads.map if use_threads else map)(of_part, pair)):
+            for part_result in list(self._map(of_part, pair)):
                 value += float(part_result[0])
                 _add_sums(sums, part_result[1], total)
                 self._add(part_result[2])
         self._warm = True
         return value, sums
+
+    def optimizer_step(self, optimizer: Optimizer) -> None:
+        optimizer.step(self._map)
+
+    @property
+    def _map(self) -> MapFn:
+        # The first time compiles, which two threads at once would only do twice.
+        use_threads = self.executor.workers > 1 and self.device.type == "cpu" and self._warm
+        return self._threads.map if use_threads else map
 
     def _add(self, gradients: Sequence[Tensor]) -> None:
         if self.weights[0].grad is None:

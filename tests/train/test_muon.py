@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,33 @@ def test_small_matrices_together_are_small_matrices_alone(monkeypatch: pytest.Mo
         made.optimizer.step()
     for a, b in zip(together.model.parameters(), alone.model.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_threads_change_no_bit_and_both_have_work() -> None:
+    alone, shared = state(), state()
+    threads: set[int] = set()
+    both_at_work = threading.Barrier(2)  # an update waits for another one, of another thread
+
+    def map_fn(update: Any, stacks: Any) -> Any:
+        def one(pair: tuple[int, Any]) -> None:
+            if pair[0] < 2:
+                both_at_work.wait(timeout=60)
+            threads.add(threading.get_ident())
+            update(pair[1])
+
+        return pool.map(one, enumerate(stacks))
+
+    with ThreadPoolExecutor(2) as pool:
+        for made, options in ((alone, ()), (shared, (map_fn,))):
+            generator = torch.Generator().manual_seed(0)
+            for weight in made.model.parameters():
+                weight.grad = torch.randn(weight.shape, generator=generator)
+            for group in made.optimizer.param_groups:
+                group["lr"] = 0.01
+            made.optimizer.step(*options)
+    assert len(threads) == 2
+    for a, b in zip(alone.model.parameters(), shared.model.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_training_learns_and_goes_on_from_a_checkpoint_bit_for_bit(batches: TokenBatches, tmp_path: Path) -> None:
