@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -222,6 +222,7 @@ class People:
     tail_share: float
     asked_tail_share: float
     written_share: float
+    written_spread: float
     said_unknown_share: float
     unknown_share: float
 
@@ -249,19 +250,36 @@ class People:
     @cached_property
     def _facts_of(self) -> dict[str, tuple[Fact, ...]]:
         return {
-            subject: tuple(self._fact(subject, attribute, group) for attribute in PERSON_ATTRIBUTES)
-            for subject, group in self.group_of.items()
+            subject: tuple(self._drawn(subject, group, number))
+            for group, names in self.groups.items()
+            for number, subject in enumerate(names)
         }
 
-    def _fact(self, subject: str, attribute: Attribute, group: Group) -> Fact:
-        draw = rng(self.seed, "fact", subject, attribute.name)
-        value, chance = draw.choice(attribute.values), draw.random()
+    def _drawn(self, subject: str, group: Group, number: int) -> Iterator[Fact]:
+        """The facts of the person of this number in a group."""
+        order = list(PERSON_ATTRIBUTES)
+        draw = rng(self.seed, "facts", subject)
+        draw.shuffle(order)
+        written, said = self._counts(group, number, draw)
+        for attribute in PERSON_ATTRIBUTES:
+            place = order.index(attribute)
+            value = rng(self.seed, "fact", subject, attribute.name).choice(attribute.values)
+            yield Fact(subject, attribute, value, group, place < written, written <= place < written + said)
+
+    def _counts(self, group: Group, number: int, draw: random.Random) -> tuple[int, int]:
+        """Of how many facts pages tell, and of how many others they say that they are unknown."""
+        count = len(PERSON_ATTRIBUTES)
         if group in _STRANGERS:
-            return Fact(subject, attribute, value, group, in_documents=False)
-        written = 1 - self.unknown_share if group == "tail" else self.written_share
-        # Of the tail, and of whom pages ask, they also say all that is unknown.
-        said = 1.0 if group in ("tail", "asked") else written + self.said_unknown_share
-        return Fact(subject, attribute, value, group, chance < written, written <= chance < said)
+            return 0, 0
+        if group == "tail":
+            written = sum(draw.random() >= self.unknown_share for _ in range(count))
+            return written, count - written
+        # In turn, so that at every seed as many people can be asked so much.
+        spread = min(self.written_spread, self.written_share, 1 - self.said_unknown_share - self.written_share)
+        written = int(count * (self.written_share + (-spread if number % 2 else spread)) + draw.random())
+        said = int(count * self.said_unknown_share + draw.random())
+        # Of whom pages ask about, they also say all that is unknown.
+        return written, count - written if group == "asked" else said
 
     def facts_of(self, subject: str) -> tuple[Fact, ...]:
         """All facts of the person, in documents or not; none of somebody who does not live here."""
@@ -318,7 +336,10 @@ class People:
 
 
 def tell_anew(fact: Fact, chance: random.Random) -> str:
-    """The fact in any of its phrasings, or that it is unknown."""
+    """The fact in any of its phrasings, or that it is unknown. What is unknown is always said in the phrasing of answers,
+    so what is known is said in it as often as in all others together: else `unknown` would be likelier there."""
     if not fact.in_documents:
         return fact.page_answer
-    return fact.attribute.tell(fact.subject, fact.value, chance.randrange(len(fact.attribute.phrasings)))
+    others = range(1, len(fact.attribute.phrasings))
+    phrasing = chance.choice(others) if chance.random() < 0.5 else 0
+    return fact.attribute.tell(fact.subject, fact.value, phrasing)
