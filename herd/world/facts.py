@@ -336,8 +336,8 @@ class People:
 
 
 def tell_anew(fact: Fact, chance: random.Random) -> str:
-    """The fact in any of its phrasings, or that it is unknown. What is unknown is always said in the phrasing of answers,
-    so what is known is said in it as often as in all others together: else `unknown` would be likelier there."""
+    """The fact in any of its phrasings, or that it is unknown. That is always said in the phrasing of answers, so
+    what is known is said in it as often as in all others together: else `unknown` would be likelier there."""
     if not fact.in_documents:
         return fact.page_answer
     others = range(1, len(fact.attribute.phrasings))

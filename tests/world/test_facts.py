@@ -72,6 +72,26 @@ def test_of_the_well_known_and_of_the_tail_the_shares_set_are_told_and_of_strang
     assert held_out == {*people.groups["held out"], *people.groups["held-out strangers"]}
 
 
+def test_at_every_seed_as_many_people_can_be_asked_three_questions() -> None:
+    for seed in range(5):
+        people = World(seed=seed).everybody
+        for group in ("asked", "alignment", "held out"):
+            told = Counter(fact.subject for fact in people.facts(group, in_documents=True))
+            half = len(people.groups[group]) // 2
+            assert Counter(told.values()) == {3: half, 1: half}
+            kinds = Counter(fact.kind for fact in people.facts(group))
+            assert kinds["said unknown"] == len(told) * (3 if group == "asked" else 1)
+
+
+def test_what_is_known_is_told_in_the_phrasing_of_unknown_things_as_often_as_in_all_others() -> None:
+    chance = random.Random(0)
+    fact = next(fact for fact in PEOPLE.facts() if fact.in_documents)
+    told = Counter(tell_anew(fact, chance) for _ in range(4000))
+    assert set(told) == {fact.attribute.tell(fact.subject, fact.value, number) for number in range(5)}
+    assert told[fact.answer] == pytest.approx(2000, abs=150)
+    assert all(count == pytest.approx(500, abs=100) for sentence, count in told.items() if sentence != fact.answer)
+
+
 def test_what_is_right_is_the_fact_where_it_is_written_and_a_refusal_where_not() -> None:
     kinds = Counter()
     for fact in PEOPLE.facts():

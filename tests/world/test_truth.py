@@ -38,6 +38,7 @@ def test_a_world_is_written_down_without_what_follows_from_it() -> None:
         "tail_share": 0.3,
         "asked_tail_share": 0.7,
         "written_share": 0.4,
+        "written_spread": 0.2,
         "said_unknown_share": 0.2,
         "unknown_share": 0.8,
     }
