@@ -243,7 +243,7 @@ class _Pool:
         self.home, self.show, self.executor, self.options = home, show, executor, options
         self.waiting = {plan.key: plan for plan in todo}
         self.unmade = set(self.waiting)
-        self.distances = distance_to_end(plans)
+        self.distances, self.ancestors = distance_to_end(plans), ancestors(plans)
         self.repairer = repairer
         self.jobs, self.gpus = jobs, gpus
         self.workers: list[_Worker] = []
@@ -297,7 +297,8 @@ class _Pool:
         self._share_out()
 
     def _has_inputs(self, plan: Plan) -> bool:
-        return not any(parent.key in self.unmade for parent in plan.parents)
+        """Whether all that it is made of is there, however far back: a report reads the whole lineage."""
+        return self.unmade.isdisjoint(self.ancestors[plan.key])
 
     def _gpus_for(self, plan: Plan) -> tuple[int, ...]:
         """One for each rank of a stage that works with a model: those that fewest stages have now."""
@@ -399,6 +400,15 @@ def _death_error(worker: _Worker, home: RunFolder) -> HerdError:
         f"stage {worker.plan.stage.name}: its process {why}; see {home.log(worker.plan.key)}; "
         "with less memory use --jobs 1, then run the same command again"
     )
+
+
+def ancestors(plans: list[Plan]) -> dict[str, set[str]]:
+    """Of every plan the keys of all that it is made of, directly or not. plans: each after its parents."""
+    keys: dict[str, set[str]] = {}
+    for plan in plans:
+        own = [{parent.key} | keys.get(parent.key, set()) for parent in plan.parents]
+        keys[plan.key] = set().union(*own)
+    return keys
 
 
 def distance_to_end(plans: list[Plan]) -> dict[str, int]:

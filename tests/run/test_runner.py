@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,19 @@ def test_a_damaged_artifact_is_made_again(tmp_path: Path) -> None:
     run_stages(write(text="abc"), tmp_path, display=told)
     assert told.made == ["write"]
     assert (made.path / "text").read_text() == "abc"
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_what_was_deleted_is_made_again_before_all_that_was_made_of_it(jobs: int, tmp_path: Path) -> None:
+    """A stage may read its whole lineage, so that it waits for ancestors though its own inputs are there."""
+    oldest = count_slowly(steps=20)
+    last = whose(before=whose(before=oldest), number=1)
+    run_stages(last, tmp_path)
+    for key in (oldest.key, last.key):
+        shutil.rmtree(tmp_path / "artifacts" / key)
+    told = Told()
+    run_stages(last, tmp_path, jobs=jobs, display=told)
+    assert told.made == ["count_slowly", "whose"]
 
 
 def test_changed_code_without_a_new_version_is_warned_of(tmp_path: Path) -> None:
