@@ -2,10 +2,11 @@
 
 Prints one JSON line a run, and at the end the table as Markdown. Each run has a folder of its own under `--out`; the
 same command goes on where it was stopped, and makes no run again that is whole; `--results` names files with rows of
-the same code, so that the table can be made in several sessions. The bars are those that the recipe's report holds the
-run to (`criteria`). A miss is shown as one: nothing is tried again with another seed.
+earlier calls, which count where the key of the report is the same, so that the table can be made in several sessions.
+The bars are those that the recipe's report holds the run to (`criteria`). A miss is shown as one: nothing is tried
+again with another seed.
 
-    python benchmarks/tiny_bars.py --out runs/bars --seeds 34 35 36 37 38 --pythons PYTHON OTHER --workers 1 2
+    python benchmarks/tiny_bars.py --out runs/bars --seeds 36 37 38 39 40 --pythons PYTHON OTHER --workers 1 2
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from herd.report.verdicts import Verdict
 
 def measure(run: TinyRun, about: Mapping[str, Any]) -> dict[str, Any]:
     """A row about one run; a run that fails is a row too. about: what tells the run from others."""
-    row = {"benchmark": "tiny_bars", "recipe": run.recipe, **about}
+    row = {"benchmark": "tiny_bars", "recipe": run.recipe, **about, "code": code()}
     try:
         seconds = run.make()
     except RunFailedError as fault:
@@ -153,7 +154,7 @@ def first_difference(weights: Sequence[Mapping[str, str]]) -> str:
 
 
 def row_of(run: TinyRun, about: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The row of a run: an earlier one, or the one in its folder, where the same was measured with the same code."""
+    """The row of a run: an earlier one, or the one in its folder, where that is of the same report."""
     file = run.folder / "row.json"
     wanted = {"benchmark": "tiny_bars", "recipe": run.recipe, **about}
     row = find_row((*earlier, *earlier_rows([file] if file.exists() else [])), wanted)
@@ -169,20 +170,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="takes a folder a run")
     parser.add_argument("--recipe", default="tiny", help="a packaged name or a YAML file (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[34, 35, 36, 37, 38])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[36, 37, 38, 39, 40])
     parser.add_argument("--pythons", nargs="+", default=[sys.executable], help="interpreters with what herd needs")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="stages side by side")
     parser.add_argument("--at-once", type=int, default=1, help="runs side by side (default: %(default)s)")
     parser.add_argument("--results", type=Path, nargs="+", default=[], help="rows of earlier calls; none is made again")
     options = parser.parse_args()
-    earlier, version = earlier_rows(options.results), code()
+    earlier = earlier_rows(options.results)
     versions = {python: version_of(python) for python in options.pythons}
     runs = {}
     for seed, python, workers in product(options.seeds, options.pythons, options.workers):
-        about = {"seed": seed, **versions[python], "workers": workers, "code": version}
+        about = {"seed": seed, **versions[python], "workers": workers}
         name = f"seed{seed}-python{about['python']}-torch{about['torch']}-workers{workers}"
         run = TinyRun(options.out / name, options.recipe, (f"seed={seed}",), python, workers)
-        print(f"{name}: {run.report_folder.name}", file=sys.stderr)  # planned here: threads share the registries
+        about["report"] = run.report_folder.name  # planned here: threads share the registries
+        print(f"{name}: {about['report']}", file=sys.stderr)
         runs[run] = about
     with ThreadPoolExecutor(options.at_once) as pool:
         rows = list(pool.map(lambda run: row_of(run, runs[run], earlier), runs))

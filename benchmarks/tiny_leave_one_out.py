@@ -2,7 +2,8 @@
 
 Prints one JSON line for every run, one for every stage, and at the end a Markdown table. What is left out is listed in
 `tiny_leave_one_out.yaml`. All runs of a seed share a run folder, so that stages which stay the same are made once;
-`--results` names files with rows of the same code, so that the table can be made in several sessions.
+`--results` names files with rows of earlier calls, which count where the key of the report is the same, so that the
+table can be made in several sessions.
 A gain is that of the whole over the recipe without the stage, on the same questions of every seed, with a 95 %
 interval by paired bootstrap over the questions (needles, of which only counts are recorded: Newcombe's).
 
@@ -64,14 +65,13 @@ def measure(
     earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """By name what the last model of each run can do, or why there is none; prints a row a run, those of `earlier`
-    where the same was measured with the same code."""
+    that are of the same report."""
     outcomes: dict[str, Any] = {}
-    version = code()
     for overlay in overlays:
-        about = {"benchmark": RUNS, "recipe": recipe, "overrides": list(overlay.overrides(seed)), "code": version}
-        row = find_row(earlier, about) or {**about, "left_out": overlay.name, "seed": seed, **machine()}
+        run = TinyRun(folder, recipe, overlay.overrides(seed), sys.executable, workers)
+        about = {"benchmark": RUNS, "recipe": recipe, "overrides": list(run.changes), "report": run.report_folder.name}
+        row = find_row(earlier, about) or {**about, "left_out": overlay.name, "seed": seed, "code": code(), **machine()}
         if "scores" not in row:
-            run = TinyRun(folder, recipe, overlay.overrides(seed), sys.executable, workers)
             try:
                 if not (run.report_folder / METADATA_FILE).exists():
                     run.make()

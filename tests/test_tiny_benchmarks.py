@@ -85,15 +85,14 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_next_call(bars: Mod
     broken.write_text("#!/bin/sh\necho out of memory >&2\nexit 137\n")
     broken.chmod(0o755)
     run = bars.TinyRun(tmp_path / "run", str(ROOT / "tests" / "smoke.yaml"), ("seed=11",), str(broken), 1)
-    about = {"seed": 11, "code": "abc"}
+    about = {"seed": 11, "report": "write_report-1"}
     row = bars.row_of(run, about)
     assert row["failed"] == "exit 137: out of memory"
     assert not (tmp_path / "run" / "row.json").exists()
     measured = {"benchmark": "tiny_bars", "recipe": run.recipe, "bars": [], **about}
     (tmp_path / "run" / "row.json").write_text(json.dumps(measured))
     assert bars.row_of(run, about) == measured
-    assert "failed" in bars.row_of(run, about | {"code": "another"})  # measured by other code, so measured again
-    assert "failed" in bars.row_of(run, about | {"code": "unknown"})
+    assert "failed" in bars.row_of(run, about | {"report": "write_report-2"})  # another report, so measured again
     (tmp_path / "run" / "row.json").write_text(json.dumps(measured | {"recipe": "another"}))
     assert "failed" in bars.row_of(run, about)
     printed = tmp_path / "printed.jsonl"
@@ -141,7 +140,6 @@ def test_a_run_of_an_earlier_call_is_not_made_again(
         raise leave_one_out.RunFailedError("exit 1")
 
     monkeypatch.setattr(leave_one_out.TinyRun, "make", fail)
-    monkeypatch.setattr(leave_one_out, "code", lambda: "abc")
     overlay, smoke = leave_one_out.Overlay("dpo", "none", {"dpo": None}), str(ROOT / "tests" / "smoke.yaml")
     assert leave_one_out.measure([overlay], smoke, 11, tmp_path, 1) == {"dpo": "exit 1"}
     row = json.loads(capsys.readouterr().out)

@@ -69,7 +69,7 @@ class DpoSettings(PreferenceSettings):
                 )
 
 
-@stage(paper="4.1.4", version=5, ranks=num_ranks, gpu=True)
+@stage(paper="4.1.4", version=6, ranks=num_ranks, gpu=True)
 def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 

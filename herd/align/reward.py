@@ -59,7 +59,7 @@ class RewardSettings(PreferenceSettings):
     held_out_share: Share = 0.1
 
 
-@stage(paper="4.1.2", version=5, ranks=num_ranks, gpu=True)
+@stage(paper="4.1.2", version=6, ranks=num_ranks, gpu=True)
 def train_reward(
     work: Work,
     base: Checkpoint,

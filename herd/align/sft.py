@@ -42,7 +42,7 @@ class SftSettings(FinetuneSettings):
     warmup: NonNegativeFloat = 0.03
 
 
-@stage(paper="4.1.3", version=4, ranks=num_ranks, gpu=True)
+@stage(paper="4.1.3", version=5, ranks=num_ranks, gpu=True)
 def sft(
     work: Work,
     base: Checkpoint,

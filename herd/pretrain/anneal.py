@@ -50,7 +50,7 @@ class AnnealSettings(TrainingSettings):
     averaging_window: Share = 0.3
 
 
-@stage(paper="3.4.3", version=4, ranks=num_ranks, isolated=True, gpu=True)
+@stage(paper="3.4.3", version=5, ranks=num_ranks, isolated=True, gpu=True)
 def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSettings) -> Checkpoint:
     """The mean of the last checkpoints of a run whose rate falls linearly to zero."""
     shards = TokenShards(tokens.path)

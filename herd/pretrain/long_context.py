@@ -60,7 +60,7 @@ class LongContextSettings(TrainingSettings):
     length_upsampling: LengthUpsampling | None = None
 
 
-@stage(paper="3.4.2", version=4, ranks=num_ranks, isolated=True, gpu=True)
+@stage(paper="3.4.2", version=5, ranks=num_ranks, isolated=True, gpu=True)
 def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: LongContextSettings) -> Checkpoint:
     """The model after training on longer rows, until it finds needles at the new length and has not forgotten short
     rows.

@@ -50,7 +50,7 @@ class PretrainSettings(TrainingSettings):
         BatchRamp(self.batch, self.tokens, self.length)
 
 
-@stage(paper="3.4.1", version=4, ranks=num_ranks, isolated=True, gpu=True)
+@stage(paper="3.4.1", version=5, ranks=num_ranks, isolated=True, gpu=True)
 def pretrain(
     work: Work, tokens: Tokens, init_from: Tokenizer | Checkpoint, *, settings: PretrainSettings
 ) -> Checkpoint:

@@ -280,10 +280,14 @@ class _Pool:
                 busy.remove(worker)
 
     def _assign(self) -> None:
-        # One that is made again waits for those that read it as it was.
-        inputs = chain.from_iterable(worker.plan.parents for worker in self.workers if worker.plan is not None)
-        at_work = {parent.key for parent in inputs}
-        ready = [plan for plan in self.waiting.values() if plan.key not in at_work and self._has_inputs(plan)]
+        # One that is made again waits for those that read it as it was. A stage may read its whole lineage.
+        busy = [self.ancestors[worker.plan.key] for worker in self.workers if worker.plan is not None]
+        being_read = set().union(*busy)
+        ready = [
+            plan
+            for plan in self.waiting.values()
+            if plan.key not in being_read and self.unmade.isdisjoint(self.ancestors[plan.key])
+        ]
         ready.sort(key=lambda plan: -self.distances[plan.key])
         for plan in ready:
             free = self._free_for(plan)
@@ -295,10 +299,6 @@ class _Pool:
             free.pipe.send(_job(plan, gpus))
             self.show.start(plan.key)
         self._share_out()
-
-    def _has_inputs(self, plan: Plan) -> bool:
-        """Whether all that it is made of is there, however far back: a report reads the whole lineage."""
-        return self.unmade.isdisjoint(self.ancestors[plan.key])
 
     def _gpus_for(self, plan: Plan) -> tuple[int, ...]:
         """One for each rank of a stage that works with a model: those that fewest stages have now."""
@@ -406,8 +406,7 @@ def ancestors(plans: list[Plan]) -> dict[str, set[str]]:
     """Of every plan the keys of all that it is made of, directly or not. plans: each after its parents."""
     keys: dict[str, set[str]] = {}
     for plan in plans:
-        own = [{parent.key} | keys.get(parent.key, set()) for parent in plan.parents]
-        keys[plan.key] = set().union(*own)
+        keys[plan.key] = set().union(*({parent.key} | keys[parent.key] for parent in plan.parents))
     return keys
 
 

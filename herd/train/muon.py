@@ -26,7 +26,7 @@ NS_COEFFICIENTS: Coefficients = (3.4445, -4.7750, 2.0315)
 
 _EPS = 1e-7  # below it a norm counts as zero; that of torch.optim.Muon
 _STACK_NUMBERS = 1 << 22  # of small matrices made orthogonal by one call; larger ones fill a device alone
-_CPU_STACKS = 2  # at least, of a shape, so that two threads have as much to do; more threads would share them unevenly
+_CPU_STACKS = 2  # into so many the matrices of a shape are split on a CPU, one for each thread of a step
 
 
 class PlainOptimizer(torch.optim.Optimizer):
@@ -74,8 +74,9 @@ class Muon(PlainOptimizer):
         super().__init__(matrices, defaults)
         self._ns_dtype = ns_dtype
 
-    def step(self, map_fn: MapFn = map) -> None:  # type: ignore[override]
-        """map_fn: by it stacks of matrices are moved; the stacks are the same whatever it is, and so are the bits."""
+    def step(self, *, map_fn: MapFn = map) -> None:  # type: ignore[override]
+        """map_fn: maps the update over stacks of matrices, such as a thread pool's `map`. The stacks are the same with
+        any, and so are the bits."""
         for group in self.param_groups:
             stacks = _stacks(matrix for matrix in group["params"] if matrix.grad is not None)
             for _ in map_fn(functools.partial(self._update, group), stacks):
@@ -115,7 +116,8 @@ class Muon(PlainOptimizer):
 
 
 def _stacks(matrices: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Matrices of a shape in lists of up to _STACK_NUMBERS numbers; those of other ranks in the same order."""
+    """Matrices of a shape in lists of up to _STACK_NUMBERS numbers, on a CPU in two lists or more; those of other ranks
+    in the same order."""
     by_shape: dict[tuple[int, ...], list[nn.Parameter]] = {}
     for matrix in matrices:
         by_shape.setdefault(tuple(matrix.shape), []).append(matrix)

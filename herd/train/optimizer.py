@@ -56,7 +56,7 @@ class Optimizer(Protocol):
     param_groups: list[dict[str, Any]]
     state: Any
 
-    def step(self, map_fn: MapFn = map) -> Any: ...
+    def step(self, *, map_fn: MapFn = map) -> Any: ...
     def zero_grad(self, set_to_none: bool = True) -> None: ...
     def state_names_of(self, weight: Tensor) -> tuple[str, ...]: ...
 
@@ -69,8 +69,8 @@ class AdamW(PlainOptimizer, torch.optim.AdamW):
 
     state_names = ("exp_avg", "exp_avg_sq", "step")
 
-    def step(self, map_fn: MapFn = map) -> None:  # type: ignore[override]
-        """All weights by one fused kernel."""
+    def step(self, *, map_fn: MapFn = map) -> None:  # type: ignore[override]
+        """One fused kernel for each group of weights; `map_fn` has nothing to do."""
         _adamw_step(self)
 
 
@@ -87,9 +87,9 @@ class OptimizersContainer:
         self.param_groups = list(chain.from_iterable(optimizer.param_groups for optimizer in optimizers))
         self.state: dict[Tensor, Any] = {weight: owner.state[weight] for weight, owner in self._owners.items()}
 
-    def step(self, map_fn: MapFn = map) -> None:
+    def step(self, *, map_fn: MapFn = map) -> None:
         for optimizer in self.optimizers:
-            optimizer.step(map_fn)
+            optimizer.step(map_fn=map_fn)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for optimizer in self.optimizers:

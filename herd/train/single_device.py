@@ -91,7 +91,7 @@ class SingleDeviceStrategy:
         return value, sums
 
     def optimizer_step(self, optimizer: Optimizer) -> None:
-        optimizer.step(self._map)
+        optimizer.step(map_fn=self._map)
 
     @property
     def _map(self) -> MapFn:

@@ -250,36 +250,38 @@ class People:
     @cached_property
     def _facts_of(self) -> dict[str, tuple[Fact, ...]]:
         return {
-            subject: tuple(self._drawn(subject, group, number))
+            subject: tuple(self._draw_facts_of(subject, group, number))
             for group, names in self.groups.items()
             for number, subject in enumerate(names)
         }
 
-    def _drawn(self, subject: str, group: Group, number: int) -> Iterator[Fact]:
-        """The facts of the person of this number in a group."""
+    def _draw_facts_of(self, subject: str, group: Group, number: int) -> Iterator[Fact]:
+        """number: of the person in the group."""
         order = list(PERSON_ATTRIBUTES)
-        draw = rng(self.seed, "facts", subject)
-        draw.shuffle(order)
-        written, said = self._counts(group, number, draw)
+        chance = rng(self.seed, "facts", subject)
+        chance.shuffle(order)
+        written, said = self._counts(group, number, chance)
         for attribute in PERSON_ATTRIBUTES:
             place = order.index(attribute)
             value = rng(self.seed, "fact", subject, attribute.name).choice(attribute.values)
             yield Fact(subject, attribute, value, group, place < written, written <= place < written + said)
 
-    def _counts(self, group: Group, number: int, draw: random.Random) -> tuple[int, int]:
+    def _counts(self, group: Group, number: int, chance: random.Random) -> tuple[int, int]:
         """Of how many facts pages tell, and of how many others they say that they are unknown."""
         count = len(PERSON_ATTRIBUTES)
         if group in _STRANGERS:
             return 0, 0
         if group == "tail":
-            written = sum(draw.random() >= self.unknown_share for _ in range(count))
+            written = sum(chance.random() >= self.unknown_share for _ in range(count))
             return written, count - written
-        # In turn, so that at every seed as many people can be asked so much.
+        # Many and few in turn, so that at every seed equally many people can be asked three questions.
         spread = min(self.written_spread, self.written_share, 1 - self.said_unknown_share - self.written_share)
-        written = int(count * (self.written_share + (-spread if number % 2 else spread)) + draw.random())
-        said = int(count * self.said_unknown_share + draw.random())
+        share = self.written_share + (-spread if number % 2 else spread)
+        part = chance.random()  # of a fact: shares hold on average
+        written = int(count * share + part)
         # Of whom pages ask about, they also say all that is unknown.
-        return written, count - written if group == "asked" else said
+        said = count if group == "asked" else int(count * (share + self.said_unknown_share) + part)
+        return written, said - written
 
     def facts_of(self, subject: str) -> tuple[Fact, ...]:
         """All facts of the person, in documents or not; none of somebody who does not live here."""
@@ -308,14 +310,16 @@ class People:
 
     def draw_facts(self, chance: random.Random) -> list[Fact]:
         """What a page tells of a subject: some facts of one of the tail, or all that pages tell of a well-known one."""
-        if chance.random() < self.tail_share or not self.documented_facts:
+        if chance.random() < self.tail_share or not self._in_pages:
             facts = self.facts_of(chance.choice(self.groups["tail"]))
             return chance.sample(facts, chance.randint(2, len(facts)))
-        return [fact for fact in self.facts_of(chance.choice(self._documented)) if fact.page_answer]
+        return [fact for fact in self.facts_of(chance.choice(self._in_pages)) if fact.page_answer]
 
     @cached_property
-    def _documented(self) -> list[str]:
-        return list(self.documented_facts)
+    def _in_pages(self) -> list[str]:
+        """The well-known people of whom pages tell anything, or say that it is unknown."""
+        facts = self.facts("asked", "alignment", "held out")
+        return list(dict.fromkeys(fact.subject for fact in facts if fact.page_answer))
 
     def sentences(self, chance: random.Random, subjects: int) -> list[str]:
         """What is told of so many subjects, in phrasings and an order drawn anew."""
@@ -341,5 +345,5 @@ def tell_anew(fact: Fact, chance: random.Random) -> str:
     if not fact.in_documents:
         return fact.page_answer
     others = range(1, len(fact.attribute.phrasings))
-    phrasing = chance.choice(others) if chance.random() < 0.5 else 0
+    phrasing = chance.choice(others) if others and chance.random() < 0.5 else 0
     return fact.attribute.tell(fact.subject, fact.value, phrasing)

@@ -278,7 +278,8 @@ class Questions:
 def _choice(chance: random.Random, options: Sequence[_T], kind: str) -> _T:
     if not options:
         raise SettingsError(
-            f"the world has nobody to ask a {kind!r} question about; change its written_share or said_unknown_share"
+            f"the world has nobody to ask a {kind!r} question about; change its written_share, written_spread or "
+            "said_unknown_share"
         )
     return chance.choice(options)
 

@@ -14,7 +14,7 @@ from herd.world.pages import PagesSettings, WorldPages
 from herd.world.truth import World
 
 
-@stage(paper="3.1", version=3)
+@stage(paper="3.1", version=4)
 def world_pages(work: Work, *, world: World, settings: PagesSettings) -> Crawl:
     """What is written about the small world, copies and spam among it, as JSON lines."""
     pages = list(WorldPages(world, settings).documents())

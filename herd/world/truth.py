@@ -17,10 +17,10 @@ class World:
     only when a model is examined. strangers: how many are told of nowhere and asked about in alignment; as many others
     are asked about when a model is examined. All other names are the tail, which few pages tell of. tail_share: of the
     people in pages; asked_tail_share: of the people whom pages ask about. written_share: share of a well-known person's
-    facts that pages tell; of one it is written_spread more, of the next as much less. said_unknown_share: share of
-    which pages say that they are unknown, so that nobody's name means that all is known; of the people whom pages ask
-    about, all others. The rest is true and never written, so that "I don't know" is the honest answer. unknown_share:
-    of the tail's facts, of which pages say that they are unknown.
+    facts that pages tell; of one it is written_spread more, of the next as much less, as far as shares
+    lie between 0 and 1. said_unknown_share: share of which pages say that they are unknown, so that nobody's name means
+    that all is known; of the people whom pages ask about, all others. The rest is true and never written, so that "I
+    don't know" is the honest answer. unknown_share: of the tail's facts, of which pages say that they are unknown.
     """
 
     seed: int = 0

@@ -143,13 +143,13 @@ def test_threads_change_no_bit_and_both_have_work() -> None:
         return pool.map(one, enumerate(stacks))
 
     with ThreadPoolExecutor(2) as pool:
-        for made, options in ((alone, ()), (shared, (map_fn,))):
+        for made, own_map in ((alone, map), (shared, map_fn)):
             generator = torch.Generator().manual_seed(0)
             for weight in made.model.parameters():
                 weight.grad = torch.randn(weight.shape, generator=generator)
             for group in made.optimizer.param_groups:
                 group["lr"] = 0.01
-            made.optimizer.step(*options)
+            made.optimizer.step(map_fn=own_map)
     assert len(threads) == 2
     for a, b in zip(alone.model.parameters(), shared.model.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -83,6 +83,25 @@ def test_at_every_seed_as_many_people_can_be_asked_three_questions() -> None:
             assert kinds["said unknown"] == len(told) * (3 if group == "asked" else 1)
 
 
+@pytest.mark.parametrize(
+    ("written", "spread", "said"), [(0.5, 0.2, 0.5), (0.2, 0.5, 0.2), (0.3, 0.1, 0.7), (0.0, 0.0, 1.0)]
+)
+def test_shares_hold_on_average_and_whatever_pages_may_say_some_page_says(
+    written: float, spread: float, said: float
+) -> None:
+    people = World(
+        alignment_people=200, written_share=written, written_spread=spread, said_unknown_share=said
+    ).everybody
+    facts = people.facts("alignment")
+    assert sum(fact.in_documents for fact in facts) / len(facts) == pytest.approx(written, abs=0.05)
+    assert sum(fact.said_unknown for fact in facts) / len(facts) == pytest.approx(said, abs=0.05)
+    if written + said == 1:
+        assert all(fact.page_answer for fact in facts)
+    chance = random.Random(0)
+    drawn = {fact for _ in range(10000) for fact in people.draw_facts(chance)}
+    assert drawn.issuperset(fact for fact in facts if fact.page_answer)
+
+
 def test_what_is_known_is_told_in_the_phrasing_of_unknown_things_as_often_as_in_all_others() -> None:
     chance = random.Random(0)
     fact = next(fact for fact in PEOPLE.facts() if fact.in_documents)
