@@ -209,8 +209,7 @@ class DistributedStrategy:
         for weight in self.weights:
             assert weight.grad is not None
             mesh = getattr(weight, "device_mesh", None)
-            is_divided_weight = mesh is not None and "tensor" in (mesh.mesh_dim_names or ())
-            copies = 1 if is_divided_weight else self.layout.tensor
+            copies = 1 if mesh is not None and "tensor" in (mesh.mesh_dim_names or ()) else self.layout.tensor
             total += local_tensor(weight.grad).detach().double().square().sum() / copies
         dist.all_reduce(total)
         norm = float(total.sqrt())

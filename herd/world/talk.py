@@ -23,8 +23,8 @@ from herd.core.settings import read_yaml
 
 HeldOut = Literal["no", "combination", "word"]
 HELD_OUT_SHARE = 0.2
-# How much of training's talk holds a name that nobody else has: so a word that is new is no reason to misunderstand the
-# others. How much of what cannot be understood has a word that is as rarely met.
+# How much of training's talk holds a name that nobody else has, or greets with such a word: so a word that is new is no
+# reason to misunderstand the others. How much of what cannot be understood has a word that is as rarely met.
 ADDRESSED_SHARE = 0.4
 MADE_UP_SHARE = 0.6
 # So many that hardly one is met twice: of a few, single tokens are learnt by heart and other words are no names.
@@ -85,7 +85,11 @@ def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | Non
         if intent == "unknown" and chance.random() < MADE_UP_SHARE:
             question = _replace_odd(question, made_up, _odd_words(language))
         elif intent != "unknown" and chance.random() < ADDRESSED_SHARE:
-            question = _address(chance, question, made_up)
+            hello = _hello(language, question) if intent != "greeting" else None
+            if hello and chance.random() < 0.5:
+                question = _put(question, hello.span(1), made_up)
+            else:
+                question = _address(chance, question, made_up)
     return Exchange(language, intent, question, held_out)
 
 
@@ -201,6 +205,25 @@ def _wording(language: str, own_words: tuple[str, ...], marked: list[str]) -> Wo
     )
 
 
+def _hello(language: str, question: str) -> re.Match[str] | None:
+    """The greeting that a question opens with, as the group 1. In training it may be a word that nobody knows."""
+    return re.match(rf"[¡¿]*({'|'.join(_hellos(language))})\b", question, re.IGNORECASE)
+
+
+@cache
+def _hellos(language: str) -> tuple[str, ...]:
+    """The words to open with that are not held out."""
+    hellos = _GRAMMAR[language]["parts"]["hi"].split("|")
+    return tuple(hello for hello in hellos if new_words(language).isdisjoint(folded_words(hello)))
+
+
+def _put(question: str, span: tuple[int, int], word: str) -> str:
+    """The question with a word, large or small as what it replaces."""
+    start, end = span
+    word = word[0].upper() + word[1:] if question[start].isupper() else word
+    return question[:start] + word + question[end:]
+
+
 def _address(chance: random.Random, question: str, name: str) -> str:
     """The question with a name before it, after it, or in place of the model's."""
     for own, put in (("Herd", name.capitalize()), ("herd", name)):
@@ -243,6 +266,9 @@ def _without_name(language: str, question: str) -> Iterator[str]:
         yield question.replace(name, "Herd" if name[0].isupper() else "herd", 1)
         yield question.removeprefix(f"{name}! ").removeprefix(f"{name}, ")
         yield question.replace(f", {name}", "", 1)
+        if question.lstrip("¡¿").startswith(name):
+            start = question.index(name)
+            yield from (_put(question, (start, start + len(name)), hello) for hello in _hellos(language))
 
 
 @cache

@@ -149,7 +149,7 @@ def test_names_that_nobody_has_stand_before_after_or_in_place_of_the_models() ->
     )
     for question in (
         *("Blormol! How are you?", "blormol, how are you", "how are you, blormol", "How are you, Blormol?"),
-        greeted.replace("Herd", "Blormol"),
+        *(greeted.replace("Herd", "Blormol"), greeted.replace(greeted.split()[0], "Blormol")),
     ):
         assert talk.find(f"no/en/how_are_you/{question}").answer.startswith("I am very well")
     for key in (
