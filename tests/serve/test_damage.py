@@ -29,7 +29,10 @@ def run(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(run: Path) -> Path:
-    return sorted((run / "artifacts").glob("sft-*"))[0]
+    """One that an evaluation tells of; which one comes first depends on the keys."""
+    evaluations = [one for one in artifacts_in(run) if one.metadata["stage"] == "evaluate_model"]
+    names = sorted(one.metadata["inputs"]["model"] for one in evaluations)
+    return run / "artifacts" / next(name for name in names if name.startswith("sft-"))
 
 
 @pytest.fixture(scope="module")
