@@ -85,11 +85,9 @@ def draw(chance: random.Random, *, held_out: HeldOut = "no", language: str | Non
         if intent == "unknown" and chance.random() < MADE_UP_SHARE:
             question = _replace_odd(question, made_up, _odd_words(language))
         elif intent != "unknown" and chance.random() < ADDRESSED_SHARE:
-            hello = _hello(language, question) if intent != "greeting" else None
-            if hello and chance.random() < 0.5:
-                question = _put(question, hello.span(1), made_up)
-            else:
-                question = _address(chance, question, made_up)
+            # A greeting whose one word nobody knows is none.
+            hello = _hello(language).match(question) if intent != "greeting" else None
+            question = _address(chance, question, made_up, hello)
     return Exchange(language, intent, question, held_out)
 
 
@@ -205,9 +203,10 @@ def _wording(language: str, own_words: tuple[str, ...], marked: list[str]) -> Wo
     )
 
 
-def _hello(language: str, question: str) -> re.Match[str] | None:
-    """The greeting that a question opens with, as the group 1. In training it may be a word that nobody knows."""
-    return re.match(rf"[¡¿]*({'|'.join(_hellos(language))})\b", question, re.IGNORECASE)
+@cache
+def _hello(language: str) -> re.Pattern[str]:
+    """The greeting that a question opens with, as the group 1."""
+    return re.compile(rf"[¡¿]*({'|'.join(_hellos(language))})\b", re.IGNORECASE)
 
 
 @cache
@@ -224,8 +223,10 @@ def _put(question: str, span: tuple[int, int], word: str) -> str:
     return question[:start] + word + question[end:]
 
 
-def _address(chance: random.Random, question: str, name: str) -> str:
-    """The question with a name before it, after it, or in place of the model's."""
+def _address(chance: random.Random, question: str, name: str, hello: re.Match[str] | None) -> str:
+    """The question with a name before it, after it, or in place of the model's or of the greeting it opens with."""
+    if hello and chance.random() < 0.5:
+        return _put(question, hello.span(1), name)
     for own, put in (("Herd", name.capitalize()), ("herd", name)):
         if own in question:
             return question.replace(own, put, 1)
