@@ -36,6 +36,12 @@ def run(options: argparse.Namespace) -> None:
     for name, plugin in _plugins(options.kind).items():
         own = user_file_of(plugin)
         print(f"{name:24} {doc_summary(plugin)}{f' ({own})' if own else ''}")
+    if options.kind == "recipes":
+        from herd.core.recipe import packaged_presets, preset_summary
+        from herd.recipes import recipes
+
+        for name, file in packaged_presets(recipes).items():
+            print(f"{name:24} {preset_summary(file)}")
 
 
 def _plugins(kind: str) -> dict[str, Callable[..., Any]]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from herd.commands.arguments import bounded_number, default_jobs
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, resolve_recipe
+
+if TYPE_CHECKING:
+    from herd.core.stage import Plan
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from herd.core.artifacts import is_complete
     from herd.core.settings import write_yaml
-    from herd.pretrain.planning import estimate_costs, estimate_lines, layout_lines, text_lines, write_estimates
+    from herd.pretrain.planning import estimate_costs, estimate_lines, write_estimates
     from herd.run.runner import required_plans
     from herd.run.worker import RunFolder
 
@@ -35,19 +40,28 @@ def run(options: argparse.Namespace) -> None:
         print(write_yaml(recipe.to_row()), end="")
         return
     plans = required_plans(recipe.plan(), options.until)
-    for plan in plans:
-        is_made = is_complete(RunFolder(folder).artifact(plan.key))
-        inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
-        print(f"{'made ' if is_made else 'to do'}  {plan.key:34} {plan.stage.artifact_type.__name__:12} {inputs}")
-    for words in (layout_lines, text_lines):
-        for line in words(plans, RunFolder(folder).artifacts):
-            print(line)
+    for line in plan_lines(plans, folder):
+        print(line)
     if options.estimate:
         estimates = estimate_costs(plans, options.jobs)
         write_estimates(estimates, RunFolder(folder).plan)
         for line in estimate_lines(estimates, options.jobs):
             print(line)
     print(f"{len(plans)} stages in {folder}; `herd plan {options.recipe} --yaml` prints every number")
+
+
+def plan_lines(plans: Sequence[Plan], folder: Path) -> Iterator[str]:
+    """Every stage of a run and whether it is made, then what training will take, and of which text."""
+    from herd.core.artifacts import is_complete
+    from herd.pretrain.planning import layout_lines, text_lines
+    from herd.run.worker import RunFolder
+
+    for plan in plans:
+        is_made = is_complete(RunFolder(folder).artifact(plan.key))
+        inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
+        yield f"{'made ' if is_made else 'to do'}  {plan.key:34} {plan.stage.artifact_type.__name__:12} {inputs}"
+    for words in (layout_lines, text_lines):
+        yield from words(plans, RunFolder(folder).artifacts)
 
 
 COMMAND = Command("plan", "show what a run would make, and make nothing", add_options, run)

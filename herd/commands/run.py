@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from herd.commands.arguments import add_device, bounded_number, default_jobs
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, resolve_recipe
+
+if TYPE_CHECKING:
+    from herd.core.recipe import Recipe
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -94,14 +99,19 @@ def parse_trace_steps(text: str) -> tuple[int, int]:
 
 
 def run(options: argparse.Namespace) -> None:
+    recipe, folder = resolve_recipe(options)
+    run_recipe(recipe, folder, options)
+
+
+def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> None:
+    """Makes what `recipe` plans in `folder`, and says where it lies. options: those of `add_run_options`, and until."""
     from herd.core.artifacts import Report
     from herd.core.stage import RunOptions
     from herd.run.launcher import launcher_session
     from herd.run.progress import display
     from herd.run.ranks import Rank
-    from herd.run.runner import run_stages as run_recipe
+    from herd.run.runner import run_stages
 
-    recipe, folder = resolve_recipe(options)
     with launcher_session(
         options.executor or recipe.executor, folder, options.jobs, options.heartbeat_timeout
     ) as session:
@@ -109,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
             return
         executor, jobs = session
         started_ranks = Rank.from_env().world_size if executor.startswith("joined:") else 1
-        artifact = run_recipe(
+        artifact = run_stages(
             recipe.plan(),
             folder,
             jobs=jobs,

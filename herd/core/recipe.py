@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact
-from herd.core.errors import SettingsError
+from herd.core.errors import SettingsError, did_you_mean
 from herd.core.plugins import load_plugins, load_user_file, module_name
 from herd.core.registry import Registry
 from herd.core.settings import DEEPEST, build, dump, merge_settings, parse_yaml, read_yaml
@@ -20,7 +20,8 @@ RecipeFunction = Callable[..., Artifact]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A wiring with its numbers filled in: everything needed to plan. executor: where its ranks are started, from the
+    """A wiring with its numbers filled in: everything needed to plan. name: that of a preset, where one was named.
+    executor: where its ranks are started, from the
     line `executor:` of its file; it counts for nothing else. plugins: the user's files that were loaded for it."""
 
     name: str
@@ -36,7 +37,7 @@ class Recipe:
     def to_row(self) -> dict[str, Any]:
         """The complete numbers, as a YAML file for `herd run` holds them."""
         own = {"plugins": list(self.plugins)} if self.plugins else {}
-        return {"recipe": self.name, **own, **dump(self.settings)}
+        return {"recipe": self.function.__name__, **own, **dump(self.settings)}
 
 
 def load_recipe(
@@ -44,32 +45,44 @@ def load_recipe(
 ) -> Recipe:
     """The recipe that `reference` names, with `--set` values laid over its numbers.
 
-    reference: the name of a packaged recipe, a YAML file whose `recipe:` names the wiring (a packaged
-    name, or a Python file beside it), or a Python file with one function marked by `recipes.add`. plugins: files of
-    the user's own that are loaded before; those on the line `plugins:` of the YAML file lie beside it.
+    reference: the name of a packaged recipe or preset, a YAML file whose `recipe:` names one (or a Python file beside
+    it), or a Python file with one function marked by `recipes.add`. plugins: files of the user's own that are loaded
+    before; those on the line `plugins:` of the YAML file lie beside it.
     Raises SettingsError with file, line and the nearest valid name.
     """
-    loaded = load_plugins(plugins, "--plugins")
     path = Path(reference)
     if path.suffix in (".yaml", ".yml"):
         values, lines = read_yaml(path)
-        wiring = values.pop("recipe", None)
-        if not isinstance(wiring, str):
-            raise SettingsError(f"{path}: names no wiring; add a line such as `recipe: tiny`")
-        executor = values.pop("executor", "local")
-        loaded += load_plugins(_plugin_files(values.pop("plugins", []), path), f"the line `plugins:` of {path}")
-        function = _wiring(wiring, recipes, path.parent)
-        beside, more = _packaged_numbers(function)
-        loaded += more
-        own = merge_settings(beside, values, _kind(function))
-        return replace(
-            _fill(function, own, overrides, where=str(path), lines=lines),
-            executor=str(executor),
-            plugins=tuple(dict.fromkeys(loaded)),
-        )
-    function = _wiring(reference, recipes, Path())
-    numbers, more = _packaged_numbers(function)
-    return replace(_fill(function, numbers, overrides, where=reference, lines={}), plugins=(*loaded, *more))
+        return recipe_from(values, recipes, overrides, plugins, where=path, lines=lines)
+    loaded = load_plugins(plugins, "--plugins")
+    packaged = _packaged(reference, recipes, Path())
+    return replace(
+        _fill(reference, packaged.function, packaged.numbers, overrides, where=reference, lines={}),
+        plugins=(*loaded, *packaged.plugins),
+    )
+
+
+def recipe_from(
+    values: Mapping[str, Any], recipes: Registry[RecipeFunction], overrides: Sequence[str] = (),
+    plugins: Sequence[Path | str] = (), *, where: Path, lines: Mapping[str, int] | None = None,
+) -> Recipe:  # fmt: skip
+    """The recipe of what a YAML file says. where: the file, which need not be there; what `values` name lies beside it.
+
+    Raises SettingsError as `load_recipe` does."""
+    loaded = load_plugins(plugins, "--plugins")
+    own = dict(values)
+    name = own.pop("recipe", None)
+    if not isinstance(name, str):
+        raise SettingsError(f"{where}: names no wiring; add a line such as `recipe: tiny`")
+    executor = own.pop("executor", "local")
+    loaded += load_plugins(_plugin_files(own.pop("plugins", []), where), f"the line `plugins:` of {where}")
+    packaged = _packaged(name, recipes, where.parent)
+    numbers = merge_settings(packaged.numbers, own, _kind(packaged.function))
+    return replace(
+        _fill(name, packaged.function, numbers, overrides, where=str(where), lines=lines or {}),
+        executor=str(executor),
+        plugins=tuple(dict.fromkeys((*loaded, *packaged.plugins))),
+    )
 
 
 def wiring_name(reference: str) -> str:
@@ -77,6 +90,17 @@ def wiring_name(reference: str) -> str:
     path = Path(reference)
     wiring = read_yaml(path)[0].get("recipe") if path.suffix in (".yaml", ".yml") else None
     return wiring if isinstance(wiring, str) else reference
+
+
+def packaged_presets(recipes: Registry[RecipeFunction]) -> dict[str, Path]:
+    """The YAML files beside the packaged recipes that lie over one of them or over each other, by their names."""
+    wirings = recipes.all()
+    return {file.stem: file for file in sorted(recipes.folder.glob("*.yaml")) if file.stem not in wirings}
+
+
+def preset_summary(file: Path) -> str:
+    """The first line of the comment that a preset begins with."""
+    return file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def _plugin_files(names: object, recipe: Path) -> list[Path]:
@@ -87,9 +111,8 @@ def _plugin_files(names: object, recipe: Path) -> list[Path]:
     return [recipe.parent / name for name in listed]
 
 
-def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> RecipeFunction:
-    if not name.endswith(".py"):
-        return recipes.get(name)
+def _own_wiring(name: str, beside: Path, recipes: Registry[RecipeFunction]) -> RecipeFunction:
+    """The recipe in a file of the user's own."""
     path = (beside / name).resolve()
     if not path.exists():
         raise SettingsError(f"{path}: there is no such file; check the path of the recipe")
@@ -107,26 +130,59 @@ def _wiring(name: str, recipes: Registry[RecipeFunction], beside: Path) -> Recip
     return functions[0]
 
 
-def _packaged_numbers(function: RecipeFunction) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The numbers in the YAML file beside the wiring that has its name, and the plug-ins it loads; none is fine."""
-    beside = Path(inspect.getfile(function)).with_suffix(".yaml")
-    if not beside.exists():
-        return {}, ()
-    values, _ = read_yaml(beside)
+@dataclass(frozen=True)
+class _Packaged:
+    """A wiring, the numbers that the packaged files give it, and the plug-ins that were loaded for them."""
+
+    function: RecipeFunction
+    numbers: dict[str, Any]
+    plugins: tuple[str, ...]
+
+
+def _packaged(name: str, recipes: Registry[RecipeFunction], beside: Path, passed: tuple[str, ...] = ()) -> _Packaged:
+    """What `name` leads to: a wiring with the numbers in the YAML file beside it that has its name, below those of the
+    presets on the way. beside: where a wiring of the user's own lies. passed: the presets that led here."""
+    if name in passed:
+        raise SettingsError(f"presets that name each other: {' -> '.join((*passed, name))}; let one name a wiring")
+    if name.endswith(".py") or name in recipes.all():
+        function = _own_wiring(name, beside, recipes) if name.endswith(".py") else recipes.get(name)
+        return _over(_Packaged(function, {}, ()), Path(inspect.getfile(function)).with_suffix(".yaml"))
+    presets = packaged_presets(recipes)
+    if name not in presets:
+        raise SettingsError(
+            f"{name!r} is not one of the {recipes.kind}{did_you_mean(name, [*recipes.all(), *presets])}"
+        )
+    below = _packaged(wiring_name(str(presets[name])), recipes, presets[name].parent, (*passed, name))
+    return _over(below, presets[name])
+
+
+def _over(below: _Packaged, file: Path) -> _Packaged:
+    """`below` with the numbers of a packaged file laid over its own; a file that is not there has none."""
+    if not file.exists():
+        return below
+    values, _ = read_yaml(file)
     for name in ("recipe", "executor"):
         values.pop(name, None)
-    return values, load_plugins(_plugin_files(values.pop("plugins", []), beside), f"the line `plugins:` of {beside}")
+    loaded = load_plugins(_plugin_files(values.pop("plugins", []), file), f"the line `plugins:` of {file}")
+    numbers = merge_settings(below.numbers, values, _kind(below.function))
+    return replace(below, numbers=numbers, plugins=below.plugins + loaded)
 
 
 def _fill(
-    function: RecipeFunction, values: dict[str, Any], overrides: Sequence[str], *, where: str, lines: dict[str, int]
-) -> Recipe:
+    name: str, function: RecipeFunction, values: dict[str, Any], overrides: Sequence[str], *, where: str,
+    lines: Mapping[str, int],
+) -> Recipe:  # fmt: skip
     kind = _kind(function)
     for text in overrides:
         values = merge_settings(values, parse_override(text), kind)
     if overrides:
         where = f"{where} with --set"
-    return Recipe(function.__name__, function, build(kind, values, where=where, lines=lines))
+    return Recipe(_own_name(name, function), function, build(kind, values, where=where, lines=lines))
+
+
+def _own_name(name: str, function: RecipeFunction) -> str:
+    """What a recipe is called: the packaged name, and that of the function for a file of the user's own."""
+    return function.__name__ if name.endswith(".py") else name
 
 
 def _kind(function: RecipeFunction) -> Any:

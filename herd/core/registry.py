@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from herd.core.errors import SettingsError, did_you_mean
@@ -117,6 +118,11 @@ class Registry(Generic[F]):
         """Every plug-in by name, in alphabetical order."""
         self._search()
         return dict(sorted(self._plugins.items()))
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the registry's package lie."""
+        return Path(importlib.import_module(self._package).__path__[0])
 
     def _search(self) -> None:
         if self._searched:

@@ -89,6 +89,11 @@ _NOT_IN_KEY = "not part of a stage's identity"
 # A stage's argument that changes nothing about its result, such as where a file lies.
 NotInKey = Annotated[_T, _NOT_IN_KEY]
 
+_ADDED_LATER = "left out of a stage's identity while it has its default"
+# A setting, or an input of a stage, that came when artifacts had been made without it: while it has its default the
+# keys are those of before, so that nothing is made again.
+AddedLater = Annotated[_T, _ADDED_LATER]
+
 # Strict: "4" is no number and 1 is no truth; what a user typed by mistake must not pass by luck.
 _CONFIG = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -169,12 +174,38 @@ def check_arguments(
 
 
 def dump_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked arguments of `function` as plain JSON data."""
+    """Checked arguments of `function` as plain JSON data, without those `AddedLater` that have their defaults."""
     hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters
     return {
-        name: TypeAdapter(hints.get(name, Any), config=None).dump_python(value, mode="json")
+        name: _without_later_defaults(
+            value, TypeAdapter(hints.get(name, Any), config=None).dump_python(value, mode="json")
+        )
         for name, value in arguments.items()
+        if not (_is_added_later(hints.get(name)) and value == parameters[name].default)
     }
+
+
+def _without_later_defaults(value: Any, row: Any) -> Any:
+    """`row`, which is `value` as plain data, without the settings `AddedLater` that have their defaults."""
+    if isinstance(value, list | tuple) and isinstance(row, list):
+        return [_without_later_defaults(*pair) for pair in zip(value, row, strict=True)]
+    if isinstance(value, Mapping) and isinstance(row, dict):
+        pairs = zip(row.items(), value.values(), strict=True)
+        return {name: _without_later_defaults(part, dumped) for (name, dumped), part in pairs}
+    if not hasattr(type(value), "__pydantic_fields__") or not isinstance(row, dict):
+        return row
+    hints, fields = typing.get_type_hints(type(value), include_extras=True), type(value).__pydantic_fields__
+    parts = {name: getattr(value, name) for name in fields}
+    return {
+        name: _without_later_defaults(part, row[name])
+        for name, part in parts.items()
+        if not (_is_added_later(hints[name]) and part == fields[name].get_default(call_default_factory=True))
+    }
+
+
+def _is_added_later(hint: Any) -> bool:
+    return _ADDED_LATER in getattr(hint, "__metadata__", ())
 
 
 def load_arguments(function: Callable[..., Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,6 +218,11 @@ def is_in_key(function: Callable[..., Any], name: str) -> bool:
     """Whether the argument `name` of a stage's function is part of the stage's identity."""
     hint = typing.get_type_hints(function, include_extras=True).get(name)
     return _NOT_IN_KEY not in getattr(hint, "__metadata__", ())
+
+
+def is_added_later(function: Callable[..., Any], name: str) -> bool:
+    """Whether the argument `name` of a stage's function came when artifacts had been made without it."""
+    return _is_added_later(typing.get_type_hints(function, include_extras=True).get(name))
 
 
 # ---- sentences for wrong settings ----
@@ -319,6 +355,8 @@ def merge_settings(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any
 
 def _alternatives(kind: Any) -> typing.Iterator[Any]:
     """The types that a value of `kind` may have, with `X | None` and the like taken apart."""
+    if _is_added_later(kind):
+        yield from _alternatives(typing.get_args(kind)[0])
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         for alternative in typing.get_args(kind):
             yield from _alternatives(alternative)

@@ -21,7 +21,7 @@ from herd.core.fingerprint import fingerprint
 from herd.core.plugins import load_user_file, user_code_digests, user_files
 from herd.core.registry import is_same_definition, location_of, plugin_modules
 from herd.core.results import results
-from herd.core.settings import check_arguments, dump_arguments, is_in_key, load_arguments
+from herd.core.settings import check_arguments, dump_arguments, is_added_later, is_in_key, load_arguments
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Artifact)
@@ -151,7 +151,7 @@ class Plan:
             "stage": self.stage.name,
             "version": self.stage.version,
             "settings": {n: v for n, v in self.settings.items() if is_in_key(self.stage.body, n)},
-            "inputs": self.input_keys,
+            "inputs": {n: v for n, v in self.input_keys.items() if v or not is_added_later(self.stage.body, n)},
         }
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
         return f"{self.stage.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 
 from herd.core.artifacts import Tokens
 from herd.core.errors import SettingsError
-from herd.core.recipe import RecipeFunction, load_recipe, parse_override
+from herd.core.recipe import RecipeFunction, load_recipe, packaged_presets, parse_override, preset_summary
 from herd.core.registry import Registry
 from herd.core.settings import DEEPEST, PositiveInt, settings, write_yaml
+from herd.core.stage import Stage
 from herd.recipes import recipes
 from herd.run.runner import run_stages
 from tests.core.stages_for_tests import join, write
@@ -162,3 +165,59 @@ def test_a_file_of_ones_own_has_exactly_one_recipe(count: int, tmp_path: Path) -
     file.write_text("from herd.recipes import recipes\n" + "".join(texts))
     with pytest.raises(SettingsError, match=f"has {count} recipes; mark exactly one function with @recipes.add"):
         load_recipe(str(file), recipes)
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry[RecipeFunction]]:
+    """A package with one wiring, its numbers, and presets over it."""
+    package = tmp_path / "packaged_for_tests"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from herd.core.registry import Registry\nrecipes = Registry('test recipes', __name__, requires_source=False)\n"
+    )
+    wiring = OWN.replace("from herd.recipes import", "from packaged_for_tests import").replace("{name}", "wiring")
+    (package / "wiring.py").write_text(wiring.replace("own_stage", "packaged_stage"))
+    (package / "wiring.yaml").write_text("# Its own.\nsize: 4\n")
+    (package / "small-1.yaml").write_text("# A small one.\nrecipe: wiring\nsize: 1\n")
+    (package / "smaller.yaml").write_text("# As small.\nrecipe: small-1\n")
+    (package / "circle.yaml").write_text("# Round.\nrecipe: round\n")
+    (package / "round.yaml").write_text("# Round.\nrecipe: circle\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registries = list(Registry.instances)
+    import packaged_for_tests  # pyright: ignore[reportMissingImports]
+
+    yield packaged_for_tests.recipes
+    Registry.instances[:] = registries
+    for name in ("packaged_for_tests", "packaged_for_tests.wiring"):
+        sys.modules.pop(name, None)
+    Stage.registry.pop("packaged_stage", None)
+
+
+def test_a_preset_lies_over_a_wiring_or_another_preset(packaged: Registry[RecipeFunction], tmp_path: Path) -> None:
+    sizes = {name: load_recipe(name, packaged).settings.size for name in ("wiring", "small-1", "smaller")}
+    assert sizes == {"wiring": 4, "small-1": 1, "smaller": 1}
+    assert load_recipe("smaller", packaged, ["size=9"]).settings.size == 9
+    own = tmp_path / "own.yaml"
+    own.write_text("recipe: smaller\nsize: 2\n")
+    recipe = load_recipe(str(own), packaged)
+    assert (recipe.name, recipe.settings.size, recipe.function.__name__) == ("smaller", 2, "wiring")
+    assert recipe.to_row() == {"recipe": "wiring", "size": 2}
+    assert {name: preset_summary(file) for name, file in packaged_presets(packaged).items()} == {
+        "circle": "Round.",
+        "round": "Round.",
+        "small-1": "A small one.",
+        "smaller": "As small.",
+    }
+
+
+def test_presets_that_name_each_other_and_unknown_ones_are_refused(packaged: Registry[RecipeFunction]) -> None:
+    with pytest.raises(SettingsError, match="circle -> round -> circle"):
+        load_recipe("circle", packaged)
+    with pytest.raises(SettingsError, match="did you mean 'smaller'"):
+        load_recipe("smallr", packaged)
+
+
+def test_all_packaged_presets_plan_and_their_numbers_are_whole() -> None:
+    for name in packaged_presets(recipes):
+        recipe = load_recipe(name, recipes)
+        assert recipe.to_row()["recipe"] in recipes.all()

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.core.settings import (
+    AddedLater,
+    MixtureWeights,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -111,3 +113,12 @@ def test_arguments_of_functions_are_checked_like_settings() -> None:
     assert check_arguments(rule, {}, where="rule") == {"at_least": 3}
     with pytest.raises(SettingsError, match="did you mean 'at_least'"):
         check_arguments(rule, {"at_lest": 3}, where="rule")
+
+
+@settings
+class LaterShares:
+    shares: AddedLater[MixtureWeights | None] = None
+
+
+def test_shares_that_came_later_are_replaced_as_a_whole_too() -> None:
+    assert merge_settings({"shares": {"a": 1.0}}, {"shares": {"b": 1.0}}, LaterShares) == {"shares": {"b": 1.0}}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from herd.core.artifacts import Artifact, Checkpoint, Corpus, Tokens
 from herd.core.errors import ArtifactError, SettingsError, StoppedError
+from herd.core.settings import AddedLater, load_arguments, settings
 from herd.core.stage import RunOptions, Stage, Work, find_stage, plan_of, stage, walk
 from herd.run.executors import LocalExecutor
 from tests.core.stages_for_tests import join, write
@@ -144,3 +145,51 @@ def test_parts_of_a_stage_tell_how_far_the_stage_is(tmp_path: Path) -> None:
         report(0, 0)
         report(3, 4)
     assert told == [(0, 2, "part 0"), (0.75, 2, "part 0"), (1, 2, "part 1"), (1.75, 2, "part 1")]
+
+
+@settings
+class PartSettings:
+    size: int = 1
+    later: AddedLater[float | None] = None
+
+
+@settings
+class WholeSettings:
+    part: PartSettings = PartSettings()
+    parts: tuple[PartSettings, ...] = ()
+    by_name: AddedLater[dict[str, PartSettings] | None] = None
+
+
+def before(work: Work, corpus: Corpus, *, settings: WholeSettings) -> Tokens:
+    return Tokens(work.out)
+
+
+def after(
+    work: Work, corpus: Corpus, more: AddedLater[tuple[Corpus, ...]] = (), other: AddedLater[Corpus | None] = None,
+    *, settings: WholeSettings, times: AddedLater[int] = 3,
+) -> Tokens:  # fmt: skip
+    return Tokens(work.out)
+
+
+def test_what_came_later_changes_no_key_while_it_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stage, "registry", dict(Stage.registry))
+    monkeypatch.setattr(after, "__name__", "before")
+    older = stage(paper="-", version=1)(before)
+    Stage.registry.pop("before")
+    newer = stage(paper="-", version=1)(after)
+    corpus = write(text="a")
+    part = PartSettings(size=2)
+    same = WholeSettings(parts=(part,), by_name={"a": part})
+    assert newer(corpus, settings=same).key == older(corpus, settings=same).key
+    assert "later" not in str(plan_of(newer(corpus, settings=same)).settings)
+    others = (
+        newer(corpus, settings=same, times=4),
+        newer(corpus, (corpus,), settings=same),
+        newer(corpus, other=corpus, settings=same),
+        newer(corpus, settings=WholeSettings(part=PartSettings(later=0.0))),
+        newer(corpus, settings=WholeSettings(parts=(PartSettings(later=1.0),))),
+        newer(corpus, settings=WholeSettings(by_name={"a": PartSettings(later=1.0)})),
+    )
+    assert len({older(corpus, settings=same).key, *(artifact.key for artifact in others)}) == 1 + len(others)
+    stated = plan_of(others[4])
+    assert load_arguments(after, stated.settings)["settings"].parts[0].later == 1.0

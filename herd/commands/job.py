@@ -1,0 +1,104 @@
+"""What the commands that write and run a recipe of their own share: `herd pretrain`, `herd sft`, `herd dpo`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from herd.commands.arguments import add_plugins
+from herd.commands.plan import plan_lines
+from herd.commands.run import add_run_options, run_recipe
+
+if TYPE_CHECKING:
+    from herd.core.recipe import Recipe
+
+RECIPE_FILE = "recipe.yaml"
+
+
+def add_job_options(parser: argparse.ArgumentParser) -> None:
+    """--out, --set, --plugins, --until and --dry-run, and how a run is done."""
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/ and what is trained)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
+    add_plugins(parser)
+    parser.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
+    parser.add_argument("--dry-run", action="store_true", help="show the recipe and what a run would make, and stop")
+    add_run_options(parser)
+
+
+def run_job(
+    preset: str,
+    numbers: Mapping[str, Any],
+    folder: Path,
+    options: argparse.Namespace,
+    before: Callable[[Recipe], None] = lambda recipe: None,
+) -> None:
+    """Runs `preset` with `numbers` laid over it, and writes the recipe as FOLDER/recipe.yaml for `herd run`.
+
+    The same command goes on with what is made; where its numbers are others, what differs is told and the recipe of
+    before is kept under another name. before: is shown the recipe first, and may refuse it; nothing is written
+    until then. Raises SettingsError.
+    """
+    from herd.core.artifacts import atomic_write
+    from herd.core.recipe import parse_override, recipe_from
+    from herd.core.settings import merge_settings, write_yaml
+    from herd.recipes import recipes
+    from herd.run.runner import required_plans
+
+    values: dict[str, Any] = {"recipe": preset}
+    if options.plugins:
+        values["plugins"] = [str(Path(file).resolve()) for file in options.plugins]
+    values |= numbers
+    file = folder / RECIPE_FILE
+    recipe = recipe_from(values, recipes, options.set, where=file)
+    for text in options.set:
+        values = merge_settings(values, parse_override(text), type(recipe.settings))
+    text = f"# {shlex.join(['herd', *sys.argv[1:]])}\n{write_yaml(values)}"
+    for line in plan_lines(required_plans(recipe.plan(), options.until), folder):
+        print(line)
+    before(recipe)
+    if options.dry_run:
+        print(f"\nnothing was made; the recipe would be {file}:\n\n{text}", end="")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.exists() and _without_comments(file.read_text(encoding="utf-8")) != _without_comments(text):
+        earlier = _free_name(file)
+        for line in _differences(file, values):
+            print(line)
+        file.rename(earlier)
+        print(f"the recipe of before is {earlier}")
+    atomic_write(file, text)
+    run_recipe(recipe, folder, options)
+
+
+def _without_comments(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+def _free_name(file: Path) -> Path:
+    """`recipe.1.yaml`, or the next number that is free."""
+    number = 1
+    while (name := file.with_suffix(f".{number}{file.suffix}")).exists():
+        number += 1
+    return name
+
+
+def _differences(file: Path, values: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every number that is another than in the recipe of before."""
+    from herd.core.settings import read_yaml
+
+    old, new = dict(_leaves(read_yaml(file)[0])), dict(_leaves(values))
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name) != new.get(name):
+            yield f"{name}: {old.get(name, 'not said')} before, {new.get(name, 'not said')} now"
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
