@@ -193,9 +193,10 @@ def _without_later_defaults(value: Any, row: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(row, dict):
         pairs = zip(row.items(), value.values(), strict=True)
         return {name: _without_later_defaults(part, dumped) for (name, dumped), part in pairs}
-    if not hasattr(type(value), "__pydantic_fields__") or not isinstance(row, dict):
+    fields: dict[str, Any] | None = getattr(type(value), "__pydantic_fields__", None)
+    if fields is None or not isinstance(row, dict):
         return row
-    hints, fields = typing.get_type_hints(type(value), include_extras=True), type(value).__pydantic_fields__
+    hints = typing.get_type_hints(type(value), include_extras=True)
     parts = {name: getattr(value, name) for name in fields}
     return {
         name: _without_later_defaults(part, row[name])
