@@ -13,8 +13,10 @@ from herd.corpus.stages import curate
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.pretrain import PretrainSettings, pretrain
+from herd.pretrain.vocabulary import TokenizerSettings, load_tokenizer, tokenizer_files
 from herd.scaling.budget import LadderSettings, ladder_runs
 from herd.scaling.stages import fit_law
+from herd.tokens.stages import extend_tokenizer, train_tokenizer
 from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchPhase, MixPhase
 
@@ -24,6 +26,16 @@ def curated_text(paths: Mapping[str, Sequence[str]], curate_settings: CurateSett
     return curate(
         tuple(files(*patterns, source=source) for source, patterns in paths.items()), settings=curate_settings
     )
+
+
+def tokenizer_of(corpus: Corpus, s: TokenizerSettings) -> Tokenizer:
+    """The vocabulary of a new model (3.2), planned: learnt from the corpus, or that of a file, extended where asked."""
+    if not s.file:
+        assert s.vocab_size is not None  # which the settings see to
+        return train_tokenizer(corpus, vocab_size=s.vocab_size, digits_together=s.digits_together)
+    if s.extra:
+        return extend_tokenizer(corpus, base=s.file, extra=s.extra)
+    return load_tokenizer(files=tokenizer_files(s.file))
 
 
 def pretrain_base(
