@@ -10,6 +10,8 @@ from herd.evals.results import EvaluationResult, TextResult
 from herd.train.results import HeldOutLoss
 
 _LARGEST_EXPONENT = 700.0  # of a number that a float still holds
+# Of a loss; rows that are compared each with itself show smaller changes too, which say nothing about a model.
+LEAST_CHANGE = 0.001
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def text_losses(result: EvaluationResult, packed: str) -> dict[str, TextLoss]:
 @dataclass(frozen=True)
 class TextChange:
     """What a step did to how well some text is predicted. rise: of the loss, as a share of what it was; above 0 is
-    worse."""
+    worse. A change counts where it is more than its interval, and at least `LEAST_CHANGE`."""
 
     step: str
     earlier: str
@@ -92,9 +94,8 @@ class TextChange:
 
     @property
     def is_worse(self) -> bool:
-        """By more than the interval of the difference."""
-        return self.rise.low > 0
+        return self.rise.low > 0 and self.rise.value >= LEAST_CHANGE
 
     @property
     def is_better(self) -> bool:
-        return self.rise.high < 0
+        return self.rise.high < 0 and self.rise.value <= -LEAST_CHANGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from herd.report.abilities import (
     text_losses_of,
 )
 from herd.report.sections.steps import open_gates
+from herd.train.results import HeldOutLoss
 from tests.report.test_texts import held_out
 from tests.results import Made
 
@@ -145,3 +147,20 @@ def test_text_left_unmeasured_by_a_step_is_compared_with_where_it_was_last() -> 
     made += [read("before", "one", wiki=3.0), read("between", "two"), read("last", "three", wiki=3.3)]
     (worse,) = text_losses_of(measured_steps(made))
     assert (worse.step, worse.earlier) == ("last", "before")
+
+
+def test_less_than_a_thousandth_is_no_change_however_sure_it_is() -> None:
+    made = [model("one"), model("two", init_from="one"), read("x", "one", wiki=3.0, web=3.0)]
+    result = made[-1].result(EvaluationResult)
+    losses = {"wiki": scaled_loss(result.held_out["wiki"], 1.0005), "web": scaled_loss(result.held_out["web"], 0.9995)}
+    made.append(Made(EvaluationResult("y", False, {}, held_out=losses), key="evaluate_model-two"))
+    made[-1].metadata["inputs"] = {"model": "two", "tokens": "pack-1"}
+    changes = list(text_changes(measured_steps(made)))
+    assert [change.rise.low > 0 for change in changes] == [True, False]
+    assert not any(change.is_worse or change.is_better for change in changes)
+
+
+def scaled_loss(loss: HeldOutLoss, factor: float) -> HeldOutLoss:
+    return replace(
+        loss, nats_per_token=factor * loss.nats_per_token, row_nats=tuple(factor * nats for nats in loss.row_nats)
+    )

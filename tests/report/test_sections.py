@@ -84,7 +84,7 @@ def packing(*sources: str, missing: str = "", parts: str = "") -> PackingResult:
 def own_text(*evaluations: Any, **packed: str) -> list[Any]:
     """Two models, each pre-trained on from the last, and what was measured of them."""
     models = [model("one"), model("two", init_from="one")]
-    training = TrainingResult(9, 9, 1.0, 2.0, 96, {"<b>books</b>": SourceUse(3, 1500, 0.75, 0.5)})
+    training = TrainingResult(9, 9, 1.0, 2.0, 96, {"<b>books</b>": SourceUse(3, 1500, 0.75, 0)})
     models[1]._recorded[TrainingResult] = training
     return [Made(packing("<b>books</b>", "wiki", **packed), key="pack-1"), *models, *evaluations]
 
@@ -105,7 +105,7 @@ def test_text_that_a_step_made_worse_stands_on_top_in_words_and_own_names_are_es
     assert " nats a token (+1" in flag
     assert "predicts held-out text better than “before”: &lt;b&gt;books&lt;/b&gt; 3." in html
     assert html.count("<svg") == 2
-    assert '<td class="n">1,500</td><td class="n">100.0%</td><td class="n">0.5</td>' in html
+    assert '<td class="n">1,500</td><td class="n">100.0%</td><td class="n">0.00</td>' in html
 
 
 def test_changes_within_their_intervals_are_no_flags_and_one_model_alone_has_none() -> None:
@@ -154,3 +154,17 @@ def test_what_went_in_speaks_of_own_sources_and_of_many_by_their_sum() -> None:
     assert what_went_in(many) == (
         "What went in: 138 pages, of which curation left 100 documents; 7,140,000 tokens of text."
     )
+
+
+def test_sentences_come_in_the_order_of_the_steps_and_name_the_largest_of_many() -> None:
+    few, many = {f"s{n}": 3.0 for n in range(6)}, {f"s{n}": 3.0 for n in range(9)}
+    made = own_text(read("z", "one", **many), read("a", "two", **dict.fromkeys(many, 3.3)))
+    made[1:1] = [model("zero")]
+    made[2].metadata["inputs"] = {"init_from": "zero"}
+    made.insert(3, read("first", "zero", **dict.fromkeys(few, 2.0)))
+    first, second = [line for line in str(text_section(made).html).splitlines() if "held-out text worse" in line]  # type: ignore[union-attr]
+    assert "“z” predicts held-out text worse than “first”: " in first
+    assert first.count(" to ") == 6
+    assert second.count(" to ") == 3
+    assert "(+" in second
+    assert second.endswith(", and 6 more in the table</li>")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, groupby
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from herd.report.texts import TextChange, TextLoss, text_losses
 from herd.tokens.results import PackingResult
 from herd.train.results import TrainingResult
 
-_MOST_NAMED = 6  # texts in one sentence; the table has all
-_MOST_OPEN_ROWS = 40  # of a table that is not folded
-_MOST_PANELS = 12
+_MOST_NAMED = 6  # texts in one sentence; of more it names the first, and the table has all
+_FIRST_NAMED = 3
+_MOST_OPEN_ROWS = 24  # of a table that is not folded
+_MOST_OPEN_PANELS, _MOST_PANELS = 6, 12
+_MOST_GAINS = 4  # sentences that are not folded
 
 
 @sections.add(EvaluationResult, PackingResult, TrainingResult, order=1)
@@ -38,17 +40,21 @@ def text_section(artifacts: Sequence[Artifact]) -> Section | None:
     if not losses and not sizes:
         return None
     flags = [*change_sentences((change for change in changes if change.is_worse), "worse"), *_unmeasured(packed)]
+    gains = list(change_sentences((change for change in changes if change.is_better), "better"))
+    panels = [plots.svg_markup(panel) for panel in _panels(steps, changes)]
     html = fill_template(
         Path(__file__).with_suffix(".html"),
         flags=flags,
-        gains=list(change_sentences((change for change in changes if change.is_better), "better")),
+        gains=gains,
+        fold_gains=len(gains) > _MOST_GAINS,
         none_worse=bool(changes) and not any(change.is_worse for change in changes),
-        panels=[plots.svg_markup(panel) for panel in _panels(steps, changes)],
+        panels=panels,
+        fold_panels=len(panels) > _MOST_OPEN_PANELS,
         losses=losses,
         fold_losses=sum(len(text.cells) for text in losses) > _MOST_OPEN_ROWS,
         compared=bool(changes),
         sizes=sizes,
-        fold_sizes=len(sizes) > _MOST_OPEN_ROWS,
+        fold_sizes=len(sizes) > _MOST_OPEN_ROWS / 2,
         notes=list(_notes(packed)),
     )
     asked = any(step.scores for step in steps.values())
@@ -61,11 +67,14 @@ def text_section(artifacts: Sequence[Artifact]) -> Section | None:
 def change_sentences(changes: Iterable[TextChange], how: str) -> Iterator[str]:
     """Such as `"after" predicts held-out text worse than "before": wiki 3.910 to 3.950 nats a token (+1.0 % [+0.6 %,
     +1.4 %])`: one for every step and the model it is held against. how: worse or better; the largest changes first."""
-    by_pair = sorted(changes, key=lambda change: (change.step, change.earlier))
-    for (step, earlier), group in groupby(by_pair, key=lambda change: (change.step, change.earlier)):
+    by_pair: dict[tuple[str, str], list[TextChange]] = {}
+    for change in changes:
+        by_pair.setdefault((change.step, change.earlier), []).append(change)
+    for (step, earlier), group in by_pair.items():
         ordered = sorted(group, key=lambda change: -abs(change.rise.value))
-        named = ", ".join(map(_figures, ordered[:_MOST_NAMED]))
-        rest = f", and {len(ordered) - _MOST_NAMED} more in the table" if len(ordered) > _MOST_NAMED else ""
+        shown = len(ordered) if len(ordered) <= _MOST_NAMED else _FIRST_NAMED
+        named = ", ".join(map(_figures, ordered[:shown]))
+        rest = f", and {len(ordered) - shown} more in the table" if len(ordered) > shown else ""
         yield f"“{step}” predicts held-out text {how} than “{earlier}”: {named}{rest}"
 
 
@@ -180,19 +189,11 @@ def largest_packing(artifacts: Sequence[Artifact]) -> PackingResult | None:
     return max(results_of(artifacts, PackingResult), key=lambda result: result.tokens, default=None)
 
 
-@dataclass
-class _Reading:
-    """What training read of each source. times: how often in full."""
-
-    tokens: Counter[str] = field(default_factory=Counter)
-    times: Counter[str] = field(default_factory=Counter)
-
-
 def _size_rows(artifacts: Sequence[Artifact], packed: PackingResult | None) -> list[dict[str, Any]]:
     """Of every source how much there is to train on, how much is held out, and how much of it was read."""
     if packed is None:
         return []
-    reading = _reading(artifacts)
+    read = _tokens_read(artifacts)
     rows = []
     for source, splits in packed.sources.items():
         train, heldout = splits.get("train"), splits.get("heldout")
@@ -204,26 +205,22 @@ def _size_rows(artifacts: Sequence[Artifact], packed: PackingResult | None) -> l
                 "documents": f"{train.documents:,}" if train else "0",
                 "heldout": f"{heldout.tokens:,}" if heldout else "0",
                 "unmeasured": source in packed.not_held_out,
-                "read": f"{reading.tokens[source]:,}" if source in reading.tokens else "",
-                "share": f"{reading.tokens[source] / max(1, reading.tokens.total()):.1%}"
-                if source in reading.tokens
-                else "",
-                "times": f"{reading.times[source]:.3g}" if source in reading.tokens else "",
+                "read": f"{read[source]:,}" if read else "",
+                "share": f"{read[source] / max(1, read.total()):.1%}" if read else "",
+                "times": f"{read[source] / max(1, total):.2f}" if read else "",
             }
         )
     return rows
 
 
-def _reading(artifacts: Sequence[Artifact]) -> _Reading:
-    """All that the last model, and those it was made from, were pre-trained on in this run."""
+def _tokens_read(artifacts: Sequence[Artifact]) -> Counter[str]:
+    """By source what the last model, and those it was made from, were pre-trained on in this run."""
     by_key = {artifact.key: artifact for artifact in artifacts}
     models = [artifact.key for artifact in artifacts if isinstance(artifact, Checkpoint)]
     measured = [artifact.metadata["inputs"].get("model") for artifact, _ in artifacts_with(artifacts, EvaluationResult)]
-    reading = _Reading()
+    read: Counter[str] = Counter()
     for key in chain.from_iterable(generations((measured or models or [""])[-1] or "", by_key)):
         training = by_key[key].get_result(TrainingResult)
         if training is not None and by_key[key].get_result(FinetuningResult) is None:
-            for source, use in training.sources.items():
-                reading.tokens[source] += use.tokens
-                reading.times[source] += use.epochs  # type: ignore[assignment]
-    return reading
+            read.update({source: use.tokens for source, use in training.sources.items()})
+    return read
