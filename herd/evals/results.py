@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from herd.core.results import results
+from herd.core.results import fields_added, results
 from herd.train.results import HeldOutLoss
 
 
@@ -39,7 +39,8 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class TextResult:
-    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts."""
+    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts. text_nats,
+    text_bytes: of every text, by which two models are compared."""
 
     bits_per_byte: float
     low: float
@@ -47,6 +48,8 @@ class TextResult:
     questions: int
     nats_per_token: float
     token_perplexity: float
+    text_nats: tuple[float, ...] = ()
+    text_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class NeedleCell:
     total: int
 
 
-@results.add(version=1)
+@results.add(version=2, upgrades={1: fields_added})
 @dataclass(frozen=True)
 class EvaluationResult:
     """What a model can do. label: what reports call it. chat: whether it was asked in its chat format. tasks: by name.
