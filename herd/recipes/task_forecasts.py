@@ -25,21 +25,17 @@ def forecast_base_scores(
     table of what further models scored.
 
     The base is compared with it in the report where it is evaluated with the same tasks and `gold_nll`. Raises
-    SettingsError for a ladder without tasks, and for a base without a size of its own.
+    SettingsError for a ladder without tasks.
     """
     if not ladder.tasks:
         raise SettingsError("the ladder's models are asked nothing; write ladder.tasks, or take the forecast away")
-    if base.size is None:
-        raise SettingsError("a ladder forecasts a new model; write `base.size`, or take the ladder away")
     models = train_ladder(tokens, vocabulary, ladder, base, vocab_size=vocab_size)
     asked = EvaluationSettings(tasks=ladder.tasks, gold_nll=True)
     scores = tuple(
         evaluate_model(model, label=_label(rung), settings=asked)
         for rung, model in zip(ladder_runs(ladder, vocabulary=vocab_size), models, strict=True)
     )
-    shape = base.size.shape(vocab_size=vocab_size, max_seq_len=base.length)
-    flops = base.tokens * shape.training_flops(base.length)
-    return forecast_tasks(law, models, scores, target_flops=flops, others=others)
+    return forecast_tasks(law, models, scores, others=others)
 
 
 def _label(rung: LadderRun) -> str:

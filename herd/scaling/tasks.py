@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -32,19 +33,21 @@ def forecast_tasks(
     models: tuple[Checkpoint, ...],
     scores: tuple[Scores, ...],
     *,
-    target_flops: PositiveFloat,
+    target_flops: PositiveFloat | None = None,
     others: InputFile | None = None,
     seed: int = 0,
 ) -> Scores:
-    """What a run of `target_flops` will do on every task, in two steps: from compute to nats of the right answer, and
-    from there to accuracy.
+    """What the base run will do on every task, in two steps: from compute to nats of the right answer, and from there
+    to accuracy.
 
     law, models: the ladder's; scores: of each model, in the same order, measured with `gold_nll`. Of each curve with a
     minimum inside the model nearest to it counts as of the best size and tells how the NLL falls; all tell how accuracy
-    follows. others: a table of results of further models (`downstream.read_results`), which small models need to say
-    where a task begins. A task of which nothing can be said is recorded with the reason. Source: Llama 3, 3.2.1.
+    follows. target_flops: of the base; the law's when absent. others: a table of results of further models
+    (`downstream.read_results`), which small models need to say where a task begins. A task of which nothing can be said
+    is recorded with the reason. Source: Llama 3, 3.2.1.
     """
-    curves, trained = law.result(ScalingLaw).curves, [model.result(TrainingResult) for model in models]
+    fitted, trained = law.result(ScalingLaw), [model.result(TrainingResult) for model in models]
+    curves, flops = fitted.curves, target_flops or fitted.target_flops
     measured = [score.result(EvaluationResult).tasks for score in scores]
     if not len(trained) == len(measured) == sum(len(curve.tokens) for curve in curves):
         raise DataError(
@@ -68,8 +71,8 @@ def forecast_tasks(
         if len(runs) < len(results):
             tasks[name] = TaskForecast(chance, (), refusal="its answers were not scored; measure them with gold_nll")
         else:
-            tasks[name] = task_forecast([*runs, *of_others.get(name, ())], target_flops, chance=chance, seed=seed)
-    result = TaskForecasts(target_flops, tasks)
+            tasks[name] = task_forecast([*runs, *of_others.get(name, ())], flops, chance=chance, seed=seed)
+    result = TaskForecasts(flops, tasks)
     (work.out / SCORES_FILE).write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False), encoding="utf-8")
     work.record(result)
     work.headline = "; ".join(f"{name}: {_in_words(task)}" for name, task in tasks.items()) or "no task has answers"
@@ -124,12 +127,10 @@ def task_forecast(
         picture = forecast_plot(runs, prediction) | {"nll": (nll.value, nll.low, nll.high)}
     except DataError as fault:
         return TaskForecast(chance, tuple(runs), nll, orders=orders, refusal=str(fault))
-    try:
+    with contextlib.suppress(DataError):  # without its largest run there may be too few
         test = back_test(runs, chance=chance, seed=seed)
         foretold = Prediction(test.forecast.accuracy, *test.forecast.accuracy_interval)
         tested = TaskBackTest(test.forecast.flops, foretold, test.measured, test.inside)
-    except DataError:  # without its largest run there may be too few
-        pass
     return TaskForecast(chance, tuple(runs), nll, accuracy, orders, "", picture, tested)
 
 

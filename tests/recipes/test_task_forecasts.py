@@ -33,20 +33,18 @@ def test_every_model_of_the_ladder_is_asked_what_the_base_is_asked(tmp_path: Pat
     plan = plan_of(foretold)
     assert plan.input_keys["law"] == law.key
     assert plan.input_keys["models"] == [model.key for model in models]
-    assert plan.settings["target_flops"] == plan_of(law).settings["target_flops"]
+    assert plan.settings["target_flops"] is None  # the law's
     evaluations = [one for one in walk(foretold) if one.stage.name == "evaluate_model"]
     assert [one.input_keys["model"] for one in evaluations] == [model.key for model in models]
     assert all(one.settings["settings"]["gold_nll"] for one in evaluations)
     assert len({one.settings["label"] for one in evaluations}) == len(models)
 
 
-def test_a_ladder_that_is_asked_nothing_forecasts_no_score(tmp_path: Path, asked: LadderSettings) -> None:
+def test_a_ladder_that_is_asked_nothing_forecasts_no_score(tmp_path: Path) -> None:
     made = prepared(tmp_path)
     law = scaling_law(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556)
     with pytest.raises(SettingsError, match=r"write ladder\.tasks"):
         forecast_base_scores(law, made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556)
-    with pytest.raises(SettingsError, match=r"write `base\.size`"):
-        forecast_base_scores(law, made.tokens, made.vocabulary, asked, replace(BASE, size=None), vocab_size=556)
 
 
 def test_sizes_too_large_for_a_budget_are_left_out_and_the_law_is_told(tmp_path: Path) -> None:
