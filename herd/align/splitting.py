@@ -79,7 +79,7 @@ def _select(
     prompts = [prompt_text(prompt_of(row)) for row in rows]
     if others is None:
         held_out_prompts = choose_held_out(prompts, share, at_least)
-        few = len(held_out_prompts) > share * len(set(prompts)) + 1
+        few = len(held_out_prompts) > len(choose_held_out(prompts, share, 0))
         others = [prompt_of(row) for row, prompt in zip(rows, prompts, strict=True) if prompt in held_out_prompts]
         note = f" (more than {share:.0%}, so that there are some)" if few else ""
     else:

@@ -53,13 +53,17 @@ def run(options: argparse.Namespace) -> None:
 def plan_lines(plans: Sequence[Plan], folder: Path) -> Iterator[str]:
     """Every stage of a run and whether it is made, then what training will take, and of which text."""
     from herd.core.artifacts import is_complete
+    from herd.core.titles import plan_titles
     from herd.pretrain.planning import layout_lines, text_lines
     from herd.run.worker import RunFolder
 
+    titles = plan_titles(plans)
+    width = min(34, max(map(len, titles.values())))
     for plan in plans:
         is_made = is_complete(RunFolder(folder).artifact(plan.key))
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
-        yield f"{'made ' if is_made else 'to do'}  {plan.key:34} {plan.stage.artifact_type.__name__:12} {inputs}"
+        kind = plan.stage.artifact_type.__name__
+        yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
     for words in (layout_lines, text_lines):
         yield from words(plans, RunFolder(folder).artifacts)
 

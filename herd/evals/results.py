@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from herd.core.results import results
+from herd.core.results import fields_added, results
 from herd.evals.intervals import Interval
 from herd.train.results import HeldOutLoss
 
@@ -40,7 +40,8 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class TextResult:
-    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts."""
+    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts. text_nats,
+    text_bytes: of every text, by which two models are compared."""
 
     bits_per_byte: float
     low: float
@@ -48,6 +49,8 @@ class TextResult:
     questions: int
     nats_per_token: float
     token_perplexity: float
+    text_nats: tuple[float, ...] = ()
+    text_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class NeedleCell:
     total: int
 
 
-@results.add(version=1)
+@results.add(version=2, upgrades={1: fields_added})
 @dataclass(frozen=True)
 class EvaluationResult:
     """What a model can do. label: what reports call it. chat: whether it was asked in its chat format. tasks: by name.
@@ -99,6 +102,14 @@ class ValidationCurve:
     kept: int
     stopped_early: bool
     changes: Mapping[str, Interval]
+
+    def point(self, step: int) -> ValidationPoint:
+        """What was measured last by then."""
+        return max((point for point in self.points if point.step <= step), key=_step, default=self.points[0])
+
+
+def _step(point: ValidationPoint) -> int:
+    return point.step
 
 
 @dataclass(frozen=True)

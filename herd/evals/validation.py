@@ -204,8 +204,7 @@ def _step_of(folder: Path) -> int:
 
 def validation_words(curve: ValidationCurve) -> str:
     """The held-out loss before and after, and which model is kept, for a headline."""
-    first, by_step = curve.points[0], {point.step: point for point in curve.points}
-    kept, change = by_step[curve.kept], curve.changes[curve.metric]
+    first, kept, change = curve.points[0], curve.point(curve.kept), curve.changes[curve.metric]
     words = (
         f"; held-out {curve.metric} {first.figures[curve.metric].value:.3f} to {kept.figures[curve.metric].value:.3f} "
         f"({change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}], {curve.examples:,} examples)"
@@ -213,5 +212,5 @@ def validation_words(curve: ValidationCurve) -> str:
     if curve.kept != curve.points[-1].step:
         words += f", epoch {kept.epoch:.3g} of {curve.points[-1].epoch:.3g} kept"
     elif curve.best != curve.kept:
-        words += f", lowest after epoch {by_step[curve.best].epoch:.3g}: early_stop would keep that"
+        words += f", lowest after epoch {curve.point(curve.best).epoch:.3g}: early_stop would keep that"
     return words + ("" if change.value < 0 else "; training did not lower it")

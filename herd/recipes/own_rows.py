@@ -9,6 +9,7 @@ from herd.align.splitting import split_dialogues, split_preferences
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores, Tokens
 from herd.core.errors import SettingsError
 from herd.core.settings import InputFile, Share, settings
+from herd.core.stage import with_label
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -16,6 +17,7 @@ from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.tokens.stages import pack
 from herd.train.settings import FinetuneSettings
 
+_TRAIN, _HELD_OUT = "rows to learn from", "held-out rows"
 _AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
 
 
@@ -54,14 +56,14 @@ class OwnRowsSettings:
         all_rows = load_dialogues(tests, files=rows)
         if self.held_out:
             apart = load_dialogues(tests, files=self.held_out)
-            return split_dialogues(all_rows, apart, part="train"), apart
+            train = split_dialogues(all_rows, apart, part="train")
+            return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
         if not self.held_out_share:
             return all_rows, None
         share, least = self.held_out_share, _AT_LEAST
-        return (
-            split_dialogues(all_rows, part="train", held_out_share=share, at_least=least),
-            split_dialogues(all_rows, part="held_out", held_out_share=share, at_least=least),
-        )
+        train = split_dialogues(all_rows, part="train", held_out_share=share, at_least=least)
+        apart = split_dialogues(all_rows, part="held_out", held_out_share=share, at_least=least)
+        return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
 
     def preferences_of(self, rows: tuple[str, ...]) -> tuple[Preferences, Preferences | None]:
         """As `dialogues_of`, of ranked answers."""
@@ -69,14 +71,14 @@ class OwnRowsSettings:
         all_rows = load_preferences(tests, files=rows)
         if self.held_out:
             apart = load_preferences(tests, files=self.held_out)
-            return split_preferences(all_rows, apart, part="train"), apart
+            train = split_preferences(all_rows, apart, part="train")
+            return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
         if not self.held_out_share:
             return all_rows, None
         share, least = self.held_out_share, _AT_LEAST
-        return (
-            split_preferences(all_rows, part="train", held_out_share=share, at_least=least),
-            split_preferences(all_rows, part="held_out", held_out_share=share, at_least=least),
-        )
+        train = split_preferences(all_rows, part="train", held_out_share=share, at_least=least)
+        apart = split_preferences(all_rows, part="held_out", held_out_share=share, at_least=least)
+        return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
 
     def _tests(self) -> Dialogues | None:
         return load_dialogues(files=self.tests, source="tests") if self.tests else None

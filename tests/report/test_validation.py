@@ -40,7 +40,8 @@ def test_figures_before_and_after_stand_in_a_table(more: dict[str, float]) -> No
     html = str(section.html)
     assert html.count("<svg") == (3 if more else 1)
     assert "12 examples that were never learnt" in html
-    assert html.count("sft-1</td>") == 1 + len(more)
+    assert html.count("made 1</td>") == 1 + len(more)  # the stage's name and number, and no key
+    assert "sft-1" not in html
     for cell in ("2.000", "1.500", "-0.500 [-1.000, +1.000]"):
         assert f">{cell}<" in html
 

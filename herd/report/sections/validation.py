@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from herd.core.artifacts import Artifact
+from herd.core.titles import artifact_titles
 from herd.evals.intervals import Interval
 from herd.evals.results import ValidationCurve
 from herd.report import plots
@@ -25,8 +26,9 @@ def validation_section(artifacts: Sequence[Artifact]) -> Section | None:
     """For each kind of stage the runs laid over each other, by epoch, with the epoch that was kept; then the figures
     before and after."""
     by_stage: dict[str, dict[str, ValidationCurve]] = {}
+    titles = artifact_titles(artifacts)
     for artifact, curve in artifacts_with(artifacts, ValidationCurve):
-        by_stage.setdefault(artifact.metadata["stage"], {})[artifact.key] = curve
+        by_stage.setdefault(artifact.metadata["stage"], {})[titles[artifact.key]] = curve
     shown_parts: list[SectionPart] = []
     for stage, curves in by_stage.items():
         figures = [name for name in _SHOWN if any(name in curve.changes for curve in curves.values())]
@@ -48,8 +50,8 @@ def drawing_of(curves: Mapping[str, ValidationCurve], figure: str) -> str:
             values, low, high = (np.array(column) for column in zip(*(p.figures[figure] for p in points), strict=True))
             axis.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
             axis.plot(epochs, values, marker="o", markersize=3, color=colour, label=plots.escape_label(name))
-            kept = next(number for number, point in enumerate(points) if point.step == curve.kept)
-            axis.plot(epochs[kept], values[kept], "*", color=colour, markersize=12)
+            kept = curve.point(curve.kept)
+            axis.plot(kept.epoch, kept.figures[figure].value, "*", color=colour, markersize=12)
         axis.set_xlabel("epochs")
         axis.set_ylabel(figure)
         axis.legend(frameon=False, fontsize=8)
@@ -72,8 +74,7 @@ def _words(curves: Mapping[str, ValidationCurve]) -> str:
 def _table(stage: str, curves: Mapping[str, ValidationCurve]) -> SectionPart:
     rows: list[tuple[object, ...]] = []
     for name, curve in curves.items():
-        by_step = {point.step: point for point in curve.points}
-        first, kept, best = curve.points[0], by_step[curve.kept], by_step[curve.best]
+        first, kept, best = curve.points[0], curve.point(curve.kept), curve.point(curve.best)
         for figure, change in curve.changes.items():
             before, after = first.figures[figure], kept.figures[figure]
             rows.append(
