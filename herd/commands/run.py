@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_device, bounded_number, default_jobs
+from herd.commands.arguments import add_device, add_gpus, add_machine, bounded_number, default_jobs, machine_of
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe
+from herd.commands.recipes import add_recipe_options, resolve_recipe, spread
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes")
     add_run_options(parser)
+    add_gpus(parser)
+    add_machine(parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +102,9 @@ def parse_trace_steps(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     recipe, folder = resolve_recipe(options)
+    recipe, told = spread(recipe, options.gpus, machine_of(options))
+    for line in told:
+        print(line)
     run_recipe(recipe, folder, options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,29 @@ _HUBER = 1e-3  # of a logarithm, as in the paper
 
 @dataclass(frozen=True)
 class ParametricFit:
-    """A parametric law and laws from resampled runs, for intervals. median_error: of the runs' losses, a share."""
+    """A parametric law and laws from resampled runs, for intervals. median_error: of the runs' losses, a share.
+    residuals: of the logarithms of the runs' losses, as large as those of a run that was not fitted; empty where the
+    runs are not known any more."""
 
     law: Chinchilla
     resampled: tuple[Chinchilla, ...]
     median_error: float
+    residuals: tuple[float, ...] = ()
 
     def interval(self, parameter: str) -> tuple[float, float]:
         """The middle 95 % of `floor`, `a`, `b`, `alpha` or `beta`."""
         return percentiles([getattr(sample, parameter) for sample in self.resampled])
 
     def loss_interval(self, num_params: float, tokens: float) -> tuple[float, float]:
-        """The middle 95 % of the loss predicted for a run."""
+        """The middle 95 % of the loss that the law has for a run: what it is by all runs of its kind."""
         return percentiles([sample.loss(num_params, tokens) for sample in self.resampled])
+
+    def predictive_interval(self, num_params: float, tokens: float) -> tuple[float, float]:
+        """The middle 95 % of the loss that one run will have: the law's noise, and about it that of single runs. Knows
+        nothing of whether the law holds so far beyond them. Source: Efron and Tibshirani 1993, 9.7 and 25 (residual
+        bootstrap, prediction)."""
+        losses = [sample.loss(num_params, tokens) for sample in self.resampled]
+        return percentiles([loss * float(np.exp(r)) for loss in losses for r in self.residuals or (0.0,)])
 
 
 def parametric_row(fit: ParametricFit) -> dict[str, Any]:
@@ -58,11 +69,27 @@ def read_law(path: Path) -> ParametricFit:
         raise ArtifactError(f"{path} holds no law.json; name a run with a ladder, or the folder of its fit_law")
     newest = max(files, key=lambda file: file.stat().st_mtime)
     check_files(newest.parent, newest.name)
-    row = json.loads(newest.read_text(encoding="utf-8"))["parametric"]
+    result = json.loads(newest.read_text(encoding="utf-8"))
+    row = result["parametric"]
     if "none" in row or "drawn" not in row:
         raise ArtifactError(f"{newest} has no parametric law: {row.get('none', 'fitted by an older herd; fit again')}")
     resampled = tuple(Chinchilla(**dict(zip(_NUMBERS, numbers, strict=True))) for numbers in row["drawn"])
-    return ParametricFit(Chinchilla(**{name: row[name] for name in _NUMBERS}), resampled, row["median_error"])
+    law = Chinchilla(**{name: row[name] for name in _NUMBERS})
+    runs = [
+        run
+        for curve in result.get("curves", [])
+        for run in zip(curve["num_params"], curve["tokens"], curve["losses"], strict=True)
+    ]
+    return ParametricFit(law, resampled, row["median_error"], _residuals(law, runs))
+
+
+def _residuals(law: Chinchilla, runs: Sequence[tuple[float, float, float]]) -> tuple[float, ...]:
+    """By how much the logarithms of losses lie above the law's. Five numbers are fitted, so that what is left is
+    smaller than the noise."""
+    widened = np.sqrt(len(runs) / max(1, len(runs) - len(_NUMBERS)))
+    return tuple(
+        float(widened * np.log(loss / law.loss(num_params, tokens))) for num_params, tokens, loss in runs if loss > 0
+    )
 
 
 _NUMBERS = ("floor", "a", "b", "alpha", "beta")
@@ -93,7 +120,9 @@ def fit_parametric(
     resampled = [_polish(runs[:, rng.integers(0, runs.shape[1], runs.shape[1])], best[0]) for _ in range(resamples)]
     predicted = logsumexp(_terms(best[0], runs[0], runs[1]), axis=0)
     median_error = np.median(np.abs(np.expm1(predicted - runs[2])))
-    return ParametricFit(_law(best[0]), tuple(_law(theta) for theta, _ in resampled), float(median_error))
+    law = _law(best[0])
+    residuals = _residuals(law, [(n, d, loss) for n, d, loss in np.exp(runs).T.tolist()])
+    return ParametricFit(law, tuple(_law(theta) for theta, _ in resampled), float(median_error), residuals)
 
 
 def _law(theta: NDArray[np.float64]) -> Chinchilla:
