@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of
+from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
 from herd.commands.recipes import spread
 from herd.commands.run import add_run_options, run_recipe
@@ -30,6 +31,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
     add_gpus(parser)
     add_machine(parser)
+    add_slurm_options(parser)
 
 
 def run_job(
@@ -77,6 +79,9 @@ def run_job(
         file.rename(earlier)
         print(f"the recipe of before is {earlier}")
     atomic_write(file, text)
+    if options.sbatch is not None:
+        write_sbatch(recipe, folder, options, file)
+        return
     run_recipe(recipe, folder, options)
 
 

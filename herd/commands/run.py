@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from herd.commands.arguments import add_device, add_gpus, add_machine, bounded_number, default_jobs, machine_of
+from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, resolve_recipe, spread
 
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
     add_gpus(parser)
     add_machine(parser)
+    add_slurm_options(parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +107,9 @@ def run(options: argparse.Namespace) -> None:
     recipe, told = spread(recipe, options.gpus, machine_of(options))
     for line in told:
         print(line)
+    if options.sbatch is not None:
+        write_sbatch(recipe, folder, options)
+        return
     run_recipe(recipe, folder, options)
 
 
