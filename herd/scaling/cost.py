@@ -69,7 +69,7 @@ def expected_loss(job: TrainingJob, law: Path) -> dict[str, Any]:
     from herd.scaling.parametric import read_law  # scipy takes a while, and most budgets ask for no law
 
     fitted = read_law(law)
-    low, high = fitted.predictive_interval(job.shape.num_params, job.tokens)
+    low, high = fitted.loss_interval(job.shape.num_params, job.tokens, predictive=True)
     return {
         "loss": fitted.law.loss(job.shape.num_params, job.tokens),
         "interval": [low, high],
