@@ -10,6 +10,7 @@ from herd.commands.arguments import add_plugins
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
+    from herd.train.machines import Machine
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
@@ -36,3 +37,12 @@ def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
     folder = options.out or Path("runs") / Path(options.recipe).stem
     return recipe, folder
+
+
+def spread(recipe: Recipe, devices: int | None, machine: Machine) -> tuple[Recipe, list[str]]:
+    """The recipe with its trainings spread over so many devices, and what was chosen; as it is where none are said."""
+    if devices is None:
+        return recipe, []
+    from herd.recipes.layouts import choose_layouts
+
+    return choose_layouts(recipe, devices, machine)

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_device, bounded_number, default_jobs
+from herd.commands.arguments import add_device, add_gpus, add_machine, bounded_number, default_jobs, machine_of
+from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe
+from herd.commands.recipes import add_recipe_options, resolve_recipe, spread
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes")
     add_run_options(parser)
+    add_gpus(parser)
+    add_machine(parser)
+    add_slurm_options(parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +104,12 @@ def parse_trace_steps(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     recipe, folder = resolve_recipe(options)
+    recipe, told = spread(recipe, options.gpus, machine_of(options))
+    for line in told:
+        print(line)
+    if options.sbatch is not None:
+        write_sbatch(recipe, folder, options)
+        return
     run_recipe(recipe, folder, options)
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from herd.core.errors import ArtifactError, DataError
 from herd.model.sizes import model_size
-from herd.scaling.cost import TrainingJob, expected_loss, loss_line
+from herd.scaling.cost import expected_loss, loss_line
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import ParametricFit, fit_parametric, parametric_row, read_law
+from herd.train.cost import TrainingJob
 
 
 def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
