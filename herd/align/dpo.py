@@ -105,6 +105,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         pad=tokenizer.pad_id,
         length=context,
         include_eos=settings.include_eos,
+        steps=settings.steps,
     )
     with trainable.strategy.evaluating() as policy:
         before = reference_log_probs(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)

@@ -101,6 +101,7 @@ def train_reward(
         pad=tokenizer.pad_id,
         length=context,
         share_prompt=settings.share_prompt,
+        steps=settings.steps,
     )
     # Before training: that nothing is left to test with is reported at once.
     test_preferences = test_preferences or ranked[train_size:] or ranked

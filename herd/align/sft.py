@@ -75,6 +75,7 @@ def sft(
         pad=tokenizer.pad_id,
         repeats=settings.repeats,
         replay=replay,
+        steps=settings.steps,
     )
     steps, lr = finetune(work, trainable, batches, loss=next_token_loss, settings=settings)
     trainable.save(tokenizer, kind="chat")
@@ -103,9 +104,9 @@ def sft(
     longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
     replayed = sum(source.tokens for source in batches.replayed.values())
     beside = f" beside {replayed:,} tokens of pre-training" if replayed else ""
+    times = settings.epochs if settings.steps is None else f"{batches.epoch_of(len(batches)):.3g}"
     work.headline = (
-        f"{batches.examples:,} dialogues, {settings.epochs} times{beside}, loss {loss:.3f}{longer}"
-        f"{trainable.trainable_note}"
+        f"{batches.examples:,} dialogues, {times} times{beside}, loss {loss:.3f}{longer}{trainable.trainable_note}"
     )
     return Checkpoint(work.out)
 

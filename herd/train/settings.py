@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from herd.core.errors import SettingsError
 from herd.core.records import Strength
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.model.adapters import LoraSettings
 from herd.model.sizes import Shape
 from herd.model.weight_names import weight_shapes
@@ -93,11 +93,13 @@ class TrainingSettings(ComputeSettings):
 @settings
 class FinetuneSettings(TrainingSettings):
     """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
-    others prompts with their answers. lora: adapters in the place of all weights."""
+    others prompts with their answers. lora: adapters in the place of all weights. steps: exactly so many, over as many
+    epochs as they take; in the place of `epochs`."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1
     lora: LoraSettings | None = None
+    steps: AddedLater[PositiveInt | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
