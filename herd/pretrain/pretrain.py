@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import CONFIG_JSON, read_shape
@@ -29,8 +29,10 @@ from herd.train.settings import TrainingSettings, num_ranks
 class PretrainSettings(TrainingSettings):
     """One run of pre-training.
 
-    size: of a new model; a checkpoint has its own. length: tokens in a row. tokens: how many are trained on. init_std:
-    of a new model's first values. z_loss: how much large logits are held back (1e-4 in PaLM).
+    size: of a new model; a checkpoint has its own. length: tokens in a row, the most where phases of `batch` have
+    shorter ones. tokens: how many are trained on. schedule_steps: over which the rate changes, the run's when absent;
+    of a longer schedule only its beginning is run. init_std: of a new model's first values. z_loss: how much large
+    logits are held back (1e-4 in PaLM).
     """
 
     size: SizeOrName | None = None
@@ -42,12 +44,22 @@ class PretrainSettings(TrainingSettings):
     warmup: NonNegativeFloat = 0.02
     init_std: PositiveFloat = 0.02
     z_loss: float = 0.0
+    schedule_steps: AddedLater[PositiveInt | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_phases(self.batch, "batch")
         check_phases(self.mix, "mix")
-        BatchRamp(self.batch, self.tokens, self.length)
+        for number, phase in enumerate(self.batch):
+            if phase.length is not None and phase.length > self.length:
+                raise SettingsError(
+                    f"batch.{number}.length is {phase.length} and length, the most a row has, {self.length}; raise that"
+                )
+        steps = BatchRamp(self.batch, self.tokens, self.length).steps
+        if self.schedule_steps is not None and self.schedule_steps < steps:
+            raise SettingsError(
+                f"schedule_steps is {self.schedule_steps:,} and the run takes {steps:,} steps; name no fewer"
+            )
 
 
 @stage(paper="3.4.1", version=5, ranks=num_ranks, isolated=True, gpu=True)
@@ -75,7 +87,7 @@ def pretrain(
         session.state,
         batches,
         loss_fn=NextTokenLoss(settings.z_loss),
-        lr_schedule=settings.lr_schedule(ramp.steps),
+        lr_schedule=settings.lr_schedule(settings.schedule_steps or ramp.steps),
         max_grad_norm=settings.optimizer.max_grad_norm,
         guard=settings.guard,
         strategy=session.strategy,
@@ -88,12 +100,12 @@ def pretrain(
     if not session.first:
         return Checkpoint(work.out)
     final = weighted_loss(losses, settings.mix[-1].mixture_weights)
-    trained = ramp.rows * settings.length
+    trained = ramp.trained_tokens
     work.record(
         TrainingResult(
             num_params=shape.num_params,
             tokens=trained,
-            flops=trained * shape.training_flops(settings.length),
+            flops=sum(tokens * shape.training_flops(length) for length, tokens in ramp.tokens_by_length.items()),
             loss=final,
             length=settings.length,
             sources=sources_read(batches, steps),
