@@ -107,11 +107,13 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
     """Makes what `recipe` plans in `folder`, and says where it lies. options: those of `add_run_options`, and until."""
     from herd.core.artifacts import Report
     from herd.core.stage import RunOptions
+    from herd.recipes.declared import check_declared
     from herd.run.launcher import launcher_session
     from herd.run.progress import display
     from herd.run.ranks import Rank
-    from herd.run.runner import run_stages
+    from herd.run.runner import required_plans, run_stages
 
+    check_declared(required_plans(recipe.plan(), options.until))
     with launcher_session(
         options.executor or recipe.executor, folder, options.jobs, options.heartbeat_timeout
     ) as session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -125,6 +125,16 @@ class AlignSettings(AlignRoundsSettings):
 
 
 @dataclass(frozen=True)
+class RoundRows:
+    """What a round brings, as artifacts: `RoundFiles` once they are read."""
+
+    preferences: Preferences | None = None
+    prompts: tuple[Dialogues, ...] = ()
+    problems: tuple[Dialogues, ...] = ()
+    dialogues: tuple[Dialogues, ...] = ()
+
+
+@dataclass(frozen=True)
 class AlignedModel:
     """What rounds of alignment end with: the model, what it and those before it can do, and what a report says of how
     it was made."""
@@ -145,12 +155,37 @@ def align_rounds(s: AlignSettings) -> Report:
         corpus = curate(tuple(files(*patterns, source=source) for source, patterns in s.texts.items()), settings=ready)
         tokens = pack(corpus, start, held_out_share=s.held_out_text)
     before = evaluate_model(start, tokens, label="before", settings=s.measure)
-    outcome = align_in_rounds_of_files(start, s, tokens, measure=s.measure)
+    tests, rounds = load_rounds(s)
+    outcome = align_on_rows(start, rounds, s, tokens, tests, measure=s.measure)
     return write_report((before, *outcome.scores), outcome.artifacts, title=s.title, criteria=s.criteria)
 
 
-def align_in_rounds_of_files(
-    base: Checkpoint, s: AlignRoundsSettings, tokens: Tokens | None = None, *, measure: EvaluationSettings
+def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRows, ...]]:
+    """Tests, where there are some, and the rows of every round without theirs, planned."""
+    tests = next(iter(_load(None, s.tests, s.max_tests, s.prompt_suffix, "tests")), None)
+    rounds = []
+    for brought in s.each_round:
+        preferences = None
+        if brought.preferences:
+            preferences = load_preferences(tests, files=brought.preferences, max_samples=s.max_samples)
+        rows = RoundRows(
+            preferences,
+            prompts=_load(tests, brought.prompts, s.max_samples),
+            problems=_load(tests, brought.problems, s.max_samples, s.prompt_suffix),
+            dialogues=_load(tests, brought.dialogues, s.max_samples),
+        )
+        rounds.append(rows)
+    return tests, tuple(rounds)
+
+
+def align_on_rows(
+    base: Checkpoint,
+    rounds: Sequence[RoundRows],
+    s: AlignRoundsSettings,
+    tokens: Tokens | None = None,
+    tests: Dialogues | None = None,
+    *,
+    measure: EvaluationSettings,
 ) -> AlignedModel:
     """Round after round (4.1.6). A reward model on `base` learns all preferences so far; of several answers of the
     round before's model the best are learnt, beside all dialogues so far, by `base` again; then the preferences of the
@@ -159,23 +194,20 @@ def align_in_rounds_of_files(
     tokens: pre-training text for replay, losses and needles. Differs: a reward model is not averaged, since the report
     does not say of which.
     """
-    tests = _dialogues(None, s.tests, s.max_tests, s.prompt_suffix, "tests")
-    test_set = tests[0] if tests else None
     preferences: list[Preferences] = []
     judge: Checkpoint | None = None
     policy, people, models = base, (), [base]
     scores: list[Scores] = []
     made: list[Artifact] = []
-    for number, brought in enumerate(s.each_round, start=1):
-        if brought.preferences:
-            preferences.append(load_preferences(test_set, files=brought.preferences, max_samples=s.max_samples))
+    for number, brought in enumerate(rounds, start=1):
+        preferences += [brought.preferences] if brought.preferences is not None else []
         if s.reward and preferences:
             judge = train_reward(base, _different(preferences), settings=s.reward)
             made.append(judge)
-        people = _different((*people, *_dialogues(test_set, brought.dialogues, s.max_samples)))
+        people = _different((*people, *brought.dialogues))
         if number == 1 and s.first_policy == "dialogues" and people:
             policy = _tune(base, _learnt(people, s, judge), s, tokens)
-        sampled = _best_answers(judge, policy, brought, s, test_set, preferences[-1:], number)
+        sampled = _best_answers(judge, policy, brought, s, preferences[-1:], number)
         made += sampled
         learnt = _learnt((*people, *sampled), s, judge)
         if not learnt:
@@ -190,30 +222,29 @@ def align_in_rounds_of_files(
             labels[f"DPO {number}"] = policy
         models += labels.values()
         scores += [evaluate_model(model, tokens, label=label, settings=measure) for label, model in labels.items()]
-    if test_set is not None and s.verifier is not None:
+    if tests is not None and s.verifier is not None:
         policy = select_best_model(
-            _different(models), test_set, verifier=s.verifier, max_tokens=s.selection.sampling.max_tokens
+            _different(models), tests, verifier=s.verifier, max_tokens=s.selection.sampling.max_tokens
         )
     return AlignedModel(policy, tuple(scores), (*_different(made), policy))
 
 
 def _best_answers(
-    judge: Checkpoint | None, policy: Checkpoint, brought: RoundFiles, s: AlignRoundsSettings, tests: Dialogues | None,
+    judge: Checkpoint | None, policy: Checkpoint, brought: RoundRows, s: AlignRoundsSettings,
     preferences: list[Preferences], number: int,
 ) -> tuple[Dialogues, ...]:  # fmt: skip
     """The best of several answers of `policy` to the round's prompts and problems."""
     sampling = replace(s.selection.sampling, seed=s.selection.sampling.seed + number)
     selection = replace(s.selection, sampling=sampling)
     verified = replace(selection, verifier=selection.verifier or s.verifier)
-    problems = _dialogues(tests, brought.problems, s.max_samples, s.prompt_suffix)
-    prompts = _dialogues(tests, brought.prompts, s.max_samples)
-    if not prompts and not problems and preferences:
+    prompts = brought.prompts
+    if not prompts and not brought.problems and preferences:
         prompts = (preference_prompts(tuple(preferences)),)
     if judge is None and selection.rubric_judge is None and selection.verifier is None:
         prompts = ()  # nothing would choose among the answers
     return (
         *(rejection_sample(judge, policy, asked, settings=selection) for asked in prompts),
-        *(rejection_sample(judge, policy, asked, settings=verified) for asked in problems),
+        *(rejection_sample(judge, policy, asked, settings=verified) for asked in brought.problems),
     )
 
 
@@ -243,7 +274,7 @@ def _mean(models: tuple[Checkpoint, ...]) -> Checkpoint:
     return models[0] if len(models) == 1 else average_models(models)
 
 
-def _dialogues(
+def _load(
     tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = "", source: str = ""
 ) -> tuple[Dialogues, ...]:
     """The rows of the files, those of each source apart where sources are named."""
