@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from herd.commands.arguments import bounded_number, default_jobs
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe
 
 if TYPE_CHECKING:
     from herd.core.stage import Plan
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes, herd list studies")
+    add_scale(parser)
     parser.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
     parser.add_argument(
         "--estimate",

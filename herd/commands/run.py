@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from herd.commands.arguments import add_device, bounded_number, default_jobs
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes")
+    add_scale(parser)
     add_run_options(parser)
 
 
