@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 
 from herd.core.artifacts import Artifact, Checkpoint, Corpus, Dialogues, Report, Scores, Tokenizer, Tokens
@@ -32,15 +32,18 @@ from herd.tokens.stages import pack
 @settings
 class Llama3Settings:
     """files: raw text by the name of its source: paths, folders or patterns. declared: tokens of every source, which
-    count while it has no files, so that the recipe can be planned without them. tokenizer: `vocab_size` counts while
-    `file` is not there. ladder: small models and their law, none when null. longer: stages of longer context. measure:
-    what the base and every aligned model are asked. alignment: its rounds; null for a base model alone."""
+    count while it has no files, so that the recipe can be planned without them. ready_text: sources that no rule of
+    `curate` judges, where that does not name them; copies among them are found all the same. tokenizer: `vocab_size`
+    counts while `file` is not there. ladder: small models and their law, none when null. longer: stages of longer
+    context. measure: what the base and every aligned model are asked. alignment: its rounds; null for a base model
+    alone."""
 
     title: str
     seed: NonNegativeInt = 0
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     declared: dict[str, PositiveInt]
     curate: CurateOrName
+    ready_text: tuple[str, ...] = ()
     tokenizer: TokenizerSettings
     held_out_share: Share
     ladder: LadderSettings | None = None
@@ -86,7 +89,8 @@ def planned_corpus(s: Llama3Settings) -> Corpus:
     absent = {source: tokens for source, tokens in s.declared.items() if not s.files.get(source)}
     used = {name for shares in s.mixes.values() for name, share in shares.items() if share > 0}
     crawls += [declared_text(source=source, tokens=tokens) for source, tokens in absent.items() if source in used]
-    return curate(tuple(crawls), settings=s.curate)
+    rules = {**dict.fromkeys(s.ready_text, ()), **s.curate.rules}
+    return curate(tuple(crawls), settings=replace(s.curate, rules=rules))
 
 
 def planned_vocabulary(corpus: Corpus, s: TokenizerSettings) -> Tokenizer:
