@@ -18,11 +18,12 @@ from herd.core.stage import Work, stage
 from herd.mixing.comparing import Trial, compare_trials, forecast_losses, rank_agreement, search_costs, upsampling_gains
 from herd.mixing.methods import methods
 from herd.mixing.online import Exp3
-from herd.mixing.problem import MixProblem, MixResult, ProxySettings, cap_weights
+from herd.mixing.problem import MixProblem, MixResult, ProxySettings
 from herd.mixing.proxies import SampledBatches, random_sources, stratified_batches, train_proxy
 from herd.mixing.results import LossPoint, MixComparison, MixForecast, MixSearch, MixTrial, UpsamplingCurve
 from herd.mixing.updates import normalize
 from herd.tokens.shards import TokenShards
+from herd.train.mixture import cap_weights
 
 MixMethod = Annotated[PluginConfig, methods.choice]
 

@@ -9,18 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from herd.core.artifacts import Artifact, atomic_write, is_complete, read_metadata
+from herd.core.artifacts import Artifact, Mix, atomic_write, is_complete, read_metadata
 from herd.core.settings import build, input_path
-from herd.core.stage import Plan, plan_of, walk
+from herd.core.stage import Input, Plan, plan_of, walk
 from herd.model.config import read_shape
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix, mix_shares, resolve_mix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.profiling import ProfileJob, StageCost, profile_stages
+from herd.pretrain.vocabulary import planned_vocab_size
 from herd.run.runner import distance_to_end
-from herd.tokens.results import PackingResult, SplitSize
-from herd.tokens.tokenizer import CONTROL_TOKENS
+from herd.tokens.results import PackingResult
 from herd.train.layout import ParallelLayout, pipeline_bubble, training_memory
 from herd.train.log import METRICS_FILE, CostComparison, read_steps
 from herd.train.saving import MIN_INTERVAL_SECONDS
@@ -59,16 +60,18 @@ class PlannedTraining:
 
 
 def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
-    """The stages of pre-training among `plans`, in order; none where neither a vocabulary nor a model is known yet."""
-    base_sizes = [plan.settings["vocab_size"] for plan in plans if plan.stage.name == "train_tokenizer"]
-    vocab_size = base_sizes[0] + len(CONTROL_TOKENS) if base_sizes else 0
+    """The stages of pre-training among `plans`, in order, of those for which it is known how much they train on; none
+    where neither a vocabulary nor a model is known yet."""
     planned: dict[str, PlannedTraining] = {}
     for plan in plans:
         settings_row = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
             s = build(PretrainSettings, settings_row, where=plan.key)
             start = plan.inputs["init_from"]
-            if s.size is not None and vocab_size:
+            if s.tokens is None:  # so many epochs of a text that is not counted yet
+                continue
+            vocab_size = planned_vocab_size(plan_of(start)) if isinstance(start, Artifact) else None
+            if s.size is not None and vocab_size is not None:
                 planned[plan.key] = PlannedTraining(plan, s, s.size.shape(vocab_size=vocab_size, max_seq_len=s.length))
             elif isinstance(start, Artifact) and start.key in planned:
                 planned[plan.key] = PlannedTraining(plan, s, planned[start.key].shape, planned[start.key])
@@ -217,29 +220,44 @@ def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterato
 def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
     """Of the largest run: the tokens it takes of every source and, once they are there, how often each is read."""
     runs = [
-        (training.settings, training.plan)
-        for training in planned_trainings(plans)
-        if isinstance(training.settings, PretrainSettings)
+        (build(PretrainSettings, plan.settings["settings"], where=plan.key), plan)
+        for plan in plans
+        if plan.stage.name == "pretrain"
     ]
     if not runs:
         return
-    largest, plan = max(runs, key=lambda run: run[0].tokens)
-    tokens_by_source, start = {}, 0.0
-    for phase in largest.mix:
+    largest, plan = max(runs, key=lambda run: run[0].tokens or 0)
+    asked = f"{largest.tokens:,} tokens" if largest.tokens else f"the text {largest.epochs:g} times"
+    available = _packed_tokens(plan.inputs["tokens"], artifacts)
+    found = plan.inputs.get("mix")
+    if isinstance(found, Artifact) and not is_complete(artifacts / found.key):
+        yield f"{plan.key} reads {asked}, in the shares that {found.key} will find"
+        return
+    if not available and (largest.tokens is None or isinstance(largest.mix, ProportionalMix)):
+        yield f"{plan.key} reads {asked}; how much of every source is known once the text is packed"
+        return
+    shares = mix_shares(Mix(artifacts / found.key)) if isinstance(found, Artifact) else None
+    mix = resolve_mix(available, largest.mix, tokens=largest.tokens, epochs=largest.epochs, found=shares)
+    tokens_by_source, start = dict[str, float](), 0.0
+    for phase in mix.phases:
         phase_share, total = phase.until - start, sum(phase.mixture_weights.values())
         for name, weight in phase.mixture_weights.items():
-            tokens_by_source[name] = tokens_by_source.get(name, 0.0) + phase_share * weight / total * largest.tokens
+            tokens_by_source[name] = tokens_by_source.get(name, 0.0) + phase_share * weight / total * mix.tokens
         start = phase.until
-    tokens = plan.inputs["tokens"]
-    available: Mapping[str, Mapping[str, SplitSize]] = {}
-    if isinstance(tokens, Artifact) and is_complete(artifacts / tokens.key):
-        available = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
     parts = [
-        f"{name} {count:,.0f}"
-        + (f" ({count / max(1, available[name]['train'].tokens):.1f} times)" if name in available else "")
+        f"{name} {count:,.0f}" + (f" ({count / max(1, available[name]):.1f} times)" if name in available else "")
         for name, count in sorted(tokens_by_source.items(), key=lambda pair: -pair[1])
     ]
-    yield f"{plan.key} reads {largest.tokens:,} tokens: {', '.join(parts)}"
+    yield f"{plan.key} reads {mix.tokens:,} tokens: {', '.join(parts)}"
+    yield from mix.warnings
+
+
+def _packed_tokens(tokens: Input, artifacts: Path) -> dict[str, int]:
+    """By source what may be learnt from, of packed text that is made."""
+    if not isinstance(tokens, Artifact) or not is_complete(artifacts / tokens.key):
+        return {}
+    sources = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
+    return {name: splits["train"].tokens for name, splits in sources.items()}
 
 
 # ---- layouts, and what was measured ----

@@ -15,7 +15,7 @@ from herd.model.sizes import Size, SizeOrName
 class LadderSettings:
     """budgets: training FLOPs of each curve. sizes: the models of every curve; each is trained on as many
     tokens as its budget buys. length: tokens in a row. batch_tokens: one batch size for all. lr,
-    min_lr_ratio: as of any training."""
+    min_lr_ratio: as of any training. mixture_weights: those of the run that is forecast where they are absent."""
 
     budgets: tuple[PositiveFloat, ...]
     sizes: tuple[SizeOrName, ...]
@@ -23,7 +23,7 @@ class LadderSettings:
     batch_tokens: PositiveInt
     lr: PositiveFloat
     min_lr_ratio: Share = 0.1
-    mixture_weights: MixtureWeights
+    mixture_weights: MixtureWeights | None = None
 
 
 @dataclass(frozen=True)
