@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from herd.core.results import results
+from herd.evals.intervals import Interval
 from herd.train.results import HeldOutLoss
 
 
@@ -71,6 +72,33 @@ class EvaluationResult:
     tasks: Mapping[str, TaskResult | TextResult]
     needle: tuple[NeedleCell, ...] = ()
     held_out: Mapping[str, HeldOutLoss] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ValidationPoint:
+    """Held-out figures by name after so many steps, each with its 95 % interval over examples. epoch: how often all
+    examples of training had been read."""
+
+    step: int
+    epoch: float
+    figures: Mapping[str, Interval]
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class ValidationCurve:
+    """Held-out examples, measured before and in the course of fine-tuning. metric: the figure by which the best model
+    is told, the lower the better. best: the step after which it was lowest; kept: after which the model is as it was
+    written. stopped_early: whether training ended before its time. changes: of each figure, from before training to the
+    kept model, paired over examples."""
+
+    points: tuple[ValidationPoint, ...]
+    metric: str
+    examples: int
+    best: int
+    kept: int
+    stopped_early: bool
+    changes: Mapping[str, Interval]
 
 
 @dataclass(frozen=True)

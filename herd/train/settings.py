@@ -94,12 +94,19 @@ class TrainingSettings(ComputeSettings):
 class FinetuneSettings(TrainingSettings):
     """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
     others prompts with their answers. lora: adapters in the place of all weights. steps: exactly so many, over as many
-    epochs as they take; in the place of `epochs`."""
+    epochs as they take; in the place of `epochs`.
+
+    Where there are held-out examples, they are measured before training and after every epoch, and every `eval_steps`
+    too. early_stop: the weights of the lowest held-out loss are kept, and training ends when `patience` measurements in
+    a row have not lowered it."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1
     lora: LoraSettings | None = None
     steps: AddedLater[PositiveInt | None] = None
+    eval_steps: AddedLater[PositiveInt | None] = None
+    early_stop: AddedLater[bool] = False
+    patience: AddedLater[PositiveInt] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
