@@ -163,6 +163,28 @@ class PluginSchema:
         )
 
 
+def or_name(load: Callable[[str], Any]) -> BeforeValidator:
+    """For annotations: a setting that may stand as text, of which `load` makes its value. load: raises SettingsError
+    for what it does not know."""
+
+    def resolve(value: object) -> object:
+        if not isinstance(value, str):
+            return _with_tuples(value)
+        try:
+            return load(value)
+        except SettingsError as fault:
+            raise ValueError(str(fault)) from None
+
+    return BeforeValidator(resolve)
+
+
+def _with_tuples(value: object) -> object:
+    """What a function has seen is no JSON any more to pydantic, which then takes no list for a tuple."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
 def refuse_unknown_fields(kind: type[Any]) -> None:
     """Makes `build` refuse names that the dataclass `kind`, or one inside it, has no field for."""
     kind.__pydantic_config__ = ConfigDict(extra="forbid")
