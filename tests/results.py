@@ -17,7 +17,7 @@ class Made:
     """An artifact of which only its results are asked."""
 
     def __init__(self, *recorded: Any, key: str = "made-0") -> None:
-        self.key = key
+        self.key, self.label = key, ""
         self.metadata: dict[str, Any] = {"files": {}, "inputs": {}, "stage": "made", "paper": "-"}
         self._recorded = {type(result): result for result in recorded}
 

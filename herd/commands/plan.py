@@ -78,16 +78,20 @@ def plan_lines(
     """Every stage of a run and whether it is made, then what training will take, of which text, and what loss to
     expect. machine: the devices; H100s when absent. law: of another run; the recipe's own when absent and made."""
     from herd.core.artifacts import is_complete
+    from herd.core.titles import plan_titles
     from herd.pretrain.planning import text_lines
     from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
     from herd.run.worker import RunFolder
     from herd.scaling.cost import loss_line
     from herd.train.machines import load_machine
 
+    titles = plan_titles(plans)
+    width = min(34, max(map(len, titles.values())))
     for plan in plans:
         is_made = is_complete(RunFolder(folder).artifact(plan.key))
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
-        yield f"{'made ' if is_made else 'to do'}  {plan.key:34} {plan.stage.artifact_type.__name__:12} {inputs}"
+        kind = plan.stage.artifact_type.__name__
+        yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
     machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
     yield from forecast_lines(forecasts, machine, artifacts)

@@ -10,7 +10,7 @@ import json
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -134,11 +134,13 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """One call of a stage, not yet run: what it is made of and the key it will have."""
+    """One call of a stage, not yet run: what it is made of and the key it will have. label: what people call what it
+    makes, which is no part of the key."""
 
     stage: Stage[..., Any]
     inputs: Mapping[str, Input]
     settings: Mapping[str, Any]
+    label: str = ""
 
     @property
     def key(self) -> str:
@@ -174,6 +176,12 @@ def plan_of(artifact: Artifact) -> Plan:
     plan = artifact.plan
     assert isinstance(plan, Plan)
     return plan
+
+
+def with_label(artifact: A, label: str) -> A:
+    """`artifact`, planned, under a name that the report, the plan and progress show instead of its key. The name
+    changes no key, and nothing is made again for another one. Raises ArtifactError when it was opened from disk."""
+    return type(artifact).from_plan(replace(plan_of(artifact), label=label))
 
 
 def _keys(value: Input) -> str | list[str] | None:
@@ -293,11 +301,14 @@ def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
 
 
 def walk(target: Artifact) -> list[Plan]:
-    """Every plan that `target` needs, each after all it waits for, `target`'s own last."""
+    """Every plan that `target` needs, each after all it waits for, `target`'s own last. Of plans for the same artifact
+    the first with a label stands for all."""
     ordered: dict[str, Plan] = {}
 
     def visit(plan: Plan) -> None:
         if plan.key in ordered:
+            if plan.label and not ordered[plan.key].label:
+                ordered[plan.key] = plan  # in the place of the one without a name
             return
         for parent in plan.parents:
             visit(parent)

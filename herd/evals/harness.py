@@ -111,6 +111,8 @@ class TextScore:
             questions=len(self.nats),
             nats_per_token=per_token,
             token_perplexity=math.exp(min(per_token, 700.0)),
+            text_nats=self.nats,
+            text_bytes=self.utf8_bytes,
         )
 
 

@@ -11,11 +11,11 @@ from typing import Annotated
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
-from herd.core.settings import PositiveInt, settings
+from herd.core.settings import AddedLater, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.evals.harness import Score, evaluate, no_progress
 from herd.evals.haystack import haystacks
-from herd.evals.losses import held_out_losses
+from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.tasks import tasks
@@ -37,13 +37,15 @@ _NEEDLE_ROWS = 16  # the masks of long haystacks are large
 class EvaluationSettings:
     """tasks: by name, each with its settings. needle_lengths: in tokens; longer ones than the model reads are left out.
     needle_sources: held-out text of these hides the needles. loss_length: tokens in a row for losses; without it no
-    losses are measured."""
+    losses are measured. loss_tokens: of held-out text that losses are measured on, at most about so many a source; four
+    times as many halve the interval."""
 
     tasks: tuple[TaskChoice, ...]
     needle_lengths: tuple[PositiveInt, ...] = ()
     needle_seeds: PositiveInt = 8
     needle_sources: tuple[str, ...] = ()
     loss_length: PositiveInt | None = None
+    loss_tokens: AddedLater[PositiveInt] = DEFAULT_LOSS_TOKENS
 
 
 @stage(paper="5", version=5, gpu=True, data_parallel=True)
@@ -82,7 +84,14 @@ def evaluate_model(
             needle = grid.result()
         if settings.loss_length:
             length = min(settings.loss_length, network.shape.max_seq_len)
-            held_out = held_out_losses(network, shards, length=length, workers=work.executor.workers, ranks=ranks)
+            held_out = held_out_losses(
+                network,
+                shards,
+                length=length,
+                tokens=settings.loss_tokens,
+                workers=work.executor.workers,
+                ranks=ranks,
+            )
     result = EvaluationResult(label, chat, scores, needle, held_out)
     (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False), encoding="utf-8")
     work.record(result)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from herd.core.errors import SettingsError
 from herd.core.records import Strength
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.model.adapters import LoraSettings
 from herd.model.sizes import Shape
 from herd.model.weight_names import weight_shapes
@@ -95,11 +95,20 @@ class TrainingSettings(ComputeSettings):
 @settings
 class FinetuneSettings(TrainingSettings):
     """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
-    others prompts with their answers. lora: adapters in the place of all weights."""
+    others prompts with their answers. lora: adapters in the place of all weights. steps: exactly so many, over as many
+    epochs as they take; in the place of `epochs`.
+
+    Where there are held-out examples, they are measured before training and after every epoch, and every `eval_steps`
+    too. early_stop: the weights of the lowest held-out loss are kept, and training ends when `patience` measurements in
+    a row have not lowered it."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1
     lora: LoraSettings | None = None
+    steps: AddedLater[PositiveInt | None] = None
+    eval_steps: AddedLater[PositiveInt | None] = None
+    early_stop: AddedLater[bool] = False
+    patience: AddedLater[PositiveInt] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
