@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from herd.commands.arguments import add_gpus, add_machine, bounded_number, default_jobs, machine_of
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe, spread
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
 
 if TYPE_CHECKING:
     from herd.core.stage import Plan
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes, herd list studies")
+    add_scale(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
     output.add_argument("--json", action="store_true", help="print what pre-training takes as JSON")
@@ -98,7 +99,7 @@ def plan_lines(
     yield from whole_model_notes(plans, forecasts, machine)
     yield from text_lines(plans, artifacts)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
-        yield f"{key}: {loss_line(expected)}"
+        yield f"{titles[key]}: {loss_line(expected)}"
 
 
 def _print_json(plans: Sequence[Plan], folder: Path, machine: Machine, options: argparse.Namespace) -> None:
