@@ -79,7 +79,7 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         type=amount,
         metavar="N",
-        help="choose the layout of every training for so many devices (default: the recipe's layouts)",
+        help="spread every training over so many devices, and say how (default: as the recipe lays them out)",
     )
 
 
