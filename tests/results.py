@@ -18,7 +18,7 @@ class Made:
 
     def __init__(self, *recorded: Any, key: str = "made-0") -> None:
         self.key, self.label = key, ""
-        self.metadata: dict[str, Any] = {"files": {}, "inputs": {}, "stage": "made", "paper": "-"}
+        self.metadata: dict[str, Any] = {"files": {}, "inputs": {}, "stage": "made", "paper": "-", "settings": {}}
         self._recorded = {type(result): result for result in recorded}
 
     def get_result(self, kind: type[Any]) -> Any:

@@ -120,7 +120,7 @@ class Artifact:
     @property
     def label(self) -> str:
         """The name that the recipe of its run gives it (`herd.core.stage.with_label`); mostly none."""
-        return read_labels(self.path.parent.parent).get(self.key, "")
+        return read_run_labels(self.path.parent.parent).get(self.key, "")
 
     def result(self, kind: type[_ResultT]) -> _ResultT:
         """What its stage recorded as a `kind`. Raises ArtifactError when it recorded none, or another version."""
@@ -206,7 +206,7 @@ class Report(Artifact):
     """A page about a run: `report.html`."""
 
 
-def read_labels(run: Path) -> dict[str, str]:
+def read_run_labels(run: Path) -> dict[str, str]:
     """By key, as far as they can be read: names are there to be looked at, and no run ends for want of one."""
     try:
         rows = json.loads((run / LABELS_FILE).read_text(encoding="utf-8"))

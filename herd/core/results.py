@@ -115,7 +115,12 @@ class ResultTypes:
         values = {name: value for name, value in row.items() if name != VERSION}
         upgrades = self._upgrades[kind]
         while isinstance(version, int) and version in upgrades:
-            values, version = upgrades[version](values), version + 1
+            try:
+                values, version = upgrades[version](values), version + 1
+            except (KeyError, TypeError, ValueError) as fault:
+                raise ArtifactError(
+                    f"{where} holds no {kind.__name__} of version {version}: {fault!r}; make it again"
+                ) from None
         if version != known:
             raise ArtifactError(
                 f"{where} holds {kind.__name__} version {row.get(VERSION)} and this herd reads version {known}; "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from herd.core.artifacts import LABELS_FILE, Artifact, atomic_write, read_labels
+from herd.core.artifacts import LABELS_FILE, Artifact, atomic_write, read_run_labels
 from herd.core.stage import Plan
 
 _MOST = 80  # characters of a name; a page and a line of progress have room for them
@@ -112,7 +112,7 @@ def _unlike(title: str, others: set[str]) -> str:
 def write_run_labels(run: Path, plans: Iterable[Plan]) -> None:
     """Keeps the names that a recipe gives beside the artifacts of its run, those of other recipes in the same folder
     among them. They are no part of an artifact: another name makes nothing again."""
-    before = read_labels(run)
+    before = read_run_labels(run)
     labels = before | {plan.key: plan.label for plan in plans}
     labels = {key: label for key, label in labels.items() if label}
     if labels != before:
