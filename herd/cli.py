@@ -39,7 +39,11 @@ COMMANDS = tuple(file.COMMAND for file in _FILES)
 
 
 # Where it is worth saying that kernels will be slow.
-_COMPUTING = {"run", "sft", "dpo", "reward", "study", "curate", "extract", "judge-data", "eval", "chat", "compare"}
+_COMPUTING = {
+    "run", "pretrain", "sft", "dpo", "reward", "study", "curate", "extract", "judge-data", "eval", "chat", "compare",
+}  # fmt: skip
+# Which come to want all kernels, and not at once.
+_WHOLE_RECIPES = {"run", "pretrain", "study"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,10 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     try:
         if options.name in _COMPUTING:
-            from herd.core.native import kernel_warning
+            from herd.core.native import kernel_warning, start_building
 
             if sentence := kernel_warning():
                 print(f"herd: {sentence}", file=sys.stderr)
+            elif options.name in _WHOLE_RECIPES:
+                start_building()
         code = options.command.run(options) or 0
         sys.stdout.flush()  # what cannot be written is reported here, and not when Python ends
         return code

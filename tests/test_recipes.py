@@ -22,13 +22,13 @@ def test_every_file_of_numbers_is_that_of_a_recipe_and_the_other_way_round() -> 
     named_by_presets = {read_yaml(file)[0]["recipe"] for file in presets.values()}
     assert packaged == own | named_by_presets - presets.keys()
     assert {"tiny", "adapt", "one_round"} <= own
-    assert {"sft", "dpo", "reward"} <= presets.keys()
+    assert {"align", "sft", "dpo", "reward", "llama3-8b", "llama3-70b", "llama3-405b"} <= presets.keys()
     assert all(recipes.get(name).__doc__ for name in packaged)  # which `herd list recipes` prints
     assert all(map(preset_summary, presets.values()))
 
 
 def test_tiny_is_planned_as_it_is_and_what_only_a_user_knows_is_asked_for() -> None:
     assert load_recipe("tiny", recipes).plan().key.startswith("write_report-")
-    for name in ("adapt", "one_round", "sft", "dpo", "reward"):
+    for name in ("adapt", "align", "one_round", "sft", "dpo", "reward"):
         with pytest.raises(SettingsError, match=f"is not said; write a YAML file with `recipe: {name}`"):
             load_recipe(name, recipes)

@@ -57,7 +57,6 @@ def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
         "--tests", type=Path, nargs="+", default=[], metavar="FILE", help="rows with questions of these are left out"
     )
     parser.add_argument("--chat-template", help="for a model that brings none: llama3, chatml or a Jinja file")
-    parser.add_argument("--gpus", type=amount, help="train on so many, in bf16")
     parser.add_argument("--rows", type=amount, default=2, help="how many are shown first (default: %(default)s)")
     add_job_options(parser)
 

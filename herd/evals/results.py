@@ -25,7 +25,9 @@ class Sample:
 @dataclass(frozen=True)
 class TaskResult:
     """What a model scores on a task, with its 95 % interval. right: of every example, in order, 0 to 1; None where it
-    is void. truncated_share: the share of answers that did not come to an end. tokens: of an answer, the mean."""
+    is void. truncated_share: the share of answers that did not come to an end. tokens: of an answer, the mean.
+    gold_nll: nats of the right answer a character after the plain prompt, the mean over examples that have one; None
+    where nobody asked for it. chance: the share right of who picks choices blindly; None where answers are written."""
 
     share: float
     low: float
@@ -36,6 +38,8 @@ class TaskResult:
     truncated_share: float
     tokens: float
     samples: tuple[Sample, ...] = ()
+    gold_nll: float | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
