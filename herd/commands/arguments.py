@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TypeVar
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from herd.train.machines import Machine
+
+from herd.core.errors import SettingsError
 
 
 def amount(text: str) -> int:
@@ -58,8 +66,96 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """--machine, --machines and --price: the devices to plan with."""
+    parser.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
+    parser.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
+    parser.add_argument("--price", type=bounded_number(0.0), help="dollars a device hour (default: the file's)")
+
+
+def add_gpus(parser: argparse.ArgumentParser) -> None:
+    """--gpus: over how many devices training is spread."""
+    parser.add_argument(
+        "--gpus",
+        type=amount,
+        metavar="N",
+        help="choose the layout of every training for so many devices (default: the recipe's layouts)",
+    )
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """The device that `add_machine`'s options name. Raises SettingsError."""
+    from herd.train.machines import MACHINES_FILE, load_machine
+
+    machine = load_machine(options.machine, options.machines or MACHINES_FILE)
+    return machine if options.price is None else replace(machine, price_per_hour=options.price)
+
+
 def default_jobs() -> int:
     """As many as there are cores, up to four."""
     from herd.run.executors import num_cores
 
     return min(num_cores(), 4)
+
+
+_NAMED_SOURCE = re.compile(r"([a-z0-9_][a-z0-9_-]*)=(.+)", re.DOTALL)
+MAX_SOURCES_OF_A_FOLDER = 8
+
+
+def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Paths, folders, patterns and addresses by the source they are of, paths made absolute.
+
+    `NAME=PATH` names its source; several of one name are one source. What is not named is called as its folder or
+    file: `books/` and `books.txt.gz` make `books`; more than eight files of one folder, such as a shell makes of
+    `books/*.md`, are one source, called as the folder. Raises SettingsError where two things would have one name.
+    """
+    by_name: dict[str, list[str]] = {}
+    unnamed: list[str] = []
+    for text in texts:
+        match = None if "://" in text.partition("=")[0] or Path(text).exists() else _NAMED_SOURCE.fullmatch(text)
+        if match:
+            by_name.setdefault(match[1], []).append(_absolute(match[2]))
+        elif text not in unnamed:
+            unnamed.append(text)
+    given = set(by_name)
+    for name, paths in _by_own_name(unnamed).items():
+        if len(paths) > 1 or name in given:
+            both = [*paths, *by_name.get(name, [])][:2]
+            raise SettingsError(
+                f"{both[0]} and {both[1]} would both be the source {name!r}; give one a name, such as "
+                f"{name}-2={both[0]}, or both {name}"
+            )
+        by_name[name] = [_absolute(path) for path in next(iter(paths.values()))]
+    return {name: tuple(paths) for name, paths in by_name.items()}
+
+
+def _by_own_name(texts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """By the name of a source: what it would be made of, each with its paths."""
+    beside: dict[Path, list[str]] = {}
+    for text in texts:
+        if "://" not in text and Path(text).is_file():
+            beside.setdefault(Path(text).parent, []).append(text)
+    by_name: dict[str, dict[str, list[str]]] = {}
+    for text in texts:
+        together = beside.get(Path(text).parent, [])
+        if text in together and len(together) > MAX_SOURCES_OF_A_FOLDER:
+            folder = str(Path(text).parent)
+            by_name.setdefault(_own_name(str(Path(folder).absolute())), {})[folder] = together
+        else:
+            by_name.setdefault(_own_name(text), {})[text] = [text]
+    return by_name
+
+
+def _own_name(text: str) -> str:
+    """What a folder, file, pattern or address is called, as a source is."""
+    parts = [part for part in text.rstrip("/").split("/") if part and not set(part) & set("*?[")]
+    last = parts[-1] if parts else ""
+    if last in ("", ".", "..") and "://" not in text:
+        last = Path(text).resolve().name
+    is_folder = "://" not in text and Path(text).is_dir()
+    stem = last if is_folder else last.lstrip(".").partition(".")[0]
+    return re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-") or "text"
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())

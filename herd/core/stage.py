@@ -197,10 +197,10 @@ class Stage(Generic[P, A]):
 
     def __init__(
         self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
-        isolated: bool, gpu: bool, data_parallel: bool,
+        isolated: bool, gpu: bool, data_parallel: bool, stand_in: bool,
     ) -> None:  # fmt: skip
         self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
-        self.isolated, self.gpu, self.data_parallel = isolated, gpu, data_parallel
+        self.isolated, self.gpu, self.data_parallel, self.stand_in = isolated, gpu, data_parallel, stand_in
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -277,6 +277,7 @@ def stage(
     isolated: bool = False,
     gpu: bool = False,
     data_parallel: bool = False,
+    stand_in: bool = False,
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
@@ -286,9 +287,9 @@ def stage(
     process that made nothing before, so that what others left there does not count as its own memory. gpu: whether it
     works with a model, so that it is given a GPU for each of its ranks where there are some. data_parallel: whether it
     divides its rows over the ranks it has (`herd.model.collectives.RankGroup`), so that any number of them makes the
-    same; it is given `RunOptions.inference_ranks`.
+    same; it is given `RunOptions.inference_ranks`. stand_in: that it only plans, for what a user has not named yet.
     """
-    return lambda body: Stage(body, paper, version, ranks, isolated, gpu, data_parallel)
+    return lambda body: Stage(body, paper, version, ranks, isolated, gpu, data_parallel, stand_in)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:

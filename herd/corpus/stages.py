@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.core.addresses import size_of
 from herd.core.artifacts import Corpus, Crawl
 from herd.core.errors import DataError
 from herd.core.stage import Work, stage
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.prepare import InputShard, ShardSummary, plan_shards, prepare_shard
-from herd.corpus.reading import size_of
+from herd.corpus.reading import FileSpan
 from herd.corpus.results import CorpusSize, CurationResult, DedupStats, DropExample, FilterCount, SourceSize
 from herd.corpus.settings import CurateSettings
 from herd.corpus.shards import DocumentShards
@@ -151,7 +152,7 @@ def _funnel(total: ShardSummary, counts: WriteCounts, settings: CurateSettings) 
 def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
     """What a run would read and do, a line each."""
     scan = scan_files(patterns, source=source)
-    input_shards = plan_shards([(file, source) for file in scan.readable], settings, Path())
+    input_shards = plan_shards([FileSpan(file, source) for file in scan.readable], settings, Path())
     size = sum(size_of(file) for file in scan.readable)
     yield f"{len(scan.readable):,} files, {size / 1e6:,.1f} MB, in {len(input_shards):,} shards of work"
     if scan.passed_over:

@@ -17,12 +17,14 @@ from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
 from herd.run.processes import trim_memory
 from herd.tokens.shards import TokenShards
-from herd.train.batches import IGNORE_INDEX, Batch, held_out_batches
+from herd.train.batches import IGNORE_INDEX, Batch, collate, held_out_batches
 from herd.train.objectives import next_token_loss
 from herd.train.results import HeldOutLoss
+from herd.train.rows import InputsTargets
 
 DEFAULT_LOSS_TOKENS = 6144  # a source: what the recipe `tiny` has time for
 _ROWS = 4  # at once; few enough that two threads have work at every length
+_CONVERSATIONS = 8  # read at once
 _MAX_ROW_SUMS = 64
 
 
@@ -110,6 +112,37 @@ def _measured(
             trim_memory()  # what training or another source was worked on in is not for this one to lie beside
             batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
             yield source, ranks.map(list(batches), measure, local_map=threads.map)
+
+
+@torch.no_grad()
+def dialogue_losses(
+    model: Transformer, conversations: Sequence[InputsTargets], *, pad: int, ranks: RankGroup = SINGLE_RANK,
+    collective: bool = False,
+) -> tuple[list[float], list[int]]:  # fmt: skip
+    """Of every conversation, in order, the nats of what is learnt in it, summed, and how many tokens these are.
+
+    Each is read alone. ranks: that each have the model and measure a part; collective: or that each have a part of the
+    model, and ask it equally often. They change no figure but for rounding.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = sorted(range(len(conversations)), key=lambda number: len(conversations[number][0]))
+    groups = [order[start : start + _CONVERSATIONS] for start in range(0, len(order), _CONVERSATIONS)]
+
+    def measured(group: Sequence[int]) -> list[float]:
+        rows = [[conversations[number]] for number in group]
+        batch = collate(rows, max(len(conversations[number][0]) for number in group), pad).to(device)
+        nats: list[Tensor] = []
+        model(
+            batch.tokens_BT, documents_BT=batch.attention_documents, finish=next_token_loss.finish(batch, nats.append)
+        )
+        return nats[0].double().sum(-1).tolist()
+
+    with fused_kernels(model):
+        by_group = ranks.map(groups, measured, collective=collective)
+    by_number = dict(zip(chain.from_iterable(groups), chain.from_iterable(by_group), strict=True))
+    counts = [int((targets != IGNORE_INDEX).sum()) for _, targets in conversations]
+    return [by_number[number] for number in range(len(conversations))], counts
 
 
 def _row_sums(batches: Sequence[_BatchLoss], limit: int | None = None) -> tuple[tuple[float, ...], tuple[int, ...]]:

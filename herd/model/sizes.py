@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.settings import BeforeValidator, PositiveFloat, PositiveInt, dump, settings
+from herd.core.settings import (
+    PositiveFloat,
+    PositiveInt,
+    build,
+    or_name,
+    parse_yaml,
+    read_yaml,
+    settings,
+)
 from herd.model.architecture import Architecture, RopeScaling, features
 
 _MAX_SEQ_LEN = 1 << 27  # tokens of a sequence, more than any model was trained for
@@ -167,7 +177,9 @@ _LONG = RopeScaling()  # 3.1's, from 8k to 128k
 _LONG_SMALL = RopeScaling(factor=32.0)  # 3.2's
 
 # The report's three, the released 3.1 with stretched positions, 3.2's small ones (their model cards and
-# configurations), and ours for a laptop: `tiny` is what the tiny recipe trains, 1m and 10m what is timed.
+# configurations), and ours: `tiny` is what the tiny recipe trains, 1m and 10m what is timed, and 4m to 1b what
+# `herd pretrain` makes of text: 2.5M weights with a vocabulary of 4,352, 32M with 16,384, 151M with 32,768, 1.2B with
+# 128,256.
 SIZES: dict[str, Size] = {
     "8b": Size(dim=4096, n_layers=32, n_heads=32, n_kv_heads=8, ffn_dim=14336),
     "70b": Size(dim=8192, n_layers=80, n_heads=64, n_kv_heads=8, ffn_dim=28672),
@@ -184,6 +196,10 @@ SIZES: dict[str, Size] = {
     "tiny": Size(dim=128, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=352),
     "1m": Size(dim=128, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=384),
     "10m": Size(dim=384, n_layers=6, n_heads=6, n_kv_heads=2, ffn_dim=1024),
+    "4m": Size(dim=192, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=512, tied_output=True),
+    "30m": Size(dim=512, n_layers=8, n_heads=8, n_kv_heads=4, ffn_dim=1408, tied_output=True),
+    "150m": Size(dim=768, n_layers=20, n_heads=12, n_kv_heads=4, ffn_dim=2048, tied_output=True),
+    "1b": Size(dim=2048, n_layers=16, n_heads=32, n_kv_heads=8, ffn_dim=8192, tied_output=True),
 }
 
 
@@ -194,21 +210,66 @@ def model_size(name: str) -> Size:
     return SIZES[name]
 
 
-def _resolve_name(value: object) -> object:
-    if not isinstance(value, str):
-        return _with_tuples(value)
-    try:
-        return _with_tuples(dump(model_size(value)))
-    except SettingsError as fault:
-        raise ValueError(str(fault)) from None
+# What a size's numbers are also called on a command line, the name of the setting first.
+_SYNONYMS = {
+    "width": "dim",
+    "layers": "n_layers",
+    "heads": "n_heads",
+    "kv_heads": "n_kv_heads",
+    "ffn": "ffn_dim",
+    "tied": "tied_output",
+}
 
 
-def _with_tuples(value: object) -> object:
-    """What a function has seen is no JSON any more to pydantic, which then takes no list for a tuple."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+def parse_size(text: str) -> Size:
+    """The size that a command line names: one of SIZES, its numbers, such as `width=2048,layers=16`, or a YAML file of
+    them.
+
+    Where they are not said, heads are 64 wide, four of them share keys and values, and the feed-forward width is 8/3
+    of the width, rounded to 256 (Llama 1, section 2.2). Raises SettingsError for what is no size.
+    """
+    if Path(text).suffix in (".yaml", ".yml"):
+        return _filled(read_yaml(Path(text))[0], text)
+    return _size_of(text)
 
 
-# A size in a recipe: its numbers, or the name of one of SIZES.
-SizeOrName = Annotated[Size, BeforeValidator(_resolve_name)]
+def _size_of(text: str) -> Size:
+    if "=" not in text:
+        return model_size(text)
+    numbers: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise SettingsError(f"size {text!r}: {part!r} names no number; write width=2048,layers=16")
+        numbers[name] = parse_yaml(value, where=f"size {text!r}")
+    return _filled(numbers, f"size {text!r}")
+
+
+def _filled(numbers: Mapping[str, Any], where: str) -> Size:
+    """A size of these numbers, those that are not said by what others are."""
+    row: dict[str, Any] = {}
+    for name, value in numbers.items():
+        setting = _SYNONYMS.get(name, name)
+        if setting in row:
+            raise SettingsError(f"{where}: {setting} is said twice; say it once")
+        row[setting] = value
+    for setting, synonym in (("dim", "width"), ("n_layers", "layers")):
+        if setting not in row:
+            raise SettingsError(f"{where}: says no {synonym}; write width=2048,layers=16")
+    width, heads = row["dim"], row.get("n_heads")
+    if type(width) is int and width > 0:
+        heads = row.setdefault("n_heads", _divisor(width // 2, width // 64))
+        row.setdefault("ffn_dim", max(1, round(width * 8 / 3 / 256)) * 256)
+    if type(heads) is int and heads > 0:
+        row.setdefault("n_kv_heads", _divisor(heads, heads // 4))
+    size: Size = build(Size, row, where=where)
+    return size
+
+
+def _divisor(number: int, near: int) -> int:
+    """The largest divisor of `number` that is at most `near`; 1 at least."""
+    return next((n for n in range(max(1, near), 1, -1) if number % n == 0), 1)
+
+
+# A size in a recipe: its numbers, the name of one of SIZES, or `width=2048,layers=16`.
+SizeOrName = Annotated[Size, or_name(_size_of)]

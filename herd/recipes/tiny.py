@@ -14,7 +14,7 @@ from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_s
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
 from herd.align.subsets import sample_by_source
-from herd.core.artifacts import Checkpoint, Dialogues, Law, Preferences, Report, Scores, Tokenizer, Tokens
+from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Report, Scores, Tokens
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.registry import PluginConfig
 from herd.core.seeds import spread_seed
@@ -22,19 +22,18 @@ from herd.core.settings import NonNegativeInt, PositiveInt, Share, settings
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
-from herd.pretrain.anneal import AnnealSettings, anneal
-from herd.pretrain.long_context import LongContextSettings, extend_context
-from herd.pretrain.pretrain import PretrainSettings, pretrain
+from herd.pretrain.anneal import AnnealSettings
+from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix
+from herd.pretrain.pretrain import PretrainSettings
 from herd.recipes import recipes
 from herd.recipes.data import PreparedData, numbers_of, prepare_data
+from herd.recipes.pretraining import pretrain_base, scaling_law
 from herd.recipes.tiny_data import TinyDataSettings
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
-from herd.scaling.budget import LadderSettings, ladder_runs
-from herd.scaling.stages import fit_law
+from herd.scaling.budget import LadderSettings
 from herd.tokens.tokenizer import CONTROL_TOKENS
-from herd.train.layout import ParallelLayout
-from herd.train.schedule import BatchPhase, MixPhase
 from herd.world import NOTE
 from herd.world.annotators import QuestionSet, annotate, demonstrate, draw_prompts, draw_trivia
 from herd.world.audit import audit
@@ -111,8 +110,9 @@ def tiny(s: TinySettings) -> Report:
     s = spread_seed(s)
     data = prepare_data(s)
     tokens, vocabulary = data.tokens, data.vocabulary
-    law = scaling_law(tokens, vocabulary, s)
-    base = pretrain_base(data, s)
+    rows = s.base_vocab_size + len(CONTROL_TOKENS)
+    law = scaling_law(tokens, vocabulary, s.ladder, s.base, vocab_size=rows)
+    base = base_of(data, s)
     scores = (measure_model(base, tokens, "base", s), *align_in_rounds(base, tokens, s))
     return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, criteria=s.criteria, note=NOTE)
 
@@ -132,7 +132,7 @@ class AlignmentBase:
         if not isinstance(numbers, TinySettings):
             raise SettingsError(f"{recipe} has no base model to align; name `tiny` or a recipe with its wiring")
         data = prepare_data(numbers)
-        return cls(numbers, data.tokens, pretrain_base(data, numbers))
+        return cls(numbers, data.tokens, base_of(data, numbers))
 
     @property
     def gold(self) -> PluginConfig:
@@ -147,39 +147,9 @@ class AlignmentBase:
         return as_conversations((demonstrate(world=world, questions=request, curt_share=curt_share),), world)
 
 
-def pretrain_base(data: PreparedData, s: TinySettings) -> Checkpoint:
-    """The base model: pre-trained, made to read longer rows, annealed."""
-    base = pretrain(data.tokens, data.vocabulary, settings=s.base)
-    for longer in s.longer:
-        base = extend_context(base, data.tokens, settings=longer)
-    return anneal(base, data.tokens, settings=s.anneal) if s.anneal else base
-
-
-def scaling_law(tokens: Tokens, vocabulary: Tokenizer, s: TinySettings) -> Law:
-    """The law that a ladder of small models gives, asked about the base run."""
-    ladder, rows = s.ladder, s.base_vocab_size + len(CONTROL_TOKENS)
-    models = tuple(
-        pretrain(
-            tokens,
-            vocabulary,
-            settings=replace(
-                s.base,
-                size=rung.size,
-                tokens=rung.tokens,
-                length=ladder.length,
-                batch=(BatchPhase(until=1.0, batch_tokens=ladder.batch_tokens),),
-                mix=(MixPhase(until=1.0, mixture_weights=ladder.mixture_weights),),
-                lr=ladder.lr,
-                min_lr_ratio=ladder.min_lr_ratio,
-                layout=ParallelLayout(),  # models so small are not spread
-            ),
-        )
-        for rung in ladder_runs(ladder, vocabulary=rows)
-    )
-    assert s.base.size is not None  # tiny's base is a new model
-    shape = s.base.size.shape(vocab_size=rows, max_seq_len=s.base.length)
-    flops = s.base.tokens * shape.training_flops(s.base.length)
-    return fit_law(models, budgets=ladder.budgets, target_flops=flops)
+def base_of(data: PreparedData, s: TinySettings) -> Checkpoint:
+    """The base model that the recipe's numbers make of its data."""
+    return pretrain_base(data.tokens, data.vocabulary, s.base, s.longer, s.anneal)
 
 
 def align_in_rounds(base: Checkpoint, tokens: Tokens, s: TinySettings) -> list[Scores]:
@@ -279,10 +249,13 @@ def asking_about(world: World, settings: EvaluationSettings) -> EvaluationSettin
 
 def _check_mix(s: TinySettings) -> None:
     """Raises SettingsError when a mix names a source that no page will have, or refusals a kind of no question."""
-    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights}
-    mixes |= {"anneal.mixture_weights": s.anneal.mixture_weights} if s.anneal else {}
-    mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(s.base.mix)}
-    mixes |= {f"longer.{number}.mixture_weights": longer.mixture_weights for number, longer in enumerate(s.longer)}
+    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights or {}}
+    mixes |= {"anneal.mixture_weights": s.anneal.mixture_weights or {}} if s.anneal else {}
+    phases = () if isinstance(s.base.mix, ProportionalMix) else s.base.mix
+    mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(phases)}
+    mixes |= {
+        f"longer.{number}.mixture_weights": longer.mixture_weights or {} for number, longer in enumerate(s.longer)
+    }
     mixes |= {"sft.replay.mixture_weights": s.sft.replay.mixture_weights} if s.sft.replay else {}
     if s.refusals:
         replay = s.refusals.sft.replay

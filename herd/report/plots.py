@@ -227,14 +227,15 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def measured_vs_forecast(rows: Sequence[MixPrediction]) -> str:
-    """Measured losses over those predicted, with the forecasts' intervals."""
+    """Measured losses over those predicted, with the forecasts' intervals, of those that were measured."""
     with drawing(height=3.2) as (_, (axis,), svg):
-        losses = [*(row.loss for row in rows), *(row.measured for row in rows)]
+        measured = [(row, row.measured) for row in rows if row.measured is not None]
+        losses = [*(row.loss for row, _ in measured), *(loss for _, loss in measured)]
         low, high = min(losses), max(losses)
         axis.plot([low, high], [low, high], color=GRID)
-        for row, colour in zip(rows, PALETTE * len(rows), strict=False):
-            axis.plot(row.interval, [row.measured] * 2, color=colour, linewidth=2, alpha=0.5)
-            axis.plot(row.loss, row.measured, "o", color=colour, label=escape_label(row.label))
+        for (row, loss), colour in zip(measured, PALETTE * len(measured), strict=False):
+            axis.plot(row.interval, [loss] * 2, color=colour, linewidth=2, alpha=0.5)
+            axis.plot(row.loss, loss, "o", color=colour, label=escape_label(row.label))
         axis.set_xlabel("predicted loss, nats per token")
         axis.set_ylabel("measured loss")
         axis.legend(frameon=False, fontsize=8)

@@ -30,8 +30,8 @@ class Compression:
 @results.add(version=1)
 @dataclass(frozen=True)
 class TokenizerResult:
-    """A tokenizer that was trained. compression: by source and by language of the corpus it learnt from;
-    compression_before: of the tokenizer that it extends, where there is one."""
+    """A tokenizer that was trained, or one that was there, of which nothing is measured. compression: by source and by
+    language of the corpus it learnt from; compression_before: of the tokenizer that it extends, where there is one."""
 
     vocab_size: int
     words: WordsLearnt

@@ -173,7 +173,7 @@ def pack(
 
 # A model that chats often names what ends a turn as its `eos_token`, and has what ends a document still. Source: the
 # tokenizers of SmolLM2, Qwen 2.5 and OLMo 2; of Llama 3 and SmolLM3; of Llama 2 and Mistral.
-_DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
+DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 
 
 def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str | None) -> tuple[list[int], list[int]]:
@@ -187,7 +187,7 @@ def around_document(text: TextTokenizer, bos_token: str | None, eos_token: str |
             raise SettingsError(f"{name} {token!r} is no control token of this tokenizer; it has {available}")
     begin = text.opening if bos_token is None else [text.control(bos_token)] if bos_token else []
     if eos_token is None:
-        named = [token for token in _DOCUMENT_ENDS if token in text.control_tokens]
+        named = [token for token in DOCUMENT_ENDS if token in text.control_tokens]
         eos_token = text.special_tokens.eos if text.special_tokens.eos in named or not named else named[0]
     return begin, [text.control(eos_token)] if eos_token else []
 

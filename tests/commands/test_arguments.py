@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
+from pathlib import Path
 
 import pytest
 
-from herd.commands.arguments import add_plugins, amount, bounded_number
+from herd.commands.arguments import add_plugins, amount, bounded_number, sources_of
+from herd.core.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,53 @@ def test_files_of_plugins_add_up() -> None:
     add_plugins(parser)
     assert parser.parse_args([]).plugins == []
     assert parser.parse_args(["--plugins", "a.py", "--plugins", "b.py"]).plugins == ["a.py", "b.py"]
+
+
+def files_in(folder: Path, *names: str) -> list[str]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text")
+    return [str(path) for path in paths]
+
+
+def test_a_source_is_called_as_it_is_said_or_as_its_folder_or_file(tmp_path: Path) -> None:
+    book, wiki = files_in(tmp_path, "My Books/one.md", "wiki.txt.gz")
+    sources = sources_of([str(tmp_path / "My Books"), wiki, f"web={book}", f"web={wiki}", "s3://bucket/crawl/"])
+    assert sources == {
+        "my-books": (str(tmp_path / "My Books"),),
+        "wiki": (wiki,),
+        "web": (book, wiki),
+        "crawl": ("s3://bucket/crawl/",),
+    }
+
+
+def test_paths_become_absolute_and_a_pattern_is_called_as_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files_in(tmp_path, "books/a.md")
+    monkeypatch.chdir(tmp_path)
+    assert sources_of(["books/*.md"]) == {"books": (str(tmp_path / "books/*.md"),)}
+    assert sources_of(["."]) == {re.sub(r"[^a-z0-9_-]+", "-", tmp_path.name.lower()): (str(tmp_path),)}
+
+
+def test_many_files_of_a_folder_are_one_source_and_few_are_one_each(tmp_path: Path) -> None:
+    many = files_in(tmp_path, *(f"books/{n}.md" for n in range(9)))
+    assert sources_of(many) == {"books": tuple(many)}
+    assert sources_of(many[:8]) == {str(n): (many[n],) for n in range(8)}
+
+
+def test_a_file_whose_name_holds_an_equals_sign_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files_in(tmp_path, "a=b.txt")
+    monkeypatch.chdir(tmp_path)
+    assert sources_of(["a=b.txt"]) == {"a-b": (str(tmp_path / "a=b.txt"),)}
+    assert sources_of(["s3://bucket/x=1/a.jsonl"]) == {"a": ("s3://bucket/x=1/a.jsonl",)}
+    assert sources_of(["code=s3://bucket/a.jsonl"]) == {"code": ("s3://bucket/a.jsonl",)}
+
+
+def test_two_things_of_one_name_are_refused_with_a_way_to_tell_them_apart(tmp_path: Path) -> None:
+    one, two = files_in(tmp_path, "a/text.txt", "b/text.txt")
+    with pytest.raises(SettingsError, match=r"both be the source 'text'; give one a name, such as text-2="):
+        sources_of([one, two])
+    with pytest.raises(SettingsError, match="both be the source 'text'"):
+        sources_of([one, f"text={two}"])

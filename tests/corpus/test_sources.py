@@ -10,7 +10,7 @@ from herd.core.artifacts import Artifact
 from herd.core.cache import fetch_package
 from herd.core.errors import DataError
 from herd.corpus.ground_truth import read_labels
-from herd.corpus.reading import FileSpan, read_pages
+from herd.corpus.reading import read_pages
 from herd.corpus.sources import crawl_files
 from herd.run.runner import run_stages
 from herd.world.python_docs import PythonDocsSettings, python_docs
@@ -27,8 +27,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def test_the_crawl_is_a_warc_whose_labels_fit_its_pages(made: Artifact) -> None:
-    ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = {page.id: page for page in read_pages(FileSpan(file, source))}
+    (span,) = crawl_files(made)  # type: ignore[arg-type]
+    pages = {page.id: page for page in read_pages(span)}
     labels = {row["id"]: row for row in read_labels(made.path)}
     assert set(pages) == set(labels)
     counts = [row["label"] for row in labels.values()]

@@ -1,0 +1,115 @@
+"""What recipes of pre-training share: text to a corpus, a ladder to its law, and a base model by its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from herd.core.artifacts import Checkpoint, Corpus, Law, Mix, Tokenizer, Tokens
+from herd.core.errors import SettingsError
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import files
+from herd.corpus.stages import curate
+from herd.pretrain.anneal import AnnealSettings, anneal
+from herd.pretrain.long_context import LongContextSettings, extend_context
+from herd.pretrain.pretrain import PretrainSettings, pretrain
+from herd.pretrain.vocabulary import TokenizerSettings, load_tokenizer, tokenizer_files
+from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
+from herd.scaling.stages import fit_law
+from herd.tokens.stages import extend_tokenizer, train_tokenizer
+from herd.train.layout import ParallelLayout
+from herd.train.schedule import BatchPhase, MixPhase
+
+
+def curated_text(paths: Mapping[str, Sequence[str]], curate_settings: CurateSettings) -> Corpus:
+    """Documents of a user's own text (3.1), planned. paths: files, folders or patterns by the source they are of."""
+    return curate(
+        tuple(files(*patterns, source=source) for source, patterns in paths.items()), settings=curate_settings
+    )
+
+
+def tokenizer_of(corpus: Corpus, s: TokenizerSettings) -> Tokenizer:
+    """The vocabulary of a new model (3.2), planned: learnt from the corpus, or that of a file, extended where asked."""
+    if not s.file:
+        assert s.vocab_size is not None  # which the settings see to
+        return train_tokenizer(corpus, vocab_size=s.vocab_size, digits_together=s.digits_together)
+    if s.extra:
+        return extend_tokenizer(corpus, base=s.file, extra=s.extra)
+    return load_tokenizer(files=tokenizer_files(s.file))
+
+
+def pretrain_base(
+    tokens: Tokens,
+    init_from: Tokenizer | Checkpoint,
+    base: PretrainSettings,
+    longer: Sequence[LongContextSettings] = (),
+    anneal_settings: AnnealSettings | None = None,
+    mix: Mix | None = None,
+) -> Checkpoint:
+    """A base model (3.4), planned: pre-trained, made to read longer rows stage by stage, annealed where that is asked
+    for. init_from: a tokenizer for a new model, or the model to go on from. mix: a found one, for a base that names no
+    shares."""
+    model = pretrain(tokens, init_from, mix, settings=base)
+    for stage_settings in longer:
+        model = extend_context(model, tokens, settings=stage_settings)
+    return anneal(model, tokens, settings=anneal_settings) if anneal_settings else model
+
+
+def train_ladder(
+    tokens: Tokens,
+    vocabulary: Tokenizer,
+    ladder: LadderSettings,
+    base: PretrainSettings,
+    mix: Mix | None = None,
+    *,
+    vocab_size: int,
+) -> tuple[Checkpoint, ...]:
+    """The ladder's small models, planned, budget by budget in the order of `ladder_runs`: each as the base is trained,
+    but for its size, tokens, batch, mix and rate. mix: a found one, for a ladder that names no shares. vocab_size: rows
+    of their embedding, control tokens included."""
+    weights = ladder.mixture_weights
+    phases = (MixPhase(until=1.0, mixture_weights=weights),) if weights else ()
+    return tuple(
+        pretrain(
+            tokens,
+            vocabulary,
+            None if weights else mix,
+            settings=replace(
+                base,
+                size=rung.size,
+                tokens=rung.tokens,
+                epochs=None,
+                length=ladder.length,
+                batch=(BatchPhase(until=1.0, batch_tokens=rung.batch_tokens),),
+                mix=phases or base.mix,
+                lr=rung.lr,
+                min_lr_ratio=ladder.min_lr_ratio,
+                layout=ParallelLayout(),  # models so small are not spread
+            ),
+        )
+        for rung in ladder_runs(ladder, vocabulary=vocab_size)
+    )
+
+
+def scaling_law(
+    tokens: Tokens,
+    vocabulary: Tokenizer,
+    ladder: LadderSettings,
+    base: PretrainSettings,
+    mix: Mix | None = None,
+    *,
+    vocab_size: int,
+) -> Law:
+    """The law that the ladder's models give (3.2.1), planned, asked about the FLOPs of the base run.
+
+    Raises SettingsError for a base without a size of its own."""
+    if base.size is None or base.tokens is None:
+        raise SettingsError(
+            "a ladder forecasts a new model trained on so many tokens; write `base.size` and `base.tokens`, or take "
+            "the ladder away"
+        )
+    shape = base.size.shape(vocab_size=vocab_size, max_seq_len=base.length)
+    models = train_ladder(tokens, vocabulary, ladder, base, mix, vocab_size=vocab_size)
+    counts = models_per_budget(ladder_runs(ladder, vocabulary=vocab_size)) if ladder.skip_sizes else ()
+    flops = base.tokens * shape.training_flops(base.length)
+    return fit_law(models, budgets=ladder.budgets, target_flops=flops, models_per_budget=counts)
