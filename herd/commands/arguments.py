@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from herd.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from herd.corpus.columns import TextColumns
 
 
 def amount(text: str) -> int:
@@ -71,6 +75,39 @@ def default_jobs() -> int:
 
 _NAMED_SOURCE = re.compile(r"([a-z0-9_][a-z0-9_-]*)=(.+)", re.DOTALL)
 MAX_SOURCES_OF_A_FOLDER = 8
+
+
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """--columns, --text-column and --source-column, of tables among the data."""
+    for option, metavar, words in (
+        ("--columns", "[SOURCE=]SET", "whose names the columns of tables have: fineweb, dclm, dolma, c4, the_stack"),
+        ("--text-column", "[SOURCE=]NAME", "the column that holds the text (default: text)"),
+        ("--source-column", "[SOURCE=]NAME", "a column that names each row's source (default: none)"),
+    ):
+        parser.add_argument(option, action="append", default=[], metavar=metavar, help=words)
+
+
+def columns_of(options: argparse.Namespace) -> dict[str, TextColumns]:
+    """What `add_column_options` read, by source, with `default` for all others; nothing where nothing was said. Raises
+    SettingsError for a set that is not known."""
+    from herd.core.settings import build
+    from herd.corpus.columns import ANY_TABLE, ColumnsOrName
+
+    sets, texts, sources = map(_by_source, (options.columns, options.text_column, options.source_column))
+    columns: dict[str, TextColumns] = {}
+    for source in dict.fromkeys(("default", *sets, *texts, *sources)):
+        known = columns.get("default", ANY_TABLE)
+        if source in sets:
+            known = build(ColumnsOrName, sets[source], where="--columns")
+        changes = {"text": texts.get(source), "source": sources.get(source)}
+        columns[source] = replace(known, **{name: column for name, column in changes.items() if column})
+    return {source: held for source, held in columns.items() if source != "default" or held != ANY_TABLE}
+
+
+def _by_source(texts: Sequence[str]) -> dict[str, str]:
+    """`SOURCE=VALUE` by source, and what names none as `default`."""
+    matches = [(_NAMED_SOURCE.fullmatch(text), text) for text in texts]
+    return {match[1] if match else "default": match[2] if match else text for match, text in matches}
 
 
 def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -23,6 +23,7 @@ from herd.core.manifests import (
     METADATA_FILE,
     PARTIAL,
     append_checksum,
+    atomic_write,
     check_files,
     checksums_match,
     flush,
@@ -41,6 +42,7 @@ __all__ = [
     "CHECKSUMS_FILE",
     "METADATA_FILE",
     "PARTIAL",
+    "atomic_write",
     "check_files",
     "checksums_match",
     "flush",
@@ -280,15 +282,6 @@ def cleanup_on_failure(partial: Path) -> Iterator[None]:
             for folder in absent:
                 folder.rmdir()
         raise
-
-
-def atomic_write(file: Path, text: str) -> None:
-    """`text` as the contents of `file`, or `file` as it was."""
-    partial = file.with_name(file.name + PARTIAL)
-    partial.write_text(text, encoding="utf-8")
-    flush(partial)
-    partial.rename(file)
-    flush(file.parent)
 
 
 def write_metadata(folder: Path, metadata: ArtifactMetadata) -> None:

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from herd.core.artifacts import atomic_write, sha256
 from herd.core.errors import DataError
+from herd.core.manifests import atomic_write, sha256
 
 
 def cache_folder() -> Path:

@@ -28,6 +28,15 @@ _YOUNG_NS = 50_000_000
 _digests: dict[tuple[int, ...], str] = {}
 
 
+def atomic_write(file: Path, text: str) -> None:
+    """`text` as the contents of `file`, or `file` as it was."""
+    partial = file.with_name(file.name + PARTIAL)
+    partial.write_text(text, encoding="utf-8")
+    flush(partial)
+    partial.rename(file)
+    flush(file.parent)
+
+
 def sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

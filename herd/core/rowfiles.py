@@ -1,4 +1,6 @@
-"""The rows of a file of others, one at a time: JSON lines, JSON, CSV, TSV or Parquet, packed or not.
+"""The rows of a file of others, one at a time: JSON lines, JSON, CSV, TSV, Parquet or Arrow, packed or not.
+
+A file is a path or any address fsspec knows; a folder, as of a data set on the Hub, holds several.
 
 What a file says of itself bounds nothing here: a row has a most size and depth, what unpacks is read piece by piece,
 and a row that cannot be read is reported as that, so that the next one is read.
@@ -7,18 +9,23 @@ and a row that cannot be read is reported as that, so that the next one is read.
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from herd.core.addresses import files_at, is_address, open_source_file
+from herd.core.arrow_streams import arrow_batches, check_batch
 from herd.core.errors import DataError
 
 MAX_ROW_BYTES = 64 << 20
 MAX_FILE_BYTES = 1 << 30  # of a .json file, which is read as a whole
 MAX_DEPTH = 100
 _BATCH_BYTES = 256 << 20
+_ARROW_ROWS = 16
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 
@@ -34,13 +41,54 @@ class RowError(DataError):
         return type(self), (self.reason, str(self))  # Python would make it again from `args`, which has no reason
 
 
-def iter_rows(file: Path) -> Iterator[tuple[int, Any]]:
+# What `datasets` writes beside the rows of a data set.
+_DATASET_FILES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+ROW_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv")
+
+
+def row_files(place: str, split: str = "") -> list[str]:
+    """The files of rows that a path, folder, pattern or address names, in order. In a folder, what is no file of rows
+    is passed over.
+
+    split: of a folder only files, or files in folders, whose names begin so. Raises DataError when there is none.
+    """
+    if is_address(place):
+        files = files_at(place) or [place]
+        root = place.partition("*")[0].rstrip("/")
+    elif os.path.isdir(place):
+        root, files = place, [str(file) for file in sorted(Path(place).rglob("*")) if file.is_file()]
+    else:
+        root, files = "", [place] if os.path.exists(place) else sorted(glob.glob(place, recursive=True)) or [place]
+    if files == [place]:
+        return files
+    names = {file: file.removeprefix(root).strip("/") for file in without_dataset_files(files) if _holds_rows(file)}
+    chosen = [file for file, name in names.items() if any(part.startswith(split) for part in name.split("/"))]
+    if not chosen:
+        of_split = f" of split {split!r}" if split else ""
+        raise DataError(f"{place} holds no file of rows{of_split}; herd reads {', '.join(ROW_SUFFIXES)}")
+    return chosen
+
+
+def without_dataset_files(files: Iterable[str]) -> list[str]:
+    """The files without those that `datasets` writes beside its `.arrow` files, which hold no rows."""
+    every = list(files)
+    saved = any(file.endswith(".arrow") for file in every)
+    return [file for file in every if not (saved and file.rpartition("/")[2] in _DATASET_FILES)]
+
+
+def _holds_rows(file: str) -> bool:
+    name = file.rpartition("/")[2].lower()
+    compression = next((ending for ending in _COMPRESSIONS if name.endswith(ending)), "")
+    return not name.startswith((".", "_")) and name.removesuffix(compression).endswith(ROW_SUFFIXES)
+
+
+def iter_rows(file: Path | str) -> Iterator[tuple[int, Any]]:
     """(line, row) of every row of the file; a row that cannot be read is a RowError in its place.
 
     Blank lines are passed over. Raises DataError, with the file's name, when the file itself cannot be read: it is not
     there, breaks off, or is no text.
     """
-    name = file.name.lower()
+    name = str(file).rpartition("/")[2].lower()
     compression = next((ending for ending in _COMPRESSIONS if name.endswith(ending)), "")
     kind = Path(name.removesuffix(compression)).suffix
     number = 0
@@ -57,12 +105,14 @@ def iter_rows(file: Path) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file} cannot be read: {words}; name a file of rows") from None
 
 
-def _of_kind(file: Path, kind: str, compression: str) -> Iterator[tuple[int, Any]]:
+def _of_kind(file: Path | str, kind: str, compression: str) -> Iterator[tuple[int, Any]]:
     if kind == ".parquet":
         yield from _parquet(file)
         return
-    with _open_stream(file, compression) as stream:
-        if kind == ".json":
+    with _open(file) as raw, _unpack(raw, compression) as stream:
+        if kind == ".arrow":
+            yield from _arrow(file, stream)
+        elif kind == ".json":
             yield from _json_rows(file, stream)
         elif kind in _DELIMITERS:
             yield from _table(file, stream, _DELIMITERS[kind])
@@ -70,27 +120,32 @@ def _of_kind(file: Path, kind: str, compression: str) -> Iterator[tuple[int, Any
             yield from _lines(file, stream)
 
 
-def _open_stream(file: Path, compression: str) -> IO[bytes]:
+def _open(file: Path | str) -> IO[bytes]:
+    return open_source_file(file) if isinstance(file, str) and is_address(file) else Path(file).open("rb")
+
+
+def _unpack(raw: IO[bytes], compression: str) -> IO[bytes]:
+    """What a file says when unpacked. Those of the standard library leave `raw` open."""
     if compression == ".gz":
         import gzip
 
-        return gzip.open(file)  # type: ignore[return-value]
+        return gzip.open(raw)  # type: ignore[return-value]
     if compression == ".bz2":
         import bz2
 
-        return bz2.open(file)
+        return bz2.open(raw)
     if compression == ".xz":
         import lzma
 
-        return lzma.open(file)
+        return lzma.open(raw)
     if compression == ".zst":
         import pyarrow
 
-        return io.BufferedReader(pyarrow.input_stream(str(file), compression="zstd"), 1 << 20)  # type: ignore[arg-type]
-    return file.open("rb")
+        return io.BufferedReader(pyarrow.input_stream(raw, compression="zstd"), 1 << 20)  # type: ignore[arg-type]
+    return raw
 
 
-def _lines(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _lines(file: Path | str, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     number = 0
     while line := stream.readline(MAX_ROW_BYTES):
         number += 1
@@ -104,7 +159,7 @@ def _lines(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
             yield number, _read(line, f"line {number}")
 
 
-def _json_rows(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _json_rows(file: Path | str, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     """A list of rows, one row, or lines of rows under the ending `.json`."""
     data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
@@ -120,7 +175,7 @@ def _json_rows(file: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     yield from enumerate(rows if isinstance(rows, list) else [rows], 1)
 
 
-def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
+def _table(file: Path | str, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
     """The lines of a table under its header, by the header's names."""
     limit = csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process, so what it was is put back
     try:
@@ -136,7 +191,7 @@ def _table(file: Path, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int,
         csv.field_size_limit(limit)
 
 
-def _without_mark(file: Path, data: bytes) -> bytes:
+def _without_mark(file: Path | str, data: bytes) -> bytes:
     """Without the byte order mark that editors put before UTF-8."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{file} is UTF-16; save it as UTF-8")
@@ -198,13 +253,13 @@ def _largest_column(metadata: Any) -> int:
     return largest
 
 
-def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
+def _parquet(file: Path | str) -> Iterator[tuple[int, Any]]:
     """Row by row; how many are unpacked at once follows from the largest column, since one cell may be all of it."""
     import pyarrow
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.ParquetFile(file)
+        table = parquet.ParquetFile(_open(file) if is_address(str(file)) else file)
         largest = _largest_column(table.metadata)
         if largest > MAX_FILE_BYTES:
             raise DataError(f"{file} unpacks a column of {largest >> 20:,} MB at once; write it in smaller row groups")
@@ -215,3 +270,17 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
                 yield number, row
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as fault:
         raise DataError(f"{file} is no Parquet file that can be read ({str(fault)[:80]}); fetch it again") from None
+
+
+def _arrow(file: Path | str, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """Row by row, a few as Python's values at once."""
+    number = 0
+    try:
+        for batch in arrow_batches(stream):
+            check_batch(batch)
+            for start in range(0, batch.num_rows, _ARROW_ROWS):
+                for row in batch.slice(start, _ARROW_ROWS).to_pylist():
+                    number += 1
+                    yield number, row
+    except ValueError as fault:
+        raise DataError(f"{file}, after row {number}: {fault}; fetch or write it again") from None

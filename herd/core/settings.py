@@ -5,11 +5,14 @@ The only file that knows pydantic.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import glob
 import hashlib
 import inspect
 import itertools
 import json
+import os
 import re
 import types
 import typing
@@ -32,7 +35,10 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import core_schema
 from typing_extensions import dataclass_transform
 
-from herd.core.errors import SettingsError, did_you_mean
+from herd.core.addresses import files_at, is_address, remote_checksum
+from herd.core.cache import remember
+from herd.core.errors import HerdError, SettingsError, did_you_mean
+from herd.core.manifests import sha256
 from herd.core.yaml_loader import DEEPEST as DEEPEST
 from herd.core.yaml_loader import Loader, TooMuchError
 
@@ -63,26 +69,56 @@ def _with_hash(path: str) -> str:
     """`path` with a hash of what lies there now, so that other contents make another identity."""
     if _HASH in path:
         return path
-    root = Path(path).expanduser()
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
     digest = hashlib.sha256()
-    for file in files:
-        try:
-            content = hashlib.sha256(file.read_bytes())
-        except OSError as fault:
-            raise ValueError(f"{file} cannot be read ({fault.strerror}); check the path") from None
-        digest.update(f"{file.relative_to(root)} {content.hexdigest()}\n".encode())
+    for name, content in _hashes(path):
+        digest.update(f"{name} {content}\n".encode())
     return f"{path}{_HASH}{digest.hexdigest()[:16]}"
 
 
+def _hashes(path: str) -> typing.Iterator[tuple[str, str]]:
+    """The files that `path` names, as a folder, a pattern or an address may several, each with what tells its contents
+    apart. Raises ValueError where one cannot be read."""
+    if is_address(path):
+        try:
+            yield from ((file, remote_checksum(file)) for file in files_at(path) or [path])
+        except HerdError as fault:
+            raise ValueError(str(fault)) from None
+        return
+    root = Path(path).expanduser()
+    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    if not root.exists() and (matches := sorted(glob.glob(str(root), recursive=True))):
+        root, files = Path(os.path.sep), [Path(match).absolute() for match in matches if os.path.isfile(match)]
+    for file in files:
+        try:
+            yield str(file.relative_to(root)), _hash(file)
+        except OSError as fault:
+            raise ValueError(f"{file} cannot be read ({fault.strerror}); check the path") from None
+
+
+def _hash(file: Path) -> str:
+    """The sha256 of a file; of a large one, as those of a model, read once and remembered while size and time stay."""
+    if file.stat().st_size >= _REMEMBERED_BYTES:
+        with contextlib.suppress(OSError):  # a home that cannot be written to
+            return remember("sha256", file, lambda: sha256(file))
+    return sha256(file)
+
+
+_REMEMBERED_BYTES = 1 << 20
 _HASH = "@sha256:"
-# A file or folder on this machine that a stage reads: its contents count for the stage's identity.
+# A file, folder, pattern or address that a stage reads: its contents count for the stage's identity, for those at an
+# address what the service says of them.
 InputFile = Annotated[str, AfterValidator(_with_hash)]
 
 
 def input_path(file: str) -> Path:
     """Where an InputFile lies."""
     return Path(file.partition(_HASH)[0]).expanduser()
+
+
+def input_place(file: str) -> str:
+    """The path or address that an InputFile names."""
+    place = file.partition(_HASH)[0]
+    return place if is_address(place) else str(Path(place).expanduser())
 
 
 _NOT_IN_KEY = "not part of a stage's identity"
@@ -195,7 +231,8 @@ def _without_later_defaults(value: Any, row: Any) -> Any:
         return {name: _without_later_defaults(part, dumped) for (name, dumped), part in pairs}
     if not hasattr(type(value), "__pydantic_fields__") or not isinstance(row, dict):
         return row
-    hints, fields = typing.get_type_hints(type(value), include_extras=True), type(value).__pydantic_fields__
+    hints = typing.get_type_hints(type(value), include_extras=True)
+    fields: Mapping[str, Any] = getattr(type(value), "__pydantic_fields__")  # noqa: B009 - no type knows of it
     parts = {name: getattr(value, name) for name in fields}
     return {
         name: _without_later_defaults(part, row[name])

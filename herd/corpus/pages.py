@@ -19,7 +19,8 @@ _LONG_SOURCE = f"its source is longer than {_SOURCE_CHARACTERS} characters"
 @dataclass(frozen=True)
 class Page:
     """One page. body: its bytes. charset: what its server said. html: whether the text has to be extracted.
-    fault: why it cannot be used; such a page is counted and has no body."""
+    fault: why it cannot be used; such a page is counted and has no body. notes: what else its row says, as JSON of
+    bounded length."""
 
     id: str
     source: str
@@ -29,6 +30,7 @@ class Page:
     charset: str = ""
     html: bool = True
     fault: str = ""
+    notes: str = ""
 
     def with_fault(self, fault: str) -> Page:
         return replace(self, body=b"", fault=fault)
@@ -44,11 +46,11 @@ def batch_pages(pages: Iterable[Page]) -> Iterator[arrow.RecordBatch]:
     for page in pages:
         if len(page.source) > _SOURCE_CHARACTERS:
             page = replace(page, source=page.source[:_SOURCE_CHARACTERS], body=b"", fault=_LONG_SOURCE)
-        if pending and (size + len(page.body) > BATCH_BYTES or len(pending) >= BATCH_PAGES):
+        if pending and (size + len(page.body) + len(page.notes) > BATCH_BYTES or len(pending) >= BATCH_PAGES):
             yield _batch(pending)
             pending, size = [], 0
         pending.append(page)
-        size += len(page.body)
+        size += len(page.body) + len(page.notes)
     if pending:
         yield _batch(pending)
 
@@ -64,6 +66,7 @@ def _batch(pages: list[Page]) -> arrow.RecordBatch:
         "charset": arrow.array([_text(page.charset) for page in pages], arrow.string()),
         "html": arrow.array([page.html for page in pages], arrow.bool_()),
         "fault": arrow.array([_text(page.fault) for page in pages], arrow.string()),
+        "notes": arrow.array([_text(page.notes) for page in pages], arrow.large_string()),
         "body": arrow.array([page.body for page in pages], arrow.large_binary()),
     }
     return arrow.record_batch(columns)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.core.addresses import size_of
 from herd.core.errors import DataError
 from herd.core.manifests import sha256, verify_checksum, with_checksum
 from herd.corpus.encodings import decode
@@ -20,7 +21,7 @@ from herd.corpus.extract import OUTCOMES, extract, mark_xhtml
 from herd.corpus.judging import RuleResults, apply_rules
 from herd.corpus.kernels import set_dirty_words
 from herd.corpus.pages import Page, batch_pages
-from herd.corpus.reading import FileSpan, read_pages, size_of, split_file
+from herd.corpus.reading import FileSpan, read_pages, split_file
 from herd.corpus.settings import CurateSettings, read_phrases
 from herd.corpus.shards import BatchWriter
 from herd.corpus.stats import STAT_NAMES, Stats
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as arrow
 
 _OUTPUTS = ("parts", "rejects", "stats")
+_VERSION = 2  # of the columns that a shard's files have
 _MAX_FILES = 2_000  # small files that one shard holds at most
 
 
@@ -73,7 +75,7 @@ class InputShard:
         return self.folder / kind / f"{self.number:05}.arrow"
 
 
-def plan_shards(files: Sequence[tuple[str, str]], settings: CurateSettings, folder: Path) -> list[InputShard]:
+def plan_shards(files: Sequence[FileSpan], settings: CurateSettings, folder: Path) -> list[InputShard]:
     """The files as work for many: large archives in several shards, many small files in one.
 
     What is in a shard depends on the files only, never on who works on them.
@@ -81,9 +83,9 @@ def plan_shards(files: Sequence[tuple[str, str]], settings: CurateSettings, fold
     max_bytes = settings.shard_bytes
     groups: list[list[FileSpan]] = [[]]
     group_bytes = 0
-    for file, source in files:
-        spans = split_file(file, source, max_bytes)
-        size = size_of(file) if len(spans) == 1 else max_bytes
+    for file in files:
+        spans = split_file(file, max_bytes)
+        size = size_of(file.file) if len(spans) == 1 else max_bytes
         for span in spans:
             if groups[-1] and (group_bytes + size > max_bytes or len(groups[-1]) >= _MAX_FILES):
                 groups.append([])
@@ -113,7 +115,7 @@ def prepare_shard(shard: InputShard) -> ShardSummary:
         shard_filter.filter_pages(pages, source)
     summary = shard_filter.close()
     partial = summary_path.with_suffix(".partial")
-    row = with_checksum({"summary": vars(summary), "files": _hashes(shard)})
+    row = with_checksum({"version": _VERSION, "summary": vars(summary), "files": _hashes(shard)})
     partial.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     partial.rename(summary_path)
     return summary
@@ -125,7 +127,11 @@ def _earlier_summary(shard: InputShard, summary_path: Path) -> ShardSummary | No
         row = verify_checksum(json.loads(summary_path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         return None
-    return ShardSummary.of_row(row["summary"]) if row["files"] == _hashes(shard) else None
+    return (
+        ShardSummary.of_row(row["summary"])
+        if (row.get("version"), row["files"]) == (_VERSION, _hashes(shard))
+        else None
+    )
 
 
 def _hashes(shard: InputShard) -> dict[str, str]:
@@ -209,7 +215,7 @@ class _ShardFilter:
     ) -> None:
         import pyarrow as arrow
 
-        columns = {name: pages.column(name) for name in ("id", "source", "url", "added")}
+        columns = {name: pages.column(name) for name in ("id", "source", "url", "added", "notes")}
         empty = arrow.array([""] * pages.num_rows, arrow.string())
         columns["text"] = empty.cast(arrow.large_string()) if texts is None else texts
         columns["language"] = empty if languages is None else languages
@@ -301,7 +307,7 @@ def _documents(
     import pyarrow as arrow
 
     mask = arrow.array(passed)
-    columns = {name: pages.column(name).filter(mask) for name in ("id", "source", "url", "added")}
+    columns = {name: pages.column(name).filter(mask) for name in ("id", "source", "url", "added", "notes")}
     columns["text"] = results.texts.filter(mask)
     columns["title"] = arrow.array(titles, arrow.large_string()).filter(mask)
     columns["language"] = arrow.array(results.languages.codes[passed].tolist(), arrow.string())

@@ -1,17 +1,19 @@
-"""Raw files as pages: WARC, WET, ARC, HTML, JSON, Parquet, Markdown and plain text, packed or not.
+"""Raw files as pages: WARC, WET, ARC, HTML, JSON, Parquet, Arrow, Markdown, TeX and plain text, packed or not.
 
 A file is a path or any address fsspec knows (s3://, gs://, https://, memory://).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from herd.core.errors import DataError, HerdError
+from herd.core.addresses import open_source_file, size_of
+from herd.core.errors import DataError
+from herd.corpus.arrow_rows import ArrowRows
+from herd.corpus.columns import AS_ROWS_SAY, TextColumns
 from herd.corpus.members import WHOLE_FILE, Span
 from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.row_groups import ParquetRows
@@ -22,11 +24,16 @@ from herd.corpus.warc import read_archive, read_unpacked
 
 @dataclass(frozen=True)
 class FileSpan:
-    """A file, or the records of it that start in `span`."""
+    """A file, or the records of it that start in `span`. columns: what holds what, where it is a table."""
 
     file: str
     source: str
     span: Span = WHOLE_FILE
+    columns: TextColumns = AS_ROWS_SAY
+
+    @property
+    def name(self) -> str:
+        return self.file.rpartition("/")[2]
 
 
 def read_pages(span: FileSpan) -> Iterator[Page]:
@@ -71,90 +78,41 @@ def printable(file: str) -> str:
     return file.encode("utf-8", "replace").decode("utf-8")
 
 
-def split_file(file: str, source: str, part_bytes: int) -> list[FileSpan]:
+def split_file(file: FileSpan, part_bytes: int) -> list[FileSpan]:
     """The file as parts of about so many bytes that several workers can read; together they read every record
     once. Only compressed archives are cut: each worker looks for the first record of its part."""
-    if ending_of(file)[0] not in (".warc", ".wet", ".arc") or not file.lower().endswith(".gz"):
-        return [FileSpan(file, source)]
-    size = size_of(file)
+    if ending_of(file.file)[0] not in (".warc", ".wet", ".arc") or not file.file.lower().endswith(".gz"):
+        return [file]
+    size = size_of(file.file)
     count = max(1, round(size / part_bytes))
     cuts = [size * number // count for number in range(count)]
     ends = [*cuts[1:], 1 << 62]
-    return [FileSpan(file, source, Span(start, end)) for start, end in zip(cuts, ends, strict=True)]
-
-
-def size_of(file: str) -> int:
-    """Bytes of a file. Raises DataError when there is none."""
-    try:
-        return os.stat(file).st_size if "://" not in file else int(_filesystem(file).size(file))
-    except (OSError, TypeError):
-        raise DataError(f"{file}: there is no such file; it was moved or deleted since the run was planned") from None
-
-
-def files_at(address: str) -> list[str]:
-    """The files at an address, which may be a folder or hold a pattern."""
-    system = _filesystem(address)
-    scheme = address.partition("://")[0]
-    if any(mark in address for mark in "*?["):
-        names = system.glob(address)
-    else:
-        names = system.find(address) if system.isdir(address) else [address] if system.exists(address) else []
-    return [name if "://" in name else f"{scheme}://{name.lstrip('/')}" for name in names]
-
-
-def remote_checksum(address: str) -> str:
-    """What the service says of a file: its own checksum where it keeps one, else size and time."""
-    details = _filesystem(address).info(address)
-    for name in ("ETag", "etag", "md5Hash", "crc32c", "checksum"):
-        if details.get(name):
-            return f"{name} {details[name]}"
-    return f"{details.get('size')} {details.get('LastModified') or details.get('mtime') or details.get('created')}"
-
-
-def open_source_file(file: str) -> BinaryIO:
-    """The file's bytes. Raises DataError when there is none."""
-    if "://" in file:
-        size_of(file)
-        return _filesystem(file).open(file, "rb")
-    try:
-        return open(file, "rb")
-    except OSError as fault:
-        raise DataError(f"{file}: cannot be opened ({fault.strerror}); check that it is still there") from None
-
-
-def _filesystem(file: str) -> Any:
-    try:
-        import fsspec
-    except ImportError:
-        raise HerdError(f"{file}: addresses need fsspec; `pip install fsspec` and the package of its service") from None
-    try:
-        return fsspec.core.url_to_fs(file)[0]
-    except (ImportError, ValueError) as fault:
-        raise DataError(
-            f"{file}: {fault}; install the package for this kind of address or check its spelling"
-        ) from None
+    return [replace(file, span=Span(start, end)) for start, end in zip(cuts, ends, strict=True)]
 
 
 # ---- readers ----
 
 
 def _read_archive(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
-    name = span.file.rpartition("/")[2]
     if packed:
-        return read_unpacked(stream, name, span.source)
-    return read_archive(stream, name, span.source, span.span)
+        return read_unpacked(stream, span.name, span.source)
+    return read_archive(stream, span.name, span.source, span.span)
 
 
 def _read_json_lines(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
-    return json_pages(stream, span.file.rpartition("/")[2], span.source, lines=True)
+    return json_pages(stream, span.name, span.source, span.columns, lines=True)
 
 
 def _read_json(span: FileSpan, stream: Any, packed: bool) -> Iterator[Page]:
-    return json_pages(stream, span.file.rpartition("/")[2], span.source, lines=False)
+    return json_pages(stream, span.name, span.source, span.columns, lines=False)
 
 
 def _read_parquet(span: FileSpan, stream: Any, packed: bool) -> Iterable[Page]:
-    return ParquetRows(stream, size_of(span.file), span.file.rpartition("/")[2], span.source)
+    return ParquetRows(stream, size_of(span.file), span.name, span.source, span.columns)
+
+
+def _read_arrow(span: FileSpan, stream: Any, packed: bool) -> Iterable[Page]:
+    return ArrowRows(stream, size_of(span.file), span.name, span.source, span.columns)
 
 
 def _read_page(span: FileSpan, stream: Any, *, html: bool) -> Iterator[Page]:
@@ -188,11 +146,14 @@ READERS: dict[str, PageReader] = {
     ".ndjson": _read_json_lines,
     ".json": _read_json,
     ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
     ".html": _read_html,
     ".htm": _read_html,
     ".xhtml": _read_html,
     ".shtml": _read_html,
     ".md": _read_text,
     ".txt": _read_text,
+    ".tex": _read_text,
+    ".rst": _read_text,
 }
 READABLE = f"{', '.join(READERS)}, all but .parquet also packed as {', '.join(MAGIC)}"

@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from herd.corpus.arrow_rows import ROW_BYTES, UNPACKED_FLOOR, UNPACKED_RATIO, TableColumns, is_text
+from herd.corpus.columns import AS_ROWS_SAY, TextColumns
 from herd.corpus.pages import Page
 from herd.corpus.tables import row_page
 
 PAGE_LIMIT = 1 << 29  # of a page, unpacked
 _MAX_BATCH_BYTES = 1 << 29  # of pages that rows read at once may lie in
 _ROWS = 256
-_FLOOR_BYTES, _RATIO, _ROW_BYTES = 1 << 28, 1000, 64
-_COLUMNS = ("text", "html", "id", "source", "url", "added", "date", "metadata.url")
 
 
 class ParquetRows:
     """The pages of a Parquet file. fault: what is wrong with it, known when all is read; a damaged group of rows
     costs itself only."""
 
-    def __init__(self, stream: BinaryIO, size: int, name: str, source: str) -> None:
-        self._stream, self._name, self._source, self.fault = stream, name, source, ""
-        self._bytes_left = _FLOOR_BYTES + _RATIO * size
+    def __init__(self, stream: BinaryIO, size: int, name: str, source: str, columns: TextColumns = AS_ROWS_SAY) -> None:
+        self._stream, self._name, self._source, self._columns, self.fault = stream, name, source, columns, ""
+        self._bytes_left = UNPACKED_FLOOR + UNPACKED_RATIO * size
         self._number = 0
 
     def __iter__(self) -> Iterator[Page]:
@@ -33,40 +33,41 @@ class ParquetRows:
 
         try:
             plain = parquet.ParquetFile(self._stream)
-            columns = [name for name in _COLUMNS if _is_flat(plain.schema_arrow, name)]
-            if not {"text", "html"} & set(columns):
-                fault = f"{plain.metadata.num_rows:,} rows without a text in the column `text` or a page in `html`"
-                yield Page(self._name, self._source, fault=fault)
+            read = TableColumns(plain.schema_arrow, self._columns)
+            if missing := read.missing(plain.metadata.num_rows):
+                yield Page(self._name, self._source, fault=missing)
                 return
             # A text said once for many rows stays one text.
-            file = parquet.ParquetFile(self._stream, read_dictionary=_in_dictionaries(plain, columns))
+            file = parquet.ParquetFile(self._stream, read_dictionary=_in_dictionaries(plain, read.names))
         except (arrow.ArrowException, OSError, ValueError) as fault:
             self.fault = f"is no Parquet file or a damaged one ({str(fault).splitlines()[0]})"
             return
         for group in range(file.metadata.num_row_groups):
             try:
-                yield from self._group(file, group, columns)
+                yield from self._group(file, group, read)
             except (arrow.ArrowException, OSError, ValueError, IndexError) as fault:
                 self.fault = self.fault or f"its group {group} of rows is damaged ({str(fault).splitlines()[0]})"
             if self._bytes_left < 0:
-                self.fault = f"unpacks to more than {_RATIO:,} times its size"
+                self.fault = f"unpacks to more than {UNPACKED_RATIO:,} times its size"
                 return
 
-    def _group(self, file: Any, group: int, columns: list[str]) -> Iterator[Page]:
-        largest = max((size for size in self._page_sizes(file.metadata.row_group(group), columns)), default=0)
+    def _group(self, file: Any, group: int, read: TableColumns) -> Iterator[Page]:
+        largest = max((size for size in self._page_sizes(file.metadata.row_group(group), read.names)), default=0)
         if largest > PAGE_LIMIT:
             rows = file.metadata.row_group(group).num_rows
             fault = f"{rows:,} rows on a page that says it unpacks to {largest:,} bytes, more than {PAGE_LIMIT:,}"
             yield Page(f"{self._name}:group {group}", self._source, fault=fault)
             return
         count = max(1, min(_ROWS, _MAX_BATCH_BYTES // max(1, largest)))
-        for batch in file.iter_batches(count, row_groups=[group], columns=columns, use_threads=False):
-            named = [batch.column(k) for k in range(batch.num_columns)]
-            for at in range(batch.num_rows):
+        for batch in file.iter_batches(count, row_groups=[group], columns=read.names, use_threads=False):
+            arrays = read.arrays(batch)
+            # What was said once for many rows and is unpacked for each of them; texts in dictionaries are not.
+            self._bytes_left -= sum(array.nbytes for array in arrays.values() if not hasattr(array, "dictionary"))
+            for row in read.rows(arrays):
                 self._number += 1
-                row = {name: column[at].as_py() for name, column in zip(batch.schema.names, named, strict=True)}
-                page = row_page(row, f"{self._name}:{self._number}", self._source)
-                self._bytes_left -= len(page.body) + _ROW_BYTES
+                identity = f"{self._name}:{self._number}"
+                page = row_page(row, identity, self._source, self._columns, left_out=read.left_out)
+                self._bytes_left -= len(page.body) + len(page.notes) + ROW_BYTES
                 yield page
                 if self._bytes_left < 0:
                     return
@@ -88,21 +89,6 @@ class ParquetRows:
                 at += header + packed
 
 
-def _is_flat(schema: Any, name: str) -> bool:
-    """Whether there is a column of this name that holds one value a row."""
-    import pyarrow as arrow
-
-    outer, _, inner = name.partition(".")
-    if schema.names.count(outer) != 1:
-        return False
-    kind = schema.field(outer).type
-    if inner:
-        if not arrow.types.is_struct(kind) or kind.get_field_index(inner) < 0:
-            return False
-        kind = kind.field(inner).type
-    return not arrow.types.is_nested(kind)
-
-
 def _in_dictionaries(file: Any, columns: list[str]) -> list[str]:
     """Columns of texts of which a part at least is written as a dictionary."""
     dictionary_columns = set()
@@ -112,20 +98,8 @@ def _in_dictionaries(file: Any, columns: list[str]) -> list[str]:
             if column.has_dictionary_page or any("DICTIONARY" in encoding for encoding in column.encodings):
                 dictionary_columns.add(column.path_in_schema)
     schema = file.schema_arrow
-    return [
-        name for name in columns if name in dictionary_columns and "." not in name and _is_text(schema.field(name).type)
-    ]
-
-
-def _is_text(column_type: Any) -> bool:
-    from pyarrow import types
-
-    return (
-        types.is_string(column_type)
-        or types.is_large_string(column_type)
-        or types.is_binary(column_type)
-        or types.is_large_binary(column_type)
-    )
+    names = [name for name in columns if name in dictionary_columns and "." not in name]
+    return [name for name in names if is_text(schema.field(name).type)]
 
 
 # ---- Thrift's compact protocol ----

@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from herd.core.addresses import files_at, remote_checksum
 from herd.core.artifacts import Crawl, sha256
 from herd.core.cache import remember
-from herd.core.errors import SettingsError
-from herd.core.settings import NotInKey
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.rowfiles import without_dataset_files
+from herd.core.settings import NotInKey, build
 from herd.core.stage import Work, stage
-from herd.corpus.reading import READABLE, files_at, is_readable, printable, remote_checksum
+from herd.corpus.columns import ANY_TABLE, AS_ROWS_SAY, TextColumns
+from herd.corpus.reading import READABLE, FileSpan, is_readable, printable
 from herd.corpus.results import CrawlFiles
 from herd.corpus.unpacking import MAGIC
 
@@ -25,16 +29,28 @@ _MAX_ENDINGS = 12
 FILES = "files.json"
 
 
-def files(*patterns: str, source: str) -> Crawl:
-    """A user's own files, named by path, folder or pattern, as the source called `source`.
+def files(*patterns: str, source: str, columns: TextColumns = ANY_TABLE) -> Crawl:
+    """A user's own files, named by path, folder, pattern or address, as the source called `source`.
 
-    What counts is their contents: a file's hash is computed once and remembered as long as its size and
-    time stay. Raises SettingsError when nothing is there or nothing can be read.
+    columns: what tables hold where; unless it names a column of sources, `source` is that of every row, whatever rows
+    say. What counts is the files' contents: a file's hash is computed once and remembered as long as its size and time
+    stay. Raises SettingsError when nothing is there or nothing can be read.
     """
     scan = scan_files(patterns, source=source)
     prints = tuple(_fingerprint(file) for file in scan.readable)
     paths = tuple(map(_writable, scan.readable))
-    return load_files(source=source, fingerprints=prints, paths=paths, passed_over=scan.passed_over)
+    return load_files(source=source, columns=columns, fingerprints=prints, paths=paths, passed_over=scan.passed_over)
+
+
+def crawls_of(
+    patterns: Mapping[str, Sequence[str]], columns: Mapping[str, TextColumns] = MappingProxyType({})
+) -> tuple[Crawl, ...]:
+    """The files of several sources, by their names. columns: what tables hold where, by source; `default` is for the
+    sources not named. Raises SettingsError for columns of a source that is not there."""
+    for source in columns.keys() - {"default", *patterns}:
+        raise SettingsError(f"columns names the source {source!r}, which has no files{did_you_mean(source, patterns)}")
+    default = columns.get("default", ANY_TABLE)
+    return tuple(files(*own, source=source, columns=columns.get(source, default)) for source, own in patterns.items())
 
 
 _ESCAPED = "bytes:"
@@ -73,7 +89,8 @@ def scan_files(patterns: Sequence[str], *, source: str) -> FileScan:
             by_path[real] = file  # what a link is called counts, not what it leads to
     if not by_path:
         raise SettingsError(f"source {source}: {', '.join(patterns)} names no file; check the path")
-    readable = {file for file in by_path.values() if is_readable(file) and ("://" in file or os.path.isfile(file))}
+    rows = without_dataset_files(by_path.values())
+    readable = {file for file in rows if is_readable(file) and ("://" in file or os.path.isfile(file))}
     if not readable:
         first = printable(min(by_path.values()))
         raise SettingsError(f"source {source}: {first} has an ending nobody reads; herd reads {READABLE}")
@@ -140,11 +157,12 @@ def _fingerprint(file: str) -> str:
     return remember("sha256", Path(file), lambda: sha256(Path(file)))
 
 
-@stage(paper="3.1", version=1)
+@stage(paper="3.1", version=2)
 def load_files(
     work: Work,
     *,
     source: str,
+    columns: TextColumns,
     fingerprints: tuple[str, ...],
     paths: NotInKey[tuple[str, ...]],
     passed_over: NotInKey[dict[str, int]],
@@ -153,21 +171,24 @@ def load_files(
     work.record(CrawlFiles(len(paths), passed_over, fingerprints))
     note = f"; {describe_passed_over(passed_over)}" if passed_over else ""
     work.headline = f"{len(paths)} files as source {source}{note}"
-    return write_crawl(work.out, [(path, source) for path in paths])
+    return write_crawl(work.out, [(path, source) for path in paths], columns)
 
 
 # ---- the folder of a crawl ----
 
 
-def write_crawl(folder: Path, entries: Sequence[tuple[str, str]]) -> Crawl:
-    """Lists the files of a crawl, each with its source: relative paths lie in the folder itself."""
-    rows = [{"path": path, "source": source} for path, source in entries]
+def write_crawl(folder: Path, entries: Sequence[tuple[str, str]], columns: TextColumns | None = None) -> Crawl:
+    """Lists the files of a crawl, each with its source: relative paths lie in the folder itself. columns: what tables
+    hold where; when absent, rows say their source in `source`, and documents keep nothing else of them."""
+    held = {} if columns is None else {"columns": columns.to_row()}
+    rows = [{"path": path, "source": source, **held} for path, source in entries]
     (folder / FILES).write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return Crawl(folder)
 
 
-def crawl_files(crawl: Crawl) -> Iterator[tuple[str, str]]:
-    """The files of a crawl, paths or addresses, each with its source."""
+def crawl_files(crawl: Crawl) -> Iterator[FileSpan]:
+    """The files of a crawl, paths or addresses, each with its source and columns."""
     for row in json.loads((crawl.path / FILES).read_text(encoding="utf-8")):
         path = _path(row["path"])
-        yield path if "://" in path else str(crawl.path / path), row["source"]
+        columns = build(TextColumns, row["columns"], where=FILES) if "columns" in row else AS_ROWS_SAY
+        yield FileSpan(path if "://" in path else str(crawl.path / path), row["source"], columns=columns)

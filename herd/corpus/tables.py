@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from herd.corpus.columns import AS_ROWS_SAY, TOO_LONG, TextColumns, column_value, describe_columns, row_notes
 from herd.corpus.pages import PAGE_BYTES, Page
 
 LINE_BYTES = PAGE_BYTES + (1 << 16)
@@ -17,37 +18,44 @@ _LINE = re.compile(rb"\S[^\n]*")
 _NEXT_ROW = re.compile(r"(?:\}\s*,?\s*|\n)(?=\{)")
 
 
-def row_page(row: dict[str, Any], identity: str, source: str) -> Page:
-    """A row with the field `text`, or with `html` for pages that still have to be extracted."""
-    text, html = row.get("text"), row.get("html")
+def row_page(
+    row: dict[str, Any], identity: str, source: str, columns: TextColumns = AS_ROWS_SAY, *, left_out: int = 0
+) -> Page:
+    """A row with a text, or with a page that still has to be extracted, in the columns that `columns` names. left_out:
+    columns of the table that were not read. A cell that is TOO_LONG was not read either."""
+    text, html = column_value(row, columns.text), column_value(row, columns.html)
     if not isinstance(text, str) and not isinstance(html, str):
-        return Page(identity, source, fault="has no text in the field `text` and no page in `html`")
+        if TOO_LONG in (text, html):
+            return Page(identity, source, fault=f"longer than {PAGE_BYTES:,} bytes")
+        named = f"has no text in the field `{columns.text}` and no page in `{columns.html}`"
+        listing = "" if {columns.text, columns.html} & row.keys() else f"; it has {describe_columns(row)}"
+        return Page(identity, source, fault=f"{named}{listing}")
     metadata = row.get("metadata")
     details: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     body = str(text if isinstance(text, str) else html).encode("utf-8", "replace")
     if len(body) > PAGE_BYTES:
         return Page(identity, source, fault=f"longer than {PAGE_BYTES:,} bytes")
     fields = {
-        "id": _field_text(row.get("id") or identity),
-        "source": _field_text(row.get("source") or source),
-        "url": _field_text(row.get("url") or details.get("url")),
-        "added": _field_text(row.get("added") or row.get("date")),
+        "id": _field_text(column_value(row, columns.id) or identity),
+        "source": _field_text((columns.source and column_value(row, columns.source)) or source),
+        "url": _field_text(column_value(row, columns.url) or details.get("url")),
+        "added": _field_text(column_value(row, columns.added) or row.get("date")),
     }
     for name, value in fields.items():
         if value is None:
-            return Page(
-                identity, source, fault=f"its field `{name}` is no text of up to {_FIELD_CHARACTERS:,} characters"
-            )
+            fault = f"its field `{getattr(columns, name)}` is no text of up to {_FIELD_CHARACTERS:,} characters"
+            return Page(identity, source, fault=fault)
     text_fields = {name: str(value) for name, value in fields.items()}
     text_fields["added"] = text_fields["added"][:10]
-    return Page(**text_fields, body=body, charset="utf-8", html=not isinstance(text, str))
+    notes = row_notes(row, columns, left_out=left_out)
+    return Page(**text_fields, body=body, charset="utf-8", html=not isinstance(text, str), notes=notes)
 
 
 def _field_text(value: Any) -> str | None:
     """A field as text, empty where there is none; None for what is no field of a record but a document itself."""
     if not value:
         return ""
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict) or value is TOO_LONG:
         return None
     text = str(value)
     return text if len(text) <= _FIELD_CHARACTERS else None
@@ -56,20 +64,22 @@ def _field_text(value: Any) -> str | None:
 # ---- JSON ----
 
 
-def json_pages(stream: Any, name: str, source: str, *, lines: bool) -> Iterator[Page]:
+def json_pages(
+    stream: Any, name: str, source: str, columns: TextColumns = AS_ROWS_SAY, *, lines: bool
+) -> Iterator[Page]:
     """The rows of a stream: one a line, or for files that may be one value (`lines` off) those of a list, or values
     one behind the other."""
     if not lines:
         head = _Ahead(stream)
         if not _is_lines(head.start):
-            yield from _values(head, name, source)
+            yield from _values(head, name, source, columns)
             return
         stream = head
     for number, line in _lines(stream):
         if line is None:
             yield Page(f"{name}:{number}", source, fault=f"longer than {LINE_BYTES:,} bytes")
         else:
-            yield _json_page(line, f"{name}:{number}", source)
+            yield _json_page(line, f"{name}:{number}", source, columns)
 
 
 class _Ahead:
@@ -142,14 +152,14 @@ def _parse_json(line: bytes) -> tuple[Any, str]:
         return None, "not JSON"
 
 
-def _json_page(line: bytes, identity: str, source: str) -> Page:
+def _json_page(line: bytes, identity: str, source: str, columns: TextColumns) -> Page:
     row, fault = _parse_json(line)
     if fault or not isinstance(row, dict):
         return Page(identity, source, fault=fault or "not a JSON object")
-    return row_page(row, identity, source)
+    return row_page(row, identity, source, columns)
 
 
-def _values(stream: Any, name: str, source: str) -> Iterator[Page]:
+def _values(stream: Any, name: str, source: str, columns: TextColumns) -> Iterator[Page]:
     """The rows of a list, or values one behind the other; where one is broken, reading goes on at the next."""
     number = 0
     text = _Window(stream)
@@ -160,14 +170,14 @@ def _values(stream: Any, name: str, source: str) -> Iterator[Page]:
         row, fault = text.value()
         if fault and text.torn:
             return
-        rows = _rows_in(row)
+        rows = _rows_in(row, columns)
         if rows is not None:
             for inner, inner_row in enumerate(rows, 1):
-                yield row_page(inner_row, f"{name}:{number}.{inner}", source)
+                yield row_page(inner_row, f"{name}:{number}.{inner}", source, columns)
         elif fault or not isinstance(row, dict):
             yield Page(f"{name}:{number}", source, fault=fault or "not a JSON object")
         else:
-            yield row_page(row, f"{name}:{number}", source)
+            yield row_page(row, f"{name}:{number}", source, columns)
         text.skip(r"[\s,]*")
         text.skip(r"(?:\]\s*)*")
 
@@ -176,9 +186,9 @@ def _values_in(text: str, start: int) -> int:
     return sum(text.count(mark, start) for mark in ",[{")
 
 
-def _rows_in(row: Any) -> list[dict[str, Any]] | None:
+def _rows_in(row: Any, columns: TextColumns) -> list[dict[str, Any]] | None:
     """The rows of an object that says no text itself but holds one list of objects, as `{"data": [...]}`."""
-    if not isinstance(row, dict) or "text" in row or "html" in row:
+    if not isinstance(row, dict) or columns.text in row or columns.html in row:
         return None
     lists = [value for value in row.values() if isinstance(value, list) and value]
     if len(lists) == 1 and all(isinstance(entry, dict) for entry in lists[0]):

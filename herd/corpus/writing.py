@@ -19,7 +19,7 @@ from herd.corpus.tally import Tally
 if TYPE_CHECKING:
     import pyarrow as arrow
 
-REJECT_COLUMNS = ["id", "source", "url", "added", "language", "text", "step", "reason"]
+REJECT_COLUMNS = ["id", "source", "url", "added", "language", "text", "notes", "step", "reason"]
 DOCUMENT_COLUMNS = ("id", "text", "source", "url", "added", "language", "notes")
 
 
@@ -91,8 +91,9 @@ def _documents(task: WriteTask, late: list[arrow.RecordBatch], counts: WriteCoun
         if kept_rows.num_rows:
             _count(kept_rows, counts)
             titles = kept_rows.column("title").to_pylist()
-            notes = _notes({"title": title} if title else {} for title in titles)
-            yield kept_rows.append_column("notes", notes).select([*DOCUMENT_COLUMNS, "stats"])
+            yield _with_notes_of(kept_rows, ({"title": title} if title else {} for title in titles)).select(
+                [*DOCUMENT_COLUMNS, "stats"]
+            )
 
 
 def _count(documents: arrow.RecordBatch, counts: WriteCounts) -> None:
@@ -111,14 +112,21 @@ def _rejects(batches: Iterable[arrow.RecordBatch], counts: WriteCounts) -> Itera
     for batch in batches:
         steps, reasons = batch.column("step").to_pylist(), batch.column("reason").to_pylist()
         counts.rejects += batch.num_rows
-        notes = _notes({"step": step, "reason": reason} for step, reason in zip(steps, reasons, strict=True))
-        yield batch.append_column("notes", notes).select([*DOCUMENT_COLUMNS, "step", "reason"])
+        reject_notes = ({"step": step, "reason": reason} for step, reason in zip(steps, reasons, strict=True))
+        yield _with_notes_of(batch, reject_notes).select([*DOCUMENT_COLUMNS, "step", "reason"])
 
 
-def _notes(rows: Iterable[dict[str, str]]) -> arrow.Array:
+def _with_notes_of(batch: arrow.RecordBatch, rows: Iterable[dict[str, str]]) -> arrow.RecordBatch:
+    """The batch with what each of `rows` says added to the notes; it goes before what stands there."""
     import pyarrow as arrow
 
-    return arrow.array([json.dumps(row, ensure_ascii=False) for row in rows], arrow.string())
+    merged = [
+        json.dumps({**json.loads(notes), **row} if notes else row, ensure_ascii=False)
+        for notes, row in zip(batch.column("notes").to_pylist(), rows, strict=True)
+    ]
+    # JSON may spell a half of a surrogate pair, which cannot be written.
+    texts = [text.encode("utf-8", "replace").decode("utf-8") for text in merged]
+    return batch.set_column(batch.schema.get_field_index("notes"), "notes", arrow.array(texts, arrow.string()))
 
 
 def _write(file: Path, batches: Iterator[arrow.RecordBatch]) -> None:

@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from herd.core.errors import DataError
-from herd.core.rowfiles import RowError, iter_rows
-from herd.core.settings import input_path
+from herd.core.rowfiles import RowError, iter_rows, row_files
+from herd.core.settings import input_place
 from herd.evals.task import Example
-
-ROW_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 DatasetRow = Mapping[str, Any]
 
 
-def files_of(data: str, split: str = "") -> list[Path]:
-    """The files of rows that a setting names: a file, or those in a folder, as in a data set on the Hub.
+def files_of(data: str, split: str = "") -> list[str]:
+    """The files of rows that a setting names: a file or an address, or those in a folder, as in a data set on the Hub.
 
     split: only files, or files in folders, whose names begin so. Raises DataError when there is none.
     """
-    place = input_path(data)
-    if not place.is_dir():
-        return [place]
-    files = [
-        file for file in sorted(place.rglob("*")) if _holds_rows(file) and _in_split(file.relative_to(place), split)
-    ]
-    if not files:
-        raise DataError(
-            f"{place} holds no file of rows{f' of split {split!r}' if split else ''}; herd reads {_SUFFIX_LIST}"
-        )
-    return files
-
-
-def _holds_rows(file: Path) -> bool:
-    uncompressed = file.with_suffix("") if file.suffix in _COMPRESSED else file
-    return file.is_file() and uncompressed.suffix in ROW_SUFFIXES
-
-
-def _in_split(file: Path, split: str) -> bool:
-    """Whether the file, or a folder on the way to it, has a name that begins with the split's."""
-    return any(part.startswith(split) for part in file.parts)
-
-
-_SUFFIX_LIST = ", ".join(ROW_SUFFIXES)
+    return row_files(input_place(data), split)
 
 
 def load_examples(
@@ -59,10 +32,11 @@ def load_examples(
     """
     examples: list[Example] = []
     for file in files_of(data, split):
+        name = file.rpartition("/")[2]
         for number, row in iter_rows(file):
             if limit and len(examples) == limit:
                 return examples
-            where = f"{file.name}, row {number}"
+            where = f"{name}, row {number}"
             if isinstance(row, RowError):
                 raise DataError(f"{where}: {row}; mend it")
             if not isinstance(row, Mapping):
@@ -72,7 +46,7 @@ def load_examples(
             except KeyError as fault:
                 columns = ", ".join(map(str, row))
                 raise DataError(f"{where} has no column {fault}; it has {columns}: name the right one") from None
-            examples.append(Example(f"{file.name}/{number}", fields, target))
+            examples.append(Example(f"{name}/{number}", fields, target))
     return examples
 
 

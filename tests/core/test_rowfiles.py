@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from herd.core import rowfiles
 from herd.core.errors import DataError
-from herd.core.rowfiles import MAX_DEPTH, RowError, iter_rows
+from herd.core.rowfiles import MAX_DEPTH, RowError, iter_rows, row_files
 
 
 def test_parquet_is_unpacked_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +143,59 @@ def test_a_table_that_is_read_leaves_the_limit_of_fields_as_it_was(tmp_path: Pat
     table.write_text("a,b\n1,2\n")
     assert [row for _, row in iter_rows(table)] == [{"a": "1", "b": "2"}]
     assert csv.field_size_limit() == before
+
+
+# ---- addresses, Arrow files, folders ----
+
+
+def arrow_file(file: Path, rows: list[dict]) -> Path:
+    import pyarrow
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist(rows)
+    with pyarrow.OSFile(str(file), "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+    return file
+
+
+def test_rows_at_an_address_are_read_packed_or_not() -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    fsspec = pytest.importorskip("fsspec", reason="the package for addresses is not installed")
+    system = fsspec.filesystem("memory")
+    lines = b'{"a": 1}\n{"a": 2}\n'
+    for name, data in (("a.jsonl", lines), ("b.jsonl.gz", gzip.compress(lines)), ("c.csv", b"a\n1\n2\n")):
+        system.pipe_file(f"/rows/{name}", data)
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table({"a": [1, 2]}), sink)
+    system.pipe_file("/rows/d.parquet", sink.getvalue().to_pybytes())
+    files = row_files("memory://rows")
+    assert [file.rpartition("/")[2] for file in files] == ["a.jsonl", "b.jsonl.gz", "c.csv", "d.parquet"]
+    for file in files:
+        assert [int(row["a"]) for _, row in iter_rows(file)] == [1, 2]
+    with pytest.raises(DataError, match="there is no such file"):
+        list(iter_rows("memory://rows/none.jsonl"))
+
+
+def test_a_saved_data_set_is_read_and_what_lies_beside_its_rows_is_not(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"{n}"}], "n": n} for n in range(20)]
+    arrow_file(tmp_path / "train" / "data-00000-of-00001.arrow", rows)
+    arrow_file(tmp_path / "test" / "data-00000-of-00001.arrow", rows[:1])
+    for name in ("dataset_dict.json", "train/dataset_info.json", "train/state.json", "train/.hidden.jsonl"):
+        (tmp_path / name).write_text("{}")
+    (file,) = row_files(str(tmp_path), "train")
+    assert [row for _, row in iter_rows(file)] == rows
+    assert len(row_files(str(tmp_path))) == 2
+    assert row_files(str(tmp_path / "t*" / "*.arrow")) == sorted(row_files(str(tmp_path)))
+    with pytest.raises(DataError, match=r"data-.*\.arrow, after row 18: .*breaks off; fetch"):
+        whole = Path(file).read_bytes()
+        Path(file).write_bytes(whole[:-40])
+        list(iter_rows(file))
+    with pytest.raises(DataError, match="of split 'dev'"):
+        row_files(str(tmp_path), "dev")
+
+
+def test_state_json_is_a_file_of_rows_where_no_data_set_was_saved(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('[{"a": 1}]')
+    assert row_files(str(tmp_path)) == [str(tmp_path / "state.json")]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.core import settings as settings_module
 from herd.core.errors import SettingsError
 from herd.core.settings import (
     AddedLater,
+    InputFile,
     MixtureWeights,
     NonNegativeInt,
     PositiveFloat,
@@ -19,6 +22,7 @@ from herd.core.settings import (
     build,
     check_arguments,
     dump,
+    input_place,
     merge_settings,
     parse_yaml,
     read_yaml,
@@ -122,3 +126,59 @@ class LaterShares:
 
 def test_shares_that_came_later_are_replaced_as_a_whole_too() -> None:
     assert merge_settings({"shares": {"a": 1.0}}, {"shares": {"b": 1.0}}, LaterShares) == {"shares": {"b": 1.0}}
+
+
+# ---- files of others ----
+
+
+@settings
+class Reading:
+    file: InputFile
+
+
+def test_what_a_file_folder_or_pattern_holds_is_part_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    for place in ("a.txt", "", "*.txt", "[ab].txt"):
+        before = Reading(file=str(tmp_path / place)).file
+        assert input_place(before) == str(tmp_path / place)
+        assert Reading(file=before).file == before
+        (tmp_path / "a.txt").write_text("changed")
+        assert Reading(file=str(tmp_path / place)).file != before
+        (tmp_path / "a.txt").write_text("a")
+        assert Reading(file=str(tmp_path / place)).file == before
+    for place in ("none.txt", "*.none"):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            Reading(file=str(tmp_path / place))
+
+
+def test_a_large_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(settings_module, "_REMEMBERED_BYTES", 4)
+    hashed: list[Path] = []
+    plain = settings_module.sha256
+    monkeypatch.setattr(settings_module, "sha256", lambda file: hashed.append(file) or plain(file))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_text("long enough")
+    (model / "config").write_text("cfg")
+    first = Reading(file=str(model)).file
+    assert Reading(file=str(model)).file == first
+    assert [file.name for file in hashed] == ["config", "weights", "config"]
+    (model / "weights").write_text("others than those")
+    assert Reading(file=str(model)).file != first
+    monkeypatch.setenv("HERD_CACHE", str(model / "config"))  # a cache that cannot be made
+    assert Reading(file=str(model)).file != first
+
+
+def test_an_address_counts_by_what_the_service_says_of_it() -> None:
+    fsspec = pytest.importorskip("fsspec", reason="the package for addresses is not installed")
+    system = fsspec.filesystem("memory")
+    system.pipe_file("/settings/a.jsonl", b"{}")
+    named = Reading(file="memory://settings/a.jsonl").file
+    assert input_place(named) == "memory://settings/a.jsonl"
+    assert named == Reading(file="memory://settings/a.jsonl").file
+    system.pipe_file("/settings/a.jsonl", b"{1}")
+    assert named != Reading(file="memory://settings/a.jsonl").file
+    with pytest.raises(SettingsError, match="there is no such file"):
+        Reading(file="memory://settings/none.jsonl")

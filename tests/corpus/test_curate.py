@@ -18,6 +18,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.core.registry import PluginConfig
 from herd.core.settings import build
 from herd.core.storage import read_documents
+from herd.corpus.columns import TextColumns
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.judging import parse_rule, sweep_thresholds
@@ -236,7 +237,8 @@ def test_surrogates_in_any_field_cost_at_most_their_row(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     settings = build(CurateSettings, {"rules": {"default": []}}, where="x")
-    made = run_stages(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run")
+    by_row = TextColumns(source="source")
+    made = run_stages(curate((files(str(file), source="web", columns=by_row),), settings=settings), tmp_path / "run")
     kept = {one.id: one for one in read_documents(made.path)}
     rejects = list(read_documents(made.path, "rejects"))
     assert len(kept) + len(rejects) == made.result(CorpusSize).pages == len(rows)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from herd.core.settings import build
 from herd.core.storage import read_documents
 from herd.corpus import prepare as preparing
+from herd.corpus.columns import TextColumns
 from herd.corpus.filters import filters
 from herd.corpus.pages import Page, batch_pages
 from herd.corpus.prepare import ShardSummary, extract_texts, plan_shards
+from herd.corpus.reading import FileSpan
 from herd.corpus.settings import CurateSettings
 from herd.corpus.shards import read_table
 from herd.corpus.sources import files
@@ -45,7 +47,9 @@ def test_every_file_is_in_the_shards_once_in_order_and_none_is_too_large(listed:
             file = Path(name) / f"{number:02}{ending}"
             file.write_bytes(bytes(size))
             sizes[str(file)] = size
-        found = plan_shards([(file, "mine") for file in sizes], CurateSettings(rules={}, shard_bytes=100), Path(name))
+        found = plan_shards(
+            [FileSpan(file, "mine") for file in sizes], CurateSettings(rules={}, shard_bytes=100), Path(name)
+        )
     parts = [part for shard in found for part in shard.spans]
     assert list(dict.fromkeys(part.file for part in parts)) == list(sizes)
     assert [shard.number for shard in found] == list(range(len(found)))
@@ -68,7 +72,7 @@ def test_a_run_that_is_killed_goes_on_from_the_shards_that_are_whole(tmp_path: P
     source.mkdir()
     for number in range(4):
         (source / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": good(number * 9 + k)}) for k in range(9)))
-    listed = [(str(file), "mine") for file in sorted(source.iterdir())]
+    listed = [FileSpan(str(file), "mine") for file in sorted(source.iterdir())]
     rules = CurateSettings(rules={}, broken_files="stop", shard_bytes=1_000)
     shards = preparing.plan_shards(listed, rules, tmp_path / "work")
     whole = preparing.prepare_shard(shards[0])
@@ -87,7 +91,7 @@ def test_scratch_of_curation_that_is_damaged_is_made_again(what: str, way: str, 
     texts = ("Lorem ipsum dolor sit amet", *map(good, range(9)))
     source.write_text("\n".join(json.dumps({"text": text}) for text in texts))
     rules = CurateSettings(rules={"default": (filters.configure("lorem_ipsum"),)})
-    shard = preparing.plan_shards([(str(source), "mine")], rules, tmp_path / "work")[0]
+    shard = preparing.plan_shards([FileSpan(str(source), "mine")], rules, tmp_path / "work")[0]
     whole = preparing.prepare_shard(shard)
     file = shard.folder / "summaries" / "00000.json" if what == "summaries" else shard.file(what)
     data = file.read_bytes()
@@ -115,7 +119,7 @@ def test_a_shard_parts_documents_from_rejects_and_keeps_statistics_of_both(tmp_p
     rows = [good(1), "too short", "", good(2)]
     (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in rows))
     rules = CurateSettings(rules={"default": (filters.configure("word_count"),)}, keep_stats=True)
-    (shard,) = plan_shards([(str(tmp_path / "in.jsonl"), "mine")], rules, tmp_path / "work")
+    (shard,) = plan_shards([FileSpan(str(tmp_path / "in.jsonl"), "mine")], rules, tmp_path / "work")
     summary = preparing.prepare_shard(shard)
     (kept,), (extract, rule), (stats,) = (list(read_table(shard.file(what))) for what in ("parts", "rejects", "stats"))
     assert kept.column("text").to_pylist() == [good(1), good(2)]
@@ -148,7 +152,10 @@ def test_batches_are_cut_where_other_rules_begin_and_not_by_source(
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     rules = {"default": []} | ({"s7": [{"word_count": {"at_least": 1000}}]} if named else {})
     settings = build(CurateSettings, {"rules": rules}, where="x")
-    made = run_stages(curate((files(str(file), source="web"),), settings=settings), tmp_path / "run", jobs=0)
+    by_row = TextColumns(source="source")
+    made = run_stages(
+        curate((files(str(file), source="web", columns=by_row),), settings=settings), tmp_path / "run", jobs=0
+    )
     assert sizes == ([21, 3, 1176] if named else [1200])
     # Source after source, as ever.
     wanted = sorted((n for n, s in enumerate(sources) if not (named and s == "s7")), key=lambda n: (n % 400, n))

@@ -112,7 +112,7 @@ def test_parquet_and_a_file_that_only_says_so(tmp_path: Path) -> None:
 
 
 def test_parquet_that_inflates_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_groups, "_FLOOR_BYTES", 1 << 22)
+    monkeypatch.setattr(row_groups, "UNPACKED_FLOOR", 1 << 22)
     text = arrow.array(["long text " * 20_000])
     table = arrow.table({"text": arrow.DictionaryArray.from_arrays(arrow.array([0] * 100_000, arrow.int32()), text)})
     parquet.write_table(table, tmp_path / "t.parquet")
@@ -165,5 +165,6 @@ def test_columns_that_are_no_field_of_a_page_are_not_read() -> None:
 )
 def test_a_table_without_a_text_is_one_reject(table: arrow.Table) -> None:
     (page,), fault = rows_of(stored(table))
-    assert page.fault == "2 rows without a text in the column `text` or a page in `html`"
+    listing = ", ".join(table.column_names)
+    assert page.fault == f"2 rows without a text in the column `text` or a page in `html`; the columns are {listing}"
     assert fault == ""

@@ -13,7 +13,7 @@ from herd.core.cache import fetch_package
 from herd.core.errors import DataError
 from herd.corpus import wikipedia as wiki
 from herd.corpus.ground_truth import read_labels
-from herd.corpus.reading import FileSpan, read_pages
+from herd.corpus.reading import read_pages
 from herd.corpus.sources import crawl_files
 from herd.run.runner import run_stages
 
@@ -24,8 +24,8 @@ def test_wikipedia_is_the_member_that_was_pinned(tmp_path: Path) -> None:
     except DataError as fault:
         pytest.skip(f"no network and no cache: {fault}")
     made = run_stages(wiki.wikipedia(settings=wiki.WikipediaSettings(paragraphs=50)), tmp_path)
-    ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = list(read_pages(FileSpan(file, source)))
+    (span,) = crawl_files(made)  # type: ignore[arg-type]
+    pages = list(read_pages(span))
     assert len({page.id for page in pages}) == 50
     assert all(len(str(page.body).split()) >= wiki.SHORTEST_WORDS for page in pages)
 
@@ -61,9 +61,9 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def drawn(folder: Path, paragraphs: int, seed: int = 0) -> list[dict[str, str]]:
     settings = wiki.WikipediaSettings(paragraphs=paragraphs, seed=seed)
     made = run_stages(wiki.wikipedia(settings=settings), folder, jobs=0)
-    ((file, source),) = crawl_files(made)  # type: ignore[arg-type]
-    pages = list(read_pages(FileSpan(file, source)))
-    assert source == "wiki"
+    (span,) = crawl_files(made)  # type: ignore[arg-type]
+    pages = list(read_pages(span))
+    assert span.source == "wiki"
     assert read_labels(made.path) == [{"id": page.id, "label": "clean", "of": ""} for page in pages]
     return [{"id": page.id, "text": page.body.decode(), "url": page.url} for page in pages]
 

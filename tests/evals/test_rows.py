@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from herd.core.errors import DataError
-from herd.evals.rows import ROW_SUFFIXES, DatasetRow, files_of, load_examples, split_fewshot, text_in
+from herd.core.rowfiles import ROW_SUFFIXES
+from herd.evals.rows import DatasetRow, files_of, load_examples, split_fewshot, text_in
 from herd.evals.task import Example
 from tests.evals.test_tasks import SUMS, made, written
 
@@ -45,10 +46,10 @@ def test_a_split_is_named_by_a_file_or_a_folder_at_any_depth(tmp_path: Path) -> 
     for name in ("test/b.jsonl", "deep/test-1/a.csv.gz", "deep/train.json", "latest.jsonl", "test.txt", "test.parquet"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = [str(file.relative_to(tmp_path)) for file in files_of(str(tmp_path), "test")]
+    found = [str(Path(file).relative_to(tmp_path)) for file in files_of(str(tmp_path), "test")]
     assert sorted(found) == ["deep/test-1/a.csv.gz", "test.parquet", "test/b.jsonl"]
     assert len(files_of(str(tmp_path))) == 5
-    assert files_of(str(tmp_path / "test.txt")) == [tmp_path / "test.txt"]  # a file that is named is taken
+    assert files_of(str(tmp_path / "test.txt")) == [str(tmp_path / "test.txt")]  # a file that is named is taken
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no file of rows; herd reads .jsonl"):
         files_of(str(tmp_path / "empty"))

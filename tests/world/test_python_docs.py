@@ -38,8 +38,8 @@ def four_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_planted_is_counted_and_points_at_its_original(tmp_path: Path) -> None:
     settings = PythonDocsSettings(mirrors=3, older=2, spam=5)
     made = python_docs.body(work(tmp_path), settings=settings)
-    ((file, source),) = crawl_files(made)
-    pages = {page.id: page for page in read_pages(FileSpan(file, source))}
+    (span,) = crawl_files(made)
+    pages = {page.id: page for page in read_pages(span)}
     labels = {row["id"]: row for row in read_labels(made.path)}
     assert pages.keys() == labels.keys()
     counts = Counter(row["label"] for row in labels.values())
