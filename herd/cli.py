@@ -19,6 +19,7 @@ from herd.commands import (
     judge_data,
     list_plugins,
     plan,
+    pretrain,
     run,
     show,
     study,
@@ -29,15 +30,14 @@ from herd.core.terminal import safe_output
 
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
-    run, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show, list_plugins, evaluate, chat,
-    compare, export,
-    import_model, acceptance,
+    run, pretrain, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show, list_plugins, evaluate,
+    chat, compare, export, import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
 
 # Where it is worth saying that kernels will be slow.
-_COMPUTING = {"run", "study", "curate", "extract", "judge-data", "eval", "chat", "compare"}
+_COMPUTING = {"run", "pretrain", "study", "curate", "extract", "judge-data", "eval", "chat", "compare"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
