@@ -22,6 +22,7 @@ from herd.commands import (
     list_plugins,
     metrics,
     plan,
+    pretrain,
     reward,
     run,
     sft,
@@ -35,8 +36,8 @@ from herd.core.terminal import safe_output
 
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
-    run, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds, extract,
-    judge_data, show, list_plugins, evaluate, chat, compare, export, import_model, acceptance,
+    run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
+    extract, judge_data, show, list_plugins, evaluate, chat, compare, export, import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
