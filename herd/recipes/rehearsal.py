@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
-from herd.core.settings import dump
 from herd.evals.stages import EvaluationSettings
 from herd.model.sizes import LLAMA_VOCAB_SIZE, Size
 from herd.pretrain.anneal import AnnealSettings
@@ -22,6 +21,7 @@ from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings
 from herd.recipes.align_rounds import AlignRoundsSettings
 from herd.recipes.llama3 import Llama3Settings
+from herd.recipes.rehearsal_text import over_sources, some_files
 from herd.scaling.budget import LadderSettings
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
@@ -43,6 +43,7 @@ _LENGTHS = ("length", "loss_length", "needle_lengths", "longer_than")
 _ROWS, _TESTS, _ROUNDS, _SAMPLES, _SEEDS = 100, 20, 2, 4, 2  # at most
 _ANSWER_TOKENS = 32  # at least
 _HELD_OUT = 0.02  # at least
+_TEXT_BYTES, _SOURCE_BYTES = 8, 4_000_000  # of files that are read: a token of the run, and of a source at least
 # FLOPs that training a model of a million weights comes to, a second of one core; measured by such a rehearsal.
 _CORE_FLOPS = 1.5e10
 
@@ -103,11 +104,6 @@ def scale_for(settings: Any, core_seconds: float) -> float:
     raise SettingsError("no scale makes this recipe small enough; name one by --scale")
 
 
-def change_lines(before: Any, after: Any) -> Iterator[str]:
-    """A line for every number that another has taken the place of: `base.tokens: 15,600,000,000,000 -> 4,681,728`."""
-    yield from _changes(dump(before), dump(after), "")
-
-
 def rehearsal_notes(before: Any, after: Any) -> list[str]:
     """What a rehearsal leaves untried, a sentence each."""
     notes = []
@@ -121,6 +117,9 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
             f"source {source} has no files: its share of up to {share:.0%} goes to the others, and is not tried"
             for source, share in lost.items()
         ]
+    for source, patterns in (after.files if isinstance(after, Llama3Settings) else {}).items():
+        if patterns != before.files[source]:
+            notes.append(f"source {source}: of its files {len(patterns):,} are read, evenly drawn")
     if getattr(before, "alignment", None) is not None and getattr(after, "alignment", None) is None:
         notes.append("alignment.rounds names no files: alignment is not tried")
     if any(isinstance(part, LongContextSettings) for part in _parts_of(before)):
@@ -288,7 +287,11 @@ def _ladder(s: LadderSettings, scale: Scale) -> Changes:
 
 
 def _whole(s: Llama3Settings, scale: Scale) -> Changes:
-    changes: dict[str, Any] = {"held_out_share": max(s.held_out_share, _HELD_OUT)}
+    most = max(_SOURCE_BYTES, round(_TEXT_BYTES * scale.tokens * (s.base.tokens or 0)))
+    changes: dict[str, Any] = {
+        "held_out_share": max(s.held_out_share, _HELD_OUT),
+        "files": {source: some_files(source, patterns, most) for source, patterns in s.files.items()},
+    }
     if s.alignment is None or not s.alignment.rounds:
         changes["alignment"] = None
     return changes
@@ -342,28 +345,7 @@ def _without_absent(s: Llama3Settings, changes: Mapping[str, Any]) -> Changes:
         return {}
     declared = {source: tokens for source, tokens in s.declared.items() if source in present}
     parts = ("ladder", "base", "longer", "anneal", "measure", "alignment")
-    return {"declared": declared, **{name: _over_sources(changes[name], present) for name in parts}}
-
-
-def _over_sources(value: Any, present: set[str]) -> Any:
-    """`value` whose mixes and lists of sources name only those that are there."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_over_sources(part, present) for part in value)
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    changes: dict[str, Any] = {}
-    for field in fields(value):
-        part = getattr(value, field.name)
-        if field.name == "mixture_weights" and part is not None:
-            own = {source: share for source, share in part.items() if source in present}
-            whole = sum(own.values())
-            even = dict.fromkeys(sorted(present), 1 / len(present))
-            changes[field.name] = {source: share / whole for source, share in own.items()} if whole else even
-        elif field.name in ("text_sources", "needle_sources") and part:
-            changes[field.name] = tuple(source for source in part if source in present) or (min(present),)
-        elif field.init:
-            changes[field.name] = _over_sources(part, present)
-    return replace(value, **changes)
+    return {"declared": declared, **{name: over_sources(changes[name], present) for name in parts}}
 
 
 def _warmup(warmup: float, old_steps: int, new_steps: int) -> float:
@@ -418,31 +400,3 @@ def _lengths_in(settings: Any) -> Iterator[int]:
                 yield value
             elif isinstance(value, tuple):
                 yield from value
-
-
-def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
-    """The differences of two values as plain data."""
-    if isinstance(old, dict) and isinstance(new, dict) and (old.keys() == new.keys() or not name):
-        pairs = [(key, old.get(key), new.get(key)) for key in dict.fromkeys((*old, *new))]
-    elif _has_parts(old) and _has_parts(new) and len(old) == len(new):
-        pairs = [(str(number), *pair) for number, pair in enumerate(zip(old, new, strict=True))]
-    else:
-        if old != new:
-            yield f"{name}: {_word(old)} -> {_word(new)}"
-        return
-    for key, was, now in pairs:
-        yield from _changes(was, now, f"{name}.{key}" if name else key)
-
-
-def _has_parts(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(part, dict) for part in value)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, dict) and any(isinstance(part, dict | list) for part in value.values()):
-        return "{...}"
-    if isinstance(value, list) and len(value) > 8:
-        return f"{len(value)} of them"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "none" if value is None else f"{value:,}" if type(value) is int else str(value) or "none"
