@@ -130,10 +130,10 @@ def training_jobs(training: PlannedTraining) -> list[TrainingJob]:
     s, shape = training.settings, training.shape
     return [
         TrainingJob(
-            shape, tokens=rows * steps * s.length, length=s.length, batch_tokens=rows * s.length, dtype=s.dtype,
+            shape, tokens=rows * steps * length, length=length, batch_tokens=rows * length, dtype=s.dtype,
             recompute=s.recompute, compiled=s.compile, trainable=s.trainable_params(shape),
         )
-        for rows, steps in training.batches.items()
+        for (rows, length), steps in training.profile_job.batch_shapes.items()
     ]  # fmt: skip
 
 

@@ -107,18 +107,19 @@ def scale_for(settings: Any, core_seconds: float) -> float:
 def rehearsal_notes(before: Any, after: Any) -> list[str]:
     """What a rehearsal leaves untried, a sentence each."""
     notes = []
-    if isinstance(before, Llama3Settings) and before.files:
+    files = getattr(before, "files", None) or {}
+    if any(files.values()):
         lost: dict[str, float] = {}
-        for shares in before.mixes.values():
+        for shares in (getattr(part, "mixture_weights", None) or {} for part in _parts_of(before)):
             for source, share in shares.items():
-                if share > 0 and not before.files.get(source):
+                if share > 0 and not files.get(source):
                     lost[source] = max(share, lost.get(source, 0.0))
         notes += [
             f"source {source} has no files: its share of up to {share:.0%} goes to the others, and is not tried"
             for source, share in lost.items()
         ]
-    for source, patterns in (after.files if isinstance(after, Llama3Settings) else {}).items():
-        if patterns != before.files[source]:
+    for source, patterns in (getattr(after, "files", None) or {}).items():
+        if patterns != files.get(source):
             notes.append(f"source {source}: of its files {len(patterns):,} are read, evenly drawn")
     if getattr(before, "alignment", None) is not None and getattr(after, "alignment", None) is None:
         notes.append("alignment.rounds names no files: alignment is not tried")
@@ -276,25 +277,32 @@ def _evaluation(s: EvaluationSettings, scale: Scale) -> Changes:
 def _ladder(s: LadderSettings, scale: Scale) -> Changes:
     sizes = tuple(dict.fromkeys(replace(size, **_size(size, scale)) for size in s.sizes))
     length = scale.lengths[s.length]
-    batch = scale.rows(s.batch_tokens, s.length) * length
+    batch = scale.rows(max(s.batch_tokens) if isinstance(s.batch_tokens, tuple) else s.batch_tokens, s.length) * length
     vocab_size = max(_LEAST_VOCAB, round(LLAMA_VOCAB_SIZE * scale.weights**0.5)) + len(CONTROL_TOKENS)
     flops = max(size.shape(vocab_size=2 * vocab_size, max_seq_len=length).training_flops(length) for size in sizes)
     budgets: list[float] = []
     for budget in s.budgets:
         least = 2 * budgets[-1] if budgets else 11 * batch * flops
         budgets.append(max(budget * scale.tokens ** (5 / 3), least))
-    return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(s.lr)}
+    lr = max(s.lr) if isinstance(s.lr, tuple) else s.lr
+    return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(lr)}
 
 
-def _whole(s: Llama3Settings, scale: Scale) -> Changes:
+def _alignment(s: Llama3Settings, scale: Scale) -> Changes:
+    return {"alignment": None} if s.alignment is None or not s.alignment.rounds else {}
+
+
+def _text(s: Any, scale: Scale) -> Changes:
+    """Of a whole recipe of pre-training: it has `files` by source, and a `base`."""
     most = max(_SOURCE_BYTES, round(_TEXT_BYTES * scale.tokens * (s.base.tokens or 0)))
-    changes: dict[str, Any] = {
+    return {
         "held_out_share": max(s.held_out_share, _HELD_OUT),
         "files": {source: some_files(source, patterns, most) for source, patterns in s.files.items()},
     }
-    if s.alignment is None or not s.alignment.rounds:
-        changes["alignment"] = None
-    return changes
+
+
+def _has_text(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("files", "base", "held_out_share"))
 
 
 RULES: Mapping[type, Callable[[Any, Scale], Changes]] = {
@@ -310,7 +318,7 @@ RULES: Mapping[type, Callable[[Any, Scale], Changes]] = {
     LadderSettings: _ladder,
     EvaluationSettings: _evaluation,
     AlignRoundsSettings: _rounds,
-    Llama3Settings: _whole,
+    Llama3Settings: _alignment,
 }
 
 
@@ -330,22 +338,25 @@ def _shrink(value: Any, scale: Scale) -> Any:
     for kind in reversed(type(value).__mro__):
         if kind in RULES:
             changes |= RULES[kind](value, scale)
+    changes |= _text(value, scale) if _has_text(value) else {}
     for field in fields(value):
         if field.init and field.name not in changes:
             changes[field.name] = _shrink(getattr(value, field.name), scale)
-    if isinstance(value, Llama3Settings):
-        changes |= _without_absent(value, changes)
+    changes |= _without_absent(value, changes) if _has_text(value) else {}
     return replace(value, **changes)
 
 
-def _without_absent(s: Llama3Settings, changes: Mapping[str, Any]) -> Changes:
+def _without_absent(s: Any, changes: Mapping[str, Any]) -> Changes:
     """The parts of a recipe without the sources that have no files; all where none has any, for planning."""
     present = {source for source, patterns in s.files.items() if patterns}
     if not present:
         return {}
-    declared = {source: tokens for source, tokens in s.declared.items() if source in present}
-    parts = ("ladder", "base", "longer", "anneal", "measure", "alignment")
-    return {"declared": declared, **{name: over_sources(changes[name], present) for name in parts}}
+    parts = {
+        name: over_sources(part, present) for name, part in changes.items() if is_dataclass(part) or name == "longer"
+    }
+    if "declared" in changes:
+        parts["declared"] = {source: tokens for source, tokens in s.declared.items() if source in present}
+    return parts
 
 
 def _warmup(warmup: float, old_steps: int, new_steps: int) -> float:

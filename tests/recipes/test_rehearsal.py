@@ -19,6 +19,8 @@ from herd.recipes import recipes
 from herd.recipes.llama3 import Llama3Settings
 from herd.recipes.rehearsal import RULES, Scale, rehearsal_notes, scale_down, scale_for
 from herd.run.runner import run_stages
+from herd.scaling.budget import ladder_runs
+from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchRamp
 
@@ -134,6 +136,18 @@ def test_a_model_that_is_there_keeps_its_size_and_rates() -> None:
     assert s.max_samples == 100
     with pytest.raises(SettingsError, match="this recipe trains none"):
         scale_for(before, 600)
+
+
+def test_a_ladder_shrinks_to_one_that_trains() -> None:
+    ladder = (
+        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b], length: 4096, batch_tokens: 1048576, "
+        "lr: 3.0e-4, mixture_weights: {general: 1.0}}"
+    )
+    s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), 1e-7)
+    assert s.ladder is not None
+    assert list(s.ladder.budgets) == sorted(set(s.ladder.budgets))
+    vocab_size = (s.tokenizer.vocab_size or 0) + len(CONTROL_TOKENS)
+    assert len(ladder_runs(s.ladder, vocabulary=vocab_size)) == 3 * len(s.ladder.sizes)
 
 
 def test_a_rehearsal_is_chosen_by_time_and_a_scale_is_a_share() -> None:
