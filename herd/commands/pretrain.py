@@ -61,7 +61,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="TASK", help="measured too: names, or `name: {setting: value}`"
     )
-    parser.add_argument("--gpus", type=amount, help="train on so many, in bf16")
     add_job_options(parser)
 
 
