@@ -123,29 +123,3 @@ def repetition_warnings(shards: TokenShards, weights: Mapping[str, float], token
                 f"{max_weight:.3f} keeps it to {epochs:g}"
             )
     return warnings
-
-
-def cap_weights(weights: FloatArray, caps: FloatArray) -> FloatArray:
-    """`weights` with none above `caps`; what is cut off goes to the others in proportion.
-
-    Raises DataError when all caps together are less than one: there are too few tokens whatever the mix.
-    """
-    weights = normalize(weights)
-    if caps.sum() < 1 - 1e-12:
-        raise DataError(
-            f"all sources together hold only {caps.sum():.0%} of the tokens asked for within the epochs allowed; train "
-            "on fewer tokens or allow more epochs"
-        )
-    fixed = np.zeros(len(weights), bool)
-    for _ in weights:
-        over = ~fixed & (weights > caps + 1e-15)
-        if not over.any():
-            break
-        fixed |= over
-        weights = np.where(fixed, caps, weights)
-        free_weight, remaining = weights[~fixed].sum(), 1 - caps[fixed].sum()
-        if free_weight > 0:
-            weights = np.where(fixed, weights, weights * remaining / free_weight)
-        elif (~fixed).any():
-            weights = np.where(fixed, weights, remaining / (~fixed).sum())
-    return normalize(weights)

@@ -18,6 +18,7 @@ from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import read_shape
 from herd.model.stored import save_file
+from herd.pretrain.mix import proportions, train_tokens
 from herd.pretrain.pretrain import sources_read, token_batches
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
@@ -35,7 +36,8 @@ from herd.train.settings import TrainingSettings, num_ranks
 class AnnealSettings(TrainingSettings):
     """The end of pre-training.
 
-    averaged_checkpoints: how many checkpoints are averaged. averaging_window: they are taken at equal distances from
+    mixture_weights: in proportion to the text where they are absent. averaged_checkpoints: how many checkpoints are
+    averaged. averaging_window: they are taken at equal distances from
     this last share of the steps, where the rate is small.
     """
 
@@ -45,7 +47,7 @@ class AnnealSettings(TrainingSettings):
     lr: PositiveFloat
     min_lr_ratio: Share = 0.0
     schedule: LrScheduleName = "linear"
-    mixture_weights: MixtureWeights
+    mixture_weights: MixtureWeights | None = None
     averaged_checkpoints: PositiveInt = 4
     averaging_window: Share = 0.3
 
@@ -69,9 +71,8 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         averaging.save_if_due(step.number, session)
         return False
 
-    batches = token_batches(
-        shards, (MixPhase(until=1.0, mixture_weights=settings.mixture_weights),), ramp, settings.seed
-    )
+    weights = settings.mixture_weights or proportions(train_tokens(shards))
+    batches = token_batches(shards, (MixPhase(until=1.0, mixture_weights=weights),), ramp, settings.seed)
     steps = train(
         work,
         session.state,
@@ -93,10 +94,10 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     losses = []
     for member in members:
         full_model.load_state_dict(member)
-        losses.append(weighted_loss(evaluate(sources=settings.mixture_weights), settings.mixture_weights))
+        losses.append(weighted_loss(evaluate(sources=weights), weights))
     full_model.load_state_dict(average_weights(members))
     held_out = evaluate()
-    final = weighted_loss(held_out, settings.mixture_weights)
+    final = weighted_loss(held_out, weights)
     write_checkpoint(work.out, full_model, tokenizer, kind=kind_of(model.path))
     work.record(
         TrainingResult(

@@ -14,6 +14,7 @@ from herd.model.sizes import RopeScaling, Shape
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.pretrain.gate import GateOutcome, GateTest, baseline
+from herd.pretrain.mix import proportions, train_tokens
 from herd.pretrain.pretrain import sources_read, token_batches
 from herd.pretrain.results import ContextExtension, ShortLosses
 from herd.tokens.shards import TokenShards
@@ -37,8 +38,9 @@ class LongContextSettings(TrainingSettings):
     to end early; the gate's when absent. needle_seeds: needles a cell. short_loss_tolerance: by how much, as a share,
     losses on rows of the length before the last switch may lie above what they were then: of all sources together, and
     of each where it left its interval as well; asked at both places. check_tokens: trained on between two tests.
-    checks: how many tests at most; then the stage ends, passed or not. text_sources: held-out text of these is what
-    needles are hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. length_upsampling:
+    checks: how many tests at most; then the stage ends, passed or not. mixture_weights: in proportion to the
+    text where they are absent. text_sources: held-out text of these, of all where none is named, is what needles are
+    hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. length_upsampling:
     how much more often long documents are read.
     """
 
@@ -53,8 +55,8 @@ class LongContextSettings(TrainingSettings):
     lr: PositiveFloat
     warmup: NonNegativeFloat = 10.0  # steps; the optimizer's moments are kept, so a short one will do
     schedule: LrScheduleName = "constant"
-    mixture_weights: MixtureWeights
-    text_sources: tuple[str, ...]
+    mixture_weights: MixtureWeights | None = None
+    text_sources: tuple[str, ...] = ()
     rope_theta: PositiveFloat | None = None
     rope_scaling: RopeScaling | None = None
     length_upsampling: LengthUpsampling | None = None
@@ -73,7 +75,8 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     old = read_shape(model.path)
     shards.check_packed_for(tokenizer, old.vocab_size)
     present = min(old.max_seq_len, settings.length)
-    sources, weights = settings.text_sources, settings.mixture_weights
+    sources = settings.text_sources or tuple(shards.sources)
+    weights = settings.mixture_weights or proportions(train_tokens(shards))
     gate_test = GateTest(
         shards,
         tokenizer,

@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from herd.core.artifacts import Artifact, atomic_write, is_complete, read_metadata
+from herd.core.artifacts import Artifact, Checkpoint, Mix, atomic_write, is_complete, read_metadata
 from herd.core.settings import build, input_path
-from herd.core.stage import Plan, plan_of, walk
+from herd.core.stage import Input, Plan, plan_of, walk
 from herd.model.config import read_shape
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix, mix_shares, resolve_mix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.profiling import ProfileJob, StageCost, profile_stages
+from herd.pretrain.vocabulary import planned_vocab_size
 from herd.run.runner import distance_to_end
-from herd.tokens.results import PackingResult, SplitSize
-from herd.tokens.tokenizer import CONTROL_TOKENS
-from herd.train.layout import ParallelLayout, pipeline_bubble, training_memory
+from herd.tokens.results import PackingResult
 from herd.train.log import METRICS_FILE, CostComparison, read_steps
 from herd.train.saving import MIN_INTERVAL_SECONDS
 
@@ -48,6 +48,11 @@ class PlannedTraining:
         return self.profile_job.batches
 
     @property
+    def is_new_model(self) -> bool:
+        """Whether it begins with weights that know nothing."""
+        return self.before is None and not self.imported
+
+    @property
     def steps(self) -> int:
         return sum(self.batches.values())
 
@@ -59,16 +64,18 @@ class PlannedTraining:
 
 
 def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
-    """The stages of pre-training among `plans`, in order; none where neither a vocabulary nor a model is known yet."""
-    base_sizes = [plan.settings["vocab_size"] for plan in plans if plan.stage.name == "train_tokenizer"]
-    vocab_size = base_sizes[0] + len(CONTROL_TOKENS) if base_sizes else 0
+    """The stages of pre-training among `plans`, in order, of those for which it is known how much they train on; none
+    where neither a vocabulary nor a model is known yet."""
     planned: dict[str, PlannedTraining] = {}
     for plan in plans:
         settings_row = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
             s = build(PretrainSettings, settings_row, where=plan.key)
             start = plan.inputs["init_from"]
-            if s.size is not None and vocab_size:
+            if s.tokens is None:  # so many epochs of a text that is not counted yet
+                continue
+            vocab_size = planned_vocab_size(plan_of(start)) if isinstance(start, Artifact) else None
+            if s.size is not None and vocab_size is not None:
                 planned[plan.key] = PlannedTraining(plan, s, s.size.shape(vocab_size=vocab_size, max_seq_len=s.length))
             elif isinstance(start, Artifact) and start.key in planned:
                 planned[plan.key] = PlannedTraining(plan, s, planned[start.key].shape, planned[start.key])
@@ -90,6 +97,20 @@ def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
                     plan, later, replace(before.shape, max_seq_len=later.length), before
                 )
     return list(planned.values())
+
+
+def shape_of(plan: Plan, shapes: Mapping[str, Shape]) -> Shape | None:
+    """Of the model that a stage reads or makes, followed back to a training in `shapes` or to an imported one; None
+    where there is none."""
+    if plan.key in shapes:
+        return shapes[plan.key]
+    if plan.stage.name == "load_pretrained":
+        return read_shape(input_path(plan.settings["folder"]))
+    for value in plan.inputs.values():
+        for model in value if isinstance(value, tuple) else (value,):
+            if isinstance(model, Checkpoint):
+                return shape_of(plan_of(model), shapes)
+    return None
 
 
 # ---- tried here ----
@@ -196,8 +217,8 @@ def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterato
             f"{key}: {estimate.steps:,} steps of {1e3 * estimate.core_seconds:,.1f} core-ms, "
             f"{estimate.steps * estimate.core_seconds:,.0f} core-s in all, and {estimate.overhead_seconds:,.0f} "
             "besides; holds "
-            f"{_bytes(estimate.held_bytes)}, "
-            f"its process {_bytes(estimate.peak_bytes)} at most"
+            f"{bytes_words(estimate.held_bytes)}, "
+            f"its process {bytes_words(estimate.peak_bytes)} at most"
         )
     if not estimates:
         yield "nothing to estimate: no stage of pre-training on one device is planned"
@@ -217,69 +238,51 @@ def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterato
 def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
     """Of the largest run: the tokens it takes of every source and, once they are there, how often each is read."""
     runs = [
-        (training.settings, training.plan)
-        for training in planned_trainings(plans)
-        if isinstance(training.settings, PretrainSettings)
+        (build(PretrainSettings, plan.settings["settings"], where=plan.key), plan)
+        for plan in plans
+        if plan.stage.name == "pretrain"
     ]
     if not runs:
         return
-    largest, plan = max(runs, key=lambda run: run[0].tokens)
-    tokens_by_source, start = {}, 0.0
-    for phase in largest.mix:
+    largest, plan = max(runs, key=lambda run: run[0].tokens or 0)
+    asked = f"{largest.tokens:,} tokens" if largest.tokens else f"the text {largest.epochs:g} times"
+    available = _packed_tokens(plan.inputs["tokens"], artifacts)
+    found = plan.inputs.get("mix")
+    if isinstance(found, Artifact) and not is_complete(artifacts / found.key):
+        yield f"{plan.key} reads {asked}, in the shares that {found.key} will find"
+        return
+    if not available and (largest.tokens is None or isinstance(largest.mix, ProportionalMix)):
+        yield f"{plan.key} reads {asked}; how much of every source is known once the text is packed"
+        return
+    shares = mix_shares(Mix(artifacts / found.key)) if isinstance(found, Artifact) else None
+    mix = resolve_mix(available, largest.mix, tokens=largest.tokens, epochs=largest.epochs, found=shares)
+    tokens_by_source, start = dict[str, float](), 0.0
+    for phase in mix.phases:
         phase_share, total = phase.until - start, sum(phase.mixture_weights.values())
         for name, weight in phase.mixture_weights.items():
-            tokens_by_source[name] = tokens_by_source.get(name, 0.0) + phase_share * weight / total * largest.tokens
+            tokens_by_source[name] = tokens_by_source.get(name, 0.0) + phase_share * weight / total * mix.tokens
         start = phase.until
-    tokens = plan.inputs["tokens"]
-    available: Mapping[str, Mapping[str, SplitSize]] = {}
-    if isinstance(tokens, Artifact) and is_complete(artifacts / tokens.key):
-        available = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
     parts = [
-        f"{name} {count:,.0f}"
-        + (f" ({count / max(1, available[name]['train'].tokens):.1f} times)" if name in available else "")
+        f"{name} {count:,.0f}" + (f" ({count / max(1, available[name]):.1f} times)" if name in available else "")
         for name, count in sorted(tokens_by_source.items(), key=lambda pair: -pair[1])
     ]
-    yield f"{plan.key} reads {largest.tokens:,} tokens: {', '.join(parts)}"
+    yield f"{plan.key} reads {mix.tokens:,} tokens: {', '.join(parts)}"
+    yield from mix.warnings
 
 
-# ---- layouts, and what was measured ----
+def _packed_tokens(tokens: Input, artifacts: Path) -> dict[str, int]:
+    """By source what may be learnt from, of packed text that is made."""
+    if not isinstance(tokens, Artifact) or not is_complete(artifacts / tokens.key):
+        return {}
+    sources = Artifact.open(artifacts / tokens.key).result(PackingResult).sources
+    return {name: splits["train"].tokens for name, splits in sources.items()}
 
 
-def layout_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
-    """For every pre-training among `plans`: layout, memory of a device by part, and beside it what was measured."""
-    for training in planned_trainings(plans):
-        yield f"{training.plan.key}: {_planned(training)}{_measured(artifacts / training.plan.key)}"
+# ---- what was measured ----
 
 
-def _planned(training: PlannedTraining) -> str:
-    layout, length = training.settings.layout, training.settings.length
-    layout.check(training.shape, length=length)
-    rows = max(1, max(training.batches) // layout.data)
-    at_once = training.settings.micro_batch or (1 if layout.pipeline > 1 else rows)
-    micro_batches = -(-rows // at_once)
-    device_memory = training_memory(
-        training.shape, layout, length=length, micro_batches=micro_batches, rows=at_once,
-        trainable=training.settings.trainable_params(training.shape),
-    )  # fmt: skip
-    parts = {
-        "weights": device_memory.weights,
-        "gradients": device_memory.gradients,
-        "optimizer": device_memory.optimizer,
-        "activations": device_memory.activations,
-        "logits": device_memory.logits,
-    }
-    listed = ", ".join(f"{name} {_bytes(value)}" for name, value in parts.items())
-    idle = f", pipeline idle {pipeline_bubble(layout, micro_batches):.0%} of its work" if layout.pipeline > 1 else ""
-    return f"{_words(layout)}; in bf16 {_bytes(device_memory.total)} a device ({listed}){idle}"
-
-
-def _words(layout: ParallelLayout) -> str:
-    names = ("tensor", "context", "pipeline", "data")
-    divided = [f"{name} {getattr(layout, name)}" for name in names if getattr(layout, name) > 1]
-    return f"{layout.devices} device{'s' * (layout.devices > 1)}" + (f" ({' x '.join(divided)})" if divided else "")
-
-
-def _measured(folder: Path) -> str:
+def measured_words(folder: Path) -> str:
+    """What a training in `folder` took; nothing where it is not made."""
     if not is_complete(folder):
         return ""
     steps = read_steps(folder / METRICS_FILE)
@@ -290,7 +293,7 @@ def _measured(folder: Path) -> str:
     skipped_note = f", {skipped} steps skipped" if skipped else ""
     return (
         f"; measured: {seconds:.3f} s a step, {tokens_per_second:,.0f} tokens/s, process at most "
-        f"{_bytes(cost['peak_bytes'])}{skipped_note}{_beside(CostComparison.of(cost, steps))}"
+        f"{bytes_words(cost['peak_bytes'])}{skipped_note}{_beside(CostComparison.of(cost, steps))}"
     )
 
 
@@ -303,11 +306,12 @@ def _beside(comparison: CostComparison | None) -> str:
         comparison.peak_bytes,
     )
     time = f"{1e3 * measured_seconds:,.1f} core-ms a step ({1e3 * estimated_seconds:,.1f} estimated)"
-    process = f"its process {_bytes(measured_peak)} ({_bytes(estimated_peak)} estimated)"
-    return f"; {time}, holds {_bytes(measured_held)} ({_bytes(estimated_held)} estimated), {process}"
+    process = f"its process {bytes_words(measured_peak)} ({bytes_words(estimated_peak)} estimated)"
+    return f"; {time}, holds {bytes_words(measured_held)} ({bytes_words(estimated_held)} estimated), {process}"
 
 
-def _bytes(value: float) -> str:
+def bytes_words(value: float) -> str:
+    """Bytes in GB, MB or kB."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if value >= size:
             return f"{value / size:,.1f} {unit}"

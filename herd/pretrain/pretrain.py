@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
+from herd.core.artifacts import Checkpoint, Mix, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import CONFIG_JSON, read_shape
 from herd.model.sizes import Shape, SizeOrName
+from herd.pretrain.mix import ProportionalMix, mix_shares, resolve_mix, train_tokens
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.batches import TokenBatches
@@ -29,36 +30,59 @@ from herd.train.settings import TrainingSettings, num_ranks
 class PretrainSettings(TrainingSettings):
     """One run of pre-training.
 
-    size: of a new model; a checkpoint has its own. length: tokens in a row. tokens: how many are trained on. init_std:
-    of a new model's first values. z_loss: how much large logits are held back (1e-4 in PaLM).
+    size: of a new model; a checkpoint has its own. length: tokens in a row, the most where phases of `batch` have
+    shorter ones. tokens: how many are trained on; in their place epochs: how often the text is read. mix: shares by
+    phases, or in proportion to the text there is. schedule_steps: over which the rate changes, the run's when absent;
+    of a longer schedule only its beginning is run. init_std: of a new model's first values. z_loss: how much large
+    logits are held back (1e-4 in PaLM).
     """
 
     size: SizeOrName | None = None
     length: PositiveInt
-    tokens: PositiveInt
+    tokens: PositiveInt | None = None
+    epochs: AddedLater[PositiveFloat | None] = None
     batch: tuple[BatchPhase, ...]
-    mix: tuple[MixPhase, ...]
+    mix: tuple[MixPhase, ...] | ProportionalMix = ProportionalMix()
     lr: PositiveFloat
     warmup: NonNegativeFloat = 0.02
     init_std: PositiveFloat = 0.02
     z_loss: float = 0.0
+    schedule_steps: AddedLater[PositiveInt | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_phases(self.batch, "batch")
-        check_phases(self.mix, "mix")
-        BatchRamp(self.batch, self.tokens, self.length)
+        if not isinstance(self.mix, ProportionalMix):
+            check_phases(self.mix, "mix")
+        if (self.tokens is None) == (self.epochs is None):
+            raise SettingsError("write either tokens, how many are trained on, or epochs, how often the text is read")
+        for number, phase in enumerate(self.batch):
+            if phase.length is not None and phase.length > self.length:
+                raise SettingsError(
+                    f"batch.{number}.length is {phase.length} and length, the most a row has, {self.length}; raise that"
+                )
+        steps = BatchRamp(self.batch, self.tokens or 1, self.length).steps
+        if self.schedule_steps is not None and self.schedule_steps < steps:
+            raise SettingsError(
+                f"schedule_steps is {self.schedule_steps:,} and the run takes {steps:,} steps; name no fewer"
+            )
 
 
 @stage(paper="3.4.1", version=5, ranks=num_ranks, isolated=True, gpu=True)
 def pretrain(
-    work: Work, tokens: Tokens, init_from: Tokenizer | Checkpoint, *, settings: PretrainSettings
+    work: Work,
+    tokens: Tokens,
+    init_from: Tokenizer | Checkpoint,
+    mix: AddedLater[Mix | None] = None,
+    *,
+    settings: PretrainSettings,
 ) -> Checkpoint:
     """A base model: rate warmed up and let down along a cosine, batch and mix changing on the way.
 
     init_from: a tokenizer for a new model, or a checkpoint to go on from, herd's own or imported, with its tokenizer,
-    its architecture, the optimizer's moments where they were kept, and what it is for. Raises SettingsError for a size
-    beside a checkpoint or none beside a tokenizer, and for rows longer than the checkpoint reads.
+    its architecture, the optimizer's moments where they were kept, and what it is for. mix: shares that a search found,
+    in the place of those of the settings. Raises SettingsError for a size beside a checkpoint or none beside a
+    tokenizer, for rows longer than the checkpoint reads, and for a found mix beside phases.
     """
     shards = TokenShards(tokens.path)
     tokenizer = TextTokenizer.load(init_from.path)
@@ -68,14 +92,23 @@ def pretrain(
         session = load_for_training(work, init_from.path, settings=settings, shape=shape, moments=True)
     else:
         session = init_model(work, shape, init_std=settings.init_std, settings=settings)
-    ramp = BatchRamp(settings.batch, settings.tokens, settings.length)
-    batches = token_batches(shards, settings.mix, ramp, settings.seed)
+    run = resolve_mix(
+        train_tokens(shards),
+        settings.mix,
+        tokens=settings.tokens,
+        epochs=settings.epochs,
+        found=mix and mix_shares(mix),
+    )
+    for sentence in run.warnings if session.first else ():
+        work.warn(sentence)
+    ramp = BatchRamp(settings.batch, run.tokens, settings.length)
+    batches = token_batches(shards, run.phases, ramp, settings.seed)
     steps = train(
         work,
         session.state,
         batches,
         loss_fn=NextTokenLoss(settings.z_loss),
-        lr_schedule=settings.lr_schedule(ramp.steps),
+        lr_schedule=settings.lr_schedule(max(settings.schedule_steps or 0, ramp.steps)),
         max_grad_norm=settings.optimizer.max_grad_norm,
         guard=settings.guard,
         strategy=session.strategy,
@@ -87,13 +120,13 @@ def pretrain(
     losses = held_out_losses(model, shards, length=settings.length, workers=work.executor.workers, ranks=ranks)
     if not session.first:
         return Checkpoint(work.out)
-    final = weighted_loss(losses, settings.mix[-1].mixture_weights)
-    trained = ramp.rows * settings.length
+    final = weighted_loss(losses, run.phases[-1].mixture_weights)
+    trained = ramp.trained_tokens
     work.record(
         TrainingResult(
             num_params=shape.num_params,
             tokens=trained,
-            flops=trained * shape.training_flops(settings.length),
+            flops=sum(tokens * shape.training_flops(length) for length, tokens in ramp.tokens_by_length.items()),
             loss=final,
             length=settings.length,
             sources=sources_read(batches, steps),

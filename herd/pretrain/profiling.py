@@ -24,6 +24,7 @@ from herd.model.devices import default_device
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.run.executors import LocalExecutor, no_semaphores
 from herd.run.processes import Meter
@@ -33,6 +34,7 @@ from herd.tokens.tokenizer import CONTROL_TOKENS, TextTokenizer
 from herd.train.log import METRICS_FILE, SETUP_STEPS, read_steps
 from herd.train.schedule import BatchPhase, BatchRamp
 
+_ANY_TEXT = ("text",)  # what stands for sources that a mix in proportion does not name
 AnyPretrainSettings = PretrainSettings | LongContextSettings | AnnealSettings
 _STAGES: dict[type, Stage[..., Any]] = {
     PretrainSettings: pretrain,
@@ -104,12 +106,16 @@ class ProfileJob:
         """Of the text it reads."""
         s = self.settings
         if isinstance(s, PretrainSettings):
+            if isinstance(s.mix, ProportionalMix):
+                return {*_ANY_TEXT, *s.mix.replay_sources}
             return set[str]().union(*(phase.mixture_weights for phase in s.mix))
-        return {*s.mixture_weights, *(s.text_sources if isinstance(s, LongContextSettings) else ())}
+        weights = _ANY_TEXT if s.mixture_weights is None else s.mixture_weights
+        return {*weights, *(s.text_sources if isinstance(s, LongContextSettings) else ())}
 
 
 def _ramp(s: AnyPretrainSettings) -> BatchRamp:
     if isinstance(s, PretrainSettings):
+        assert s.tokens is not None  # a run of so many epochs is not tried
         return BatchRamp(s.batch, s.tokens, s.length)
     if isinstance(s, AnnealSettings):
         tokens = s.tokens

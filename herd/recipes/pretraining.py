@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from herd.core.artifacts import Checkpoint, Corpus, Law, Tokenizer, Tokens
+from herd.core.artifacts import Checkpoint, Corpus, Law, Mix, Tokenizer, Tokens
 from herd.core.errors import SettingsError
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
@@ -14,7 +14,7 @@ from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.pretrain.vocabulary import TokenizerSettings, load_tokenizer, tokenizer_files
-from herd.scaling.budget import LadderSettings, ladder_runs
+from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
 from herd.scaling.stages import fit_law
 from herd.tokens.stages import extend_tokenizer, train_tokenizer
 from herd.train.layout import ParallelLayout
@@ -44,32 +44,45 @@ def pretrain_base(
     base: PretrainSettings,
     longer: Sequence[LongContextSettings] = (),
     anneal_settings: AnnealSettings | None = None,
+    mix: Mix | None = None,
 ) -> Checkpoint:
     """A base model (3.4), planned: pre-trained, made to read longer rows stage by stage, annealed where that is asked
-    for. init_from: a tokenizer for a new model, or the model to go on from."""
-    model = pretrain(tokens, init_from, settings=base)
+    for. init_from: a tokenizer for a new model, or the model to go on from. mix: a found one, for a base that names no
+    shares."""
+    model = pretrain(tokens, init_from, mix, settings=base)
     for stage_settings in longer:
         model = extend_context(model, tokens, settings=stage_settings)
     return anneal(model, tokens, settings=anneal_settings) if anneal_settings else model
 
 
 def train_ladder(
-    tokens: Tokens, vocabulary: Tokenizer, ladder: LadderSettings, base: PretrainSettings, *, vocab_size: int
+    tokens: Tokens,
+    vocabulary: Tokenizer,
+    ladder: LadderSettings,
+    base: PretrainSettings,
+    mix: Mix | None = None,
+    *,
+    vocab_size: int,
 ) -> tuple[Checkpoint, ...]:
     """The ladder's small models, planned, budget by budget in the order of `ladder_runs`: each as the base is trained,
-    but for its size, tokens, batch, mix and rate. vocab_size: rows of their embedding, control tokens included."""
+    but for its size, tokens, batch, mix and rate. mix: a found one, for a ladder that names no shares. vocab_size: rows
+    of their embedding, control tokens included."""
+    weights = ladder.mixture_weights
+    phases = (MixPhase(until=1.0, mixture_weights=weights),) if weights else ()
     return tuple(
         pretrain(
             tokens,
             vocabulary,
+            None if weights else mix,
             settings=replace(
                 base,
                 size=rung.size,
                 tokens=rung.tokens,
+                epochs=None,
                 length=ladder.length,
-                batch=(BatchPhase(until=1.0, batch_tokens=ladder.batch_tokens),),
-                mix=(MixPhase(until=1.0, mixture_weights=ladder.mixture_weights),),
-                lr=ladder.lr,
+                batch=(BatchPhase(until=1.0, batch_tokens=rung.batch_tokens),),
+                mix=phases or base.mix,
+                lr=rung.lr,
                 min_lr_ratio=ladder.min_lr_ratio,
                 layout=ParallelLayout(),  # models so small are not spread
             ),
@@ -79,13 +92,24 @@ def train_ladder(
 
 
 def scaling_law(
-    tokens: Tokens, vocabulary: Tokenizer, ladder: LadderSettings, base: PretrainSettings, *, vocab_size: int
+    tokens: Tokens,
+    vocabulary: Tokenizer,
+    ladder: LadderSettings,
+    base: PretrainSettings,
+    mix: Mix | None = None,
+    *,
+    vocab_size: int,
 ) -> Law:
     """The law that the ladder's models give (3.2.1), planned, asked about the FLOPs of the base run.
 
     Raises SettingsError for a base without a size of its own."""
-    if base.size is None:
-        raise SettingsError("a ladder forecasts a new model; write `base.size`, or take the ladder away")
+    if base.size is None or base.tokens is None:
+        raise SettingsError(
+            "a ladder forecasts a new model trained on so many tokens; write `base.size` and `base.tokens`, or take "
+            "the ladder away"
+        )
     shape = base.size.shape(vocab_size=vocab_size, max_seq_len=base.length)
-    models = train_ladder(tokens, vocabulary, ladder, base, vocab_size=vocab_size)
-    return fit_law(models, budgets=ladder.budgets, target_flops=base.tokens * shape.training_flops(base.length))
+    models = train_ladder(tokens, vocabulary, ladder, base, mix, vocab_size=vocab_size)
+    counts = models_per_budget(ladder_runs(ladder, vocabulary=vocab_size)) if ladder.skip_sizes else ()
+    flops = base.tokens * shape.training_flops(base.length)
+    return fit_law(models, budgets=ladder.budgets, target_flops=flops, models_per_budget=counts)

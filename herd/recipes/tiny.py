@@ -24,6 +24,7 @@ from herd.generate.engine import SamplingParams
 from herd.judge.verifiers import verifiers
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.recipes import recipes
 from herd.recipes.data import PreparedData, numbers_of, prepare_data
@@ -248,10 +249,13 @@ def asking_about(world: World, settings: EvaluationSettings) -> EvaluationSettin
 
 def _check_mix(s: TinySettings) -> None:
     """Raises SettingsError when a mix names a source that no page will have, or refusals a kind of no question."""
-    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights}
-    mixes |= {"anneal.mixture_weights": s.anneal.mixture_weights} if s.anneal else {}
-    mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(s.base.mix)}
-    mixes |= {f"longer.{number}.mixture_weights": longer.mixture_weights for number, longer in enumerate(s.longer)}
+    mixes = {"ladder.mixture_weights": s.ladder.mixture_weights or {}}
+    mixes |= {"anneal.mixture_weights": s.anneal.mixture_weights or {}} if s.anneal else {}
+    phases = () if isinstance(s.base.mix, ProportionalMix) else s.base.mix
+    mixes |= {f"base.mix.{number}.mixture_weights": phase.mixture_weights for number, phase in enumerate(phases)}
+    mixes |= {
+        f"longer.{number}.mixture_weights": longer.mixture_weights or {} for number, longer in enumerate(s.longer)
+    }
     mixes |= {"sft.replay.mixture_weights": s.sft.replay.mixture_weights} if s.sft.replay else {}
     if s.refusals:
         replay = s.refusals.sft.replay

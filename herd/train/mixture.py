@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from herd.core.errors import DataError
 from herd.train.rows import GrowingArray
 from herd.train.schedule import MixPhase
 
@@ -143,3 +144,29 @@ class Mixture:
         times = np.sort(np.concatenate([row_times[row_times < tokens] for row_times in due]))
         # Between the last row and the first that would come after it.
         return float(times[max(0, rows - 1) : rows + 1].mean())
+
+
+def cap_weights(weights: Floats, caps: Floats) -> Floats:
+    """`weights`, made to sum to one, with none above `caps`; what is cut off goes to the others in proportion.
+
+    Raises DataError when all caps together are less than one: there are too few tokens whatever the mix.
+    """
+    weights = weights / weights.sum()
+    if caps.sum() < 1 - 1e-12:
+        raise DataError(
+            f"all sources together hold only {caps.sum():.0%} of the tokens asked for within the epochs allowed; train "
+            "on fewer tokens or allow more epochs"
+        )
+    fixed = np.zeros(len(weights), bool)
+    for _ in weights:
+        over = ~fixed & (weights > caps + 1e-15)
+        if not over.any():
+            break
+        fixed |= over
+        weights = np.where(fixed, caps, weights)
+        free_weight, remaining = weights[~fixed].sum(), 1 - caps[fixed].sum()
+        if free_weight > 0:
+            weights = np.where(fixed, weights, weights * remaining / free_weight)
+        elif (~fixed).any():
+            weights = np.where(fixed, weights, remaining / (~fixed).sum())
+    return weights / weights.sum()

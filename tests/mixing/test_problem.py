@@ -7,26 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given as drawn
-from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.mixing.methods import methods
-from herd.mixing.problem import MixProblem, cap_weights, repetition_warnings, subsample, uniform_weights
+from herd.mixing.problem import MixProblem, repetition_warnings, subsample, uniform_weights
 from herd.tokens.shards import TokenShards
 from herd.train.layout import ParallelLayout
 from tests.mixing.planted import field, noise, planted, run
 from tests.mixing.test_methods import shards as shards
 
 
-def test_shares_are_cut_to_the_epochs_allowed(shards: TokenShards) -> None:
+def test_a_source_that_would_be_read_too_often_is_told_with_its_largest_share(shards: TokenShards) -> None:
     held = shards.index["sources"]["noise"]["train"]["tokens"]
     (said,) = repetition_warnings(shards, {"noise": 0.5, "target": 0.5 * 1e-9}, 8 * held, 4)
     assert "noise holds 9,750 tokens and would be read 8.0 times; a share of at most 0.500" in said
-    assert cap_weights(np.array([0.8, 0.1, 0.1]), np.array([0.4, 1.0, 1.0])) == pytest.approx([0.4, 0.3, 0.3])
-    assert cap_weights(np.array([1.0, 0.0]), np.array([0.4, 1.0])) == pytest.approx([0.4, 0.6])
-    with pytest.raises(DataError, match="hold only 90% of the tokens"):
-        cap_weights(np.array([0.5, 0.5]), np.array([0.4, 0.5]))
 
 
 def test_bad_fields_are_refused(shards: TokenShards) -> None:
@@ -44,22 +38,6 @@ def test_a_field_counts_flops_by_its_proxy(tmp_path: Path) -> None:
     given: MixProblem = field(planted(tmp_path, {"a": noise, "b": noise}, documents=10))
     shape = given.shape(given.proxy)
     assert given.flops(100) == pytest.approx(100 * shape.training_flops(64))
-
-
-@drawn(st.lists(st.tuples(st.floats(1e-6, 1.0) | st.just(0.0), st.floats(0.05, 1.0)), min_size=2, max_size=6))
-def test_capped_shares_are_a_mix_within_the_caps(pairs: list[tuple[float, float]]) -> None:
-    shares, most = (np.array(row) for row in zip(*pairs, strict=True))
-    if shares.sum() < 1e-3 or most.sum() < 1:
-        return
-    found = cap_weights(shares, most)
-    assert found.sum() == pytest.approx(1)
-    assert (found <= most + 1e-9).all()
-    whole = shares / shares.sum()
-    if (whole <= most).all():
-        assert found == pytest.approx(whole)
-    # What is under its cap keeps its proportion to others that are.
-    free = (found < most - 1e-9) & (whole > 1e-6)
-    assert np.ptp(found[free] / whole[free]) < 1e-6 * (found[free] / whole[free]).max() if free.any() else True
 
 
 def test_proportions_are_of_the_tokens_there_are(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from herd.align.loading import load_pretrained
-from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
+from herd.core.artifacts import Checkpoint, Mix, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
+from herd.core.records import Document
 from herd.core.stage import walk
 from herd.evals.losses import held_out_losses
 from herd.model.config import read_shape
@@ -19,22 +20,25 @@ from herd.model.sizes import Size
 from herd.model.weights import load_transformer
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
-from herd.pretrain.planning import layout_lines, planned_trainings
+from herd.pretrain.mix import ProportionalMix, train_tokens
+from herd.pretrain.planning import planned_trainings
 from herd.pretrain.pretrain import PretrainSettings, pretrain, token_batches
 from herd.tokens.shards import TokenShards
 from herd.tokens.stages import pack
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import kind_of
 from herd.train.log import METRICS_FILE, read_steps
+from herd.train.results import TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
-from tests.imported import GENERATION, corpus, imported, theirs, work
+from tests.imported import GENERATION, TEXTS, corpus, imported, theirs, work
 from tests.tokens.test_chat import TOKENIZER
 
+MIX = (MixPhase(until=1.0, mixture_weights={"text": 1.0}),)
 SETTINGS = PretrainSettings(
     length=64,
     tokens=512,
     batch=(BatchPhase(until=1.0, batch_tokens=256),),
-    mix=(MixPhase(until=1.0, mixture_weights={"text": 1.0}),),
+    mix=MIX,
     lr=1e-3,
     warmup=0.0,
 )
@@ -59,7 +63,7 @@ def test_it_begins_at_the_loss_that_transformers_gives_and_keeps_all_that_the_mo
 ) -> None:
     model, tokens = packed
     shards, (reference, _) = TokenShards(tokens.path), theirs(model.path)
-    batches = token_batches(shards, SETTINGS.mix, BatchRamp(SETTINGS.batch, 512, 64), SETTINGS.seed)
+    batches = token_batches(shards, MIX, BatchRamp(SETTINGS.batch, 512, 64), SETTINGS.seed)
     batch = batches.batch(0)
     total = 0.0
     for row, targets, documents in zip(batch.tokens_BT, batch.targets_BT, batch.documents_BT, strict=True):
@@ -120,6 +124,45 @@ def test_a_longer_context_and_annealing_go_on_from_it(
     assert theirs(done.path)[0].config.max_position_embeddings == 512
 
 
+def test_a_found_mix_and_the_text_itself_say_how_much_is_read_of_what(tmp_path: Path) -> None:
+    model = imported(tmp_path / "model")
+    documents = [Document(text=text, id=f"{n}", source="ab"[n % 2]) for n, text in enumerate(TEXTS)]
+    text = corpus(tmp_path / "corpus", documents)
+    tokens = pack.body(work(tmp_path / "packed"), text, model, held_out_share=0.2)
+    by_text = replace(SETTINGS, tokens=None, epochs=1.0, mix=ProportionalMix())
+    (tmp_path / "mix").mkdir()
+    row = {"method": "regmix", "online": False, "shares": {"a": 0.8, "b": 0.2}}
+    (tmp_path / "mix" / "mix.json").write_text(json.dumps(row))
+    made = {}
+    for name, mix in (("by text", None), ("found", Mix(tmp_path / "mix"))):
+        space = work(tmp_path / name)
+        pretrain.body(space, tokens, model, mix, settings=by_text)
+        made[name] = space.results[TrainingResult]
+    available = train_tokens(TokenShards(tokens.path))
+    assert made["by text"].tokens == pytest.approx(sum(available.values()), abs=256)
+    half = available["a"] / sum(available.values())
+    for name, share in (("by text", half), ("found", 0.8)):
+        # To within half a row of every source.
+        assert made[name].sources["a"].share == pytest.approx(share, abs=64 / made[name].tokens), name
+    with pytest.raises(SettingsError, match="both a found mix and `mix`"):
+        pretrain.body(work(tmp_path / "both"), tokens, model, Mix(tmp_path / "mix"), settings=SETTINGS)
+
+
+def test_the_end_reads_text_in_proportion_where_no_shares_are_named(
+    packed: tuple[Checkpoint, Tokens], continued: Checkpoint, tmp_path: Path
+) -> None:
+    settings = LongContextSettings(
+        length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, until=0.0, needle_seeds=1, lr=1e-3,
+        short_loss_tolerance=1.0,
+    )  # fmt: skip
+    grown = extend_context.body(work(tmp_path / "longer"), continued, packed[1], settings=settings)
+    assert read_shape(grown.path).max_seq_len == 512
+    last = AnnealSettings(tokens=1024, length=512, batch_tokens=512, lr=1e-3, averaged_checkpoints=2)
+    space = work(tmp_path / "annealed")
+    anneal.body(space, grown, packed[1], settings=last)
+    assert set(space.results[TrainingResult].sources) == {"text"}
+
+
 def test_what_does_not_belong_together_is_refused(packed: tuple[Checkpoint, Tokens], tmp_path: Path) -> None:
     model, tokens = packed
     (tmp_path / "tokenizer").mkdir()
@@ -138,7 +181,7 @@ def test_what_does_not_belong_together_is_refused(packed: tuple[Checkpoint, Toke
         pretrain.body(work(tmp_path / "ids"), foreign, model, settings=SETTINGS)
 
 
-def test_a_plan_knows_the_shape_of_an_imported_model(packed: tuple[Checkpoint, Tokens], tmp_path: Path) -> None:
+def test_a_plan_knows_the_shape_of_an_imported_model(packed: tuple[Checkpoint, Tokens]) -> None:
     start = load_pretrained(folder=str(packed[0].path))
     first = pretrain(Tokens.from_plan(start.plan), start, settings=SETTINGS)
     again = pretrain(Tokens.from_plan(start.plan), first, settings=SETTINGS)
@@ -146,4 +189,3 @@ def test_a_plan_knows_the_shape_of_an_imported_model(packed: tuple[Checkpoint, T
     assert [one.shape for one in found] == [read_shape(packed[0].path)] * 2
     # its weights are no run's, so that nothing is rehearsed
     assert [one.single_device for one in found] == [False, False]
-    assert [line for line in layout_lines(walk(again), tmp_path) if "1 device" in line]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from herd.core.errors import DataError
 from herd.tokens.shards import TokenShard
-from herd.train.mixture import BLOCK, Mixture
+from herd.train.mixture import BLOCK, Mixture, cap_weights
 from herd.train.rows import SourceRows
 from herd.train.schedule import MixPhase
 from tests.train.test_batches import schedule
@@ -136,3 +138,26 @@ def test_little_is_read_ahead_of_the_row_asked_for() -> None:
     made = Mixture((MixPhase(until=1.0, mixture_weights={"a": 1.0}),), 100_000, 16, {"a": source})
     made.source_of(1000)
     assert source.most < (1000 + 3 * BLOCK) * 16
+
+
+def test_shares_are_cut_to_what_there_is_and_the_others_fill_their_place() -> None:
+    assert cap_weights(np.array([0.8, 0.1, 0.1]), np.array([0.4, 1.0, 1.0])) == pytest.approx([0.4, 0.3, 0.3])
+    assert cap_weights(np.array([1.0, 0.0]), np.array([0.4, 1.0])) == pytest.approx([0.4, 0.6])
+    with pytest.raises(DataError, match="hold only 90% of the tokens"):
+        cap_weights(np.array([0.5, 0.5]), np.array([0.4, 0.5]))
+
+
+@given(st.lists(st.tuples(st.floats(1e-6, 1.0) | st.just(0.0), st.floats(0.05, 1.0)), min_size=2, max_size=6))
+def test_capped_shares_are_a_mix_within_the_caps(pairs: list[tuple[float, float]]) -> None:
+    shares, most = (np.array(row) for row in zip(*pairs, strict=True))
+    if shares.sum() < 1e-3 or most.sum() < 1:
+        return
+    found = cap_weights(shares, most)
+    assert found.sum() == pytest.approx(1)
+    assert (found <= most + 1e-9).all()
+    whole = shares / shares.sum()
+    if (whole <= most).all():
+        assert found == pytest.approx(whole)
+    # What is under its cap keeps its proportion to others that are.
+    free = (found < most - 1e-9) & (whole > 1e-6)
+    assert np.ptp(found[free] / whole[free]) < 1e-6 * (found[free] / whole[free]).max() if free.any() else True
