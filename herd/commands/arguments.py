@@ -80,7 +80,7 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         type=amount,
         metavar="N",
-        help="choose the layout of every training for so many devices (default: the recipe's layouts)",
+        help="spread every training over so many devices, and say how (default: as the recipe lays them out)",
     )
 
 
@@ -105,35 +105,25 @@ MAX_SOURCES_OF_A_FOLDER = 8
 
 def add_column_options(parser: argparse.ArgumentParser) -> None:
     """--columns, --text-column and --source-column, of tables among the data."""
-    for option, metavar, words in (
-        ("--columns", "[SOURCE=]SET", "whose names the columns of tables have: fineweb, dclm, dolma, c4, the_stack"),
-        ("--text-column", "[SOURCE=]NAME", "the column that holds the text (default: text)"),
-        ("--source-column", "[SOURCE=]NAME", "a column that names each row's source (default: none)"),
-    ):
-        parser.add_argument(option, action="append", default=[], metavar=metavar, help=words)
+    parser.add_argument(
+        "--columns", metavar="SET", help="whose names columns of tables have: fineweb, dclm, dolma, c4, ..."
+    )
+    parser.add_argument("--text-column", metavar="NAME", help="the column that holds the text (default: text)")
+    parser.add_argument("--source-column", metavar="NAME", help="a column that names each row's source (default: none)")
 
 
 def columns_of(options: argparse.Namespace) -> dict[str, TextColumns]:
-    """What `add_column_options` read, by source, with `default` for all others; nothing where nothing was said. Raises
-    SettingsError for a set that is not known."""
+    """What `add_column_options` read, for all sources; nothing where nothing was said. Raises SettingsError for a set
+    that is not known."""
     from herd.core.settings import build
-    from herd.corpus.columns import ANY_TABLE, ColumnsOrName
+    from herd.corpus.columns import ColumnsOrName
 
-    sets, texts, sources = map(_by_source, (options.columns, options.text_column, options.source_column))
-    columns: dict[str, TextColumns] = {}
-    for source in dict.fromkeys(("default", *sets, *texts, *sources)):
-        known = columns.get("default", ANY_TABLE)
-        if source in sets:
-            known = build(ColumnsOrName, sets[source], where="--columns")
-        changes = {"text": texts.get(source), "source": sources.get(source)}
-        columns[source] = replace(known, **{name: column for name, column in changes.items() if column})
-    return {source: held for source, held in columns.items() if source != "default" or held != ANY_TABLE}
-
-
-def _by_source(texts: Sequence[str]) -> dict[str, str]:
-    """`SOURCE=VALUE` by source, and what names none as `default`."""
-    matches = [(_NAMED_SOURCE.fullmatch(text), text) for text in texts]
-    return {match[1] if match else "default": match[2] if match else text for match, text in matches}
+    named = {"text": options.text_column, "source": options.source_column}
+    changes = {name: column for name, column in named.items() if column}
+    if not changes and options.columns is None:
+        return {}
+    columns = build(ColumnsOrName, options.columns or {}, where="--columns")
+    return {"default": replace(columns, **changes)}
 
 
 def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -107,6 +107,8 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     """Shows rows with their mask, and how many steps they make."""
     findings = show_rows(folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "")
     settings = getattr(recipe.settings, stage)
+    if stage == "dpo" and not settings.include_eos:
+        print("the token that ends an answer is in both and does not count here; --set dpo.include_eos=true counts it")
     held_out = 0.0 if options.held_out else recipe.settings.held_out_share
     size = findings.tokens / settings.length if rows == "dialogues" else findings.rows
     epoch = max(1, round(size * (1 - held_out) / settings.batch_size))

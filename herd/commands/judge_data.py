@@ -56,10 +56,8 @@ def run(options: argparse.Namespace) -> None:
         lr=options.learning_rate,
         seeds=tuple(range(options.seeds)),
     )
-    columns = columns_of(options)
-    if named := columns.keys() - {"default"}:
-        raise SettingsError(f"{min(named)!r} names a source; the new set is one, so write --text-column NAME alone")
-    plan = plan_data_probe(folder, options.data, settings, options.default, columns.get("default", ANY_TABLE))
+    columns = columns_of(options).get("default", ANY_TABLE)
+    plan = plan_data_probe(folder, options.data, settings, options.default, columns)
     if options.out is None and options.default:
         raise SettingsError("text of your own makes a run of its own; name its folder with --out")
     scores = run_stages(plan, options.out or folder.parent.parent, jobs=1, display=display())

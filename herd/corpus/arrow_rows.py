@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from herd.core.arrow_streams import arrow_batches, check_buffers
@@ -13,7 +13,6 @@ from herd.corpus.tables import row_page
 UNPACKED_FLOOR, UNPACKED_RATIO, ROW_BYTES = 1 << 28, 1000, 64  # bytes that a file of `size` may unpack to
 _FALLBACKS = ("date", "metadata.url")  # where other sets say when and where
 _CELL_BYTES = 4 * NOTE_CHARACTERS  # of a cell that is no document
-_ROWS, _SMALL_BYTES = 64, 1 << 22  # of cells that are values of Python at once
 _MAX_KEPT = 2 * MAX_NOTES  # columns that are read to be kept
 
 
@@ -62,17 +61,16 @@ class TableColumns:
         """The rows as values of Python; TOO_LONG stands for a cell that is longer than what may be done with it."""
         documents = (self._columns.text, self._columns.html)
         limits = {name: PAGE_BYTES if name in documents else _CELL_BYTES for name in arrays}
-        inner = {name: name.partition(".")[::2] for name in arrays if "." in name and name not in self._all_names}
-        for start in range(0, len(next(iter(arrays.values()))), _ROWS):
-            values = [_values(array[start : start + _ROWS], limits[name]) for name, array in arrays.items()]
-            for cells in zip(*values, strict=True):
-                row: dict[str, Any] = {}
-                for name, value in zip(arrays, cells, strict=True):
-                    if name in inner:
-                        row.setdefault(inner[name][0], {})[inner[name][1]] = value
-                    else:
-                        row[name] = value
-                yield row
+        for at in range(len(next(iter(arrays.values())))):
+            row: dict[str, Any] = {}
+            for name, array in arrays.items():
+                value = _cell(array[at], limits[name])
+                outer, dot, inner = name.partition(".")
+                if dot and name not in self._all_names:
+                    row.setdefault(outer, {})[inner] = value
+                else:
+                    row[name] = value
+            yield row
 
 
 def _leaves(schema: Any) -> Iterator[tuple[str, bool]]:
@@ -111,24 +109,6 @@ def is_text(kind: Any) -> bool:
 
 def _is_kept(name: str, columns: TextColumns) -> bool:
     return columns.keep is None or name in columns.keep or name.partition(".")[0] in columns.keep
-
-
-def _values(array: Any, most: int) -> Iterable[Any]:
-    """The cells of a few rows; one after the other where together they would be large."""
-    import pyarrow as arrow
-    from pyarrow import compute, types
-
-    is_dictionary = types.is_dictionary(array.type)
-    if is_dictionary or is_text(array.type):
-        texts = array.dictionary if is_dictionary else array
-        longest = compute.call_function("max", [compute.call_function("binary_length", [texts])]).as_py() or 0
-        if longest > most or len(array) * longest > _SMALL_BYTES:
-            return (_cell(scalar, most) for scalar in array)
-        return (array.dictionary_decode() if is_dictionary else array).to_pylist()
-    try:
-        return array.to_pylist()
-    except (arrow.ArrowException, ValueError, OverflowError):
-        return (_cell(scalar, most) for scalar in array)
 
 
 def _cell(scalar: Any, most: int) -> Any:

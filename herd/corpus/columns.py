@@ -118,7 +118,7 @@ def _json(value: Any) -> str | None:
     if isinstance(value, str | bytes) and len(value) > NOTE_CHARACTERS:
         return None
     try:
-        text = _ENCODER.encode(value)
+        text = json.dumps(value, ensure_ascii=False, default=_plain)
     except (TypeError, ValueError, RecursionError):
         return None
     return text if len(text) <= NOTE_CHARACTERS else None
@@ -129,9 +129,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime.date | datetime.time | datetime.timedelta | decimal.Decimal):
         return str(value)
     raise TypeError
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)
 
 
 def describe_columns(names: Iterable[Any]) -> str:

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from herd.commands.arguments import (
-    add_column_options,
-    add_plugins,
-    amount,
-    bounded_number,
-    columns_of,
-    sources_of,
-)
+from herd.commands.arguments import add_plugins, amount, bounded_number, sources_of
 from herd.core.errors import SettingsError
-from herd.corpus.columns import TEXT_SETS, TextColumns
 
 
 @pytest.mark.parametrize(
@@ -105,22 +96,3 @@ def test_two_things_of_one_name_are_refused_with_a_way_to_tell_them_apart(tmp_pa
         sources_of([one, two])
     with pytest.raises(SettingsError, match="both be the source 'text'"):
         sources_of([one, f"text={two}"])
-
-
-def columns(*words: str) -> dict[str, TextColumns]:
-    parser = argparse.ArgumentParser()
-    add_column_options(parser)
-    return columns_of(parser.parse_args(words))
-
-
-def test_columns_are_of_all_sources_or_of_one() -> None:
-    assert columns() == {}
-    assert columns("--text-column", "content") == {"default": TextColumns(text="content")}
-    assert columns("--text-column", "code=content") == {"code": TextColumns(text="content")}
-    assert columns("--columns", "dclm", "--source-column", "code=lang", "--text-column", "code=content") == {
-        "default": TEXT_SETS["dclm"],
-        "code": replace(TEXT_SETS["dclm"], text="content", source="lang"),
-    }
-    assert columns("--columns", "code=the_stack") == {"code": TEXT_SETS["the_stack"]}
-    with pytest.raises(SettingsError, match="--columns: .*'fine_web' is none of the sets .*did you mean 'fineweb'"):
-        columns("--columns", "fine_web")
