@@ -139,17 +139,12 @@ class StageForecast:
 def training_jobs(training: PlannedTraining) -> list[TrainingJob]:
     """A job for each size of batch that a training takes, in the order of the run."""
     s, shape = training.settings, training.shape
-    steps: dict[tuple[int, int], int] = {}
-    for phase in training.profile_job.ramp.plan:
-        size = phase.rows, phase.length
-        steps[size] = steps.get(size, 0) + phase.steps
     return [
         TrainingJob(
-            shape, tokens=rows * length * count, length=length, batch_tokens=rows * length, dtype=s.dtype,
+            shape, tokens=rows * steps * length, length=length, batch_tokens=rows * length, dtype=s.dtype,
             recompute=s.recompute, compiled=s.compile, trainable=s.trainable_params(shape),
         )
-        for (rows, length), count in steps.items()
-        if count
+        for (rows, length), steps in training.profile_job.batch_shapes.items()
     ]  # fmt: skip
 
 
