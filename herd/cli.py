@@ -20,6 +20,7 @@ from herd.commands import (
     judge_data,
     list_plugins,
     plan,
+    pretrain,
     reward,
     run,
     sft,
@@ -32,8 +33,8 @@ from herd.core.terminal import safe_output
 
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
-    run, sft, dpo, reward, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show, list_plugins,
-    evaluate, chat, compare, export, import_model, acceptance,
+    run, pretrain, sft, dpo, reward, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show,
+    list_plugins, evaluate, chat, compare, export, import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
