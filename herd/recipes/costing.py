@@ -141,10 +141,10 @@ def training_jobs(training: PlannedTraining) -> list[TrainingJob]:
     s, shape = training.settings, training.shape
     return [
         TrainingJob(
-            shape, tokens=rows * length * count, length=length, batch_tokens=rows * length, dtype=s.dtype,
+            shape, tokens=rows * steps * length, length=length, batch_tokens=rows * length, dtype=s.dtype,
             recompute=s.recompute, compiled=s.compile, trainable=s.trainable_params(shape),
         )
-        for (rows, length), count in training.profile_job.ramp.batch_shapes.items()
+        for (rows, length), steps in training.profile_job.batch_shapes.items()
     ]  # fmt: skip
 
 
