@@ -270,7 +270,7 @@ def curve_with_band(rows: Mapping[str, Sequence[tuple[float, float, float, float
 
 def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     """By task the right answers' NLL over training FLOPs, and accuracy over NLL, each with its band; diamonds are what
-    is forecast."""
+    is forecast, crosses what was measured of the target (`measured`: pairs of NLL, where known, and accuracy)."""
     with drawing(2) as (_, (left_axis, right_axis), svg):
         for (name, row), colour in zip(tasks.items(), PALETTE * len(tasks), strict=False):
             flops, nll, accuracy = zip(*row["runs"], strict=True)
@@ -288,6 +288,10 @@ def two_steps(tasks: Mapping[str, Mapping[str, Any]]) -> str:
             )
             left_axis.errorbar(row["flops"], middle, in_nll, fmt="D", color=colour, capsize=3)
             right_axis.errorbar(middle, share, in_share, in_nll, fmt="D", color=colour, capsize=3)
+            for nll, share in row.get("measured", ()):
+                if nll is not None:
+                    left_axis.plot(row["flops"], nll, "x", color=colour, markersize=9, markeredgewidth=2)
+                    right_axis.plot(nll, share, "x", color=colour, markersize=9, markeredgewidth=2)
         left_axis.set_xscale("log")
         left_axis.set_xlabel("training FLOPs")
         left_axis.set_ylabel("nats of the right answer a character")

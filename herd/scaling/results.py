@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from herd.core.results import results
@@ -94,11 +94,25 @@ class TaskBackTest:
 
 
 @dataclass(frozen=True)
+class TwoSteps:
+    """Both steps of a forecast for a picture, as `downstream.forecast_plot` gives them: runs as (FLOPs, nats, share),
+    the trend over FLOPs and the sigmoid over nats as (place, value, low, high), and the target's FLOPs with (middle,
+    low, high) of its nats and of its share."""
+
+    runs: tuple[tuple[float, float, float], ...]
+    line: tuple[tuple[float, float, float, float], ...]
+    curve: tuple[tuple[float, float, float, float], ...]
+    flops: float
+    nll: tuple[float, float, float]
+    accuracy: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class TaskForecast:
     """What the target run is predicted to do on one task, with 90 % intervals. chance: of blind answers. runs: what the
     forecast was made from. nll: nats of the right answer a character, accuracy: share right; None where nothing can be
-    said, and then `refusal` says why. orders: of magnitude of FLOPs beyond the largest run. picture: both steps as
-    `downstream.forecast_plot` gives them. back_test: None where that is refused."""
+    said, and then `refusal` says why. orders: of magnitude of FLOPs beyond the largest run. back_test: None where that
+    is refused."""
 
     chance: float
     runs: tuple[DownstreamResult, ...]
@@ -106,7 +120,7 @@ class TaskForecast:
     accuracy: Prediction | None = None
     orders: float = 0.0
     refusal: str = ""
-    picture: Mapping[str, Any] = field(default_factory=dict)
+    picture: TwoSteps | None = None
     back_test: TaskBackTest | None = None
 
 

@@ -152,6 +152,8 @@ def threshold_lines(found: Mapping[str, TaskThreshold | str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _EvaluatedModel:
+    """A model of a run with its evaluation. flops: of all its trainings. loss: of the last."""
+
     artifact: Artifact
     evaluation: EvaluationResult
     flops: float

@@ -22,6 +22,7 @@ from herd.scaling.results import (
     TaskBackTest,
     TaskForecast,
     TaskForecasts,
+    TwoSteps,
 )
 from herd.train.results import TrainingResult
 
@@ -124,7 +125,9 @@ def task_forecast(
         questions = max(run.questions for run in runs)
         prediction = forecast(runs, target_flops, chance=chance, questions=questions, seed=seed)
         accuracy = Prediction(prediction.accuracy, *prediction.accuracy_interval)
-        picture = forecast_plot(runs, prediction) | {"nll": (nll.value, nll.low, nll.high)}
+        drawn = forecast_plot(runs, prediction)
+        runs_drawn, line, curve = (tuple(map(tuple, drawn[name])) for name in ("runs", "line", "curve"))
+        picture = TwoSteps(runs_drawn, line, curve, target_flops, (nll.value, nll.low, nll.high), drawn["accuracy"])
     except DataError as fault:
         return TaskForecast(chance, tuple(runs), nll, orders=orders, refusal=str(fault))
     with contextlib.suppress(DataError):  # without its largest run there may be too few

@@ -48,7 +48,7 @@ def test_a_page_has_the_sections_of_what_was_recorded_in_order() -> None:
     made: list[Any] = [Made(*(example(kind) for kind in results.all().values() if kind.__module__.startswith("herd.")))]
     names = [section.name for section in sections.show(made)]
     assert names == [
-        *("Text", "Funnel", "Tokenizer", "Scaling law", "Data mix", "Held-out examples", "Alignment"),
+        *("Text", "Funnel", "Tokenizer", "Scaling law", "Forecasts", "Data mix", "Held-out examples", "Alignment"),
         *("Needles", "Evaluation", "Samples"),
     ]
     assert sections.show([]) == []

@@ -90,7 +90,8 @@ def test_the_base_is_foretold_from_the_models_of_the_best_size(tmp_path: Path) -
     assert riddles.accuracy.value == pytest.approx(CURVE.at(nll_at(1e21)), abs=0.05)
     assert riddles.accuracy.holds(CURVE.at(nll_at(1e21)))
     assert riddles.orders == pytest.approx(1.0)
-    assert len(riddles.picture["runs"]) == 21
+    assert riddles.picture is not None
+    assert len(riddles.picture.runs) == 21
 
 
 def test_what_tells_nothing_is_recorded_with_the_reason(tmp_path: Path) -> None:
