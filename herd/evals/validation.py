@@ -52,7 +52,8 @@ class ExampleFigures:
     def interval(self, name: str) -> Interval:
         """The mean with its 95 % interval over examples: Wilson's of shares, else Student's."""
         if name in _SHARES:
-            return wilson(round(sum(self.sums)), round(sum(self.counts)))
+            _, low, high = wilson(round(sum(self.sums)), round(sum(self.counts)))
+            return Interval(self.mean, low, high)  # of halves, such as ties are, the mean is no whole number of rights
         return ratio_mean(self.sums, self.counts)
 
     def change_to(self, other: ExampleFigures) -> Interval:

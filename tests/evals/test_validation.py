@@ -187,6 +187,12 @@ def test_ranks_of_every_layout_stop_where_one_does_with_its_weights(tmp_path: Pa
         assert all(torch.allclose(one[weight], other[weight], atol=2e-4) for weight in one)
 
 
+def test_ties_are_half_right_of_an_odd_number_of_pairs_too() -> None:
+    share = ExampleFigures.of_values([0.5] * 9).interval("accuracy")
+    assert share.value == 0.5
+    assert 0.1 < share.low < 0.5 < share.high < 0.9
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 9)), min_size=2, max_size=20), st.floats(-1, 1))
 def test_a_change_that_is_the_same_everywhere_has_no_width(rows: list[tuple[float, int]], change: float) -> None:
     counts = [float(count) for _, count in rows]
