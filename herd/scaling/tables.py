@@ -152,6 +152,8 @@ def threshold_lines(found: Mapping[str, TaskThreshold | str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _EvaluatedModel:
+    """A model of a run with what it scored and what it took to train."""
+
     artifact: Artifact
     evaluation: EvaluationResult
     flops: float
