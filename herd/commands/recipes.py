@@ -74,7 +74,8 @@ def _rehearsal(recipe: Recipe, options: argparse.Namespace) -> tuple[Recipe, str
     named: float | None = getattr(options, "scale", None)
     if named is None and not getattr(options, "rehearse", False):
         return recipe, ""
-    from herd.recipes.rehearsal import change_lines, rehearsal_notes, scale_down, scale_for
+    from herd.recipes.changes import change_lines
+    from herd.recipes.rehearsal import rehearsal_notes, scale_down, scale_for
 
     scale = scale_for(recipe.settings, REHEARSAL_SECONDS) if named is None else named
     small = replace(recipe, settings=scale_down(recipe.settings, scale))

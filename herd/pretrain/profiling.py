@@ -62,6 +62,11 @@ class ProfileJob:
         return _STAGES[type(self.settings)]
 
     @property
+    def ramp(self) -> BatchRamp:
+        """Its batches; of a stage that may end early, all it may take."""
+        return _ramp(self.settings)
+
+    @property
     def batches(self) -> dict[int, int]:
         """How many steps take so many rows; of a stage that may end early, all it may take."""
         return _ramp(self.settings).batches

@@ -17,6 +17,7 @@ from herd.corpus.stages import curate
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
@@ -122,14 +123,13 @@ def declared_round(number: int) -> RoundRows:
 
 
 def _mixes(s: Llama3Settings) -> Iterator[tuple[str, MixtureWeights]]:
-    if s.ladder:
-        yield "ladder.mixture_weights", s.ladder.mixture_weights
-    for number, phase in enumerate(s.base.mix):
-        yield f"base.mix.{number}.mixture_weights", phase.mixture_weights
+    named: dict[str, MixtureWeights | None] = {"ladder.mixture_weights": s.ladder.mixture_weights if s.ladder else None}
+    for number, phase in enumerate(() if isinstance(s.base.mix, ProportionalMix) else s.base.mix):
+        named[f"base.mix.{number}.mixture_weights"] = phase.mixture_weights
     for number, longer in enumerate(s.longer):
-        yield f"longer.{number}.mixture_weights", longer.mixture_weights
-    if s.anneal:
-        yield "anneal.mixture_weights", s.anneal.mixture_weights
+        named[f"longer.{number}.mixture_weights"] = longer.mixture_weights
+    named["anneal.mixture_weights"] = s.anneal.mixture_weights if s.anneal else None
+    yield from ((name, shares) for name, shares in named.items() if shares)
 
 
 def _check_sources(s: Llama3Settings) -> None:

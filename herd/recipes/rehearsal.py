@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
-from herd.core.settings import dump
 from herd.evals.stages import EvaluationSettings
 from herd.model.sizes import LLAMA_VOCAB_SIZE, Size
 from herd.pretrain.anneal import AnnealSettings
@@ -22,6 +21,7 @@ from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings
 from herd.recipes.align_rounds import AlignRoundsSettings
 from herd.recipes.llama3 import Llama3Settings
+from herd.recipes.rehearsal_text import over_sources, some_files
 from herd.scaling.budget import LadderSettings
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
@@ -43,6 +43,7 @@ _LENGTHS = ("length", "loss_length", "needle_lengths", "longer_than")
 _ROWS, _TESTS, _ROUNDS, _SAMPLES, _SEEDS = 100, 20, 2, 4, 2  # at most
 _ANSWER_TOKENS = 32  # at least
 _HELD_OUT = 0.02  # at least
+_TEXT_BYTES, _SOURCE_BYTES = 8, 4_000_000  # of files that are read: a token of the run, and of a source at least
 # FLOPs that training a model of a million weights comes to, a second of one core; measured by such a rehearsal.
 _CORE_FLOPS = 1.5e10
 
@@ -103,24 +104,23 @@ def scale_for(settings: Any, core_seconds: float) -> float:
     raise SettingsError("no scale makes this recipe small enough; name one by --scale")
 
 
-def change_lines(before: Any, after: Any) -> Iterator[str]:
-    """A line for every number that another has taken the place of: `base.tokens: 15,600,000,000,000 -> 4,681,728`."""
-    yield from _changes(dump(before), dump(after), "")
-
-
 def rehearsal_notes(before: Any, after: Any) -> list[str]:
     """What a rehearsal leaves untried, a sentence each."""
     notes = []
-    if isinstance(before, Llama3Settings) and before.files:
+    files = getattr(before, "files", None) or {}
+    if any(files.values()):
         lost: dict[str, float] = {}
-        for shares in before.mixes.values():
+        for shares in (getattr(part, "mixture_weights", None) or {} for part in _parts_of(before)):
             for source, share in shares.items():
-                if share > 0 and not before.files.get(source):
+                if share > 0 and not files.get(source):
                     lost[source] = max(share, lost.get(source, 0.0))
         notes += [
             f"source {source} has no files: its share of up to {share:.0%} goes to the others, and is not tried"
             for source, share in lost.items()
         ]
+    for source, patterns in (getattr(after, "files", None) or {}).items():
+        if patterns != files.get(source):
+            notes.append(f"source {source}: of its files {len(patterns):,} are read, evenly drawn")
     if getattr(before, "alignment", None) is not None and getattr(after, "alignment", None) is None:
         notes.append("alignment.rounds names no files: alignment is not tried")
     if any(isinstance(part, LongContextSettings) for part in _parts_of(before)):
@@ -277,21 +277,32 @@ def _evaluation(s: EvaluationSettings, scale: Scale) -> Changes:
 def _ladder(s: LadderSettings, scale: Scale) -> Changes:
     sizes = tuple(dict.fromkeys(replace(size, **_size(size, scale)) for size in s.sizes))
     length = scale.lengths[s.length]
-    batch = scale.rows(s.batch_tokens, s.length) * length
+    batch = scale.rows(max(s.batch_tokens) if isinstance(s.batch_tokens, tuple) else s.batch_tokens, s.length) * length
     vocab_size = max(_LEAST_VOCAB, round(LLAMA_VOCAB_SIZE * scale.weights**0.5)) + len(CONTROL_TOKENS)
     flops = max(size.shape(vocab_size=2 * vocab_size, max_seq_len=length).training_flops(length) for size in sizes)
     budgets: list[float] = []
     for budget in s.budgets:
         least = 2 * budgets[-1] if budgets else 11 * batch * flops
         budgets.append(max(budget * scale.tokens ** (5 / 3), least))
-    return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(s.lr)}
+    lr = max(s.lr) if isinstance(s.lr, tuple) else s.lr
+    return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(lr)}
 
 
-def _whole(s: Llama3Settings, scale: Scale) -> Changes:
-    changes: dict[str, Any] = {"held_out_share": max(s.held_out_share, _HELD_OUT)}
-    if s.alignment is None or not s.alignment.rounds:
-        changes["alignment"] = None
-    return changes
+def _alignment(s: Llama3Settings, scale: Scale) -> Changes:
+    return {"alignment": None} if s.alignment is None or not s.alignment.rounds else {}
+
+
+def _text(s: Any, scale: Scale) -> Changes:
+    """Of a whole recipe of pre-training: it has `files` by source, and a `base`."""
+    most = max(_SOURCE_BYTES, round(_TEXT_BYTES * scale.tokens * (s.base.tokens or 0)))
+    return {
+        "held_out_share": max(s.held_out_share, _HELD_OUT),
+        "files": {source: some_files(source, patterns, most) for source, patterns in s.files.items()},
+    }
+
+
+def _has_text(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("files", "base", "held_out_share"))
 
 
 RULES: Mapping[type, Callable[[Any, Scale], Changes]] = {
@@ -307,7 +318,7 @@ RULES: Mapping[type, Callable[[Any, Scale], Changes]] = {
     LadderSettings: _ladder,
     EvaluationSettings: _evaluation,
     AlignRoundsSettings: _rounds,
-    Llama3Settings: _whole,
+    Llama3Settings: _alignment,
 }
 
 
@@ -327,43 +338,25 @@ def _shrink(value: Any, scale: Scale) -> Any:
     for kind in reversed(type(value).__mro__):
         if kind in RULES:
             changes |= RULES[kind](value, scale)
+    changes |= _text(value, scale) if _has_text(value) else {}
     for field in fields(value):
         if field.init and field.name not in changes:
             changes[field.name] = _shrink(getattr(value, field.name), scale)
-    if isinstance(value, Llama3Settings):
-        changes |= _without_absent(value, changes)
+    changes |= _without_absent(value, changes) if _has_text(value) else {}
     return replace(value, **changes)
 
 
-def _without_absent(s: Llama3Settings, changes: Mapping[str, Any]) -> Changes:
+def _without_absent(s: Any, changes: Mapping[str, Any]) -> Changes:
     """The parts of a recipe without the sources that have no files; all where none has any, for planning."""
     present = {source for source, patterns in s.files.items() if patterns}
     if not present:
         return {}
-    declared = {source: tokens for source, tokens in s.declared.items() if source in present}
-    parts = ("ladder", "base", "longer", "anneal", "measure", "alignment")
-    return {"declared": declared, **{name: _over_sources(changes[name], present) for name in parts}}
-
-
-def _over_sources(value: Any, present: set[str]) -> Any:
-    """`value` whose mixes and lists of sources name only those that are there."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_over_sources(part, present) for part in value)
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    changes: dict[str, Any] = {}
-    for field in fields(value):
-        part = getattr(value, field.name)
-        if field.name == "mixture_weights" and part is not None:
-            own = {source: share for source, share in part.items() if source in present}
-            whole = sum(own.values())
-            even = dict.fromkeys(sorted(present), 1 / len(present))
-            changes[field.name] = {source: share / whole for source, share in own.items()} if whole else even
-        elif field.name in ("text_sources", "needle_sources") and part:
-            changes[field.name] = tuple(source for source in part if source in present) or (min(present),)
-        elif field.init:
-            changes[field.name] = _over_sources(part, present)
-    return replace(value, **changes)
+    parts = {
+        name: over_sources(part, present) for name, part in changes.items() if is_dataclass(part) or name == "longer"
+    }
+    if "declared" in changes:
+        parts["declared"] = {source: tokens for source, tokens in s.declared.items() if source in present}
+    return parts
 
 
 def _warmup(warmup: float, old_steps: int, new_steps: int) -> float:
@@ -418,31 +411,3 @@ def _lengths_in(settings: Any) -> Iterator[int]:
                 yield value
             elif isinstance(value, tuple):
                 yield from value
-
-
-def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
-    """The differences of two values as plain data."""
-    if isinstance(old, dict) and isinstance(new, dict) and (old.keys() == new.keys() or not name):
-        pairs = [(key, old.get(key), new.get(key)) for key in dict.fromkeys((*old, *new))]
-    elif _has_parts(old) and _has_parts(new) and len(old) == len(new):
-        pairs = [(str(number), *pair) for number, pair in enumerate(zip(old, new, strict=True))]
-    else:
-        if old != new:
-            yield f"{name}: {_word(old)} -> {_word(new)}"
-        return
-    for key, was, now in pairs:
-        yield from _changes(was, now, f"{name}.{key}" if name else key)
-
-
-def _has_parts(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(part, dict) for part in value)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, dict) and any(isinstance(part, dict | list) for part in value.values()):
-        return "{...}"
-    if isinstance(value, list) and len(value) > 8:
-        return f"{len(value)} of them"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "none" if value is None else f"{value:,}" if type(value) is int else str(value) or "none"

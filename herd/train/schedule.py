@@ -167,14 +167,23 @@ class BatchRamp:
         return {length: tokens for length, tokens in counted.items() if tokens}
 
     @property
+    def batch_shapes(self) -> dict[tuple[int, int], int]:
+        """How many steps take so many rows of such a length."""
+        counted: dict[tuple[int, int], int] = {}
+        for phase in self.plan:
+            shape = (phase.rows, phase.length)
+            counted[shape] = counted.get(shape, 0) + phase.steps
+        return {shape: steps for shape, steps in counted.items() if steps}
+
+    @property
     def batches(self) -> dict[int, int]:
         """How many steps take so many rows. Rows shorter than `length` count as so many of `length` as hold their
         tokens."""
         counted: dict[int, int] = {}
-        for phase in self.plan:
-            rows = max(1, phase.rows * phase.length // self.length)
-            counted[rows] = counted.get(rows, 0) + phase.steps
-        return {rows: steps for rows, steps in counted.items() if steps}
+        for (rows, length), steps in self.batch_shapes.items():
+            whole_rows = max(1, rows * length // self.length)
+            counted[whole_rows] = counted.get(whole_rows, 0) + steps
+        return counted
 
     def phase_of(self, step: int) -> RampPhase:
         """The phase that `step` belongs to."""

@@ -45,3 +45,26 @@ def test_later_sets_lie_over_earlier_ones() -> None:
     options.plugins = []
     recipe, _ = resolve_recipe(options)
     assert recipe.settings.title == "b"
+
+
+def test_a_rehearsal_lies_in_a_folder_of_its_own_and_says_what_it_leaves_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert named("run", "llama3-8b", "--scale", "3e-7") == ("llama3-8b", Path("runs/llama3-8b-scale-3e-07"))
+    told = capsys.readouterr().out
+    assert "llama3-8b at scale 3e-07" in told
+    assert "alignment is not tried" in told
+    assert "base.tokens" not in told
+    assert named("plan", "llama3-8b", "--scale", "3e-7", "--out", "there") == ("llama3-8b", Path("there"))
+    assert "base.tokens: 15,600,000,000,000 -> 4,681,728" in capsys.readouterr().out
+    named("plan", "llama3-8b", "--scale", "3e-7", "--yaml")
+    assert not capsys.readouterr().out  # what a program reads stays alone
+    _, folder = named("run", "llama3-8b", "--rehearse")
+    assert folder.name.startswith("llama3-8b-scale-")
+
+
+def test_a_scale_is_a_share_and_no_other_choice_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--scale", "2"], ["--scale", "many"], ["--scale", "1e-6", "--rehearse"]):
+        with pytest.raises(SystemExit):
+            parser().parse_args(["run", "llama3-8b", *words])
+    assert "not allowed with" in capsys.readouterr().err

@@ -145,3 +145,12 @@ def test_trackers_add_up_and_numbers_have_bounds(capsys: pytest.CaptureFixture[s
             main(["run", "tiny", *words])
         assert ended.value.code == 2
         assert f"argument {words[0]}" in capsys.readouterr().err
+
+
+def test_what_is_only_declared_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = run(capsys, "run", "llama3-8b", "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "files.general, files.math, files.code, files.multilingual, tokenizer.file, alignment.rounds: only" in said
+    assert not (tmp_path / "run").exists()

@@ -53,7 +53,7 @@ def test_the_numbers_are_the_reports(preset: Recipe) -> None:
     assert (s.base.lr, size.n_layers, size.dim, size.ffn_dim, size.n_heads) == (lr, layers, dim, ffn, heads)
     assert (size.n_kv_heads, size.rope_theta) == (8, 500_000.0)
     assert s.base.tokens == 15_600_000_000_000
-    assert s.base.mix[0].mixture_weights == {"general": 0.5, "math": 0.25, "code": 0.17, "multilingual": 0.08}
+    assert s.mixes["base.mix.0.mixture_weights"] == {"general": 0.5, "math": 0.25, "code": 0.17, "multilingual": 0.08}
     rate = s.base.lr_schedule(s.base.schedule_steps or 0)
     assert [rate(step) for step in (0, 8000, 1_200_000)] == pytest.approx([lr / 8000, lr, lr / 100])
     assert rate(604_000) == pytest.approx(lr * 0.505)  # half-way down

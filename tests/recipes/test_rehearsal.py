@@ -17,8 +17,10 @@ from herd.core.stage import walk
 from herd.model.sizes import SIZES
 from herd.recipes import recipes
 from herd.recipes.llama3 import Llama3Settings
-from herd.recipes.rehearsal import Scale, change_lines, rehearsal_notes, scale_down, scale_for
+from herd.recipes.rehearsal import RULES, Scale, rehearsal_notes, scale_down, scale_for
 from herd.run.runner import run_stages
+from herd.scaling.budget import ladder_runs
+from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchRamp
 
@@ -103,8 +105,6 @@ BEFORE = numbers("llama3-8b")
 @pytest.mark.parametrize("size", sorted(SIZES))
 @pytest.mark.parametrize("weights", [1e-6, 1e-3, 0.3])
 def test_every_size_shrinks_to_one_that_is_valid(size: str, weights: float) -> None:
-    from herd.recipes.rehearsal import RULES
-
     changes = RULES[type(SIZES[size])](SIZES[size], Scale(1e-6, weights, {}))
     small = replace(SIZES[size], **changes)
     assert small.head_dim == 32
@@ -112,9 +112,11 @@ def test_every_size_shrinks_to_one_that_is_valid(size: str, weights: float) -> N
 
 
 def test_sources_without_files_are_left_out_and_told(tmp_path: Path) -> None:
-    before = numbers("llama3-8b", "files={general: [a], code: [b]}")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("Some text.")
+    before = numbers("llama3-8b", f"files={{general: [{tmp_path}/a.txt], code: [{tmp_path}/b.txt]}}")
     s = scale_down(before, 1e-7)
-    assert s.base.mix[0].mixture_weights == pytest.approx({"general": 0.5 / 0.67, "code": 0.17 / 0.67})
+    assert s.mixes["base.mix.0.mixture_weights"] == pytest.approx({"general": 0.5 / 0.67, "code": 0.17 / 0.67})
     assert s.declared.keys() == {"general", "code"}
     assert s.anneal is not None
     assert s.anneal.mixture_weights == pytest.approx({"general": 0.4 / 0.65, "code": 0.25 / 0.65})
@@ -122,16 +124,8 @@ def test_sources_without_files_are_left_out_and_told(tmp_path: Path) -> None:
     assert "source math has no files: its share of up to 25% goes to the others, and is not tried" in notes
     assert "alignment.rounds names no files: alignment is not tried" in notes
     assert "gates are asked and reported, and do not bind" in notes
-    only = scale_down(numbers("llama3-8b", "files={code: [b]}"), 1e-7)
+    only = scale_down(numbers("llama3-8b", f"files={{code: [{tmp_path}/b.txt]}}"), 1e-7)
     assert only.longer[0].text_sources == only.measure.needle_sources == ("code",)
-
-
-def test_what_changed_is_told_number_by_number() -> None:
-    lines = list(change_lines(BEFORE, scale_down(BEFORE, 3e-7)))
-    assert "base.tokens: 15,600,000,000,000 -> 4,681,728" in lines
-    assert "longer.5.length: 131,072 -> 1,440" in lines
-    assert "alignment: {...} -> none" in lines
-    assert not any(line.startswith("title") for line in lines)
 
 
 def test_a_model_that_is_there_keeps_its_size_and_rates() -> None:
@@ -142,6 +136,18 @@ def test_a_model_that_is_there_keeps_its_size_and_rates() -> None:
     assert s.max_samples == 100
     with pytest.raises(SettingsError, match="this recipe trains none"):
         scale_for(before, 600)
+
+
+def test_a_ladder_shrinks_to_one_that_trains() -> None:
+    ladder = (
+        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b], length: 4096, batch_tokens: 1048576, "
+        "lr: 3.0e-4, mixture_weights: {general: 1.0}}"
+    )
+    s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), 1e-7)
+    assert s.ladder is not None
+    assert list(s.ladder.budgets) == sorted(set(s.ladder.budgets))
+    vocab_size = (s.tokenizer.vocab_size or 0) + len(CONTROL_TOKENS)
+    assert len(ladder_runs(s.ladder, vocabulary=vocab_size)) == 3 * len(s.ladder.sizes)
 
 
 def test_a_rehearsal_is_chosen_by_time_and_a_scale_is_a_share() -> None:

@@ -100,7 +100,8 @@ def test_the_reports_steps() -> None:
     assert REPORT.steps == 1_100_928
     assert REPORT.trained_tokens == pytest.approx(15.6e12, rel=1e-6)
     assert REPORT.tokens_by_length == {4096: 60 * 2**22, 8192: REPORT.trained_tokens - 60 * 2**22}
-    # In rows of the run's length, as costs are counted.
+    assert REPORT.batch_shapes == {(1024, 4096): 60, (1024, 8192): 342_101, (2048, 8192): 758_767}
+    # In rows of the run's length.
     assert REPORT.batches == {512: 60, 1024: 342_101, 2048: 758_767}
 
 
