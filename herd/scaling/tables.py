@@ -152,6 +152,8 @@ def threshold_lines(found: Mapping[str, TaskThreshold | str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _EvaluatedModel:
+    """A model that was measured. flops: that it was trained with. loss: nats a token, as training left it."""
+
     artifact: Artifact
     evaluation: EvaluationResult
     flops: float
