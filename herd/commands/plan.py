@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe,
 if TYPE_CHECKING:
     from herd.core.stage import Plan
     from herd.train.machines import Machine
+
+_KEY = re.compile(r"\b\w+-[0-9a-f]{12}\b")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -95,11 +98,17 @@ def plan_lines(
         yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
     machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
-    yield from forecast_lines(forecasts, machine, artifacts)
-    yield from whole_model_notes(plans, forecasts, machine)
-    yield from text_lines(plans, artifacts)
+    yield from _by_title(forecast_lines(forecasts, machine, artifacts), titles)
+    yield from _by_title(whole_model_notes(plans, forecasts, machine), titles)
+    yield from _by_title(text_lines(plans, artifacts), titles)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
         yield f"{titles[key]}: {loss_line(expected)}"
+
+
+def _by_title(lines: Iterable[str], titles: Mapping[str, str]) -> Iterator[str]:
+    """`lines` with the names of stages in place of their keys."""
+    for line in lines:
+        yield _KEY.sub(lambda match: titles.get(match[0], match[0]), line)
 
 
 def _print_json(plans: Sequence[Plan], folder: Path, machine: Machine, options: argparse.Namespace) -> None:

@@ -152,7 +152,7 @@ def threshold_lines(found: Mapping[str, TaskThreshold | str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _EvaluatedModel:
-    """A model of a run with its evaluation. flops: of all its trainings. loss: of the last."""
+    """A model that was measured. flops: that it was trained with. loss: nats a token, as training left it."""
 
     artifact: Artifact
     evaluation: EvaluationResult

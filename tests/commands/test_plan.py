@@ -18,6 +18,8 @@ def test_plan_lists_stages_and_makes_nothing(tmp_path: Path, capsys: pytest.Capt
     assert code == 0
     assert re.search(r"to do  write_report +write_report-\w+ +Report", out)
     assert re.search(r"to do  base \(anneal\) +anneal-\w+ +Checkpoint", out)
+    assert re.search(r"^base \(anneal\): ", out, re.MULTILINE)
+    assert not re.search(r"^\w+-[0-9a-f]{12}( reads|:)", out, re.MULTILINE)  # what is said of training goes by names
     assert not (tmp_path / "run").exists()
 
 

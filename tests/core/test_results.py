@@ -174,6 +174,6 @@ def test_no_figures_by_key_are_left() -> None:
     """What stages found out has types: no stage keeps a dict for others to read by key."""
     for file in Path(herd.__path__[0]).rglob("*.py"):
         text = file.read_text(encoding="utf-8")
-        assert not re.search(r"\bwork\.figure|\.figures\[|\[\"figures\"\]", text), file
+        assert not re.search(r"\bwork\.figure\b|\bmetadata\[\"figures\"\]", text), file
     assert not hasattr(Work, "figure")
     assert not hasattr(Artifact, "figures")
