@@ -12,6 +12,7 @@ from herd.commands import (
     chat,
     compare,
     curate,
+    dpo,
     evaluate,
     export,
     extract,
@@ -20,7 +21,9 @@ from herd.commands import (
     list_plugins,
     plan,
     pretrain,
+    reward,
     run,
+    sft,
     show,
     study,
     sweep_thresholds,
@@ -30,14 +33,18 @@ from herd.core.terminal import safe_output
 
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
-    run, pretrain, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show, list_plugins, evaluate,
-    chat, compare, export, import_model, acceptance,
+    run, pretrain, sft, dpo, reward, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show,
+    list_plugins, evaluate, chat, compare, export, import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
 
 # Where it is worth saying that kernels will be slow.
-_COMPUTING = {"run", "pretrain", "study", "curate", "extract", "judge-data", "eval", "chat", "compare"}
+_COMPUTING = {
+    "run", "pretrain", "sft", "dpo", "reward", "study", "curate", "extract", "judge-data", "eval", "chat", "compare",
+}  # fmt: skip
+# Which come to want all kernels, and not at once.
+_WHOLE_RECIPES = {"run", "pretrain", "study"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,10 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     try:
         if options.name in _COMPUTING:
-            from herd.core.native import kernel_warning
+            from herd.core.native import kernel_warning, start_building
 
             if sentence := kernel_warning():
                 print(f"herd: {sentence}", file=sys.stderr)
+            elif options.name in _WHOLE_RECIPES:
+                start_building()
         code = options.command.run(options) or 0
         sys.stdout.flush()  # what cannot be written is reported here, and not when Python ends
         return code

@@ -17,8 +17,8 @@ class Made:
     """An artifact of which only its results are asked."""
 
     def __init__(self, *recorded: Any, key: str = "made-0") -> None:
-        self.key = key
-        self.metadata: dict[str, Any] = {"files": {}, "inputs": {}, "stage": "made", "paper": "-"}
+        self.key, self.label = key, ""
+        self.metadata: dict[str, Any] = {"files": {}, "inputs": {}, "stage": "made", "paper": "-", "settings": {}}
         self._recorded = {type(result): result for result in recorded}
 
     def get_result(self, kind: type[Any]) -> Any:

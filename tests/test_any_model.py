@@ -27,6 +27,7 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Tokens
 from herd.core.records import Conversation, Document, Message, Preference
 from herd.core.terminal import visible
 from herd.evals.harness import evaluate
+from herd.evals.results import ValidationCurve
 from herd.evals.tasks import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
 from herd.generate.engine import Engine, SamplingParams
 from herd.judge.reward import RewardJudge
@@ -370,8 +371,12 @@ def test_fine_tuning_has_the_loss_and_the_gradients_of_transformers(
     theirs = both.theirs.fresh()
     (wanted,) = trained(theirs, [loss])
     settings = SftSettings(length=256, batch_size=64, epochs=1, **TRAINING)
-    tuned = sft.body(work(tmp_path), model, (dialogues,), settings=settings)
+    tuning = work(tmp_path)
+    tuned = sft.body(tuning, model, (dialogues,), None, dialogues, settings=settings)
     (step,) = read_steps(tuned.path / METRICS_FILE)
+    before, after = (point.figures["loss"].value for point in tuning.results[ValidationCurve].points)
+    with torch.inference_mode():
+        assert (before, after) == pytest.approx((wanted, float(loss(theirs))), abs=1e-4)
     assert step.loss_denominator == count
     assert step.loss == pytest.approx(wanted, abs=1e-5)
     assert_same_weights(tuned.path, theirs, both.theirs.model)

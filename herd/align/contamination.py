@@ -23,15 +23,17 @@ class HeldOutQuestions:
 
     A row holds a question when half of the question's runs of eight words stand in it; a shorter question when the user
     says it and nothing else. Source: Llama 3, 5.1.4 (runs of 8 tokens, and the share of an item that they cover);
-    words in the place of tokens, so that it does not depend on a tokenizer.
+    words in the place of tokens, so that it does not depend on a tokenizer. others: prompts beside these, from which it
+    is told too what is the form of prompts and not a question's own.
     """
 
-    def __init__(self, prompts: Sequence[Conversation]) -> None:
+    def __init__(self, prompts: Sequence[Conversation], others: Sequence[Conversation] = ()) -> None:
         questions = [_words(user_texts[-1]) for user_texts in map(_user_texts, prompts) if user_texts]
         self._short = {tuple(words) for words in questions if len(words) < _NGRAM}
         question_ngrams = [_ngrams(words) for words in questions]
-        often = Counter(chain.from_iterable(question_ngrams))
-        max_questions = max(2.0, _COMMON * len(question_ngrams))
+        other_ngrams = (_ngrams(_words(user_texts[-1])) for user_texts in map(_user_texts, others) if user_texts)
+        often = Counter(chain.from_iterable(chain(question_ngrams, other_ngrams)))
+        max_questions = max(2.0, _COMMON * (len(question_ngrams) + len(others)))
         self._questions_by_ngram: defaultdict[Ngram, list[int]] = defaultdict(list)
         self._ngram_counts: list[int] = []
         for number, ngrams in enumerate(question_ngrams):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,14 @@ from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Preferences
 from herd.core.errors import DataError, SettingsError
 from herd.core.registry import PluginConfig
-from herd.core.settings import NonNegativeFloat, PositiveFloat, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
+from herd.core.storage import read_preferences
+from herd.evals.validation import METRIC, ExampleFigures, Validation, validation_words
 from herd.model.collectives import RankGroup
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
-from herd.tokens.jinja import chat_template_of
+from herd.tokens.jinja import ChatTemplate, chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.log_probs import target_log_probs as log_probs_of
 from herd.train.loop import MetricSums
@@ -70,11 +72,20 @@ class DpoSettings(PreferenceSettings):
 
 
 @stage(paper="4.1.4", version=6, ranks=num_ranks, gpu=True)
-def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, settings: DpoSettings) -> Checkpoint:
+def dpo(
+    work: Work,
+    model: Checkpoint,
+    preferences: tuple[Preferences, ...],
+    held_out: AddedLater[Preferences | None] = None,
+    *,
+    settings: DpoSettings,
+) -> Checkpoint:
     """`model`, moved towards the answers people chose, with itself as the reference.
 
     Headers and endings are left out of both answers, and the chosen ones' likelihood is held up by
-    `nll_weight`. Of three ranked answers the best two make the pair; with no pair the model stays as it is.
+    `nll_weight`. Of three ranked answers the best two make the pair; with no pair the model stays as it is. held_out:
+    pairs that are never learnt, on which the loss and TRL's figures are measured before training and by epoch. Raises
+    SettingsError for `early_stop` without them.
     Source: Llama 3, 4.1.4. The report does not say how its NLL term is normalised; here it is the mean over
     the batch's pairs of nats per token.
     """
@@ -92,6 +103,7 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         return Checkpoint(work.out)
     chat_template, context = chat_template_of(tokenizer), trainable.shape.max_seq_len
     notes = check_trainable(ParsedRows([], strong), chat_template, tokenizer, context)
+    held_out_pairs = _held_out_pairs(held_out, chat_template, context, settings)
     encoded = encode_preferences(
         strong, chat_template, max_answers=2, context=context, balanced_sources=settings.balanced_sources,
         seed=settings.seed,
@@ -105,25 +117,25 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
         pad=tokenizer.pad_id,
         length=context,
         include_eos=settings.include_eos,
+        steps=settings.steps,
     )
     with trainable.strategy.evaluating() as policy:
-        before = reference_log_probs(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
-        eos_before = eos_log_probs(
-            policy, pairs[:_EOS_PAIRS], tokenizer.pad_id, before[:_EOS_PAIRS], include_eos=settings.include_eos
-        )
+        before, eos_before = _log_probs_with_eos(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
     reference = before if uses_reference(settings.loss.name) else torch.zeros_like(before)
     mismatches = None
     if uses_mismatched(settings.loss.name):
         with trainable.strategy.evaluating() as policy:
             mismatches = MismatchedCompletions.of(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
     loss = objective(losses.make(settings.loss), reference, settings.nll_weight, mismatches)
-    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings)
+    validation = None
+    if held_out_pairs:
+        with trainable.strategy.evaluating() as policy:
+            measure = pair_figures(policy, held_out_pairs, settings, pad=tokenizer.pad_id)
+        validation = Validation(work, trainable, batches, measure, settings)
+    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="chat")
     with trainable.strategy.evaluating() as policy:
-        after = reference_log_probs(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
-        eos_after = eos_log_probs(
-            policy, pairs[:_EOS_PAIRS], tokenizer.pad_id, after[:_EOS_PAIRS], include_eos=settings.include_eos
-        )
+        after, eos_after = _log_probs_with_eos(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
     change = (after - before).mean(0).tolist()
     work.record(
         FinetuningResult(
@@ -138,8 +150,61 @@ def dpo(work: Work, model: Checkpoint, preferences: tuple[Preferences, ...], *, 
     work.record(PreferenceLearning(LogProbChange(*change), LogProbChange(*drift)))
     headline = f"{len(pairs):,} pairs; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if change[0] < 0 else ""
-    work.headline = headline + warned + trainable.trainable_note
+    measured = validation_words(validation.curve) if validation else ""
+    work.headline = headline + warned + measured + trainable.trainable_note
     return Checkpoint(work.out)
+
+
+def _held_out_pairs(
+    held_out: Preferences | None, chat_template: ChatTemplate, context: int, settings: DpoSettings
+) -> list[EncodedPreference]:
+    """What is measured by epoch: pairs that could be learnt as well; nothing without `held_out`."""
+    if held_out is None:
+        if settings.early_stop:
+            raise SettingsError(
+                "early_stop keeps the best epoch on held-out pairs and there are none; give some, "
+                "`dpo(model, preferences, held_out, settings=...)`, or leave early_stop out"
+            )
+        return []
+    rows = list(read_preferences(held_out.path))
+    strong = [row for row in rows if row.strength in settings.strengths]
+    if not strong:
+        raise DataError(f"none of {len(rows)} held-out pairs is {' or '.join(settings.strengths)}; hold out others")
+    return encode_preferences(strong, chat_template, max_answers=2, context=context).preferences
+
+
+def pair_figures(
+    reference: Transformer, pairs: Sequence[EncodedPreference], settings: DpoSettings, *, pad: int
+) -> Callable[[Any], dict[str, ExampleFigures]]:
+    """Asks a policy for figures of every pair: the loss that training minimises, margin and accuracy of its log-ratios
+    to the `reference`, the chosen answers' nats per token, and the log-probabilities of both answers. A margin of zero
+    is half right."""
+    name, options = settings.loss.name, {"include_eos": settings.include_eos}
+    before = reference_log_probs(reference, pairs, pad, **options)
+    compared = before if uses_reference(name) else torch.zeros_like(before)
+    batches = eval_batches(pairs, pad=pad, length=reference.shape.max_seq_len, **options)
+    tokens = torch.cat([batch.packed.lengths for batch in batches]).clamp_min(1).view(-1, 2)
+    preference = losses.make(settings.loss)
+    mismatches = MismatchedCompletions.of(reference, pairs, pad, **options) if uses_mismatched(name) else None
+
+    def measure(model: Any) -> dict[str, ExampleFigures]:
+        logps = reference_log_probs(model, pairs, pad, **options)
+        own = PairLogProbs(*logps.T, *compared.T, *tokens.T)
+        if mismatches is not None:
+            own = replace(own, mismatched_M=mismatches.all_logratios(model, pad, **options))
+        nll_B = -own.chosen_B / own.chosen_tokens_B
+        margin_B = (logps - before) @ torch.tensor([1.0, -1.0])
+        columns = {
+            METRIC: preference(own) + settings.nll_weight * nll_B,
+            "accuracy": (margin_B.sign() + 1) / 2,
+            "margin": margin_B,
+            "nll": nll_B,
+            "logps/chosen": own.chosen_B,
+            "logps/rejected": own.rejected_B,
+        }
+        return {name: ExampleFigures.of_values(column.tolist()) for name, column in columns.items()}
+
+    return measure
 
 
 @dataclass(frozen=True)
@@ -163,6 +228,11 @@ class MismatchedCompletions:
             )
         logps = reference_log_probs(reference, list(ranked.values()), pad, include_eos=include_eos)
         return cls(ranked, dict(zip(ranked, logps, strict=True)))
+
+    def all_logratios(self, model: Transformer, pad: int, *, include_eos: bool = False) -> Tensor:
+        """Log-ratios of all of them: [M]."""
+        logps = reference_log_probs(model, list(self.ranked.values()), pad, include_eos=include_eos)
+        return (logps - torch.stack(list(self.reference.values()))).flatten()
 
     @torch.no_grad()
     def logratios(self, model: nn.Module, batch: PreferenceBatch) -> Tensor:
@@ -246,6 +316,14 @@ def reference_log_probs(
             batches, lambda batch: completion_log_probs(model, batch.to(device).packed).cpu(), collective=True
         )
     return torch.cat(logps).view(-1, 2)
+
+
+def _log_probs_with_eos(
+    model: Transformer, pairs: Sequence[EncodedPreference], pad: int, *, include_eos: bool
+) -> tuple[Tensor, Tensor]:
+    """Those of all pairs' answers, and of what ends the first ones'."""
+    logps, first = reference_log_probs(model, pairs, pad, include_eos=include_eos), pairs[:_EOS_PAIRS]
+    return logps, eos_log_probs(model, first, pad, logps[:_EOS_PAIRS], include_eos=include_eos)
 
 
 def eos_log_probs(

@@ -36,6 +36,18 @@ class PreferenceCount:
 
 @results.add(version=1)
 @dataclass(frozen=True)
+class HeldOutSplit:
+    """Rows to learn from, and those that are held out. prompts: of these, how many are different. near_duplicates: rows
+    to learn from that hold half of the 8-grams of a held-out prompt."""
+
+    train: int
+    held_out: int
+    prompts: int
+    near_duplicates: int
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
 class RejectionSampling:
     """Of several answers to each prompt the best. different_answers: to all prompts together. first_reward,
     best_reward: mean reward of first answers and of the best. best_of: a row for every K: what the best of K answers is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -16,12 +17,13 @@ from herd.align.preflight import check_trainable
 from herd.align.results import CalibrationBin, FinetuningResult, HeldOutPairs, RewardModelResult
 from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Preferences
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Preference, Strength
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
 from herd.evals.intervals import wilson
+from herd.evals.validation import METRIC, ExampleFigures, Validation, validation_words
 from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.model.fused import fused_kernels
@@ -48,7 +50,9 @@ class RewardSettings(PreferenceSettings):
     2/3, 1/3, 0); none in Llama 3. share_prompt: a prompt and all its answers, in an order drawn anew, make one row;
     else each answer is read alone. cross_attention: later answers of such a row see earlier ones, which costs no table
     of the row's tokens but is approximate; else each stands as if alone, and the scores are those of answers read
-    alone. held_out_share: share of the preferences that only test the model, in which sources are as they come."""
+    alone. held_out_share: share of the preferences that only test the model, in which sources are as they come.
+    eval_by_epoch: they are measured before training and after every epoch too, as with `early_stop` and `eval_steps`,
+    and not only in the end."""
 
     epochs: PositiveInt = 2
     lr: PositiveFloat | None = 5e-4
@@ -57,6 +61,7 @@ class RewardSettings(PreferenceSettings):
     share_prompt: bool = False
     cross_attention: bool = False
     held_out_share: Share = 0.1
+    eval_by_epoch: AddedLater[bool] = False
 
 
 @stage(paper="4.1.2", version=6, ranks=num_ranks, gpu=True)
@@ -80,11 +85,8 @@ def train_reward(
         raise DataError(
             f"none of {len(all_preferences)} preferences is {' or '.join(settings.strengths)}; widen reward.strengths"
         )
-    test_preferences = (
-        [preference for preference in read_preferences(held_out.path) if preference.strength in settings.strengths]
-        if held_out
-        else []
-    )
+    given_tests = read_preferences(held_out.path) if held_out else ()
+    test_preferences = [preference for preference in given_tests if preference.strength in settings.strengths]
     train_size = len(ranked) if test_preferences else max(1, round(len(ranked) * (1 - settings.held_out_share)))
     chat_template, context = chat_template_of(tokenizer), read_shape(base.path).max_seq_len
     notes = check_trainable(ParsedRows([], ranked), chat_template, tokenizer, context)
@@ -101,24 +103,29 @@ def train_reward(
         pad=tokenizer.pad_id,
         length=context,
         share_prompt=settings.share_prompt,
+        steps=settings.steps,
     )
+    if settings.early_stop and not (test_preferences or ranked[train_size:]):
+        raise SettingsError("early_stop needs preferences that only test; raise held_out_share, or leave it out")
     # Before training: that nothing is left to test with is reported at once.
     test_preferences = test_preferences or ranked[train_size:] or ranked
     test_set = encode_preferences(
         test_preferences, chat_template, context=context, share_prompt=settings.share_prompt
     ).preferences
     margins = _margins(ranked[:train_size], train_set.preferences, settings.margins)
-    loss = ranking_loss(margins, cross_attention=settings.cross_attention)
-    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings)
-    trainable.save(tokenizer, kind="reward")
     options = {"share_prompt": settings.share_prompt, "cross_attention": settings.cross_attention}
+    validation = None
+    if settings.eval_by_epoch or settings.early_stop or settings.eval_steps:
+        measure = partial(ranking_figures, ranked=test_set, pad=tokenizer.pad_id, **options)
+        validation = Validation(work, trainable, batches, measure, settings)
+    loss = ranking_loss(margins, cross_attention=settings.cross_attention)
+    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
+    trainable.save(tokenizer, kind="reward")
     with trainable.strategy.evaluating() as model:
         gaps = held_out_gaps(model, test_set, tokenizer.pad_id, **options)
     work.record(
         FinetuningResult(
-            examples=sum(
-                len(preference.answers) * (len(preference.answers) - 1) // 2 for preference in batches.preferences
-            ),
+            examples=sum(_num_pairs(preference) for preference in batches.preferences),
             step_unit="pairs",
             lr=lr,
             left_out={
@@ -132,11 +139,11 @@ def train_reward(
     )
     sources = [test_preferences[encoded.row].prompt.source for encoded in test_set for _ in pairs_of(encoded.answers)]
     ranking_result = reward_result(gaps, sources)
-    share = ranking_result.held_out.right / max(1, len(gaps))
     work.record(ranking_result)
     work.headline = (
-        f"ranks {share:.0%} of {len(gaps)} held-out pairs as people do, "
-        f"its certainty off by {ranking_result.calibration_error:.0%}{trainable.trainable_note}"
+        f"ranks {ranking_result.held_out.right / max(1, len(gaps)):.0%} of {len(gaps)} held-out pairs as people do, "
+        f"its certainty off by {ranking_result.calibration_error:.0%}"
+        f"{validation_words(validation.curve) if validation else ''}{trainable.trainable_note}"
     )
     return Checkpoint(work.out)
 
@@ -180,6 +187,10 @@ def gaps_of(scores: Tensor) -> Tensor:
     return torch.stack([better - worse for better, worse in pairs_of(scores)])
 
 
+def _num_pairs(ranked: EncodedPreference) -> int:
+    return len(ranked.answers) * (len(ranked.answers) - 1) // 2
+
+
 def pairs_of(ranked: Iterable[_T]) -> Iterator[tuple[_T, _T]]:
     """Each with each that is ranked below it."""
     return itertools.combinations(ranked, 2)
@@ -216,6 +227,21 @@ def held_out_gaps(
     with fused_kernels(model.trunk):
         batches = list(eval_batches(ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt))
         return torch.cat(RankGroup.joined().map(batches, gaps, collective=True))
+
+
+def ranking_figures(
+    model: RewardModel, *, ranked: Sequence[EncodedPreference], pad: int, share_prompt: bool, cross_attention: bool
+) -> dict[str, ExampleFigures]:
+    """Of every prompt the loss without margins, how many pairs of its answers are ranked right, and by how much the
+    better answer is ahead. A pair of equal scores is half right."""
+    gaps = held_out_gaps(model, ranked, pad, share_prompt=share_prompt, cross_attention=cross_attention)
+    by_prompt = gaps.split([_num_pairs(encoded) for encoded in ranked])
+    counts = [float(len(own)) for own in by_prompt]
+    return {
+        METRIC: ExampleFigures.of_values([float(-F.logsigmoid(own).mean()) for own in by_prompt]),
+        "accuracy": ExampleFigures([float(((own.sign() + 1) / 2).sum()) for own in by_prompt], counts),
+        "margin": ExampleFigures([float(own.sum()) for own in by_prompt], counts),
+    }
 
 
 def calibration(gaps: Tensor) -> tuple[float, list[CalibrationBin]]:

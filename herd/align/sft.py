@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from typing import Any
 
 from herd.align.columns import ParsedRows
 from herd.align.loading import read_dialogues
@@ -11,18 +13,23 @@ from herd.align.preflight import check_trainable
 from herd.align.results import FinetuningResult
 from herd.align.tuning import finetune, load_for_finetuning
 from herd.core.artifacts import Checkpoint, Dialogues, Tokens
-from herd.core.errors import SettingsError
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings
+from herd.core.errors import DataError, SettingsError
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
+from herd.core.storage import read_conversations
+from herd.evals.losses import dialogue_losses
+from herd.evals.validation import METRIC, ExampleFigures, Validation, validation_words
+from herd.model.collectives import RankGroup
 from herd.model.config import read_shape
 from herd.model.sizes import Shape
-from herd.tokens.jinja import chat_template_of
+from herd.tokens.jinja import ChatTemplate, chat_template_of
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
-from herd.train.dialogues import DialogueBatches
+from herd.train.dialogues import DialogueBatches, inputs_and_targets
 from herd.train.objectives import next_token_loss
 from herd.train.replay import ReplaySampler, ReplaySettings
 from herd.train.results import TrainingResult
+from herd.train.rows import InputsTargets
 from herd.train.settings import FinetuneSettings, num_ranks
 
 
@@ -48,6 +55,7 @@ def sft(
     base: Checkpoint,
     dialogues: tuple[Dialogues, ...],
     tokens: Tokens | None = None,
+    held_out: AddedLater[Dialogues | None] = None,
     *,
     settings: SftSettings,
 ) -> Checkpoint:
@@ -55,8 +63,9 @@ def sft(
     beside it, in peft's format.
 
     Every round starts from the pre-trained model, as in the report. tokens: pre-training documents, packed with the
-    model's own tokenizer, of which `replay` says how many are learnt as well, as whole texts. Raises SettingsError for
-    the one without the other.
+    model's own tokenizer, of which `replay` says how many are learnt as well, as whole texts. held_out: dialogues that
+    are never learnt; the loss on the assistant's words there is measured before training and by epoch. Raises
+    SettingsError for `replay` without tokens or tokens without it, and for `early_stop` without `held_out`.
     """
     tokenizer, shape = TextTokenizer.load(base.path), read_shape(base.path)
     length = min(settings.length, shape.max_seq_len)
@@ -64,6 +73,7 @@ def sft(
     conversations = read_dialogues(dialogues)
     chat_template = chat_template_of(tokenizer)
     notes = check_trainable(ParsedRows(conversations), chat_template, tokenizer, length)
+    held_out_texts = _held_out_texts(held_out, chat_template, length, settings)
     trainable = load_for_finetuning(work, base.path, settings)
     batches = DialogueBatches(
         conversations,
@@ -75,8 +85,15 @@ def sft(
         pad=tokenizer.pad_id,
         repeats=settings.repeats,
         replay=replay,
+        steps=settings.steps,
     )
-    steps, lr = finetune(work, trainable, batches, loss=next_token_loss, settings=settings)
+    validation = None
+    if held_out_texts:
+        validation = Validation(
+            work, trainable, batches, _loss_on(held_out_texts, tokenizer.pad_id, settings), settings
+        )
+    steps, lr = finetune(work, trainable, batches, loss=next_token_loss, settings=settings, validation=validation)
+    trained_tokens = batches.tokens * len(steps) // len(batches) if settings.early_stop else batches.tokens
     trainable.save(tokenizer, kind="chat")
     loss = sum(step.loss for step in steps[-10:]) / len(steps[-10:])
     work.record(
@@ -93,8 +110,8 @@ def sft(
     work.record(
         TrainingResult(
             num_params=trainable.shape.num_params,
-            tokens=batches.tokens,
-            flops=batches.tokens * trainable.shape.training_flops(batches.length),
+            tokens=trained_tokens,
+            flops=trained_tokens * trainable.shape.training_flops(batches.length),
             loss=loss,
             length=batches.length,
             sources=batches.replayed,
@@ -103,11 +120,44 @@ def sft(
     longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
     replayed = sum(source.tokens for source in batches.replayed.values())
     beside = f" beside {replayed:,} tokens of pre-training" if replayed else ""
+    times = settings.epochs if settings.steps is None else f"{batches.epoch_of(len(batches)):.3g}"
+    measured = validation_words(validation.curve) if validation else ""
     work.headline = (
-        f"{batches.examples:,} dialogues, {settings.epochs} times{beside}, loss {loss:.3f}{longer}"
+        f"{batches.examples:,} dialogues, {times} times{beside}, loss {loss:.3f}{longer}{measured}"
         f"{trainable.trainable_note}"
     )
     return Checkpoint(work.out)
+
+
+def _held_out_texts(
+    held_out: Dialogues | None, chat_template: ChatTemplate, length: int, settings: SftSettings
+) -> list[InputsTargets]:
+    """What is measured by epoch, of the dialogues that fit as training's have to; nothing without `held_out`."""
+    if held_out is None:
+        if settings.early_stop:
+            raise SettingsError(
+                "early_stop keeps the best epoch on held-out dialogues and there are none; give some, "
+                "`sft(base, dialogues, held_out=..., settings=...)`, or leave early_stop out"
+            )
+        return []
+    encoded = [chat_template.encode(conversation) for conversation in read_conversations(held_out.path)]
+    texts = [inputs_and_targets(row) for row in encoded if len(row) - 1 <= length and any(row.loss_mask)]
+    if not texts:
+        raise DataError(f"none of {len(encoded)} held-out dialogues fits into {length} tokens; set a longer `length`")
+    return texts
+
+
+def _loss_on(
+    texts: Sequence[InputsTargets], pad: int, settings: SftSettings
+) -> Callable[[Any], dict[str, ExampleFigures]]:
+    """Asks a model for its loss on every dialogue."""
+    collective = settings.layout.devices == settings.layout.data
+
+    def measure(model: Any) -> dict[str, ExampleFigures]:
+        nats, counts = dialogue_losses(model, texts, pad=pad, ranks=RankGroup.joined(), collective=collective)
+        return {METRIC: ExampleFigures(nats, [float(count) for count in counts])}
+
+    return measure
 
 
 def _replay_sampler(

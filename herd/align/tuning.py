@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from herd.core.stage import Work
+from herd.evals.validation import Validation
 from herd.train.log import Step
 from herd.train.loop import Batches, train
 from herd.train.schedule import lr_by_size
@@ -31,9 +32,13 @@ def finetune(
     *,
     loss: LossFn[TuningBatch],
     settings: FinetuneSettings,
+    validation: Validation | None = None,
 ) -> tuple[list[Step], float]:
-    """Trains the model in place and returns a record of every step, and the peak learning rate."""
+    """Trains the model in place and returns a record of every step, and the peak learning rate. validation: held-out
+    examples, which are measured on the way, and by which the weights are chosen where the settings say so."""
     lr = settings.lr or lr_by_size(trainable.shape.num_params)
+    if validation is not None:
+        validation.before()
     steps = train(
         work,
         trainable.state,
@@ -44,5 +49,12 @@ def finetune(
         guard=settings.guard,
         strategy=trainable.strategy,
         micro_batch=settings.micro_batch,
+        stop_when=_never if validation is None else validation.after,
     )
+    if validation is not None:
+        validation.finish()
     return steps, lr
+
+
+def _never(step: Step) -> bool:
+    return False

@@ -13,6 +13,7 @@ from herd.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from herd.corpus.columns import TextColumns
+    from herd.train.machines import Machine
 
 
 def amount(text: str) -> int:
@@ -64,6 +65,31 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         default="fp32",
         help="of the weights of models that only read and write (default: %(default)s)",
     )
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """--machine, --machines and --price: the devices to plan with."""
+    parser.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
+    parser.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
+    parser.add_argument("--price", type=bounded_number(0.0), help="dollars a device hour (default: the file's)")
+
+
+def add_gpus(parser: argparse.ArgumentParser) -> None:
+    """--gpus: over how many devices training is spread."""
+    parser.add_argument(
+        "--gpus",
+        type=amount,
+        metavar="N",
+        help="choose the layout of every training for so many devices (default: the recipe's layouts)",
+    )
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """The device that `add_machine`'s options name. Raises SettingsError."""
+    from herd.train.machines import MACHINES_FILE, load_machine
+
+    machine = load_machine(options.machine, options.machines or MACHINES_FILE)
+    return machine if options.price is None else replace(machine, price_per_hour=options.price)
 
 
 def default_jobs() -> int:

@@ -6,24 +6,33 @@ import argparse
 import json
 from pathlib import Path
 
-from herd.commands.arguments import amount, bounded_number
+from herd.commands.arguments import add_machine, amount, bounded_number, machine_of
 from herd.commands.command import Command
 from herd.core.errors import SettingsError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", required=True, help="a model size, such as 8b or 405b")
+    parser.add_argument(
+        "--size", required=True, help="a size by name, such as 8b, its numbers, width=2048,layers=16, or a YAML of them"
+    )
     parser.add_argument("--tokens", type=amount, required=True, help="to train on, such as 15.6T")
     parser.add_argument("--gpus", type=amount, required=True, help="how many devices")
-    parser.add_argument(
+    speed = parser.add_mutually_exclusive_group()
+    speed.add_argument(
         "--tflops", type=bounded_number(0.0), help="what each reaches (default: as estimated for the layout)"
     )
+    speed.add_argument("--mfu", type=bounded_number(0.0, 1.0), help="the same as a share of what each could do")
     parser.add_argument("--seq-len", type=amount, default=8192, help="tokens in a sequence (default: %(default)s)")
     parser.add_argument("--batch-tokens", type=amount, default=2**24, help="tokens in a batch (default: %(default)s)")
     parser.add_argument("--vocab-size", type=amount, default=128_256, help="(default: %(default)s)")
-    parser.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
-    parser.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
-    parser.add_argument("--price", type=bounded_number(0.0), help="dollars a device hour (default: the file's)")
+    parser.add_argument("--micro-batch", type=amount, help="rows worked on at once (default: as many as fit)")
+    parser.add_argument(
+        "--recompute",
+        choices=("none", "selective", "full"),
+        default="none",
+        help="of what blocks keep for their way back (default: %(default)s)",
+    )
+    add_machine(parser)
     parser.add_argument("--law", type=Path, help="a run with a ladder, or its law.json: prints the loss to expect")
     parser.add_argument(
         "--results",
@@ -36,29 +45,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from dataclasses import replace
-
-    from herd.model.sizes import model_size
-    from herd.scaling.cost import (
-        MACHINES_FILE,
-        TrainingJob,
-        cost,
-        cost_lines,
-        cost_row,
-        expected_loss,
-        load_machine,
-        loss_line,
-        stated_days_line,
-    )
+    from herd.model.sizes import parse_size
+    from herd.scaling.cost import cost_lines, cost_row, expected_loss, loss_line, stated_days_line
+    from herd.train.cost import Speed, TrainingJob, cost
 
     if options.plot is not None and options.results is None:
         raise SettingsError("--plot draws the forecast from --results; give a CSV of results too")
-    on = load_machine(options.machine, options.machines or MACHINES_FILE)
-    on = on if options.price is None else replace(on, price_per_hour=options.price)
-    shape = model_size(options.size).shape(vocab_size=options.vocab_size, max_seq_len=options.seq_len)
-    job = TrainingJob(shape, options.tokens, options.seq_len, options.batch_tokens)
-    speed = None if options.tflops is None else options.tflops * 1e12
-    estimate = cost(job, options.gpus, on, flops_per_second=speed)
+    on = machine_of(options)
+    shape = parse_size(options.size).shape(vocab_size=options.vocab_size, max_seq_len=options.seq_len)
+    recompute = {"none": False, "selective": "selective", "full": True}[options.recompute]
+    job = TrainingJob(shape, options.tokens, options.seq_len, options.batch_tokens, recompute=recompute)
+    speed = None
+    if options.tflops is not None or options.mfu is not None:
+        flops = options.mfu * on.peak_flops if options.tflops is None else options.tflops * 1e12
+        speed = Speed(flops, "as given")
+    estimate = cost(job, options.gpus, on, micro_batch=options.micro_batch, speed=speed)
     expected = None if options.law is None else expected_loss(job, options.law)
     if options.json:
         print(json.dumps(cost_row(estimate) | ({} if expected is None else {"expected_loss": expected}), indent=1))

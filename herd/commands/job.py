@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from herd.commands.arguments import add_plugins
+from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of
+from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
+from herd.commands.recipes import spread
 from herd.commands.run import add_run_options, run_recipe
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
     parser.add_argument("--dry-run", action="store_true", help="show the recipe and what a run would make, and stop")
     add_run_options(parser)
+    add_gpus(parser)
+    add_machine(parser)
+    add_slurm_options(parser)
 
 
 def run_job(
@@ -56,8 +61,11 @@ def run_job(
     recipe = recipe_from(values, recipes, options.set, where=file)
     for text in options.set:
         values = merge_settings(values, parse_override(text), type(recipe.settings))
+    machine, before_layouts = machine_of(options), recipe.to_row()
+    recipe, told = spread(recipe, options.gpus, machine)
+    values = merge_settings(values, _changed(before_layouts, recipe.to_row()), type(recipe.settings))
     text = f"# {shlex.join(['herd', *sys.argv[1:]])}\n{write_yaml(values)}"
-    for line in plan_lines(required_plans(recipe.plan(), options.until), folder):
+    for line in (*told, *plan_lines(required_plans(recipe.plan(), options.until), folder, machine)):
         print(line)
     before(recipe)
     if options.dry_run:
@@ -71,7 +79,23 @@ def run_job(
         file.rename(earlier)
         print(f"the recipe of before is {earlier}")
     atomic_write(file, text)
+    if options.sbatch is not None:
+        write_sbatch(recipe, folder, options, file)
+        return
     run_recipe(recipe, folder, options)
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `after` is another than before, lists whole."""
+    changed: dict[str, Any] = {}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if inner := _changed(old, value):
+                changed[name] = inner
+        elif value != old:
+            changed[name] = value
+    return changed
 
 
 def _without_comments(text: str) -> list[str]:

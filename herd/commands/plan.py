@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import bounded_number, default_jobs
+from herd.commands.arguments import add_gpus, add_machine, bounded_number, default_jobs, machine_of
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
 
 if TYPE_CHECKING:
     from herd.core.stage import Plan
+    from herd.train.machines import Machine
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes, herd list studies")
-    parser.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
+    add_scale(parser)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
+    output.add_argument("--json", action="store_true", help="print what pre-training takes as JSON")
     parser.add_argument(
         "--estimate",
         action="store_true",
@@ -27,6 +32,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=bounded_number(1), default=default_jobs(), help="side by side (default: %(default)s)"
     )
+    add_gpus(parser)
+    add_machine(parser)
+    parser.add_argument(
+        "--mfu",
+        type=bounded_number(0.0, 1.0),
+        help="share of its peak that a device reaches (default: measured by a run in this folder, else estimated)",
+    )
+    parser.add_argument("--law", type=Path, help="a run with a ladder, or its law.json: prints the loss to expect")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -36,11 +49,16 @@ def run(options: argparse.Namespace) -> None:
     from herd.run.worker import RunFolder
 
     recipe, folder = resolve_recipe(options)
+    machine = machine_of(options)
+    recipe, told = spread(recipe, options.gpus, machine)
     if options.yaml:
         print(write_yaml(recipe.to_row()), end="")
         return
     plans = required_plans(recipe.plan(), options.until)
-    for line in plan_lines(plans, folder):
+    if options.json:
+        _print_json(plans, folder, machine, options)
+        return
+    for line in (*told, *plan_lines(plans, folder, machine, mfu=options.mfu, law=options.law)):
         print(line)
     if options.estimate:
         estimates = estimate_costs(plans, options.jobs)
@@ -50,18 +68,51 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(plans)} stages in {folder}; `herd plan {options.recipe} --yaml` prints every number")
 
 
-def plan_lines(plans: Sequence[Plan], folder: Path) -> Iterator[str]:
-    """Every stage of a run and whether it is made, then what training will take, and of which text."""
+def plan_lines(
+    plans: Sequence[Plan],
+    folder: Path,
+    machine: Machine | None = None,
+    *,
+    mfu: float | None = None,
+    law: Path | None = None,
+) -> Iterator[str]:
+    """Every stage of a run and whether it is made, then what training will take, of which text, and what loss to
+    expect. machine: the devices; H100s when absent. law: of another run; the recipe's own when absent and made."""
     from herd.core.artifacts import is_complete
-    from herd.pretrain.planning import layout_lines, text_lines
+    from herd.core.titles import plan_titles
+    from herd.pretrain.planning import text_lines
+    from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
     from herd.run.worker import RunFolder
+    from herd.scaling.cost import loss_line
+    from herd.train.machines import load_machine
 
+    titles = plan_titles(plans)
+    width = min(34, max(map(len, titles.values())))
     for plan in plans:
         is_made = is_complete(RunFolder(folder).artifact(plan.key))
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
-        yield f"{'made ' if is_made else 'to do'}  {plan.key:34} {plan.stage.artifact_type.__name__:12} {inputs}"
-    for words in (layout_lines, text_lines):
-        yield from words(plans, RunFolder(folder).artifacts)
+        kind = plan.stage.artifact_type.__name__
+        yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
+    machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
+    forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
+    yield from forecast_lines(forecasts, machine, artifacts)
+    yield from whole_model_notes(plans, forecasts, machine)
+    yield from text_lines(plans, artifacts)
+    for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
+        yield f"{titles[key]}: {loss_line(expected)}"
+
+
+def _print_json(plans: Sequence[Plan], folder: Path, machine: Machine, options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from herd.recipes.costing import expected_losses, forecast_costs
+    from herd.run.worker import RunFolder
+
+    artifacts = RunFolder(folder).artifacts
+    forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=options.mfu)
+    losses = expected_losses(plans, forecasts, artifacts, options.law)
+    rows = [forecast.to_row() | {"expected_loss": losses.get(forecast.key)} for forecast in forecasts]
+    print(json.dumps({"machine": asdict(machine), "trainings": rows}, indent=1))
 
 
 COMMAND = Command("plan", "show what a run would make, and make nothing", add_options, run)

@@ -61,7 +61,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="TASK", help="measured too: names, or `name: {setting: value}`"
     )
-    parser.add_argument("--gpus", type=amount, help="train on so many, in bf16")
     add_job_options(parser)
 
 
@@ -190,6 +189,8 @@ def _training(options: argparse.Namespace, length: int, batch: int, lr: float) -
     much: dict[str, Any] = {"tokens": options.tokens}
     if options.tokens is None:
         much = {"tokens": None, "epochs": options.epochs or 1.0}
+        if options.gpus is not None:  # a layout is chosen where it is known how much is trained on
+            much["layout"] = {"data": options.gpus}
     return {"length": length, **much, "batch": [{"until": 1.0, "batch_tokens": batch}], "lr": lr}
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_plugins
+from herd.commands.arguments import add_plugins, bounded_number
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
+    from herd.train.machines import Machine
+
+REHEARSAL_SECONDS = 600.0  # of one CPU core, about
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
@@ -19,6 +24,21 @@ def add_recipe_options(parser: argparse.ArgumentParser, lists: str) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
     add_plugins(parser)
     parser.add_argument("--until", metavar="STAGE", help="end when every call of this stage is made")
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """--scale and --rehearse."""
+    smaller = parser.add_mutually_exclusive_group()
+    smaller.add_argument(
+        "--scale",
+        type=bounded_number(0.0, 1.0),
+        metavar="SHARE",
+        help="shrink every number of the recipe to this share of its tokens, such as 3e-7, by the rules of "
+        "docs/scaling.md, and run it whole on one CPU in a folder of its own",
+    )
+    smaller.add_argument(
+        "--rehearse", action="store_true", help="--scale with the share that takes about ten minutes of a CPU core"
+    )
 
 
 def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
@@ -34,5 +54,35 @@ def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     is_study = options.name == "study" or (packaged and wiring not in recipes.all() and wiring in studies.all())
     registry = studies if is_study else recipes
     recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
-    folder = options.out or Path("runs") / Path(options.recipe).stem
+    recipe, folder_suffix = _rehearsal(recipe, options)
+    folder = options.out or Path("runs") / f"{Path(options.recipe).stem}{folder_suffix}"
     return recipe, folder
+
+
+def spread(recipe: Recipe, devices: int | None, machine: Machine) -> tuple[Recipe, list[str]]:
+    """The recipe with its trainings spread over so many devices, and what was chosen; as it is where none are said."""
+    if devices is None:
+        return recipe, []
+    from herd.recipes.layouts import choose_layouts
+
+    return choose_layouts(recipe, devices, machine)
+
+
+def _rehearsal(recipe: Recipe, options: argparse.Namespace) -> tuple[Recipe, str]:
+    """The recipe as --scale shrinks it, and what its folder's name has more; what of it is not tried is told, and by
+    `herd plan` every number that is another."""
+    named: float | None = getattr(options, "scale", None)
+    if named is None and not getattr(options, "rehearse", False):
+        return recipe, ""
+    from herd.recipes.rehearsal import change_lines, rehearsal_notes, scale_down, scale_for
+
+    scale = scale_for(recipe.settings, REHEARSAL_SECONDS) if named is None else named
+    small = replace(recipe, settings=scale_down(recipe.settings, scale))
+    lines = rehearsal_notes(recipe.settings, small.settings)
+    # What is printed to be read by a program stays alone.
+    alone = getattr(options, "yaml", False) or getattr(options, "json", False)
+    if options.name == "plan" and not alone:
+        lines = [*change_lines(recipe.settings, small.settings), *lines]
+    for line in (f"{recipe.name} at scale {scale:g}", *lines):
+        print(line, file=sys.stderr if alone else sys.stdout)
+    return small, f"-scale-{scale:g}"

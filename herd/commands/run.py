@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_device, bounded_number, default_jobs
+from herd.commands.arguments import add_device, add_gpus, add_machine, bounded_number, default_jobs, machine_of
+from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, resolve_recipe
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, "recipes")
+    add_scale(parser)
     add_run_options(parser)
+    add_gpus(parser)
+    add_machine(parser)
+    add_slurm_options(parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +105,12 @@ def parse_trace_steps(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     recipe, folder = resolve_recipe(options)
+    recipe, told = spread(recipe, options.gpus, machine_of(options))
+    for line in told:
+        print(line)
+    if options.sbatch is not None:
+        write_sbatch(recipe, folder, options)
+        return
     run_recipe(recipe, folder, options)
 
 
@@ -107,11 +118,13 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
     """Makes what `recipe` plans in `folder`, and says where it lies. options: those of `add_run_options`, and until."""
     from herd.core.artifacts import Report
     from herd.core.stage import RunOptions
+    from herd.recipes.declared import check_declared
     from herd.run.launcher import launcher_session
     from herd.run.progress import display
     from herd.run.ranks import Rank
-    from herd.run.runner import run_stages
+    from herd.run.runner import required_plans, run_stages
 
+    check_declared(required_plans(recipe.plan(), options.until))
     with launcher_session(
         options.executor or recipe.executor, folder, options.jobs, options.heartbeat_timeout
     ) as session:

@@ -36,6 +36,7 @@ from herd.core.manifests import verify_folder as verify_folder
 from herd.core.results import results
 
 _ResultT = TypeVar("_ResultT")
+LABELS_FILE = "labels.json"  # beside the artifacts of a run: the names that its recipe gives them, by key
 
 # Where others have always found these.
 __all__ = [
@@ -117,6 +118,11 @@ class Artifact:
     def headline(self) -> str:
         """What came of it, in one line."""
         return self.metadata.get("headline", "")
+
+    @property
+    def label(self) -> str:
+        """The name that the recipe of its run gives it (`herd.core.stage.with_label`); mostly none."""
+        return read_run_labels(self.path.parent.parent).get(self.key, "")
 
     def result(self, kind: type[_ResultT]) -> _ResultT:
         """What its stage recorded as a `kind`. Raises ArtifactError when it recorded none, or another version."""
@@ -200,6 +206,15 @@ class Scores(Artifact):
 
 class Report(Artifact):
     """A page about a run: `report.html`."""
+
+
+def read_run_labels(run: Path) -> dict[str, str]:
+    """By key, as far as they can be read: names are there to be looked at, and no run ends for want of one."""
+    try:
+        rows = json.loads((run / LABELS_FILE).read_text(encoding="utf-8"))
+        return {key: label for key, label in rows.items() if isinstance(label, str)}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 @dataclass

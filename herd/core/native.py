@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from herd.core.errors import HerdError
@@ -88,21 +91,73 @@ def kernel_warning() -> str:
 
 
 def build(sources: Path, folder: Path) -> Path:
-    """Compiles the kernels into `folder`; returns the library. Safe when several processes do it at once."""
+    """Compiles the kernels into `folder`; returns the library. Of several processes one does it, and the others wait
+    for it."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / library_name(sources)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        library = Path(scratch) / final.name
-        files = [str(file) for file in sorted(sources.glob("*.cpp"))]
-        command = [*compiler(), *FLAGS, "-o", str(library), *files]
+    before = _inode(final)  # of one that is there and cannot be loaded
+    with _locked(folder):
+        if _inode(final) == before:
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                _compile(sources, Path(scratch) / final.name).rename(final)
+    for old in set(folder.glob(f"{_room(sources)}-*.so")) - {final}:
+        old.unlink(missing_ok=True)
+    return final
+
+
+def _compile(sources: Path, library: Path) -> Path:
+    """The files of `sources`, as many at once as there are cores, linked to one library."""
+
+    def run(*arguments: str) -> None:
+        command = [*compiler(), *FLAGS, *arguments]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode != 0:
             fault = process.stderr.strip()[:600]
             raise HerdError(f"the kernels in {sources} do not compile with {command[0]}: {fault}")
-        library.rename(final)
-    for old in set(folder.glob(f"{_room(sources)}-*.so")) - {final}:
-        old.unlink(missing_ok=True)
-    return final
+
+    objects = {file: str(library.with_name(f"{file.stem}.o")) for file in sorted(sources.glob("*.cpp"))}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(lambda file: run("-c", "-o", objects[file], str(file)), objects))
+    run("-o", str(library), *objects.values())
+    return library
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder against other processes that ask for it, where the file system has locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _inode(file: Path) -> int | None:
+    """What tells a file from another that took its name; None where there is none."""
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
+
+
+def start_building() -> None:
+    """Has a process of its own build what is missing, so that the first stage that wants a kernel waits less for it."""
+    if any(not _is_built(sources) for sources in kernel_folders()):
+        _start("herd.core.native")
+
+
+def _start(module: str) -> None:
+    """Runs a module beside this process, which does not wait for it; what goes wrong there comes up again here."""
+    command = [sys.executable, "-m", module]
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _build_missing() -> None:
+    for sources in kernel_folders():
+        if not _is_built(sources):
+            load(sources)
 
 
 def library_name(sources: Path) -> str:
@@ -138,3 +193,7 @@ def compiler() -> list[str]:
         "some kernels are C++ and no compiler was found; install one (Debian: `apt install g++`, "
         "macOS: `xcode-select --install`, anywhere: `pip install ziglang`) or name one in CXX"
     )
+
+
+if __name__ == "__main__":
+    _build_missing()

@@ -163,6 +163,28 @@ class PluginSchema:
         )
 
 
+def or_name(load: Callable[[str], Any]) -> BeforeValidator:
+    """For annotations: a setting that may stand as text, of which `load` makes its value. load: raises SettingsError
+    for what it does not know."""
+
+    def resolve(value: object) -> object:
+        if not isinstance(value, str):
+            return _with_tuples(value)
+        try:
+            return load(value)
+        except SettingsError as fault:
+            raise ValueError(str(fault)) from None
+
+    return BeforeValidator(resolve)
+
+
+def _with_tuples(value: object) -> object:
+    """What a function has seen is no JSON any more to pydantic, which then takes no list for a tuple."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
 def refuse_unknown_fields(kind: type[Any]) -> None:
     """Makes `build` refuse names that the dataclass `kind`, or one inside it, has no field for."""
     kind.__pydantic_config__ = ConfigDict(extra="forbid")
@@ -229,10 +251,10 @@ def _without_later_defaults(value: Any, row: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(row, dict):
         pairs = zip(row.items(), value.values(), strict=True)
         return {name: _without_later_defaults(part, dumped) for (name, dumped), part in pairs}
-    if not hasattr(type(value), "__pydantic_fields__") or not isinstance(row, dict):
+    fields: dict[str, Any] | None = getattr(type(value), "__pydantic_fields__", None)
+    if fields is None or not isinstance(row, dict):
         return row
     hints = typing.get_type_hints(type(value), include_extras=True)
-    fields: Mapping[str, Any] = getattr(type(value), "__pydantic_fields__")  # noqa: B009 - no type knows of it
     parts = {name: getattr(value, name) for name in fields}
     return {
         name: _without_later_defaults(part, row[name])

@@ -10,7 +10,7 @@ import json
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -134,11 +134,13 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """One call of a stage, not yet run: what it is made of and the key it will have."""
+    """One call of a stage, not yet run: what it is made of and the key it will have. label: what people call what it
+    makes, which is no part of the key."""
 
     stage: Stage[..., Any]
     inputs: Mapping[str, Input]
     settings: Mapping[str, Any]
+    label: str = ""
 
     @property
     def key(self) -> str:
@@ -176,6 +178,12 @@ def plan_of(artifact: Artifact) -> Plan:
     return plan
 
 
+def with_label(artifact: A, label: str) -> A:
+    """`artifact`, planned, under a name that the report, the plan and progress show instead of its key. The name
+    changes no key, and nothing is made again for another one. Raises ArtifactError when it was opened from disk."""
+    return type(artifact).from_plan(replace(plan_of(artifact), label=label))
+
+
 def _keys(value: Input) -> str | list[str] | None:
     if value is None:
         return None
@@ -189,10 +197,10 @@ class Stage(Generic[P, A]):
 
     def __init__(
         self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
-        isolated: bool, gpu: bool, data_parallel: bool,
+        isolated: bool, gpu: bool, data_parallel: bool, stand_in: bool,
     ) -> None:  # fmt: skip
         self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
-        self.isolated, self.gpu, self.data_parallel = isolated, gpu, data_parallel
+        self.isolated, self.gpu, self.data_parallel, self.stand_in = isolated, gpu, data_parallel, stand_in
         self.name = body.__name__
         functools.update_wrapper(self, body)
         hints = typing.get_type_hints(body)
@@ -269,6 +277,7 @@ def stage(
     isolated: bool = False,
     gpu: bool = False,
     data_parallel: bool = False,
+    stand_in: bool = False,
 ) -> Callable[[Callable[Concatenate[Work, P], A]], Stage[P, A]]:
     """Declares a stage.
 
@@ -278,9 +287,9 @@ def stage(
     process that made nothing before, so that what others left there does not count as its own memory. gpu: whether it
     works with a model, so that it is given a GPU for each of its ranks where there are some. data_parallel: whether it
     divides its rows over the ranks it has (`herd.model.collectives.RankGroup`), so that any number of them makes the
-    same; it is given `RunOptions.inference_ranks`.
+    same; it is given `RunOptions.inference_ranks`. stand_in: that it only plans, for what a user has not named yet.
     """
-    return lambda body: Stage(body, paper, version, ranks, isolated, gpu, data_parallel)
+    return lambda body: Stage(body, paper, version, ranks, isolated, gpu, data_parallel, stand_in)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
@@ -293,11 +302,14 @@ def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
 
 
 def walk(target: Artifact) -> list[Plan]:
-    """Every plan that `target` needs, each after all it waits for, `target`'s own last."""
+    """Every plan that `target` needs, each after all it waits for, `target`'s own last. Of plans for the same artifact
+    the first with a label stands for all."""
     ordered: dict[str, Plan] = {}
 
     def visit(plan: Plan) -> None:
         if plan.key in ordered:
+            if plan.label and not ordered[plan.key].label:
+                ordered[plan.key] = plan  # in the place of the one without a name
             return
         for parent in plan.parents:
             visit(parent)

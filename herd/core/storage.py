@@ -16,6 +16,8 @@ from herd.core.records import Conversation, Document, Preference
 
 ROWS_PER_FILE = 100_000
 PART_BYTES = 32_000_000  # of documents that one worker takes at once
+# A small corpus is cut into so many parts, if they are no smaller than what it costs to begin one.
+_MIN_PARTS, _MIN_PART_BYTES = 8, 1_000_000
 _BATCH_BYTES, _BATCH_ROWS = 8_000_000, 4096  # of documents in memory while a part is read
 _GROUP_ROWS = 8192  # what of a large file can be read apart
 _COLUMNS = ("id", "text", "source", "url", "added", "language")
@@ -52,8 +54,9 @@ class DocumentPart:
                     yield document_from_row(row)
 
 
-def document_parts(folder: Path, name: str = "documents", part_bytes: int = PART_BYTES) -> list[DocumentPart]:
-    """A corpus cut into parts, in order: files, and of large ones their row groups, of about `part_bytes` each.
+def document_parts(folder: Path, name: str = "documents", part_bytes: int | None = None) -> list[DocumentPart]:
+    """A corpus cut into parts, in order: files, and of large ones their row groups, of about `part_bytes` each. Absent,
+    as large as one worker takes, and smaller where a corpus would make so few that others have nothing to do.
 
     The cut follows from the files alone. Raises ArtifactError as `read_documents`.
     """
@@ -63,20 +66,31 @@ def document_parts(folder: Path, name: str = "documents", part_bytes: int = PART
     files = sorted((folder / name).glob("*.parquet"))
     if not files and not (name == "rejects" and (folder / name).is_dir()):
         raise ArtifactError(f"{folder / name} holds no Parquet files; it is not a corpus made by herd")
-    parts = []
-    for file in files:
-        metadata = parquet.read_metadata(file)
-        groups: list[int] = []
-        rows = size = 0
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            if groups and size + group.total_byte_size > part_bytes:
-                parts.append(DocumentPart(file, tuple(groups), rows, size))
-                groups, rows, size = [], 0, 0
-            groups.append(number)
-            rows, size = rows + group.num_rows, size + group.total_byte_size
-        parts.append(DocumentPart(file, tuple(groups), rows, size))
-    return parts
+    groups = {file: _row_groups(parquet.read_metadata(file)) for file in files}
+    if part_bytes is None:
+        total_bytes = sum(size for sizes in groups.values() for _, size in sizes)
+        part_bytes = min(PART_BYTES, max(_MIN_PART_BYTES, total_bytes // _MIN_PARTS))
+    return [part for file in files for part in _parts_of(file, groups[file], part_bytes)]
+
+
+_RowGroups = list[tuple[int, int]]  # of each its rows and bytes
+
+
+def _row_groups(metadata: Any) -> _RowGroups:
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return [(group.num_rows, group.total_byte_size) for group in groups]
+
+
+def _parts_of(file: Path, row_groups: _RowGroups, part_bytes: int) -> Iterator[DocumentPart]:
+    groups: list[int] = []
+    rows = size = 0
+    for number, (group_rows, group_bytes) in enumerate(row_groups):
+        if groups and size + group_bytes > part_bytes:
+            yield DocumentPart(file, tuple(groups), rows, size)
+            groups, rows, size = [], 0, 0
+        groups.append(number)
+        rows, size = rows + group_rows, size + group_bytes
+    yield DocumentPart(file, tuple(groups), rows, size)
 
 
 def document_from_row(row: dict[str, Any]) -> Document:

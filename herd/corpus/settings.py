@@ -18,6 +18,7 @@ from herd.core.settings import (
     build,
     input_path,
     merge_settings,
+    or_name,
     read_yaml,
     settings,
 )
@@ -97,3 +98,7 @@ def load_rules(reference: str, overrides: Sequence[str] = ()) -> CurateSettings:
     for text in overrides:
         values = merge_settings(values, parse_override(text), CurateSettings)
     return build(CurateSettings, values, where=f"{path} with --set" if overrides else str(path), lines=lines)
+
+
+# Settings of curation in a recipe: their numbers, or packaged rules or a YAML file by name.
+CurateOrName = Annotated[CurateSettings, or_name(load_rules)]

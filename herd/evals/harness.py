@@ -47,15 +47,25 @@ class GradedAnswer:
 
 
 @dataclass(frozen=True)
+class ChoiceLikelihoods:
+    """How likely a model held every choice of an example, in nats, not normalised, and which is right; None where the
+    example names none of them."""
+
+    log_likelihoods: tuple[float, ...]
+    right: int | None
+
+
+@dataclass(frozen=True)
 class TaskScore:
     """What a model scores on a task. scores: of every example, in order, from 0 to 1; None where it is void. answers:
     every answer, example by example. truncated_share: the share of answers that did not come to an end. tokens: of an
-    answer, the mean."""
+    answer, the mean. choices: of every example with choices, in order."""
 
     scores: tuple[float | None, ...]
     answers: tuple[GradedAnswer, ...] = ()
     truncated_share: float = 0.0
     tokens: float = 0.0
+    choices: tuple[ChoiceLikelihoods, ...] = ()
 
     @property
     def valid_scores(self) -> list[float]:
@@ -84,6 +94,9 @@ class TaskScore:
             truncated_share=self.truncated_share,
             tokens=self.tokens,
             samples=tuple(answer.sample() for answer in self.answers[:_SAMPLES]),
+            chance=sum(1 / len(row.log_likelihoods) for row in self.choices) / len(self.choices)
+            if self.choices
+            else None,
         )
 
 
@@ -111,6 +124,8 @@ class TextScore:
             questions=len(self.nats),
             nats_per_token=per_token,
             token_perplexity=math.exp(min(per_token, 700.0)),
+            text_nats=self.nats,
+            text_bytes=self.utf8_bytes,
         )
 
 
@@ -276,6 +291,7 @@ def _score_choices(
     logps = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs], report)
     scores: list[float | None] = []
     answers: list[GradedAnswer] = []
+    likelihoods: list[ChoiceLikelihoods] = []
     start = 0
     for example, prompt, choices in zip(task.examples, prompts, texts, strict=True):
         own = slice(start, start + len(choices))
@@ -290,7 +306,12 @@ def _score_choices(
         prompt_text = prompt.chat.last.content if chat else prompt.plain
         answers.append(GradedAnswer(example.id, prompt_text, choices[best], grade))
         scores.append(grade.score)
-    return TaskScore(tuple(scores), tuple(answers))
+        likelihoods.append(ChoiceLikelihoods(tuple(nats), _index_in(choices, example.target)))
+    return TaskScore(tuple(scores), tuple(answers), choices=tuple(likelihoods))
+
+
+def _index_in(choices: Sequence[str], target: str) -> int | None:
+    return choices.index(target) if target in choices else None
 
 
 def _continuation(tokenizer: TextTokenizer, prompt: str, choice: str) -> tuple[list[int], list[int]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor
@@ -16,9 +17,15 @@ from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
 from herd.run.processes import trim_memory
 from herd.tokens.shards import TokenShards
-from herd.train.batches import IGNORE_INDEX, Batch, held_out_batches
+from herd.train.batches import IGNORE_INDEX, Batch, collate, held_out_batches
 from herd.train.objectives import next_token_loss
 from herd.train.results import HeldOutLoss
+from herd.train.rows import InputsTargets
+
+DEFAULT_LOSS_TOKENS = 6144  # a source: what the recipe `tiny` has time for
+_ROWS = 4  # at once; few enough that two threads have work at every length
+_CONVERSATIONS = 8  # read at once
+_MAX_ROW_SUMS = 64
 
 
 def held_out_losses(
@@ -26,37 +33,35 @@ def held_out_losses(
     shards: TokenShards,
     *,
     length: int,
-    tokens: int = 6144,
+    tokens: int = DEFAULT_LOSS_TOKENS,
     sources: Collection[str] | None = None,
     workers: int = 1,
     ranks: RankGroup = SINGLE_RANK,
 ) -> dict[str, HeldOutLoss]:
-    """Per source: nats per token, bits per byte of text, and the tokens it was measured on.
+    """Per source: nats per token with an interval over rows, bits per byte of text, and the tokens it was measured on.
 
     tokens: at most about so many a source. sources: all when absent. workers: threads, ranks: that each have the model
     and measure a part; they change no figure. Only bits per byte may be compared between tokenizers. Sources without
     held-out documents are left out.
     """
-    model.eval()
-    device = model.embedding.weight.device
-
-    def measured(batch: Batch) -> tuple[float, int]:
-        with torch.inference_mode():
-            nats = float(next_token_loss(model, batch.to(device))[0])
-        return nats, int((batch.targets_BT != IGNORE_INDEX).sum())
-
     losses: dict[str, HeldOutLoss] = {}
-    with fused_kernels(model), ThreadPoolExecutor(workers) as threads:
-        for source in [name for name in shards.sources if sources is None or name in sources]:
-            trim_memory()  # what training or another source was worked on in is not for this one to lie beside
-            batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
-            measurements = ranks.map(list(batches), measured, local_map=threads.map)
-            count = sum(measurement[1] for measurement in measurements)
-            if count:
-                shard = shards.read(source, "heldout")
-                bytes_per_token = shard.text_bytes / max(1, len(shard.ids) - len(shard))
-                per_token = sum(measurement[0] for measurement in measurements) / count
-                losses[source] = HeldOutLoss(per_token, per_token / math.log(2) / bytes_per_token, count)
+    for source, batches in _measured(model, shards, length, tokens, sources, workers, ranks):
+        count = sum(sum(batch.row_tokens) for batch in batches)
+        if count:
+            shard = shards.read(source, "heldout")
+            bytes_per_token = shard.text_bytes / max(1, len(shard.ids) - len(shard))
+            per_token = sum(batch.nats for batch in batches) / count
+            nats, counts = _row_sums(batches, _MAX_ROW_SUMS)
+            interval = ratio_mean(nats, counts) if len(counts) > 1 else None
+            losses[source] = HeldOutLoss(
+                per_token,
+                per_token / math.log(2) / bytes_per_token,
+                count,
+                low=interval and interval.low,
+                high=interval and interval.high,
+                row_nats=nats,
+                row_tokens=counts,
+            )
     return losses
 
 
@@ -69,32 +74,86 @@ def held_out_means(
     tokens: at most about so many a source. workers: threads. ranks: as of `held_out_losses`. Sources without held-out
     documents are left out.
     """
+    measured = _measured(model, shards, length, tokens, sources, workers, ranks)
+    return {source: ratio_mean(*_row_sums(batches)) for source, batches in measured if batches}
+
+
+@dataclass(frozen=True)
+class _BatchLoss:
+    """nats: summed over a batch, as training sums them. row_nats, row_tokens: of its rows."""
+
+    nats: float
+    row_nats: tuple[float, ...]
+    row_tokens: tuple[int, ...]
+
+
+def _measured(
+    model: Transformer, shards: TokenShards, length: int, tokens: int, sources: Collection[str] | None, workers: int,
+    ranks: RankGroup,
+) -> Iterator[tuple[str, list[_BatchLoss]]]:  # fmt: skip
+    """Of every source the losses of its held-out rows, a few rows at a time."""
     model.eval()
     device = model.embedding.weight.device
 
-    def measured(batch: Batch) -> tuple[list[float], list[float]]:
-        row_nats: list[Tensor] = []
+    def measure(batch: Batch) -> _BatchLoss:
+        token_nats: list[Tensor] = []
         batch = batch.to(device)
         with torch.inference_mode():
-            model(
+            total = model(
                 batch.tokens_BT,
                 documents_BT=batch.attention_documents,
-                finish=next_token_loss.finish(batch, row_nats.append),
+                finish=next_token_loss.finish(batch, token_nats.append),
             )
-        return row_nats[0].sum(-1).tolist(), (batch.targets_BT != IGNORE_INDEX).sum(-1).tolist()
+        counts = (batch.targets_BT != IGNORE_INDEX).sum(-1).tolist()
+        return _BatchLoss(float(total), tuple(token_nats[0].sum(-1).tolist()), tuple(counts))
 
-    means = {}
     with fused_kernels(model), ThreadPoolExecutor(workers) as threads:
-        for source in [name for name in shards.sources if name in sources]:
+        for source in [name for name in shards.sources if sources is None or name in sources]:
+            trim_memory()  # what training or another source was worked on in is not for this one to lie beside
             batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
-            rows = ranks.map(list(batches), measured, local_map=threads.map)
-            if rows:
-                nats, counts = (list(chain.from_iterable(column)) for column in zip(*rows, strict=True))
-                means[source] = ratio_mean(nats, counts)
-    return means
+            yield source, ranks.map(list(batches), measure, local_map=threads.map)
 
 
-_ROWS = 4  # at once; few enough that two threads have work at every length
+@torch.no_grad()
+def dialogue_losses(
+    model: Transformer, conversations: Sequence[InputsTargets], *, pad: int, ranks: RankGroup = SINGLE_RANK,
+    collective: bool = False,
+) -> tuple[list[float], list[int]]:  # fmt: skip
+    """Of every conversation, in order, the nats of what is learnt in it, summed, and how many tokens these are.
+
+    Each is read alone. ranks: that each have the model and measure a part; collective: or that each have a part of the
+    model, and ask it equally often. They change no figure but for rounding.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = sorted(range(len(conversations)), key=lambda number: len(conversations[number][0]))
+    groups = [order[start : start + _CONVERSATIONS] for start in range(0, len(order), _CONVERSATIONS)]
+
+    def measured(group: Sequence[int]) -> list[float]:
+        rows = [[conversations[number]] for number in group]
+        batch = collate(rows, max(len(conversations[number][0]) for number in group), pad).to(device)
+        nats: list[Tensor] = []
+        model(
+            batch.tokens_BT, documents_BT=batch.attention_documents, finish=next_token_loss.finish(batch, nats.append)
+        )
+        return nats[0].double().sum(-1).tolist()
+
+    with fused_kernels(model):
+        by_group = ranks.map(groups, measured, collective=collective)
+    by_number = dict(zip(chain.from_iterable(groups), chain.from_iterable(by_group), strict=True))
+    counts = [int((targets != IGNORE_INDEX).sum()) for _, targets in conversations]
+    return [by_number[number] for number in range(len(conversations))], counts
+
+
+def _row_sums(batches: Sequence[_BatchLoss], limit: int | None = None) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Nats and tokens of every row. limit: of sums; where there are more rows, neighbouring ones are taken together,
+    which may be of one document and so say less than their number."""
+    nats = list(chain.from_iterable(batch.row_nats for batch in batches))
+    counts = list(chain.from_iterable(batch.row_tokens for batch in batches))
+    groups = min(len(counts), limit or len(counts))
+    starts = [number * len(counts) // groups for number in range(groups)] + [len(counts)]
+    spans = [slice(start, end) for start, end in pairwise(starts)]
+    return tuple(sum(nats[span]) for span in spans), tuple(sum(counts[span]) for span in spans)
 
 
 def weighted_loss(losses: Mapping[str, HeldOutLoss], shares: Mapping[str, float]) -> float:

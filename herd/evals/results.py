@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from herd.core.results import results
+from herd.core.results import fields_added, results
+from herd.evals.intervals import Interval
 from herd.train.results import HeldOutLoss
 
 
@@ -24,7 +25,9 @@ class Sample:
 @dataclass(frozen=True)
 class TaskResult:
     """What a model scores on a task, with its 95 % interval. right: of every example, in order, 0 to 1; None where it
-    is void. truncated_share: the share of answers that did not come to an end. tokens: of an answer, the mean."""
+    is void. truncated_share: the share of answers that did not come to an end. tokens: of an answer, the mean.
+    gold_nll: nats of the right answer a character after the plain prompt, the mean over examples that have one; None
+    where nobody asked for it. chance: the share right of who picks choices blindly; None where answers are written."""
 
     share: float
     low: float
@@ -35,11 +38,14 @@ class TaskResult:
     truncated_share: float
     tokens: float
     samples: tuple[Sample, ...] = ()
+    gold_nll: float | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
 class TextResult:
-    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts."""
+    """How well a model predicts the texts of a task, in bits a byte with a 95 % interval over texts. text_nats,
+    text_bytes: of every text, by which two models are compared."""
 
     bits_per_byte: float
     low: float
@@ -47,6 +53,8 @@ class TextResult:
     questions: int
     nats_per_token: float
     token_perplexity: float
+    text_nats: tuple[float, ...] = ()
+    text_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class NeedleCell:
     total: int
 
 
-@results.add(version=1)
+@results.add(version=2, upgrades={1: fields_added})
 @dataclass(frozen=True)
 class EvaluationResult:
     """What a model can do. label: what reports call it. chat: whether it was asked in its chat format. tasks: by name.
@@ -71,6 +79,41 @@ class EvaluationResult:
     tasks: Mapping[str, TaskResult | TextResult]
     needle: tuple[NeedleCell, ...] = ()
     held_out: Mapping[str, HeldOutLoss] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ValidationPoint:
+    """Held-out figures by name after so many steps, each with its 95 % interval over examples. epoch: how often all
+    examples of training had been read."""
+
+    step: int
+    epoch: float
+    figures: Mapping[str, Interval]
+
+
+@results.add(version=1)
+@dataclass(frozen=True)
+class ValidationCurve:
+    """Held-out examples, measured before and in the course of fine-tuning. metric: the figure by which the best model
+    is told, the lower the better. best: the step after which it was lowest; kept: after which the model is as it was
+    written. stopped_early: whether training ended before its time. changes: of each figure, from before training to the
+    kept model, paired over examples."""
+
+    points: tuple[ValidationPoint, ...]
+    metric: str
+    examples: int
+    best: int
+    kept: int
+    stopped_early: bool
+    changes: Mapping[str, Interval]
+
+    def point(self, step: int) -> ValidationPoint:
+        """What was measured last by then."""
+        return max((point for point in self.points if point.step <= step), key=_step, default=self.points[0])
+
+
+def _step(point: ValidationPoint) -> int:
+    return point.step
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
-from herd.core.settings import PositiveInt, settings
+from herd.core.settings import AddedLater, PositiveInt, settings
 from herd.core.stage import Work, stage
-from herd.evals.harness import Score, evaluate, no_progress
+from herd.evals.harness import Score, TaskScore, evaluate, gold_nll, no_progress
 from herd.evals.haystack import haystacks
-from herd.evals.losses import held_out_losses
+from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
+from herd.evals.task import Task
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
 from herd.model.collectives import SINGLE_RANK, RankGroup
@@ -30,6 +31,8 @@ from herd.train.checkpoint import kind_of
 from herd.train.results import HeldOutLoss
 
 TaskChoice = Annotated[PluginConfig, tasks.choice]
+SCORES_FILE = "scores.json"
+CHOICES = "choices"  # in that file: by task a `ChoiceLikelihoods` of every example, of tasks whose answers are choices
 _NEEDLE_ROWS = 16  # the masks of long haystacks are large
 
 
@@ -37,13 +40,17 @@ _NEEDLE_ROWS = 16  # the masks of long haystacks are large
 class EvaluationSettings:
     """tasks: by name, each with its settings. needle_lengths: in tokens; longer ones than the model reads are left out.
     needle_sources: held-out text of these hides the needles. loss_length: tokens in a row for losses; without it no
-    losses are measured."""
+    losses are measured. loss_tokens: of held-out text that losses are measured on, at most about so many a source; four
+    times as many halve the interval. gold_nll: whether it is measured, too, how likely the model holds the right
+    answers, which falls long before a small model gives them and which forecasts of scores start from."""
 
     tasks: tuple[TaskChoice, ...]
     needle_lengths: tuple[PositiveInt, ...] = ()
     needle_seeds: PositiveInt = 8
     needle_sources: tuple[str, ...] = ()
     loss_length: PositiveInt | None = None
+    loss_tokens: AddedLater[PositiveInt] = DEFAULT_LOSS_TOKENS
+    gold_nll: AddedLater[bool] = False
 
 
 @stage(paper="5", version=5, gpu=True, data_parallel=True)
@@ -65,13 +72,19 @@ def evaluate_model(
     chat = kind_of(model.path) == "chat"
     parts = len(settings.tasks) + 2
     scores: dict[str, TaskResult | TextResult] = {}
+    choices: dict[str, list[dict[str, Any]]] = {}
     needle: tuple[NeedleCell, ...] = ()
     held_out: dict[str, HeldOutLoss] = {}
     for index, use in enumerate(settings.tasks):
         report = work.progress_of_part(index, parts, use.name)
         report(0, 1)
         score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report, ranks=ranks)
-        scores[use.name] = score.result()
+        measured = score.result()
+        if isinstance(measured, TaskResult) and settings.gold_nll:
+            measured = replace(measured, gold_nll=_gold_nll(network, tokenizer, use, ranks))
+        scores[use.name] = measured
+        if isinstance(score, TaskScore) and score.choices:
+            choices[use.name] = [asdict(example) for example in score.choices]
     if tokens is not None:
         report = work.progress_of_part(parts - 2, parts, "needles")
         report(0, 1)
@@ -82,12 +95,29 @@ def evaluate_model(
             needle = grid.result()
         if settings.loss_length:
             length = min(settings.loss_length, network.shape.max_seq_len)
-            held_out = held_out_losses(network, shards, length=length, workers=work.executor.workers, ranks=ranks)
+            held_out = held_out_losses(
+                network,
+                shards,
+                length=length,
+                tokens=settings.loss_tokens,
+                workers=work.executor.workers,
+                ranks=ranks,
+            )
     result = EvaluationResult(label, chat, scores, needle, held_out)
-    (work.out / "scores.json").write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False), encoding="utf-8")
+    # Of every question, which is too much for metadata that is read whenever a run is looked at.
+    row = asdict(result) | ({CHOICES: choices} if choices else {})
+    (work.out / SCORES_FILE).write_text(json.dumps(row, indent=1, ensure_ascii=False), encoding="utf-8")
     work.record(result)
     work.headline = f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in (scores or held_out).items())
     return Scores(work.out)
+
+
+def _gold_nll(model: Transformer, tokenizer: TextTokenizer, use: PluginConfig, ranks: RankGroup) -> float | None:
+    """Nats of the right answer a character; None for a task without answers in text."""
+    task: Task = tasks.make(use)()
+    if not any(example.target for example in task.examples):
+        return None
+    return gold_nll(Engine(model, tokenizer.stop_token_ids, ranks=ranks), tokenizer, task)
 
 
 def in_words(result: TaskResult | TextResult | HeldOutLoss) -> str:

@@ -170,9 +170,11 @@ def _mean_gain(control: Mapping[str, float], losses: Mapping[str, float], source
 # ---- forecasts of mixes ----
 
 
-def forecast_losses(small: Sequence[Trial], large: Sequence[Trial], *, resamples: int = 500) -> list[MixPrediction]:
-    """For every mix and source a line of the log of its loss over the log of FLOPs, read off at the mix's large runs;
-    the mean over the sources.
+def forecast_losses(
+    small: Sequence[Trial], large: Sequence[Trial], *, target_flops: float | None = None, resamples: int = 500
+) -> list[MixPrediction]:
+    """For every mix and source a line of the log of its loss over the log of FLOPs, read off at the mix's large runs,
+    or for every mix of the small runs at `target_flops` where there are none; the mean over the sources.
 
     A source's slopes over the mixes are drawn towards their mean by as much as their scatter is noise. The losses are
     those of fixed held-out text of every source, so that mixes may be compared. Raises DataError for fewer than three
@@ -180,17 +182,23 @@ def forecast_losses(small: Sequence[Trial], large: Sequence[Trial], *, resamples
     and forecasts benchmarks.
     """
     targets = _grouped(large, lambda trial: trial.label)
+    if not large:
+        targets = {trial.label: [] for trial in small}
     for label in targets:
         budgets = {round(math.log10(trial.flops), 1) for trial in small if trial.label == label}
         if len(budgets) < 3:
             raise DataError(f"mix {label} was run at {len(budgets)} budgets; a line wants three or more")
-    at = {label: _mean_flops(runs) for label, runs in targets.items()}
+    if target_flops is None and not large:
+        raise DataError("nothing says how large a run is forecast; give target_flops, or runs of that size")
+    at = {label: _mean_flops(runs) if runs else target_flops or 0.0 for label, runs in targets.items()}
     by_seed = _grouped(small, lambda trial: trial.seed)
     rng = np.random.default_rng(0)
     middle = _read_off(small, at)
     resampled = np.array([_read_off(_resample_seeds(by_seed, rng), at) for _ in range(resamples)])
     return [
-        MixPrediction(label, float(middle[number]), percentiles(resampled[:, number]), _mean_loss(runs))
+        MixPrediction(
+            label, float(middle[number]), percentiles(resampled[:, number]), _mean_loss(runs) if runs else None
+        )
         for number, (label, runs) in enumerate(targets.items())
     ]
 
@@ -254,10 +262,12 @@ def _shrink_slopes(fits: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
 
 
 def rank_agreement(forecasts: Sequence[MixPrediction]) -> float:
-    """Spearman's rank correlation of predicted and measured losses. Raises DataError for fewer than three mixes."""
+    """Spearman's rank correlation of predicted and measured losses. Raises DataError for fewer than three mixes that
+    were measured."""
     from scipy.stats import spearmanr  # takes most of a second, which planning has no use for
 
-    if len(forecasts) < 3:
-        raise DataError(f"{len(forecasts)} mixes have no order to agree on; try five or more")
-    agreement: Any = spearmanr([forecast.loss for forecast in forecasts], [forecast.measured for forecast in forecasts])
+    pairs = [(forecast.loss, forecast.measured) for forecast in forecasts if forecast.measured is not None]
+    if len(pairs) < 3:
+        raise DataError(f"{len(pairs)} mixes have no order to agree on; try five or more")
+    agreement: Any = spearmanr([predicted for predicted, _ in pairs], [measured for _, measured in pairs])
     return float(agreement.statistic)

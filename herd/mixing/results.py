@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from herd.core.results import results
+from herd.core.results import fields_added, results
 from herd.evals.intervals import Interval
 
 
@@ -103,22 +103,35 @@ class MixComparison:
 
 @dataclass(frozen=True)
 class MixPrediction:
-    """A mix's mean loss as predicted from small runs, with its 95 % interval, and as measured."""
+    """A mix's mean loss as predicted from small runs, with its 95 % interval, and as measured; None where it was not
+    run at the size predicted."""
 
     label: str
     loss: float
     interval: tuple[float, float]
-    measured: float
+    measured: float | None
+
+
+@results.add(version=2, upgrades={1: fields_added})
+@dataclass(frozen=True)
+class MixForecast:
+    """Mixes as predicted from small runs. rank_correlation: with what was measured; None where nothing was. orders: of
+    magnitude in FLOPs between the largest small run and these."""
+
+    rank_correlation: float | None
+    orders: float
+    rows: tuple[MixPrediction, ...]
 
 
 @results.add(version=1)
 @dataclass(frozen=True)
-class MixForecast:
-    """Mixes as predicted from small runs. orders: of magnitude in FLOPs between the largest small run and these."""
+class MixChoice:
+    """The mix of which the least loss is predicted, by its label, and the predictions it was chosen from, least first.
+    ties: those whose intervals reach below its own prediction, so that the choice among them may be chance."""
 
-    rank_correlation: float
-    orders: float
+    label: str
     rows: tuple[MixPrediction, ...]
+    ties: tuple[str, ...]
 
 
 @results.add(version=1)

@@ -13,7 +13,7 @@ import numpy as np
 from herd.core.artifacts import Mix, Scores, Tokens
 from herd.core.errors import DataError
 from herd.core.registry import PluginConfig
-from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.mixing.comparing import Trial, compare_trials, forecast_losses, rank_agreement, search_costs, upsampling_gains
 from herd.mixing.methods import methods
@@ -131,15 +131,30 @@ def compare_mixes(
 
 
 @stage(paper="3.1.2", version=3)
-def forecast_mixes(work: Work, small: tuple[Scores, ...], large: tuple[Scores, ...]) -> Scores:
-    """Every mix of `large` as predicted from its runs in `small`, and whether the order came out as predicted."""
+def forecast_mixes(
+    work: Work,
+    small: tuple[Scores, ...],
+    large: tuple[Scores, ...],
+    *,
+    target_flops: AddedLater[PositiveFloat | None] = None,
+) -> Scores:
+    """Every mix of `large` as predicted from its runs in `small`, and whether the order came out as predicted.
+
+    target_flops: where mixes are predicted that no run is large enough to measure, of every mix in `small`.
+    """
     trials = [Trial.of(scores.result(MixTrial)) for scores in small]
     targets = [Trial.of(scores.result(MixTrial)) for scores in large]
-    forecasts = forecast_losses(trials, targets)
-    agreement = rank_agreement(forecasts)
-    orders = math.log10(targets[0].flops / max(trial.flops for trial in trials))
+    forecasts = forecast_losses(trials, targets, target_flops=target_flops)
+    agreement = rank_agreement(forecasts) if targets else None
+    at = targets[0].flops if targets else target_flops or 0.0
+    orders = math.log10(at / max(trial.flops for trial in trials))
     _keep(work, MixForecast(agreement, orders, tuple(forecasts)), "scores.json")
-    work.headline = f"{len(forecasts)} mixes predicted, rank correlation {agreement:.2f} with what was measured"
+    best = min(forecasts, key=lambda forecast: forecast.loss)
+    work.headline = f"{len(forecasts)} mixes predicted, " + (
+        f"least loss by {best.label}, {best.loss:.3f}"
+        if agreement is None
+        else f"rank correlation {agreement:.2f} with what was measured"
+    )
     return Scores(work.out)
 
 

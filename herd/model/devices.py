@@ -72,6 +72,12 @@ def device_bytes() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else held_bytes()
 
 
+def device_memory() -> tuple[float, float]:
+    """Bytes of this GPU that this process may have, with those it has, and those that it holds of them."""
+    free, _ = torch.cuda.mem_get_info()
+    return float(free + torch.cuda.memory_reserved()), float(torch.cuda.memory_allocated())
+
+
 _MAX_LAYERS = 100_000  # also a model without memory is made layer by layer
 
 

@@ -104,7 +104,9 @@ _Weights, _Places = ctypes.c_void_p * 9, ctypes.c_void_p * 3
 
 def _shape(x_BTD: Tensor, numbers: tuple[int, float], query: Tensor, key: Tensor, gate: Tensor) -> _Shape:
     head_dim, eps = numbers
-    return _Shape(*x_BTD.shape, len(query) // head_dim, len(key) // head_dim, head_dim, len(gate), eps, sgemm())
+    # A tensor's own `len` is Python, and takes as long as the rest of this.
+    rows = [weight.shape[0] for weight in (query, key, gate)]
+    return _Shape(*x_BTD.shape, rows[0] // head_dim, rows[1] // head_dim, head_dim, rows[2], eps, sgemm())
 
 
 def _addresses(*tensors: Tensor | None) -> list[int | None]:
@@ -138,8 +140,8 @@ class _Fused(torch.autograd.Function):
         ]
         for group in (slice(1, 4), slice(6, 8)):  # one product makes all of query, key and value; of gate and up
             if any(grad_flags[group]):
-                sizes = [len(weight) for weight in weights[group]]
-                weight_grads[group] = weights[0].new_empty(sum(sizes), len(weights[0])).split(sizes)
+                sizes = [weight.shape[0] for weight in weights[group]]
+                weight_grads[group] = weights[0].new_empty(sum(sizes), x_BTD.shape[-1]).split(sizes)
         addresses = _addresses(x_BTD, saved, grad, x_grad)
         tables = _Weights(*_addresses(*weights)), _Places(*_addresses(cos, sin, starts))
         _block_kernel("herd_block_back", 8)(shape, *tables, *addresses, _Weights(*_addresses(*weight_grads)))

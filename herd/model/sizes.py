@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 from herd.core.errors import SettingsError, did_you_mean
 from herd.core.settings import (
-    BeforeValidator,
     PositiveFloat,
     PositiveInt,
     build,
-    dump,
+    or_name,
     parse_yaml,
     read_yaml,
     settings,
@@ -272,21 +271,5 @@ def _divisor(number: int, near: int) -> int:
     return next((n for n in range(max(1, near), 1, -1) if number % n == 0), 1)
 
 
-def _resolve_name(value: object) -> object:
-    if not isinstance(value, str):
-        return _with_tuples(value)
-    try:
-        return _with_tuples(dump(_size_of(value)))
-    except SettingsError as fault:
-        raise ValueError(str(fault)) from None
-
-
-def _with_tuples(value: object) -> object:
-    """What a function has seen is no JSON any more to pydantic, which then takes no list for a tuple."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
-
-
 # A size in a recipe: its numbers, the name of one of SIZES, or `width=2048,layers=16`.
-SizeOrName = Annotated[Size, BeforeValidator(_resolve_name)]
+SizeOrName = Annotated[Size, or_name(_size_of)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from herd.core.artifacts import Artifact, Mix, atomic_write, is_complete, read_metadata
+from herd.core.artifacts import Artifact, Checkpoint, Mix, atomic_write, is_complete, read_metadata
 from herd.core.settings import build, input_path
 from herd.core.stage import Input, Plan, plan_of, walk
 from herd.model.config import read_shape
@@ -22,7 +22,6 @@ from herd.pretrain.profiling import ProfileJob, StageCost, profile_stages
 from herd.pretrain.vocabulary import planned_vocab_size
 from herd.run.runner import distance_to_end
 from herd.tokens.results import PackingResult
-from herd.train.layout import ParallelLayout, pipeline_bubble, training_memory
 from herd.train.log import METRICS_FILE, CostComparison, read_steps
 from herd.train.saving import MIN_INTERVAL_SECONDS
 
@@ -47,6 +46,11 @@ class PlannedTraining:
     def batches(self) -> dict[int, int]:
         """The rows of a step, and how many steps have so many; of a stage that may end early, all it may take."""
         return self.profile_job.batches
+
+    @property
+    def is_new_model(self) -> bool:
+        """Whether it begins with weights that know nothing."""
+        return self.before is None and not self.imported
 
     @property
     def steps(self) -> int:
@@ -93,6 +97,20 @@ def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
                     plan, later, replace(before.shape, max_seq_len=later.length), before
                 )
     return list(planned.values())
+
+
+def shape_of(plan: Plan, shapes: Mapping[str, Shape]) -> Shape | None:
+    """Of the model that a stage reads or makes, followed back to a training in `shapes` or to an imported one; None
+    where there is none."""
+    if plan.key in shapes:
+        return shapes[plan.key]
+    if plan.stage.name == "load_pretrained":
+        return read_shape(input_path(plan.settings["folder"]))
+    for value in plan.inputs.values():
+        for model in value if isinstance(value, tuple) else (value,):
+            if isinstance(model, Checkpoint):
+                return shape_of(plan_of(model), shapes)
+    return None
 
 
 # ---- tried here ----
@@ -199,8 +217,8 @@ def estimate_lines(estimates: Mapping[str, StageEstimate], jobs: int) -> Iterato
             f"{key}: {estimate.steps:,} steps of {1e3 * estimate.core_seconds:,.1f} core-ms, "
             f"{estimate.steps * estimate.core_seconds:,.0f} core-s in all, and {estimate.overhead_seconds:,.0f} "
             "besides; holds "
-            f"{_bytes(estimate.held_bytes)}, "
-            f"its process {_bytes(estimate.peak_bytes)} at most"
+            f"{bytes_words(estimate.held_bytes)}, "
+            f"its process {bytes_words(estimate.peak_bytes)} at most"
         )
     if not estimates:
         yield "nothing to estimate: no stage of pre-training on one device is planned"
@@ -260,44 +278,11 @@ def _packed_tokens(tokens: Input, artifacts: Path) -> dict[str, int]:
     return {name: splits["train"].tokens for name, splits in sources.items()}
 
 
-# ---- layouts, and what was measured ----
+# ---- what was measured ----
 
 
-def layout_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
-    """For every pre-training among `plans`: layout, memory of a device by part, and beside it what was measured."""
-    for training in planned_trainings(plans):
-        yield f"{training.plan.key}: {_planned(training)}{_measured(artifacts / training.plan.key)}"
-
-
-def _planned(training: PlannedTraining) -> str:
-    layout, length = training.settings.layout, training.settings.length
-    layout.check(training.shape, length=length)
-    rows = max(1, max(training.batches) // layout.data)
-    at_once = training.settings.micro_batch or (1 if layout.pipeline > 1 else rows)
-    micro_batches = -(-rows // at_once)
-    device_memory = training_memory(
-        training.shape, layout, length=length, micro_batches=micro_batches, rows=at_once,
-        trainable=training.settings.trainable_params(training.shape),
-    )  # fmt: skip
-    parts = {
-        "weights": device_memory.weights,
-        "gradients": device_memory.gradients,
-        "optimizer": device_memory.optimizer,
-        "activations": device_memory.activations,
-        "logits": device_memory.logits,
-    }
-    listed = ", ".join(f"{name} {_bytes(value)}" for name, value in parts.items())
-    idle = f", pipeline idle {pipeline_bubble(layout, micro_batches):.0%} of its work" if layout.pipeline > 1 else ""
-    return f"{_words(layout)}; in bf16 {_bytes(device_memory.total)} a device ({listed}){idle}"
-
-
-def _words(layout: ParallelLayout) -> str:
-    names = ("tensor", "context", "pipeline", "data")
-    divided = [f"{name} {getattr(layout, name)}" for name in names if getattr(layout, name) > 1]
-    return f"{layout.devices} device{'s' * (layout.devices > 1)}" + (f" ({' x '.join(divided)})" if divided else "")
-
-
-def _measured(folder: Path) -> str:
+def measured_words(folder: Path) -> str:
+    """What a training in `folder` took; nothing where it is not made."""
     if not is_complete(folder):
         return ""
     steps = read_steps(folder / METRICS_FILE)
@@ -308,7 +293,7 @@ def _measured(folder: Path) -> str:
     skipped_note = f", {skipped} steps skipped" if skipped else ""
     return (
         f"; measured: {seconds:.3f} s a step, {tokens_per_second:,.0f} tokens/s, process at most "
-        f"{_bytes(cost['peak_bytes'])}{skipped_note}{_beside(CostComparison.of(cost, steps))}"
+        f"{bytes_words(cost['peak_bytes'])}{skipped_note}{_beside(CostComparison.of(cost, steps))}"
     )
 
 
@@ -321,11 +306,12 @@ def _beside(comparison: CostComparison | None) -> str:
         comparison.peak_bytes,
     )
     time = f"{1e3 * measured_seconds:,.1f} core-ms a step ({1e3 * estimated_seconds:,.1f} estimated)"
-    process = f"its process {_bytes(measured_peak)} ({_bytes(estimated_peak)} estimated)"
-    return f"; {time}, holds {_bytes(measured_held)} ({_bytes(estimated_held)} estimated), {process}"
+    process = f"its process {bytes_words(measured_peak)} ({bytes_words(estimated_peak)} estimated)"
+    return f"; {time}, holds {bytes_words(measured_held)} ({bytes_words(estimated_held)} estimated), {process}"
 
 
-def _bytes(value: float) -> str:
+def bytes_words(value: float) -> str:
+    """Bytes in GB, MB or kB."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if value >= size:
             return f"{value / size:,.1f} {unit}"

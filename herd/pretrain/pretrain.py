@@ -30,9 +30,11 @@ from herd.train.settings import TrainingSettings, num_ranks
 class PretrainSettings(TrainingSettings):
     """One run of pre-training.
 
-    size: of a new model; a checkpoint has its own. length: tokens in a row. tokens: how many are trained on; in their
-    place epochs: how often the text is read. mix: shares by phases, or in proportion to the text there is. init_std: of
-    a new model's first values. z_loss: how much large logits are held back (1e-4 in PaLM).
+    size: of a new model; a checkpoint has its own. length: tokens in a row, the most where phases of `batch` have
+    shorter ones. tokens: how many are trained on; in their place epochs: how often the text is read. mix: shares by
+    phases, or in proportion to the text there is. schedule_steps: over which the rate changes, the run's when absent;
+    of a longer schedule only its beginning is run. init_std: of a new model's first values. z_loss: how much large
+    logits are held back (1e-4 in PaLM).
     """
 
     size: SizeOrName | None = None
@@ -45,6 +47,7 @@ class PretrainSettings(TrainingSettings):
     warmup: NonNegativeFloat = 0.02
     init_std: PositiveFloat = 0.02
     z_loss: float = 0.0
+    schedule_steps: AddedLater[PositiveInt | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +56,16 @@ class PretrainSettings(TrainingSettings):
             check_phases(self.mix, "mix")
         if (self.tokens is None) == (self.epochs is None):
             raise SettingsError("write either tokens, how many are trained on, or epochs, how often the text is read")
-        BatchRamp(self.batch, self.tokens or 1, self.length)
+        for number, phase in enumerate(self.batch):
+            if phase.length is not None and phase.length > self.length:
+                raise SettingsError(
+                    f"batch.{number}.length is {phase.length} and length, the most a row has, {self.length}; raise that"
+                )
+        steps = BatchRamp(self.batch, self.tokens or 1, self.length).steps
+        if self.schedule_steps is not None and self.schedule_steps < steps:
+            raise SettingsError(
+                f"schedule_steps is {self.schedule_steps:,} and the run takes {steps:,} steps; name no fewer"
+            )
 
 
 @stage(paper="3.4.1", version=5, ranks=num_ranks, isolated=True, gpu=True)
@@ -96,7 +108,7 @@ def pretrain(
         session.state,
         batches,
         loss_fn=NextTokenLoss(settings.z_loss),
-        lr_schedule=settings.lr_schedule(ramp.steps),
+        lr_schedule=settings.lr_schedule(max(settings.schedule_steps or 0, ramp.steps)),
         max_grad_norm=settings.optimizer.max_grad_norm,
         guard=settings.guard,
         strategy=session.strategy,
@@ -109,12 +121,12 @@ def pretrain(
     if not session.first:
         return Checkpoint(work.out)
     final = weighted_loss(losses, run.phases[-1].mixture_weights)
-    trained = ramp.rows * settings.length
+    trained = ramp.trained_tokens
     work.record(
         TrainingResult(
             num_params=shape.num_params,
             tokens=trained,
-            flops=trained * shape.training_flops(settings.length),
+            flops=sum(tokens * shape.training_flops(length) for length, tokens in ramp.tokens_by_length.items()),
             loss=final,
             length=settings.length,
             sources=sources_read(batches, steps),

@@ -114,7 +114,7 @@ def planned_vocab_size(plan: Plan) -> int | None:
 
     Raises ArtifactError for a file that holds no tokenizer."""
     row = plan.settings
-    if plan.stage.name == "train_tokenizer":
+    if plan.stage.name in ("train_tokenizer", "declared_tokenizer"):
         return int(row["vocab_size"]) + len(CONTROL_TOKENS)
     if plan.stage.name == "extend_tokenizer":
         return len(read_ranks(input_path(row["base"]))) + int(row["extra"]) + len(CONTROL_TOKENS)

@@ -56,8 +56,8 @@ def text_tokens(paths: Mapping[str, Sequence[str]]) -> float:
 
 
 def computing(devices: int | None) -> dict[str, Any]:
-    """How many GPUs compute, as settings say it; nothing where their number is not said."""
-    return {} if devices is None else {"dtype": "bf16", "layout": {"data": devices}}
+    """How GPUs compute, where their number is said; over how many each part is spread is chosen from that."""
+    return {} if devices is None else {"dtype": "bf16"}
 
 
 def later_lengths(lengths: Sequence[int], batch: int, tokens: float, lr: float) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.pretrain.vocabulary import TokenizerSettings, load_tokenizer, tokenizer_files
-from herd.scaling.budget import LadderSettings, ladder_runs
+from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
 from herd.scaling.stages import fit_law
 from herd.tokens.stages import extend_tokenizer, train_tokenizer
 from herd.train.layout import ParallelLayout
@@ -113,9 +113,9 @@ def train_ladder(
                 tokens=rung.tokens,
                 epochs=None,
                 length=ladder.length,
-                batch=(BatchPhase(until=1.0, batch_tokens=ladder.batch_tokens),),
+                batch=(BatchPhase(until=1.0, batch_tokens=rung.batch_tokens),),
                 mix=phases or base.mix,
-                lr=ladder.lr,
+                lr=rung.lr,
                 min_lr_ratio=ladder.min_lr_ratio,
                 layout=ParallelLayout(),  # models so small are not spread
             ),
@@ -143,4 +143,6 @@ def scaling_law(
         )
     shape = base.size.shape(vocab_size=vocab_size, max_seq_len=base.length)
     models = train_ladder(tokens, vocabulary, ladder, base, mix, vocab_size=vocab_size)
-    return fit_law(models, budgets=ladder.budgets, target_flops=base.tokens * shape.training_flops(base.length))
+    counts = models_per_budget(ladder_runs(ladder, vocabulary=vocab_size)) if ladder.skip_sizes else ()
+    flops = base.tokens * shape.training_flops(base.length)
+    return fit_law(models, budgets=ladder.budgets, target_flops=flops, models_per_budget=counts)

@@ -1,9 +1,9 @@
-"""What models can do, by name, and what each step of a run did to it."""
+"""What models can do and which text they predict, by name, and what each step of a run did to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from herd.core.artifacts import Artifact
@@ -11,6 +11,7 @@ from herd.core.lineage import generations
 from herd.evals.intervals import Interval, paired_gain, unpaired_gain, wilson
 from herd.evals.results import EvaluationResult, TaskResult
 from herd.report.sections import artifacts_with
+from herd.report.texts import TextChange, TextLoss, text_losses
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,19 @@ class Loss:
 @dataclass(frozen=True)
 class MeasuredStep:
     """A measured model. before: the label of the measured one that it was made from, of several the last; None of the
-    first. A round that begins from the base model again goes on from that, not from the round before."""
+    first. A round that begins from the base model again goes on from that, not from the round before. texts: how well
+    it predicts held-out text, by source and by task."""
 
     before: str | None
     scores: Mapping[str, AbilityScore]
+    texts: Mapping[str, TextLoss] = field(default_factory=dict)
 
 
 def measured_steps(artifacts: Sequence[Artifact]) -> dict[str, MeasuredStep]:
     """By label the model that was measured last and those before it that it was made from, in their order: models that
     were measured beside it, such as those of other seeds, are no steps to it."""
-    measured: list[tuple[str, EvaluationResult]] = [
-        (model, result)
+    measured: list[tuple[str, EvaluationResult, str]] = [
+        (model, result, artifact.metadata["inputs"].get("tokens") or "")
         for artifact, result in artifacts_with(artifacts, EvaluationResult)
         if (model := artifact.metadata["inputs"].get("model"))
     ]
@@ -76,10 +79,10 @@ def measured_steps(artifacts: Sequence[Artifact]) -> dict[str, MeasuredStep]:
         return {}
     by_key = {artifact.key: artifact for artifact in artifacts}
     models = set(chain.from_iterable(generations(measured[-1][0], by_key)))
-    labels = {model: result.label for model, result in measured if model in models}
+    labels = {model: result.label for model, result, _ in measured if model in models}
     return {
-        result.label: MeasuredStep(_nearest(labels, model, by_key), ability_scores(result))
-        for model, result in measured
+        result.label: MeasuredStep(_nearest(labels, model, by_key), ability_scores(result), text_losses(result, tokens))
+        for model, result, tokens in measured
         if model in models
     }
 
@@ -106,3 +109,28 @@ def losses_of(steps: Mapping[str, MeasuredStep]) -> Iterator[Loss]:
 def _last_scores(steps: Mapping[str, MeasuredStep], label: str | None) -> Mapping[str, AbilityScore]:
     """What was last measured of each ability on the way to a step, that step's own among it."""
     return {} if label is None else {**_last_scores(steps, steps[label].before), **steps[label].scores}
+
+
+def text_changes(steps: Mapping[str, MeasuredStep]) -> Iterator[TextChange]:
+    """What every step did to each text, against the model before it where the text was measured last; nothing where one
+    of both has no interval."""
+    for label, step in steps.items():
+        before = _last_texts(steps, step.before)
+        for name, loss in step.texts.items():
+            earlier, was = before.get(name, ("", None))
+            rise = loss.change_from(was) if was is not None else None
+            if was is not None and rise is not None:
+                yield TextChange(label, earlier, name, was, loss, rise)
+
+
+def text_losses_of(steps: Mapping[str, MeasuredStep]) -> Iterator[TextChange]:
+    """Every text that a step made a model predict worse, by more than the interval of the difference."""
+    return (change for change in text_changes(steps) if change.is_worse)
+
+
+def _last_texts(steps: Mapping[str, MeasuredStep], label: str | None) -> Mapping[str, tuple[str, TextLoss]]:
+    """By text which model was measured last on the way to a step, that step's own among them, and what it was."""
+    if label is None:
+        return {}
+    own = {name: (label, loss) for name, loss in steps[label].texts.items()}
+    return {**_last_texts(steps, steps[label].before), **own}

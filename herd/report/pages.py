@@ -9,9 +9,11 @@ from typing import Any
 
 from herd.align.results import ImportedModel
 from herd.core.artifacts import Artifact
+from herd.core.titles import artifact_titles
 from herd.corpus.results import CorpusSize
 from herd.report.sections import fill_template, results_of, sections
 from herd.report.sections.losses import steps_of
+from herd.report.sections.steps import STORY, what_went_in
 from herd.report.verdicts import Verdict
 from herd.tokens.results import TokenizerResult
 from herd.train.log import CostComparison
@@ -30,6 +32,7 @@ def render(title: str, artifacts: Sequence[Artifact], verdicts: Sequence[Verdict
         Path(__file__).with_name("page.html"),
         title=title,
         note=note,
+        about="" if any(section.id == STORY for section in shown) else what_went_in(artifacts),
         tiles=tiles(artifacts, verdicts),
         verdicts=[asdict(verdict) for verdict in verdicts],
         stages=stage_rows(artifacts),
@@ -68,10 +71,14 @@ def tiles(artifacts: Sequence[Artifact], verdicts: Sequence[Verdict]) -> list[di
 
 
 def stage_rows(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Every stage by the name that people know it by, with its key beside."""
+    titles = artifact_titles(artifacts)
     longest = max((artifact.metadata["cost"]["seconds"] for artifact in artifacts), default=1.0) or 1.0
     return [
         {
             "key": artifact.key,
+            "title": titles[artifact.key],
+            "stage": "" if titles[artifact.key].startswith(artifact.metadata["stage"]) else artifact.metadata["stage"],
             "paper": artifact.metadata["paper"],
             "headline": artifact.headline,
             "seconds": f"{artifact.metadata['cost']['seconds']:.1f}",
@@ -86,6 +93,7 @@ def stage_rows(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 def cost_estimates(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
     """What `herd plan --estimate` said of training, and what it was; None where nothing was estimated."""
     rows, steps_took, all_took = [], [0.0, 0.0], [0.0, 0.0]  # estimated and measured
+    titles = artifact_titles(artifacts)
     for artifact in artifacts:
         steps = steps_of(artifact)
         estimate = CostComparison.of(artifact.metadata["cost"], steps)
@@ -96,6 +104,7 @@ def cost_estimates(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
             rows.append(
                 {
                     "key": artifact.key,
+                    "title": titles[artifact.key],
                     "steps": f"{len(steps):,}",
                     "pairs": [
                         _estimate_cells(estimate.core_seconds, scale=1e3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -161,6 +161,30 @@ def scores(labels: Sequence[str], tasks: Mapping[str, Sequence[Interval | None]]
 
 def ability_panel(ability: str, steps: Sequence[tuple[str, Interval | None]], worse: Sequence[str]) -> str:
     """A small panel: the share right after each step, with its interval; steps named in `worse` in red."""
+    with _step_panel(ability, steps, worse, "{:.0%}".format, below=lambda row: row.high >= 0.86) as (axis, svg):
+        axis.set_ylim(-0.05, 1.05)
+        axis.set_yticks((0, 0.5, 1), ("0", "50 %", "100 %"))
+    shown = [(label, row) for label, row in steps if row]
+    words = ", ".join(f"{label} {row.value:.0%} ({row.low:.0%} to {row.high:.0%})" for label, row in shown)
+    return with_alt_text(svg[0], f"{ability}, share right after each step: {words}")
+
+
+def text_panel(text: str, steps: Sequence[tuple[str, Interval | None]], worse: Sequence[str]) -> str:
+    """A small panel: bits a byte of a text after each step, with its interval; steps named in `worse` in red."""
+    with _step_panel(text, steps, worse, "{:.3f}".format) as (axis, svg):
+        axis.margins(y=0.3)  # what is written stands inside
+    shown = [(label, row) for label, row in steps if row]
+    words = ", ".join(f"{label} {row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for label, row in shown)
+    return with_alt_text(svg[0], f"{text}, bits a byte after each step: {words}")
+
+
+@contextmanager
+def _step_panel(
+    title: str, steps: Sequence[tuple[str, Interval | None]], worse: Sequence[str], form: Callable[[float], str],
+    below: Callable[[Interval], bool] = lambda row: False,
+) -> Iterator[tuple[Any, list[str]]]:  # fmt: skip
+    """The axis of a small panel with a point for each step; when the block ends, the list holds the SVG. below: whether
+    a value is written below its interval."""
     rows = [(place, label, row) for place, (label, row) in enumerate(steps) if row]
     with drawing(height=2.2, width=2.9) as (_, (axis,), svg):
         axis.plot([place for place, _, _ in rows], [row.value for _, _, row in rows], color=PALETTE[0], linewidth=1.2)
@@ -168,23 +192,19 @@ def ability_panel(ability: str, steps: Sequence[tuple[str, Interval | None]], wo
             colour = PALETTE[1] if label in worse else PALETTE[0]
             spread = np.abs([[row.value - row.low], [row.high - row.value]])
             axis.errorbar(place, row.value, spread, marker="o", markersize=4, color=colour, capsize=2)
-            above = row.high < 0.86
             axis.annotate(
-                f"{row.value:.0%}",
-                (place, row.high if above else row.low),
+                form(row.value),
+                (place, row.low if below(row) else row.high),
                 textcoords="offset points",
-                xytext=(0, 3 if above else -10),
+                xytext=(0, -10 if below(row) else 3),
                 ha="center",
                 fontsize=8,
                 color=colour,
             )
-        axis.set_title(escape_label(ability), fontsize=10, loc="left")
+        axis.set_title(escape_label(title), fontsize=10, loc="left")
         axis.set_xticks(range(len(steps)), [escape_label(label) for label, _ in steps], rotation=45, ha="right")
         axis.set_xlim(-0.5, len(steps) - 0.5)
-        axis.set_ylim(-0.05, 1.05)
-        axis.set_yticks((0, 0.5, 1), ("0", "50 %", "100 %"))
-    words = ", ".join(f"{label} {row.value:.0%} ({row.low:.0%} to {row.high:.0%})" for _, label, row in rows)
-    return with_alt_text(svg[0], f"{ability}, share right after each step: {words}")
+        yield axis, svg
 
 
 def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
@@ -207,14 +227,15 @@ def shares(mixes: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def measured_vs_forecast(rows: Sequence[MixPrediction]) -> str:
-    """Measured losses over those predicted, with the forecasts' intervals."""
+    """Measured losses over those predicted, with the forecasts' intervals, of those that were measured."""
     with drawing(height=3.2) as (_, (axis,), svg):
-        losses = [*(row.loss for row in rows), *(row.measured for row in rows)]
+        measured = [(row, row.measured) for row in rows if row.measured is not None]
+        losses = [*(row.loss for row, _ in measured), *(loss for _, loss in measured)]
         low, high = min(losses), max(losses)
         axis.plot([low, high], [low, high], color=GRID)
-        for row, colour in zip(rows, PALETTE * len(rows), strict=False):
-            axis.plot(row.interval, [row.measured] * 2, color=colour, linewidth=2, alpha=0.5)
-            axis.plot(row.loss, row.measured, "o", color=colour, label=escape_label(row.label))
+        for (row, loss), colour in zip(measured, PALETTE * len(measured), strict=False):
+            axis.plot(row.interval, [loss] * 2, color=colour, linewidth=2, alpha=0.5)
+            axis.plot(row.loss, loss, "o", color=colour, label=escape_label(row.label))
         axis.set_xlabel("predicted loss, nats per token")
         axis.set_ylabel("measured loss")
         axis.legend(frameon=False, fontsize=8)

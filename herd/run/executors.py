@@ -30,8 +30,8 @@ _ATTEMPTS = 3  # a shard at work when its worker died is given to so many
 class LocalExecutor:
     """Processes on this machine.
 
-    worker_limit: how many workers there may be now; with 1 everything happens in the calling process. A worker that
-    dies costs the shards it had at work, which others are given.
+    worker_limit: how many workers there may be now; as long as it is 1 everything happens in the calling process. A
+    worker that dies costs the shards it had at work, which others are given.
     """
 
     def __init__(self, worker_limit: Callable[[], int] = lambda: 1, warn: Callable[[str], None] = print) -> None:
@@ -44,14 +44,14 @@ class LocalExecutor:
 
     def map(self, kernel: Callable[[_ShardT], _ResultT], shards: Iterable[_ShardT]) -> Iterator[_ResultT]:
         todo = list(shards)
-        workers = min(self.workers, len(todo))
-        if workers < 2 or not self._can_share():
-            yield from map(kernel, todo)
-            return
+        next_number = 0
+        # Others may join in as soon as the stages beside this one are done.
+        while (workers := min(self.workers, len(todo) - next_number)) == 1 or (workers and not self._can_share()):
+            yield kernel(todo[next_number])
+            next_number += 1
         results: dict[int, _ResultT] = {}
         deaths: Counter[int] = Counter()
         suspects: list[int] = []
-        next_number = 0
         while next_number < len(todo):
             remaining = [number for number in range(next_number, len(todo)) if number not in results]
             try:

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from herd.core.artifacts import atomic_write
-from herd.core.errors import HerdError, SettingsError, TrainingError, to_herd_error
+from herd.core.errors import HerdError, SettingsError, StoppedError, TrainingError, to_herd_error
 from herd.core.executor import ProgressReporter, RestartPolicy
+from herd.run.processes import sigterm_as_request
 from herd.run.ranks import HEARTBEAT_SECONDS, STARTUP_SECONDS, Rank, free_port, rank_command, rank_env, watch_progress
 
 _ShardT = TypeVar("_ShardT")
@@ -124,12 +125,15 @@ def launcher_session(
     if executor not in ("torchrun", "slurm"):
         yield executor, jobs
     elif Rank.from_env().number > 0:
-        work_for_leader(folder, timeout_seconds)
+        # Asked to end, ranks save; the processes that wait for them stay until they have, as long as the leader does.
+        with sigterm_as_request():
+            work_for_leader(folder, timeout_seconds)
         yield None
     else:
         rendezvous = _open_rendezvous(folder)
         try:
-            yield f"joined:{folder}", 0
+            with sigterm_as_request():
+                yield f"joined:{folder}", 0
         finally:
             rendezvous.end(timeout_seconds)
 
@@ -144,12 +148,15 @@ def work_for_leader(folder: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> N
     number = 1
     while True:
         if (task := rendezvous.task(number, "job")).exists():
-            _run_rank(*json.loads((task / "task").read_bytes()))
+            try:
+                _run_rank(*json.loads((task / "task").read_bytes()))
+            except StoppedError:
+                rendezvous.leave()  # or the first rank would wait until this one counts as dead
+                raise
         elif (task := rendezvous.task(number, "map")).exists():
             _work_on(task)
         elif (rendezvous.folder / "end").exists():
-            rendezvous.heartbeat_stop.set()
-            atomic_write(rendezvous.folder / f"left-{Rank.from_env().number}", "")
+            rendezvous.leave()
             return
         elif leader.is_silent():
             raise HerdError(
@@ -205,6 +212,11 @@ class _Rendezvous:
 
     def heartbeat_file(self, rank: int) -> Path:
         return self.folder / f"beat-{rank}"
+
+    def leave(self) -> None:
+        """Tells the first rank that this one goes."""
+        self.heartbeat_stop.set()
+        atomic_write(self.folder / f"left-{Rank.from_env().number}", "")
 
     def end(self, timeout_seconds: float) -> None:
         """Sends the others home, and stays until they have left, so that they see why it goes."""
@@ -328,5 +340,7 @@ def _run_rank(job: str, address: str, port: int) -> None:
     """This process's part, in a process of its own: torch's groups serve one job."""
     env = rank_env(Rank.from_env(), address, port) | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
     process = subprocess.run(rank_command(Path(job)), check=False, env=os.environ | env)
+    if process.returncode == StoppedError.exit_code:
+        raise StoppedError("asked to end; what was saved last is gone on from by the same command")
     if process.returncode:
         raise TrainingError(f"rank {Rank.from_env().number} ended with {process.returncode}; its output says why")

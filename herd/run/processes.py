@@ -41,6 +41,21 @@ def handle_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: _stop.set())
 
 
+@contextlib.contextmanager
+def sigterm_as_request() -> Iterator[None]:
+    """As `handle_sigterm`, until the end of the block; nothing in a thread, which hears no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    handle_sigterm()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _stop.clear()
+
+
 def stop_requested() -> bool:
     return _stop.is_set()
 

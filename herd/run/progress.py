@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from herd.core.terminal import colour_stream, visible
@@ -14,8 +15,10 @@ _LIVE_SECONDS = 0.1
 
 
 class Display(Protocol):
-    """Is called with everything that happens in a run. Keys are those of artifacts."""
+    """Is called with everything that happens in a run. Keys are those of artifacts. show_titles: what they are called,
+    before anything else."""
 
+    def show_titles(self, titles: Mapping[str, str]) -> None: ...
     def begin(self, total: int, num_complete: int) -> None: ...
     def start(self, key: str) -> None: ...
     def progress(self, key: str, completed: float, total: float, words: str) -> None: ...
@@ -28,6 +31,7 @@ class Display(Protocol):
 class SilentDisplay:
     """Shows nothing."""
 
+    def show_titles(self, titles: Mapping[str, str]) -> None: ...
     def begin(self, total: int, num_complete: int) -> None: ...
     def start(self, key: str) -> None: ...
     def progress(self, key: str, completed: float, total: float, words: str) -> None: ...
@@ -44,6 +48,10 @@ class TextDisplay(SilentDisplay):
         self._rates: dict[str, ProgressRate] = {}
         self._shown_at: dict[str, float] = {}
         self._total = self._completed = 0
+        self._titles: Mapping[str, str] = {}
+
+    def show_titles(self, titles: Mapping[str, str]) -> None:
+        self._titles = titles
 
     def begin(self, total: int, num_complete: int) -> None:
         self._total, self._completed = total, num_complete
@@ -53,23 +61,27 @@ class TextDisplay(SilentDisplay):
     def start(self, key: str) -> None:
         self._shown_at[key] = time.monotonic()
         self._rates[key] = ProgressRate()
-        self._say(f"{key}: started")
+        self._say(f"{self._title(key)}: started")
 
     def progress(self, key: str, completed: float, total: float, words: str) -> None:
         now = time.monotonic()
         remaining = self._rates[key].seconds_left(now, completed, total)
         if now - self._shown_at[key] >= PLAIN_SECONDS:
             self._shown_at[key] = now
+            title = self._title(key)
             self._say(
-                f"{key}: {completed / total:.0%} {words}, {clock(remaining)} left" if total else f"{key}: {words}"
+                f"{title}: {completed / total:.0%} {words}, {clock(remaining)} left" if total else f"{title}: {words}"
             )
 
     def finish(self, key: str, metadata: dict[str, Any]) -> None:
         self._completed += 1
-        self._say(f"[{self._completed}/{self._total}] {summary(metadata)}")
+        self._say(f"[{self._completed}/{self._total}] {summary(metadata, self._title(key))}")
 
     def warn(self, text: str) -> None:
         self._say(f"warning: {text}")
+
+    def _title(self, key: str) -> str:
+        return self._titles.get(key, key)
 
     def _say(self, text: str) -> None:
         print(text, flush=True)
@@ -93,8 +105,12 @@ class LiveDisplay:
         )
         self._tasks: dict[str, Any] = {}
         self._rates: dict[str, ProgressRate] = {}
+        self._titles: Mapping[str, str] = {}
         self._completed = self._total = 0
         self._overall: Any = None
+
+    def show_titles(self, titles: Mapping[str, str]) -> None:
+        self._titles = titles
 
     def begin(self, total: int, num_complete: int) -> None:
         self._total, self._completed = total, num_complete
@@ -105,7 +121,8 @@ class LiveDisplay:
 
     def start(self, key: str) -> None:
         self._rates[key] = ProgressRate()
-        self._tasks[key] = self._bars.add_task(key.rpartition("-")[0], total=None, left="", words="")
+        title = self._titles.get(key, key.rpartition("-")[0])
+        self._tasks[key] = self._bars.add_task(_plain(title), total=None, left="", words="")
 
     def progress(self, key: str, completed: float, total: float, words: str) -> None:
         remaining = self._rates[key].seconds_left(time.monotonic(), completed, total)
@@ -117,7 +134,7 @@ class LiveDisplay:
         self._bars.remove_task(self._tasks.pop(key))
         self._completed += 1
         self._bars.update(self._overall, completed=self._completed, words=f"{self._completed} of {self._total} stages")
-        self._bars.console.print(f"[green]✓[/] {_plain(summary(metadata))}")
+        self._bars.console.print(f"[green]✓[/] {_plain(summary(metadata, self._titles.get(key, '')))}")
 
     def warn(self, text: str) -> None:
         self._bars.console.print(f"[yellow]warning:[/] {_plain(text)}")
@@ -166,9 +183,10 @@ def display() -> Display:
     return LiveDisplay() if sys.stdout.isatty() else TextDisplay()
 
 
-def summary(metadata: dict[str, Any]) -> str:
-    """One line about an artifact: its stage, the seconds it took, its headline."""
-    return f"{metadata['key']} {metadata['cost']['seconds']:.1f} s  {metadata.get('headline', '')}".rstrip()
+def summary(metadata: dict[str, Any], title: str = "") -> str:
+    """One line about an artifact: its title, the key when there is none, the seconds it took, its headline."""
+    seconds, headline = metadata["cost"]["seconds"], metadata.get("headline", "")
+    return f"{title or metadata['key']} {seconds:.1f} s  {headline}".rstrip()
 
 
 class ProgressRate:

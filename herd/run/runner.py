@@ -37,6 +37,7 @@ from herd.core.errors import (
 from herd.core.executor import Executor
 from herd.core.plugins import user_files
 from herd.core.stage import DEFAULT_OPTIONS, Plan, RunOptions, walk
+from herd.core.titles import plan_titles, write_run_labels
 from herd.run import processes
 from herd.run.executor_factory import make_executor
 from herd.run.executors import num_gpus as visible_gpus
@@ -78,6 +79,8 @@ def run_stages(
     show = display or SilentDisplay()
     home = RunFolder(folder)
     with _sole_run(home):
+        write_run_labels(home.root, plans)
+        show.show_titles(plan_titles(plans))
         repairer = ArtifactRepairer(plans, home, show)
         todo = _todo(plans, home, show, repairer)
         show.begin(len(plans), len(plans) - len(todo))

@@ -139,8 +139,3 @@ class Chinchilla:
 
     def best_tokens(self, flops: float) -> float:
         return flops / (6 * self.best_num_params(flops))
-
-
-def days(flops: float, *, devices: int, flops_per_second: float) -> float:
-    """How long `devices` take at `flops_per_second` each. Source: Llama 3, 3.2.1 and table 4."""
-    return flops / (devices * flops_per_second) / 86_400

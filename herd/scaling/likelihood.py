@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,9 @@ _FEWEST_FOR_A_FLOOR = 5  # runs: three numbers are fitted, and their fit has to 
 
 
 class Trend(Protocol):
-    """What NLL is expected of a model trained with so many FLOPs."""
+    """What NLL is expected of a model trained with so many FLOPs: a dataclass of the numbers fitted."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def at(self, flops: float) -> float: ...
 

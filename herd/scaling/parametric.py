@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,19 +24,34 @@ _HUBER = 1e-3  # of a logarithm, as in the paper
 
 @dataclass(frozen=True)
 class ParametricFit:
-    """A parametric law and laws from resampled runs, for intervals. median_error: of the runs' losses, a share."""
+    """A parametric law and laws from resampled runs, for intervals. median_error: of the runs' losses, a share.
+    residuals: log of each run's loss less log of what the law says of it; none where the runs are not at hand."""
 
     law: Chinchilla
     resampled: tuple[Chinchilla, ...]
     median_error: float
+    residuals: tuple[float, ...] = ()
 
     def interval(self, parameter: str) -> tuple[float, float]:
         """The middle 95 % of `floor`, `a`, `b`, `alpha` or `beta`."""
         return percentiles([getattr(sample, parameter) for sample in self.resampled])
 
-    def loss_interval(self, num_params: float, tokens: float) -> tuple[float, float]:
-        """The middle 95 % of the loss predicted for a run."""
-        return percentiles([sample.loss(num_params, tokens) for sample in self.resampled])
+    def loss_interval(self, num_params: float, tokens: float, *, predictive: bool = False) -> tuple[float, float]:
+        """The middle 95 % of the law's loss for a run of so many weights and tokens, in nats a token.
+
+        predictive: of the loss that such a run will be measured at, which lies off its law as the runs fitted do: every
+        resampled law with every residual. Raises ArtifactError when the residuals are not at hand. Source: Efron and
+        Tibshirani 1993, chapters 9 and 25.
+        """
+        losses = np.array([sample.loss(num_params, tokens) for sample in self.resampled])
+        if not predictive:
+            return percentiles(losses)
+        if not self.residuals:
+            raise ArtifactError("the law says nothing of how far runs lie off it; fit it again from its runs")
+        count = len(self.residuals)
+        # Five numbers are fitted, so the residuals are smaller than the noise by this much.
+        off = np.array(self.residuals) * math.sqrt(count / max(1, count - len(_NUMBERS)))
+        return percentiles(np.outer(losses, np.exp(off)).ravel())
 
 
 def parametric_row(fit: ParametricFit) -> dict[str, Any]:
@@ -58,14 +75,34 @@ def read_law(path: Path) -> ParametricFit:
         raise ArtifactError(f"{path} holds no law.json; name a run with a ladder, or the folder of its fit_law")
     newest = max(files, key=lambda file: file.stat().st_mtime)
     check_files(newest.parent, newest.name)
-    row = json.loads(newest.read_text(encoding="utf-8"))["parametric"]
-    if "none" in row or "drawn" not in row:
-        raise ArtifactError(f"{newest} has no parametric law: {row.get('none', 'fitted by an older herd; fit again')}")
-    resampled = tuple(Chinchilla(**dict(zip(_NUMBERS, numbers, strict=True))) for numbers in row["drawn"])
-    return ParametricFit(Chinchilla(**{name: row[name] for name in _NUMBERS}), resampled, row["median_error"])
+    return parametric_of(json.loads(newest.read_text(encoding="utf-8")), where=str(newest))
+
+
+def parametric_of(row: Mapping[str, Any], *, where: str) -> ParametricFit:
+    """The parametric law in what `fit_law` found out, as plain data (a `ScalingLaw`), with the residuals of the runs
+    beside it. where: the data come from, for the message.
+
+    Raises ArtifactError when the fit had too few runs.
+    """
+    numbers = row["parametric"]
+    if "none" in numbers or "drawn" not in numbers:
+        raise ArtifactError(
+            f"{where} has no parametric law: {numbers.get('none', 'fitted by an older herd; fit again')}"
+        )
+    resampled = tuple(Chinchilla(**dict(zip(_NUMBERS, drawn, strict=True))) for drawn in numbers["drawn"])
+    law = Chinchilla(**{name: numbers[name] for name in _NUMBERS})
+    columns = [np.concatenate([curve[name] for curve in row.get("curves", ())] or [[]]) for name in _RUN_COLUMNS]
+    return ParametricFit(law, resampled, numbers["median_error"], _residuals(law, *columns))
 
 
 _NUMBERS = ("floor", "a", "b", "alpha", "beta")
+_RUN_COLUMNS = ("num_params", "tokens", "losses")  # of each curve of a `ScalingLaw`
+
+
+def _residuals(law: Chinchilla, num_params: ArrayLike, tokens: ArrayLike, losses: ArrayLike) -> tuple[float, ...]:
+    """Log of each run's loss less log of what the law says of it."""
+    runs = zip(*(np.asarray(column, float).tolist() for column in (num_params, tokens, losses)), strict=True)
+    return tuple(math.log(loss / law.loss(weights, count)) for weights, count, loss in runs)
 
 
 def fit_parametric(
@@ -92,8 +129,10 @@ def fit_parametric(
     rng = np.random.default_rng(seed)
     resampled = [_polish(runs[:, rng.integers(0, runs.shape[1], runs.shape[1])], best[0]) for _ in range(resamples)]
     predicted = logsumexp(_terms(best[0], runs[0], runs[1]), axis=0)
-    median_error = np.median(np.abs(np.expm1(predicted - runs[2])))
-    return ParametricFit(_law(best[0]), tuple(_law(theta) for theta, _ in resampled), float(median_error))
+    median_error = float(np.median(np.abs(np.expm1(predicted - runs[2]))))
+    law = _law(best[0])
+    residuals = _residuals(law, num_params, tokens, losses)
+    return ParametricFit(law, tuple(_law(theta) for theta, _ in resampled), median_error, residuals)
 
 
 def _law(theta: NDArray[np.float64]) -> Chinchilla:

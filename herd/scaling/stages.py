@@ -11,7 +11,7 @@ import numpy as np
 
 from herd.core.artifacts import Checkpoint, Law
 from herd.core.errors import DataError
-from herd.core.settings import PositiveFloat, PositiveInt
+from herd.core.settings import AddedLater, PositiveFloat, PositiveInt
 from herd.core.stage import Work, stage
 from herd.evals.intervals import percentiles
 from herd.scaling.budget import by_budget
@@ -30,19 +30,24 @@ def fit_law(
     target_flops: PositiveFloat,
     resamples: PositiveInt = 500,
     seed: int = 0,
+    models_per_budget: AddedLater[tuple[PositiveInt, ...]] = (),
 ) -> Law:
     """How many tokens are best at each compute budget, and at `target_flops`.
 
-    models: equally many for each budget, in the order of `budgets`. Curves without a minimum inside the sizes trained
-    are left out, with how to extend the sweep. Beside it stands the parametric law of all runs. Intervals: residual
-    bootstrap over the points of each curve.
+    models: in the order of `budgets`, as many for each as `models_per_budget` says, equally many when it is absent.
+    Curves without a minimum inside the sizes trained are left out, with how to extend the sweep. Beside it stands the
+    parametric law of all runs. Intervals: residual bootstrap over the points of each curve.
     """
-    if not models or len(models) % len(budgets):
+    if not models or (
+        (len(models_per_budget), sum(models_per_budget)) != (len(budgets), len(models))
+        if models_per_budget
+        else len(models) % len(budgets)
+    ):
         raise DataError(f"{len(models)} models do not share out over {len(budgets)} budgets; mend the recipe's ladder")
     trained = [model.result(TrainingResult) for model in models]
-    tokens = by_budget(budgets, [training.tokens for training in trained])
-    losses = by_budget(budgets, [training.loss for training in trained])
-    num_params = by_budget(budgets, [training.num_params for training in trained])
+    tokens = by_budget(budgets, [training.tokens for training in trained], models_per_budget)
+    losses = by_budget(budgets, [training.loss for training in trained], models_per_budget)
+    num_params = by_budget(budgets, [training.num_params for training in trained], models_per_budget)
     curves = [parabola(x, y) for x, y in zip(tokens, losses, strict=True)]
     law = _law(budgets, curves)
     resampled = list(_resampled(budgets, tokens, losses, curves, resamples, seed)) if law else []

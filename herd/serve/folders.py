@@ -29,6 +29,7 @@ from herd.core.manifests import Manifest, check_files, read_manifest, verify_fol
 from herd.core.model_files import TEXT_FILES, files_in
 from herd.core.registry import PluginConfig
 from herd.core.settings import parse_yaml
+from herd.core.titles import artifact_titles, with_stage
 from herd.evals.results import EvaluationResult
 from herd.evals.tasks import tasks
 from herd.generate.toolbox import NO_TOOLS, Toolbox, ToolboxUse, toolboxes
@@ -224,8 +225,10 @@ def describe_path(path: Path, *, verify: bool) -> Iterator[str]:
         yield from _artifact_lines(Artifact.open(path), verify=verify)
         return
     artifacts = artifacts_in(path)
+    titles = artifact_titles(artifacts)
     for artifact in artifacts:
-        yield f"{type(artifact).__name__:12} {summary(artifact.metadata)}"
+        title = with_stage(titles[artifact.key], artifact.metadata["stage"])
+        yield f"{type(artifact).__name__:12} {artifact.key:34} {summary(artifact.metadata, title)}"
     if any(map(_is_old, artifacts)):
         yield _OLD
     yield from (f"{'damaged':12} {folder.name}: the same recipe makes it again" for folder in damaged_in(path))

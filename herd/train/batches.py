@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from herd.core.errors import DataError, TrainingError
 from herd.tokens.shards import TokenShards
 from herd.train.mixture import Mixture
 from herd.train.rows import InputsTargets, LengthUpsampling, SourceRows, has_text, row_length
-from herd.train.schedule import BatchRamp, MixPhase
+from herd.train.schedule import BatchRamp, MixPhase, mix_within
 
 IGNORE_INDEX = -100  # a target that is not learnt
 PADDING_DOCUMENT = -1  # the document of a place that holds none
@@ -120,8 +121,27 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """Steps whose rows have one length: the sources in such rows, and which comes next. first_row: among all rows."""
+
+    first_row: int
+    rows: int
+    length: int
+    sources: dict[str, SourceRows]
+    mixture: Mixture
+
+    def picks(self, numbers: range) -> list[tuple[str, int]]:
+        """Source and row of each of the run's rows `numbers`."""
+        return [self.mixture.source_of(number - self.first_row) for number in numbers]
+
+
 class TokenBatches:
-    """The batch of every step: rows from several sources, mixed as the phases say."""
+    """The batch of every step: rows from several sources, mixed as the phases say.
+
+    Rows of each length are packed apart, in an order of their own: where the length changes every source begins anew,
+    so that some documents may be read in both, and its share holds in each part.
+    """
 
     by_rank = True
 
@@ -140,23 +160,35 @@ class TokenBatches:
                 f"the mix names {', '.join(sorted(unknown))}; the tokens hold {', '.join(shards.sources)}: mend the mix"
             )
         self.ramp, self.pad = ramp, pad
-        self.sources = {
-            name: SourceRows(name, shards.read(name), ramp.length, seed, length_upsampling) for name in sorted(names)
-        }
-        self.mixture = Mixture(tuple(mix), ramp.rows, ramp.length, self.sources)
+        self._stretches: list[_Stretch] = []
+        total, seen, row = max(1, ramp.trained_tokens), 0, 0
+        for length, phases in groupby((phase for phase in ramp.plan if phase.steps), key=lambda phase: phase.length):
+            own = list(phases)
+            after, rows = seen + sum(phase.tokens for phase in own), sum(phase.steps * phase.rows for phase in own)
+            part = mix_within(mix, seen / total, after / total)
+            used = sorted(names & set[str]().union(*(phase.sources for phase in part)))
+            sources = {name: SourceRows(name, shards.read(name), length, seed, length_upsampling) for name in used}
+            self._stretches.append(_Stretch(row, rows, length, sources, Mixture(part, rows, length, sources)))
+            seen, row = after, row + rows
 
     def __len__(self) -> int:
         return self.ramp.steps
 
+    def stretch_of(self, step: int) -> _Stretch:
+        """The rows of the length that `step` takes."""
+        first = self.ramp.phase_of(step).first_row
+        return next(stretch for stretch in reversed(self._stretches) if stretch.first_row <= first)
+
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
         """The rows of `step`, of several ranks those of one; no text of the others is read."""
-        picks = [self.mixture.source_of(number) for number in self.ramp.rows_of(step)]
+        stretch = self.stretch_of(step)
+        picks = stretch.picks(self.ramp.rows_of(step))
         own = picks[rank_rows(len(picks), rank, world_size)]
-        rows = [self.sources[name].texts(number) for name, number in own]
-        batch = replace(collate(rows, self.ramp.length, self.pad), sources=tuple(name for name, _ in own))
+        rows = [stretch.sources[name].texts(number) for name, number in own]
+        batch = replace(collate(rows, stretch.length, self.pad), sources=tuple(name for name, _ in own))
         if world_size == 1:
             return batch
-        all_rows = [self.sources[name].row(number) for name, number in picks]
+        all_rows = [stretch.sources[name].row(number) for name, number in picks]
         targets = float(sum(map(row_length, all_rows)))
         sources = tuple(sorted({name for name, _ in picks}))
         return replace(batch, global_batch=GlobalBatch(targets, any(len(row) > 1 for row in all_rows), sources))
@@ -165,17 +197,23 @@ class TokenBatches:
         """Per source, of the first `steps` steps, of all when absent: rows and tokens given, the share of all tokens,
         and how often it was read in full."""
         rows = self.ramp.rows if steps is None or steps >= len(self) else self.ramp.rows_of(steps).start
-        row_counts = self.mixture.row_counts(rows)
-        tokens = {name: self.sources[name].tokens(count) for name, count in row_counts.items()}
-        total = max(1, sum(tokens.values()))
+        counted: dict[str, dict[str, float]] = {}
+        for stretch in self._stretches:
+            row_counts = stretch.mixture.row_counts(min(stretch.rows, max(0, rows - stretch.first_row)))
+            for name, count in row_counts.items():
+                source, row = stretch.sources[name], counted.setdefault(name, {"rows": 0, "tokens": 0, "epochs": 0})
+                row["rows"] += count
+                row["tokens"] += source.tokens(count)
+                row["epochs"] += source.epoch(max(0, count - 1))
+        total = max(1, sum(row["tokens"] for row in counted.values()))
         return {
             name: {
-                "rows": count,
-                "tokens": tokens[name],
-                "share": tokens[name] / total,
-                "epochs": self.sources[name].epoch(max(0, count - 1)),
+                "rows": row["rows"],
+                "tokens": row["tokens"],
+                "share": row["tokens"] / total,
+                "epochs": row["epochs"],
             }
-            for name, count in row_counts.items()
+            for name, row in sorted(counted.items())
         }
 
 

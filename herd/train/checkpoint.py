@@ -74,13 +74,13 @@ class TrainState(Generic[TrainedModelT]):
     def to_row(self) -> dict[str, Any]:
         return {"step": self.step, "offset": self.offset, "norms": self.grad_norms, "log": self.log}
 
-    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def named_tensors(self, *, moments: bool = True) -> Iterator[tuple[str, Tensor]]:
         """Weights and moments by name, those that this rank is to save."""
         for name, weight in trainable_params(self.model):
             if self.replica and not is_tensor_sharded(weight):
                 continue
             yield f"weight/{name}", weight.detach()
-            for moment, value in self.optimizer.state.get(weight, {}).items():
+            for moment, value in self.optimizer.state.get(weight, {}).items() if moments else ():
                 yield f"{moment}/{name}", torch.as_tensor(value)
 
     def load(self, files: TensorReader) -> None:
@@ -140,12 +140,13 @@ class Saver:
             dist.broadcast_object_list(token)
         self._token = token[0]
 
-    def save(self, state: TrainState[Any]) -> None:
-        """Copies `state` and writes it in the background as the newest checkpoint; waits for the one before."""
+    def save(self, state: TrainState[Any], *, moments: bool = True) -> None:
+        """Copies `state` and writes it in the background as the newest checkpoint; waits for the one before. moments:
+        whether training could go on from it, which takes three times the room."""
         self.wait()
         regions: dict[str, Region] = {}
         tensors: dict[str, Tensor] = {}
-        for name, tensor in state.named_tensors():
+        for name, tensor in state.named_tensors(moments=moments):
             tensor_region = local_region(tensor)
             if 0 not in tensor_region.size:
                 regions[name] = tensor_region
@@ -228,21 +229,29 @@ def restore(scratch: Path, state: TrainState[Any]) -> bool:
     return True
 
 
+def restore_weights(folder: Path, state: TrainState[Any]) -> None:
+    """Gives the model of `state` the weights of one checkpoint, and leaves all else as it is. Raises TrainingError when
+    it is not whole."""
+    if not _is_intact(folder):
+        raise TrainingError(f"{folder} was changed since it was written; delete its folder above, and train again")
+    state.load(ShardedReader(folder))
+
+
 def _newest_complete(scratch: Path) -> Path | None:
-    """Ranks read the hashes of a share of the files each, and take the newest that all found whole."""
-    several = dist.is_initialized() and dist.get_world_size() > 1
+    """The newest that all ranks find whole."""
     listed = [checkpoints(scratch)]
-    if several:
+    if dist.is_initialized() and dist.get_world_size() > 1:
         dist.broadcast_object_list(listed)
-    for folder in reversed(listed[0]):
-        complete = torch.tensor(int(_share_is_intact(folder)))
-        if several:
-            device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-            complete = complete.to(device)
-            dist.all_reduce(complete, op=dist.ReduceOp.MIN)
-        if int(complete):
-            return folder
-    return None
+    return next((folder for folder in reversed(listed[0]) if _is_intact(folder)), None)
+
+
+def _is_intact(folder: Path) -> bool:
+    """Ranks read the hashes of a share of the files each."""
+    intact = torch.tensor(int(_share_is_intact(folder)))
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        intact = intact.to("cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(intact, op=dist.ReduceOp.MIN)
+    return bool(intact)
 
 
 def _share_is_intact(folder: Path) -> bool:

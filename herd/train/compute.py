@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from herd.core.extras import import_extra
 from herd.model.attention_backends import attention_backend
@@ -34,15 +34,21 @@ class ComputeContext:
         if settings.float8:
             _to_float8(model)
         if settings.compile:
-            self._fast = torch.compile(call_eager, dynamic=False)
+            # What the compiler sees whole it can divide into what is kept and what is computed again.
+            block_call = _recompute_cheap if settings.recompute == "selective" else call_eager
+            self._fast = torch.compile(block_call, dynamic=False)
+        elif settings.recompute == "selective":
+            pass  # our own kernel keeps what it keeps
         elif settings.dtype == "fp32" and all(fusable(trunk) for trunk in self.trunks):
             self._fast = call_fused
         self._plain = call_eager
-        if settings.recompute:
+        if settings.recompute == "selective":
+            self._plain = _recompute_cheap
+        elif settings.recompute:
             self._plain = _recompute_block
             self._fast = partial(_recompute_block, self._fast) if self._fast is not None else None
-            for trunk in self.trunks:
-                trunk.call = self._plain
+        for trunk in self.trunks if settings.recompute else ():
+            trunk.call = self._plain
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
         for trunk in self.trunks:
@@ -88,6 +94,31 @@ def autocast(device: torch.device, compute: ComputeSettings) -> contextlib.Abstr
 
 def _recompute_block(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
     output = checkpoint(block, *inputs, use_reentrant=False)
+    assert isinstance(output, Tensor)
+    return output
+
+
+# Products, and attention in one kernel, as torch calls them here.
+_KEPT_OPERATORS = [
+    getattr(torch.ops.aten, name).default
+    for name in (
+        "mm",
+        "addmm",
+        "bmm",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+    )
+    if hasattr(torch.ops.aten, name)
+]
+_KEEP_PRODUCTS = partial(create_selective_checkpoint_contexts, _KEPT_OPERATORS)
+
+
+def _recompute_cheap(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """A block whose products and attention are kept, and all between them is computed again. Source: Korthikanti et al.
+    2022, section 5, with attention kept, which its kernels never hold whole."""
+    output = checkpoint(block, *inputs, use_reentrant=False, context_fn=_KEEP_PRODUCTS)
     assert isinstance(output, Tensor)
     return output
 

@@ -18,14 +18,18 @@ from herd.train.replay import ReplaySampler
 from herd.train.results import SourceUse
 from herd.train.rows import DocumentSpan, InputsTargets, PackedRow, named_rng, pack_best_fit, row_length
 
+_NOTHING_LEFT = "repeats leave nothing to learn from; read at least one source"
+
 
 class DialogueBatches:
-    """Conversations packed whole into rows of `length`, `rows` of them a step, for `epochs` passes.
+    """Conversations packed whole into rows of `length`, `rows` of them a step, for `epochs` passes, or for exactly
+    `steps` steps over as many passes as they take.
 
     repeats: how often the conversations of a source are read in an epoch; once where none is named. Raises DataError
     when not one conversation fits, and for a source that has none. replay: pre-training documents that are packed into
     the same rows, other ones in every epoch; all of their tokens are learnt. examples: how many conversations fit.
-    left_out: how many were too long. shares: of the tokens of each source that are learnt.
+    left_out: how many were too long. shares: of the tokens of each source that are learnt. epoch_ends: the numbers of
+    the steps, from 1, with which a pass is over, the last step's among them.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class DialogueBatches:
         pad: int,
         repeats: Mapping[str, float] | None = None,
         replay: ReplaySampler | None = None,
+        steps: int | None = None,
     ) -> None:
         encoded = [(chat_template.encode(conversation), conversation.source) for conversation in conversations]
         fit = [(inputs_and_targets(encoding), source) for encoding, source in encoded if len(encoding) - 1 <= length]
@@ -52,13 +57,19 @@ class DialogueBatches:
         if unknown := sorted(self._repeats.keys() - set(self._sources)):
             known_sources = ", ".join(sorted(set(self._sources)))
             raise DataError(f"repeats names {', '.join(unknown)}; the conversations are of {known_sources}")
-        packed = (self._pack(named_rng(seed, "dialogues", epoch)) for epoch in range(epochs))
-        self._rows = list(chain.from_iterable(packed))
+        if all(self._repeats.get(source, 1.0) == 0 for source in self._sources):
+            raise DataError(_NOTHING_LEFT)
+        self._rows: list[PackedRow] = []
+        self._rows_by_epoch: list[int] = []  # how many have been read when each is over
+        while len(self._rows) < steps * rows if steps else len(self._rows_by_epoch) < epochs:
+            self._rows += self._pack(named_rng(seed, "dialogues", len(self._rows_by_epoch)))
+            self._rows_by_epoch.append(len(self._rows))
         if not self._rows:
-            raise DataError("repeats leave nothing to learn from; read at least one source")
+            raise DataError(_NOTHING_LEFT)
         if replay is not None and len(self.texts) == self.examples:
             raise DataError("replay's share of so few conversations is less than half a document; raise `share`")
         self._per_step = min(rows, len(self._rows))
+        del self._rows[steps * rows if steps else len(self._rows) :]
 
     def _pack(self, rng: np.random.Generator) -> list[PackedRow]:
         examples = self._sample_epoch(rng)
@@ -110,6 +121,20 @@ class DialogueBatches:
 
     def __len__(self) -> int:
         return len(self._rows) // self._per_step
+
+    @property
+    def epoch_ends(self) -> tuple[int, ...]:
+        ends = (min(len(self), -(-rows // self._per_step)) for rows in self._rows_by_epoch)
+        return tuple(dict.fromkeys(ends))
+
+    def epoch_of(self, step: int) -> float:
+        """How often everything has been read after so many steps."""
+        rows, before = step * self._per_step, 0
+        for epoch, end in enumerate(self._rows_by_epoch):
+            if rows < end:
+                return epoch + (rows - before) / (end - before)
+            before = end
+        return float(len(self._rows_by_epoch))
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
         """The rows of `step`, of several ranks those of one."""

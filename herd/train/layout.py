@@ -12,7 +12,6 @@ from herd.model.sizes import Shape
 
 _LOGITS = {"cpu": 2**21, "cuda": 2**29}  # held at once when the loss is made
 _LEAST_ROWS = 128
-_BF16, _FP32 = 2, 4  # bytes
 
 # Features that a dimension's ranks do not compute together: tensor ranks would have to share gains of queries and keys,
 # and context ranks do not know how long their sequence is.
@@ -129,21 +128,6 @@ def pipeline_bubble(layout: ParallelLayout, micro_batches: int) -> float:
 
 
 @dataclass(frozen=True)
-class DeviceMemory:
-    """Bytes on the fullest device."""
-
-    weights: float
-    gradients: float
-    optimizer: float
-    activations: float
-    logits: float
-
-    @property
-    def total(self) -> float:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
-
-
-@dataclass(frozen=True)
 class TrainableParams:
     """How many weights of a model learn. one_moment: how many of them have one moment, as Muon's do; AdamW's have
     two."""
@@ -154,41 +138,6 @@ class TrainableParams:
     @property
     def moments(self) -> int:
         return 2 * self.trained - self.one_moment
-
-
-def training_memory(
-    shape: Shape, layout: ParallelLayout, *, length: int, micro_batches: int, rows: int = 1,
-    trainable: TrainableParams | None = None,
-) -> DeviceMemory:  # fmt: skip
-    """What training takes without recomputing: `rows` sequences of `length` in a micro-batch. trainable: the weights
-    that learn; when absent all do, by AdamW.
-
-    Weights in bf16 stay whole over the data ranks during a step; gradients and optimizer states in fp32 are divided
-    over data and context ranks. Logits: of the tokens they are made for at once. Activations: the inputs that a block's
-    backward pass reads, 16 bit, divided over tensor ranks along the sequence; a first stage holds those of min(stages,
-    micro-batches) micro-batches.
-    Source: Korthikanti et al. 2022, eq. 4, with SwiGLU's tensors and flash attention counted.
-    """
-    trainable = trainable or TrainableParams(shape.num_params)
-    own = shape.num_params / (layout.tensor * layout.pipeline)
-    trained, moments = trainable.trained / shape.num_params, trainable.moments / shape.num_params
-    shared = layout.data * layout.context
-    tokens = rows * length / layout.context
-    # Inputs and outputs of both norms; queries, what attention gives, keys and values; three of hidden.
-    values = 4 * shape.dim + 2 * (shape.n_heads + shape.n_kv_heads) * shape.head_dim + 3 * shape.ffn_dim
-    # Interleaving starts more of them before the first backward pass (Narayanan et al. 2021, 2.2).
-    more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.chunks) if layout.chunks > 1 else 1.0
-    alive = min(layout.pipeline * more, micro_batches)
-    layers = shape.n_layers / layout.pipeline
-    own_words = -(-shape.vocab_size // layout.tensor)
-    return DeviceMemory(
-        weights=_BF16 * own,
-        gradients=_FP32 * trained * own / shared,
-        optimizer=_FP32 * (1 + moments) * own / shared,
-        activations=_BF16 * values * tokens / layout.tensor * layers * alive,
-        # Made in bf16, and once more as their slopes.
-        logits=2 * _BF16 * min(tokens, logit_rows(own_words, "cuda")) * own_words,
-    )
 
 
 def logit_rows(vocabulary: int, device: str) -> int:

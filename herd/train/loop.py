@@ -22,6 +22,7 @@ from herd.train.compute import ComputeContext
 from herd.train.guards import GUARD, GuardSettings, LossJumps, all_finite
 from herd.train.integrity import IntegrityCheck, MemoryIntegrity
 from herd.train.log import METRICS_FILE, Step, StepLog, open_tracker, read_steps
+from herd.train.micro_batch import micro_batches
 from herd.train.optimizer import Optimizer, set_lr
 from herd.train.results import TrainingIncidents
 from herd.train.saving import StepTrace, collect_garbage, save_schedule
@@ -81,6 +82,7 @@ def train_steps(
     state.model.train()
     consecutive_skips = rollbacks = 0
     other_bytes, rows = _other_bytes(state), 0
+    fitting = micro_batches(state, strategy) if micro_batch is None else None
     while state.step + state.offset < len(batches):
         began, worked = time.perf_counter(), time.process_time()
         number = state.step
@@ -88,12 +90,13 @@ def train_steps(
         if (size := num_rows(batch)) != rows or number % _TIDY == 0:
             trim_memory()  # what batches of another size were worked on in fits badly, and pieces between pieces add up
             rows = size
+        at_once = micro_batch if fitting is None else fitting.rows(batch)
         try:
-            value, sums = strategy.gradients(batch, loss_fn, micro_batch)
+            value, sums = strategy.gradients(batch, loss_fn, at_once)
         except (RuntimeError, MemoryError) as fault:
             if not is_out_of_memory(fault):
                 raise
-            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, micro_batch)}") from None
+            raise TrainingError(f"step {number + 1}: out of memory; {_less_memory(batch, at_once)}") from None
         norm = strategy.clip_gradients(max_grad_norm)
         skip_reason = "" if all_finite(value, norm) else "not finite"
         skip_reason = skip_reason or ("spike" if guard.is_spike(norm, state.grad_norms) else "")

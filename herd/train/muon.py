@@ -29,6 +29,12 @@ _STACK_NUMBERS = 1 << 22  # of small matrices made orthogonal by one call; large
 _CPU_STACKS = 2  # into so many the matrices of a shape are split on a CPU, one for each thread of a step
 
 
+def run_all(updates: Iterable[Callable[[], None]], map_fn: MapFn) -> None:
+    """Does what an optimizer's step is made of."""
+    for _ in map_fn(lambda update: update(), updates):
+        pass
+
+
 class PlainOptimizer(torch.optim.Optimizer):
     """PyTorch's optimizer, without PyTorch's compiler.
 
@@ -77,10 +83,13 @@ class Muon(PlainOptimizer):
     def step(self, *, map_fn: MapFn = map) -> None:  # type: ignore[override]
         """map_fn: maps the update over stacks of matrices, such as a thread pool's `map`. The stacks are the same with
         any, and so are the bits."""
+        run_all(self.updates(), map_fn)
+
+    def updates(self) -> Iterator[Callable[[], None]]:
+        """A step in parts that may be done at once."""
         for group in self.param_groups:
-            stacks = _stacks(matrix for matrix in group["params"] if matrix.grad is not None)
-            for _ in map_fn(functools.partial(self._update, group), stacks):
-                pass
+            for stack in _stacks(matrix for matrix in group["params"] if matrix.grad is not None):
+                yield functools.partial(self._update, group, stack)
 
     @torch.no_grad()  # it holds for one thread
     def _update(self, group: dict[str, Any], matrices: list[nn.Parameter]) -> None:
@@ -94,7 +103,8 @@ class Muon(PlainOptimizer):
                 for dim, (start, size) in enumerate(zip(part.offset, part.size, strict=True)):
                     update = update.narrow(dim, start, size)
             local = local_tensor(matrix)
-            local.mul_(1 - group["lr"] * group["weight_decay"])
+            if group["weight_decay"]:
+                local.mul_(1 - group["lr"] * group["weight_decay"])
             local.add_(update.to(local.dtype), alpha=-group["lr"] * scale)
 
     def _direction(self, matrix: nn.Parameter, momentum: float, *, nesterov: bool) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Literal, Protocol
 
@@ -11,7 +12,7 @@ import torch.optim
 from torch import Tensor, nn
 
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
-from herd.train.muon import NS_COEFFICIENTS, AdjustLr, MapFn, Muon, PlainOptimizer
+from herd.train.muon import NS_COEFFICIENTS, AdjustLr, MapFn, Muon, PlainOptimizer, run_all
 from herd.train.regions import named_weights
 
 
@@ -73,6 +74,10 @@ class AdamW(PlainOptimizer, torch.optim.AdamW):
         """One fused kernel for each group of weights; `map_fn` has nothing to do."""
         _adamw_step(self)
 
+    def updates(self) -> Iterator[Callable[[], None]]:
+        """A step in parts that may be done at once: in one."""
+        yield functools.partial(_adamw_step, self)
+
 
 class OptimizersContainer:
     """Several optimizers, each of weights of its own, called as one."""
@@ -88,8 +93,8 @@ class OptimizersContainer:
         self.state: dict[Tensor, Any] = {weight: owner.state[weight] for weight, owner in self._owners.items()}
 
     def step(self, *, map_fn: MapFn = map) -> None:
-        for optimizer in self.optimizers:
-            optimizer.step(map_fn=map_fn)
+        """The parts of all of them at once, so that none waits for the last part of another."""
+        run_all(chain.from_iterable(optimizer.updates() for optimizer in self.optimizers), map_fn)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for optimizer in self.optimizers:

@@ -289,7 +289,8 @@ def _prompt(preference: Preference, chat_template: ChatTemplate, answers: Sequen
 
 
 class PreferenceBatches:
-    """`epochs` passes over ranked answers, in an order of its own each time, `size` prompts a step."""
+    """`epochs` passes over ranked answers, in an order of its own each time, `size` prompts a step; or exactly `steps`
+    steps. epoch_ends: the numbers of the steps, from 1, with which a pass is over, the last step's among them."""
 
     def __init__(
         self,
@@ -302,14 +303,23 @@ class PreferenceBatches:
         length: int,
         share_prompt: bool = False,
         include_eos: bool = False,
+        steps: int | None = None,
     ) -> None:
         self.preferences, self.size, self.seed = preferences, min(size, len(preferences)), seed
         self.pad, self.length, self.share_prompt, self.include_eos = pad, length, share_prompt, include_eos
         self.per_epoch = len(preferences) // self.size
-        self.epochs = epochs
+        self.steps = steps or epochs * self.per_epoch
 
     def __len__(self) -> int:
-        return self.epochs * self.per_epoch
+        return self.steps
+
+    @property
+    def epoch_ends(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys((*range(self.per_epoch, self.steps + 1, self.per_epoch), self.steps)))
+
+    def epoch_of(self, step: int) -> float:
+        """How often everything has been read after so many steps."""
+        return step / self.per_epoch
 
     def batch(self, step: int) -> PreferenceBatch:
         epoch, index = divmod(step, self.per_epoch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from herd.core.results import results
+from herd.core.results import fields_added, results
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,20 @@ class SourceUse:
 @dataclass(frozen=True)
 class HeldOutLoss:
     """The loss on a source's held-out text, and on how many tokens it was measured. Only bits per byte may be compared
-    between tokenizers."""
+    between tokenizers. low, high: the 95 % interval of the nats a token over rows; None where there is one row, or
+    where it was measured by a herd that knew none. row_nats, row_tokens: the sums of every row, or of so many
+    neighbouring ones that there are at most 64, by which two models are compared on the same text."""
 
     nats_per_token: float
     bits_per_byte: float
     tokens: int
+    low: float | None = None
+    high: float | None = None
+    row_nats: tuple[float, ...] = ()
+    row_tokens: tuple[int, ...] = ()
 
 
-@results.add(version=1)
+@results.add(version=2, upgrades={1: fields_added})
 @dataclass(frozen=True)
 class TrainingResult:
     """A model that was trained on text. tokens: trained on; flops: for them. loss: nats a token: of pre-training on

@@ -8,13 +8,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Literal
 
 from herd.core.errors import SettingsError
-from herd.core.settings import MixtureWeights, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, MixtureWeights, PositiveInt, Share, settings
 
 LrSchedule = Callable[[int], float]
 LrScheduleName = Literal["cosine", "linear", "constant", "wsd"]
@@ -84,10 +83,12 @@ def warmup_stable_decay(
 
 @settings
 class BatchPhase:
-    """A batch of `batch_tokens` until the share `until` of all tokens is seen."""
+    """A batch of `batch_tokens` until the share `until` of all tokens is seen. length: tokens in a row of this phase;
+    the run's when absent."""
 
     until: Share
     batch_tokens: PositiveInt
+    length: AddedLater[PositiveInt | None] = None
 
 
 @settings
@@ -104,52 +105,100 @@ class MixPhase:
 
 
 @dataclass(frozen=True)
+class RampPhase:
+    """Steps that take equally many rows of one length, counted from `first_step` and `first_row`."""
+
+    first_step: int
+    first_row: int
+    steps: int
+    rows: int
+    length: int
+
+    @property
+    def tokens(self) -> int:
+        """Of all its rows."""
+        return self.steps * self.rows * self.length
+
+
+@dataclass(frozen=True)
 class BatchRamp:
-    """How many rows of `length` tokens each step takes. Source: Llama 3, 3.4.1 (4M, 8M, 16M tokens)."""
+    """How many rows each step takes, of `length` tokens where a phase does not say another. Source: Llama 3, 3.4.1
+    (4M tokens in rows of 4,096; 8M and 16M in rows of 8,192)."""
 
     phases: tuple[BatchPhase, ...]
     tokens: int
     length: int
 
     @cached_property
-    def _plan(self) -> list[tuple[int, int, int]]:
-        """Per phase: its first step, its first row, rows per step."""
+    def plan(self) -> tuple[RampPhase, ...]:
+        """The phases in steps and rows. Raises SettingsError for a batch smaller than a row."""
         plan, step, row, progress = [], 0, 0, 0.0
         for phase in self.phases:
-            rows = phase.batch_tokens // self.length
+            length = phase.length or self.length
+            rows = phase.batch_tokens // length
             if rows == 0:
                 raise SettingsError(
-                    f"batch_tokens {phase.batch_tokens} holds no row of {self.length} tokens; "
-                    f"try batch_tokens {self.length}"
+                    f"batch_tokens {phase.batch_tokens} holds no row of {length} tokens; try batch_tokens {length}"
                 )
-            steps = max(0, round((phase.until - progress) * self.tokens / (rows * self.length)))
-            plan.append((step, row, rows))
+            steps = max(0, round((phase.until - progress) * self.tokens / (rows * length)))
+            plan.append(RampPhase(step, row, steps, rows, length))
             step, row, progress = step + steps, row + steps * rows, phase.until
-        plan.append((step, row, 0))
-        return plan
+        return tuple(plan)
 
     @property
     def steps(self) -> int:
-        return self._plan[-1][0]
+        return self.plan[-1].first_step + self.plan[-1].steps
 
     @property
     def rows(self) -> int:
-        return self._plan[-1][1]
+        return self.plan[-1].first_row + self.plan[-1].steps * self.plan[-1].rows
+
+    @property
+    def trained_tokens(self) -> int:
+        """Of all rows: `tokens`, to within half a batch of every phase."""
+        return sum(phase.tokens for phase in self.plan)
+
+    @property
+    def tokens_by_length(self) -> dict[int, int]:
+        """How many of these are read in rows of which length."""
+        counted: dict[int, int] = {}
+        for phase in self.plan:
+            counted[phase.length] = counted.get(phase.length, 0) + phase.tokens
+        return {length: tokens for length, tokens in counted.items() if tokens}
 
     @property
     def batches(self) -> dict[int, int]:
-        """How many steps take so many rows."""
+        """How many steps take so many rows. Rows shorter than `length` count as so many of `length` as hold their
+        tokens."""
         counted: dict[int, int] = {}
-        for (first, _, rows), (after, _, _) in pairwise(self._plan):
-            counted[rows] = counted.get(rows, 0) + after - first
+        for phase in self.plan:
+            rows = max(1, phase.rows * phase.length // self.length)
+            counted[rows] = counted.get(rows, 0) + phase.steps
         return {rows: steps for rows, steps in counted.items() if steps}
+
+    def phase_of(self, step: int) -> RampPhase:
+        """The phase that `step` belongs to."""
+        return self.plan[bisect.bisect_right([phase.first_step for phase in self.plan], step) - 1]
 
     def rows_of(self, step: int) -> range:
         """Global numbers of the rows that `step` trains on."""
-        phase = bisect.bisect_right([start for start, _, _ in self._plan[:-1]], step) - 1
-        first_step, first_row, rows = self._plan[phase]
-        start = first_row + (step - first_step) * rows
-        return range(start, start + rows)
+        phase = self.phase_of(step)
+        start = phase.first_row + (step - phase.first_step) * phase.rows
+        return range(start, start + phase.rows)
+
+    def length_of(self, step: int) -> int:
+        """Tokens in a row of `step`."""
+        return self.phase_of(step).length
+
+
+def mix_within(phases: Sequence[MixPhase], start: float, end: float) -> tuple[MixPhase, ...]:
+    """What of a mix lies between two shares of a run's tokens, as the mix of that part alone."""
+    if (start, end) == (0.0, 1.0):
+        return tuple(phases)
+    inside = [phase for phase, first in zip(phases, (0.0, *(p.until for p in phases)), strict=False) if first < end]
+    inside = [phase for phase in inside if phase.until > start] or list(phases[-1:])
+    untils = [min(1.0, (phase.until - start) / (end - start)) for phase in inside[:-1]]
+    return tuple(replace(phase, until=until) for phase, until in zip(inside, (*untils, 1.0), strict=True))
 
 
 def check_phases(phases: Sequence[BatchPhase] | Sequence[MixPhase], name: str) -> None:

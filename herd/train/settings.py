@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from herd.core.errors import SettingsError
 from herd.core.records import Strength
-from herd.core.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.model.adapters import LoraSettings
 from herd.model.sizes import Shape
 from herd.model.weight_names import weight_shapes
@@ -25,15 +25,17 @@ class ComputeSettings:
     dtype: of the products; weights, their sums and the optimizer stay fp32. float8: products in 8 bits beside bf16; it
     takes a recent GPU and the package torchao. compile: every block by torch.compile; without it, a CPU in fp32 takes a
     kernel of our own. recompute: keep only the blocks' inputs and compute the rest again on the way back (Chen et al.
-    2016). attention: auto measures on a GPU, and takes our own kernel on a CPU. micro_batch: rows worked on at once;
-    absent, a half of the batch on a CPU and all of it elsewhere. layout: over how many ranks the model and the batch
-    are spread. A CPU of one core is 1 to 4 % faster with all of a batch at once, which two cores cannot share.
+    2016); selective: keep what products and attention gave as well, so that only norms, turns and gates are computed
+    again (Korthikanti et al. 2022). attention: auto measures on a GPU, and takes our own kernel on a CPU. micro_batch:
+    rows worked on at once; absent, a half of the batch on a CPU, and on a GPU as many as fit into its memory. layout:
+    over how many ranks the model and the batch are spread. A CPU of one core is 1 to 4 % faster with all of a batch at
+    once, which two cores cannot share.
     """
 
     dtype: Literal["fp32", "bf16"] = "fp32"
     float8: bool = False
     compile: bool = False
-    recompute: bool = False
+    recompute: bool | Literal["selective"] = False
     attention: Literal["auto", "sdpa", "blockwise", "flex", "varlen"] = "auto"
     micro_batch: PositiveInt | None = None
     layout: ParallelLayout = ParallelLayout()
@@ -93,11 +95,20 @@ class TrainingSettings(ComputeSettings):
 @settings
 class FinetuneSettings(TrainingSettings):
     """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
-    others prompts with their answers. lora: adapters in the place of all weights."""
+    others prompts with their answers. lora: adapters in the place of all weights. steps: exactly so many, over as many
+    epochs as they take; in the place of `epochs`.
+
+    Where there are held-out examples, they are measured before training and after every epoch, and every `eval_steps`
+    too. early_stop: the weights of the lowest held-out loss are kept, and training ends when `patience` measurements in
+    a row have not lowered it."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1
     lora: LoraSettings | None = None
+    steps: AddedLater[PositiveInt | None] = None
+    eval_steps: AddedLater[PositiveInt | None] = None
+    early_stop: AddedLater[bool] = False
+    patience: AddedLater[PositiveInt] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -81,8 +81,10 @@ class SingleDeviceStrategy:
         value, sums = 0.0, {}
         for weight in self.weights:
             weight.grad = None
-        for start in range(0, len(parts), BATCH_HALVES):
-            pair = parts[start : start + BATCH_HALVES]
+        # On a GPU one after another: two would want the memory of two.
+        side_by_side = BATCH_HALVES if self.device.type == "cpu" else 1
+        for start in range(0, len(parts), side_by_side):
+            pair = parts[start : start + side_by_side]
             for part_result in list(self._map(of_part, pair)):
                 value += float(part_result[0])
                 _add_sums(sums, part_result[1], total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 from herd.core.errors import SettingsError
 from herd.core.settings import PositiveInt, Share, settings
@@ -52,19 +52,25 @@ class World:
 
     @cached_property
     def everybody(self) -> People:
-        return People(
-            self.seed,
-            asked=self.asked_people,
-            alignment=self.alignment_people,
-            held_out=self.held_out_people,
-            strangers=self.strangers,
-            tail_share=self.tail_share,
-            asked_tail_share=self.asked_tail_share,
-            written_share=self.written_share,
-            written_spread=self.written_spread,
-            said_unknown_share=self.said_unknown_share,
-            unknown_share=self.unknown_share,
-        )
+        return _everybody(self)
+
+
+@cache
+def _everybody(world: World) -> People:
+    """Of all worlds with these settings: each task of an evaluation reads its own, and facts take a while to draw."""
+    return People(
+        world.seed,
+        asked=world.asked_people,
+        alignment=world.alignment_people,
+        held_out=world.held_out_people,
+        strangers=world.strangers,
+        tail_share=world.tail_share,
+        asked_tail_share=world.asked_tail_share,
+        written_share=world.written_share,
+        written_spread=world.written_spread,
+        said_unknown_share=world.said_unknown_share,
+        unknown_share=world.unknown_share,
+    )
 
 
 DEFAULT_WORLD = World()

@@ -1,7 +1,8 @@
 """What one rank of a test does: fine-tunes the same models as one process does, and leaves what came out.
 
 python -m tests.align.ranks FOLDER NAME...: a name is sft, dpo or reward, with `-lora` by adapters alone, with `-partly`
-by the weights of PARTLY alone, with `-muon` by Muon, with `-replay` on documents too.
+by the weights of PARTLY alone, with `-muon` by Muon, with `-replay` on documents too, with `-held` measured on held-out
+examples by epoch and stopped early.
 """
 
 from __future__ import annotations
@@ -48,11 +49,13 @@ PARTLY = (r"^model\.layers\.1\.mlp", r"^model\.norm")
 
 def inputs(root: Path) -> None:
     """A model, dialogues and ranked answers, as stages read them."""
-    for name in ("base", "dialogues", "ranked", "tokens"):
+    for name in ("base", "dialogues", "ranked", "tokens", "held_dialogues", "held_pairs"):
         (root / name).mkdir()
     write_checkpoint(root / "base", model(SHAPE), TOKENIZER, kind="chat")
     write_conversations(root / "dialogues", [HELLO, CALL, HELLO] * 6)
     write_preferences(root / "ranked", [replace(preference(number), strength="better") for number in range(16)])
+    write_conversations(root / "held_dialogues", [CALL, HELLO, CALL])
+    write_preferences(root / "held_pairs", [replace(preference(number), strength="better") for number in range(20, 27)])
     pack_documents(root / "tokens")
 
 
@@ -77,22 +80,27 @@ def tuned(root: Path, kind: str, layout: ParallelLayout) -> Work:
     shared["unfrozen_parameters"] = PARTLY if "partly" in how else ()
     if "muon" in how:
         shared["optimizer"] = OptimizerSettings(name="muon")
+    held = "held" in how
+    shared["early_stop"] = held
     rank = Rank.from_env().number
     out = root / (f"{kind}-{layout.devices}" if rank == 0 else f"{kind}-{layout.devices}-of-{rank}")
     out.mkdir()
     work = Work(out, root / f"scratch-{kind}-{layout.devices}", LocalExecutor())
     base = Checkpoint(root / "base")
-    ranked = (Preferences(root / "ranked"),)
+    ranked, pairs = (Preferences(root / "ranked"),), Preferences(root / "held_pairs") if held else None
     run: dict[str, Callable[[], Any]] = {
         "sft": lambda: sft.body(
             work,
             base,
             (Dialogues(root / "dialogues"),),
             Tokens(root / "tokens") if "replay" in how else None,
+            Dialogues(root / "held_dialogues") if held else None,
             settings=SftSettings(length=96, epochs=2, replay=REPLAY if "replay" in how else None, **shared),
         ),
-        "dpo": lambda: dpo.body(work, base, ranked, settings=DpoSettings(loss=losses.configure("dpo"), **shared)),
-        "reward": lambda: train_reward.body(work, base, ranked, settings=RewardSettings(epochs=1, **shared)),
+        "dpo": lambda: dpo.body(
+            work, base, ranked, pairs, settings=DpoSettings(loss=losses.configure("dpo"), **shared)
+        ),
+        "reward": lambda: train_reward.body(work, base, ranked, pairs, settings=RewardSettings(epochs=1, **shared)),
     }
     work.scratch.mkdir(exist_ok=True)
     run[what]()

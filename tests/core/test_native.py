@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+import threading
+import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,3 +118,48 @@ def test_a_compiler_that_fails_is_told(sources: Path, tmp_path: Path, monkeypatc
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(HerdError, match="do not compile with false"):
         native.build(sources, tmp_path)
+
+
+def test_of_several_that_want_kernels_at_once_one_compiles(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Path] = []
+    together = threading.Barrier(2)
+
+    def compile_once(folder: Path, library: Path) -> Path:
+        compiled.append(folder)
+        time.sleep(0.2)  # the other one waits meanwhile
+        library.write_bytes(b"compiled")
+        return library
+
+    inode_of = native._inode
+
+    def inode(file: Path) -> int | None:
+        together.wait(10)  # both have seen that nothing is there
+        return inode_of(file)
+
+    monkeypatch.setattr(native, "_compile", compile_once)
+    monkeypatch.setattr(native, "_inode", _first_calls(inode, inode_of, 2))
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda number: native.build(sources, tmp_path / "new"), range(2)))
+    assert len(compiled) == 1
+    assert made[0] == made[1]
+    assert made[0].read_bytes() == b"compiled"
+
+
+def _first_calls(first: Callable[[Path], Any], later: Callable[[Path], Any], count: int) -> Callable[[Path], Any]:
+    """`first` for so many calls, `later` for those after them."""
+    calls = itertools.count()
+    return lambda file: (first if next(calls) < count else later)(file)
+
+
+def test_a_run_has_missing_kernels_built_beside_it(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(native, "_start", started.append)
+    monkeypatch.setattr(native, "kernel_folders", lambda: [sources])
+    native.start_building()
+    assert started == ["herd.core.native"]
+    native._build_missing()
+    assert ctypes.CDLL(str(sources / native.library_name(sources))).twice(3) == 6
+    native.start_building()
+    assert len(started) == 1

@@ -16,7 +16,7 @@ import pytest
 import herd
 from herd.core.artifacts import Artifact, ArtifactMetadata, Corpus, write_metadata
 from herd.core.errors import ArtifactError, SettingsError
-from herd.core.results import ResultTypes, results
+from herd.core.results import ResultTypes, fields_added, results
 from herd.core.stage import Work
 from herd.run.executors import LocalExecutor
 from tests.results import is_read_back
@@ -51,6 +51,34 @@ def test_a_result_is_asked_for_by_its_type(made: Corpus) -> None:
     assert made.result(WordCountForTests) == WordCountForTests(3, {"a": math.inf})
     assert made.metadata["results"] == {"WordCountForTests": {"version": 2, "words": 3, "shares": {"a": math.inf}}}
     assert made.headline == "3 words"
+
+
+def test_rows_of_older_versions_are_read_where_upgrades_lead_from_them() -> None:
+    types_ = ResultTypes()
+
+    @types_.add(version=3, upgrades={1: fields_added, 2: lambda row: row | {"words": 1000 * row["words"]}})
+    @dataclass(frozen=True)
+    class Counted:
+        words: int
+        lines: int = 0
+
+    rows = [{"version": 1, "words": 4}, {"version": 2, "words": 4, "lines": 1}, {"version": 3, "words": 4, "lines": 2}]
+    read = [types_.from_row(Counted, row, "x") for row in rows]
+    assert read == [Counted(4000), Counted(4000, 1), Counted(4, 2)]
+    assert rows[1] == {"version": 2, "words": 4, "lines": 1}
+    for version in (0, 4, None, "1"):
+        with pytest.raises(ArtifactError, match=f"version {version} and this herd reads version 3"):
+            types_.from_row(Counted, {"version": version, "words": 4}, "x")
+    with pytest.raises(ArtifactError, match="holds no Counted of version 2: KeyError"):
+        types_.from_row(Counted, {"version": 1, "wrds": 4}, "x")
+    with pytest.raises(ArtifactError, match=r"as it is declared: .*wrds"):
+        types_.from_row(Counted, {"version": 2, "words": 1, "wrds": 4}, "x")
+
+
+@pytest.mark.parametrize("upgrades", [{1: fields_added}, {2: fields_added, 3: fields_added}, {0: fields_added}])
+def test_upgrades_lead_up_to_the_version(upgrades: Any) -> None:
+    with pytest.raises(SettingsError, match="upgrades to version 3 say nothing of version|give one for each"):
+        ResultTypes().add(version=3, upgrades=upgrades)
 
 
 def test_what_was_not_recorded_is_told_in_one_sentence(made: Corpus) -> None:

@@ -57,6 +57,16 @@ def test_parts_of_a_corpus_are_the_corpus(part_bytes: int, tmp_path: Path, monke
     assert all(part.text_bytes <= part_bytes or len(part.groups) == 1 for part in parts)
 
 
+def test_a_small_corpus_makes_parts_for_several_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_GROUP_ROWS", 1)
+    documents = [Document(id=str(n), text="some words " * 100, source="web") for n in range(32)]
+    write_documents(tmp_path, documents)
+    assert len(document_parts(tmp_path)) == 1  # each costs more to begin than to read
+    monkeypatch.setattr(storage, "_MIN_PART_BYTES", 1)
+    assert len(document_parts(tmp_path)) >= 8
+    assert list(read_documents(tmp_path)) == documents
+
+
 def test_a_broken_line_is_told_with_its_number(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text(json.dumps({}) + "\n{\n")

@@ -83,6 +83,20 @@ def test_means_lie_in_their_intervals_and_one_row_has_none(shards: TokenShards) 
     assert held_out_means(NETWORK, shards, tokens=2000, workers=3, **how) == many
 
 
+def test_a_loss_has_the_interval_of_its_rows_and_at_most_64_sums_of_them(shards: TokenShards) -> None:
+    means = held_out_means(NETWORK, shards, length=32, tokens=2000, sources=("one", "two"))
+    for source, loss in held_out_losses(NETWORK, shards, length=32, tokens=2000).items():
+        assert (loss.low, loss.high) == means[source][1:]
+        assert sum(loss.row_tokens) == loss.tokens
+        assert sum(loss.row_nats) == pytest.approx(loss.nats_per_token * loss.tokens, rel=1e-5)
+    many = held_out_losses(NETWORK, shards, length=2, tokens=100_000)["one"]
+    assert len(many.row_nats) == len(many.row_tokens) == 64
+    assert sum(many.row_tokens) == many.tokens > 128
+    assert max(many.row_tokens) - min(many.row_tokens) <= 4
+    single = held_out_losses(NETWORK, shards, length=32, tokens=32, sources=("one",))["one"]
+    assert (single.low, single.high, len(single.row_nats)) == (None, None, 1)
+
+
 def test_a_mix_weighs_the_sources_that_were_measured() -> None:
     losses = {source: HeldOutLoss(nats, nats, 1) for source, nats in (("a", 2.0), ("b", 4.0), ("c", 9.0))}
     assert weighted_loss(losses, {"a": 0.5, "b": 0.25, "absent": 0.25}) == pytest.approx((2 * 0.5 + 4 * 0.25) / 0.75)

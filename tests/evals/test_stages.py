@@ -10,9 +10,12 @@ import pytest
 
 from herd.core.artifacts import Checkpoint, Tokenizer, Tokens
 from herd.core.errors import SettingsError
-from herd.evals.harness import Score, TaskScore
+from herd.core.results import results
+from herd.evals.harness import Score, TaskScore, gold_nll
+from herd.evals.results import EvaluationResult, TaskResult
 from herd.evals.stages import EvaluationSettings, evaluate_folder, evaluate_model, run_needle_test, run_task
 from herd.evals.tasks import tasks
+from herd.generate.engine import Engine
 from herd.tokens.shards import TokenShards
 from herd.tokens.stages import pack
 from herd.train.checkpoint import write_checkpoint
@@ -99,3 +102,35 @@ def test_needles_are_asked_at_the_lengths_that_a_model_reads(measured: tuple[Che
     settings = EvaluationSettings(tasks=(), needle_lengths=(96, 128, 129), needle_seeds=1, needle_sources=("text",))
     grid = run_needle_test(NETWORK, TOKENIZER, TokenShards(measured[1].path), settings, chat=False)
     assert list(grid.lengths) == [96, 128]
+
+
+def test_right_answers_are_weighed_where_that_is_asked_for_and_choices_lie_beside_the_scores(
+    measured: tuple[Checkpoint, Tokens], choices: str, tmp_path: Path
+) -> None:
+    use = tasks.configure("multiple_choice", data=choices, choice_format="text")
+    plain = EvaluationSettings(tasks=(use,))
+    found = {}
+    for name, settings in (("plain", plain), ("asked", replace(plain, gold_nll=True))):
+        made = evaluate_model.body(work(tmp_path / name), measured[0], None, label="a", settings=settings)
+        found[name] = json.loads((made.path / "scores.json").read_text(encoding="utf-8"))
+    assert found["plain"]["tasks"]["multiple_choice"] | {"gold_nll": 0} == (
+        found["asked"]["tasks"]["multiple_choice"] | {"gold_nll": 0}
+    )
+    row = found["asked"]["tasks"]["multiple_choice"]
+    task = tasks.make(use)()
+    assert row["gold_nll"] == pytest.approx(gold_nll(Engine(NETWORK, TOKENIZER.stop_token_ids), TOKENIZER, task))
+    assert row["chance"] == 0.5
+    assert found["plain"]["tasks"]["multiple_choice"]["gold_nll"] is None
+    rows = found["asked"]["choices"]["multiple_choice"]
+    assert [one["right"] for one in rows] == [0, 1, 0, 1]
+    best = [one["log_likelihoods"].index(max(one["log_likelihoods"])) for one in rows]
+    assert [float(a == b) for a, b in zip(best, [0, 1, 0, 1], strict=True)] == row["right"]
+
+
+def test_an_evaluation_of_before_tells_no_likelihood_of_answers() -> None:
+    task = {"share": 0.5, "low": 0.1, "high": 0.9, "questions": 2, "void": 0, "right": [1, 0], "truncated_share": 0.0,
+            "tokens": 3.0}  # fmt: skip
+    row = {"version": 1, "label": "base", "chat": False, "tasks": {"sums": task}, "needle": [], "held_out": {}}
+    old = results.from_row(EvaluationResult, row, "an older run").tasks["sums"]
+    assert isinstance(old, TaskResult)
+    assert (old.gold_nll, old.chance) == (None, None)

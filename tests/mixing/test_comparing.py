@@ -97,7 +97,7 @@ def test_mixes_with_laws_of_their_own_are_ranked_at_a_larger_size(figure) -> Non
     found = forecast_losses(small, large)
     figure(f"planted laws of 6 mixes: rank correlation {rank_agreement(found):.2f} one order beyond")
     assert rank_agreement(found) >= 0.8
-    assert all(abs(one.loss - one.measured) < 0.1 for one in found)
+    assert all(one.measured is not None and abs(one.loss - one.measured) < 0.1 for one in found)
     with pytest.raises(DataError, match="was run at 1 budgets"):
         forecast_losses([one for one in small if one.flops == 1e9], large)
     with pytest.raises(DataError, match="have no order"):
@@ -168,3 +168,22 @@ def test_the_report_shows_corpora_compared() -> None:
     assert [first[0], second[0], second[2]] == ["model", "random", "the control"]
     assert len(re.findall("<th", table)) == len(first) == len(second)
     assert "AUROC" in html
+
+
+def test_mixes_are_foretold_where_none_was_run() -> None:
+    small = [
+        replace(trial(label, seed, [level - 0.1 * place + 0.001 * seed]), flops=flops)
+        for label, level in (("x", 3.0), ("y", 3.2))
+        for seed in range(2)
+        for place, flops in enumerate((1e9, 1e10, 1e11))
+    ]
+    found = forecast_losses(small, [], target_flops=1e12)
+    assert [(row.label, row.measured) for row in found] == [("x", None), ("y", None)]
+    large = [replace(run, flops=1e12) for run in small if run.flops == 1e11]
+    beside = forecast_losses(small, large)
+    assert [row.loss for row in found] == pytest.approx([row.loss for row in beside])
+    with pytest.raises(DataError, match="give target_flops, or runs of that size"):
+        forecast_losses(small, [])
+    with pytest.raises(DataError, match="0 mixes have no order"):
+        rank_agreement(found)
+    assert "where none was run" in mixed(Made(MixForecast(None, 1.0, tuple(found))))

@@ -75,4 +75,4 @@ def test_later_stages_are_settings_whose_tests_fill_their_steps(batch: int, toke
         assert stage.checks * stage.check_tokens <= most
     build(ProxySettings, proxy_run(512, tokens), where="test")
     assert computing(None) == {}
-    assert computing(4) == {"dtype": "bf16", "layout": {"data": 4}}
+    assert computing(4) == {"dtype": "bf16"}

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from herd.evals.intervals import wilson
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.pretrain.results import ContextExtension, GateResult, ShortLosses
-from herd.report.abilities import MeasuredStep, ability_scores, losses_of, measured_steps
+from herd.report.abilities import (
+    MeasuredStep,
+    ability_scores,
+    losses_of,
+    measured_steps,
+    text_changes,
+    text_losses_of,
+)
 from herd.report.sections.steps import open_gates
+from herd.train.results import HeldOutLoss
+from tests.report.test_texts import held_out
 from tests.results import Made
 
 
@@ -102,3 +114,53 @@ def test_a_gate_that_was_not_passed_is_told_at_the_top() -> None:
     assert len(sentences) == 2
     assert "context of 1024 tokens was not passed: at 1024 tokens the needle test finds 25%" in sentences[0]
     assert "context of 2048 tokens was not passed, and it stays 1024" in sentences[1]
+
+
+def read(label: str, of: str, **levels: float) -> Any:
+    """What was measured on held-out text, nats a token by source."""
+    losses = {source: held_out(level, noise=0.02, seed=sum(map(ord, label))) for source, level in levels.items()}
+    made = Made(EvaluationResult(label, False, {}, held_out=losses), key=f"evaluate_model-{of}")
+    made.metadata["inputs"] = {"model": of, "tokens": "pack-1"}
+    return made
+
+
+def test_planted_worse_text_is_named_and_a_change_within_its_interval_is_not() -> None:
+    made = [
+        *(model("one"), model("two", init_from="one"), model("three", init_from="two")),
+        *(read("before", "one", wiki=3.0, books=4.0), read("after", "two", wiki=3.1, books=3.5)),
+        read("again", "three", books=3.501, code=2.0),
+    ]
+    steps = measured_steps(made)
+    (worse,) = text_losses_of(steps)
+    assert (worse.step, worse.earlier, worse.name) == ("after", "before", "wiki")
+    assert worse.rise.value == pytest.approx(0.1 / 3, abs=0.01)
+    by_name = {(change.step, change.name): change for change in text_changes(steps)}
+    assert by_name["after", "books"].is_better
+    again = by_name["again", "books"]
+    assert not again.is_better
+    assert not again.is_worse
+    assert ("again", "code") not in by_name  # measured there for the first time
+
+
+def test_text_left_unmeasured_by_a_step_is_compared_with_where_it_was_last() -> None:
+    made = [model("one"), model("two", init_from="one"), model("three", init_from="two")]
+    made += [read("before", "one", wiki=3.0), read("between", "two"), read("last", "three", wiki=3.3)]
+    (worse,) = text_losses_of(measured_steps(made))
+    assert (worse.step, worse.earlier) == ("last", "before")
+
+
+def test_less_than_a_thousandth_is_no_change_however_sure_it_is() -> None:
+    made = [model("one"), model("two", init_from="one"), read("x", "one", wiki=3.0, web=3.0)]
+    result = made[-1].result(EvaluationResult)
+    losses = {"wiki": scaled_loss(result.held_out["wiki"], 1.0005), "web": scaled_loss(result.held_out["web"], 0.9995)}
+    made.append(Made(EvaluationResult("y", False, {}, held_out=losses), key="evaluate_model-two"))
+    made[-1].metadata["inputs"] = {"model": "two", "tokens": "pack-1"}
+    changes = list(text_changes(measured_steps(made)))
+    assert [change.rise.low > 0 for change in changes] == [True, False]
+    assert not any(change.is_worse or change.is_better for change in changes)
+
+
+def scaled_loss(loss: HeldOutLoss, factor: float) -> HeldOutLoss:
+    return replace(
+        loss, nats_per_token=factor * loss.nats_per_token, row_nats=tuple(factor * nats for nats in loss.row_nats)
+    )

@@ -48,7 +48,8 @@ def test_a_page_has_the_sections_of_what_was_recorded_in_order() -> None:
     made: list[Any] = [Made(*(example(kind) for kind in results.all().values() if kind.__module__.startswith("herd.")))]
     names = [section.name for section in sections.show(made)]
     assert names == [
-        *("Funnel", "Tokenizer", "Scaling law", "Data mix", "Alignment", "Losses", "Needles", "Evaluation", "Samples")
+        *("Text", "Funnel", "Tokenizer", "Scaling law", "Data mix", "Held-out examples", "Alignment"),
+        *("Needles", "Evaluation", "Samples"),
     ]
     assert sections.show([]) == []
 
@@ -117,7 +118,7 @@ def test_a_section_for_a_new_result_is_a_file(tmp_path: Path) -> None:
     poem = results.all()["Poem"](14)
     made: list[Any] = [measured("base"), Made(poem, key="write-<1>"), Made(example(EvaluationResult))]
     shown = sections.show(made)
-    assert [section.name for section in shown] == ["Losses", "Needles", "Poems", "Evaluation", "Samples"]
+    assert [section.name for section in shown] == ["Text", "Needles", "Poems", "Evaluation", "Samples"]
     html = str(shown[2].html)
     assert "<h3>All of &lt;them&gt;</h3>" in html
     assert '<tr><td>write-&lt;1&gt;</td><td class="n">14</td></tr>' in html
@@ -129,7 +130,7 @@ def test_replayed_text_is_shown_by_source_and_plain_fine_tuning_has_no_section_o
     made: list[Any] = [Made(training, tuning, key="sft-1")]
     (section,) = sections.show(made)
     assert section.name == "Alignment"
-    for cell in ("sft-1", "facts", "1,234", "10.0%", "25.0%", "2"):
+    for cell in ("made", "facts", "1,234", "10.0%", "25.0%", "2"):
         assert f">{cell}</td>" in str(section.html)
     plain: list[Any] = [Made(replace(training, sources={}), replace(tuning, shares={"sums": 1.0}))]
     assert sections.show(plain) == []
@@ -147,3 +148,14 @@ def test_names_with_dollars_and_tags_are_drawn_as_names() -> None:
     svg = shares({name: {name: 0.5, "b": 0.5}, "other": {name: 1.0, "b": 0.0}})
     assert "<script" not in svg
     assert svg.count("&lt;script&gt;") >= 2
+
+
+def test_stages_are_called_by_their_names_with_the_key_beside_and_own_data_is_told_on_top(tmp_path: Path) -> None:
+    made = chain(tmp_path, ("<base>", 100))
+    made[1].metadata["settings"] = {"label": "<base>"}
+    page = pages.render("t", made, [])
+    assert '<tr id="sft-0"><td title="sft-0">&lt;base&gt; <span class="soft">made</span></td>' in page
+    assert "<base>" not in page
+    assert "<p>What went in: 1,234 dialogues and prompts.</p>" in page  # one model has no steps to tell of
+    made[0].label = "our model"
+    assert '<td title="sft-0">our model <span' in pages.render("t", made, [])

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from herd.core.artifacts import Scores
-from herd.core.errors import DataError
+from herd.core.errors import DataError, StoppedError
 from herd.core.settings import settings
 from herd.core.stage import Work, stage
 from herd.recipes import recipes
@@ -45,8 +45,10 @@ def add_up(work: Work, *, settings: RankedSettings) -> Scores:
     work.progress(1, 2, "added")
     if settings.fault and dist.get_rank() == 1:
         go_wrong(settings)
-    while settings.fault == "wait" and not stop_requested():
+    while settings.fault in ("wait", "save") and not stop_requested():
         time.sleep(0.02)
+    if settings.fault == "save":
+        raise StoppedError("asked to end")
     dist.all_reduce(total)
     told = [None] * dist.get_world_size()
     dist.all_gather_object(told, os.environ["LOCAL_RANK"])

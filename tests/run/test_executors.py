@@ -15,6 +15,10 @@ from herd.core.errors import DataError
 from herd.run.executors import LocalExecutor
 
 
+def process_of(shard: int) -> int:
+    return os.getpid()
+
+
 def double(number: int) -> int:
     return 2 * number
 
@@ -37,6 +41,13 @@ def refuses(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_results_come_in_the_order_of_the_shards(workers: int) -> None:
     assert list(LocalExecutor(lambda: workers).map(double, range(20))) == list(range(0, 40, 2))
+
+
+def test_workers_that_are_free_later_join_in() -> None:
+    limits = iter([1, 1])
+    found = list(LocalExecutor(lambda: next(limits, 2)).map(process_of, range(6)))
+    assert found[:2] == [os.getpid()] * 2  # as long as there is one worker, it is this process
+    assert os.getpid() not in found[2:]
 
 
 def test_a_worker_that_dies_costs_its_shard_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.core.stage import with_label
 from herd.run import progress
 from herd.run.progress import LiveDisplay, ProgressRate, SilentDisplay, StatusLine, TextDisplay, clock, display, summary
 from herd.run.runner import run_stages
@@ -47,8 +48,22 @@ def test_time_left_of_a_second_piece_of_work_has_a_pace_of_its_own() -> None:
 def test_plain_progress_is_lines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run_stages(join((write(text="a"),)), tmp_path, display=TextDisplay())
     out = capsys.readouterr().out.splitlines()
-    assert out[0].endswith(": started")
-    assert out[-1].startswith("[2/2] join-")
+    assert out[0] == "write: started"
+    assert out[-1].startswith("[2/2] join 0.")
+
+
+def test_stages_are_shown_by_their_titles_and_those_by_letter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    named = with_label(write(text="a"), "[bold]own\x1b[2J text[/]")
+    run_stages(join((named,)), tmp_path / "plain", display=TextDisplay())
+    assert capsys.readouterr().out.startswith("[bold]own")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    run_stages(join((named,)), tmp_path / "live", display=display())
+    assert r"[bold]own\x1b[2J text[/] (write)" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.said)
+    assert "\x1b[2J" not in terminal.said
 
 
 @given(st.integers(0, 10**7))

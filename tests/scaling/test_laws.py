@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError, SettingsError
 from herd.model.sizes import Size
 from herd.scaling.budget import LadderSettings, by_budget, ladder_runs
-from herd.scaling.laws import LLAMA_3, Chinchilla, days, parabola, power_law
+from herd.scaling.laws import LLAMA_3, Chinchilla, parabola, power_law
+from herd.train.cost import days
 
 
 @pytest.mark.row(28)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 
 from herd.core.errors import ArtifactError, DataError
 from herd.model.sizes import model_size
-from herd.scaling.cost import TrainingJob, expected_loss, loss_line
+from herd.scaling.cost import expected_loss, loss_line
 from herd.scaling.laws import Chinchilla
 from herd.scaling.parametric import ParametricFit, fit_parametric, parametric_row, read_law
+from herd.train.cost import TrainingJob
 
 
 def planted(law: Chinchilla, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,3 +119,37 @@ def test_runs_of_one_length_fix_no_law() -> None:
     weights, tokens, losses = planted(Chinchilla(), 0.0, 0)
     with pytest.raises(DataError, match="same tokens"):
         fit_parametric(weights, np.full_like(tokens, 1e9), losses)
+
+
+def test_a_run_measured_later_lies_in_the_predictive_interval_and_not_in_that_of_the_law() -> None:
+    law, noise = Chinchilla(), 0.01
+    fit = fit_parametric(*planted(law, noise, 5), resamples=40)
+    weights, tokens = law.best_num_params(5e22), law.best_tokens(5e22)  # five times the largest budget
+    later = law.loss(weights, tokens) * np.exp(np.random.default_rng(1).normal(0, noise, 400))
+    inside = {}
+    for predictive in (False, True):
+        low, high = fit.loss_interval(weights, tokens, predictive=predictive)
+        inside[predictive] = float(np.mean((later > low) & (later < high)))
+    assert inside[True] > 0.9
+    assert inside[False] < inside[True]
+
+
+def test_without_the_runs_nothing_is_said_of_what_a_run_will_be_measured_at() -> None:
+    fit = ParametricFit(Chinchilla(), (Chinchilla(floor=1.6), Chinchilla(floor=1.8)), 0.01)
+    with pytest.raises(ArtifactError, match="how far runs lie off it; fit it again"):
+        fit.loss_interval(1e9, 1e10, predictive=True)
+    exact = replace(fit, residuals=(0.0,) * 9)
+    assert exact.loss_interval(1e9, 1e10, predictive=True) == pytest.approx(exact.loss_interval(1e9, 1e10), abs=6e-3)
+
+
+def test_the_scatter_of_the_runs_is_read_back_from_the_curves_beside_the_law(tmp_path: Path) -> None:
+    weights, tokens, losses = planted(Chinchilla(), 5e-3, 4)
+    fit = fit_parametric(weights, tokens, losses, resamples=3)
+    curves = [
+        {"num_params": list(weights[part]), "tokens": list(tokens[part]), "losses": list(losses[part])}
+        for part in (slice(0, 20), slice(20, None))
+    ]
+    (tmp_path / "law.json").write_text(json.dumps({"parametric": parametric_row(fit), "curves": curves}))
+    again = read_law(tmp_path)
+    assert again == fit
+    assert again.loss_interval(1e9, 1e11, predictive=True) == fit.loss_interval(1e9, 1e11, predictive=True)

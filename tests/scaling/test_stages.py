@@ -91,3 +91,14 @@ def test_models_that_do_not_share_out_over_the_budgets_are_refused(tmp_path: Pat
     for some in (models[:-1], ()):
         with pytest.raises(DataError, match=f"{len(some)} models do not share out over 3 budgets"):
             fitted(tmp_path / f"law-{len(some)}", some)
+
+
+def test_curves_may_have_different_numbers_of_models(tmp_path: Path) -> None:
+    models = sweep(tmp_path, of_best=(0.5, 2.0))
+    uneven = (*models[1:7], *models[7:14], *models[14:19])
+    found = fitted(tmp_path / "law", uneven, models_per_budget=(6, 7, 5), resamples=2)
+    assert [len(curve["tokens"]) for curve in found["curves"]] == [6, 7, 5]
+    assert [curve["inside"] for curve in found["curves"]] == [True] * 3
+    for wrong in ((6, 7, 6), (6, 12)):
+        with pytest.raises(DataError, match="18 models do not share out over 3 budgets"):
+            fitted(tmp_path / f"law-{len(wrong)}", uneven, models_per_budget=wrong)

@@ -84,8 +84,8 @@ def given(read: TokenBatches) -> tuple[float, float]:
     tokens: Counter[str] = Counter()
     for step in range(len(read)):
         for number in read.ramp.rows_of(step):
-            name, row = read.mixture.source_of(number)
-            for inputs, _ in read.sources[name].texts(row):
+            name, row = read.stretch_of(0).mixture.source_of(number)
+            for inputs, _ in read.stretch_of(0).sources[name].texts(row):
                 tokens[name] += len(inputs)
                 tokens["long"] += len(inputs) * (len(inputs) > SHORT)
     total = tokens["books"] + tokens["web"]

@@ -154,8 +154,8 @@ def test_long_documents_are_read_more_often_and_sources_keep_their_shares(tmp_pa
         tokens: Counter[str] = Counter()
         long = 0
         for number in range(ramp.rows):
-            name, row = batches.mixture.source_of(number)
-            for inputs, _ in batches.sources[name].texts(row):
+            name, row = batches.stretch_of(0).mixture.source_of(number)
+            for inputs, _ in batches.stretch_of(0).sources[name].texts(row):
                 tokens[name] += len(inputs)
                 long += len(inputs) * (len(inputs) > 300)
         return long / sum(tokens.values()), {name: count / tokens.total() for name, count in tokens.items()}
@@ -278,3 +278,30 @@ def test_batches_prepared_ahead_are_the_batches(tmp_path: Path) -> None:
     for step in range(len(plain)):
         assert ahead.batch(step).tokens_BT.equal(plain.batch(step).tokens_BT)
     ahead.close()
+
+
+def test_rows_of_two_lengths_keep_their_shares_and_are_the_same_after_a_restart(tmp_path: Path) -> None:
+    found = shards(tmp_path, {"a": [40] * 60, "b": [90] * 60})
+    phases = (
+        BatchPhase(until=0.25, batch_tokens=8 * 32, length=32),
+        BatchPhase(until=1.0, batch_tokens=8 * 64),
+    )
+    ramp = BatchRamp(phases, 16 * 8 * 64, 64)
+    mix = (MixPhase(until=0.5, mixture_weights={"a": 1.0}), MixPhase(until=1.0, mixture_weights={"b": 1.0}))
+    batches = TokenBatches(found, mix, ramp, seed=0, pad=0)
+    read = [batches.batch(step) for step in range(len(batches))]
+    assert [batch.tokens_BT.shape for batch in read] == [(8, 32)] * 8 + [(8, 64)] * 12
+    again = TokenBatches(found, mix, ramp, seed=0, pad=0)
+    for step in (19, 8, 7, 0):
+        assert torch.equal(again.batch(step).tokens_BT, read[step].tokens_BT)
+    tokens = sum((Counter(dict.fromkeys(batch.sources, 1)) for batch in read), Counter())
+    assert set(tokens) == {"a", "b"}
+    counts = batches.counts()
+    assert sum(row["rows"] for row in counts.values()) == ramp.rows
+    targets = sum(int((batch.targets_BT != IGNORE_INDEX).sum()) for batch in read)
+    assert sum(row["tokens"] for row in counts.values()) == targets
+    assert counts["a"]["share"] == pytest.approx(0.5, abs=0.05)
+    assert "b" not in {name for batch in read[:10] for name in batch.sources}
+    halves = [batches.batch(3, rank, 2) for rank in range(2)]
+    assert torch.equal(torch.cat([half.tokens_BT for half in halves]), read[3].tokens_BT)
+    assert batches.counts(8)["a"]["rows"] == 64

@@ -25,6 +25,8 @@ def losses(given, speed: ComputeSettings, loss=next_token_loss, workers: int = 1
     ("speed", "tolerance"),
     [
         (ComputeSettings(recompute=True), 0.0),
+        (ComputeSettings(recompute="selective"), 1e-6),
+        (ComputeSettings(compile=True, recompute="selective"), 1e-4),
         (ComputeSettings(compile=True), 1e-4),
         (ComputeSettings(compile=True, recompute=True), 1e-4),
         (ComputeSettings(micro_batch=1), 1e-5),

@@ -107,6 +107,29 @@ def test_epochs_differ_a_seed_repeats_and_a_step_has_the_rows_asked_for() -> Non
     assert few.batch(0).tokens_BT.shape == (1, 128)
 
 
+def test_epochs_end_with_the_steps_that_read_their_last_rows() -> None:
+    """Rows of one conversation each, five an epoch, two a step: the third step ends one epoch and begins another."""
+    conversations = dialogues([40] * 5)
+    length = len(batches(conversations).texts[0][0])
+    found = batches(conversations, length=length, rows=2, epochs=2)
+    assert (len(found), found.epoch_ends) == (5, (3, 5))
+    assert [found.epoch_of(step) for step in (0, 2, 5)] == [0.0, 0.8, 2.0]
+
+
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), steps=st.integers(1, 12), rows=st.integers(1, 3))
+def test_as_many_steps_are_made_as_are_asked_for_over_whole_epochs(sizes: list[int], steps: int, rows: int) -> None:
+    given_steps = batches(dialogues(sizes), rows=rows, steps=steps)
+    assert len(given_steps) == steps == given_steps.epoch_ends[-1]
+    by_epochs = batches(dialogues(sizes), rows=rows, epochs=len(given_steps.epoch_ends) + steps * rows)
+    assert rows_of(given_steps) == rows_of(by_epochs)[: steps * rows]
+    assert 0 < given_steps.epoch_of(steps) <= steps * rows
+
+
+def test_repeats_that_leave_nothing_are_refused_however_long_one_asks_for() -> None:
+    with pytest.raises(DataError, match="read at least one source"):
+        batches(dialogues([3]), repeats={dialogues([3])[0].source: 0.0}, steps=4)
+
+
 def test_the_rows_of_all_ranks_are_the_batch_and_know_its_weight() -> None:
     found = batches(dialogues([5, 9, 14, 3] * 8), rows=4)
     for step in range(len(found)):

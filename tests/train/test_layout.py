@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,17 +10,15 @@ from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.model.sizes import LLAMA_VOCAB_SIZE, model_size
-from herd.scaling.cost import load_machine
 from herd.train.layout import (
     ParallelLayout,
-    TrainableParams,
     checkpoint_interval,
     context_chunks,
     flops_utilization,
     pipeline_bubble,
     stage_layers,
-    training_memory,
 )
+from herd.train.machines import load_machine
 
 GIANT = model_size("405b").shape(vocab_size=LLAMA_VOCAB_SIZE)
 # Devices, layout, sequence length, sequences a data rank, FLOP/s of a device, MFU in percent: Llama 3, table 4. The
@@ -123,29 +120,6 @@ def simulated(pipeline: int, chunks: int, micro_batches: int) -> float:
 def test_the_bubble_is_that_of_a_schedule_played_step_by_step(pipeline: int, chunks: int, micro_batches: int) -> None:
     layout = ParallelLayout(pipeline=pipeline, chunks=chunks)
     assert simulated(pipeline, chunks, micro_batches) == pytest.approx(pipeline_bubble(layout, micro_batches))
-
-
-def test_memory_of_the_largest_model() -> None:
-    found = training_memory(GIANT, ParallelLayout(tensor=8, pipeline=16, data=64), length=8_192, micro_batches=16)
-    assert found.weights == pytest.approx(6.34e9, rel=0.01)
-    assert found.gradients == pytest.approx(0.20e9, rel=0.02)
-    assert found.optimizer == pytest.approx(0.59e9, rel=0.02)
-    assert found.total < 80e9
-
-
-def test_memory_is_taken_by_what_learns_and_one_moment_is_half_of_two() -> None:
-    layout = ParallelLayout(data=2)
-    options: dict[str, Any] = {"length": 128, "micro_batches": 1}
-    everything = training_memory(GIANT, layout, **options)
-    muon = training_memory(
-        GIANT, layout, **options, trainable=TrainableParams(GIANT.num_params, one_moment=GIANT.num_params)
-    )
-    frozen = training_memory(GIANT, layout, **options, trainable=TrainableParams(0))
-    assert everything.optimizer == 12 * GIANT.num_params / 2
-    assert muon.optimizer == 8 * GIANT.num_params / 2  # weights in fp32 and the momentum
-    assert (frozen.optimizer, frozen.gradients) == (4 * GIANT.num_params / 2, 0)
-    assert muon.gradients == everything.gradients
-    assert frozen.weights == everything.weights
 
 
 def test_a_layout_that_does_not_divide_is_told() -> None:

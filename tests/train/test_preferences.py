@@ -166,6 +166,18 @@ def test_packed_answers_have_the_likelihoods_they_have_alone() -> None:
     assert float(alone[0]) == pytest.approx(sum(float(logits[n - 1, answer.ids[n]]) for n in own), rel=1e-5)
 
 
+@pytest.mark.parametrize(("steps", "ends", "epochs"), [(None, (2, 4), 2.0), (3, (2, 3), 1.5), (7, (2, 4, 6, 7), 3.5)])
+def test_steps_stand_in_the_place_of_epochs(steps: int | None, ends: tuple[int, ...], epochs: float) -> None:
+    found = batches_of(5, steps=steps)
+    assert (len(found), found.epoch_ends, found.epoch_of(len(found))) == (ends[-1], ends, epochs)
+    assert all(len(found.batch(step).preferences) == 2 for step in range(len(found)))
+
+
+def batches_of(count: int, *, steps: int | None) -> PreferenceBatches:
+    encoded = encode_preferences([preference(number) for number in range(count)], FORM, context=200).preferences
+    return PreferenceBatches(encoded, size=2, epochs=2, seed=0, pad=TOKENIZER.pad_id, length=200, steps=steps)
+
+
 def test_every_epoch_holds_every_prompt() -> None:
     ranked = encode_preferences([preference(number) for number in range(12)], FORM, context=100).preferences
     batches = PreferenceBatches(ranked, size=4, epochs=2, seed=0, pad=TOKENIZER.pad_id, length=100)

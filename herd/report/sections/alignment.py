@@ -16,6 +16,7 @@ from herd.align.results import (
     RoundComparison,
 )
 from herd.core.artifacts import Artifact
+from herd.core.titles import artifact_titles
 from herd.evals.intervals import Interval
 from herd.report import plots
 from herd.report.sections import Section, SectionPart, artifacts_with, render_parts, results_of, sections
@@ -54,11 +55,11 @@ def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
 
 
 def _reward_models(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
-    rows = []
+    rows, titles = [], artifact_titles(artifacts)
     for artifact, result in artifacts_with(artifacts, RewardModelResult):
         for source, pairs in {**result.sources, "all": result.held_out}.items():
             right = Interval(pairs.right / max(1, pairs.pairs), pairs.low, pairs.high)
-            rows.append((artifact.key, source, pairs.pairs, _share(right)))
+            rows.append((titles[artifact.key], source, pairs.pairs, _share(right)))
     if rows:
         yield SectionPart(
             title="What reward models can rank",
@@ -70,13 +71,20 @@ def _reward_models(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
 
 
 def _replay(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
-    rows = []
+    rows, titles = [], artifact_titles(artifacts)
     for artifact, result in artifacts_with(artifacts, FinetuningResult):
         training = artifact.get_result(TrainingResult)
         for name, source in training.sources.items() if training is not None else ():
             learnt = result.shares.get(f"replay/{name}", 0.0)
             rows.append(
-                (artifact.key, name, f"{source.tokens:,}", f"{source.share:.1%}", f"{learnt:.1%}", f"{source.epochs:g}")
+                (
+                    titles[artifact.key],
+                    name,
+                    f"{source.tokens:,}",
+                    f"{source.share:.1%}",
+                    f"{learnt:.1%}",
+                    f"{source.epochs:g}",
+                )
             )
     if rows:
         yield SectionPart(

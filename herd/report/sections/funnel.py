@@ -1,4 +1,4 @@
-"""Where every page of a corpus went."""
+"""Where every document of a corpus went."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def funnel_section(artifacts: Sequence[Artifact]) -> Section | None:
         _funnel(corpus.result(CorpusSize), result) for corpus, result in artifacts_with(artifacts, CurationResult)
     ]
     html = fill_template(Path(__file__).with_suffix(".html"), funnels=funnels)
-    return Section("funnel", "Funnel", html, title="From raw pages to a corpus")
+    return Section("funnel", "Funnel", html, title="From raw text to a corpus")
 
 
 def _funnel(size: CorpusSize, result: CurationResult) -> dict[str, Any]:
     languages = ", ".join(f"{name or 'unknown'} {count:,}" for name, count in result.languages.items())
-    words = f"{size.documents:,} of {size.pages:,} pages were kept. Languages: {languages}."
+    words = f"{size.documents:,} of {size.pages:,} documents were kept. Languages: {languages}."
     if result.broken_files:
         words += f" Files that broke off: {'; '.join(result.broken_files)}."
     rows = [_row(count, max(1, size.pages)) for count in result.funnel]

@@ -1,8 +1,8 @@
-"""How losses fell in training, and what they are on held-out text."""
+"""How losses fell in training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,25 @@ from herd.align.results import FinetuningResult
 from herd.core.artifacts import Artifact
 from herd.core.lineage import input_keys
 from herd.core.manifests import check_files
-from herd.evals.results import EvaluationResult
+from herd.core.titles import artifact_titles
 from herd.report import plots
 from herd.report.plots import svg_markup
-from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
+from herd.report.sections import Section, artifacts_with, fill_template, sections
 from herd.scaling.results import ScalingLaw
 from herd.train.log import METRICS_FILE, Step, read_steps
 from herd.train.results import TrainingResult
 
 
-@sections.add(TrainingResult, FinetuningResult, EvaluationResult, order=60)
+@sections.add(TrainingResult, FinetuningResult, order=60)
 def losses_section(artifacts: Sequence[Artifact]) -> Section | None:
-    """The losses of the one chain of pre-training, then those of each stage of fine-tuning, then held-out losses."""
-    drawings, table = list(curves(artifacts)), held_out(artifacts)
-    if not drawings and table is None:
-        return None
-    return Section(
-        "losses", "Losses", fill_template(Path(__file__).with_suffix(".html"), curves=drawings, held_out=table)
-    )
+    """The losses of the one chain of pre-training, then those of each stage of fine-tuning."""
+    drawings = list(curves(artifacts))
+    html = fill_template(Path(__file__).with_suffix(".html"), curves=drawings)
+    return Section("losses", "Losses", html) if drawings else None
 
 
 def curves(artifacts: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
+    titles = artifact_titles(artifacts)
     tuned = [
         (artifact, result)
         for artifact, result in artifacts_with(artifacts, FinetuningResult)
@@ -45,11 +43,11 @@ def curves(artifacts: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
         and not _is_rung(artifact, artifacts)
     ]
     if chain:
-        svg = plots.loss_curves([_run(artifact) for artifact in chain], "training tokens with a target")
+        svg = plots.loss_curves([_run(artifact, titles) for artifact in chain], "training tokens with a target")
         yield {"title": "Pre-training, longer contexts, annealing", "drawing": svg_markup(svg)}
     stages = {artifact.metadata["stage"]: (artifact.metadata["paper"], result.step_unit) for artifact, result in tuned}
     for stage, (_, unit) in sorted(stages.items(), key=lambda pair: pair[1]):  # as they come in the paper
-        runs = [_run(artifact) for artifact, _ in tuned if artifact.metadata["stage"] == stage]
+        runs = [_run(artifact, titles) for artifact, _ in tuned if artifact.metadata["stage"] == stage]
         yield {"title": f"{stage}, run after run", "drawing": svg_markup(plots.loss_curves(runs, unit))}
 
 
@@ -65,19 +63,6 @@ def _is_rung(artifact: Artifact, artifacts: Sequence[Artifact]) -> bool:
     return bool(users) and all(user.get_result(ScalingLaw) is not None for user in users)
 
 
-def _run(artifact: Artifact) -> tuple[str, list[float], list[float]]:
+def _run(artifact: Artifact, titles: Mapping[str, str]) -> tuple[str, list[float], list[float]]:
     steps = steps_of(artifact)
-    return artifact.key, [step.loss_denominator for step in steps], [step.loss for step in steps]
-
-
-def held_out(artifacts: Sequence[Artifact]) -> dict[str, Any] | None:
-    """Bits per byte of every model that was evaluated, by source."""
-    results = results_of(artifacts, EvaluationResult)
-    sources = sorted(set[str]().union(*(result.held_out for result in results)))
-    if not sources:
-        return None
-    rows = []
-    for source in sources:
-        losses = [result.held_out.get(source) for result in results]
-        rows.append({"source": source, "cells": [f"{loss.bits_per_byte:.3f}" if loss else "" for loss in losses]})
-    return {"labels": [result.label for result in results], "rows": rows}
+    return titles[artifact.key], [step.loss_denominator for step in steps], [step.loss for step in steps]

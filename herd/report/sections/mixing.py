@@ -83,12 +83,24 @@ def _parts(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
 
 
 def _forecast(result: MixForecast) -> SectionPart:
-    error = float(np.mean([abs(row.loss - row.measured) for row in result.rows]))
+    size = f"{len(result.rows)} mixes, predicted {result.orders:.1f} orders of magnitude beyond their largest small run"
+    measured = [(row, row.measured) for row in result.rows if row.measured is not None]
+    if result.rank_correlation is None or not measured:
+        return SectionPart(
+            title="Mixes predicted from small runs",
+            words=f"{size}, where none was run; 95 % intervals over seeds.",
+            head=("mix", "predicted loss, nats a token"),
+            rows=[
+                (row.label, f"{row.loss:.3f} [{row.interval[0]:.3f}, {row.interval[1]:.3f}]")
+                for row in sorted(result.rows, key=lambda row: row.loss)
+            ],
+        )
+    error = float(np.mean([abs(row.loss - loss) for row, loss in measured]))
     return SectionPart(
         title="Mixes predicted from small runs",
-        words=f"{len(result.rows)} mixes, predicted {result.orders:.1f} orders of magnitude beyond their largest small "
-        f"run: rank correlation {result.rank_correlation:.2f} with what was measured, losses off by {error:.3f} nats.",
-        drawing=plots.svg_markup(plots.measured_vs_forecast(result.rows)),
+        words=f"{size}: rank correlation {result.rank_correlation:.2f} with what was measured, losses off by "
+        f"{error:.3f} nats.",
+        drawing=plots.svg_markup(plots.measured_vs_forecast([row for row, _ in measured])),
     )
 
 

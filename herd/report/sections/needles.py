@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact
+from herd.core.titles import artifact_titles
 from herd.evals.results import EvaluationResult, NeedleCell
 from herd.pretrain.results import ContextExtension
 from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
@@ -21,11 +22,12 @@ def needles_section(artifacts: Sequence[Artifact]) -> Section | None:
 
 
 def _grids(artifacts: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
+    titles = artifact_titles(artifacts)
     for artifact, result in artifacts_with(artifacts, ContextExtension):
         gate = "passed" if result.gate.passed else "not passed"
-        before = f"{artifact.key}: before ({'switched' if result.switched else 'not switched'})"
+        before = f"{titles[artifact.key]}: before ({'switched' if result.switched else 'not switched'})"
         yield _grid(before, result.needle_before)
-        yield _grid(f"{artifact.key}: after, gate {gate}", result.needle)
+        yield _grid(f"{titles[artifact.key]}: after, gate {gate}", result.needle)
     for result in results_of(artifacts, EvaluationResult):
         if result.needle:
             yield _grid(f"{result.label}, measured", result.needle)

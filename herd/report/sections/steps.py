@@ -15,7 +15,10 @@ from herd.pretrain.results import ContextExtension
 from herd.report import plots
 from herd.report.abilities import Loss, MeasuredStep, losses_of, measured_steps
 from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
-from herd.tokens.results import PackingResult
+from herd.tokens.results import PackingResult, SplitSize
+
+STORY = "steps"  # the anchor of the section, which begins with what went in
+_MOST_SOURCES = 6  # that one sentence tells of; the table of text by source has all
 
 
 @sections.add(EvaluationResult, order=0)
@@ -34,7 +37,7 @@ def steps_section(artifacts: Sequence[Artifact]) -> Section | None:
         gates=list(open_gates(artifacts)),
         panels=panels,
     )
-    return Section("steps", "Step by step", html, title="What each step did", top=True)
+    return Section(STORY, "Step by step", html, title="What each step did", top=True)
 
 
 def _panel(ability: str, steps: Mapping[str, MeasuredStep], losses: Sequence[Loss]) -> str:
@@ -71,10 +74,14 @@ def what_went_in(artifacts: Sequence[Artifact]) -> str:
     sizes = results_of(artifacts, CorpusSize)
     if sizes:
         largest = max(sizes, key=lambda size: size.pages)
-        parts.append(f"{largest.pages:,} pages, of which curation left {largest.documents:,} documents")
+        parts.append(
+            f"{largest.pages:,} pages, of which curation left {largest.documents:,} documents"
+            if largest.pages != largest.documents
+            else f"{largest.documents:,} documents"
+        )
     packed = results_of(artifacts, PackingResult)
     if packed:
-        parts.append(f"{max(result.tokens for result in packed):,} tokens of text")
+        parts.append(_packed_words(max(packed, key=lambda result: result.tokens)))
     by_key = {artifact.key: artifact for artifact in artifacts}
     # Those that a model of the run wrote, or that are some of others, did not go in.
     derived = {key for key, artifact in by_key.items() if isinstance(artifact, (Checkpoint, Dialogues))}
@@ -87,6 +94,23 @@ def what_went_in(artifacts: Sequence[Artifact]) -> str:
     parts += [f"{dialogues:,} dialogues and prompts"] if dialogues else []
     parts += [f"{pairs:,} ranked pairs of answers"] if pairs else []
     return f"What went in: {'; '.join(parts)}." if parts else ""
+
+
+def _packed_words(packed: PackingResult) -> str:
+    """How many tokens there are, of which source where these are few, and how many of them are held out."""
+    words = f"{packed.tokens:,} tokens of text"
+    if len(packed.sources) > _MOST_SOURCES:
+        return words
+    sources = [
+        f"{sum(size.tokens for size in splits.values()):,} of {name} ({_held_out_words(splits)})"
+        for name, splits in packed.sources.items()
+    ]
+    return f"{words}, {' and '.join([', '.join(sources[:-1]), sources[-1]] if sources[1:] else sources)}"
+
+
+def _held_out_words(splits: Mapping[str, SplitSize]) -> str:
+    held_out = splits["heldout"].tokens if "heldout" in splits else 0
+    return f"{held_out:,} held out" if held_out else "nothing held out"
 
 
 def what_came_out(steps: Mapping[str, MeasuredStep]) -> str:

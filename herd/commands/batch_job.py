@@ -1,0 +1,123 @@
+"""--sbatch: a run as a script for Slurm, in the place of running it here."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from herd.commands.arguments import amount, bounded_number, machine_of
+
+if TYPE_CHECKING:
+    from herd.core.recipe import Recipe
+    from herd.core.stage import Plan
+
+_TEXT_STAGE = "pack"  # up to here no GPU is wanted
+_MOST_HOURS, _SPARE = 24.0, 1.3
+# Options of `herd run` that a script hands on, with what they are when nobody says anything.
+_HANDED_ON = {
+    "save_every": None, "keep_every": 0, "gc_every": 50, "heartbeat_timeout": 30.0, "compare_every": 10,
+    "inference_ranks": None, "dtype": "fp32",
+}  # fmt: skip
+
+
+def add_slurm_options(parser: argparse.ArgumentParser) -> None:
+    """--sbatch and what a job asks Slurm for."""
+    slurm = parser.add_argument_group("Slurm", "a script for sbatch in the place of a run")
+    slurm.add_argument("--sbatch", type=Path, metavar="FILE", help="write the script and run nothing")
+    slurm.add_argument("--nodes", type=amount, default=1, help="(default: %(default)s)")
+    slurm.add_argument("--gpus-per-node", type=amount, default=8, metavar="N", help="(default: %(default)s)")
+    slurm.add_argument("--cpus-per-task", type=amount, default=8, metavar="N", help="(default: %(default)s)")
+    slurm.add_argument(
+        "--hours",
+        type=bounded_number(0.1),
+        help="until the job saves and queues again (default: by `herd plan` and a third more, at most 24)",
+    )
+    slurm.add_argument("--partition", default="", help="of the cluster (default: its own)")
+
+
+def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, recipe_file: Path | None = None) -> None:
+    """Writes the script, before it one for the text where the recipe packs some, and says how both are submitted.
+
+    recipe_file: the recipe where it is written already; else FOLDER/recipe.yaml is written. Raises SettingsError where
+    trainings are for another number of devices than the job has.
+    """
+    from herd.core.artifacts import atomic_write
+    from herd.core.settings import write_yaml
+    from herd.run.runner import required_plans
+    from herd.run.slurm import sbatch_script
+
+    plans = required_plans(recipe.plan(), options.until)
+    devices = options.nodes * options.gpus_per_node
+    _check_ranks(plans, devices)
+    folder.mkdir(parents=True, exist_ok=True)
+    if recipe_file is None:
+        recipe_file = folder / "recipe.yaml"
+        atomic_write(recipe_file, write_yaml(_row(recipe)))
+    command = [sys.executable, "-m", "herd", "run", str(recipe_file.resolve()), "--out", str(folder.resolve())]
+    shared: dict[str, Any] = {"job_name": f"herd-{folder.name}", "folder": folder, "partition": options.partition}
+    hours = options.hours or _hours(plans, folder, options)
+    until = ["--until", options.until] if options.until else []
+    script = sbatch_script(
+        [*command, *until, *_handed_on(options), "--executor", "slurm"], nodes=options.nodes,
+        gpus_per_node=options.gpus_per_node, cpus_per_task=options.cpus_per_task, hours=hours, **shared,
+    )  # fmt: skip
+    file: Path = options.sbatch
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(file, script)
+    submit = f"sbatch {file}"
+    if any(plan.stage.name == _TEXT_STAGE for plan in plans) and options.until != _TEXT_STAGE:
+        text = file.with_name(f"{file.stem}-text{file.suffix}")
+        cores = options.cpus_per_task * options.gpus_per_node
+        first = [*command, "--until", _TEXT_STAGE, "--executor", "local", "--jobs", str(cores)]
+        atomic_write(
+            text, sbatch_script(first, nodes=1, gpus_per_node=0, cpus_per_task=cores, hours=hours, **shared)
+        )  # fmt: skip
+        submit = f"sbatch --dependency=afterok:$(sbatch --parsable {text}) {file}"
+    print(f"{file}: {options.nodes} nodes of {options.gpus_per_node} GPUs, {hours:.1f} h at a time; submit it with")
+    print(f"  {submit}")
+    if devices > 1 and not any(plan.stage.ranks(plan.settings) == devices for plan in plans):
+        print(f"no training is laid out over its {devices} devices, so that one works; give --gpus {devices}")
+
+
+def _row(recipe: Recipe) -> dict[str, object]:
+    """The recipe's numbers, with a wiring and plug-ins of the user's own named so that they are found from anywhere."""
+    row = recipe.to_row()
+    if not recipe.function.__module__.startswith("herd."):
+        row["recipe"] = str(Path(inspect.getfile(recipe.function)).resolve())
+    if recipe.plugins:
+        row["plugins"] = [str(Path(file).resolve()) for file in recipe.plugins]
+    return row
+
+
+def _check_ranks(plans: Sequence[Plan], devices: int) -> None:
+    from herd.core.errors import SettingsError
+
+    for plan in plans:
+        ranks = plan.stage.ranks(plan.settings)
+        if ranks not in (1, devices):
+            raise SettingsError(
+                f"{plan.key} is laid out over {ranks:,} devices and the job has {devices:,}; give --gpus {devices}, or "
+                "other --nodes and --gpus-per-node"
+            )
+
+
+def _hours(plans: Sequence[Plan], folder: Path, options: argparse.Namespace) -> float:
+    from herd.recipes.costing import forecast_costs
+    from herd.run.worker import RunFolder
+
+    forecasts = forecast_costs(plans, machine_of(options), artifacts=RunFolder(folder).artifacts)
+    return min(_MOST_HOURS, 1.0 + _SPARE * 24 * sum(forecast.days for forecast in forecasts))
+
+
+def _handed_on(options: argparse.Namespace) -> list[str]:
+    words: list[str] = []
+    for name, usual in _HANDED_ON.items():
+        if (value := getattr(options, name)) != usual:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for tracker in options.log:
+        words += ["--log", tracker]
+    return words

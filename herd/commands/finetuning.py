@@ -1,0 +1,217 @@
+"""What `herd sft`, `herd dpo` and `herd reward` share: their options, the numbers these make, and rows shown first."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from herd.commands.arguments import amount, bounded_number
+from herd.commands.job import add_job_options, run_job
+from herd.core.errors import DataError, SettingsError
+from herd.core.terminal import colour_stream
+
+if TYPE_CHECKING:
+    from herd.align.columns import ParsedRows
+    from herd.align.preflight import PreflightReport
+    from herd.core.recipe import Recipe
+    from herd.tokens.tokenizer import TextTokenizer
+
+_LORA_ABOVE, _LORA_RANK = 1e9, 16  # weights that one device trains whole; of adapters where nothing is said
+_FEW_STEPS = 20
+_LORA_LR = 10  # times the rate of full training; Schulman et al. 2025 (LoRA Without Regret)
+
+
+def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
+    """rows: what the files hold."""
+    parser.add_argument("model", type=Path, help="folder of a model, or of a run for its newest")
+    parser.add_argument("files", type=Path, nargs="+", metavar="rows", help=rows)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--lora",
+        type=amount,
+        metavar="RANK",
+        help="train adapters (default: of rank 16 above 1B weights on one device)",
+    )
+    size.add_argument("--full", action="store_true", help="train all weights")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=amount, help="how often all rows are read")
+    length.add_argument("--steps", type=amount, help="so many steps, over as many epochs as they take")
+    parser.add_argument("--learning-rate", type=bounded_number(0.0), help="the peak (default: by the model's size)")
+    parser.add_argument("--batch-size", type=amount, help="rows a step")
+    parser.add_argument(
+        "--held-out", type=Path, nargs="+", default=[], metavar="FILE", help="rows that are measured and never learnt"
+    )
+    parser.add_argument(
+        "--held-out-share", type=bounded_number(0.0, 1.0), help="of the prompts, without --held-out (default: 0.1)"
+    )
+    parser.add_argument("--eval-steps", type=amount, help="measure every so many steps too, not only every epoch")
+    parser.add_argument(
+        "--early-stop", action="store_true", help="keep the weights of the lowest held-out loss, and end after it"
+    )
+    parser.add_argument("--patience", type=amount, help="measurements without a lower loss before the end (default: 1)")
+    parser.add_argument(
+        "--tests", type=Path, nargs="+", default=[], metavar="FILE", help="rows with questions of these are left out"
+    )
+    parser.add_argument("--chat-template", help="for a model that brings none: llama3, chatml or a Jinja file")
+    parser.add_argument("--rows", type=amount, default=2, help="how many are shown first (default: %(default)s)")
+    add_job_options(parser)
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="measured before and after: names (herd list tasks), or `name: {setting: value}`",
+    )
+
+
+def finetune_rows(
+    options: argparse.Namespace, stage: str, rows: str, own: Mapping[str, Any], *, lr_share: float = 1.0
+) -> None:
+    """Runs the preset `stage` on the model and the files that the options name. rows: its setting for the files. own:
+    more numbers of the stage. lr_share: of the rate that the model's size suggests for SFT."""
+    from herd.core.settings import parse_yaml
+
+    folder = _model_folder(options)
+    numbers: dict[str, Any] = {"title": f"{stage} of {folder_name(options.model)}", "model": str(folder.resolve())}
+    numbers[rows] = _paths(options.files)
+    if options.chat_template:
+        numbers["chat_template"] = options.chat_template
+    for name in ("held_out", "tests"):
+        if getattr(options, name):
+            numbers[name] = _paths(getattr(options, name))
+    if options.held_out_share is not None:
+        numbers["held_out_share"] = options.held_out_share
+    numbers[stage] = {**stage_numbers(options, folder, lr_share), **own}
+    if getattr(options, "tasks", []):
+        numbers["measure"] = {"tasks": [parse_yaml(text, where=f"--tasks {text}") for text in options.tasks]}
+    out = options.out or Path("runs") / f"{stage}-{folder_name(options.model)}"
+    run_job(
+        stage,
+        numbers,
+        out,
+        options,
+        before=partial(_before, options=options, folder=folder, stage=stage, rows=rows),
+    )
+
+
+def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage: str, rows: str) -> None:
+    """Shows rows with their mask, and how many steps they make."""
+    findings = show_rows(folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "")
+    settings = getattr(recipe.settings, stage)
+    held_out = 0.0 if options.held_out else recipe.settings.held_out_share
+    size = findings.tokens / settings.length if rows == "dialogues" else findings.rows
+    epoch = max(1, round(size * (1 - held_out) / settings.batch_size))
+    steps = settings.steps or epoch * settings.epochs
+    few = "; so few teach little: try a smaller --batch-size or more --epochs" if steps < _FEW_STEPS else ""
+    print(f"about {steps:,} steps, {epoch:,} an epoch{few}")
+
+
+def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) -> dict[str, Any]:
+    """The training settings that the options say; what was chosen for whoever did not is printed."""
+    from herd.model.config import read_shape
+    from herd.train.schedule import lr_by_size
+
+    count = read_shape(folder).num_params
+    names = ("epochs", "steps", "batch_size", "eval_steps", "patience")
+    numbers: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.early_stop:
+        numbers["early_stop"] = True
+    several = (options.gpus or 1) > 1
+    rank = options.lora or (_LORA_RANK if count > _LORA_ABOVE and not several and not options.full else None)
+    if rank:
+        numbers["lora"] = {"rank": rank}
+    if several:
+        numbers |= {"layout": {"data": options.gpus}, "dtype": "bf16"}
+    lr = options.learning_rate or float(f"{lr_by_size(count) * lr_share * (_LORA_LR if rank else 1):.2g}")
+    numbers["lr"] = lr
+    chosen = "" if options.learning_rate else ", chosen by the model's size"
+    trained = f"adapters of rank {rank} beside {count:,} weights" if rank else f"all {count:,} weights"
+    print(f"training {trained}; learning rate {lr:g}{chosen}")
+    return numbers
+
+
+def show_rows(
+    folder: Path, files: Sequence[Path], rows: int, *, tests: Path | None = None, kind: str = "",
+    chat_template: str = "",
+) -> PreflightReport:  # fmt: skip
+    """Shows rows as the model in `folder` would read them, with what is learnt. kind: `dialogues` or `preferences`
+    alone. Raises DataError when there is none of the kind, and when some must not be trained on."""
+    from herd.align.columns import ParsedRows, load_rows
+    from herd.align.contamination import HeldOutQuestions
+    from herd.align.preflight import inspect_rows, preview_lines, report_lines
+    from herd.model.config import read_shape
+    from herd.tokens.jinja import chat_template_of
+
+    data = ParsedRows()
+    for file in files:
+        parsed = load_rows(file)
+        data.conversations += parsed.conversations
+        data.preferences += parsed.preferences
+        data.rejected += parsed.rejected
+        data.examples = parsed.examples | data.examples
+    if kind:
+        _only(data, kind, files)
+    text = _tokenizer(folder, chat_template)
+    form, context = chat_template_of(text), read_shape(folder).max_seq_len
+    for line in preview_lines(data, form, text, rows=rows, colour=sys.stdout.isatty()):
+        print(line, file=colour_stream(sys.stdout))
+    questions = HeldOutQuestions(load_rows(tests).conversations) if tests is not None else None
+    findings = inspect_rows(data, form, text, context, questions)
+    for line in report_lines(data, findings):
+        print(line)
+    findings.refuse()
+    return findings
+
+
+def _only(data: ParsedRows, kind: str, files: Sequence[Path]) -> None:
+    """Takes rows of the other kind out, and says so."""
+    names = ", ".join(file.name for file in files)
+    wanted, others = ("conversations", "preferences") if kind == "dialogues" else ("preferences", "conversations")
+    if not getattr(data, wanted):
+        command = "`herd dpo` and `herd reward` take those" if kind == "dialogues" else "`herd sft` takes those"
+        raise DataError(f"{names}: no {wanted}, only {others}; {command}")
+    if count := len(getattr(data, others)):
+        print(f"{count:,} rows are {others} and are left out")
+        setattr(data, others, [])
+
+
+def folder_name(model: Path) -> str:
+    """What a run on `model` is called: the model's folder, or the run's that made it."""
+    from herd.core.names import file_name
+
+    folder = model.resolve()
+    return file_name(folder.parent.parent.name if folder.parent.name == "artifacts" else folder.name)
+
+
+def _tokenizer(folder: Path, chat_template: str) -> TextTokenizer:
+    from herd.tokens.jinja import with_chat_template
+    from herd.tokens.tokenizer import TextTokenizer
+
+    tokenizer = TextTokenizer.load(folder)
+    return with_chat_template(tokenizer, chat_template) if chat_template else tokenizer
+
+
+def _model_folder(options: argparse.Namespace) -> Path:
+    from herd.serve.folders import model_in
+
+    if options.model.is_file():
+        name = options.model.name.partition(".")[0]
+        raise SettingsError(
+            f"{options.model} is a file; `herd import {options.model} {name}` makes a folder of it first"
+        )
+    return model_in(options.model)
+
+
+def _paths(files: Sequence[Path]) -> list[str]:
+    """Wherever the recipe is run from later."""
+    for file in files:
+        if not file.exists():
+            raise SettingsError(f"{file}: there is no such file; name a file of rows")
+    return [str(file.resolve()) for file in files]

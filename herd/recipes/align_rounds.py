@@ -1,0 +1,316 @@
+"""Rounds of alignment on prompts, dialogues and ranked answers of one's own (4.1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from herd.align.average import average_models
+from herd.align.curation import CurationSettings, curate_dialogues
+from herd.align.dpo import DpoSettings, dpo
+from herd.align.loading import load_dialogues, load_preferences, load_pretrained
+from herd.align.model_selection import select_best_model
+from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
+from herd.align.reward import RewardSettings, train_reward
+from herd.align.sft import SftSettings, sft
+from herd.align.subsets import mix_by_share, preference_prompts
+from herd.core.artifacts import Artifact, Checkpoint, Dialogues, Preferences, Report, Scores, Tokens
+from herd.core.errors import SettingsError, did_you_mean
+from herd.core.registry import PluginConfig
+from herd.core.seeds import spread_seed
+from herd.core.settings import InputFile, MixtureWeights, NonNegativeInt, PositiveInt, Share, settings
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import files
+from herd.corpus.stages import curate
+from herd.evals.stages import EvaluationSettings, evaluate_model
+from herd.judge.verifiers import verifiers
+from herd.recipes import recipes
+from herd.report.stages import write_report
+from herd.report.verdicts import Criteria
+from herd.tokens.stages import pack
+
+# Files of rows; by the name of a source, which then counts in the place of what rows say.
+RowFiles = tuple[str, ...] | dict[str, tuple[str, ...]]
+
+
+@settings
+class RoundFiles:
+    """What a round brings, files of rows each. preferences: ranked answers. prompts: answered by the model of the round
+    before, and judged by the reward model; those of the preferences when there are neither these nor problems.
+    problems: prompts with known answers, of which only answers that the verifier finds right are learnt. dialogues:
+    learnt as they are, in this round and those after it."""
+
+    preferences: tuple[str, ...] = ()
+    prompts: RowFiles = ()
+    problems: RowFiles = ()
+    dialogues: RowFiles = ()
+
+
+@settings
+class AlignRoundsSettings:
+    """Rounds of alignment of one model, whatever it is.
+
+    rounds: what each brings; a single one is what all of `num_rounds` bring. max_samples: of each kind of rows of a
+    round so many count; all when 0. tests: rows with known answers; rows of the rounds that hold one of their questions
+    are left out, and the model is kept, of all rounds, that answers most of them right. verifier: what finds an answer
+    to problems and tests right. prompt_suffix: to every problem and test, such as the form an answer shall have.
+    first_policy: who answers the prompts of the first round: the model itself, where it can chat, or the model after
+    fine-tuning on that round's dialogues. reward: of the judge of answers, trained on all preferences so far; absent,
+    verifier and rubric judge choose alone. curation: of what is learnt; judge_url: of a model that it asks. shares: of
+    dialogues, by source, and max_repeats: how often one may stand there at most; all once when absent. sft_seeds,
+    dpo_seeds: a training each, whose models are averaged. recent_rounds: DPO learns the preferences of so many last
+    rounds."""
+
+    rounds: tuple[RoundFiles, ...] = ()
+    num_rounds: PositiveInt = 1
+    max_samples: NonNegativeInt = 0
+    tests: tuple[str, ...] = ()
+    max_tests: NonNegativeInt = 0
+    verifier: Annotated[PluginConfig, verifiers.choice] | None = None
+    prompt_suffix: str = ""
+    first_policy: Literal["model", "dialogues"] = "model"
+    reward: RewardSettings | None
+    selection: RejectionSamplingSettings
+    curation: CurationSettings | None = None
+    judge_url: str = ""
+    shares: MixtureWeights | None = None
+    max_repeats: PositiveInt = 4
+    sft: SftSettings
+    sft_seeds: tuple[int, ...] = (0,)
+    dpo: DpoSettings | None
+    dpo_seeds: tuple[int, ...] = (0,)
+    recent_rounds: PositiveInt = 2
+
+    def __post_init__(self) -> None:
+        if len(self.rounds) > 1 and len(self.rounds) != self.num_rounds:
+            raise SettingsError(
+                f"rounds names files of {len(self.rounds)} rounds and num_rounds is {self.num_rounds}; name files of "
+                "each, or of one that all bring"
+            )
+        for name in ("sft_seeds", "dpo_seeds"):
+            if not getattr(self, name):
+                raise SettingsError(f"{name} is empty; name one seed at least, such as [0]")
+        for number, brought in enumerate(self.rounds):
+            _check_round(self, number, brought)
+
+    @property
+    def each_round(self) -> tuple[RoundFiles, ...]:
+        """What every round brings; nothing where no files are named."""
+        return self.rounds * self.num_rounds if len(self.rounds) == 1 else self.rounds
+
+
+@settings
+class AlignSettings(AlignRoundsSettings):
+    """model: a folder in Hugging Face's layout, as `herd import` makes it. chat_template: for a model that brings none.
+    texts: files of pre-training text by the name of their source, of which fine-tuning may replay and losses are
+    measured on. measure: what every model is asked."""
+
+    title: str
+    seed: NonNegativeInt = 0
+    model: str
+    chat_template: Literal["", "llama3", "chatml"] | InputFile = ""
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    held_out_text: Share = 0.05
+    measure: EvaluationSettings
+    criteria: Criteria = Criteria()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("model", "rounds"):
+            if not getattr(self, name):
+                raise SettingsError(f"{name} is not said; write a YAML file with `recipe: align` and your {name}")
+        if not self.texts and (self.sft.replay or self.measure.loss_length or self.measure.needle_lengths):
+            raise SettingsError("replay, losses and needles want pre-training text; name files in texts, or leave them")
+
+
+@dataclass(frozen=True)
+class RoundRows:
+    """What a round brings, as artifacts: `RoundFiles` once they are read."""
+
+    preferences: Preferences | None = None
+    prompts: tuple[Dialogues, ...] = ()
+    problems: tuple[Dialogues, ...] = ()
+    dialogues: tuple[Dialogues, ...] = ()
+
+
+@dataclass(frozen=True)
+class AlignedModel:
+    """What rounds of alignment end with: the model, what it and those before it can do, and what a report says of how
+    it was made."""
+
+    model: Checkpoint
+    scores: tuple[Scores, ...]
+    artifacts: tuple[Artifact, ...]
+
+
+@recipes.add
+def align_rounds(s: AlignSettings) -> Report:
+    """A chat model in rounds of your own data: reward model, rejection sampling, SFT, DPO, averages, and a report."""
+    s = spread_seed(s)
+    start = load_pretrained(folder=s.model, chat_template=s.chat_template)
+    tokens = None
+    if s.texts:
+        ready = CurateSettings(rules={"default": ()})
+        corpus = curate(tuple(files(*patterns, source=source) for source, patterns in s.texts.items()), settings=ready)
+        tokens = pack(corpus, start, held_out_share=s.held_out_text)
+    before = evaluate_model(start, tokens, label="before", settings=s.measure)
+    tests, rounds = load_rounds(s)
+    outcome = align_on_rows(start, rounds, s, tokens, tests, measure=s.measure)
+    return write_report((before, *outcome.scores), outcome.artifacts, title=s.title, criteria=s.criteria)
+
+
+def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRows, ...]]:
+    """Tests, where there are some, and the rows of every round without theirs, planned."""
+    tests = next(iter(_load(None, s.tests, s.max_tests, s.prompt_suffix, "tests")), None)
+    rounds = []
+    for brought in s.each_round:
+        preferences = None
+        if brought.preferences:
+            preferences = load_preferences(tests, files=brought.preferences, max_samples=s.max_samples)
+        rows = RoundRows(
+            preferences,
+            prompts=_load(tests, brought.prompts, s.max_samples),
+            problems=_load(tests, brought.problems, s.max_samples, s.prompt_suffix),
+            dialogues=_load(tests, brought.dialogues, s.max_samples),
+        )
+        rounds.append(rows)
+    return tests, tuple(rounds)
+
+
+def align_on_rows(
+    base: Checkpoint,
+    rounds: Sequence[RoundRows],
+    s: AlignRoundsSettings,
+    tokens: Tokens | None = None,
+    tests: Dialogues | None = None,
+    *,
+    measure: EvaluationSettings,
+) -> AlignedModel:
+    """Round after round (4.1.6). A reward model on `base` learns all preferences so far; of several answers of the
+    round before's model the best are learnt, beside all dialogues so far, by `base` again; then the preferences of the
+    last rounds by DPO.
+
+    tokens: pre-training text for replay, losses and needles. Differs: a reward model is not averaged, since the report
+    does not say of which.
+    """
+    preferences: list[Preferences] = []
+    judge: Checkpoint | None = None
+    policy, people, models = base, (), [base]
+    scores: list[Scores] = []
+    made: list[Artifact] = []
+    for number, brought in enumerate(rounds, start=1):
+        preferences += [brought.preferences] if brought.preferences is not None else []
+        if s.reward and preferences:
+            judge = train_reward(base, _different(preferences), settings=s.reward)
+            made.append(judge)
+        people = _different((*people, *brought.dialogues))
+        if number == 1 and s.first_policy == "dialogues" and people:
+            policy = _tune(base, _learnt(people, s, judge), s, tokens)
+        sampled = _best_answers(judge, policy, brought, s, preferences[-1:], number)
+        made += sampled
+        learnt = _learnt((*people, *sampled), s, judge)
+        if not learnt:
+            raise SettingsError(f"rounds.{number - 1} has nothing to learn; name prompts, problems, or dialogues")
+        tuned = _tune(base, learnt, s, tokens)
+        labels = {f"SFT {number}": tuned}
+        policy = tuned
+        if s.dpo and preferences:
+            recent = _different(preferences[-s.recent_rounds :])
+            tunings = [replace(s.dpo, seed=s.dpo.seed + seed) for seed in s.dpo_seeds]
+            policy = _mean(tuple(dpo(tuned, recent, settings=tuning) for tuning in tunings))
+            labels[f"DPO {number}"] = policy
+        models += labels.values()
+        scores += [evaluate_model(model, tokens, label=label, settings=measure) for label, model in labels.items()]
+    if tests is not None and s.verifier is not None:
+        policy = select_best_model(
+            _different(models), tests, verifier=s.verifier, max_tokens=s.selection.sampling.max_tokens
+        )
+    return AlignedModel(policy, tuple(scores), (*_different(made), policy))
+
+
+def _best_answers(
+    judge: Checkpoint | None, policy: Checkpoint, brought: RoundRows, s: AlignRoundsSettings,
+    preferences: list[Preferences], number: int,
+) -> tuple[Dialogues, ...]:  # fmt: skip
+    """The best of several answers of `policy` to the round's prompts and problems."""
+    sampling = replace(s.selection.sampling, seed=s.selection.sampling.seed + number)
+    selection = replace(s.selection, sampling=sampling)
+    verified = replace(selection, verifier=selection.verifier or s.verifier)
+    prompts = brought.prompts
+    if not prompts and not brought.problems and preferences:
+        prompts = (preference_prompts(tuple(preferences)),)
+    if judge is None and selection.rubric_judge is None and selection.verifier is None:
+        prompts = ()  # nothing would choose among the answers
+    return (
+        *(rejection_sample(judge, policy, asked, settings=selection) for asked in prompts),
+        *(rejection_sample(judge, policy, asked, settings=verified) for asked in brought.problems),
+    )
+
+
+def _learnt(
+    dialogues: tuple[Dialogues, ...], s: AlignRoundsSettings, judge: Checkpoint | None
+) -> tuple[Dialogues, ...]:
+    """The dialogues after curation, in their shares; none where there are none."""
+    if not dialogues:
+        return ()
+    if s.curation:
+        dialogues = (curate_dialogues(dialogues, judge, settings=s.curation, url=s.judge_url),)
+    if s.shares:
+        dialogues = (mix_by_share(dialogues, shares=s.shares, max_repeats=s.max_repeats),)
+    return dialogues
+
+
+def _tune(
+    base: Checkpoint, dialogues: tuple[Dialogues, ...], s: AlignRoundsSettings, tokens: Tokens | None
+) -> Checkpoint:
+    """Fine-tuned once for each of the seeds, and averaged (4.1.5)."""
+    replayed = tokens if s.sft.replay else None
+    tunings = [replace(s.sft, seed=s.sft.seed + seed) for seed in s.sft_seeds]
+    return _mean(tuple(sft(base, dialogues, replayed, settings=tuning) for tuning in tunings))
+
+
+def _mean(models: tuple[Checkpoint, ...]) -> Checkpoint:
+    return models[0] if len(models) == 1 else average_models(models)
+
+
+def _load(
+    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = "", source: str = ""
+) -> tuple[Dialogues, ...]:
+    """The rows of the files, those of each source apart where sources are named."""
+    by_source = row_files if isinstance(row_files, dict) else {source: row_files}
+    return tuple(
+        load_dialogues(tests, files=names, source=name, max_samples=max_samples, prompt_suffix=prompt_suffix)
+        for name, names in by_source.items()
+        if names
+    )
+
+
+def _different(artifacts: Any) -> tuple[Any, ...]:
+    """Each once: what rounds have in common is not counted twice."""
+    return tuple({artifact.key: artifact for artifact in artifacts}.values())
+
+
+def _check_round(s: AlignRoundsSettings, number: int, brought: RoundFiles) -> None:
+    """Raises SettingsError for files that nothing is there to use."""
+    where = f"rounds.{number}"
+    if brought.problems and not (s.verifier or s.selection.verifier):
+        raise SettingsError(f"{where}.problems have known answers, and nothing compares with them; name a verifier")
+    if brought.prompts and not (s.reward or s.selection.rubric_judge or s.selection.verifier):
+        raise SettingsError(f"{where}.prompts: nothing would choose among answers; name reward, or bring problems")
+    if number == 0 and brought.prompts and s.reward and not brought.preferences:
+        raise SettingsError(f"{where} has prompts and no preferences for the reward model that judges their answers")
+    if s.curation and s.curation.difficulty != "words" and not s.judge_url:
+        raise SettingsError(
+            f"curation.difficulty {s.curation.difficulty} asks a model; name its address as judge_url, or take words"
+        )
+    _check_shares(s, where, brought)
+
+
+def _check_shares(s: AlignRoundsSettings, where: str, brought: RoundFiles) -> None:
+    """Raises SettingsError for a source that has no share, where all of a round's have names."""
+    groups = (brought.prompts, brought.problems, brought.dialogues)
+    names: Collection[str] = [name for group in groups if isinstance(group, dict) for name in group]
+    for name in names if s.shares else ():
+        if name not in (s.shares or {}):
+            raise SettingsError(f"{where}: source {name!r} has no share in shares{did_you_mean(name, s.shares or {})}")

@@ -1,0 +1,303 @@
+"""What the stages of a recipe take on given devices: days, hours, money, memory, layout, failures.
+
+Arithmetic on the plan: nothing runs and no device is asked. A run that is made replaces the estimate of its speed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from herd.core.artifacts import is_complete
+from herd.core.stage import Plan
+from herd.model.sizes import Shape
+from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
+from herd.scaling.cost import expected_loss
+from herd.train.cost import FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost
+from herd.train.log import METRICS_FILE, read_steps
+from herd.train.machines import Machine
+from herd.train.memory import DeviceMemory
+
+# What holds a whole model on every device, whatever the layout of its training, and in how many bytes a weight.
+WHOLE_MODEL = {
+    "pretrain": "measuring held-out text",
+    "extend_context": "the gate before and after it",
+    "anneal": "averaging and measuring",
+    "average_models": "averaging",
+    "evaluate_model": "evaluation",
+    "rejection_sample": "sampling",
+    "select_best_model": "sampling",
+}
+_BYTES_PER_WEIGHT = 4
+# Forward and backward pass of a layer, in some hundred launches of about 10 microseconds: less work than this waits for
+# launches, and no share of a device's peak says how long that takes.
+_LAYER_SECONDS = 1e-3
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """What a training will take. costs: of each size of batch, in the order of the run. steps: of all. notes: what
+    stands in its way, or was taken for granted."""
+
+    training: PlannedTraining
+    costs: tuple[Cost, ...]
+    steps: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.training.plan.key
+
+    @property
+    def main(self) -> Cost:
+        """That of the batches with the most tokens."""
+        return max(self.costs, key=lambda part: part.job.tokens)
+
+    @property
+    def memory(self) -> DeviceMemory:
+        """At its fullest."""
+        return max((part.memory for part in self.costs), key=lambda device: device.total)
+
+    @property
+    def tokens(self) -> float:
+        return sum(part.job.tokens for part in self.costs)
+
+    @property
+    def flops(self) -> float:
+        return sum(part.job.flops for part in self.costs)
+
+    @property
+    def days(self) -> float:
+        return sum(part.days for part in self.costs)
+
+    @property
+    def device_hours(self) -> float:
+        return sum(part.device_hours for part in self.costs)
+
+    @property
+    def money(self) -> float:
+        return sum(part.money for part in self.costs)
+
+    @property
+    def is_least(self) -> bool:
+        """Whether the time is no more than a bound from below: so little work a launch keeps no GPU busy, and nobody
+        measured it."""
+        main = self.main
+        seconds = self.days * 86_400 / self.steps
+        launches = (
+            main.job.shape.n_layers / main.layout.pipeline * main.job.micro_batches(main.layout, main.micro_batch)
+        )
+        return main.speed_is_estimated and seconds < _LAYER_SECONDS * launches
+
+    @property
+    def failures(self) -> float:
+        return sum(part.failures for part in self.costs)
+
+    def to_row(self) -> dict[str, Any]:
+        """As plain data; memory in bytes."""
+        main = self.main
+        return {
+            "key": self.key,
+            "stage": self.training.plan.stage.name,
+            "weights": self.training.shape.num_params,
+            "devices": main.devices,
+            "layout": asdict(main.layout),
+            "micro_batch": main.micro_batch,
+            "memory": asdict(self.memory) | {"total": self.memory.total},
+            "fits": all(part.fits for part in self.costs),
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "flops": self.flops,
+            "days": self.days,
+            "device_hours": self.device_hours,
+            "money": self.money,
+            "flops_per_second": main.flops_per_second,
+            "utilization": main.utilization,
+            "speed_from": main.speed_from,
+            "failures": self.failures,
+            "save_every_seconds": main.save_every_seconds,
+            "useful": main.useful,
+            "is_least": self.is_least,
+            "notes": list(self.notes),
+        }
+
+
+def training_jobs(training: PlannedTraining) -> list[TrainingJob]:
+    """A job for each size of batch that a training takes, in the order of the run."""
+    s, shape = training.settings, training.shape
+    return [
+        TrainingJob(
+            shape, tokens=rows * steps * s.length, length=s.length, batch_tokens=rows * s.length, dtype=s.dtype,
+            recompute=s.recompute, compiled=s.compile, trainable=s.trainable_params(shape),
+        )
+        for rows, steps in training.batches.items()
+    ]  # fmt: skip
+
+
+def forecast_costs(
+    plans: Sequence[Plan], machine: Machine, *, artifacts: Path, mfu: float | None = None
+) -> list[StageForecast]:
+    """What every pre-training among `plans` takes on devices of this kind, in the layout that its settings say.
+
+    artifacts: folder of the run's; what is made there gives its speed to trainings like it. mfu: of what is not
+    measured; as large runs had it when absent. Raises SettingsError for a layout that cannot train so.
+    """
+    trainings = planned_trainings(plans)
+    measured = _measured_speeds(trainings, artifacts)
+    return [_forecast(training, machine, measured, mfu) for training in trainings]
+
+
+def _forecast(
+    training: PlannedTraining, machine: Machine, measured: Mapping[object, Speed], mfu: float | None
+) -> StageForecast:
+    layout, own = training.settings.layout, training.settings.micro_batch
+    layout.check(training.shape, length=training.settings.length)
+    costs = []
+    for job in training_jobs(training):
+        speed = measured.get(training.plan.key) or measured.get(_kind(training))
+        if speed is None and mfu is not None:
+            speed = Speed(mfu * job.peak_flops(machine), "as given")
+        costs.append(cost(job, layout.devices, machine, layout=layout, micro_batch=own, speed=speed))
+    notes = [*_whole_model_notes(training.plan.stage.name, training.shape, machine)]
+    if not all(part.fits for part in costs):
+        mend = (
+            "a larger layout or shorter rows" if training.settings.recompute is True else "recompute, or more devices"
+        )
+        notes.append(f"does not fit into {machine.memory_bytes / 1e9:.0f} GB a device; take {mend}")
+    if any(job.dtype == "fp32" for job in training_jobs(training)) and training.shape.num_params > _LARGE:
+        notes.append("its products are in fp32; dtype: bf16 and compile: true are many times as fast on a GPU")
+    steps = training.steps
+    return StageForecast(training, tuple(costs), steps, tuple(notes))
+
+
+_LARGE = 20_000_000  # weights from which nobody trains on a CPU but for patience
+
+
+def whole_model_notes(plans: Sequence[Plan], trained: Sequence[StageForecast], machine: Machine) -> Iterator[str]:
+    """Of the stages that are no pre-training: whether the model that they hold whole fits into a device."""
+    shapes = {forecast.key: forecast.training.shape for forecast in trained}
+    for plan in plans:
+        shape = None if plan.key in shapes else shape_of(plan, shapes)
+        if shape is not None:
+            for note in _whole_model_notes(plan.stage.name, shape, machine):
+                yield f"{plan.key}: {note}"
+
+
+def _whole_model_notes(stage: str, shape: Shape, machine: Machine) -> Iterator[str]:
+    whole = _BYTES_PER_WEIGHT * shape.num_params
+    if stage in WHOLE_MODEL and whole > machine.memory_bytes:
+        yield (
+            f"{WHOLE_MODEL[stage]} holds the whole model on a device, {whole / 1e9:,.0f} GB in fp32 and more than the "
+            f"{machine.memory_bytes / 1e9:.0f} GB there are: herd does not divide that yet"
+        )
+
+
+def expected_losses(
+    plans: Sequence[Plan], forecasts: Sequence[StageForecast], artifacts: Path, law: Path | None
+) -> dict[str, dict[str, Any]]:
+    """By key the loss to expect of new models, as `herd.scaling.cost.expected_loss` has it. law: of another run; when
+    absent the recipe's own, of what it was not fitted on, and nothing where that is not made."""
+    fitted_on: set[str] = set()
+    if law is None:
+        fits = [plan for plan in plans if plan.stage.name == "fit_law" and is_complete(artifacts / plan.key)]
+        if not fits:
+            return {}
+        law = artifacts / fits[-1].key
+        fitted_on = {parent.key for parent in fits[-1].parents}
+    return {
+        forecast.key: expected_loss(replace(forecast.main.job, tokens=forecast.tokens), law)
+        for forecast in forecasts
+        if forecast.training.is_new_model and forecast.key not in fitted_on
+    }
+
+
+# ---- what was measured ----
+
+
+def _kind(training: PlannedTraining) -> object:
+    """What trainings that are as fast have in common."""
+    s = training.settings
+    return replace(training.shape, max_seq_len=s.length), s.length, s.layout, s.dtype, s.compile, s.recompute
+
+
+def _measured_speeds(trainings: Sequence[PlannedTraining], artifacts: Path) -> dict[object, Speed]:
+    """By key, and by what is as fast, the speed of what is made."""
+    speeds: dict[object, Speed] = {}
+    for training in trainings:
+        folder = artifacts / training.plan.key
+        if not is_complete(folder):
+            continue
+        steps = read_steps(folder / METRICS_FILE)
+        tokens_per_second = statistics.median(step.loss_denominator / step.seconds for step in steps)
+        flops = training.shape.training_flops(training.settings.length)
+        devices = training.settings.layout.devices
+        speed = Speed(tokens_per_second * flops / devices, f"measured by {training.plan.key}")
+        speeds[training.plan.key] = speed
+        speeds.setdefault(_kind(training), speed)
+    return speeds
+
+
+# ---- in words ----
+
+
+def forecast_lines(forecasts: Sequence[StageForecast], machine: Machine, artifacts: Path) -> Iterator[str]:
+    """For every training a line, more where it takes long, and their sum."""
+    for forecast in forecasts:
+        main, memory = forecast.main, forecast.memory
+        parts = ("weights", "gradients", "optimizer", "activations", "logits")
+        listed = ", ".join(f"{name} {bytes_words(getattr(memory, name))}" for name in parts)
+        idle = f", pipeline idle {main.idle:.0%} of its work" if main.layout.pipeline > 1 else ""
+        yield (
+            f"{forecast.key}: {_layout_words(main)}; {bytes_words(memory.total)} of "
+            f"{bytes_words(machine.memory_bytes)} a device ({listed}){idle}; {forecast.steps:,} steps, "
+            f"{forecast.tokens:,.0f} tokens, {forecast.flops:.2e} FLOPs: "
+            f"{'at least ' * forecast.is_least}{time_words(forecast.days)}"
+            f"{measured_words(artifacts / forecast.key)}"
+        )
+        if forecast.device_hours >= 1:
+            yield (
+                f"    {forecast.device_hours:,.0f} device hours, {forecast.money:,.0f} dollars at "
+                f"{machine.price_per_hour:g} an hour; {main.flops_per_second / 1e12:,.1f} TFLOP/s a device "
+                f"({main.utilization:.1%} MFU), {main.speed_from}"
+            )
+            hours = 24 / (FAILURES_PER_DEVICE_DAY * main.devices)
+            yield (
+                f"    {forecast.failures:,.1f} failures to expect, one in {hours:,.1f} h; saving every "
+                f"{main.save_every_seconds / 60:,.1f} min leaves {main.useful:.1%} of the time for training"
+            )
+        for note in forecast.notes:
+            yield f"    {note}"
+    if forecasts:
+        total = sum(forecast.days for forecast in forecasts)
+        least = [forecast for forecast in forecasts if forecast.is_least]
+        if least:
+            yield (
+                f"{len(least)} of {len(forecasts)} trainings are too small to keep such a device busy, so that no more "
+                "is known than the least they take there; `herd plan --estimate` tries them here"
+            )
+        yield (
+            f"pre-training takes {'at least ' * bool(least)}{time_words(total)} of work one after another, "
+            f"{sum(forecast.device_hours for forecast in forecasts):,.1f} device hours, "
+            f"{sum(forecast.money for forecast in forecasts):,.0f} dollars, where it is not measured by estimate; "
+            "alignment and the corpus come on top"
+        )
+
+
+def _layout_words(main: Cost) -> str:
+    layout = main.layout
+    names = ("tensor", "context", "pipeline", "data")
+    divided = [f"{name} {getattr(layout, name)}" for name in names if getattr(layout, name) > 1]
+    chunks = f", {layout.chunks} chunks" if layout.chunks > 1 else ""
+    shared = f" ({' x '.join(divided)}{chunks})" if divided else ""
+    return f"{layout.devices:,} device{'s' * (layout.devices > 1)}{shared}, {main.micro_batch:,} rows at once"
+
+
+def time_words(days: float) -> str:
+    """Days, or what is less in hours, minutes or seconds."""
+    for unit, size in (("days", 1.0), ("h", 1 / 24), ("min", 1 / 1440)):
+        if days >= 2 * size:
+            return f"{days / size:,.1f} {unit}"
+    return f"{days * 86_400:,.2g} s"

@@ -1,0 +1,78 @@
+"""Scripts for `sbatch`: a run on nodes of a Slurm cluster, which saves and queues again when its time is up."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from herd.core.errors import SettingsError
+
+_GRACE_SECONDS = 300  # before the end of its time a job is told, and saves
+_PARTITION = re.compile(r"[A-Za-z0-9_.,-]*")
+
+
+def sbatch_script(
+    command: Sequence[str], *, job_name: str, nodes: int, gpus_per_node: int, cpus_per_task: int, hours: float,
+    folder: Path, partition: str = "", tasks_per_node: int | None = None, start: Path | None = None,
+) -> str:  # fmt: skip
+    """The text of a batch script that runs `command` once for every task.
+
+    tasks_per_node: one for every GPU when absent, or one. hours: of wall-clock time, after which the job is queued
+    again and goes on. folder: where its output goes, on a disk that all nodes see. start: the folder that it runs in.
+    Raises SettingsError for numbers and names that no job can have.
+    """
+    for name, number in (("nodes", nodes), ("cpus-per-task", cpus_per_task)):
+        if number < 1:
+            raise SettingsError(f"{name} is {number}; a job wants 1 or more")
+    if not 0 < hours < math.inf:
+        raise SettingsError(f"hours is {hours:g}; give a time above zero")
+    if not _PARTITION.fullmatch(partition):
+        raise SettingsError(f"partition {partition!r} is no name of one; take one that `sinfo` shows")
+    minutes = max(_GRACE_SECONDS // 60 + 1, math.ceil(60 * hours))
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", job_name).strip("-") or "herd"
+    options = [
+        f"--job-name={name}",
+        f"--nodes={nodes}",
+        f"--ntasks-per-node={tasks_per_node or max(1, gpus_per_node)}",
+        f"--cpus-per-task={cpus_per_task}",
+        *([f"--gpus-per-node={gpus_per_node}"] if gpus_per_node else []),
+        *([f"--partition={partition}"] if partition else []),
+        f"--time={minutes // 60}:{minutes % 60:02d}:00",
+        f"--output={_directive_path(folder)}/slurm-%j.out",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=B:TERM@{_GRACE_SECONDS}",
+    ]
+    directives = "\n".join(f"#SBATCH {option}" for option in options)
+    return f"""#!/bin/bash
+{directives}
+set -u
+cd {shlex.quote(str((start or Path.cwd()).resolve()))} || exit 2
+export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
+# Told that its time is nearly up, every rank saves and leaves; queued again, the job goes on from there.
+stopping=0
+srun {shlex.join(command)} &
+step=$!
+trap 'stopping=1; kill -TERM "$step" 2>/dev/null' TERM
+wait "$step"
+code=$?
+if [ "$stopping" = 1 ]; then
+    wait "$step"
+    code=$?
+    if [ "$code" != 0 ]; then
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
+fi
+exit "$code"
+"""
+
+
+def _directive_path(folder: Path) -> str:
+    """A path as `#SBATCH` lines take it: quoted where it has spaces. Raises SettingsError for one they cannot hold."""
+    path = str(folder.resolve()).replace("%", "%%")
+    if any(character in path for character in "\"'\\\n"):
+        raise SettingsError(f"{folder}: Slurm takes no quotes or backslashes in the name of a folder; choose another")
+    return f'"{path}"' if " " in path else path

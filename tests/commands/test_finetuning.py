@@ -1,0 +1,119 @@
+"""What the commands that fine-tune share: numbers from options, rows shown first, and refusals that leave nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from herd.cli import main
+from herd.commands.finetuning import add_finetuning_options, folder_name, show_rows, stage_numbers
+from herd.core.errors import DataError
+from herd.core.settings import read_yaml
+from tests.serve.test_compare import chat_model
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    chat_model(tmp_path / "smol")
+    write(tmp_path / "rows.jsonl", *({"prompt": f"say {n}", "response": "hello"} for n in range(30)))
+    write(tmp_path / "pairs.jsonl", *({"prompt": f"say {n}", "chosen": "hello", "rejected": "no"} for n in range(30)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(file: Path, *rows: dict[str, str]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_finetuning_options(parser, "rows")
+    return parser.parse_args(["smol", "rows.jsonl", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ((), {"lr": 1.2e-3}),
+        (("--lora", "4"), {"lora": {"rank": 4}, "lr": 1.2e-2}),
+        (("--full", "--learning-rate", "1e-4", "--epochs", "3"), {"lr": 1e-4, "epochs": 3}),
+        (("--steps", "9k", "--batch-size", "2"), {"steps": 9000, "batch_size": 2}),
+        (("--early-stop", "--patience", "2", "--eval-steps", "50"), {"early_stop": True, "patience": 2}),
+        (("--gpus", "8"), {"layout": {"data": 8}, "dtype": "bf16"}),
+    ],
+)
+def test_options_are_numbers_of_the_stage(own: Path, arguments: tuple[str, ...], wanted: dict) -> None:
+    numbers = stage_numbers(options(*arguments), own / "smol", 1.0)
+    assert {name: numbers[name] for name in wanted if name != "lr"} == {n: v for n, v in wanted.items() if n != "lr"}
+    assert numbers["lr"] == pytest.approx(wanted.get("lr", 1.2e-3), rel=0.1)
+    assert ("lora" in numbers) == ("lora" in wanted)
+
+
+def test_a_large_model_on_one_device_gets_adapters_and_is_told(
+    own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("herd.commands.finetuning._LORA_ABOVE", 10)
+    assert stage_numbers(options(), own / "smol", 1.0)["lora"] == {"rank": 16}
+    assert "adapters of rank 16 beside" in capsys.readouterr().out
+    assert "lora" not in stage_numbers(options("--full"), own / "smol", 1.0)
+    assert "lora" not in stage_numbers(options("--gpus", "2"), own / "smol", 1.0)
+
+
+def test_rows_are_shown_as_the_model_reads_them_and_faults_are_refused(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_rows(own / "smol", [own / "rows.jsonl", own / "pairs.jsonl"], 1)
+    out = capsys.readouterr().out
+    assert out.count("»hello«") == 1
+    assert "30 conversations, 30 preferences" in out
+    write(own / "tests.jsonl", {"prompt": "say 3", "response": "hello"})
+    with pytest.raises(DataError, match="2 faults in 60 rows: 2 holding a question of the tests"):
+        show_rows(own / "smol", [own / "rows.jsonl", own / "pairs.jsonl"], 1, tests=own / "tests.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "code"),
+    [
+        (["sft", "smol.gguf", "rows.jsonl"], "`herd import smol.gguf smol` makes a folder of it first", 2),
+        (["sft", "nothing", "rows.jsonl"], "neither a model nor a run", 1),
+        (["sft", "smol", "none.jsonl"], "there is no such file; name a file of rows", 2),
+        (["sft", "smol", "columns.jsonl"], "no row can be used", 1),
+        (["dpo", "smol", "rows.jsonl"], "no preferences, only conversations", 1),
+        (["reward", "smol", "rows.jsonl"], "no preferences, only conversations", 1),
+        (["sft", "smol", "pairs.jsonl"], "no conversations, only preferences", 1),
+        (["dpo", "smol", "pairs.jsonl", "--loss", "dpoo"], "did you mean 'dpo'", 2),
+        (["sft", "smol", "rows.jsonl", "--held-out-share", "0", "--early-stop"], "set held_out_share above 0", 2),
+        (["sft", "smol", "rows.jsonl", "--tasks", "nonsense"], "nonsense", 2),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_leaves_nothing(
+    own: Path, capsys: pytest.CaptureFixture[str], command: list[str], words: str, code: int
+) -> None:
+    (own / "smol.gguf").write_text("GGUF")
+    write(own / "columns.jsonl", {"foo": "1", "bar": "2"})
+    assert main([*command, "--jobs", "0"]) == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (own / "runs").exists()
+
+
+def test_a_run_is_called_as_the_models_folder_or_its_run(own: Path) -> None:
+    assert folder_name(Path("smol")) == "smol"
+    assert folder_name(own / "runs" / "sft-smol" / "artifacts" / "sft-12") == "sft-smol"
+
+
+def test_paths_in_the_recipe_are_whole(own: Path) -> None:
+    assert (
+        main(
+            ["sft", "smol", "rows.jsonl", "--steps", "1", "--length", "32", "--jobs", "0", "--until", "load_dialogues"]
+        )
+        == 0
+    )
+    values, _ = read_yaml(own / "runs" / "sft-smol" / "recipe.yaml")
+    assert values["recipe"] == "sft"
+    assert values["model"] == str((own / "smol").resolve())
+    assert values["dialogues"] == [str((own / "rows.jsonl").resolve())]

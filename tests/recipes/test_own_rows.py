@@ -1,0 +1,73 @@
+"""Rows of one's own are split before anything is learnt, whichever way they are held out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from herd.core.errors import SettingsError
+from herd.core.stage import plan_of, walk
+from herd.recipes.own_rows import OwnRowsSettings, ready_text
+from tests.serve.test_compare import chat_model
+
+
+def rows(file: Path, count: int = 20) -> str:
+    file.write_text("".join(json.dumps({"prompt": f"say {n}", "response": "hello"}) + "\n" for n in range(count)))
+    return str(file)
+
+
+def own(model: str = "model", **changes: object) -> OwnRowsSettings:
+    return OwnRowsSettings(**({"title": "Own", "model": model} | changes))  # type: ignore[arg-type]
+
+
+def test_both_parts_are_of_the_same_rows_and_tests_are_kept_out_of_them(tmp_path: Path) -> None:
+    settings = own(tests=(rows(tmp_path / "tests.jsonl"),), held_out_share=0.2)
+    train, held_out = settings.dialogues_of((rows(tmp_path / "rows.jsonl"),))
+    assert held_out is not None
+    plans = [plan_of(train), plan_of(held_out)]
+    assert [plan.settings["part"] for plan in plans] == ["train", "held_out"]
+    assert plans[0].input_keys == plans[1].input_keys
+    assert sum(plan.stage.name == "load_dialogues" for plan in walk(train)) == 2
+
+
+def test_a_file_of_its_own_is_held_out_in_the_place_of_a_share(tmp_path: Path) -> None:
+    settings = own(held_out=(rows(tmp_path / "apart.jsonl"),))
+    train, held_out = settings.preferences_of((rows(tmp_path / "rows.jsonl", 3),))
+    assert held_out is not None
+    assert plan_of(train).input_keys["held_out"] == held_out.key
+
+
+def test_without_a_share_all_is_learnt(tmp_path: Path) -> None:
+    train, held_out = own(held_out_share=0.0).dialogues_of((rows(tmp_path / "rows.jsonl"),))
+    assert held_out is None
+    assert plan_of(train).stage.name == "load_dialogues"
+
+
+def test_models_are_measured_where_there_is_something_to_measure(tmp_path: Path) -> None:
+    from herd.align.loading import load_pretrained
+
+    start = load_pretrained(folder=str(chat_model(tmp_path / "model")))
+    assert own().before_and_after(start, start) == ()
+    tasks = {"tasks": [{"short_answer": {"data": rows(tmp_path / "rows.jsonl")}}]}
+    from herd.core.settings import build
+
+    settings = build(OwnRowsSettings, {"title": "Own", "model": "m", "measure": tasks}, where="here")
+    assert [plan_of(one).settings["label"] for one in settings.before_and_after(start, start)] == ["before", "after"]
+
+
+def test_text_is_packed_for_the_model_as_it_is(tmp_path: Path) -> None:
+    from herd.align.loading import load_pretrained
+
+    (tmp_path / "own.txt").write_text("Some text. " * 30)
+    start = load_pretrained(folder=str(chat_model(tmp_path / "model")))
+    tokens = ready_text({"own": (str(tmp_path / "own.txt"),)}, start, held_out_share=0.1)
+    assert tokens is not None
+    assert [plan.stage.name for plan in walk(tokens)] == ["load_files", "curate", "load_pretrained", "pack"]
+    assert ready_text({}, start, held_out_share=0.1) is None
+
+
+def test_what_is_not_said_is_asked_for() -> None:
+    with pytest.raises(SettingsError, match="model is not said; write a YAML file with `recipe: sft` and your model"):
+        own(model="").require("sft", "model")

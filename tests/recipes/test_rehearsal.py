@@ -1,0 +1,208 @@
+"""Recipes shrunk by rules: what each number becomes, that any scale makes a recipe that plans, and a whole run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herd.core.errors import SettingsError
+from herd.core.recipe import load_recipe, recipe_from
+from herd.core.stage import walk
+from herd.model.sizes import SIZES
+from herd.recipes import recipes
+from herd.recipes.llama3 import Llama3Settings
+from herd.recipes.rehearsal import Scale, change_lines, rehearsal_notes, scale_down, scale_for
+from herd.run.runner import run_stages
+from herd.train.layout import ParallelLayout
+from herd.train.schedule import BatchRamp
+
+PRESETS = ("llama3-8b", "llama3-70b", "llama3-405b")
+
+
+def numbers(name: str, *overrides: str) -> Llama3Settings:
+    return load_recipe(name, recipes, overrides).settings
+
+
+def with_rounds() -> Llama3Settings:
+    rounds = "[{preferences: [p.jsonl], dialogues: {general: [d.jsonl]}}]"
+    return numbers("llama3-8b", f"alignment.rounds={rounds}")
+
+
+def test_8b_at_3e_7() -> None:
+    before = with_rounds()
+    s = scale_down(before, 3e-7)
+    assert s.base.size is not None
+    assert (s.base.size.dim, s.base.size.n_layers, s.base.size.n_heads, s.base.size.n_kv_heads) == (64, 4, 2, 1)
+    assert s.base.size.ffn_dim == 224
+    assert s.tokenizer.vocab_size == 1024
+    assert not s.tokenizer.file
+    assert s.base.tokens == pytest.approx(15.6e12 * 3e-7, rel=1e-3)
+    ramp = BatchRamp(s.base.batch, s.base.tokens or 0, s.base.length)
+    assert [(phase.rows, phase.length) for phase in ramp.plan] == [(36, 64), (48, 96), (96, 96)]
+    assert ramp.steps == pytest.approx(1_100_928 * 3e-7**0.5, rel=0.02)
+    assert s.base.schedule_steps == pytest.approx(1_200_000 / 1_100_928 * ramp.steps, abs=1)
+    assert s.base.warmup == 4
+    assert s.base.lr == pytest.approx(3e-4 * 3e-7 ** (-2 / 9))
+    assert [longer.length for longer in s.longer] == [192, 352, 544, 736, 1088, 1440]
+    assert sum(longer.check_tokens for longer in s.longer) == pytest.approx(800e9 * 3e-7, rel=0.05)
+    assert {(longer.gate, longer.until, longer.checks) for longer in s.longer} == {(0.0, 1.0, 1)}
+    assert s.anneal is not None
+    assert (s.anneal.length, s.anneal.tokens // s.anneal.batch_tokens) == (1440, 2)
+    assert s.alignment is not None
+    assert (s.alignment.num_rounds, s.alignment.max_samples, s.alignment.selection.num_samples) == (2, 100, 4)
+    assert (s.alignment.sft.steps, s.alignment.sft.length, s.alignment.sft.lr) == (10, 1440, None)
+    assert s.alignment.dpo is not None
+    assert (s.alignment.dpo.batch_size, s.alignment.dpo.lr) == (4, None)
+    trainings = (s.base, *s.longer, s.anneal, s.alignment.sft, s.alignment.dpo)
+    assert all((part.dtype, part.compile, part.layout) == ("fp32", False, ParallelLayout()) for part in trainings)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("scale", [1e-5, 1e-6, 1e-7, 1e-8, 1e-9])
+def test_any_scale_of_any_preset_plans(name: str, scale: float) -> None:
+    recipe = load_recipe(name, recipes)
+    small = replace(recipe, settings=scale_down(recipe.settings, scale))
+    s: Llama3Settings = small.settings
+    lengths = [s.base.length, *(longer.length for longer in s.longer)]
+    assert lengths == sorted(set(lengths))
+    assert all(length % 32 == 0 and length >= 64 for length in lengths)
+    ramp = BatchRamp(s.base.batch, s.base.tokens or 0, s.base.length)
+    assert all(phase.steps >= 2 for phase in ramp.plan)
+    assert ramp.trained_tokens == s.base.tokens
+    for longer in s.longer:
+        assert longer.batch_tokens % longer.length == 0
+    assert s.base.lr <= 1e-2
+    names = [plan.stage.name for plan in walk(small.plan())]
+    assert names.count("extend_context") == 6
+    again = recipe_from(small.to_row(), recipes, where=Path("again.yaml"))
+    assert again.settings == small.settings
+
+
+@given(st.floats(-9, -5), st.floats(-9, -5))
+def test_a_smaller_scale_has_less_of_everything(first: float, second: float) -> None:
+    smaller, larger = (scale_down(BEFORE, 10**exponent) for exponent in sorted((first, second)))
+    for s, t in ((smaller, larger),):
+        assert s.base.size is not None
+        assert t.base.size is not None
+        assert (s.base.tokens or 0) <= 1.1 * (t.base.tokens or 0)  # whole batches
+        assert s.base.size.dim <= t.base.size.dim
+        assert s.base.size.n_layers <= t.base.size.n_layers
+        assert s.base.length <= t.base.length
+        assert s.base.lr >= t.base.lr
+
+
+BEFORE = numbers("llama3-8b")
+
+
+@pytest.mark.parametrize("size", sorted(SIZES))
+@pytest.mark.parametrize("weights", [1e-6, 1e-3, 0.3])
+def test_every_size_shrinks_to_one_that_is_valid(size: str, weights: float) -> None:
+    from herd.recipes.rehearsal import RULES
+
+    changes = RULES[type(SIZES[size])](SIZES[size], Scale(1e-6, weights, {}))
+    small = replace(SIZES[size], **changes)
+    assert small.head_dim == 32
+    assert small.n_layers >= 1
+
+
+def test_sources_without_files_are_left_out_and_told(tmp_path: Path) -> None:
+    before = numbers("llama3-8b", "files={general: [a], code: [b]}")
+    s = scale_down(before, 1e-7)
+    assert s.base.mix[0].mixture_weights == pytest.approx({"general": 0.5 / 0.67, "code": 0.17 / 0.67})
+    assert s.declared.keys() == {"general", "code"}
+    assert s.anneal is not None
+    assert s.anneal.mixture_weights == pytest.approx({"general": 0.4 / 0.65, "code": 0.25 / 0.65})
+    notes = rehearsal_notes(before, s)
+    assert "source math has no files: its share of up to 25% goes to the others, and is not tried" in notes
+    assert "alignment.rounds names no files: alignment is not tried" in notes
+    assert "gates are asked and reported, and do not bind" in notes
+    only = scale_down(numbers("llama3-8b", "files={code: [b]}"), 1e-7)
+    assert only.longer[0].text_sources == only.measure.needle_sources == ("code",)
+
+
+def test_what_changed_is_told_number_by_number() -> None:
+    lines = list(change_lines(BEFORE, scale_down(BEFORE, 3e-7)))
+    assert "base.tokens: 15,600,000,000,000 -> 4,681,728" in lines
+    assert "longer.5.length: 131,072 -> 1,440" in lines
+    assert "alignment: {...} -> none" in lines
+    assert not any(line.startswith("title") for line in lines)
+
+
+def test_a_model_that_is_there_keeps_its_size_and_rates() -> None:
+    row = {"recipe": "align", "model": "m", "rounds": [{"preferences": ["p"]}], "sft": {"lora": None, "steps": 900}}
+    before = recipe_from(row, recipes, where=Path("mine.yaml")).settings
+    s = scale_down(before, 1e-4)
+    assert (s.sft.lr, s.sft.steps, s.sft.length) == (before.sft.lr, 10, 64)
+    assert s.max_samples == 100
+    with pytest.raises(SettingsError, match="this recipe trains none"):
+        scale_for(before, 600)
+
+
+def test_a_rehearsal_is_chosen_by_time_and_a_scale_is_a_share() -> None:
+    scales = [scale_for(numbers(name), 600) for name in PRESETS]
+    assert scales == sorted(scales, reverse=True)
+    assert scales[0] > scale_for(BEFORE, 60)
+    for scale in (0.0, 1.0):
+        with pytest.raises(SettingsError, match="write a share"):
+            scale_down(BEFORE, scale)
+
+
+def test_other_recipes_shrink_too() -> None:
+    small = replace(load_recipe("tiny", recipes), settings=scale_down(numbers_of_tiny(), 0.01))
+    assert small.settings.base.length < numbers_of_tiny().base.length
+
+
+def numbers_of_tiny() -> Any:
+    return load_recipe("tiny", recipes).settings
+
+
+def test_8b_runs_whole_on_sixty_kilobytes(tmp_path: Path) -> None:
+    """Every stage of the recipe, from files to the report, with what its sources lack left out."""
+    words = "stone river light green music paper winter garden silver morning".split()
+
+    def text(name: str, count: int) -> str:
+        file = tmp_path / f"{name}.jsonl"
+        documents = [
+            " ".join(
+                f"The {words[(n * k + k) % 10]} of {name} {n % 17} is {words[(n + k * k) % 10]}." for k in range(40)
+            )
+            for n in range(count)
+        ]
+        file.write_text(
+            "".join(json.dumps({"text": document, "id": str(n)}) + "\n" for n, document in enumerate(documents))
+        )
+        return str(file)
+
+    def rows(name: str, values: list[dict[str, Any]]) -> str:
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in values))
+        return str(file)
+
+    preferences = [{"prompt": f"Is it {n}?", "chosen": f"Yes, it is {n}.", "rejected": "No."} for n in range(20)]
+    dialogues = [{"prompt": f"Say {n}.", "response": f"It is {n}."} for n in range(20)]
+    row = {
+        "recipe": "llama3-8b",
+        "files": {"general": [text("general", 30)], "code": [text("code", 30)]},
+        "curate": {"rules": {"default": []}},
+        "alignment": {
+            "num_rounds": 2,
+            "curation": None,
+            "rounds": [
+                {
+                    "preferences": [rows("preferences", preferences)],
+                    "dialogues": {"general": [rows("dialogues", dialogues)]},
+                }
+            ],
+        },
+    }
+    recipe = recipe_from(row, recipes, where=tmp_path / "mine.yaml")
+    small = replace(recipe, settings=scale_down(recipe.settings, 1e-9))
+    report = run_stages(small.plan(), tmp_path / "run", jobs=0)
+    page = (report.path / "report.html").read_text()
+    assert all(label in page for label in ("SFT 1", "DPO 2", "base"))
