@@ -20,7 +20,7 @@ _TEXT_IN = {".gz": 3.0, ".bz2": 4.0, ".xz": 4.0, ".zst": 3.0, ".zip": 3.0, ".par
 CHINCHILLA_TOKENS = 20  # a weight: Hoffmann et al. 2022, as it is mostly quoted
 
 
-def row_length(size: Size) -> int:
+def default_length(size: Size) -> int:
     """Tokens in a row."""
     return next((length for width, length in _LENGTHS if size.dim <= width), 8192)
 
