@@ -107,7 +107,7 @@ def planned_alignment(
     """Rounds of the files that are named; of as many rounds what is declared where none are."""
     tests, rounds = load_rounds(s)
     if not rounds:
-        rounds = tuple(declared_round(number) for number in range(s.num_rounds))
+        rounds = tuple(declared_round(number).without_held_out(s.held_out_share) for number in range(s.num_rounds))
     return align_on_rows(base, rounds, s, tokens, tests, measure=measure)
 
 
