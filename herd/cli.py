@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from herd.commands import (
     acceptance,
+    back_test,
     budget,
     chat,
     compare,
@@ -19,21 +20,24 @@ from herd.commands import (
     import_model,
     judge_data,
     list_plugins,
+    metrics,
     plan,
+    pretrain,
     reward,
     run,
     sft,
     show,
     study,
     sweep_thresholds,
+    threshold,
 )
 from herd.core.errors import to_herd_error
 from herd.core.terminal import safe_output
 
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
-    run, sft, dpo, reward, study, plan, budget, curate, sweep_thresholds, extract, judge_data, show, list_plugins,
-    evaluate, chat, compare, export, import_model, acceptance,
+    run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
+    extract, judge_data, show, list_plugins, evaluate, chat, compare, export, import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 

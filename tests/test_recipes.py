@@ -29,6 +29,6 @@ def test_every_file_of_numbers_is_that_of_a_recipe_and_the_other_way_round() -> 
 
 def test_tiny_is_planned_as_it_is_and_what_only_a_user_knows_is_asked_for() -> None:
     assert load_recipe("tiny", recipes).plan().key.startswith("write_report-")
-    for name in ("adapt", "align", "one_round", "sft", "dpo", "reward"):
+    for name in ("adapt", "align", "one_round", "sft", "dpo", "reward", "base_model", "continued_pretraining"):
         with pytest.raises(SettingsError, match=f"is not said; write a YAML file with `recipe: {name}`"):
             load_recipe(name, recipes)

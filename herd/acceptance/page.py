@@ -117,8 +117,8 @@ PAPER_PARTS = (
     (
         "3.3.2",
         "cost of a run",
-        "scaling/cost.py",
-        "scaling/test_cost.py",
+        "train/cost.py, train/memory.py, recipes/costing.py",
+        "train/test_cost.py, train/test_memory.py, recipes/test_costing.py",
         "",
         "how busy a device is comes from table 4's first row; machines and prices are a file",
     ),
@@ -128,7 +128,7 @@ PAPER_PARTS = (
         "train/layout.py, train/distributed.py",
         "train/test_layout.py, train/test_team.py",
         "",
-        "no activation is recomputed in part; layouts are tested on CPU processes, one GPU by itself",
+        "layouts are tested on CPU processes, one GPU by itself",
     ),
     (
         "3.3.4",

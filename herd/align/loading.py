@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from herd.align.columns import ParsedRows, read_rows
+from herd.align.columns import ParsedRows, load_rows
 from herd.align.contamination import HeldOutQuestions, drop_contaminated
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
@@ -18,7 +18,7 @@ from herd.core.errors import ArtifactError, DataError, did_you_mean
 from herd.core.manifests import check_files
 from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
 from herd.core.records import Conversation, Preference
-from herd.core.settings import InputFile, NonNegativeInt, input_path
+from herd.core.settings import InputFile, NonNegativeInt, input_path, input_place
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
 from herd.model.adapters import copy_adapters, is_adapter
@@ -71,7 +71,7 @@ def copy_model_files(model: Path, folder: Path) -> None:
         shutil.copyfile(file, target)
 
 
-@stage(paper="4.2.2", version=3)
+@stage(paper="4.2.2", version=4)
 def load_dialogues(
     work: Work,
     tests: Dialogues | None = None,
@@ -81,7 +81,8 @@ def load_dialogues(
     max_samples: NonNegativeInt = 0,
     prompt_suffix: str = "",
 ) -> Dialogues:
-    """Conversations in any columns that `herd show --mask` reads. source: what theirs is called; as rows say when
+    """Conversations in any columns that `herd show --mask` reads. files: paths, folders, patterns or addresses; of a
+    folder with splits only those of `train` are read. source: what theirs is called; as rows say when
     absent. max_samples: how many of the first are kept; all when 0. prompt_suffix: to the last thing the user says,
     such as the form an answer shall have. tests: what rows must not hold; those that do are left out and counted.
     Raises DataError when there is none."""
@@ -126,7 +127,7 @@ def write_dialogues(
     return Dialogues(work.out)
 
 
-@stage(paper="4.2.1", version=3)
+@stage(paper="4.2.1", version=4)
 def load_preferences(
     work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], max_samples: NonNegativeInt = 0
 ) -> Preferences:
@@ -139,7 +140,8 @@ def load_preferences(
     preferences = parsed.preferences[: max_samples or None]
     write_preferences(work.out, preferences)
     strengths: Counter[str] = Counter(preference.strength for preference in preferences)
-    work.record(PreferenceCount(len(preferences), left_out=dict(parsed.rejected), strengths=dict(strengths)))
+    left_out = dict(parsed.rejected + parsed.unpaired)
+    work.record(PreferenceCount(len(preferences), left_out=left_out, strengths=dict(strengths)))
     work.headline = f"{len(preferences):,} preferences"
     return Preferences(work.out)
 
@@ -156,10 +158,7 @@ def _read(files: Sequence[InputFile], tests: Dialogues | None) -> ParsedRows:
     """The rows of all files together; what is left out is counted by reason."""
     merged = ParsedRows()
     for file in files:
-        parsed = read_rows(input_path(file))
-        merged.conversations += parsed.conversations
-        merged.preferences += parsed.preferences
-        merged.rejected += parsed.rejected
+        merged.add(load_rows(input_place(file)))
     if tests is not None:
         drop_contaminated(merged, HeldOutQuestions(list(read_conversations(tests.path))))
         if not merged.conversations and not merged.preferences:
@@ -168,4 +167,4 @@ def _read(files: Sequence[InputFile], tests: Dialogues | None) -> ParsedRows:
 
 
 def _file_names(files: Sequence[InputFile]) -> str:
-    return ", ".join(input_path(file).name for file in files)
+    return ", ".join(input_place(file).rstrip("/").rpartition("/")[2] for file in files)

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from herd.train.machines import Machine
-
 from herd.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from herd.corpus.columns import TextColumns
+    from herd.train.machines import Machine
 
 
 def amount(text: str) -> int:
@@ -79,7 +80,7 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         type=amount,
         metavar="N",
-        help="choose the layout of every training for so many devices (default: the recipe's layouts)",
+        help="spread every training over so many devices, and say how (default: as the recipe lays them out)",
     )
 
 
@@ -100,6 +101,29 @@ def default_jobs() -> int:
 
 _NAMED_SOURCE = re.compile(r"([a-z0-9_][a-z0-9_-]*)=(.+)", re.DOTALL)
 MAX_SOURCES_OF_A_FOLDER = 8
+
+
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """--columns, --text-column and --source-column, of tables among the data."""
+    parser.add_argument(
+        "--columns", metavar="SET", help="whose names columns of tables have: fineweb, dclm, dolma, c4, ..."
+    )
+    parser.add_argument("--text-column", metavar="NAME", help="the column that holds the text (default: text)")
+    parser.add_argument("--source-column", metavar="NAME", help="a column that names each row's source (default: none)")
+
+
+def columns_of(options: argparse.Namespace) -> dict[str, TextColumns]:
+    """What `add_column_options` read, for all sources; nothing where nothing was said. Raises SettingsError for a set
+    that is not known."""
+    from herd.core.settings import build
+    from herd.corpus.columns import ColumnsOrName
+
+    named = {"text": options.text_column, "source": options.source_column}
+    changes = {name: column for name, column in named.items() if column}
+    if not changes and options.columns is None:
+        return {}
+    columns = build(ColumnsOrName, options.columns or {}, where="--columns")
+    return {"default": replace(columns, **changes)}
 
 
 def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:

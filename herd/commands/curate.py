@@ -5,17 +5,28 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from herd.commands.arguments import add_plugins, bounded_number, default_jobs
+from herd.commands.arguments import (
+    add_column_options,
+    add_plugins,
+    bounded_number,
+    columns_of,
+    default_jobs,
+    sources_of,
+)
 from herd.commands.command import Command
+from herd.core.errors import SettingsError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", nargs="+", help="files, folders, patterns or addresses (s3://...)")
+    parser.add_argument(
+        "input", nargs="+", metavar="[NAME=]DATA", help="files, folders, patterns or addresses (s3://...) of a source"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for documents, rejects and the page about them")
     parser.add_argument(
         "--rules", default="fineweb", help="fineweb, dclm, c4, gopher, llama3 or a .yaml (default: %(default)s)"
     )
-    parser.add_argument("--source", default="web", help="what the pages are called as a source (default: %(default)s)")
+    parser.add_argument("--source", help=argparse.SUPPRESS)
+    add_column_options(parser)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one number")
     parser.add_argument(
         "--workers", type=bounded_number(1), default=default_jobs(), help="processes at once (default: %(default)s)"
@@ -28,11 +39,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.source is not None:
+        raise SettingsError(f"--source is gone; name the source where its files are, such as {options.source}=crawl/")
     from herd.core.artifacts import Corpus
     from herd.core.plugins import load_plugins
     from herd.corpus.samples import sample_documents
     from herd.corpus.settings import load_rules
-    from herd.corpus.sources import describe_passed_over, files, scan_files
+    from herd.corpus.sources import crawls_of, describe_passed_over, scan_files
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
     from herd.report.browse import render_browser
@@ -42,22 +55,24 @@ def run(options: argparse.Namespace) -> None:
 
     load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)
-    crawl = files(*options.input, source=options.source)
+    sources = sources_of(options.input)
+    crawls = crawls_of(sources, columns_of(options))
     if options.dry_run:
-        for line in describe_input(options.input, options.source, settings):
+        for line in describe_input(sources, settings):
             print(line)
         return
     with launcher_session(options.executor, options.out, max(1, options.workers)) as session:
         if session is None:
             return
         executor, jobs = session
-        plan = curate_stage((crawl,), settings=settings)
+        plan = curate_stage(crawls, settings=settings)
         corpus = run_stages(plan, options.out, jobs=jobs, executor=executor, display=display())
     assert isinstance(corpus, Corpus)
     for line in funnel_lines(corpus):
         print(line)
-    if skipped := scan_files(options.input, source=options.source).passed_over:
-        print(describe_passed_over(skipped))
+    for source, patterns in sources.items():
+        if skipped := scan_files(patterns, source=source).passed_over:
+            print(f"{source}: {describe_passed_over(skipped)}")
     link_results(corpus.path, options.out)
     page = options.out / "browse.html"
     page.write_text(render_browser(sample_documents(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from herd.commands.arguments import amount, bounded_number
 from herd.commands.job import add_job_options, run_job
+from herd.core.addresses import is_address
 from herd.core.errors import DataError, SettingsError
 from herd.core.terminal import colour_stream
 
@@ -28,7 +30,7 @@ _LORA_LR = 10  # times the rate of full training; Schulman et al. 2025 (LoRA Wit
 def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     """rows: what the files hold."""
     parser.add_argument("model", type=Path, help="folder of a model, or of a run for its newest")
-    parser.add_argument("files", type=Path, nargs="+", metavar="rows", help=rows)
+    parser.add_argument("files", nargs="+", metavar="rows", help=rows)
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--lora",
@@ -43,7 +45,7 @@ def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     parser.add_argument("--learning-rate", type=bounded_number(0.0), help="the peak (default: by the model's size)")
     parser.add_argument("--batch-size", type=amount, help="rows a step")
     parser.add_argument(
-        "--held-out", type=Path, nargs="+", default=[], metavar="FILE", help="rows that are measured and never learnt"
+        "--held-out", nargs="+", default=[], metavar="FILE", help="rows that are measured and never learnt"
     )
     parser.add_argument(
         "--held-out-share", type=bounded_number(0.0, 1.0), help="of the prompts, without --held-out (default: 0.1)"
@@ -54,7 +56,7 @@ def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     )
     parser.add_argument("--patience", type=amount, help="measurements without a lower loss before the end (default: 1)")
     parser.add_argument(
-        "--tests", type=Path, nargs="+", default=[], metavar="FILE", help="rows with questions of these are left out"
+        "--tests", nargs="+", default=[], metavar="FILE", help="rows with questions of these are left out"
     )
     parser.add_argument("--chat-template", help="for a model that brings none: llama3, chatml or a Jinja file")
     parser.add_argument("--rows", type=amount, default=2, help="how many are shown first (default: %(default)s)")
@@ -105,6 +107,8 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     """Shows rows with their mask, and how many steps they make."""
     findings = show_rows(folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "")
     settings = getattr(recipe.settings, stage)
+    if stage == "dpo" and not settings.include_eos:
+        print("the token that ends an answer is in both and does not count here; --set dpo.include_eos=true counts it")
     held_out = 0.0 if options.held_out else recipe.settings.held_out_share
     size = findings.tokens / settings.length if rows == "dialogues" else findings.rows
     epoch = max(1, round(size * (1 - held_out) / settings.batch_size))
@@ -138,7 +142,7 @@ def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) ->
 
 
 def show_rows(
-    folder: Path, files: Sequence[Path], rows: int, *, tests: Path | None = None, kind: str = "",
+    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None, kind: str = "",
     chat_template: str = "",
 ) -> PreflightReport:  # fmt: skip
     """Shows rows as the model in `folder` would read them, with what is learnt. kind: `dialogues` or `preferences`
@@ -151,11 +155,7 @@ def show_rows(
 
     data = ParsedRows()
     for file in files:
-        parsed = load_rows(file)
-        data.conversations += parsed.conversations
-        data.preferences += parsed.preferences
-        data.rejected += parsed.rejected
-        data.examples = parsed.examples | data.examples
+        data.add(load_rows(file))
     if kind:
         _only(data, kind, files)
     text = _tokenizer(folder, chat_template)
@@ -170,9 +170,9 @@ def show_rows(
     return findings
 
 
-def _only(data: ParsedRows, kind: str, files: Sequence[Path]) -> None:
+def _only(data: ParsedRows, kind: str, files: Sequence[str]) -> None:
     """Takes rows of the other kind out, and says so."""
-    names = ", ".join(file.name for file in files)
+    names = ", ".join(file.rstrip("/").rpartition("/")[2] for file in files)
     wanted, others = ("conversations", "preferences") if kind == "dialogues" else ("preferences", "conversations")
     if not getattr(data, wanted):
         command = "`herd dpo` and `herd reward` take those" if kind == "dialogues" else "`herd sft` takes those"
@@ -209,9 +209,12 @@ def _model_folder(options: argparse.Namespace) -> Path:
     return model_in(options.model)
 
 
-def _paths(files: Sequence[Path]) -> list[str]:
-    """Wherever the recipe is run from later."""
+def _paths(files: Sequence[str]) -> list[str]:
+    """Wherever the recipe is run from later; addresses as they are."""
+    places = []
     for file in files:
-        if not file.exists():
+        place = file if is_address(file) else str(Path(file).expanduser().absolute())
+        if not is_address(file) and not Path(place).exists() and not glob.glob(place, recursive=True):
             raise SettingsError(f"{file}: there is no such file; name a file of rows")
-    return [str(file.resolve()) for file in files]
+        places.append(place)
+    return places

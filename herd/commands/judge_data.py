@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from herd.commands.arguments import amount, bounded_number
+from herd.commands.arguments import add_column_options, amount, bounded_number, columns_of
 from herd.commands.command import Command
 from herd.core.errors import SettingsError
 
@@ -13,6 +13,7 @@ from herd.core.errors import SettingsError
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a model, or of a run that pre-trained one")
     parser.add_argument("data", nargs="+", help="files, folders or patterns of the new set")
+    add_column_options(parser)
     parser.add_argument(
         "--default",
         nargs="+",
@@ -38,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from herd.corpus.columns import ANY_TABLE
     from herd.mixing.probe import ProbeSettings
     from herd.mixing.results import DataProbe
     from herd.recipes.judging import checkpoint_in, length_for, plan_data_probe
@@ -54,7 +56,8 @@ def run(options: argparse.Namespace) -> None:
         lr=options.learning_rate,
         seeds=tuple(range(options.seeds)),
     )
-    plan = plan_data_probe(folder, options.data, settings, options.default)
+    columns = columns_of(options).get("default", ANY_TABLE)
+    plan = plan_data_probe(folder, options.data, settings, options.default, columns)
     if options.out is None and options.default:
         raise SettingsError("text of your own makes a run of its own; name its folder with --out")
     scores = run_stages(plan, options.out or folder.parent.parent, jobs=1, display=display())

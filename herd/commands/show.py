@@ -12,7 +12,7 @@ from herd.commands.finetuning import show_rows
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "artifact", type=Path, help="folder of an artifact, or of a run to list what it holds; with --mask a file too"
+        "artifact", help="folder of an artifact, or of a run to list what it holds; with --mask rows at any address too"
     )
     parser.add_argument("--verify", action="store_true", help="read every file again and compare")
     parser.add_argument("--json", action="store_true", help="metadata with typed results as one line of JSON")
@@ -33,11 +33,11 @@ def run(options: argparse.Namespace) -> None:
         from herd.core.terminal import json_line
         from herd.serve.metadata import as_data
 
-        print(json_line(as_data(options.artifact, verify=options.verify)))
+        print(json_line(as_data(Path(options.artifact), verify=options.verify)))
         return
     from herd.serve.folders import describe_path
 
-    for line in describe_path(options.artifact, verify=options.verify):
+    for line in describe_path(Path(options.artifact), verify=options.verify):
         print(line)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from herd.core.errors import DataError
-from herd.core.manifests import atomic_write, sha256
+from herd.core.manifests import sha256
 
 
 def cache_folder() -> Path:
@@ -35,7 +35,10 @@ def remember(cache_name: str, file: Path, compute: Callable[[], str]) -> str:
     name = str(file.resolve())
     if entries.get(name, {}).get("mark") != mark:
         entries[name] = {"mark": mark, "value": compute()}
-        atomic_write(cache_file, json.dumps(entries, indent=1))
+        # Under a name of its own: another process may write the same file, and the last one's entries stay.
+        partial = cache_file.with_name(f"{cache_file.name}.{os.getpid()}")
+        partial.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+        partial.replace(cache_file)
     return entries[name]["value"]
 
 

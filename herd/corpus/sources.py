@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from herd.core.addresses import files_at, remote_checksum
 from herd.core.artifacts import Crawl, sha256
 from herd.core.cache import remember
-from herd.core.errors import SettingsError
+from herd.core.errors import SettingsError, did_you_mean
 from herd.core.rowfiles import without_dataset_files
 from herd.core.settings import NotInKey, build
 from herd.core.stage import Work, stage
@@ -39,6 +40,17 @@ def files(*patterns: str, source: str, columns: TextColumns = ANY_TABLE) -> Craw
     prints = tuple(_fingerprint(file) for file in scan.readable)
     paths = tuple(map(_writable, scan.readable))
     return load_files(source=source, columns=columns, fingerprints=prints, paths=paths, passed_over=scan.passed_over)
+
+
+def crawls_of(
+    patterns: Mapping[str, Sequence[str]], columns: Mapping[str, TextColumns] = MappingProxyType({})
+) -> tuple[Crawl, ...]:
+    """The files of several sources, by their names. columns: what tables hold where, by source; `default` is for the
+    sources not named. Raises SettingsError for columns of a source that is not there."""
+    for source in columns.keys() - {"default", *patterns}:
+        raise SettingsError(f"columns names the source {source!r}, which has no files{did_you_mean(source, patterns)}")
+    default = columns.get("default", ANY_TABLE)
+    return tuple(files(*own, source=source, columns=columns.get(source, default)) for source, own in patterns.items())
 
 
 _ESCAPED = "bytes:"

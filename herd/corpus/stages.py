@@ -149,14 +149,17 @@ def _funnel(total: ShardSummary, counts: WriteCounts, settings: CurateSettings) 
 # ---- the corpus alone ----
 
 
-def describe_input(patterns: Sequence[str], source: str, settings: CurateSettings) -> Iterator[str]:
-    """What a run would read and do, a line each."""
-    scan = scan_files(patterns, source=source)
-    input_shards = plan_shards([FileSpan(file, source) for file in scan.readable], settings, Path())
-    size = sum(size_of(file) for file in scan.readable)
-    yield f"{len(scan.readable):,} files, {size / 1e6:,.1f} MB, in {len(input_shards):,} shards of work"
-    if scan.passed_over:
-        yield describe_passed_over(scan.passed_over)
+def describe_input(sources: Mapping[str, Sequence[str]], settings: CurateSettings) -> Iterator[str]:
+    """What a run would read and do, a line each. sources: paths, folders, patterns and addresses by source."""
+    scans = {source: scan_files(patterns, source=source) for source, patterns in sources.items()}
+    sizes = {source: sum(size_of(file) for file in scan.readable) for source, scan in scans.items()}
+    spans = [FileSpan(file, source) for source, scan in scans.items() for file in scan.readable]
+    input_shards = plan_shards(spans, settings, Path())
+    yield f"{len(spans):,} files, {sum(sizes.values()) / 1e6:,.1f} MB, in {len(input_shards):,} shards of work"
+    for source, scan in scans.items():
+        yield f"source {source}: {len(scan.readable):,} files, {sizes[source] / 1e6:,.1f} MB"
+        if scan.passed_over:
+            yield describe_passed_over(scan.passed_over)
     for name, source_rules in settings.rules.items():
         yield f"rules for {name}: {', '.join(rule.name for rule in source_rules)}"
     yield f"over all documents: {', '.join(use.name for use in settings.dedup) or 'nothing'}"

@@ -160,6 +160,7 @@ class Validation:
     def _add(self, step: int) -> None:
         """Measures, and forgets what was measured at or after `step`: before training was killed, or went back."""
         session = self._session
+        self._work.progress(step, self._epochs.epoch_ends[-1], "measuring held-out rows")
         if session.layout.devices == session.layout.data:
             with session.strategy.evaluating() as model:
                 figures = self._measure(model)

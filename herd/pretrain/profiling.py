@@ -62,9 +62,9 @@ class ProfileJob:
         return _STAGES[type(self.settings)]
 
     @property
-    def batch_shapes(self) -> dict[tuple[int, int], int]:
-        """How many steps take so many rows of such a length; of a stage that may end early, all it may take."""
-        return _ramp(self.settings).batch_shapes
+    def ramp(self) -> BatchRamp:
+        """Its batches; of a stage that may end early, all it may take."""
+        return _ramp(self.settings)
 
     @property
     def batches(self) -> dict[int, int]:

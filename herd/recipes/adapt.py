@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from herd.align.dpo import DpoSettings, dpo
@@ -14,8 +15,9 @@ from herd.core.artifacts import Report
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.core.settings import InputFile, Share, settings
+from herd.corpus.columns import ColumnsOrName
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import files
+from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.judge.verifiers import verifiers
@@ -30,7 +32,8 @@ from herd.tokens.stages import pack
 @settings
 class AdaptSettings:
     """model: a folder in Hugging Face's layout, as `herd import` makes it. chat_template: for a model that brings none.
-    texts: files by the name of their source. bos_token, eos_token: around a document, as `pack` has them. dialogues,
+    texts: files by the name of their source. columns: what tables among them hold where, by source; `default` for the
+    others. bos_token, eos_token: around a document, as `pack` has them. dialogues,
     preferences, tests: files of rows, the last with known answers. verifier: what finds an answer to a test right.
     answers: how tests are answered in the end. export_layout: how the model is written, and in what form."""
 
@@ -38,6 +41,7 @@ class AdaptSettings:
     model: str
     chat_template: Literal["", "llama3", "chatml"] | InputFile
     texts: dict[str, tuple[str, ...]]
+    columns: dict[str, ColumnsOrName] = field(default_factory=dict)
     curate: CurateSettings
     held_out_share: Share
     bos_token: str | None = None
@@ -67,7 +71,7 @@ def adapt(s: AdaptSettings) -> Report:
     after; the better of both tunes is kept, of its answers to each test a reward model chooses one, and it is
     exported."""
     start = load_pretrained(folder=s.model, chat_template=s.chat_template)
-    corpus = curate(tuple(files(*patterns, source=source) for source, patterns in s.texts.items()), settings=s.curate)
+    corpus = curate(crawls_of(s.texts, s.columns), settings=s.curate)
     tokens = pack(corpus, start, held_out_share=s.held_out_share, bos_token=s.bos_token, eos_token=s.eos_token)
     base = pretrain(tokens, start, settings=s.pretrain)
     tests = load_dialogues(files=s.tests, source="tests")

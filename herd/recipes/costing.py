@@ -11,15 +11,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from herd.align.dpo import DpoSettings
+from herd.align.reward import RewardSettings
+from herd.align.sft import SftSettings
 from herd.core.artifacts import is_complete
+from herd.core.settings import build
 from herd.core.stage import Plan
 from herd.model.sizes import Shape
 from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
 from herd.scaling.cost import expected_loss
-from herd.train.cost import FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost
+from herd.train.cost import FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost, usable_bytes
+from herd.train.layout import TrainableParams, can_interleave
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.machines import Machine
-from herd.train.memory import DeviceMemory
+from herd.train.memory import DeviceMemory, training_memory
+from herd.train.settings import FinetuneSettings
 
 # What holds a whole model on every device, whatever the layout of its training, and in how many bytes a weight.
 WHOLE_MODEL = {
@@ -32,6 +38,11 @@ WHOLE_MODEL = {
     "select_best_model": "sampling",
 }
 _BYTES_PER_WEIGHT = 4
+_FINETUNING: dict[str, type[FinetuneSettings]] = {
+    "sft": SftSettings,
+    "dpo": DpoSettings,
+    "train_reward": RewardSettings,
+}
 # Forward and backward pass of a layer, in some hundred launches of about 10 microseconds: less work than this waits for
 # launches, and no share of a device's peak says how long that takes.
 _LAYER_SECONDS = 1e-3
@@ -130,10 +141,10 @@ def training_jobs(training: PlannedTraining) -> list[TrainingJob]:
     s, shape = training.settings, training.shape
     return [
         TrainingJob(
-            shape, tokens=rows * steps * length, length=length, batch_tokens=rows * length, dtype=s.dtype,
+            shape, tokens=rows * length * count, length=length, batch_tokens=rows * length, dtype=s.dtype,
             recompute=s.recompute, compiled=s.compile, trainable=s.trainable_params(shape),
         )
-        for (rows, length), steps in training.profile_job.batch_shapes.items()
+        for (rows, length), count in training.profile_job.ramp.batch_shapes.items()
     ]  # fmt: skip
 
 
@@ -154,19 +165,32 @@ def _forecast(
     training: PlannedTraining, machine: Machine, measured: Mapping[object, Speed], mfu: float | None
 ) -> StageForecast:
     layout, own = training.settings.layout, training.settings.micro_batch
-    layout.check(training.shape, length=training.settings.length)
     costs = []
     for job in training_jobs(training):
+        layout.check(training.shape, length=job.length)
         speed = measured.get(training.plan.key) or measured.get(_kind(training))
         if speed is None and mfu is not None:
             speed = Speed(mfu * job.peak_flops(machine), "as given")
         costs.append(cost(job, layout.devices, machine, layout=layout, micro_batch=own, speed=speed))
     notes = [*_whole_model_notes(training.plan.stage.name, training.shape, machine)]
+    fullest = max(part.memory.total for part in costs)
+    if usable_bytes(machine.memory_bytes) < fullest <= machine.memory_bytes:
+        notes.append("fits only just, with less than buffers and fragments usually take")
     if not all(part.fits for part in costs):
         mend = (
             "a larger layout or shorter rows" if training.settings.recompute is True else "recompute, or more devices"
         )
         notes.append(f"does not fit into {machine.memory_bytes / 1e9:.0f} GB a device; take {mend}")
+    for part in costs:
+        count = part.job.micro_batches(layout, own or 1)
+        if layout.chunks > 1 and not can_interleave(count, layout.pipeline):
+            notes.append(
+                f"{count} micro-batches cannot be interleaved over {layout.pipeline} stages; set layout.chunks to 1"
+            )
+        elif layout.chunks == 1 and count < layout.pipeline:
+            notes.append(
+                f"{count} micro-batches do not fill {layout.pipeline} stages; take fewer data or pipeline ranks"
+            )
     if any(job.dtype == "fp32" for job in training_jobs(training)) and training.shape.num_params > _LARGE:
         notes.append("its products are in fp32; dtype: bf16 and compile: true are many times as fast on a GPU")
     steps = training.steps
@@ -177,13 +201,34 @@ _LARGE = 20_000_000  # weights from which nobody trains on a CPU but for patienc
 
 
 def whole_model_notes(plans: Sequence[Plan], trained: Sequence[StageForecast], machine: Machine) -> Iterator[str]:
-    """Of the stages that are no pre-training: whether the model that they hold whole fits into a device."""
+    """Of the stages that are no pre-training: whether the model that they hold whole, or train, fits into a device;
+    a line for all of which the same is to be said."""
     shapes = {forecast.key: forecast.training.shape for forecast in trained}
+    calls: dict[tuple[str, str], int] = {}
     for plan in plans:
         shape = None if plan.key in shapes else shape_of(plan, shapes)
         if shape is not None:
-            for note in _whole_model_notes(plan.stage.name, shape, machine):
-                yield f"{plan.key}: {note}"
+            notes = (*_whole_model_notes(plan.stage.name, shape, machine), *_state_notes(plan, shape, machine))
+            for note in notes:
+                calls[plan.stage.name, note] = calls.get((plan.stage.name, note), 0) + 1
+    for (name, note), count in calls.items():
+        yield f"{name}{f', {count} of them' * (count > 1)}: {note}"
+
+
+def _state_notes(plan: Plan, shape: Shape, machine: Machine) -> Iterator[str]:
+    """Of fine-tuning, whose rows nobody has counted: whether what it holds without them fits."""
+    kind = _FINETUNING.get(plan.stage.name)
+    if kind is None:
+        return
+    s = build(kind, plan.settings["settings"], where=plan.key)
+    trainable = s.trainable_params(shape) if s.lora is None else TrainableParams(0)
+    one_row = training_memory(shape, s.layout, length=1, micro_batches=1, trainable=trainable, dtype=s.dtype)
+    held = one_row.weights + one_row.gradients + one_row.optimizer
+    if held > usable_bytes(machine.memory_bytes):
+        yield (
+            f"weights, gradients and moments alone take {held / 1e9:,.0f} GB a device of "
+            f"{machine.memory_bytes / 1e9:.0f}; a larger layout, or lora"
+        )
 
 
 def _whole_model_notes(stage: str, shape: Shape, machine: Machine) -> Iterator[str]:

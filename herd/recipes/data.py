@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from herd.core.artifacts import Corpus, Crawl, Tokenizer, Tokens
 from herd.core.recipe import load_recipe
 from herd.core.seeds import spread_seed
 from herd.core.settings import PositiveInt, Share, settings
+from herd.corpus.columns import ColumnsOrName
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import files
+from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
 from herd.recipes import recipes
 from herd.tokens.stages import pack, train_tokenizer
@@ -18,10 +19,12 @@ from herd.tokens.stages import pack, train_tokenizer
 
 @settings
 class DataSettings:
-    """files: a user's own, by the name of the source they belong to; paths, folders or patterns. base_vocab_size: base
-    tokens of the vocabulary."""
+    """files: a user's own, by the name of the source they belong to; paths, folders, patterns or addresses. columns:
+    what tables among them hold where, by source; `default` for the others. base_vocab_size: base tokens of the
+    vocabulary."""
 
     files: dict[str, tuple[str, ...]]
+    columns: dict[str, ColumnsOrName] = field(default_factory=dict)
     curate: CurateSettings
     base_vocab_size: PositiveInt
     held_out_share: Share
@@ -33,7 +36,7 @@ class DataSettings:
 
     def crawls(self) -> tuple[Crawl, ...]:
         """The raw pages, planned."""
-        return tuple(files(*patterns, source=source) for source, patterns in self.files.items())
+        return crawls_of(self.files, self.columns)
 
 
 @dataclass(frozen=True)

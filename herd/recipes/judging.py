@@ -9,6 +9,7 @@ from herd.align.loading import load_pretrained
 from herd.core.artifacts import METADATA_FILE, Artifact, Checkpoint, Corpus, Scores, Tokens
 from herd.core.errors import ArtifactError
 from herd.core.lineage import lineage, restore_plan
+from herd.corpus.columns import ANY_TABLE, TextColumns
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
 from herd.corpus.stages import curate
@@ -24,13 +25,17 @@ _HELD_OUT = 0.05  # of a default text of the user's own; by its loss the new set
 
 
 def plan_data_probe(
-    folder: Path, patterns: Sequence[str], settings: ProbeSettings, default: Sequence[str] = ()
+    folder: Path,
+    patterns: Sequence[str],
+    settings: ProbeSettings,
+    default: Sequence[str] = (),
+    columns: TextColumns = ANY_TABLE,
 ) -> Scores:
     """The model in `folder` annealed with and without the new files, planned in the folder of its run.
 
-    default: files of the text beside the new set and in its place; what the run of the checkpoint packed when none is
-    named. Texts are read as they are, by no rules, and packed with the model's own tokenizer. Raises ArtifactError when
-    none is named and the checkpoint's text does not lie beside it.
+    columns: what tables of the new files hold where. default: files of the text beside the new set and in its place;
+    what the run of the checkpoint packed when none is named. Texts are read as they are, by no rules, and packed with
+    the model's own tokenizer. Raises ArtifactError when none is named and the checkpoint's text does not lie beside it.
     """
     if settings.lr is None and not (folder / METRICS_FILE).exists():
         raise ArtifactError(
@@ -49,12 +54,12 @@ def plan_data_probe(
         model, text = restore_plan(checkpoint), restore_plan(_last(lineage(checkpoint), "pack", folder))
     assert isinstance(model, Checkpoint)
     assert isinstance(text, Tokens)
-    new = pack(_as_they_are(patterns, NEW), model, held_out_share=0.0)
+    new = pack(_as_they_are(patterns, NEW, columns), model, held_out_share=0.0)
     return judge_data(model, text, new, settings=settings)
 
 
-def _as_they_are(patterns: Sequence[str], source: str) -> Corpus:
-    return curate((files(*patterns, source=source),), settings=CurateSettings(rules={"default": ()}))
+def _as_they_are(patterns: Sequence[str], source: str, columns: TextColumns = ANY_TABLE) -> Corpus:
+    return curate((files(*patterns, source=source, columns=columns),), settings=CurateSettings(rules={"default": ()}))
 
 
 def checkpoint_in(path: Path) -> Path:

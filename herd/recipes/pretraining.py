@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from herd.core.artifacts import Checkpoint, Corpus, Law, Mix, Tokenizer, Tokens
-from herd.core.errors import SettingsError
+from herd.core.errors import SettingsError, did_you_mean
+from herd.corpus.columns import TextColumns
 from herd.corpus.settings import CurateSettings
-from herd.corpus.sources import files
+from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.pretrain.vocabulary import TokenizerSettings, load_tokenizer, tokenizer_files
 from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
@@ -21,11 +23,42 @@ from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchPhase, MixPhase
 
 
-def curated_text(paths: Mapping[str, Sequence[str]], curate_settings: CurateSettings) -> Corpus:
-    """Documents of a user's own text (3.1), planned. paths: files, folders or patterns by the source they are of."""
-    return curate(
-        tuple(files(*patterns, source=source) for source, patterns in paths.items()), settings=curate_settings
-    )
+def curated_text(
+    paths: Mapping[str, Sequence[str]],
+    curate_settings: CurateSettings,
+    columns: Mapping[str, TextColumns] | None = None,
+) -> Corpus:
+    """Documents of a user's own text (3.1), planned. paths: files, folders, patterns or addresses by the source they
+    are of. columns: what tables of a source hold where; `default` is for sources not named."""
+    return curate(crawls_of(paths, columns or {}), settings=curate_settings)
+
+
+def check_sources(
+    paths: Mapping[str, Sequence[str]],
+    columns: Mapping[str, TextColumns],
+    base: PretrainSettings,
+    longer: Sequence[LongContextSettings] = (),
+    anneal_settings: AnnealSettings | None = None,
+) -> None:
+    """Raises SettingsError for shares of a source that no file is of; what rows of tables name as theirs is not known
+    before."""
+    known = set(paths)
+    if any(one.source for one in columns.values()):
+        return
+    phases = () if isinstance(base.mix, ProportionalMix) else base.mix
+    for number, phase in enumerate(phases):
+        _check_known(f"mix.{number}.mixture_weights", phase.sources, known)
+    later = [(f"longer.{number}", one.mixture_weights) for number, one in enumerate(longer)]
+    later += [("anneal", anneal_settings.mixture_weights)] if anneal_settings else []
+    for name, weights in later:
+        _check_known(f"{name}.mixture_weights", [source for source, share in (weights or {}).items() if share], known)
+
+
+def _check_known(field: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise SettingsError(f"{field} names {name!r}, and the files are of {', '.join(known)}{hint}")
 
 
 def tokenizer_of(corpus: Corpus, s: TokenizerSettings) -> Tokenizer:

@@ -69,20 +69,24 @@ def expected_loss(job: TrainingJob, law: Path) -> dict[str, Any]:
     from herd.scaling.parametric import read_law  # scipy takes a while, and most budgets ask for no law
 
     fitted = read_law(law)
-    low, high = fitted.loss_interval(job.shape.num_params, job.tokens, predictive=True)
+    of_a_run = bool(fitted.residuals)  # where the runs stand beside the law
+    low, high = fitted.loss_interval(job.shape.num_params, job.tokens, predictive=of_a_run)
     return {
         "loss": fitted.law.loss(job.shape.num_params, job.tokens),
         "interval": [low, high],
         "floor": fitted.law.floor,
+        "predictive": of_a_run,
     }
 
 
 def loss_line(expected: Mapping[str, Any]) -> str:
+    """An expected loss in words."""
     low, high = expected["interval"]
+    kind = "what one run may be measured at" if expected["predictive"] else "the law's own noise"
     return (
         f"loss      {expected['loss']:.3f} nats a token [{low:.3f}, {high:.3f}] of the mix that the law was fitted on, "
-        f"of which {expected['floor']:.3f} no size takes away; the interval is that of one run and knows the noise of "
-        "the law's own, not whether it holds so far beyond them"
+        f"of which {expected['floor']:.3f} no size takes away; the interval is {kind}, and does not know whether the "
+        "law holds so far beyond its runs"
     )
 
 

@@ -189,14 +189,43 @@ class BackTest:
 
 
 def back_test(runs: Sequence[DownstreamResult], *, chance: float, seed: int = 0) -> BackTest:
-    """Fits all runs but that of the most compute, and predicts that one."""
-    largest = max((run for run in runs if run.best_size), key=lambda run: run.flops)
+    """Fits all runs but that of the most compute, and predicts that one. Raises DataError when none is of the best
+    size, or as `forecast` does."""
+    straight = [run for run in runs if run.best_size]
+    if not straight:
+        raise DataError("no run is of the best size for its compute; widen the ladder's sizes, or mark them best_size")
+    largest = max(straight, key=lambda run: run.flops)
     smaller = [run for run in runs if run is not largest]
     prediction = forecast(smaller, largest.flops, chance=chance, questions=largest.questions, seed=seed)
     low, high = prediction.accuracy_interval
     return BackTest(
         prediction, largest.accuracy, largest.accuracy - prediction.accuracy, low <= largest.accuracy <= high
     )
+
+
+def back_tests(tables: Mapping[str, tuple[float, Sequence[DownstreamResult]]]) -> dict[str, BackTest | str]:
+    """By task, from its chance and runs, how the smaller ones predict the largest, or why that cannot be said."""
+    tests: dict[str, BackTest | str] = {}
+    for task, (chance, runs) in tables.items():
+        try:
+            tests[task] = back_test(runs, chance=chance)
+        except DataError as fault:
+            tests[task] = str(fault)
+    return tests
+
+
+def back_test_lines(tests: Mapping[str, BackTest | str]) -> Iterator[str]:
+    """A line for every task of `back_tests`."""
+    for task, test in tests.items():
+        if isinstance(test, str):
+            yield f"{task}: no back-test, {test}"
+            continue
+        low, high = test.forecast.accuracy_interval
+        yield (
+            f"{task}: {test.forecast.accuracy:.1%} right predicted at {test.forecast.flops:.1e} FLOPs "
+            f"[{low:.1%}, {high:.1%}, 90 %], {test.forecast.orders:.1f} orders of magnitude beyond the others; "
+            f"{test.measured:.1%} measured, {'inside' if test.inside else 'outside'} the interval"
+        )
 
 
 # ---- a table of results of one's own ----

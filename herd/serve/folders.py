@@ -260,11 +260,15 @@ def _artifact_lines(artifact: Artifact, *, verify: bool) -> Iterator[str]:
         verify_folder(artifact.path)
         yield AS_WRITTEN
     yield "\nmade of"
-    for branch in tree(artifact):
+    branches = list(tree(artifact))
+    titles = artifact_titles({branch.key: branch.artifact for branch in branches if branch.artifact}.values())
+    for branch in branches:
         words = f"{branch.name}: " if branch.name else ""
         again = " (as above)" if branch.again and branch.artifact and branch.artifact.metadata["inputs"] else ""
         absent = "" if branch.artifact else " (not here)"
-        yield f"  {'  ' * branch.depth}{words}{branch.key}{again}{absent}"
+        title = titles.get(branch.key, "")
+        known = "" if branch.artifact is None or title == branch.artifact.metadata["stage"] else f"  {title}"
+        yield f"  {'  ' * branch.depth}{words}{branch.key}{known}{again}{absent}"
     yield from _values("settings", metadata["settings"])
     if artifact.headline:
         yield artifact.headline

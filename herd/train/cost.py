@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from herd.core.errors import SettingsError
 from herd.model.sizes import Shape
-from herd.train.layout import ParallelLayout, TrainableParams, checkpoint_interval, pipeline_bubble
+from herd.train.layout import (
+    ParallelLayout,
+    TrainableParams,
+    can_interleave,
+    checkpoint_interval,
+    pipeline_bubble,
+)
 from herd.train.machines import Machine
 from herd.train.memory import DeviceMemory, DtypeName, Recompute, training_memory
 
@@ -215,8 +221,8 @@ def _layouts(job: TrainingJob, devices: int, hardware: Machine) -> Iterator[Para
                     continue
                 if pipeline > 1 and (job.shape.tied_output or rows // data < pipeline):
                     continue
-                # As many chunks as there are layers: the shortest bubble. They want whole rounds of micro-batches.
-                interleaved = pipeline > 1 and rows // data % pipeline == 0
+                # As many chunks as there are layers: the shortest bubble.
+                interleaved = pipeline > 1 and can_interleave(rows // data, pipeline)
                 chunks = max(1, (job.shape.n_layers + 2) // pipeline) if interleaved else 1
                 layout = ParallelLayout(tensor=tensor, context=context, pipeline=pipeline, data=data, chunks=chunks)
                 try:

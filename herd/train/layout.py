@@ -127,6 +127,12 @@ def pipeline_bubble(layout: ParallelLayout, micro_batches: int) -> float:
     return (layout.pipeline - 1) / (layout.chunks * micro_batches)
 
 
+def can_interleave(micro_batches: int, stages: int) -> bool:
+    """Whether so many micro-batches go through interleaved stages: in rounds of equally many, each round as many as
+    there are stages or more, or all at once where there are fewer (torch.distributed.pipelining)."""
+    return micro_batches % max(1, micro_batches // stages) == 0
+
+
 @dataclass(frozen=True)
 class TrainableParams:
     """How many weights of a model learn. one_moment: how many of them have one moment, as Muon's do; AdamW's have

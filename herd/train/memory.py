@@ -121,11 +121,12 @@ def _alive(chunk_layers: tuple[int, ...], pipeline: int, stage: int, micro_batch
     """The most layers of a stage whose activations are kept at once, counted once a micro-batch."""
     chunks = len(chunk_layers)
     total = chunks * micro_batches
+    in_round = micro_batches // max(1, micro_batches // pipeline)
 
     def chunk(number: int) -> int:
-        return number % (pipeline * chunks) // pipeline if chunks > 1 else 0
+        return number // in_round % chunks
 
-    ahead = 2 * (pipeline - stage - 1) + (chunks - 1) * pipeline if chunks > 1 else pipeline - stage - 1
+    ahead = 2 * (pipeline - stage - 1) + (chunks - 1) * in_round if chunks > 1 else pipeline - stage - 1
     first = min(total, ahead)
     alive = most = sum(chunk_layers[chunk(number)] for number in range(first))
     for number in range(total - first):
@@ -140,7 +141,7 @@ def _layers_alive(layers: int, layout: ParallelLayout, micro_batches: int) -> Se
     stage holds several chunks."""
     if layout.pipeline == 1:
         return (layers,)
-    few = min(micro_batches, _PERIODS * layout.pipeline)
+    few = micro_batches if micro_batches % layout.pipeline else min(micro_batches, _PERIODS * layout.pipeline)
     return [
         _alive(tuple(map(len, chunks)), layout.pipeline, stage, few)
         for stage, chunks in enumerate(stage_layers(layers, layout))

@@ -14,7 +14,7 @@ from herd.model.layer_inputs import LayerInputs
 from herd.model.rope import rope_at, rope_tables
 from herd.model.transformer import Transformer, call_eager
 from herd.train.batches import Batch
-from herd.train.layout import ParallelLayout
+from herd.train.layout import ParallelLayout, can_interleave
 from herd.train.objectives import NextTokenLoss, per_source_sums
 from herd.train.single_device import MetricSums
 
@@ -131,7 +131,7 @@ class Pipeline:
 
         if len(pipeline_stages) == 1:
             return Schedule1F1B(pipeline_stages[0], count, loss_fn=summed, scale_grads=False)
-        if count % self.layout.pipeline:
+        if not can_interleave(count, self.layout.pipeline):
             raise TrainingError(
                 f"{count} micro-batches cannot be interleaved over {self.layout.pipeline} stages; set layout.chunks "
                 f"to 1 or give each data rank a multiple of {self.layout.pipeline}"

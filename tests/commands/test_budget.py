@@ -76,3 +76,22 @@ def test_a_picture_of_nothing_is_not_drawn(tmp_path: Path, capsys: pytest.Captur
     assert "score     " in out
     assert f"nothing is forecast, so {picture} is not drawn" in out
     assert not picture.exists()
+
+
+def test_any_size_is_asked_by_its_numbers_or_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def row(size: str, *words: str) -> dict:
+        code, out, err = run(capsys, "budget", "--size", size, "--tokens", "100B", "--gpus", "8", *words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    file = tmp_path / "own.yaml"
+    file.write_text("width: 2048\nlayers: 16\n")
+    named = row("width=2048,layers=16")
+    assert named == row(str(file))
+    assert named["memory"] == row("width=2048,layers=16", "--micro-batch", str(named["micro_batch"]))["memory"]
+    assert named["fits"]
+    assert row("width=2048,layers=16", "--mfu", "0.2")["utilization"] == pytest.approx(0.2)
+    # What is not kept leaves room for more rows at once.
+    assert row("width=2048,layers=16", "--recompute", "full")["micro_batch"] > named["micro_batch"]
+    code, _, err = run(capsys, "budget", "--size", "width=2048", "--tokens", "1T", "--gpus", "8")
+    assert (code, "says no layers" in err) == (2, True)

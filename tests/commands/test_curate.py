@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,39 @@ def test_curate_tells_what_is_wrong(
     (tmp_path / "a.txt").write_text("text")
     assert main(["curate", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out"), *more]) == 2
     assert told in capsys.readouterr().err
+
+
+def rows(folder: Path) -> list[dict]:
+    import pyarrow.parquet as parquet
+
+    return sorted(parquet.read_table(folder / "documents").to_pylist(), key=lambda row: row["text"])
+
+
+def test_sources_are_named_where_their_files_are_and_tables_by_their_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.jsonl").write_text('{"content": "one line", "lang": "Python", "license": "MIT"}\n')
+    (tmp_path / "web.jsonl").write_text('{"content": "two lines", "source": "what it says"}\n')
+    command = ["curate", "python=code.jsonl", "web.jsonl", "--out", "out", "--set", "rules={default: []}"]
+    command += ["--set", "dedup=[]", "--workers", "1"]
+    assert main([*command, "--text-column", "content", "--dry-run"]) == 0
+    assert "source python: 1 files" in capsys.readouterr().out
+    assert main([*command, "--text-column", "content"]) == 0
+    assert [row["source"] for row in rows(tmp_path / "out")] == ["python", "web"]
+    assert json.loads(rows(tmp_path / "out")[0]["notes"]) == {"lang": "Python", "license": "MIT"}
+    assert main([*command, "--columns", "the_stack", "--source-column", "lang"]) == 0
+    assert [row["source"] for row in rows(tmp_path / "out")] == ["Python", "web"]
+    capsys.readouterr()
+    assert main([*command, "--text-column", "contents"]) == 1
+    told = capsys.readouterr().err
+    assert "no text in the field `contents` and no page in `html`; it has content, lang, license" in told
+    assert main([*command, "--columns", "the_stak"]) == 2
+    assert "did you mean 'the_stack'" in capsys.readouterr().err
+    assert main([*command, "--source", "web"]) == 2
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith("--source is gone; name the source where its files are, such as web=crawl/")
+    )

@@ -16,6 +16,7 @@ def test_pairs_are_learnt_by_the_loss_that_is_named(own: Path, capsys: pytest.Ca
     assert main([*command, "--out", "mine"]) == 0
     out = capsys.readouterr().out
     assert "-- best --" in out
+    assert "--set dpo.include_eos=true counts it" in out
     assert "log p of chosen" in out
     values, _ = read_yaml(own / "mine" / "recipe.yaml")
     assert values["recipe"] == "dpo"

@@ -12,6 +12,7 @@ from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
 from herd.core.settings import read_yaml
 from herd.recipes import recipes
+from tests.smoke import SMOKE
 
 WIRING = '''
 from herd.core.artifacts import Corpus
@@ -92,3 +93,20 @@ def test_a_dry_run_and_a_refusal_leave_nothing(wiring: str, tmp_path: Path, caps
     with pytest.raises(SettingsError, match="name a file"):
         run_job(wiring, {"size": 2}, folder, options(), before=refuse)
     assert not folder.exists()
+
+
+def test_devices_of_a_job_are_written_into_its_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    numbers, _ = read_yaml(SMOKE)
+    run_job(
+        str(numbers.pop("recipe")),
+        numbers,
+        folder,
+        options("--gpus", "2", "--sbatch", str(tmp_path / "job"), "--gpus-per-node", "2"),
+    )
+    assert "base.layout={tensor: " in capsys.readouterr().out
+    again = load_recipe(str(folder / "recipe.yaml"), recipes)
+    assert again.settings.base.layout.devices == 2
+    assert [stage.layout.devices for stage in again.settings.longer] == [2, 2]
+    assert f"{folder / 'recipe.yaml'}" in (tmp_path / "job").read_text()
+    assert not (folder / "artifacts").exists()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.commands.test_run import own_recipe
+from tests.smoke import SMOKE
 from tests.test_cli import run
 
 
@@ -47,3 +49,26 @@ def test_what_is_made_already_is_told_and_until_names_a_part(
     assert last.split()[4:] == ["Tokens", "planned_write"]  # what it makes, and of what
     code, said, _ = run(capsys, *command, "--until", "planned_write")
     assert (code, len(said.splitlines())) == (0, 3)
+
+
+def test_devices_choose_layouts_that_a_recipe_then_has_and_budget_says_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("plan", str(SMOKE), "--out", str(tmp_path), "--gpus", "2", "--mfu", "0.3", "--price", "4")
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "base.layout={tensor: " in out
+    assert "2 devices (" in out
+    code, out, _ = run(capsys, *words, "--json")
+    row = json.loads(out)
+    assert row["machine"]["price_per_hour"] == 4
+    base = next(training for training in row["trainings"] if training["devices"] == 2)
+    assert base["utilization"] == pytest.approx(0.3)
+    assert base["money"] == pytest.approx(4 * base["device_hours"])
+    _, text, _ = run(capsys, *words, "--yaml")
+    (tmp_path / "two.yaml").write_text(text)
+    _, again, _ = run(capsys, "plan", str(tmp_path / "two.yaml"), "--out", str(tmp_path), "--json", "--mfu", "0.3")
+    assert json.loads(again)["trainings"][0]["key"] == row["trainings"][0]["key"]
+    code, _, err = run(capsys, "plan", str(SMOKE), "--law", str(tmp_path / "none"))
+    assert code in (1, 2)
+    assert "holds no law.json" in err

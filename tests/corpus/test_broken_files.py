@@ -177,6 +177,6 @@ def test_names_that_are_no_utf8_are_read(tmp_path: Path, monkeypatch: pytest.Mon
     )
     assert made.result(CorpusSize).documents == 401
     assert len(made.result(CurationResult).broken_files) == 1
-    assert any("passed over" in line for line in describe_input([str(source)], "mine", CurateSettings(rules={})))
+    assert any("passed over" in line for line in describe_input({"mine": [str(source)]}, CurateSettings(rules={})))
     with pytest.raises(SettingsError, match="an ending nobody reads"):
         scan_files([os.fsdecode(os.fsencode(source) + b"/r.\xe9")], source="mine")

@@ -8,10 +8,12 @@ import pytest
 
 from herd.core.artifacts import Artifact
 from herd.core.cache import fetch_package
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
+from herd.core.stage import plan_of
+from herd.corpus.columns import TextColumns
 from herd.corpus.ground_truth import read_labels
 from herd.corpus.reading import read_pages
-from herd.corpus.sources import crawl_files
+from herd.corpus.sources import crawl_files, crawls_of
 from herd.run.runner import run_stages
 from herd.world.python_docs import PythonDocsSettings, python_docs
 
@@ -65,3 +67,15 @@ def test_a_package_that_cannot_be_fetched_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(DataError, match="could not be fetched with pip"):
         fetch_package("no-such-package-of-herd", "1.0", "0" * 64)
+
+
+def test_columns_are_of_a_source_or_of_all_and_of_one_that_is_there(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text('{"content": "x"}')
+    patterns = {name: [str(tmp_path / f"{name}.jsonl")] for name in ("a", "b")}
+    content, other = TextColumns(text="content"), TextColumns(text="other")
+    found = crawls_of(patterns, {"default": content, "b": other})
+    assert [plan_of(crawl).settings["columns"]["text"] for crawl in found] == ["content", "other"]
+    assert [plan_of(crawl).settings["columns"]["text"] for crawl in crawls_of(patterns)] == ["text", "text"]
+    with pytest.raises(SettingsError, match="names the source 'c', which has no files"):
+        crawls_of(patterns, {"c": content})

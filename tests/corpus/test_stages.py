@@ -72,14 +72,15 @@ def test_a_dry_run_says_what_would_be_read_and_done(tmp_path: Path) -> None:
         rules={"default": (filters.configure("word_count"), filters.configure("symbols")), "web": ()},
         dedup=(dedups.configure("minhash"), dedups.configure("frequent_lines")),
     )
-    assert list(describe_input([str(source)], "mine", rules)) == [
+    assert list(describe_input({"mine": [str(source)]}, rules)) == [
         "1 files, 0.0 MB, in 1 shards of work",
+        "source mine: 1 files, 0.0 MB",
         "1 files passed over, whose endings nobody reads: 1 .docx",
         "rules for default: word_count, symbols",
         "rules for web: ",
         "over all documents: minhash, frequent_lines",
     ]
-    assert list(describe_input([str(source / "a.jsonl")], "mine", CurateSettings(rules={})))[1:] == [
+    assert list(describe_input({"mine": [str(source / "a.jsonl")]}, CurateSettings(rules={})))[2:] == [
         "over all documents: nothing"
     ]
     assert not (tmp_path / "cache").exists()  # nothing was worked on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,35 +18,29 @@ from herd.align.losses import losses
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
-from herd.core.records import Conversation, Message
 from herd.core.stage import RunOptions, Work
-from herd.core.storage import write_conversations, write_preferences
+from herd.core.storage import write_preferences
 from herd.evals.intervals import Interval
 from herd.evals.results import ValidationCurve, ValidationPoint
 from herd.evals.validation import VALIDATION_FILE, ExampleFigures, validation_words
 from herd.model.weights import load_model
 from herd.run.executors import LocalExecutor
+from herd.run.ranks import RankSupervisor
 from herd.train.checkpoint import checkpoints
-from tests.align.ranks import LORA, inputs
+from herd.train.layout import ParallelLayout
+from tests.align.ranks import LORA
+from tests.evals.validation_ranks import LAYOUTS, stop_early, write_inputs
 from tests.train.test_preferences import preference
 
 EPOCHS = 4
-
-
-def say(words: str) -> Conversation:
-    return Conversation((Message("user", "Say it."), Message("assistant", words)))
 
 
 @pytest.fixture(scope="module")
 def given_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model; dialogues that teach one thing, and held-out ones of which half want another; pairs of both."""
     root = tmp_path_factory.mktemp("validation")
-    inputs(root)
-    (root / "taught").mkdir()
-    (root / "held_out").mkdir()
+    write_inputs(root)
     (root / "held_out_pairs").mkdir()
-    write_conversations(root / "taught", [say("yes yes yes")] * 8)
-    write_conversations(root / "held_out", [say("yes yes yes"), say("no no"), say("no, never, no"), say("yes no yes")])
     write_preferences(root / "held_out_pairs", [replace(preference(n), strength="better") for n in range(20, 26)])
     return root
 
@@ -173,6 +168,23 @@ def test_the_loss_of_pairs_is_the_one_that_training_minimises(given_inputs: Path
         steps = [line for line in (work.out / "metrics.jsonl").read_text().splitlines() if line]
         assert len(steps) == 1
         assert before == pytest.approx(json.loads(steps[0])["loss"], rel=1e-4)
+
+
+def test_ranks_of_every_layout_stop_where_one_does_with_its_weights(tmp_path: Path) -> None:
+    """They divide examples where each has a part of the batch, and hold the whole model where tensors or layers are
+    divided."""
+    write_inputs(tmp_path)
+    folder, wanted = stop_early(tmp_path, "alone", ParallelLayout())
+    assert wanted.kept < wanted.points[-1].step
+    command = [sys.executable, "-W", "ignore", "-m", "tests.evals.validation_ranks", str(tmp_path)]
+    RankSupervisor(command, 2, tmp_path / "crew").run(lambda *_: None)
+    one = weights(folder)
+    for name in LAYOUTS:
+        rows = [json.loads(line) for line in (tmp_path / f"{name}-scratch" / VALIDATION_FILE).read_text().splitlines()]
+        losses_found = [sum(row["figures"]["loss"]["sums"]) / sum(row["figures"]["loss"]["counts"]) for row in rows]
+        assert losses_found == pytest.approx([point.figures["loss"].value for point in wanted.points], rel=1e-4)
+        other = weights(tmp_path / f"{name}-0")
+        assert all(torch.allclose(one[weight], other[weight], atol=2e-4) for weight in one)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 9)), min_size=2, max_size=20), st.floats(-1, 1))

@@ -96,7 +96,12 @@ def test_the_recipe_of_the_documentation_runs_from_text_to_export(
     bits = {label: row.held_out["text"].bits_per_byte for label, row in measured.items()}
     assert bits["pre-trained on"] < bits["imported"]  # eight steps on text like what is held out
     assert all(row.chat for row in measured.values())
-    assert "pre-trained on" in (report.path / "report.html").read_text()
+    page = (report.path / "report.html").read_text(encoding="utf-8")
+    story = page[: page.index('<h2 id="stages">')]  # what stands on top
+    assert "“pre-trained on” predicts held-out text better than “imported”: text " in story
+    assert "held out)" in story
+    assert "SFT <span" in page  # stages by their names
+    assert "world" not in page.lower()
 
     folder = model_in(own / "runs" / "support")
     start = TextTokenizer.load(own / "smol")

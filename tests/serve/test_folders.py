@@ -10,7 +10,9 @@ import pytest
 from herd.core.artifacts import METADATA_FILE, Artifact, ArtifactMetadata, Checkpoint, read_metadata, write_metadata
 from herd.core.errors import ArtifactError, CorruptArtifactError, SettingsError
 from herd.core.manifests import append_checksum
+from herd.core.stage import with_label
 from herd.generate.toolbox import NO_TOOLS
+from herd.run.runner import run_stages
 from herd.serve.folders import (
     artifacts_in,
     can_chat,
@@ -23,6 +25,7 @@ from herd.serve.folders import (
     toolbox_of,
 )
 from herd.world import tasks as world_tasks
+from tests.core.stages_for_tests import join, write
 from tests.imported import made
 from tests.serve.test_compare import chat_model
 
@@ -128,3 +131,14 @@ def test_nothing_is_written_over_and_forms_are_those_of_weights(tmp_path: Path) 
     told = list(describe_path(tmp_path / "sharded", verify=True))
     assert told[0].startswith("model of ")
     assert "every file is as it was written" in told
+
+
+def test_a_run_is_listed_by_names_and_an_artifact_says_of_what_it_was_made(tmp_path: Path) -> None:
+    named = with_label(write(text="a"), "own text")
+    made = run_stages(join((named, write(text="b"))), tmp_path, jobs=0)
+    lines = list(describe_path(tmp_path, verify=False))
+    assert lines[0].split()[:4] == ["Corpus", named.key, "own", "text"]
+    assert "(write)" in lines[0]
+    told = list(describe_path(made.path, verify=False))
+    assert f"    parts: {named.key}  own text" in told
+    assert f"  {made.key}" in told  # the only one of its stage

@@ -1,7 +1,8 @@
 """What one rank of a test does: trains the same few steps in several layouts and prints what came out.
 
 python -m tests.train.ranks FOLDER LAYOUT...: a layout is `data=2,tensor=2`, or with another optimizer
-`data=2,optimizer=muon`, and with only some weights that learn `data=2,unfrozen=lm_head`.
+`data=2,optimizer=muon`, with only some weights that learn `data=2,unfrozen=lm_head`, and with another micro-batch, or
+with what is kept for the way back, `pipeline=2,micro_batch=1` and `tensor=2,recompute=selective`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from herd.train.loop import Strategy, train_steps
 from herd.train.objectives import next_token_loss
 from herd.train.optimizer import OptimizerSettings
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.settings import ComputeSettings
 from tests.train.test_batches import shards
 
 SHAPE = Size(dim=16, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=32).shape(vocab_size=128, max_seq_len=32)
@@ -45,7 +47,7 @@ def initial():
     return initial_weights(SHAPE, std=0.1, generator=torch.Generator().manual_seed(0))
 
 
-def losses(state: TrainState, given: TokenBatches, hands: Strategy) -> list[list[float]]:
+def losses(state: TrainState, given: TokenBatches, hands: Strategy, micro_batch: int = 2) -> list[list[float]]:
     found = train_steps(
         state,
         given,
@@ -53,7 +55,7 @@ def losses(state: TrainState, given: TokenBatches, hands: Strategy) -> list[list
         lr_schedule=lambda step: 1e-2,
         max_grad_norm=1.0,
         strategy=hands,
-        micro_batch=2,
+        micro_batch=micro_batch,
     )
     names = ("loss/a", "tokens/a", "tokens/b")
     return [[step.loss, step.grad_norm, *(step.metrics[name] for name in names)] for step in found]
@@ -75,10 +77,13 @@ def main(folder: Path, layouts: list[str]) -> None:
         choices: dict[str, Any] = dict(pair.split("=") for pair in words.split(","))
         optimizer = OptimizerSettings(name=choices.pop("optimizer", "adamw"))
         build = partial(partly_frozen, unfrozen=choices.pop("unfrozen", ""))
+        micro_batch = int(choices.pop("micro_batch", "2"))
+        recompute: Any = choices.pop("recompute", False)
+        compute = ComputeSettings(recompute=recompute)
         layout = ParallelLayout(**{name: int(value) for name, value in choices.items()})
         team = DistributedStrategy(layout, torch.device("cpu"), timeout_seconds=60)
-        state = team.state(SHAPE, optimizer, first=initial(), build=build)
-        rows[words] = {"layout": asdict(layout), "steps": losses(state, given, team)}
+        state = team.state(SHAPE, optimizer, compute, first=initial(), build=build)
+        rows[words] = {"layout": asdict(layout), "steps": losses(state, given, team, micro_batch)}
         # Saved from this layout; whoever reads it gets the same weights in one piece.
         saver = Saver(folder / words)
         saver.save(state)

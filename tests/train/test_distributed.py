@@ -22,7 +22,9 @@ from herd.train.optimizer import OptimizerSettings, build_optimizer
 from herd.train.regions import ShardedReader
 from tests.train.ranks import SHAPE, batches, initial, losses, partly_frozen
 
-OF_TWO = ("data=2", "tensor=2", "context=2", "pipeline=2", "pipeline=2,chunks=2")
+# Fewer micro-batches than stages, and what is kept for the way back.
+OF_OTHER_COMPUTE = ("pipeline=2,chunks=2,micro_batch=8", "tensor=2,recompute=selective")
+OF_TWO = ("data=2", "tensor=2", "context=2", "pipeline=2", "pipeline=2,chunks=2", *OF_OTHER_COMPUTE)
 OF_FOUR = (
     "data=2,tensor=2",
     "data=2,context=2",

@@ -2,7 +2,8 @@
 
     @sections.add(WordCount)
     def words(artifacts: Sequence[Artifact]) -> Section | None:
-        rows = [(artifact.key, result.words) for artifact, result in artifacts_with(artifacts, WordCount)]
+        titles = artifact_titles(artifacts)
+        rows = [(titles[artifact.key], result.words) for artifact, result in artifacts_with(artifacts, WordCount)]
         table = SectionPart("All of them", "", head=("corpus", "words"), rows=rows)
         return Section("words", "Words", render_parts([table]))
 

@@ -1,0 +1,96 @@
+"""Numbers of pre-training for whoever names none: by how many weights a model has, and by how much text there is."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from herd.corpus.sources import find_files
+from herd.model.sizes import Size
+
+_LENGTHS = ((256, 256), (512, 512), (1024, 2048), (3072, 4096))  # by width; wider models read 8,192
+_VOCABULARIES = ((256, 4096), (512, 16_128), (1024, 32_512))  # by width; wider models have Llama 3's 128,000
+_MIN_ROWS = 8  # of a batch
+_MIN_STEPS = 500  # which a batch is made small for, as far as its rows allow
+_TEXT_BYTES_PER_TOKEN = 4.0
+# Bytes of text that a byte of a file holds, about.
+_TEXT_IN = {".gz": 3.0, ".bz2": 4.0, ".xz": 4.0, ".zst": 3.0, ".zip": 3.0, ".parquet": 2.5}
+CHINCHILLA_TOKENS = 20  # a weight: Hoffmann et al. 2022, as it is mostly quoted
+
+
+def row_length(size: Size) -> int:
+    """Tokens in a row."""
+    return next((length for width, length in _LENGTHS if size.dim <= width), 8192)
+
+
+def base_vocab_size(size: Size) -> int:
+    """Base tokens of a vocabulary, few for models whose embedding would be most of them."""
+    return next((vocabulary for width, vocabulary in _VOCABULARIES if size.dim <= width), 128_000)
+
+
+def peak_lr(num_params: int) -> float:
+    """The peak rate of a new model: through Llama 3's 8B with 3e-4, falling by the cube root of the weights, which is
+    what its three rates do (exponent .337); no more than 1e-2. Source: Llama 3, table 3."""
+    return _rounded(min(1e-2, 3e-4 * (8.03e9 / num_params) ** (1 / 3)))
+
+
+def batch_size_tokens(num_params: int, length: int, tokens: float, devices: int = 1) -> int:
+    """Tokens of a batch: 4M at eight billion weights, by the square root of the weights; of a short run so few that it
+    takes some hundred steps, but eight rows at least, and as many for every device."""
+    wanted = 2 ** round(math.log2(4e6 * math.sqrt(num_params / 8e9)))
+    affordable = 2 ** math.floor(math.log2(max(1.0, tokens / _MIN_STEPS)))
+    rows = max(_MIN_ROWS, min(wanted, affordable) // length)
+    return -(-rows // devices) * devices * length
+
+
+def text_tokens(paths: Mapping[str, Sequence[str]]) -> float:
+    """About how many tokens there are in files, by their bytes; those at addresses are not looked at."""
+    total = 0.0
+    for source, patterns in paths.items():
+        local = [pattern for pattern in patterns if "://" not in pattern]
+        for file in find_files(local, source=source) if local else ():
+            total += os.stat(file).st_size * _TEXT_IN.get(os.path.splitext(file)[1].lower(), 1.0)
+    return total / _TEXT_BYTES_PER_TOKEN
+
+
+def computing(devices: int | None) -> dict[str, Any]:
+    """How many GPUs compute, as settings say it; nothing where their number is not said."""
+    return {} if devices is None else {"dtype": "bf16", "layout": {"data": devices}}
+
+
+def later_lengths(lengths: Sequence[int], batch: int, tokens: float, lr: float) -> list[dict[str, Any]]:
+    """Stages that make a model read longer rows, one after another, each of at most a tenth of the run's tokens, at a
+    tenth of its rate. lr: the peak of the run before."""
+    stages = []
+    for length in lengths:
+        rows = max(1, batch // length)
+        steps = max(4, round(tokens / 10 / (rows * length)))
+        stages.append(
+            {
+                "length": length,
+                "batch_tokens": rows * length,
+                "check_tokens": max(1, steps // 4) * rows * length,
+                "checks": 4,
+                "lr": _rounded(lr / 10),
+            }
+        )
+    return stages
+
+
+def proxy_run(length: int, tokens: float) -> dict[str, Any]:
+    """The small runs that a mix is found with."""
+    rows = min(length, 256)
+    return {
+        "size": {"dim": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "ffn_dim": 176},
+        "length": rows,
+        "tokens": int(min(20_000_000, max(200_000, tokens / 50))),
+        "batch_tokens": 16 * rows,
+        "lr": 1.0e-2,
+    }
+
+
+def _rounded(value: float) -> float:
+    """Two digits, as people write rates."""
+    return float(f"{value:.2g}")
