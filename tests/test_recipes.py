@@ -22,7 +22,20 @@ def test_every_file_of_numbers_is_that_of_a_recipe_and_the_other_way_round() -> 
     named_by_presets = {read_yaml(file)[0]["recipe"] for file in presets.values()}
     assert packaged == own | named_by_presets - presets.keys()
     assert {"tiny", "adapt", "one_round"} <= own
-    assert {"align", "sft", "dpo", "reward", "llama3-8b", "llama3-70b", "llama3-405b"} <= presets.keys()
+    assert {
+        "align",
+        "pretrain",
+        "continue",
+        "30m",
+        "150m",
+        "1b",
+        "sft",
+        "dpo",
+        "reward",
+        "llama3-8b",
+        "llama3-70b",
+        "llama3-405b",
+    } <= presets.keys()
     assert all(recipes.get(name).__doc__ for name in packaged)  # which `herd list recipes` prints
     assert all(map(preset_summary, presets.values()))
 

@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mix", help="shares: NAME=SHARE,..., a method (herd list mixes), a mix.json or a run with one"
     )
-    parser.add_argument("--length", type=row_tokens, help="tokens in a row, such as 2048 or 2k (default: by size)")
+    parser.add_argument("--length", type=context_length, help="tokens in a row, such as 2048 or 2k (default: by size)")
     parser.add_argument("--batch-tokens", type=amount, help="tokens of a batch (default: by size and text)")
     parser.add_argument("--learning-rate", type=bounded_number(0.0), help="the peak (default: by size)")
     parser.add_argument("--lengths", metavar="4k,8k", help="then read longer rows, one length after another")
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_job_options(parser)
 
 
-def row_tokens(text: str) -> int:
+def context_length(text: str) -> int:
     """Tokens in a row: `4k` is 4,096, as contexts are counted."""
     scale, number = (1024, text[:-1]) if text[-1:].lower() == "k" else (1, text)
     if not number.isdecimal() or not int(number):
@@ -105,8 +105,8 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
         base_vocab_size,
         batch_size_tokens,
         computing,
+        default_length,
         peak_lr,
-        row_length,
         text_tokens,
     )
 
@@ -116,7 +116,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     tokenizer: dict[str, Any] = {"vocab_size": options.vocab_size or base_vocab_size(size)}
     if options.tokenizer:
         tokenizer = {"file": _existing(options.tokenizer, "--tokenizer")}
-    length = options.length or row_length(size)
+    length = options.length or default_length(size)
     weights = size.shape(vocab_size=_vocab_size(tokenizer), max_seq_len=length).num_params
     text = text_tokens(sources)
     tokens = options.tokens or text * (options.epochs or 1.0)
@@ -189,6 +189,8 @@ def _training(options: argparse.Namespace, length: int, batch: int, lr: float) -
     much: dict[str, Any] = {"tokens": options.tokens}
     if options.tokens is None:
         much = {"tokens": None, "epochs": options.epochs or 1.0}
+        if options.gpus is not None:  # a layout is chosen where it is known how much is trained on
+            much["layout"] = {"data": options.gpus}
     return {"length": length, **much, "batch": [{"until": 1.0, "batch_tokens": batch}], "lr": lr}
 
 
@@ -247,7 +249,7 @@ def _later(
     length, extra = training["length"], computing(options.gpus)
     if options.lengths:
         try:
-            lengths = [row_tokens(part.strip()) for part in options.lengths.split(",")]
+            lengths = [context_length(part.strip()) for part in options.lengths.split(",")]
         except argparse.ArgumentTypeError as fault:
             raise SettingsError(f"--lengths: {fault}") from None
         if sorted({length, *lengths}) != [length, *lengths]:

@@ -20,7 +20,7 @@ _TEXT_IN = {".gz": 3.0, ".bz2": 4.0, ".xz": 4.0, ".zst": 3.0, ".zip": 3.0, ".par
 CHINCHILLA_TOKENS = 20  # a weight: Hoffmann et al. 2022, as it is mostly quoted
 
 
-def row_length(size: Size) -> int:
+def default_length(size: Size) -> int:
     """Tokens in a row."""
     return next((length for width, length in _LENGTHS if size.dim <= width), 8192)
 
@@ -56,8 +56,8 @@ def text_tokens(paths: Mapping[str, Sequence[str]]) -> float:
 
 
 def computing(devices: int | None) -> dict[str, Any]:
-    """How many GPUs compute, as settings say it; nothing where their number is not said."""
-    return {} if devices is None else {"dtype": "bf16", "layout": {"data": devices}}
+    """How GPUs compute, where their number is said; over how many each part is spread is chosen from that."""
+    return {} if devices is None else {"dtype": "bf16"}
 
 
 def later_lengths(lengths: Sequence[int], batch: int, tokens: float, lr: float) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def test_what_is_said_stands_in_the_recipe(here: Path, capsys: pytest.CaptureFix
     base = written["base"]
     assert written["tokenizer"] == {"file": str(here / "theirs")}
     assert (base["size"]["dim"], base["length"], base["lr"]) == (64, 128, 0.001)
-    assert (base["dtype"], base["layout"]) == ("bf16", {"data": 2})
+    assert (base["dtype"], base["layout"]["data"]) == ("bf16", 2)
     assert base["mix"] == [{"until": 1.0, "mixture_weights": {"books": 0.25, "wiki": 0.75}}]
     assert base["tokens"] + written["anneal"]["tokens"] == 100_000
     assert [stage["length"] for stage in written["longer"]] == [256, 1024]
@@ -74,6 +74,13 @@ def test_what_is_said_stands_in_the_recipe(here: Path, capsys: pytest.CaptureFix
     assert written["curate"]["rules"]["default"]
     assert written["columns"]["default"]["text"] == "content"
     assert written["measure"]["tasks"] == [{"arithmetic": {"questions": 3}}]
+
+
+def test_text_that_is_not_counted_yet_is_spread_over_rows(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written, _ = shown(capsys, "books", "--size", "4m", "--gpus", "3")
+    base = written["base"]
+    assert base["layout"] == {"data": 3}
+    assert base["batch"][0]["batch_tokens"] // base["length"] % 3 == 0
 
 
 def test_a_mix_is_searched_for_or_taken_from_a_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

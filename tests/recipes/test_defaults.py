@@ -17,10 +17,10 @@ from herd.recipes.defaults import (
     base_vocab_size,
     batch_size_tokens,
     computing,
+    default_length,
     later_lengths,
     peak_lr,
     proxy_run,
-    row_length,
     text_tokens,
 )
 
@@ -34,7 +34,7 @@ def test_the_rate_goes_through_llama_3s_three() -> None:
 
 def test_the_sizes_for_ones_own_text_have_rows_and_a_vocabulary_in_keeping() -> None:
     chosen = {
-        name: (row_length(SIZES[name]), base_vocab_size(SIZES[name])) for name in ("4m", "30m", "150m", "1b", "8b")
+        name: (default_length(SIZES[name]), base_vocab_size(SIZES[name])) for name in ("4m", "30m", "150m", "1b", "8b")
     }
     assert chosen == {
         "4m": (256, 4096), "30m": (512, 16_128), "150m": (2048, 32_512), "1b": (4096, 128_000), "8b": (8192, 128_000),
@@ -75,4 +75,4 @@ def test_later_stages_are_settings_whose_tests_fill_their_steps(batch: int, toke
         assert stage.checks * stage.check_tokens <= most
     build(ProxySettings, proxy_run(512, tokens), where="test")
     assert computing(None) == {}
-    assert computing(4) == {"dtype": "bf16", "layout": {"data": 4}}
+    assert computing(4) == {"dtype": "bf16"}
