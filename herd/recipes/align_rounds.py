@@ -14,6 +14,7 @@ from herd.align.model_selection import select_best_model
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
+from herd.align.splitting import split_dialogues, split_preferences
 from herd.align.subsets import mix_by_share, preference_prompts
 from herd.core.artifacts import Artifact, Checkpoint, Dialogues, Preferences, Report, Scores, Tokens
 from herd.core.errors import SettingsError, did_you_mean
@@ -58,9 +59,10 @@ class AlignRoundsSettings:
     first_policy: who answers the prompts of the first round: the model itself, where it can chat, or the model after
     fine-tuning on that round's dialogues. reward: of the judge of answers, trained on all preferences so far; absent,
     verifier and rubric judge choose alone. curation: of what is learnt; judge_url: of a model that it asks. shares: of
-    dialogues, by source, and max_repeats: how often one may stand there at most; all once when absent. sft_seeds,
-    dpo_seeds: a training each, whose models are averaged. recent_rounds: DPO learns the preferences of so many last
-    rounds."""
+    dialogues, by source, and max_repeats: how often one may stand there at most; all once when absent. held_out_share:
+    of the prompts of a round's dialogues and preferences so many are never learnt; SFT and DPO are measured on them by
+    epoch, and of several seeds only those models are averaged that make it better there. sft_seeds, dpo_seeds: a
+    training each, whose models are averaged. recent_rounds: DPO learns the preferences of so many last rounds."""
 
     rounds: tuple[RoundFiles, ...] = ()
     num_rounds: PositiveInt = 1
@@ -76,6 +78,7 @@ class AlignRoundsSettings:
     judge_url: str = ""
     shares: MixtureWeights | None = None
     max_repeats: PositiveInt = 4
+    held_out_share: Share = 0.0
     sft: SftSettings
     sft_seeds: tuple[int, ...] = (0,)
     dpo: DpoSettings | None
@@ -126,12 +129,28 @@ class AlignSettings(AlignRoundsSettings):
 
 @dataclass(frozen=True)
 class RoundRows:
-    """What a round brings, as artifacts: `RoundFiles` once they are read."""
+    """What a round brings, as artifacts: `RoundFiles` once they are read. held_out, held_out_preferences: what is never
+    learnt of its first dialogues, and of its preferences."""
 
     preferences: Preferences | None = None
     prompts: tuple[Dialogues, ...] = ()
     problems: tuple[Dialogues, ...] = ()
     dialogues: tuple[Dialogues, ...] = ()
+    held_out: Dialogues | None = None
+    held_out_preferences: Preferences | None = None
+
+    def without_held_out(self, share: float) -> RoundRows:
+        """These rows, of which a share of the prompts is held out."""
+        if not share:
+            return self
+        dialogues, preferences = self.dialogues, self.preferences
+        return replace(
+            self,
+            dialogues=tuple(split_dialogues(rows, part="train", held_out_share=share) for rows in dialogues),
+            held_out=split_dialogues(dialogues[0], part="held_out", held_out_share=share) if dialogues else None,
+            preferences=preferences and split_preferences(preferences, part="train", held_out_share=share),
+            held_out_preferences=preferences and split_preferences(preferences, part="held_out", held_out_share=share),
+        )
 
 
 @dataclass(frozen=True)
@@ -174,7 +193,7 @@ def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRo
             problems=_load(tests, brought.problems, s.max_samples, s.prompt_suffix),
             dialogues=_load(tests, brought.dialogues, s.max_samples),
         )
-        rounds.append(rows)
+        rounds.append(rows.without_held_out(s.held_out_share))
     return tests, tuple(rounds)
 
 
@@ -197,6 +216,7 @@ def align_on_rows(
     preferences: list[Preferences] = []
     judge: Checkpoint | None = None
     policy, people, models = base, (), [base]
+    held_out: Dialogues | None = None
     scores: list[Scores] = []
     made: list[Artifact] = []
     for number, brought in enumerate(rounds, start=1):
@@ -205,20 +225,22 @@ def align_on_rows(
             judge = train_reward(base, _different(preferences), settings=s.reward)
             made.append(judge)
         people = _different((*people, *brought.dialogues))
+        held_out = brought.held_out or held_out
         if number == 1 and s.first_policy == "dialogues" and people:
-            policy = _tune(base, _learnt(people, s, judge), s, tokens)
+            policy = _tune(base, _learnt(people, s, judge), s, tokens, held_out)
         sampled = _best_answers(judge, policy, brought, s, preferences[-1:], number)
         made += sampled
         learnt = _learnt((*people, *sampled), s, judge)
         if not learnt:
             raise SettingsError(f"rounds.{number - 1} has nothing to learn; name prompts, problems, or dialogues")
-        tuned = _tune(base, learnt, s, tokens)
+        tuned = _tune(base, learnt, s, tokens, held_out)
         labels = {f"SFT {number}": tuned}
         policy = tuned
         if s.dpo and preferences:
             recent = _different(preferences[-s.recent_rounds :])
             tunings = [replace(s.dpo, seed=s.dpo.seed + seed) for seed in s.dpo_seeds]
-            policy = _mean(tuple(dpo(tuned, recent, settings=tuning) for tuning in tunings))
+            unseen = brought.held_out_preferences
+            policy = _mean(tuple(dpo(tuned, recent, unseen, settings=tuning) for tuning in tunings), held_out)
             labels[f"DPO {number}"] = policy
         models += labels.values()
         scores += [evaluate_model(model, tokens, label=label, settings=measure) for label, model in labels.items()]
@@ -262,16 +284,20 @@ def _learnt(
 
 
 def _tune(
-    base: Checkpoint, dialogues: tuple[Dialogues, ...], s: AlignRoundsSettings, tokens: Tokens | None
+    base: Checkpoint,
+    dialogues: tuple[Dialogues, ...],
+    s: AlignRoundsSettings,
+    tokens: Tokens | None,
+    held_out: Dialogues | None,
 ) -> Checkpoint:
     """Fine-tuned once for each of the seeds, and averaged (4.1.5)."""
     replayed = tokens if s.sft.replay else None
     tunings = [replace(s.sft, seed=s.sft.seed + seed) for seed in s.sft_seeds]
-    return _mean(tuple(sft(base, dialogues, replayed, settings=tuning) for tuning in tunings))
+    return _mean(tuple(sft(base, dialogues, replayed, held_out, settings=tuning) for tuning in tunings), held_out)
 
 
-def _mean(models: tuple[Checkpoint, ...]) -> Checkpoint:
-    return models[0] if len(models) == 1 else average_models(models)
+def _mean(models: tuple[Checkpoint, ...], held_out: Dialogues | None) -> Checkpoint:
+    return models[0] if len(models) == 1 else average_models(models, held_out)
 
 
 def _load(

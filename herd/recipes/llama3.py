@@ -11,8 +11,9 @@ from herd.core.errors import SettingsError, did_you_mean
 from herd.core.seeds import spread_seed
 from herd.core.settings import MixtureWeights, NonNegativeInt, PositiveInt, Share, settings
 from herd.core.stage import plan_of
+from herd.corpus.columns import ColumnsOrName
 from herd.corpus.settings import CurateOrName
-from herd.corpus.sources import files
+from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.pretrain.anneal import AnnealSettings
@@ -33,7 +34,8 @@ from herd.tokens.stages import pack
 @settings
 class Llama3Settings:
     """files: raw text by the name of its source: paths, folders or patterns. declared: tokens of every source, which
-    count while it has no files, so that the recipe can be planned without them. ready_text: sources that no rule of
+    count while it has no files, so that the recipe can be planned without them. columns: what tables of a source hold
+    where, `default` for all others. ready_text: sources that no rule of
     `curate` judges, where that does not name them; copies among them are found all the same. tokenizer: `vocab_size`
     counts while `file` is not there. ladder: small models and their law, none when null. longer: stages of longer
     context. measure: what the base and every aligned model are asked. alignment: its rounds; null for a base model
@@ -43,6 +45,7 @@ class Llama3Settings:
     seed: NonNegativeInt = 0
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     declared: dict[str, PositiveInt]
+    columns: dict[str, ColumnsOrName] = field(default_factory=dict)
     curate: CurateOrName
     ready_text: tuple[str, ...] = ()
     tokenizer: TokenizerSettings
@@ -86,7 +89,7 @@ def llama3(s: Llama3Settings) -> Report:
 
 def planned_corpus(s: Llama3Settings) -> Corpus:
     """Documents of the files; of a source without any what is declared of it."""
-    crawls = [files(*patterns, source=source) for source, patterns in s.files.items() if patterns]
+    crawls = list(crawls_of({source: patterns for source, patterns in s.files.items() if patterns}, s.columns))
     absent = {source: tokens for source, tokens in s.declared.items() if not s.files.get(source)}
     used = {name for shares in s.mixes.values() for name, share in shares.items() if share > 0}
     crawls += [declared_text(source=source, tokens=tokens) for source, tokens in absent.items() if source in used]
@@ -107,7 +110,7 @@ def planned_alignment(
     """Rounds of the files that are named; of as many rounds what is declared where none are."""
     tests, rounds = load_rounds(s)
     if not rounds:
-        rounds = tuple(declared_round(number) for number in range(s.num_rounds))
+        rounds = tuple(declared_round(number).without_held_out(s.held_out_share) for number in range(s.num_rounds))
     return align_on_rows(base, rounds, s, tokens, tests, measure=measure)
 
 

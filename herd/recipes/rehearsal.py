@@ -260,6 +260,7 @@ def _rounds(s: AlignRoundsSettings, scale: Scale) -> Changes:
         "num_rounds": min(s.num_rounds, _ROUNDS),
         "max_samples": min(s.max_samples or _ROWS, _ROWS),
         "max_tests": min(s.max_tests or _TESTS, _TESTS),
+        "held_out_share": s.held_out_share and max(s.held_out_share, _HELD_OUT),
         "selection": selection,
         "sft_seeds": s.sft_seeds[:_SEEDS],
         "dpo_seeds": s.dpo_seeds[:_SEEDS],

@@ -56,6 +56,7 @@ rounds: {rounds}
 tests: [{folder}/tests.jsonl]
 verifier: anything
 prompt_suffix: ""
+held_out_share: 0
 selection: {{sampling: {{temperature: 1.5, max_tokens: 40}}, num_samples: 8}}
 reward: {{batch_size: 4, epochs: 1, lr: 1.0e-3, lora: null}}
 sft: {{length: 64, batch_size: 1, epochs: 1, lr: 1.0e-3, lora: null}}
@@ -123,6 +124,19 @@ def test_seeds_are_averaged_and_the_first_prompts_may_be_answered_after_tuning(f
     assert names(asked.inputs["model"]) == ["average_models"]
 
 
+def test_what_is_held_out_is_measured_and_never_learnt(folder: Path) -> None:
+    made = plans(recipe(folder, "held_out_share: 0.25\nsft_seeds: [0, 1]"))
+    for plan in of_stage(made, "sft"):
+        assert names(plan.inputs["held_out"]) == ["split_dialogues"]
+        assert "load_dialogues" not in names(plan.inputs["dialogues"])
+    for plan in of_stage(made, "dpo"):
+        assert names(plan.inputs["held_out"]) == ["split_preferences"]
+        assert set(names(plan.inputs["preferences"])) == {"split_preferences"}
+    assert [names(plan.inputs["held_out"]) for plan in of_stage(made, "average_models")] == [["split_dialogues"]] * 2
+    parts = {plan.settings["part"] for plan in of_stage(made, "split_preferences")}
+    assert parts == {"train", "held_out"}
+
+
 @pytest.mark.parametrize(
     ("extra", "rounds", "words"),
     [
@@ -147,7 +161,9 @@ def test_without_files_they_are_asked_for() -> None:
 
 
 def test_two_rounds_run_to_their_report(folder: Path) -> None:
-    target = load_recipe(str(recipe(folder, "shares: {people: 0.5, problems: 0.5}\nmax_repeats: 2")), recipes).plan()
+    target = load_recipe(
+        str(recipe(folder, "shares: {people: 0.5, problems: 0.5}\nmax_repeats: 2\nheld_out_share: 0.2")), recipes
+    ).plan()
     made = run_stages(target, folder / "run", jobs=0)
     page = (made.path / "report.html").read_text()
     assert "SFT 2" in page

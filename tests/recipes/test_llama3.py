@@ -134,6 +134,22 @@ def test_files_take_the_place_of_what_is_declared(tmp_path: Path) -> None:
     assert "files.general" not in missing
 
 
+def test_columns_of_tables_and_ready_text_are_named_by_source(tmp_path: Path) -> None:
+    (tmp_path / "code.jsonl").write_text('{"content": "x = 1"}\n')
+    row = {
+        "recipe": "llama3-8b",
+        "files": {"code": [str(tmp_path / "code.jsonl")]},
+        "columns": {"code": {"text": "content"}},
+    }
+    plans = walk(recipe_from(row, recipes, where=tmp_path / "mine.yaml").plan())
+    (curated,) = (plan for plan in plans if plan.stage.name == "curate")
+    rules = curated.settings["settings"]["rules"]
+    assert rules["code"] == rules["math"] == []
+    assert len(rules["default"]) > 10
+    (crawl,) = (plan for plan in plans if plan.stage.name == "load_files")
+    assert crawl.settings["columns"]["text"] == "content"
+
+
 def test_a_source_without_text_is_refused_with_the_nearest() -> None:
     shares = "{genral: 0.5, math: 0.5}"
     with pytest.raises(SettingsError, match=r"anneal\.mixture_weights: no text is of source 'genral'.*'general'"):

@@ -138,6 +138,18 @@ def test_a_model_that_is_there_keeps_its_size_and_rates() -> None:
         scale_for(before, 600)
 
 
+@pytest.mark.parametrize("name", ["pretrain", "30m", "150m", "1b"])
+def test_presets_of_base_models_shrink_too(name: str, tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("Some text.")
+    row = {"recipe": name, "files": {"books": [str(tmp_path / "book.txt")]}}
+    recipe = recipe_from(row, recipes, where=tmp_path / "mine.yaml")
+    for scale in (1e-2, 1e-4):
+        small = replace(recipe, settings=scale_down(recipe.settings, scale))
+        assert small.settings.base.size.dim < recipe.settings.base.size.dim
+        assert small.settings.held_out_share >= 0.02
+        assert "curate" in [plan.stage.name for plan in walk(small.plan())]
+
+
 def test_a_ladder_shrinks_to_one_that_trains() -> None:
     ladder = (
         "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b], length: 4096, batch_tokens: 1048576, "
