@@ -46,6 +46,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--anneal", type=bounded_number(0.0, 0.9), metavar="SHARE", help="of the tokens at the end, the rate to zero"
     )
     parser.add_argument(
+        "--ladder", action="store_true", help="of a new model: train small ones first, whose law forecasts its loss"
+    )
+    parser.add_argument(
         "--held-out-share", type=bounded_number(0.0, 0.9), metavar="SHARE", help="of each source, never learnt"
     )
     parser.add_argument(
@@ -106,6 +109,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
         batch_size_tokens,
         computing,
         default_length,
+        ladder_of,
         peak_lr,
         text_tokens,
     )
@@ -117,7 +121,8 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     if options.tokenizer:
         tokenizer = {"file": _existing(options.tokenizer, "--tokenizer")}
     length = options.length or default_length(size)
-    weights = size.shape(vocab_size=_vocab_size(tokenizer), max_seq_len=length).num_params
+    rows = _vocab_size(tokenizer)
+    weights = size.shape(vocab_size=rows, max_seq_len=length).num_params
     text = text_tokens(sources)
     tokens = options.tokens or text * (options.epochs or 1.0)
     lr = options.learning_rate or peak_lr(weights)
@@ -126,6 +131,12 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     base |= _training(options, length, batch, lr) | computing(options.gpus)
     numbers: dict[str, Any] = {"tokenizer": tokenizer, "base": base}
     numbers |= _mixed(options, base, length, tokens) | _later(options, base, batch, tokens, lr)
+    if options.ladder:
+        if options.tokens is None:
+            raise SettingsError("--ladder forecasts a model trained on so many tokens; say --tokens too")
+        numbers["ladder"] = ladder_of(size, vocab_size=rows, length=length, tokens=options.tokens)
+        if options.tasks:
+            numbers["ladder"]["tasks"] = _measure(options, length)["tasks"]
     numbers["measure"] = _measure(options, length)
     print(f"a new model of {weights:,} weights; {_chosen(options, batch, lr)}")
     for line in _text_lines(options, text, batch):
@@ -144,6 +155,8 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     from herd.serve.folders import model_in
     from herd.train.schedule import lr_by_size
 
+    if options.ladder:
+        raise SettingsError("a ladder is of new models; take --ladder away, or give --size")
     if options.tokenizer or options.vocab_size:
         raise SettingsError("a model has a vocabulary of its own; take --tokenizer and --vocab-size away")
     if options.model.is_file():

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -151,7 +152,8 @@ def start_building() -> None:
 def _start(module: str) -> None:
     """Runs a module beside this process, which does not wait for it; what goes wrong there comes up again here."""
     command = [sys.executable, "-m", module]
-    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    threading.Thread(target=process.wait, daemon=True).start()  # or it stays a zombie while this process lives
 
 
 def _build_missing() -> None:

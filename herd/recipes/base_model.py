@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 
-from herd.core.artifacts import Report
+from herd.core.artifacts import Artifact, Report
 from herd.core.errors import SettingsError
 from herd.core.seeds import spread_seed
 from herd.core.settings import NonNegativeInt, Share, settings
@@ -12,14 +12,14 @@ from herd.core.stage import plan_of
 from herd.corpus.columns import ColumnsOrName
 from herd.corpus.settings import CurateSettings
 from herd.evals.stages import EvaluationSettings, evaluate_model
-from herd.mixing.problem import ProxySettings
-from herd.mixing.stages import MixMethod, MixSettings, find_mix
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
-from herd.recipes.pretraining import check_sources, curated_text, pretrain_base, scaling_law, tokenizer_of
+from herd.recipes.mixing_search import MixSearchSettings, search_mix
+from herd.recipes.pretraining import base_flops, check_sources, curated_text, pretrain_base, scaling_law, tokenizer_of
+from herd.recipes.task_forecasts import forecast_base_scores
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.scaling.budget import LadderSettings
@@ -27,21 +27,12 @@ from herd.tokens.stages import pack
 
 
 @settings
-class MixSearchSettings:
-    """How the shares of sources are found: by which method, with what small runs, among which sources."""
-
-    method: MixMethod
-    proxy: ProxySettings
-    settings: MixSettings = MixSettings()
-    seed: int = 0
-
-
-@settings
 class BaseModelSettings:
     """files: your text, by the name of the source it is of; paths, folders, patterns or addresses. columns: what tables
     of a source hold where, `default` for all others. mix_search: finds the shares that `base.mix` and the ladder leave
-    open. ladder: small models whose law forecasts the base. longer, anneal: left out where empty or null. seed: other
-    seeds are added to a thousand times it. measure: what the model is asked."""
+    open, by a method or as the best of candidates. ladder: small models whose law forecasts the base. longer,
+    anneal: left out where empty or null. seed: other seeds are added to a thousand times it. measure: what the model is
+    asked."""
 
     title: str
     seed: NonNegativeInt = 0
@@ -75,15 +66,21 @@ def base_model(s: BaseModelSettings) -> Report:
     corpus = curated_text(s.files, s.curate, s.columns)
     vocabulary = tokenizer_of(corpus, s.tokenizer)
     tokens = pack(corpus, vocabulary, held_out_share=s.held_out_share)
-    search = s.mix_search
-    mix = (
-        find_mix(tokens, method=search.method, proxy=search.proxy, settings=search.settings, seed=search.seed)
-        if search
-        else None
-    )
     rows = planned_vocab_size(plan_of(vocabulary))
     assert rows is not None  # a tokenizer's stage always says how large it will be
-    law = (scaling_law(tokens, vocabulary, s.ladder, s.base, mix, vocab_size=rows),) if s.ladder else ()
+    mix = None
+    if s.mix_search is not None:
+        # Only candidates are forecast at the compute of the run to come.
+        target = base_flops(s.base, vocab_size=rows) if s.mix_search.candidates else 0.0
+        mix = search_mix(tokens, s.mix_search, target_flops=target)
+    forecasts: list[Artifact] = []
+    measure = s.measure
+    if s.ladder is not None:
+        law = scaling_law(tokens, vocabulary, s.ladder, s.base, mix, vocab_size=rows)
+        forecasts.append(law)
+        if s.ladder.tasks:
+            forecasts.append(forecast_base_scores(law, tokens, vocabulary, s.ladder, s.base, mix, vocab_size=rows))
+            measure = replace(measure, gold_nll=True)  # what is forecast is measured
     model = pretrain_base(tokens, vocabulary, s.base, s.longer, s.anneal, mix)
-    scores = evaluate_model(model, tokens, label="base", settings=s.measure)
-    return write_report((scores,), law, title=s.title, criteria=s.criteria)
+    scores = evaluate_model(model, tokens, label="base", settings=measure)
+    return write_report((scores,), tuple(forecasts), title=s.title, criteria=s.criteria)

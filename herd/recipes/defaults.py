@@ -79,6 +79,43 @@ def later_lengths(lengths: Sequence[int], batch: int, tokens: float, lr: float) 
     return stages
 
 
+_LADDER_SHARES = (1 / 250, 1 / 80, 1 / 25)  # of the base's FLOPs; five sizes each make about a quarter of the base
+_LADDER_SIZES = 5
+# Width, layers, heads: about 48 of width a layer, and a key head for two, as small sizes of `herd.model.sizes` have it.
+_LADDER_MODELS = tuple(
+    {"dim": dim, "n_layers": layers, "n_heads": heads, "n_kv_heads": max(1, heads // 2), "ffn_dim": -(-dim // 12) * 32}
+    | {"tied_output": True}
+    for dim, layers, heads in (
+        (32, 1, 2), (64, 1, 2), (96, 2, 2), (128, 3, 2), (192, 4, 4), (256, 5, 4), (384, 8, 6), (512, 10, 8),
+        (768, 16, 12), (1024, 20, 16), (1536, 24, 24), (2048, 28, 32), (3072, 32, 48), (4096, 36, 64),
+    )
+)  # fmt: skip
+
+
+def ladder_of(size: Size, *, vocab_size: int, length: int, tokens: float) -> dict[str, Any]:
+    """A ladder below a base of `size`: three budgets and five sizes around what is best at them, each with its own
+    rate. vocab_size: rows of the embedding. tokens: of the base."""
+    flops = tokens * size.shape(vocab_size=vocab_size, max_seq_len=length).training_flops(length)
+    budgets = [float(f"{flops * share:.2g}") for share in _LADDER_SHARES]
+    shapes = [Size(**model).shape(vocab_size=vocab_size, max_seq_len=length) for model in _LADDER_MODELS]
+    counts = [shape.num_params for shape in shapes]
+    # Hoffmann et al. 2022: 20 tokens a weight and 6 FLOPs a weight and token.
+    best = math.sqrt(budgets[1] / (6 * CHINCHILLA_TOKENS))
+    middle = min(range(len(counts)), key=lambda place: abs(math.log(counts[place] / best)))
+    first = min(max(0, middle - _LADDER_SIZES // 2), len(counts) - _LADDER_SIZES)
+    rungs = range(first, first + _LADDER_SIZES)
+    rows = min(length, 512)
+    batches = [batch_size_tokens(counts[middle], rows, budget / (6 * counts[middle])) for budget in budgets]
+    return {
+        "budgets": budgets,
+        "sizes": [_LADDER_MODELS[place] for place in rungs],
+        "length": rows,
+        "batch_tokens": batches,
+        "lr": [peak_lr(counts[place]) for place in rungs],
+        "skip_sizes": True,
+    }
+
+
 def proxy_run(length: int, tokens: float) -> dict[str, Any]:
     """The small runs that a mix is found with."""
     rows = min(length, 256)

@@ -136,13 +136,18 @@ def scaling_law(
     """The law that the ladder's models give (3.2.1), planned, asked about the FLOPs of the base run.
 
     Raises SettingsError for a base without a size of its own."""
-    if base.size is None or base.tokens is None:
-        raise SettingsError(
-            "a ladder forecasts a new model trained on so many tokens; write `base.size` and `base.tokens`, or take "
-            "the ladder away"
-        )
-    shape = base.size.shape(vocab_size=vocab_size, max_seq_len=base.length)
+    target = base_flops(base, vocab_size=vocab_size)
     models = train_ladder(tokens, vocabulary, ladder, base, mix, vocab_size=vocab_size)
     counts = models_per_budget(ladder_runs(ladder, vocabulary=vocab_size)) if ladder.skip_sizes else ()
-    flops = base.tokens * shape.training_flops(base.length)
-    return fit_law(models, budgets=ladder.budgets, target_flops=flops, models_per_budget=counts)
+    return fit_law(models, budgets=ladder.budgets, target_flops=target, models_per_budget=counts)
+
+
+def base_flops(base: PretrainSettings, *, vocab_size: int) -> float:
+    """Training FLOPs of a new model, which small runs are asked about. Raises SettingsError for a model that goes on,
+    and for one whose tokens follow from its text."""
+    if base.size is None or base.tokens is None:
+        raise SettingsError(
+            "small runs forecast a new model trained on so many tokens; write `base.size` and `base.tokens`, or take "
+            "`ladder` and `mix_search` away"
+        )
+    return base.tokens * base.size.shape(vocab_size=vocab_size, max_seq_len=base.length).training_flops(base.length)

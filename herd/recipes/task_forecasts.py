@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from herd.core.artifacts import Law, Scores, Tokenizer, Tokens
+from herd.core.artifacts import Law, Mix, Scores, Tokenizer, Tokens
 from herd.core.errors import SettingsError
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.pretrain.pretrain import PretrainSettings
@@ -17,19 +17,20 @@ def forecast_base_scores(
     vocabulary: Tokenizer,
     ladder: LadderSettings,
     base: PretrainSettings,
+    mix: Mix | None = None,
     *,
     vocab_size: int,
     others: str | None = None,
 ) -> Scores:
-    """What the base run will score on the ladder's tasks (3.2.1), planned; `law` is that of the same ladder. others: a
-    table of what further models scored.
+    """What the base run will score on the ladder's tasks (3.2.1), planned; `law` is that of the same ladder. mix: a
+    found one, as the ladder has it. others: a table of what further models scored.
 
     The base is compared with it in the report where it is evaluated with the same tasks and `gold_nll`. Raises
     SettingsError for a ladder without tasks.
     """
     if not ladder.tasks:
         raise SettingsError("the ladder's models are asked nothing; write ladder.tasks, or take the forecast away")
-    models = train_ladder(tokens, vocabulary, ladder, base, vocab_size=vocab_size)
+    models = train_ladder(tokens, vocabulary, ladder, base, mix, vocab_size=vocab_size)
     asked = EvaluationSettings(tasks=ladder.tasks, gold_nll=True)
     scores = tuple(
         evaluate_model(model, label=_label(rung), settings=asked)

@@ -65,13 +65,13 @@ def test_a_large_model_on_one_device_gets_adapters_and_is_told(
 def test_rows_are_shown_as_the_model_reads_them_and_faults_are_refused(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_rows(own / "smol", [own / "rows.jsonl", own / "pairs.jsonl"], 1)
+    show_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1)
     out = capsys.readouterr().out
     assert out.count("»hello«") == 1
     assert "30 conversations, 30 preferences" in out
     write(own / "tests.jsonl", {"prompt": "say 3", "response": "hello"})
     with pytest.raises(DataError, match="2 faults in 60 rows: 2 holding a question of the tests"):
-        show_rows(own / "smol", [own / "rows.jsonl", own / "pairs.jsonl"], 1, tests=own / "tests.jsonl")
+        show_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1, tests=own / "tests.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def _twice(settings: object) -> PretrainSettings:
     from dataclasses import replace
 
     assert isinstance(settings, PretrainSettings)
+    assert settings.tokens is not None
     return replace(settings, tokens=2 * settings.tokens, lr=5e-4, seed=9)
 
 

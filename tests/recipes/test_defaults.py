@@ -18,11 +18,13 @@ from herd.recipes.defaults import (
     batch_size_tokens,
     computing,
     default_length,
+    ladder_of,
     later_lengths,
     peak_lr,
     proxy_run,
     text_tokens,
 )
+from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
 
 
 def test_the_rate_goes_through_llama_3s_three() -> None:
@@ -76,3 +78,21 @@ def test_later_stages_are_settings_whose_tests_fill_their_steps(batch: int, toke
     build(ProxySettings, proxy_run(512, tokens), where="test")
     assert computing(None) == {}
     assert computing(4) == {"dtype": "bf16"}
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("4m", 15e6), ("30m", 600e6), ("150m", 3e9), ("1b", 1e11)])
+def test_a_ladder_lies_below_its_base_and_brackets_what_is_best(name: str, tokens: float) -> None:
+    size = SIZES[name]
+    rows = base_vocab_size(size) + 256
+    ladder = build(
+        LadderSettings, ladder_of(size, vocab_size=rows, length=default_length(size), tokens=tokens), where="ladder"
+    )
+    flops = tokens * size.shape(vocab_size=rows, max_seq_len=default_length(size)).training_flops(default_length(size))
+    runs = ladder_runs(ladder, vocabulary=rows)
+    assert sum(run.budget for run in runs) < flops / 3
+    assert len(models_per_budget(runs)) == len(ladder.budgets) == 3
+    counts = [one.shape(vocab_size=rows, max_seq_len=512).num_params for one in ladder.sizes]
+    best = (ladder.budgets[1] / 120) ** 0.5
+    assert best < counts[-1]
+    assert counts[0] < best or ladder.sizes[0].dim == 32  # of which nearly all is embedding
+    assert list(ladder.lr) == sorted(ladder.lr, reverse=True)
