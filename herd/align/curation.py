@@ -153,6 +153,8 @@ def curate_dialogues(
         work.progress(count, total, "scores")
 
     scored = score_dialogues(conversations, reward_judge, sampler, settings, report)
+    if reward_judge is not None and (unread := int(np.isnan(scored.rewards).sum())):
+        work.warn(f"{unread:,} dialogues are longer than the reward model reads, and have no reward")
     if not ranks.first:  # one is enough to choose
         return Dialogues(work.out)
     good = scored.by_reward(settings.top_share) | scored.by_points
@@ -231,9 +233,12 @@ def score_dialogues(
     settings: CurationSettings,
     report: ProgressCallback = lambda completed, total: None,
 ) -> DialogueScores:
-    """What judges say of every dialogue."""
+    """What judges say of every dialogue; a reward model says nothing of those that are longer than it reads."""
     unknown = np.full(len(conversations), np.nan)
-    rewards = np.array(judge.score(conversations, report=report)) if judge is not None else unknown
+    rewards = unknown.copy()
+    if judge is not None:
+        fitting = [number for number, conversation in enumerate(conversations) if judge.fits(conversation)]
+        rewards[np.array(fitting, np.intp)] = judge.score([conversations[number] for number in fitting], report=report)
     points = _points(conversations, sampler, ANSWER_RUBRICS[settings.rubric]) if sampler is not None else unknown
     if settings.difficulty == "words" or sampler is None:
         difficulty = np.array([float(len(_request(conversation).split())) for conversation in conversations])

@@ -138,6 +138,9 @@ def test_of_every_planted_group_the_one_of_most_quality_times_difficulty_is_kept
         return f"So it is. score: {scale[roles[asked.id]]}"
 
     class Judge:
+        def fits(self, row: Conversation) -> bool:
+            return True
+
         def score(self, rows: list[Conversation], **_: object) -> list[float]:
             return [rewards[row.id] for row in rows]
 
@@ -153,6 +156,25 @@ def test_of_every_planted_group_the_one_of_most_quality_times_difficulty_is_kept
     kept = [roles[one.id] for one in read_conversations(work.out)]
     figure(f"best by quality x difficulty kept of {kept.count('b')} of 24 groups; {len(kept)} of 72 kept in all")
     assert kept == ["b"] * 24
+
+
+def test_dialogues_that_are_too_long_for_the_judge_have_no_reward_and_end_nothing() -> None:
+    asked = [Conversation((Message("user", "?" * size), Message("assistant", "!"))) for size in (1, 50, 2)]
+
+    class Judge:
+        def fits(self, row: Conversation) -> bool:
+            return len(row.messages[0].content) < 10
+
+        def score(self, rows: list[Conversation], **_: object) -> list[float]:
+            assert all(map(self.fits, rows))
+            return [float(len(row.messages[0].content)) for row in rows]
+
+    judge: Any = Judge()
+    scored = score_dialogues(asked, judge, None, CurationSettings())
+    assert scored.rewards.tolist() == pytest.approx([1.0, float("nan"), 2.0], nan_ok=True)
+    assert scored.by_reward(0.5).tolist() == [False, False, True]
+    none = score_dialogues(asked[1:2], judge, None, CurationSettings())
+    assert not none.by_reward(0.5).any()
 
 
 @embeds

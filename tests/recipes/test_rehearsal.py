@@ -165,6 +165,7 @@ def test_a_ladder_shrinks_to_one_that_trains() -> None:
 def test_a_rehearsal_is_chosen_by_time_and_a_scale_is_a_share() -> None:
     scales = [scale_for(numbers(name), 600) for name in PRESETS]
     assert scales == sorted(scales, reverse=True)
+    assert scales[0] == 3e-7
     assert scales[0] > scale_for(BEFORE, 60)
     for scale in (0.0, 1.0):
         with pytest.raises(SettingsError, match="write a share"):
