@@ -38,9 +38,9 @@ RowFiles = tuple[str, ...] | dict[str, tuple[str, ...]]
 @settings
 class RoundFiles:
     """What a round brings, files of rows each. preferences: ranked answers. prompts: answered by the model of the round
-    before, and judged by the reward model; those of the preferences when there are neither these nor problems.
-    problems: prompts with known answers, of which only answers that the verifier finds right are learnt. dialogues:
-    learnt as they are, in this round and those after it."""
+    before, and judged by the reward model; those of the preferences when there are none. problems: prompts with known
+    answers, of which only answers that the verifier finds right are learnt. dialogues: learnt as they are, in this
+    round and those after it."""
 
     preferences: tuple[str, ...] = ()
     prompts: RowFiles = ()
@@ -260,7 +260,7 @@ def _best_answers(
     selection = replace(s.selection, sampling=sampling)
     verified = replace(selection, verifier=selection.verifier or s.verifier)
     prompts = brought.prompts
-    if not prompts and not brought.problems and preferences:
+    if not prompts and preferences:
         prompts = (preference_prompts(tuple(preferences)),)
     if judge is None and selection.rubric_judge is None and selection.verifier is None:
         prompts = ()  # nothing would choose among the answers

@@ -42,7 +42,7 @@ _TUNING_STEPS = 10  # of fine-tuning, at least
 _LENGTHS = ("length", "loss_length", "needle_lengths", "longer_than")
 _ROWS, _TESTS, _ROUNDS, _SAMPLES, _SEEDS = 100, 20, 2, 4, 2  # at most
 _ANSWER_TOKENS = 32  # at least
-_HELD_OUT = 0.02  # at least
+_HELD_OUT, _HELD_OUT_ROWS = 0.02, 0.1  # at least, of text and of the prompts of rows
 _TEXT_BYTES, _SOURCE_BYTES = 8, 4_000_000  # of files that are read: a token of the run, and of a source at least
 # FLOPs of training a second of one core: `llama3-8b` at 3e-7 (386 thousand weights) took 177 of them for 9.2e12.
 _CORE_FLOPS = 5e10
@@ -260,7 +260,7 @@ def _rounds(s: AlignRoundsSettings, scale: Scale) -> Changes:
         "num_rounds": min(s.num_rounds, _ROUNDS),
         "max_samples": min(s.max_samples or _ROWS, _ROWS),
         "max_tests": min(s.max_tests or _TESTS, _TESTS),
-        "held_out_share": s.held_out_share and max(s.held_out_share, _HELD_OUT),
+        "held_out_share": s.held_out_share and max(s.held_out_share, _HELD_OUT_ROWS),
         "selection": selection,
         "sft_seeds": s.sft_seeds[:_SEEDS],
         "dpo_seeds": s.dpo_seeds[:_SEEDS],

@@ -95,12 +95,13 @@ def test_rewards_and_tunings_start_from_the_model_and_preferences_add_up(folder:
     assert {name for plan in tunings for name in names(plan.inputs["base"])} == {"load_pretrained"}
     assert [names(plan.inputs["model"]) for plan in dpos] == [["sft"], ["sft"]]
     asked = of_stage(made, "rejection_sample")
-    # The first round's problems are asked of the model itself; the second has preferences alone, whose prompts serve.
+    # The first round's are asked of the model itself; where no prompts are named those of the preferences serve.
     assert [names(plan.inputs["model"]) + names(plan.inputs["prompts"]) for plan in asked] == [
+        ["load_pretrained", "preference_prompts"],
         ["load_pretrained", "load_dialogues"],
         ["dpo", "preference_prompts"],
     ]
-    assert [plan.settings["settings"]["verifier"] is not None for plan in asked] == [True, False]
+    assert [plan.settings["settings"]["verifier"] is not None for plan in asked] == [False, True, False]
     labels = [plan.settings["label"] for plan in of_stage(made, "evaluate_model")]
     assert sorted(labels) == ["DPO 1", "DPO 2", "SFT 1", "SFT 2", "before"]
     assert count(of_stage(made, "select_best_model")[0].inputs["models"]) == 5
