@@ -167,6 +167,14 @@ PAPER_PARTS = (
         "examples/05_add_a_loss.py",
         "how the NLL term is normalised is not in the report",
     ),
+    (
+        "-",
+        "held-out rows, early stop",
+        "align/splitting.py, evals/validation.py",
+        "align/test_splitting.py, evals/test_validation.py",
+        "",
+        "not in the report",
+    ),
     ("4.1.5", "averaging", "align/average.py", "align/", "", "members differ in their seed"),
     ("5", "evaluation", "evals/", "evals/", "", "`tiny` asks about a made-up world with known truth; Wilson intervals"),
 )

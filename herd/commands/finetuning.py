@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from herd.commands.arguments import amount, bounded_number
 from herd.commands.job import add_job_options, run_job
-from herd.core.addresses import is_address
 from herd.core.errors import DataError, SettingsError
 from herd.core.terminal import colour_stream
 
@@ -211,6 +210,8 @@ def _model_folder(options: argparse.Namespace) -> Path:
 
 def _paths(files: Sequence[str]) -> list[str]:
     """Wherever the recipe is run from later; addresses as they are."""
+    from herd.core.addresses import is_address
+
     places = []
     for file in files:
         place = file if is_address(file) else str(Path(file).expanduser().absolute())

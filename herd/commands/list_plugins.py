@@ -33,15 +33,17 @@ def run(options: argparse.Namespace) -> None:
     from herd.core.registry import doc_summary
 
     load_plugins(options.plugins, "--plugins")
+    lines = {}
     for name, plugin in _plugins(options.kind).items():
         own = user_file_of(plugin)
-        print(f"{name:24} {doc_summary(plugin)}{f' ({own})' if own else ''}")
+        lines[name] = f"{doc_summary(plugin)}{f' ({own})' if own else ''}"
     if options.kind == "recipes":
         from herd.core.recipe import packaged_presets, preset_summary
         from herd.recipes import recipes
 
-        for name, file in packaged_presets(recipes).items():
-            print(f"{name:24} {preset_summary(file)}")
+        lines |= {name: preset_summary(file) for name, file in packaged_presets(recipes).items()}
+    for name, words in sorted(lines.items()):
+        print(f"{name:24} {words}")
 
 
 def _plugins(kind: str) -> dict[str, Callable[..., Any]]:

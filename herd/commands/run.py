@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from herd.core.recipe import Recipe
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    add_recipe_options(parser, "recipes")
+def add_options(parser: argparse.ArgumentParser, lists: str = "recipes") -> None:
+    """lists: what of `herd list` has the packaged names."""
+    add_recipe_options(parser, lists)
     add_scale(parser)
     add_run_options(parser)
     add_gpus(parser)

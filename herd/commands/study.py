@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from herd.commands import run
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options
-from herd.commands.run import add_run_options, run
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_recipe_options(parser, "studies")
-    add_run_options(parser)
+    run.add_options(parser, "studies")
 
 
-COMMAND = Command("study", "run a study: methods beside controls, over seeds, in one report", add_options, run)
+COMMAND = Command("study", "run a study: methods beside controls, over seeds, in one report", add_options, run.run)

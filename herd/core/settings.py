@@ -13,8 +13,6 @@ import inspect
 import itertools
 import json
 import os
-import re
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,8 +35,9 @@ from typing_extensions import dataclass_transform
 
 from herd.core.addresses import files_at, is_address, remote_checksum
 from herd.core.cache import remember
-from herd.core.errors import HerdError, SettingsError, did_you_mean
+from herd.core.errors import HerdError, SettingsError
 from herd.core.manifests import sha256
+from herd.core.setting_errors import alternatives, sentences_of
 from herd.core.yaml_loader import DEEPEST as DEEPEST
 from herd.core.yaml_loader import Loader, TooMuchError
 
@@ -145,7 +144,7 @@ def settings(cls: type[_T]) -> type[_T]:
         try:
             check(self, *args, **kwargs)
         except ValidationError as fault:
-            raise SettingsError(_sentence(fault, dataclass_type, cls.__name__, {})) from None
+            raise SettingsError(sentences_of(fault.errors(), dataclass_type, cls.__name__, {})) from None
 
     dataclass_type.__init__ = init
     return typing.cast("type[_T]", dataclass_type)
@@ -200,7 +199,7 @@ def build(kind: Any, values: object, *, where: str, lines: Mapping[str, int] | N
         # By way of JSON, where a list may become a tuple although types are strict.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as fault:
-        raise SettingsError(_sentence(fault, kind, where, lines or {})) from None
+        raise SettingsError(sentences_of(fault.errors(), kind, where, lines or {})) from None
 
 
 def dump(value: object) -> Any:
@@ -227,7 +226,7 @@ def check_arguments(
             model.model_validate_json(json.dumps(arguments)) if from_json else model.model_validate(dict(arguments))
         )
     except ValidationError as fault:
-        raise SettingsError(_sentence(fault, model, where, {})) from None
+        raise SettingsError(sentences_of(fault.errors(), model, where, {})) from None
     return {name: getattr(checked, name) for name in fields}
 
 
@@ -282,66 +281,6 @@ def is_in_key(function: Callable[..., Any], name: str) -> bool:
 def is_added_later(function: Callable[..., Any], name: str) -> bool:
     """Whether the argument `name` of a stage's function came when artifacts had been made without it."""
     return _is_added_later(typing.get_type_hints(function, include_extras=True).get(name))
-
-
-# ---- sentences for wrong settings ----
-
-
-def _sentence(fault: ValidationError, kind: Any, where: str, lines: Mapping[str, int]) -> str:
-    sentences = []
-    for error in fault.errors():
-        place = tuple(error["loc"])
-        field = ".".join(map(str, place))
-        line = next((lines[name] for name in _prefixes(place) if name in lines), None)
-        at = f"{where}, line {line}" if line else where
-        sentences.append(f"{at}: {_explain(error, kind, place, field)}")
-    return "\n".join(sentences)
-
-
-def _prefixes(place: tuple[Any, ...]) -> list[str]:
-    return [".".join(map(str, place[:end])) for end in range(len(place), 0, -1)]
-
-
-_MAX_SHOWN_CHARS = 200  # characters of a wrong value
-
-
-def _explain(error: Any, kind: Any, place: tuple[Any, ...], field: str) -> str:
-    problem, value = error["type"], error.get("input")
-    if problem in ("unexpected_keyword_argument", "extra_forbidden"):
-        valid = _field_names(_inner(kind, place[:-1]))
-        return f"{field} is not a setting{did_you_mean(str(place[-1]), valid)}"
-    if problem in ("missing", "missing_keyword_only_argument", "missing_argument"):
-        return f"{field} is missing; give it a value"
-    if problem == "value_error":
-        text = str(error["ctx"]["error"])
-        return f"{field}: {text}" if field else text
-    expectation = re.sub(r"^Input should be (a )?(valid )?", "", error["msg"])
-    excerpt = json.dumps(value, default=str)
-    return (
-        f"{field} is {excerpt if len(excerpt) <= _MAX_SHOWN_CHARS else excerpt[:_MAX_SHOWN_CHARS] + '...'}; it "
-        f"should be {expectation}"
-    )
-
-
-def _inner(kind: Any, place: tuple[Any, ...]) -> Any:
-    """The type found in `kind` by following a path of field names and list positions."""
-    for step in place:
-        arguments = [a for a in typing.get_args(kind) if a not in (..., type(None))]
-        if typing.get_origin(kind) is Annotated or isinstance(step, int):
-            kind = arguments[0] if arguments else Any
-        elif typing.get_origin(kind) is dict:
-            kind = arguments[1]
-        else:
-            kind = typing.get_type_hints(kind, include_extras=True).get(step, Any)
-    return kind
-
-
-def _field_names(kind: Any) -> list[str]:
-    for holder in (kind, *typing.get_args(kind)):
-        for attribute in ("__pydantic_fields__", "model_fields"):
-            if hasattr(holder, attribute):
-                return list(getattr(holder, attribute))
-    return []
 
 
 # ---- YAML ----
@@ -412,26 +351,15 @@ def merge_settings(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any
     return merged
 
 
-def _alternatives(kind: Any) -> typing.Iterator[Any]:
-    """The types that a value of `kind` may have, with `X | None` and the like taken apart."""
-    if _is_added_later(kind):
-        yield from _alternatives(typing.get_args(kind)[0])
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        for alternative in typing.get_args(kind):
-            yield from _alternatives(alternative)
-    else:
-        yield kind
-
-
 def _is_replaced(kind: Any, *, is_other_plugin: bool) -> bool:
     """Whether a value of `kind` is replaced as a whole: shares always, a plug-in by `is_other_plugin`."""
-    marks = itertools.chain.from_iterable(getattr(part, "__metadata__", ()) for part in _alternatives(kind))
+    marks = itertools.chain.from_iterable(getattr(part, "__metadata__", ()) for part in alternatives(kind))
     return any(mark == _REPLACED_WHOLE or (is_other_plugin and isinstance(mark, PluginSchema)) for mark in marks)
 
 
 def _type_within(kind: Any, name: str) -> Any:
     """The type of the setting `name` of `kind`; None where nothing is known of it."""
-    for alternative in _alternatives(kind):
+    for alternative in alternatives(kind):
         if typing.get_origin(alternative) is Annotated:
             return _type_within(typing.get_args(alternative)[0], name)
         if typing.get_origin(alternative) is dict:

@@ -218,6 +218,11 @@ def test_presets_that_name_each_other_and_unknown_ones_are_refused(packaged: Reg
 
 
 def test_all_packaged_presets_plan_and_their_numbers_are_whole() -> None:
+    """Those that want a user's own files say so; what else is wrong with their numbers is found before."""
     for name in packaged_presets(recipes):
-        recipe = load_recipe(name, recipes)
+        try:
+            recipe = load_recipe(name, recipes)
+        except SettingsError as fault:
+            assert "is not said; write a YAML file" in str(fault), fault  # noqa: PT017 - not all raise
+            continue
         assert recipe.to_row()["recipe"] in recipes.all()

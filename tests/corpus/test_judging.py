@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from herd.core.artifacts import Artifact
 from herd.core.errors import ArtifactError, SettingsError
 from herd.core.registry import PluginConfig
+from herd.corpus.columns import TextColumns
 from herd.corpus.filters import filters
 from herd.corpus.judging import apply_rules, parse_rule, sweep_thresholds
 from herd.corpus.rewrites import rewrites
@@ -135,7 +136,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
         map(parse_rule, ({"word_count": {"at_least": 1}}, "c4_lines", {"mean_word_length": {"at_least": 0.0}}))
     )
     plan = curate(
-        (files(str(tmp_path / "a.jsonl"), source="a"),),
+        (files(str(tmp_path / "a.jsonl"), source="a", columns=TextColumns(source="source")),),
         settings=CurateSettings(rules={"default": rules}, keep_stats=True),
     )
     return run_stages(plan, tmp_path / "run", jobs=0)

@@ -32,11 +32,13 @@ def last(folder: Path, gone: dict[int, tuple[str, str]], *, early: int = 0) -> W
             "language": ["de" if n == 0 else "en" for n in numbers],
             "text": [TEXTS[n] for n in numbers],
             "title": ["Täglich" if n == 0 else "" for n in numbers],
+            "notes": ['{"licence": "by"}' if n == 2 else "" for n in numbers],
             "stats": [{"words": float(n)} for n in numbers],
         }
         part.write(arrow.record_batch(columns))
     if early:
-        rejects.write(arrow.record_batch({name: [f"{name} {n}" for n in range(early)] for name in REJECT_COLUMNS}))
+        columns = {name: [f"{name} {n}" for n in range(early)] for name in REJECT_COLUMNS}
+        rejects.write(arrow.record_batch(columns | {"notes": [""] * early}))
     part.close()
     rejects.close()
     alive = np.packbits([n not in gone for n in range(4)]).tobytes()
@@ -54,7 +56,7 @@ def test_what_is_left_is_written_with_titles_in_the_notes(tmp_path: Path) -> Non
         ("d2", "three", "books", "u2", "2024-03-01", "en"),
         ("d3", "four", "books", "u3", "2024-03-01", "en"),
     ]
-    assert [one.notes for one in documents] == [{"title": "Täglich"}, {}, {}]
+    assert [one.notes for one in documents] == [{"title": "Täglich"}, {"licence": "by"}, {}]
     assert [row["stats"] for row in rows] == [{"words": 0.0}, {"words": 2.0}, {"words": 3.0}]
     assert (counted.documents, counted.characters, counted.rejects) == (3, 13, 1)
     assert counted.sources == {"web": [1, 4], "books": [2, 9]}

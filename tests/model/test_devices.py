@@ -62,7 +62,7 @@ SHAPE = replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=512)
 WORLD = World()
 SIZE = Size(dim=16, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=32)
 # Models go in or come out, and nothing is computed with them.
-NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "pack"}
+NO_MODEL = {"load_pretrained", "compare_steps", "export_model", "fit_law", "forecast_tasks", "pack"}
 # Rows are divided over the ranks of a run; `tests/model/test_collectives.py` runs them on two. The others train.
 DATA_PARALLEL = {
     "add_critiques", "annotate", "average_models", "curate_dialogues", "evaluate_critics", "evaluate_model",
