@@ -116,8 +116,12 @@ def _within(kind: Any, step: Any) -> Any:
 
 
 def _field_names(kind: Any) -> list[str]:
-    for holder in itertools.chain.from_iterable((one, *typing.get_args(one)) for one in alternatives(kind)):
-        for attribute in ("__pydantic_fields__", "model_fields"):
-            if hasattr(holder, attribute):
-                return list(getattr(holder, attribute))
+    """Of the types that `kind` may be; where none has fields, of those within them, as of a list of settings."""
+    holders = list(alternatives(kind))
+    for level in (holders, [inner for holder in holders for inner in typing.get_args(holder)]):
+        names = itertools.chain.from_iterable(
+            getattr(holder, attribute, ()) for holder in level for attribute in ("__pydantic_fields__", "model_fields")
+        )
+        if found := list(dict.fromkeys(names)):
+            return found
     return []
