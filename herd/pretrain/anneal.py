@@ -19,14 +19,14 @@ from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import read_shape
 from herd.model.stored import save_file
 from herd.pretrain.mix import proportions, train_tokens
-from herd.pretrain.pretrain import sources_read, token_batches
+from herd.pretrain.pretrain import last_loss, sources_read, token_batches
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average_weights
 from herd.train.checkpoint import checkpoints, kind_of, write_checkpoint
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token_loss
-from herd.train.results import CheckpointAverage, TrainingResult
+from herd.train.results import CheckpointAverage, HeldOutLoss, TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, LrScheduleName, MixPhase
 from herd.train.session import TrainingSession, load_for_training
 from herd.train.settings import TrainingSettings, num_ranks
@@ -91,13 +91,13 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         return Checkpoint(work.out)
     members = averaging.read()
     evaluate = partial(held_out_losses, full_model, shards, length=length, workers=work.executor.workers)
-    losses = []
+    losses: list[dict[str, HeldOutLoss]] = []
     for member in members:
         full_model.load_state_dict(member)
-        losses.append(weighted_loss(evaluate(sources=weights), weights))
+        losses.append(evaluate(sources=weights))
     full_model.load_state_dict(average_weights(members))
     held_out = evaluate()
-    final = weighted_loss(held_out, weights)
+    final, note = last_loss(work, held_out, weights, steps)
     write_checkpoint(work.out, full_model, tokenizer, kind=kind_of(model.path))
     work.record(
         TrainingResult(
@@ -110,12 +110,15 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
             held_out=held_out,
         )
     )
-    work.record(CheckpointAverage(tuple(losses)))
+    # Of members nothing is known that was not measured.
+    member_losses = [] if note else [weighted_loss(row, weights) for row in losses]
+    work.record(CheckpointAverage(tuple(member_losses)))
     short = "" if length == settings.length else f"; rows of {length}, the context, not of {settings.length}"
-    mean = sum(losses) / len(losses)
-    work.headline = (
-        f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}{session.trainable_note}"
-    )
+    compared = f"loss of the average of {len(members)} {final:.4f}{note}"
+    if member_losses:
+        mean = sum(member_losses) / len(member_losses)
+        compared = f"loss of the average {final:.4f}, of its {len(members)} members {mean:.4f}"
+    work.headline = f"{compared}{short}{session.trainable_note}"
     return Checkpoint(work.out)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.settings import MixtureWeights, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
-from herd.evals.losses import held_out_losses, weighted_loss
+from herd.evals.losses import held_out_losses
 from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.sizes import RopeScaling, Shape
@@ -15,7 +15,7 @@ from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.pretrain.gate import GateOutcome, GateTest, baseline
 from herd.pretrain.mix import proportions, train_tokens
-from herd.pretrain.pretrain import sources_read, token_batches
+from herd.pretrain.pretrain import last_loss, sources_read, token_batches
 from herd.pretrain.results import ContextExtension, ShortLosses
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
@@ -135,7 +135,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
             num_params=session.shape.num_params,
             tokens=trained_tokens,
             flops=trained_tokens * session.shape.training_flops(length),
-            loss=weighted_loss(losses, weights),
+            loss=last_loss(work, losses, weights, steps)[0],
             length=length,
             sources=sources_read(batches, steps),
             held_out=losses,

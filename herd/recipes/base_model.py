@@ -18,7 +18,15 @@ from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
 from herd.recipes.mixing_search import MixSearchSettings, search_mix
-from herd.recipes.pretraining import base_flops, check_sources, curated_text, pretrain_base, scaling_law, tokenizer_of
+from herd.recipes.pretraining import (
+    base_flops,
+    check_held_out,
+    check_sources,
+    curated_text,
+    pretrain_base,
+    scaling_law,
+    tokenizer_of,
+)
 from herd.recipes.task_forecasts import forecast_base_scores
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
@@ -56,6 +64,7 @@ class BaseModelSettings:
                 "such as `files: {books: [/data/books]}`, or give `herd pretrain` the paths"
             )
         check_sources(self.files, self.columns, self.base, self.longer, self.anneal)
+        check_held_out(self.held_out_share, self.longer, self.measure)
 
 
 @recipes.add

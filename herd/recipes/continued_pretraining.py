@@ -18,7 +18,7 @@ from herd.pretrain.long_context import LongContextSettings
 from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.recipes import recipes
-from herd.recipes.pretraining import check_sources, curated_text, pretrain_base
+from herd.recipes.pretraining import check_held_out, check_sources, curated_text, pretrain_base
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.serve.stages import ExportLayout, export_model
@@ -69,6 +69,7 @@ class ContinuedPretrainingSettings:
         if both := self.files.keys() & self.general.keys():
             raise SettingsError(f"{', '.join(sorted(both))} is both your text and general; give one another name")
         check_sources({**self.files, **self.general}, self.columns, self.pretrain, self.longer, self.anneal)
+        check_held_out(self.held_out_share, self.longer, self.measure)
         for stage_name, stage_settings in (*(("longer", longer) for longer in self.longer), ("anneal", self.anneal)):
             if self.general and stage_settings is not None and stage_settings.mixture_weights is None:
                 raise SettingsError(

@@ -11,6 +11,7 @@ from herd.corpus.columns import TextColumns
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
+from herd.evals.stages import EvaluationSettings
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.mix import ProportionalMix
@@ -52,6 +53,15 @@ def check_sources(
     later += [("anneal", anneal_settings.mixture_weights)] if anneal_settings else []
     for name, weights in later:
         _check_known(f"{name}.mixture_weights", [source for source, share in (weights or {}).items() if share], known)
+
+
+def check_held_out(share: float, longer: Sequence[LongContextSettings], measure: EvaluationSettings) -> None:
+    """Raises SettingsError for needle tests where no text is held out, which they hide needles in."""
+    for name, wanted in (("longer", longer), ("measure.needle_lengths", measure.needle_lengths)):
+        if wanted and not share:
+            raise SettingsError(
+                f"{name} hides needles in held-out text and held_out_share is 0; raise it, or take {name} away"
+            )
 
 
 def _check_known(field: str, names: Iterable[str], known: Collection[str]) -> None:

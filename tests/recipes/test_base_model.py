@@ -120,6 +120,13 @@ def test_ladder_search_and_later_stages_are_planned_where_they_are_asked_for(tmp
             {"anneal": {"tokens": 256, "length": 64, "batch_tokens": 128, "lr": 0.1, "mixture_weights": {"web": 1.0}}},
             r"anneal\.mixture_weights names 'web'",
         ),
+        (
+            {
+                "held_out_share": 0.0,
+                "longer": [{"length": 64, "batch_tokens": 128, "check_tokens": 128, "lr": 1.0e-3}],
+            },
+            "longer hides needles in held-out text and held_out_share is 0",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(numbers: dict[str, Any], words: str, tmp_path: Path) -> None:
