@@ -21,7 +21,7 @@ from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
 from herd.scaling.stages import fit_law
 from herd.tokens.stages import extend_tokenizer, train_tokenizer
 from herd.train.layout import ParallelLayout
-from herd.train.schedule import BatchPhase, MixPhase
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
 
 def curated_text(
@@ -127,11 +127,21 @@ def train_ladder(
                 mix=phases or base.mix,
                 lr=rung.lr,
                 min_lr_ratio=ladder.min_lr_ratio,
+                warmup=_relative_warmup(base) if ladder.warmup is None else ladder.warmup,
+                schedule_steps=None,  # each to the end of its own
                 layout=ParallelLayout(),  # models so small are not spread
             ),
         )
         for rung in ladder_runs(ladder, vocabulary=vocab_size)
     )
+
+
+def _relative_warmup(base: PretrainSettings) -> float:
+    """The base's warm-up as a share of its steps, so that models of other lengths have their part of it."""
+    if base.warmup < 1 or base.tokens is None:
+        return base.warmup
+    steps = base.schedule_steps or BatchRamp(base.batch, base.tokens, base.length).steps
+    return min(base.warmup / steps, 0.99)  # 1 would be one step
 
 
 def scaling_law(
