@@ -62,9 +62,13 @@ def ladder_runs(ladder: LadderSettings, *, vocabulary: int) -> list[LadderRun]:
     """Every model of every curve, the budgets in the order given.
 
     FLOPs are counted exactly, embeddings' output included, because 6 N D is far off for small models.
-    Raises SettingsError when a budget buys less than ten batches for a size that is not to be skipped, or leaves too
-    few sizes for a curve. Source: Llama 3, 3.2.1.
+    Raises SettingsError for fewer sizes than a curve wants, and when a budget buys less than ten batches for a size
+    that is not to be skipped, or leaves too few sizes for a curve. Source: Llama 3, 3.2.1.
     """
+    if len(ladder.sizes) < FEWEST_POINTS:
+        raise SettingsError(
+            f"ladder: {len(ladder.sizes)} sizes, and a curve wants {FEWEST_POINTS}; add sizes, larger and smaller ones"
+        )
     runs = []
     for number, budget in enumerate(ladder.budgets):
         batch_tokens = _of_each(ladder.batch_tokens, number)
@@ -73,7 +77,7 @@ def ladder_runs(ladder: LadderSettings, *, vocabulary: int) -> list[LadderRun]:
             for place, size in enumerate(ladder.sizes)
         ]
         trainable = [run for run in curve if run.tokens >= _FEWEST_BATCHES * batch_tokens]
-        if ladder.skip_sizes and len(trainable) < min(FEWEST_POINTS, len(curve)):
+        if ladder.skip_sizes and len(trainable) < FEWEST_POINTS:
             raise SettingsError(
                 f"ladder: {budget:.1e} FLOPs buy ten batches of {batch_tokens:,} for {len(trainable)} of {len(curve)} "
                 f"sizes, and a curve wants {FEWEST_POINTS}; add smaller sizes, or take a larger budget or smaller batch"

@@ -84,7 +84,13 @@ def test_the_recipes_own_numbers_hold_together() -> None:
 
 
 def test_ladder_search_and_later_stages_are_planned_where_they_are_asked_for(tmp_path: Path) -> None:
-    ladder = {"budgets": [1.0e8], "sizes": [SIZE], "length": 32, "batch_tokens": 128, "lr": 1.0e-3}
+    ladder = {
+        "budgets": [1.0e8],
+        "sizes": [SIZE | {"dim": dim} for dim in (16, 20, 24, 28)],
+        "length": 32,
+        "batch_tokens": 128,
+        "lr": 1.0e-3,
+    }
     proxy = {"size": SIZE, "length": 32, "tokens": 1280, "batch_tokens": 128, "lr": 1.0e-3}
     planned = recipe(
         tmp_path,
@@ -97,7 +103,7 @@ def test_ladder_search_and_later_stages_are_planned_where_they_are_asked_for(tmp
     )
     plans = {plan.key: plan for plan in walk(planned.plan())}
     by_stage = [plan.stage.name for plan in plans.values()]
-    assert (by_stage.count("pretrain"), by_stage.count("fit_law"), by_stage.count("find_mix")) == (2, 1, 1)
+    assert (by_stage.count("pretrain"), by_stage.count("fit_law"), by_stage.count("find_mix")) == (5, 1, 1)
     search = next(plan for plan in plans.values() if plan.stage.name == "find_mix")
     for plan in plans.values():
         if plan.stage.name == "pretrain":

@@ -30,8 +30,8 @@ BASE = PretrainSettings(
     lr=1e-3,
 )
 LADDER = LadderSettings(
-    budgets=(5e7, 1e8),
-    sizes=(SIZE, replace(SIZE, dim=12)),
+    budgets=(6e7, 1.2e8),
+    sizes=tuple(replace(SIZE, dim=dim) for dim in (8, 12, 16, 20)),
     length=16,
     batch_tokens=64,
     lr=2e-3,
@@ -72,7 +72,7 @@ def test_the_ladder_trains_every_size_at_every_budget_and_asks_about_the_base(tm
     made = prepared(tmp_path)
     models = train_ladder(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556)
     rows = [plan_of(model).settings["settings"] for model in models]
-    assert [row["size"]["dim"] for row in rows] == [8, 12, 8, 12]
+    assert [row["size"]["dim"] for row in rows] == [8, 12, 16, 20] * 2
     assert {row["lr"] for row in rows} == {2e-3}
     law = plan_of(scaling_law(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556))
     assert [parent.key for parent in law.parents] == [model.key for model in models]
