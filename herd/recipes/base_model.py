@@ -14,6 +14,7 @@ from herd.corpus.settings import CurateSettings
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
@@ -64,6 +65,11 @@ class BaseModelSettings:
                 "such as `files: {books: [/data/books]}`, or give `herd pretrain` the paths"
             )
         check_sources(self.files, self.columns, self.base, self.longer, self.anneal)
+        if self.mix_search is not None and not isinstance(self.base.mix, ProportionalMix):
+            raise SettingsError(
+                "both mix_search and base.mix say the shares; write base: {mix: {max_epochs: 4.0}}, or take mix_search "
+                "away"
+            )
         check_held_out(self.held_out_share, self.longer, self.measure)
 
 
