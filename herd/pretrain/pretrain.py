@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from herd.core.artifacts import Checkpoint, Mix, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
-from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, settings
+from herd.core.settings import AddedLater, InPlaceOf, NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import CONFIG_JSON, read_shape
@@ -40,8 +41,8 @@ class PretrainSettings(TrainingSettings):
 
     size: SizeOrName | None = None
     length: PositiveInt
-    tokens: PositiveInt | None = None
-    epochs: AddedLater[PositiveFloat | None] = None
+    tokens: Annotated[PositiveInt | None, InPlaceOf("epochs")] = None
+    epochs: AddedLater[Annotated[PositiveFloat | None, InPlaceOf("tokens")]] = None
     batch: tuple[BatchPhase, ...]
     mix: tuple[MixPhase, ...] | ProportionalMix = ProportionalMix()
     lr: PositiveFloat
