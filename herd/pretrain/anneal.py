@@ -13,12 +13,12 @@ from torch import Tensor
 from herd.core.artifacts import Checkpoint, Tokens, atomic_write
 from herd.core.errors import CorruptArtifactError
 from herd.core.manifests import cached_sha256, sha256
-from herd.core.settings import MixtureWeights, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, MixtureWeights, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import read_shape
 from herd.model.stored import save_file
-from herd.pretrain.mix import proportions, train_tokens
+from herd.pretrain.mix import ProportionalMix, check_one_mix, later_shares
 from herd.pretrain.pretrain import last_loss, sources_read, token_batches
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
@@ -36,8 +36,8 @@ from herd.train.settings import TrainingSettings, num_ranks
 class AnnealSettings(TrainingSettings):
     """The end of pre-training.
 
-    mixture_weights: in proportion to the text where they are absent. averaged_checkpoints: how many checkpoints are
-    averaged. averaging_window: they are taken at equal distances from
+    mixture_weights: as `mix` says where they are absent, in proportion to the text where that is too.
+    averaged_checkpoints: how many checkpoints are averaged. averaging_window: they are taken at equal distances from
     this last share of the steps, where the rate is small.
     """
 
@@ -50,6 +50,11 @@ class AnnealSettings(TrainingSettings):
     mixture_weights: MixtureWeights | None = None
     averaged_checkpoints: PositiveInt = 4
     averaging_window: Share = 0.3
+    mix: AddedLater[ProportionalMix | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_mix(self.mixture_weights, self.mix)
 
 
 @stage(paper="3.4.3", version=5, ranks=num_ranks, isolated=True, gpu=True)
@@ -71,7 +76,7 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         averaging.save_if_due(step.number, session)
         return False
 
-    weights = settings.mixture_weights or proportions(train_tokens(shards))
+    weights = later_shares(work, shards, settings.mixture_weights, settings.mix, tokens=settings.tokens)
     batches = token_batches(shards, (MixPhase(until=1.0, mixture_weights=weights),), ramp, settings.seed)
     steps = train(
         work,

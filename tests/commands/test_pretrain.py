@@ -105,6 +105,10 @@ def test_a_model_goes_on_with_numbers_by_its_size(here: Path, capsys: pytest.Cap
     assert (written["general"], written["replay_share"]) == ({"wiki": [str(here / "wiki.txt")]}, 0.2)
     assert written["pretrain"]["length"] == 64
     assert "weights of small go on" in said
+    later = ("--general", "wiki.txt", "--lengths", "128", "--tokens", "100k", "--anneal", "0.1")
+    written, _ = shown(capsys, "books", "--from", "small", "--length", "64", *later)
+    assert [stage["length"] for stage in written["longer"]] == [128]
+    assert written["anneal"]["tokens"] == 10_000
     _, said = shown(capsys, "books", "--from", "small", "--length", "64")
     assert "what it costs on other text is not measured; --general PATH does" in said
 
