@@ -11,7 +11,7 @@ from typing import Any
 from herd.commands.arguments import add_column_options, amount, bounded_number, columns_of, sources_of
 from herd.commands.command import Command
 from herd.commands.job import add_job_options, run_job
-from herd.core.errors import SettingsError
+from herd.core.errors import HerdError, SettingsError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,6 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
         default_length,
         ladder_of,
         peak_lr,
-        text_tokens,
     )
 
     if options.general or options.replay is not None:
@@ -123,7 +122,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     length = options.length or default_length(size)
     rows = _vocab_size(tokenizer)
     weights = size.shape(vocab_size=rows, max_seq_len=length).num_params
-    text = text_tokens(sources)
+    text = _text_tokens(options, sources)
     tokens = options.tokens or text * (options.epochs or 1.0)
     lr = options.learning_rate or peak_lr(weights)
     batch = options.batch_tokens or batch_size_tokens(weights, length, tokens, options.gpus or 1)
@@ -151,7 +150,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
 def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """What the options say of a model that goes on, the rest by its size."""
     from herd.model.config import read_shape
-    from herd.recipes.defaults import batch_size_tokens, computing, text_tokens
+    from herd.recipes.defaults import batch_size_tokens, computing
     from herd.serve.folders import model_in
     from herd.train.schedule import lr_by_size
 
@@ -166,6 +165,8 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
         )
     if options.replay is not None and not options.general:
         raise SettingsError("--replay is a share of general text; name some by --general")
+    if options.replay is not None and options.mix:
+        raise SettingsError("--mix says the shares of all text, general text too; take --replay away, or --mix")
     folder = model_in(options.model)
     shape = read_shape(folder)
     length = options.length or min(512 if options.gpus is None else 2048, shape.max_seq_len)
@@ -174,7 +175,7 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
             f"--length is {length:,} and the model reads {shape.max_seq_len:,} tokens; take at most that, and "
             f"--lengths {length} to make it read more"
         )
-    text = text_tokens(sources)
+    text = _text_tokens(options, sources)
     tokens = options.tokens or text * (options.epochs or 1.0)
     lr = options.learning_rate or float(f"{lr_by_size(shape.num_params):.2g}")
     batch = options.batch_tokens or batch_size_tokens(shape.num_params, length, tokens, options.gpus or 1)
@@ -196,6 +197,22 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     if not general:
         print("what it costs on other text is not measured; --general PATH does, and reads some of it again")
     return numbers
+
+
+def _text_tokens(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...]]) -> float:
+    """About how many tokens of text there are; 0 where an address does not say how much it holds and --tokens says how
+    many are trained on."""
+    from herd.core.addresses import is_address
+    from herd.recipes.defaults import text_tokens
+
+    try:
+        return text_tokens(sources)
+    except HerdError as fault:
+        if not any(is_address(place) for places in sources.values() for place in places):
+            raise
+        if options.tokens is None:
+            raise SettingsError(f"how much text there is could not be asked ({fault}); say --tokens") from None
+        return 0.0
 
 
 def _training(options: argparse.Namespace, length: int, batch: int, lr: float) -> dict[str, Any]:

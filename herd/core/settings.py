@@ -64,6 +64,10 @@ _REPLACED_WHOLE = "replaced as a whole by what is laid over it"
 MixtureWeights = Annotated[dict[str, Share], AfterValidator(_check_sum), _REPLACED_WHOLE]
 
 
+class InPlaceOf(str):
+    """Marks a setting by the name of one that it stands in the place of: laid over that, it takes it away."""
+
+
 def _with_hash(path: str) -> str:
     """`path` with a hash of what lies there now, so that other contents make another identity."""
     if _HASH in path:
@@ -333,7 +337,8 @@ def write_yaml(values: Mapping[str, Any]) -> str:
 
 
 def merge_settings(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any = None) -> dict[str, Any]:
-    """`below` with the values of `above` laid over it, dict by dict; other plug-ins, and shares, replace those below.
+    """`below` with the values of `above` laid over it, dict by dict; other plug-ins, and shares, replace those below,
+    and what stands in the place of another setting takes that away.
 
     kind: the settings type that both are for, which says where plug-ins and shares stand.
     """
@@ -342,19 +347,23 @@ def merge_settings(below: Mapping[str, Any], above: Mapping[str, Any], kind: Any
         old, inner = merged.get(name), _type_within(kind, name)
         # `{dpo: {beta: .2}}` changes a number of dpo, `{ipo: {}}` over it is a choice of its own.
         if isinstance(old, dict) and isinstance(value, dict):
-            value = (
-                value
-                if _is_replaced(inner, is_other_plugin=old.keys() != value.keys())
-                else merge_settings(old, value, inner)
-            )
+            replaced = _is_replaced(inner, is_other_plugin=old.keys() != value.keys())
+            value = value if replaced else merge_settings(old, value, inner)
         merged[name] = value
+        for other in _marks(inner):
+            if isinstance(other, InPlaceOf) and None not in (value, merged.get(other)) and above.get(other) is None:
+                merged[other] = None
     return merged
 
 
 def _is_replaced(kind: Any, *, is_other_plugin: bool) -> bool:
     """Whether a value of `kind` is replaced as a whole: shares always, a plug-in by `is_other_plugin`."""
-    marks = itertools.chain.from_iterable(getattr(part, "__metadata__", ()) for part in alternatives(kind))
-    return any(mark == _REPLACED_WHOLE or (is_other_plugin and isinstance(mark, PluginSchema)) for mark in marks)
+    return any(mark == _REPLACED_WHOLE or (is_other_plugin and isinstance(mark, PluginSchema)) for mark in _marks(kind))
+
+
+def _marks(kind: Any) -> typing.Iterator[Any]:
+    """What `kind`, and the types that a value of it may have, are marked with."""
+    return itertools.chain.from_iterable(getattr(part, "__metadata__", ()) for part in (kind, *alternatives(kind)))
 
 
 def _type_within(kind: Any, name: str) -> Any:

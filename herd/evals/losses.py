@@ -11,6 +11,7 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
+from herd.core.errors import DataError
 from herd.evals.intervals import Interval, ratio_mean
 from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.fused import fused_kernels
@@ -157,12 +158,17 @@ def _row_sums(batches: Sequence[_BatchLoss], limit: int | None = None) -> tuple[
 
 
 def weighted_loss(losses: Mapping[str, HeldOutLoss], shares: Mapping[str, float]) -> float:
-    """The mean over sources in the shares of a mix, in nats per token."""
+    """The mean over sources in the shares of a mix, in nats per token. Raises DataError as `weighted_mean` does."""
     return weighted_mean({source: loss.nats_per_token for source, loss in losses.items()}, shares)
 
 
 def weighted_mean(losses: Mapping[str, float], shares: Mapping[str, float]) -> float:
-    """The mean of those with a share, in the shares of a mix."""
+    """The mean of those with a share, in the shares of a mix. Raises DataError where none of them was measured."""
     measured = {source: share for source, share in shares.items() if source in losses and share > 0}
+    if not measured:
+        raise DataError(
+            f"no loss was measured of {', '.join(shares)}: nothing of it is held out; raise held_out_share or add "
+            "documents"
+        )
     total = sum(measured.values())
     return sum(share * losses[source] for source, share in measured.items()) / total

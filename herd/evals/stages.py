@@ -108,7 +108,8 @@ def evaluate_model(
     row = asdict(result) | ({CHOICES: choices} if choices else {})
     (work.out / SCORES_FILE).write_text(json.dumps(row, indent=1, ensure_ascii=False), encoding="utf-8")
     work.record(result)
-    work.headline = f"{label}: " + ", ".join(f"{name} {in_words(row)}" for name, row in (scores or held_out).items())
+    words = ", ".join(f"{name} {in_words(row)}" for name, row in (scores or held_out).items())
+    work.headline = f"{label}: {words or ('needles' if needle else 'nothing was measured')}"
     return Scores(work.out)
 
 

@@ -13,20 +13,20 @@ from torch import Tensor
 from herd.core.artifacts import Checkpoint, Tokens, atomic_write
 from herd.core.errors import CorruptArtifactError
 from herd.core.manifests import cached_sha256, sha256
-from herd.core.settings import MixtureWeights, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, MixtureWeights, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import read_shape
 from herd.model.stored import save_file
-from herd.pretrain.mix import proportions, train_tokens
-from herd.pretrain.pretrain import sources_read, token_batches
+from herd.pretrain.mix import ProportionalMix, check_one_mix, later_shares
+from herd.pretrain.pretrain import last_loss, sources_read, token_batches
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.averaging import average_weights
 from herd.train.checkpoint import checkpoints, kind_of, write_checkpoint
 from herd.train.loop import Step, train
 from herd.train.objectives import next_token_loss
-from herd.train.results import CheckpointAverage, TrainingResult
+from herd.train.results import CheckpointAverage, HeldOutLoss, TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, LrScheduleName, MixPhase
 from herd.train.session import TrainingSession, load_for_training
 from herd.train.settings import TrainingSettings, num_ranks
@@ -36,8 +36,8 @@ from herd.train.settings import TrainingSettings, num_ranks
 class AnnealSettings(TrainingSettings):
     """The end of pre-training.
 
-    mixture_weights: in proportion to the text where they are absent. averaged_checkpoints: how many checkpoints are
-    averaged. averaging_window: they are taken at equal distances from
+    mixture_weights: as `mix` says where they are absent, in proportion to the text where that is too.
+    averaged_checkpoints: how many checkpoints are averaged. averaging_window: they are taken at equal distances from
     this last share of the steps, where the rate is small.
     """
 
@@ -50,6 +50,11 @@ class AnnealSettings(TrainingSettings):
     mixture_weights: MixtureWeights | None = None
     averaged_checkpoints: PositiveInt = 4
     averaging_window: Share = 0.3
+    mix: AddedLater[ProportionalMix | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_mix(self.mixture_weights, self.mix)
 
 
 @stage(paper="3.4.3", version=5, ranks=num_ranks, isolated=True, gpu=True)
@@ -71,7 +76,7 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         averaging.save_if_due(step.number, session)
         return False
 
-    weights = settings.mixture_weights or proportions(train_tokens(shards))
+    weights = later_shares(work, shards, settings.mixture_weights, settings.mix, tokens=settings.tokens)
     batches = token_batches(shards, (MixPhase(until=1.0, mixture_weights=weights),), ramp, settings.seed)
     steps = train(
         work,
@@ -91,13 +96,13 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         return Checkpoint(work.out)
     members = averaging.read()
     evaluate = partial(held_out_losses, full_model, shards, length=length, workers=work.executor.workers)
-    losses = []
+    losses: list[dict[str, HeldOutLoss]] = []
     for member in members:
         full_model.load_state_dict(member)
-        losses.append(weighted_loss(evaluate(sources=weights), weights))
+        losses.append(evaluate(sources=weights))
     full_model.load_state_dict(average_weights(members))
     held_out = evaluate()
-    final = weighted_loss(held_out, weights)
+    final, note = last_loss(work, held_out, weights, steps)
     write_checkpoint(work.out, full_model, tokenizer, kind=kind_of(model.path))
     work.record(
         TrainingResult(
@@ -110,12 +115,15 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
             held_out=held_out,
         )
     )
-    work.record(CheckpointAverage(tuple(losses)))
+    # Of members nothing is known that was not measured.
+    member_losses = [] if note else [weighted_loss(row, weights) for row in losses]
+    work.record(CheckpointAverage(tuple(member_losses)))
     short = "" if length == settings.length else f"; rows of {length}, the context, not of {settings.length}"
-    mean = sum(losses) / len(losses)
-    work.headline = (
-        f"loss of the average {final:.4f}, of its {len(losses)} members {mean:.4f}{short}{session.trainable_note}"
-    )
+    compared = f"loss of the average of {len(members)} {final:.4f}{note}"
+    if member_losses:
+        mean = sum(member_losses) / len(member_losses)
+        compared = f"loss of the average {final:.4f}, of its {len(members)} members {mean:.4f}"
+    work.headline = f"{compared}{short}{session.trainable_note}"
     return Checkpoint(work.out)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from herd.core.artifacts import Checkpoint, Tokens
-from herd.core.settings import MixtureWeights, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import AddedLater, MixtureWeights, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.core.stage import Work, stage
-from herd.evals.losses import held_out_losses, weighted_loss
+from herd.evals.losses import held_out_losses
 from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.sizes import RopeScaling, Shape
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
 from herd.pretrain.gate import GateOutcome, GateTest, baseline
-from herd.pretrain.mix import proportions, train_tokens
-from herd.pretrain.pretrain import sources_read, token_batches
+from herd.pretrain.mix import ProportionalMix, check_one_mix, later_shares
+from herd.pretrain.pretrain import last_loss, sources_read, token_batches
 from herd.pretrain.results import ContextExtension, ShortLosses
 from herd.tokens.shards import TokenShards
 from herd.tokens.tokenizer import TextTokenizer
@@ -38,9 +38,9 @@ class LongContextSettings(TrainingSettings):
     to end early; the gate's when absent. needle_seeds: needles a cell. short_loss_tolerance: by how much, as a share,
     losses on rows of the length before the last switch may lie above what they were then: of all sources together, and
     of each where it left its interval as well; asked at both places. check_tokens: trained on between two tests.
-    checks: how many tests at most; then the stage ends, passed or not. mixture_weights: in proportion to the
-    text where they are absent. text_sources: held-out text of these, of all where none is named, is what needles are
-    hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. length_upsampling:
+    checks: how many tests at most; then the stage ends, passed or not. mixture_weights: as `mix` says where
+    they are absent, in proportion to the text where that is too. text_sources: held-out text of these, of all where
+    none is named, is what needles are hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. length_upsampling:
     how much more often long documents are read.
     """
 
@@ -60,6 +60,16 @@ class LongContextSettings(TrainingSettings):
     rope_theta: PositiveFloat | None = None
     rope_scaling: RopeScaling | None = None
     length_upsampling: LengthUpsampling | None = None
+    mix: AddedLater[ProportionalMix | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_mix(self.mixture_weights, self.mix)
+
+    @property
+    def max_tokens(self) -> int:
+        """What is trained on where no test ends the stage early, about."""
+        return self.checks * self.check_tokens
 
 
 @stage(paper="3.4.2", version=5, ranks=num_ranks, isolated=True, gpu=True)
@@ -76,7 +86,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     shards.check_packed_for(tokenizer, old.vocab_size)
     present = min(old.max_seq_len, settings.length)
     sources = settings.text_sources or tuple(shards.sources)
-    weights = settings.mixture_weights or proportions(train_tokens(shards))
+    weights = later_shares(work, shards, settings.mixture_weights, settings.mix, tokens=settings.max_tokens)
     gate_test = GateTest(
         shards,
         tokenizer,
@@ -135,7 +145,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
             num_params=session.shape.num_params,
             tokens=trained_tokens,
             flops=trained_tokens * session.shape.training_flops(length),
-            loss=weighted_loss(losses, weights),
+            loss=last_loss(work, losses, weights, steps)[0],
             length=length,
             sources=sources_read(batches, steps),
             held_out=losses,

@@ -12,6 +12,8 @@ import numpy as np
 from herd.core.artifacts import Mix
 from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.settings import PositiveFloat, Share, settings
+from herd.core.stage import Work
+from herd.model.collectives import RankGroup
 from herd.tokens.shards import TokenShards
 from herd.train.mixture import cap_weights
 from herd.train.schedule import MixPhase
@@ -92,6 +94,32 @@ def resolve_mix(
         phase |= {name: weight * share for name, weight in proportions(replayed).items()}
         warnings += _repeated("what is replayed", sum(replayed.values()), total * share, mix.max_epochs)
     return ResolvedMix((MixPhase(until=1.0, mixture_weights=phase),), total, tuple(warnings))
+
+
+def later_shares(
+    work: Work,
+    shards: TokenShards,
+    weights: Mapping[str, float] | None,
+    mix: ProportionalMix | None,
+    *,
+    tokens: int,
+) -> dict[str, float]:
+    """The shares of a stage after the first: `weights`, else as `mix` says where so many tokens are trained on, else in
+    proportion to the text. Of what is read too often a warning is shown."""
+    if weights:
+        return dict(weights)
+    if mix is None:
+        return proportions(train_tokens(shards))
+    run = resolve_mix(train_tokens(shards), mix, tokens=tokens)
+    for sentence in run.warnings if RankGroup.joined().first else ():
+        work.warn(sentence)
+    return dict(run.phases[-1].mixture_weights)
+
+
+def check_one_mix(weights: Mapping[str, float] | None, mix: ProportionalMix | None) -> None:
+    """Raises SettingsError where both say the shares."""
+    if weights and mix is not None:
+        raise SettingsError("mixture_weights and mix both say the shares; take one of them away")
 
 
 def mix_shares(mix: Mix) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from herd.core.artifacts import Checkpoint, Mix, Tokenizer, Tokens
 from herd.core.errors import DataError, SettingsError
-from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, settings
+from herd.core.settings import AddedLater, InPlaceOf, NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import CONFIG_JSON, read_shape
@@ -19,7 +21,7 @@ from herd.train.checkpoint import kind_of
 from herd.train.log import Step, tokens_by_source
 from herd.train.loop import train
 from herd.train.objectives import NextTokenLoss
-from herd.train.results import SourceUse, TrainingResult
+from herd.train.results import HeldOutLoss, SourceUse, TrainingResult
 from herd.train.rows import LengthUpsampling
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, check_phases
 from herd.train.session import init_model, load_for_training, training_ranks
@@ -39,8 +41,8 @@ class PretrainSettings(TrainingSettings):
 
     size: SizeOrName | None = None
     length: PositiveInt
-    tokens: PositiveInt | None = None
-    epochs: AddedLater[PositiveFloat | None] = None
+    tokens: Annotated[PositiveInt | None, InPlaceOf("epochs")] = None
+    epochs: AddedLater[Annotated[PositiveFloat | None, InPlaceOf("tokens")]] = None
     batch: tuple[BatchPhase, ...]
     mix: tuple[MixPhase, ...] | ProportionalMix = ProportionalMix()
     lr: PositiveFloat
@@ -120,7 +122,7 @@ def pretrain(
     losses = held_out_losses(model, shards, length=settings.length, workers=work.executor.workers, ranks=ranks)
     if not session.first:
         return Checkpoint(work.out)
-    final = weighted_loss(losses, run.phases[-1].mixture_weights)
+    final, note = last_loss(work, losses, run.phases[-1].mixture_weights, steps)
     trained = ramp.trained_tokens
     work.record(
         TrainingResult(
@@ -133,7 +135,7 @@ def pretrain(
             held_out=losses,
         )
     )
-    work.headline = f"{shape.num_params:,} weights, {trained:,} tokens, loss {final:.3f}{session.trainable_note}"
+    work.headline = f"{shape.num_params:,} weights, {trained:,} tokens, loss {final:.3f}{note}{session.trainable_note}"
     return Checkpoint(work.out)
 
 
@@ -166,6 +168,21 @@ def sources_read(batches: TokenBatches, steps: Sequence[Step]) -> dict[str, Sour
         name: SourceUse(int(row["rows"]), tokens.get(name, 0), tokens.get(name, 0) / total, row["epochs"])
         for name, row in batches.counts(len(steps)).items()
     }
+
+
+def last_loss(
+    work: Work, losses: Mapping[str, HeldOutLoss], shares: Mapping[str, float], steps: Sequence[Step]
+) -> tuple[float, str]:
+    """The loss a run ends with, nats a token, and a note on it: on held-out text in these shares. Where nothing of that
+    is held out, the mean of the last ten steps that were taken, with a warning."""
+    if any(share > 0 and source in losses for source, share in shares.items()):
+        return weighted_loss(losses, shares), ""
+    work.warn(
+        f"nothing is held out of {', '.join(shares)}, so no loss was measured on unseen text: the loss recorded is the "
+        "mean of the last ten steps of training; raise held_out_share or add documents"
+    )
+    last = [step.loss for step in steps if not step.skipped][-10:]
+    return sum(last) / len(last) if last else math.nan, " in training, nothing held out"
 
 
 def token_batches(

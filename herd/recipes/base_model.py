@@ -14,11 +14,20 @@ from herd.corpus.settings import CurateSettings
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
 from herd.recipes.mixing_search import MixSearchSettings, search_mix
-from herd.recipes.pretraining import base_flops, check_sources, curated_text, pretrain_base, scaling_law, tokenizer_of
+from herd.recipes.pretraining import (
+    base_flops,
+    check_held_out,
+    check_sources,
+    curated_text,
+    pretrain_base,
+    scaling_law,
+    tokenizer_of,
+)
 from herd.recipes.task_forecasts import forecast_base_scores
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
@@ -56,6 +65,12 @@ class BaseModelSettings:
                 "such as `files: {books: [/data/books]}`, or give `herd pretrain` the paths"
             )
         check_sources(self.files, self.columns, self.base, self.longer, self.anneal)
+        if self.mix_search is not None and not isinstance(self.base.mix, ProportionalMix):
+            raise SettingsError(
+                "both mix_search and base.mix say the shares; write base: {mix: {max_epochs: 4.0}}, or take mix_search "
+                "away"
+            )
+        check_held_out(self.held_out_share, self.longer, self.measure)
 
 
 @recipes.add

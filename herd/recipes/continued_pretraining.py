@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from herd.align.loading import load_pretrained
 from herd.core.artifacts import Artifact, Report
@@ -18,11 +18,12 @@ from herd.pretrain.long_context import LongContextSettings
 from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.recipes import recipes
-from herd.recipes.pretraining import check_sources, curated_text, pretrain_base
+from herd.recipes.pretraining import check_held_out, check_sources, curated_text, pretrain_base
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.serve.stages import ExportLayout, export_model
 from herd.tokens.stages import pack
+from herd.train.schedule import MixPhase
 
 _NOT_MEASURED = (
     "What this cost on other text was not measured: no general text was named. `herd pretrain --general PATH`, or "
@@ -36,8 +37,8 @@ class ContinuedPretrainingSettings:
     files: your text, by source. general: text as the model knows it, by source, measured before and after and read
     again as far as `replay_share` of all tokens. columns: what tables of a source hold where. bos_token, eos_token:
     around a document, as `pack` has them. pretrain: where its `mix` has phases, these alone say what is read. longer,
-    anneal: left out where empty or null. measure: what is asked before and after. export_layout: how the model is
-    given away, and in what form; none where null."""
+    anneal: left out where empty or null; with general text they read the same shares where they name none. measure:
+    what is asked before and after. export_layout: how the model is given away, and in what form; none where null."""
 
     title: str
     seed: NonNegativeInt = 0
@@ -69,12 +70,7 @@ class ContinuedPretrainingSettings:
         if both := self.files.keys() & self.general.keys():
             raise SettingsError(f"{', '.join(sorted(both))} is both your text and general; give one another name")
         check_sources({**self.files, **self.general}, self.columns, self.pretrain, self.longer, self.anneal)
-        for stage_name, stage_settings in (*(("longer", longer) for longer in self.longer), ("anneal", self.anneal)):
-            if self.general and stage_settings is not None and stage_settings.mixture_weights is None:
-                raise SettingsError(
-                    f"{stage_name} would read general text in proportion, which may be most of it; write "
-                    f"{stage_name}'s mixture_weights"
-                )
+        check_held_out(self.held_out_share, self.longer, self.measure)
 
 
 @recipes.add
@@ -85,11 +81,9 @@ def continued_pretraining(s: ContinuedPretrainingSettings) -> Report:
     start = load_pretrained(folder=s.model, chat_template=s.chat_template)
     corpus = curated_text({**s.files, **s.general}, s.curate, s.columns)
     tokens = pack(corpus, start, held_out_share=s.held_out_share, bos_token=s.bos_token, eos_token=s.eos_token)
-    training = s.pretrain
-    if isinstance(training.mix, ProportionalMix) and s.general:
-        mix = replace(training.mix, replay_share=s.replay_share, replay_sources=tuple(s.general))
-        training = replace(training, mix=mix)
-    trained = pretrain_base(tokens, start, training, s.longer, s.anneal)
+    training = replace(s.pretrain, mix=_mix(s))
+    ending = s.anneal and _as_before(s.anneal, s)
+    trained = pretrain_base(tokens, start, training, [_as_before(longer, s) for longer in s.longer], ending)
     models = {"before": start, "after": trained}
     scores = tuple(evaluate_model(model, tokens, label=label, settings=s.measure) for label, model in models.items())
     shown: tuple[Artifact, ...] = ()
@@ -97,3 +91,24 @@ def continued_pretraining(s: ContinuedPretrainingSettings) -> Report:
         shown = (export_model(trained, layout=s.export_layout, weight_format=s.weight_format),)
     note = "" if s.general else _NOT_MEASURED
     return write_report(scores, shown, title=s.title, criteria=s.criteria, note=note)
+
+
+def _mix(s: ContinuedPretrainingSettings) -> tuple[MixPhase, ...] | ProportionalMix:
+    """What is read, general text among it."""
+    if isinstance(s.pretrain.mix, ProportionalMix) and s.general:
+        return replace(s.pretrain.mix, replay_share=s.replay_share, replay_sources=tuple(s.general))
+    return s.pretrain.mix
+
+
+_Later = TypeVar("_Later", LongContextSettings, AnnealSettings)
+
+
+def _as_before(stage: _Later, s: ContinuedPretrainingSettings) -> _Later:
+    """A stage that reads what was read before it, where it says nothing else: in proportion, general text may be most
+    of all."""
+    if stage.mixture_weights or stage.mix or not s.general:
+        return stage
+    mix = _mix(s)
+    if isinstance(mix, ProportionalMix):
+        return replace(stage, mix=mix)
+    return replace(stage, mixture_weights=dict(mix[-1].mixture_weights))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from herd.core.addresses import size_of
 from herd.corpus.sources import find_files
 from herd.model.sizes import Size
 
@@ -46,12 +47,12 @@ def batch_size_tokens(num_params: int, length: int, tokens: float, devices: int 
 
 
 def text_tokens(paths: Mapping[str, Sequence[str]]) -> float:
-    """About how many tokens there are in files, by their bytes; those at addresses are not looked at."""
+    """About how many tokens there are in files, by their bytes. Raises DataError for files at an address that does not
+    say how large they are."""
     total = 0.0
     for source, patterns in paths.items():
-        local = [pattern for pattern in patterns if "://" not in pattern]
-        for file in find_files(local, source=source) if local else ():
-            total += os.stat(file).st_size * _TEXT_IN.get(os.path.splitext(file)[1].lower(), 1.0)
+        for file in find_files(patterns, source=source):
+            total += size_of(file) * _TEXT_IN.get(os.path.splitext(file)[1].lower(), 1.0)
     return total / _TEXT_BYTES_PER_TOKEN
 
 
@@ -82,7 +83,7 @@ def later_lengths(lengths: Sequence[int], batch: int, tokens: float, lr: float) 
 _LADDER_SHARES = (1 / 250, 1 / 80, 1 / 25)  # of the base's FLOPs; five sizes each make about a quarter of the base
 _LADDER_SIZES = 5
 # Width, layers, heads: about 48 of width a layer, and a key head for two, as small sizes of `herd.model.sizes` have it.
-_LADDER_MODELS = tuple(
+_LADDER_MODELS: tuple[dict[str, Any], ...] = tuple(
     {"dim": dim, "n_layers": layers, "n_heads": heads, "n_kv_heads": max(1, heads // 2), "ffn_dim": -(-dim // 12) * 32}
     | {"tied_output": True}
     for dim, layers, heads in (

@@ -11,6 +11,7 @@ from herd.corpus.columns import TextColumns
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
+from herd.evals.stages import EvaluationSettings
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.mix import ProportionalMix
@@ -20,7 +21,7 @@ from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
 from herd.scaling.stages import fit_law
 from herd.tokens.stages import extend_tokenizer, train_tokenizer
 from herd.train.layout import ParallelLayout
-from herd.train.schedule import BatchPhase, MixPhase
+from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
 
 
 def curated_text(
@@ -52,6 +53,15 @@ def check_sources(
     later += [("anneal", anneal_settings.mixture_weights)] if anneal_settings else []
     for name, weights in later:
         _check_known(f"{name}.mixture_weights", [source for source, share in (weights or {}).items() if share], known)
+
+
+def check_held_out(share: float, longer: Sequence[LongContextSettings], measure: EvaluationSettings) -> None:
+    """Raises SettingsError for needle tests where no text is held out, which they hide needles in."""
+    for name, wanted in (("longer", longer), ("measure.needle_lengths", measure.needle_lengths)):
+        if wanted and not share:
+            raise SettingsError(
+                f"{name} hides needles in held-out text and held_out_share is 0; raise it, or take {name} away"
+            )
 
 
 def _check_known(field: str, names: Iterable[str], known: Collection[str]) -> None:
@@ -117,11 +127,21 @@ def train_ladder(
                 mix=phases or base.mix,
                 lr=rung.lr,
                 min_lr_ratio=ladder.min_lr_ratio,
+                warmup=_relative_warmup(base) if ladder.warmup is None else ladder.warmup,
+                schedule_steps=None,  # each to the end of its own
                 layout=ParallelLayout(),  # models so small are not spread
             ),
         )
         for rung in ladder_runs(ladder, vocabulary=vocab_size)
     )
+
+
+def _relative_warmup(base: PretrainSettings) -> float:
+    """The base's warm-up as a share of its steps, so that models of other lengths have their part of it."""
+    if base.warmup < 1 or base.tokens is None:
+        return base.warmup
+    steps = base.schedule_steps or BatchRamp(base.batch, base.tokens, base.length).steps
+    return min(base.warmup / steps, 0.99)  # 1 would be one step
 
 
 def scaling_law(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from herd.core.errors import SettingsError
-from herd.core.settings import MixtureWeights, PositiveFloat, PositiveInt, Share, settings
+from herd.core.settings import MixtureWeights, NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings
 from herd.evals.stages import TaskChoice
 from herd.model.sizes import Size, SizeOrName
 from herd.scaling.laws import FEWEST_POINTS
@@ -22,7 +22,8 @@ class LadderSettings:
     tokens as its budget buys. skip_sizes: whether sizes too large for a budget are left out of its curve; they are
     refused otherwise. length: tokens in a row. batch_tokens: for all, or one for each budget. lr: for all, or one for
     each size; one for all is too high for the large models or too low for the small, which bends the curves.
-    min_lr_ratio: as of any training. mixture_weights: those of the run that is forecast where they are absent. tasks:
+    min_lr_ratio: as of any training. warmup: too; absent, that of the run that is forecast, its steps taken as a share
+    of that run's. mixture_weights: those of the run that is forecast where they are absent. tasks:
     put to every model, so that the base's scores are forecast."""
 
     budgets: tuple[PositiveFloat, ...]
@@ -31,6 +32,7 @@ class LadderSettings:
     batch_tokens: PositiveInt | tuple[PositiveInt, ...]
     lr: PositiveFloat | tuple[PositiveFloat, ...]
     min_lr_ratio: Share = 0.1
+    warmup: NonNegativeFloat | None = None
     mixture_weights: MixtureWeights | None = None
     skip_sizes: bool = False
     tasks: tuple[TaskChoice, ...] = ()
@@ -60,9 +62,13 @@ def ladder_runs(ladder: LadderSettings, *, vocabulary: int) -> list[LadderRun]:
     """Every model of every curve, the budgets in the order given.
 
     FLOPs are counted exactly, embeddings' output included, because 6 N D is far off for small models.
-    Raises SettingsError when a budget buys less than ten batches for a size that is not to be skipped, or leaves too
-    few sizes for a curve. Source: Llama 3, 3.2.1.
+    Raises SettingsError for fewer sizes than a curve wants, and when a budget buys less than ten batches for a size
+    that is not to be skipped, or leaves too few sizes for a curve. Source: Llama 3, 3.2.1.
     """
+    if len(ladder.sizes) < FEWEST_POINTS:
+        raise SettingsError(
+            f"ladder: {len(ladder.sizes)} sizes, and a curve wants {FEWEST_POINTS}; add sizes, larger and smaller ones"
+        )
     runs = []
     for number, budget in enumerate(ladder.budgets):
         batch_tokens = _of_each(ladder.batch_tokens, number)
@@ -71,7 +77,7 @@ def ladder_runs(ladder: LadderSettings, *, vocabulary: int) -> list[LadderRun]:
             for place, size in enumerate(ladder.sizes)
         ]
         trainable = [run for run in curve if run.tokens >= _FEWEST_BATCHES * batch_tokens]
-        if ladder.skip_sizes and len(trainable) < min(FEWEST_POINTS, len(curve)):
+        if ladder.skip_sizes and len(trainable) < FEWEST_POINTS:
             raise SettingsError(
                 f"ladder: {budget:.1e} FLOPs buy ten batches of {batch_tokens:,} for {len(trainable)} of {len(curve)} "
                 f"sizes, and a curve wants {FEWEST_POINTS}; add smaller sizes, or take a larger budget or smaller batch"

@@ -166,7 +166,8 @@ def pack(
     )
     work.record(result)
     if result.not_held_out:
-        work.warn(_not_held_out(result.not_held_out))
+        everything = len(result.not_held_out) == len(result.sources)
+        work.warn(_not_held_out(result.not_held_out, everything=everything))
     work.headline = f"{result.tokens:,} tokens from {len(result.sources)} sources"
     return Tokens(work.out)
 
@@ -196,10 +197,11 @@ def _split_sizes(splits: Mapping[str, Mapping[str, int]]) -> dict[str, SplitSize
     return {split: SplitSize(**size) for split, size in splits.items()}
 
 
-def _not_held_out(sources: Sequence[str]) -> str:
-    """The warning about sources of which nothing is held out."""
+def _not_held_out(sources: Sequence[str], *, everything: bool) -> str:
+    """The warning about sources of which nothing is held out. everything: whether there are no others."""
     listed = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
     return (
         f"nothing is held out of {listed}, so no loss is measured there: no document was chosen by its text, and "
         f"none has {LONG_TOKENS:,} tokens, of which a part would be; raise held_out_share or add documents"
+        + ("; there is no other text, so models trained on it have no held-out loss at all" if everything else "")
     )

@@ -38,7 +38,8 @@ class HeldOutLoss:
 @dataclass(frozen=True)
 class TrainingResult:
     """A model that was trained on text. tokens: trained on; flops: for them. loss: nats a token: of pre-training on
-    held-out text, in the shares of the mix; of fine-tuning the mean of the last ten steps. length: tokens in a row.
+    held-out text, in the shares of the mix; of fine-tuning, and where nothing is held out, the mean of the last ten
+    steps. length: tokens in a row.
     sources, held_out: by source, where training counts them; of fine-tuning the sources of what is replayed."""
 
     num_params: int
@@ -63,6 +64,7 @@ class TrainingIncidents:
 @results.add(version=1)
 @dataclass(frozen=True)
 class CheckpointAverage:
-    """The mean of the last checkpoints of one run. losses: of each of these alone, nats a token."""
+    """The mean of the last checkpoints of one run. losses: of each of these alone, nats a token; none where
+    nothing is held out."""
 
     losses: tuple[float, ...]

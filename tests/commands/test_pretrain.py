@@ -105,8 +105,28 @@ def test_a_model_goes_on_with_numbers_by_its_size(here: Path, capsys: pytest.Cap
     assert (written["general"], written["replay_share"]) == ({"wiki": [str(here / "wiki.txt")]}, 0.2)
     assert written["pretrain"]["length"] == 64
     assert "weights of small go on" in said
+    later = ("--general", "wiki.txt", "--lengths", "128", "--tokens", "100k", "--anneal", "0.1")
+    written, _ = shown(capsys, "books", "--from", "small", "--length", "64", *later)
+    assert [stage["length"] for stage in written["longer"]] == [128]
+    assert written["anneal"]["tokens"] == 10_000
     _, said = shown(capsys, "books", "--from", "small", "--length", "64")
     assert "what it costs on other text is not measured; --general PATH does" in said
+
+
+def test_text_at_an_address_is_counted_or_its_tokens_are_asked_for(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="the package for addresses is not installed")
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/words/a.txt": b"A word. " * 5000})
+    written, said = shown(capsys, "memory://words", "--size", "4m")
+    assert "about 10k tokens of text by its bytes, read 1 time\n" in said
+    monkeypatch.setattr(type(memory), "size", lambda self, path: None)  # as some servers have it
+    assert "could not be asked (memory://" in refused(capsys, "memory://words", "--size", "4m")
+    assert "say --tokens" in refused(capsys, "memory://words", "--size", "4m")
+    written, said = shown(capsys, "memory://words", "--size", "4m", "--tokens", "100k")
+    assert written["base"]["tokens"] == 100_000
+    assert "tokens of text by its bytes" not in said
 
 
 def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_made(
@@ -131,6 +151,7 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_made(
         (("books", "--from", "model.gguf"), "`herd import model.gguf model` makes a folder of it first"),
         ((*old, "--vocab-size", "300"), "a vocabulary of its own"),
         ((*old, "--replay", "0.1"), "name some by --general"),
+        ((*old, "--general", "wiki.txt", "--replay", "0.1", "--mix", "books=0.5,wiki=0.5"), "take --replay away, or"),
         ((*old, "--mix", "doremi"), "write --mix NAME=SHARE"),
         (("books", "--from", "small", "--length", "1024"), "the model reads"),
     ):

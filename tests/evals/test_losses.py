@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from herd.core.artifacts import Tokenizer
+from herd.core.errors import DataError
 from herd.core.records import Document
 from herd.evals.losses import held_out_losses, held_out_means, weighted_loss
 from herd.tokens.shards import TokenShards
@@ -101,3 +102,6 @@ def test_a_mix_weighs_the_sources_that_were_measured() -> None:
     losses = {source: HeldOutLoss(nats, nats, 1) for source, nats in (("a", 2.0), ("b", 4.0), ("c", 9.0))}
     assert weighted_loss(losses, {"a": 0.5, "b": 0.25, "absent": 0.25}) == pytest.approx((2 * 0.5 + 4 * 0.25) / 0.75)
     assert weighted_loss(losses, {"a": 1.0, "c": 0.0}) == 2.0
+    for found, shares in (({}, {"a": 1.0}), (losses, {"c": 0.0, "absent": 1.0})):
+        with pytest.raises(DataError, match="no loss was measured of .*; raise held_out_share or add documents"):
+            weighted_loss(found, shares)

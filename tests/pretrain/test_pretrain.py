@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from herd.core.artifacts import Tokens
+from herd.core.artifacts import ArtifactMetadata, Tokens, write_metadata
 from herd.core.errors import DataError, SettingsError
 from herd.core.settings import dump_arguments
-from herd.pretrain.pretrain import PretrainSettings, pretrain, sources_read, token_batches
+from herd.pretrain.anneal import AnnealSettings, anneal
+from herd.pretrain.pretrain import PretrainSettings, last_loss, pretrain, sources_read, token_batches
 from herd.tokens.stages import pack
 from herd.train.log import METRICS_FILE, Step, read_steps
-from herd.train.results import TrainingResult
+from herd.train.results import CheckpointAverage, HeldOutLoss, TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase, warmup_cosine
 from tests.imported import corpus, imported, work
 from tests.train.test_batches import shards
@@ -73,6 +74,36 @@ def test_settings_that_came_later_leave_keys_alone() -> None:
     assert "schedule_steps" not in dumped
     assert dumped["batch"] == [{"until": 1.0, "batch_tokens": 64}]
     assert dump_arguments(pretrain.body, {"settings": small(schedule_steps=20)})["settings"]["schedule_steps"] == 20
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001])
+def test_with_nothing_held_out_training_ends_with_its_own_loss_and_says_so(
+    share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = imported(tmp_path / "model")
+    tokens = Tokens(tmp_path / "packed" / "out")
+    pack.body(work(tmp_path / "packed"), corpus(tmp_path / "corpus"), start, held_out_share=share)
+    assert ("no held-out loss at all" in capsys.readouterr().out) == (share > 0)
+    done = work(tmp_path / "made")
+    batch = (BatchPhase(until=1.0, batch_tokens=64),)
+    made = pretrain.body(done, tokens, start, settings=PretrainSettings(length=16, tokens=1024, batch=batch, lr=1e-3))
+    losses = [step.loss for step in read_steps(made.path / METRICS_FILE)]
+    assert done.results[TrainingResult].loss == pytest.approx(sum(losses[-10:]) / 10)
+    assert done.results[TrainingResult].held_out == {}
+    assert "nothing is held out of text, so no loss was measured" in capsys.readouterr().out
+    assert "in training, nothing held out" in done.headline
+    write_metadata(made.path, ArtifactMetadata("Checkpoint", "made", "pretrain", 1, "-", "-", {}, {}))
+    ending = work(tmp_path / "annealed")
+    anneal.body(ending, made, tokens, settings=AnnealSettings(tokens=512, length=16, batch_tokens=64, lr=1e-3))
+    assert ending.results[CheckpointAverage].losses == ()
+    assert "in training, nothing held out" in ending.headline
+
+
+def test_skipped_steps_are_no_part_of_the_last_loss(tmp_path: Path) -> None:
+    steps = [Step(n, float(n), 1.0, 1e-3, 1.0, 64.0, {}, "spike" if n == 20 else "") for n in range(1, 21)]
+    assert last_loss(work(tmp_path), {}, {"a": 1.0}, steps)[0] == sum(range(10, 20)) / 10
+    measured = {"a": HeldOutLoss(2.0, 1.0, 8)}
+    assert last_loss(work(tmp_path / "other"), measured, {"a": 0.5, "b": 0.5}, steps) == (2.0, "")
 
 
 def test_short_rows_come_first_and_the_rate_falls_as_the_longer_schedule_says(tmp_path: Path) -> None:

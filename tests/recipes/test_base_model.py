@@ -68,6 +68,23 @@ def test_every_preset_is_planned_for_ones_files_and_can_be_written_out(name: str
     assert load_recipe(str(tmp_path / "again.yaml"), recipes).plan().key == own.plan().key
 
 
+def test_epochs_laid_over_tokens_take_their_place_and_the_other_way_round(tmp_path: Path) -> None:
+    files = text(tmp_path, books=3)
+
+    def much(*overrides: str, **base: Any) -> tuple[int | None, float | None]:
+        (tmp_path / "own.yaml").write_text(write_yaml({"recipe": "30m", "files": files, "base": base}))
+        s = load_recipe(str(tmp_path / "own.yaml"), recipes, overrides).settings
+        return s.base.tokens, s.base.epochs
+
+    assert much()[1] is None
+    assert much(epochs=1.5) == (None, 1.5)
+    assert much("base.tokens=1000000", epochs=1.5) == (1_000_000, None)
+    assert much("base.epochs=2.0", tokens=1_000_000) == (None, 2.0)
+    assert much("base.lr=1.0e-3", epochs=1.5) == (None, 1.5)
+    with pytest.raises(SettingsError, match="write either tokens"):
+        much(epochs=1.5, tokens=1_000_000)
+
+
 def test_the_recipes_own_numbers_hold_together() -> None:
     for name in ("30m", "150m", "1b"):
         own = load_recipe(name, recipes, ["files={web: [/dev/null]}"])
@@ -84,7 +101,13 @@ def test_the_recipes_own_numbers_hold_together() -> None:
 
 
 def test_ladder_search_and_later_stages_are_planned_where_they_are_asked_for(tmp_path: Path) -> None:
-    ladder = {"budgets": [1.0e8], "sizes": [SIZE], "length": 32, "batch_tokens": 128, "lr": 1.0e-3}
+    ladder = {
+        "budgets": [1.0e9],
+        "sizes": [SIZE | {"dim": dim} for dim in (16, 20, 24, 28)],
+        "length": 32,
+        "batch_tokens": 128,
+        "lr": 1.0e-3,
+    }
     proxy = {"size": SIZE, "length": 32, "tokens": 1280, "batch_tokens": 128, "lr": 1.0e-3}
     planned = recipe(
         tmp_path,
@@ -97,7 +120,7 @@ def test_ladder_search_and_later_stages_are_planned_where_they_are_asked_for(tmp
     )
     plans = {plan.key: plan for plan in walk(planned.plan())}
     by_stage = [plan.stage.name for plan in plans.values()]
-    assert (by_stage.count("pretrain"), by_stage.count("fit_law"), by_stage.count("find_mix")) == (2, 1, 1)
+    assert (by_stage.count("pretrain"), by_stage.count("fit_law"), by_stage.count("find_mix")) == (5, 1, 1)
     search = next(plan for plan in plans.values() if plan.stage.name == "find_mix")
     for plan in plans.values():
         if plan.stage.name == "pretrain":
@@ -119,6 +142,20 @@ def test_ladder_search_and_later_stages_are_planned_where_they_are_asked_for(tmp
         (
             {"anneal": {"tokens": 256, "length": 64, "batch_tokens": 128, "lr": 0.1, "mixture_weights": {"web": 1.0}}},
             r"anneal\.mixture_weights names 'web'",
+        ),
+        (
+            {
+                "mix_search": {"method": "doremi", "proxy": PHASE | {"size": SIZE, "tokens": 1280}},
+                "base": {"mix": [{"until": 1.0, "mixture_weights": {"books": 1.0}}]},
+            },
+            "both mix_search and base.mix say the shares",
+        ),
+        (
+            {
+                "held_out_share": 0.0,
+                "longer": [{"length": 64, "batch_tokens": 128, "check_tokens": 128, "lr": 1.0e-3}],
+            },
+            "longer hides needles in held-out text and held_out_share is 0",
         ),
     ],
 )

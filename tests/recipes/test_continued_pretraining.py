@@ -9,6 +9,7 @@ import pytest
 
 from herd.core.artifacts import Checkpoint
 from herd.core.errors import SettingsError
+from herd.core.recipe import Recipe
 from herd.core.stage import walk
 from herd.evals.results import EvaluationResult
 from herd.run.runner import run_stages
@@ -59,6 +60,39 @@ def test_without_general_text_the_report_says_what_was_not_measured(start: Path,
     assert training.settings["settings"]["mix"] == {"max_epochs": 4.0, "replay_share": 0.0, "replay_sources": []}
 
 
+LATER: dict[str, Any] = {
+    "longer": [{"length": 96, "batch_tokens": 192, "check_tokens": 384, "checks": 1, "gate": 0.0, "lr": 1.0e-3,
+                "needle_seeds": 1}],
+    "anneal": {"tokens": 3840, "length": 64, "batch_tokens": 256, "lr": 1.0e-3},
+}  # fmt: skip
+
+
+def later_settings(planned: Recipe) -> list[dict[str, Any]]:
+    stages = ("extend_context", "anneal")
+    return [plan.settings["settings"] for plan in walk(planned.plan()) if plan.stage.name in stages]
+
+
+def test_later_stages_read_general_text_in_the_share_of_the_first(start: Path, tmp_path: Path) -> None:
+    text_of = {"files": text(tmp_path, books=120), "general": text(tmp_path, wiki=90)}
+    planned = recipe(tmp_path, "continue", model=str(start), replay_share=0.25, **text_of, **SMALL, **LATER)
+    for row in later_settings(planned):
+        assert row["mix"] == {"max_epochs": 4.0, "replay_share": 0.25, "replay_sources": ["wiki"]}
+    run_stages(planned.plan(), tmp_path / "run", jobs=1)
+    made = artifacts_in(tmp_path / "run")
+    ended = next(one.result(TrainingResult) for one in made if one.metadata["stage"] == "anneal")
+    assert ended.sources["wiki"].share == pytest.approx(0.25, abs=64 / ended.tokens)
+    phases = [{"until": 1.0, "mixture_weights": {"books": 0.9, "wiki": 0.1}}]
+    numbers = SMALL | {"pretrain": TRAINING | {"mix": phases}}
+    for row in later_settings(recipe(tmp_path, "continue", model=str(start), **text_of, **numbers, **LATER)):
+        assert (row["mixture_weights"], row.get("mix")) == ({"books": 0.9, "wiki": 0.1}, None)
+    own = LATER | {"anneal": LATER["anneal"] | {"mixture_weights": {"books": 1.0}}}
+    *_, ending = later_settings(recipe(tmp_path, "continue", model=str(start), **text_of, **SMALL, **own))
+    assert (ending["mixture_weights"], ending.get("mix")) == ({"books": 1.0}, None)
+    del text_of["general"]
+    for row in later_settings(recipe(tmp_path, "continue", model=str(start), **text_of, **SMALL, **LATER)):
+        assert (row["mixture_weights"], row.get("mix")) == (None, None)
+
+
 def test_phases_say_alone_what_is_read(start: Path, tmp_path: Path) -> None:
     mix = [{"until": 1.0, "mixture_weights": {"books": 0.9, "wiki": 0.1}}]
     planned = recipe(
@@ -76,8 +110,17 @@ def test_phases_say_alone_what_is_read(start: Path, tmp_path: Path) -> None:
         ({"files": {}}, "files is not said"),
         ({"general": {"books": ["x"]}}, "books is both your text and general"),
         (
-            {"general": {"wiki": ["x"]}, "anneal": {"tokens": 256, "length": 64, "batch_tokens": 128, "lr": 0.1}},
-            "anneal would read general text in proportion",
+            {
+                "anneal": {
+                    "tokens": 256,
+                    "length": 64,
+                    "batch_tokens": 128,
+                    "lr": 0.1,
+                    "mix": {"max_epochs": 1.0},
+                    "mixture_weights": {"books": 1.0},
+                },
+            },
+            "mixture_weights and mix both say the shares",
         ),
     ],
 )

@@ -30,8 +30,8 @@ BASE = PretrainSettings(
     lr=1e-3,
 )
 LADDER = LadderSettings(
-    budgets=(5e7, 1e8),
-    sizes=(SIZE, replace(SIZE, dim=12)),
+    budgets=(6e7, 1.2e8),
+    sizes=tuple(replace(SIZE, dim=dim) for dim in (8, 12, 16, 20)),
     length=16,
     batch_tokens=64,
     lr=2e-3,
@@ -72,11 +72,29 @@ def test_the_ladder_trains_every_size_at_every_budget_and_asks_about_the_base(tm
     made = prepared(tmp_path)
     models = train_ladder(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556)
     rows = [plan_of(model).settings["settings"] for model in models]
-    assert [row["size"]["dim"] for row in rows] == [8, 12, 8, 12]
+    assert [row["size"]["dim"] for row in rows] == [8, 12, 16, 20] * 2
     assert {row["lr"] for row in rows} == {2e-3}
     law = plan_of(scaling_law(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556))
     assert [parent.key for parent in law.parents] == [model.key for model in models]
     assert law.settings["target_flops"] == 1024 * SIZE.shape(vocab_size=556, max_seq_len=16).training_flops(16)
+
+
+def test_a_rung_has_its_part_of_the_bases_warm_up_and_ends_with_its_own_schedule(tmp_path: Path) -> None:
+    made = prepared(tmp_path)
+    base = replace(BASE, tokens=64_000, warmup=50, schedule_steps=2000)
+
+    def warmups(ladder: LadderSettings, base: PretrainSettings) -> set[float]:
+        models = train_ladder(made.tokens, made.vocabulary, ladder, base, vocab_size=556)
+        rows = [plan_of(model).settings["settings"] for model in models]
+        assert all(row.get("schedule_steps") is None for row in rows)
+        return {row["warmup"] for row in rows}
+
+    assert warmups(LADDER, base) == {50 / 2000}
+    assert warmups(LADDER, replace(base, schedule_steps=None)) == {50 / 1000}
+    assert warmups(LADDER, replace(base, warmup=0.03)) == {0.03}
+    assert warmups(LADDER, replace(base, warmup=0)) == {0.0}
+    assert warmups(LADDER, replace(base, warmup=5000)) == {0.99}
+    assert warmups(replace(LADDER, warmup=7), base) == {7.0}
 
 
 def test_no_law_is_asked_about_a_model_that_is_there_already(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_presets_of_base_models_shrink_too(name: str, tmp_path: Path) -> None:
 
 def test_a_ladder_shrinks_to_one_that_trains() -> None:
     ladder = (
-        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b], length: 4096, batch_tokens: 1048576, "
+        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b, 70b], length: 4096, batch_tokens: 1048576, "
         "lr: 3.0e-4, mixture_weights: {general: 1.0}}"
     )
     s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), 1e-7)

@@ -14,8 +14,10 @@ from herd.evals.intervals import Interval
 from herd.evals.results import EvaluationResult
 from herd.report.sections import Section, SectionPart, Sections, render_parts
 from herd.report.sections.funnel import dedup_steps
+from herd.report.sections.losses import _is_rung
 from herd.report.sections.steps import what_went_in
 from herd.report.sections.text import largest_packing, rise_words, text_section
+from herd.scaling.results import ScalingLaw, TaskForecasts
 from herd.tokens.results import PackingResult, SplitSize
 from herd.train.results import HeldOutLoss, SourceUse, TrainingResult
 from tests.report.test_abilities import model, read
@@ -168,3 +170,29 @@ def test_sentences_come_in_the_order_of_the_steps_and_name_the_largest_of_many()
     assert second.count(" to ") == 3
     assert "(+" in second
     assert second.endswith(", and 6 more in the table</li>")
+
+
+def test_models_of_a_ladder_that_is_asked_tasks_are_no_part_of_the_chain() -> None:
+    """A rung is evaluated for the forecast of scores as well; the base, evaluated for the report, is none."""
+
+    def one(key: str, *recorded: Any, **inputs: Any) -> Made:
+        artifact = Made(*recorded, key=key)
+        artifact.metadata["inputs"] = inputs
+        return artifact
+
+    training, law = TrainingResult(10, 100, 1.0, 2.0, 16), ScalingLaw((), None, {"none": "too few"}, 1e23)
+    rungs, scores = [f"rung-{n}" for n in range(4)], [f"scores-{n}" for n in range(4)]
+    artifacts = [one(rung, training) for rung in [*rungs, "base", "began"]]
+    artifacts += [
+        one(key, EvaluationResult(key, False, {}), model=rung) for key, rung in zip(scores, rungs, strict=True)
+    ]
+    artifacts += [
+        one("law", law, models=[*rungs, "began"]),
+        one("forecast", TaskForecasts(1e23, {}), law="law", models=rungs, scores=scores),
+        one("longer", training, model="began"),
+        one("scores-base", EvaluationResult("base", False, {}), model="base"),
+    ]
+    chain = [made.key for made in artifacts if made.get_result(TrainingResult) and not _is_rung(made, artifacts)]  # type: ignore[arg-type]
+    assert chain == ["base", "began", "longer"]
+    without_tasks = [made for made in artifacts if made.key in (*rungs, "law")]
+    assert all(_is_rung(made, without_tasks) for made in without_tasks[:4])  # type: ignore[arg-type]

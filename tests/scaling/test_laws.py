@@ -93,7 +93,7 @@ def test_curves_without_a_minimum_say_so_and_too_few_points_are_refused() -> Non
 
 
 def test_rungs_spend_their_budget_and_refuse_one_too_small() -> None:
-    sizes = tuple(Size(dim=w, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=2 * w) for w in (8, 16))
+    sizes = tuple(Size(dim=w, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=2 * w) for w in (8, 12, 16, 20))
     ladder = LadderSettings(
         budgets=(1e9, 2e9), sizes=sizes, length=32, batch_tokens=64, lr=1e-3, mixture_weights={"a": 1.0}
     )
@@ -101,7 +101,7 @@ def test_rungs_spend_their_budget_and_refuse_one_too_small() -> None:
     for rung in found:
         flops = rung.tokens * rung.size.shape(vocab_size=100, max_seq_len=32).training_flops(32)
         assert flops == pytest.approx(rung.budget, rel=0.01)
-    assert by_budget(ladder.budgets, [rung.budget for rung in found]) == [[1e9, 1e9], [2e9, 2e9]]
+    assert by_budget(ladder.budgets, [rung.budget for rung in found]) == [[1e9] * 4, [2e9] * 4]
     with pytest.raises(SettingsError, match="fewer than ten batches"):
         ladder_runs(
             LadderSettings(

@@ -11,10 +11,11 @@ from herd.core.artifacts import Artifact
 from herd.core.lineage import input_keys
 from herd.core.manifests import check_files
 from herd.core.titles import artifact_titles
+from herd.evals.results import EvaluationResult
 from herd.report import plots
 from herd.report.plots import svg_markup
 from herd.report.sections import Section, artifacts_with, fill_template, sections
-from herd.scaling.results import ScalingLaw
+from herd.scaling.results import ScalingLaw, TaskForecasts
 from herd.train.log import METRICS_FILE, Step, read_steps
 from herd.train.results import TrainingResult
 
@@ -58,9 +59,22 @@ def steps_of(artifact: Artifact) -> list[Step]:
 
 
 def _is_rung(artifact: Artifact, artifacts: Sequence[Artifact]) -> bool:
-    """Whether the only use of a model was to fit a law."""
-    users = [user for user in artifacts if artifact.key in input_keys(user)]
-    return bool(users) and all(user.get_result(ScalingLaw) is not None for user in users)
+    """Whether a model was trained for a law only: its other uses are forecasts of scores, and what it scored for
+    these."""
+
+    def users(key: str) -> list[Artifact]:
+        return [user for user in artifacts if key in input_keys(user)]
+
+    def forecasts(user: Artifact) -> bool:
+        return user.get_result(ScalingLaw) is not None or user.get_result(TaskForecasts) is not None
+
+    def is_for_forecasts(user: Artifact) -> bool:
+        scores_users = users(user.key) if user.get_result(EvaluationResult) is not None else []
+        return forecasts(user) or (bool(scores_users) and all(map(forecasts, scores_users)))
+
+    of_model = users(artifact.key)
+    in_law = any(user.get_result(ScalingLaw) is not None for user in of_model)
+    return in_law and all(map(is_for_forecasts, of_model))
 
 
 def _run(artifact: Artifact, titles: Mapping[str, str]) -> tuple[str, list[float], list[float]]:
