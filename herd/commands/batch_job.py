@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +42,18 @@ def add_slurm_options(parser: argparse.ArgumentParser) -> None:
 def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, recipe_file: Path | None = None) -> None:
     """Writes the script, before it one for the text where the recipe packs some, and says how both are submitted.
 
-    recipe_file: the recipe where it is written already; else FOLDER/recipe.yaml is written. Raises SettingsError where
-    trainings are for another number of devices than the job has.
+    recipe_file: the recipe where it is written already; else FOLDER/recipe.yaml is written. Raises SettingsError, and
+    writes nothing, where text or rows are only declared, or a training is for more devices than the job has.
     """
     from herd.core.artifacts import atomic_write
     from herd.core.settings import write_yaml
+    from herd.recipes.declared import check_declared
     from herd.run.runner import required_plans
     from herd.run.slurm import sbatch_script
 
     plans = required_plans(recipe.plan(), options.until)
     devices = options.nodes * options.gpus_per_node
+    check_declared(plans)
     _check_ranks(plans, devices)
     folder.mkdir(parents=True, exist_ok=True)
     if recipe_file is None:
@@ -79,8 +81,8 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         submit = f"sbatch --dependency=afterok:$(sbatch --parsable {text}) {file}"
     print(f"{file}: {options.nodes} nodes of {options.gpus_per_node} GPUs, {hours:.1f} h at a time; submit it with")
     print(f"  {submit}")
-    if devices > 1 and not any(plan.stage.ranks(plan.settings) == devices for plan in plans):
-        print(f"no training is laid out over its {devices} devices, so that one works; give --gpus {devices}")
+    for line in _idle_lines(plans, devices):
+        print(line)
 
 
 def _row(recipe: Recipe) -> dict[str, object]:
@@ -94,15 +96,27 @@ def _row(recipe: Recipe) -> dict[str, object]:
 
 
 def _check_ranks(plans: Sequence[Plan], devices: int) -> None:
+    """Fewer ranks than the job starts are right: the others wait until the stage is made."""
     from herd.core.errors import SettingsError
 
     for plan in plans:
         ranks = plan.stage.ranks(plan.settings)
-        if ranks not in (1, devices):
+        if ranks > devices:
             raise SettingsError(
                 f"{plan.key} is laid out over {ranks:,} devices and the job has {devices:,}; give --gpus {devices}, or "
-                "other --nodes and --gpus-per-node"
+                "more --nodes and --gpus-per-node"
             )
+
+
+def _idle_lines(plans: Sequence[Plan], devices: int) -> Iterator[str]:
+    """Which trainings leave devices of the job without work, each stage and number once."""
+    ranks = {(plan.stage.name, plan.stage.ranks(plan.settings)): None for plan in plans}
+    if devices > 1 and all(count == 1 for _, count in ranks):
+        yield f"no training is laid out over its {devices} devices, so that one works; give --gpus {devices}"
+        return
+    fewer = [f"{name} {count:,}" for name, count in ranks if 1 < count < devices]
+    if fewer:
+        yield f"of {devices:,} devices some stages use fewer, and the others wait meanwhile: {', '.join(fewer)}"
 
 
 def _hours(plans: Sequence[Plan], folder: Path, options: argparse.Namespace) -> float:
