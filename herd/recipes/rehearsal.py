@@ -21,6 +21,7 @@ from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings
 from herd.recipes.align_rounds import AlignRoundsSettings
 from herd.recipes.llama3 import Llama3Settings
+from herd.recipes.rehearsal_flops import new_sizes, rehearsal_flops, settings_parts
 from herd.recipes.rehearsal_text import over_sources, some_files
 from herd.scaling.budget import LadderSettings
 from herd.tokens.tokenizer import CONTROL_TOKENS
@@ -85,21 +86,21 @@ def scale_down(settings: S, scale: float) -> S:
     for length in found:
         shorter = max(lengths.values(), default=_LEAST_LENGTH - _STEP)
         lengths[length] = min(length, max(_multiple(length * scale**0.3), shorter + _STEP))
-    has_size = any(True for _ in _sizes_in(settings))
+    has_size = any(True for _ in new_sizes(settings))
     return _shrink(settings, Scale(scale, scale ** (2 / 3) if has_size else 1.0, lengths))
 
 
 def scale_for(settings: Any, core_seconds: float) -> float:
     """The scale, of one digit, at which training takes about half of `core_seconds` of a CPU core; the rest is for
     text, tests and sampling. Raises SettingsError for a recipe in which no new model is pre-trained."""
-    if not any(True for _ in _sizes_in(settings)):
+    if not any(True for _ in new_sizes(settings)):
         raise SettingsError(
             "--rehearse chooses a scale for a new model, and this recipe trains none; name one, --scale"
         )
     for exponent in range(-1, -13, -1):
         for digit in (5, 3, 2, 1):
             scale = float(f"{digit}e{exponent}")
-            if _flops(scale_down(settings, scale)) <= core_seconds / 2 * _CORE_FLOPS:
+            if rehearsal_flops(scale_down(settings, scale)) <= core_seconds / 2 * _CORE_FLOPS:
                 return scale
     raise SettingsError("no scale makes this recipe small enough; name one by --scale")
 
@@ -110,7 +111,7 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
     files = getattr(before, "files", None) or {}
     if any(files.values()):
         lost: dict[str, float] = {}
-        for shares in (getattr(part, "mixture_weights", None) or {} for part in _parts_of(before)):
+        for shares in (getattr(part, "mixture_weights", None) or {} for part in settings_parts(before)):
             for source, share in shares.items():
                 if share > 0 and not files.get(source):
                     lost[source] = max(share, lost.get(source, 0.0))
@@ -123,7 +124,7 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
             notes.append(f"source {source}: of its files {len(patterns):,} are read, evenly drawn")
     if getattr(before, "alignment", None) is not None and getattr(after, "alignment", None) is None:
         notes.append("alignment.rounds names no files: alignment is not tried")
-    if any(isinstance(part, LongContextSettings) for part in _parts_of(before)):
+    if any(isinstance(part, LongContextSettings) for part in settings_parts(before)):
         notes.append("gates are asked and reported, and do not bind")
     return notes
 
@@ -369,43 +370,9 @@ def _multiple(number: float) -> int:
     return max(_STEP, _STEP * round(number / _STEP))
 
 
-def _flops(settings: Any) -> float:
-    """Of pre-training, longer contexts and annealing, as far as a recipe has them."""
-    total = 0.0
-    sizes = list(_sizes_in(settings))
-    rows = [part.vocab_size for part in _parts_of(settings) if isinstance(part, TokenizerSettings) and part.vocab_size]
-    vocab_size = (rows[0] if rows else _LEAST_VOCAB) + len(CONTROL_TOKENS)
-    for part in _parts_of(settings):
-        shape = sizes[0].shape(vocab_size=vocab_size)
-        if isinstance(part, PretrainSettings):
-            ramp = BatchRamp(part.batch, part.tokens or 0, part.length)
-            total += sum(tokens * shape.training_flops(length) for length, tokens in ramp.tokens_by_length.items())
-        elif isinstance(part, LongContextSettings):
-            total += part.checks * part.check_tokens * shape.training_flops(part.length)
-        elif isinstance(part, AnnealSettings):
-            total += part.tokens * shape.training_flops(part.length)
-    return total
-
-
-def _parts_of(value: Any) -> Iterator[Any]:
-    """Every settings object in `value`, itself first."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        for part in value:
-            yield from _parts_of(part)
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield value
-        for field in fields(value):
-            yield from _parts_of(getattr(value, field.name))
-
-
-def _sizes_in(settings: Any) -> Iterator[Size]:
-    """Those of new models."""
-    return (part for part in _parts_of(settings) if isinstance(part, Size))
-
-
 def _lengths_in(settings: Any) -> Iterator[int]:
     """Every length of a row."""
-    for part in _parts_of(settings):
+    for part in settings_parts(settings):
         for name in _LENGTHS:
             value = getattr(part, name, None)
             if isinstance(value, int):
