@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.evals.stages import EvaluationSettings
+from herd.mixing.problem import ProxySettings
 from herd.model.sizes import LLAMA_VOCAB_SIZE, Size
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
@@ -21,6 +22,7 @@ from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings
 from herd.recipes.align_rounds import AlignRoundsSettings
 from herd.recipes.llama3 import Llama3Settings
+from herd.recipes.mixing_search import CandidateRun, MixSearchSettings
 from herd.recipes.rehearsal_flops import new_sizes, rehearsal_flops, settings_parts
 from herd.recipes.rehearsal_text import over_sources, some_files
 from herd.scaling.budget import LadderSettings
@@ -290,6 +292,33 @@ def _ladder(s: LadderSettings, scale: Scale) -> Changes:
     return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(lr)}
 
 
+def _proxy(s: ProxySettings, scale: Scale) -> Changes:
+    length = scale.lengths[s.length]
+    batch = scale.rows(s.batch_tokens, s.length) * length
+    steps = max(_LEAST_STEPS, round(s.tokens * scale.tokens / batch))
+    return {
+        "length": length,
+        "batch_tokens": batch,
+        "tokens": steps * batch,
+        "warmup": _warmup(s.warmup, s.steps, steps),
+    }
+
+
+def _candidate(run: CandidateRun, scale: Scale) -> Changes:
+    return {"tokens": max(1, round(run.tokens * scale.tokens)), "lr": scale.rate(run.lr)}
+
+
+def _mix_search(s: MixSearchSettings, scale: Scale) -> Changes:
+    proxy = _shrink(s.proxy, scale)
+    rungs: list[CandidateRun] = []
+    # Whole batches, and every rung of more tokens than the one before, as a forecast wants different budgets.
+    for rung in sorted(s.rungs, key=lambda run: run.tokens):
+        small = _shrink(rung, scale)
+        least = _LEAST_STEPS * proxy.batch_tokens if not rungs else rungs[-1].tokens + proxy.batch_tokens
+        rungs.append(replace(small, tokens=max(least, proxy.batch_tokens * round(small.tokens / proxy.batch_tokens))))
+    return {"proxy": proxy, "rungs": tuple(rungs), "seeds": s.seeds[:_SEEDS]}
+
+
 def _alignment(s: Llama3Settings, scale: Scale) -> Changes:
     return {"alignment": None} if s.alignment is None or not s.alignment.rounds else {}
 
@@ -318,6 +347,9 @@ RULES: Mapping[type, Callable[[Any, Scale], Changes]] = {
     FinetuneSettings: _tuning,
     LengthUpsampling: lambda s, scale: {"longer_than": scale.lengths[s.longer_than]},
     LadderSettings: _ladder,
+    ProxySettings: _proxy,
+    CandidateRun: _candidate,
+    MixSearchSettings: _mix_search,
     EvaluationSettings: _evaluation,
     AlignRoundsSettings: _rounds,
     Llama3Settings: _alignment,

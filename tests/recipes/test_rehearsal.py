@@ -18,6 +18,7 @@ from herd.model.sizes import SIZES
 from herd.recipes import recipes
 from herd.recipes.llama3 import Llama3Settings
 from herd.recipes.rehearsal import RULES, Scale, rehearsal_notes, scale_down, scale_for
+from herd.recipes.rehearsal_flops import settings_parts
 from herd.run.runner import run_stages
 from herd.scaling.budget import ladder_runs
 from herd.tokens.tokenizer import CONTROL_TOKENS
@@ -160,6 +161,50 @@ def test_a_ladder_shrinks_to_one_that_trains() -> None:
     assert list(s.ladder.budgets) == sorted(set(s.ladder.budgets))
     vocab_size = (s.tokenizer.vocab_size or 0) + len(CONTROL_TOKENS)
     assert len(ladder_runs(s.ladder, vocabulary=vocab_size)) == 3 * len(s.ladder.sizes)
+
+
+RUNGS = [{"size": "3.2-1b", "tokens": 10**9 * 2**n, "lr": 3e-4} for n in range(4)]
+SEARCHES = (
+    {"method": {"regmix": {"runs": 8}}},
+    {"candidates": {"a": {"books": 1.0}, "b": {"books": 1.0}}, "rungs": RUNGS, "seeds": [0, 1, 2]},
+)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("scale", [1e-3, 1e-5, 1e-8])
+def test_no_count_of_tokens_of_a_search_for_a_mix_stays(search: dict[str, Any], scale: float, tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("Some text.")
+    proxy = {"size": "3.2-1b", "length": 2048, "tokens": 10**9, "batch_tokens": 2**19, "lr": 3e-4, "dtype": "bf16"}
+    row = {
+        "recipe": "1b",
+        "files": {"books": [str(tmp_path / "book.txt")]},
+        "mix_search": {"proxy": proxy, **search},
+    }
+    before = recipe_from(row, recipes, where=tmp_path / "mine.yaml").settings
+    s = scale_down(before, scale)
+    old, new = (
+        [
+            (type(part), name, getattr(part, name))
+            for part in settings_parts(settings)
+            for name in ("tokens", "batch_tokens", "check_tokens")
+            if hasattr(part, name)
+        ]
+        for settings in (before, s)
+    )
+    assert [count[:2] for count in old] == [count[:2] for count in new]
+    assert all(count < was for (*_, was), (*_, count) in zip(old, new, strict=True))
+    run = s.mix_search.proxy
+    assert (run.size.dim, run.dtype) == (scale_size(before, scale), "fp32")
+    assert run.batch_tokens % run.length == 0
+    assert run.lr > 3e-4
+    rungs = s.mix_search.rungs
+    assert len({rung.tokens for rung in rungs}) == len(before.mix_search.rungs)
+    assert all(rung.tokens % run.batch_tokens == 0 and rung.lr == run.lr for rung in rungs)
+
+
+def scale_size(before: Any, scale: float) -> int:
+    size = before.mix_search.proxy.size
+    return RULES[type(size)](size, Scale(scale, scale ** (2 / 3), {}))["dim"]
 
 
 def test_a_rehearsal_is_chosen_by_time_and_a_scale_is_a_share() -> None:
