@@ -26,6 +26,7 @@ from herd.recipes.mixing_search import CandidateRun, MixSearchSettings
 from herd.recipes.rehearsal_flops import new_sizes, rehearsal_flops, settings_parts
 from herd.recipes.rehearsal_text import over_sources, some_files
 from herd.scaling.budget import LadderSettings
+from herd.scaling.laws import FEWEST_POINTS
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.rows import LengthUpsampling
@@ -137,7 +138,7 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
 def _size(size: Size, scale: Scale) -> Changes:
     heads = max(1, round(size.dim * scale.weights**0.4 / _HEAD_DIM))
     ratio = size.n_heads / size.n_kv_heads
-    kv_heads = max(n for n in range(1, heads + 1) if heads % n == 0 and n <= max(1.0, heads / ratio))
+    kv_heads = _kv_heads(heads, ratio)
     layers = max(1, round(size.n_layers * scale.weights**0.2))
     architecture = size.architecture
     if architecture.head_dim is not None:
@@ -279,7 +280,7 @@ def _evaluation(s: EvaluationSettings, scale: Scale) -> Changes:
 
 
 def _ladder(s: LadderSettings, scale: Scale) -> Changes:
-    sizes = tuple(dict.fromkeys(replace(size, **_size(size, scale)) for size in s.sizes))
+    sizes = _ladder_sizes(s.sizes, scale)
     length = scale.lengths[s.length]
     batch = scale.rows(max(s.batch_tokens) if isinstance(s.batch_tokens, tuple) else s.batch_tokens, s.length) * length
     vocab_size = max(_LEAST_VOCAB, round(LLAMA_VOCAB_SIZE * scale.weights**0.5)) + len(CONTROL_TOKENS)
@@ -290,6 +291,21 @@ def _ladder(s: LadderSettings, scale: Scale) -> Changes:
         budgets.append(max(budget * scale.tokens ** (5 / 3), least))
     lr = max(s.lr) if isinstance(s.lr, tuple) else s.lr
     return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(lr)}
+
+
+def _ladder_sizes(sizes: tuple[Size, ...], scale: Scale) -> tuple[Size, ...]:
+    """Sizes that shrink to one are one; as many as a curve wants are left, wider by a head each than the narrowest."""
+    small = list(dict.fromkeys(replace(size, **_size(size, scale)) for size in sizes))
+    least = min(small, key=lambda size: size.dim)
+    heads = least.n_heads
+    while len(small) < min(FEWEST_POINTS, len(set(sizes))):
+        heads += 1
+        if all(size.dim != heads * _HEAD_DIM for size in small):
+            width = heads * _HEAD_DIM
+            kv_heads = _kv_heads(heads, least.n_heads / least.n_kv_heads)
+            ffn_dim = _multiple(width * least.ffn_dim / least.dim)
+            small.append(replace(least, dim=width, n_heads=heads, n_kv_heads=kv_heads, ffn_dim=ffn_dim))
+    return tuple(sorted(small, key=lambda size: (size.dim, size.n_layers)))
 
 
 def _proxy(s: ProxySettings, scale: Scale) -> Changes:
@@ -396,6 +412,11 @@ def _without_absent(s: Any, changes: Mapping[str, Any]) -> Changes:
 def _warmup(warmup: float, old_steps: int, new_steps: int) -> float:
     """Of so many steps; a share of them stays."""
     return warmup if warmup < 1 else float(max(1, round(warmup * new_steps / max(1, old_steps))))
+
+
+def _kv_heads(heads: int, ratio: float) -> int:
+    """The most that divide the heads, with `ratio` heads each at least."""
+    return max(n for n in range(1, heads + 1) if heads % n == 0 and n <= max(1.0, heads / ratio))
 
 
 def _multiple(number: float) -> int:

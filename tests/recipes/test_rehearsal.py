@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from herd.recipes.rehearsal import RULES, Scale, rehearsal_notes, scale_down, sc
 from herd.recipes.rehearsal_flops import settings_parts
 from herd.run.runner import run_stages
 from herd.scaling.budget import ladder_runs
+from herd.scaling.laws import FEWEST_POINTS, parabola
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchRamp
@@ -151,16 +153,25 @@ def test_presets_of_base_models_shrink_too(name: str, tmp_path: Path) -> None:
         assert "curate" in [plan.stage.name for plan in walk(small.plan())]
 
 
-def test_a_ladder_shrinks_to_one_that_trains() -> None:
+@pytest.mark.parametrize("scale", [1e-4, 1e-6, 1e-7, 1e-9])
+def test_a_ladder_shrinks_to_one_that_trains(scale: float) -> None:
     ladder = (
-        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b], length: 4096, batch_tokens: 1048576, "
-        "lr: 3.0e-4, mixture_weights: {general: 1.0}}"
+        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b, 3.1-8b], length: 4096, "
+        "batch_tokens: 1048576, lr: 3.0e-4, mixture_weights: {general: 1.0}}"
     )
-    s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), 1e-7)
+    s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), scale)
     assert s.ladder is not None
     assert list(s.ladder.budgets) == sorted(set(s.ladder.budgets))
     vocab_size = (s.tokenizer.vocab_size or 0) + len(CONTROL_TOKENS)
-    assert len(ladder_runs(s.ladder, vocabulary=vocab_size)) == 3 * len(s.ladder.sizes)
+    runs = ladder_runs(s.ladder, vocabulary=vocab_size)
+    assert len(runs) == 3 * len(s.ladder.sizes)
+    for budget in s.ladder.budgets:
+        # What fits the law refuses a curve of fewer than four, after all models are trained.
+        tokens = [run.tokens for run in runs if run.budget == budget]
+        assert len(set(tokens)) >= FEWEST_POINTS
+        middle = math.sqrt(min(tokens) * max(tokens))
+        curve = parabola(tokens, [math.log(count / middle) ** 2 for count in tokens])
+        assert curve.is_inside
 
 
 RUNGS = [{"size": "3.2-1b", "tokens": 10**9 * 2**n, "lr": 3e-4} for n in range(4)]
