@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
-from herd.commands.recipes import spread
+from herd.commands.recipes import RECIPE_FILE, spread
 from herd.commands.run import add_run_options, run_recipe
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
-
-RECIPE_FILE = "recipe.yaml"
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +62,9 @@ def run_job(
     machine, before_layouts = machine_of(options), recipe.to_row()
     recipe, told = spread(recipe, options.gpus, machine)
     values = merge_settings(values, _changed(before_layouts, recipe.to_row()), type(recipe.settings))
-    text = f"# {shlex.join(['herd', *sys.argv[1:]])}\n{write_yaml(values)}"
+    # Of one line, whatever the arguments hold.
+    command = " ".join(shlex.join(["herd", *sys.argv[1:]]).split())
+    text = f"# {command}\n{write_yaml(values)}"
     for line in (*told, *plan_lines(required_plans(recipe.plan(), options.until), folder, machine)):
         print(line)
     before(recipe)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from herd.core.recipe import Recipe
     from herd.train.machines import Machine
 
+RECIPE_FILE = "recipe.yaml"  # in the folder of a run, where a command wrote it
 REHEARSAL_SECONDS = 600.0  # of one CPU core, about
 
 
@@ -55,8 +56,10 @@ def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     registry = studies if is_study else recipes
     recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
     recipe, folder_suffix = _rehearsal(recipe, options)
-    folder = options.out or Path("runs") / f"{Path(options.recipe).stem}{folder_suffix}"
-    return recipe, folder
+    path = Path(options.recipe)
+    # The recipe that a job wrote into its run's folder goes on there.
+    own = path.absolute().parent if path.name == RECIPE_FILE else Path("runs") / path.stem
+    return recipe, options.out or own.with_name(f"{own.name}{folder_suffix}")
 
 
 def spread(recipe: Recipe, devices: int | None, machine: Machine) -> tuple[Recipe, list[str]]:

@@ -64,6 +64,14 @@ def test_a_job_writes_the_recipe_that_herd_run_goes_on_with(
     assert recipe.plan().key == Path(made).name
 
 
+def test_a_command_of_several_lines_stays_a_comment(
+    wiring: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["herd", "sft", "--tasks", "a:\nsize: 9\r\n\u2028word: q"])
+    run_job(wiring, {"size": 2}, tmp_path / "run", options())
+    assert read_yaml(tmp_path / "run" / "recipe.yaml")[0] == {"recipe": wiring, "size": 2}
+
+
 def test_other_numbers_are_told_and_the_recipe_of_before_is_kept(
     wiring: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

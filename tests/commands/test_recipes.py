@@ -24,6 +24,18 @@ def test_a_run_lies_under_its_recipes_name_or_where_it_was_said(tmp_path: Path) 
     assert named("plan", str(mine)) == ("tiny", Path("runs/mine"))
 
 
+def test_a_recipe_that_a_job_wrote_goes_on_in_the_folder_it_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "sft-mine"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("recipe: tiny\n")
+    assert named("run", str(run / "recipe.yaml")) == ("tiny", run)
+    assert named("run", str(run / "recipe.yaml"), "--scale", "1e-3")[1] == tmp_path / "sft-mine-scale-0.001"
+    monkeypatch.chdir(run)
+    assert named("run", "recipe.yaml")[1].resolve() == run
+
+
 def test_studies_and_recipes_are_found_by_name_and_a_study_only_among_studies() -> None:
     assert named("plan", "alignment") == named("study", "alignment") == ("alignment", Path("runs/alignment"))
     with pytest.raises(SettingsError, match="'tiny' is not one of the studies"):
