@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from pathlib import Path
 
 import pytest
 
+from herd.commands.batch_job import _HANDED_ON, _handed_on
+from herd.commands.run import add_run_options
 from herd.core.recipe import load_recipe
 from herd.core.settings import write_yaml
 from herd.recipes import recipes
@@ -88,3 +92,33 @@ def test_a_wiring_of_ones_own_is_found_from_the_script(tmp_path: Path, capsys: p
     assert "#SBATCH --time=2:00:00\n" in file.read_text()
     written = load_recipe(str(out / "recipe.yaml"), recipes)
     assert written.plan().key == load_recipe(str(recipe), recipes).plan().key
+
+
+def test_every_option_of_a_run_is_handed_on() -> None:
+    parser = argparse.ArgumentParser()
+    add_run_options(parser)
+    usual = vars(parser.parse_args([]))
+    # The script says these itself.
+    assert {name: usual[name] for name in _HANDED_ON} == _HANDED_ON
+    assert usual.keys() - _HANDED_ON.keys() == {"jobs", "executor", "log"}
+    words = ["--profile", "10:3", "--max-restarts", "7", "--device", "cuda", "--log", "wandb"]
+    assert _handed_on(parser.parse_args(words)) == words
+    assert not _handed_on(parser.parse_args([]))
+
+
+def test_another_recipe_in_the_folder_is_kept_and_the_command_is_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out, file = own_recipe(tmp_path, "kept"), tmp_path / "run", tmp_path / "my jobs" / "a; b.sbatch"
+    words = ("run", str(recipe), "--out", str(out), "--sbatch", str(file), "--hours", "2")
+    code, said, _ = run(capsys, *words)
+    assert code == 0
+    assert f"  sbatch {shlex.quote(str(file))}" in said
+    written = (out / "recipe.yaml").read_text()
+    run(capsys, *words)
+    assert [path.name for path in out.glob("recipe*")] == ["recipe.yaml"]
+    (out / "recipe.yaml").write_text("recipe: tiny\nseed: 9\n")
+    code, said, _ = run(capsys, *words)
+    assert (code, (out / "recipe.1.yaml").read_text()) == (0, "recipe: tiny\nseed: 9\n")
+    assert (out / "recipe.yaml").read_text() == written
+    assert f"the recipe of before is {out / 'recipe.1.yaml'}" in said
