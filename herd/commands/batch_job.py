@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from herd.commands.arguments import amount, bounded_number, machine_of
+from herd.commands.recipe_file import write_recipe
+from herd.commands.recipes import RECIPE_FILE
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -19,8 +22,8 @@ _TEXT_STAGE = "pack"  # up to here no GPU is wanted
 _MOST_HOURS, _SPARE = 24.0, 1.3
 # Options of `herd run` that a script hands on, with what they are when nobody says anything.
 _HANDED_ON = {
-    "save_every": None, "keep_every": 0, "gc_every": 50, "heartbeat_timeout": 30.0, "compare_every": 10,
-    "inference_ranks": None, "dtype": "fp32",
+    "save_every": None, "keep_every": 0, "gc_every": 50, "profile": None, "heartbeat_timeout": 30.0, "max_restarts": 3,
+    "compare_every": 10, "inference_ranks": None, "device": "auto", "dtype": "fp32",
 }  # fmt: skip
 
 
@@ -42,21 +45,25 @@ def add_slurm_options(parser: argparse.ArgumentParser) -> None:
 def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, recipe_file: Path | None = None) -> None:
     """Writes the script, before it one for the text where the recipe packs some, and says how both are submitted.
 
-    recipe_file: the recipe where it is written already; else FOLDER/recipe.yaml is written. Raises SettingsError where
-    trainings are for another number of devices than the job has.
+    recipe_file: the recipe where it is written already; else FOLDER/recipe.yaml is, and another one that is there is
+    kept under another name. Raises SettingsError, and
+    writes nothing, where text or rows are only declared, or a training is for more devices than the job has.
     """
     from herd.core.artifacts import atomic_write
     from herd.core.settings import write_yaml
+    from herd.recipes.declared import check_declared
     from herd.run.runner import required_plans
     from herd.run.slurm import sbatch_script
 
     plans = required_plans(recipe.plan(), options.until)
     devices = options.nodes * options.gpus_per_node
+    check_declared(plans)
     _check_ranks(plans, devices)
     folder.mkdir(parents=True, exist_ok=True)
     if recipe_file is None:
-        recipe_file = folder / "recipe.yaml"
-        atomic_write(recipe_file, write_yaml(_row(recipe)))
+        recipe_file = folder / RECIPE_FILE
+        if not _holds(recipe_file, recipe):
+            write_recipe(recipe_file, row := _row(recipe), write_yaml(row))
     command = [sys.executable, "-m", "herd", "run", str(recipe_file.resolve()), "--out", str(folder.resolve())]
     shared: dict[str, Any] = {"job_name": f"herd-{folder.name}", "folder": folder, "partition": options.partition}
     hours = options.hours or _hours(plans, folder, options)
@@ -68,7 +75,7 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
     file: Path = options.sbatch
     file.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(file, script)
-    submit = f"sbatch {file}"
+    submit = f"sbatch {shlex.quote(str(file))}"
     if any(plan.stage.name == _TEXT_STAGE for plan in plans) and options.until != _TEXT_STAGE:
         text = file.with_name(f"{file.stem}-text{file.suffix}")
         cores = options.cpus_per_task * options.gpus_per_node
@@ -76,11 +83,12 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         atomic_write(
             text, sbatch_script(first, nodes=1, gpus_per_node=0, cpus_per_task=cores, hours=hours, **shared)
         )  # fmt: skip
-        submit = f"sbatch --dependency=afterok:$(sbatch --parsable {text}) {file}"
+        first_job = f"$(sbatch --parsable {shlex.quote(str(text))})"
+        submit = f"sbatch --dependency=afterok:{first_job} {shlex.quote(str(file))}"
     print(f"{file}: {options.nodes} nodes of {options.gpus_per_node} GPUs, {hours:.1f} h at a time; submit it with")
     print(f"  {submit}")
-    if devices > 1 and not any(plan.stage.ranks(plan.settings) == devices for plan in plans):
-        print(f"no training is laid out over its {devices} devices, so that one works; give --gpus {devices}")
+    for line in _idle_lines(plans, devices):
+        print(line)
 
 
 def _row(recipe: Recipe) -> dict[str, object]:
@@ -93,16 +101,42 @@ def _row(recipe: Recipe) -> dict[str, object]:
     return row
 
 
+def _holds(file: Path, recipe: Recipe) -> bool:
+    """Whether `file` is this recipe already, in whatever words."""
+    from herd.core.errors import HerdError
+    from herd.core.recipe import load_recipe
+    from herd.recipes import recipes
+
+    if not file.exists():
+        return False
+    try:
+        return _row(load_recipe(str(file), recipes)) == _row(recipe)
+    except HerdError:  # of another version, or another thing
+        return False
+
+
 def _check_ranks(plans: Sequence[Plan], devices: int) -> None:
+    """Fewer ranks than the job starts are right: the others wait until the stage is made."""
     from herd.core.errors import SettingsError
 
     for plan in plans:
         ranks = plan.stage.ranks(plan.settings)
-        if ranks not in (1, devices):
+        if ranks > devices:
             raise SettingsError(
                 f"{plan.key} is laid out over {ranks:,} devices and the job has {devices:,}; give --gpus {devices}, or "
-                "other --nodes and --gpus-per-node"
+                "more --nodes and --gpus-per-node"
             )
+
+
+def _idle_lines(plans: Sequence[Plan], devices: int) -> Iterator[str]:
+    """Which trainings leave devices of the job without work, each stage and number once."""
+    ranks = {(plan.stage.name, plan.stage.ranks(plan.settings)): None for plan in plans}
+    if devices > 1 and all(count == 1 for _, count in ranks):
+        yield f"no training is laid out over its {devices} devices, so that one works; give --gpus {devices}"
+        return
+    fewer = [f"{name} {count:,}" for name, count in ranks if 1 < count < devices]
+    if fewer:
+        yield f"of {devices:,} devices some stages use fewer, and the others wait meanwhile: {', '.join(fewer)}"
 
 
 def _hours(plans: Sequence[Plan], folder: Path, options: argparse.Namespace) -> float:
@@ -117,7 +151,8 @@ def _handed_on(options: argparse.Namespace) -> list[str]:
     words: list[str] = []
     for name, usual in _HANDED_ON.items():
         if (value := getattr(options, name)) != usual:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            text = ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
     for tracker in options.log:
         words += ["--log", tracker]
     return words

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
+from herd.commands.recipe_file import write_recipe
 from herd.commands.recipes import RECIPE_FILE, spread
 from herd.commands.run import add_run_options, run_recipe
 
@@ -45,7 +46,6 @@ def run_job(
     before is kept under another name. before: is shown the recipe first, and may refuse it; nothing is written
     until then. Raises SettingsError.
     """
-    from herd.core.artifacts import atomic_write
     from herd.core.recipe import parse_override, recipe_from
     from herd.core.settings import merge_settings, write_yaml
     from herd.recipes import recipes
@@ -72,13 +72,7 @@ def run_job(
         print(f"\nnothing was made; the recipe would be {file}:\n\n{text}", end="")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    if file.exists() and _without_comments(file.read_text(encoding="utf-8")) != _without_comments(text):
-        earlier = _free_name(file)
-        for line in _differences(file, values):
-            print(line)
-        file.rename(earlier)
-        print(f"the recipe of before is {earlier}")
-    atomic_write(file, text)
+    write_recipe(file, values, text)
     if options.sbatch is not None:
         write_sbatch(recipe, folder, options, file)
         return
@@ -96,33 +90,3 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
         elif value != old:
             changed[name] = value
     return changed
-
-
-def _without_comments(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.startswith("#")]
-
-
-def _free_name(file: Path) -> Path:
-    """`recipe.1.yaml`, or the next number that is free."""
-    number = 1
-    while (name := file.with_suffix(f".{number}{file.suffix}")).exists():
-        number += 1
-    return name
-
-
-def _differences(file: Path, values: Mapping[str, Any]) -> Iterator[str]:
-    """A line for every number that is another than in the recipe of before."""
-    from herd.core.settings import read_yaml
-
-    old, new = dict(_leaves(read_yaml(file)[0])), dict(_leaves(values))
-    for name in dict.fromkeys((*old, *new)):
-        if old.get(name) != new.get(name):
-            yield f"{name}: {old.get(name, 'not said')} before, {new.get(name, 'not said')} now"
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value

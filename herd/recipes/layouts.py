@@ -19,9 +19,10 @@ from herd.train.settings import FinetuneSettings, TrainingSettings
 def choose_layouts(recipe: Recipe, devices: int, machine: Machine) -> tuple[Recipe, list[str]]:
     """The recipe with every training spread over `devices`, and what was chosen in words.
 
-    Pre-training takes the layout with the most use of its devices among those that fit into memory. Fine-tuning divides
-    its batch over them, and stays on one device where it cannot. The layout counts for an artifact's key: another
-    number of devices is another run. Raises SettingsError where a training fits into none.
+    Pre-training takes the layout with the most use of its devices among those that fit into memory. Fine-tuning keeps a
+    layout of its own that these devices hold; else as many of them as may be divide its batch, each, or each group that
+    holds a model, with equally many rows. The layout counts for an artifact's key: another number of devices is another
+    run. Raises SettingsError where a training fits into none.
     """
     # Only those that the recipe's own numbers name: runs of a ladder are made of others, and stay on one device.
     trainings: dict[str, PlannedTraining] = {}
@@ -33,10 +34,9 @@ def choose_layouts(recipe: Recipe, devices: int, machine: Machine) -> tuple[Reci
         training = trainings.get(_identity(s))
         layout = None if training is None else _best(training, devices, machine)
         if layout is None and isinstance(s, FinetuneSettings):
-            shared = s.batch_size % devices == 0
-            layout = ParallelLayout(data=devices) if shared else ParallelLayout()
-            if not shared:
-                words.append(f"{path} stays on one device: {devices:,} do not share a batch of {s.batch_size}")
+            layout, why = _finetuning_layout(s, devices)
+            if why:
+                words.append(f"{path} {why}")
         if layout is None or layout == s.layout:
             return s
         parts = [f"{field.name}: {getattr(layout, field.name)}" for field in fields(layout)]
@@ -44,6 +44,22 @@ def choose_layouts(recipe: Recipe, devices: int, machine: Machine) -> tuple[Reci
         return replace(s, layout=layout)
 
     return replace(recipe, settings=_over_trainings(recipe.settings, place, "")), words
+
+
+def _finetuning_layout(s: FinetuneSettings, devices: int) -> tuple[ParallelLayout, str]:
+    """The layout of a fine-tuning, whose rows may be too long for one device, and what there is to say about it."""
+    own = s.layout
+    if 1 < own.devices <= devices:
+        return own, f"keeps its layout of {own.devices:,} of {devices:,} devices" if own.devices < devices else ""
+    model_ranks = own.devices // own.data
+    if model_ranks > devices:
+        return own, f"keeps its own layout, of which one model wants {model_ranks:,} devices and there are {devices:,}"
+    data = max(n for n in range(1, devices // model_ranks + 1) if s.batch_size % n == 0)
+    layout = replace(own, data=data)
+    if layout.devices == devices:
+        return layout, ""
+    takes = f"takes {layout.devices:,} of {devices:,} devices" if layout.devices > 1 else "stays on one device"
+    return layout, f"{takes}: {devices // model_ranks:,} do not share a batch of {s.batch_size}"
 
 
 def _best(training: PlannedTraining, devices: int, machine: Machine) -> ParallelLayout:

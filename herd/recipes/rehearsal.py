@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.evals.stages import EvaluationSettings
+from herd.mixing.problem import ProxySettings
 from herd.model.sizes import LLAMA_VOCAB_SIZE, Size
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
@@ -21,8 +22,11 @@ from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings
 from herd.recipes.align_rounds import AlignRoundsSettings
 from herd.recipes.llama3 import Llama3Settings
+from herd.recipes.mixing_search import CandidateRun, MixSearchSettings
+from herd.recipes.rehearsal_flops import new_sizes, rehearsal_flops, settings_parts
 from herd.recipes.rehearsal_text import over_sources, some_files
 from herd.scaling.budget import LadderSettings
+from herd.scaling.laws import FEWEST_POINTS
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.rows import LengthUpsampling
@@ -85,21 +89,21 @@ def scale_down(settings: S, scale: float) -> S:
     for length in found:
         shorter = max(lengths.values(), default=_LEAST_LENGTH - _STEP)
         lengths[length] = min(length, max(_multiple(length * scale**0.3), shorter + _STEP))
-    has_size = any(True for _ in _sizes_in(settings))
+    has_size = any(True for _ in new_sizes(settings))
     return _shrink(settings, Scale(scale, scale ** (2 / 3) if has_size else 1.0, lengths))
 
 
 def scale_for(settings: Any, core_seconds: float) -> float:
     """The scale, of one digit, at which training takes about half of `core_seconds` of a CPU core; the rest is for
     text, tests and sampling. Raises SettingsError for a recipe in which no new model is pre-trained."""
-    if not any(True for _ in _sizes_in(settings)):
+    if not any(True for _ in new_sizes(settings)):
         raise SettingsError(
             "--rehearse chooses a scale for a new model, and this recipe trains none; name one, --scale"
         )
     for exponent in range(-1, -13, -1):
         for digit in (5, 3, 2, 1):
             scale = float(f"{digit}e{exponent}")
-            if _flops(scale_down(settings, scale)) <= core_seconds / 2 * _CORE_FLOPS:
+            if rehearsal_flops(scale_down(settings, scale)) <= core_seconds / 2 * _CORE_FLOPS:
                 return scale
     raise SettingsError("no scale makes this recipe small enough; name one by --scale")
 
@@ -110,7 +114,7 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
     files = getattr(before, "files", None) or {}
     if any(files.values()):
         lost: dict[str, float] = {}
-        for shares in (getattr(part, "mixture_weights", None) or {} for part in _parts_of(before)):
+        for shares in (getattr(part, "mixture_weights", None) or {} for part in settings_parts(before)):
             for source, share in shares.items():
                 if share > 0 and not files.get(source):
                     lost[source] = max(share, lost.get(source, 0.0))
@@ -123,7 +127,7 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
             notes.append(f"source {source}: of its files {len(patterns):,} are read, evenly drawn")
     if getattr(before, "alignment", None) is not None and getattr(after, "alignment", None) is None:
         notes.append("alignment.rounds names no files: alignment is not tried")
-    if any(isinstance(part, LongContextSettings) for part in _parts_of(before)):
+    if any(isinstance(part, LongContextSettings) for part in settings_parts(before)):
         notes.append("gates are asked and reported, and do not bind")
     return notes
 
@@ -134,7 +138,7 @@ def rehearsal_notes(before: Any, after: Any) -> list[str]:
 def _size(size: Size, scale: Scale) -> Changes:
     heads = max(1, round(size.dim * scale.weights**0.4 / _HEAD_DIM))
     ratio = size.n_heads / size.n_kv_heads
-    kv_heads = max(n for n in range(1, heads + 1) if heads % n == 0 and n <= max(1.0, heads / ratio))
+    kv_heads = _kv_heads(heads, ratio)
     layers = max(1, round(size.n_layers * scale.weights**0.2))
     architecture = size.architecture
     if architecture.head_dim is not None:
@@ -276,7 +280,7 @@ def _evaluation(s: EvaluationSettings, scale: Scale) -> Changes:
 
 
 def _ladder(s: LadderSettings, scale: Scale) -> Changes:
-    sizes = tuple(dict.fromkeys(replace(size, **_size(size, scale)) for size in s.sizes))
+    sizes = _ladder_sizes(s.sizes, scale)
     length = scale.lengths[s.length]
     batch = scale.rows(max(s.batch_tokens) if isinstance(s.batch_tokens, tuple) else s.batch_tokens, s.length) * length
     vocab_size = max(_LEAST_VOCAB, round(LLAMA_VOCAB_SIZE * scale.weights**0.5)) + len(CONTROL_TOKENS)
@@ -287,6 +291,48 @@ def _ladder(s: LadderSettings, scale: Scale) -> Changes:
         budgets.append(max(budget * scale.tokens ** (5 / 3), least))
     lr = max(s.lr) if isinstance(s.lr, tuple) else s.lr
     return {"sizes": sizes, "length": length, "batch_tokens": batch, "budgets": tuple(budgets), "lr": scale.rate(lr)}
+
+
+def _ladder_sizes(sizes: tuple[Size, ...], scale: Scale) -> tuple[Size, ...]:
+    """Sizes that shrink to one are one; as many as a curve wants are left, wider by a head each than the narrowest."""
+    small = list(dict.fromkeys(replace(size, **_size(size, scale)) for size in sizes))
+    least = min(small, key=lambda size: size.dim)
+    heads = least.n_heads
+    while len(small) < min(FEWEST_POINTS, len(set(sizes))):
+        heads += 1
+        if all(size.dim != heads * _HEAD_DIM for size in small):
+            width = heads * _HEAD_DIM
+            kv_heads = _kv_heads(heads, least.n_heads / least.n_kv_heads)
+            ffn_dim = _multiple(width * least.ffn_dim / least.dim)
+            small.append(replace(least, dim=width, n_heads=heads, n_kv_heads=kv_heads, ffn_dim=ffn_dim))
+    return tuple(sorted(small, key=lambda size: (size.dim, size.n_layers)))
+
+
+def _proxy(s: ProxySettings, scale: Scale) -> Changes:
+    length = scale.lengths[s.length]
+    batch = scale.rows(s.batch_tokens, s.length) * length
+    steps = max(_LEAST_STEPS, round(s.tokens * scale.tokens / batch))
+    return {
+        "length": length,
+        "batch_tokens": batch,
+        "tokens": steps * batch,
+        "warmup": _warmup(s.warmup, s.steps, steps),
+    }
+
+
+def _candidate(run: CandidateRun, scale: Scale) -> Changes:
+    return {"tokens": max(1, round(run.tokens * scale.tokens)), "lr": scale.rate(run.lr)}
+
+
+def _mix_search(s: MixSearchSettings, scale: Scale) -> Changes:
+    proxy = _shrink(s.proxy, scale)
+    rungs: list[CandidateRun] = []
+    # Whole batches, and every rung of more tokens than the one before, as a forecast wants different budgets.
+    for rung in sorted(s.rungs, key=lambda run: run.tokens):
+        small = _shrink(rung, scale)
+        least = _LEAST_STEPS * proxy.batch_tokens if not rungs else rungs[-1].tokens + proxy.batch_tokens
+        rungs.append(replace(small, tokens=max(least, proxy.batch_tokens * round(small.tokens / proxy.batch_tokens))))
+    return {"proxy": proxy, "rungs": tuple(rungs), "seeds": s.seeds[:_SEEDS]}
 
 
 def _alignment(s: Llama3Settings, scale: Scale) -> Changes:
@@ -317,6 +363,9 @@ RULES: Mapping[type, Callable[[Any, Scale], Changes]] = {
     FinetuneSettings: _tuning,
     LengthUpsampling: lambda s, scale: {"longer_than": scale.lengths[s.longer_than]},
     LadderSettings: _ladder,
+    ProxySettings: _proxy,
+    CandidateRun: _candidate,
+    MixSearchSettings: _mix_search,
     EvaluationSettings: _evaluation,
     AlignRoundsSettings: _rounds,
     Llama3Settings: _alignment,
@@ -365,47 +414,18 @@ def _warmup(warmup: float, old_steps: int, new_steps: int) -> float:
     return warmup if warmup < 1 else float(max(1, round(warmup * new_steps / max(1, old_steps))))
 
 
+def _kv_heads(heads: int, ratio: float) -> int:
+    """The most that divide the heads, with `ratio` heads each at least."""
+    return max(n for n in range(1, heads + 1) if heads % n == 0 and n <= max(1.0, heads / ratio))
+
+
 def _multiple(number: float) -> int:
     return max(_STEP, _STEP * round(number / _STEP))
 
 
-def _flops(settings: Any) -> float:
-    """Of pre-training, longer contexts and annealing, as far as a recipe has them."""
-    total = 0.0
-    sizes = list(_sizes_in(settings))
-    rows = [part.vocab_size for part in _parts_of(settings) if isinstance(part, TokenizerSettings) and part.vocab_size]
-    vocab_size = (rows[0] if rows else _LEAST_VOCAB) + len(CONTROL_TOKENS)
-    for part in _parts_of(settings):
-        shape = sizes[0].shape(vocab_size=vocab_size)
-        if isinstance(part, PretrainSettings):
-            ramp = BatchRamp(part.batch, part.tokens or 0, part.length)
-            total += sum(tokens * shape.training_flops(length) for length, tokens in ramp.tokens_by_length.items())
-        elif isinstance(part, LongContextSettings):
-            total += part.checks * part.check_tokens * shape.training_flops(part.length)
-        elif isinstance(part, AnnealSettings):
-            total += part.tokens * shape.training_flops(part.length)
-    return total
-
-
-def _parts_of(value: Any) -> Iterator[Any]:
-    """Every settings object in `value`, itself first."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        for part in value:
-            yield from _parts_of(part)
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield value
-        for field in fields(value):
-            yield from _parts_of(getattr(value, field.name))
-
-
-def _sizes_in(settings: Any) -> Iterator[Size]:
-    """Those of new models."""
-    return (part for part in _parts_of(settings) if isinstance(part, Size))
-
-
 def _lengths_in(settings: Any) -> Iterator[int]:
     """Every length of a row."""
-    for part in _parts_of(settings):
+    for part in settings_parts(settings):
         for name in _LENGTHS:
             value = getattr(part, name, None)
             if isinstance(value, int):

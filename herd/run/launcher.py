@@ -1,7 +1,8 @@
 """Ranks that somebody else starts: torchrun or Slurm with one command on every node, or Ray Train.
 
 Of the processes that torchrun or Slurm started the first makes the stages, the others join it: they are ranks of what
-wants ranks, and take shards of what is mapped over shards. All meet in a folder that every node sees.
+wants ranks, as many of them as it wants, and take shards of what is mapped over shards. All meet in a folder that every
+node sees.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,14 +102,14 @@ class LauncherExecutor:
             )
 
     def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
-        here = Rank.from_env()
-        if ranks != here.world_size:
-            raise SettingsError(
-                f"the layout wants {ranks} ranks and {here.world_size} were started; change one of them"
-            )
+        """As `Executor.launch`, by the first of the ranks that were started; the others wait for the next task.
+        Raises SettingsError for more than were started."""
+        started = Rank.from_env().world_size
+        if ranks > started:
+            raise SettingsError(f"the layout wants {ranks} ranks and {started} were started; change one of them")
         # A port of the job's own: the launcher's is taken by the launcher.
         address = os.environ.get("MASTER_ADDR") or socket.gethostbyname(socket.gethostname())
-        rank_job = [str(job), address, free_port()]
+        rank_job = [str(job), ranks, address, free_port()]
         self._rendezvous.announce("job", json.dumps(rank_job).encode())
         with watch_progress(job.parent / "ranks", report):
             _run_rank(*rank_job)
@@ -336,9 +338,12 @@ def _write(file: Path, value: object) -> None:
 # ---- ranks ----
 
 
-def _run_rank(job: str, address: str, port: int) -> None:
-    """This process's part, in a process of its own: torch's groups serve one job."""
-    env = rank_env(Rank.from_env(), address, port) | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
+def _run_rank(job: str, ranks: int, address: str, port: int) -> None:
+    """This process's part, in a process of its own: torch's groups serve one job. None where fewer ranks do it."""
+    here = Rank.from_env()
+    if here.number >= ranks:
+        return
+    env = rank_env(replace(here, world_size=ranks), address, port) | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
     process = subprocess.run(rank_command(Path(job)), check=False, env=os.environ | env)
     if process.returncode == StoppedError.exit_code:
         raise StoppedError("asked to end; what was saved last is gone on from by the same command")

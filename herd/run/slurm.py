@@ -16,13 +16,12 @@ _PARTITION = re.compile(r"[A-Za-z0-9_.,-]*")
 
 def sbatch_script(
     command: Sequence[str], *, job_name: str, nodes: int, gpus_per_node: int, cpus_per_task: int, hours: float,
-    folder: Path, partition: str = "", tasks_per_node: int | None = None, start: Path | None = None,
+    folder: Path, partition: str = "",
 ) -> str:  # fmt: skip
-    """The text of a batch script that runs `command` once for every task.
+    """The text of a batch script that runs `command` in this folder once for every GPU, or once a node without.
 
-    tasks_per_node: one for every GPU when absent, or one. hours: of wall-clock time, after which the job is queued
-    again and goes on. folder: where its output goes, on a disk that all nodes see. start: the folder that it runs in.
-    Raises SettingsError for numbers and names that no job can have.
+    hours: of wall-clock time, after which the job is queued again and goes on. folder: where its output goes, on a
+    disk that all nodes see. Raises SettingsError for numbers and names that no job can have.
     """
     for name, number in (("nodes", nodes), ("cpus-per-task", cpus_per_task)):
         if number < 1:
@@ -36,7 +35,7 @@ def sbatch_script(
     options = [
         f"--job-name={name}",
         f"--nodes={nodes}",
-        f"--ntasks-per-node={tasks_per_node or max(1, gpus_per_node)}",
+        f"--ntasks-per-node={max(1, gpus_per_node)}",
         f"--cpus-per-task={cpus_per_task}",
         *([f"--gpus-per-node={gpus_per_node}"] if gpus_per_node else []),
         *([f"--partition={partition}"] if partition else []),
@@ -50,7 +49,7 @@ def sbatch_script(
     return f"""#!/bin/bash
 {directives}
 set -u
-cd {shlex.quote(str((start or Path.cwd()).resolve()))} || exit 2
+cd {shlex.quote(str(Path.cwd()))} || exit 2
 export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
 # Told that its time is nearly up, every rank saves and leaves; queued again, the job goes on from there.
 stopping=0

@@ -195,10 +195,6 @@ class BatchRamp:
         start = phase.first_row + (step - phase.first_step) * phase.rows
         return range(start, start + phase.rows)
 
-    def length_of(self, step: int) -> int:
-        """Tokens in a row of `step`."""
-        return self.phase_of(step).length
-
 
 def mix_within(phases: Sequence[MixPhase], start: float, end: float) -> tuple[MixPhase, ...]:
     """What of a mix lies between two shares of a run's tokens, as the mix of that part alone."""

@@ -74,6 +74,21 @@ def test_the_numbers_are_the_reports(preset: Recipe) -> None:
     assert vocab_size + len(CONTROL_TOKENS) == LLAMA_VOCAB_SIZE
 
 
+def test_every_training_has_the_bases_optimizer(preset: Recipe) -> None:
+    s: Llama3Settings = preset.settings
+    assert s.anneal is not None
+    assert s.alignment is not None
+    assert s.alignment.reward is not None
+    assert s.alignment.dpo is not None
+    continued = (*s.longer, s.anneal)
+    assert s.base.optimizer.eps == 1e-5
+    tuned = (s.alignment.reward, s.alignment.sft, s.alignment.dpo)
+    assert {part.optimizer for part in (*continued, *tuned)} == {s.base.optimizer}
+    # Rows of one length are compiled for; rewards' and preferences' differ.
+    assert [part.compile for part in (s.base, *continued, s.alignment.sft)] == [True] * (len(continued) + 2)
+    assert {part.dtype for part in (*continued, *tuned)} == {"bf16"}
+
+
 def test_rates_go_on_down_the_reports_cosine(preset: Recipe) -> None:
     s: Llama3Settings = preset.settings
     assert s.anneal is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from herd.model.sizes import SIZES
 from herd.recipes import recipes
 from herd.recipes.llama3 import Llama3Settings
 from herd.recipes.rehearsal import RULES, Scale, rehearsal_notes, scale_down, scale_for
+from herd.recipes.rehearsal_flops import settings_parts
 from herd.run.runner import run_stages
 from herd.scaling.budget import ladder_runs
+from herd.scaling.laws import FEWEST_POINTS, parabola
 from herd.tokens.tokenizer import CONTROL_TOKENS
 from herd.train.layout import ParallelLayout
 from herd.train.schedule import BatchRamp
@@ -150,16 +153,69 @@ def test_presets_of_base_models_shrink_too(name: str, tmp_path: Path) -> None:
         assert "curate" in [plan.stage.name for plan in walk(small.plan())]
 
 
-def test_a_ladder_shrinks_to_one_that_trains() -> None:
+@pytest.mark.parametrize("scale", [1e-4, 1e-6, 1e-7, 1e-9])
+def test_a_ladder_shrinks_to_one_that_trains(scale: float) -> None:
     ladder = (
-        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b, 70b], length: 4096, batch_tokens: 1048576, "
-        "lr: 3.0e-4, mixture_weights: {general: 1.0}}"
+        "{budgets: [6.0e18, 1.0e19, 1.0e20], sizes: [3.2-1b, 3.2-3b, 8b, 3.1-8b], length: 4096, "
+        "batch_tokens: 1048576, lr: 3.0e-4, mixture_weights: {general: 1.0}}"
     )
-    s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), 1e-7)
+    s = scale_down(numbers("llama3-8b", f"ladder={ladder}"), scale)
     assert s.ladder is not None
     assert list(s.ladder.budgets) == sorted(set(s.ladder.budgets))
     vocab_size = (s.tokenizer.vocab_size or 0) + len(CONTROL_TOKENS)
-    assert len(ladder_runs(s.ladder, vocabulary=vocab_size)) == 3 * len(s.ladder.sizes)
+    runs = ladder_runs(s.ladder, vocabulary=vocab_size)
+    assert len(runs) == 3 * len(s.ladder.sizes)
+    for budget in s.ladder.budgets:
+        # What fits the law refuses a curve of fewer than four, after all models are trained.
+        tokens = [run.tokens for run in runs if run.budget == budget]
+        assert len(set(tokens)) >= FEWEST_POINTS
+        middle = math.sqrt(min(tokens) * max(tokens))
+        curve = parabola(tokens, [math.log(count / middle) ** 2 for count in tokens])
+        assert curve.is_inside
+
+
+RUNGS = [{"size": "3.2-1b", "tokens": 10**9 * 2**n, "lr": 3e-4} for n in range(4)]
+SEARCHES = (
+    {"method": {"regmix": {"runs": 8}}},
+    {"candidates": {"a": {"books": 1.0}, "b": {"books": 1.0}}, "rungs": RUNGS, "seeds": [0, 1, 2]},
+)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("scale", [1e-3, 1e-5, 1e-8])
+def test_no_count_of_tokens_of_a_search_for_a_mix_stays(search: dict[str, Any], scale: float, tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("Some text.")
+    proxy = {"size": "3.2-1b", "length": 2048, "tokens": 10**9, "batch_tokens": 2**19, "lr": 3e-4, "dtype": "bf16"}
+    row = {
+        "recipe": "1b",
+        "files": {"books": [str(tmp_path / "book.txt")]},
+        "mix_search": {"proxy": proxy, **search},
+    }
+    before = recipe_from(row, recipes, where=tmp_path / "mine.yaml").settings
+    s = scale_down(before, scale)
+    old, new = (
+        [
+            (type(part), name, getattr(part, name))
+            for part in settings_parts(settings)
+            for name in ("tokens", "batch_tokens", "check_tokens")
+            if hasattr(part, name)
+        ]
+        for settings in (before, s)
+    )
+    assert [count[:2] for count in old] == [count[:2] for count in new]
+    assert all(count < was for (*_, was), (*_, count) in zip(old, new, strict=True))
+    run = s.mix_search.proxy
+    assert (run.size.dim, run.dtype) == (scale_size(before, scale), "fp32")
+    assert run.batch_tokens % run.length == 0
+    assert run.lr > 3e-4
+    rungs = s.mix_search.rungs
+    assert len({rung.tokens for rung in rungs}) == len(before.mix_search.rungs)
+    assert all(rung.tokens % run.batch_tokens == 0 and rung.lr == run.lr for rung in rungs)
+
+
+def scale_size(before: Any, scale: float) -> int:
+    size = before.mix_search.proxy.size
+    return RULES[type(size)](size, Scale(scale, scale ** (2 / 3), {}))["dim"]
 
 
 def test_a_rehearsal_is_chosen_by_time_and_a_scale_is_a_share() -> None:

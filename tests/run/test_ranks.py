@@ -124,6 +124,22 @@ def test_slurm_starts_them_as_well(tmp_path: Path) -> None:
     assert made(tmp_path / "run")["total"] == 6
 
 
+def test_a_stage_may_want_fewer_ranks_than_were_started(tmp_path: Path) -> None:
+    start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--master-port", "29513")
+    done = run(tmp_path, "--executor", "torchrun", start=start)
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path) == {"total": 6, "ranks": ["0", "1"]}
+
+
+def test_a_stage_that_wants_more_ranks_than_were_started_is_refused(tmp_path: Path) -> None:
+    srun = tmp_path / "srun"
+    srun.write_text(FAKE_SRUN)
+    srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    done = run(tmp_path / "run", "--executor", "slurm", "--set", "ranks=3", start=(str(srun), sys.executable))
+    assert done.returncode == 1
+    assert "the layout wants 3 ranks and 2 were started" in done.stderr
+
+
 def test_ray_starts_them_as_well(tmp_path: Path) -> None:
     pytest.importorskip("ray.train.torch", reason="ray[train] is not installed", exc_type=ImportError)
     done = run(tmp_path, "--executor", "ray", "--jobs", "1", seconds=400)

@@ -92,7 +92,7 @@ def start(tmp_path: Path, *sets: str) -> subprocess.Popen[str]:
     script = tmp_path / "job.sbatch"
     script.write_text(
         sbatch_script(
-            [*command, "--executor", "slurm"], job_name="ranked", nodes=1, gpus_per_node=0, tasks_per_node=2,
+            [*command, "--executor", "slurm"], job_name="ranked", nodes=1, gpus_per_node=0,
             cpus_per_task=1, hours=1, folder=tmp_path / "my run",
         )
     )  # fmt: skip

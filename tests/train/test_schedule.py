@@ -89,7 +89,7 @@ def test_the_reports_batches_by_tokens(tokens: float, rows: int, length: int) ->
     for phase in REPORT.plan:
         if tokens < seen + phase.tokens:
             step = phase.first_step + int((tokens - seen) // (phase.rows * phase.length))
-            assert (len(REPORT.rows_of(step)), REPORT.length_of(step)) == (rows, length)
+            assert (len(REPORT.rows_of(step)), REPORT.phase_of(step).length) == (rows, length)
             return
         seen += phase.tokens
     pytest.fail("past the run")
@@ -116,7 +116,9 @@ def test_a_ramp_of_several_lengths_reads_every_row_once(parts: list[tuple[int, i
     )
     ramp = BatchRamp(phases, tokens, 4)
     assert [row for step in range(ramp.steps) for row in ramp.rows_of(step)] == list(range(ramp.rows))
-    assert sum(len(ramp.rows_of(step)) * ramp.length_of(step) for step in range(ramp.steps)) == ramp.trained_tokens
+    assert (
+        sum(len(ramp.rows_of(step)) * ramp.phase_of(step).length for step in range(ramp.steps)) == ramp.trained_tokens
+    )
 
 
 def test_a_part_of_a_run_has_its_part_of_the_mix() -> None:
