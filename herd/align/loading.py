@@ -83,18 +83,19 @@ def load_dialogues(
 ) -> Dialogues:
     """Conversations in any columns that `herd show --mask` reads. files: paths, folders, patterns or addresses; of a
     folder with splits only those of `train` are read. source: what theirs is called; as rows say when
-    absent. max_samples: how many of the first are kept; all when 0. prompt_suffix: to the last thing the user says,
-    such as the form an answer shall have. tests: what rows must not hold; those that do are left out and counted.
-    Raises DataError when there is none."""
+    absent. max_samples: how many of the first are kept, with a warning where there are more; all when 0. prompt_suffix:
+    to the last thing the user says, such as the form an answer shall have. tests: what rows must not hold; those that
+    do are left out and counted. Raises DataError when there is none."""
     parsed = _read(files, tests)
     if not parsed.conversations:
         raise DataError(f"{_file_names(files)}: no conversations, only preferences; bring those as preferences")
     conversations = parsed.conversations[: max_samples or None]
+    number = _kept_words(work, files, len(conversations), len(parsed.conversations))
     dialogues = [
         replace(_with_suffix(conversation, prompt_suffix), source=source or conversation.source)
         for conversation in conversations
     ]
-    return write_dialogues(work, dialogues, f"{len(dialogues):,} dialogues", left_out=parsed.rejected)
+    return write_dialogues(work, dialogues, f"{number} dialogues", left_out=parsed.rejected)
 
 
 def read_dialogues(artifacts: Sequence[Dialogues]) -> list[Conversation]:
@@ -132,8 +133,8 @@ def load_preferences(
     work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], max_samples: NonNegativeInt = 0
 ) -> Preferences:
     """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. max_samples: how many
-    of the first are kept; all when 0. tests: what rows must not hold; those that do are left out and counted. Raises
-    DataError when there is none."""
+    of the first are kept, with a warning where there are more; all when 0. tests: what rows must not hold; those that
+    do are left out and counted. Raises DataError when there is none."""
     parsed = _read(files, tests)
     if not parsed.preferences:
         raise DataError(f"{_file_names(files)}: no preferences, only conversations; bring those as dialogues")
@@ -142,7 +143,8 @@ def load_preferences(
     strengths: Counter[str] = Counter(preference.strength for preference in preferences)
     left_out = dict(parsed.rejected + parsed.unpaired)
     work.record(PreferenceCount(len(preferences), left_out=left_out, strengths=dict(strengths)))
-    work.headline = f"{len(preferences):,} preferences"
+    number = _kept_words(work, files, len(preferences), len(parsed.preferences))
+    work.headline = f"{number} preferences"
     return Preferences(work.out)
 
 
@@ -164,6 +166,14 @@ def _read(files: Sequence[InputFile], tests: Dialogues | None) -> ParsedRows:
         if not merged.conversations and not merged.preferences:
             raise DataError(f"{_file_names(files)}: every row holds a question of the tests; bring rows that are apart")
     return merged
+
+
+def _kept_words(work: Work, files: Sequence[InputFile], kept: int, total: int) -> str:
+    """How many rows are kept, for a headline; warns where these are not all."""
+    if kept == total:
+        return f"{kept:,}"
+    work.warn(f"{_file_names(files)}: max_samples keeps the first {kept:,} of {total:,} rows; 0 keeps all")
+    return f"{kept:,} of {total:,}"
 
 
 def _file_names(files: Sequence[InputFile]) -> str:

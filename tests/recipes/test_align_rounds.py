@@ -156,6 +156,13 @@ def test_what_cannot_be_done_is_said_while_planning(folder: Path, extra: str, ro
         load_recipe(str(recipe(folder, extra, rounds)), recipes)
 
 
+def test_the_preset_reads_every_row(folder: Path) -> None:
+    made = plans(recipe(folder))
+    loaded = [plan for name in ("load_dialogues", "load_preferences") for plan in of_stage(made, name)]
+    assert len(loaded) == 5
+    assert {plan.settings["max_samples"] for plan in loaded} == {0}
+
+
 def test_without_files_they_are_asked_for() -> None:
     with pytest.raises(SettingsError, match="model is not said"):
         load_recipe("align", recipes)
