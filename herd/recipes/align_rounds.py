@@ -176,7 +176,11 @@ def align_rounds(s: AlignSettings) -> Report:
 
 def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRows, ...]]:
     """Tests, where there are some, and the rows of every round without theirs, planned."""
-    tests = next(iter(_load(None, s.tests, s.max_tests, s.prompt_suffix, "tests")), None)
+    tests = None
+    if s.tests:
+        tests = load_dialogues(
+            files=s.tests, source="tests", max_samples=s.max_tests, prompt_suffix=s.prompt_suffix, split="test"
+        )
     rounds = []
     for brought in s.each_round:
         preferences = None
@@ -342,10 +346,10 @@ def _mean(models: tuple[Checkpoint, ...], held_out: Dialogues | None) -> Checkpo
 
 
 def _load(
-    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = "", source: str = ""
+    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = ""
 ) -> tuple[Dialogues, ...]:
     """The rows of the files, those of each source apart where sources are named."""
-    by_source = row_files if isinstance(row_files, dict) else {source: row_files}
+    by_source = row_files if isinstance(row_files, dict) else {"": row_files}
     return tuple(
         load_dialogues(tests, files=names, source=name, max_samples=max_samples, prompt_suffix=prompt_suffix)
         for name, names in by_source.items()
