@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from herd.align.column_maps import SET_FORMS, RatedAnswers, input_output
 from herd.align.row_parts import (
@@ -28,6 +29,7 @@ from herd.core.records import Conversation, Message, Preference
 from herd.core.rowfiles import RowError, iter_rows, row_files
 
 TRAIN = "train"
+RowSplit = Literal["train", "test"]
 
 
 @dataclass
@@ -87,15 +89,15 @@ def read_rows(file: Path | str) -> ParsedRows:
     return parsed
 
 
-def load_rows(place: Path | str) -> ParsedRows:
+def load_rows(place: Path | str, split: RowSplit = "train") -> ParsedRows:
     """What a file of rows holds, or all files of a folder, a pattern or an address; or an artifact of dialogues or
-    preferences. Raises DataError as `read_rows`, for all files together."""
+    preferences. split: as `split_files` has it. Raises DataError as `read_rows`, for all files together."""
     folder = Path(place)
     for name in ("dialogues.jsonl", "preferences.jsonl") if not is_address(str(place)) and folder.is_dir() else ():
         check_files(folder, name)
         if (folder / name).exists():
             return read_rows(folder / name)
-    merged, files = ParsedRows(), training_files(str(place))
+    merged, files = ParsedRows(), split_files(str(place), split)
     faults: list[DataError] = []
     for file in files:
         try:
@@ -109,16 +111,25 @@ def load_rows(place: Path | str) -> ParsedRows:
     return merged
 
 
-def training_files(place: str) -> list[str]:
+def split_files(place: str, split: RowSplit = "train") -> list[str]:
     """The files of rows that `place` names; of a folder with splits only those of the split `train`, so that no test is
-    learnt. Raises DataError when there is none."""
+    learnt, or with `test` those of all splits but that, so that nothing learnt is tested or measured on. A file or a
+    pattern is what it names. Raises DataError when there is none."""
     files = row_files(place)
-    if len(files) < 2 or "*" in place:
+    if files == [place] or "*" in place:
         return files
     try:
-        return row_files(place, TRAIN)
+        of_train = row_files(place, TRAIN)
     except DataError:
         return files
+    if split == TRAIN:
+        return of_train
+    if others := [file for file in files if file not in of_train]:
+        return others
+    raise DataError(
+        f"{place} holds only a split to train on, and tests and held-out rows must be others; name a folder with "
+        "another split, or files by their names"
+    )
 
 
 def parse_row(row: JsonRow, number: str = "") -> Conversation | Preference:

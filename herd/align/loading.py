@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from herd.align.columns import ParsedRows, load_rows
+from herd.align.columns import ParsedRows, RowSplit, load_rows
 from herd.align.contamination import HeldOutQuestions, drop_contaminated
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
@@ -18,7 +18,7 @@ from herd.core.errors import ArtifactError, DataError, did_you_mean
 from herd.core.manifests import check_files
 from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
 from herd.core.records import Conversation, Preference
-from herd.core.settings import InputFile, NonNegativeInt, input_path, input_place
+from herd.core.settings import AddedLater, InputFile, NonNegativeInt, input_path, input_place
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
 from herd.model.adapters import copy_adapters, is_adapter
@@ -80,21 +80,23 @@ def load_dialogues(
     source: str = "",
     max_samples: NonNegativeInt = 0,
     prompt_suffix: str = "",
+    split: AddedLater[RowSplit] = "train",
 ) -> Dialogues:
-    """Conversations in any columns that `herd show --mask` reads. files: paths, folders, patterns or addresses; of a
-    folder with splits only those of `train` are read. source: what theirs is called; as rows say when
-    absent. max_samples: how many of the first are kept; all when 0. prompt_suffix: to the last thing the user says,
-    such as the form an answer shall have. tests: what rows must not hold; those that do are left out and counted.
-    Raises DataError when there is none."""
-    parsed = _read(files, tests)
+    """Conversations in any columns that `herd show --mask` reads. files: paths, folders, patterns or addresses. split:
+    of a folder with splits; `test` reads all but those of `train`. source: what theirs is called; as rows say when
+    absent. max_samples: how many of the first are kept, with a warning where there are more; all when 0. prompt_suffix:
+    to the last thing the user says, such as the form an answer shall have. tests: what rows must not hold; those that
+    do are left out and counted. Raises DataError when there is none."""
+    parsed = _read(files, tests, split)
     if not parsed.conversations:
         raise DataError(f"{_file_names(files)}: no conversations, only preferences; bring those as preferences")
     conversations = parsed.conversations[: max_samples or None]
+    number = _kept_words(work, files, len(conversations), len(parsed.conversations))
     dialogues = [
         replace(_with_suffix(conversation, prompt_suffix), source=source or conversation.source)
         for conversation in conversations
     ]
-    return write_dialogues(work, dialogues, f"{len(dialogues):,} dialogues", left_out=parsed.rejected)
+    return write_dialogues(work, dialogues, f"{number} dialogues", left_out=parsed.rejected)
 
 
 def read_dialogues(artifacts: Sequence[Dialogues]) -> list[Conversation]:
@@ -129,12 +131,17 @@ def write_dialogues(
 
 @stage(paper="4.2.1", version=4)
 def load_preferences(
-    work: Work, tests: Dialogues | None = None, *, files: tuple[InputFile, ...], max_samples: NonNegativeInt = 0
+    work: Work,
+    tests: Dialogues | None = None,
+    *,
+    files: tuple[InputFile, ...],
+    max_samples: NonNegativeInt = 0,
+    split: AddedLater[RowSplit] = "train",
 ) -> Preferences:
     """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. max_samples: how many
-    of the first are kept; all when 0. tests: what rows must not hold; those that do are left out and counted. Raises
-    DataError when there is none."""
-    parsed = _read(files, tests)
+    of the first are kept, with a warning where there are more; all when 0. split: as of dialogues. tests: what rows
+    must not hold; those that do are left out and counted. Raises DataError when there is none."""
+    parsed = _read(files, tests, split)
     if not parsed.preferences:
         raise DataError(f"{_file_names(files)}: no preferences, only conversations; bring those as dialogues")
     preferences = parsed.preferences[: max_samples or None]
@@ -142,7 +149,8 @@ def load_preferences(
     strengths: Counter[str] = Counter(preference.strength for preference in preferences)
     left_out = dict(parsed.rejected + parsed.unpaired)
     work.record(PreferenceCount(len(preferences), left_out=left_out, strengths=dict(strengths)))
-    work.headline = f"{len(preferences):,} preferences"
+    number = _kept_words(work, files, len(preferences), len(parsed.preferences))
+    work.headline = f"{number} preferences"
     return Preferences(work.out)
 
 
@@ -154,16 +162,24 @@ def _with_suffix(conversation: Conversation, suffix: str) -> Conversation:
     return replace(conversation, messages=(*conversation.messages[:last], question, *conversation.messages[last + 1 :]))
 
 
-def _read(files: Sequence[InputFile], tests: Dialogues | None) -> ParsedRows:
+def _read(files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit) -> ParsedRows:
     """The rows of all files together; what is left out is counted by reason."""
     merged = ParsedRows()
     for file in files:
-        merged.add(load_rows(input_place(file)))
+        merged.add(load_rows(input_place(file), split))
     if tests is not None:
         drop_contaminated(merged, HeldOutQuestions(list(read_conversations(tests.path))))
         if not merged.conversations and not merged.preferences:
             raise DataError(f"{_file_names(files)}: every row holds a question of the tests; bring rows that are apart")
     return merged
+
+
+def _kept_words(work: Work, files: Sequence[InputFile], kept: int, total: int) -> str:
+    """How many rows are kept, for a headline; warns where these are not all."""
+    if kept == total:
+        return f"{kept:,}"
+    work.warn(f"{_file_names(files)}: max_samples keeps the first {kept:,} of {total:,} rows; 0 keeps all")
+    return f"{kept:,} of {total:,}"
 
 
 def _file_names(files: Sequence[InputFile]) -> str:

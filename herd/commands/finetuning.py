@@ -161,7 +161,7 @@ def show_rows(
     form, context = chat_template_of(text), read_shape(folder).max_seq_len
     for line in preview_lines(data, form, text, rows=rows, colour=sys.stdout.isatty()):
         print(line, file=colour_stream(sys.stdout))
-    questions = HeldOutQuestions(load_rows(tests).conversations) if tests is not None else None
+    questions = HeldOutQuestions(load_rows(tests, "test").conversations) if tests is not None else None
     findings = inspect_rows(data, form, text, context, questions)
     for line in report_lines(data, findings):
         print(line)

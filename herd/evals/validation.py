@@ -20,6 +20,7 @@ from herd.train.session import TrainingSession
 from herd.train.settings import FinetuneSettings
 
 VALIDATION_FILE, _BEST = "validation.jsonl", "best"
+_MAX_EPOCHS = 100  # after which is measured
 METRIC = "loss"  # by which the best model is told; lower is better
 _SHARES = ("accuracy",)  # figures whose examples are right or wrong
 
@@ -77,7 +78,8 @@ class _Record:
 
 class Validation:
     """Held-out figures before training, after every epoch and every `eval_steps`, and with `early_stop` the weights of
-    the lowest loss.
+    the lowest loss. Of more epochs than 100 those are measured that part training into a hundred equal pieces: a set
+    that is smaller than a batch is read to its end with every step.
 
     measure: figures of the held-out examples by name, METRIC among them, of the model it is given; the same examples in
     one order each time, and on every rank the same. What is decided follows from steps and weights alone, so that a run
@@ -96,7 +98,7 @@ class Validation:
         self._work, self._session, self._epochs, self._measure = work, session, epochs, measure
         self._early_stop, self._patience = settings.early_stop, settings.patience
         ends, every = epochs.epoch_ends, settings.eval_steps
-        self._steps = {*ends, *(range(every, ends[-1], every) if every else ())}
+        self._steps = {*_spread(ends), *(range(every, ends[-1], every) if every else ())}
         self._file, self._best_folder = work.scratch / VALIDATION_FILE, work.scratch / _BEST
         self._records = [_Record.from_row(row) for row in RankGroup.joined().on_first(self._read)]
         # All are kept that training may go back to before: `_remove_old` takes the others away.
@@ -198,6 +200,12 @@ class Validation:
 
     def _checkpoint(self, step: int) -> Path:
         return next(folder for folder in checkpoints(self._best_folder) if _step_of(folder) == step)
+
+
+def _spread(ends: Sequence[int]) -> list[int]:
+    """At most so many of the ends of epochs, evenly apart, the last among them."""
+    count = min(len(ends), _MAX_EPOCHS)
+    return [ends[-(-number * len(ends) // count) - 1] for number in range(1, count + 1)]
 
 
 def _step_of(folder: Path) -> int:

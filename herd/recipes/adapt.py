@@ -74,7 +74,7 @@ def adapt(s: AdaptSettings) -> Report:
     corpus = curate(crawls_of(s.texts, s.columns), settings=s.curate)
     tokens = pack(corpus, start, held_out_share=s.held_out_share, bos_token=s.bos_token, eos_token=s.eos_token)
     base = pretrain(tokens, start, settings=s.pretrain)
-    tests = load_dialogues(files=s.tests, source="tests")
+    tests = load_dialogues(files=s.tests, source="tests", split="test")
     dialogues = load_dialogues(tests, files=s.dialogues)
     tuned = sft(base, (dialogues,), tokens if s.sft.replay else None, settings=s.sft)
     ranked = load_preferences(tests, files=s.preferences)

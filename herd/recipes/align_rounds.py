@@ -14,7 +14,13 @@ from herd.align.model_selection import select_best_model
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
 from herd.align.sft import SftSettings, sft
-from herd.align.splitting import split_dialogues, split_preferences
+from herd.align.splitting import (
+    gather_held_out,
+    gather_held_out_preferences,
+    hold_out_prompts,
+    split_dialogues,
+    split_preferences,
+)
 from herd.align.subsets import mix_by_share, preference_prompts
 from herd.core.artifacts import Artifact, Checkpoint, Dialogues, Preferences, Report, Scores, Tokens
 from herd.core.errors import SettingsError, did_you_mean
@@ -60,8 +66,9 @@ class AlignRoundsSettings:
     fine-tuning on that round's dialogues. reward: of the judge of answers, trained on all preferences so far; absent,
     verifier and rubric judge choose alone. curation: of what is learnt; judge_url: of a model that it asks. shares: of
     dialogues, by source, and max_repeats: how often one may stand there at most; all once when absent. held_out_share:
-    of the prompts of a round's dialogues and preferences so many are never learnt; SFT and DPO are measured on them by
-    epoch, and of several seeds only those models are averaged that make it better there. sft_seeds, dpo_seeds: a
+    of the prompts of dialogues and preferences so many are never learnt, in whatever file and round they stand; SFT and
+    DPO are measured on all so far by epoch, and of several seeds only those models are averaged that make it better
+    there. sft_seeds, dpo_seeds: a
     training each, whose models are averaged. recent_rounds: DPO learns the preferences of so many last rounds."""
 
     rounds: tuple[RoundFiles, ...] = ()
@@ -96,6 +103,7 @@ class AlignRoundsSettings:
                 raise SettingsError(f"{name} is empty; name one seed at least, such as [0]")
         for number, brought in enumerate(self.rounds):
             _check_round(self, number, brought)
+        _check_early_stop(self)
 
     @property
     def each_round(self) -> tuple[RoundFiles, ...]:
@@ -130,7 +138,7 @@ class AlignSettings(AlignRoundsSettings):
 @dataclass(frozen=True)
 class RoundRows:
     """What a round brings, as artifacts: `RoundFiles` once they are read. held_out, held_out_preferences: what is never
-    learnt of its first dialogues, and of its preferences."""
+    learnt of all dialogues, and of all preferences, that rounds have brought so far."""
 
     preferences: Preferences | None = None
     prompts: tuple[Dialogues, ...] = ()
@@ -138,19 +146,6 @@ class RoundRows:
     dialogues: tuple[Dialogues, ...] = ()
     held_out: Dialogues | None = None
     held_out_preferences: Preferences | None = None
-
-    def without_held_out(self, share: float) -> RoundRows:
-        """These rows, of which a share of the prompts is held out."""
-        if not share:
-            return self
-        dialogues, preferences = self.dialogues, self.preferences
-        return replace(
-            self,
-            dialogues=tuple(split_dialogues(rows, part="train", held_out_share=share) for rows in dialogues),
-            held_out=split_dialogues(dialogues[0], part="held_out", held_out_share=share) if dialogues else None,
-            preferences=preferences and split_preferences(preferences, part="train", held_out_share=share),
-            held_out_preferences=preferences and split_preferences(preferences, part="held_out", held_out_share=share),
-        )
 
 
 @dataclass(frozen=True)
@@ -181,7 +176,11 @@ def align_rounds(s: AlignSettings) -> Report:
 
 def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRows, ...]]:
     """Tests, where there are some, and the rows of every round without theirs, planned."""
-    tests = next(iter(_load(None, s.tests, s.max_tests, s.prompt_suffix, "tests")), None)
+    tests = None
+    if s.tests:
+        tests = load_dialogues(
+            files=s.tests, source="tests", max_samples=s.max_tests, prompt_suffix=s.prompt_suffix, split="test"
+        )
     rounds = []
     for brought in s.each_round:
         preferences = None
@@ -193,8 +192,52 @@ def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRo
             problems=_load(tests, brought.problems, s.max_samples, s.prompt_suffix),
             dialogues=_load(tests, brought.dialogues, s.max_samples),
         )
-        rounds.append(rows.without_held_out(s.held_out_share))
-    return tests, tuple(rounds)
+        rounds.append(rows)
+    return tests, hold_out(rounds, s.held_out_share, s.prompt_suffix)
+
+
+def hold_out(rounds: Sequence[RoundRows], share: float, prompt_suffix: str = "") -> tuple[RoundRows, ...]:
+    """The rounds, of whose prompts a share is never learnt, whatever file brings them: those that a later round adds
+    are decided on with that round, so that what earlier ones made stays. prompt_suffix: of problems."""
+    if not share:
+        return tuple(rounds)
+    split: dict[str, Any] = {}  # what is learnt of an artifact, which may come again in a later round
+    dialogues, asked, preferences = (), (), ()  # of the rounds so far
+    prompts, unseen, unseen_preferences = None, None, None
+    apart = []
+    for brought in rounds:
+        ranked = () if brought.preferences is None else (brought.preferences,)
+        new_dialogues, new_preferences = _new(brought.dialogues, dialogues), _new(ranked, preferences)
+        if new_dialogues or new_preferences:
+            prompts = hold_out_prompts(
+                new_dialogues, new_preferences, _different((*dialogues, *asked)), preferences, prompts,
+                held_out_share=share, prompt_suffix=prompt_suffix,
+            )  # fmt: skip
+        dialogues, preferences = (*dialogues, *new_dialogues), (*preferences, *new_preferences)
+        asked = _different((*asked, *brought.prompts, *brought.problems))
+        if prompts is None:
+            apart.append(brought)
+            continue
+        unseen = gather_held_out(dialogues, prompts) if new_dialogues else unseen
+        unseen_preferences = (
+            gather_held_out_preferences(preferences, prompts) if new_preferences else unseen_preferences
+        )
+        for rows in (*brought.dialogues, *brought.prompts):
+            split.setdefault(rows.key, split_dialogues(rows, prompts, part="train"))
+        for rows in brought.problems:
+            split.setdefault(rows.key, split_dialogues(rows, prompts, part="train", prompt_suffix=prompt_suffix))
+        for rows in ranked:
+            split.setdefault(rows.key, split_preferences(rows, held_out_prompts=prompts, part="train"))
+        apart.append(
+            RoundRows(
+                None if brought.preferences is None else split[brought.preferences.key],
+                *(tuple(split[rows.key] for rows in kind) for kind in (brought.prompts, brought.problems)),
+                dialogues=tuple(split[rows.key] for rows in brought.dialogues),
+                held_out=unseen,
+                held_out_preferences=unseen_preferences,
+            )
+        )
+    return tuple(apart)
 
 
 def align_on_rows(
@@ -217,6 +260,7 @@ def align_on_rows(
     judge: Checkpoint | None = None
     policy, people, models = base, (), [base]
     held_out: Dialogues | None = None
+    held_out_preferences: Preferences | None = None
     scores: list[Scores] = []
     made: list[Artifact] = []
     for number, brought in enumerate(rounds, start=1):
@@ -226,6 +270,7 @@ def align_on_rows(
             made.append(judge)
         people = _different((*people, *brought.dialogues))
         held_out = brought.held_out or held_out
+        held_out_preferences = brought.held_out_preferences or held_out_preferences
         if number == 1 and s.first_policy == "dialogues" and people:
             policy = _tune(base, _learnt(people, s, judge), s, tokens, held_out)
         sampled = _best_answers(judge, policy, brought, s, preferences[-1:], number)
@@ -239,7 +284,7 @@ def align_on_rows(
         if s.dpo and preferences:
             recent = _different(preferences[-s.recent_rounds :])
             tunings = [replace(s.dpo, seed=s.dpo.seed + seed) for seed in s.dpo_seeds]
-            unseen = brought.held_out_preferences
+            unseen = held_out_preferences
             policy = _mean(tuple(dpo(tuned, recent, unseen, settings=tuning) for tuning in tunings), held_out)
             labels[f"DPO {number}"] = policy
         models += labels.values()
@@ -301,10 +346,10 @@ def _mean(models: tuple[Checkpoint, ...], held_out: Dialogues | None) -> Checkpo
 
 
 def _load(
-    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = "", source: str = ""
+    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = ""
 ) -> tuple[Dialogues, ...]:
     """The rows of the files, those of each source apart where sources are named."""
-    by_source = row_files if isinstance(row_files, dict) else {source: row_files}
+    by_source = row_files if isinstance(row_files, dict) else {"": row_files}
     return tuple(
         load_dialogues(tests, files=names, source=name, max_samples=max_samples, prompt_suffix=prompt_suffix)
         for name, names in by_source.items()
@@ -315,6 +360,12 @@ def _load(
 def _different(artifacts: Any) -> tuple[Any, ...]:
     """Each once: what rounds have in common is not counted twice."""
     return tuple({artifact.key: artifact for artifact in artifacts}.values())
+
+
+def _new(artifacts: tuple[Any, ...], before: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Those that are not among those before."""
+    keys = {artifact.key for artifact in before}
+    return tuple(artifact for artifact in _different(artifacts) if artifact.key not in keys)
 
 
 def _check_round(s: AlignRoundsSettings, number: int, brought: RoundFiles) -> None:
@@ -331,6 +382,23 @@ def _check_round(s: AlignRoundsSettings, number: int, brought: RoundFiles) -> No
             f"curation.difficulty {s.curation.difficulty} asks a model; name its address as judge_url, or take words"
         )
     _check_shares(s, where, brought)
+
+
+def _check_early_stop(s: AlignRoundsSettings) -> None:
+    """Raises SettingsError for `early_stop` of a training that has no held-out rows."""
+    for name, training in (("sft", s.sft), ("dpo", s.dpo)):
+        if training is None or not training.early_stop:
+            continue
+        if not s.held_out_share:
+            raise SettingsError(
+                f"{name}.early_stop keeps the best epoch on held-out rows; set held_out_share above 0, or leave "
+                "early_stop out"
+            )
+        if name == "sft" and s.rounds and not s.rounds[0].dialogues:
+            raise SettingsError(
+                "sft.early_stop keeps the best epoch on held-out dialogues, and rounds.0 brings none to hold out of; "
+                "name dialogues, or leave early_stop out"
+            )
 
 
 def _check_shares(s: AlignRoundsSettings, where: str, brought: RoundFiles) -> None:

@@ -22,7 +22,7 @@ from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
-from herd.recipes.align_rounds import AlignedModel, AlignRoundsSettings, RoundRows, align_on_rows, load_rounds
+from herd.recipes.align_rounds import AlignedModel, AlignRoundsSettings, RoundRows, align_on_rows, hold_out, load_rounds
 from herd.recipes.declared import declared_dialogues, declared_preferences, declared_text, declared_tokenizer
 from herd.recipes.pretraining import pretrain_base, scaling_law, tokenizer_of
 from herd.report.stages import write_report
@@ -110,7 +110,7 @@ def planned_alignment(
     """Rounds of the files that are named; of as many rounds what is declared where none are."""
     tests, rounds = load_rounds(s)
     if not rounds:
-        rounds = tuple(declared_round(number).without_held_out(s.held_out_share) for number in range(s.num_rounds))
+        rounds = hold_out([declared_round(number) for number in range(s.num_rounds)], s.held_out_share)
     return align_on_rows(base, rounds, s, tokens, tests, measure=measure)
 
 

@@ -54,7 +54,9 @@ def one_round(s: RoundSettings) -> Report:
     """A reward model from ranked answers; of several answers to problems the best of the right ones; fine-tuning on
     these; and DPO. Of the models before, between and after, the one is kept that answers most tests right."""
     chat = load_pretrained(folder=s.model)
-    tests = load_dialogues(files=s.tests, source="tests", max_samples=s.max_tests, prompt_suffix=s.prompt_suffix)
+    tests = load_dialogues(
+        files=s.tests, source="tests", max_samples=s.max_tests, prompt_suffix=s.prompt_suffix, split="test"
+    )
     preferences = load_preferences(tests, files=s.preferences, max_samples=s.max_samples)
     problems = load_dialogues(
         tests, files=s.problems, source="problems", max_samples=s.max_samples, prompt_suffix=s.prompt_suffix

@@ -25,8 +25,9 @@ _AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
 class OwnRowsSettings:
     """model: a folder in Hugging Face's layout, as `herd import` makes it, or of a model that herd made. chat_template:
     for a model that brings none. held_out: files of rows that are never learnt; without any `held_out_share` of the
-    prompts. tests: files of rows whose questions no row may hold; those that do are left out. measure: what the model
-    can do before and after."""
+    prompts. tests: files of rows whose questions no row may hold; those that do are left out. Of a folder with splits
+    rows to learn from are those of `train`, held-out ones and tests those of the others. measure: what the model can do
+    before and after."""
 
     title: str
     model: str
@@ -55,7 +56,7 @@ class OwnRowsSettings:
         tests = self._tests()
         all_rows = load_dialogues(tests, files=rows)
         if self.held_out:
-            apart = load_dialogues(tests, files=self.held_out)
+            apart = load_dialogues(tests, files=self.held_out, split="test")
             train = split_dialogues(all_rows, apart, part="train")
             return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
         if not self.held_out_share:
@@ -70,7 +71,7 @@ class OwnRowsSettings:
         tests = self._tests()
         all_rows = load_preferences(tests, files=rows)
         if self.held_out:
-            apart = load_preferences(tests, files=self.held_out)
+            apart = load_preferences(tests, files=self.held_out, split="test")
             train = split_preferences(all_rows, apart, part="train")
             return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
         if not self.held_out_share:
@@ -81,7 +82,7 @@ class OwnRowsSettings:
         return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
 
     def _tests(self) -> Dialogues | None:
-        return load_dialogues(files=self.tests, source="tests") if self.tests else None
+        return load_dialogues(files=self.tests, source="tests", split="test") if self.tests else None
 
     def before_and_after(self, start: Checkpoint, end: Checkpoint, tokens: Tokens | None = None) -> tuple[Scores, ...]:
         """What both models can do, planned; nothing where nothing is to be measured. tokens: for losses on text."""

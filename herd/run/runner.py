@@ -95,6 +95,7 @@ def run_stages(
                 _Pool(todo, home, jobs, show, executor, options, plans, repairer, count).run()
         finally:
             show.end()
+        home.write_finished([plan.key for plan in plans])
     return Artifact.open(home.artifact(plans[-1].key))
 
 

@@ -73,6 +73,23 @@ class RunFolder:
         """What stages are estimated to cost, by key: `herd plan --estimate` writes it."""
         return self.root / "plan.json"
 
+    @property
+    def finished(self) -> Path:
+        """Which artifacts the last run that came to its end was of."""
+        return self.root / "finished.json"
+
+    def write_finished(self, keys: Sequence[str]) -> None:
+        """Keeps the keys of what a run was asked for, whether it made them or found them."""
+        atomic_write(self.finished, json.dumps(list(keys), indent=1))
+
+    def finished_keys(self) -> frozenset[str]:
+        """As far as they can be read; none where no run has come to its end."""
+        try:
+            keys = json.loads(self.finished.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return frozenset()
+        return frozenset(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else frozenset()
+
     def estimate(self, key: str) -> dict[str, Any]:
         """Of one stage; empty where nothing was estimated."""
         return json.loads(self.plan.read_text(encoding="utf-8")).get(key, {}) if self.plan.exists() else {}

@@ -65,12 +65,19 @@ def damaged_in(run: Path) -> list[Path]:
 
 
 def newest_model(run: Path) -> Path | None:
-    """The folder of the model a run made last that answers or continues text; one that chats goes first.
+    """The folder of the model a run made last that answers or continues text; one that chats goes first. Where several
+    recipes share the folder, a model of the one that ran last, though it may have found all its models there; models
+    that an unfinished run has made since count as well.
 
     Raises CorruptArtifactError when one of the models is not whole: an older one must not stand for it in silence.
     """
     refuse_damaged_models(run)
     paths = [artifact.path for artifact in artifacts_in(run) if isinstance(artifact, Checkpoint)]
+    home = RunFolder(run)
+    if keys := home.finished_keys():
+        ended = home.finished.stat().st_mtime_ns
+        current = [path for path in paths if path.name in keys or (path / METADATA_FILE).stat().st_mtime_ns > ended]
+        paths = current if any(kind_of(path) in ("chat", "base") for path in current) else paths
     kinds = {path: kind_of(path) for path in paths}
     for kind in ("chat", "base"):
         of_kind = [path for path in paths if kinds[path] == kind]

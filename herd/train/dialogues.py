@@ -19,6 +19,7 @@ from herd.train.results import SourceUse
 from herd.train.rows import DocumentSpan, InputsTargets, PackedRow, named_rng, pack_best_fit, row_length
 
 _NOTHING_LEFT = "repeats leave nothing to learn from; read at least one source"
+_EMPTY_PASSES = 1_000  # in a row: who draws one dialogue in a hundred passes comes here once in 23,000 times
 
 
 class DialogueBatches:
@@ -26,7 +27,8 @@ class DialogueBatches:
     `steps` steps over as many passes as they take.
 
     repeats: how often the conversations of a source are read in an epoch; once where none is named. Raises DataError
-    when not one conversation fits, and for a source that has none. replay: pre-training documents that are packed into
+    when not one conversation fits, for a source that has none, and where `steps` want rows of which a thousand passes
+    draw none. replay: pre-training documents that are packed into
     the same rows, other ones in every epoch; all of their tokens are learnt. examples: how many conversations fit.
     left_out: how many were too long. shares: of the tokens of each source that are learnt. epoch_ends: the numbers of
     the steps, from 1, with which a pass is over, the last step's among them.
@@ -61,9 +63,14 @@ class DialogueBatches:
             raise DataError(_NOTHING_LEFT)
         self._rows: list[PackedRow] = []
         self._rows_by_epoch: list[int] = []  # how many have been read when each is over
+        empty = 0  # passes in a row that drew nothing
         while len(self._rows) < steps * rows if steps else len(self._rows_by_epoch) < epochs:
-            self._rows += self._pack(named_rng(seed, "dialogues", len(self._rows_by_epoch)))
+            drawn = self._pack(named_rng(seed, "dialogues", len(self._rows_by_epoch)))
+            self._rows += drawn
             self._rows_by_epoch.append(len(self._rows))
+            empty = 0 if drawn else empty + 1
+            if steps and empty == _EMPTY_PASSES:
+                raise DataError(f"repeats draw nothing in {empty:,} passes, and {steps:,} steps want rows; raise them")
         if not self._rows:
             raise DataError(_NOTHING_LEFT)
         if replay is not None and len(self.texts) == self.examples:
@@ -124,7 +131,7 @@ class DialogueBatches:
 
     @property
     def epoch_ends(self) -> tuple[int, ...]:
-        ends = (min(len(self), -(-rows // self._per_step)) for rows in self._rows_by_epoch)
+        ends = (min(len(self), -(-rows // self._per_step)) for rows in self._rows_by_epoch if rows)
         return tuple(dict.fromkeys(ends))
 
     def epoch_of(self, step: int) -> float:

@@ -98,9 +98,9 @@ class FinetuneSettings(TrainingSettings):
     others prompts with their answers. lora: adapters in the place of all weights. steps: exactly so many, over as many
     epochs as they take; in the place of `epochs`.
 
-    Where there are held-out examples, they are measured before training and after every epoch, and every `eval_steps`
-    too. early_stop: the weights of the lowest held-out loss are kept, and training ends when `patience` measurements in
-    a row have not lowered it."""
+    Where there are held-out examples, they are measured before training and after every epoch, of more than 100 epochs
+    after 100 of them, and every `eval_steps` too. early_stop: the weights of the lowest held-out loss are kept, and
+    training ends when `patience` measurements in a row have not lowered it."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from herd.align.column_maps import SET_FORMS, RatedAnswers, input_output
-from herd.align.columns import load_rows, parse_row, read_rows, training_files
+from herd.align.columns import load_rows, parse_row, read_rows, split_files
 from herd.align.loading import load_dialogues, load_preferences
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
@@ -296,7 +296,7 @@ def test_a_folder_with_splits_is_read_without_its_tests(tmp_path: Path) -> None:
     assert len(load_rows(str(tmp_path / "set")).conversations) == 3
     assert len(load_rows(str(tmp_path / "set" / "test")).conversations) == 2
     assert len(load_rows(str(tmp_path / "set" / "*" / "*.arrow")).conversations) == 5
-    assert len(training_files(str(tmp_path / "set"))) == 1
+    assert len(split_files(str(tmp_path / "set"))) == 1
     plan = load_dialogues(files=(str(tmp_path / "set"),))
     assert len(list(read_conversations(run_stages(plan, tmp_path / "run", jobs=0).path))) == 3
     (tmp_path / "mixed").mkdir()
@@ -307,6 +307,29 @@ def test_a_folder_with_splits_is_read_without_its_tests(tmp_path: Path) -> None:
     (tmp_path / "mixed" / "a.jsonl").write_text('{"odd": 1}')
     with pytest.raises(DataError, match=r"a\.jsonl: no row can be used; row 1: columns odd are none of"):
         load_rows(tmp_path / "mixed")
+
+
+def test_tests_and_held_out_rows_are_of_other_splits_than_train(tmp_path: Path) -> None:
+    files = {name: tmp_path / "set" / f"{name}-00000.jsonl" for name in ("train", "test", "validation")}
+    (tmp_path / "set").mkdir()
+    for name, file in files.items():
+        file.write_text(
+            json.dumps({"question": f"{name}?", "answer": "!"}) + "\n"
+            + json.dumps({"prompt": f"{name}.", "chosen": "!", "rejected": "?"}) + "\n"
+        )  # fmt: skip
+    place = str(tmp_path / "set")
+    assert split_files(place, "train") == [str(files["train"])]
+    assert split_files(place, "test") == [str(files["test"]), str(files["validation"])]
+    asked = run_stages(load_dialogues(files=(place,), split="test"), tmp_path / "run", jobs=0)
+    pairs = run_stages(load_preferences(files=(place,), split="test"), tmp_path / "run", jobs=0)
+    assert [one.messages[0].content for one in read_conversations(asked.path)] == ["test?", "validation?"]
+    assert [one.prompt.messages[0].content for one in read_preferences(pairs.path)] == ["test.", "validation."]
+    for name in ("test", "validation"):
+        files[name].unlink()
+    with pytest.raises(DataError, match="holds only a split to train on"):
+        split_files(place, "test")
+    assert split_files(str(files["train"]), "test") == [str(files["train"])]  # who names a file means it
+    assert load_dialogues(files=(place,)).key == load_dialogues(files=(place,), split="train").key
 
 
 def test_rows_at_an_address_are_dialogues(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from herd.align.columns import parse_row
 from herd.align.loading import load_dialogues, load_preferences
 from herd.align.rejection_sampling import answerable_prompts
@@ -53,3 +55,21 @@ def test_metadata_is_plain_data_whatever_the_file_held() -> None:
         {"metadata": "easy"},
         {},
     ]
+
+
+def test_rows_beyond_max_samples_are_warned_of_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(json.dumps({"question": f"{n}?", "answer": "!"}) + "\n" for n in range(3)))
+    ranked = tmp_path / "ranked.jsonl"
+    ranked.write_text("".join(json.dumps({"prompt": f"{n}?", "chosen": "!", "rejected": "?"}) + "\n" for n in range(3)))
+    some, every = work(tmp_path / "some"), work(tmp_path / "every")
+    load_dialogues.body(some, files=(str(asked),), max_samples=2)
+    assert some.headline == "2 of 3 dialogues"
+    assert "asked.jsonl: max_samples keeps the first 2 of 3 rows" in capsys.readouterr().out
+    pairs = work(tmp_path / "pairs")
+    load_preferences.body(pairs, files=(str(ranked),), max_samples=1)
+    assert pairs.headline == "1 of 3 preferences"
+    assert "ranked.jsonl: max_samples keeps the first 1 of 3 rows" in capsys.readouterr().out
+    load_dialogues.body(every, files=(str(asked),), max_samples=3)
+    assert every.headline == "3 dialogues"
+    assert "max_samples" not in capsys.readouterr().out

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.align.results import HeldOutSplit
-from herd.align.splitting import choose_held_out, prompt_text, split_dialogues, split_preferences
+from herd.align.splitting import (
+    choose_held_out,
+    gather_held_out,
+    gather_held_out_preferences,
+    hold_out_prompts,
+    prompt_text,
+    split_dialogues,
+    split_preferences,
+)
 from herd.core.artifacts import Dialogues, Preferences
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
@@ -127,3 +136,78 @@ def test_nothing_left_to_learn_from_is_said(tmp_path: Path) -> None:
 
 def test_a_dialogue_that_begins_with_an_answer_is_told_by_all_of_it() -> None:
     assert prompt_text(Conversation((Message("assistant", "Hi  there."), Message("user", "Yo")))) == "Hi there.\nYo"
+
+
+def stored(folder: Path, rows: list[Conversation]) -> Dialogues:
+    folder.mkdir(parents=True)
+    write_conversations(folder, rows)
+    return Dialogues(folder)
+
+
+def ranked(folder: Path, questions: list[str]) -> Preferences:
+    folder.mkdir(parents=True)
+    good, bad = ((Message("assistant", text),) for text in ("Good.", "Bad."))
+    write_preferences(
+        folder,
+        [Preference(prompt=Conversation((Message("user", text),)), chosen=good, rejected=bad, strength="better")
+         for text in questions],
+    )  # fmt: skip
+    return Preferences(folder)
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 30), min_size=2, max_size=12), min_size=4, max_size=4),
+    st.floats(0.01, 0.4),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_round_measures_what_any_round_has_learnt(numbers: list[set[int]], share: float) -> None:
+    """Two rounds of dialogues and of preferences, drawn from the same prompts."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = [[f"What is {n}?" for n in sorted(drawn)] for drawn in numbers]
+        people = [stored(folder / f"d{n}", [asked(text, "It.") for text in texts[n]]) for n in (0, 1)]
+        pairs = [ranked(folder / f"p{n}", texts[n + 2]) for n in (0, 1)]
+        first = work_in(folder / "first")
+        hold_out_prompts.body(first, (people[0],), (pairs[0],), held_out_share=share)
+        before = Dialogues(first.out)
+        second = work_in(folder / "second")
+        hold_out_prompts.body(
+            second, (people[1],), (pairs[1],), (people[0],), (pairs[0],), before, held_out_share=share
+        )
+        apart = [{prompt_text(row) for row in read_conversations(one.out)} for one in (first, second)]
+        assert apart[0] <= apart[1]
+        assert apart[0] & set(texts[0])
+        assert apart[0] & set(texts[2])
+        assert not (apart[1] - apart[0]) & {*texts[0], *texts[2]}
+
+
+def test_prompts_that_were_asked_with_a_suffix_count_as_learnt(tmp_path: Path) -> None:
+    suffix = "\n\nSay a  number."
+    asked_before = stored(tmp_path / "asked", [asked(f"What is {n}?{suffix}", "It.") for n in range(4)])
+    people = stored(tmp_path / "people", [asked(f"What is {n}?", "It.") for n in range(6)])
+    done = work_in(tmp_path / "prompts")
+    hold_out_prompts.body(done, (people,), (), (asked_before,), held_out_share=0.5, prompt_suffix=suffix)
+    held_out = {prompt_text(row) for row in read_conversations(done.out)}
+    assert held_out
+    assert held_out <= {"What is 4?", "What is 5?"}
+    assert done.headline == f"{len(held_out)} of 2 new prompts held out"
+    train = work_in(tmp_path / "train")
+    again = stored(tmp_path / "again", [asked(f"What is {n}?{suffix}", "It.") for n in range(6)])
+    split_dialogues.body(train, again, Dialogues(done.out), part="train", prompt_suffix=suffix)
+    assert len(list(read_conversations(train.out))) == 6 - len(held_out)
+
+
+def test_rows_are_gathered_of_all_sources(tmp_path: Path) -> None:
+    held_out = stored(tmp_path / "prompts", [asked("A?", "-"), asked("B?", "-")])
+    people = stored(tmp_path / "people", [asked("A?", "1"), asked("C?", "2")])
+    code = stored(tmp_path / "code", [asked("B?", "3"), asked("A?", "4")])
+    done, pairs = work_in(tmp_path / "done"), work_in(tmp_path / "pairs")
+    gather_held_out.body(done, (people, code), held_out)
+    assert [row.messages[-1].content for row in read_conversations(done.out)] == ["1", "3", "4"]
+    gather_held_out_preferences.body(pairs, (ranked(tmp_path / "r", ["C?", "B?"]),), held_out)
+    assert [prompt_text(row.prompt) for row in read_preferences(pairs.out)] == ["B?"]
+    train = work_in(tmp_path / "train")
+    split_preferences.body(train, Preferences(tmp_path / "r"), None, held_out, part="train")
+    assert [prompt_text(row.prompt) for row in read_preferences(train.out)] == ["C?"]
+    with pytest.raises(DataError, match="none of the prompts of 1 rows is held out"):
+        gather_held_out.body(work_in(tmp_path / "no"), (stored(tmp_path / "d", [asked("D?", "-")]),), held_out)

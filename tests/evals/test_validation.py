@@ -22,7 +22,7 @@ from herd.core.stage import RunOptions, Work
 from herd.core.storage import write_preferences
 from herd.evals.intervals import Interval
 from herd.evals.results import ValidationCurve, ValidationPoint
-from herd.evals.validation import VALIDATION_FILE, ExampleFigures, validation_words
+from herd.evals.validation import VALIDATION_FILE, ExampleFigures, Validation, validation_words
 from herd.model.weights import load_model
 from herd.run.executors import LocalExecutor
 from herd.run.ranks import RankSupervisor
@@ -76,6 +76,39 @@ def test_measuring_changes_no_weight(given_inputs: Path, tmp_path: Path) -> None
     assert [point.step for point in curve.points] == list(range(curve.points[-1].step + 1))
     assert curve.kept == curve.points[-1].step
     assert ValidationCurve not in plain.results
+
+
+@pytest.mark.parametrize(
+    ("ends", "measured"),
+    [
+        (range(1, 6), [1, 2, 3, 4, 5]),
+        (range(1, 101), list(range(1, 101))),
+        (range(1, 1001), list(range(10, 1001, 10))),
+        (range(7, 7 * 151, 7), None),
+    ],
+)
+def test_of_many_epochs_a_hundred_are_measured_the_last_among_them(
+    tmp_path: Path, ends: range, measured: list[int] | None
+) -> None:
+    """A set smaller than a batch ends an epoch with every step."""
+
+    class Passes:
+        epoch_ends = tuple(ends)
+
+        def epoch_of(self, step: int) -> float:
+            return float(step)
+
+    def steps(eval_steps: int | None) -> list[int]:
+        asked = settings_of(eval_steps=eval_steps)
+        session: Any = None
+        folder = tmp_path / f"{eval_steps}"
+        return sorted(Validation(work_in(folder), session, Passes(), lambda model: {}, asked)._steps)
+
+    found = steps(None)
+    assert found == measured or (measured is None and len(found) == 100)
+    assert found[-1] == ends[-1]
+    assert set(found) <= set(ends)
+    assert set(steps(1)) == set(range(1, ends[-1] + 1))
 
 
 def test_early_stop_keeps_the_best_epoch_of_a_set_that_overfits(given_inputs: Path, tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from herd.align.splitting import prompt_text
+from herd.core.artifacts import Artifact, Preferences
 from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
 from herd.core.stage import Plan, walk
+from herd.core.storage import read_conversations, read_preferences
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
 from herd.run.runner import run_stages
@@ -87,6 +90,12 @@ def count(value: Any) -> int:
     return len(value)
 
 
+def only(value: Any) -> Artifact:
+    """An input that is one artifact."""
+    assert isinstance(value, Artifact)
+    return value
+
+
 def test_rewards_and_tunings_start_from_the_model_and_preferences_add_up(folder: Path) -> None:
     made = plans(recipe(folder))
     rewards, tunings, dpos = (of_stage(made, name) for name in ("train_reward", "sft", "dpo"))
@@ -128,14 +137,84 @@ def test_seeds_are_averaged_and_the_first_prompts_may_be_answered_after_tuning(f
 def test_what_is_held_out_is_measured_and_never_learnt(folder: Path) -> None:
     made = plans(recipe(folder, "held_out_share: 0.25\nsft_seeds: [0, 1]"))
     for plan in of_stage(made, "sft"):
-        assert names(plan.inputs["held_out"]) == ["split_dialogues"]
+        assert names(plan.inputs["held_out"]) == ["gather_held_out"]
         assert "load_dialogues" not in names(plan.inputs["dialogues"])
     for plan in of_stage(made, "dpo"):
-        assert names(plan.inputs["held_out"]) == ["split_preferences"]
+        assert names(plan.inputs["held_out"]) == ["gather_held_out_preferences"]
         assert set(names(plan.inputs["preferences"])) == {"split_preferences"}
-    assert [names(plan.inputs["held_out"]) for plan in of_stage(made, "average_models")] == [["split_dialogues"]] * 2
-    parts = {plan.settings["part"] for plan in of_stage(made, "split_preferences")}
-    assert parts == {"train", "held_out"}
+    assert [names(plan.inputs["held_out"]) for plan in of_stage(made, "average_models")] == [["gather_held_out"]] * 2
+    for plan in of_stage(made, "rejection_sample"):
+        assert names(plan.inputs["prompts"])[0] in ("preference_prompts", "split_dialogues")
+
+
+def test_a_round_without_preferences_is_measured_on_those_held_out_before(folder: Path) -> None:
+    rounds = f"[{{preferences: [{folder}/ranked1.jsonl]}}, {{dialogues: [{folder}/people.jsonl]}}]"
+    dpos = of_stage(plans(recipe(folder, "held_out_share: 0.25", rounds)), "dpo")
+    assert [names(plan.inputs["held_out"]) for plan in dpos] == [["gather_held_out_preferences"]] * 2
+    assert len({only(plan.inputs["held_out"]).key for plan in dpos}) == 1
+
+
+def test_every_source_is_measured_and_a_later_round_changes_no_earlier_one(folder: Path) -> None:
+    rows(folder / "code.jsonl", [{"prompt": f"Code {n}.", "response": f"{n}"} for n in range(6)])
+    first = f"{{dialogues: {{people: [{folder}/people.jsonl], code: [{folder}/code.jsonl]}}}}"
+    second = f"{{dialogues: {{people: [{folder}/people.jsonl]}}, preferences: [{folder}/ranked1.jsonl]}}"
+    one = of_stage(plans(recipe(folder, "held_out_share: 0.25\nnum_rounds: 1", f"[{first}]")), "sft")
+    two = of_stage(plans(recipe(folder, "held_out_share: 0.25", f"[{first}, {second}]")), "sft")
+    (gathered,) = (plan for plan in walk(only(one[0].inputs["held_out"])) if plan.stage.name == "gather_held_out")
+    assert count(gathered.inputs["dialogues"]) == 2
+    assert one[0].key in {plan.key for plan in two}
+    assert {count(plan.inputs["dialogues"]) for plan in two} == {2, 3}  # the second learns sampled answers too
+
+
+def held_out_and_learnt(target: Any, run: Path) -> tuple[set[str], dict[str, list[set[str]]]]:
+    """Prompts that are held out, and of each stage whose rows are learnt or asked those of every artifact it made."""
+    apart: set[str] = set()
+    learnt: dict[str, list[set[str]]] = {}
+    for plan in walk(target):
+        if plan.stage.name in (
+            "gather_held_out",
+            "gather_held_out_preferences",
+            "split_dialogues",
+            "split_preferences",
+        ):
+            made = run_stages(Artifact.from_plan(plan), run, jobs=0)
+            if isinstance(made, Preferences):
+                prompts = {prompt_text(row.prompt) for row in read_preferences(made.path)}
+            else:
+                prompts = {prompt_text(row) for row in read_conversations(made.path)}
+            if plan.stage.name.startswith("gather"):
+                apart |= prompts
+            else:
+                learnt.setdefault(plan.stage.name, []).append(prompts)
+    return apart, learnt
+
+
+def test_what_one_file_holds_out_no_other_teaches(folder: Path) -> None:
+    """The same prompts as dialogues, prompts, problems with a suffix, ranked answers, and in small files of a later
+    round."""
+    questions = [f"Say {n}." for n in range(6)]
+    rows(folder / "asked.jsonl", [{"prompt": text, "response": "?"} for text in questions])
+    rows(folder / "known.jsonl", [{"question": text, "answer": "#### 1"} for text in questions])
+    rows(folder / "pairs.jsonl", [{"prompt": text, "chosen": "1", "rejected": "no"} for text in questions])
+    rows(folder / "few.jsonl", [{"prompt": text, "response": "Late."} for text in (*questions[:2], "New?", "Newer?")])
+    first = (
+        f"{{dialogues: {{people: [{folder}/people.jsonl]}}, prompts: {{asked: [{folder}/asked.jsonl]}}, "
+        f"problems: {{known: [{folder}/known.jsonl]}}, preferences: [{folder}/ranked1.jsonl]}}"
+    )
+    second = f"{{dialogues: {{few: [{folder}/few.jsonl]}}, preferences: [{folder}/pairs.jsonl]}}"
+    extra = 'held_out_share: 0.0001\nprompt_suffix: "\\n\\nEnd with a  number."'
+    file = recipe(folder, extra, f"[{first}, {second}]")
+    apart, learnt = held_out_and_learnt(load_recipe(str(file), recipes).plan(), folder / "run")
+    assert {"dialogues": len(learnt["split_dialogues"]), "pairs": len(learnt["split_preferences"])} == {
+        "dialogues": 4,
+        "pairs": 2,
+    }
+    suffix = " ".join("\n\nEnd with a  number.".split())
+    for prompts in (*learnt["split_dialogues"], *learnt["split_preferences"]):
+        assert prompts
+        assert not apart & {prompt.removesuffix(suffix).strip() for prompt in prompts}
+    assert len(apart & set(questions)) == 1  # of the first round's dialogues; in the second these are known already
+    assert len(apart & {"New?", "Newer?"}) == 1
 
 
 @pytest.mark.parametrize(
@@ -148,12 +227,26 @@ def test_what_is_held_out_is_measured_and_never_learnt(folder: Path) -> None:
         ("shares: {peopel: 1.0}", "", "source 'people' has no share in shares; did you mean 'peopel'"),
         ("curation: {difficulty: points}", "", "judge_url"),
         ("sft_seeds: []", "", "sft_seeds is empty"),
+        ("sft: {length: 64, early_stop: true}", "", "sft.early_stop keeps the best epoch on held-out rows; set held"),
+        ("dpo: {loss: dpo, early_stop: true}", "", "dpo.early_stop keeps the best epoch on held-out rows; set held"),
+        (
+            "held_out_share: 0.2\nsft: {length: 64, early_stop: true}",
+            "[{preferences: [p.jsonl]}]",
+            "rounds.0 brings none to hold out of",
+        ),
         ("measure: {tasks: [], loss_length: 64}", "", "want pre-training text"),
     ],
 )
 def test_what_cannot_be_done_is_said_while_planning(folder: Path, extra: str, rounds: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         load_recipe(str(recipe(folder, extra, rounds)), recipes)
+
+
+def test_the_preset_reads_every_row(folder: Path) -> None:
+    made = plans(recipe(folder))
+    loaded = [plan for name in ("load_dialogues", "load_preferences") for plan in of_stage(made, name)]
+    assert len(loaded) == 5
+    assert {plan.settings["max_samples"] for plan in loaded} == {0}
 
 
 def test_without_files_they_are_asked_for() -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from herd.core.artifacts import Artifact
 from herd.core.errors import SettingsError
 from herd.core.stage import plan_of, walk
+from herd.core.storage import read_conversations
 from herd.recipes.own_rows import OwnRowsSettings, ready_text
+from herd.run.runner import run_stages
 from tests.serve.test_compare import chat_model
 
 
@@ -37,6 +40,26 @@ def test_a_file_of_its_own_is_held_out_in_the_place_of_a_share(tmp_path: Path) -
     train, held_out = settings.preferences_of((rows(tmp_path / "rows.jsonl", 3),))
     assert held_out is not None
     assert plan_of(train).input_keys["held_out"] == held_out.key
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["held out by name", "held out by share"])
+def test_a_folder_with_splits_gives_its_train_split_to_learn_from_alone(tmp_path: Path, apart: bool) -> None:
+    """One folder as everything: what is learnt is `train`, what is measured on and tested are the others."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("train", "test"):
+        (folder / f"{name}.jsonl").write_text(json.dumps({"prompt": name, "response": "hello"}) + "\n")
+    place = str(folder)
+    train, held_out = own(held_out=(place,) if apart else (), held_out_share=0.0).dialogues_of((place,))
+    expected = {"train": ["train"]} | ({"test": ["test"]} if apart else {})
+    for name, artifact in (("train", train), ("test", held_out)):
+        if artifact is not None:
+            made = run_stages(artifact, tmp_path / "run", jobs=0)
+            assert [row.messages[0].content for row in read_conversations(made.path)] == expected[name]
+    tested, _ = own(tests=(place,), held_out_share=0.0).dialogues_of((place,))
+    (tests,) = (plan for plan in walk(tested) if plan.settings.get("source") == "tests")
+    made = run_stages(Artifact.from_plan(tests), tmp_path / "run", jobs=0)
+    assert [row.messages[0].content for row in read_conversations(made.path)] == ["test"]
 
 
 def test_without_a_share_all_is_learnt(tmp_path: Path) -> None:

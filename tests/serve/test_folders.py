@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from herd.align.loading import load_pretrained
 from herd.core.artifacts import METADATA_FILE, Artifact, ArtifactMetadata, Checkpoint, read_metadata, write_metadata
 from herd.core.errors import ArtifactError, CorruptArtifactError, SettingsError
 from herd.core.manifests import append_checksum
 from herd.core.stage import with_label
 from herd.generate.toolbox import NO_TOOLS
 from herd.run.runner import run_stages
+from herd.run.worker import RunFolder
 from herd.serve.folders import (
     artifacts_in,
     can_chat,
@@ -65,6 +67,41 @@ def test_a_run_means_its_newest_model_and_one_that_chats_goes_first(
     with pytest.raises(CorruptArtifactError, match=r"model\.safetensors is missing"):
         model_in(run)
     assert model_in(models["chat"].path) == models["chat"].path  # a model's own folder asks no other
+
+
+def test_of_recipes_in_one_folder_the_last_that_ran_is_meant(models: dict[str, Checkpoint], tmp_path: Path) -> None:
+    run, home = tmp_path / "run", RunFolder(tmp_path / "run")
+    other = made(Checkpoint(chat_model(tmp_path / "other")), run / "artifacts" / "other-1")
+    set_time(other, 5000)
+    assert newest_model(run) == other.path
+    home.write_finished(["chat-1", "base-1", "gone-1"])
+    assert newest_model(run) == models["chat"].path
+    home.write_finished(["other-1"])
+    assert newest_model(run) == other.path
+    home.write_finished(["chat-1"])
+    set_time(other, 2**33)  # of a run that has not come to its end
+    assert newest_model(run) == other.path
+    set_time(other, 5000)
+    home.write_finished(["gone-1"])  # of models that are not there: as if nothing were known
+    assert newest_model(run) == other.path
+    for text in ("{", "7", "[7]"):
+        home.finished.write_text(text)
+        assert newest_model(run) == other.path
+
+
+def test_a_recipe_that_finds_all_its_models_made_is_the_one_that_ran_last(tmp_path: Path) -> None:
+    """A, then B, then A again, as with commands whose run folder is named by the model they start from."""
+    for name in "ab":
+        (chat_model(tmp_path / name) / "README.md").write_text(name)  # or both were one model
+    first, second = (load_pretrained(folder=str(tmp_path / name)) for name in "ab")
+    found = []
+    for target in (first, second, first):
+        run_stages(target, tmp_path / "run", jobs=0)
+        newest = newest_model(tmp_path / "run")
+        assert newest is not None
+        found.append(newest.name)
+    assert found == [first.key, second.key, first.key]
+    assert first.key != second.key
 
 
 def test_what_an_older_herd_made_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -130,6 +130,14 @@ def test_repeats_that_leave_nothing_are_refused_however_long_one_asks_for() -> N
         batches(dialogues([3]), repeats={dialogues([3])[0].source: 0.0}, steps=4)
 
 
+def test_steps_end_where_passes_draw_nothing_and_go_on_where_few_draw_something() -> None:
+    with pytest.raises(DataError, match="repeats draw nothing in 1,000 passes, and 4 steps want rows"):
+        batches(dialogues([1] * 4), repeats={"a": 1e-9, "b": 0}, steps=4)
+    found = batches(dialogues([1] * 4), repeats={"a": 0.02, "b": 0}, steps=4)
+    assert len(found) == 4
+    assert len(found.epoch_ends) <= 4 < len(found._rows_by_epoch)
+
+
 def test_the_rows_of_all_ranks_are_the_batch_and_know_its_weight() -> None:
     found = batches(dialogues([5, 9, 14, 3] * 8), rows=4)
     for step in range(len(found)):
