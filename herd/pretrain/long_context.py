@@ -40,8 +40,8 @@ class LongContextSettings(TrainingSettings):
     of each where it left its interval as well; asked at both places. check_tokens: trained on between two tests.
     checks: how many tests at most; then the stage ends, passed or not. mixture_weights: as `mix` says where
     they are absent, in proportion to the text where that is too. text_sources: held-out text of these, of all where
-    none is named, is what needles are hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they stay. length_upsampling:
-    how much more often long documents are read.
+    none is named, is what needles are hidden in. rope_theta, rope_scaling: of the positions from now on; absent, they
+    stay. length_upsampling: how much more often long documents are read.
     """
 
     length: PositiveInt
