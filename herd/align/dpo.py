@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -119,8 +121,9 @@ def dpo(
         include_eos=settings.include_eos,
         steps=settings.steps,
     )
+    all_logps = partial(_log_probs_with_eos, pairs=pairs, pad=tokenizer.pad_id, include_eos=settings.include_eos)
     with trainable.strategy.evaluating() as policy:
-        before, eos_before = _log_probs_with_eos(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
+        before, eos_before = all_logps(policy, report=_reporter(work, "before"))
     reference = before if uses_reference(settings.loss.name) else torch.zeros_like(before)
     mismatches = None
     if uses_mismatched(settings.loss.name):
@@ -135,7 +138,7 @@ def dpo(
     _, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="chat")
     with trainable.strategy.evaluating() as policy:
-        after, eos_after = _log_probs_with_eos(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
+        after, eos_after = all_logps(policy, report=_reporter(work, "after"))
     change = (after - before).mean(0).tolist()
     work.record(
         FinetuningResult(
@@ -146,8 +149,7 @@ def dpo(
             notes=notes,
         )
     )
-    drift = (eos_after - eos_before).mean(0).tolist()
-    work.record(PreferenceLearning(LogProbChange(*change), LogProbChange(*drift)))
+    work.record(PreferenceLearning(LogProbChange(*change), LogProbChange(*(eos_after - eos_before).mean(0).tolist())))
     headline = f"{len(pairs):,} pairs; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if change[0] < 0 else ""
     measured = validation_words(validation.curve) if validation else ""
@@ -179,7 +181,8 @@ def pair_figures(
     """Asks a policy for figures of every pair: the loss that training minimises, margin and accuracy of its log-ratios
     to the `reference`, the chosen answers' nats per token, and the log-probabilities of both answers. A margin of zero
     is half right."""
-    name, options = settings.loss.name, {"include_eos": settings.include_eos}
+    name = settings.loss.name
+    options: dict[str, Any] = {"include_eos": settings.include_eos}
     before = reference_log_probs(reference, pairs, pad, **options)
     compared = before if uses_reference(name) else torch.zeros_like(before)
     batches = eval_batches(pairs, pad=pad, length=reference.shape.max_seq_len, **options)
@@ -304,25 +307,39 @@ def completion_log_probs(model: nn.Module, packed: PackedPreferences) -> Tensor:
 
 @torch.no_grad()
 def reference_log_probs(
-    model: Transformer, pairs: Sequence[EncodedPreference], pad: int, *, include_eos: bool = False
-) -> Tensor:
+    model: Transformer, pairs: Sequence[EncodedPreference], pad: int, *, include_eos: bool = False,
+    report: Callable[[float, float], None] | None = None,
+) -> Tensor:  # fmt: skip
     """Log-probabilities of every pair's answers, computed once: [pairs, 2], on the CPU. Ranks that share the model do a
-    part each."""
+    part each. report: is called with how many of this rank's batches are done, of how many."""
     model.eval()
     device = next(model.parameters()).device
     batches = list(eval_batches(pairs, pad=pad, length=model.shape.max_seq_len, include_eos=include_eos))
+    ranks, done = RankGroup.joined(), itertools.count(1)
+    own = -(-len(batches) // ranks.size)
+
+    def compute(batch: PreferenceBatch) -> Tensor:
+        logps = completion_log_probs(model, batch.to(device).packed).cpu()
+        if report is not None:
+            report(next(done), own)
+        return logps
+
     with fused_kernels(model):
-        logps = RankGroup.joined().map(
-            batches, lambda batch: completion_log_probs(model, batch.to(device).packed).cpu(), collective=True
-        )
+        logps = ranks.map(batches, compute, collective=True)
     return torch.cat(logps).view(-1, 2)
 
 
+def _reporter(work: Work, when: str) -> Callable[[float, float], None]:
+    """Progress alone: no rank ends here while others wait for its part."""
+    return lambda done, total: work.report(done, total, f"log-probabilities {when} training")
+
+
 def _log_probs_with_eos(
-    model: Transformer, pairs: Sequence[EncodedPreference], pad: int, *, include_eos: bool
-) -> tuple[Tensor, Tensor]:
+    model: Transformer, pairs: Sequence[EncodedPreference], pad: int, *, include_eos: bool,
+    report: Callable[[float, float], None],
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Those of all pairs' answers, and of what ends the first ones'."""
-    logps, first = reference_log_probs(model, pairs, pad, include_eos=include_eos), pairs[:_EOS_PAIRS]
+    logps, first = reference_log_probs(model, pairs, pad, include_eos=include_eos, report=report), pairs[:_EOS_PAIRS]
     return logps, eos_log_probs(model, first, pad, logps[:_EOS_PAIRS], include_eos=include_eos)
 
 

@@ -130,3 +130,19 @@ def test_kto_needs_more_than_one_prompt(tmp_path: Path) -> None:
     settings = DpoSettings(loss=losses.configure("kto"))
     with pytest.raises(DataError, match="none of 3 pairs has one that fits"):
         dpo.body(work, Checkpoint(tmp_path / "base"), (Preferences(tmp_path / "ranked"),), settings=settings)
+
+
+def test_a_pass_over_all_pairs_tells_how_far_it_is(tmp_path: Path) -> None:
+    """A long set must not look as if training hung."""
+    for name in ("base", "ranked", "out", "scratch"):
+        (tmp_path / name).mkdir()
+    write_checkpoint(tmp_path / "base", model(replace(SMALL, vocab_size=TOKENIZER.vocab_size)), TOKENIZER, kind="chat")
+    write_preferences(tmp_path / "ranked", [preference(number) for number in range(40)])
+    told: list[tuple[float, float, str]] = []
+    work = Work(tmp_path / "out", tmp_path / "scratch", LocalExecutor(), report=lambda *progress: told.append(progress))
+    settings = DpoSettings(loss=losses.configure("dpo"), batch_size=8)
+    dpo.body(work, Checkpoint(tmp_path / "base"), (Preferences(tmp_path / "ranked"),), settings=settings)
+    for when in ("before", "after"):
+        own = [(done, total) for done, total, words in told if words == f"log-probabilities {when} training"]
+        assert len(own) > 1
+        assert own == [(number, len(own)) for number in range(1, len(own) + 1)]
