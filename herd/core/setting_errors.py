@@ -119,9 +119,9 @@ def _field_names(kind: Any) -> list[str]:
     """Of the types that `kind` may be; where none has fields, of those within them, as of a list of settings."""
     holders = list(alternatives(kind))
     for level in (holders, [inner for holder in holders for inner in typing.get_args(holder)]):
-        names = itertools.chain.from_iterable(
-            getattr(holder, attribute, ()) for holder in level for attribute in ("__pydantic_fields__", "model_fields")
-        )
-        if found := list(dict.fromkeys(names)):
-            return found
+        names: dict[str, None] = {}
+        for holder, attribute in itertools.product(level, ("__pydantic_fields__", "model_fields")):
+            names |= dict.fromkeys(getattr(holder, attribute, ()))
+        if names:
+            return list(names)
     return []
