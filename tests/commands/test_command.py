@@ -16,7 +16,16 @@ LIGHT = ("herd.commands", "herd.core.errors", "herd.core.terminal")
 def test_no_command_is_forgotten() -> None:
     texts = {file.stem: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.py")}
     files = {name for name, text in texts.items() if "\nCOMMAND = " in text}
-    assert files | {"__init__", "arguments", "batch_job", "command", "finetuning", "job", "recipes"} == set(texts)
+    assert files | {
+        "__init__",
+        "arguments",
+        "batch_job",
+        "command",
+        "finetuning",
+        "job",
+        "recipe_file",
+        "recipes",
+    } == set(texts)
     commands = [importlib.import_module(f"herd.commands.{name}").COMMAND for name in files]
     assert {id(one) for one in commands} == {id(one) for one in COMMANDS}
     assert len({one.name for one in COMMANDS}) == len(COMMANDS)
