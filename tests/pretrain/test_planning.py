@@ -60,10 +60,12 @@ def test_a_plan_tells_the_text_that_its_largest_run_wants(smoke_run: Path) -> No
 def test_what_was_estimated_reaches_cards_and_report(smoke_run: Path, tmp_path: Path) -> None:
     from herd.run.runner import run_stages
 
-    sizes = ",".join(f"{{dim: {n}, n_layers: 1, n_heads: 2, n_kv_heads: 1, ffn_dim: {2 * n}}}" for n in (32, 40))
+    sizes = ",".join(
+        f"{{dim: {n}, n_layers: 1, n_heads: 2, n_kv_heads: 1, ffn_dim: {2 * n}}}" for n in (16, 24, 32, 40)
+    )
     plans = required_plans(planned("ladder.budgets=[2.0e+9]", f"ladder.sizes=[{sizes}]"), until="fit_law")
     own = planned_trainings(plans)
-    assert len(own) == 2
+    assert len(own) == 4
     found = simulate_schedule(own, {one.plan.key: [ALONE] for one in own}, distance_to_end(plans), jobs=1)
     write_estimates(found, tmp_path / "plan.json")
     assert "core-seconds here" in list(estimate_lines(found, 1))[-1]
