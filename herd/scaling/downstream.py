@@ -203,29 +203,14 @@ def back_test(runs: Sequence[DownstreamResult], *, chance: float, seed: int = 0)
     )
 
 
-def back_tests(tables: Mapping[str, tuple[float, Sequence[DownstreamResult]]]) -> dict[str, BackTest | str]:
-    """By task, from its chance and runs, how the smaller ones predict the largest, or why that cannot be said."""
-    tests: dict[str, BackTest | str] = {}
-    for task, (chance, runs) in tables.items():
-        try:
-            tests[task] = back_test(runs, chance=chance)
-        except DataError as fault:
-            tests[task] = str(fault)
-    return tests
-
-
-def back_test_lines(tests: Mapping[str, BackTest | str]) -> Iterator[str]:
-    """A line for every task of `back_tests`."""
-    for task, test in tests.items():
-        if isinstance(test, str):
-            yield f"{task}: no back-test, {test}"
-            continue
-        low, high = test.forecast.accuracy_interval
-        yield (
-            f"{task}: {test.forecast.accuracy:.1%} right predicted at {test.forecast.flops:.1e} FLOPs "
-            f"[{low:.1%}, {high:.1%}, 90 %], {test.forecast.orders:.1f} orders of magnitude beyond the others; "
-            f"{test.measured:.1%} measured, {'inside' if test.inside else 'outside'} the interval"
-        )
+def back_test_line(test: BackTest) -> str:
+    """What was predicted of the largest model, and what it scores."""
+    low, high = test.forecast.accuracy_interval
+    return (
+        f"{test.forecast.accuracy:.1%} right predicted at {test.forecast.flops:.1e} FLOPs "
+        f"[{low:.1%}, {high:.1%}, 90 %], {test.forecast.orders:.1f} orders of magnitude beyond the others; "
+        f"{test.measured:.1%} measured, {'inside' if test.inside else 'outside'} the interval"
+    )
 
 
 # ---- a table of results of one's own ----

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from herd.scaling.emergence import TASK_METRICS, Threshold, rank_with_compute, t
 from herd.scaling.results import DownstreamResult, ScalingLaw
 from herd.scaling.tasks import nearest_to_minima
 from herd.train.results import TrainingResult
+
+_TableT = TypeVar("_TableT")
+_SaidT = TypeVar("_SaidT")
 
 
 @dataclass(frozen=True)
@@ -114,37 +117,39 @@ class TaskThreshold:
     chance: float
 
 
-def thresholds(tables: Mapping[str, tuple[float, Sequence[DownstreamResult]]]) -> dict[str, TaskThreshold | str]:
-    """By task the loss below which it is better than chance, or why that cannot be said: over the loss of training
-    where that of every model is known, else over the nats of the right answer."""
-    found: dict[str, TaskThreshold | str] = {}
-    for task, (chance, runs) in tables.items():
-        losses = [run.loss for run in runs if run.loss is not None]
-        of_training = len(losses) == len(runs)
-        x = losses if of_training else [run.nll for run in runs]
-        unit = "nats a token" if of_training else "nats of the right answer a character"
+def task_threshold(table: tuple[float, Sequence[DownstreamResult]]) -> TaskThreshold:
+    """The loss below which a task is better than chance: over the loss of training where that of every model is known,
+    else over the nats of the right answer. table: chance and runs. Raises DataError where nothing can be said."""
+    chance, runs = table
+    losses = [run.loss for run in runs if run.loss is not None]
+    of_training = len(losses) == len(runs)
+    x = losses if of_training else [run.nll for run in runs]
+    unit = "nats a token" if of_training else "nats of the right answer a character"
+    begins = threshold(x, [run.accuracy for run in runs], chance=chance)
+    return TaskThreshold(begins, begins.preferred, unit, len(runs), chance)
+
+
+def threshold_line(row: TaskThreshold) -> str:
+    """Where a task begins, or would."""
+    at = row.threshold
+    where = f"{at.loss:.3f} {row.unit} [{at.low:.3f}, {at.high:.3f}]"
+    verdict = (
+        f"begins below {where}, {at.gain:.1%} more right for each nat"
+        if row.preferred
+        else f"no threshold, a line or a parabola says as much; it would be {where}"
+    )
+    return f"{verdict}; BIC in its favour {at.evidence:+.1f}, {row.models} models, chance {row.chance:.0%}"
+
+
+def by_task(tables: Mapping[str, _TableT], say: Callable[[_TableT], _SaidT]) -> dict[str, _SaidT | str]:
+    """What `say` finds in each task's table, or why nothing can be said of it."""
+    found: dict[str, _SaidT | str] = {}
+    for task, table in tables.items():
         try:
-            begins = threshold(x, [run.accuracy for run in runs], chance=chance)
-            found[task] = TaskThreshold(begins, begins.preferred, unit, len(runs), chance)
+            found[task] = say(table)
         except DataError as fault:
             found[task] = str(fault)
     return found
-
-
-def threshold_lines(found: Mapping[str, TaskThreshold | str]) -> Iterator[str]:
-    """A line for every task of `thresholds`."""
-    for task, row in found.items():
-        if isinstance(row, str):
-            yield f"{task}: nothing can be said, {row}"
-            continue
-        at = row.threshold
-        where = f"{at.loss:.3f} {row.unit} [{at.low:.3f}, {at.high:.3f}]"
-        verdict = (
-            f"begins below {where}, {at.gain:.1%} more right for each nat"
-            if row.preferred
-            else f"no threshold, a line or a parabola says as much; it would be {where}"
-        )
-        yield f"{task}: {verdict}; BIC in its favour {at.evidence:+.1f}, {row.models} models, chance {row.chance:.0%}"
 
 
 # ---- a run's folder ----

@@ -24,6 +24,7 @@ def test_no_command_is_forgotten() -> None:
         "finetuning",
         "job",
         "recipe_file",
+        "task_tables",
         "recipes",
     } == set(texts)
     commands = [importlib.import_module(f"herd.commands.{name}").COMMAND for name in files]

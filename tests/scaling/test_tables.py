@@ -16,7 +16,7 @@ from herd.core.errors import ArtifactError, DataError
 from herd.core.results import results
 from herd.evals.results import EvaluationResult
 from herd.scaling.stages import fit_law
-from herd.scaling.tables import choices_in, metric_correlations, results_in, threshold_lines, thresholds
+from herd.scaling.tables import by_task, choices_in, metric_correlations, results_in, task_threshold, threshold_line
 from herd.train.results import TrainingResult
 from tests.imported import work
 from tests.scaling.test_stages import BUDGETS, TARGET, sweep, trained
@@ -86,21 +86,21 @@ def test_a_run_tells_which_metric_follows_compute(run: Path) -> None:
 
 
 def test_a_threshold_is_over_the_loss_where_it_is_known(run: Path, tmp_path: Path) -> None:
-    found = thresholds(results_in(run))["riddles"]
+    found = by_task(results_in(run), task_threshold)["riddles"]
     assert not isinstance(found, str)
     assert (found.unit, found.models, found.chance) == ("nats a token", 22, 0.25)
     file = tmp_path / "results.csv"
     losses = np.linspace(1.5, 3.0, 16)
     lines = [f"hidden,1e{20 + n},{loss},{0.25 + 0.4 * max(0, 2.2 - loss)},1000,0.25" for n, loss in enumerate(losses)]
     file.write_text("task,flops,nll,accuracy,questions,chance\n" + "\n".join([*lines, "few,1e20,1,0.5,9,0"]))
-    of_table = thresholds(results_in(file))
+    of_table = by_task(results_in(file), task_threshold)
     planted = of_table["hidden"]
     assert not isinstance(planted, str)
     assert planted.preferred
     assert planted.threshold.loss == pytest.approx(2.2, abs=0.05)
-    told = list(threshold_lines(of_table))
-    assert re.match(r"hidden: begins below 2\.\d+ nats of the right answer a character \[.*40\.0% more right", told[0])
-    assert told[1] == "few: nothing can be said, 1 models say nothing of a threshold; measure 8 or more"
+    told = threshold_line(planted)
+    assert re.match(r"begins below 2\.\d+ nats of the right answer a character \[.*40\.0% more right", told)
+    assert of_table["few"] == "1 models say nothing of a threshold; measure 8 or more"
 
 
 def table(file: Path, rows: Sequence[tuple[object, ...]], columns: tuple[str, ...] = COLUMNS) -> Path:
