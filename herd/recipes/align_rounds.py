@@ -68,8 +68,8 @@ class AlignRoundsSettings:
     dialogues, by source, and max_repeats: how often one may stand there at most; all once when absent. held_out_share:
     of the prompts of dialogues and preferences so many are never learnt, in whatever file and round they stand; SFT and
     DPO are measured on all so far by epoch, and of several seeds only those models are averaged that make it better
-    there. sft_seeds, dpo_seeds: a
-    training each, whose models are averaged. recent_rounds: DPO learns the preferences of so many last rounds."""
+    there. sft_seeds, dpo_seeds: a training each, whose models are averaged. recent_rounds: DPO learns the preferences
+    of so many last rounds."""
 
     rounds: tuple[RoundFiles, ...] = ()
     num_rounds: PositiveInt = 1

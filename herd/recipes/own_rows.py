@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 from herd.align.loading import load_dialogues, load_preferences
 from herd.align.splitting import split_dialogues, split_preferences
@@ -17,6 +18,7 @@ from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.tokens.stages import pack
 from herd.train.settings import FinetuneSettings
 
+_RowsT = TypeVar("_RowsT", Dialogues, Preferences)
 _TRAIN, _HELD_OUT = "rows to learn from", "held-out rows"
 _AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
 
@@ -53,32 +55,28 @@ class OwnRowsSettings:
 
     def dialogues_of(self, rows: tuple[str, ...]) -> tuple[Dialogues, Dialogues | None]:
         """Dialogues to learn from, and those that are held out, None where none shall be; planned."""
-        tests = self._tests()
-        all_rows = load_dialogues(tests, files=rows)
-        if self.held_out:
-            apart = load_dialogues(tests, files=self.held_out, split="test")
-            train = split_dialogues(all_rows, apart, part="train")
-            return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
-        if not self.held_out_share:
-            return all_rows, None
-        share, least = self.held_out_share, _AT_LEAST
-        train = split_dialogues(all_rows, part="train", held_out_share=share, at_least=least)
-        apart = split_dialogues(all_rows, part="held_out", held_out_share=share, at_least=least)
-        return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
+        return self._divided(rows, load_dialogues, split_dialogues)
 
     def preferences_of(self, rows: tuple[str, ...]) -> tuple[Preferences, Preferences | None]:
         """As `dialogues_of`, of ranked answers."""
+        return self._divided(rows, load_preferences, split_preferences)
+
+    def _divided(
+        self, rows: tuple[str, ...], load: Callable[..., _RowsT], split: Callable[..., _RowsT]
+    ) -> tuple[_RowsT, _RowsT | None]:
+        """load, split: the stages of this kind of rows."""
         tests = self._tests()
-        all_rows = load_preferences(tests, files=rows)
+        all_rows = load(tests, files=rows)
         if self.held_out:
-            apart = load_preferences(tests, files=self.held_out, split="test")
-            train = split_preferences(all_rows, apart, part="train")
-            return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
-        if not self.held_out_share:
+            apart = load(tests, files=self.held_out, split="test")
+            train = split(all_rows, apart, part="train")
+        elif self.held_out_share:
+            train, apart = (
+                split(all_rows, part=part, held_out_share=self.held_out_share, at_least=_AT_LEAST)
+                for part in ("train", "held_out")
+            )
+        else:
             return all_rows, None
-        share, least = self.held_out_share, _AT_LEAST
-        train = split_preferences(all_rows, part="train", held_out_share=share, at_least=least)
-        apart = split_preferences(all_rows, part="held_out", held_out_share=share, at_least=least)
         return with_label(train, _TRAIN), with_label(apart, _HELD_OUT)
 
     def _tests(self) -> Dialogues | None:
