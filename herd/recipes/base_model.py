@@ -25,10 +25,10 @@ from herd.recipes.pretraining import (
     check_sources,
     curated_text,
     pretrain_base,
-    scaling_law,
     tokenizer_of,
+    train_ladder,
 )
-from herd.recipes.task_forecasts import forecast_base_scores
+from herd.recipes.task_forecasts import forecasts_of
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.scaling.budget import LadderSettings
@@ -88,14 +88,12 @@ def base_model(s: BaseModelSettings) -> Report:
         # Only candidates are forecast at the compute of the run to come.
         target = base_flops(s.base, vocab_size=rows) if s.mix_search.candidates else 0.0
         mix = search_mix(tokens, s.mix_search, target_flops=target)
-    forecasts: list[Artifact] = []
+    forecasts: tuple[Artifact, ...] = ()
     measure = s.measure
     if s.ladder is not None:
-        law = scaling_law(tokens, vocabulary, s.ladder, s.base, mix, vocab_size=rows)
-        forecasts.append(law)
+        forecasts = forecasts_of(train_ladder(tokens, vocabulary, s.ladder, s.base, mix, vocab_size=rows))
         if s.ladder.tasks:
-            forecasts.append(forecast_base_scores(law, tokens, vocabulary, s.ladder, s.base, mix, vocab_size=rows))
             measure = replace(measure, gold_nll=True)  # what is forecast is measured
     model = pretrain_base(tokens, vocabulary, s.base, s.longer, s.anneal, mix)
     scores = evaluate_model(model, tokens, label="base", settings=measure)
-    return write_report((scores,), tuple(forecasts), title=s.title, criteria=s.criteria)
+    return write_report((scores,), forecasts, title=s.title, criteria=s.criteria)

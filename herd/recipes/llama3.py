@@ -24,7 +24,8 @@ from herd.pretrain.vocabulary import TokenizerSettings, planned_vocab_size
 from herd.recipes import recipes
 from herd.recipes.align_rounds import AlignedModel, AlignRoundsSettings, RoundRows, align_on_rows, hold_out, load_rounds
 from herd.recipes.declared import declared_dialogues, declared_preferences, declared_text, declared_tokenizer
-from herd.recipes.pretraining import pretrain_base, scaling_law, tokenizer_of
+from herd.recipes.pretraining import pretrain_base, tokenizer_of, train_ladder
+from herd.recipes.task_forecasts import forecasts_of
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.scaling.budget import LadderSettings
@@ -75,12 +76,15 @@ def llama3(s: Llama3Settings) -> Report:
     vocabulary = planned_vocabulary(corpus, s.tokenizer)
     tokens = pack(corpus, vocabulary, held_out_share=s.held_out_share)
     base = pretrain_base(tokens, vocabulary, s.base, s.longer, s.anneal)
-    scores: tuple[Scores, ...] = (evaluate_model(base, tokens, label="base", settings=s.measure),)
     artifacts: tuple[Artifact, ...] = ()
+    measure = s.measure
     if s.ladder:
         vocab_size = planned_vocab_size(plan_of(vocabulary))
         assert vocab_size is not None  # of every stage that `planned_vocabulary` plans
-        artifacts += (scaling_law(tokens, vocabulary, s.ladder, s.base, vocab_size=vocab_size),)
+        artifacts = forecasts_of(train_ladder(tokens, vocabulary, s.ladder, s.base, vocab_size=vocab_size))
+        if s.ladder.tasks:
+            measure = replace(measure, gold_nll=True)  # what is forecast is measured
+    scores: tuple[Scores, ...] = (evaluate_model(base, tokens, label="base", settings=measure),)
     if s.alignment:
         outcome = planned_alignment(base, tokens, s.alignment, s.measure)
         scores, artifacts = (*scores, *outcome.scores), (*artifacts, *outcome.artifacts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from herd.core.artifacts import Checkpoint, Corpus, Law, Mix, Tokenizer, Tokens
 from herd.core.errors import SettingsError, did_you_mean
@@ -17,7 +17,7 @@ from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.pretrain.vocabulary import TokenizerSettings, load_tokenizer, tokenizer_files
-from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
+from herd.scaling.budget import LadderRun, LadderSettings, ladder_runs, models_per_budget
 from herd.scaling.stages import fit_law
 from herd.tokens.stages import extend_tokenizer, train_tokenizer
 from herd.train.layout import ParallelLayout
@@ -98,6 +98,18 @@ def pretrain_base(
     return anneal(model, tokens, settings=anneal_settings) if anneal_settings else model
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """Small models planned below a base, which tell how loss and scores follow compute (3.2.1): what each of `runs` is,
+    budget by budget, and the models in the same order. vocab_size: rows of their embedding, control tokens included."""
+
+    settings: LadderSettings
+    base: PretrainSettings
+    vocab_size: int
+    runs: tuple[LadderRun, ...]
+    models: tuple[Checkpoint, ...]
+
+
 def train_ladder(
     tokens: Tokens,
     vocabulary: Tokenizer,
@@ -106,13 +118,13 @@ def train_ladder(
     mix: Mix | None = None,
     *,
     vocab_size: int,
-) -> tuple[Checkpoint, ...]:
-    """The ladder's small models, planned, budget by budget in the order of `ladder_runs`: each as the base is trained,
-    but for its size, tokens, batch, mix and rate. mix: a found one, for a ladder that names no shares. vocab_size: rows
-    of their embedding, control tokens included."""
+) -> Ladder:
+    """The ladder's models, each trained as the base is, but for its size, tokens, batch, mix and rate. mix: a found
+    one, for a ladder that names no shares."""
     weights = ladder.mixture_weights
     phases = (MixPhase(until=1.0, mixture_weights=weights),) if weights else ()
-    return tuple(
+    runs = tuple(ladder_runs(ladder, vocabulary=vocab_size))
+    models = tuple(
         pretrain(
             tokens,
             vocabulary,
@@ -132,8 +144,9 @@ def train_ladder(
                 layout=ParallelLayout(),  # models so small are not spread
             ),
         )
-        for rung in ladder_runs(ladder, vocabulary=vocab_size)
+        for rung in runs
     )
+    return Ladder(ladder, base, vocab_size, runs, models)
 
 
 def _relative_warmup(base: PretrainSettings) -> float:
@@ -144,22 +157,13 @@ def _relative_warmup(base: PretrainSettings) -> float:
     return min(base.warmup / steps, 0.99)  # 1 would be one step
 
 
-def scaling_law(
-    tokens: Tokens,
-    vocabulary: Tokenizer,
-    ladder: LadderSettings,
-    base: PretrainSettings,
-    mix: Mix | None = None,
-    *,
-    vocab_size: int,
-) -> Law:
+def scaling_law(ladder: Ladder) -> Law:
     """The law that the ladder's models give (3.2.1), planned, asked about the FLOPs of the base run.
 
     Raises SettingsError for a base without a size of its own."""
-    target = base_flops(base, vocab_size=vocab_size)
-    models = train_ladder(tokens, vocabulary, ladder, base, mix, vocab_size=vocab_size)
-    counts = models_per_budget(ladder_runs(ladder, vocabulary=vocab_size)) if ladder.skip_sizes else ()
-    return fit_law(models, budgets=ladder.budgets, target_flops=target, models_per_budget=counts)
+    counts = models_per_budget(ladder.runs) if ladder.settings.skip_sizes else ()
+    target = base_flops(ladder.base, vocab_size=ladder.vocab_size)
+    return fit_law(ladder.models, budgets=ladder.settings.budgets, target_flops=target, models_per_budget=counts)
 
 
 def base_flops(base: PretrainSettings, *, vocab_size: int) -> float:

@@ -28,7 +28,7 @@ from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.pretrain import PretrainSettings
 from herd.recipes import recipes
 from herd.recipes.data import PreparedData, numbers_of, prepare_data
-from herd.recipes.pretraining import pretrain_base, scaling_law
+from herd.recipes.pretraining import pretrain_base, scaling_law, train_ladder
 from herd.recipes.tiny_data import TinyDataSettings
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
@@ -111,7 +111,7 @@ def tiny(s: TinySettings) -> Report:
     data = prepare_data(s)
     tokens, vocabulary = data.tokens, data.vocabulary
     rows = s.base_vocab_size + len(CONTROL_TOKENS)
-    law = scaling_law(tokens, vocabulary, s.ladder, s.base, vocab_size=rows)
+    law = scaling_law(train_ladder(tokens, vocabulary, s.ladder, s.base, vocab_size=rows))
     base = base_of(data, s)
     scores = (measure_model(base, tokens, "base", s), *align_in_rounds(base, tokens, s))
     return write_report(scores, (audit(data.corpus, data.crawls), law), title=s.title, criteria=s.criteria, note=NOTE)

@@ -70,12 +70,12 @@ def test_a_base_model_goes_through_the_stages_that_are_asked_for(tmp_path: Path)
 
 def test_the_ladder_trains_every_size_at_every_budget_and_asks_about_the_base(tmp_path: Path) -> None:
     made = prepared(tmp_path)
-    models = train_ladder(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556)
-    rows = [plan_of(model).settings["settings"] for model in models]
+    ladder = train_ladder(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556)
+    rows = [plan_of(model).settings["settings"] for model in ladder.models]
     assert [row["size"]["dim"] for row in rows] == [8, 12, 16, 20] * 2
     assert {row["lr"] for row in rows} == {2e-3}
-    law = plan_of(scaling_law(made.tokens, made.vocabulary, LADDER, BASE, vocab_size=556))
-    assert [parent.key for parent in law.parents] == [model.key for model in models]
+    law = plan_of(scaling_law(ladder))
+    assert [parent.key for parent in law.parents] == [model.key for model in ladder.models]
     assert law.settings["target_flops"] == 1024 * SIZE.shape(vocab_size=556, max_seq_len=16).training_flops(16)
 
 
@@ -84,7 +84,7 @@ def test_a_rung_has_its_part_of_the_bases_warm_up_and_ends_with_its_own_schedule
     base = replace(BASE, tokens=64_000, warmup=50, schedule_steps=2000)
 
     def warmups(ladder: LadderSettings, base: PretrainSettings) -> set[float]:
-        models = train_ladder(made.tokens, made.vocabulary, ladder, base, vocab_size=556)
+        models = train_ladder(made.tokens, made.vocabulary, ladder, base, vocab_size=556).models
         rows = [plan_of(model).settings["settings"] for model in models]
         assert all(row.get("schedule_steps") is None for row in rows)
         return {row["warmup"] for row in rows}
@@ -100,4 +100,4 @@ def test_a_rung_has_its_part_of_the_bases_warm_up_and_ends_with_its_own_schedule
 def test_no_law_is_asked_about_a_model_that_is_there_already(tmp_path: Path) -> None:
     made = prepared(tmp_path)
     with pytest.raises(SettingsError, match=r"write `base\.size`"):
-        scaling_law(made.tokens, made.vocabulary, LADDER, replace(BASE, size=None), vocab_size=556)
+        scaling_law(train_ladder(made.tokens, made.vocabulary, LADDER, replace(BASE, size=None), vocab_size=556))
