@@ -23,14 +23,12 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from measuring import code, machine
 from tiny_runs import earlier_rows
 
-from herd.core.rowfiles import iter_rows
 from herd.core.settings import write_yaml
 from herd.evals.results import ValidationCurve
 from herd.report.abilities import measured_steps, text_changes
@@ -69,13 +67,6 @@ class Inputs:
             with tarfile.open(self.file(archive)) as tar:
                 tar.extractall(folder, filter="data")
         return str(folder)
-
-    def rows(self, file: str, count: int) -> str:
-        """The first rows of a file, as a file of their own."""
-        first = self._out / f"{Path(file).parent.name}-{count}.jsonl"
-        lines = (json.dumps(row) for row in islice(iter_rows(Path(self.file(file))), count))
-        first.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return str(first)
 
 
 def jobs(inputs: Inputs, model: str, out: Path) -> Iterator[Job]:
@@ -120,15 +111,17 @@ def scaled_recipe(inputs: Inputs, books: str, stacks: str, python: str) -> Mappi
             "multilingual": [books],
         },
         "columns": {"code": {"text": "content"}},
+        # A rehearsal reads some hundred rows of each kind by itself.
         "alignment": {
+            "verifier": "numeric_match",
             "rounds": [
                 {
-                    "preferences": [inputs.rows("pref_hh_rlhf/harmless_base_test_a.jsonl.gz", 60)],
-                    "prompts": [inputs.rows("gsm8k/train.jsonl.gz", 40)],
+                    "preferences": [inputs.file("pref_hh_rlhf/harmless_base_test_a.jsonl.gz")],
+                    "problems": {"math": [inputs.file("gsm8k/train.jsonl.gz")]},
                     "dialogues": {"general": [inputs.file("sft_dolly_hhrlhf/train_small.jsonl.gz")]},
                 }
             ],
-            "tests": [inputs.rows("gsm8k/test_sample.jsonl.gz", 20)],
+            "tests": [inputs.file("gsm8k/test_sample.jsonl.gz")],
         },
     }
 
