@@ -47,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.settings import write_yaml
+    from herd.corpus.sources import planned_text_tokens
     from herd.pretrain.planning import estimate_costs, estimate_lines, write_estimates
     from herd.run.runner import required_plans
     from herd.run.worker import RunFolder
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     for line in (*told, *plan_lines(plans, folder, machine, mfu=options.mfu, law=options.law)):
         print(line)
     if options.estimate:
-        estimates = estimate_costs(plans, options.jobs)
+        estimates = estimate_costs(plans, options.jobs, planned_text_tokens)
         write_estimates(estimates, RunFolder(folder).plan)
         for line in estimate_lines(estimates, options.jobs):
             print(line)

@@ -203,10 +203,10 @@ def _text_tokens(options: argparse.Namespace, sources: Mapping[str, tuple[str, .
     """About how many tokens of text there are; 0 where an address does not say how much it holds and --tokens says how
     many are trained on."""
     from herd.core.addresses import is_address
-    from herd.recipes.defaults import text_tokens
+    from herd.corpus.sources import find_files, text_tokens
 
     try:
-        return text_tokens(sources)
+        return text_tokens(file for source, places in sources.items() for file in find_files(places, source=source))
     except HerdError as fault:
         if not any(is_address(place) for places in sources.values() for place in places):
             raise
@@ -219,8 +219,6 @@ def _training(options: argparse.Namespace, length: int, batch: int, lr: float) -
     much: dict[str, Any] = {"tokens": options.tokens}
     if options.tokens is None:
         much = {"tokens": None, "epochs": options.epochs or 1.0}
-        if options.gpus is not None:  # a layout is chosen where it is known how much is trained on
-            much["layout"] = {"data": options.gpus}
     return {"length": length, **much, "batch": [{"until": 1.0, "batch_tokens": batch}], "lr": lr}
 
 

@@ -7,19 +7,19 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from herd.core.addresses import files_at, remote_checksum
-from herd.core.artifacts import Crawl, sha256
+from herd.core.addresses import files_at, remote_checksum, size_of
+from herd.core.artifacts import Artifact, Crawl, sha256
 from herd.core.cache import remember
-from herd.core.errors import SettingsError, did_you_mean
+from herd.core.errors import HerdError, SettingsError, did_you_mean
 from herd.core.rowfiles import without_dataset_files
 from herd.core.settings import NotInKey, build
-from herd.core.stage import Work, stage
+from herd.core.stage import Work, stage, walk
 from herd.corpus.columns import ANY_TABLE, AS_ROWS_SAY, TextColumns
 from herd.corpus.reading import READABLE, FileSpan, is_readable, printable
 from herd.corpus.results import CrawlFiles
@@ -27,6 +27,9 @@ from herd.corpus.unpacking import MAGIC
 
 _MAX_ENDINGS = 12
 FILES = "files.json"
+_TEXT_BYTES_PER_TOKEN = 4.0
+# Bytes of text that a byte of a file holds, about.
+_TEXT_IN = {".gz": 3.0, ".bz2": 4.0, ".xz": 4.0, ".zst": 3.0, ".zip": 3.0, ".parquet": 2.5}
 
 
 def files(*patterns: str, source: str, columns: TextColumns = ANY_TABLE) -> Crawl:
@@ -101,6 +104,28 @@ def scan_files(patterns: Sequence[str], *, source: str) -> FileScan:
 def find_files(patterns: Sequence[str], *, source: str) -> list[str]:
     """The files that `scan_files` finds and herd can read."""
     return list(scan_files(patterns, source=source).readable)
+
+
+def text_tokens(files: Iterable[str]) -> float:
+    """About how many tokens of text there are in files, by their bytes, before any is left out. Raises DataError for a
+    file at an address that does not say how large it is."""
+    text = sum(size_of(file) * _TEXT_IN.get(os.path.splitext(file)[1].lower(), 1.0) for file in files)
+    return text / _TEXT_BYTES_PER_TOKEN
+
+
+def planned_text_tokens(text: Artifact) -> float | None:
+    """About how many tokens the files hold that planned `text` is made of; None where it is not made of files alone, or
+    one of them does not say how large it is."""
+    tokens = 0.0
+    for plan in walk(text):
+        if plan.stage.name == load_files.name:
+            try:
+                tokens += text_tokens(map(_path, plan.settings["paths"]))
+            except (HerdError, OSError):
+                return None
+        elif not plan.parents and plan.stage.artifact_type is Crawl:
+            return None
+    return tokens or None
 
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,13 +29,22 @@ from herd.train.saving import MIN_INTERVAL_SECONDS
 @dataclass(frozen=True)
 class PlannedTraining:
     """A stage of pre-training that is planned. before: the one whose model it goes on from. imported: whether it goes
-    on from a model that no run makes, and so cannot be tried."""
+    on from a model that no run makes, and so cannot be tried. epochs: how often it reads a
+    text whose tokens are only guessed, from the bytes of its files; in `settings` the guess stands in their place."""
 
     plan: Plan
     settings: PretrainSettings | LongContextSettings | AnnealSettings
     shape: Shape
     before: PlannedTraining | None = None
     imported: bool = False
+    epochs: float | None = None
+
+    @property
+    def stated_settings(self) -> PretrainSettings | LongContextSettings | AnnealSettings:
+        """As the recipe has them."""
+        s = self.settings
+        guessed = isinstance(s, PretrainSettings) and self.epochs is not None
+        return replace(s, tokens=None, epochs=self.epochs) if guessed else s
 
     @property
     def profile_job(self) -> ProfileJob:
@@ -63,40 +72,67 @@ class PlannedTraining:
         return here and (self.before is None or self.before.single_device)
 
 
-def planned_trainings(plans: Sequence[Plan]) -> list[PlannedTraining]:
+TextTokens = Callable[[Artifact], float | None]
+
+
+def _unknown(text: Artifact) -> None:
+    """Of a text that nobody guesses the tokens of."""
+
+
+def planned_trainings(plans: Sequence[Plan], text_tokens: TextTokens = _unknown) -> list[PlannedTraining]:
     """The stages of pre-training among `plans`, in order, of those for which it is known how much they train on; none
-    where neither a vocabulary nor a model is known yet."""
+    where neither a vocabulary nor a model is known yet. text_tokens: guesses how many tokens a planned text holds that
+    is read so many times."""
     planned: dict[str, PlannedTraining] = {}
     for plan in plans:
-        settings_row = plan.settings.get("settings")
         if plan.stage.name == "pretrain":
-            s = build(PretrainSettings, settings_row, where=plan.key)
-            start = plan.inputs["init_from"]
-            if s.tokens is None:  # so many epochs of a text that is not counted yet
-                continue
-            vocab_size = planned_vocab_size(plan_of(start)) if isinstance(start, Artifact) else None
-            if s.size is not None and vocab_size is not None:
-                planned[plan.key] = PlannedTraining(plan, s, s.size.shape(vocab_size=vocab_size, max_seq_len=s.length))
-            elif isinstance(start, Artifact) and start.key in planned:
-                planned[plan.key] = PlannedTraining(plan, s, planned[start.key].shape, planned[start.key])
-            elif isinstance(start, Artifact) and plan_of(start).stage.name == "load_pretrained":
-                folder = input_path(plan_of(start).settings["folder"])
-                planned[plan.key] = PlannedTraining(plan, s, read_shape(folder), imported=True)
+            training = _planned_pretraining(plan, planned, text_tokens)
         elif plan.stage.name in ("extend_context", "anneal"):
-            model = plan.inputs["model"]
-            before = planned.get(model.key) if isinstance(model, Artifact) else None
-            if before is None:
-                continue
-            if plan.stage.name == "anneal":
-                planned[plan.key] = PlannedTraining(
-                    plan, build(AnnealSettings, settings_row, where=plan.key), before.shape, before
-                )
-            else:
-                later = build(LongContextSettings, settings_row, where=plan.key)
-                planned[plan.key] = PlannedTraining(
-                    plan, later, replace(before.shape, max_seq_len=later.length), before
-                )
+            training = _planned_later(plan, planned)
+        else:
+            continue
+        if training is not None:
+            planned[plan.key] = training
     return list(planned.values())
+
+
+def _planned_pretraining(
+    plan: Plan, planned: Mapping[str, PlannedTraining], text_tokens: TextTokens
+) -> PlannedTraining | None:
+    """A new model, or one that goes on."""
+    s = build(PretrainSettings, plan.settings["settings"], where=plan.key)
+    start, text = plan.inputs["init_from"], plan.inputs["tokens"]
+    assert isinstance(start, Artifact)
+    assert isinstance(text, Artifact)
+    epochs = s.epochs
+    if epochs is not None:  # of a text that is not counted yet
+        available = text_tokens(text)
+        if available is None:
+            return None
+        s = replace(s, tokens=max(1, round(epochs * available)), epochs=None)
+    vocab_size = planned_vocab_size(plan_of(start))
+    if s.size is not None and vocab_size is not None:
+        shape = s.size.shape(vocab_size=vocab_size, max_seq_len=s.length)
+        return PlannedTraining(plan, s, shape, epochs=epochs)
+    if start.key in planned:
+        return PlannedTraining(plan, s, planned[start.key].shape, planned[start.key], epochs=epochs)
+    if plan_of(start).stage.name == "load_pretrained":
+        shape = read_shape(input_path(plan_of(start).settings["folder"]))
+        return PlannedTraining(plan, s, shape, imported=True, epochs=epochs)
+    return None
+
+
+def _planned_later(plan: Plan, planned: Mapping[str, PlannedTraining]) -> PlannedTraining | None:
+    """A stage with longer rows, or annealing."""
+    model = plan.inputs["model"]
+    before = planned.get(model.key) if isinstance(model, Artifact) else None
+    if before is None:
+        return None
+    row = plan.settings["settings"]
+    if plan.stage.name == "anneal":
+        return PlannedTraining(plan, build(AnnealSettings, row, where=plan.key), before.shape, before)
+    longer = build(LongContextSettings, row, where=plan.key)
+    return PlannedTraining(plan, longer, replace(before.shape, max_seq_len=longer.length), before)
 
 
 def shape_of(plan: Plan, shapes: Mapping[str, Shape]) -> Shape | None:
@@ -131,10 +167,10 @@ class StageEstimate:
     end_seconds: float
 
 
-def estimate_costs(plans: Sequence[Plan], jobs: int) -> dict[str, StageEstimate]:
+def estimate_costs(plans: Sequence[Plan], jobs: int, text_tokens: TextTokens = _unknown) -> dict[str, StageEstimate]:
     """By key what every pre-training on one device will take: each is tried here, cut short, on one thread and on as
-    many as a stage may get."""
-    own_trainings = [training for training in planned_trainings(plans) if training.single_device]
+    many as a stage may get. text_tokens: as in `planned_trainings`."""
+    own_trainings = [training for training in planned_trainings(plans, text_tokens) if training.single_device]
     different = {training.profile_job.key: training.profile_job for training in own_trainings}
     costs: dict[str, list[StageCost]] = {training.plan.key: [] for training in own_trainings}
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from herd.align.sft import SftSettings
 from herd.core.artifacts import is_complete
 from herd.core.settings import build
 from herd.core.stage import Plan
+from herd.corpus.sources import planned_text_tokens
 from herd.model.sizes import Shape
 from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
 from herd.scaling.cost import expected_loss
@@ -156,7 +158,7 @@ def forecast_costs(
     artifacts: folder of the run's; what is made there gives its speed to trainings like it. mfu: of what is not
     measured; as large runs had it when absent. Raises SettingsError for a layout that cannot train so.
     """
-    trainings = planned_trainings(plans)
+    trainings = planned_trainings(plans, planned_text_tokens)
     measured = _measured_speeds(trainings, artifacts)
     return [_forecast(training, machine, measured, mfu) for training in trainings]
 
@@ -173,6 +175,8 @@ def _forecast(
             speed = Speed(mfu * job.peak_flops(machine), "as given")
         costs.append(cost(job, layout.devices, machine, layout=layout, micro_batch=own, speed=speed))
     notes = [*_whole_model_notes(training.plan.stage.name, training.shape, machine)]
+    if training.epochs is not None:
+        notes.append("how many tokens is guessed from the bytes of the files, before any text is left out")
     fullest = max(part.memory.total for part in costs)
     if usable_bytes(machine.memory_bytes) < fullest <= machine.memory_bytes:
         notes.append("fits only just, with less than buffers and fragments usually take")
@@ -289,32 +293,15 @@ def _measured_speeds(trainings: Sequence[PlannedTraining], artifacts: Path) -> d
 
 
 def forecast_lines(forecasts: Sequence[StageForecast], machine: Machine, artifacts: Path) -> Iterator[str]:
-    """For every training a line, more where it takes long, and their sum."""
-    for forecast in forecasts:
-        main, memory = forecast.main, forecast.memory
-        parts = ("weights", "gradients", "optimizer", "activations", "logits")
-        listed = ", ".join(f"{name} {bytes_words(getattr(memory, name))}" for name in parts)
-        idle = f", pipeline idle {main.idle:.0%} of its work" if main.layout.pipeline > 1 else ""
-        yield (
-            f"{forecast.key}: {_layout_words(main)}; {bytes_words(memory.total)} of "
-            f"{bytes_words(machine.memory_bytes)} a device ({listed}){idle}; {forecast.steps:,} steps, "
-            f"{forecast.tokens:,.0f} tokens, {forecast.flops:.2e} FLOPs: "
-            f"{'at least ' * forecast.is_least}{time_words(forecast.days)}"
-            f"{measured_words(artifacts / forecast.key)}"
-        )
-        if forecast.device_hours >= 1:
-            yield (
-                f"    {forecast.device_hours:,.0f} device hours, {forecast.money:,.0f} dollars at "
-                f"{machine.price_per_hour:g} an hour; {main.flops_per_second / 1e12:,.1f} TFLOP/s a device "
-                f"({main.utilization:.1%} MFU), {main.speed_from}"
-            )
-            hours = 24 / (FAILURES_PER_DEVICE_DAY * main.devices)
-            yield (
-                f"    {forecast.failures:,.1f} failures to expect, one in {hours:,.1f} h; saving every "
-                f"{main.save_every_seconds / 60:,.1f} min leaves {main.useful:.1%} of the time for training"
-            )
-        for note in forecast.notes:
-            yield f"    {note}"
+    """For every training a line, more where it takes long, one for all of a ladder that no device notices, and their
+    sum."""
+    for small, group in groupby(forecasts, lambda forecast: _is_rung(forecast, artifacts)):
+        rows = list(group)
+        if small and len(rows) > 2:
+            yield _ladder_line(rows)
+        else:
+            for forecast in rows:
+                yield from _training_lines(forecast, machine, artifacts)
     if forecasts:
         total = sum(forecast.days for forecast in forecasts)
         least = [forecast for forecast in forecasts if forecast.is_least]
@@ -329,6 +316,54 @@ def forecast_lines(forecasts: Sequence[StageForecast], machine: Machine, artifac
             f"{sum(forecast.money for forecast in forecasts):,.0f} dollars, where it is not measured by estimate; "
             "alignment and the corpus come on top"
         )
+
+
+def _is_rung(forecast: StageForecast, artifacts: Path) -> bool:
+    """Whether it is a new model so small, and not made yet, that a line of its own would say nothing."""
+    new = forecast.training.is_new_model and forecast.is_least
+    return new and not forecast.notes and not is_complete(artifacts / forecast.key)
+
+
+def _ladder_line(forecasts: Sequence[StageForecast]) -> str:
+    """Of new models planned one after another."""
+    weights = [forecast.training.shape.num_params for forecast in forecasts]
+    memory = max(forecast.memory.total for forecast in forecasts)
+    tokens, flops, days = (
+        sum(getattr(forecast, name) for forecast in forecasts) for name in ("tokens", "flops", "days")
+    )
+    return (
+        f"{forecasts[0].key} to {forecasts[-1].key}: {len(forecasts)} models of {min(weights):,} to {max(weights):,} "
+        f"weights; at most {bytes_words(memory)} a device; {tokens:,.0f} tokens, {flops:.2e} FLOPs in all: at least "
+        f"{time_words(days)}"
+    )
+
+
+def _training_lines(forecast: StageForecast, machine: Machine, artifacts: Path) -> Iterator[str]:
+    """Of one training, more where it takes long."""
+    main, memory = forecast.main, forecast.memory
+    parts = ("weights", "gradients", "optimizer", "activations", "logits")
+    listed = ", ".join(f"{name} {bytes_words(getattr(memory, name))}" for name in parts)
+    idle = f", pipeline idle {main.idle:.0%} of its work" if main.layout.pipeline > 1 else ""
+    yield (
+        f"{forecast.key}: {_layout_words(main)}; {bytes_words(memory.total)} of "
+        f"{bytes_words(machine.memory_bytes)} a device ({listed}){idle}; {forecast.steps:,} steps, "
+        f"{forecast.tokens:,.0f} tokens, {forecast.flops:.2e} FLOPs: "
+        f"{'at least ' * forecast.is_least}{time_words(forecast.days)}"
+        f"{measured_words(artifacts / forecast.key)}"
+    )
+    if forecast.device_hours >= 1:
+        yield (
+            f"    {forecast.device_hours:,.0f} device hours, {forecast.money:,.0f} dollars at "
+            f"{machine.price_per_hour:g} an hour; {main.flops_per_second / 1e12:,.1f} TFLOP/s a device "
+            f"({main.utilization:.1%} MFU), {main.speed_from}"
+        )
+        hours = 24 / (FAILURES_PER_DEVICE_DAY * main.devices)
+        yield (
+            f"    {forecast.failures:,.1f} failures to expect, one in {hours:,.1f} h; saving every "
+            f"{main.save_every_seconds / 60:,.1f} min leaves {main.useful:.1%} of the time for training"
+        )
+    for note in forecast.notes:
+        yield f"    {note}"
 
 
 def _layout_words(main: Cost) -> str:

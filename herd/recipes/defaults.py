@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from herd.core.addresses import size_of
-from herd.corpus.sources import find_files
 from herd.model.sizes import Size
 
 _LENGTHS = ((256, 256), (512, 512), (1024, 2048), (3072, 4096))  # by width; wider models read 8,192
 _VOCABULARIES = ((256, 4096), (512, 16_128), (1024, 32_512))  # by width; wider models have Llama 3's 128,000
 _MIN_ROWS = 8  # of a batch
 _MIN_STEPS = 500  # which a batch is made small for, as far as its rows allow
-_TEXT_BYTES_PER_TOKEN = 4.0
-# Bytes of text that a byte of a file holds, about.
-_TEXT_IN = {".gz": 3.0, ".bz2": 4.0, ".xz": 4.0, ".zst": 3.0, ".zip": 3.0, ".parquet": 2.5}
 CHINCHILLA_TOKENS = 20  # a weight: Hoffmann et al. 2022, as it is mostly quoted
 
 
@@ -44,16 +38,6 @@ def batch_size_tokens(num_params: int, length: int, tokens: float, devices: int 
     affordable = 2 ** math.floor(math.log2(max(1.0, tokens / _MIN_STEPS)))
     rows = max(_MIN_ROWS, min(wanted, affordable) // length)
     return -(-rows // devices) * devices * length
-
-
-def text_tokens(paths: Mapping[str, Sequence[str]]) -> float:
-    """About how many tokens there are in files, by their bytes. Raises DataError for files at an address that does not
-    say how large they are."""
-    total = 0.0
-    for source, patterns in paths.items():
-        for file in find_files(patterns, source=source):
-            total += size_of(file) * _TEXT_IN.get(os.path.splitext(file)[1].lower(), 1.0)
-    return total / _TEXT_BYTES_PER_TOKEN
 
 
 def computing(devices: int | None) -> dict[str, Any]:

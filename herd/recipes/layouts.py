@@ -8,6 +8,7 @@ from typing import Any
 
 from herd.core.recipe import Recipe
 from herd.core.stage import walk
+from herd.corpus.sources import planned_text_tokens
 from herd.pretrain.planning import PlannedTraining, planned_trainings
 from herd.recipes.costing import training_jobs
 from herd.train.cost import best_layout
@@ -26,8 +27,8 @@ def choose_layouts(recipe: Recipe, devices: int, machine: Machine) -> tuple[Reci
     """
     # Only those that the recipe's own numbers name: runs of a ladder are made of others, and stay on one device.
     trainings: dict[str, PlannedTraining] = {}
-    for training in planned_trainings(walk(recipe.plan())):
-        trainings.setdefault(_identity(training.settings), training)
+    for training in planned_trainings(walk(recipe.plan()), planned_text_tokens):
+        trainings.setdefault(_identity(training.stated_settings), training)
     words: list[str] = []
 
     def place(s: TrainingSettings, path: str) -> TrainingSettings:

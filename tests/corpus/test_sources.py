@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from herd.core.stage import plan_of
 from herd.corpus.columns import TextColumns
 from herd.corpus.ground_truth import read_labels
 from herd.corpus.reading import read_pages
-from herd.corpus.sources import crawl_files, crawls_of
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import crawl_files, crawls_of, find_files, planned_text_tokens, text_tokens
+from herd.corpus.stages import curate
 from herd.run.runner import run_stages
 from herd.world.python_docs import PythonDocsSettings, python_docs
 
@@ -79,3 +82,28 @@ def test_columns_are_of_a_source_or_of_all_and_of_one_that_is_there(tmp_path: Pa
     assert [plan_of(crawl).settings["columns"]["text"] for crawl in crawls_of(patterns)] == ["text", "text"]
     with pytest.raises(SettingsError, match="names the source 'c', which has no files"):
         crawls_of(patterns, {"c": content})
+
+
+def test_text_is_counted_by_its_bytes_and_packed_files_for_more(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x" * 4000)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"x" * 400, 0))
+    fsspec = pytest.importorskip("fsspec", reason="the package for addresses is not installed")
+    fsspec.filesystem("memory").pipe({"/far/c.txt": b"x" * 8000, "/far/d.jsonl.gz": b"x" * 400})
+    assert text_tokens(find_files([str(tmp_path / "a.txt"), "memory://far"], source="a")) == 1000 + 2000 + 300
+    packed = text_tokens([str(tmp_path / "b.txt.gz")])
+    assert packed == pytest.approx((tmp_path / "b.txt.gz").stat().st_size * 3 / 4)
+
+
+def test_a_planned_corpus_says_about_how_much_text_it_is_of(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x" * 4000)
+    (tmp_path / "odd\udcff.txt").write_bytes(b"x" * 8000)  # a name that is not UTF-8
+    corpus = curate(
+        crawls_of({"a": [str(tmp_path / "a.txt")], "odd": [str(tmp_path / "odd*")]}), settings=CurateSettings(rules={})
+    )
+    assert planned_text_tokens(corpus) == 3000
+    (tmp_path / "a.txt").unlink()
+    assert planned_text_tokens(corpus) is None
+    assert (
+        planned_text_tokens(curate((python_docs(settings=PythonDocsSettings()),), settings=CurateSettings(rules={})))
+        is None
+    )  # no files of the user's own

@@ -10,7 +10,11 @@ import pytest
 
 from herd.core.artifacts import Checkpoint, Tokens
 from herd.core.stage import plan_of, walk
+from herd.corpus.settings import CurateSettings
+from herd.corpus.sources import crawls_of
+from herd.corpus.stages import curate
 from herd.model.sizes import parse_size
+from herd.pretrain.mix import ProportionalMix
 from herd.pretrain.planning import planned_trainings
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.recipes.costing import (
@@ -23,7 +27,7 @@ from herd.recipes.costing import (
     whole_model_notes,
 )
 from herd.run.runner import required_plans
-from herd.tokens.stages import train_tokenizer
+from herd.tokens.stages import pack, train_tokenizer
 from herd.train.cost import TrainingJob, cost
 from herd.train.layout import ParallelLayout
 from herd.train.machines import load_machine
@@ -144,6 +148,36 @@ def test_what_was_measured_takes_the_place_of_an_estimate(smoke_run: Path) -> No
     assert "measured: " in lines
     assert "the least" not in lines
     assert not list(whole_model_notes(plans, after, H100))
+
+
+def test_small_new_models_that_no_device_notices_have_one_line(smoke_run: Path) -> None:
+    forecasts = forecast_costs(required_plans(planned()), H100, artifacts=smoke_run / "nowhere")
+    rungs = [forecast for forecast in forecasts if forecast.training.is_new_model]
+    assert len(rungs) > 2
+    before = list(forecast_lines(forecasts, H100, smoke_run / "nowhere"))
+    (line,) = [line for line in before if " models of " in line]
+    count = int(line.partition(": ")[2].partition(" ")[0])
+    after = list(forecast_lines(forecasts, H100, smoke_run / "artifacts"))  # made: each has been measured
+    assert len(after) == len(before) + count - 1
+
+
+def test_what_is_read_so_many_times_is_guessed_by_bytes(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_bytes(b"x" * 40_000)
+    corpus = curate(crawls_of({"books": [str(tmp_path)]}), settings=CurateSettings(rules={}))
+    vocabulary = train_tokenizer(corpus, vocab_size=VOCABULARY)
+    settings = PretrainSettings(
+        size=parse_size("1m"),
+        length=512,
+        epochs=2.5,
+        batch=(BatchPhase(until=1.0, batch_tokens=1024),),
+        mix=ProportionalMix(),
+        lr=1e-4,
+    )
+    model = pretrain(pack(corpus, vocabulary), vocabulary, settings=settings)
+    (forecast,) = forecast_costs(walk(model), H100, artifacts=tmp_path)
+    assert forecast.tokens == pytest.approx(25_000, abs=1024)
+    assert "guessed from the bytes" in "\n".join(forecast_lines([forecast], H100, tmp_path))
+    assert forecast.training.stated_settings == settings
 
 
 def test_without_a_law_no_loss_is_expected(smoke_run: Path) -> None:

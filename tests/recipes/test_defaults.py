@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +19,6 @@ from herd.recipes.defaults import (
     later_lengths,
     peak_lr,
     proxy_run,
-    text_tokens,
 )
 from herd.scaling.budget import LadderSettings, ladder_runs, models_per_budget
 
@@ -55,16 +51,6 @@ def test_a_batch_is_of_whole_rows_for_every_device(weights: int, length: int, to
     assert batch % length == 0
     assert batch // length >= 8
     assert (batch // length) % devices == 0
-
-
-def test_text_is_counted_by_its_bytes_and_packed_files_for_more(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"x" * 4000)
-    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"x" * 400, 0))
-    fsspec = pytest.importorskip("fsspec", reason="the package for addresses is not installed")
-    fsspec.filesystem("memory").pipe({"/far/c.txt": b"x" * 8000, "/far/d.jsonl.gz": b"x" * 400})
-    assert text_tokens({"a": (str(tmp_path / "a.txt"), "memory://far")}) == 1000 + 2000 + 300
-    packed = text_tokens({"b": (str(tmp_path / "b.txt.gz"),)})
-    assert packed == pytest.approx((tmp_path / "b.txt.gz").stat().st_size * 3 / 4)
 
 
 @given(st.sampled_from([2**12, 2**16, 2**20]), st.floats(1e4, 1e12))
