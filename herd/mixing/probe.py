@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Checkpoint, Scores, Tokens
@@ -96,7 +97,8 @@ def judge_data(
     annealing on the default mix alone, seed by seed.
 
     Gains are in nats a token of held-out text, above zero when the new set helps. Both runs of a seed read the default
-    text in the same order. Raises DataError when the new set holds no row of text.
+    text in the same order. Raises DataError when the new set holds no row of text, or the default text holds none out
+    in a source that is asked about.
     """
     shards = CombinedShards(TokenShards(default.path), TokenShards(new.path))
     tokenizer, vocabulary = TextTokenizer.load(model.path), read_shape(model.path).vocab_size
@@ -106,6 +108,7 @@ def judge_data(
     new_weights = {f"{NEW}/{name}": weight for name, weight in _by_tokens(shards.new).items()}
     if not new_weights:
         raise DataError(f"{new.path}: the new set holds no text to train on; look at its rejects with `herd show`")
+    targets = _judged(default.path, shards.default.index["sources"], settings.targets, weights)
     lr = settings.lr or _last_lr(model)
     arms = {"control": weights, label: _combine_mixes(weights, new_weights, settings.new_share)}
     losses: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
@@ -114,7 +117,6 @@ def judge_data(
         for arm, (name, mix) in enumerate(arms.items()):
             report = work.progress_of_part(len(arms) * number + arm, total, f"seed {seed}, {name}")
             losses[name].append(_annealed(work, model, shards, mix, lr, replace(settings, seed=seed), report))
-    targets = settings.targets or {name: weight for name, weight in weights.items() if name in losses["control"][0]}
     gain = probe_gain(losses["control"], losses[label], targets)
     new_tokens = settings.tokens * settings.new_share
     result = DataProbe(
@@ -130,6 +132,21 @@ def judge_data(
     work.record(result)
     work.headline = f"{label}: {verdict(gain)}, read {result.epochs:.1f} times"
     return Scores(work.out)
+
+
+def _judged(
+    folder: Path, sources: Mapping[str, Any], targets: Mapping[str, float], weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Whose held-out losses count, by share: `targets`, or every source of the mix that has text held out."""
+    measured = {name for name, row in sources.items() if row["heldout"]["documents"]}
+    counted = dict(targets) or {name: weight for name, weight in weights.items() if name in measured}
+    missing = ", ".join(sorted(counted.keys() - measured))
+    if missing or not counted:
+        raise DataError(
+            f"{folder}: no text{' of ' * bool(missing)}{missing} is held out to judge by; pack it with a "
+            "held_out_share above 0"
+        )
+    return counted
 
 
 def probe_gain(control: list[dict[str, float]], new: list[dict[str, float]], targets: Mapping[str, float]) -> Interval:

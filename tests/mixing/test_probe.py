@@ -10,7 +10,16 @@ import pytest
 from herd.core.errors import DataError
 from herd.core.stage import Work
 from herd.evals.intervals import Interval
-from herd.mixing.probe import NEW, CombinedShards, ProbeSettings, _annealed, _combine_mixes, probe_gain, verdict
+from herd.mixing.probe import (
+    NEW,
+    CombinedShards,
+    ProbeSettings,
+    _annealed,
+    _combine_mixes,
+    _judged,
+    probe_gain,
+    verdict,
+)
 from herd.mixing.problem import MixProblem
 from herd.mixing.proxies import stratified_batches, train_proxy
 from herd.run.executors import LocalExecutor
@@ -91,3 +100,12 @@ def test_sets_of_two_vocabularies_are_not_mixed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(other.index, "vocab_size", 99)
     with pytest.raises(DataError, match="packed with a vocabulary of 99"):
         CombinedShards(one, other)
+
+
+def test_nothing_is_trained_for_losses_that_nothing_is_held_out_for() -> None:
+    sources = {"books": {"heldout": {"documents": 3}}, "web": {"heldout": {"documents": 0}}}
+    assert _judged(Path("text"), sources, {}, {"books": 0.4, "web": 0.6}) == {"books": 0.4}
+    with pytest.raises(DataError, match="text: no text of news, web is held out to judge by; pack it with"):
+        _judged(Path("text"), sources, {"web": 1.0, "books": 1.0, "news": 1.0}, {})
+    with pytest.raises(DataError, match="text: no text is held out"):
+        _judged(Path("text"), {"web": sources["web"]}, {}, {"web": 1.0})
