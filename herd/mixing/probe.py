@@ -135,11 +135,11 @@ def judge_data(
 
 
 def _judged(
-    folder: Path, sources: Mapping[str, Any], targets: Mapping[str, float], weights: Mapping[str, float]
+    folder: Path, sources: Mapping[str, Any], targets: Mapping[str, float] | None, weights: Mapping[str, float]
 ) -> dict[str, float]:
     """Whose held-out losses count, by share: `targets`, or every source of the mix that has text held out."""
     measured = {name for name, row in sources.items() if row["heldout"]["documents"]}
-    counted = dict(targets) or {name: weight for name, weight in weights.items() if name in measured}
+    counted = dict(targets or {}) or {name: weight for name, weight in weights.items() if name in measured}
     missing = ", ".join(sorted(counted.keys() - measured))
     if missing or not counted:
         raise DataError(

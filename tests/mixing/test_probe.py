@@ -104,7 +104,7 @@ def test_sets_of_two_vocabularies_are_not_mixed(tmp_path: Path, monkeypatch: pyt
 
 def test_nothing_is_trained_for_losses_that_nothing_is_held_out_for() -> None:
     sources = {"books": {"heldout": {"documents": 3}}, "web": {"heldout": {"documents": 0}}}
-    assert _judged(Path("text"), sources, {}, {"books": 0.4, "web": 0.6}) == {"books": 0.4}
+    assert _judged(Path("text"), sources, None, {"books": 0.4, "web": 0.6}) == {"books": 0.4}
     with pytest.raises(DataError, match="text: no text of news, web is held out to judge by; pack it with"):
         _judged(Path("text"), sources, {"web": 1.0, "books": 1.0, "news": 1.0}, {})
     with pytest.raises(DataError, match="text: no text is held out"):
