@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from herd.commands.arguments import amount, bounded_number
 from herd.commands.job import add_job_options, run_job
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from herd.core.recipe import Recipe
     from herd.tokens.tokenizer import TextTokenizer
 
+RowsSetting = Literal["dialogues", "preferences"]
 _LORA_ABOVE, _LORA_RANK = 1e9, 16  # weights that one device trains whole; of adapters where nothing is said
 _FEW_STEPS = 20
 _LORA_LR = 10  # times the rate of full training; Schulman et al. 2025 (LoRA Without Regret)
@@ -73,7 +74,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def finetune_rows(
-    options: argparse.Namespace, stage: str, rows: str, own: Mapping[str, Any], *, lr_share: float = 1.0
+    options: argparse.Namespace, stage: str, rows: RowsSetting, own: Mapping[str, Any], *, lr_share: float = 1.0
 ) -> None:
     """Runs the preset `stage` on the model and the files that the options name. rows: its setting for the files. own:
     more numbers of the stage. lr_share: of the rate that the model's size suggests for SFT."""
@@ -102,7 +103,7 @@ def finetune_rows(
     )
 
 
-def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage: str, rows: str) -> None:
+def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage: str, rows: RowsSetting) -> None:
     """Shows rows with their mask, and how many steps they make."""
     findings = show_rows(folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "")
     settings = getattr(recipe.settings, stage)
@@ -141,8 +142,8 @@ def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) ->
 
 
 def show_rows(
-    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None, kind: str = "",
-    chat_template: str = "",
+    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None,
+    kind: Literal["", "dialogues", "preferences"] = "", chat_template: str = "",
 ) -> PreflightReport:  # fmt: skip
     """Shows rows as the model in `folder` would read them, with what is learnt. kind: `dialogues` or `preferences`
     alone. Raises DataError when there is none of the kind, and when some must not be trained on."""
@@ -154,7 +155,7 @@ def show_rows(
 
     data = ParsedRows()
     for file in files:
-        data.add(load_rows(file))
+        data.add(load_rows(file, kind=kind or "rows"))
     if kind:
         _only(data, kind, files)
     text = _tokenizer(folder, chat_template)
