@@ -53,6 +53,8 @@ class DialogueBatches:
         # Conversations, and behind them the pieces of documents that epoch after epoch is replayed.
         self.texts, self._sources = [text for text, _ in fit], [source for _, source in fit]
         self.examples, self.left_out = len(fit), len(encoded) - len(fit)
+        if not encoded:
+            raise DataError("there are no dialogues to learn from; see why the stage before left none")
         if not fit:
             raise DataError(f"none of {len(encoded)} conversations fits into {length} tokens; set a longer `length`")
         self.length, self.pad, self._repeats, self._replay = length, pad, dict(repeats or {}), replay
