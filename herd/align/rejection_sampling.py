@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol
 
 from herd.align.loading import write_dialogues
 from herd.align.results import RejectionSampling
-from herd.align.unanswered import NO_END, NOT_RIGHT, TOO_LONG, TOOLS, nothing_answered, unanswered_words
+from herd.align.unanswered import ASKS_FOR_TOOLS, LONG_PROMPT, NO_END, NOT_RIGHT, nothing_answered, unanswered_words
 from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
@@ -207,7 +207,7 @@ def answerable_prompts(
             or conversation.definitions
             or any(message.tool_calls for message in conversation.messages)
         ):
-            left_out[TOOLS] += 1
+            left_out[ASKS_FOR_TOOLS] += 1
         elif (
             max(
                 len(chat_template.encode_prompt(_with_system_prompt(prompt, words)))
@@ -215,7 +215,7 @@ def answerable_prompts(
             )
             >= context
         ):
-            left_out[TOO_LONG] += 1
+            left_out[LONG_PROMPT] += 1
         else:
             entries.append(PromptCandidates(prompt, reference))
     return entries, left_out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-TOOLS = "it asks for tools"
-TOO_LONG = "it is longer than the model reads"
+ASKS_FOR_TOOLS = "it asks for tools"
+LONG_PROMPT = "it is longer than the model reads"
 NO_END = "no answer came to an end"
 NOT_RIGHT = "no answer was right"
 
@@ -26,8 +26,8 @@ def nothing_answered(left_out: Mapping[str, int], *, max_tokens: int, num_sample
         NO_END: f"raise sampling.max_tokens, now {max_tokens:,}, or take a model that ends its answers",
         NOT_RIGHT: f"raise num_samples, now {num_samples:,}, or see whether the verifier{verifier and f' {verifier}'} "
         "reads the form in which the model answers",
-        TOO_LONG: "bring shorter prompts, or a model with a longer context",
-        TOOLS: "bring prompts that no tool is needed for",
+        LONG_PROMPT: "bring shorter prompts, or a model with a longer context",
+        ASKS_FOR_TOOLS: "bring prompts that no tool is needed for",
     }
     counts = {reason: count for reason, count in left_out.items() if count}
     most = max(counts, key=lambda reason: counts[reason])
