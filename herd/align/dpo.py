@@ -23,6 +23,7 @@ from herd.core.registry import PluginConfig
 from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
+from herd.core.terminal import count_of
 from herd.evals.validation import METRIC, ExampleFigures, Validation, validation_words
 from herd.model.collectives import RankGroup
 from herd.model.fused import fused_kernels
@@ -150,7 +151,7 @@ def dpo(
         )
     )
     work.record(PreferenceLearning(LogProbChange(*change), LogProbChange(*(eos_after - eos_before).mean(0).tolist())))
-    headline = f"{len(pairs):,} pairs; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
+    headline = f"{count_of(len(pairs), 'pair')}; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if change[0] < 0 else ""
     measured = validation_words(validation.curve) if validation else ""
     work.headline = headline + warned + measured + trainable.trainable_note

@@ -23,6 +23,7 @@ from herd.core.rowfiles import RowError, iter_rows
 from herd.core.settings import AddedLater, InputFile, NonNegativeInt, input_path, input_place
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
+from herd.core.terminal import count_of
 from herd.model.adapters import copy_adapters, is_adapter
 from herd.model.config import read_shape
 from herd.tokens.jinja import with_chat_template
@@ -96,12 +97,12 @@ def load_dialogues(
     parsed = _read(files, tests, split, kind)
     _check_kind(parsed, kind, files)
     conversations = parsed.conversations[: max_samples or None]
-    number = _kept_words(work, files, len(conversations), len(parsed.conversations))
+    number = _kept_words(work, files, len(conversations), len(parsed.conversations), kind.removesuffix("s"))
     dialogues = [
         replace(_with_suffix(conversation, prompt_suffix), source=source or conversation.source)
         for conversation in conversations
     ]
-    return write_dialogues(work, dialogues, f"{number} {kind}", left_out=parsed.rejected)
+    return write_dialogues(work, dialogues, number, left_out=parsed.rejected)
 
 
 def read_dialogues(artifacts: Sequence[Dialogues]) -> list[Conversation]:
@@ -153,8 +154,7 @@ def load_preferences(
     strengths: Counter[str] = Counter(preference.strength for preference in preferences)
     left_out = dict(parsed.rejected + parsed.unpaired)
     work.record(PreferenceCount(len(preferences), left_out=left_out, strengths=dict(strengths)))
-    number = _kept_words(work, files, len(preferences), len(parsed.preferences))
-    work.headline = f"{number} preferences"
+    work.headline = _kept_words(work, files, len(preferences), len(parsed.preferences), "preference")
     return Preferences(work.out)
 
 
@@ -222,12 +222,12 @@ def _read(files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit, 
     return merged
 
 
-def _kept_words(work: Work, files: Sequence[InputFile], kept: int, total: int) -> str:
+def _kept_words(work: Work, files: Sequence[InputFile], kept: int, total: int, noun: str) -> str:
     """How many rows are kept, for a headline; warns where these are not all."""
     if kept == total:
-        return f"{kept:,}"
+        return count_of(kept, noun)
     work.warn(f"{_file_names(files)}: max_samples keeps the first {kept:,} of {total:,} rows; 0 keeps all")
-    return f"{kept:,} of {total:,}"
+    return f"{kept:,} of {count_of(total, noun)}"
 
 
 def _file_names(files: Sequence[InputFile]) -> str:

@@ -23,7 +23,7 @@ from herd.train.settings import FinetuneSettings
 
 _RowsT = TypeVar("_RowsT", Dialogues, Preferences)
 _TRAIN, _HELD_OUT = "rows to learn from", "held-out rows"
-_AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
+AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
 
 
 @settings
@@ -78,7 +78,7 @@ class OwnRowsSettings:
             train = split(all_rows, apart, part="train")
         elif self.held_out_share:
             train, apart = (
-                split(all_rows, part=part, held_out_share=self.held_out_share, at_least=_AT_LEAST)
+                split(all_rows, part=part, held_out_share=self.held_out_share, at_least=AT_LEAST)
                 for part in ("train", "held_out")
             )
         else:

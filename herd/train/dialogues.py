@@ -132,6 +132,15 @@ class DialogueBatches:
         return len(self._rows) // self._per_step
 
     @property
+    def rows_per_step(self) -> int:
+        return self._per_step
+
+    @property
+    def unread_rows(self) -> int:
+        """How many packed rows of the last pass fill no step, and so are not read."""
+        return len(self._rows) - len(self) * self._per_step
+
+    @property
     def epoch_ends(self) -> tuple[int, ...]:
         ends = (min(len(self), -(-rows // self._per_step)) for rows in self._rows_by_epoch if rows)
         return tuple(dict.fromkeys(ends))
