@@ -127,8 +127,8 @@ def sft(
     partial = f" but for {count_of(unread, 'row')} of the last pass that would fill no step" if unread else ""
     measured = validation_words(validation.curve) if validation else ""
     work.headline = (
-        f"{count_of(batches.examples, 'dialogue')}, {times}{partial}{beside}, loss {loss:.3f}{longer}{measured}"
-        f"{trainable.trainable_note}"
+        f"{count_of(batches.examples, 'dialogue')}, {times}{partial}{beside}, training loss {loss:.3f}{longer}"
+        f"{measured}{trainable.trainable_note}"
     )
     return Checkpoint(work.out)
 

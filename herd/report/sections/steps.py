@@ -51,8 +51,8 @@ def loss_sentence(loss: Loss) -> str:
     """Such as `DPO 1 made tools worse: 98% to 88% of 200 questions`."""
     before, after = loss.before.interval, loss.after.interval
     return (
-        f"{loss.step} made {loss.ability} worse: {before.value:.0%} to {after.value:.0%} of {loss.after.questions} "
-        "questions"
+        f"{loss.step} made {loss.ability} worse: {before.value:.0%} to {after.value:.0%} of "
+        f"{count_of(loss.after.questions, 'question')}"
     )
 
 
