@@ -168,11 +168,8 @@ def _flops(batches: PreferenceBatches, shape: Shape, steps: int, settings: DpoSe
 def _measured_words(validation: Validation | None, settings: DpoSettings) -> str:
     if validation is None:
         return ""
-    nll = (
-        f" (the loss holds {settings.nll_weight:g} times the chosen answers' nats a token)"
-        if settings.nll_weight
-        else ""
-    )
+    weight = settings.nll_weight
+    nll = f"; {weight:g} times the chosen answers' nats a token are in that loss" if weight else ""
     return validation_words(validation.curve) + nll
 
 

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.loading import load_dialogues, load_preferences, load_pretrained
+from herd.align.loading import check_first_rows, load_dialogues, load_preferences, load_pretrained
 from herd.align.model_selection import select_best_model
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
@@ -78,6 +78,9 @@ def adapt(s: AdaptSettings) -> Report:
     dialogues = load_dialogues(tests, files=s.dialogues)
     tuned = sft(base, (dialogues,), tokens if s.sft.replay else None, settings=s.sft)
     ranked = load_preferences(tests, files=s.preferences)
+    check_first_rows(s.tests, "dialogues", "test")
+    check_first_rows(s.dialogues, "dialogues")
+    check_first_rows(s.preferences, "preferences")
     preferred = dpo(tuned, (ranked,), settings=s.dpo)
     judge = train_reward(base, (ranked,), settings=s.reward)
     best_model = select_best_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.loading import load_dialogues, load_preferences, load_pretrained
+from herd.align.loading import check_first_rows, load_dialogues, load_preferences, load_pretrained
 from herd.align.model_selection import select_best_model
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
@@ -62,6 +62,9 @@ def one_round(s: RoundSettings) -> Report:
         tests, files=s.problems, source="problems", max_samples=s.max_samples, prompt_suffix=s.prompt_suffix
     )
     judge = train_reward(chat, (preferences,), settings=s.reward)
+    check_first_rows(s.tests, "dialogues", "test")
+    check_first_rows(s.preferences, "preferences")
+    check_first_rows(s.problems, "dialogues")
     selection = RejectionSamplingSettings(
         sampling=s.sampling, num_samples=s.num_samples, verifier=s.verifier, require_answers=True
     )

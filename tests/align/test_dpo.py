@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from herd.align.dpo import DpoSettings, MismatchedCompletions, dpo, eos_log_probs, objective, reference_log_probs
+from herd.align.dpo import (
+    DpoSettings,
+    MismatchedCompletions,
+    _measured_words,
+    dpo,
+    eos_log_probs,
+    objective,
+    reference_log_probs,
+)
 from herd.align.losses import losses
 from herd.align.results import FinetuningResult, RewardModelResult
 from herd.align.reward import RewardSettings, train_reward
@@ -19,6 +29,8 @@ from herd.core.records import Conversation, Message
 from herd.core.registry import PluginConfig
 from herd.core.stage import Work
 from herd.core.storage import write_conversations, write_preferences
+from herd.evals.intervals import Interval
+from herd.evals.results import ValidationCurve, ValidationPoint
 from herd.model.weights import load_transformer
 from herd.run.executors import LocalExecutor
 from herd.train.checkpoint import write_checkpoint
@@ -146,3 +158,13 @@ def test_a_pass_over_all_pairs_tells_how_far_it_is(tmp_path: Path) -> None:
         own = [(done, total) for done, total, words in told if words == f"log-probabilities {when} training"]
         assert len(own) > 1
         assert own == [(number, len(own)) for number in range(1, len(own) + 1)]
+
+
+def test_the_held_out_loss_is_told_with_what_is_in_it() -> None:
+    points = tuple(ValidationPoint(step, float(step), {"loss": Interval(1.0, 0.9, 1.1)}) for step in (0, 1))
+    curve = ValidationCurve(points, "loss", 5, 1, 1, False, {"loss": Interval(-0.1, -0.2, -0.05)})
+    measured: Any = SimpleNamespace(curve=curve)
+    settings = DpoSettings(loss=losses.configure("dpo"), nll_weight=0.2)
+    assert "0.2 times the chosen answers' nats a token are in that loss" in _measured_words(measured, settings)
+    assert "nats a token" not in _measured_words(measured, replace(settings, nll_weight=0.0))
+    assert _measured_words(None, settings) == ""

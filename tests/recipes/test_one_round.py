@@ -136,3 +136,9 @@ def test_rows_that_hold_a_question_of_the_tests_are_left_out_and_counted(own: Pa
     assert done.results[DialogueCount].left_out == {"a question of the tests": 1}
     with pytest.raises(DataError, match="every row holds a question of the tests"):
         load_dialogues.body(work(tmp_path / "none"), every, files=problems)
+
+
+def test_rows_of_another_kind_are_told_while_planning(own: Path, anything) -> None:
+    rows(own / "ranked.jsonl", [{"chosen": "a", "worse": "b"}])
+    with pytest.raises(DataError, match="did you mean it by 'worse'"):
+        load_recipe(str(own / "mine.yaml"), recipes).plan()

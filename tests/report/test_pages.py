@@ -159,3 +159,13 @@ def test_stages_are_called_by_their_names_with_the_key_beside_and_own_data_is_to
     assert "<p>What went in: 1,234 dialogues and prompts.</p>" in page  # one model has no steps to tell of
     made[0].label = "our model"
     assert '<td title="sft-0">our model <span' in pages.render("t", made, [])
+
+
+def test_flops_of_learning_from_pairs_count_beside_those_of_text() -> None:
+    made: Any = [
+        Made(TrainingResult(9, 9, 1e12, 2.0, 96)),
+        Made(FinetuningResult(5, "pairs", 1e-3, {}, {}, flops=5e11)),
+    ]
+    for artifact in made:
+        artifact.metadata["cost"] = {"cpu_seconds": 1.0, "peak_bytes": 1}
+    assert {"name": "training FLOPs", "value": "1.50e+12"} in pages.tiles(made, [])
