@@ -99,16 +99,14 @@ class OwnRowsSettings:
 
 
 def _check_apart(rows: tuple[str, ...], held_out: tuple[str, ...]) -> None:
-    """Raises SettingsError where a file is both learnt and held out: every row of it would be held out, and none
-    learnt."""
-    apart = {file: place for place in held_out for file in _real_files(place, "test")}
-    for place in rows:
-        for file in _real_files(place, "train"):
-            if file in apart:
-                raise SettingsError(
-                    f"{place} is named as rows to learn from, and {apart[file]} as held out, and both are of one file; "
-                    "name other rows as held_out, or leave it out: then held_out_share of the prompts are held out"
-                )
+    """Raises SettingsError where every file of rows is held out too, so that none would be learnt. Where some are,
+    their prompts are left out."""
+    apart = {file for place in held_out for file in _real_files(place, "test")}
+    if all(file in apart for place in rows for file in _real_files(place, "train")):
+        raise SettingsError(
+            f"{', '.join(rows)}: the rows to learn from are all named as held_out too, so that none would be learnt; "
+            "name other rows as held_out, or none: then held_out_share of the prompts are held out"
+        )
 
 
 def _real_files(place: str, split: RowSplit) -> list[str]:

@@ -107,8 +107,10 @@ def test_rows_that_are_learnt_and_held_out_at_once_are_refused_while_planning(tm
     other = tmp_path / "link.jsonl"
     other.symlink_to(file)
     for held_out in (file, str(other)):
-        with pytest.raises(SettingsError, match=r"both are of one file; name other rows as held_out, or leave it out"):
+        with pytest.raises(SettingsError, match=r"are all named as held_out too, so that none would be learnt; name"):
             own(held_out=(held_out,)).dialogues_of((file,))
+    more = rows(tmp_path / "more.jsonl", 30)
+    own(held_out=(file,)).dialogues_of((more, file))  # whose prompts are left out of what is learnt
 
 
 def test_rows_that_nothing_can_be_learnt_from_are_told_while_planning(tmp_path: Path) -> None:
