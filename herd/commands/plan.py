@@ -83,6 +83,8 @@ def plan_lines(
     """Every stage of a run and whether it is made, then what training will take, of which text, and what loss to
     expect. machine: the devices; H100s when absent. law: of another run; the recipe's own when absent and made."""
     from herd.core.artifacts import is_complete
+    from herd.core.extras import missing_words
+    from herd.core.stage import missing_packages
     from herd.core.titles import plan_titles
     from herd.pretrain.planning import text_lines
     from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
@@ -97,6 +99,8 @@ def plan_lines(
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
         kind = plan.stage.artifact_type.__name__
         yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
+    if missing := missing_packages(plans):
+        yield missing_words(missing)
     machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
     yield from _by_title(forecast_lines(forecasts, machine, artifacts), titles)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from herd.core.addresses import size_of
 from herd.core.artifacts import Corpus, Crawl
 from herd.core.errors import DataError
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.prepare import InputShard, ShardSummary, plan_shards, prepare_shard
@@ -22,9 +22,14 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.shards import DocumentShards
 from herd.corpus.sources import crawl_files, describe_passed_over, scan_files
 from herd.corpus.writing import WriteCounts, WriteTask, write_shard
+from herd.tokens.embeddings import WORDLLAMA
 
 
-@stage(paper="3.1.1", version=4)
+def _packages(*, settings: CurateSettings) -> Packages:
+    return (WORDLLAMA,) if any(step.name == "semantic" for step in settings.dedup) else ()
+
+
+@stage(paper="3.1.1", version=4, packages=_packages)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = list(itertools.chain.from_iterable(crawl_files(crawl) for crawl in crawls))
