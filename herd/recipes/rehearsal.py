@@ -260,6 +260,7 @@ def _rounds(s: AlignRoundsSettings, scale: Scale) -> Changes:
         s.selection,
         num_samples=min(s.selection.num_samples, _SAMPLES),
         sampling=replace(sampling, max_tokens=min(sampling.max_tokens, most)),
+        require_answers=False,  # a model that small may end no answer
     )
     return {
         "rounds": s.rounds[:_ROUNDS],
