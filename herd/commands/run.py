@@ -158,10 +158,10 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
         print(f"\nreport: {artifact.path / 'report.html'}")
     else:
         print(f"\nmade: {artifact.path}")
-    from herd.serve.folders import can_chat
+    from herd.serve.folders import next_command
 
-    if can_chat(folder):
-        print(f"chat:   herd chat {folder}")
+    if command := next_command(folder):
+        print(command)
 
 
 COMMAND = Command("run", "run a recipe; what is made already is skipped", add_options, run)
