@@ -91,9 +91,10 @@ def test_sources_are_named_where_their_files_are_and_tables_by_their_columns(
     assert main([*command, "--columns", "the_stack", "--source-column", "lang"]) == 0
     assert [row["source"] for row in rows(tmp_path / "out")] == ["Python", "web"]
     capsys.readouterr()
-    assert main([*command, "--text-column", "contents"]) == 1
+    assert main([*command, "--text-column", "contents", "--dry-run"]) == 2
     told = capsys.readouterr().err
-    assert "no text in the field `contents` and no page in `html`; it has content, lang, license" in told
+    assert "no text in the column `contents`; they have content, lang, license" in told
+    assert "give --text-column content" in told
     assert main([*command, "--columns", "the_stak"]) == 2
     assert "did you mean 'the_stack'" in capsys.readouterr().err
     assert main([*command, "--source", "web"]) == 2
