@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import json
 import shutil
@@ -44,6 +45,7 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import ABOUT, kind_of
 
 _LONGEST_VALUE = 160
+_MOST_LOOKED_AT = 200  # folders beside one that is no model
 _BROUGHT_BY = "load_pretrained"  # the stage whose model nobody trained here
 AS_WRITTEN = "every file is as it was written"
 _OLD = "made by an older version of herd, whose results this one does not read; the same recipe makes it again"
@@ -136,7 +138,29 @@ def _model_folder(path: Path) -> Path:
             raise ArtifactError(f"{path} has made no model yet; run its recipe to the end")
         return newest
     hint = "there is no such folder" if not path.exists() else "it holds no config.json and no artifacts"
-    raise ArtifactError(f"{path} is neither a model nor a run: {hint}; try runs/tiny")
+    raise ArtifactError(f"{path} is neither a model nor a run: {hint}{_models_near(path)}")
+
+
+def _models_near(path: Path) -> str:
+    """Which folders beside `path`, and among runs/, hold a model or are of a run, for a sentence that says what may have
+    been meant."""
+    places = [path.parent, Path("runs")]
+    found = {
+        str(folder): folder.name
+        for place in places
+        for folder in sorted(place.glob("*"))[:_MOST_LOOKED_AT]
+        if folder != path and ((folder / CONFIG_JSON).is_file() or is_adapter(folder) or _has_model(folder))
+    }
+    if near := difflib.get_close_matches(path.name, found.values(), n=1, cutoff=0.6):
+        return f"; did you mean {next(place for place, name in found.items() if name == near[0])}?"
+    if not found:
+        return "; `herd import` makes a model's folder of a file, `herd pretrain` a new model"
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return f"; models here: {', '.join(list(found)[:4])}{more}"
+
+
+def _has_model(run: Path) -> bool:
+    return next(RunFolder(run).artifacts.glob(f"*/{CONFIG_JSON}"), None) is not None
 
 
 def tasks_of(model: Path) -> list[PluginConfig]:

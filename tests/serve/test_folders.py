@@ -199,6 +199,25 @@ def test_what_is_neither_is_told_with_why(tmp_path: Path) -> None:
     assert list(describe_path(tmp_path / "run", verify=False)) == []
 
 
+def test_a_wrong_path_suggests_only_models_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def told(name: str) -> str:
+        with pytest.raises(ArtifactError) as fault:
+            model_in(Path(name))
+        return str(fault.value).rpartition("; ")[2]
+
+    assert told("smoll") == "`herd import` makes a model's folder of a file, `herd pretrain` a new model"
+    chat_model(tmp_path / "smol")
+    (tmp_path / "smoll-rows").mkdir()  # no model
+    (tmp_path / "runs" / "sft-smol" / "artifacts").mkdir(parents=True)
+    assert told("smoll") == "did you mean smol?"
+    assert told("runs/sft-smoll") != "did you mean runs/sft-smol?"  # it has made nothing yet
+    made(Checkpoint(tmp_path / "smol"), tmp_path / "runs" / "sft-smol" / "artifacts" / "sft-1")
+    assert told("runs/sft-smoll") == told("sft-smoll") == "did you mean runs/sft-smol?"
+    assert told("quite-another") == "models here: smol, runs/sft-smol"
+
+
 def test_a_model_from_elsewhere_brings_no_tasks_and_no_tools(tmp_path: Path) -> None:
     model = chat_model(tmp_path / "model")
     assert tasks_of(model) == []
