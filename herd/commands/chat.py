@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     typing = sys.stdin.isatty()
     if not conversation.is_chat:
         print(
-            f"{folder} is a base model, never taught to answer: what you type is continued as text, every line by itself",
+            f"{folder} is a base model, never taught to answer: every line that you type is continued as text",
             file=sys.stderr,
         )
     if typing:

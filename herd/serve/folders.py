@@ -142,8 +142,7 @@ def _model_folder(path: Path) -> Path:
 
 
 def _models_near(path: Path) -> str:
-    """Which folders beside `path`, and among runs/, hold a model or are of a run, for a sentence that says what may have
-    been meant."""
+    """Which folders beside `path` and in runs/ hold a model, for a sentence that says what may have been meant."""
     places = [path.parent, Path("runs")]
     found = {
         str(folder): folder.name
