@@ -116,19 +116,25 @@ def text_tokens(files: Iterable[str]) -> float:
     return text / _TEXT_BYTES_PER_TOKEN
 
 
-def planned_text_tokens(text: Artifact) -> float | None:
-    """About how many tokens the files hold that planned `text` is made of; None where it is not made of files alone, or
-    one of them does not say how large it is."""
-    tokens = 0.0
+def planned_tokens_by_source(text: Artifact) -> dict[str, float] | None:
+    """About how many tokens of each source the files hold that planned `text` is made of; None where it is not made of
+    files alone, or one of them does not say how large it is."""
+    tokens: dict[str, float] = {}
     for plan in walk(text):
         if plan.stage.name == load_files.name:
+            source = plan.settings["source"]
             try:
-                tokens += text_tokens(map(_path, plan.settings["paths"]))
+                tokens[source] = tokens.get(source, 0.0) + text_tokens(map(_path, plan.settings["paths"]))
             except (HerdError, OSError):
                 return None
         elif not plan.parents and plan.stage.artifact_type is Crawl:
             return None
-    return tokens or None
+    return tokens
+
+
+def planned_text_tokens(text: Artifact) -> float | None:
+    """About how many tokens the files hold that planned `text` is made of; None where nothing says."""
+    return sum((planned_tokens_by_source(text) or {}).values()) or None
 
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
