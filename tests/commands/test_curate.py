@@ -42,8 +42,13 @@ def test_curate_makes_a_corpus_where_the_user_looks_for_it(
     assert {"id", "text", "source", "url", "added", "language"} <= set(row)
     assert main(["sweep-thresholds", str(tmp_path / "out")]) == 1
     assert "keep_stats=true" in capsys.readouterr().err
+    first = (tmp_path / "out" / "documents").resolve().parent
+    assert "led to another corpus" not in capsys.readouterr().out
     assert main([*command, "--set", "dedup=[]", "--set", "keep_stats=true", "--workers", "1"]) == 0
-    capsys.readouterr()
+    assert f"led to another corpus, which stays in {first};" in capsys.readouterr().out
+    assert (first / "documents").is_dir()
+    assert main([*command, "--set", "dedup=[]", "--set", "keep_stats=true", "--workers", "1"]) == 0
+    assert "led to another corpus" not in capsys.readouterr().out
     assert (
         main(["sweep-thresholds", str(tmp_path / "out"), "--set", "rules={default: [word_count: {at_least: 1000}]}"])
         == 0
