@@ -87,7 +87,8 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         )  # fmt: skip
         first_job = f"$(sbatch --parsable {shlex.quote(str(text))})"
         submit = f"sbatch --dependency=afterok:{first_job} {shlex.quote(str(file))}"
-    print(f"{file}: {options.nodes} nodes of {options.gpus_per_node} GPUs, {hours:.1f} h at a time; submit it with")
+    nodes = f"{options.nodes} node{'s' * (options.nodes != 1)} of {options.gpus_per_node} GPUs"
+    print(f"{file}: {nodes}, {hours:.1f} h at a time; submit it with")
     print(f"  {submit}")
     for line in _idle_lines(plans, devices):
         print(line)

@@ -113,7 +113,7 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     epoch = max(1, round(size * (1 - held_out) / settings.batch_size))
     steps = settings.steps or epoch * settings.epochs
     few = "; so few teach little: try a smaller --batch-size or more --epochs" if steps < _FEW_STEPS else ""
-    print(f"about {steps:,} steps, {epoch:,} an epoch{few}")
+    print(f"about {steps:,} step{'s' * (steps != 1)}, {epoch:,} an epoch{few}")
 
 
 def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) -> dict[str, Any]:

@@ -154,6 +154,10 @@ def _is_text_file(identity: str) -> bool:
     return ending_of(identity)[0] in TEXT_ENDINGS
 
 
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' * (count != 1)}"
+
+
 def _pages(count: int) -> str:
     return f"{count:,} page{'s' * (count != 1)}"
 
@@ -205,9 +209,10 @@ def describe_input(sources: Mapping[str, Sequence[str]], settings: CurateSetting
     sizes = {source: sum(size_of(file) for file in scan.readable) for source, scan in scans.items()}
     spans = [FileSpan(file, source) for source, scan in scans.items() for file in scan.readable]
     input_shards = plan_shards(spans, settings, Path())
-    yield f"{len(spans):,} files, {sum(sizes.values()) / 1e6:,.1f} MB, in {len(input_shards):,} shards of work"
+    shards = f"{len(input_shards):,} shard{'s' * (len(input_shards) != 1)} of work"
+    yield f"{_files(len(spans))}, {sum(sizes.values()) / 1e6:,.1f} MB, in {shards}"
     for source, scan in scans.items():
-        yield f"source {source}: {len(scan.readable):,} files, {sizes[source] / 1e6:,.1f} MB"
+        yield f"source {source}: {_files(len(scan.readable))}, {sizes[source] / 1e6:,.1f} MB"
         if scan.passed_over:
             yield describe_passed_over(scan.passed_over)
     for name, source_rules in settings.rules.items():

@@ -89,7 +89,7 @@ def test_sources_are_named_where_their_files_are_and_tables_by_their_columns(
     command = ["curate", "python=code.jsonl", "web.jsonl", "--out", "out", "--set", "rules={default: []}"]
     command += ["--set", "dedup=[]", "--workers", "1"]
     assert main([*command, "--text-column", "content", "--dry-run"]) == 0
-    assert "source python: 1 files" in capsys.readouterr().out
+    assert "source python: 1 file," in capsys.readouterr().out
     assert main([*command, "--text-column", "content"]) == 0
     assert [row["source"] for row in rows(tmp_path / "out")] == ["python", "web"]
     assert json.loads(rows(tmp_path / "out")[0]["notes"]) == {"lang": "Python", "license": "MIT"}

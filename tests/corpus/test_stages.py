@@ -109,8 +109,8 @@ def test_a_dry_run_says_what_would_be_read_and_done(tmp_path: Path) -> None:
         dedup=(dedups.configure("minhash"), dedups.configure("frequent_lines")),
     )
     assert list(describe_input({"mine": [str(source)]}, rules)) == [
-        "1 files, 0.0 MB, in 1 shards of work",
-        "source mine: 1 files, 0.0 MB",
+        "1 file, 0.0 MB, in 1 shard of work",
+        "source mine: 1 file, 0.0 MB",
         "1 files passed over, whose endings nobody reads: 1 .docx",
         "rules for default: word_count, symbols",
         "rules for web: ",
