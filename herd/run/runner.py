@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -37,6 +36,7 @@ from herd.core.errors import (
 from herd.core.executor import Executor
 from herd.core.extras import missing_words
 from herd.core.plugins import user_files
+from herd.core.same_python import module_command
 from herd.core.stage import DEFAULT_OPTIONS, Plan, RunOptions, missing_packages, walk
 from herd.core.titles import plan_titles, write_run_labels
 from herd.run import processes
@@ -342,16 +342,14 @@ class _Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
-        command = [
-            sys.executable,
-            "-m",
+        command = module_command(
             "herd.run.worker",
             str(theirs.fileno()),
             str(os.getpid()),
             str(self.home.root),
             self.executor,
             self.options.to_json(),
-        ]
+        )
         with processes.block_interrupts():
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
             theirs.close()
