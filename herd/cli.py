@@ -46,6 +46,8 @@ COMMANDS = tuple(file.COMMAND for file in _FILES)
 _COMPUTING = {
     "run", "pretrain", "sft", "dpo", "reward", "study", "curate", "extract", "judge-data", "eval", "chat", "compare",
 }  # fmt: skip
+# Which keep what they have made when they are stopped.
+_KEEPING = {"run", "pretrain", "sft", "dpo", "reward", "study", "curate", "extract", "judge-data"}
 # Which come to want all kernels, and not at once.
 _WHOLE_RECIPES = {"run", "pretrain", "study"}
 
@@ -69,7 +71,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         sys.stdout.flush()  # what cannot be written is reported here, and not when Python ends
         return code
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from what is whole", file=sys.stderr)
+        goes_on = "; the same command goes on from what is whole" if options.name in _KEEPING else ""
+        print(f"\nstopped{goes_on}", file=sys.stderr)
         return INTERRUPT_EXIT_CODE
     except BrokenPipeError:  # whoever read the output has seen enough
         return 0

@@ -33,10 +33,10 @@ def imported(folder: Path, *, chats: bool = True) -> Checkpoint:
     return Checkpoint(folder)
 
 
-def made(model: Checkpoint, folder: Path) -> Checkpoint:
+def made(model: Checkpoint, folder: Path, stage: str = "sft") -> Checkpoint:
     """A copy in `folder` as a run would have made it, called by the folder's name."""
     shutil.copytree(model.path, folder)
-    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, "sft", 1, "-", "-", {}, {}))
+    write_metadata(folder, ArtifactMetadata("Checkpoint", folder.name, stage, 1, "-", "-", {}, {}))
     return Checkpoint(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,20 @@ def test_a_second_run_skips_everything(smoke_run: Path, capsys: pytest.CaptureFi
     assert "65 of 65 stages are made already" in out
     assert "report:" in out
     assert "herd chat" in out
+
+
+@pytest.mark.parametrize(("name", "keeps"), [("run", True), ("curate", True), ("eval", False), ("chat", False)])
+def test_who_stops_a_command_is_told_whether_anything_of_it_is_kept(
+    name: str, keeps: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from herd import cli
+
+    def stopped(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("herd.core.native.start_building", lambda: None)
+    commands = tuple(replace(one, run=stopped) if one.name == name else one for one in cli.COMMANDS)
+    monkeypatch.setattr(cli, "COMMANDS", commands)
+    words = {"run": ["tiny"], "curate": ["x", "--out", "y"]}.get(name, ["model"])
+    assert cli.main([name, *words]) == cli.INTERRUPT_EXIT_CODE
+    assert ("goes on from what is whole" in capsys.readouterr().err) == keeps

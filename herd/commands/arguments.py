@@ -28,6 +28,7 @@ def amount(text: str) -> int:
     return value
 
 
+_ASSUMED_MACHINE = "h100"
 _NumberT = TypeVar("_NumberT", int, float)
 
 
@@ -69,7 +70,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--machine, --machines and --price: the devices to plan with."""
-    parser.add_argument("--machine", default="h100", help="by name in the file of machines (default: %(default)s)")
+    parser.add_argument("--machine", help=f"by name in the file of machines (default: {_ASSUMED_MACHINE})")
     parser.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
     parser.add_argument("--price", type=bounded_number(0.0), help="dollars a device hour (default: the file's)")
 
@@ -88,8 +89,14 @@ def machine_of(options: argparse.Namespace) -> Machine:
     """The device that `add_machine`'s options name. Raises SettingsError."""
     from herd.train.machines import MACHINES_FILE, load_machine
 
-    machine = load_machine(options.machine, options.machines or MACHINES_FILE)
+    machine = load_machine(options.machine or _ASSUMED_MACHINE, options.machines or MACHINES_FILE)
     return machine if options.price is None else replace(machine, price_per_hour=options.price)
+
+
+def named_machine(options: argparse.Namespace) -> Machine | None:
+    """As `machine_of`, where the options say anything of it."""
+    is_named = options.machine or options.machines or options.price is not None
+    return machine_of(options) if is_named else None
 
 
 def default_jobs() -> int:

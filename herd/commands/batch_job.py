@@ -64,7 +64,9 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         recipe_file = folder / RECIPE_FILE
         if not _holds(recipe_file, recipe):
             write_recipe(recipe_file, row := _row(recipe), write_yaml(row))
-    command = [sys.executable, "-m", "herd", "run", str(recipe_file.resolve()), "--out", str(folder.resolve())]
+    # In the folder of a checkout `-m` alone would run its code, whichever herd wrote the script.
+    here = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    command = [sys.executable, *here, "-m", "herd", "run", str(recipe_file.resolve()), "--out", str(folder.resolve())]
     shared: dict[str, Any] = {"job_name": f"herd-{folder.name}", "folder": folder, "partition": options.partition}
     hours = options.hours or _hours(plans, folder, options)
     until = ["--until", options.until] if options.until else []
@@ -85,7 +87,8 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         )  # fmt: skip
         first_job = f"$(sbatch --parsable {shlex.quote(str(text))})"
         submit = f"sbatch --dependency=afterok:{first_job} {shlex.quote(str(file))}"
-    print(f"{file}: {options.nodes} nodes of {options.gpus_per_node} GPUs, {hours:.1f} h at a time; submit it with")
+    nodes = f"{options.nodes} node{'s' * (options.nodes != 1)} of {options.gpus_per_node} GPUs"
+    print(f"{file}: {nodes}, {hours:.1f} h at a time; submit it with")
     print(f"  {submit}")
     for line in _idle_lines(plans, devices):
         print(line)

@@ -34,6 +34,11 @@ def run(options: argparse.Namespace) -> None:
     conversation = ChatSession(folder, sampling, toolbox_of(folder), device=options.device, dtype=options.dtype)
     read_utf8(sys.stdin)
     typing = sys.stdin.isatty()
+    if not conversation.is_chat:
+        print(
+            f"{folder} is a base model, never taught to answer: every line that you type is continued as text",
+            file=sys.stderr,
+        )
     if typing:
         print(f"{folder}\n/clear starts anew, /exit or Ctrl-D ends")
         for name, value in own.ignored_fields.items():

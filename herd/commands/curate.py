@@ -73,10 +73,21 @@ def run(options: argparse.Namespace) -> None:
     for source, patterns in sources.items():
         if skipped := scan_files(patterns, source=source).passed_over:
             print(f"{source}: {describe_passed_over(skipped)}")
+    if before := _corpus_before(options.out, corpus.path):
+        print(
+            f"{options.out} led to another corpus, which stays in {before}; documents, rejects and page are of this one"
+        )
     link_results(corpus.path, options.out)
     page = options.out / "browse.html"
     page.write_text(render_browser(sample_documents(corpus), f"{options.out.name}: kept and removed"), encoding="utf-8")
     print(f"\ndocuments: {options.out / 'documents'}\nrejects:   {options.out / 'rejects'}\nlook:      {page}")
+
+
+def _corpus_before(out: Path, corpus: Path) -> Path | None:
+    """The corpus that links in `out` lead to, where it is another than `corpus`."""
+    link = out / "documents"
+    before = link.resolve().parent if link.is_symlink() and link.exists() else corpus.resolve()
+    return None if before == corpus.resolve() else before
 
 
 COMMAND = Command("curate", "make a corpus of raw pages, without training anything", add_options, run)

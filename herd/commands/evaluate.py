@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,12 +26,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from herd.core.plugins import load_plugins
+
+    load_plugins(options.plugins, "--plugins")
+    if (options.checkpoint / "config.json").exists() and not (options.checkpoint / "artifact.json").exists():
+        _check_task_names(options.tasks)  # before the model is read; a run may know tasks that nobody else does
     from herd.evals.harness import Score
     from herd.evals.stages import evaluate_folder
     from herd.run.progress import StatusLine
     from herd.serve.folders import model_in, tasks_named
 
-    load_plugins(options.plugins, "--plugins")
     folder = model_in(options.checkpoint)
     uses = tasks_named(options.tasks, folder)
     rows = {}
@@ -37,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
 
     def begin(name: str) -> StatusLine:
         lines.append(StatusLine(name))
+        print(f"{name}: started", file=sys.stderr, flush=True)
         return lines[-1]
 
     def report(name: str, score: Score) -> None:
@@ -53,6 +59,18 @@ def run(options: argparse.Namespace) -> None:
 
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check_task_names(texts: Sequence[str]) -> None:
+    """Raises SettingsError for a task that nobody knows."""
+    from herd.core.settings import parse_yaml
+    from herd.evals.tasks import tasks
+
+    for text in texts:
+        value = parse_yaml(text, where=f"task {text!r}")
+        name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else value
+        if isinstance(name, str):  # all else is told where settings are read
+            tasks.get(name)
 
 
 COMMAND = Command("eval", "measure a model", add_options, run)

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.serve.folders import model_in
 
     write(
-        model_in(options.checkpoint),
+        model_in(options.checkpoint, reward=True),
         options.folder,
         weight_format=options.weight_format,
         shard_gb=options.shard_gb,
@@ -35,10 +35,16 @@ def run(options: argparse.Namespace) -> None:
     if options.folder.suffix == ".gguf":
         print(f"{options.folder}: llama-cli -m {options.folder} reads it")
         return
-    reader = "transformers.AutoModelForCausalLM"
-    if (options.folder / "adapter_config.json").exists():
-        reader = "peft.AutoPeftModelForCausalLM"
+    from herd.model.weights import is_reward_model
+
+    reward = is_reward_model(options.folder)
+    reader = (
+        "peft.AutoPeftModelFor" if (options.folder / "adapter_config.json").exists() else "transformers.AutoModelFor"
+    )
+    reader += "SequenceClassification" if reward else "CausalLM"
     print(f"{options.folder}: {reader}.from_pretrained({str(options.folder)!r}) reads it")
+    if reward:
+        print("it is a reward model: its one logit is the score of a conversation that the chat template wrote out")
 
 
 COMMAND = Command("export", "write a model as a Hugging Face folder or a GGUF file", add_options, run)

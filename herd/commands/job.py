@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of
+from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of, named_machine
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
 from herd.commands.recipe_file import write_recipe
@@ -65,7 +65,7 @@ def run_job(
     # Of one line, whatever the arguments hold.
     command = " ".join(shlex.join(["herd", *sys.argv[1:]]).split())
     text = f"# {command}\n{write_yaml(values)}"
-    for line in (*told, *plan_lines(required_plans(recipe.plan(), options.until), folder, machine)):
+    for line in (*told, *plan_lines(required_plans(recipe.plan(), options.until), folder, named_machine(options))):
         print(line)
     before(recipe)
     if options.dry_run:

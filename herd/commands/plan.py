@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_gpus, add_machine, bounded_number, default_jobs, machine_of
+from herd.commands.arguments import add_gpus, add_machine, bounded_number, default_jobs, machine_of, named_machine
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
 
@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
     recipe, folder = resolve_recipe(options)
     machine = machine_of(options)
     recipe, told = spread(recipe, options.gpus, machine)
+    named = named_machine(options)
     if options.yaml:
         print(write_yaml(recipe.to_row()), end="")
         return
@@ -62,14 +63,20 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(plans, folder, machine, options)
         return
-    for line in (*told, *plan_lines(plans, folder, machine, mfu=options.mfu, law=options.law)):
+    for line in (*told, *plan_lines(plans, folder, named, mfu=options.mfu, law=options.law)):
         print(line)
     if options.estimate:
         estimates = estimate_costs(plans, options.jobs, planned_text_tokens)
         write_estimates(estimates, RunFolder(folder).plan)
         for line in estimate_lines(estimates, options.jobs):
             print(line)
-    print(f"{len(plans)} stages in {folder}; `herd plan {options.recipe} --yaml` prints every number")
+    print(stage_count_line(plans, folder, options.recipe))
+
+
+def stage_count_line(plans: Sequence[Plan], folder: Path, recipe: str) -> str:
+    """The last line of a plan. recipe: as it was named."""
+    stages = f"{len(plans)} stage{'s' * (len(plans) != 1)}"
+    return f"{stages} in {folder}; `herd plan {recipe} --yaml` prints every number"
 
 
 def plan_lines(
@@ -81,11 +88,15 @@ def plan_lines(
     law: Path | None = None,
 ) -> Iterator[str]:
     """Every stage of a run and whether it is made, then what training will take, of which text, and what loss to
-    expect. machine: the devices; H100s when absent. law: of another run; the recipe's own when absent and made."""
+    expect. machine: the devices; H100s when absent, which is said then. law: of another run; the recipe's own when
+    absent and made."""
     from herd.core.artifacts import is_complete
+    from herd.core.extras import missing_words
+    from herd.core.stage import missing_packages
     from herd.core.titles import plan_titles
     from herd.pretrain.planning import text_lines
     from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
+    from herd.recipes.repeated_text import doubtful_lines
     from herd.run.worker import RunFolder
     from herd.scaling.cost import loss_line
     from herd.train.machines import load_machine
@@ -97,11 +108,20 @@ def plan_lines(
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
         kind = plan.stage.artifact_type.__name__
         yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
+    if missing := missing_packages(plans):
+        yield missing_words(missing)
+    is_named = machine is not None
     machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
-    yield from _by_title(forecast_lines(forecasts, machine, artifacts), titles)
+    if forecasts and not is_named:
+        yield (
+            "times and costs are for H100s, as no device was named (--machine NAME); `herd plan FILE --estimate` tries "
+            "what they are here"
+        )
+    yield from _by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
     yield from _by_title(whole_model_notes(plans, forecasts, machine), titles)
     yield from _by_title(text_lines(plans, artifacts), titles)
+    yield from _by_title(doubtful_lines(forecasts, artifacts), titles)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
         yield f"{titles[key]}: {loss_line(expected)}"
 

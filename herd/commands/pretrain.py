@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from herd.commands.arguments import add_column_options, amount, bounded_number, 
 from herd.commands.command import Command
 from herd.commands.job import add_job_options, run_job
 from herd.core.errors import HerdError, SettingsError
+
+_NAMED_SOURCES = 3  # in the name of a run's folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -93,9 +95,8 @@ def run(options: argparse.Namespace) -> None:
     else:
         preset, start = "continue", _model_name(options.model)
         numbers |= _continued(options, sources)
-    first = next(iter(sources))
     title = f"{start} on {', '.join(sources)}"
-    folder = options.out or Path("runs") / _folder_name(f"{start}-{first}")
+    folder = options.out or Path("runs") / _folder_name(f"{start}-{_source_names(list(sources))}")
     run_job(preset, {"title": title, **numbers}, folder, options)
 
 
@@ -350,6 +351,12 @@ def _model_name(model: Path) -> str:
     """What a run on `model` is called: the model's folder, or the run's that made it."""
     folder = model.resolve()
     return folder.parent.parent.name if folder.parent.name == "artifacts" else folder.name
+
+
+def _source_names(sources: Sequence[str]) -> str:
+    """All sources by name, so that other data have another folder; of many the first few."""
+    more = [f"and-{len(sources) - _NAMED_SOURCES}"] if len(sources) > _NAMED_SOURCES else []
+    return "-".join([*sources[:_NAMED_SOURCES], *more])
 
 
 def _folder_name(text: str) -> str:

@@ -85,7 +85,7 @@ def _rehearsal(recipe: Recipe, options: argparse.Namespace) -> tuple[Recipe, str
     lines = rehearsal_notes(recipe.settings, small.settings)
     # What is printed to be read by a program stays alone.
     alone = getattr(options, "yaml", False) or getattr(options, "json", False)
-    if options.name == "plan" and not alone:
+    if (options.name == "plan" or getattr(options, "dry_run", False)) and not alone:
         lines = [*change_lines(recipe.settings, small.settings), *lines]
     for line in (f"{recipe.name} at scale {scale:g}", *lines):
         print(line, file=sys.stderr if alone else sys.stdout)

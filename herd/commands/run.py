@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_device, add_gpus, add_machine, bounded_number, default_jobs, machine_of
+from herd.commands.arguments import (
+    add_device,
+    add_gpus,
+    add_machine,
+    bounded_number,
+    default_jobs,
+    machine_of,
+    named_machine,
+)
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
@@ -19,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser, lists: str = "recipes") -> None
     """lists: what of `herd list` has the packaged names."""
     add_recipe_options(parser, lists)
     add_scale(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show what `herd plan` shows, and stop")
     add_run_options(parser)
     add_gpus(parser)
     add_machine(parser)
@@ -109,6 +118,17 @@ def run(options: argparse.Namespace) -> None:
     recipe, told = spread(recipe, options.gpus, machine_of(options))
     for line in told:
         print(line)
+    if options.dry_run:
+        from herd.commands.plan import plan_lines, stage_count_line
+        from herd.run.runner import required_plans
+
+        plans = required_plans(recipe.plan(), options.until)
+        for line in (
+            *plan_lines(plans, folder, named_machine(options)),
+            stage_count_line(plans, folder, options.recipe),
+        ):
+            print(line)
+        return
     if options.sbatch is not None:
         write_sbatch(recipe, folder, options)
         return
@@ -158,10 +178,10 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
         print(f"\nreport: {artifact.path / 'report.html'}")
     else:
         print(f"\nmade: {artifact.path}")
-    from herd.serve.folders import can_chat
+    from herd.serve.folders import next_command
 
-    if can_chat(folder):
-        print(f"chat:   herd chat {folder}")
+    if command := next_command(folder):
+        print(command)
 
 
 COMMAND = Command("run", "run a recipe; what is made already is skipped", add_options, run)

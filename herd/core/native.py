@@ -151,7 +151,9 @@ def start_building() -> None:
 
 def _start(module: str) -> None:
     """Runs a module beside this process, which does not wait for it; what goes wrong there comes up again here."""
-    command = [sys.executable, "-m", module]
+    from herd.core.same_python import module_command  # the build of a wheel has no use for it
+
+    command = module_command(module)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     threading.Thread(target=process.wait, daemon=True).start()  # or it stays a zombie while this process lives
 

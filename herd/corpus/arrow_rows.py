@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from herd.core.arrow_streams import arrow_batches, check_buffers
-from herd.corpus.columns import MAX_NOTES, NOTE_CHARACTERS, TOO_LONG, TextColumns, describe_columns
+from herd.corpus.columns import MAX_NOTES, NOTE_CHARACTERS, TOO_LONG, TextColumns, without_text
 from herd.corpus.pages import PAGE_BYTES, Page
 from herd.corpus.tables import row_page
 
@@ -40,10 +40,7 @@ class TableColumns:
         """What to say of a table without a text; empty where there is one."""
         if {self._columns.text, self._columns.html} & set(self.names):
             return ""
-        return (
-            f"{rows:,} rows without a text in the column `{self._columns.text}` or a page in `{self._columns.html}`; "
-            f"the columns are {describe_columns(self._all_names)}"
-        )
+        return without_text(self._columns, self._all_names, rows=rows)
 
     def arrays(self, batch: Any) -> dict[str, Any]:
         """The columns of a batch, those inside objects by themselves."""

@@ -15,6 +15,10 @@ NOTE_CHARACTERS = 8_192  # of a value that is kept, as JSON
 MAX_NOTES = 64  # values a document keeps of its row
 _NAME_CHARACTERS = 200
 TOO_LONG = object()  # in the place of a cell that is longer than what may be done with it, and was not read
+NAME_THE_COLUMN = (
+    "name the column that holds the text: `--text-column NAME`, or in a recipe `columns: {SOURCE: {text: NAME}}`"
+)
+_WITHOUT_TEXT = "without a text in the column"  # of a table; a row `has no text in the field`
 LEFT_OUT = "columns_left_out"  # under which name it stands how many values were not kept
 
 
@@ -72,6 +76,23 @@ def _columns_named(value: object) -> object:
 
 
 ColumnsOrName = Annotated[TextColumns, BeforeValidator(_columns_named)]
+
+
+def without_text(columns: TextColumns, names: Iterable[Any] | None, *, rows: int | None = None) -> str:
+    """What to say of a row that has neither text nor page, or of a table of so many rows. names: those of the columns
+    that it has; None to leave them out."""
+    if rows is None:
+        told = f"has no text in the field `{columns.text}` and no page in `{columns.html}`"
+        return told if names is None else f"{told}; it has {describe_columns(names)}"
+    return (
+        f"{rows:,} row{'s' * (rows != 1)} {_WITHOUT_TEXT} `{columns.text}` or a page in `{columns.html}`; "
+        f"the columns are {describe_columns(names or ())}"
+    )
+
+
+def is_without_text(reason: str) -> bool:
+    """Whether this is what `without_text` says."""
+    return reason.startswith("has no text in the field `") or f" {_WITHOUT_TEXT} `" in reason
 
 
 def column_value(row: Mapping[str, Any], name: str) -> Any:

@@ -18,6 +18,7 @@ from herd.core.registry import PluginConfig
 from herd.corpus.filters import Drops, filters
 from herd.corpus.kernels import pack_texts
 from herd.corpus.language import READ_CHARACTERS, Languages, detect_languages
+from herd.corpus.reasons import drop_reasons, stats_of_rows
 from herd.corpus.rewrites import rewrites
 from herd.corpus.stats import EDIT_STATS, STAT_NAMES, Stats, compute_stats
 
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 @dataclass
 class RuleResults:
     """What rules found about a batch. texts: as the last rewriting left them. step: of each document the first
-    rule that dropped it, empty for those kept. stats: of every state of the texts, the first one first.
-    alone: how many documents each rule drops when it is the only one. metrics: what rewriting counted."""
+    rule that dropped it, empty for those kept; reasons: why, likewise. stats: of every state of the texts, the first
+    one first. alone: how many documents each rule drops when it is the only one. metrics: what rewriting counted."""
 
     texts: arrow.LargeStringArray
     step: NDArray[np.object_]
     stats: list[Stats]
     languages: Languages
+    reasons: NDArray[np.object_]
     alone: Counter[str] = field(default_factory=Counter)
     metrics: Counter[str] = field(default_factory=Counter)
 
@@ -75,7 +77,8 @@ def apply_rules(
     packed = pack_texts(texts)
     languages = detect_languages(packed.heads(4 * READ_CHARACTERS))
     stats = [compute_stats(packed, languages)]
-    results = RuleResults(texts, np.full(len(texts), "", dtype=object), stats, languages)
+    step, reasons = (np.full(len(texts), "", dtype=object) for _ in range(2))
+    results = RuleResults(texts, step, stats, languages, reasons)
     edits = np.zeros((len(texts), len(EDIT_STATS)))
     stale = False
     for rule in rules:
@@ -91,7 +94,10 @@ def apply_rules(
             stale = False
         drops = drops_of(rule, stats[-1], by_language)
         results.alone[rule.name] += int(drops.sum())
-        results.step[drops & (results.step == "")] = rule.name
+        first = np.flatnonzero(drops & (results.step == ""))
+        results.step[first] = rule.name
+        if len(first):
+            results.reasons[first] = drop_reasons(rule, stats_of_rows(stats[-1], first), by_language)
     if stale:
         stats.append(compute_stats(packed, languages, edits))
     return results

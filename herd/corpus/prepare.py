@@ -58,7 +58,9 @@ class ShardSummary(Tally):
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> ShardSummary:
-        counters: dict[str, Any] = {name: Counter(row[name]) for name in ("dropped", "alone", "rewritten")}
+        counters: dict[str, Any] = {
+            name: Counter(row.get(name, {})) for name in ("dropped", "alone", "rewritten", "unread")
+        }
         return cls(**row | counters)
 
 
@@ -199,7 +201,7 @@ class _ShardFilter:
                 page_texts.texts.filter(mask),
                 arrow.array(results.languages.codes[dropped].tolist(), arrow.string()),
             )
-            self._reject(pages.filter(mask), steps, [f"rule {step}" for step in steps], *details)
+            self._reject(pages.filter(mask), steps, results.reasons[dropped].tolist(), *details)
         if self._settings.keep_stats:
             self._stats_writer.write(_stats_table(pages, results))
         if not dropped.all():

@@ -156,4 +156,5 @@ READERS: dict[str, PageReader] = {
     ".tex": _read_text,
     ".rst": _read_text,
 }
+TEXT_ENDINGS = frozenset(kind for kind, reader in READERS.items() if reader is _read_text)  # one page a file
 READABLE = f"{', '.join(READERS)}, all but .parquet also packed as {', '.join(MAGIC)}"

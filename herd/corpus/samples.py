@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from herd.core.artifacts import Corpus
 from herd.core.manifests import check_files
@@ -52,7 +53,7 @@ def _group(step: str, count: int, rows: list[dict[str, Any]], limit: int) -> dic
         entries.append(
             {
                 "id": document.id,
-                "url": document.url,
+                "url": unquote(document.url),  # to be read, and not followed
                 "reason": row.get("reason", ""),
                 "pieces": list(marked_pieces(document.text, marked_spans(step, document.text))),
             }

@@ -21,6 +21,7 @@ from herd.core.rowfiles import without_dataset_files
 from herd.core.settings import NotInKey, build
 from herd.core.stage import Work, stage, walk
 from herd.corpus.columns import ANY_TABLE, AS_ROWS_SAY, TextColumns
+from herd.corpus.first_rows import check_text_columns
 from herd.corpus.reading import READABLE, FileSpan, is_readable, printable
 from herd.corpus.results import CrawlFiles
 from herd.corpus.unpacking import MAGIC
@@ -37,9 +38,11 @@ def files(*patterns: str, source: str, columns: TextColumns = ANY_TABLE) -> Craw
 
     columns: what tables hold where; unless it names a column of sources, `source` is that of every row, whatever rows
     say. What counts is the files' contents: a file's hash is computed once and remembered as long as its size and time
-    stay. Raises SettingsError when nothing is there or nothing can be read.
+    stay. Raises SettingsError when nothing is there or nothing can be read, and where the first rows of all tables have
+    no text in the columns named.
     """
     scan = scan_files(patterns, source=source)
+    check_text_columns(scan.readable, source, columns)
     prints = tuple(_fingerprint(file) for file in scan.readable)
     paths = tuple(map(_writable, scan.readable))
     return load_files(source=source, columns=columns, fingerprints=prints, paths=paths, passed_over=scan.passed_over)
@@ -113,19 +116,25 @@ def text_tokens(files: Iterable[str]) -> float:
     return text / _TEXT_BYTES_PER_TOKEN
 
 
-def planned_text_tokens(text: Artifact) -> float | None:
-    """About how many tokens the files hold that planned `text` is made of; None where it is not made of files alone, or
-    one of them does not say how large it is."""
-    tokens = 0.0
+def planned_tokens_by_source(text: Artifact) -> dict[str, float] | None:
+    """About how many tokens of each source the files hold that planned `text` is made of; None where it is not made of
+    files alone, or one of them does not say how large it is."""
+    tokens: dict[str, float] = {}
     for plan in walk(text):
         if plan.stage.name == load_files.name:
+            source = plan.settings["source"]
             try:
-                tokens += text_tokens(map(_path, plan.settings["paths"]))
+                tokens[source] = tokens.get(source, 0.0) + text_tokens(map(_path, plan.settings["paths"]))
             except (HerdError, OSError):
                 return None
         elif not plan.parents and plan.stage.artifact_type is Crawl:
             return None
-    return tokens or None
+    return tokens
+
+
+def planned_text_tokens(text: Artifact) -> float | None:
+    """About how many tokens the files hold that planned `text` is made of; None where nothing says."""
+    return sum((planned_tokens_by_source(text) or {}).values()) or None
 
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,19 +13,28 @@ from numpy.typing import NDArray
 from herd.core.addresses import size_of
 from herd.core.artifacts import Corpus, Crawl
 from herd.core.errors import DataError
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
+from herd.corpus.columns import NAME_THE_COLUMN, is_without_text
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
 from herd.corpus.prepare import InputShard, ShardSummary, plan_shards, prepare_shard
-from herd.corpus.reading import FileSpan
+from herd.corpus.reading import TEXT_ENDINGS, FileSpan, ending_of
 from herd.corpus.results import CorpusSize, CurationResult, DedupStats, DropExample, FilterCount, SourceSize
 from herd.corpus.settings import CurateSettings
 from herd.corpus.shards import DocumentShards
 from herd.corpus.sources import crawl_files, describe_passed_over, scan_files
+from herd.corpus.tally import Tally
 from herd.corpus.writing import WriteCounts, WriteTask, write_shard
+from herd.tokens.embeddings import WORDLLAMA
+
+_MOST_TOLD = 8  # sources of which nothing is kept, each with why
 
 
-@stage(paper="3.1.1", version=4)
+def _packages(*, settings: CurateSettings) -> Packages:
+    return (WORDLLAMA,) if any(step.name == "semantic" for step in settings.dedup) else ()
+
+
+@stage(paper="3.1.1", version=4, packages=_packages)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = list(itertools.chain.from_iterable(crawl_files(crawl) for crawl in crawls))
@@ -44,6 +54,7 @@ def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -
     if not counts.documents:
         raise DataError(_empty_corpus_message(summary, counts))
     assert summary.pages == counts.documents + counts.rejects, "every page is kept or rejected"
+    _warn_of_losses(work, summary, counts)
     work.record(CorpusSize(counts.documents, summary.pages))
     work.record(_result(summary, counts, settings, dedup))
     work.headline = f"{counts.documents:,} of {summary.pages:,} pages kept"
@@ -103,9 +114,57 @@ def _empty_corpus_message(total: ShardSummary, counts: WriteCounts) -> str:
     step = dropped.most_common(1)[0][0]
     first = (total.examples | counts.examples)[step][0]
     return (
-        f"the corpus is empty: all {total.pages:,} pages were dropped, {steps} (the first of these: {first['id']}, "
-        f"{first['reason']}){broken}; loosen the rules"
+        f"the corpus is empty: all {_pages(total.pages)} were dropped, {steps} (the first of these: {first['id']}, "
+        f"{first['reason']}){broken}; {_cure(step, first['reason'])}"
     )
+
+
+def _cure(step: str, reason: str) -> str:
+    """What to do about pages that a step drops for a reason."""
+    if is_without_text(reason):
+        return NAME_THE_COLUMN
+    return "mend the files" if step in ("read", "decode", "extract") else "loosen the rules"
+
+
+def _warn_of_losses(work: Work, total: ShardSummary, counts: WriteCounts) -> None:
+    """Says which rows were no rows, and which sources the corpus has nothing of."""
+    for kind, count in total.unread.items():
+        rows = "row is" if count == 1 else "rows are"
+        work.warn(
+            f"{count:,} {rows} {kind} and left out, of {_pages(total.pages)}; the first is {total.first_unread[kind]}"
+        )
+    both = Tally()
+    both.add_drops(total)
+    both.add_drops(counts)
+    lost = [source for source in both.lost if source not in counts.sources]
+    for source in lost[:_MOST_TOLD]:
+        steps = both.lost[source]
+        told = ", ".join(f"{count:,} by {step}" for step, count in Counter(steps).most_common(4))
+        identity, reason = both.first_lost[source]
+        one = (
+            "; a text file is one page, so that long ones are better cut into documents"
+            if _is_text_file(identity)
+            else ""
+        )
+        work.warn(
+            f"source {source}: none of its {_pages(sum(steps.values()))} is kept, {told} (the first: {identity}, "
+            f"{reason}){one}; {_cure(next(iter(steps)), reason)}, or leave the source out"
+        )
+    if len(lost) > _MOST_TOLD:
+        work.warn(f"of {len(lost) - _MOST_TOLD:,} more sources nothing is kept")
+
+
+def _is_text_file(identity: str) -> bool:
+    """Whether a page is called as the files are that are one page each."""
+    return ending_of(identity)[0] in TEXT_ENDINGS
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' * (count != 1)}"
+
+
+def _pages(count: int) -> str:
+    return f"{count:,} page{'s' * (count != 1)}"
 
 
 def _result(
@@ -155,9 +214,10 @@ def describe_input(sources: Mapping[str, Sequence[str]], settings: CurateSetting
     sizes = {source: sum(size_of(file) for file in scan.readable) for source, scan in scans.items()}
     spans = [FileSpan(file, source) for source, scan in scans.items() for file in scan.readable]
     input_shards = plan_shards(spans, settings, Path())
-    yield f"{len(spans):,} files, {sum(sizes.values()) / 1e6:,.1f} MB, in {len(input_shards):,} shards of work"
+    shards = f"{len(input_shards):,} shard{'s' * (len(input_shards) != 1)} of work"
+    yield f"{_files(len(spans))}, {sum(sizes.values()) / 1e6:,.1f} MB, in {shards}"
     for source, scan in scans.items():
-        yield f"source {source}: {len(scan.readable):,} files, {sizes[source] / 1e6:,.1f} MB"
+        yield f"source {source}: {_files(len(scan.readable))}, {sizes[source] / 1e6:,.1f} MB"
         if scan.passed_over:
             yield describe_passed_over(scan.passed_over)
     for name, source_rules in settings.rules.items():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from herd.corpus.columns import AS_ROWS_SAY, TOO_LONG, TextColumns, column_value, describe_columns, row_notes
+from herd.corpus.columns import AS_ROWS_SAY, TOO_LONG, TextColumns, column_value, row_notes, without_text
 from herd.corpus.pages import PAGE_BYTES, Page
 
 LINE_BYTES = PAGE_BYTES + (1 << 16)
@@ -27,9 +27,8 @@ def row_page(
     if not isinstance(text, str) and not isinstance(html, str):
         if TOO_LONG in (text, html):
             return Page(identity, source, fault=f"longer than {PAGE_BYTES:,} bytes")
-        named = f"has no text in the field `{columns.text}` and no page in `{columns.html}`"
-        listing = "" if {columns.text, columns.html} & row.keys() else f"; it has {describe_columns(row)}"
-        return Page(identity, source, fault=f"{named}{listing}")
+        names = None if {columns.text, columns.html} & row.keys() else row
+        return Page(identity, source, fault=without_text(columns, names))
     metadata = row.get("metadata")
     details: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
     body = str(text if isinstance(text, str) else html).encode("utf-8", "replace")

@@ -19,6 +19,7 @@ from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 _SAMPLES = 6
+_SCORED_TOKENS = 8_192  # of texts, at once
 _SAMPLE_CHARACTERS = 400
 
 
@@ -344,7 +345,9 @@ def _score_texts(
         if not windows:
             raise DataError(f"text {number + 1} of the task is empty; leave it out")
         tokens.append(sum(len(after) for _, after in windows))
-        own = engine.score_batches(windows)
+        # Few at once, so that what is left can be told of a long text too.
+        at_once = max(1, min(engine.max_num_seqs, _SCORED_TOKENS // length))
+        own = [windows[start : start + at_once] for start in range(0, len(windows), at_once)]
         batches += own
         texts += [number] * len(own)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -206,8 +207,26 @@ SIZES: dict[str, Size] = {
 def model_size(name: str) -> Size:
     """The size called `name`. Raises SettingsError with the nearest name."""
     if name not in SIZES:
-        raise SettingsError(f"{name!r} is no model size{did_you_mean(name, SIZES)}")
+        raise SettingsError(f"{name!r} is no model size{_sizes_near(name)}")
     return SIZES[name]
+
+
+def _sizes_near(name: str) -> str:
+    """The sizes that may be meant: those next to a number of weights, else those of a similar name."""
+    wanted = _weights_named(name)
+    if wanted is None:
+        return did_you_mean(name, SIZES)
+    named = sorted((weights, size) for size in SIZES if (weights := _weights_named(size)) is not None)
+    below = [size for weights, size in named if weights <= wanted][-1:]
+    above = [size for weights, size in named if weights > wanted][:1]
+    near = " and ".join(repr(size) for size in (*below, *above))
+    return f"; next to it are {near}, or say its numbers, such as width=1024,layers=24"
+
+
+def _weights_named(name: str) -> float | None:
+    """How many weights a name such as `350m` says; None for any other."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmbt])", name.lower())
+    return float(match[1]) * {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}[match[2]] if match else None
 
 
 # What a size's numbers are also called on a command line, the name of the setting first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -127,13 +128,7 @@ def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_
     """Copies the weights in `model` into `folder` in shards of another size or, where it is given, another type;
     adapters merged into the weights they stand beside."""
     if is_adapter(model):
-        stored = open_folder(model)
-        table = hugging_face_names(stored.shape, reward=False)
-        dtype = dtype or stored.dtype
-        write_tensors(
-            folder, ((table[name], value.to(dtype)) for name, value in stored.tensors()), shard_bytes=shard_bytes
-        )
-        _write_dtype(folder, dtype)
+        _write_merged(model, folder, dtype, shard_bytes)
         return
     check_files(model, *WEIGHT_FILES)
     file_names = {file.name for file in files_in(model, *WEIGHT_FILES)}
@@ -144,6 +139,19 @@ def copy_tensors(model: Path, folder: Path, *, dtype: torch.dtype | None, shard_
     )
     if dtype is not None:
         _write_dtype(folder, dtype)
+
+
+def _write_merged(model: Path, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> None:
+    """Adapters in `model` and what they stand beside as one model; of a reward model the head in the output's place."""
+    stored, reward = _open_merged(model), is_reward_model(model)
+    table = hugging_face_names(stored.shape, reward=False)
+    kept = dtype or stored.dtype
+    tensors = ((table[name], value) for name, value in stored.tensors() if not (reward and name == "output.weight"))
+    head = [(SCORE_WEIGHT, read_adapters(model).read(SCORE_WEIGHT))] if reward else []
+    write_tensors(
+        folder, ((name, value.to(kept)) for name, value in itertools.chain(tensors, head)), shard_bytes=shard_bytes
+    )
+    _write_dtype(folder, kept)
 
 
 def _write_dtype(folder: Path, dtype: torch.dtype) -> None:
@@ -161,7 +169,7 @@ def open_folder(folder: Path) -> StoredModel:
     """
     config = read_config(folder)
     if _is_reward(config):
-        raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
+        raise _scores_only(folder)
     if is_adapter(folder):
         return _open_merged(folder)
     shape = shape_from_config(config, folder)
@@ -220,8 +228,26 @@ def load_transformer(folder: Path) -> Transformer:
     """Like `load_model`, for one that writes text. Raises ArtifactError for a reward model."""
     model = load_model(folder)
     if not isinstance(model, Transformer):
-        raise ArtifactError(f"{folder} holds a reward model, which gives scores; name a model that writes text")
+        raise _scores_only(folder)
     return model
+
+
+def refuse_reward_model(folder: Path) -> None:
+    """Raises ArtifactError where `folder` holds a reward model, which nothing can be asked."""
+    if is_reward_model(folder):
+        raise _scores_only(folder)
+
+
+def is_reward_model(folder: Path) -> bool:
+    """Whether the model in `folder` gives scores in the place of text. Raises ArtifactError where it is no model."""
+    return _is_reward(read_config(folder))
+
+
+def _scores_only(folder: Path) -> ArtifactError:
+    return ArtifactError(
+        f"{folder} holds a reward model, which gives scores and no text: `herd export` writes it for transformers, and "
+        f"`herd show {folder}` says how it ranks; name a model that writes text here"
+    )
 
 
 def _is_reward(config: Mapping[str, Any]) -> bool:

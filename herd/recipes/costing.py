@@ -196,11 +196,12 @@ def _forecast(
                 f"{count} micro-batches do not fill {layout.pipeline} stages; take fewer data or pipeline ranks"
             )
     if any(job.dtype == "fp32" for job in training_jobs(training)) and training.shape.num_params > _LARGE:
-        notes.append("its products are in fp32; dtype: bf16 and compile: true are many times as fast on a GPU")
+        notes.append(_FP32_NOTE)
     steps = training.steps
     return StageForecast(training, tuple(costs), steps, tuple(notes))
 
 
+_FP32_NOTE = "its products are in fp32; dtype: bf16 and compile: true are many times as fast on a GPU"
 _LARGE = 20_000_000  # weights from which nobody trains on a CPU but for patience
 
 
@@ -292,16 +293,18 @@ def _measured_speeds(trainings: Sequence[PlannedTraining], artifacts: Path) -> d
 # ---- in words ----
 
 
-def forecast_lines(forecasts: Sequence[StageForecast], machine: Machine, artifacts: Path) -> Iterator[str]:
+def forecast_lines(
+    forecasts: Sequence[StageForecast], machine: Machine, artifacts: Path, *, gpu_advice: bool = True
+) -> Iterator[str]:
     """For every training a line, more where it takes long, one for all of a ladder that no device notices, and their
-    sum."""
+    sum. gpu_advice: whether it is told what only a GPU gains by."""
     for small, group in groupby(forecasts, lambda forecast: _is_rung(forecast, artifacts)):
         rows = list(group)
         if small and len(rows) > 2:
             yield _ladder_line(rows)
         else:
             for forecast in rows:
-                yield from _training_lines(forecast, machine, artifacts)
+                yield from _training_lines(forecast, machine, artifacts, gpu_advice=gpu_advice)
     if forecasts:
         total = sum(forecast.days for forecast in forecasts)
         least = [forecast for forecast in forecasts if forecast.is_least]
@@ -338,15 +341,16 @@ def _ladder_line(forecasts: Sequence[StageForecast]) -> str:
     )
 
 
-def _training_lines(forecast: StageForecast, machine: Machine, artifacts: Path) -> Iterator[str]:
+def _training_lines(forecast: StageForecast, machine: Machine, artifacts: Path, *, gpu_advice: bool) -> Iterator[str]:
     """Of one training, more where it takes long."""
     main, memory = forecast.main, forecast.memory
     parts = ("weights", "gradients", "optimizer", "activations", "logits")
     listed = ", ".join(f"{name} {bytes_words(getattr(memory, name))}" for name in parts)
+    steps = f"{forecast.steps:,} step{'s' * (forecast.steps != 1)}"
     idle = f", pipeline idle {main.idle:.0%} of its work" if main.layout.pipeline > 1 else ""
     yield (
         f"{forecast.key}: {_layout_words(main)}; {bytes_words(memory.total)} of "
-        f"{bytes_words(machine.memory_bytes)} a device ({listed}){idle}; {forecast.steps:,} steps, "
+        f"{bytes_words(machine.memory_bytes)} a device ({listed}){idle}; {steps}, "
         f"{forecast.tokens:,.0f} tokens, {forecast.flops:.2e} FLOPs: "
         f"{'at least ' * forecast.is_least}{time_words(forecast.days)}"
         f"{measured_words(artifacts / forecast.key)}"
@@ -358,12 +362,14 @@ def _training_lines(forecast: StageForecast, machine: Machine, artifacts: Path) 
             f"({main.utilization:.1%} MFU), {main.speed_from}"
         )
         hours = 24 / (FAILURES_PER_DEVICE_DAY * main.devices)
+        failures = f"about {forecast.failures:,.0f} failures" if forecast.failures >= 1.5 else "hardly a failure"
         yield (
-            f"    {forecast.failures:,.1f} failures to expect, one in {hours:,.1f} h; saving every "
+            f"    {failures} to expect, one in {hours:,.1f} h; saving every "
             f"{main.save_every_seconds / 60:,.1f} min leaves {main.useful:.1%} of the time for training"
         )
     for note in forecast.notes:
-        yield f"    {note}"
+        if gpu_advice or note != _FP32_NOTE:
+            yield f"    {note}"
 
 
 def _layout_words(main: Cost) -> str:

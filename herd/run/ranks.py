@@ -23,6 +23,7 @@ from pathlib import Path
 
 from herd.core.errors import HerdError, StoppedError, TrainingError
 from herd.core.executor import ProgressReporter, RestartPolicy
+from herd.core.same_python import module_command
 from herd.run import processes
 from herd.run.gc_pause import gc_paused
 
@@ -265,7 +266,7 @@ def free_port() -> int:
 
 def rank_command(job: Path) -> list[str]:
     """What every rank runs."""
-    return [sys.executable, "-m", "herd.run.rank", str(job)]
+    return module_command("herd.run.rank", str(job))
 
 
 # ---- inside a rank ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import json
 import shutil
@@ -36,6 +37,7 @@ from herd.generate.toolbox import NO_TOOLS, Toolbox, ToolboxUse, toolboxes
 from herd.model import gguf, weights
 from herd.model.adapters import copy_adapters, is_adapter, read_adapters
 from herd.model.config import CONFIG_JSON, read_shape
+from herd.model.weights import refuse_reward_model
 from herd.run.progress import summary
 from herd.run.worker import RunFolder
 from herd.tokens.gguf import to_gguf
@@ -43,6 +45,8 @@ from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import ABOUT, kind_of
 
 _LONGEST_VALUE = 160
+_MOST_LOOKED_AT = 200  # folders beside one that is no model
+_BROUGHT_BY = "load_pretrained"  # the stage whose model nobody trained here
 AS_WRITTEN = "every file is as it was written"
 _OLD = "made by an older version of herd, whose results this one does not read; the same recipe makes it again"
 
@@ -65,20 +69,26 @@ def damaged_in(run: Path) -> list[Path]:
 
 
 def newest_model(run: Path) -> Path | None:
-    """The folder of the model a run made last that answers or continues text; one that chats goes first. Where several
-    recipes share the folder, a model of the one that ran last, though it may have found all its models there; models
-    that an unfinished run has made since count as well.
+    """The folder of the model a run made last that answers or continues text; one that chats goes first. Of a run that
+    trained reward models alone it is the last of these, and not the model that they began from. Where several recipes
+    share the folder, a model of the one that ran last, though it may have found all its models there; models that an
+    unfinished run has made since count as well.
 
     Raises CorruptArtifactError when one of the models is not whole: an older one must not stand for it in silence.
     """
     refuse_damaged_models(run)
-    paths = [artifact.path for artifact in artifacts_in(run) if isinstance(artifact, Checkpoint)]
+    models = [artifact for artifact in artifacts_in(run) if isinstance(artifact, Checkpoint)]
+    paths = [artifact.path for artifact in models]
     home = RunFolder(run)
     if keys := home.finished_keys():
         ended = home.finished.stat().st_mtime_ns
         current = [path for path in paths if path.name in keys or (path / METADATA_FILE).stat().st_mtime_ns > ended]
-        paths = current if any(kind_of(path) in ("chat", "base") for path in current) else paths
+        paths = current or paths
     kinds = {path: kind_of(path) for path in paths}
+    brought = {artifact.path for artifact in models if artifact.metadata["stage"] == _BROUGHT_BY}
+    trained = [path for path in paths if path not in brought]
+    if trained and all(kinds[path] == "reward" for path in trained):
+        return trained[-1]
     for kind in ("chat", "base"):
         of_kind = [path for path in paths if kinds[path] == kind]
         if of_kind:
@@ -93,19 +103,33 @@ def refuse_damaged_models(run: Path) -> None:
             open_artifact(path).verify()
 
 
-def can_chat(run: Path) -> bool:
-    """Whether a run has made a model that `herd chat` finds."""
+def next_command(run: Path) -> str:
+    """What can be done with the model that a run has made, as the command that does it; empty where it made none."""
     try:
-        return newest_model(run) is not None
+        newest = newest_model(run)
     except ArtifactError:
-        return False
+        return ""
+    if newest is None:
+        return ""
+    if kind_of(newest) == "reward":
+        return f"scores: herd export {run} FOLDER writes the reward model for transformers"
+    if kind_of(newest) == "base":
+        return f"text:   herd chat {run} continues what you type; the model was never taught to answer"
+    return f"chat:   herd chat {run}"
 
 
-def model_in(path: Path) -> Path:
-    """The model that `path` means: its own folder, or the newest one of a run.
+def model_in(path: Path, *, reward: bool = False) -> Path:
+    """The model that `path` means: its own folder, or the newest one of a run. reward: it may be a reward model.
 
     Raises ArtifactError when there is none.
     """
+    folder = _model_folder(path)
+    if not reward:
+        refuse_reward_model(folder)
+    return folder
+
+
+def _model_folder(path: Path) -> Path:
     if (path / CONFIG_JSON).exists() or is_adapter(path):
         return path
     if RunFolder(path).artifacts.is_dir():
@@ -114,7 +138,28 @@ def model_in(path: Path) -> Path:
             raise ArtifactError(f"{path} has made no model yet; run its recipe to the end")
         return newest
     hint = "there is no such folder" if not path.exists() else "it holds no config.json and no artifacts"
-    raise ArtifactError(f"{path} is neither a model nor a run: {hint}; try runs/tiny")
+    raise ArtifactError(f"{path} is neither a model nor a run: {hint}{_models_near(path)}")
+
+
+def _models_near(path: Path) -> str:
+    """Which folders beside `path` and in runs/ hold a model, for a sentence that says what may have been meant."""
+    places = [path.parent, Path("runs")]
+    found = {
+        str(folder): folder.name
+        for place in places
+        for folder in sorted(place.glob("*"))[:_MOST_LOOKED_AT]
+        if folder != path and ((folder / CONFIG_JSON).is_file() or is_adapter(folder) or _has_model(folder))
+    }
+    if near := difflib.get_close_matches(path.name, found.values(), n=1, cutoff=0.6):
+        return f"; did you mean {next(place for place, name in found.items() if name == near[0])}?"
+    if not found:
+        return "; `herd import` makes a model's folder of a file, `herd pretrain` a new model"
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return f"; models here: {', '.join(list(found)[:4])}{more}"
+
+
+def _has_model(run: Path) -> bool:
+    return next(RunFolder(run).artifacts.glob(f"*/{CONFIG_JSON}"), None) is not None
 
 
 def tasks_of(model: Path) -> list[PluginConfig]:

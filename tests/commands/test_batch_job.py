@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+import herd
 from herd.commands.batch_job import _HANDED_ON, _handed_on
 from herd.commands.run import add_run_options
 from herd.core.recipe import load_recipe
@@ -36,6 +38,17 @@ def test_a_run_with_text_is_two_scripts_and_nothing_is_made(tmp_path: Path, caps
     again = load_recipe(str(out / "recipe.yaml"), recipes)
     assert again.settings.base.layout.devices == 2
     assert str(out / "recipe.yaml") in script
+
+
+def test_the_script_runs_the_herd_that_wrote_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--out", str(tmp_path / "run"), "--sbatch", str(tmp_path / "job"), "--gpus-per-node", "1")
+    root = Path(herd.__file__).parent.parent
+    for folder, start in ((tmp_path, " -P -m herd run "), (root, " -m herd run ")):  # -P: not a checkout's that is here
+        monkeypatch.chdir(folder)
+        assert run(capsys, "run", str(SMOKE.resolve()), *words)[0] == 0
+        assert f"{sys.executable}{start}" in (tmp_path / "job").read_text()
 
 
 def test_layouts_of_more_devices_than_the_job_has_are_refused(

@@ -23,6 +23,13 @@ def test_a_pipe_is_answered_line_by_line_and_the_same_again(tmp_path: Path) -> N
     assert (nothing.code, nothing.said.strip()) == (0, "")
 
 
+def test_a_base_model_says_that_it_continues_text(tmp_path: Path) -> None:
+    base, chats = (command("chat", chat_model(tmp_path / kind, kind=kind), types="a\n") for kind in ("base", "chat"))
+    assert base.code == chats.code == 0
+    assert "is a base model, never taught to answer: every line that you type is continued" in base.said
+    assert "base model" not in chats.said
+
+
 def test_a_device_that_is_none_is_told(tmp_path: Path) -> None:
     found = command("chat", chat_model(tmp_path / "model"), "--device", "tpu", types="hello\n")
     assert found.code in (1, 2)

@@ -42,8 +42,13 @@ def test_curate_makes_a_corpus_where_the_user_looks_for_it(
     assert {"id", "text", "source", "url", "added", "language"} <= set(row)
     assert main(["sweep-thresholds", str(tmp_path / "out")]) == 1
     assert "keep_stats=true" in capsys.readouterr().err
+    first = (tmp_path / "out" / "documents").resolve().parent
+    assert "led to another corpus" not in capsys.readouterr().out
     assert main([*command, "--set", "dedup=[]", "--set", "keep_stats=true", "--workers", "1"]) == 0
-    capsys.readouterr()
+    assert f"led to another corpus, which stays in {first};" in capsys.readouterr().out
+    assert (first / "documents").is_dir()
+    assert main([*command, "--set", "dedup=[]", "--set", "keep_stats=true", "--workers", "1"]) == 0
+    assert "led to another corpus" not in capsys.readouterr().out
     assert (
         main(["sweep-thresholds", str(tmp_path / "out"), "--set", "rules={default: [word_count: {at_least: 1000}]}"])
         == 0
@@ -84,16 +89,17 @@ def test_sources_are_named_where_their_files_are_and_tables_by_their_columns(
     command = ["curate", "python=code.jsonl", "web.jsonl", "--out", "out", "--set", "rules={default: []}"]
     command += ["--set", "dedup=[]", "--workers", "1"]
     assert main([*command, "--text-column", "content", "--dry-run"]) == 0
-    assert "source python: 1 files" in capsys.readouterr().out
+    assert "source python: 1 file," in capsys.readouterr().out
     assert main([*command, "--text-column", "content"]) == 0
     assert [row["source"] for row in rows(tmp_path / "out")] == ["python", "web"]
     assert json.loads(rows(tmp_path / "out")[0]["notes"]) == {"lang": "Python", "license": "MIT"}
     assert main([*command, "--columns", "the_stack", "--source-column", "lang"]) == 0
     assert [row["source"] for row in rows(tmp_path / "out")] == ["Python", "web"]
     capsys.readouterr()
-    assert main([*command, "--text-column", "contents"]) == 1
+    assert main([*command, "--text-column", "contents", "--dry-run"]) == 2
     told = capsys.readouterr().err
-    assert "no text in the field `contents` and no page in `html`; it has content, lang, license" in told
+    assert "no text in the column `contents`; they have content, lang, license" in told
+    assert "give --text-column content" in told
     assert main([*command, "--columns", "the_stak"]) == 2
     assert "did you mean 'the_stack'" in capsys.readouterr().err
     assert main([*command, "--source", "web"]) == 2

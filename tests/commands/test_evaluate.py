@@ -27,6 +27,17 @@ def test_scores_are_lines_or_json_of_the_same(tmp_path: Path, capsys: pytest.Cap
     assert line.startswith("arithmetic           ")
 
 
+def test_a_task_is_told_to_have_begun_and_a_wrong_one_before_the_model_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = chat_model(tmp_path / "model")
+    assert main(["eval", str(model), "arithmetic: {questions: 3}", "--device", "cpu"]) == 0
+    assert capsys.readouterr().err.startswith("arithmetic: started\n")
+    (model / "model.safetensors").write_bytes(b"no weights")
+    assert main(["eval", str(model), "arithmetik"]) == 2
+    assert "did you mean 'arithmetic'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("tasks", "words"),
     [

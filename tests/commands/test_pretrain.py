@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from herd.cli import main
+from herd.commands.pretrain import _source_names
 from herd.core.settings import parse_yaml
 from tests.imported import imported
 from tests.recipes.test_adapt import small_model
@@ -53,6 +54,12 @@ def test_a_new_model_gets_its_numbers_by_size_and_text(here: Path, capsys: pytes
     assert not (here / "runs").exists()
 
 
+def test_the_folder_is_called_by_all_sources_or_the_first_few() -> None:
+    assert _source_names(["books"]) == "books"
+    assert _source_names(["books", "web", "wiki"]) == "books-web-wiki"
+    assert _source_names(["a", "b", "c", "d", "e"]) == "a-b-c-and-2"
+
+
 def test_what_is_said_stands_in_the_recipe(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = imported(here / "theirs")
     (model.path / "model.safetensors").touch()
@@ -62,7 +69,7 @@ def test_what_is_said_stands_in_the_recipe(here: Path, capsys: pytest.CaptureFix
         "0.1", "--mix", "books=0.25,wiki=0.75", "--held-out-share", "0.1", "--gpus", "2", "--rules", "gopher",
         "--tasks", "arithmetic: {questions: 3}", "--text-column", "content", "--set", "seed=7",
     )  # fmt: skip
-    assert "runs/width-64-layers-2-books/" in said
+    assert "runs/width-64-layers-2-books-wiki/" in said
     base = written["base"]
     assert written["tokenizer"] == {"file": str(here / "theirs")}
     assert (base["size"]["dim"], base["length"], base["lr"]) == (64, 128, 0.001)

@@ -11,6 +11,7 @@ import pytest
 from herd.cli import main
 from herd.commands.run import parse_trace_steps
 from herd.serve.folders import artifacts_in
+from tests.smoke import SMOKE
 from tests.test_cli import run
 
 
@@ -153,4 +154,16 @@ def test_what_is_only_declared_is_refused_before_anything_is_made(
     code, _, said = run(capsys, "run", "llama3-8b", "--out", str(tmp_path / "run"))
     assert code == 2
     assert "files.general, files.math, files.code, files.multilingual, tokenizer.file, alignment.rounds: only" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_says_what_the_plan_says_and_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (str(SMOKE), "--out", str(tmp_path / "run"), "--gpus", "2")
+    code, dry, _ = run(capsys, "run", *words, "--dry-run")
+    assert code == 0
+    assert dry == run(capsys, "plan", *words)[1]
+    assert "times and costs are for H100s, as no device was named (--machine NAME)" in dry
+    assert "no device was named" not in run(capsys, "run", *words, "--dry-run", "--machine", "h100")[1]
     assert not (tmp_path / "run").exists()

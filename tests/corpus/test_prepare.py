@@ -125,7 +125,8 @@ def test_a_shard_parts_documents_from_rejects_and_keeps_statistics_of_both(tmp_p
     assert kept.column("text").to_pylist() == [good(1), good(2)]
     assert [one["plain_words"] for one in kept.column("stats").to_pylist()] == [80.0, 80.0]
     assert (extract.column("step").to_pylist(), rule.column("step").to_pylist()) == (["extract"], ["word_count"])
-    assert (rule.column("reason").to_pylist(), rule.column("text").to_pylist()) == (["rule word_count"], ["too short"])
+    assert rule.column("reason").to_pylist() == ["word_count 2, below 50"]
+    assert rule.column("text").to_pylist() == ["too short"]
     assert stats.column("step").to_pylist() == ["", "word_count", ""]
     assert [[one["plain_words"] for one in states] for states in stats.column("stats").to_pylist()] == [[80], [2], [80]]
     assert (summary.pages, summary.rows, dict(summary.alone)) == (4, 2, {"word_count": 1})

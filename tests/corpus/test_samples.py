@@ -44,7 +44,8 @@ def test_a_long_text_is_shown_round_its_first_mark() -> None:
 def test_the_page_shows_kept_and_removed_and_escapes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERD_CACHE", str(tmp_path / "cache"))
     rows = [
-        {"text": f"kept <script>alert({n})</script> words here", "url": f"https://a.example/{n}"} for n in range(40)
+        {"text": f"kept <script>alert({n})</script> words here", "url": f"https://a.example/The%20page{n}"}
+        for n in range(40)
     ]
     rows += [{"text": "BUY NOW CHEAP & <b>FAST</b>"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -56,6 +57,7 @@ def test_the_page_shows_kept_and_removed_and_escapes_them(tmp_path: Path, monkey
         ("kept", 40, 5),
         ("uppercase_words", 1, 1),
     ]
+    assert groups[0]["shown"][3]["url"] == "https://a.example/The page3"  # as people read it
     page = render_browser(groups, "mine")
     assert "<script>" not in page
     assert "<mark>BUY</mark>" in page

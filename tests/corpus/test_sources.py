@@ -74,7 +74,7 @@ def test_a_package_that_cannot_be_fetched_is_told(tmp_path: Path, monkeypatch: p
 
 def test_columns_are_of_a_source_or_of_all_and_of_one_that_is_there(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        (tmp_path / f"{name}.jsonl").write_text('{"content": "x"}')
+        (tmp_path / f"{name}.jsonl").write_text('{"content": "x", "other": "y", "text": "z"}')
     patterns = {name: [str(tmp_path / f"{name}.jsonl")] for name in ("a", "b")}
     content, other = TextColumns(text="content"), TextColumns(text="other")
     found = crawls_of(patterns, {"default": content, "b": other})

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Document
 from herd.core.storage import read_documents
 from herd.corpus.dedup import dedups
@@ -16,6 +16,7 @@ from herd.corpus.settings import CurateSettings
 from herd.corpus.shards import Removal
 from herd.corpus.sources import files
 from herd.corpus.stages import _removals_by_shard, curate, describe_input, link_results
+from herd.run.progress import display
 from herd.run.runner import run_stages
 from tests.corpus.builders import document_shards
 from tests.corpus.test_curate import folder, good, settings
@@ -31,6 +32,41 @@ def test_a_corpus_without_pages_says_where_they_went(tmp_path: Path) -> None:
     found = curate((files(str(source), source="mine"),), settings=settings("word_count"))
     with pytest.raises(DataError, match="the corpus is empty: all 2 pages were dropped, 2 by word_count"):
         run_stages(found, tmp_path / "run", jobs=0)
+
+
+def losses(tmp_path: Path, capsys: pytest.CaptureFixture[str], **sources: Path) -> str:
+    """What is said beside the corpus that is made of `sources` by the rule `word_count`."""
+    plan = curate(
+        tuple(files(str(path), source=source) for source, path in sources.items()), settings=settings("word_count")
+    )
+    run_stages(plan, tmp_path / "run", jobs=0, display=display())
+    return "".join(capsys.readouterr())
+
+
+def test_a_source_of_which_nothing_stays_is_told_with_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = folder(tmp_path, [{"text": good(0)}])
+    (tmp_path / "wiki.txt").write_text("An article.")
+    said = losses(tmp_path, capsys, mine=source, wiki=tmp_path / "wiki.txt")
+    assert "source wiki: none of its 1 page is kept, 1 by word_count (the first: " in said
+    assert "wiki.txt, word_count 2, below 50); a text file is one page" in said
+    assert "source mine:" not in said
+
+
+def test_lines_that_are_no_json_are_counted_with_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = folder(tmp_path, [{"text": good(0)}, "{broken", {"text": good(1)}, "{again", "7"])
+    said = losses(tmp_path, capsys, mine=source)
+    assert "2 rows are not JSON and left out, of 5 pages; the first is a.jsonl:2" in said
+    assert "1 row is not a JSON object and left out, of 5 pages; the first is a.jsonl:5" in said
+
+
+def test_rows_without_a_text_are_cured_by_the_column_and_not_by_the_rules(tmp_path: Path) -> None:
+    source = folder(tmp_path, [{"text": None}, {"text": None, "body": "words"}])
+    found = curate((files(str(source), source="mine"),), settings=settings())
+    with pytest.raises(DataError, match="all 2 pages were dropped, 2 by read .*; name the column .*--text-column NAME"):
+        run_stages(found, tmp_path / "run", jobs=0)
+    with pytest.raises(SettingsError, match=r"the first rows of b\.jsonl have no text"):
+        (tmp_path / "b.jsonl").write_text('{"body": "words"}')
+        files(str(tmp_path / "b.jsonl"), source="mine")
 
 
 def test_no_pages_at_all_are_told_as_that(tmp_path: Path) -> None:
@@ -73,8 +109,8 @@ def test_a_dry_run_says_what_would_be_read_and_done(tmp_path: Path) -> None:
         dedup=(dedups.configure("minhash"), dedups.configure("frequent_lines")),
     )
     assert list(describe_input({"mine": [str(source)]}, rules)) == [
-        "1 files, 0.0 MB, in 1 shards of work",
-        "source mine: 1 files, 0.0 MB",
+        "1 file, 0.0 MB, in 1 shard of work",
+        "source mine: 1 file, 0.0 MB",
         "1 files passed over, whose endings nobody reads: 1 .docx",
         "rules for default: word_count, symbols",
         "rules for web: ",

@@ -13,6 +13,7 @@ def batch(rows: list[tuple[str, str]]) -> arrow.RecordBatch:
     """Rejects called by their number: step and text."""
     columns = {
         "id": [str(number) for number in range(len(rows))],
+        "source": [text[:1] for _, text in rows],
         "text": [text for _, text in rows],
         "step": [step for step, _ in rows],
         "reason": [f"by {step}" for step, _ in rows],
@@ -39,6 +40,26 @@ def test_an_example_says_who_why_and_how_it_begins() -> None:
     tally = Tally()
     tally.drop(batch([("a", "ü" * 999)]))
     assert tally.examples == {"a": [{"id": "0", "reason": "by a", "text": "ü" * EXAMPLE_CHARACTERS}]}
+
+
+def test_what_a_source_loses_is_counted_by_step_and_rows_by_their_fault() -> None:
+    tally = Tally()
+    rejects = batch([("a", "x"), ("a", "y"), ("b", "x"), ("read", "z"), ("read", "z")])
+    faults = ["by a", "by a", "by b", "not JSON", "not JSON, or longer"]
+    tally.drop(rejects.set_column(4, "reason", arrow.array(faults, arrow.string())))
+    assert tally.lost == {"x": {"a": 1, "b": 1}, "y": {"a": 1}, "z": {"read": 2}}
+    assert tally.first_lost == {"x": ["0", "by a"], "y": ["1", "by a"], "z": ["3", "not JSON"]}
+    assert (tally.unread, tally.first_unread) == ({"not JSON": 2}, {"not JSON": "3"})
+
+
+def test_so_many_sources_that_each_row_has_its_own_take_bounded_room() -> None:
+    tally = Tally()
+    for start in range(0, 3000, 500):
+        rows = batch([("a", "x")] * 500)
+        names = arrow.array([f"s{start + number}" for number in range(500)], arrow.string())
+        tally.drop(rows.set_column(1, "source", names))
+    assert len(tally.lost) == len(tally.first_lost) == 1_000
+    assert tally.dropped["a"] == 3_000
 
 
 def test_the_other_is_left_as_it_was() -> None:

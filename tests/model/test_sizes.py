@@ -38,6 +38,22 @@ def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
         build(Holder, {"size": "1mm"}, where="test")
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("350m", "next to it are '150m' and '1b', or say its numbers, such as width=1024,layers=24"),
+        ("500k", "next to it are '1m', or"),
+        ("900b", "next to it are '405b', or"),
+        ("1.5B", "next to it are '1b' and '8b', or"),
+        ("tinny", "did you mean 'tiny'"),
+    ],
+)
+def test_a_number_of_weights_that_is_no_size_is_told_those_next_to_it(name: str, near: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        parse_size(name)
+    assert near in str(told.value)
+
+
 def test_a_command_line_names_a_size_by_name_by_numbers_or_by_file(tmp_path: Path) -> None:
     assert parse_size("8b") == SIZES["8b"]
     written = parse_size("width=2048, layers=16,heads=32,kv_heads=8,ffn=8192,tied=true")

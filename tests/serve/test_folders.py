@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from herd.align.loading import load_pretrained
 from herd.core.artifacts import METADATA_FILE, Artifact, ArtifactMetadata, Checkpoint, read_metadata, write_metadata
@@ -13,23 +16,28 @@ from herd.core.errors import ArtifactError, CorruptArtifactError, SettingsError
 from herd.core.manifests import append_checksum
 from herd.core.stage import with_label
 from herd.generate.toolbox import NO_TOOLS
+from herd.model.heads import RewardModel
+from herd.model.weights import load_model
 from herd.run.runner import run_stages
 from herd.run.worker import RunFolder
 from herd.serve.folders import (
     artifacts_in,
-    can_chat,
     describe_path,
     export,
     model_in,
     newest_model,
+    next_command,
     tasks_named,
     tasks_of,
     toolbox_of,
 )
+from herd.train.checkpoint import write_checkpoint
 from herd.world import tasks as world_tasks
 from tests.core.stages_for_tests import join, write
 from tests.imported import made
+from tests.model.test_transformer import SMALL, model
 from tests.serve.test_compare import chat_model
+from tests.tokens.test_chat import TOKENIZER
 
 assert world_tasks  # whose `arithmetic` is asked
 
@@ -38,6 +46,14 @@ def set_time(artifact: Artifact, seconds: int) -> None:
     import os
 
     os.utime(artifact.path / "artifact.json", (seconds, seconds))
+
+
+def reward_model(folder: Path) -> Path:
+    folder.mkdir()
+    judge = RewardModel.from_transformer(model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=128)))
+    torch.nn.init.normal_(judge.score.weight, generator=torch.Generator().manual_seed(0))
+    write_checkpoint(folder, judge, TOKENIZER, kind="reward")
+    return folder
 
 
 @pytest.fixture
@@ -61,12 +77,57 @@ def test_a_run_means_its_newest_model_and_one_that_chats_goes_first(
     assert [one.path.name for one in artifacts_in(run)][-1] == "chat-1"
     set_time(models["chat"], 1)
     assert newest_model(run) == model_in(run) == models["chat"].path
-    assert can_chat(run)
+    assert next_command(run) == f"chat:   herd chat {run}"
     (models["base"].path / "model.safetensors").unlink()
-    assert not can_chat(run)
+    assert next_command(run) == ""
     with pytest.raises(CorruptArtifactError, match=r"model\.safetensors is missing"):
         model_in(run)
     assert model_in(models["chat"].path) == models["chat"].path  # a model's own folder asks no other
+
+
+def test_a_run_that_trained_only_reward_models_means_the_last_of_them(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "artifacts").mkdir(parents=True)
+    start = made(Checkpoint(chat_model(tmp_path / "start")), run / "artifacts" / "start-1", stage="load_pretrained")
+    judge = made(Checkpoint(reward_model(tmp_path / "judge")), run / "artifacts" / "judge-1")
+    set_time(start, 1000)
+    set_time(judge, 1001)
+    assert newest_model(run) == model_in(run, reward=True) == judge.path
+    with pytest.raises(ArtifactError, match="reward model, which gives scores and no text: `herd export` writes it"):
+        model_in(run)
+    assert next_command(run) == f"scores: herd export {run} FOLDER writes the reward model for transformers"
+    tuned = made(Checkpoint(chat_model(tmp_path / "tuned", kind="base")), run / "artifacts" / "tuned-1")
+    set_time(tuned, 999)  # a judge on the way to a model that answers is not what the run was for
+    set_time(start, 998)
+    assert newest_model(run) == start.path
+    assert model_in(tuned.path) == tuned.path
+
+
+def test_a_run_that_only_pretrained_is_told_to_continue_text(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "artifacts").mkdir(parents=True)
+    made(Checkpoint(chat_model(tmp_path / "base", kind="base")), run / "artifacts" / "base-1")
+    assert next_command(run).startswith(f"text:   herd chat {run} continues what you type")
+
+
+def test_an_exported_reward_model_scores_in_transformers_as_here(tmp_path: Path) -> None:
+    import transformers
+
+    judge = reward_model(tmp_path / "judge")
+    export(judge, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForSequenceClassification"]
+    theirs: Any = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    ours = load_model(judge).eval()
+    assert isinstance(ours, RewardModel)
+    assert theirs.config.num_labels == 1
+    tokens = torch.randint(3, ours.shape.vocab_size - 20, (1, 9), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        score = float(ours(tokens)[0, -1])
+        assert abs(score) > 1e-3
+        assert abs(score - float(theirs(tokens).logits[0, 0])) < 1e-4
+    with pytest.raises(ArtifactError, match="holds a reward model"):
+        export(judge, tmp_path / "out.gguf")
 
 
 def test_of_recipes_in_one_folder_the_last_that_ran_is_meant(models: dict[str, Checkpoint], tmp_path: Path) -> None:
@@ -132,10 +193,29 @@ def test_what_is_neither_is_told_with_why(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArtifactError, match=words):
             model_in(tmp_path / name)
-        assert not can_chat(tmp_path / name)
+        assert next_command(tmp_path / name) == ""
     with pytest.raises(ArtifactError):
         list(describe_path(tmp_path / "empty", verify=False))
     assert list(describe_path(tmp_path / "run", verify=False)) == []
+
+
+def test_a_wrong_path_suggests_only_models_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def told(name: str) -> str:
+        with pytest.raises(ArtifactError) as fault:
+            model_in(Path(name))
+        return str(fault.value).rpartition("; ")[2]
+
+    assert told("smoll") == "`herd import` makes a model's folder of a file, `herd pretrain` a new model"
+    chat_model(tmp_path / "smol")
+    (tmp_path / "smoll-rows").mkdir()  # no model
+    (tmp_path / "runs" / "sft-smol" / "artifacts").mkdir(parents=True)
+    assert told("smoll") == "did you mean smol?"
+    assert told("runs/sft-smoll") != "did you mean runs/sft-smol?"  # it has made nothing yet
+    made(Checkpoint(tmp_path / "smol"), tmp_path / "runs" / "sft-smol" / "artifacts" / "sft-1")
+    assert told("runs/sft-smoll") == told("sft-smoll") == "did you mean runs/sft-smol?"
+    assert told("quite-another") == "models here: smol, runs/sft-smol"
 
 
 def test_a_model_from_elsewhere_brings_no_tasks_and_no_tools(tmp_path: Path) -> None:
@@ -152,16 +232,16 @@ def test_a_model_from_elsewhere_brings_no_tasks_and_no_tools(tmp_path: Path) -> 
 
 
 def test_nothing_is_written_over_and_forms_are_those_of_weights(tmp_path: Path) -> None:
-    model = chat_model(tmp_path / "model")
+    folder = chat_model(tmp_path / "model")
     (tmp_path / "there").mkdir()
     for target in ("there", "model"):
         with pytest.raises(SettingsError, match="exists; name one that does not"):
-            export(model, tmp_path / target)
+            export(folder, tmp_path / target)
     for form in ("int8", "Tensor", "bf16x"):
         with pytest.raises(SettingsError, match=f"'{form}' is no form of weights"):
-            export(model, tmp_path / "new", weight_format=form)
+            export(folder, tmp_path / "new", weight_format=form)
     assert not (tmp_path / "new").exists()
-    export(model, tmp_path / "sharded", shard_gb=3e-5)
+    export(folder, tmp_path / "sharded", shard_gb=3e-5)
     files = sorted((tmp_path / "sharded").glob("*.safetensors"))
     assert len(files) > 1
     assert (tmp_path / "sharded" / "model.safetensors.index.json").exists()
