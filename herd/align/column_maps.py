@@ -117,16 +117,22 @@ def input_output(row: JsonRow, number: str) -> Conversation:
     The tokens of a text in that format part its turns and are no part of them; whatever else spells a token stays the
     plain text that it is. Source: Bercovich et al. 2025 (arXiv:2505.00949), 4.
     """
-    prompt, answer = row["input"], row["output"]
-    if isinstance(prompt, str) and prompt.startswith((_OPENING, "<|start_header_id|>")):
-        turns = _llama_turns(prompt)
-        answer = answer.removesuffix(_ENDING) if isinstance(answer, str) else answer
-    else:
-        turns = prompt_turns(prompt)
+    turns, answer = input_turns(row["input"]), row["output"]
+    if _is_llama_text(row["input"]) and isinstance(answer, str):
+        answer = answer.removesuffix(_ENDING)
     named = {**row, "source": row.get("source") or row.get("category")}
     if turns[:1] and turns[0].role == "system":
         named |= {"system_prompt": None, "system": None}  # the same, said in a column too
     return row_conversation(named, number, (*turns, *answer_turns(answer)))
+
+
+def input_turns(prompt: Any) -> Turns:
+    """What the model reads in rows of `input_output`."""
+    return _llama_turns(prompt) if _is_llama_text(prompt) else prompt_turns(prompt)
+
+
+def _is_llama_text(prompt: Any) -> bool:
+    return isinstance(prompt, str) and prompt.startswith((_OPENING, "<|start_header_id|>"))
 
 
 def _llama_turns(text: str) -> Turns:

@@ -3,25 +3,28 @@ those of well-known sets (column_maps.py)."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from herd.align.column_maps import SET_FORMS, RatedAnswers, input_output
+from herd.align.prompts import PROMPT_FORMS, asked_part, row_prompt
 from herd.align.row_parts import (
     JsonRow,
     Turns,
     answer_turns,
     check_row,
     dialogue_turns,
+    history_turns,
+    instruction_text,
     message_turns,
     prompt_turns,
     row_conversation,
     row_preference,
 )
+from herd.align.unknown_columns import Form, unknown_columns
 from herd.core.addresses import is_address
 from herd.core.errors import DataError
 from herd.core.manifests import check_files
@@ -30,6 +33,17 @@ from herd.core.rowfiles import RowError, iter_rows, row_files
 
 TRAIN = "train"
 RowSplit = Literal["train", "test"]
+# What rows are for. Of prompts whatever answers them is left out; the others differ only in what is said of columns
+# that are of no known form.
+RowKind = Literal["rows", "dialogues", "preferences", "prompts"]
+_JOBS: dict[RowKind, str] = {
+    "rows": "dialogue and no pair",
+    "dialogues": "dialogue",
+    "preferences": "pair",
+    "prompts": "prompt",
+}
+_RowT = TypeVar("_RowT", Conversation, Preference, Conversation | Preference)
+_MOST_FAULT = 600  # letters of what is wrong with a row that are shown
 
 
 @dataclass
@@ -52,7 +66,7 @@ class ParsedRows:
         self.examples = parsed.examples | self.examples
 
 
-def read_rows(file: Path | str) -> ParsedRows:
+def read_rows(file: Path | str, kind: RowKind = "rows") -> ParsedRows:
     """Every row of a JSON lines, JSON, CSV, Parquet or Arrow file (packed or not, at a path or an address), each kept
     or counted with why not. Rows whose answers are rated are conversations, and the best and the worst answer to a
     prompt a preference.
@@ -65,7 +79,7 @@ def read_rows(file: Path | str) -> ParsedRows:
         try:
             if isinstance(row, RowError):
                 raise row
-            read = parse_row(row, f"{name}-{number}")
+            read = parse_row(row, f"{name}-{number}", kind)
         except RowError as fault:
             parsed.rejected[fault.reason] += 1
             parsed.examples.setdefault(fault.reason, (number, str(fault)))
@@ -82,26 +96,32 @@ def read_rows(file: Path | str) -> ParsedRows:
             parsed.preferences.append(pair)
     if not parsed.conversations and not parsed.preferences:
         why = (
-            "; ".join(f"row {number}: {problem[:300]}" for number, problem in parsed.examples.values())
+            "; ".join(f"row {number}: {_shortened(problem)}" for number, problem in parsed.examples.values())
             or "it holds no rows"
         )
         raise DataError(f"{file}: no row can be used; {why}")
     return parsed
 
 
-def load_rows(place: Path | str, split: RowSplit = "train") -> ParsedRows:
+def _shortened(words: str) -> str:
+    """The words, without their end where they are very many: a row may say anything."""
+    return words if len(words) <= _MOST_FAULT else words[:_MOST_FAULT].rpartition(" ")[0][:_MOST_FAULT] + " ..."
+
+
+def load_rows(place: Path | str, split: RowSplit = "train", kind: RowKind = "rows") -> ParsedRows:
     """What a file of rows holds, or all files of a folder, a pattern or an address; or an artifact of dialogues or
-    preferences. split: as `split_files` has it. Raises DataError as `read_rows`, for all files together."""
+    preferences. split: as `split_files` has it. kind: as `parse_row` has it. Raises DataError as `read_rows`, for all
+    files together."""
     folder = Path(place)
     for name in ("dialogues.jsonl", "preferences.jsonl") if not is_address(str(place)) and folder.is_dir() else ():
         check_files(folder, name)
         if (folder / name).exists():
-            return read_rows(folder / name)
+            return read_rows(folder / name, kind)
     merged, files = ParsedRows(), split_files(str(place), split)
     faults: list[DataError] = []
     for file in files:
         try:
-            merged.add(read_rows(file))
+            merged.add(read_rows(file, kind))
         except DataError as fault:
             faults.append(fault)
             if len(files) == 1 or "no row can be used" not in str(fault):
@@ -132,28 +152,59 @@ def split_files(place: str, split: RowSplit = "train") -> list[str]:
     )
 
 
-def parse_row(row: JsonRow, number: str = "") -> Conversation | Preference:
-    """A row as a conversation, or as a preference where it has a better and a worse answer.
+def parse_row(row: JsonRow, number: str = "", kind: RowKind = "rows") -> Conversation | Preference:
+    """A row as a conversation, or as a preference where it has a better and a worse answer; of the kind `prompts` as
+    the conversation up to the user's last word, with or without an answer in the row.
 
     Raises RowError for columns of no known form, ragged turns, unknown roles, empty answers, and pairs that are alike.
     """
     if not isinstance(row, Mapping):
         raise RowError("no object", f"a row is a {type(row).__name__}, not an object with columns")
+    if row.get("train") is False or row.get("weight") == 0:
+        raise RowError("weight 0", "the row says that it is not to be learnt from")
+    if kind == "prompts":
+        return _parse_prompt(row, number)
     for columns, read in _FORMS.items():
         if all(column in row for column in columns):
-            try:
-                if row.get("train") is False or row.get("weight") == 0:
-                    raise RowError("weight 0", "the row says that it is not to be learnt from")
-                return check_row(read(row, number))
-            except RowError:
-                raise
-            except KeyError as fault:
-                raise RowError("broken", f"{' and '.join(columns)}: {fault.args[0]!r} is missing") from None
-            # Whatever stands where something else should: the row is reported, and the next one read.
-            except (DataError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
-                raise RowError("broken", f"{' and '.join(columns)}: {fault}") from None
-    forms = "; ".join(" + ".join(columns) for columns in _FORMS)
-    raise RowError("unknown columns", f"columns {', '.join(map(str, row))} are none of: {forms}")
+            return _checked(columns, lambda read=read: check_row(read(row, number)))
+    raise RowError("unknown columns", unknown_columns(row, _JOBS[kind], *_named_forms(kind)))
+
+
+def _parse_prompt(row: JsonRow, number: str) -> Conversation:
+    """What stands before the answers where a row has some that can be read, else what the row asks."""
+    try:
+        read = parse_row(row, number)
+    except RowError:
+        read = None
+    if read is not None:
+        return asked_part(read.prompt if isinstance(read, Preference) else read)
+    for columns in PROMPT_FORMS:
+        if all(column in row for column in columns):
+            return _checked(columns, lambda columns=columns: row_prompt(row, number, columns))
+    raise RowError("unknown columns", unknown_columns(row, _JOBS["prompts"], list(PROMPT_FORMS)))
+
+
+def _checked(columns: Form, read: Callable[[], _RowT]) -> _RowT:
+    """What `read` makes of a row of these columns. Raises RowError for whatever is wrong there."""
+    try:
+        return read()
+    except RowError:
+        raise
+    except KeyError as fault:
+        raise RowError("broken", f"{' and '.join(columns)}: {fault.args[0]!r} is missing") from None
+    # Whatever stands where something else should: the row is reported, and the next one read.
+    except (DataError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
+        raise RowError("broken", f"{' and '.join(columns)}: {fault}") from None
+
+
+def _named_forms(kind: RowKind) -> tuple[list[Form], list[Form]]:
+    """The common forms that make sense for what rows are for, and the others."""
+    pairs = [form for form in _FORMS if {"chosen", "ranked", "response_2", "response2"} & set(form)]
+    pairs.append(("instruction", "completions"))
+    dialogues = [form for form in _FORMS if form not in pairs and "label" not in form]
+    forms = {"preferences": pairs, "dialogues": dialogues}.get(kind, [*dialogues, *pairs])
+    common = [form for form in _COMMON if form in forms]
+    return common, [form for form in forms if form not in common]
 
 
 # ---- forms ----
@@ -168,8 +219,8 @@ def _pair(row: JsonRow, number: str) -> Preference:
 
 def _question_pair(row: JsonRow, number: str) -> Preference:
     """Pairs in Alpaca's columns, and pairs below a question."""
-    question = row["question"] if "question" in row else _instruction(row)
-    prompt = (*_history(row), Message("user", question))
+    question = row["question"] if "question" in row else instruction_text(row)
+    prompt = (*history_turns(row), Message("user", question))
     chosen, rejected = answer_turns(row["chosen"]), answer_turns(row["rejected"])
     return row_preference(row, number, *_split_shared(prompt, chosen, rejected))
 
@@ -247,21 +298,9 @@ def _completion(row: JsonRow, number: str) -> Conversation:
 
 def _alpaca(row: JsonRow, number: str) -> Conversation:
     answer = row["output"] if "output" in row else row["response"]
-    return row_conversation(row, number, (*_history(row), Message("user", _instruction(row)), *answer_turns(answer)))
-
-
-def _instruction(row: JsonRow) -> str:
-    """Alpaca's input stands below its instruction, an empty line between."""
-    parts = (row["instruction"], row.get("input") or "")
-    if not all(isinstance(part, str) for part in parts):
-        raise RowError("broken", "the instruction or its input is no text")
-    return "\n\n".join(filter(None, parts))
-
-
-def _history(row: JsonRow) -> Turns:
-    """The turns before, of LLaMA-Factory's rows."""
-    pairs = ((Message("user", user), Message("assistant", reply)) for user, reply in row.get("history") or ())
-    return tuple(itertools.chain.from_iterable(pairs))
+    return row_conversation(
+        row, number, (*history_turns(row), Message("user", instruction_text(row)), *answer_turns(answer))
+    )
 
 
 # A row is of the first form whose columns it has.
@@ -285,3 +324,7 @@ _FORMS: dict[tuple[str, ...], Callable[[JsonRow, str], Conversation | Preference
     ("instruction", "response"): _alpaca,
     ("input", "output"): input_output,
 }
+_COMMON: tuple[Form, ...] = (
+    ("messages",), ("prompt", "completion"), ("question", "answer"), ("instruction", "output"), ("chosen", "rejected"),
+    ("prompt", "chosen", "rejected"),
+)  # fmt: skip

@@ -67,7 +67,7 @@ def compare_steps(
     before, now = np.empty(0), np.full(seeds, right_share(measured[steps.base], steps.task))
     for name, labels in steps.steps.items():
         before, now = now, shares(labels)
-        rows.append(StepGain(name, float(now.mean()), student_mean(now - before)))
+        rows.append(StepGain(name, float(now.mean()), student_mean(now - before).within(-1, 1)))
     methods, first = [], shares(next(iter(steps.methods.values())))
     for number, (name, labels) in enumerate(steps.methods.items()):
         own = tuned[number * seeds : (number + 1) * seeds]
@@ -84,8 +84,8 @@ def compare_steps(
                 ),
                 truncated_share=float(np.mean([result.truncated_share for result in answered])),
                 tokens=float(np.mean([result.tokens for result in answered])),
-                gain=student_mean(shares(labels) - before),
-                over_first=student_mean(shares(labels) - first),
+                gain=student_mean(shares(labels) - before).within(-1, 1),
+                over_first=student_mean(shares(labels) - first).within(-1, 1),
             )
         )
     tested = [judge.result(RewardModelResult).held_out for judge in judges]
@@ -99,8 +99,8 @@ def compare_steps(
         judges=tuple(
             JudgeScore(
                 judge=name,
-                right=student_mean(by_judge[number]),
-                gain=student_mean(by_judge[number] - by_judge[0]),
+                right=student_mean(by_judge[number]).within(0, 1),
+                gain=student_mean(by_judge[number] - by_judge[0]).within(-1, 1),
                 best_of=_curve(curves[number * seeds : (number + 1) * seeds]),
             )
             for number, name in enumerate(steps.judges)
@@ -134,8 +134,8 @@ def compare_sets(
         DialogueSetScore(
             set=label,
             dialogues=dialogues.result(DialogueCount).dialogues,
-            right=_seed_means(names, own),
-            gain=_seed_means(names, own - shares[0]),
+            right=_seed_means(names, own, least=0.0),
+            gain=_seed_means(names, own - shares[0], least=-1.0),
         )
         for label, dialogues, own in zip(labels, sets, shares, strict=True)
     ]
@@ -161,9 +161,9 @@ def _right_shares(measured: Mapping[str, TaskResult | TextResult], tasks: Sequen
     return [right_share(measured, task) for task in tasks]
 
 
-def _seed_means(names: Sequence[str], values: np.ndarray) -> dict[str, Interval]:
-    """The mean over seeds of every column, with its interval. values: [seeds, names]."""
-    return {name: student_mean(column) for name, column in zip(names, values.T, strict=True)}
+def _seed_means(names: Sequence[str], values: np.ndarray, *, least: float) -> dict[str, Interval]:
+    """The mean over seeds of every column, from `least` to 1, with its interval. values: [seeds, names]."""
+    return {name: student_mean(column).within(least, 1.0) for name, column in zip(names, values.T, strict=True)}
 
 
 def _curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> tuple[BestOf, ...]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.core.settings import InputFile, NotInKey, PositiveInt, Share, settings
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
 from herd.core.storage import read_conversations
 from herd.generate.engine import ProgressCallback
 from herd.generate.samplers import EndpointSampler, FirstRankSampler, Sampler
@@ -29,7 +29,7 @@ from herd.judge.reward import RewardJudge
 from herd.judge.rubric import ANSWER_RUBRICS, AnswerRubric, rubric_points, transcript
 from herd.model.collectives import RankGroup
 from herd.tokens.clusters import centres_of, distinct, nearest_of
-from herd.tokens.embeddings import Vectors, embed
+from herd.tokens.embeddings import WORDLLAMA, Vectors, embed
 from herd.tokens.topics import Topics, topics_of
 
 TOPICS = Path(__file__).parent / "topics.yaml"
@@ -116,7 +116,13 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-@stage(paper="4.2.3", version=3, gpu=True, data_parallel=True)
+def _packages(*, settings: CurationSettings, **_: Any) -> Packages:
+    by_tags = settings.difficulty == "intentions" and settings.tags.merge_similarity < 1
+    embedded = settings.similarity < 1 or settings.per_topic is not None or by_tags
+    return (WORDLLAMA,) if embedded else ()
+
+
+@stage(paper="4.2.3", version=3, packages=_packages, gpu=True, data_parallel=True)
 def curate_dialogues(
     work: Work,
     dialogues: tuple[Dialogues, ...],

@@ -23,9 +23,11 @@ from herd.core.registry import PluginConfig
 from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_preferences
+from herd.core.terminal import count_of
 from herd.evals.validation import METRIC, ExampleFigures, Validation, validation_words
 from herd.model.collectives import RankGroup
 from herd.model.fused import fused_kernels
+from herd.model.sizes import Shape
 from herd.model.transformer import Transformer
 from herd.tokens.jinja import ChatTemplate, chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
@@ -100,8 +102,8 @@ def dpo(
         trainable.save(tokenizer, kind="chat")
         work.record(FinetuningResult(examples=0, step_unit="pairs", lr=None, left_out={}, notes={}))
         work.record(PreferenceLearning(LogProbChange(0.0, 0.0), LogProbChange(0.0, 0.0)))
-        headline = f"none of {len(ranked)} preferences is {' or '.join(settings.strengths)}"
-        work.headline = f"{headline}; the model stays as it is"
+        wanted = " or ".join(settings.strengths)
+        work.headline = f"none of {len(ranked)} preferences is {wanted}; the model stays as it is"
         return Checkpoint(work.out)
     chat_template, context = chat_template_of(tokenizer), trainable.shape.max_seq_len
     notes = check_trainable(ParsedRows([], strong), chat_template, tokenizer, context)
@@ -135,7 +137,7 @@ def dpo(
         with trainable.strategy.evaluating() as policy:
             measure = pair_figures(policy, held_out_pairs, settings, pad=tokenizer.pad_id)
         validation = Validation(work, trainable, batches, measure, settings)
-    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
+    steps, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="chat")
     with trainable.strategy.evaluating() as policy:
         after, eos_after = all_logps(policy, report=_reporter(work, "after"))
@@ -147,14 +149,31 @@ def dpo(
             lr=lr,
             left_out={"too long": encoded.too_long, "alike": encoded.duplicates, "unbalanced": encoded.unbalanced},
             notes=notes,
+            flops=_flops(batches, trainable.shape, len(steps), settings),
         )
     )
     work.record(PreferenceLearning(LogProbChange(*change), LogProbChange(*(eos_after - eos_before).mean(0).tolist())))
-    headline = f"{len(pairs):,} pairs; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
+    headline = f"{count_of(len(pairs), 'pair')}; log p of chosen {change[0]:+.2f}, of rejected {change[1]:+.2f} nats"
     warned = "; chosen answers became less likely: raise nll_weight, or take the loss dpop" if change[0] < 0 else ""
-    measured = validation_words(validation.curve) if validation else ""
-    work.headline = headline + warned + measured + trainable.trainable_note
+    work.headline = headline + warned + _measured_words(validation, settings) + trainable.trainable_note
     return Checkpoint(work.out)
+
+
+def _flops(batches: PreferenceBatches, shape: Shape, steps: int, settings: DpoSettings) -> float:
+    """Of the steps, and of the reference, which reads every pair once."""
+    reference = batches.forward_flops(shape) if uses_reference(settings.loss.name) else 0.0
+    return batches.training_flops(shape, steps) + reference
+
+
+def _measured_words(validation: Validation | None, settings: DpoSettings) -> str:
+    if validation is None:
+        return ""
+    nll = (
+        f" (the loss holds {settings.nll_weight:g} times the chosen answers' nats a token)"
+        if settings.nll_weight
+        else ""
+    )
+    return validation_words(validation.curve) + nll
 
 
 def _held_out_pairs(

@@ -6,27 +6,32 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from herd.align.columns import ParsedRows, RowSplit, load_rows
+from herd.align.columns import ParsedRows, RowKind, RowSplit, load_rows, parse_row, split_files
 from herd.align.contamination import HeldOutQuestions, drop_contaminated
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
+from herd.core.addresses import is_address
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.errors import ArtifactError, DataError, did_you_mean
 from herd.core.manifests import check_files
 from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
 from herd.core.records import Conversation, Preference
+from herd.core.rowfiles import RowError, iter_rows
 from herd.core.settings import AddedLater, InputFile, NonNegativeInt, input_path, input_place
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations, read_preferences, write_conversations, write_preferences
+from herd.core.terminal import count_of
 from herd.model.adapters import copy_adapters, is_adapter
 from herd.model.config import read_shape
 from herd.tokens.jinja import with_chat_template
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.checkpoint import ABOUT, OPTIMIZER, TRAINING, write_token_ids, write_tokenizer_files
 from herd.train.log import METRICS_FILE
+
+_FIRST_ROWS = 1_000  # of a file in which one that can be used is looked for before anything runs
 
 
 @stage(paper="4.1", version=2)
@@ -81,22 +86,23 @@ def load_dialogues(
     max_samples: NonNegativeInt = 0,
     prompt_suffix: str = "",
     split: AddedLater[RowSplit] = "train",
+    kind: AddedLater[Literal["dialogues", "prompts"]] = "dialogues",
 ) -> Dialogues:
     """Conversations in any columns that `herd show --mask` reads. files: paths, folders, patterns or addresses. split:
-    of a folder with splits; `test` reads all but those of `train`. source: what theirs is called; as rows say when
-    absent. max_samples: how many of the first are kept, with a warning where there are more; all when 0. prompt_suffix:
-    to the last thing the user says, such as the form an answer shall have. tests: what rows must not hold; those that
-    do are left out and counted. Raises DataError when there is none."""
-    parsed = _read(files, tests, split)
-    if not parsed.conversations:
-        raise DataError(f"{_file_names(files)}: no conversations, only preferences; bring those as preferences")
+    of a folder with splits; `test` reads all but those of `train`. kind: each of `prompts` is kept up to what the
+    user says last; rows need no answer, and what they have of one is left out. source: what theirs is called; as rows
+    say when absent. max_samples: how many of the first are kept, with a warning where there are more; all when 0.
+    prompt_suffix: to the last thing the user says, such as the form an answer shall have. tests: what rows must not
+    hold; those that do are left out and counted. Raises DataError when there is none."""
+    parsed = _read(files, tests, split, kind)
+    _check_kind(parsed, kind, files)
     conversations = parsed.conversations[: max_samples or None]
-    number = _kept_words(work, files, len(conversations), len(parsed.conversations))
+    number = _kept_words(work, files, len(conversations), len(parsed.conversations), kind.removesuffix("s"))
     dialogues = [
         replace(_with_suffix(conversation, prompt_suffix), source=source or conversation.source)
         for conversation in conversations
     ]
-    return write_dialogues(work, dialogues, f"{number} dialogues", left_out=parsed.rejected)
+    return write_dialogues(work, dialogues, number, left_out=parsed.rejected)
 
 
 def read_dialogues(artifacts: Sequence[Dialogues]) -> list[Conversation]:
@@ -141,16 +147,14 @@ def load_preferences(
     """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. max_samples: how many
     of the first are kept, with a warning where there are more; all when 0. split: as of dialogues. tests: what rows
     must not hold; those that do are left out and counted. Raises DataError when there is none."""
-    parsed = _read(files, tests, split)
-    if not parsed.preferences:
-        raise DataError(f"{_file_names(files)}: no preferences, only conversations; bring those as dialogues")
+    parsed = _read(files, tests, split, "preferences")
+    _check_kind(parsed, "preferences", files)
     preferences = parsed.preferences[: max_samples or None]
     write_preferences(work.out, preferences)
     strengths: Counter[str] = Counter(preference.strength for preference in preferences)
     left_out = dict(parsed.rejected + parsed.unpaired)
     work.record(PreferenceCount(len(preferences), left_out=left_out, strengths=dict(strengths)))
-    number = _kept_words(work, files, len(preferences), len(parsed.preferences))
-    work.headline = f"{number} preferences"
+    work.headline = _kept_words(work, files, len(preferences), len(parsed.preferences), "preference")
     return Preferences(work.out)
 
 
@@ -162,11 +166,55 @@ def _with_suffix(conversation: Conversation, suffix: str) -> Conversation:
     return replace(conversation, messages=(*conversation.messages[:last], question, *conversation.messages[last + 1 :]))
 
 
-def _read(files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit) -> ParsedRows:
+def check_first_rows(places: Sequence[str], kind: RowKind, split: RowSplit = "train") -> None:
+    """Raises DataError where files hold no row that can be used as `kind`, as reading them would, and before anything
+    runs: reads each up to its first row that can be. Addresses are left to the run."""
+    parsed, found = ParsedRows(), not places
+    for place in map(input_place, places):
+        if is_address(place):
+            found = True
+            continue
+        files = [] if _is_artifact(place) else split_files(place, split)
+        if any(_has_row(file, kind) for file in files):
+            found = True
+        else:
+            parsed.add(load_rows(place, split, kind))
+    if not found:
+        _check_kind(parsed, kind, places)
+
+
+def _is_artifact(place: str) -> bool:
+    return any((Path(place) / name).exists() for name in ("dialogues.jsonl", "preferences.jsonl"))
+
+
+def _has_row(file: str, kind: RowKind) -> bool:
+    """Whether one of the first thousand rows can be used as `kind`."""
+    for number, row in islice(iter_rows(file), _FIRST_ROWS):
+        try:
+            if isinstance(row, RowError):
+                continue
+            read = parse_row(row, str(number), kind)
+        except RowError:
+            continue
+        # Of two rated answers a pair is made only when all rows are read.
+        if kind == "rows" or isinstance(read, Preference) == (kind == "preferences") or "helpfulness" in row:
+            return True
+    return False
+
+
+def _check_kind(parsed: ParsedRows, kind: RowKind, files: Sequence[InputFile]) -> None:
+    """Raises DataError where there is no row of the kind."""
+    if kind == "preferences" and not parsed.preferences:
+        raise DataError(f"{_file_names(files)}: no preferences, only conversations; bring those as dialogues")
+    if kind == "dialogues" and not parsed.conversations:
+        raise DataError(f"{_file_names(files)}: no conversations, only preferences; bring those as preferences")
+
+
+def _read(files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit, kind: RowKind) -> ParsedRows:
     """The rows of all files together; what is left out is counted by reason."""
     merged = ParsedRows()
     for file in files:
-        merged.add(load_rows(input_place(file), split))
+        merged.add(load_rows(input_place(file), split, kind))
     if tests is not None:
         drop_contaminated(merged, HeldOutQuestions(list(read_conversations(tests.path))))
         if not merged.conversations and not merged.preferences:
@@ -174,12 +222,12 @@ def _read(files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit) 
     return merged
 
 
-def _kept_words(work: Work, files: Sequence[InputFile], kept: int, total: int) -> str:
+def _kept_words(work: Work, files: Sequence[InputFile], kept: int, total: int, noun: str) -> str:
     """How many rows are kept, for a headline; warns where these are not all."""
     if kept == total:
-        return f"{kept:,}"
+        return count_of(kept, noun)
     work.warn(f"{_file_names(files)}: max_samples keeps the first {kept:,} of {total:,} rows; 0 keeps all")
-    return f"{kept:,} of {total:,}"
+    return f"{kept:,} of {count_of(total, noun)}"
 
 
 def _file_names(files: Sequence[InputFile]) -> str:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from herd.align.columns import ParsedRows
 from herd.align.contamination import HeldOutQuestions
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference
-from herd.core.terminal import visible
+from herd.core.terminal import count_of, visible
 from herd.tokens.chat import EncodedConversation, mask_runs
 from herd.tokens.jinja import ChatTemplate
 from herd.tokens.tokenizer import TextTokenizer
 from herd.train.preferences import encode_answer
 
+# A note about the model and not about rows: there is nothing to count.
+_SAME_ID = (
+    "the model pads with the token that ends an answer; harmless here, where padding is told by its place (trainers "
+    "that leave out every token of that id never learn to end)"
+)
 _LEARNT, _FORM, _PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[0m"
 
 
@@ -35,7 +40,8 @@ class PreflightReport:
         if self.faults:
             summary = ", ".join(f"{count} {name}" for name, count in self.faults.most_common())
             raise DataError(
-                f"{sum(self.faults.values())} faults in {self.rows} rows: {summary}; mend or drop these rows"
+                f"{count_of(self.faults.total(), 'fault')} in {count_of(self.rows, 'row')}: {summary}; mend or drop "
+                "these rows"
             )
 
 
@@ -45,19 +51,22 @@ def inspect_rows(
     tokenizer: TextTokenizer,
     context: int,
     tests: HeldOutQuestions | None = None,
+    *,
+    include_eos: bool = True,
 ) -> PreflightReport:
-    """Every row as it would be trained on.
+    """Every row as it would be trained on. include_eos: whether what ends the answers of a preference is learnt too, as
+    DPO has it.
 
     Faults: nothing is learnt; what opens a text stands there twice; an answer that does not end; a question of `tests`;
     what the format has no words for, such as tools. Notes: rows longer than `context`, control tokens that a text
-    spells out (they are read as plain text), rows that occur again, and a padding that is also an ending (harmless
-    here, where places are masked; trainers that mask by id lose endings).
+    spells out (they are read as plain text), rows that occur again, and a model that pads with what ends an
+    answer.
     """
     report, row_keys = PreflightReport(), set()
     # One search of a text for all of them: there are hundreds, and thousands of texts.
     spelled_token = re.compile("|".join(map(re.escape, tokenizer.control_tokens)) or r"(?!)")
     if tokenizer.pad_id in tokenizer.stop_token_ids:
-        report.notes["padding is also an ending"] = 1
+        report.notes[_SAME_ID] = 1
     for row in (*parsed.conversations, *parsed.preferences):
         report.rows += 1
         try:
@@ -67,7 +76,8 @@ def inspect_rows(
             continue
         for messages, encoded in read:
             report.tokens += len(encoded)
-            report.learnt += sum(encoded.loss_mask)
+            counted = encoded if include_eos or isinstance(row, Conversation) else _without_eos(encoded)
+            report.learnt += sum(counted.loss_mask)
             report.faults.update(_faults(encoded, tokenizer))
             report.notes[f"longer than {context:,} tokens, which training drops"] += len(encoded) > context
             if any(spelled_token.search(message.content) for message in messages):
@@ -100,6 +110,12 @@ def _encoded(
         yield (*row.prompt.messages, *answer), encode_answer(row, answer, chat_template)
 
 
+def _without_eos(encoded: EncodedConversation) -> EncodedConversation:
+    """As DPO learns an answer: its words, and nothing of its form."""
+    words = [learnt and not form for learnt, form in zip(encoded.loss_mask, encoded.format_mask, strict=True)]
+    return replace(encoded, loss_mask=words)
+
+
 def _faults(encoded: EncodedConversation, tokenizer: TextTokenizer) -> Iterator[str]:
     if not any(encoded.loss_mask):
         yield "with nothing to learn"
@@ -113,9 +129,11 @@ def _faults(encoded: EncodedConversation, tokenizer: TextTokenizer) -> Iterator[
 
 
 def render_row(
-    row: Conversation | Preference, chat_template: ChatTemplate, tokenizer: TextTokenizer, *, colour: bool
-) -> Iterator[str]:
-    """A row's text with control tokens spelled out: what is learnt in green, or between » and «; the form in grey."""
+    row: Conversation | Preference, chat_template: ChatTemplate, tokenizer: TextTokenizer, *, colour: bool,
+    include_eos: bool = True,
+) -> Iterator[str]:  # fmt: skip
+    """A row's text with control tokens spelled out: what is learnt in green, or between » and «; the form in grey.
+    include_eos: as `inspect_rows` has it."""
     names = ("",) if isinstance(row, Conversation) else ("best", "next", "last")
     try:
         read = list(_encoded(row, chat_template))
@@ -125,7 +143,8 @@ def render_row(
     for name, (_, encoded) in zip(names, read, strict=False):
         if name:
             yield f"-- {name} --"
-        yield "".join(_words(encoded, tokenizer, colour))
+        shown = encoded if include_eos or not name else _without_eos(encoded)
+        yield "".join(_words(shown, tokenizer, colour))
 
 
 def _words(encoded: EncodedConversation, tokenizer: TextTokenizer, colour: bool) -> Iterator[str]:
@@ -138,22 +157,23 @@ def _words(encoded: EncodedConversation, tokenizer: TextTokenizer, colour: bool)
 
 
 def preview_lines(
-    parsed: ParsedRows, chat_template: ChatTemplate, tokenizer: TextTokenizer, *, rows: int, colour: bool
-) -> Iterator[str]:
+    parsed: ParsedRows, chat_template: ChatTemplate, tokenizer: TextTokenizer, *, rows: int, colour: bool,
+    include_eos: bool = True,
+) -> Iterator[str]:  # fmt: skip
     """The first rows."""
     for row in (*parsed.conversations, *parsed.preferences)[:rows]:
-        yield from render_row(row, chat_template, tokenizer, colour=colour)
+        yield from render_row(row, chat_template, tokenizer, colour=colour, include_eos=include_eos)
         yield ""
 
 
 def report_lines(parsed: ParsedRows, report: PreflightReport) -> Iterator[str]:
     """What was found in all rows, those left out among them."""
-    totals = f"{len(parsed.conversations):,} conversations, {len(parsed.preferences):,} preferences"
+    totals = f"{count_of(len(parsed.conversations), 'conversation')}, {count_of(len(parsed.preferences), 'preference')}"
     yield f"{totals}; {report.tokens:,} tokens, {report.learnt / max(1, report.tokens):.0%} of them learnt"
     for reason, count in parsed.rejected.most_common():
         number, example = parsed.examples[reason]
         yield f"left out: {count:,} with {reason}, such as row {number}: {example}"
     for name, count in report.faults.most_common():
-        yield f"fault: {count:,} {name}"
+        yield f"fault: {count_of(count, 'text')} {name}"
     for name, count in report.notes.most_common():
-        yield f"note: {count:,} {name}"
+        yield "note: " + (name if name == _SAME_ID else f"{count_of(count, 'text')} {name}")

@@ -14,12 +14,15 @@ from typing import Annotated, Literal, Protocol
 
 from herd.align.loading import write_dialogues
 from herd.align.results import RejectionSampling
+from herd.align.unanswered import ASKS_FOR_TOOLS, LONG_PROMPT, NO_END, NOT_RIGHT, nothing_answered, unanswered_words
 from herd.core.artifacts import Checkpoint, Dialogues
+from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.core.registry import PluginConfig
-from herd.core.settings import NotInKey, PositiveInt, settings
+from herd.core.settings import AddedLater, NotInKey, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
+from herd.core.terminal import count_of
 from herd.generate.engine import Engine, SamplingParams
 from herd.generate.samplers import EndpointSampler, FirstRankSampler
 from herd.judge.best_of import best_of_curve
@@ -64,7 +67,8 @@ class RejectionSamplingSettings:
     """num_samples: answers a prompt. system_prompts: system prompts that the samples take in turn, and that no answer
     keeps; none when empty. verifier: only answers it finds right are kept; a prompt whose last message is the
     assistant's has its known answer there. rubric_judge: counts before the reward model, which decides between equal
-    points. gold_verifier: measured, and never used to choose."""
+    points. gold_verifier: measured, and never used to choose. require_answers: where no prompt gets an answer the stage
+    ends with a DataError that says why; else with a warning and without dialogues."""
 
     sampling: SamplingParams
     num_samples: PositiveInt = 10
@@ -72,6 +76,7 @@ class RejectionSamplingSettings:
     verifier: VerifierChoice | None = None
     rubric_judge: RubricJudge | None = None
     gold_verifier: VerifierChoice | None = None
+    require_answers: AddedLater[bool] = False
 
 
 @dataclass
@@ -134,7 +139,7 @@ def rejection_sample(
     )
     answer_all(work, entries, model, tokenizer, chat_template, settings, ranks)
     answered = [entry for entry in entries if entry.answers]
-    left_out["no answer came to an end"] = len(entries) - len(answered)
+    left_out[NO_END] = len(entries) - len(answered)
     not_criticized = not_scored = None
     if judge is not None:
         not_criticized, not_scored = _score(
@@ -150,7 +155,8 @@ def rejection_sample(
         if fit:
             best.append(entry.prompt.with_messages(max(fit, key=lambda answer: answer.rank).message))
         else:
-            left_out["no answer was right"] += 1
+            left_out[NOT_RIGHT] += 1
+    _check_answers(work, len(best), left_out, settings)
     rows, right = _best_of(answered, settings)
     first = statistics.fmean(entry.answers[0].reward for entry in answered) if answered else 0.0
     tops = [max(entry.answers, key=lambda answer: answer.rank).reward for entry in answered]
@@ -169,7 +175,23 @@ def rejection_sample(
     )
     share = "" if right is None else f"{right:.0%} of all answers right, "
     worth = f"{share}reward {first:+.2f} on first try, {top:+.2f} best of {settings.num_samples}{warning(rows)}"
-    return write_dialogues(work, best, f"{len(best):,} answers, {worth}", left_out=+left_out)
+    missing = unanswered_words(left_out)
+    answers = f"{count_of(len(best), 'answer')} to {count_of(len(best) + left_out.total(), 'prompt')}"
+    headline = f"{answers}{missing and f', {missing}'}, {worth}"
+    return write_dialogues(work, best, headline, left_out=+left_out)
+
+
+def _check_answers(work: Work, kept: int, left_out: Counter[str], settings: RejectionSamplingSettings) -> None:
+    """Says why no prompt got an answer, where none did. Raises DataError where one is required."""
+    if kept or not left_out.total():
+        return
+    verifier = settings.verifier.name if settings.verifier else ""
+    words = nothing_answered(
+        left_out, max_tokens=settings.sampling.max_tokens, num_samples=settings.num_samples, verifier=verifier
+    )
+    if settings.require_answers:
+        raise DataError(words)
+    work.warn(words)
 
 
 def answerable_prompts(
@@ -185,7 +207,7 @@ def answerable_prompts(
             or conversation.definitions
             or any(message.tool_calls for message in conversation.messages)
         ):
-            left_out["it asks for tools"] += 1
+            left_out[ASKS_FOR_TOOLS] += 1
         elif (
             max(
                 len(chat_template.encode_prompt(_with_system_prompt(prompt, words)))
@@ -193,7 +215,7 @@ def answerable_prompts(
             )
             >= context
         ):
-            left_out["it is longer than the model reads"] += 1
+            left_out[LONG_PROMPT] += 1
         else:
             entries.append(PromptCandidates(prompt, reference))
     return entries, left_out

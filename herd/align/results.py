@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from herd.core.results import results
+from herd.core.results import fields_added, results
 from herd.evals.intervals import Interval
 
 # ---- data ----
@@ -119,12 +119,14 @@ class ImportedModel:
     context: int
 
 
-@results.add(version=1)
+@results.add(version=2, upgrades={1: fields_added})
 @dataclass(frozen=True)
 class FinetuningResult:
     """What a model was fine-tuned on: conversations, or pairs of answers. step_unit: what the weight of a step counts.
     lr: the peak; None where nothing was learnt. left_out: examples, by reason. notes: what is well to know of them.
-    sources: examples by source; shares: of all that is learnt, by source, replayed ones as `replay/NAME`."""
+    sources: examples by source; shares: of all that is learnt, by source, replayed ones as `replay/NAME`. flops:
+    of learning from pairs, steps and the reference's pass, without padding; 0 where `TrainingResult` has them, and
+    where they were not counted."""
 
     examples: int
     step_unit: str
@@ -133,6 +135,7 @@ class FinetuningResult:
     notes: Mapping[str, int]
     sources: Mapping[str, int] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
+    flops: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def train_reward(
         measure = partial(ranking_figures, ranked=test_set, pad=tokenizer.pad_id, **options)
         validation = Validation(work, trainable, batches, measure, settings)
     loss = ranking_loss(margins, cross_attention=settings.cross_attention)
-    _, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
+    steps, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="reward")
     with trainable.strategy.evaluating() as model:
         gaps = held_out_gaps(model, test_set, tokenizer.pad_id, **options)
@@ -135,11 +135,11 @@ def train_reward(
                 "weak": len(all_preferences) - len(ranked),
             },
             notes=notes,
+            flops=batches.training_flops(trainable.shape, len(steps), scores=True),
         )
     )
     sources = [test_preferences[encoded.row].prompt.source for encoded in test_set for _ in pairs_of(encoded.answers)]
-    ranking_result = reward_result(gaps, sources)
-    work.record(ranking_result)
+    work.record(ranking_result := reward_result(gaps, sources))
     work.headline = (
         f"ranks {ranking_result.held_out.right / max(1, len(gaps)):.0%} of {len(gaps)} held-out pairs as people do, "
         f"its certainty off by {ranking_result.calibration_error:.0%}"

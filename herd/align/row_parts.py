@@ -102,6 +102,20 @@ def prompt_turns(value: Any) -> tuple[Message, ...]:
     return turns[:-1] if opened else turns
 
 
+def instruction_text(row: JsonRow) -> str:
+    """Alpaca's input stands below its instruction, an empty line between."""
+    parts = (row["instruction"], row.get("input") or "")
+    if not all(isinstance(part, str) for part in parts):
+        raise RowError("broken", "the instruction or its input is no text")
+    return "\n\n".join(filter(None, parts))
+
+
+def history_turns(row: JsonRow) -> Turns:
+    """The turns before, of LLaMA-Factory's rows."""
+    pairs = ((Message("user", user), Message("assistant", reply)) for user, reply in row.get("history") or ())
+    return tuple(itertools.chain.from_iterable(pairs))
+
+
 def answer_turns(value: Any) -> tuple[Message, ...]:
     if isinstance(value, str):
         return dialogue_turns(value) if value.startswith(_TURNS) else (Message("assistant", value),)
@@ -181,8 +195,28 @@ def check_row(read: Conversation | Preference) -> Conversation | Preference:
     return read
 
 
+def check_prompt(read: Conversation) -> Conversation:
+    """The conversation, in which somebody asks something and nobody has answered it. Raises RowError."""
+    spoken = _check_order(read.messages)
+    if not spoken[-1].content.strip():
+        raise RowError("empty prompt", "the last that the user says is empty, so there is nothing to answer")
+    return read
+
+
 def _check_turns(messages: Sequence[Message]) -> None:
-    """A system's word first or none, then user and assistant in turn, tools after an assistant; an answer last."""
+    """As `_check_order`, and an answer last."""
+    spoken = _check_order(messages)
+    if spoken[-1].role != "assistant":
+        raise RowError("no answer", f"the {spoken[-1].role} has the last word, so there is nothing to learn")
+    if not any(message.content.strip() or message.tool_calls for message in spoken if message.role == "assistant"):
+        raise RowError("empty answer", "nothing the assistant says is there")
+    if not any(message.train for message in spoken if message.role == "assistant"):
+        raise RowError("nothing learnt", "every turn of the assistant is marked as not to be learnt from")
+
+
+def _check_order(messages: Sequence[Message]) -> list[Message]:
+    """What is said but for the system's word: that first or none, then user and assistant in turn, tools after an
+    assistant. Raises RowError for any other order."""
     spoken = [message for message in messages if message.role != "system"]
     if any(message.role == "system" for message in messages[1:]):
         raise RowError("ragged turns", "a system message stands after the first")
@@ -194,9 +228,4 @@ def _check_turns(messages: Sequence[Message]) -> None:
         follows = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}
         if after.role not in follows[before.role] and not (before.role == after.role == "assistant"):
             raise RowError("ragged turns", f"the {after.role} speaks after the {before.role}")
-    if spoken[-1].role != "assistant":
-        raise RowError("no answer", f"the {spoken[-1].role} has the last word, so there is nothing to learn")
-    if not any(message.content.strip() or message.tool_calls for message in spoken if message.role == "assistant"):
-        raise RowError("empty answer", "nothing the assistant says is there")
-    if not any(message.train for message in spoken if message.role == "assistant"):
-        raise RowError("nothing learnt", "every turn of the assistant is marked as not to be learnt from")
+    return spoken

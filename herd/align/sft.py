@@ -17,6 +17,7 @@ from herd.core.errors import DataError, SettingsError
 from herd.core.settings import AddedLater, NonNegativeFloat, PositiveFloat, PositiveInt, settings
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
+from herd.core.terminal import count_of
 from herd.evals.losses import dialogue_losses
 from herd.evals.validation import METRIC, ExampleFigures, Validation, validation_words
 from herd.model.collectives import RankGroup
@@ -120,11 +121,14 @@ def sft(
     longer = f"; {batches.left_out:,} longer than {batches.length} tokens left out" if batches.left_out else ""
     replayed = sum(source.tokens for source in batches.replayed.values())
     beside = f" beside {replayed:,} tokens of pre-training" if replayed else ""
-    times = settings.epochs if settings.steps is None else f"{batches.epoch_of(len(batches)):.3g}"
+    read = f"{settings.epochs if settings.steps is None else batches.epoch_of(len(batches)):.3g}"
+    times = "once" if read == "1" else f"{read} times"
+    unread = batches.unread_rows if settings.steps is None else 0
+    partial = f" but for {count_of(unread, 'row')} of the last pass that would fill no step" if unread else ""
     measured = validation_words(validation.curve) if validation else ""
     work.headline = (
-        f"{batches.examples:,} dialogues, {times} times{beside}, loss {loss:.3f}{longer}{measured}"
-        f"{trainable.trainable_note}"
+        f"{count_of(batches.examples, 'dialogue')}, {times}{partial}{beside}, training loss {loss:.3f}{longer}"
+        f"{measured}{trainable.trainable_note}"
     )
     return Checkpoint(work.out)
 

@@ -149,7 +149,7 @@ def _select(
     part: SplitPart, share: float, at_least: int, prompt_suffix: str = "",
 ) -> list[RowT]:  # fmt: skip
     """The rows of a part; tells how many there are, and how near those that are learnt come to those that are not."""
-    prompts = [prompt_text(prompt_of(row), prompt_suffix) for row in rows]
+    prompts, named = [prompt_text(prompt_of(row), prompt_suffix) for row in rows], others is not None
     if others is None:
         held_out_prompts = choose_held_out(prompts, share, at_least)
         few = len(held_out_prompts) > len(choose_held_out(prompts, share, 0))
@@ -159,6 +159,11 @@ def _select(
         held_out_prompts, note = set(map(prompt_text, others)), ""
     apart = [prompt in held_out_prompts for prompt in prompts]
     selected = [row for row, held_out in zip(rows, apart, strict=True) if held_out == (part == "held_out")]
+    if not selected and named:
+        raise DataError(
+            f"every prompt of {len(rows):,} rows is also held out, so that none is left to learn from; name other rows "
+            "as held_out"
+        )
     if not selected:
         raise DataError(
             f"none of {len(rows)} rows is left in the part {part}; change held_out_share, or bring more rows"
@@ -166,6 +171,8 @@ def _select(
     if part == "held_out":
         work.headline = f"{len(selected):,} of {len(rows):,} held out{note}"
         return selected
+    if len(selected) == 1:
+        work.warn(f"a single row of {len(rows):,} is left to learn from, which is learnt by heart; bring more rows")
     questions = HeldOutQuestions(others, [prompt_of(row) for row in selected[:_FORM_ROWS]])
     near = sum(map(questions.occurs_in, selected))
     work.record(HeldOutSplit(len(selected), len(rows) - len(selected), len(held_out_prompts), near))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -46,13 +47,18 @@ def run(options: argparse.Namespace) -> None:
 
     def report(name: str, score: Score) -> None:
         lines[-1].clear()
-        rows[name] = asdict(score.result())
+        # What has no interval has none in JSON, which has no word for infinity.
+        rows[name] = {field: _finite(value) for field, value in asdict(score.result()).items()}
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 
     evaluate_folder(folder, uses, report, device=options.device, dtype=options.dtype, progress=begin)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check_task_names(texts: Sequence[str]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import glob
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from herd.commands.arguments import amount, bounded_number
 from herd.commands.job import add_job_options, run_job
@@ -17,12 +17,12 @@ from herd.core.terminal import colour_stream
 
 if TYPE_CHECKING:
     from herd.align.columns import ParsedRows
-    from herd.align.preflight import PreflightReport
     from herd.core.recipe import Recipe
     from herd.tokens.tokenizer import TextTokenizer
 
+RowsSetting = Literal["dialogues", "preferences"]
 _LORA_ABOVE, _LORA_RANK = 1e9, 16  # weights that one device trains whole; of adapters where nothing is said
-_FEW_STEPS = 20
+_MOST_COUNTED = 100_000  # rows that are encoded once more only to say how many steps they make
 _LORA_LR = 10  # times the rate of full training; Schulman et al. 2025 (LoRA Without Regret)
 
 
@@ -73,7 +73,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def finetune_rows(
-    options: argparse.Namespace, stage: str, rows: str, own: Mapping[str, Any], *, lr_share: float = 1.0
+    options: argparse.Namespace, stage: str, rows: RowsSetting, own: Mapping[str, Any], *, lr_share: float = 1.0
 ) -> None:
     """Runs the preset `stage` on the model and the files that the options name. rows: its setting for the files. own:
     more numbers of the stage. lr_share: of the rate that the model's size suggests for SFT."""
@@ -102,18 +102,50 @@ def finetune_rows(
     )
 
 
-def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage: str, rows: str) -> None:
+def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage: str, rows: RowsSetting) -> None:
     """Shows rows with their mask, and how many steps they make."""
-    findings = show_rows(folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "")
     settings = getattr(recipe.settings, stage)
-    if stage == "dpo" and not settings.include_eos:
+    include_eos = getattr(settings, "include_eos", True)
+    data = shown_rows(
+        folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "",
+        include_eos=include_eos,
+    )  # fmt: skip
+    if stage == "reward":
+        print("of a pair the whole text is read and scored at its end; the marks show what answers")
+    elif not include_eos:
         print("the token that ends an answer is in both and does not count here; --set dpo.include_eos=true counts it")
-    held_out = 0.0 if options.held_out else recipe.settings.held_out_share
-    size = findings.tokens / settings.length if rows == "dialogues" else findings.rows
-    epoch = max(1, round(size * (1 - held_out) / settings.batch_size))
-    steps = settings.steps or epoch * settings.epochs
-    few = "; so few teach little: try a smaller --batch-size or more --epochs" if steps < _FEW_STEPS else ""
-    print(f"about {steps:,} step{'s' * (steps != 1)}, {epoch:,} an epoch{few}")
+    if len(data.conversations) + len(data.preferences) > _MOST_COUNTED:
+        print("so many rows are not counted into steps here; the first stages say how many are held out and learnt")
+        return
+    for line in _step_lines(recipe.settings, settings, data, folder, options.chat_template or ""):
+        print(line)
+
+
+def _step_lines(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_template: str) -> Iterator[str]:
+    """How many rows are learnt, in how many steps. own: the settings of the recipe, settings: those of its training."""
+    from herd.align.columns import ParsedRows, load_rows
+    from herd.align.contamination import HeldOutQuestions, drop_contaminated
+    from herd.align.step_counts import count_steps
+    from herd.model.config import read_shape
+    from herd.recipes.own_rows import AT_LEAST
+    from herd.tokens.jinja import chat_template_of
+
+    tests, held_out = ParsedRows(), ParsedRows() if own.held_out else None
+    for file in own.tests:
+        tests.add(load_rows(file, "test"))
+    for file in own.held_out:
+        assert held_out is not None
+        held_out.add(load_rows(file, "test"))
+    questions = HeldOutQuestions(tests.conversations)
+    for rows in (data, held_out) if own.tests else ():
+        if rows is not None:
+            drop_contaminated(rows, questions)
+    text = _tokenizer(folder, chat_template)
+    counted = count_steps(
+        data, settings, chat_template_of(text), text, read_shape(folder).max_seq_len, held_out=held_out,
+        held_out_share=own.held_out_share, at_least=AT_LEAST,
+    )  # fmt: skip
+    yield from counted.lines()
 
 
 def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) -> dict[str, Any]:
@@ -140,12 +172,13 @@ def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) ->
     return numbers
 
 
-def show_rows(
-    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None, kind: str = "",
-    chat_template: str = "",
-) -> PreflightReport:  # fmt: skip
-    """Shows rows as the model in `folder` would read them, with what is learnt. kind: `dialogues` or `preferences`
-    alone. Raises DataError when there is none of the kind, and when some must not be trained on."""
+def shown_rows(
+    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None,
+    kind: Literal["", "dialogues", "preferences"] = "", chat_template: str = "", include_eos: bool = True,
+) -> ParsedRows:  # fmt: skip
+    """All rows of the files, after the first of them were shown as the model in `folder` would read them, with what is
+    learnt. kind: `dialogues` or `preferences` alone. include_eos: whether what ends answers of pairs is learnt. Raises
+    DataError when there is none of the kind, and when some must not be trained on."""
     from herd.align.columns import ParsedRows, load_rows
     from herd.align.contamination import HeldOutQuestions
     from herd.align.preflight import inspect_rows, preview_lines, report_lines
@@ -154,19 +187,19 @@ def show_rows(
 
     data = ParsedRows()
     for file in files:
-        data.add(load_rows(file))
+        data.add(load_rows(file, kind=kind or "rows"))
     if kind:
         _only(data, kind, files)
     text = _tokenizer(folder, chat_template)
     form, context = chat_template_of(text), read_shape(folder).max_seq_len
-    for line in preview_lines(data, form, text, rows=rows, colour=sys.stdout.isatty()):
+    for line in preview_lines(data, form, text, rows=rows, colour=sys.stdout.isatty(), include_eos=include_eos):
         print(line, file=colour_stream(sys.stdout))
     questions = HeldOutQuestions(load_rows(tests, "test").conversations) if tests is not None else None
-    findings = inspect_rows(data, form, text, context, questions)
+    findings = inspect_rows(data, form, text, context, questions, include_eos=include_eos)
     for line in report_lines(data, findings):
         print(line)
     findings.refuse()
-    return findings
+    return data
 
 
 def _only(data: ParsedRows, kind: str, files: Sequence[str]) -> None:

@@ -91,6 +91,8 @@ def plan_lines(
     expect. machine: the devices; H100s when absent, which is said then. law: of another run; the recipe's own when
     absent and made."""
     from herd.core.artifacts import is_complete
+    from herd.core.extras import missing_words
+    from herd.core.stage import missing_packages
     from herd.core.titles import plan_titles
     from herd.pretrain.planning import text_lines
     from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
@@ -106,6 +108,8 @@ def plan_lines(
         inputs = ", ".join(dict.fromkeys(parent.stage.name for parent in plan.parents))
         kind = plan.stage.artifact_type.__name__
         yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
+    if missing := missing_packages(plans):
+        yield missing_words(missing)
     is_named = machine is not None
     machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)

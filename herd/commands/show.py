@@ -7,7 +7,7 @@ from pathlib import Path
 
 from herd.commands.arguments import amount
 from herd.commands.command import Command
-from herd.commands.finetuning import show_rows
+from herd.commands.finetuning import shown_rows
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     if options.mask is not None:
         from herd.serve.folders import model_in
 
-        show_rows(model_in(options.mask, reward=True), [options.artifact], options.rows, tests=options.tests)
+        shown_rows(model_in(options.mask, reward=True), [options.artifact], options.rows, tests=options.tests)
         return
     if options.json:
         from herd.core.terminal import json_line

@@ -9,7 +9,7 @@ import inspect
 import json
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from herd.core.artifacts import Artifact
 from herd.core.errors import ArtifactError, SettingsError, StoppedError, did_you_mean
 from herd.core.executor import Executor, ProgressReporter
+from herd.core.extras import ExtraPackage
 from herd.core.fingerprint import fingerprint
 from herd.core.plugins import load_user_file, user_code_digests, user_files
 from herd.core.registry import is_same_definition, location_of, plugin_modules
@@ -24,6 +25,7 @@ from herd.core.results import results
 from herd.core.settings import check_arguments, dump_arguments, is_added_later, is_in_key, load_arguments
 
 P = ParamSpec("P")
+Packages = tuple[ExtraPackage, ...]
 A = TypeVar("A", bound=Artifact)
 
 Input = Artifact | tuple[Artifact, ...] | None
@@ -197,9 +199,9 @@ class Stage(Generic[P, A]):
 
     def __init__(
         self, body: Callable[Concatenate[Work, P], A], paper: str, version: int, ranks: Callable[..., int],
-        isolated: bool, gpu: bool, data_parallel: bool, stand_in: bool,
+        packages: Callable[..., Packages], isolated: bool, gpu: bool, data_parallel: bool, stand_in: bool,
     ) -> None:  # fmt: skip
-        self.body, self.paper, self.version, self._ranks = body, paper, version, ranks
+        self.body, self.paper, self.version, self._ranks, self._packages = body, paper, version, ranks, packages
         self.isolated, self.gpu, self.data_parallel, self.stand_in = isolated, gpu, data_parallel, stand_in
         self.name = body.__name__
         functools.update_wrapper(self, body)
@@ -241,6 +243,10 @@ class Stage(Generic[P, A]):
         """How many processes make it together. inference_ranks: where it divides its rows over any number."""
         return inference_ranks if self.data_parallel else self._ranks(**load_arguments(self.body, settings))
 
+    def packages(self, settings: Mapping[str, Any]) -> Packages:
+        """Those that it wants with these settings and that only an extra of herd installs."""
+        return self._packages(**load_arguments(self.body, settings))
+
     def code(self, settings: Mapping[str, Any]) -> str:
         """A hash of the code of this stage, blind to comments and docstrings: its file, what that imports of herd, and
         the plug-ins elsewhere, and in files of the user's own, that plain `settings` name.
@@ -269,11 +275,16 @@ def _single_rank(**settings: Any) -> int:
     return 1
 
 
+def _no_packages(**settings: Any) -> Packages:
+    return ()
+
+
 def stage(
     *,
     paper: str,
     version: int,
     ranks: Callable[..., int] = _single_rank,
+    packages: Callable[..., Packages] = _no_packages,
     isolated: bool = False,
     gpu: bool = False,
     data_parallel: bool = False,
@@ -283,13 +294,14 @@ def stage(
 
     paper: the section of the Llama 3 report it follows, `-` where there is none. version: raised by hand
     whenever the stage's result changes; part of every key made from it. ranks: given its settings, how many
-    processes run the body together; the first one's `work.out` becomes the artifact. isolated: whether it wants a
-    process that made nothing before, so that what others left there does not count as its own memory. gpu: whether it
+    processes run the body together; the first one's `work.out` becomes the artifact. packages: given its settings,
+    those it wants of an extra of herd, which are looked for before a run begins. isolated: whether it wants a process
+    that made nothing before, so that what others left there does not count as its own memory. gpu: whether it
     works with a model, so that it is given a GPU for each of its ranks where there are some. data_parallel: whether it
     divides its rows over the ranks it has (`herd.model.collectives.RankGroup`), so that any number of them makes the
     same; it is given `RunOptions.inference_ranks`. stand_in: that it only plans, for what a user has not named yet.
     """
-    return lambda body: Stage(body, paper, version, ranks, isolated, gpu, data_parallel, stand_in)
+    return lambda body: Stage(body, paper, version, ranks, packages, isolated, gpu, data_parallel, stand_in)
 
 
 def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
@@ -299,6 +311,12 @@ def find_stage(module: str, file: str | None, name: str) -> Stage[..., Any]:
     else:
         importlib.import_module(module)
     return Stage.registry[name]
+
+
+def missing_packages(plans: Iterable[Plan]) -> Packages:
+    """What these want of extras of herd that are not installed, each purpose once."""
+    wanted = dict.fromkeys(package for plan in plans for package in plan.stage.packages(plan.settings))
+    return tuple(package for package in wanted if not package.is_installed)
 
 
 def walk(target: Artifact) -> list[Plan]:

@@ -25,6 +25,12 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def count_of(number: int, noun: str, plural: str = "") -> str:
+    """How many there are of what `noun` names, such as `1 step` and `2,000 steps`. plural: where it is not `noun` and
+    an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def json_line(row: Any, stream: TextIO | None = None) -> str:
     r"""`row` as one line of JSON that any stream takes: letters as they are where `stream` (standard output) writes
     UTF-8, else as \uXXXX; control characters and lone surrogates always so."""

@@ -18,7 +18,7 @@ _MOST_FILES = 20  # that are looked into; of more, rows without a text are told 
 _NAMES = re.compile(r"(?:; it has |the columns are )(.*?)(?: and \d+ more)?$")
 
 
-def check_first_rows(files: Sequence[str], source: str, columns: TextColumns) -> None:
+def check_text_columns(files: Sequence[str], source: str, columns: TextColumns) -> None:
     """Raises SettingsError where the files of a source are all empty, or are tables of which none has a text in the
     columns named, with the columns that have one. Files at addresses are left to the run."""
     if any("://" in file for file in files):

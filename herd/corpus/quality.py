@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from herd.core.artifacts import Classifier, Corpus
 from herd.core.errors import DataError
-from herd.core.extras import import_extra
+from herd.core.extras import ExtraPackage, import_extra
 from herd.core.records import Document
 from herd.core.settings import PositiveFloat, PositiveInt, Share, settings
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.results import CorpusSize, PointsAccuracy, QualityAccuracy, QualityBin, QualityThreshold
-from herd.tokens.embeddings import embed
+from herd.tokens.embeddings import WORDLLAMA, embed
 
 ScoreArray = NDArray[np.float64]
 _MODEL, _WEIGHTS = "model.json", "weights.npz"
+FASTTEXT = ExtraPackage("fasttext", "quality", "the head `words`")
 
 
 @settings
@@ -89,7 +90,7 @@ class FastTextClassifier:
 
 
 def _fasttext() -> Any:
-    fasttext = import_extra("fasttext", "quality", "the head `words`")
+    fasttext = import_extra(FASTTEXT)
     fasttext.FastText.eprint = lambda *words: None
     return fasttext
 
@@ -98,7 +99,11 @@ def _line(text: str) -> str:
     return " ".join(text[:20_000].lower().split())
 
 
-@stage(paper="3.1.1", version=1)
+def _packages(*, settings: QualitySettings) -> Packages:
+    return (FASTTEXT if settings.head == "words" else WORDLLAMA,)
+
+
+@stage(paper="3.1.1", version=1, packages=_packages)
 def train_quality(work: Work, good: Corpus, bad: Corpus, *, settings: QualitySettings) -> Classifier:
     """A model that tells documents like those of `good` from those like `bad`, with its AUROC on held-out ones."""
     good_texts, bad_texts = _read_texts(good), _read_texts(bad)
@@ -110,7 +115,7 @@ def _read_texts(corpus: Corpus) -> list[str]:
     return [document.text for document in read_documents(corpus.path)]
 
 
-@stage(paper="3.1.1", version=1)
+@stage(paper="3.1.1", version=1, packages=_packages)
 def train_scorer(work: Work, labelled: Corpus, *, settings: QualitySettings) -> Classifier:
     """A model of the points that a larger one gave: each document's `points` in its notes.
 

@@ -21,7 +21,7 @@ from herd.core.rowfiles import without_dataset_files
 from herd.core.settings import NotInKey, build
 from herd.core.stage import Work, stage, walk
 from herd.corpus.columns import ANY_TABLE, AS_ROWS_SAY, TextColumns
-from herd.corpus.first_rows import check_first_rows
+from herd.corpus.first_rows import check_text_columns
 from herd.corpus.reading import READABLE, FileSpan, is_readable, printable
 from herd.corpus.results import CrawlFiles
 from herd.corpus.unpacking import MAGIC
@@ -42,7 +42,7 @@ def files(*patterns: str, source: str, columns: TextColumns = ANY_TABLE) -> Craw
     no text in the columns named.
     """
     scan = scan_files(patterns, source=source)
-    check_first_rows(scan.readable, source, columns)
+    check_text_columns(scan.readable, source, columns)
     prints = tuple(_fingerprint(file) for file in scan.readable)
     paths = tuple(map(_writable, scan.readable))
     return load_files(source=source, columns=columns, fingerprints=prints, paths=paths, passed_over=scan.passed_over)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from herd.core.addresses import size_of
 from herd.core.artifacts import Corpus, Crawl
 from herd.core.errors import DataError
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
 from herd.corpus.columns import NAME_THE_COLUMN, is_without_text
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
@@ -25,11 +25,16 @@ from herd.corpus.shards import DocumentShards
 from herd.corpus.sources import crawl_files, describe_passed_over, scan_files
 from herd.corpus.tally import Tally
 from herd.corpus.writing import WriteCounts, WriteTask, write_shard
+from herd.tokens.embeddings import WORDLLAMA
 
 _MOST_TOLD = 8  # sources of which nothing is kept, each with why
 
 
-@stage(paper="3.1.1", version=4)
+def _packages(*, settings: CurateSettings) -> Packages:
+    return (WORDLLAMA,) if any(step.name == "semantic" for step in settings.dedup) else ()
+
+
+@stage(paper="3.1.1", version=4, packages=_packages)
 def curate(work: Work, crawls: tuple[Crawl, ...], *, settings: CurateSettings) -> Corpus:
     """The documents worth training on: extracted, measured, judged, and each one once."""
     files = list(itertools.chain.from_iterable(crawl_files(crawl) for crawl in crawls))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,10 @@ from herd.core.artifacts import Classifier, Corpus
 from herd.core.errors import DataError, SettingsError, did_you_mean
 from herd.core.records import Document
 from herd.core.settings import InputFile, PositiveFloat, Share, settings
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
 from herd.core.storage import read_documents, write_documents
 from herd.corpus.results import CorpusSize, TopicAccuracy, TopicCounts, TopicRecall, TopicSize
+from herd.tokens.embeddings import WORDLLAMA
 from herd.tokens.topics import Topics, topics_of
 
 PACKAGED_TOPICS = Path(__file__).parent / "topics.yaml"
@@ -41,7 +43,11 @@ class TopicSettings:
     split_sources: bool = False
 
 
-@stage(paper="3.1.2", version=1)
+def _packages(**_: Any) -> Packages:
+    return (WORDLLAMA,)
+
+
+@stage(paper="3.1.2", version=1, packages=_packages)
 def label_topics(work: Work, corpus: Corpus, classifier: Classifier | None, *, settings: TopicSettings) -> Corpus:
     """The documents with their topic in their notes, and fewer of the topics that `keep` names.
 
@@ -120,7 +126,7 @@ class TrainTopicsSettings:
     seed: int = 0
 
 
-@stage(paper="3.1.2", version=1)
+@stage(paper="3.1.2", version=1, packages=_packages)
 def train_topics(work: Work, labelled: Corpus, *, settings: TrainTopicsSettings) -> Classifier:
     """A model of the topics in the documents' notes, `topic`, with its accuracy on held-out ones."""
     documents = [document for document in read_documents(labelled.path) if document.notes.get("topic")]

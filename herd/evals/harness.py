@@ -9,6 +9,7 @@ from itertools import chain, repeat
 
 from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.records import Message
+from herd.core.terminal import count_of
 from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.results import Sample, TaskResult, TextResult
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
@@ -75,15 +76,16 @@ class TaskScore:
 
     @property
     def interval(self) -> Interval:
-        """The mean with its 95 % interval: Wilson's where every example is right or wrong, else by bootstrap."""
+        """The mean with its 95 % interval: Wilson's where every example is right or wrong, or there is one, else by
+        bootstrap."""
         scores = self.valid_scores
-        if all(score in (0, 1) for score in scores):
-            return wilson(round(sum(scores)), len(scores))
+        if len(scores) == 1 or all(score in (0, 1) for score in scores):
+            return wilson(sum(scores), len(scores))
         return bootstrap_mean(scores)
 
     def __str__(self) -> str:
         void = len(self.scores) - len(self.valid_scores)
-        return f"{self.interval}  {len(self.scores)} questions" + (f", {void} of them void" if void else "")
+        return f"{self.interval}  {count_of(len(self.scores), 'question')}" + (f", {void} of them void" if void else "")
 
     def result(self) -> TaskResult:
         """What is recorded of it."""
@@ -112,10 +114,10 @@ class TextScore:
     @property
     def interval(self) -> Interval:
         """Bits a byte with a 95 % interval over texts, which no tokenizer changes the meaning of."""
-        return ratio_mean([nats / math.log(2) for nats in self.nats], self.utf8_bytes)
+        return ratio_mean([nats / math.log(2) for nats in self.nats], self.utf8_bytes, least=0.0)
 
     def __str__(self) -> str:
-        return f"{self.interval} bits a byte  {len(self.nats)} texts"
+        return f"{self.interval.words('.3f', 'text')} bits a byte  {count_of(len(self.nats), 'text')}"
 
     def result(self) -> TextResult:
         """What is recorded of it."""

@@ -24,6 +24,7 @@ NEEDLE_ANIMALS = "camel eagle lion moose otter panda raven salmon tiger zebra".s
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Room for the chat format's headers, so that one haystack fits a base model and a chat model alike.
 _FORMAT_TOKENS = 24
+_MOST_READINGS = 8  # of the same text in a haystack
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -78,30 +79,37 @@ def haystacks(
     depths: Sequence[float] = DEPTHS,
     seeds: int = 8,
 ) -> Iterator[Haystack]:
-    """Haystacks of whole sentences from `texts`; a needle never splits one.
+    """Haystacks of whole sentences from `texts`; a needle never splits one. Text shorter than a haystack is read again,
+    as Kamradt's essays are, eight times at most.
 
-    Raises DataError when there is too little text.
+    Raises DataError when there is too little text even so.
     """
     parts = chain.from_iterable(map(_SENTENCE.split, texts))
     sentences = [sentence for part in parts if (sentence := part.strip())]
     sizes = [count_tokens(f" {sentence}") for sentence in sentences]
-    if sum(sizes) < max(lengths, default=0):
-        raise DataError(f"{sum(sizes)} tokens of held-out text are too few for a needle test at {max(lengths)}")
+    longest = max(lengths, default=0)
+    if sum(sizes) * _MOST_READINGS < longest:
+        raise DataError(
+            f"{sum(sizes):,} tokens of held-out text are too few for a needle test at {longest:,}, even read "
+            f"{_MOST_READINGS} times; raise held_out_share, add text to the needle's sources, or ask at shorter lengths"
+        )
     for length in lengths:
         for depth in depths:
             for seed in range(seeds):
                 chance = rng(seed, "haystack", length, depth)
                 needle = draw_needles(chance, 1)[0]
                 room = length - _FORMAT_TOKENS - 2 * count_tokens(f" {needle.sentence}")
-                chosen = _fitting(sentences, sizes, chance.randrange(len(sentences)), room)
+                readings = -(-length // sum(sizes))
+                chosen = _fitting(sentences, sizes, chance.randrange(len(sentences)), room, readings)
                 chosen.insert(round(depth * len(chosen)), needle.sentence)
                 yield Haystack(length, depth, " ".join(chosen), needle)
 
 
-def _fitting(sentences: Sequence[str], sizes: Sequence[int], start: int, room: int) -> list[str]:
-    """Sentences from number `start` on, round the end, that fit into `room` tokens; too long ones are left out."""
+def _fitting(sentences: Sequence[str], sizes: Sequence[int], start: int, room: int, readings: int) -> list[str]:
+    """Sentences from number `start` on, round the end, that fit into `room` tokens; too long ones are left out.
+    readings: how often each may be taken."""
     chosen: list[str] = []
-    for step in range(len(sentences)):
+    for step in range(readings * len(sentences)):
         number = (start + step) % len(sentences)
         if sizes[number] <= room:
             chosen.append(sentences[number])

@@ -53,7 +53,7 @@ def held_out_losses(
             bytes_per_token = shard.text_bytes / max(1, len(shard.ids) - len(shard))
             per_token = sum(batch.nats for batch in batches) / count
             nats, counts = _row_sums(batches, _MAX_ROW_SUMS)
-            interval = ratio_mean(nats, counts) if len(counts) > 1 else None
+            interval = ratio_mean(nats, counts, least=0.0) if len(counts) > 1 else None
             losses[source] = HeldOutLoss(
                 per_token,
                 per_token / math.log(2) / bytes_per_token,
@@ -76,7 +76,13 @@ def held_out_means(
     documents are left out.
     """
     measured = _measured(model, shards, length, tokens, sources, workers, ranks)
-    return {source: ratio_mean(*_row_sums(batches)) for source, batches in measured if batches}
+    return {source: _mean_of_rows(*_row_sums(batches)) for source, batches in measured if batches}
+
+
+def _mean_of_rows(nats: Sequence[float], counts: Sequence[int]) -> Interval:
+    if len(counts) < 2:  # what is held against it has to be told apart by its value alone
+        return Interval(nats[0] / counts[0], *[nats[0] / counts[0]] * 2)
+    return ratio_mean(nats, counts, least=0.0)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 
 from herd.core.artifacts import atomic_write
 from herd.core.stage import Work
-from herd.evals.intervals import Interval, ratio_mean, wilson
+from herd.core.terminal import count_of
+from herd.evals.intervals import Interval, paired_share_gain, ratio_mean, wilson
 from herd.evals.results import ValidationCurve, ValidationPoint
 from herd.model.collectives import RankGroup
 from herd.train.checkpoint import Saver, checkpoints, restore_weights
@@ -23,6 +25,7 @@ VALIDATION_FILE, _BEST = "validation.jsonl", "best"
 _MAX_EPOCHS = 100  # after which is measured
 METRIC = "loss"  # by which the best model is told; lower is better
 _SHARES = ("accuracy",)  # figures whose examples are right or wrong
+_NATS = (METRIC, "nll")  # figures that are below 0 in no example of most losses, and then nowhere
 
 
 class Epochs(Protocol):
@@ -51,15 +54,22 @@ class ExampleFigures:
         return sum(self.sums) / sum(self.counts)
 
     def interval(self, name: str) -> Interval:
-        """The mean with its 95 % interval over examples: Wilson's of shares, else Student's."""
+        """The mean with its 95 % interval over examples: Wilson's of shares, else Student's; unbounded of one."""
         if name in _SHARES:
-            _, low, high = wilson(round(sum(self.sums)), round(sum(self.counts)))
-            return Interval(self.mean, low, high)  # of halves, such as ties are, the mean is no whole number of rights
-        return ratio_mean(self.sums, self.counts)
+            return wilson(sum(self.sums), sum(self.counts))  # halves, such as ties are, among them
+        return ratio_mean(self.sums, self.counts, least=self._least(name))
 
-    def change_to(self, other: ExampleFigures) -> Interval:
-        """By how much the mean differs in `other`, with an interval of the pairs: both are of the same examples."""
-        return ratio_mean([after - before for before, after in zip(self.sums, other.sums, strict=True)], self.counts)
+    def change_to(self, other: ExampleFigures, name: str) -> Interval:
+        """By how much the mean differs in `other`, with an interval of the pairs: both are of the same examples. Of
+        shares Newcombe's, else Student's; unbounded of one example."""
+        if name in _SHARES:
+            return paired_share_gain(self.sums, other.sums, self.counts)
+        rises = [after - before for before, after in zip(self.sums, other.sums, strict=True)]
+        return ratio_mean(rises, self.counts, least=other._least(name) - self.mean)
+
+    def _least(self, name: str) -> float:
+        """What the mean cannot be below."""
+        return 0.0 if name in _NATS and min(self.sums) >= 0 else -math.inf
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ class Validation:
             best=best.step,
             kept=kept.step,
             stopped_early=self._early_stop and last.step < self._epochs.epoch_ends[-1],
-            changes={name: figure.change_to(kept.figures[name]) for name, figure in first.figures.items()},
+            changes={name: figure.change_to(kept.figures[name], name) for name, figure in first.figures.items()},
         )
 
     @property
@@ -215,9 +225,12 @@ def _step_of(folder: Path) -> int:
 def validation_words(curve: ValidationCurve) -> str:
     """The held-out loss before and after, and which model is kept, for a headline."""
     first, kept, change = curve.points[0], curve.point(curve.kept), curve.changes[curve.metric]
+    told = f"{change.value:+.3f}, one example, no interval"
+    if change.is_bounded:
+        told = f"{change.words('+.3f')}, {count_of(curve.examples, 'example')}"
     words = (
         f"; held-out {curve.metric} {first.figures[curve.metric].value:.3f} to {kept.figures[curve.metric].value:.3f} "
-        f"({change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}], {curve.examples:,} examples)"
+        f"({told})"
     )
     if curve.kept != curve.points[-1].step:
         words += f", epoch {kept.epoch:.3g} of {curve.points[-1].epoch:.3g} kept"

@@ -14,9 +14,9 @@ from herd.core.artifacts import Mix, Scores, Tokens
 from herd.core.errors import DataError
 from herd.core.registry import PluginConfig
 from herd.core.settings import AddedLater, PositiveFloat, PositiveInt, Share, settings
-from herd.core.stage import Work, stage
+from herd.core.stage import Packages, Work, stage
 from herd.mixing.comparing import Trial, compare_trials, forecast_losses, rank_agreement, search_costs, upsampling_gains
-from herd.mixing.methods import methods
+from herd.mixing.methods import LIGHTGBM, methods
 from herd.mixing.online import Exp3
 from herd.mixing.problem import MixProblem, MixResult, ProxySettings
 from herd.mixing.proxies import SampledBatches, random_sources, stratified_batches, train_proxy
@@ -36,7 +36,11 @@ class MixSettings:
     eval_tokens: PositiveInt = 4096
 
 
-@stage(paper="3.1.2", version=2, gpu=True)
+def _packages(*, method: MixMethod, **_: Any) -> Packages:
+    return (LIGHTGBM,) if method.settings.get("regression") == "lightgbm" else ()
+
+
+@stage(paper="3.1.2", version=2, packages=_packages, gpu=True)
 def find_mix(
     work: Work, tokens: Tokens, *, method: MixMethod, proxy: ProxySettings, settings: MixSettings, seed: int = 0
 ) -> Mix:

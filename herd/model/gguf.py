@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from herd.core.errors import ArtifactError, SettingsError
-from herd.core.extras import import_extra
+from herd.core.extras import ExtraPackage, import_extra
 from herd.model.accounting import check_layers, check_tensor_names
 from herd.model.architecture import Architecture, RopeScaling, missing_features
 from herd.model.families import FAMILIES, FAMILY_BY_GGUF, GGUF_NOPE_EVERY, Family, fixed_fields, layers_at_interval
@@ -29,7 +29,7 @@ GGUF_WEIGHT_FORMATS = ("f32", "f16", "bf16", "q8_0")
 
 
 def _library() -> Any:
-    return import_extra("gguf", "gguf", "a GGUF file")
+    return import_extra(ExtraPackage("gguf", "gguf", "a GGUF file"))
 
 
 def read_fields(file: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from herd.align.average import average_models
 from herd.align.curation import CurationSettings, curate_dialogues
 from herd.align.dpo import DpoSettings, dpo
-from herd.align.loading import load_dialogues, load_preferences, load_pretrained
+from herd.align.loading import check_first_rows, load_dialogues, load_preferences, load_pretrained
 from herd.align.model_selection import select_best_model
 from herd.align.rejection_sampling import RejectionSamplingSettings, rejection_sample
 from herd.align.reward import RewardSettings, train_reward
@@ -43,8 +43,9 @@ RowFiles = tuple[str, ...] | dict[str, tuple[str, ...]]
 
 @settings
 class RoundFiles:
-    """What a round brings, files of rows each. preferences: ranked answers. prompts: answered by the model of the round
-    before, and judged by the reward model; those of the preferences when there are none. problems: prompts with known
+    """What a round brings, files of rows each. preferences: ranked answers. prompts: rows that need no answer, and of
+    which none counts; answered by the model of the round before, and judged by the reward model; those of the
+    preferences when there are none. problems: prompts with known
     answers, of which only answers that the verifier finds right are learnt. dialogues: learnt as they are, in this
     round and those after it."""
 
@@ -181,14 +182,16 @@ def load_rounds(s: AlignRoundsSettings) -> tuple[Dialogues | None, tuple[RoundRo
         tests = load_dialogues(
             files=s.tests, source="tests", max_samples=s.max_tests, prompt_suffix=s.prompt_suffix, split="test"
         )
+        check_first_rows(s.tests, "dialogues", "test")
     rounds = []
     for brought in s.each_round:
         preferences = None
         if brought.preferences:
             preferences = load_preferences(tests, files=brought.preferences, max_samples=s.max_samples)
+            check_first_rows(brought.preferences, "preferences")
         rows = RoundRows(
             preferences,
-            prompts=_load(tests, brought.prompts, s.max_samples),
+            prompts=_load(tests, brought.prompts, s.max_samples, kind="prompts"),
             problems=_load(tests, brought.problems, s.max_samples, s.prompt_suffix),
             dialogues=_load(tests, brought.dialogues, s.max_samples),
         )
@@ -346,15 +349,19 @@ def _mean(models: tuple[Checkpoint, ...], held_out: Dialogues | None) -> Checkpo
 
 
 def _load(
-    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = ""
-) -> tuple[Dialogues, ...]:
+    tests: Dialogues | None, row_files: RowFiles, max_samples: int, prompt_suffix: str = "",
+    kind: Literal["dialogues", "prompts"] = "dialogues",
+) -> tuple[Dialogues, ...]:  # fmt: skip
     """The rows of the files, those of each source apart where sources are named."""
-    by_source = row_files if isinstance(row_files, dict) else {"": row_files}
-    return tuple(
-        load_dialogues(tests, files=names, source=name, max_samples=max_samples, prompt_suffix=prompt_suffix)
-        for name, names in by_source.items()
-        if names
-    )
+    loaded = []
+    for name, places in (row_files if isinstance(row_files, dict) else {"": row_files}).items():
+        if places:
+            rows = load_dialogues(
+                tests, files=places, source=name, max_samples=max_samples, prompt_suffix=prompt_suffix, kind=kind
+            )
+            check_first_rows(places, kind)
+            loaded.append(rows)
+    return tuple(loaded)
 
 
 def _different(artifacts: Any) -> tuple[Any, ...]:

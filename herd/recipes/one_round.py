@@ -62,7 +62,9 @@ def one_round(s: RoundSettings) -> Report:
         tests, files=s.problems, source="problems", max_samples=s.max_samples, prompt_suffix=s.prompt_suffix
     )
     judge = train_reward(chat, (preferences,), settings=s.reward)
-    selection = RejectionSamplingSettings(sampling=s.sampling, num_samples=s.num_samples, verifier=s.verifier)
+    selection = RejectionSamplingSettings(
+        sampling=s.sampling, num_samples=s.num_samples, verifier=s.verifier, require_answers=True
+    )
     best = rejection_sample(judge, chat, problems, settings=selection)
     tuned = sft(chat, (best,), settings=s.sft)
     last = dpo(tuned, (preferences,), settings=s.dpo)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from herd.align.loading import load_dialogues, load_preferences
+from herd.align.columns import RowKind, RowSplit, split_files
+from herd.align.loading import check_first_rows, load_dialogues, load_preferences
 from herd.align.splitting import split_dialogues, split_preferences
+from herd.core.addresses import is_address
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences, Scores, Tokens
 from herd.core.errors import SettingsError
-from herd.core.settings import InputFile, Share, settings
+from herd.core.settings import InputFile, Share, input_place, settings
 from herd.core.stage import with_label
 from herd.corpus.settings import CurateSettings
 from herd.corpus.sources import files
@@ -20,7 +23,7 @@ from herd.train.settings import FinetuneSettings
 
 _RowsT = TypeVar("_RowsT", Dialogues, Preferences)
 _TRAIN, _HELD_OUT = "rows to learn from", "held-out rows"
-_AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
+AT_LEAST = 8  # prompts that are held out of a small set: fewer say nothing
 
 
 @settings
@@ -55,24 +58,27 @@ class OwnRowsSettings:
 
     def dialogues_of(self, rows: tuple[str, ...]) -> tuple[Dialogues, Dialogues | None]:
         """Dialogues to learn from, and those that are held out, None where none shall be; planned."""
-        return self._divided(rows, load_dialogues, split_dialogues)
+        return self._divided(rows, "dialogues", load_dialogues, split_dialogues)
 
     def preferences_of(self, rows: tuple[str, ...]) -> tuple[Preferences, Preferences | None]:
         """As `dialogues_of`, of ranked answers."""
-        return self._divided(rows, load_preferences, split_preferences)
+        return self._divided(rows, "preferences", load_preferences, split_preferences)
 
     def _divided(
-        self, rows: tuple[str, ...], load: Callable[..., _RowsT], split: Callable[..., _RowsT]
+        self, rows: tuple[str, ...], kind: RowKind, load: Callable[..., _RowsT], split: Callable[..., _RowsT]
     ) -> tuple[_RowsT, _RowsT | None]:
         """load, split: the stages of this kind of rows."""
         tests = self._tests()
         all_rows = load(tests, files=rows)
+        check_first_rows(rows, kind)
         if self.held_out:
             apart = load(tests, files=self.held_out, split="test")
+            check_first_rows(self.held_out, kind, "test")
+            _check_apart(rows, self.held_out)
             train = split(all_rows, apart, part="train")
         elif self.held_out_share:
             train, apart = (
-                split(all_rows, part=part, held_out_share=self.held_out_share, at_least=_AT_LEAST)
+                split(all_rows, part=part, held_out_share=self.held_out_share, at_least=AT_LEAST)
                 for part in ("train", "held_out")
             )
         else:
@@ -90,6 +96,25 @@ class OwnRowsSettings:
         return tuple(
             evaluate_model(model, tokens, label=label, settings=self.measure) for label, model in models.items()
         )
+
+
+def _check_apart(rows: tuple[str, ...], held_out: tuple[str, ...]) -> None:
+    """Raises SettingsError where a file is both learnt and held out: every row of it would be held out, and none
+    learnt."""
+    apart = {file: place for place in held_out for file in _real_files(place, "test")}
+    for place in rows:
+        for file in _real_files(place, "train"):
+            if file in apart:
+                raise SettingsError(
+                    f"{place} is named as rows to learn from, and {apart[file]} as held out, and both are of one file; "
+                    "name other rows as held_out, or leave it out: then held_out_share of the prompts are held out"
+                )
+
+
+def _real_files(place: str, split: RowSplit) -> list[str]:
+    """The files of rows at a place, wherever links lead; an address as it is."""
+    place = input_place(place)
+    return [place] if is_address(place) else [os.path.realpath(file) for file in split_files(place, split)]
 
 
 def ready_text(texts: dict[str, tuple[str, ...]], model: Checkpoint, *, held_out_share: float) -> Tokens | None:

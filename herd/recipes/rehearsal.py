@@ -90,7 +90,9 @@ def scale_down(settings: S, scale: float) -> S:
         shorter = max(lengths.values(), default=_LEAST_LENGTH - _STEP)
         lengths[length] = min(length, max(_multiple(length * scale**0.3), shorter + _STEP))
     has_size = any(True for _ in new_sizes(settings))
-    return _shrink(settings, Scale(scale, scale ** (2 / 3) if has_size else 1.0, lengths))
+    small: Any = _shrink(settings, Scale(scale, scale ** (2 / 3) if has_size else 1.0, lengths))
+    title = getattr(settings, "title", None)
+    return replace(small, title=f"{title}, rehearsed at a scale of {scale:g}") if title else small
 
 
 def scale_for(settings: Any, core_seconds: float) -> float:
@@ -258,6 +260,7 @@ def _rounds(s: AlignRoundsSettings, scale: Scale) -> Changes:
         s.selection,
         num_samples=min(s.selection.num_samples, _SAMPLES),
         sampling=replace(sampling, max_tokens=min(sampling.max_tokens, most)),
+        require_answers=False,  # a model that small may end no answer
     )
     return {
         "rounds": s.rounds[:_ROUNDS],

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from herd.align.results import ImportedModel
+from herd.align.results import FinetuningResult, ImportedModel
 from herd.core.artifacts import Artifact
 from herd.core.titles import artifact_titles
 from herd.corpus.results import CorpusSize
@@ -50,7 +50,7 @@ def tiles(artifacts: Sequence[Artifact], verdicts: Sequence[Verdict]) -> list[di
     documents = [size.documents for size in results_of(artifacts, CorpusSize)]
     vocabularies = [result.vocab_size for result in results_of(artifacts, TokenizerResult)]
     weights = [result.num_params for result in (*trained, *results_of(artifacts, ImportedModel))]
-    flops = sum(result.flops for result in trained)
+    flops = sum(result.flops for result in (*trained, *results_of(artifacts, FinetuningResult)))
     entries = (
         [("bars that hold", f"{sum(verdict.holds for verdict in verdicts)} of {len(verdicts)}")] if verdicts else []
     )

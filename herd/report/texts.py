@@ -64,7 +64,7 @@ class TextLoss:
         same = self.text == before.text and self.sizes == before.sizes and len(self.sizes) > 1
         if same and sum(before.parts) > 0:
             rises = [after - was for after, was in zip(self.parts, before.parts, strict=True)]
-            return ratio_mean(rises, before.parts)
+            return ratio_mean(rises, before.parts, least=-1.0)
         if self.bits is None or before.bits is None or before.bits_per_byte <= 0:
             return None
         return Interval(*(bound / before.bits_per_byte for bound in unpaired_gain(before.bits, self.bits)))

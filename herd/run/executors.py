@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from herd.core.errors import DataError, HerdError
 from herd.core.executor import ProgressReporter, RestartPolicy
-from herd.core.extras import import_extra
+from herd.core.extras import ExtraPackage, import_extra
 from herd.core.plugins import UserFiles, load_user_files, user_files
 from herd.run import processes
 from herd.run.ranks import Rank, RankSupervisor, rank_command, rank_env, watch_progress
@@ -142,7 +142,7 @@ class RayExecutor:
     """
 
     def __init__(self, address: str = "") -> None:
-        self._ray: Any = import_extra("ray", "ray", "the executor ray")
+        self._ray: Any = import_extra(ExtraPackage("ray", "ray", "the executor ray"))
         ray = self._ray
         if not ray.is_initialized():
             try:
@@ -179,8 +179,8 @@ class RayExecutor:
 
     def launch(self, job: Path, ranks: int, report: ProgressReporter, restart_policy: RestartPolicy) -> None:
         """By Ray Train, which places the ranks, restarts them when one dies, and gives each a GPU where there are."""
-        train = import_extra("ray.train", "ray", "training on Ray")
-        torch = import_extra("ray.train.torch", "ray", "training on Ray")
+        train = import_extra(ExtraPackage("ray.train", "ray", "training on Ray"))
+        torch = import_extra(ExtraPackage("ray.train.torch", "ray", "training on Ray"))
         gpus = self._ray.cluster_resources().get("GPU", 0) > 0
         trainer = torch.TorchTrainer(
             rank_on_ray,

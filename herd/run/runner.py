@@ -34,9 +34,10 @@ from herd.core.errors import (
     to_herd_error,
 )
 from herd.core.executor import Executor
+from herd.core.extras import missing_words
 from herd.core.plugins import user_files
 from herd.core.same_python import module_command
-from herd.core.stage import DEFAULT_OPTIONS, Plan, RunOptions, walk
+from herd.core.stage import DEFAULT_OPTIONS, Plan, RunOptions, missing_packages, walk
 from herd.core.titles import plan_titles, write_run_labels
 from herd.run import processes
 from herd.run.executor_factory import make_executor
@@ -70,8 +71,8 @@ def run_stages(
     of its own with one thread; 0 runs them one by one in this process. until: the name of a stage; the run
     ends when all its calls are made, and the last of them is returned. executor: where stages ask for workers.
     gpus: of this machine, which stages side by side share out among them; those it shows when absent.
-    Raises SettingsError for less than no jobs, BusyError, and whatever the first stage that failed raised as a
-    HerdError.
+    Raises SettingsError for less than no jobs and for packages that a stage wants and nobody installed, BusyError, and
+    whatever the first stage that failed raised as a HerdError.
     """
     if jobs < 0:
         raise SettingsError(f"--jobs {jobs}: a run has at least one stage at work; give 1 or more")
@@ -83,6 +84,8 @@ def run_stages(
         show.show_titles(plan_titles(plans))
         repairer = ArtifactRepairer(plans, home, show)
         todo = _todo(plans, home, show, repairer)
+        if missing := missing_packages(todo):
+            raise SettingsError(missing_words(missing))
         show.begin(len(plans), len(plans) - len(todo))
         try:
             if jobs == 0:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from herd.core.extras import folder_of_extra
+from herd.core.extras import ExtraPackage, folder_of_extra
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
+WORDLLAMA = ExtraPackage("wordllama", "semantic", "an embedding of texts")
 MAX_CHARACTERS = 4_000  # of a text that are read: what it is about shows in its first page
 _WEIGHTS, _TOKENIZER = "l2_supercat_256.safetensors", "l2_supercat_tokenizer_config.json"
 
@@ -41,7 +42,7 @@ def _model() -> tuple[Tokenizer, Vectors]:
     from tokenizers import Tokenizer
 
     # The package itself is not imported: it would look for its files on the network.
-    folder = folder_of_extra("wordllama", "semantic", "an embedding of texts")
+    folder = folder_of_extra(WORDLLAMA)
     weights = next(iter(load_file(next(folder.rglob(_WEIGHTS))).values()))
     tokenizer = Tokenizer.from_file(str(next(folder.rglob(_TOKENIZER))))
     tokenizer.no_padding()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from herd.core.extras import import_extra
+from herd.core.extras import ExtraPackage, import_extra
 from herd.model.attention_backends import attention_backend
 from herd.model.fused import call_fused, fusable
 from herd.model.transformer import call_eager, check_eager
@@ -124,7 +124,7 @@ def _recompute_cheap(block: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
 
 def _to_float8(model: nn.Module) -> None:
-    float8 = import_extra("torchao.float8", "float8", "float8")
+    float8 = import_extra(ExtraPackage("torchao.float8", "float8", "float8"))
     emulate = next(model.parameters()).device.type == "cpu"  # computes what a GPU would, slowly: for tests
     config = float8.Float8LinearConfig(emulate=emulate)
     float8.convert_to_float8_training(model, config=config, module_filter_fn=_is_wide)

@@ -53,6 +53,8 @@ class DialogueBatches:
         # Conversations, and behind them the pieces of documents that epoch after epoch is replayed.
         self.texts, self._sources = [text for text, _ in fit], [source for _, source in fit]
         self.examples, self.left_out = len(fit), len(encoded) - len(fit)
+        if not encoded:
+            raise DataError("there are no dialogues to learn from; see why the stage before left none")
         if not fit:
             raise DataError(f"none of {len(encoded)} conversations fits into {length} tokens; set a longer `length`")
         self.length, self.pad, self._repeats, self._replay = length, pad, dict(repeats or {}), replay
@@ -128,6 +130,15 @@ class DialogueBatches:
 
     def __len__(self) -> int:
         return len(self._rows) // self._per_step
+
+    @property
+    def rows_per_step(self) -> int:
+        return self._per_step
+
+    @property
+    def unread_rows(self) -> int:
+        """How many packed rows of the last pass fill no step, and so are not read."""
+        return len(self._rows) - len(self) * self._per_step
 
     @property
     def epoch_ends(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.extras import import_extra
+from herd.core.extras import ExtraPackage, import_extra
 from herd.run.processes import peak_bytes
 
 METRICS_FILE = "metrics.jsonl"
@@ -194,7 +194,7 @@ class _TensorBoard:
     """Event files that `tensorboard --logdir` shows."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        import_extra("tensorboard", "tensorboard", "tracker tensorboard")
+        import_extra(ExtraPackage("tensorboard", "tensorboard", "tracker tensorboard"))
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(folder))
@@ -241,4 +241,4 @@ def open_tracker(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracke
         raise SettingsError(f"{name!r} is no tracker{did_you_mean(name, TRACKERS)}")
     if name == "tensorboard":
         return _TensorBoard(folder, settings)
-    return _Hosted(import_extra(name, name, f"tracker {name}"), folder, settings)
+    return _Hosted(import_extra(ExtraPackage(name, name, f"tracker {name}")), folder, settings)

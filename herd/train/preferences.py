@@ -12,6 +12,7 @@ from torch import Tensor
 from herd.core.errors import DataError
 from herd.core.records import Message, Preference
 from herd.core.seeds import rng
+from herd.model.sizes import Shape
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
 from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT
@@ -320,6 +321,26 @@ class PreferenceBatches:
     def epoch_of(self, step: int) -> float:
         """How often everything has been read after so many steps."""
         return step / self.per_epoch
+
+    @property
+    def pass_tokens(self) -> int:
+        """Tokens that one pass over all reads, without padding."""
+        if self.share_prompt:
+            return sum(preference.shared_tokens for preference in self.preferences)
+        return sum(len(answer) for preference in self.preferences for answer in preference.answers)
+
+    def forward_flops(self, shape: Shape, *, scores: bool = False) -> float:
+        """FLOPs of one forward pass over all, without padding, at the mean length of a sequence. scores: a number comes
+        out in the place of logits, as of a reward model."""
+        sequences = len(self.preferences)
+        if not self.share_prompt:
+            sequences = sum(len(preference.answers) for preference in self.preferences)
+        per_token = shape.forward_flops(round(self.pass_tokens / sequences))
+        return self.pass_tokens * (per_token - (2 * shape.vocab_size * shape.dim if scores else 0))
+
+    def training_flops(self, shape: Shape, steps: int, *, scores: bool = False) -> float:
+        """FLOPs of so many steps, forward and backward: each draws other answers, of the mean length of all."""
+        return 3 * self.forward_flops(shape, scores=scores) * steps * self.size / len(self.preferences)
 
     def batch(self, step: int) -> PreferenceBatch:
         epoch, index = divmod(step, self.per_epoch)

@@ -305,7 +305,9 @@ def test_a_folder_with_splits_is_read_without_its_tests(tmp_path: Path) -> None:
     merged = load_rows(tmp_path / "mixed")
     assert len(merged.conversations) == 1
     (tmp_path / "mixed" / "a.jsonl").write_text('{"odd": 1}')
-    with pytest.raises(DataError, match=r"a\.jsonl: no row can be used; row 1: columns odd are none of"):
+    with pytest.raises(
+        DataError, match=r"a\.jsonl: no row can be used; row 1: columns odd make no dialogue and no pair"
+    ):
         load_rows(tmp_path / "mixed")
 
 

@@ -213,7 +213,7 @@ def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
     assert found.examples["empty answer"][0] == 2
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"x": 1}\n')
-    with pytest.raises(DataError, match="no row can be used; row 1: columns x are none of"):
+    with pytest.raises(DataError, match="no row can be used; row 1: columns x make no dialogue and no pair"):
         read_rows(bad)
     bad.write_text('{"x": 1\n')
     with pytest.raises(DataError, match="no row can be used; row 1: line 1 is not JSON"):

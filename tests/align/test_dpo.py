@@ -80,11 +80,11 @@ def test_rows_that_ruin_a_training_are_refused_before_it_begins(tmp_path: Path) 
     given = (Preferences(tmp_path / "ranked"),)
     loss = PluginConfig(kind=losses.kind, name="dpo", settings={})
     work = Work(tmp_path / "out", tmp_path / "scratch", LocalExecutor())
-    with pytest.raises(DataError, match="1 faults in 2 rows: 1 with nothing to learn"):
+    with pytest.raises(DataError, match="1 fault in 2 rows: 1 with nothing to learn"):
         dpo.body(work, base, given, settings=DpoSettings(loss=loss))
-    with pytest.raises(DataError, match="1 faults in 2 rows: 1 with nothing to learn"):
+    with pytest.raises(DataError, match="1 fault in 2 rows: 1 with nothing to learn"):
         train_reward.body(work, base, given, settings=RewardSettings())
-    with pytest.raises(DataError, match="1 faults in 1 rows: 1 with nothing to learn"):
+    with pytest.raises(DataError, match="1 fault in 1 row: 1 with nothing to learn"):
         sft.body(work, base, (Dialogues(tmp_path / "dialogues"),), settings=SftSettings())
 
 

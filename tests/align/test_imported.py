@@ -107,7 +107,7 @@ def test_dialogues_that_are_too_long_are_told_where_the_stage_is_summed_up(model
     given = write_dialogues(work(tmp_path / "given"), (*DIALOGUES, long), "")
     settings = SftSettings(length=128, batch_size=8, epochs=1, lr=1e-3)
     sft.body(done := work(tmp_path / "tuned"), model, (given,), settings=settings)
-    assert done.headline.startswith("8 dialogues, 1 times")
+    assert done.headline.startswith("8 dialogues, once")
     assert done.headline.endswith("; 1 longer than 128 tokens left out")
 
 

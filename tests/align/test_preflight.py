@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_what_ruins_training_is_refused_and_the_rest_noted() -> None:
     assert found.faults == {"with nothing to learn": 1}
     assert found.notes["said before"] == 1
     assert found.notes["spelling out control tokens"] == 2
-    with pytest.raises(DataError, match="1 faults in 3 rows: 1 with nothing to learn"):
+    with pytest.raises(DataError, match="1 fault in 3 rows: 1 with nothing to learn"):
         found.refuse()
     inspect_rows(ParsedRows([spelled]), FORM, TOKENIZER, 99).refuse()
 
@@ -37,7 +38,24 @@ def test_rows_are_shown_with_what_is_learnt() -> None:
     given = ParsedRows([], [preference(0)])
     assert next(preview_lines(given, FORM, TOKENIZER, rows=1, colour=False)) == "-- best --"
     told = list(report_lines(given, inspect_rows(given, FORM, TOKENIZER, 99)))
-    assert told[-1].startswith("0 conversations, 1 preferences; ")
+    assert told[-1].startswith("0 conversations, 1 preference; ")
+
+
+def test_what_ends_an_answer_is_marked_only_where_it_is_learnt() -> None:
+    shown = "".join(render_row(preference(0), FORM, TOKENIZER, colour=False, include_eos=False))
+    assert "»good«<|eot_id|>" in shown
+    assert "»<|eot_id|>«" not in shown
+    assert "»<|eot_id|>«" in "".join(render_row(preference(0), FORM, TOKENIZER, colour=False))
+    given = ParsedRows([], [preference(0)])
+    whole, words = (inspect_rows(given, FORM, TOKENIZER, 99, include_eos=include) for include in (True, False))
+    assert whole.learnt - words.learnt == len(preference(0).ranked_answers)
+    assert not words.faults
+
+
+def test_a_padding_that_ends_answers_is_said_in_words_and_not_counted() -> None:
+    ending = SimpleNamespace(pad_id=1, stop_token_ids={1}, control_tokens=(), opening=(), bos_id=0)
+    noted = inspect_rows(ParsedRows([]), FORM, ending, 99)  # type: ignore[arg-type]
+    assert list(report_lines(ParsedRows([]), noted))[-1].startswith("note: the model pads with the token that ends an")
 
 
 def test_a_row_that_the_format_cannot_write_is_a_fault() -> None:
@@ -47,7 +65,7 @@ def test_a_row_that_the_format_cannot_write_is_a_fault() -> None:
     assert [name.split(":")[0] for name in found.faults] == [
         "that the chat format cannot write (a message calls 2 tools; the form 'json' has room for one"
     ]
-    with pytest.raises(DataError, match="1 faults in 2 rows: 1 that the chat format cannot write"):
+    with pytest.raises(DataError, match="1 fault in 2 rows: 1 that the chat format cannot write"):
         found.refuse()
     told = list(preview_lines(ParsedRows(rows), FORM, TOKENIZER, rows=2, colour=False))
     assert told[0].startswith("cannot be written: a message calls 2 tools")
@@ -107,9 +125,9 @@ def test_what_was_left_out_while_reading_is_told_with_an_example() -> None:
         [row], rejected=Counter({"empty answer": 1200}), examples={"empty answer": (7, "nothing is said")}
     )
     told = list(report_lines(given, inspect_rows(given, FORM, TOKENIZER, 1)))
-    assert told[0].startswith("1 conversations, 0 preferences; ")
+    assert told[0].startswith("1 conversation, 0 preferences; ")
     assert told[1] == "left out: 1,200 with empty answer, such as row 7: nothing is said"
-    assert told[2] == "note: 1 longer than 1 tokens, which training drops"
+    assert told[2] == "note: 1 text longer than 1 tokens, which training drops"
     assert list(report_lines(ParsedRows([]), PreflightReport())) == [
         "0 conversations, 0 preferences; 0 tokens, 0% of them learnt"
     ]

@@ -17,7 +17,7 @@ from herd.align.rejection_sampling import (
 )
 from herd.align.results import DialogueCount
 from herd.core.artifacts import Checkpoint, Dialogues
-from herd.core.errors import StoppedError
+from herd.core.errors import DataError, StoppedError
 from herd.core.records import Conversation, Message
 from herd.core.registry import PluginConfig
 from herd.core.stage import Work
@@ -68,11 +68,13 @@ def given_prompts(tmp_path: Path) -> tuple[Checkpoint, Dialogues]:
 
 
 def made(
-    tmp_path: Path, given_prompts: tuple[Checkpoint, Dialogues], name: str, verify: PluginConfig | None = None
-) -> Work:
+    tmp_path: Path, given_prompts: tuple[Checkpoint, Dialogues], name: str, verify: PluginConfig | None = None,
+    require_answers: bool = False,
+) -> Work:  # fmt: skip
     settings = RejectionSamplingSettings(
-        sampling=SamplingParams(temperature=1.0, max_tokens=3), num_samples=3, verifier=verify
-    )
+        sampling=SamplingParams(temperature=1.0, max_tokens=3), num_samples=3, verifier=verify,
+        require_answers=require_answers,
+    )  # fmt: skip
     for folder in ("out", "scratch"):
         (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
     work = Work(tmp_path / name / "out", tmp_path / name / "scratch", LocalExecutor(lambda: 1))
@@ -105,3 +107,23 @@ def test_every_prompt_is_kept_or_counted(tmp_path: Path, given_prompts) -> None:
     assert work.results[DialogueCount].left_out["it asks for tools"] == 1
     # Nothing is known of the others, so no answer to them is known to be right.
     assert all(one.id == "known" for one in best)
+    left_out = work.results[DialogueCount].left_out
+    assert work.headline.startswith(f"{len(best)} answers to 133 prompts, {133 - len(best)} without one (")
+    assert f"no answer was right: {left_out['no answer was right']}" in work.headline
+
+
+def test_where_no_prompt_gets_an_answer_it_says_why_and_may_end(
+    tmp_path: Path, given_prompts, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(verifiers._plugins, "nothing", lambda prompt, answer, known: False)
+    nothing = PluginConfig("verifiers", "nothing", {})
+    with pytest.raises(DataError, match=r"none of 133 prompts got an answer .*no answer was right: \d"):
+        made(tmp_path, given_prompts, "none", nothing, require_answers=True)
+    assert not (tmp_path / "none" / "out" / "dialogues.jsonl").exists()
+    work = made(tmp_path, given_prompts, "none", nothing)
+    assert not list(read_conversations(work.out))
+    assert "none of 133 prompts got an answer to learn from" in capsys.readouterr().out
+    assert work.headline.startswith("0 answers to 133 prompts, 133 without one")
+    monkeypatch.setattr("herd.align.rejection_sampling._distinct", lambda row, read: [])
+    with pytest.raises(DataError, match="raise sampling.max_tokens, now 3"):
+        made(tmp_path, given_prompts, "cut", require_answers=True)

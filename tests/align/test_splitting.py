@@ -132,6 +132,16 @@ def test_nothing_left_to_learn_from_is_said(tmp_path: Path) -> None:
     write_conversations(tmp_path / "rows", [asked("What?", "It.")])
     with pytest.raises(DataError, match="none of 1 rows is left in the part train"):
         split_dialogues.body(work_in(tmp_path / "a"), Dialogues(tmp_path / "rows"), part="train", held_out_share=1.0)
+    same = Dialogues(tmp_path / "rows")
+    with pytest.raises(DataError, match="every prompt of 1 rows is also held out, so that none is left to learn from"):
+        split_dialogues.body(work_in(tmp_path / "b"), same, same, part="train")
+
+
+def test_a_single_row_to_learn_from_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [asked(f"What {n}?", "It.") for n in range(2)]
+    parts = parts_of(tmp_path, rows, held_out_share=0.1, at_least=8)
+    assert len(parts["train"]) == 1
+    assert "a single row of 2 is left to learn from" in capsys.readouterr().out
 
 
 def test_a_dialogue_that_begins_with_an_answer_is_told_by_all_of_it() -> None:

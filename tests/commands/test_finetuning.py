@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from herd.cli import main
-from herd.commands.finetuning import add_finetuning_options, folder_name, show_rows, stage_numbers
+from herd.commands.finetuning import add_finetuning_options, folder_name, shown_rows, stage_numbers
 from herd.core.errors import DataError
 from herd.core.settings import read_yaml
 from tests.serve.test_compare import chat_model
@@ -65,13 +65,13 @@ def test_a_large_model_on_one_device_gets_adapters_and_is_told(
 def test_rows_are_shown_as_the_model_reads_them_and_faults_are_refused(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1)
+    shown_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1)
     out = capsys.readouterr().out
     assert out.count("»hello«") == 1
     assert "30 conversations, 30 preferences" in out
     write(own / "tests.jsonl", {"prompt": "say 3", "response": "hello"})
     with pytest.raises(DataError, match="2 faults in 60 rows: 2 holding a question of the tests"):
-        show_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1, tests=own / "tests.jsonl")
+        shown_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1, tests=own / "tests.jsonl")
 
 
 @pytest.mark.parametrize(

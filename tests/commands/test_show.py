@@ -55,5 +55,5 @@ def test_rows_are_shown_as_a_model_reads_them_and_faults_are_failures(
     tests = rows(tmp_path / "tests.jsonl", asked)
     assert main(["show", file, "--mask", model, "--tests", tests]) == 1
     out, err = capsys.readouterr()
-    assert "fault: 1 holding a question of the tests" in out
-    assert "1 faults in 2 rows" in err
+    assert "fault: 1 text holding a question of the tests" in out
+    assert "1 fault in 2 rows" in err

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from herd.core.artifacts import Corpus, Tokens
 from herd.core.errors import DataError
+from herd.core.extras import ExtraPackage
 from herd.core.settings import NotInKey, PositiveInt
 from herd.core.stage import Work, stage
 
@@ -20,6 +21,13 @@ def write(work: Work, *, text: str, where: NotInKey[str] = "") -> Corpus:
         with Path(where).open("a") as log:
             log.write(f"{text}\n")
     work.headline = text
+    return Corpus(work.out)
+
+
+@stage(paper="-", version=1, packages=lambda *, name: (ExtraPackage(name, "test", "a test"),))
+def uses_package(work: Work, *, name: str) -> Corpus:
+    """A file that says which package was wanted."""
+    (work.out / "text").write_text(name)
     return Corpus(work.out)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,7 +17,7 @@ import pytest
 
 from herd.core.artifacts import ArtifactMetadata, write_metadata
 from herd.core.errors import SettingsError
-from herd.core.extras import folder_of_extra, import_extra
+from herd.core.extras import ExtraPackage, folder_of_extra, import_extra, missing_words
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -82,7 +84,7 @@ def used() -> Iterator[tuple[str, str, str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            if node.func.id in ("import_extra", "folder_of_extra") and isinstance(node.args[0], ast.Constant):
+            if node.func.id == "ExtraPackage" and isinstance(node.args[0], ast.Constant):
                 assert isinstance(node.args[1], ast.Constant)
                 yield file.name, str(node.args[0].value), str(node.args[1].value)
 
@@ -165,13 +167,28 @@ def test_a_missing_package_is_named_with_its_extra(
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SettingsError, match=rf"needs the package {module}: `pip install 'herd\[{extra}\]'`$"):
+    declared = importlib.metadata.requires("herd") or []
+    own = [one.partition(";")[0].strip() for one in declared if re.search(rf"extra == .{extra}.", one)]
+    with pytest.raises(SettingsError, match=rf"needs the package {module}: `pip install '") as told:
         use()
+    assert str(told.value).endswith(" ".join(f"'{requirement}'" for requirement in own) + "`")
+    assert PACKAGES.get(module, module) in str(told.value)
 
 
 def test_a_package_of_which_only_files_are_wanted_is_named_too() -> None:
-    with pytest.raises(SettingsError, match=r"pip install 'herd\[semantic\]'"):
-        folder_of_extra("no_such_package", "semantic", "an embedding of texts")
+    package = ExtraPackage("no_such_package", "semantic", "an embedding of texts")
+    assert not package.is_installed
+    with pytest.raises(SettingsError, match=r"needs the package no_such_package: `pip install 'wordllama"):
+        folder_of_extra(package)
+
+
+def test_in_a_checkout_that_is_not_installed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    words = missing_words([ExtraPackage("gguf", "gguf", "a GGUF file")] * 2)
+    assert words == f"a GGUF file needs the package gguf: `pip install '{ROOT}[gguf]'`"
 
 
 def test_a_package_that_is_there_and_broken_is_not_called_missing(
@@ -180,4 +197,4 @@ def test_a_package_that_is_there_and_broken_is_not_called_missing(
     (tmp_path / "broken_inside.py").write_text("import no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SettingsError, match="cannot be imported: No module named 'no_such_package'"):
-        import_extra("broken_inside", "gguf", "a test")
+        import_extra(ExtraPackage("broken_inside", "gguf", "a test"))

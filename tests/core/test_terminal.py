@@ -13,13 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herd.cli import main
-from herd.core.terminal import SafeStream, json_line, safe_output, visible
+from herd.core.terminal import SafeStream, count_of, json_line, safe_output, visible
 from herd.run.progress import LiveDisplay
 from herd.run.runner import run_stages
 from tests.core.stages_for_tests import write
 
 STEERS = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x00\x7f"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\x0d\x00\x7f"
+
+
+def test_one_has_no_plural() -> None:
+    counted = [count_of(number, "step") for number in (0, 1, 2_000)]
+    assert counted == ["0 steps", "1 step", "2,000 steps"]
+    assert count_of(2, "time it was read", "times it was read") == "2 times it was read"
 
 
 def herd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

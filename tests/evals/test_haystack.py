@@ -47,8 +47,17 @@ def test_the_same_again_and_another_seed_length_or_depth_differs() -> None:
 
 
 def test_too_little_text_is_told() -> None:
-    with pytest.raises(DataError, match="too few for a needle test at 4096"):
+    with pytest.raises(DataError, match="too few for a needle test at 4,096, even read 8 times; raise held_out_share"):
         list(haystacks(TEXTS[:3], words, lengths=(4096,)))
+
+
+def test_text_shorter_than_a_haystack_is_read_again() -> None:
+    few = TEXTS[:30]
+    total = sum(words(f" {text}") for text in few)
+    for length in (total + 1, 3 * total, 8 * total):
+        for stack in haystacks(few, words, lengths=(length,), seeds=2):
+            assert length / 2 < words(stack.text) <= length
+            assert stack.text.count(stack.needle.sentence) == 1
 
 
 def test_a_sentence_longer_than_the_room_is_left_out() -> None:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.evals.intervals import bootstrap_mean, paired_gain, unpaired_gain, wald, wilson
+from herd.evals.intervals import (
+    Interval,
+    bootstrap_mean,
+    paired_gain,
+    paired_share_gain,
+    ratio_mean,
+    unpaired_gain,
+    wald,
+    wilson,
+)
 
 
 @pytest.mark.row(78, "intervals")
@@ -69,3 +78,40 @@ def test_an_unpaired_gain_equals_a_published_one() -> None:
     # Newcombe 1998, table II, method 10: 56 of 70 against 48 of 80.
     gain = unpaired_gain(wilson(48, 80), wilson(56, 70))
     assert gain == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_a_paired_gain_of_shares_stays_in_range_and_turns_with_its_sides(pairs: list[tuple[bool, bool]]) -> None:
+    before, after = [float(was) for was, _ in pairs], [float(now) for _, now in pairs]
+    gain, back = paired_share_gain(before, after), paired_share_gain(after, before)
+    assert -1 <= gain.low <= gain.value <= gain.high <= 1
+    assert gain.value == pytest.approx(sum(after) / len(after) - sum(before) / len(before), abs=1e-12)
+    assert (back.low, back.high) == (pytest.approx(-gain.high, abs=1e-12), pytest.approx(-gain.low, abs=1e-12))
+
+
+def test_a_paired_gain_of_shares_is_the_unpaired_one_where_outcomes_are_not_alike() -> None:
+    before, after = [1.0, 1.0, 0.0, 0.0] * 5, [1.0, 0.0, 1.0, 0.0] * 5
+    assert paired_share_gain(before, after) == pytest.approx(unpaired_gain(wilson(10, 20), wilson(10, 20)))
+    same = paired_share_gain(before, before)
+    assert same == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+    few = paired_share_gain([1.0, 1.0], [1.0, 1.0])
+    assert -0.7 < few.low < 0 < few.high < 0.7  # two that stayed right say little
+    # Newcombe 1998 (Statistics in Medicine 17, 2635): one pair that turned has both of Wilson's intervals.
+    assert paired_gain([0.0], [1.0]) == pytest.approx(unpaired_gain(wilson(0, 1), wilson(1, 1)))
+
+
+def test_one_example_has_no_interval_and_says_so() -> None:
+    alone = ratio_mean([3.0], [2])
+    assert not alone.is_bounded
+    assert str(alone) == "1.500 (one example, no interval)"
+    assert alone.words("+.1f", "text") == "+1.5 (one text, no interval)"
+    assert alone.within(0.0) == alone
+    assert Interval(0.5, 0.25, 0.75).words(".0%") == "50% [25%, 75%]"
+
+
+def test_bounds_stay_where_a_value_can_be() -> None:
+    few = ratio_mean([1.0, 3.0], [1, 1])
+    assert few.low < 0
+    assert ratio_mean([1.0, 3.0], [1, 1], least=0.0) == few._replace(low=0.0)
+    assert Interval(0.0, -6.4, 6.4).within(-1, 1) == (0.0, -1.0, 1.0)
+    assert Interval(-0.2, -0.3, -0.1).within(0.0) == (-0.2, -0.2, -0.1)  # a value below what was said is not hidden

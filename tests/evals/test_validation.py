@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -226,12 +227,24 @@ def test_ties_are_half_right_of_an_odd_number_of_pairs_too() -> None:
     assert 0.1 < share.low < 0.5 < share.high < 0.9
 
 
+def test_two_examples_have_intervals_that_can_be_and_one_has_none() -> None:
+    before, after = ExampleFigures.of_values([1.0, 0.0]), ExampleFigures.of_values([0.0, 1.0])
+    change = before.change_to(after, "accuracy")
+    assert (change.value, change.low >= -1, change.high <= 1) == (0.0, True, True)
+    assert after.interval("loss").low == 0
+    assert after.interval("margin").low < 0
+    assert before.change_to(after, "loss").low >= -0.5  # from 0.5 a loss falls no further than to 0
+    alone = ExampleFigures.of_values([1.3])
+    for interval in (alone.interval("loss"), alone.change_to(alone, "loss")):
+        assert not interval.is_bounded
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 9)), min_size=2, max_size=20), st.floats(-1, 1))
 def test_a_change_that_is_the_same_everywhere_has_no_width(rows: list[tuple[float, int]], change: float) -> None:
     counts = [float(count) for _, count in rows]
     before = ExampleFigures([value * count for (value, _), count in zip(rows, counts, strict=True)], counts)
     after = ExampleFigures([total + change * count for total, count in zip(before.sums, counts, strict=True)], counts)
-    moved = before.change_to(after)
+    moved = before.change_to(after, "margin")
     assert moved.value == pytest.approx(change, abs=1e-9)
     assert moved.high - moved.low == pytest.approx(0, abs=1e-6)
 
@@ -252,3 +265,6 @@ def test_a_headline_says_what_was_kept_and_whether_it_helped() -> None:
     )
     assert "lowest after epoch 1: early_stop would keep that" in validation_words(curve([2.0, 1.5, 1.6], 2))
     assert validation_words(curve([2.0, 2.1], 1)).endswith("training did not lower it")
+    single = curve([2.0, 1.5], 1)
+    single = replace(single, examples=1, changes={"loss": Interval(-0.5, -math.inf, math.inf)})
+    assert validation_words(single).endswith("loss 2.000 to 1.500 (-0.500, one example, no interval)")

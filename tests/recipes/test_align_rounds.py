@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from herd.align.splitting import prompt_text
-from herd.core.artifacts import Artifact, Preferences
-from herd.core.errors import SettingsError
+from herd.core.artifacts import Artifact, Dialogues, Preferences
+from herd.core.errors import DataError, SettingsError
 from herd.core.recipe import load_recipe
+from herd.core.records import Message
 from herd.core.stage import Plan, walk
 from herd.core.storage import read_conversations, read_preferences
 from herd.judge.verifiers import verifiers
@@ -240,6 +241,41 @@ def test_what_one_file_holds_out_no_other_teaches(folder: Path) -> None:
 def test_what_cannot_be_done_is_said_while_planning(folder: Path, extra: str, rounds: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         load_recipe(str(recipe(folder, extra, rounds)), recipes)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"prompt": "Say {n}."}, {"prompt": [{"role": "user", "content": "Say {n}."}]}, {"question": "Say {n}."},
+     {"messages": [{"role": "user", "content": "Say {n}."}]}, {"instruction": "Say {n}."},
+     {"prompt": "Say {n}.", "completion": "It is {n}."}],
+    ids=["prompt", "turns", "question", "messages", "instruction", "answered"],
+)  # fmt: skip
+def test_prompts_need_no_answer_and_none_counts(folder: Path, row: dict[str, Any]) -> None:
+    asked = [json.loads(json.dumps(row).replace("{n}", str(n))) for n in range(3)]
+    file = rows(folder / "asked.jsonl", asked)
+    made = plans(recipe(folder, "", f"[{{preferences: [{folder}/ranked1.jsonl], prompts: {{code: [{file}]}}}}]"))
+    (loaded,) = (plan for plan in of_stage(made, "load_dialogues") if plan.settings["source"] == "code")
+    read = list(read_conversations(run_stages(Dialogues.from_plan(loaded), folder / "run", jobs=0).path))
+    assert [(one.messages, one.source) for one in read] == [((Message("user", f"Say {n}."),), "code") for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "words"),
+    [
+        ("prompts", {"text": "Say it."}, "columns text make no prompt; it wants prompt or messages"),
+        ("preferences", {"chosen": "a", "worse": "b"}, "did you mean it by 'worse'"),
+        ("dialogues", {"prompt": "a"}, "prompt . completion lacks 'completion'"),
+        ("problems", {"messages": [{"role": "user", "content": "a"}]}, "the user has the last word"),
+    ],
+)
+def test_rows_that_are_none_of_their_kind_are_told_while_planning(
+    folder: Path, kind: str, row: dict[str, str], words: str
+) -> None:
+    brought = {"preferences": f"{folder}/ranked1.jsonl", "prompts": rows(folder / "asked.jsonl", [{"prompt": "a"}])}
+    brought[kind] = rows(folder / "bad.jsonl", [row])
+    listed = ", ".join(f"{name}: [{file}]" for name, file in brought.items())
+    with pytest.raises(DataError, match=words):
+        plans(recipe(folder, "", f"[{{{listed}}}]"))
 
 
 def test_the_preset_reads_every_row(folder: Path) -> None:

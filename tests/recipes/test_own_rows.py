@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from herd.core.artifacts import Artifact
-from herd.core.errors import SettingsError
+from herd.core.errors import DataError, SettingsError
 from herd.core.stage import plan_of, walk
 from herd.core.storage import read_conversations
 from herd.recipes.own_rows import OwnRowsSettings, ready_text
@@ -18,6 +18,12 @@ from tests.serve.test_compare import chat_model
 
 def rows(file: Path, count: int = 20) -> str:
     file.write_text("".join(json.dumps({"prompt": f"say {n}", "response": "hello"}) + "\n" for n in range(count)))
+    return str(file)
+
+
+def pairs(file: Path, count: int = 20) -> str:
+    rows = [{"prompt": f"say {n}", "chosen": "hello", "rejected": "no"} for n in range(count)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(file)
 
 
@@ -36,8 +42,8 @@ def test_both_parts_are_of_the_same_rows_and_tests_are_kept_out_of_them(tmp_path
 
 
 def test_a_file_of_its_own_is_held_out_in_the_place_of_a_share(tmp_path: Path) -> None:
-    settings = own(held_out=(rows(tmp_path / "apart.jsonl"),))
-    train, held_out = settings.preferences_of((rows(tmp_path / "rows.jsonl", 3),))
+    settings = own(held_out=(pairs(tmp_path / "apart.jsonl"),))
+    train, held_out = settings.preferences_of((pairs(tmp_path / "rows.jsonl", 3),))
     assert held_out is not None
     assert plan_of(train).input_keys["held_out"] == held_out.key
 
@@ -94,3 +100,23 @@ def test_text_is_packed_for_the_model_as_it_is(tmp_path: Path) -> None:
 def test_what_is_not_said_is_asked_for() -> None:
     with pytest.raises(SettingsError, match="model is not said; write a YAML file with `recipe: sft` and your model"):
         own(model="").require("sft", "model")
+
+
+def test_rows_that_are_learnt_and_held_out_at_once_are_refused_while_planning(tmp_path: Path) -> None:
+    file = rows(tmp_path / "rows.jsonl")
+    other = tmp_path / "link.jsonl"
+    other.symlink_to(file)
+    for held_out in (file, str(other)):
+        with pytest.raises(SettingsError, match=r"both are of one file; name other rows as held_out, or leave it out"):
+            own(held_out=(held_out,)).dialogues_of((file,))
+
+
+def test_rows_that_nothing_can_be_learnt_from_are_told_while_planning(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"body": "hello"}) + "\n")
+    with pytest.raises(DataError, match="columns body make no dialogue; it wants messages"):
+        own().dialogues_of((str(file),))
+    with pytest.raises(DataError, match="no preferences, only conversations"):
+        own().preferences_of((rows(tmp_path / "said.jsonl"),))
+    with pytest.raises(DataError, match="no conversations, only preferences"):
+        own(held_out=(pairs(tmp_path / "pairs.jsonl"),)).dialogues_of((rows(tmp_path / "said.jsonl"),))

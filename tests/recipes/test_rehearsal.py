@@ -137,6 +137,7 @@ def test_a_model_that_is_there_keeps_its_size_and_rates() -> None:
     s = scale_down(before, 1e-4)
     assert (s.sft.lr, s.sft.steps, s.sft.length) == (before.sft.lr, 10, 64)
     assert s.max_samples == 100
+    assert s.title == f"{before.title}, rehearsed at a scale of 0.0001"
     with pytest.raises(SettingsError, match="this recipe trains none"):
         scale_for(before, 600)
 

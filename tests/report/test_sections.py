@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 
-from herd.align.results import FinetuningResult
+from herd.align.results import (
+    DialogueCount,
+    FinetuningResult,
+    HeldOutPairs,
+    ImportedModel,
+    PreferenceCount,
+    RejectionSampling,
+    RewardModelResult,
+)
+from herd.core.artifacts import Artifact, Dialogues, Preferences
 from herd.core.errors import SettingsError
 from herd.corpus.results import CorpusSize, DedupStats
 from herd.evals.intervals import Interval
 from herd.evals.results import EvaluationResult
 from herd.report.sections import Section, SectionPart, Sections, render_parts
+from herd.report.sections.alignment import alignment_section
 from herd.report.sections.funnel import dedup_steps
 from herd.report.sections.losses import _is_rung
 from herd.report.sections.steps import what_went_in
@@ -196,3 +206,58 @@ def test_models_of_a_ladder_that_is_asked_tasks_are_no_part_of_the_chain() -> No
     assert chain == ["base", "began", "longer"]
     without_tasks = [made for made in artifacts if made.key in (*rungs, "law")]
     assert all(_is_rung(made, without_tasks) for made in without_tasks[:4])  # type: ignore[arg-type]
+
+
+def rows_of(kind: type[Artifact], key: str, recorded: Any, **inputs: Any) -> Any:
+    """An artifact of rows, made of others."""
+    artifact = Made(recorded, key=key)
+    artifact.metadata["inputs"] = inputs
+    return type("Rows", (Made, kind), {"__init__": lambda self: None, **vars(artifact)})()
+
+
+def test_rows_are_counted_where_they_came_in_and_not_again_by_what_chooses_among_them() -> None:
+    made = [
+        rows_of(Dialogues, "tests", DialogueCount(3, {})),
+        rows_of(Preferences, "load", PreferenceCount(20), tests="tests"),
+        rows_of(Preferences, "train", PreferenceCount(12), preferences="load", held_out=None),
+        rows_of(Preferences, "held_out", PreferenceCount(8), preferences="load"),
+        rows_of(Preferences, "own", PreferenceCount(1)),
+        rows_of(Dialogues, "prompts", DialogueCount(8, {}), tests="tests"),
+        rows_of(Dialogues, "apart", DialogueCount(2, {}), dialogues=[], preferences=["load"]),
+        rows_of(Dialogues, "asked", DialogueCount(8, {}), dialogues="prompts", held_out="apart"),
+        rows_of(Dialogues, "best", DialogueCount(6, {}), prompts="asked", model="model"),
+    ]
+    assert what_went_in(made) == "What went in: 11 dialogues and prompts; 21 ranked pairs of answers."
+    assert what_went_in(made[4:5]) == "What went in: 1 ranked pair of answers."
+
+
+def test_a_reward_model_of_one_source_has_one_row_and_a_source_without_a_name_says_so() -> None:
+    def table(**sources: HeldOutPairs) -> str:
+        found = RewardModelResult(HeldOutPairs(1, 2, 0.1, 0.9), 0.1, (), sources)
+        section = alignment_section([Made(found, key="reward-1")])  # type: ignore[list-item]
+        assert section is not None
+        return str(section.html)
+
+    pairs = HeldOutPairs(1, 2, 0.1, 0.9)
+    assert table(**{"": pairs}).count(">50.0% [10.0%, 90.0%]<") == 1
+    two = table(**{"": pairs, "talk": pairs})
+    assert two.count(">50.0% [10.0%, 90.0%]<") == 3
+    assert ">no source named<" in two
+
+
+def test_prompts_without_an_answer_are_told_by_reason() -> None:
+    sampled = RejectionSampling(2, 9, 0.0, 0.0, (), 0)
+    kept = DialogueCount(2, {"": 2}, {"no answer came to an end": 6})
+    section = alignment_section([Made(sampled, kept, key="rejection_sample-1")])  # type: ignore[list-item]
+    assert section is not None
+    assert "no answer came to an end: 6" in str(section.html)
+    assert not section.top
+    whole = alignment_section([Made(sampled, DialogueCount(8, {"": 8}), key="rejection_sample-1")])  # type: ignore[list-item]
+    assert whole is None
+    alone: Any = [Made(ImportedModel(9, 9, 9), key="load"), Made(sampled, kept, key="rejection_sample-1")]
+    section = alignment_section(alone)
+    assert section is not None
+    assert section.top  # what a run without text of its own was for stands before times and costs
+    section = alignment_section([*alone, Made(CorpusSize(1, 1))])  # type: ignore[list-item]
+    assert section is not None
+    assert not section.top

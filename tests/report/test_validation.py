@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +46,18 @@ def test_figures_before_and_after_stand_in_a_table(more: dict[str, float]) -> No
     assert "sft-1" not in html
     for cell in ("2.000", "1.500", "-0.500 [-1.000, +1.000]"):
         assert f">{cell}<" in html
+
+
+def test_one_example_has_no_band_and_no_interval() -> None:
+    whole = curve([2.0, 1.5], 1)
+    unknown = {"loss": Interval(2.0, -math.inf, math.inf)}
+    points = tuple(replace(point, figures=unknown) for point in whole.points)
+    alone = replace(whole, points=points, examples=1, changes={"loss": Interval(-0.5, -math.inf, math.inf)})
+    assert "PolyCollection" not in drawing_of({"one": alone}, "loss")
+    section = validation_section([Made(alone, key="sft-1")])  # type: ignore[list-item]
+    assert section is not None
+    assert "1 example that was never learnt; of which there is no interval" in str(section.html)
+    assert ">-0.500 (one example, no interval)<" in str(section.html)
 
 
 def test_nothing_measured_is_nothing_shown() -> None:

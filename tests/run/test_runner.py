@@ -15,10 +15,20 @@ import pytest
 from herd.core.artifacts import Corpus, is_complete
 from herd.core.errors import ArtifactError, BusyError, DataError, HerdError, SettingsError
 from herd.core.manifests import append_checksum
-from herd.core.stage import RunOptions
+from herd.core.stage import RunOptions, missing_packages
 from herd.run.progress import SilentDisplay
 from herd.run.runner import required_plans, run_stages
-from tests.core.stages_for_tests import count_slowly, fail, join, on_device, spread, whose, whose_own, write
+from tests.core.stages_for_tests import (
+    count_slowly,
+    fail,
+    join,
+    on_device,
+    spread,
+    uses_package,
+    whose,
+    whose_own,
+    write,
+)
 from tests.smoke import hear_interrupts
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -55,6 +65,16 @@ def test_stages_are_made_once_and_in_order(jobs: int, tmp_path: Path) -> None:
     run_stages(target, tmp_path, jobs=jobs, display=again)
     assert again.made == []
     assert again.skipped == 3
+
+
+def test_packages_that_a_stage_wants_are_looked_for_before_anything_is_made(tmp_path: Path) -> None:
+    target = join(
+        (write(text="a"), uses_package(name="no_such_package"), uses_package(name="no_such_package")), times=1
+    )
+    with pytest.raises(SettingsError, match="^a test needs the package no_such_package: `pip install [^;]*$"):
+        run_stages(target, tmp_path, jobs=0)
+    assert not list(tmp_path.glob("artifacts/*"))
+    assert missing_packages(required_plans(join((uses_package(name="json"),), times=1))) == ()
 
 
 def devices(marks: Path) -> dict[str, str]:

@@ -93,6 +93,8 @@ def test_what_is_too_long_is_counted_and_left_out() -> None:
     assert (found.left_out, len(found)) == (1, 1)
     with pytest.raises(DataError, match="none of 1 conversations fits into"):
         batches([short], length=size - 2)
+    with pytest.raises(DataError, match="there are no dialogues to learn from"):
+        batches([])
 
 
 def test_epochs_differ_a_seed_repeats_and_a_step_has_the_rows_asked_for() -> None:

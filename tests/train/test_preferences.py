@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from herd.train.preferences import (
     PreferenceBatches,
     balance,
     encode_preferences,
+    eval_batches,
     mismatched_completions,
 )
 from tests.model.test_transformer import SMALL, model
@@ -171,6 +173,26 @@ def test_steps_stand_in_the_place_of_epochs(steps: int | None, ends: tuple[int, 
     found = batches_of(5, steps=steps)
     assert (len(found), found.epoch_ends, found.epoch_of(len(found))) == (ends[-1], ends, epochs)
     assert all(len(found.batch(step).preferences) == 2 for step in range(len(found)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_flops_are_those_of_the_tokens_that_are_read_without_padding(shared: bool) -> None:
+    encoded = encode_preferences([preference(number) for number in range(5)], FORM, context=200).preferences
+    found = PreferenceBatches(encoded, size=2, epochs=2, seed=0, pad=0, length=200, share_prompt=shared)
+    read = [sum(token != -1 for token in row) for row in eval_rows(encoded, shared)]
+    assert found.pass_tokens == sum(read)
+    mean = round(found.pass_tokens / (len(encoded) if shared else sum(len(one.answers) for one in encoded)))
+    assert found.forward_flops(SMALL) == found.pass_tokens * SMALL.forward_flops(mean)
+    # Two prompts of five a step: five steps read what two passes read.
+    assert found.training_flops(SMALL, 5) == pytest.approx(2 * 3 * found.forward_flops(SMALL))
+    head = 2 * SMALL.vocab_size * SMALL.dim * found.pass_tokens
+    assert found.forward_flops(SMALL, scores=True) == pytest.approx(found.forward_flops(SMALL) - head)
+
+
+def eval_rows(encoded: Sequence[EncodedPreference], shared: bool) -> list[list[int]]:
+    """Every row that one pass reads, with -1 as padding."""
+    (batch,) = eval_batches(encoded, pad=-1, length=200, share_prompt=shared)
+    return batch.packed.tokens_RT.tolist()
 
 
 def batches_of(count: int, *, steps: int | None) -> PreferenceBatches:

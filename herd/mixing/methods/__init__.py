@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from herd.core.extras import ExtraPackage
 from herd.core.registry import Registry
 from herd.mixing.problem import MixResult
 
 Method = Callable[..., MixResult]
 methods: Registry[Method] = Registry("mixing methods", __name__)
+# Of the regression of that name, which is known before a run begins.
+LIGHTGBM = ExtraPackage("lightgbm", "mixing", "regression lightgbm")

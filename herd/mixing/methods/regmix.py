@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from herd.core.errors import DataError
 from herd.core.extras import import_extra
 from herd.core.settings import PositiveInt
-from herd.mixing.methods import methods
+from herd.mixing.methods import LIGHTGBM, methods
 from herd.mixing.problem import MixProblem, MixResult
 from herd.mixing.proxies import stratified_batches, train_proxy
 from herd.mixing.updates import FloatArray
@@ -127,7 +127,7 @@ def _law(x: FloatArray, y: FloatArray) -> Predict:
 
 def _lightgbm(x: FloatArray, y: FloatArray) -> Predict:
     """Boosted trees with the paper's settings."""
-    lightgbm = import_extra("lightgbm", "mixing", "regression lightgbm")
+    lightgbm = import_extra(LIGHTGBM)
     num_valid = max(1, len(x) // 5)
     data = lightgbm.Dataset(x[:-num_valid], y[:-num_valid])
     params = {"objective": "regression", "metric": "l1", "learning_rate": 0.01, "seed": 42, "verbosity": -1}

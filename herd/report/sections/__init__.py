@@ -19,8 +19,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
+from herd.align.results import ImportedModel
 from herd.core.artifacts import Artifact
 from herd.core.registry import Registry
+from herd.corpus.results import CorpusSize
 
 _ResultT = TypeVar("_ResultT")
 LAST = 100.0
@@ -95,6 +97,12 @@ def artifacts_with(artifacts: Sequence[Artifact], kind: type[_ResultT]) -> Itera
 
 def results_of(artifacts: Sequence[Artifact], kind: type[_ResultT]) -> list[_ResultT]:
     return [result for _, result in artifacts_with(artifacts, kind)]
+
+
+def is_result(artifacts: Sequence[Artifact]) -> bool:
+    """Whether what fine-tuning did is what a run was for, and stands on top of its page: of a model made elsewhere, in
+    a run that reads no text of its own."""
+    return bool(results_of(artifacts, ImportedModel)) and not results_of(artifacts, CorpusSize)
 
 
 def render_parts(parts: Sequence[SectionPart]) -> Any:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from herd.align.results import (
     AlignmentComparison,
+    DialogueCount,
     DialogueSetComparison,
     FinetuningResult,
     InterpolatedModel,
     JudgeScore,
     KnowledgeProbe,
     ModelInterpolation,
+    RejectionSampling,
     RewardModelResult,
     RoundComparison,
 )
@@ -19,7 +21,7 @@ from herd.core.artifacts import Artifact
 from herd.core.titles import artifact_titles
 from herd.evals.intervals import Interval
 from herd.report import plots
-from herd.report.sections import Section, SectionPart, artifacts_with, render_parts, results_of, sections
+from herd.report.sections import Section, SectionPart, artifacts_with, is_result, render_parts, results_of, sections
 from herd.train.results import TrainingResult
 
 _Point = tuple[float, float, float, float]  # place, value, low, high
@@ -32,6 +34,7 @@ _Point = tuple[float, float, float, float]  # place, value, low, high
     KnowledgeProbe,
     ModelInterpolation,
     RewardModelResult,
+    RejectionSampling,
     FinetuningResult,
     order=50,
 )
@@ -50,22 +53,45 @@ def alignment_section(artifacts: Sequence[Artifact]) -> Section | None:
     for interpolation in results_of(artifacts, ModelInterpolation):
         shown_parts += _interpolation(interpolation)
     shown_parts += _reward_models(artifacts)
+    shown_parts += _sampled(artifacts)
     shown_parts += _replay(artifacts)
-    return Section("alignment", "Alignment", render_parts(shown_parts)) if shown_parts else None
+    if not shown_parts:
+        return None
+    return Section("alignment", "Alignment", render_parts(shown_parts), top=is_result(artifacts))
 
 
 def _reward_models(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
     rows, titles = [], artifact_titles(artifacts)
     for artifact, result in artifacts_with(artifacts, RewardModelResult):
-        for source, pairs in {**result.sources, "all": result.held_out}.items():
+        by_source = result.sources if len(result.sources) > 1 else {}
+        for source, pairs in {**by_source, "all": result.held_out}.items():
             right = Interval(pairs.right / max(1, pairs.pairs), pairs.low, pairs.high)
-            rows.append((titles[artifact.key], source, pairs.pairs, _share(right)))
+            rows.append((titles[artifact.key], source or "no source named", pairs.pairs, _share(right)))
     if rows:
         yield SectionPart(
             title="What reward models can rank",
             words="Pairs of answers that were held out, by source of their prompts: how many the reward model ranks as "
             "people do; 95 % intervals over pairs.",
             head=("model", "source", "pairs", "ranked right"),
+            rows=rows,
+        )
+
+
+def _sampled(artifacts: Sequence[Artifact]) -> Iterator[SectionPart]:
+    """Of how many prompts rejection sampling kept an answer, and why not of the others."""
+    rows, titles = [], artifact_titles(artifacts)
+    for artifact, _ in artifacts_with(artifacts, RejectionSampling):
+        kept = artifact.get_result(DialogueCount)
+        if kept is not None and kept.left_out:
+            total = kept.dialogues + sum(kept.left_out.values())
+            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in kept.left_out.items())
+            rows.append((titles[artifact.key], f"{total:,}", f"{kept.dialogues:,}", reasons))
+    if rows:
+        yield SectionPart(
+            title="Prompts without an answer to learn from",
+            words="Rejection sampling asks every prompt several times and keeps the best answer that came to an end "
+            "and that no verifier found wrong. Answers are cut off at `max_tokens`.",
+            head=("stage", "prompts", "answers kept", "why none was kept of the others"),
             rows=rows,
         )
 
@@ -100,7 +126,7 @@ def _sets(result: DialogueSetComparison) -> Iterator[SectionPart]:
     tasks = list(result.rows[0].right)
     rows = []
     for number, row in enumerate(result.rows):
-        shares = [_share(row.right[task]) for task in tasks]
+        shares = [_share(row.right[task], "seed") for task in tasks]
         rows.append((row.set, f"{row.dialogues:,}", *shares, _gain(row.gain["mean"]) if number else ""))
     yield SectionPart(
         title="Sets of dialogues, at equal size",
@@ -256,11 +282,10 @@ def _point(x: float, interval: Interval) -> _Point:
     return x, interval.value, interval.low, interval.high
 
 
-def _share(interval: Interval) -> str:
-    value, low, high = interval
-    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+def _share(interval: Interval, unit: str = "example") -> str:
+    return interval.words(".1%", unit)
 
 
 def _gain(interval: Interval) -> str:
-    value, low, high = interval
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    """A difference over seeds."""
+    return interval.words("+.3f", "seed")

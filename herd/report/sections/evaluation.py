@@ -50,5 +50,6 @@ def _cell(score: TaskResult | TextResult | None) -> dict[str, str]:
         return {"share": "", "interval": ""}
     if isinstance(score, TextResult):
         words = f"{score.bits_per_byte:.3f} bits a byte"
-        return {"share": words, "interval": f"{score.low:.3f} to {score.high:.3f}"}
+        interval = f"{score.low:.3f} to {score.high:.3f}" if score.questions > 1 else "one text, no interval"
+        return {"share": words, "interval": interval}
     return {"share": f"{score.share:.1%}", "interval": f"{score.low:.1%} to {score.high:.1%}"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
-from herd.core.artifacts import Artifact, Checkpoint, Dialogues
+from herd.core.artifacts import Artifact, Checkpoint, Dialogues, Preferences
 from herd.core.lineage import generations
+from herd.core.terminal import count_of
 from herd.corpus.results import CorpusSize
 from herd.evals.results import EvaluationResult
 from herd.pretrain.results import ContextExtension
@@ -50,8 +51,8 @@ def loss_sentence(loss: Loss) -> str:
     """Such as `DPO 1 made tools worse: 98% to 88% of 200 questions`."""
     before, after = loss.before.interval, loss.after.interval
     return (
-        f"{loss.step} made {loss.ability} worse: {before.value:.0%} to {after.value:.0%} of {loss.after.questions} "
-        "questions"
+        f"{loss.step} made {loss.ability} worse: {before.value:.0%} to {after.value:.0%} of "
+        f"{count_of(loss.after.questions, 'question')}"
     )
 
 
@@ -82,18 +83,40 @@ def what_went_in(artifacts: Sequence[Artifact]) -> str:
     packed = results_of(artifacts, PackingResult)
     if packed:
         parts.append(_packed_words(max(packed, key=lambda result: result.tokens)))
+    dialogues, pairs = _rows_brought(artifacts)
+    parts += [count_of(dialogues, "dialogue or prompt", "dialogues and prompts")] if dialogues else []
+    parts += [count_of(pairs, "ranked pair of answers", "ranked pairs of answers")] if pairs else []
+    return f"What went in: {'; '.join(parts)}." if parts else ""
+
+
+def _rows_brought(artifacts: Sequence[Artifact]) -> tuple[int, int]:
+    """How many dialogues and pairs a run began with, each counted where it came in: what a model of the run wrote, and
+    what was chosen from other rows, did not."""
     by_key = {artifact.key: artifact for artifact in artifacts}
-    # Those that a model of the run wrote, or that are some of others, did not go in.
-    derived = {key for key, artifact in by_key.items() if isinstance(artifact, (Checkpoint, Dialogues))}
+    made = {key for key, artifact in by_key.items() if isinstance(artifact, (Checkpoint, Dialogues, Preferences))}
+    ranked = {key for key, artifact in by_key.items() if isinstance(artifact, Preferences)}
+
+    def ancestors(key: str) -> set[str]:
+        return set(chain.from_iterable(generations(key, by_key)))
+
     dialogues = sum(
         count.dialogues
         for artifact, count in artifacts_with(artifacts, DialogueCount)
-        if derived.isdisjoint(chain.from_iterable(islice(generations(artifact.key, by_key), 1, None)))
+        if made.isdisjoint(chain.from_iterable(map(ancestors, _row_inputs(artifact))))
     )
-    pairs = sum(count.pairs for count in results_of(artifacts, PreferenceCount))
-    parts += [f"{dialogues:,} dialogues and prompts"] if dialogues else []
-    parts += [f"{pairs:,} ranked pairs of answers"] if pairs else []
-    return f"What went in: {'; '.join(parts)}." if parts else ""
+    # Answers of a model of the run that people ranked came in with their ranks.
+    pairs = sum(
+        count.pairs
+        for artifact, count in artifacts_with(artifacts, PreferenceCount)
+        if ranked.isdisjoint(_row_inputs(artifact))
+    )
+    return dialogues, pairs
+
+
+def _row_inputs(artifact: Artifact) -> list[str]:
+    """The keys of what an artifact was made of, but for tests, which only keep rows out."""
+    inputs = {name: value for name, value in artifact.metadata["inputs"].items() if name != "tests"}
+    return [key for value in inputs.values() for key in (value if isinstance(value, list) else [value]) if key]
 
 
 def _packed_words(packed: PackingResult) -> str:

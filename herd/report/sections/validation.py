@@ -11,7 +11,7 @@ from herd.core.titles import artifact_titles
 from herd.evals.intervals import Interval
 from herd.evals.results import ValidationCurve
 from herd.report import plots
-from herd.report.sections import Section, SectionPart, artifacts_with, render_parts, sections
+from herd.report.sections import Section, SectionPart, artifacts_with, is_result, render_parts, sections
 
 _TITLES = {
     "loss": "Loss on held-out examples",
@@ -36,7 +36,9 @@ def validation_section(artifacts: Sequence[Artifact]) -> Section | None:
             title = f"{_TITLES[figure]}: {stage}"
             shown_parts.append(SectionPart(title, _words(curves), plots.svg_markup(drawing_of(curves, figure))))
         shown_parts.append(_table(stage, curves))
-    return Section("validation", "Held-out examples", render_parts(shown_parts)) if shown_parts else None
+    if not shown_parts:
+        return None
+    return Section("validation", "Held-out examples", render_parts(shown_parts), top=is_result(artifacts))
 
 
 def drawing_of(curves: Mapping[str, ValidationCurve], figure: str) -> str:
@@ -48,7 +50,8 @@ def drawing_of(curves: Mapping[str, ValidationCurve], figure: str) -> str:
                 continue
             epochs = np.array([point.epoch for point in points])
             values, low, high = (np.array(column) for column in zip(*(p.figures[figure] for p in points), strict=True))
-            axis.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
+            if np.isfinite(low).all() and np.isfinite(high).all():
+                axis.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
             axis.plot(epochs, values, marker="o", markersize=3, color=colour, label=plots.escape_label(name))
             kept = curve.point(curve.kept)
             axis.plot(kept.epoch, kept.figures[figure].value, "*", color=colour, markersize=12)
@@ -65,9 +68,10 @@ def _in_words(curve: ValidationCurve) -> str:
 def _words(curves: Mapping[str, ValidationCurve]) -> str:
     examples = sorted({curve.examples for curve in curves.values()})
     count = " to ".join(f"{number:,}" for number in dict.fromkeys((examples[0], examples[-1])))
+    band = "of which there is no interval" if examples == [1] else "the band is the 95 % interval over them"
     return (
-        f"{count} examples that were never learnt; the band is the 95 % interval over them. Epoch 0 is the model "
-        "before training. A star marks the weights that were kept."
+        f"{count} {'example that was' if examples == [1] else 'examples that were'} never learnt; {band}. Epoch 0 is "
+        "the model before training. A star marks the weights that were kept."
     )
 
 
@@ -94,4 +98,4 @@ def _value(interval: Interval) -> str:
 
 
 def _change(change: Interval) -> str:
-    return f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
+    return change.words("+.3f")
