@@ -281,7 +281,8 @@ def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
     if not runs:
         return
     largest, plan = max(runs, key=lambda run: run[0].tokens or 0)
-    asked = f"{largest.tokens:,} tokens" if largest.tokens else f"the text {largest.epochs:g} times"
+    times = f"{largest.epochs:g} time{'s' * (largest.epochs != 1)}" if largest.epochs else ""
+    asked = f"{largest.tokens:,} tokens" if largest.tokens else f"the text {times}"
     available = _packed_tokens(plan.inputs["tokens"], artifacts)
     found = plan.inputs.get("mix")
     if isinstance(found, Artifact) and not is_complete(artifacts / found.key):

@@ -309,6 +309,22 @@ def test_a_text_longer_than_the_context_is_read_in_windows() -> None:
     assert found.tokens[0] > 64
 
 
+def test_a_long_text_says_how_far_it_is_and_in_few_windows_at_once_it_scores_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = Task([Example("a", {"text": "word after word " * 40})], lambda example: example.row["text"], Perplexity())
+    together = evaluate(ENGINE, TOKENIZER, task, chat=False)
+    monkeypatch.setattr("herd.evals.harness._SCORED_TOKENS", 1)
+    told: list[tuple[float, float]] = []
+    apart = evaluate(ENGINE, TOKENIZER, task, chat=False, report=lambda done, total, *_: told.append((done, total)))
+    assert isinstance(together, TextScore)
+    assert isinstance(apart, TextScore)
+    assert apart.tokens == together.tokens
+    assert apart.interval.value == pytest.approx(together.interval.value, rel=1e-5)
+    assert len(told) > 1
+    assert [done for done, _ in told] == list(range(len(told)))
+
+
 def test_an_empty_text_is_refused() -> None:
     with pytest.raises(DataError, match="is empty"):
         evaluate(ENGINE, TOKENIZER, Task(SUMS[:1], lambda example: "", Perplexity()), chat=False)
