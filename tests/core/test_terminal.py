@@ -93,6 +93,8 @@ def test_moving_bars_show_what_others_wrote_letter_for_letter(monkeypatch: pytes
 class Parrot:
     """A model that says what it hears, in a way that steers."""
 
+    is_chat = True
+
     def __init__(self, *_: object, **__: object) -> None: ...
 
     def answer(self, said: str) -> list[str]:

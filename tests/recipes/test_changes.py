@@ -17,7 +17,8 @@ def test_what_changed_is_told_number_by_number() -> None:
     assert "base.tokens: 15,600,000,000,000 -> 4,681,728" in lines
     assert "longer.5.length: 131,072 -> 1,440" in lines
     assert "alignment: {...} -> none" in lines
-    assert not any(line.startswith("title") for line in lines)
+    assert "title: Llama 3 8B -> Llama 3 8B, rehearsed at a scale of 3e-07" in lines
+    assert not any(line.startswith("seed") for line in lines)
 
 
 def test_parts_of_lists_are_told_one_by_one_where_there_are_as_many() -> None:

@@ -33,7 +33,7 @@ def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None)
     embeddings._model.cache_clear()
     try:
-        with pytest.raises(HerdError, match="semantic"):
+        with pytest.raises(HerdError, match="an embedding of texts needs the package wordllama: `pip install "):
             embed(["a"])
     finally:
         embeddings._model.cache_clear()
