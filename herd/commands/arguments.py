@@ -28,7 +28,7 @@ def amount(text: str) -> int:
     return value
 
 
-_ASSUMED_MACHINE = "h100"
+ASSUMED_MACHINE = "h100"  # where nobody names one
 _NumberT = TypeVar("_NumberT", int, float)
 
 
@@ -70,7 +70,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--machine, --machines and --price: the devices to plan with."""
-    parser.add_argument("--machine", help=f"by name in the file of machines (default: {_ASSUMED_MACHINE})")
+    parser.add_argument("--machine", help=f"by name in the file of machines (default: {ASSUMED_MACHINE})")
     parser.add_argument("--machines", type=Path, help="a file of your own with machines and prices")
     parser.add_argument("--price", type=bounded_number(0.0), help="dollars a device hour (default: the file's)")
 
@@ -89,7 +89,7 @@ def machine_of(options: argparse.Namespace) -> Machine:
     """The device that `add_machine`'s options name. Raises SettingsError."""
     from herd.train.machines import MACHINES_FILE, load_machine
 
-    machine = load_machine(options.machine or _ASSUMED_MACHINE, options.machines or MACHINES_FILE)
+    machine = load_machine(options.machine or ASSUMED_MACHINE, options.machines or MACHINES_FILE)
     return machine if options.price is None else replace(machine, price_per_hour=options.price)
 
 

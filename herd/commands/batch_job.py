@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from herd.commands.arguments import amount, bounded_number, machine_of
 from herd.commands.recipe_file import write_recipe
 from herd.commands.recipes import RECIPE_FILE
+from herd.core.terminal import count_of
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -87,7 +88,7 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         )  # fmt: skip
         first_job = f"$(sbatch --parsable {shlex.quote(str(text))})"
         submit = f"sbatch --dependency=afterok:{first_job} {shlex.quote(str(file))}"
-    nodes = f"{options.nodes} node{'s' * (options.nodes != 1)} of {options.gpus_per_node} GPUs"
+    nodes = f"{count_of(options.nodes, 'node')} of {options.gpus_per_node} GPUs"
     print(f"{file}: {nodes}, {hours:.1f} h at a time; submit it with")
     print(f"  {submit}")
     for line in _idle_lines(plans, devices):

@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herd.commands.arguments import add_gpus, add_machine, bounded_number, default_jobs, machine_of, named_machine
+from herd.commands.arguments import (
+    ASSUMED_MACHINE,
+    add_gpus,
+    add_machine,
+    bounded_number,
+    default_jobs,
+    machine_of,
+    named_machine,
+)
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
+from herd.core.terminal import count_of
 
 if TYPE_CHECKING:
     from herd.core.stage import Plan
@@ -75,8 +84,7 @@ def run(options: argparse.Namespace) -> None:
 
 def stage_count_line(plans: Sequence[Plan], folder: Path, recipe: str) -> str:
     """The last line of a plan. recipe: as it was named."""
-    stages = f"{len(plans)} stage{'s' * (len(plans) != 1)}"
-    return f"{stages} in {folder}; `herd plan {recipe} --yaml` prints every number"
+    return f"{count_of(len(plans), 'stage')} in {folder}; `herd plan {recipe} --yaml` prints every number"
 
 
 def plan_lines(
@@ -111,7 +119,7 @@ def plan_lines(
     if missing := missing_packages(plans):
         yield missing_words(missing)
     is_named = machine is not None
-    machine, artifacts = machine or load_machine("h100"), RunFolder(folder).artifacts
+    machine, artifacts = machine or load_machine(ASSUMED_MACHINE), RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
     if forecasts and not is_named:
         yield (

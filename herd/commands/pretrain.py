@@ -311,7 +311,7 @@ def _text_lines(options: argparse.Namespace, text: float, batch: int) -> Iterato
             "smaller --length or --batch-tokens"
         )
     times = options.tokens / text if options.tokens else options.epochs or 1.0
-    often = "; above four times little is learnt by it" if times > 4 else ""
+    often = "; above four times each reading teaches less" if times > 4 else ""
     yield f"about {_short(text)} tokens of text by its bytes, read {times:.2g} time{'s' * (times != 1)}{often}"
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from herd.core.errors import did_you_mean
 from herd.core.settings import BeforeValidator, dump, settings
+from herd.core.terminal import count_of
 
 NOTE_CHARACTERS = 8_192  # of a value that is kept, as JSON
 MAX_NOTES = 64  # values a document keeps of its row
@@ -85,7 +86,7 @@ def without_text(columns: TextColumns, names: Iterable[Any] | None, *, rows: int
         told = f"has no text in the field `{columns.text}` and no page in `{columns.html}`"
         return told if names is None else f"{told}; it has {describe_columns(names)}"
     return (
-        f"{rows:,} row{'s' * (rows != 1)} {_WITHOUT_TEXT} `{columns.text}` or a page in `{columns.html}`; "
+        f"{count_of(rows, 'row')} {_WITHOUT_TEXT} `{columns.text}` or a page in `{columns.html}`; "
         f"the columns are {describe_columns(names or ())}"
     )
 

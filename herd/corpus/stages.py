@@ -14,6 +14,7 @@ from herd.core.addresses import size_of
 from herd.core.artifacts import Corpus, Crawl
 from herd.core.errors import DataError
 from herd.core.stage import Packages, Work, stage
+from herd.core.terminal import count_of
 from herd.corpus.columns import NAME_THE_COLUMN, is_without_text
 from herd.corpus.dedup import dedups
 from herd.corpus.filters import filters
@@ -114,8 +115,8 @@ def _empty_corpus_message(total: ShardSummary, counts: WriteCounts) -> str:
     step = dropped.most_common(1)[0][0]
     first = (total.examples | counts.examples)[step][0]
     return (
-        f"the corpus is empty: all {_pages(total.pages)} were dropped, {steps} (the first of these: {first['id']}, "
-        f"{first['reason']}){broken}; {_cure(step, first['reason'])}"
+        f"the corpus is empty: all {count_of(total.pages, 'page')} were dropped, {steps} (the first of these: "
+        f"{first['id']}, {first['reason']}){broken}; {_cure(step, first['reason'])}"
     )
 
 
@@ -131,7 +132,8 @@ def _warn_of_losses(work: Work, total: ShardSummary, counts: WriteCounts) -> Non
     for kind, count in total.unread.items():
         rows = "row is" if count == 1 else "rows are"
         work.warn(
-            f"{count:,} {rows} {kind} and left out, of {_pages(total.pages)}; the first is {total.first_unread[kind]}"
+            f"{count:,} {rows} {kind} and left out, of {count_of(total.pages, 'page')}; the first is "
+            f"{total.first_unread[kind]}"
         )
     both = Tally()
     both.add_drops(total)
@@ -147,8 +149,8 @@ def _warn_of_losses(work: Work, total: ShardSummary, counts: WriteCounts) -> Non
             else ""
         )
         work.warn(
-            f"source {source}: none of its {_pages(sum(steps.values()))} is kept, {told} (the first: {identity}, "
-            f"{reason}){one}; {_cure(next(iter(steps)), reason)}, or leave the source out"
+            f"source {source}: none of its {count_of(sum(steps.values()), 'page')} is kept, {told} (the first: "
+            f"{identity}, {reason}){one}; {_cure(next(iter(steps)), reason)}, or leave the source out"
         )
     if len(lost) > _MOST_TOLD:
         work.warn(f"of {len(lost) - _MOST_TOLD:,} more sources nothing is kept")
@@ -157,14 +159,6 @@ def _warn_of_losses(work: Work, total: ShardSummary, counts: WriteCounts) -> Non
 def _is_text_file(identity: str) -> bool:
     """Whether a page is called as the files are that are one page each."""
     return ending_of(identity)[0] in TEXT_ENDINGS
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file{'s' * (count != 1)}"
-
-
-def _pages(count: int) -> str:
-    return f"{count:,} page{'s' * (count != 1)}"
 
 
 def _result(
@@ -214,10 +208,10 @@ def describe_input(sources: Mapping[str, Sequence[str]], settings: CurateSetting
     sizes = {source: sum(size_of(file) for file in scan.readable) for source, scan in scans.items()}
     spans = [FileSpan(file, source) for source, scan in scans.items() for file in scan.readable]
     input_shards = plan_shards(spans, settings, Path())
-    shards = f"{len(input_shards):,} shard{'s' * (len(input_shards) != 1)} of work"
-    yield f"{_files(len(spans))}, {sum(sizes.values()) / 1e6:,.1f} MB, in {shards}"
+    shards = f"{count_of(len(input_shards), 'shard')} of work"
+    yield f"{count_of(len(spans), 'file')}, {sum(sizes.values()) / 1e6:,.1f} MB, in {shards}"
     for source, scan in scans.items():
-        yield f"source {source}: {_files(len(scan.readable))}, {sizes[source] / 1e6:,.1f} MB"
+        yield f"source {source}: {count_of(len(scan.readable), 'file')}, {sizes[source] / 1e6:,.1f} MB"
         if scan.passed_over:
             yield describe_passed_over(scan.passed_over)
     for name, source_rules in settings.rules.items():

@@ -96,6 +96,17 @@ def resolve_mix(
     return ResolvedMix((MixPhase(until=1.0, mixture_weights=phase),), total, tuple(warnings))
 
 
+def tokens_of_phases(phases: Sequence[MixPhase], tokens: float) -> dict[str, float]:
+    """Of every source the tokens that a run of so many takes of it in all its phases."""
+    of_source, start = dict[str, float](), 0.0
+    for phase in phases:
+        share, total = phase.until - start, sum(phase.mixture_weights.values())
+        for name, weight in phase.mixture_weights.items():
+            of_source[name] = of_source.get(name, 0.0) + share * weight / total * tokens
+        start = phase.until
+    return of_source
+
+
 def later_shares(
     work: Work,
     shards: TokenShards,

@@ -16,7 +16,7 @@ from herd.model.config import read_shape
 from herd.model.sizes import Shape
 from herd.pretrain.anneal import AnnealSettings
 from herd.pretrain.long_context import LongContextSettings
-from herd.pretrain.mix import ProportionalMix, mix_shares, resolve_mix
+from herd.pretrain.mix import ProportionalMix, mix_shares, resolve_mix, tokens_of_phases
 from herd.pretrain.pretrain import PretrainSettings
 from herd.pretrain.profiling import ProfileJob, StageCost, profile_stages
 from herd.pretrain.vocabulary import planned_vocab_size
@@ -293,15 +293,9 @@ def text_lines(plans: Sequence[Plan], artifacts: Path) -> Iterator[str]:
         return
     shares = mix_shares(Mix(artifacts / found.key)) if isinstance(found, Artifact) else None
     mix = resolve_mix(available, largest.mix, tokens=largest.tokens, epochs=largest.epochs, found=shares)
-    tokens_by_source, start = dict[str, float](), 0.0
-    for phase in mix.phases:
-        phase_share, total = phase.until - start, sum(phase.mixture_weights.values())
-        for name, weight in phase.mixture_weights.items():
-            tokens_by_source[name] = tokens_by_source.get(name, 0.0) + phase_share * weight / total * mix.tokens
-        start = phase.until
     parts = [
         f"{name} {count:,.0f}" + (f" ({count / max(1, available[name]):.1f} times)" if name in available else "")
-        for name, count in sorted(tokens_by_source.items(), key=lambda pair: -pair[1])
+        for name, count in sorted(tokens_of_phases(mix.phases, mix.tokens).items(), key=lambda pair: -pair[1])
     ]
     yield f"{plan.key} reads {mix.tokens:,} tokens: {', '.join(parts)}"
     yield from mix.warnings

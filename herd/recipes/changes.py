@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from herd.core.settings import dump
+from herd.core.terminal import count_of
 
 
 def change_lines(before: Any, after: Any) -> Iterator[str]:
@@ -35,7 +36,7 @@ def _word(value: Any) -> str:
     if isinstance(value, dict) and any(isinstance(part, dict | list) for part in value.values()):
         return "{...}"
     if _has_parts(value) or (isinstance(value, list) and len(value) > 8):
-        return f"{len(value)} part{'s' * (len(value) != 1)}"
+        return count_of(len(value), "part")
     if isinstance(value, float):
         return f"{value:.3g}"
     return "none" if value is None else f"{value:,}" if type(value) is int else str(value) or "none"

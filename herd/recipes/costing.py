@@ -18,6 +18,7 @@ from herd.align.sft import SftSettings
 from herd.core.artifacts import is_complete
 from herd.core.settings import build
 from herd.core.stage import Plan
+from herd.core.terminal import count_of
 from herd.corpus.sources import planned_text_tokens
 from herd.model.sizes import Shape
 from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
@@ -346,7 +347,7 @@ def _training_lines(forecast: StageForecast, machine: Machine, artifacts: Path, 
     main, memory = forecast.main, forecast.memory
     parts = ("weights", "gradients", "optimizer", "activations", "logits")
     listed = ", ".join(f"{name} {bytes_words(getattr(memory, name))}" for name in parts)
-    steps = f"{forecast.steps:,} step{'s' * (forecast.steps != 1)}"
+    steps = count_of(forecast.steps, "step")
     idle = f", pipeline idle {main.idle:.0%} of its work" if main.layout.pipeline > 1 else ""
     yield (
         f"{forecast.key}: {_layout_words(main)}; {bytes_words(memory.total)} of "
@@ -378,7 +379,7 @@ def _layout_words(main: Cost) -> str:
     divided = [f"{name} {getattr(layout, name)}" for name in names if getattr(layout, name) > 1]
     chunks = f", {layout.chunks} chunks" if layout.chunks > 1 else ""
     shared = f" ({' x '.join(divided)}{chunks})" if divided else ""
-    return f"{layout.devices:,} device{'s' * (layout.devices > 1)}{shared}, {main.micro_batch:,} rows at once"
+    return f"{count_of(layout.devices, 'device')}{shared}, {main.micro_batch:,} rows at once"
 
 
 def time_words(days: float) -> str:

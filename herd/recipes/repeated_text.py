@@ -7,7 +7,7 @@ from pathlib import Path
 
 from herd.core.artifacts import Artifact, is_complete
 from herd.corpus.sources import planned_tokens_by_source
-from herd.pretrain.mix import ProportionalMix
+from herd.pretrain.mix import ProportionalMix, tokens_of_phases
 from herd.pretrain.pretrain import PretrainSettings
 from herd.recipes.costing import StageForecast
 
@@ -47,12 +47,6 @@ def _readings(s: PretrainSettings, held: Mapping[str, float], tokens: float) -> 
         return {}
     if isinstance(s.mix, ProportionalMix):
         return {"the text": tokens / sum(held.values())}
-    read, start = dict.fromkeys(held, 0.0), 0.0
-    for phase in s.mix:
-        total = sum(phase.mixture_weights.values())
-        for name, weight in phase.mixture_weights.items():
-            if name in read and total:
-                read[name] += (phase.until - start) * weight / total * tokens
-        start = phase.until
-    times = {name: count / held[name] for name, count in read.items() if held[name]}
+    read = tokens_of_phases(s.mix, tokens)
+    times = {name: count / held[name] for name, count in read.items() if held.get(name)}
     return dict(sorted(times.items(), key=lambda pair: -pair[1]))
