@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from herd.core.artifacts import atomic_write
 from herd.core.errors import HerdError, SettingsError, StoppedError, TrainingError, to_herd_error
 from herd.core.executor import ProgressReporter, RestartPolicy
+from herd.core.manifests import partial_of
 from herd.run.processes import sigterm_as_request
 from herd.run.ranks import HEARTBEAT_SECONDS, STARTUP_SECONDS, Rank, free_port, rank_command, rank_env, watch_progress
 
@@ -330,7 +331,7 @@ def _read(file: Path) -> Any:
 
 
 def _write(file: Path, value: object) -> None:
-    partial = file.with_name(file.name + ".partial")
+    partial = partial_of(file)  # several ranks may write `fault` at once
     partial.write_bytes(pickle.dumps(value))
     partial.rename(file)
 
