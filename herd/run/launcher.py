@@ -109,7 +109,8 @@ class LauncherExecutor:
         if ranks > started:
             raise SettingsError(f"the layout wants {ranks} ranks and {started} were started; change one of them")
         # A port of the job's own: the launcher's is taken by the launcher.
-        address = os.environ.get("MASTER_ADDR") or socket.gethostbyname(socket.gethostname())
+        # A name and no number: what this node calls itself may be 127.0.1.1 here, which leads elsewhere on the others.
+        address = os.environ.get("MASTER_ADDR") or os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         rank_job = [str(job), ranks, address, free_port()]
         self._rendezvous.announce("job", json.dumps(rank_job).encode())
         with watch_progress(job.parent / "ranks", report):
