@@ -19,7 +19,7 @@ from herd.commands.arguments import (
     named_machine,
 )
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, run_folder, spread
 from herd.core.terminal import count_of
 
 if TYPE_CHECKING:
@@ -153,4 +153,4 @@ def _print_json(plans: Sequence[Plan], folder: Path, machine: Machine, options: 
     print(json.dumps({"machine": asdict(machine), "trainings": rows}, indent=1))
 
 
-COMMAND = Command("plan", "show what a run would make, and make nothing", add_options, run)
+COMMAND = Command("plan", "show what a run would make, and make nothing", add_options, run, run_folder)

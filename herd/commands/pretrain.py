@@ -87,17 +87,26 @@ def run(options: argparse.Namespace) -> None:
     if options.held_out_share is not None:
         numbers["held_out_share"] = options.held_out_share
     if options.model is None:
-        preset, start = (
-            "pretrain",
-            Path(options.size).stem if options.size.endswith((".yaml", ".yml")) else options.size,
-        )
+        preset = "pretrain"
         numbers |= _new_model(options, sources)
     else:
-        preset, start = "continue", _model_name(options.model)
+        preset = "continue"
         numbers |= _continued(options, sources)
-    title = f"{start} on {', '.join(sources)}"
-    folder = options.out or Path("runs") / _folder_name(f"{start}-{_source_names(list(sources))}")
-    run_job(preset, {"title": title, **numbers}, folder, options)
+    title = f"{_start_name(options)} on {', '.join(sources)}"
+    run_job(preset, {"title": title, **numbers}, run_folder(options), options)
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The folder of the run: as said, else named by what is trained and the sources."""
+    sources = list(sources_of(options.data))
+    return options.out or Path("runs") / _folder_name(f"{_start_name(options)}-{_source_names(sources)}")
+
+
+def _start_name(options: argparse.Namespace) -> str:
+    """What training starts from: a size, or a model."""
+    if options.model is not None:
+        return _model_name(options.model)
+    return Path(options.size).stem if options.size.endswith((".yaml", ".yml")) else options.size
 
 
 def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -372,5 +381,5 @@ def _existing(path: str, option: str) -> str:
 
 
 COMMAND = Command(
-    "pretrain", "make a base model from text of your own, or go on with one that is there", add_options, run
+    "pretrain", "make a base model from text of your own, or go on with one that is there", add_options, run, run_folder
 )
