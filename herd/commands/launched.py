@@ -35,11 +35,12 @@ def one_of_ranks(command: Command, options: argparse.Namespace) -> Iterator[bool
 
 
 def _named_executor(options: argparse.Namespace) -> str | None:
-    """That of the option, else of the file of numbers that is named."""
+    """That of the option, else of the file of numbers that is named; none of what runs nothing."""
     from herd.core.recipe import executor_name
 
-    named = getattr(options, "executor", None)
-    return named or (executor_name(options.recipe) if hasattr(options, "recipe") else None)
+    if not hasattr(options, "executor"):
+        return None
+    return options.executor or (executor_name(options.recipe) if hasattr(options, "recipe") else None)
 
 
 def _only_shows(options: argparse.Namespace) -> bool:

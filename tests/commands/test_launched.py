@@ -75,6 +75,7 @@ def test_an_executor_by_which_each_process_runs_for_itself_is_refused(
     for words in (["run", "tiny", "--executor", "local"], ["run", str(mine)]):
         assert main(words) == 2
         assert "torchrun started 2 processes, and with the executor" in capfd.readouterr().err
+    assert main(["plan", str(mine)]) == 0  # which runs nothing
     mine.write_text("recipe: tiny\nexecutor: slurm\n")
     assert main(["run", str(mine), "--out", "there"]) == 0
     assert second == [Path("there")]
@@ -110,7 +111,7 @@ def test_a_job_under_torchrun_is_one_run_of_two_ranks(own: Path) -> None:
     ]
     run = own / "runs" / "sft-smol"
     assert sorted(path.name for path in run.glob("recipe*")) == ["recipe.yaml"]
-    assert read_yaml(run / "recipe.yaml")[0]["sft"]["layout"] == {"data": 2}
+    assert read_yaml(run / "recipe.yaml")[0]["sft"]["layout"]["data"] == 2
     model = next((run / "artifacts").glob("sft-*"))
     assert json.loads((model / "artifact.json").read_text())["settings"]["settings"]["layout"]["data"] == 2
     assert not (run / "joined").exists()
