@@ -24,8 +24,8 @@ _FEW_STEPS = 20
 
 @dataclass(frozen=True)
 class StepCount:
-    """rows: to learn from; held_out: never learnt; left_out: of `rows`, by why they are not learnt. steps: in all; epochs: over
-    how many passes these go. per_step: of `unit` so many. unread: in words, what fills no step."""
+    """rows: to learn from; held_out: never learnt; left_out: of `rows`, by why they are not learnt. steps: in all;
+    epochs: over how many passes these go. per_step: of `unit` so many. unread: in words, what fills no step."""
 
     rows: int
     held_out: int
