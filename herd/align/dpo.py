@@ -114,15 +114,9 @@ def dpo(
     )  # fmt: skip
     pairs = encoded.preferences
     batches = PreferenceBatches(
-        pairs,
-        size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        pad=tokenizer.pad_id,
-        length=context,
-        include_eos=settings.include_eos,
-        steps=settings.steps,
-    )
+        pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
+        length=context, include_eos=settings.include_eos, steps=settings.steps, ranks=settings.layout.data,
+    )  # fmt: skip
     all_logps = partial(_log_probs_with_eos, pairs=pairs, pad=tokenizer.pad_id, include_eos=settings.include_eos)
     with trainable.strategy.evaluating() as policy:
         before, eos_before = all_logps(policy, report=_reporter(work, "before"))

@@ -96,15 +96,10 @@ def train_reward(
         balanced_sources=settings.balanced_sources, seed=settings.seed,
     )  # fmt: skip
     batches = PreferenceBatches(
-        train_set.preferences,
-        size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        pad=tokenizer.pad_id,
-        length=context,
-        share_prompt=settings.share_prompt,
-        steps=settings.steps,
-    )
+        train_set.preferences, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed,
+        pad=tokenizer.pad_id, length=context, share_prompt=settings.share_prompt, steps=settings.steps,
+        ranks=settings.layout.data,
+    )  # fmt: skip
     if settings.early_stop and not (test_preferences or ranked[train_size:]):
         raise SettingsError("early_stop needs preferences that only test; raise held_out_share, or leave it out")
     # Before training: that nothing is left to test with is reported at once.

@@ -24,7 +24,7 @@ _MOST_HOURS, _SPARE = 24.0, 1.3
 # Options of `herd run` that a script hands on, with what they are when nobody says anything.
 _HANDED_ON = {
     "save_every": None, "keep_every": 0, "gc_every": 50, "profile": None, "heartbeat_timeout": 30.0, "max_restarts": 3,
-    "compare_every": 10, "inference_ranks": None, "device": "auto", "dtype": "fp32",
+    "compare_every": 10, "inference_ranks": None, "device": "auto", "dtype": "auto",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from herd.commands.arguments import (
     default_jobs,
     machine_of,
     named_machine,
+    training_dtype,
 )
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
 
     recipe, folder = resolve_recipe(options)
     machine = machine_of(options)
-    recipe, told = spread(recipe, options.gpus, machine)
+    recipe, told = spread(recipe, options.gpus, machine, training_dtype(options))
     named = named_machine(options)
     if options.yaml:
         print(write_yaml(recipe.to_row()), end="")

@@ -108,7 +108,6 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
         CHINCHILLA_TOKENS,
         base_vocab_size,
         batch_size_tokens,
-        computing,
         default_length,
         ladder_of,
         peak_lr,
@@ -128,7 +127,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     lr = options.learning_rate or peak_lr(weights)
     batch = options.batch_tokens or batch_size_tokens(weights, length, tokens, options.gpus or 1)
     base: dict[str, Any] = {"size": options.size if options.size in SIZES else dump(size)}
-    base |= _training(options, length, batch, lr) | computing(options.gpus)
+    base |= _training(options, length, batch, lr)
     numbers: dict[str, Any] = {"tokenizer": tokenizer, "base": base}
     numbers |= _mixed(options, base, length, tokens) | _later(options, base, batch, tokens, lr)
     if options.ladder:
@@ -151,7 +150,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
 def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """What the options say of a model that goes on, the rest by its size."""
     from herd.model.config import read_shape
-    from herd.recipes.defaults import batch_size_tokens, computing
+    from herd.recipes.defaults import batch_size_tokens
     from herd.serve.folders import model_in
     from herd.train.schedule import lr_by_size
 
@@ -180,7 +179,7 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     tokens = options.tokens or text * (options.epochs or 1.0)
     lr = options.learning_rate or float(f"{lr_by_size(shape.num_params):.2g}")
     batch = options.batch_tokens or batch_size_tokens(shape.num_params, length, tokens, options.gpus or 1)
-    training = _training(options, length, batch, lr) | computing(options.gpus)
+    training = _training(options, length, batch, lr)
     numbers: dict[str, Any] = {"model": str(folder.resolve()), "pretrain": training}
     general = sources_of(options.general)
     if general:
@@ -272,10 +271,10 @@ def _later(
     options: argparse.Namespace, training: dict[str, Any], batch: int, tokens: float, lr: float
 ) -> dict[str, Any]:
     """The stages after the first. An annealing takes its share of the tokens from `training`."""
-    from herd.recipes.defaults import computing, later_lengths
+    from herd.recipes.defaults import later_lengths
 
     later: dict[str, Any] = {}
-    length, extra = training["length"], computing(options.gpus)
+    length = training["length"]
     if options.lengths:
         try:
             lengths = [context_length(part.strip()) for part in options.lengths.split(",")]
@@ -283,7 +282,7 @@ def _later(
             raise SettingsError(f"--lengths: {fault}") from None
         if sorted({length, *lengths}) != [length, *lengths]:
             raise SettingsError(f"--lengths {options.lengths} do not rise from {length:,} on; write them in order")
-        later["longer"] = [stage | extra for stage in later_lengths(lengths, batch, tokens, lr)]
+        later["longer"] = later_lengths(lengths, batch, tokens, lr)
         length = lengths[-1]
     if options.anneal:
         if options.tokens is None:
@@ -291,7 +290,7 @@ def _later(
         last = max(batch, round(options.tokens * options.anneal))
         training["tokens"] = max(batch, options.tokens - last)
         rows = max(1, batch // length)
-        later["anneal"] = {"tokens": last, "length": length, "batch_tokens": rows * length, "lr": lr / 10} | extra
+        later["anneal"] = {"tokens": last, "length": length, "batch_tokens": rows * length, "lr": lr / 10}
     return later
 
 

@@ -14,6 +14,7 @@ from herd.commands.arguments import (
     default_jobs,
     machine_of,
     named_machine,
+    training_dtype,
 )
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
@@ -102,7 +103,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="ranks over which generation, selection, scoring and evaluation divide their rows (default: 1; with "
         "torchrun and slurm all)",
     )
-    add_device(parser)
+    add_device(parser, trains=True)
 
 
 def parse_trace_steps(text: str) -> tuple[int, int]:
@@ -115,7 +116,7 @@ def parse_trace_steps(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     recipe, folder = resolve_recipe(options)
-    recipe, told = spread(recipe, options.gpus, machine_of(options))
+    recipe, told = spread(recipe, options.gpus, machine_of(options), training_dtype(options))
     for line in told:
         print(line)
     if options.dry_run:

@@ -15,7 +15,7 @@ from herd.core.seeds import rng
 from herd.model.sizes import Shape
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
-from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT
+from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT, step_rows
 from herd.train.rows import DocumentSpan, named_rng, pack_best_fit, row_length
 
 
@@ -291,7 +291,8 @@ def _prompt(preference: Preference, chat_template: ChatTemplate, answers: Sequen
 
 class PreferenceBatches:
     """`epochs` passes over ranked answers, in an order of its own each time, `size` prompts a step; or exactly `steps`
-    steps. epoch_ends: the numbers of the steps, from 1, with which a pass is over, the last step's among them."""
+    steps. ranks: that share a step. epoch_ends: the numbers of the steps, from 1, with which a pass is over, the last
+    step's among them."""
 
     def __init__(
         self,
@@ -305,8 +306,10 @@ class PreferenceBatches:
         share_prompt: bool = False,
         include_eos: bool = False,
         steps: int | None = None,
+        ranks: int = 1,
     ) -> None:
-        self.preferences, self.size, self.seed = preferences, min(size, len(preferences)), seed
+        self.preferences, self.seed = preferences, seed
+        self.size = step_rows(len(preferences), size, ranks)
         self.pad, self.length, self.share_prompt, self.include_eos = pad, length, share_prompt, include_eos
         self.per_epoch = len(preferences) // self.size
         self.steps = steps or epochs * self.per_epoch
