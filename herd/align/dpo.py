@@ -42,6 +42,7 @@ from herd.train.preferences import (
     encode_preferences,
     eval_batches,
     mismatched_completions,
+    most_measured_tokens,
 )
 from herd.train.session import check_data_parallel
 from herd.train.settings import PreferenceSettings, num_ranks
@@ -324,7 +325,12 @@ def reference_log_probs(
     part each. report: is called with how many of this rank's batches are done, of how many."""
     model.eval()
     device = next(model.parameters()).device
-    batches = list(eval_batches(pairs, pad=pad, length=model.shape.max_seq_len, include_eos=include_eos))
+    batches = list(
+        eval_batches(
+            pairs, pad=pad, length=model.shape.max_seq_len, include_eos=include_eos,
+            max_tokens=most_measured_tokens(device),
+        )
+    )  # fmt: skip
     ranks, done = RankGroup.joined(), itertools.count(1)
     own = -(-len(batches) // ranks.size)
 

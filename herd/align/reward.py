@@ -37,6 +37,7 @@ from herd.train.preferences import (
     PreferenceBatches,
     encode_preferences,
     eval_batches,
+    most_measured_tokens,
 )
 from herd.train.settings import PreferenceSettings, num_ranks
 
@@ -220,7 +221,12 @@ def held_out_gaps(
         return torch.cat([gaps_of(scores) for scores in scores_of(model, batch.to(device), cross_attention)]).cpu()
 
     with fused_kernels(model.trunk):
-        batches = list(eval_batches(ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt))
+        batches = list(
+            eval_batches(
+                ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt,
+                max_tokens=most_measured_tokens(device),
+            )
+        )  # fmt: skip
         return torch.cat(RankGroup.joined().map(batches, gaps, collective=True))
 
 
