@@ -81,10 +81,11 @@ def device_bytes() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else held_bytes()
 
 
-def device_memory() -> tuple[float, float]:
-    """Bytes of this GPU that this process may have, with those it has, and those that it holds of them."""
-    free, _ = torch.cuda.mem_get_info()
-    return float(free + torch.cuda.memory_reserved()), float(torch.cuda.memory_allocated())
+def device_memory(device: torch.device | None = None) -> tuple[float, float]:
+    """Bytes of a GPU, of this one when absent, that this process may have, with those it has, and those that it holds
+    of them."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(free + torch.cuda.memory_reserved(device)), float(torch.cuda.memory_allocated(device))
 
 
 _MAX_LAYERS = 100_000  # also a model without memory is made layer by layer

@@ -281,6 +281,17 @@ def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor
     return F.linear(x_BTD, embedding if shape.tied_output else read("output.weight").float())
 
 
+def copy_in(model: Transformer, dtype: torch.dtype) -> Transformer:
+    """A copy of `model` with its weights in `dtype`, on the same device and without what training added to it; tables
+    of positions stay fp32."""
+    with torch.device("meta"):
+        copy = Transformer(model.shape)
+    weights = {name: weight.detach().to(dtype, copy=True) for name, weight in model.named_parameters()}
+    assign_weights(copy, weights)
+    copy.set_rope(model.shape)
+    return copy
+
+
 def assign_weights(module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     """`module` with these tensors as its weights, not copied; it may have been made without memory."""
     module.load_state_dict(weights, assign=True)
