@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)
     sources = sources_of(options.input)
-    crawls = crawls_of(sources, columns_of(options))
+    crawls = crawls_of(sources, columns_of(options, sources))
     if options.dry_run:
         for line in describe_input(sources, settings):
             print(line)

@@ -80,7 +80,7 @@ def context_length(text: str) -> int:
 def run(options: argparse.Namespace) -> None:
     sources = sources_of(options.data)
     numbers: dict[str, Any] = {"files": {name: list(paths) for name, paths in sources.items()}}
-    if columns := columns_of(options):
+    if columns := columns_of(options, {**sources, **sources_of(options.general)}):
         numbers["columns"] = {name: one.to_row() for name, one in columns.items()}
     if options.rules:
         numbers["curate"] = _rules(options.rules)
@@ -189,7 +189,7 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     mix = _mixed(options, training, length, tokens)
     if mix:
         raise SettingsError("a method finds shares with new models; write --mix NAME=SHARE,... for one that goes on")
-    numbers |= _later(options, training, batch, tokens, lr)
+    numbers |= _later(options, training, batch, tokens, lr, shape.max_seq_len)
     numbers["measure"] = _measure(options, length)
     print(f"all {shape.num_params:,} weights of {folder} go on; {_chosen(options, batch, lr)}")
     for line in _text_lines(options, text, batch):
@@ -268,9 +268,10 @@ def _shares(text: str) -> dict[str, float]:
 
 
 def _later(
-    options: argparse.Namespace, training: dict[str, Any], batch: int, tokens: float, lr: float
+    options: argparse.Namespace, training: dict[str, Any], batch: int, tokens: float, lr: float, context: int = 0
 ) -> dict[str, Any]:
-    """The stages after the first. An annealing takes its share of the tokens from `training`."""
+    """The stages after the first. An annealing takes its share of the tokens from `training`. context: tokens that the
+    model reads before."""
     from herd.recipes.defaults import later_lengths
 
     later: dict[str, Any] = {}
@@ -282,6 +283,11 @@ def _later(
             raise SettingsError(f"--lengths: {fault}") from None
         if sorted({length, *lengths}) != [length, *lengths]:
             raise SettingsError(f"--lengths {options.lengths} do not rise from {length:,} on; write them in order")
+        if lengths[0] <= context:
+            raise SettingsError(
+                f"--lengths {options.lengths}: the model reads {context:,} tokens already; write longer ones, or take "
+                "--length up to that to train on rows of what it reads"
+            )
         later["longer"] = later_lengths(lengths, batch, tokens, lr)
         length = lengths[-1]
     if options.anneal:
