@@ -157,6 +157,8 @@ def _handed_on(options: argparse.Namespace) -> list[str]:
         if (value := getattr(options, name)) != usual:
             text = ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [f"--{name.replace('_', '-')}", text]
+    if options.ignore_memory:
+        words.append("--ignore-memory")
     for tracker in options.log:
         words += ["--log", tracker]
     return words

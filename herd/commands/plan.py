@@ -127,17 +127,17 @@ def plan_lines(
             "times and costs are for H100s, as no device was named (--machine NAME); `herd plan FILE --estimate` tries "
             "what they are here"
         )
-    yield from _by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
-    yield from _by_title(whole_model_notes(plans, forecasts, machine), titles)
-    yield from _by_title(text_lines(plans, artifacts), titles)
-    yield from _by_title(estimated_text_lines(forecasts, artifacts), titles)
-    yield from _by_title(doubtful_lines(forecasts, artifacts), titles)
+    yield from by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
+    yield from by_title(whole_model_notes(plans, forecasts, machine), titles)
+    yield from by_title(text_lines(plans, artifacts), titles)
+    yield from by_title(estimated_text_lines(forecasts, artifacts), titles)
+    yield from by_title(doubtful_lines(forecasts, artifacts), titles)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
         yield f"{titles[key]}: {loss_line(expected)}"
 
 
-def _by_title(lines: Iterable[str], titles: Mapping[str, str]) -> Iterator[str]:
-    """`lines` with the names of stages in place of their keys."""
+def by_title(lines: Iterable[str], titles: Mapping[str, str]) -> Iterator[str]:
+    """`lines` with the names of stages in place of their keys. titles: by key."""
     for line in lines:
         yield _KEY.sub(lambda match: titles.get(match[0], match[0]), line)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from herd.core.errors import DataError, SettingsError
-from herd.generate.kv_cache import KVCacheManager, default_cache_tokens, longest_cache_tokens
+from herd.generate.kv_cache import KVCacheManager, cache_bounds
 from herd.generate.params import GREEDY, SamplingParams
 from herd.generate.requests import CompletionOutput, CompletionState, Request, RequestOutput
 from herd.generate.runner import InferenceModel, ModelRunner
@@ -73,11 +73,7 @@ class Engine:
         self.model = model.eval()
         self.stop_token_ids, self.max_num_seqs, self.tokenizer = stop_token_ids, max_num_seqs, tokenizer
         weight = model.embedding.weight
-        self.cache_tokens = cache_tokens or default_cache_tokens(model.shape, max_num_seqs, weight.dtype, weight.device)
-        self._most_tokens = self.cache_tokens
-        if cache_tokens is None and self.cache_tokens < model.shape.max_seq_len:
-            most = longest_cache_tokens(model.shape, weight.dtype, weight.device)
-            self._most_tokens = max(most, self.cache_tokens)
+        self.cache_tokens, self._most_tokens = cache_bounds(model.shape, max_num_seqs, weight, cache_tokens)
         is_large = weight.device.type == "cuda" and model.shape.num_params >= _WORTH_COMPILING
         self._call = torch.compile(call_eager) if (is_large if compile_decode is None else compile_decode) else None
         self._ids = itertools.count()
@@ -220,8 +216,10 @@ class Engine:
         self, prompt: Sequence[int], params: SamplingParams, *, number: int = 0, word_by_word: bool = False
     ) -> _QueuedRequest:
         if not 0 < len(prompt) < self.max_seq_len:
-            raise DataError(self._length_fault(number, len(prompt)))
-        self._reserve(min(len(prompt) + params.max_tokens, self.max_seq_len))
+            raise DataError(_length_fault(number, len(prompt), self.max_seq_len, self.model.shape.max_seq_len))
+        needed = min(len(prompt) + params.max_tokens, self.max_seq_len)
+        if needed > self.cache_tokens:  # who works with the cache of before ends with it
+            self.cache_tokens, self._schedulers = needed, {}
         _check_params(params, self.tokenizer, self.model.shape.vocab_size)
         request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
         outputs = [CompletionOutput(index) for index in range(params.n)]
@@ -233,22 +231,6 @@ class Engine:
             for index in range(params.n)
         ]
         return _QueuedRequest(request, output, tuple(answers))
-
-    def _length_fault(self, number: int, tokens: int) -> str:
-        fault = f"prompt {number} has {tokens} tokens; the model reads 1 to {self.max_seq_len - 1}"
-        if self.max_seq_len == self.model.shape.max_seq_len:
-            return fault
-        return (
-            f"{fault} of its {self.model.shape.max_seq_len} here, for which memory holds a KV cache; load it in bf16, "
-            "or take a larger device or shorter prompts"
-        )
-
-    def _reserve(self, tokens: int) -> None:
-        """Makes the bound of the cache one text of so many tokens, where it is lower. Who works with the cache of
-        before ends with it."""
-        if tokens > self.cache_tokens:
-            self.cache_tokens = tokens
-            self._schedulers = {}
 
     def _scheduler(self, number: int = 0, tokens: int = 0) -> Scheduler:
         """Worker `number`'s; those beside the first have caches of their own, for so many tokens. After a change of
@@ -277,6 +259,17 @@ def _inference_model(model: Transformer, call: Call | None) -> InferenceModel:
     if call is not None or not packable(model):
         return model
     return PackedModel(model)
+
+
+def _length_fault(number: int, tokens: int, most: int, context: int) -> str:
+    """most: tokens that can be read here, context: that the model reads."""
+    fault = f"prompt {number} has {tokens} tokens; the model reads 1 to {most - 1}"
+    if most == context:
+        return fault
+    return (
+        f"{fault} of its {context} here, for which memory holds a KV cache; load it in bf16, or take a larger device "
+        "or shorter prompts"
+    )
 
 
 def _choices(params: SamplingParams, tokenizer: TokenizerProtocol | None) -> Choices | None:

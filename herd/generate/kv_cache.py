@@ -207,6 +207,15 @@ def longest_cache_tokens(shape: Shape, dtype: torch.dtype, device: torch.device)
     return max(BLOCK_SIZE, min(shape.max_seq_len, tokens))
 
 
+def cache_bounds(shape: Shape, rows: int, weight: Tensor, tokens: int | None = None) -> tuple[int, int]:
+    """Tokens that a cache may hold, and those it may grow to for one longer text. weight: of the model, in whose type
+    and place it lies. tokens: that were asked for, which it never exceeds."""
+    usual = tokens or default_cache_tokens(shape, rows, weight.dtype, weight.device)
+    if tokens is not None or usual >= shape.max_seq_len:
+        return usual, usual
+    return usual, max(usual, longest_cache_tokens(shape, weight.dtype, weight.device))
+
+
 def reading_bytes(shape: Shape, tokens: int, itemsize: int) -> float:
     """Bytes that reading `tokens` tokens at once takes beside weights and cache, about: of a block what its parts hand
     on, in `itemsize` bytes a number, and a norm's copies in fp32. No table of pairs of tokens is counted."""

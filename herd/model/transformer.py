@@ -284,12 +284,17 @@ def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor
 def copy_in(model: Transformer, dtype: torch.dtype) -> Transformer:
     """A copy of `model` with its weights in `dtype`, on the same device and without what training added to it; tables
     of positions stay fp32."""
-    with torch.device("meta"):
-        copy = Transformer(model.shape)
     weights = {name: weight.detach().to(dtype, copy=True) for name, weight in model.named_parameters()}
-    assign_weights(copy, weights)
-    copy.set_rope(model.shape)
-    return copy
+    return model_of(model.shape, weights)
+
+
+def model_of(shape: Shape, weights: dict[str, Tensor]) -> Transformer:
+    """A model of `shape` with these weights by name, not copied, where they lie."""
+    with torch.device("meta"):
+        model = Transformer(shape)
+    assign_weights(model, weights)
+    model.set_rope(shape)
+    return model
 
 
 def assign_weights(module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:

@@ -88,15 +88,9 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     sources = settings.text_sources or tuple(shards.sources)
     weights = later_shares(work, shards, settings.mixture_weights, settings.mix, tokens=settings.max_tokens)
     gate_test = GateTest(
-        shards,
-        tokenizer,
-        sources,
-        weights,
-        seeds=settings.needle_seeds,
-        tolerance=settings.short_loss_tolerance,
-        executor=work.executor,
-        ranks=training_ranks(work, settings.layout),
-    )
+        shards, tokenizer, sources, weights, seeds=settings.needle_seeds, tolerance=settings.short_loss_tolerance,
+        executor=work.executor, ranks=training_ranks(work, settings.layout),
+    )  # fmt: skip
     first, earlier = place_model(load_transformer(model.path), work.device, work.dtype), baseline(model)
     gate = gate_test.run(first, present, settings.gate, earlier)
     switched = bool(gate)

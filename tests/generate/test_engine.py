@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.generate import engine as engine_module
+from herd.generate import kv_cache
 from herd.generate.engine import Choices, Engine, RequestOutput, SamplingParams, sample_tokens
 from herd.model import cache as cache_module
 from herd.model.packed import PackedModel
@@ -367,8 +368,8 @@ def test_only_the_likeliest_k_are_drawn() -> None:
 def test_a_cache_grows_for_a_prompt_that_is_longer_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     sampling, long = SamplingParams(max_tokens=5), list(range(50))
     expected = Engine(model(), frozenset()).generate([long, [3]], sampling)
-    monkeypatch.setattr(engine_module, "default_cache_tokens", lambda *arguments: 16)
-    monkeypatch.setattr(engine_module, "longest_cache_tokens", lambda *arguments: 60)
+    monkeypatch.setattr(kv_cache, "default_cache_tokens", lambda *arguments: 16)
+    monkeypatch.setattr(kv_cache, "longest_cache_tokens", lambda *arguments: 60)
     engine = Engine(model(), frozenset())
     assert engine.generate([[3]], sampling)[0].token_ids == expected[1].token_ids
     assert engine.cache_tokens == 16

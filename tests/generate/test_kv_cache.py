@@ -14,6 +14,7 @@ from herd.generate.kv_cache import (
     BLOCK_SIZE,
     PREFILL_TOKENS,
     KVCacheManager,
+    cache_bounds,
     default_cache_tokens,
     longest_cache_tokens,
     reading_bytes,
@@ -90,6 +91,9 @@ def test_a_gpu_of_80_gb_reads_a_context_of_128k_with_an_8b_in_bf16(gpu: Callable
         assert taken + dtype.itemsize * EIGHT.num_params <= 80e9
     gpu(80e9, 70e9)
     assert BLOCK_SIZE <= longest_cache_tokens(EIGHT, torch.bfloat16, cuda) < 131_072
+    weight = torch.zeros(1, dtype=torch.bfloat16)
+    assert cache_bounds(SMALL, 4, weight) == (4 * SMALL.max_seq_len,) * 2  # whole contexts fit
+    assert cache_bounds(EIGHT, 4, weight, 100) == (100, 100)
     gpu(80e9, 80e9)
     assert longest_cache_tokens(EIGHT, torch.bfloat16, cuda) == BLOCK_SIZE
 

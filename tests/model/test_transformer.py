@@ -16,7 +16,7 @@ from herd.core.settings import build
 from herd.model.cache import PagedKVCache
 from herd.model.devices import place_model
 from herd.model.sizes import LLAMA_VOCAB_SIZE, SIZES, RopeScaling, Shape, Size, model_size
-from herd.model.transformer import Transformer, copy_in, initialize
+from herd.model.transformer import Transformer, copy_in, initialize, model_of
 from herd.model.weights import load_model, save_model
 
 SMALL = Shape(vocab_size=97, dim=32, n_layers=3, n_heads=4, n_kv_heads=2, ffn_dim=48, max_seq_len=64)
@@ -232,3 +232,10 @@ def test_a_copy_in_another_type_reads_as_a_model_that_was_placed_so() -> None:
             same = copy_in(original, torch.float32)
             same.embedding.weight.zero_()
             assert bool(original.embedding.weight.any())
+
+
+def test_a_model_of_weights_is_the_model_they_are_of() -> None:
+    original = model()
+    again = model_of(SMALL, dict(original.state_dict()))
+    with torch.no_grad():
+        assert torch.equal(again(ids(2, 9)), original(ids(2, 9)))
