@@ -53,7 +53,7 @@ def test_fine_tuning_keeps_a_layout_of_its_own_that_the_devices_hold() -> None:
     spread, told = choose_layouts(recipe, 1024, H100)
     before, after = recipe.settings.alignment, spread.settings.alignment
     assert after.sft.layout == before.sft.layout == ParallelLayout(tensor=8, context=2, data=8)
-    assert after.reward.layout == after.dpo.layout == ParallelLayout(data=8)
+    assert after.reward.layout == after.dpo.layout == ParallelLayout(data=256)
     assert "alignment.sft keeps its layout of 128 of 1,024 devices" in told
     # Fewer than it wants: fewer share the batch, of a model that is divided as before.
     fewer, told = choose_layouts(recipe, 64, H100)
