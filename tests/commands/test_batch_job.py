@@ -94,7 +94,7 @@ def test_a_preset_whose_stages_want_different_numbers_of_devices_is_one_job(
     assert code == 0, err
     assert "#SBATCH --nodes=128\n" in file.read_text()
     assert "of 1,024 devices some stages use fewer, and the others wait meanwhile: " in said
-    assert "train_reward 8" in said
+    assert "train_reward 256" in said
 
 
 def test_a_wiring_of_ones_own_is_found_from_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
