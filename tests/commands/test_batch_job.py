@@ -113,8 +113,8 @@ def test_every_option_of_a_run_is_handed_on() -> None:
     usual = vars(parser.parse_args([]))
     # The script says these itself.
     assert {name: usual[name] for name in _HANDED_ON} == _HANDED_ON
-    assert usual.keys() - _HANDED_ON.keys() == {"jobs", "executor", "log"}
-    words = ["--profile", "10:3", "--max-restarts", "7", "--device", "cuda", "--log", "wandb"]
+    assert usual.keys() - _HANDED_ON.keys() == {"jobs", "executor", "log", "ignore_memory"}
+    words = ["--profile", "10:3", "--max-restarts", "7", "--device", "cuda", "--ignore-memory", "--log", "wandb"]
     assert _handed_on(parser.parse_args(words)) == words
     assert not _handed_on(parser.parse_args([]))
 
