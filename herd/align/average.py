@@ -13,6 +13,7 @@ from herd.core.artifacts import Checkpoint, Dialogues
 from herd.core.errors import DataError
 from herd.core.stage import Work, stage
 from herd.core.storage import read_conversations
+from herd.model.attention_backends import long_rows
 from herd.model.collectives import RankGroup
 from herd.model.devices import place_model
 from herd.model.fused import fused_kernels
@@ -40,9 +41,10 @@ def average_models(work: Work, models: tuple[Checkpoint, ...], held_out: Dialogu
     result, members = copy.deepcopy(loaded[0]), [model.state_dict() for model in loaded]
     selected, losses, ranks = list(range(len(members))), dict[str, float](), RankGroup.of(work)
     if held_out is not None:
-        place_model(result, work.device)
-        batches = _batches(held_out, result, tokenizer)
-        selected, losses = greedy_soup(members, lambda weights: _loss(result, weights, batches, ranks))
+        # Measured as models are read; what is written is the mean in fp32.
+        measured = place_model(copy.deepcopy(result), work.device, work.dtype)
+        batches = _batches(held_out, measured, tokenizer)
+        selected, losses = greedy_soup(members, lambda weights: _loss(measured, weights, batches, ranks))
     if not ranks.first:  # one is enough to write
         return Checkpoint(work.out)
     result.load_state_dict(mean([members[number] for number in selected]))
@@ -98,7 +100,7 @@ def _loss(model: Transformer, weights: StateDict, batches: DialogueBatches, rank
         return float(next_token_loss(model, batch)[0]), batch.loss_denominator
 
     total = count = 0.0
-    with fused_kernels(model):
+    with fused_kernels(model), long_rows(model, batches.length):
         for nats, tokens in ranks.map(range(len(batches)), measure):
             total += nats
             count += tokens

@@ -42,6 +42,7 @@ from herd.train.preferences import (
     encode_preferences,
     eval_batches,
     mismatched_completions,
+    most_measured_tokens,
 )
 from herd.train.session import check_data_parallel
 from herd.train.settings import PreferenceSettings, num_ranks
@@ -114,15 +115,9 @@ def dpo(
     )  # fmt: skip
     pairs = encoded.preferences
     batches = PreferenceBatches(
-        pairs,
-        size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        pad=tokenizer.pad_id,
-        length=context,
-        include_eos=settings.include_eos,
-        steps=settings.steps,
-    )
+        pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
+        length=context, include_eos=settings.include_eos, steps=settings.steps, ranks=settings.layout.data,
+    )  # fmt: skip
     all_logps = partial(_log_probs_with_eos, pairs=pairs, pad=tokenizer.pad_id, include_eos=settings.include_eos)
     with trainable.strategy.evaluating() as policy:
         before, eos_before = all_logps(policy, report=_reporter(work, "before"))
@@ -341,7 +336,12 @@ def reference_log_probs(
     part each. report: is called with how many of this rank's batches are done, of how many."""
     model.eval()
     device = next(model.parameters()).device
-    batches = list(eval_batches(pairs, pad=pad, length=model.shape.max_seq_len, include_eos=include_eos))
+    batches = list(
+        eval_batches(
+            pairs, pad=pad, length=model.shape.max_seq_len, include_eos=include_eos,
+            max_tokens=most_measured_tokens(device),
+        )
+    )  # fmt: skip
     ranks, done = RankGroup.joined(), itertools.count(1)
     own = -(-len(batches) // ranks.size)
 

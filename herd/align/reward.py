@@ -37,6 +37,7 @@ from herd.train.preferences import (
     PreferenceBatches,
     encode_preferences,
     eval_batches,
+    most_measured_tokens,
 )
 from herd.train.settings import PreferenceSettings, num_ranks
 
@@ -96,15 +97,10 @@ def train_reward(
         balanced_sources=settings.balanced_sources, seed=settings.seed,
     )  # fmt: skip
     batches = PreferenceBatches(
-        train_set.preferences,
-        size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        pad=tokenizer.pad_id,
-        length=context,
-        share_prompt=settings.share_prompt,
-        steps=settings.steps,
-    )
+        train_set.preferences, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed,
+        pad=tokenizer.pad_id, length=context, share_prompt=settings.share_prompt, steps=settings.steps,
+        ranks=settings.layout.data,
+    )  # fmt: skip
     if settings.early_stop and not (test_preferences or ranked[train_size:]):
         raise SettingsError("early_stop needs preferences that only test; raise held_out_share, or leave it out")
     # Before training: that nothing is left to test with is reported at once.
@@ -225,7 +221,12 @@ def held_out_gaps(
         return torch.cat([gaps_of(scores) for scores in scores_of(model, batch.to(device), cross_attention)]).cpu()
 
     with fused_kernels(model.trunk):
-        batches = list(eval_batches(ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt))
+        batches = list(
+            eval_batches(
+                ranked, pad=pad, length=model.shape.max_seq_len, share_prompt=share_prompt,
+                max_tokens=most_measured_tokens(device),
+            )
+        )  # fmt: skip
         return torch.cat(RankGroup.joined().map(batches, gaps, collective=True))
 
 

@@ -87,6 +87,7 @@ def sft(
         repeats=settings.repeats,
         replay=replay,
         steps=settings.steps,
+        ranks=settings.layout.data,
     )
     validation = None
     if held_out_texts:

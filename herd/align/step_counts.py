@@ -71,6 +71,7 @@ def count_steps(
         batches = DialogueBatches(
             rows, chat_template, length=length, rows=settings.batch_size, epochs=settings.epochs,
             seed=settings.seed, pad=tokenizer.pad_id, repeats=settings.repeats, steps=settings.steps,
+            ranks=settings.layout.data,
         )  # fmt: skip
         apart = len(held_out.conversations) if held_out else len(data.conversations) - len(rows)
         steps, per_step = len(batches), batches.rows_per_step
@@ -94,7 +95,7 @@ def count_steps(
     pairs = encoded.preferences
     batches = PreferenceBatches(
         pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
-        length=context, steps=settings.steps,
+        length=context, steps=settings.steps, ranks=settings.layout.data,
     )  # fmt: skip
     last = len(pairs) % batches.size
     unread = (

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from herd.core.errors import SettingsError, did_you_mean
 
@@ -55,17 +55,27 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device and --dtype, of the models that a command uses."""
+def add_device(parser: argparse.ArgumentParser, *, trains: bool = False) -> None:
+    """--device and --dtype, of the models that a command uses. trains: whether it trains some too."""
     parser.add_argument(
         "--device", default="auto", help="where models lie: auto, cpu, cuda or cuda:NUMBER (default: %(default)s)"
     )
+    training = "what training computes in, beside weights in fp32, and " if trains else ""
     parser.add_argument(
         "--dtype",
-        choices=("fp32", "bf16"),
-        default="fp32",
-        help="of the weights of models that only read and write (default: %(default)s)",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help=f"{training}the weights of models that only read and write (default: bf16 on GPUs, fp32 on a CPU)",
     )
+
+
+def training_dtype(options: argparse.Namespace) -> Literal["fp32", "bf16"] | None:
+    """What trainings compute in by --dtype, and bf16 where --gpus asks for GPUs; None where nothing was said."""
+    named: Literal["auto", "fp32", "bf16"] = getattr(options, "dtype", "auto")
+    device = getattr(options, "device", "auto")
+    if named != "auto":
+        return named
+    return "bf16" if options.gpus is not None and device != "cpu" else None
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +91,7 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         type=amount,
         metavar="N",
-        help="spread every training over so many devices, and say how (default: as the recipe lays them out)",
+        help="spread every training over so many GPUs, in bf16, and say how (default: as the recipe lays them out)",
     )
 
 

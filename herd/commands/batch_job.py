@@ -26,7 +26,7 @@ _SHORT = ("evaluate_model", "average_models", "interpolate_models")
 # Options of `herd run` that a script hands on, with what they are when nobody says anything.
 _HANDED_ON = {
     "save_every": None, "keep_every": 0, "gc_every": 50, "profile": None, "heartbeat_timeout": 30.0, "max_restarts": 3,
-    "compare_every": 10, "inference_ranks": None, "device": "auto", "dtype": "fp32",
+    "compare_every": 10, "inference_ranks": None, "device": "auto", "dtype": "auto",
 }  # fmt: skip
 
 
@@ -188,6 +188,8 @@ def _handed_on(options: argparse.Namespace) -> list[str]:
         if (value := getattr(options, name)) != usual:
             text = ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [f"--{name.replace('_', '-')}", text]
+    if options.ignore_memory:
+        words.append("--ignore-memory")
     for tracker in options.log:
         words += ["--log", tracker]
     return words

@@ -89,7 +89,7 @@ def finetune_rows(
             numbers[name] = _paths(getattr(options, name))
     if options.held_out_share is not None:
         numbers["held_out_share"] = options.held_out_share
-    numbers[stage] = {**stage_numbers(options, folder, lr_share), **own}
+    numbers[stage] = {**stage_numbers(options, folder, lr_share), **_shared_batch(options, stage), **own}
     if getattr(options, "tasks", []):
         numbers["measure"] = {"tasks": [parse_yaml(text, where=f"--tasks {text}") for text in options.tasks]}
     run_job(
@@ -166,14 +166,28 @@ def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) ->
     rank = options.lora or (_LORA_RANK if count > _LORA_ABOVE and not several and not options.full else None)
     if rank:
         numbers["lora"] = {"rank": rank}
-    if several:
-        numbers |= {"layout": {"data": options.gpus}, "dtype": "bf16"}
     lr = options.learning_rate or float(f"{lr_by_size(count) * lr_share * (_LORA_LR if rank else 1):.2g}")
     numbers["lr"] = lr
     chosen = "" if options.learning_rate else ", chosen by the model's size"
     trained = f"adapters of rank {rank} beside {count:,} weights" if rank else f"all {count:,} weights"
     print(f"training {trained}; learning rate {lr:g}{chosen}")
     return numbers
+
+
+def _shared_batch(options: argparse.Namespace, stage: str) -> dict[str, int]:
+    """The preset's batch with as many rows more as all devices want to have equally many; nothing where the options say
+    a batch: of that, layouts take as many devices as share it."""
+    from herd.core.recipe import packaged_presets
+    from herd.core.settings import read_yaml
+    from herd.recipes import recipes
+
+    devices = options.gpus or 1
+    usual: int = read_yaml(packaged_presets(recipes)[stage])[0][stage]["batch_size"]
+    if options.batch_size is not None or usual % devices == 0:
+        return {}
+    rows = -(-usual // devices) * devices
+    print(f"batches of {rows} rows in the place of {usual}, so that {devices:,} devices share them (--batch-size)")
+    return {"batch_size": rows}
 
 
 def shown_rows(

@@ -7,14 +7,21 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from herd.commands.arguments import add_gpus, add_machine, add_plugins, machine_of, named_machine
+from herd.commands.arguments import (
+    add_gpus,
+    add_machine,
+    add_plugins,
+    machine_of,
+    named_machine,
+    training_dtype,
+)
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
 from herd.commands.recipe_file import write_recipe
 from herd.commands.recipes import RECIPE_FILE, spread
-from herd.commands.run import add_run_options, run_recipe
+from herd.commands.run import add_run_options, check_memory, run_recipe
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -60,7 +67,7 @@ def run_job(
     for text in options.set:
         values = merge_settings(values, parse_override(text), type(recipe.settings))
     machine, before_layouts = machine_of(options), recipe.to_row()
-    recipe, told = spread(recipe, options.gpus, machine)
+    recipe, told = spread(recipe, options.gpus, machine, _dtype(options))
     values = merge_settings(values, _changed(before_layouts, recipe.to_row()), type(recipe.settings))
     # Of one line, whatever the arguments hold.
     command = " ".join(shlex.join(["herd", *sys.argv[1:]]).split())
@@ -74,9 +81,22 @@ def run_job(
     folder.mkdir(parents=True, exist_ok=True)
     write_recipe(file, values, text)
     if options.sbatch is not None:
+        check_memory(recipe, folder, options)
         write_sbatch(recipe, folder, options, file)
         return
     run_recipe(recipe, folder, options)
+
+
+def _dtype(options: argparse.Namespace) -> Literal["fp32", "bf16"] | None:
+    """What trainings compute in: bf16 on GPUs, those that are here and those that a script for Slurm asks for."""
+    named = training_dtype(options)
+    if named is not None or options.device == "cpu":
+        return named
+    if options.sbatch is not None:
+        return "bf16"
+    from herd.model.devices import resolve_device, resolve_dtype
+
+    return "bf16" if resolve_dtype("auto", resolve_device(options.device)) == "bf16" else None
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from herd.commands.arguments import (
     default_jobs,
     machine_of,
     named_machine,
+    training_dtype,
 )
 from herd.commands.command import Command
 from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, run_folder, spread
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
 
     recipe, folder = resolve_recipe(options)
     machine = machine_of(options)
-    recipe, told = spread(recipe, options.gpus, machine)
+    recipe, told = spread(recipe, options.gpus, machine, training_dtype(options))
     named = named_machine(options)
     if options.yaml:
         print(write_yaml(recipe.to_row()), end="")
@@ -126,17 +127,17 @@ def plan_lines(
             "times and costs are for H100s, as no device was named (--machine NAME); `herd plan FILE --estimate` tries "
             "what they are here"
         )
-    yield from _by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
-    yield from _by_title(whole_model_notes(plans, forecasts, machine), titles)
-    yield from _by_title(text_lines(plans, artifacts), titles)
-    yield from _by_title(estimated_text_lines(forecasts, artifacts), titles)
-    yield from _by_title(doubtful_lines(forecasts, artifacts), titles)
+    yield from by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
+    yield from by_title(whole_model_notes(plans, forecasts, machine), titles)
+    yield from by_title(text_lines(plans, artifacts), titles)
+    yield from by_title(estimated_text_lines(forecasts, artifacts), titles)
+    yield from by_title(doubtful_lines(forecasts, artifacts), titles)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
         yield f"{titles[key]}: {loss_line(expected)}"
 
 
-def _by_title(lines: Iterable[str], titles: Mapping[str, str]) -> Iterator[str]:
-    """`lines` with the names of stages in place of their keys."""
+def by_title(lines: Iterable[str], titles: Mapping[str, str]) -> Iterator[str]:
+    """`lines` with the names of stages in place of their keys. titles: by key."""
     for line in lines:
         yield _KEY.sub(lambda match: titles.get(match[0], match[0]), line)
 

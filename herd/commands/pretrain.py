@@ -117,7 +117,6 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
         CHINCHILLA_TOKENS,
         base_vocab_size,
         batch_size_tokens,
-        computing,
         default_length,
         ladder_of,
         peak_lr,
@@ -137,7 +136,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     lr = options.learning_rate or peak_lr(weights)
     batch = options.batch_tokens or batch_size_tokens(weights, length, tokens, options.gpus or 1)
     base: dict[str, Any] = {"size": options.size if options.size in SIZES else dump(size)}
-    base |= _training(options, length, batch, lr) | computing(options.gpus)
+    base |= _training(options, length, batch, lr)
     numbers: dict[str, Any] = {"tokenizer": tokenizer, "base": base}
     numbers |= _mixed(options, base, length, tokens) | _later(options, base, batch, tokens, lr)
     if options.ladder:
@@ -160,7 +159,7 @@ def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
 def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """What the options say of a model that goes on, the rest by its size."""
     from herd.model.config import read_shape
-    from herd.recipes.defaults import batch_size_tokens, computing
+    from herd.recipes.defaults import batch_size_tokens
     from herd.serve.folders import model_in
     from herd.train.schedule import lr_by_size
 
@@ -189,7 +188,7 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     tokens = options.tokens or text * (options.epochs or 1.0)
     lr = options.learning_rate or float(f"{lr_by_size(shape.num_params):.2g}")
     batch = options.batch_tokens or batch_size_tokens(shape.num_params, length, tokens, options.gpus or 1)
-    training = _training(options, length, batch, lr) | computing(options.gpus)
+    training = _training(options, length, batch, lr)
     numbers: dict[str, Any] = {"model": str(folder.resolve()), "pretrain": training}
     general = sources_of(options.general)
     if general:
@@ -282,10 +281,10 @@ def _later(
 ) -> dict[str, Any]:
     """The stages after the first. An annealing takes its share of the tokens from `training`. context: tokens that the
     model reads before."""
-    from herd.recipes.defaults import computing, later_lengths
+    from herd.recipes.defaults import later_lengths
 
     later: dict[str, Any] = {}
-    length, extra = training["length"], computing(options.gpus)
+    length = training["length"]
     if options.lengths:
         try:
             lengths = [context_length(part.strip()) for part in options.lengths.split(",")]
@@ -298,7 +297,7 @@ def _later(
                 f"--lengths {options.lengths}: the model reads {context:,} tokens already; write longer ones, or take "
                 "--length up to that to train on rows of what it reads"
             )
-        later["longer"] = [stage | extra for stage in later_lengths(lengths, batch, tokens, lr)]
+        later["longer"] = later_lengths(lengths, batch, tokens, lr)
         length = lengths[-1]
     if options.anneal:
         if options.tokens is None:
@@ -306,7 +305,7 @@ def _later(
         last = max(batch, round(options.tokens * options.anneal))
         training["tokens"] = max(batch, options.tokens - last)
         rows = max(1, batch // length)
-        later["anneal"] = {"tokens": last, "length": length, "batch_tokens": rows * length, "lr": lr / 10} | extra
+        later["anneal"] = {"tokens": last, "length": length, "batch_tokens": rows * length, "lr": lr / 10}
     return later
 
 

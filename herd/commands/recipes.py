@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from herd.commands.arguments import add_plugins, bounded_number
 
@@ -76,13 +76,22 @@ def run_folder(options: argparse.Namespace) -> Path:
     return own if scale is None else own.with_name(f"{own.name}-scale-{scale:g}")
 
 
-def spread(recipe: Recipe, devices: int | None, machine: Machine) -> tuple[Recipe, list[str]]:
-    """The recipe with its trainings spread over so many devices, and what was chosen; as it is where none are said."""
+def spread(
+    recipe: Recipe, devices: int | None, machine: Machine, dtype: Literal["fp32", "bf16"] | None = None
+) -> tuple[Recipe, list[str]]:
+    """The recipe with its trainings in `dtype` and spread over so many devices, and what was chosen; as it is where
+    neither is said."""
+    told: list[str] = []
+    if dtype is not None:
+        from herd.recipes.precision import choose_dtype
+
+        recipe, told = choose_dtype(recipe, dtype)
     if devices is None:
-        return recipe, []
+        return recipe, told
     from herd.recipes.layouts import choose_layouts
 
-    return choose_layouts(recipe, devices, machine)
+    recipe, layouts = choose_layouts(recipe, devices, machine)
+    return recipe, [*told, *layouts]
 
 
 def _rehearsal_scale(recipe: Recipe) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from herd.commands.arguments import (
     add_device,
@@ -14,13 +15,17 @@ from herd.commands.arguments import (
     default_jobs,
     machine_of,
     named_machine,
+    training_dtype,
 )
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
+from herd.commands.plan import by_title
 from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, run_folder, spread
+from herd.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
+    from herd.train.machines import Machine
 
 
 def add_options(parser: argparse.ArgumentParser, lists: str = "recipes") -> None:
@@ -104,7 +109,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="ranks over which generation, selection, scoring and evaluation divide their rows (default: 1; with "
         "torchrun and slurm all)",
     )
-    add_device(parser)
+    parser.add_argument(
+        "--ignore-memory",
+        action="store_true",
+        help="run though a stage holds a whole model that is larger than a device, until that stage fails",
+    )
+    add_device(parser, trains=True)
 
 
 def parse_trace_steps(text: str) -> tuple[int, int]:
@@ -117,7 +127,7 @@ def parse_trace_steps(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     recipe, folder = resolve_recipe(options)
-    recipe, told = spread(recipe, options.gpus, machine_of(options))
+    recipe, told = spread(recipe, options.gpus, machine_of(options), training_dtype(options))
     for line in told:
         print(line)
     if options.dry_run:
@@ -132,6 +142,7 @@ def run(options: argparse.Namespace) -> None:
             print(line)
         return
     if options.sbatch is not None:
+        check_memory(recipe, folder, options)
         write_sbatch(recipe, folder, options)
         return
     run_recipe(recipe, folder, options)
@@ -149,6 +160,7 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
 
     target = recipe.plan()
     check_declared(required_plans(target, options.until))
+    check_memory(recipe, folder, options)
     named = options.executor or (None if recipe.executor == "local" else recipe.executor)
     with launcher_session(launched_executor(named), folder, options.jobs) as (executor, jobs):
         started_ranks = Rank.from_env().world_size if executor.startswith("joined:") else 1
@@ -181,6 +193,43 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
 
     if command := next_command(folder):
         print(command)
+
+
+def check_memory(recipe: Recipe, folder: Path, options: argparse.Namespace) -> None:
+    """Prints which stages hold a whole model that a device has no room for, and raises SettingsError for them before
+    any that comes earlier has taken its weeks; only prints with --ignore-memory."""
+    from herd.core.titles import plan_titles
+    from herd.recipes.costing import oversized_stages
+    from herd.run.runner import required_plans
+    from herd.run.worker import RunFolder
+
+    plans = required_plans(recipe.plan(), options.until)
+    machine, dtype = _device(options)
+    lines = oversized_stages(plans, machine, artifacts=RunFolder(folder).artifacts, dtype=dtype)
+    for line in by_title(lines, plan_titles(plans)):
+        print(line)
+    if lines and not options.ignore_memory:
+        raise SettingsError(
+            "stages of this run would fail when they are reached, as no device holds the model whole; take larger "
+            "devices (--machine says which), end before by --until, or run until one fails by --ignore-memory"
+        )
+
+
+def _device(options: argparse.Namespace) -> tuple[Machine, Literal["fp32", "bf16"]]:
+    """What a run is on, and the type that it reads models in: the device that is named, those that a script for Slurm
+    asks for, or this machine's."""
+    from herd.model.devices import memory_bytes, resolve_device, resolve_dtype
+
+    named = named_machine(options)
+    if named is not None or options.sbatch is not None:
+        return named or machine_of(options), "fp32" if options.dtype == "fp32" else "bf16"
+    device = resolve_device(options.device)
+    memory = memory_bytes()
+    if device.type == "cuda":
+        import torch
+
+        memory = torch.cuda.get_device_properties(device).total_memory
+    return replace(machine_of(options), memory_bytes=float(memory)), resolve_dtype(options.dtype, device)
 
 
 COMMAND = Command("run", "run a recipe; what is made already is skipped", add_options, run, run_folder)

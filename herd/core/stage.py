@@ -40,9 +40,9 @@ class RunOptions:
     keep_every_steps: checkpoints of every so many steps are kept to the end of the stage; 0: none. gc_every_steps: when
     Python looks for circles of dead objects, which on many ranks at once costs less than on one after the other; 0:
     when Python likes. profile: first step and number of steps that a trace is written of. device: where models lie:
-    auto, cpu, cuda or cuda:NUMBER. dtype: of the weights of models that only read and write, fp32 or bf16; a model in
-    training has its own settings. inference_ranks: over how many ranks stages that are `data_parallel` divide their
-    rows."""
+    auto, cpu, cuda or cuda:NUMBER. dtype: of the weights of models that only read and write, fp32, bf16 or auto, which
+    is bf16 on a GPU and fp32 on a CPU; a model in training has its own settings. inference_ranks: over how many ranks
+    stages that are `data_parallel` divide their rows."""
 
     trackers: tuple[str, ...] = ()
     save_every_seconds: float | None = None
@@ -53,7 +53,7 @@ class RunOptions:
     gc_every_steps: int = 50
     profile: tuple[int, int] | None = None
     device: str = "auto"
-    dtype: str = "fp32"
+    dtype: str = "auto"
     inference_ranks: int = 1
 
     def __post_init__(self) -> None:
@@ -64,8 +64,8 @@ class RunOptions:
         if self.profile is not None and min(self.profile) < 1:
             first, count = self.profile
             raise SettingsError(f"--profile is {first}:{count}; give a first step and a number of steps, such as 10:3")
-        if self.dtype not in ("fp32", "bf16"):
-            raise SettingsError(f"--dtype is {self.dtype!r}; there are fp32 and bf16")
+        if self.dtype not in ("auto", "fp32", "bf16"):
+            raise SettingsError(f"--dtype is {self.dtype!r}; there are auto, fp32 and bf16")
 
     def to_json(self) -> str:
         return json.dumps(self.__dict__)

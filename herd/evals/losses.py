@@ -13,6 +13,7 @@ from torch import Tensor
 
 from herd.core.errors import DataError
 from herd.evals.intervals import Interval, ratio_mean
+from herd.model.attention_backends import long_rows
 from herd.model.collectives import SINGLE_RANK, RankGroup
 from herd.model.fused import fused_kernels
 from herd.model.transformer import Transformer
@@ -26,6 +27,7 @@ from herd.train.rows import InputsTargets
 DEFAULT_LOSS_TOKENS = 6144  # a source: what the recipe `tiny` has time for
 _ROWS = 4  # at once; few enough that two threads have work at every length
 _CONVERSATIONS = 8  # read at once
+_GPU_TOKENS = 32_768  # read at once on a GPU, where rows are longer
 _MAX_ROW_SUMS = 64
 
 
@@ -79,6 +81,11 @@ def held_out_means(
     return {source: _mean_of_rows(*_row_sums(batches)) for source, batches in measured if batches}
 
 
+def _at_once(rows: int, length: int, device: torch.device) -> int:
+    """Of so many rows those that are read at once: of long ones on a GPU fewer, whose states would fill it."""
+    return rows if device.type == "cpu" else max(1, min(rows, _GPU_TOKENS // length))
+
+
 def _mean_of_rows(nats: Sequence[float], counts: Sequence[int]) -> Interval:
     if len(counts) < 2:  # what is held against it has to be told apart by its value alone
         return Interval(nats[0] / counts[0], *[nats[0] / counts[0]] * 2)
@@ -114,10 +121,12 @@ def _measured(
         counts = (batch.targets_BT != IGNORE_INDEX).sum(-1).tolist()
         return _BatchLoss(float(total), tuple(token_nats[0].sum(-1).tolist()), tuple(counts))
 
-    with fused_kernels(model), ThreadPoolExecutor(workers) as threads:
+    with fused_kernels(model), long_rows(model, length), ThreadPoolExecutor(workers) as threads:
         for source in [name for name in shards.sources if sources is None or name in sources]:
             trim_memory()  # what training or another source was worked on in is not for this one to lie beside
-            batches = held_out_batches(shards, source, length, shards.pad_id, max(1, tokens // length), size=_ROWS)
+            batches = held_out_batches(
+                shards, source, length, shards.pad_id, max(1, tokens // length), size=_at_once(_ROWS, length, device)
+            )
             yield source, ranks.map(list(batches), measure, local_map=threads.map)
 
 
@@ -134,7 +143,8 @@ def dialogue_losses(
     model.eval()
     device = next(model.parameters()).device
     order = sorted(range(len(conversations)), key=lambda number: len(conversations[number][0]))
-    groups = [order[start : start + _CONVERSATIONS] for start in range(0, len(order), _CONVERSATIONS)]
+    size = _at_once(_CONVERSATIONS, max((len(inputs) for inputs, _ in conversations), default=1), device)
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
 
     def measured(group: Sequence[int]) -> list[float]:
         rows = [[conversations[number]] for number in group]

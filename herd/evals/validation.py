@@ -178,7 +178,7 @@ class Validation:
             with session.strategy.evaluating() as model:
                 figures = self._measure(model)
         else:
-            figures = self._measure(session.full_model(on_all=True))
+            figures = self._measure(session.full_model(on_all=True, dtype=self._work.dtype))
         session.state.model.train()
         record = _Record(step, self._epochs.epoch_of(step), figures)
         self._records = [*(earlier for earlier in self._records if earlier.step < step), record]

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from herd.core.errors import DataError, SettingsError
-from herd.generate.kv_cache import KVCacheManager, default_cache_tokens
+from herd.generate.kv_cache import KVCacheManager, cache_bounds
 from herd.generate.params import GREEDY, SamplingParams
 from herd.generate.requests import CompletionOutput, CompletionState, Request, RequestOutput
 from herd.generate.runner import InferenceModel, ModelRunner
@@ -56,7 +56,8 @@ class Engine:
     of a token is compiled, which takes some seconds once and pays from some thousand tokens on; absent, it is for a
     large model on a GPU, where rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the
     text of answers. cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before
-    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory. ranks: processes with an engine of
+    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory, and for one text that is longer as
+    many as memory has room for. ranks: processes with an engine of
     this model each, which `generate` and `score` divide prompts over; all ask the same and get everything.
 
     The weights are looked at when a request is made; what was cached under others is not used.
@@ -72,7 +73,7 @@ class Engine:
         self.model = model.eval()
         self.stop_token_ids, self.max_num_seqs, self.tokenizer = stop_token_ids, max_num_seqs, tokenizer
         weight = model.embedding.weight
-        self.cache_tokens = cache_tokens or default_cache_tokens(model.shape, max_num_seqs, weight.dtype, weight.device)
+        self.cache_tokens, self._most_tokens = cache_bounds(model.shape, max_num_seqs, weight, cache_tokens)
         is_large = weight.device.type == "cuda" and model.shape.num_params >= _WORTH_COMPILING
         self._call = torch.compile(call_eager) if (is_large if compile_decode is None else compile_decode) else None
         self._ids = itertools.count()
@@ -197,7 +198,7 @@ class Engine:
     @property
     def max_seq_len(self) -> int:
         """Tokens that a prompt and its answer may have together."""
-        return min(self.model.shape.max_seq_len, self.cache_tokens)
+        return min(self.model.shape.max_seq_len, self._most_tokens)
 
     @property
     def prefilled_tokens(self) -> int:
@@ -215,7 +216,10 @@ class Engine:
         self, prompt: Sequence[int], params: SamplingParams, *, number: int = 0, word_by_word: bool = False
     ) -> _QueuedRequest:
         if not 0 < len(prompt) < self.max_seq_len:
-            raise DataError(f"prompt {number} has {len(prompt)} tokens; the model reads 1 to {self.max_seq_len - 1}")
+            raise DataError(_length_fault(number, len(prompt), self.max_seq_len, self.model.shape.max_seq_len))
+        needed = min(len(prompt) + params.max_tokens, self.max_seq_len)
+        if needed > self.cache_tokens:  # who works with the cache of before ends with it
+            self.cache_tokens, self._schedulers = needed, {}
         _check_params(params, self.tokenizer, self.model.shape.vocab_size)
         request = Request(f"request-{next(self._ids)}", tuple(prompt), params, number)
         outputs = [CompletionOutput(index) for index in range(params.n)]
@@ -255,6 +259,17 @@ def _inference_model(model: Transformer, call: Call | None) -> InferenceModel:
     if call is not None or not packable(model):
         return model
     return PackedModel(model)
+
+
+def _length_fault(number: int, tokens: int, most: int, context: int) -> str:
+    """most: tokens that can be read here, context: that the model reads."""
+    fault = f"prompt {number} has {tokens} tokens; the model reads 1 to {most - 1}"
+    if most == context:
+        return fault
+    return (
+        f"{fault} of its {context} here, for which memory holds a KV cache; load it in bf16, or take a larger device "
+        "or shorter prompts"
+    )
 
 
 def _choices(params: SamplingParams, tokenizer: TokenizerProtocol | None) -> Choices | None:

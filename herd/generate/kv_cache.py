@@ -8,13 +8,17 @@ from torch import Tensor
 from herd.generate.blocks import NULL_BLOCK, BlockPool, block_hash
 from herd.generate.requests import CompletionState
 from herd.model.cache import PagedKVCache
-from herd.model.devices import memory_bytes
+from herd.model.devices import device_memory, memory_bytes
 from herd.model.sizes import Shape
 
 # vLLM's default. Smaller blocks share more and waste less; a kernel reads a block at a time.
 BLOCK_SIZE = 16
 # What a cache may take of a machine's memory, and of what is free on a GPU when it is made.
 _SHARE_OF_MEMORY, _SHARE_OF_GPU = 0.125, 0.25
+# What it may take where one text alone wants more.
+_MOST_OF_MEMORY, _MOST_OF_GPU = 0.5, 0.9
+# Tokens of prompts that a GPU reads at once, padding among them; a longer prompt is read in such pieces.
+PREFILL_TOKENS = 8192
 
 
 class KVCacheManager:
@@ -189,8 +193,39 @@ def _tokens(answer: CompletionState, number: int, end: int) -> tuple[int, ...]:
 
 def default_cache_tokens(shape: Shape, rows: int, dtype: torch.dtype, device: torch.device) -> int:
     """Tokens that a cache may hold when nothing else is said: `rows` whole contexts, or what fits a part of memory."""
-    if device.type == "cuda":
-        available = _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
-    else:
-        available = _SHARE_OF_MEMORY * memory_bytes()
-    return max(BLOCK_SIZE, min(rows * shape.max_seq_len, int(available) // shape.cache_bytes(dtype.itemsize)))
+    share = _SHARE_OF_GPU if device.type == "cuda" else _SHARE_OF_MEMORY
+    tokens = int(share * _free_bytes(device)) // shape.cache_bytes(dtype.itemsize)
+    return max(BLOCK_SIZE, min(rows * shape.max_seq_len, tokens))
+
+
+def longest_cache_tokens(shape: Shape, dtype: torch.dtype, device: torch.device) -> int:
+    """Tokens of the longest text that a cache can be made for: a whole context, or what most of the free memory holds
+    beside what reading takes."""
+    most = _MOST_OF_GPU if device.type == "cuda" else _MOST_OF_MEMORY
+    reading = reading_bytes(shape, PREFILL_TOKENS, dtype.itemsize)
+    tokens = int(max(0.0, most * _free_bytes(device) - reading)) // shape.cache_bytes(dtype.itemsize)
+    return max(BLOCK_SIZE, min(shape.max_seq_len, tokens))
+
+
+def cache_bounds(shape: Shape, rows: int, weight: Tensor, tokens: int | None = None) -> tuple[int, int]:
+    """Tokens that a cache may hold, and those it may grow to for one longer text. weight: of the model, in whose type
+    and place it lies. tokens: that were asked for, which it never exceeds."""
+    usual = tokens or default_cache_tokens(shape, rows, weight.dtype, weight.device)
+    if tokens is not None or usual >= shape.max_seq_len:
+        return usual, usual
+    return usual, max(usual, longest_cache_tokens(shape, weight.dtype, weight.device))
+
+
+def reading_bytes(shape: Shape, tokens: int, itemsize: int) -> float:
+    """Bytes that reading `tokens` tokens at once takes beside weights and cache, about: of a block what its parts hand
+    on, in `itemsize` bytes a number, and a norm's copies in fp32. No table of pairs of tokens is counted."""
+    heads = (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim
+    return tokens * (itemsize * (3 * shape.ffn_dim + 4 * shape.dim + 3 * heads) + 8 * shape.dim)
+
+
+def _free_bytes(device: torch.device) -> float:
+    """Of a GPU what nothing lies in, of a CPU all of the machine's memory."""
+    if device.type != "cuda":
+        return float(memory_bytes())
+    available, held = device_memory(device)
+    return available - held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from herd.core.errors import ArtifactError
 from herd.generate.cuda_graphs import CudaGraphDecoder
-from herd.generate.kv_cache import KVCacheManager
+from herd.generate.kv_cache import PREFILL_TOKENS, KVCacheManager
 from herd.generate.params import Distribution
 from herd.generate.requests import CompletionState
 from herd.generate.sampling import apply_logit_bias, apply_penalties, logprobs_of, sample_each
+from herd.model.cache import PagedKVCache
 from herd.model.packed import PackedModel
 from herd.model.streamed import StreamedModel
 from herd.model.transformer import Call, Transformer
@@ -33,12 +35,16 @@ SampledToken = tuple[int, float, dict[int, float] | None]
 
 
 class ModelRunner:
-    """One model and its cache. prefilled_tokens: tokens of prompts that were read, for tests and metrics."""
+    """One model and its cache. prefilled_tokens: tokens of prompts that were read, for tests and metrics. piece_tokens:
+    of a GPU, so many tokens of prompts are read at once, and a longer prompt piece by piece (Agrawal et al. 2023,
+    SARATHI, 4.2); None elsewhere, and where positions turn by a text's length."""
 
     def __init__(self, model: InferenceModel, cache: KVCacheManager, call: Call | None) -> None:
         self.model, self.cache, self.call = model, cache, call
         self.device = model.embedding.weight.device
         self.prefilled_tokens = 0
+        in_pieces = self.device.type == "cuda" and not cache.shape.rope_depends_on_length
+        self.piece_tokens = PREFILL_TOKENS if in_pieces else None
         self._decoders: dict[tuple[int, Distribution | None], CudaGraphDecoder] = {}
         self._rows = 0
 
@@ -88,8 +94,8 @@ class ModelRunner:
                 fits = tokens <= _PREFILL_TOKENS
             else:
                 count = len(batches[-1]) + 1 if batches else 1
-                small = self.device.type == "cuda" or count * longest <= _PREFILL_TOKENS
-                fits = small and cached + longest <= self.cache.shape.max_seq_len
+                at_once = _PREFILL_TOKENS if self.device.type == "cpu" else PREFILL_TOKENS
+                fits = count * longest <= at_once and cached + longest <= self.cache.shape.max_seq_len
             # Where positions turn by a row's length, a padded row would turn otherwise.
             if batches and fits and not self.cache.shape.rope_depends_on_length:
                 batches[-1].append(answer)
@@ -108,6 +114,8 @@ class ModelRunner:
             flat = torch.tensor(list(chain.from_iterable(new)))
             return self.model.read_prompts(flat, starts, cache)[ends - 1]
         longest = max(map(len, new))
+        if self.piece_tokens is not None and len(new) == 1 and longest + answers[0].cached > self.piece_tokens:
+            return self._prefill_long(new[0], cache, self.piece_tokens)
         # What is written for the padding is never looked at: it lies behind a row's length or in the null block.
         tokens_NT = torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in new], device=self.device)
         short = -(-(int(cache.lengths_B.max()) + longest) // cache.block_size) - cache.table_BN.shape[1]
@@ -115,6 +123,16 @@ class ModelRunner:
         hidden_NTD = self.model.hidden_states(tokens_NT, cache=cache)
         last = torch.tensor([len(tokens) - 1 for tokens in new], device=self.device)
         return hidden_NTD[torch.arange(len(new), device=self.device), last]
+
+    def _prefill_long(self, tokens: list[int], cache: PagedKVCache, size: int) -> Tensor:
+        """The last state of one prompt, [1, D], whose tokens are read `size` at a time."""
+        assert len(cache.table_BN) == 1
+        last_1D = torch.empty(0)
+        for start in range(0, len(tokens), size):
+            piece = torch.tensor([tokens[start : start + size]], device=self.device)
+            read = replace(cache, lengths_B=cache.lengths_B + start, long_row=True)
+            last_1D = self.model.hidden_states(piece, cache=read)[:, -1]
+        return last_1D
 
     def _graph_step(self, running: list[CompletionState]) -> list[SampledToken]:
         """By a graph, which draws too where all rows are drawn alike and nothing else is asked."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from herd.model.attention_backends import AttentionBackend, DenseMask, Sdpa
-from herd.model.cache import LayerCache, gather_rows, write_kv
+from herd.model.attention_backends import AttentionBackend, DenseMask, Sdpa, attend_last
+from herd.model.cache import LastTokens, LayerCache, gather_rows, write_kv
 from herd.model.norm import RMSNorm
 from herd.model.rope import rotate
 from herd.model.sizes import Shape
@@ -61,8 +61,10 @@ class Attention(nn.Module):
 _SDPA = Sdpa()  # tables, and caches of another length every time, suit the others badly
 
 
-def _over_cache(q_BHTE: Tensor, cache: LayerCache, mask: Tensor | None) -> Tensor:
+def _over_cache(q_BHTE: Tensor, cache: LayerCache, mask: Tensor | LastTokens | None) -> Tensor:
     """What new tokens take from all slots they may look at; without a mask by our own kernel."""
+    if isinstance(mask, LastTokens):
+        return attend_last(q_BHTE, *(x[:, :, : mask.slots] for x in gather_rows(cache)))
     if mask is not None:
         k_BGSE, v_BGSE = (x[:, :, : mask.shape[-1]] for x in gather_rows(cache))
         return _SDPA.attend(q_BHTE, k_BGSE, v_BGSE, mask)

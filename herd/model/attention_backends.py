@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -132,6 +132,17 @@ class Sdpa(_Sequential):
             return self._attend_causal(q_BHTE, k_BGSE, v_BGSE)
         grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
         return F.scaled_dot_product_attention(q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, enable_gqa=grouped)
+
+
+def attend_last(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> Tensor:
+    """Attention of the last T of S tokens, each of which looks at all up to its own: [B, H, T, E]. On a GPU no table of
+    T x S is made; heads are repeated, as not every kernel there knows groups."""
+    from torch.nn.attention.bias import causal_lower_right  # few read so, and it takes a while
+
+    repeat = q_BHTE.shape[1] // k_BGSE.shape[1]
+    keys, values = (x.repeat_interleave(repeat, dim=1) for x in (k_BGSE, v_BGSE))
+    may_look: Any = causal_lower_right(q_BHTE.shape[2], keys.shape[2])
+    return F.scaled_dot_product_attention(q_BHTE, keys, values, attn_mask=may_look)
 
 
 class Flex(_Sequential):
@@ -344,3 +355,17 @@ def _seconds(
         torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - began)
     return best
+
+
+@contextlib.contextmanager
+def long_rows(model: Any, length: int) -> Iterator[None]:
+    """Lets a model that only reads attend, while it lasts, as training does in rows of `length` on its device: on a GPU
+    a table of all pairs of tokens in long rows would fill it. On a CPU, and for short rows, nothing changes."""
+    weight, shape, before = model.embedding.weight, model.shape, model.attention_backend
+    if weight.device.type != "cpu" and length >= _WORTH_TIMING:
+        sizes = (shape.n_heads, shape.n_kv_heads, length, shape.head_dim)
+        model.set_attention_backend(fastest_backend(weight.device, weight.dtype, shape=sizes, features=shape.features))
+    try:
+        yield
+    finally:
+        model.set_attention_backend(before)

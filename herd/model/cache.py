@@ -32,10 +32,19 @@ def gather_rows(cache: LayerCache) -> tuple[Tensor, Tensor]:
     return keys, values
 
 
+@dataclass(frozen=True)
+class LastTokens:
+    """In the place of a table: new tokens are the last of the first `slots` slots of the only row, and each looks at
+    all up to its own."""
+
+    slots: int
+
+
 @dataclass
 class PagedKVCache:
     """A KV cache in blocks of S tokens. keys_LBGSE, values_LBGSE: what was read, in B blocks; table_BN: the blocks of
-    each row, in order, int64 [rows, N]; lengths_B: how many tokens of each row count.
+    each row, in order, int64 [rows, N]; lengths_B: how many tokens of each row count. long_row: there is one row, for
+    which a table of who may look where would be too large.
 
     Source: Kwon et al. 2023 (PagedAttention), 4.2.
     """
@@ -44,6 +53,7 @@ class PagedKVCache:
     values_LBGSE: Tensor
     table_BN: Tensor
     lengths_B: Tensor
+    long_row: bool = False
 
     @classmethod
     def empty(cls, shape: Shape, batch: int, cache_len: int, dtype: torch.dtype, device: torch.device) -> PagedKVCache:
@@ -74,11 +84,13 @@ class PagedKVCache:
         blocks = -(-kv_len // self.block_size)
         return self.keys_LBGSE[number], self.values_LBGSE[number], self.table_BN[:, :blocks], positions_BT
 
-    def mask(self, positions_BT: Tensor, kv_len: int, window: int | None = None) -> Tensor | None:
+    def mask(self, positions_BT: Tensor, kv_len: int, window: int | None = None) -> Tensor | LastTokens | None:
         """Which of the first `kv_len` slots each new token may look at: [B, 1, T, S], true where it may; None where
         a kernel of our own attends, which needs only the positions and knows no window."""
         if window is None and self._has_kernel(positions_BT.shape[1]):
             return None
+        if window is None and self.long_row:
+            return LastTokens(int(positions_BT[0, -1]) + 1)
         slots_S = torch.arange(kv_len, device=positions_BT.device)
         may_look_BTS = slots_S <= positions_BT[:, :, None]
         if window is not None:

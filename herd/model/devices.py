@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -47,16 +47,25 @@ def resolve_device(name: str = "auto") -> torch.device:
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+def resolve_dtype(name: str, device: torch.device) -> Literal["fp32", "bf16"]:
+    """A dtype by name: `auto` is bf16 on a GPU that computes in it (Ampere and later), else fp32."""
+    if name != "auto":
+        return "bf16" if name == "bf16" else "fp32"
+    is_fast = device.type == "cuda" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+    return "bf16" if is_fast else "fp32"
+
+
 def place_model(model: _ModelT, device: str = "auto", dtype: str = "fp32") -> _ModelT:
     """`model` with its weights on `device` in `dtype`, changed in place. The only door by which a model gets to a
     device: everything else asks the weights where they lie.
 
-    device: as `resolve_device` takes it. dtype: fp32 or bf16; tables of positions stay fp32. Raises SettingsError.
+    device: as `resolve_device` takes it. dtype: fp32, bf16 or auto; tables of positions stay fp32. Raises
+    SettingsError.
     """
     target = resolve_device(device)
     if target.type == "cuda":
         torch.cuda.set_device(target)  # kernels that are not told where take the current one
-    return _move(model, target, DTYPES[dtype])
+    return _move(model, target, DTYPES[resolve_dtype(dtype, target)])
 
 
 def _move(model: _ModelT, device: torch.device, dtype: torch.dtype) -> _ModelT:
@@ -72,10 +81,11 @@ def device_bytes() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else held_bytes()
 
 
-def device_memory() -> tuple[float, float]:
-    """Bytes of this GPU that this process may have, with those it has, and those that it holds of them."""
-    free, _ = torch.cuda.mem_get_info()
-    return float(free + torch.cuda.memory_reserved()), float(torch.cuda.memory_allocated())
+def device_memory(device: torch.device | None = None) -> tuple[float, float]:
+    """Bytes of a GPU, of this one when absent, that this process may have, with those it has, and those that it holds
+    of them."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(free + torch.cuda.memory_reserved(device)), float(torch.cuda.memory_allocated(device))
 
 
 _MAX_LAYERS = 100_000  # also a model without memory is made layer by layer

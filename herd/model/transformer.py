@@ -281,6 +281,22 @@ def stream_logits(shape: Shape, read: Callable[[str], Tensor], tokens_BT: Tensor
     return F.linear(x_BTD, embedding if shape.tied_output else read("output.weight").float())
 
 
+def copy_in(model: Transformer, dtype: torch.dtype) -> Transformer:
+    """A copy of `model` with its weights in `dtype`, on the same device and without what training added to it; tables
+    of positions stay fp32."""
+    weights = {name: weight.detach().to(dtype, copy=True) for name, weight in model.named_parameters()}
+    return model_of(model.shape, weights)
+
+
+def model_of(shape: Shape, weights: dict[str, Tensor]) -> Transformer:
+    """A model of `shape` with these weights by name, not copied, where they lie."""
+    with torch.device("meta"):
+        model = Transformer(shape)
+    assign_weights(model, weights)
+    model.set_rope(shape)
+    return model
+
+
 def assign_weights(module: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     """`module` with these tensors as its weights, not copied; it may have been made without memory."""
     module.load_state_dict(weights, assign=True)

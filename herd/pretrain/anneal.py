@@ -18,6 +18,7 @@ from herd.core.stage import Work, stage
 from herd.evals.losses import held_out_losses, weighted_loss
 from herd.model.config import read_shape
 from herd.model.stored import save_file
+from herd.model.transformer import model_of
 from herd.pretrain.mix import ProportionalMix, check_one_mix, later_shares
 from herd.pretrain.pretrain import last_loss, sources_read, token_batches
 from herd.tokens.shards import TokenShards
@@ -91,7 +92,7 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
         flops_per_token=session.shape.training_flops(length),
         stop_when=save_member,
     )
-    full_model = session.full_model()
+    full_model = session.full_model(dtype=work.dtype)
     if full_model is None:
         return Checkpoint(work.out)
     members = averaging.read()
@@ -100,10 +101,10 @@ def anneal(work: Work, model: Checkpoint, tokens: Tokens, *, settings: AnnealSet
     for member in members:
         full_model.load_state_dict(member)
         losses.append(evaluate(sources=weights))
-    full_model.load_state_dict(average_weights(members))
+    full_model.load_state_dict(average := average_weights(members))
     held_out = evaluate()
     final, note = last_loss(work, held_out, weights, steps)
-    write_checkpoint(work.out, full_model, tokenizer, kind=kind_of(model.path))
+    write_checkpoint(work.out, model_of(shape, average), tokenizer, kind=kind_of(model.path))
     work.record(
         TrainingResult(
             num_params=session.shape.num_params,

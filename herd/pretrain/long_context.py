@@ -88,20 +88,15 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
     sources = settings.text_sources or tuple(shards.sources)
     weights = later_shares(work, shards, settings.mixture_weights, settings.mix, tokens=settings.max_tokens)
     gate_test = GateTest(
-        shards,
-        tokenizer,
-        sources,
-        weights,
-        seeds=settings.needle_seeds,
-        tolerance=settings.short_loss_tolerance,
-        executor=work.executor,
-        ranks=training_ranks(work, settings.layout),
-    )
-    first, earlier = place_model(load_transformer(model.path), work.device), baseline(model)
+        shards, tokenizer, sources, weights, seeds=settings.needle_seeds, tolerance=settings.short_loss_tolerance,
+        executor=work.executor, ranks=training_ranks(work, settings.layout),
+    )  # fmt: skip
+    first, earlier = place_model(load_transformer(model.path), work.device, work.dtype), baseline(model)
     gate = gate_test.run(first, present, settings.gate, earlier)
     switched = bool(gate)
     # What a switch must give back is what it began with; without one that of the last switch is still asked for.
     before = gate_test.short_losses(first, present) if switched or earlier is None else earlier
+    del first  # a whole model, beside which training would have to fit
     length = settings.length if switched else present
     until = settings.gate if settings.until is None else settings.until
     shape = _longer(old, settings) if switched else old
@@ -133,7 +128,7 @@ def extend_context(work: Work, model: Checkpoint, tokens: Tokens, *, settings: L
         flops_per_token=session.shape.training_flops(length),
         stop_when=enough,
     )
-    trained = session.write(tokenizer, kind=kind_of(model.path), moments=True)
+    trained = session.inference_model(session.write(tokenizer, kind=kind_of(model.path), moments=True))
     after = gate_results[-1] if gate_results else gate_test.run(trained, length, until, before)
     losses = held_out_losses(trained, shards, length=length, workers=work.executor.workers, ranks=gate_test.ranks)
     trained_tokens = len(steps) * settings.batch_tokens

@@ -22,25 +22,15 @@ from herd.core.terminal import count_of
 from herd.corpus.sources import planned_text_tokens
 from herd.model.sizes import Shape
 from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
+from herd.recipes.whole_models import whole_model
 from herd.scaling.cost import expected_loss
 from herd.train.cost import CARD_UTILIZATION, FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost, usable_bytes
 from herd.train.layout import TrainableParams, can_interleave
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.machines import Machine
-from herd.train.memory import DeviceMemory, training_memory
+from herd.train.memory import DeviceMemory, DtypeName, training_memory
 from herd.train.settings import FinetuneSettings
 
-# What holds a whole model on every device, whatever the layout of its training, and in how many bytes a weight.
-WHOLE_MODEL = {
-    "pretrain": "measuring held-out text",
-    "extend_context": "the gate before and after it",
-    "anneal": "averaging and measuring",
-    "average_models": "averaging",
-    "evaluate_model": "evaluation",
-    "rejection_sample": "sampling",
-    "select_best_model": "sampling",
-}
-_BYTES_PER_WEIGHT = 4
 _FINETUNING: dict[str, type[FinetuneSettings]] = {
     "sft": SftSettings,
     "dpo": DpoSettings,
@@ -175,7 +165,7 @@ def _forecast(
         if speed is None and mfu is not None:
             speed = Speed(mfu * job.peak_flops(machine), "as given")
         costs.append(cost(job, layout.devices, machine, layout=layout, micro_batch=own, speed=speed))
-    notes = [*_whole_model_notes(training.plan.stage.name, training.shape, machine)]
+    notes: list[str] = []
     if training.epochs is not None:
         notes.append("how many tokens is guessed from the bytes of the files, before any text is left out")
     fullest = max(part.memory.total for part in costs)
@@ -198,8 +188,8 @@ def _forecast(
             )
     if any(job.dtype == "fp32" for job in training_jobs(training)) and training.shape.num_params > _LARGE:
         notes.append(_FP32_NOTE)
-    steps = training.steps
-    return StageForecast(training, tuple(costs), steps, tuple(notes))
+    forecast = StageForecast(training, tuple(costs), training.steps)
+    return replace(forecast, notes=(*_whole_notes(training.plan, training.shape, machine, "bf16", forecast), *notes))
 
 
 _FP32_NOTE = "its products are in fp32; dtype: bf16 and compile: true are many times as fast on a GPU"
@@ -214,7 +204,7 @@ def whole_model_notes(plans: Sequence[Plan], trained: Sequence[StageForecast], m
     for plan in plans:
         shape = None if plan.key in shapes else shape_of(plan, shapes)
         if shape is not None:
-            notes = (*_whole_model_notes(plan.stage.name, shape, machine), *_state_notes(plan, shape, machine))
+            notes = (*_whole_notes(plan, shape, machine, "bf16"), *_state_notes(plan, shape, machine))
             for note in notes:
                 calls[plan.stage.name, note] = calls.get((plan.stage.name, note), 0) + 1
     for (name, note), count in calls.items():
@@ -237,13 +227,35 @@ def _state_notes(plan: Plan, shape: Shape, machine: Machine) -> Iterator[str]:
         )
 
 
-def _whole_model_notes(stage: str, shape: Shape, machine: Machine) -> Iterator[str]:
-    whole = _BYTES_PER_WEIGHT * shape.num_params
-    if stage in WHOLE_MODEL and whole > machine.memory_bytes:
-        yield (
-            f"{WHOLE_MODEL[stage]} holds the whole model on a device, {whole / 1e9:,.0f} GB in fp32 and more than the "
-            f"{machine.memory_bytes / 1e9:.0f} GB there are: herd does not divide that yet"
-        )
+def _whole_notes(
+    plan: Plan, shape: Shape, machine: Machine, dtype: DtypeName, forecast: StageForecast | None = None
+) -> Iterator[str]:
+    """Whether a stage that holds a whole model fits into a device. forecast: of its own training."""
+    held = 0.0
+    if forecast is not None:
+        if forecast.main.layout.devices == 1 and plan.stage.name != "extend_context":
+            return  # it is the one that is trained
+        held = max(part.memory.weights + part.memory.gradients + part.memory.optimizer for part in forecast.costs)
+    needed = whole_model(plan, shape, dtype, training=held)
+    if needed is not None and (note := needed.note(machine.memory_bytes)):
+        yield note
+
+
+def oversized_stages(
+    plans: Sequence[Plan], machine: Machine, *, artifacts: Path, dtype: DtypeName = "bf16"
+) -> list[str]:
+    """A line for every stage that is still to be made and holds a whole model which no device has room for, and one for
+    all of which the same is to be said. dtype: that models are read in. Raises SettingsError for a layout that cannot
+    train so."""
+    forecasts = {forecast.key: forecast for forecast in forecast_costs(plans, machine, artifacts=artifacts)}
+    shapes = {key: forecast.training.shape for key, forecast in forecasts.items()}
+    calls: dict[str, list[str]] = {}
+    for plan in plans:
+        if is_complete(artifacts / plan.key) or (shape := shape_of(plan, shapes)) is None:
+            continue
+        for note in _whole_notes(plan, shape, machine, dtype, forecasts.get(plan.key)):
+            calls.setdefault(note, []).append(plan.key)
+    return [f"{', '.join(keys)}: {note}" for note, keys in calls.items()]
 
 
 def expected_losses(

@@ -40,11 +40,6 @@ def batch_size_tokens(num_params: int, length: int, tokens: float, devices: int 
     return -(-rows // devices) * devices * length
 
 
-def computing(devices: int | None) -> dict[str, Any]:
-    """How GPUs compute, where their number is said; over how many each part is spread is chosen from that."""
-    return {} if devices is None else {"dtype": "bf16"}
-
-
 def later_lengths(lengths: Sequence[int], batch: int, tokens: float, lr: float) -> list[dict[str, Any]]:
     """Stages that make a model read longer rows, one after another, each of at most a tenth of the run's tokens, at a
     tenth of its rate. lr: the peak of the run before."""

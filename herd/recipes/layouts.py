@@ -44,7 +44,7 @@ def choose_layouts(recipe: Recipe, devices: int, machine: Machine) -> tuple[Reci
         words.append(f"{path}.layout={{{', '.join(parts)}}} for {devices:,} devices, which is part of what a run is")
         return replace(s, layout=layout)
 
-    return replace(recipe, settings=_over_trainings(recipe.settings, place, "")), words
+    return replace(recipe, settings=over_trainings(recipe.settings, place, "")), words
 
 
 def _finetuning_layout(s: FinetuneSettings, devices: int) -> tuple[ParallelLayout, str]:
@@ -77,17 +77,17 @@ def _identity(s: TrainingSettings) -> str:
     return repr((type(s), replace(s, seed=0, layout=ParallelLayout())))
 
 
-def _over_trainings(value: Any, place: Callable[[TrainingSettings, str], TrainingSettings], path: str) -> Any:
+def over_trainings(value: Any, place: Callable[[TrainingSettings, str], TrainingSettings], path: str) -> Any:
     """`value` with all settings of training in it as `place` gives them. path: where they stand, for `--set`."""
     if isinstance(value, TrainingSettings):
         return place(value, path)
     if isinstance(value, tuple):
-        return tuple(_over_trainings(part, place, f"{path}.{number}") for number, part in enumerate(value))
+        return tuple(over_trainings(part, place, f"{path}.{number}") for number, part in enumerate(value))
     if isinstance(value, Mapping):
-        return {name: _over_trainings(part, place, f"{path}.{name}") for name, part in value.items()}
+        return {name: over_trainings(part, place, f"{path}.{name}") for name, part in value.items()}
     if not is_dataclass(value) or isinstance(value, type):
         return value
     parts = {field.name: getattr(value, field.name) for field in fields(value)}
-    placed = {name: _over_trainings(part, place, f"{path}.{name}" if path else name) for name, part in parts.items()}
+    placed = {name: over_trainings(part, place, f"{path}.{name}" if path else name) for name, part in parts.items()}
     changed = {name: part for name, part in placed.items() if part is not parts[name] and part != parts[name]}
     return replace(value, **changed) if changed else value

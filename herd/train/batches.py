@@ -228,6 +228,18 @@ def rank_rows(rows: int, rank: int, world_size: int) -> slice:
     return slice(rank * own, (rank + 1) * own)
 
 
+def step_rows(available: int, wanted: int, ranks: int) -> int:
+    """Rows of a step where there are so many `available` and `wanted` in a batch: where there are fewer, as many of
+    them as `ranks` share evenly. Raises DataError where a rank would get none."""
+    rows = min(available, wanted)
+    if rows < ranks:
+        raise DataError(
+            f"{rows} rows are fewer than the {ranks} data ranks that share a step; take fewer devices (--gpus or "
+            "layout.data), or bring more rows"
+        )
+    return rows - rows % ranks
+
+
 class PrefetchedBatches(Generic[BatchT]):
     """`batches`, of which a thread prepares the next one while the last is worked on.
 

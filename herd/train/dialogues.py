@@ -13,7 +13,7 @@ from herd.core.errors import DataError
 from herd.core.records import Conversation
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
-from herd.train.batches import IGNORE_INDEX, Batch, GlobalBatch, collate, rank_rows
+from herd.train.batches import IGNORE_INDEX, Batch, GlobalBatch, collate, rank_rows, step_rows
 from herd.train.replay import ReplaySampler
 from herd.train.results import SourceUse
 from herd.train.rows import DocumentSpan, InputsTargets, PackedRow, named_rng, pack_best_fit, row_length
@@ -24,7 +24,7 @@ _EMPTY_PASSES = 1_000  # in a row: who draws one dialogue in a hundred passes co
 
 class DialogueBatches:
     """Conversations packed whole into rows of `length`, `rows` of them a step, for `epochs` passes, or for exactly
-    `steps` steps over as many passes as they take.
+    `steps` steps over as many passes as they take. ranks: that share a step.
 
     repeats: how often the conversations of a source are read in an epoch; once where none is named. Raises DataError
     when not one conversation fits, for a source that has none, and where `steps` want rows of which a thousand passes
@@ -47,6 +47,7 @@ class DialogueBatches:
         repeats: Mapping[str, float] | None = None,
         replay: ReplaySampler | None = None,
         steps: int | None = None,
+        ranks: int = 1,
     ) -> None:
         encoded = [(chat_template.encode(conversation), conversation.source) for conversation in conversations]
         fit = [(inputs_and_targets(encoding), source) for encoding, source in encoded if len(encoding) - 1 <= length]
@@ -77,7 +78,7 @@ class DialogueBatches:
             raise DataError(_NOTHING_LEFT)
         if replay is not None and len(self.texts) == self.examples:
             raise DataError("replay's share of so few conversations is less than half a document; raise `share`")
-        self._per_step = min(rows, len(self._rows))
+        self._per_step = step_rows(len(self._rows), rows, ranks)
         del self._rows[steps * rows if steps else len(self._rows) :]
 
     def _pack(self, rng: np.random.Generator) -> list[PackedRow]:

@@ -15,7 +15,7 @@ from herd.core.seeds import rng
 from herd.model.sizes import Shape
 from herd.tokens.chat import EncodedConversation
 from herd.tokens.jinja import ChatTemplate
-from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT
+from herd.train.batches import IGNORE_INDEX, PADDING_DOCUMENT, step_rows
 from herd.train.rows import DocumentSpan, named_rng, pack_best_fit, row_length
 
 
@@ -37,6 +37,10 @@ class EncodedPreference:
     def shared_tokens(self) -> int:
         """Tokens of the prompt and of all answers after it."""
         return self.prompt + sum(len(answer) - self.prompt for answer in self.answers)
+
+    def lengths(self, share_prompt: bool) -> list[int]:
+        """Tokens of each text that sees itself alone."""
+        return [self.shared_tokens] if share_prompt else [len(answer) for answer in self.answers]
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,14 @@ class PreferenceBatch:
     def to(self, device: torch.device) -> PreferenceBatch:
         return replace(self, device=device)
 
+    @property
+    def packed_bound(self) -> tuple[int, int]:
+        """How many rows of how many tokens `packed` has at most; nothing is packed for it."""
+        lengths = [length for preference in self.preferences for length in preference.lengths(self.share_prompt)]
+        spans, room = _spans(lengths), _room(lengths, self.length)
+        count = len(pack_best_fit(spans, room))
+        return (count, room) if count > 1 else (1, sum(lengths))
+
     @cached_property
     def packed(self) -> PackedPreferences:
         """The answers in as few and short rows as they fit into: none is cut, and little is padding."""
@@ -171,11 +183,19 @@ def _part(encoded: EncodedConversation, start: int, end: int | None) -> EncodedC
 _WIDEST = 1024
 
 
+def _spans(lengths: Sequence[int]) -> list[DocumentSpan]:
+    return [DocumentSpan(number, 0, length) for number, length in enumerate(lengths)]
+
+
+def _room(lengths: Sequence[int], max_length: int) -> int:
+    """The most tokens that a row with documents of these lengths may have."""
+    return max(min(max_length, _WIDEST), *lengths)
+
+
 def _rows(lengths: Sequence[int], max_length: int) -> list[tuple[DocumentSpan, ...]]:
     """Documents in rows of at most `max_length` tokens, or of `_WIDEST` where none is longer: in so few rows as they
     fit into, and those of about one length."""
-    spans = [DocumentSpan(number, 0, length) for number, length in enumerate(lengths)]
-    room, longest = max(min(max_length, _WIDEST), *lengths), max(lengths)
+    spans, room, longest = _spans(lengths), _room(lengths, max_length), max(lengths)
     count = len(pack_best_fit(spans, room))
     width = max(longest, -(-sum(lengths) // count))
     while width < room:
@@ -291,7 +311,8 @@ def _prompt(preference: Preference, chat_template: ChatTemplate, answers: Sequen
 
 class PreferenceBatches:
     """`epochs` passes over ranked answers, in an order of its own each time, `size` prompts a step; or exactly `steps`
-    steps. epoch_ends: the numbers of the steps, from 1, with which a pass is over, the last step's among them."""
+    steps. ranks: that share a step. epoch_ends: the numbers of the steps, from 1, with which a pass is over, the last
+    step's among them."""
 
     def __init__(
         self,
@@ -305,8 +326,10 @@ class PreferenceBatches:
         share_prompt: bool = False,
         include_eos: bool = False,
         steps: int | None = None,
+        ranks: int = 1,
     ) -> None:
-        self.preferences, self.size, self.seed = preferences, min(size, len(preferences)), seed
+        self.preferences, self.seed = preferences, seed
+        self.size = step_rows(len(preferences), size, ranks)
         self.pad, self.length, self.share_prompt, self.include_eos = pad, length, share_prompt, include_eos
         self.per_epoch = len(preferences) // self.size
         self.steps = steps or epochs * self.per_epoch
@@ -357,9 +380,23 @@ def eval_batches(
     share_prompt: bool = False,
     include_eos: bool = False,
     size: int = 32,
+    max_tokens: int | None = None,
 ) -> Iterator[PreferenceBatch]:
-    """All of them once, in order: for measuring."""
-    for start in range(0, len(preferences), size):
-        yield PreferenceBatch(
-            tuple(preferences[start : start + size]), pad, length, share_prompt, include_eos=include_eos
-        )
+    """All of them once, in order: for measuring. max_tokens: of a batch, unless a single prompt has more."""
+    batch: list[EncodedPreference] = []
+    tokens = 0
+    for preference in preferences:
+        own = sum(preference.lengths(share_prompt))
+        if batch and (len(batch) == size or (max_tokens is not None and tokens + own > max_tokens)):
+            yield PreferenceBatch(tuple(batch), pad, length, share_prompt, include_eos=include_eos)
+            batch, tokens = [], 0
+        batch.append(preference)
+        tokens += own
+    if batch:
+        yield PreferenceBatch(tuple(batch), pad, length, share_prompt, include_eos=include_eos)
+
+
+def most_measured_tokens(device: torch.device) -> int | None:
+    """Of a batch that is only measured: what an 8B reads in some 8 GB of a GPU beside its weights; no bound on a CPU,
+    where batches stay what they were."""
+    return None if device.type == "cpu" else 32_768

@@ -29,11 +29,11 @@ from herd.model.adapters import (
 )
 from herd.model.collectives import SINGLE_RANK, RankGroup, join_ranks
 from herd.model.config import read_shape
-from herd.model.devices import check_memory, place_model, resolve_device
+from herd.model.devices import DTYPES, check_memory, place_model, resolve_device, resolve_dtype
 from herd.model.heads import RewardModel, trunk_of
 from herd.model.sizes import Shape
 from herd.model.stored import StoredModel
-from herd.model.transformer import Transformer, initial_weights, initialize
+from herd.model.transformer import Transformer, copy_in, initial_weights, initialize
 from herd.model.weights import hugging_face_names, load_transformer, open_folder, write_tensors
 from herd.run.ranks import Rank
 from herd.tokens.tokenizer import TextTokenizer
@@ -89,18 +89,24 @@ class TrainingSession:
         """Whether this process is the only rank, or the one whose output counts."""
         return self.layout.devices == 1 or dist.get_rank() == 0
 
-    def full_model(self, *, on_all: bool = False) -> Transformer | None:
+    def full_model(self, *, on_all: bool = False, dtype: str = "fp32") -> Transformer | None:
         """The model in one piece, where the run says; None on all ranks but the first unless it is wanted `on_all`.
-        Every rank has to ask."""
+        Every rank has to ask. dtype: of one that is put together from several ranks."""
         if self.layout.devices == 1:
             return self.state.model
         model = self.strategy.full_model(on_all=on_all)
-        return None if model is None else place_model(model, self.work.device)
+        return None if model is None else place_model(model, self.work.device, dtype)
+
+    def inference_model(self, model: Transformer) -> Transformer:
+        """`model` as models that only read are in this run: a copy where its weights are in another type."""
+        dtype = DTYPES[resolve_dtype(self.work.dtype, model.embedding.weight.device)]
+        return model if model.embedding.weight.dtype == dtype else copy_in(model, dtype)
 
     def decide(self, question: Callable[[Transformer], bool]) -> bool:
-        """What all ranks find out about the whole model together; each has it for that. They follow the first."""
-        model = self.full_model(on_all=True)
-        return self.strategy.broadcast(model is not None and question(model))
+        """What all ranks find out about the whole model together, which each has for that as models that only read
+        are. They follow the first."""
+        model = self.full_model(on_all=True, dtype=self.work.dtype)
+        return self.strategy.broadcast(model is not None and question(self.inference_model(model)))
 
     def save(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool = False) -> None:
         """Puts the finished model into `work.out`, or of adapters only these; every rank has to ask.
@@ -138,13 +144,14 @@ class TrainingSession:
                 shutil.copytree(saved, out / TRAINING)
 
     def write(self, tokenizer: TextTokenizer, *, kind: Kind, moments: bool) -> Transformer:
-        """As `save`; also the whole model, which all ranks measure together."""
+        """As `save`; also the whole model, which all ranks measure together: of several as models that only read are,
+        since each holds it beside its part of what was trained."""
         self.save(tokenizer, kind=kind, moments=moments)
         if self.layout.devices == 1:
             return self.state.model
         ranks = RankGroup.joined()
         written = ranks.on_first(lambda: str(self.work.out))
-        model = place_model(load_transformer(Path(written)), self.work.device)
+        model = place_model(load_transformer(Path(written)), self.work.device, self.work.dtype)
         ranks.gather(None)  # the folder gets its name once all have read it
         return model
 

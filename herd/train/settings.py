@@ -114,6 +114,12 @@ class FinetuneSettings(TrainingSettings):
         super().__post_init__()
         if self.lora is not None and self.unfrozen_parameters:
             raise SettingsError("with lora only adapters learn; leave unfrozen_parameters out, or lora")
+        if self.batch_size % self.layout.data:
+            rows = -(-self.batch_size // self.layout.data) * self.layout.data
+            raise SettingsError(
+                f"a batch of {self.batch_size} cannot be divided by {self.layout.data} data ranks; set batch_size to "
+                f"{rows}, or layout.data to a number that divides it"
+            )
 
 
 @settings

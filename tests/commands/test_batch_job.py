@@ -94,7 +94,7 @@ def test_a_preset_whose_stages_want_different_numbers_of_devices_is_one_job(
     assert code == 0, err
     assert "#SBATCH --nodes=128\n" in file.read_text()
     assert "of 1,024 devices some stages use fewer, and the others wait meanwhile: " in said
-    assert "train_reward 8" in said
+    assert "train_reward 256" in said
 
 
 def test_a_wiring_of_ones_own_is_found_from_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,8 +113,8 @@ def test_every_option_of_a_run_is_handed_on() -> None:
     usual = vars(parser.parse_args([]))
     # The script says these itself.
     assert {name: usual[name] for name in _HANDED_ON} == _HANDED_ON
-    assert usual.keys() - _HANDED_ON.keys() == {"jobs", "executor", "log"}
-    words = ["--profile", "10:3", "--max-restarts", "7", "--device", "cuda", "--log", "wandb"]
+    assert usual.keys() - _HANDED_ON.keys() == {"jobs", "executor", "log", "ignore_memory"}
+    words = ["--profile", "10:3", "--max-restarts", "7", "--device", "cuda", "--ignore-memory", "--log", "wandb"]
     assert _handed_on(parser.parse_args(words)) == words
     assert not _handed_on(parser.parse_args([]))
 

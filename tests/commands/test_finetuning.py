@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from herd.cli import main
 from herd.commands.finetuning import add_finetuning_options, folder_name, shown_rows, stage_numbers
 from herd.core.errors import DataError
-from herd.core.settings import read_yaml
+from herd.core.settings import parse_yaml, read_yaml
+from herd.model import devices
 from tests.serve.test_compare import chat_model
 
 
@@ -42,7 +45,6 @@ def options(*arguments: str) -> argparse.Namespace:
         (("--full", "--learning-rate", "1e-4", "--epochs", "3"), {"lr": 1e-4, "epochs": 3}),
         (("--steps", "9k", "--batch-size", "2"), {"steps": 9000, "batch_size": 2}),
         (("--early-stop", "--patience", "2", "--eval-steps", "50"), {"early_stop": True, "patience": 2}),
-        (("--gpus", "8"), {"layout": {"data": 8}, "dtype": "bf16"}),
     ],
 )
 def test_options_are_numbers_of_the_stage(own: Path, arguments: tuple[str, ...], wanted: dict) -> None:
@@ -117,3 +119,58 @@ def test_paths_in_the_recipe_are_whole(own: Path) -> None:
     assert values["recipe"] == "sft"
     assert values["model"] == str((own / "smol").resolve())
     assert values["dialogues"] == [str((own / "rows.jsonl").resolve())]
+
+
+def shown(capsys: pytest.CaptureFixture[str], command: str, *arguments: str) -> tuple[dict[str, Any], str]:
+    """What a dry run writes of the stage, and what it says before."""
+    rows = "rows.jsonl" if command == "sft" else "pairs.jsonl"
+    assert main([command, "smol", rows, *arguments, "--dry-run"]) == 0
+    said, _, written = capsys.readouterr().out.partition("recipe.yaml:\n\n")
+    return parse_yaml(written, where="test")[command], said
+
+
+@pytest.mark.parametrize(("command", "is_compiled"), [("sft", True), ("dpo", False), ("reward", False)])
+def test_a_gpu_trains_in_bf16_and_says_so(
+    own: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, is_compiled: bool
+) -> None:
+    numbers, said = shown(capsys, command)
+    assert not {"dtype", "compile", "layout"} & set(numbers)
+    assert "bf16" not in said
+    for visible, arguments in ((False, ("--gpus", "1")), (True, ()), (False, ("--sbatch", "job"))):
+        with monkeypatch.context() as patch:
+            if visible:
+                patch.setattr(devices, "default_device", lambda: torch.device("cuda", 0))
+                patch.setattr(torch.cuda, "is_available", lambda: True)
+                patch.setattr(torch.cuda, "is_bf16_supported", lambda emulated: True)
+            numbers, said = shown(capsys, command, *arguments)
+        assert (numbers["dtype"], numbers.get("compile", False)) == ("bf16", is_compiled)
+        assert (
+            f"{command}: training in bf16, with weights and their moments in fp32 (--dtype fp32: all in fp32)" in said
+        )
+        assert (f"{command}: compiled" in said) == is_compiled
+        for words in (("--dtype", "fp32"), ("--device", "cpu")):
+            assert "dtype" not in shown(capsys, command, *arguments, *words)[0]
+    assert shown(capsys, command, "--dtype", "bf16")[0]["dtype"] == "bf16"
+    assert "compile" not in shown(capsys, command, "--gpus", "1", "--lora", "4")[0]
+
+
+@pytest.mark.parametrize("command", ["sft", "dpo", "reward"])
+def test_devices_share_a_batch_or_fewer_of_them_do(own: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    write(own / "rows.jsonl", *({"prompt": f"say {n}", "response": f"hello {n}"} for n in range(900)))
+    numbers, said = shown(capsys, command, "--gpus", "6", "--steps", "3")
+    usual = 8 if command == "sft" else 16
+    assert (numbers["batch_size"], numbers["layout"]["data"]) == (-(-usual // 6) * 6, 6)
+    assert f"batches of {numbers['batch_size']} rows in the place of {usual}, so that 6 devices share them" in said
+    numbers, said = shown(capsys, command, "--gpus", "6", "--batch-size", "4", "--steps", "3")
+    assert (numbers["batch_size"], numbers["layout"]["data"]) == (4, 4)
+    assert f"{command} takes 4 of 6 devices: 6 do not share a batch of 4" in said
+
+
+def test_what_devices_cannot_share_is_refused_before_anything_runs(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sft", "smol", "rows.jsonl", "--set", "sft.layout={data: 16}", "--dry-run"]) == 2
+    assert "a batch of 8 cannot be divided by 16 data ranks; set batch_size to 16" in capsys.readouterr().err
+    # Thirty short dialogues make fewer rows than there are devices.
+    assert main(["sft", "smol", "rows.jsonl", "--gpus", "16", "--dry-run"]) == 1
+    assert "rows are fewer than the 16 data ranks that share a step" in capsys.readouterr().err

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from herd.cli import main
-from herd.commands.run import parse_trace_steps
+from herd.commands.run import check_memory, parse_trace_steps
+from herd.core.errors import SettingsError
+from herd.core.recipe import load_recipe
+from herd.recipes import recipes
 from herd.serve.folders import artifacts_in
 from tests.smoke import SMOKE
 from tests.test_cli import run
@@ -167,3 +171,33 @@ def test_a_dry_run_says_what_the_plan_says_and_makes_nothing(
     assert "times and costs are for H100s, as no device was named (--machine NAME)" in dry
     assert "no device was named" not in run(capsys, "run", *words, "--dry-run", "--machine", "h100")[1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_model_no_device_holds_is_refused_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "machines.yaml"
+    small.write_text(
+        "watch: {peak_flops: 1.0e+12, fp32_flops: 1.0e+12, memory_bytes: 1.0e+5, link: 1.0e+9, network: 1.0e+9, "
+        "server: 8, price_per_hour: 1.0}\n"
+    )
+    recipe = load_recipe(str(SMOKE), recipes)
+
+    def check(**changes: Any) -> str:
+        usual = {"until": "evaluate_model", "sbatch": None, "device": "auto", "dtype": "auto", "price": None}
+        device = {"machine": "watch", "machines": small, "ignore_memory": False}
+        check_memory(recipe, tmp_path / "run", argparse.Namespace(**(usual | device | changes)))
+        return capsys.readouterr().out
+
+    with pytest.raises(SettingsError, match="no device holds the model whole; .* by --ignore-memory"):
+        check()
+    assert "evaluation holds the whole model on a device" in (said := capsys.readouterr().out)
+    assert check(ignore_memory=True) == said
+    assert not check(until="curate")  # nothing there holds one
+    assert not check(machine=None, machines=None)  # this machine has room
+    assert not check(machine=None, machines=None, sbatch=tmp_path / "job")
+    words = ("run", str(SMOKE), "--out", str(tmp_path / "run"), "--jobs", "0", "--machine", "watch")
+    code, _, err = run(capsys, *words, "--machines", str(small))
+    assert code == 2
+    assert "run until one fails by --ignore-memory" in err
+    assert not (tmp_path / "run" / "artifacts").exists()

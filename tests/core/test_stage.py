@@ -98,7 +98,7 @@ MANNERS = st.builds(
     save_every_seconds=st.none() | st.floats(0, 1e6),
     compare_every_steps=st.integers(1),
     profile=st.none() | st.tuples(st.integers(1), st.integers(1)),
-    dtype=st.sampled_from(["fp32", "bf16"]),
+    dtype=st.sampled_from(["auto", "fp32", "bf16"]),
     device=st.sampled_from(["auto", "cuda:1"]),
     inference_ranks=st.integers(1, 8),
 )
@@ -116,7 +116,7 @@ def test_a_manner_goes_to_another_process_as_text(manner: RunOptions) -> None:
         ({"profile": (0, 3)}, "--profile is 0:3"),
         ({"profile": (3, 0)}, "--profile is 3:0"),
         ({"inference_ranks": 0}, "--inference-ranks is 0; give 1 rank or more"),
-        ({"dtype": "fp16"}, "--dtype is 'fp16'; there are fp32 and bf16"),
+        ({"dtype": "fp16"}, "--dtype is 'fp16'; there are auto, fp32 and bf16"),
     ],
 )
 def test_a_manner_that_cannot_be_is_refused(wrong: dict, words: str) -> None:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from herd.core.artifacts import Tokenizer
 from herd.core.errors import DataError
 from herd.core.records import Document
-from herd.evals.losses import held_out_losses, held_out_means, weighted_loss
+from herd.evals.losses import _at_once, held_out_losses, held_out_means, weighted_loss
 from herd.tokens.shards import TokenShards
 from herd.tokens.stages import pack
 from herd.train.results import HeldOutLoss
@@ -105,3 +107,11 @@ def test_a_mix_weighs_the_sources_that_were_measured() -> None:
     for found, shares in (({}, {"a": 1.0}), (losses, {"c": 0.0, "absent": 1.0})):
         with pytest.raises(DataError, match="no loss was measured of .*; raise held_out_share or add documents"):
             weighted_loss(found, shares)
+
+
+@given(st.integers(1, 16), st.integers(1, 200_000))
+def test_of_long_rows_a_gpu_reads_fewer_at_once(rows: int, length: int) -> None:
+    assert _at_once(rows, length, torch.device("cpu")) == rows
+    found = _at_once(rows, length, torch.device("cuda"))
+    assert 1 <= found <= rows
+    assert found == 1 or found * length <= 32_768

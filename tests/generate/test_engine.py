@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from herd.core.errors import DataError, SettingsError
 from herd.generate import engine as engine_module
+from herd.generate import kv_cache
 from herd.generate.engine import Choices, Engine, RequestOutput, SamplingParams, sample_tokens
 from herd.model import cache as cache_module
 from herd.model.packed import PackedModel
@@ -362,3 +363,21 @@ def test_only_the_likeliest_k_are_drawn() -> None:
         for x in range(100)
     }
     assert drawn == {1, 2}
+
+
+def test_a_cache_grows_for_a_prompt_that_is_longer_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling, long = SamplingParams(max_tokens=5), list(range(50))
+    expected = Engine(model(), frozenset()).generate([long, [3]], sampling)
+    monkeypatch.setattr(kv_cache, "default_cache_tokens", lambda *arguments: 16)
+    monkeypatch.setattr(kv_cache, "longest_cache_tokens", lambda *arguments: 60)
+    engine = Engine(model(), frozenset())
+    assert engine.generate([[3]], sampling)[0].token_ids == expected[1].token_ids
+    assert engine.cache_tokens == 16
+    found = engine.generate([long, [3]], sampling)
+    assert [completion.token_ids for completion in found] == [completion.token_ids for completion in expected]
+    assert engine.cache_tokens == 55
+    # No further than memory allows, and not at all where a bound was said.
+    with pytest.raises(DataError, match=r"has 61 tokens; the model reads 1 to 59 of its 64 here, .* load it in bf16"):
+        engine.generate([list(range(61))], sampling)
+    with pytest.raises(DataError, match="the model reads 1 to 15 of its 64 here"):
+        Engine(model(), frozenset(), cache_tokens=16).generate([long], sampling)

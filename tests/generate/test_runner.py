@@ -16,6 +16,7 @@ from herd.generate.params import SamplingParams
 from herd.generate.requests import CompletionOutput, CompletionState, Request, RequestOutput
 from herd.generate.runner import InferenceModel, ModelRunner
 from herd.generate.sampling import Choices
+from herd.model import cache as cache_module
 from herd.model.packed import PackedModel, packable
 from tests.model.test_transformer import SMALL, model
 
@@ -126,3 +127,22 @@ def test_numbers_that_are_none_are_told() -> None:
     broken.norm.weight.data.fill_(float("nan"))
     with pytest.raises(ArtifactError, match="not finite"):
         begin(runner_of(broken), [answer([3, 4])])
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 16), st.integers(0, 30))
+@torch.inference_mode()
+def test_a_long_prompt_read_in_pieces_gives_the_models_logits(kernel: bool, tokens: int, size: int, again: int) -> None:
+    """With our kernel and, as on a GPU, without; from the beginning and after what is cached of another prompt."""
+    prompt = list(range(3, 3 + tokens))
+    with pytest.MonkeyPatch.context() as patch:
+        if not kernel:
+            patch.setattr(cache_module, "cpu_kernels", lambda: None)
+        runner = runner_of(MODEL)
+        assert runner.piece_tokens is None  # on a CPU
+        runner.piece_tokens = size
+        for text in (prompt, [*prompt[: min(again, tokens)], 90, 91]):
+            logits = begin(runner, [one := answer(text)])
+            assert torch.allclose(logits[0], expected(text), atol=1e-4)
+            runner.cache.release(one)

@@ -17,14 +17,18 @@ from herd.model.attention_backends import (
     Flex,
     Sdpa,
     Varlen,
+    attend_last,
     attention_backend,
     branch_mask,
     branch_positions,
     cu_seqlens_of,
     document_mask,
+    long_rows,
     make_mask,
     starts_of,
 )
+from herd.model.transformer import Transformer
+from tests.model.test_transformer import SMALL, model
 
 CPU = torch.device("cpu")
 DOCUMENTS = st.lists(st.lists(st.integers(0, 3), min_size=9, max_size=9).map(sorted), min_size=1, max_size=3)
@@ -130,3 +134,33 @@ def test_runs_of_documents_are_laid_end_to_end() -> None:
     runs = cu_seqlens_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]]))
     assert runs.tolist() == [0, 2, 5, 9, 10, 10, 10, 10]
     assert starts_of(torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]])).tolist() == [[0, 0, 2, 2, 2], [0, 0, 0, 0, 4]]
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.sampled_from([1, 2, 4]))
+def test_the_last_tokens_see_all_up_to_their_own(new: int, before: int, groups: int) -> None:
+    generator = torch.Generator().manual_seed(new)
+    slots = new + before
+    q, k, v = (torch.randn(1, n, t, 8, generator=generator) for n, t in ((4, new), (groups, slots), (groups, slots)))
+    may_look = torch.ones(new, slots, dtype=torch.bool).tril(before)[None, None]
+    assert torch.allclose(attend_last(q, k, v), Sdpa().attend(q, k, v, may_look), atol=1e-6)
+
+
+def test_models_that_only_read_attend_in_long_rows_as_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a GPU, which a model without memory stands for here."""
+    chosen, asked = Blockwise(), list[tuple[int, ...]]()
+
+    def fastest(device: torch.device, dtype: torch.dtype, *, shape: tuple[int, ...], features: object) -> object:
+        asked.append(shape)
+        return chosen
+
+    monkeypatch.setattr(attending_module, "fastest_backend", fastest)
+    with torch.device("meta"):
+        elsewhere = Transformer(SMALL)
+    here = model()
+    for network, length, takes in ((elsewhere, 4096, True), (elsewhere, 64, False), (here, 4096, False)):
+        before = network.attention_backend
+        with long_rows(network, length):
+            assert (network.attention_backend is chosen) == takes
+            assert (network.blocks[0].get_submodule("attention").attention_backend is chosen) == takes
+        assert network.attention_backend is before
+    assert asked == [(4, 2, 4096, 8)]

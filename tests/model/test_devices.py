@@ -40,7 +40,7 @@ from herd.mixing.problem import ProxySettings
 from herd.mixing.results import MixSearch
 from herd.mixing.stages import MixSettings, TrialSettings
 from herd.model import devices
-from herd.model.devices import place_model, resolve_device
+from herd.model.devices import place_model, resolve_device, resolve_dtype
 from herd.model.heads import RewardModel
 from herd.model.sizes import Size
 from herd.model.transformer import Transformer
@@ -292,3 +292,18 @@ def test_devices_are_named_as_torch_names_them() -> None:
         resolve_device("gpu")
     with pytest.raises(SettingsError, match="shows . GPUs"):
         resolve_device("cuda:99")
+
+
+def test_models_that_only_read_are_in_bf16_on_a_gpu_that_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert (resolve_dtype("auto", cpu), resolve_dtype("bf16", cpu), resolve_dtype("fp32", cpu)) == (
+        "fp32",
+        "bf16",
+        "fp32",
+    )
+    for is_new, wanted in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated, is_new=is_new: is_new and not emulated)
+        assert resolve_dtype("auto", cuda) == wanted
+        assert resolve_dtype("fp32", cuda) == "fp32"
+    assert place_model(model(SMALL), "cpu", "auto").embedding.weight.dtype == torch.float32

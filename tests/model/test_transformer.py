@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from herd.core.errors import DataError, SettingsError
 from herd.core.settings import build
 from herd.model.cache import PagedKVCache
+from herd.model.devices import place_model
 from herd.model.sizes import LLAMA_VOCAB_SIZE, SIZES, RopeScaling, Shape, Size, model_size
-from herd.model.transformer import Transformer, initialize
+from herd.model.transformer import Transformer, copy_in, initialize, model_of
 from herd.model.weights import load_model, save_model
 
 SMALL = Shape(vocab_size=97, dim=32, n_layers=3, n_heads=4, n_kv_heads=2, ffn_dim=48, max_seq_len=64)
@@ -217,3 +218,24 @@ def test_a_row_longer_than_the_context_is_told() -> None:
     made = model()
     with pytest.raises(DataError, match=f"longer than the {made.shape.max_seq_len} the model reads"):
         made(torch.zeros(1, made.shape.max_seq_len + 1, dtype=torch.long))
+
+
+def test_a_copy_in_another_type_reads_as_a_model_that_was_placed_so() -> None:
+    for shape in (SMALL, replace(SMALL, tied_output=True)):
+        original = model(shape)
+        copied = copy_in(original, torch.bfloat16)
+        placed = place_model(model(shape), "cpu", "bf16")
+        assert {weight.dtype for weight in copied.parameters()} == {torch.bfloat16}
+        assert copied.cos_TE.dtype == torch.float32
+        with torch.no_grad():
+            assert torch.equal(copied(ids(2, 9)), placed(ids(2, 9)))
+            same = copy_in(original, torch.float32)
+            same.embedding.weight.zero_()
+            assert bool(original.embedding.weight.any())
+
+
+def test_a_model_of_weights_is_the_model_they_are_of() -> None:
+    original = model()
+    again = model_of(SMALL, dict(original.state_dict()))
+    with torch.no_grad():
+        assert torch.equal(again(ids(2, 9)), original(ids(2, 9)))

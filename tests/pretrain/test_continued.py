@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +19,10 @@ from herd.core.records import Document
 from herd.core.stage import walk
 from herd.evals.losses import held_out_losses
 from herd.model.config import read_shape
+from herd.model.devices import place_model
 from herd.model.sizes import Size
 from herd.model.weights import load_transformer
+from herd.pretrain import long_context
 from herd.pretrain.anneal import AnnealSettings, anneal
 from herd.pretrain.long_context import LongContextSettings, extend_context
 from herd.pretrain.mix import ProportionalMix, train_tokens
@@ -30,6 +35,7 @@ from herd.train.checkpoint import kind_of
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.results import TrainingResult
 from herd.train.schedule import BatchPhase, BatchRamp, MixPhase
+from herd.train.session import load_for_training
 from tests.imported import GENERATION, TEXTS, corpus, imported, theirs, work
 from tests.tokens.test_chat import TOKENIZER
 
@@ -104,9 +110,22 @@ def test_what_it_makes_is_read_by_transformers_with_its_losses(
 
 
 def test_a_longer_context_and_annealing_go_on_from_it(
-    packed: tuple[Checkpoint, Tokens], continued: Checkpoint, tmp_path: Path
+    packed: tuple[Checkpoint, Tokens], continued: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, tokens = packed
+    gated = list[Any]()
+
+    def place(*arguments: Any) -> Any:
+        gated.append(weakref.ref(placed := place_model(*arguments)))
+        return placed
+
+    def load(*arguments: Any, **settings: Any) -> Any:
+        gc.collect()
+        assert [model() for model in gated] == [None]  # beside what is trained no whole model lies there
+        return load_for_training(*arguments, **settings)
+
+    monkeypatch.setattr(long_context, "place_model", place)
+    monkeypatch.setattr(long_context, "load_for_training", load)
     longer = LongContextSettings(
         length=512, batch_tokens=512, check_tokens=512, checks=1, gate=0.0, until=0.0, needle_seeds=1,
         short_loss_tolerance=1.0,

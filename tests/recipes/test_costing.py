@@ -22,6 +22,7 @@ from herd.recipes.costing import (
     expected_losses,
     forecast_costs,
     forecast_lines,
+    oversized_stages,
     time_words,
     training_jobs,
     whole_model_notes,
@@ -107,7 +108,7 @@ def test_the_reports_run_is_planned_as_table_4_and_its_54_days_have_it(figure: A
     said = "\n".join(forecast_lines([row], H100, tmp_path))
     assert "one in 3.1 h" in said
     assert "as in table 4 of Llama 3" in said
-    assert "measuring held-out text holds the whole model on a device, 1,623 GB" in said
+    assert "measuring held-out text holds the whole model on a device, 812 GB in bf16" in said
     figure(
         f"405B: {row.days:.1f} days, {row.device_hours / 1e6:.1f}M device hours, {row.main.utilization:.1%} MFU, "
         f"{row.memory.total / 1e9:.0f} of 80 GB, {row.failures:.0f} failures, "
@@ -193,7 +194,7 @@ def test_times_are_said_in_a_unit_that_suits_them() -> None:
 def test_stages_that_hold_a_whole_model_say_where_it_does_not_fit(tmp_path: Path) -> None:
     plan = training_plan("70b", 8_192, 2**22, 2**22, layout=ParallelLayout(tensor=8, data=8))
     (forecast,) = forecast_costs(walk(plan), H100, artifacts=tmp_path)
-    assert any("283 GB" in note or "282 GB" in note for note in forecast.notes)
+    assert any("141 GB in bf16" in note for note in forecast.notes)
 
 
 @pytest.mark.parametrize(("size", "name", "reached"), [("8b", "8B", 0.15), ("70b", "70B", 0.27), ("405b", "", 0.0)])
@@ -211,3 +212,13 @@ def test_an_estimate_by_the_largest_model_says_what_smaller_ones_reached(
         assert f"it takes {hours:,.0f} device hours" in line
     (given,) = forecast_costs(plans, H100, artifacts=tmp_path, mfu=0.4)
     assert not any("by its card" in line for line in forecast_lines([given], H100, tmp_path))
+
+
+def test_stages_to_make_that_no_device_holds_are_listed_with_their_parts(tmp_path: Path) -> None:
+    plans = walk(training_plan("70b", 8_192, 2**22, 2**22, layout=ParallelLayout(tensor=8, data=8)))
+    (line,) = oversized_stages(plans, H100, artifacts=tmp_path)
+    assert line.startswith("pretrain-")
+    assert "measuring held-out text holds the whole model on a device, 141 GB in bf16" in line
+    assert not oversized_stages(plans, replace(H100, memory_bytes=288e9), artifacts=tmp_path)
+    small = walk(training_plan("8b", 8_192, 2**22, 2**22, layout=ParallelLayout(data=64)))
+    assert not oversized_stages(small, H100, artifacts=tmp_path)

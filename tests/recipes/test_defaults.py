@@ -13,7 +13,6 @@ from herd.pretrain.long_context import LongContextSettings
 from herd.recipes.defaults import (
     base_vocab_size,
     batch_size_tokens,
-    computing,
     default_length,
     ladder_of,
     later_lengths,
@@ -64,8 +63,6 @@ def test_later_stages_are_settings_whose_tests_fill_their_steps(batch: int, toke
         most = max(4 * stage.batch_tokens, tokens / 10 + stage.batch_tokens)
         assert stage.checks * stage.check_tokens <= most
     build(ProxySettings, proxy_run(512, tokens), where="test")
-    assert computing(None) == {}
-    assert computing(4) == {"dtype": "bf16"}
 
 
 @pytest.mark.parametrize(("name", "tokens"), [("4m", 15e6), ("30m", 600e6), ("150m", 3e9), ("1b", 1e11)])

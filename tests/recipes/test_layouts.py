@@ -53,7 +53,7 @@ def test_fine_tuning_keeps_a_layout_of_its_own_that_the_devices_hold() -> None:
     spread, told = choose_layouts(recipe, 1024, H100)
     before, after = recipe.settings.alignment, spread.settings.alignment
     assert after.sft.layout == before.sft.layout == ParallelLayout(tensor=8, context=2, data=8)
-    assert after.reward.layout == after.dpo.layout == ParallelLayout(data=8)
+    assert after.reward.layout == after.dpo.layout == ParallelLayout(data=256)
     assert "alignment.sft keeps its layout of 128 of 1,024 devices" in told
     # Fewer than it wants: fewer share the batch, of a model that is divided as before.
     fewer, told = choose_layouts(recipe, 64, H100)
@@ -65,6 +65,7 @@ def test_fine_tuning_keeps_a_layout_of_its_own_that_the_devices_hold() -> None:
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 2, 16]), st.integers(1, 32))
 def test_as_many_devices_as_may_be_divide_a_batch(devices: int, batch: int, tensor: int, data: int) -> None:
     own = ParallelLayout(tensor=tensor, data=data)
+    batch *= data  # another is refused
     settings = SftSettings(lr=1e-5, batch_size=batch, layout=own)
     layout, _ = _finetuning_layout(settings, devices)
     if tensor > devices or 1 < own.devices <= devices:

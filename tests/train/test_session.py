@@ -14,6 +14,7 @@ from herd.core.stage import RunOptions
 from herd.model.adapters import LoraSettings, is_adapter, read_adapters
 from herd.model.config import read_shape
 from herd.model.heads import RewardModel
+from herd.model.transformer import Transformer
 from herd.model.weights import load_model, load_transformer, open_folder
 from herd.train.checkpoint import kind_of, open_moments, restore, save, write_checkpoint
 from herd.train.layout import ParallelLayout, TrainableParams
@@ -222,3 +223,19 @@ def test_a_layout_that_divides_more_than_the_batch_is_refused_where_it_cannot_be
         load_for_training(work(tmp_path / "a"), folder, settings=split, reward=True)
     with pytest.raises(SettingsError, match="a model with adapters is trained on data ranks only"):
         load_for_training(work(tmp_path / "b"), folder, settings=split, lora=LORA)
+
+
+def test_what_is_decided_is_asked_of_a_model_as_those_that_only_read_are(tmp_path: Path) -> None:
+    options = RunOptions(device="cpu", dtype="bf16")
+    started = init_model(replace(work(tmp_path / "bf16"), options=options), SHAPE, init_std=0.1, settings=SETTINGS)
+    before = weights(started)
+
+    def is_copy(asked: Transformer) -> bool:
+        asked.train()
+        return asked is not started.state.model and asked.embedding.weight.dtype == torch.bfloat16
+
+    assert started.decide(is_copy)
+    assert started.state.model.embedding.weight.dtype == torch.float32
+    assert all(torch.equal(value, before[name]) for name, value in weights(started).items())
+    plain = init_model(work(tmp_path / "auto"), SHAPE, init_std=0.1, settings=SETTINGS)
+    assert plain.decide(lambda asked: asked is plain.state.model)  # a CPU reads in fp32
