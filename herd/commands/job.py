@@ -21,7 +21,7 @@ from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.plan import plan_lines
 from herd.commands.recipe_file import write_recipe
 from herd.commands.recipes import RECIPE_FILE, spread
-from herd.commands.run import add_run_options, check_memory, run_recipe
+from herd.commands.run import add_run_options, check_whole_models, run_recipe
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -81,7 +81,7 @@ def run_job(
     folder.mkdir(parents=True, exist_ok=True)
     write_recipe(file, values, text)
     if options.sbatch is not None:
-        check_memory(recipe, folder, options)
+        check_whole_models(recipe, folder, options)
         write_sbatch(recipe, folder, options, file)
         return
     run_recipe(recipe, folder, options)

@@ -142,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
             print(line)
         return
     if options.sbatch is not None:
-        check_memory(recipe, folder, options)
+        check_whole_models(recipe, folder, options)
         write_sbatch(recipe, folder, options)
         return
     run_recipe(recipe, folder, options)
@@ -160,7 +160,7 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
 
     target = recipe.plan()
     check_declared(required_plans(target, options.until))
-    check_memory(recipe, folder, options)
+    check_whole_models(recipe, folder, options)
     named = options.executor or (None if recipe.executor == "local" else recipe.executor)
     with launcher_session(launched_executor(named), folder, options.jobs) as (executor, jobs):
         started_ranks = Rank.from_env().world_size if executor.startswith("joined:") else 1
@@ -195,7 +195,7 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
         print(command)
 
 
-def check_memory(recipe: Recipe, folder: Path, options: argparse.Namespace) -> None:
+def check_whole_models(recipe: Recipe, folder: Path, options: argparse.Namespace) -> None:
     """Prints which stages hold a whole model that a device has no room for, and raises SettingsError for them before
     any that comes earlier has taken its weeks; only prints with --ignore-memory."""
     from herd.core.titles import plan_titles

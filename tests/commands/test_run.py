@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from herd.cli import main
-from herd.commands.run import check_memory, parse_trace_steps
+from herd.commands.run import check_whole_models, parse_trace_steps
 from herd.core.errors import SettingsError
 from herd.core.recipe import load_recipe
 from herd.recipes import recipes
@@ -186,7 +186,7 @@ def test_a_run_whose_model_no_device_holds_is_refused_before_it_begins(
     def check(**changes: Any) -> str:
         usual = {"until": "evaluate_model", "sbatch": None, "device": "auto", "dtype": "auto", "price": None}
         device = {"machine": "watch", "machines": small, "ignore_memory": False}
-        check_memory(recipe, tmp_path / "run", argparse.Namespace(**(usual | device | changes)))
+        check_whole_models(recipe, tmp_path / "run", argparse.Namespace(**(usual | device | changes)))
         return capsys.readouterr().out
 
     with pytest.raises(SettingsError, match="no device holds the model whole; .* by --ignore-memory"):
