@@ -54,7 +54,7 @@ def test_a_mask_lets_a_token_see_itself_and_those_before_within_the_window(
     cache = PagedKVCache.empty(SMALL, 2, 8, torch.float32, CPU)
     cache.lengths_B = torch.tensor([0, 4])
     mask = cache.mask(cache.positions(2), 7, window)
-    assert mask is not None
+    assert isinstance(mask, torch.Tensor)
     assert mask.shape == (2, 1, 2, 7)
     for row, start in enumerate((0, 4)):
         for token in range(2):
