@@ -24,7 +24,7 @@ from herd.core.names import file_name
 
 _ALWAYS = ("task", "id", "sample", "score")
 ANSWERS_FILE, SETTINGS_FILE, RESULTS_FILE, PAGE_FILE = "answers.jsonl", "settings.json", "results.json", "index.html"
-FORMAT = 1
+ANSWERS_FORMAT = 1
 AnswerKey = tuple[str, int]
 
 
@@ -36,10 +36,12 @@ class AnswerRecord:
     question: what was asked last, where that is not the prompt. response: the text that was graded. tail: what the
     model wrote after it, from the stop string on. raw: all that it wrote, where control tokens or earlier turns make
     that something else. tokens: that it wrote. token_lengths: of each in order, its characters in response and tail.
-    finish_reason: as the engine gives it; empty where nothing was written. message: with calls of tools, where there
-    are some. choices, choice_tokens: of a task of likelihoods, with their number of tokens. log_likelihoods: of the
-    choices, in nats, or of the text. unconditional: of the choices alone. utf8_bytes: of a text whose likelihood is
-    measured. score: 0 to 1; None where it is void. extracted, unparsed, reason, parts: as of `Grade`.
+    finish_reason: as the engine gives it; empty where nothing was written. stop_string: the one that ended it. earlier:
+    of turns before the last, `text` and `finished`. left_truncated: whether the prompt lost its first tokens.
+    message: with calls of tools, where there are some. choices, choice_tokens: of a task of likelihoods, with their
+    number of tokens. log_likelihoods: of the choices, in nats, or of the text. unconditional: of the choices alone.
+    utf8_bytes: of a text whose likelihood is measured. score: 0 to 1; None where it is void. extracted, unparsed,
+    reason, parts: as of `Grade`.
     """
 
     task: str
@@ -56,6 +58,9 @@ class AnswerRecord:
     tokens: int = 0
     token_lengths: tuple[int, ...] = ()
     finish_reason: str = ""
+    stop_string: str = ""
+    earlier: tuple[Mapping[str, Any], ...] = ()
+    left_truncated: bool = False
     message: Mapping[str, Any] | None = None
     choices: tuple[str, ...] = ()
     choice_tokens: tuple[int, ...] = ()
@@ -113,8 +118,8 @@ class RunSettings:
 
     task: its name. settings: the task's, as `Registry.parse` reads them, under its address. model: `name` and what
     tells it from others (`weights`, or an address). prompt: how it was asked: `chat`, `template` (a hash),
-    `system_prompt`, `num_fewshot`. generation: how it wrote: `stop`, `max_tokens`, `temperature`, `num_samples`, `k`,
-    `seed`. output: `generate`, `likelihood` or `perplexity`. items: how many there are; of a limit, that many.
+    `system_prompt`, `num_fewshot`. generation: how it wrote: `stop`, `max_tokens`, `temperature`, `num_samples`, `k`;
+    of likelihoods, `normalize`. output: `generate`, `likelihood` or `perplexity`.
     """
 
     task: str
@@ -123,7 +128,6 @@ class RunSettings:
     prompt: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     output: str = "generate"
-    items: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], where: str) -> RunSettings:
@@ -223,10 +227,10 @@ class AnswerStore:
         Raises SettingsError when these are of another model, or were asked for with other settings.
         """
         answers = TaskAnswers(self.folder / file_name(settings.task))
-        row = _plain(asdict(settings) | {"format": FORMAT})
+        row = _plain(asdict(settings) | {"format": ANSWERS_FORMAT})
         place = answers.folder / SETTINGS_FILE
         if place.exists():
-            if difference := _difference(_plain(asdict(answers.settings()) | {"format": FORMAT}), row):
+            if difference := _difference(_plain(asdict(answers.settings()) | {"format": ANSWERS_FORMAT}), row):
                 raise SettingsError(
                     f"{answers.folder} holds answers with another {difference}; name another folder with --out, or "
                     "remove this one"

@@ -15,7 +15,7 @@ from herd.evals.answers import AnswerRecord, AnswerStore, RunSettings, text_sha2
 
 SETTINGS = RunSettings(
     "gsm8k", {"gsm8k": {"num_fewshot": 8}}, {"name": "small", "weights": "ab12"}, {"chat": False},
-    {"stop": ["Q:"], "max_tokens": 64}, items=3,
+    {"stop": ["Q:"], "max_tokens": 64},
 )  # fmt: skip
 RECORD = AnswerRecord("gsm8k", "q-1", response="It is 4.", score=1.0, extracted="4", token_lengths=(2, 6))
 
@@ -86,7 +86,7 @@ def test_half_a_line_is_dropped_and_a_broken_one_passed_over(tmp_path: Path) -> 
             r"`generation.stop` \(\[\"Q:\"\], and now \[\]\)",
         ),
         (replace(SETTINGS, settings={"gsm8k": {"num_fewshot": 0}}), "another `settings.gsm8k.num_fewshot`"),
-        (replace(SETTINGS, items=4), "another `items`"),
+        (replace(SETTINGS, output="likelihood"), "another `output`"),
     ],
 )
 def test_another_model_or_other_settings_are_refused(other: RunSettings, words: str, tmp_path: Path) -> None:
