@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from herd.commands.arguments import add_device, add_plugins
+from herd.commands.benchmark_options import add_benchmark_options, chat_option, with_benchmark_options
 from herd.commands.command import Command
 
 
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
     )
+    add_benchmark_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_device(parser)
     add_plugins(parser)
@@ -36,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from herd.serve.folders import model_in, tasks_named
 
     folder = model_in(options.checkpoint)
-    uses = tasks_named(options.tasks, folder)
+    uses = [with_benchmark_options(use, options) for use in tasks_named(options.tasks, folder)]
     rows = {}
     lines: list[StatusLine] = []
 
@@ -51,8 +53,19 @@ def run(options: argparse.Namespace) -> None:
         rows[name] = {field: _finite(value) for field, value in asdict(score.result()).items()}
         if not options.json:
             print(f"{name:20} {score}", flush=True)
+        for note in getattr(score, "notes", ()):
+            print(f"{name}: {note}", file=sys.stderr, flush=True)
 
-    evaluate_folder(folder, uses, report, device=options.device, dtype=options.dtype, progress=begin)
+    evaluate_folder(
+        folder,
+        uses,
+        report,
+        device=options.device,
+        dtype=options.dtype,
+        progress=begin,
+        apply_chat_template=chat_option(options),
+        truncate_left=options.truncate_left,
+    )
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 
