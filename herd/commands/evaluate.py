@@ -30,9 +30,9 @@ def run(options: argparse.Namespace) -> None:
     load_plugins(options.plugins, "--plugins")
     if (options.checkpoint / "config.json").exists() and not (options.checkpoint / "artifact.json").exists():
         _check_task_names(options.tasks)  # before the model is read; a run may know tasks that nobody else does
-    from herd.core.status_line import StatusLine
     from herd.evals.harness import Score
     from herd.evals.stages import evaluate_folder
+    from herd.run.progress import StatusLine
     from herd.serve.folders import model_in, tasks_named
 
     folder = model_in(options.checkpoint)
