@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from herd.evals.answer_runs import AnswerRun
 from herd.evals.answers import AnswerRecord
 from herd.evals.attribution import Mask
-from herd.evals.replay import Ending, ReplayedAnswer, replay
+from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay
 from herd.evals.resumable import grade_of
 from herd.evals.scores import best_of_k
 from herd.evals.task import Grade
@@ -130,7 +130,7 @@ class ItemCells:
             for place, name in enumerate(self.names.grading)
         }
         stop, limit, grader, best_of = (sides.get(name, self._first) for name in (STOP, LIMIT, EXTRACTION, SAMPLES))
-        ending = Ending(stop.ending.stop, limit.ending.max_tokens)
+        ending = AnswerEnding(stop.ending.stop, limit.ending.max_tokens)
         grades, truncated = [], []
         for record in records:
             answer = _replayed(run, record, ending)
@@ -142,7 +142,7 @@ class ItemCells:
         return _cell(grades, truncated, best_of.k)
 
 
-def _replayed(run: AnswerRun, record: AnswerRecord, ending: Ending) -> ReplayedAnswer | None:
+def _replayed(run: AnswerRun, record: AnswerRecord, ending: AnswerEnding) -> ReplayedAnswer | None:
     if run.output != "generate":
         return ReplayedAnswer(record.response, False)
     return replay(record, run.ending, ending)
