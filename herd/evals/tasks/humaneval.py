@@ -65,12 +65,11 @@ def _task(own: GenerationSettings, source: BenchmarkData) -> Task:
 
 @benchmark(GenerationSettings, DATA)
 def humaneval(own: GenerationSettings) -> Task:
-    """HumanEval: 164 functions from their first lines, right when all tests pass in the sandbox; pass@k by
-    `num_samples`, `temperature` and `k`.
+    """HumanEval: 164 functions from their first lines, right when all tests pass in the sandbox.
 
-    classic: a model goes on with the first lines, and a chat model is asked for the function. llama3: the answer begins
-    with the first lines. Source: Chen et al. 2021; lm-evaluation-harness, `humaneval` and `humaneval_instruct`;
-    llama-models, eval_details.
+    pass@k by `num_samples`, `temperature` and `k`. classic: a model goes on with the first lines, and a chat model is
+    asked for the function. llama3: the answer begins with the first lines. Source: Chen et al. 2021; lm-evaluation-
+    harness, `humaneval` and `humaneval_instruct`; llama-models, eval_details.
     """
     return _task(own, DATA)
 

@@ -53,12 +53,12 @@ DATA = BenchmarkData(
 
 @benchmark(MultipleSettings, DATA)
 def multiple(own: MultipleSettings) -> Task:
-    """MultiPL-E: functions in C++, Go, Java, JavaScript, Rust and TypeScript, right when the program with its tests
-    ends without an error in the sandbox; by language.
+    """MultiPL-E: functions in C++, Go, Java, JavaScript, Rust and TypeScript, run in the sandbox.
 
-    Rows of a language that the sandbox does not know are left out and told; of one that this machine lacks, an answer
-    is void, with the reason. Source: Cassano et al. 2023; llama-models, eval_details (512 tokens). Differs: these tests
-    are part of the program, so that one which ends early with success forges a pass; HumanEval's are not.
+    Right when the program with its tests ends without an error; by language. Rows of a language that the sandbox does
+    not know are left out and told; of one that this machine lacks, an answer is void, with the reason. Source: Cassano
+    et al. 2023; llama-models, eval_details (512 tokens). Differs: these tests are part of the program, so that one
+    which ends early with success forges a pass; HumanEval's are not.
     """
     questions = load_questions(own, DATA, split="test", group=lambda row: row["language"])
     rows = tuple(row for row in questions.rows if row["language"] in PROGRAM_NAMES)
