@@ -374,6 +374,7 @@ def main() -> None:
     furthest = max((row["furthest_log_likelihood"] for row in rows if "furthest_log_likelihood" in row), default=0.0)
     total |= {"tasks": len(rows), "furthest_log_likelihood": furthest}
     total["other_answers"] = sum(row.get("other_answers", 0) for row in rows)
+    total |= {name: round(total[name], 1) for name in ("seconds", "lm_eval_seconds")}
     total["lm_eval_time_of_herds"] = round(total["lm_eval_seconds"] / total["seconds"], 2)
     print(json.dumps(total | machine()), flush=True)
     sys.exit(bool(failed or total["other_verdicts"] or furthest > TOLERANCE))

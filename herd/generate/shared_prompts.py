@@ -100,17 +100,21 @@ class _Reader:
         prompts = [tuple(group[0][0]) for group in batch]
         self._reserve(batch)
         self._read_root(os.path.commonprefix([prompt[:-1] for prompt in prompts]))  # noqa: RUF071
-        trunks = [prompt[self._root.length : -1] for prompt in prompts]
+        # What a prompt has beyond the root is read first where answers are several, else together with the one.
+        rests = [prompt[self._root.length :] for prompt in prompts]
+        several = [len({tuple(answer[:-1]) for _, answer in group}) > 1 for group in batch]
+        trunks = [rest[:-1] if more else () for rest, more in zip(rests, several, strict=True)]
+        heads = [rest[-1:] if more else rest for rest, more in zip(rests, several, strict=True)]
         parents, _ = self._read([self._root] * len(batch), trunks)
         rows: dict[tuple[int, ...], int] = {}  # equal ones, as of answers of one token, are read once
         for number, group in enumerate(batch):
             for _, answer in group:
-                rows.setdefault((number, prompts[number][-1], *answer[:-1]), len(rows))
+                rows.setdefault((number, *heads[number], *answer[:-1]), len(rows))
         _, states = self._read([parents[row[0]] for row in rows], [row[1:] for row in rows])
         scores: list[_Score] = []
         for number, group in enumerate(batch):
             for _, answer in group:
-                state_TD = states[rows[number, prompts[number][-1], *answer[:-1]]]
+                state_TD = states[rows[number, *heads[number], *answer[:-1]]][len(heads[number]) - 1 :]
                 log_probs = self._model.logits(state_TD).log_softmax(-1)
                 targets = torch.tensor(answer, device=log_probs.device)
                 greedy = bool((log_probs.argmax(-1) == targets).all())

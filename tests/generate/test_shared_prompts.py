@@ -59,7 +59,7 @@ def test_prompts_of_one_token_equal_answers_and_whole_blocks() -> None:
     agree([(list(range(40)), [number]) for number in range(70)])  # more than are read at once
 
 
-@pytest.mark.parametrize(("tokens", "reads"), [(1024, [50, 3, 3]), (1, [51, 1, 1, 1, 1, 1])])
+@pytest.mark.parametrize(("tokens", "reads"), [(1024, [50, 6]), (1, [51, 1, 1, 1, 1, 1])])
 def test_what_prompts_have_in_common_is_read_once(
     tokens: int, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
