@@ -149,27 +149,28 @@ def bfcl_entries(given: Any) -> list[dict[str, Any]]:
     for row in given.__class__(given.data, 1, None, None).rows(f"{folder}possible_answer/BFCL_v4_*.json*"):
         answers[row["id"]] = row["ground_truth"]
     entries = []
-    for row in given.rows(f"{folder}BFCL_v4_*.json*"):
+    kinds = ("*simple*", "*multiple", "*parallel", "*relevance")
+    for row in (row for kind in kinds for row in given.rows(f"{folder}BFCL_v4_{kind}.json*")):
         category = row["file"].removeprefix("BFCL_v4_")
         relevance = "relevance" in category
-        if relevance or (row["id"] in answers and any(kind in category for kind in ("simple", "multiple", "parallel"))):
+        if relevance or row["id"] in answers:
             answer = [] if relevance else answers[row["id"]]
             entries.append({**row, "category": category, "answers": answer, "language": call_language(category)})
     return entries
 
 
 def gold_calls(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """The first allowed value of every argument; those that may be left out are."""
+    """The first allowed value of every argument; what may be left out is, where that is allowed first."""
     calls = []
     for answer in entry["answers"]:
         ((name, allowed),) = answer.items()
         described = next(function for function in entry["function"] if function["name"] == name)
-        kinds = described["parameters"]["properties"]
-        arguments = {
-            key: _written(_gold_value(values[0]), kinds[key]["type"], entry["language"])
-            for key, values in allowed.items()
-            if values and values[0] != "" and key in kinds
-        }
+        kinds, required = described["parameters"]["properties"], described["parameters"].get("required", ())
+        arguments = {}
+        for key, values in allowed.items():
+            value = next((value for value in values if value != "" or key not in required), "")
+            if key in kinds and (value != "" or key in required or "" not in values):
+                arguments[key] = _written(_gold_value(value), kinds[key], entry["language"])
         calls.append({name: arguments})
     return calls
 
@@ -182,8 +183,10 @@ def _gold_value(value: Any) -> Any:
     return value
 
 
-def _written(value: Any, kind: str, language: str) -> Any:
-    """As the entry's language writes it: Java's and JavaScript's values are texts."""
+def _written(value: Any, described: dict[str, Any], language: str) -> Any:
+    """As the entry's language writes it: Java's and JavaScript's values are texts. Of an array of texts in Java, the
+    checker takes quotation marks for a part of each."""
+    kind = described["type"]
     if language == "python":
         return value
     if isinstance(value, bool):
@@ -194,7 +197,8 @@ def _written(value: Any, kind: str, language: str) -> Any:
         puts = " ".join(f'put("{key}", {_item(item)});' for key, item in value.items())
         return f"new HashMap<String, Object>() {{{{ {puts} }}}}"
     if isinstance(value, list):
-        items = ", ".join(map(_item, value))
+        bare = kind == "Array" and described.get("items", {}).get("type") == "String"
+        items = ", ".join(map(str if bare else _item, value))
         forms = {"Array": f"new Object[]{{{items}}}", "ArrayList": f"new ArrayList<Object>(Arrays.asList({items}))"}
         return f"[{items}]" if language == "javascript" else forms.get(kind, f"[{items}]")
     suffix = {"long": "L", "float": "f", "Bigint": "n"}.get(kind, "") if not isinstance(value, str) else ""
