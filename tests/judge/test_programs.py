@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from herd.judge.programs import (
     HUMANEVAL_STOPS,
+    HarnessStyle,
     chat_program,
     code_blocks,
     complete_program,
@@ -18,7 +19,6 @@ from herd.judge.programs import (
     extract_code,
     grade_program,
 )
-from herd.sandbox.limits import TestStyle
 
 STUB = 'from typing import List\n\n\ndef double(x: int) -> int:\n    """Twice x."""\n'
 BODY = "    return 2 * x\n"
@@ -40,7 +40,7 @@ class Runner:
     result: Said
     asked: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    def run_tests(self, code: str, tests: str, *, style: TestStyle, entry_point: str = "") -> Said:
+    def run_tests(self, code: str, tests: str, *, style: HarnessStyle, entry_point: str = "") -> Said:
         self.asked.append((code, tests, style, entry_point))
         return self.result
 
