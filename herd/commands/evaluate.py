@@ -7,10 +7,11 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from herd.commands.arguments import add_device, add_plugins
+from herd.commands.arguments import add_device, add_plugins, amount
 from herd.commands.command import Command
 
 
@@ -19,6 +20,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
     )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="keep every answer here, with a page; the same command goes on from it"
+    )
+    parser.add_argument("--limit", type=amount, metavar="N", help="ask the first N examples of a task")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_device(parser)
     add_plugins(parser)
@@ -30,8 +35,10 @@ def run(options: argparse.Namespace) -> None:
     load_plugins(options.plugins, "--plugins")
     if (options.checkpoint / "config.json").exists() and not (options.checkpoint / "artifact.json").exists():
         _check_task_names(options.tasks)  # before the model is read; a run may know tasks that nobody else does
+    from herd.evals.answers import AnswerStore
     from herd.evals.harness import Score
     from herd.evals.stages import evaluate_folder
+    from herd.report.answers import write_answers_page
     from herd.run.progress import StatusLine
     from herd.serve.folders import model_in, tasks_named
 
@@ -52,7 +59,15 @@ def run(options: argparse.Namespace) -> None:
         if not options.json:
             print(f"{name:20} {score}", flush=True)
 
-    evaluate_folder(folder, uses, report, device=options.device, dtype=options.dtype, progress=begin)
+    store = AnswerStore(options.out) if options.out is not None else None
+    with store.sole_writer() if store is not None else nullcontext():
+        evaluate_folder(
+            folder, uses, report, device=options.device, dtype=options.dtype, progress=begin, store=store,
+            limit=options.limit or 0,
+        )  # fmt: skip
+        if store is not None:
+            page = write_answers_page(store.folder)
+            print(f"answers: {store.folder}, page: {page}", file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps({"model": str(folder), "tasks": rows}, indent=1))
 

@@ -51,3 +51,20 @@ def test_what_cannot_be_asked_is_wrong_use(
 ) -> None:
     assert main(["eval", str(chat_model(tmp_path / "model")), *tasks]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_answers_are_kept_with_a_page_and_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = chat_model(tmp_path / "model"), tmp_path / "out"
+    command = ["eval", str(model), "arithmetic: {questions: 5}", "--device", "cpu", "--out", str(out)]
+    assert main([*command, "--limit", "3", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["tasks"]["arithmetic"]["questions"] == 3
+    assert f"page: {out / 'index.html'}" in told.err
+    assert len((out / "arithmetic" / "answers.jsonl").read_text().splitlines()) == 3
+    assert main(command) == 0
+    assert len((out / "arithmetic" / "answers.jsonl").read_text().splitlines()) == 5
+    assert (out / "index.html").exists()
+    assert json.loads((out / "results.json").read_text())["n-samples"]["arithmetic"]["original"] == 5
+    capsys.readouterr()
+    assert main([*command[:2], "arithmetic: {questions: 6}", *command[3:]]) == 2
+    assert "another `settings" in capsys.readouterr().err
