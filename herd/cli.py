@@ -58,7 +58,18 @@ _WHOLE_RECIPES = {"run", "pretrain", "study"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 1 for failed, 2 for wrong use, 130 for Ctrl-C."""
     with safe_output():
-        return _dispatch(parser().parse_args(_join_name(sys.argv[1:] if arguments is None else arguments)))
+        return _dispatch(_parse(_join_name(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options. Names of tasks may stand after options, too, where argparse alone would not look for them."""
+    top = parser()
+    options, rest = top.parse_known_args(words)
+    if rest and (not isinstance(getattr(options, "tasks", None), list) or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.tasks += rest
+    return options
 
 
 def _join_name(arguments: Sequence[str]) -> list[str]:

@@ -81,7 +81,8 @@ def compare_runs(first: AnswerRun, second: AnswerRun, others: Sequence[AnswerRun
     if rest:
         others_count = len(scores[0].keys() ^ scores[1].keys())
         parts.append(CausePart((ITEMS,), _without_interval(float(100 * rest)), others_count, "counted"))
-    paired = paired_test(*([own[name] for name in common] for own in scores))
+    first_scores, second_scores = (list(map(own.__getitem__, common)) for own in scores)
+    paired = paired_test(first_scores, second_scores)
     return TaskComparison(
         first.task,
         (first.label, second.label),

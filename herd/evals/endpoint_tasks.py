@@ -5,23 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from herd.core.errors import HerdError, SettingsError
 from herd.core.records import Message
+from herd.core.registry import PluginConfig
 from herd.core.terminal import json_line
+from herd.evals.answers import AnswerStore
 from herd.evals.endpoint import Endpoint, Reply, ServerAwayError
-from herd.evals.harness import weigh_choices
+from herd.evals.harness import no_progress, weigh_choices
+from herd.evals.results_file import write_results
+from herd.evals.resumable import evaluate_into, run_settings
 from herd.evals.scores import GradedAnswer, Score, TaskScore, TextScore, best_of_k
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
+from herd.evals.tasks import tasks
 from herd.generate.engine import ProgressCallback
 
+PART_REQUESTS = 32  # after so many answers they are on disk
 _ResultT = TypeVar("_ResultT")
 
 
-def evaluate_endpoint(
-    endpoint: Endpoint, task: Task, *, chat: bool, report: ProgressCallback = lambda count, total: None
-) -> Score:
+def evaluate_endpoint(endpoint: Endpoint, task: Task, *, chat: bool, report: ProgressCallback = no_progress) -> Score:
     """What the model of `endpoint` scores on `task`. chat: whether what is written is asked for as a chat; likelihoods
     are always those of plain text.
 
@@ -91,7 +96,8 @@ def _generated(endpoint: Endpoint, task: Task, generation: Generate, chat: bool,
 
     answers = _each(endpoint, len(task.examples) * samples, answer, report)
     _check_up(answers, problems)
-    grades = [[each.grade for each in answers[n : n + samples]] for n in range(0, len(answers), samples)]
+    verdicts = [answer.grade for answer in answers]
+    grades = [verdicts[start : start + samples] for start in range(0, len(verdicts), samples)]
     return TaskScore(
         tuple(best_of_k(own, generation.k) for own in grades),
         tuple(answers),
@@ -170,11 +176,12 @@ def _chosen(endpoint: Endpoint, task: Task, likelihood: LogLikelihood, report: P
 
     answers = _each(endpoint, len(task.examples), answer, report)
     _check_up(answers, problems)
+    grades = [[answer.grade] for answer in answers]
     return TaskScore(
-        tuple(each.grade.score for each in answers),
+        tuple(grade.score for (grade,) in grades),
         tuple(answers),
         groups=tuple(task.group(example) for example in task.examples) if task.group else (),
-        metrics={name: metric([[each.grade] for each in answers]) for name, metric in task.metrics.items()},
+        metrics={name: metric(grades) for name, metric in task.metrics.items()},
         notes=task.notes,
     )
 
@@ -218,3 +225,35 @@ def _continued(endpoint: Endpoint, context: str, choice: str) -> tuple[float, bo
     """The log-probability of a choice after its context, whether the model would write it, and its tokens; spaces at
     the context's end go to the choice."""
     return endpoint.score(context + choice).after(len(context.rstrip()))
+
+
+def evaluate_address(
+    endpoint: Endpoint,
+    uses: Sequence[PluginConfig],
+    report: Callable[[str, Score], None],
+    *,
+    chat: bool,
+    progress: Callable[[str], ProgressCallback] = lambda name: no_progress,
+    store: AnswerStore | None = None,
+    limit: int = 0,
+) -> None:
+    """Puts tasks to the model behind an address; prints each result. What the parameters are: `evaluate_folder`."""
+    for use in uses:
+        task: Task = tasks.make(use)()
+        task = replace(task, examples=task.examples[:limit]) if limit else task
+        ask = progress(use.name)
+        if store is None:
+            report(use.name, evaluate_endpoint(endpoint, task, chat=chat, report=ask))
+            continue
+        as_chat = chat and isinstance(task.output_type, Generate)
+        settings = run_settings(use, task, endpoint.identity(), chat=as_chat, template="")
+        score = evaluate_into(
+            store.open_task(settings),
+            use.name,
+            task,
+            lambda part, first, tell: evaluate_endpoint(endpoint, part, chat=chat, report=tell),
+            part_answers=PART_REQUESTS,
+            report=ask,
+        )
+        write_results(store.folder, settings, score)
+        report(use.name, score)

@@ -11,6 +11,7 @@ Source: lm-evaluation-harness 0.4.13, `EvaluationTracker.save_results_samples`, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import string
@@ -66,7 +67,7 @@ def sample_runs(place: str) -> dict[str, AnswerRun]:
 def _run_of(file: Path, task: str, chosen: str) -> AnswerRun:
     rows = [_checked(row, f"{file}, row {number}") for number, row in iter_rows(file)]
     filters = list(dict.fromkeys(row["filter"] for row in rows))
-    metrics = list(dict.fromkeys(metric for row in rows for metric in row["metrics"]))
+    metrics = list(dict.fromkeys(itertools.chain.from_iterable(row["metrics"] for row in rows)))
     if chosen and chosen not in (*filters, *metrics):
         raise DataError(
             f"{file} has no filter or figure {chosen!r}; it has filters {', '.join(filters)} and figures "

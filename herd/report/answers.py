@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ def write_answers_page(folder: Path) -> Path:
 
 def render_answers(runs: Sequence[AnswerRun], title: str) -> str:
     """One self-contained HTML page about runs on several tasks."""
-    rows = [row for run in runs for row in _score_rows(run)]
+    rows = list(chain.from_iterable(map(_score_rows, runs)))
     summary = fill_template(Path(__file__).with_name("scores.html"), rows=rows)
-    items = (item for run in runs for records in run.records.values() for item in map(_item, records))
+    records = chain.from_iterable(chain.from_iterable(run.records.values()) for run in runs)
+    items = map(_item, records)
     return render_items(f"Answers of {title}", items, summary, tags=TAGS, tag_label="verdict", notes=())
 
 
@@ -55,6 +57,7 @@ def render_items(
         size += sum(len(text) for _, text in item["blocks"])
         if len(chosen) < _MOST_ITEMS and size < _MOST_CHARACTERS:
             chosen.append(item)
+    present = set(chain.from_iterable(item["tags"] for item in chosen))
     left_out = f"The first {len(chosen):,} of {count:,} answers are on this page." if len(chosen) < count else ""
     return str(
         fill_template(
@@ -64,7 +67,7 @@ def render_items(
             summary=summary,
             items=chosen,
             tasks=sorted({item["task"] for item in chosen}),
-            tags=[tag for tag in tags if any(tag in item["tags"] for item in chosen)],
+            tags=[tag for tag in tags if tag in present],
             tag_label=tag_label,
             left_out=left_out,
         )
@@ -86,7 +89,7 @@ def _score_rows(run: AnswerRun) -> list[dict[str, Any]]:
 
 
 def _score_row(run: AnswerRun, names: Sequence[str], title: str) -> dict[str, Any]:
-    records = [record for name in names for record in run.records[name]]
+    records = list(chain.from_iterable(run.records[name] for name in names))
     cells = [own_cell(run, name) for name in names]
     values = [cell.value for cell in cells if cell is not None]
     if run.output == "perplexity":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def render_gap(pairs: Sequence[tuple[TaskComparison, AnswerRun, AnswerRun]]) -> 
         Path(__file__).with_name("gap.html"), tasks=[_task_row(comparison) for comparison, _, _ in pairs]
     )
     first, second = pairs[0][0].labels
-    causes = sorted({cause for comparison, _, _ in pairs for cause in comparison.item_points})
-    items = (item for pair in pairs for item in _items(*pair))
+    causes = sorted(set(chain.from_iterable(comparison.item_points for comparison, _, _ in pairs)))
+    items = chain.from_iterable(_items(*pair) for pair in pairs)
     notes = [f"Points are what a cause adds to the score of {second} over that of {first}, out of 100."]
     return render_items(
         f"Why {second} and {first} differ", items, summary, tags=(*causes, SAME), tag_label="cause", notes=notes
@@ -31,8 +32,7 @@ def render_gap(pairs: Sequence[tuple[TaskComparison, AnswerRun, AnswerRun]]) -> 
 
 
 def _task_row(comparison: TaskComparison) -> dict[str, Any]:
-    values = [part.points for part in comparison.parts]
-    bounds = [bound for points in values for bound in (points.value, points.low, points.high) if abs(bound) <= 100]
+    bounds = [bound for bound in chain.from_iterable(part.points for part in comparison.parts) if abs(bound) <= 100]
     least, most = min(0.0, *bounds), max(0.0, *bounds)
     parts = []
     for part in comparison.parts:
