@@ -15,6 +15,7 @@ from herd.commands import (
     curate,
     dpo,
     eval_compare,
+    eval_contamination,
     eval_report,
     evaluate,
     export,
@@ -40,7 +41,7 @@ INTERRUPT_EXIT_CODE = 130
 _FILES = (
     run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
     extract, judge_data, show, list_plugins, evaluate, eval_compare,
-    eval_report, chat, compare, export, import_model, acceptance,
+    eval_contamination, eval_report, chat, compare, export, import_model, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
