@@ -61,11 +61,17 @@ def sample_runs(place: str) -> dict[str, AnswerRun]:
         files = _newest(path)
     if not files:
         raise DataError(f"{place} holds no samples_*.jsonl; lm_eval --log_samples --output_path writes them")
-    return {task: _run_of(file, task, chosen) for task, file in files.items()}
+    rows = {
+        task: [_checked(row, f"{file}, row {number}") for number, row in iter_rows(file)]
+        for task, file in files.items()
+    }
+    comparable = {task: own for task, own in rows.items() if own and all(row["metrics"] for row in own)}
+    if not comparable:
+        raise DataError(f"{place} has no figure of single items from 0 to 1, such as exact_match or acc")
+    return {task: _run_of(files[task], own, task, chosen) for task, own in comparable.items()}
 
 
-def _run_of(file: Path, task: str, chosen: str) -> AnswerRun:
-    rows = [_checked(row, f"{file}, row {number}") for number, row in iter_rows(file)]
+def _run_of(file: Path, rows: Sequence[Row], task: str, chosen: str) -> AnswerRun:
     filters = list(dict.fromkeys(row["filter"] for row in rows))
     metrics = list(dict.fromkeys(itertools.chain.from_iterable(row["metrics"] for row in rows)))
     if chosen and chosen not in (*filters, *metrics):

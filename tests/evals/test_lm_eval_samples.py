@@ -141,6 +141,12 @@ def test_what_lm_eval_did_not_write_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", say, until=["Question:"])
     with pytest.raises(DataError, match="no filter or figure 'strikt'"):
         sample_runs(f"{folder}#strikt")
+    rows = [sample(1, "1", "none", "1", until=[]) | {"metrics": ["bits_per_byte"], "bits_per_byte": [-1.5, 8]}]
+    for file in (folder / f"samples_wiki_{DATE}.jsonl", tmp_path / "alone.jsonl"):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert list(sample_runs(str(folder))) == ["gsm8k"]
+    with pytest.raises(DataError, match="no figure of single items"):
+        sample_runs(str(tmp_path / "alone.jsonl"))
     with pytest.raises(DataError, match="holds no samples"):
         sample_runs(str(tmp_path / "nothing"))
     assert not holds_samples(str(tmp_path / "nothing"))
