@@ -60,7 +60,8 @@ def test_items_are_told_by_verdict_and_scores_by_group(tmp_path: Path) -> None:
     assert "built-in" not in body
     assert "0.375" in body
     assert "&lt;b&gt;0" in body
-    assert body.count('class="group"') == 2
+    assert body.count('class="group"') == 3
+    assert body.index("mean of groups") < body.index("&lt;b&gt;0")
 
 
 def test_a_folder_without_answers_has_no_page(tmp_path: Path) -> None:
