@@ -28,6 +28,7 @@ from herd.commands import (
     pretrain,
     reward,
     run,
+    sandbox,
     sft,
     show,
     study,
@@ -41,7 +42,7 @@ INTERRUPT_EXIT_CODE = 130
 _FILES = (
     run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
     extract, judge_data, show, list_plugins, evaluate, eval_compare,
-    eval_contamination, eval_report, chat, compare, export, import_model, acceptance,
+    eval_contamination, eval_report, chat, compare, export, import_model, sandbox, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 

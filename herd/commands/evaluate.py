@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from herd.commands.arguments import add_device, add_plugins, amount, bounded_number
+from herd.commands.benchmark_options import add_benchmark_options, chat_option, with_benchmark_options
 from herd.commands.command import Command
 
 if TYPE_CHECKING:
@@ -35,13 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="keep every answer here, with a page; the same command goes on from it"
     )
-    parser.add_argument("--limit", type=amount, metavar="N", help="ask the first N examples of a task")
+    add_benchmark_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_device(parser)
     add_plugins(parser)
     server = parser.add_argument_group("of an address that speaks OpenAI's protocol")
     server.add_argument("--model", metavar="NAME", help="the model, as the server calls it")
-    server.add_argument("--completions", action="store_true", help="continue text, and do not chat")
     server.add_argument(
         "--api-key-env", default="OPENAI_API_KEY", metavar="NAME", help="variable with the access key (%(default)s)"
     )
@@ -67,13 +67,14 @@ def run(options: argparse.Namespace) -> None:
     from herd.serve.folders import model_in, tasks_named
 
     folder = model_in(folder)
-    uses = tasks_named(options.tasks, folder)
+    uses = [with_benchmark_options(use, options) for use in tasks_named(options.tasks, folder)]
     results = _Results(options, str(folder))
 
     def measure(store: AnswerStore | None) -> None:
         evaluate_folder(
             folder, uses, results.report, device=options.device, dtype=options.dtype, progress=results.begin,
-            store=store, limit=options.limit or 0,
+            store=store, limit=options.limit, apply_chat_template=chat_option(options),
+            truncate_left=options.truncate_left,
         )  # fmt: skip
 
     results.keep(measure)
@@ -96,12 +97,12 @@ def _run_endpoint(options: argparse.Namespace) -> None:
         max_concurrency=options.max_concurrency,
     )
     results = _Results(options, f"{options.model} at {options.checkpoint}")
-    uses = _parse_tasks(options.tasks)
+    uses = [with_benchmark_options(use, options) for use in _parse_tasks(options.tasks)]
 
     def measure(store: AnswerStore | None) -> None:
         evaluate_address(
-            endpoint, uses, results.report, chat=not options.completions, progress=results.begin, store=store,
-            limit=options.limit or 0,
+            endpoint, uses, results.report, chat=chat_option(options) is not False, progress=results.begin, store=store,
+            limit=options.limit,
         )  # fmt: skip
 
     results.keep(measure)
@@ -141,6 +142,8 @@ class _Results:
         self._rows[name] = {field: _finite(value) for field, value in asdict(score.result()).items()}
         if not self._json:
             print(f"{name:20} {score}", flush=True)
+        for note in getattr(score, "notes", ()):
+            print(f"{name}: {note}", file=sys.stderr, flush=True)
 
 
 def _finite(value: object) -> object:

@@ -14,7 +14,7 @@ from herd.core.errors import HerdError
 from herd.core.records import Message
 from herd.evals.answers import AnswerRecord, AnswerStore, RunSettings, TaskAnswers
 from herd.evals.harness import weigh_choices
-from herd.evals.replay import Ending, ReplayedAnswer
+from herd.evals.replay import AnswerEnding, ReplayedAnswer
 from herd.evals.resumable import PROMPT_SETTINGS, answer_of
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Task
 from herd.evals.tasks import tasks
@@ -42,7 +42,7 @@ class AnswerRun:
     label: str
     model: str
     prompt: Mapping[str, Any]
-    ending: Ending
+    ending: AnswerEnding
     sampling: str
     k: int
     grader: str
@@ -120,7 +120,7 @@ def run_of(answers: TaskAnswers, label: str) -> AnswerRun:
         label,
         json.dumps(dict(settings.model), sort_keys=True),
         prompt_causes(prompt),
-        Ending(tuple(generation.get("stop", ())), int(generation.get("max_tokens", 0))),
+        AnswerEnding(tuple(generation.get("stop", ())), int(generation.get("max_tokens", 0))),
         json.dumps([generation.get(name) for name in ("temperature", "top_p")]),
         int(generation.get("k", 1)),
         _grading_of(settings),

@@ -14,7 +14,7 @@ from fractions import Fraction
 from herd.core.errors import DataError
 from herd.evals.answer_runs import AnswerRun
 from herd.evals.attribution import Causes, item_parts
-from herd.evals.cells import DRAWS, Cell, ItemCells, differing_prompts, own_cell
+from herd.evals.cells import DRAWS, ItemCell, ItemCells, differing_prompts, own_cell
 from herd.evals.intervals import Interval, bootstrap_mean, wilson
 from herd.evals.significance import PairedTest, paired_items_needed, paired_test
 
@@ -118,7 +118,7 @@ def _split(cells: ItemCells, common: Sequence[str]) -> tuple[_Points, dict[str, 
     return dict(points), dict(symptoms)
 
 
-def _symptom(before: Cell, after: Cell) -> str:
+def _symptom(before: ItemCell, after: ItemCell) -> str:
     if before.truncated != after.truncated:
         return TRUNCATED
     return UNPARSED if before.unparsed != after.unparsed else CONTENT

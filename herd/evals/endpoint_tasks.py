@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TypeVar
 
 from herd.core.errors import HerdError, SettingsError
@@ -16,7 +15,7 @@ from herd.evals.answers import AnswerStore
 from herd.evals.endpoint import Endpoint, Reply, ServerAwayError
 from herd.evals.harness import no_progress, weigh_choices
 from herd.evals.results_file import write_results
-from herd.evals.resumable import evaluate_into, run_settings
+from herd.evals.resumable import evaluate_into, limit_examples, run_settings
 from herd.evals.scores import GradedAnswer, Score, TaskScore, TextScore, best_of_k
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
 from herd.evals.tasks import tasks
@@ -240,7 +239,7 @@ def evaluate_address(
     """Puts tasks to the model behind an address; prints each result. What the parameters are: `evaluate_folder`."""
     for use in uses:
         task: Task = tasks.make(use)()
-        task = replace(task, examples=task.examples[:limit]) if limit else task
+        task = limit_examples(task, use, limit)
         ask = progress(use.name)
         if store is None:
             report(use.name, evaluate_endpoint(endpoint, task, chat=chat, report=ask))

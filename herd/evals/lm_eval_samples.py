@@ -25,7 +25,7 @@ from herd.core.errors import DataError
 from herd.core.rowfiles import RowError, iter_rows
 from herd.evals.answer_runs import AnswerRun, Regrade
 from herd.evals.answers import AnswerRecord, text_sha256
-from herd.evals.replay import Ending, ReplayedAnswer
+from herd.evals.replay import AnswerEnding, ReplayedAnswer
 from herd.evals.task import Grade
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+?)_(?P<date>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
@@ -94,7 +94,7 @@ def _run_of(file: Path, rows: Sequence[Row], task: str, chosen: str) -> AnswerRu
         label,
         _model_of(results, file),
         _prompt_of(results, task),
-        Ending(tuple(_texts(kwargs.get("until"))), int(kwargs.get("max_gen_toks") or 0)),
+        AnswerEnding(tuple(_texts(kwargs.get("until"))), int(kwargs.get("max_gen_toks") or 0)),
         json.dumps([kwargs.get("do_sample"), kwargs.get("temperature")]),
         1,
         json.dumps(["lm-eval", filter_name, metric, grading.config if grading else {}], sort_keys=True),

@@ -256,7 +256,14 @@ def run_settings(
         generation, kind = {"normalize": output.normalize, "greedy": output.greedy}, "likelihood"
     else:
         generation, kind = {}, "perplexity"
-    return RunSettings(use.name, tasks.dump(use), model, prompt, generation, kind)
+    # Fewer or more of its examples are the same answers.
+    rows = {address: {name: own[name] for name in own if name != "limit"} for address, own in tasks.dump(use).items()}
+    return RunSettings(use.name, rows, model, prompt, generation, kind)
+
+
+def limit_examples(task: Task, use: PluginConfig, limit: int) -> Task:
+    """The task with the first `limit` of its examples, all when 0; a task with such a setting of its own knows best."""
+    return replace(task, examples=task.examples[:limit]) if limit and "limit" not in use.settings else task
 
 
 def model_identity(folder: Path, dtype: str) -> dict[str, Any]:

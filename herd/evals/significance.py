@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from herd.evals.intervals import Interval, bootstrap_mean, paired_gain
+from herd.evals.intervals import Interval, bootstrap_mean, paired_gain, percentiles
 from herd.judge.best_of import mean_of_best
 
+RESAMPLES = 2000
 POWER, LEVEL = 0.8, 0.05
 
 
-# ---- averages over samples and votes ----
+# ---- averages over groups, samples and votes ----
+
+
+def macro_mean(
+    scores: Sequence[float], groups: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """The mean of the groups' mean scores, with its percentile bootstrap interval.
+
+    scores, groups: of every item. Items are drawn anew within each group, as the groups of a benchmark are fixed and
+    their items are the sample; a group of one item adds nothing to the width. The bounds are infinite where every group
+    has one item. Source: Efron & Tibshirani 1993 (An Introduction to the Bootstrap), 8.4.
+    """
+    values = np.asarray(scores, float)
+    members = _members(groups)
+    if len(values) != len(groups):
+        raise ValueError(f"{len(values)} scores and {len(groups)} groups; give a group to every score")
+    if not members:
+        return Interval(math.nan, -math.inf, math.inf)
+    value = float(np.mean([values[places].mean() for places in members]))
+    if max(map(len, members)) == 1:
+        return Interval(value, -math.inf, math.inf)
+    rng = np.random.default_rng(seed)
+    means = np.zeros(resamples)
+    for places in members:
+        means += values[places][rng.integers(0, len(places), (resamples, len(places)))].mean(axis=1)
+    return Interval(value, *percentiles(means / len(members)))
+
+
+def _members(groups: Sequence[Hashable]) -> list[np.ndarray]:
+    places: dict[Hashable, list[int]] = {}
+    for place, group in enumerate(groups):
+        places.setdefault(group, []).append(place)
+    return [np.asarray(rows) for rows in places.values()]
 
 
 def pass_at_k(samples: Sequence[Sequence[float]], k: int) -> Interval:

@@ -12,7 +12,8 @@ from typing import Any
 from herd.evals.answer_runs import AnswerRun, stored_runs
 from herd.evals.answers import PAGE_FILE, AnswerRecord
 from herd.evals.cells import own_cell
-from herd.evals.intervals import Interval, bootstrap_mean, macro_mean, ratio_mean, wilson
+from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
+from herd.evals.significance import macro_mean
 from herd.report.sections import fill_template
 
 TAGS = ("right", "wrong", "partly right", "void", "unparsed", "cut off")
@@ -91,18 +92,20 @@ def _score_rows(run: AnswerRun) -> list[dict[str, Any]]:
 
 def _macro_row(run: AnswerRun, groups: Iterable[Sequence[str]]) -> dict[str, Any]:
     """The mean over groups, each of which counts as much."""
-    values = []
-    for names in groups:
+    values: list[float] = []
+    places: list[int] = []
+    for place, names in enumerate(groups):
         cells = (own_cell(run, name) for name in names)
-        values.append([cell.value for cell in cells if cell is not None])
-    macro = macro_mean([own for own in values if own])
+        values += [cell.value for cell in cells if cell is not None]
+        places += [place] * (len(values) - len(places))
+    macro = macro_mean(values, places)
     return {
         "name": "mean of groups",
         "is_group": True,
         "bar": bar_of(macro, 0.0, 1.0) if math.isfinite(macro.value) else None,
         "score": _number(macro.value),
         "interval": f"{_number(macro.low)} to {_number(macro.high)}" if macro.is_bounded else "",
-        "count": f"{sum(map(len, values)):,}",
+        "count": f"{len(values):,}",
         "void": "",
         "unparsed": "",
         "truncated": "",

@@ -1,4 +1,4 @@
-"""Averages over samples and votes; tests of two models; how many items it takes. Values are those of textbooks,
+"""Averages over groups, samples and votes; tests of two models; how many items it takes. Values are those of textbooks,
 of scipy, and of enumeration."""
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from scipy.stats import binomtest, norm, permutation_test
 
 from herd.evals.significance import (
     items_needed,
+    macro_mean,
     majority_at_k,
     majority_score,
     mcnemar_exact,
@@ -117,6 +118,30 @@ def test_so_many_items_have_the_power_they_are_for(paired: bool) -> None:
             mean = (first + second) / 2
             seen += abs(second - first) / math.sqrt(2 * mean * (1 - mean) / count) > 1.96
     assert seen / trials == pytest.approx(0.8, abs=0.07)
+
+
+def test_a_macro_average_weighs_groups_alike_and_its_interval_covers_the_truth() -> None:
+    scores, groups = [1.0] * 10 + [0.0], ["large"] * 10 + ["small"]
+    assert macro_mean(scores, groups).value == 0.5
+    assert not macro_mean([1.0, 0.0], ["a", "b"]).is_bounded
+    assert math.isnan(macro_mean([], []).value)
+    with pytest.raises(ValueError, match="give a group"):
+        macro_mean([1.0], [])
+    rng = np.random.default_rng(0)
+    shares, sizes = (0.2, 0.5, 0.9), (20, 60, 200)
+    labels = np.repeat(range(3), sizes)
+    hits = 0
+    for number in range(100):
+        drawn = (rng.random(280) < np.repeat(shares, sizes)).astype(float)
+        found = macro_mean(list(drawn), list(labels), resamples=400, seed=number)
+        hits += found.low <= np.mean(shares) <= found.high
+    assert hits >= 88
+
+
+def test_groups_are_resampled_within_themselves() -> None:
+    # Within groups that are all right or all wrong nothing varies, though the groups differ.
+    found = macro_mean([1.0] * 5 + [0.0] * 5, ["a"] * 5 + ["b"] * 5)
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
 def test_pass_at_k_has_the_values_of_the_fact_sheet() -> None:
