@@ -295,7 +295,7 @@ def compare(
         folder = Path(name)
         write_rows(case, options.data, folder / "rows", max(1, options.limit // len(case.parts)))
         written = case in WRITTEN
-        max_tokens = options.max_tokens if written and not case.name.startswith("mmlu") else None
+        max_tokens = options.max_tokens if written and case.name != "mmlu" else None
         line = {"tasks": list(case.tasks), "data": str(folder / "rows"), "num_fewshot": case.fewshot}
         line |= {"max_tokens": max_tokens} if max_tokens else {}
         theirs = peer.evaluate(line, f"{case.tasks[0]}-{options.limit}-{max_tokens or 0}")

@@ -9,11 +9,11 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from herd.judge.verdict import MAX_ANSWER_CHARACTERS, AnswerVerdict, unparsed_verdict
+from herd.sandbox.limits import TestStyle
 
-TestStyle = Literal["check", "asserts", "unittest", "pytest", "doctest"]
 # What ends a completion of HumanEval: the next thing at the top of the file. Source: Chen et al. 2021, section 2.3.
 HUMANEVAL_STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint")
 # lm-eval's for mbpp.
@@ -35,10 +35,18 @@ class TestResult(Protocol):
     """What tests said. passed None: nobody could tell, which is the machine's fault."""
 
     __test__ = False
-    passed: bool | None
-    reason: str
-    passed_tests: int
-    failed_tests: int
+
+    @property
+    def passed(self) -> bool | None: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def passed_tests(self) -> int: ...
+
+    @property
+    def failed_tests(self) -> int: ...
 
 
 class TestRunner(Protocol):

@@ -149,7 +149,7 @@ class _Server:
         descriptors = [next(handed_on) if there else self.nothing for there in job["given"]]
         ruleset = slot.ruleset if job["profile"] == "python" else None
         readable, rooted = self.config["readable"], self.own_root or self.config["rooted"]
-        cell = jobs.Cell(slot.folder, slot.user, ruleset, readable, self.landlock, self.filters, rooted)
+        cell = jobs.JobCell(slot.folder, slot.user, ruleset, readable, self.landlock, self.filters, rooted)
         jobs.lock_and_run(job, descriptors, cell)
 
     def _take_slot(self, job: dict[str, Any]) -> _Slot:

@@ -33,7 +33,7 @@ _FILES_OF_ALL = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
 @dataclass(frozen=True)
-class Cell:
+class JobCell:
     """Where a run takes place. scratch: its folder. user: whose it is; None for that of the fork server. ruleset: of
     Landlock, where it is prepared. readable: what may be read, where it is not. landlock: its version. filters: of
     system calls, where there are any. own_root: whether nothing else is in sight anyway."""
@@ -47,7 +47,7 @@ class Cell:
     own_root: bool
 
 
-def lock_and_run(job: Mapping[str, Any], descriptors: list[int], cell: Cell) -> None:
+def lock_and_run(job: Mapping[str, Any], descriptors: list[int], cell: JobCell) -> None:
     """Never comes back. descriptors: standard input, output and error, the request, the answer, and the two ends of a
     connection to another run where there is one."""
     os.setsid()
@@ -79,7 +79,7 @@ def arrange(descriptors: list[int], ruleset: int | None) -> int | None:
     return last
 
 
-def _lock(job: Mapping[str, Any], cell: Cell, ruleset: int | None) -> None:
+def _lock(job: Mapping[str, Any], cell: JobCell, ruleset: int | None) -> None:
     os.chdir(cell.scratch)
     os.umask(0o077)
     if job["profile"] == "program" and os.path.isfile(BINARY) and not os.path.islink(BINARY):

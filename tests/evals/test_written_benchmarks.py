@@ -301,6 +301,9 @@ def test_ifeval_counts_prompts_and_instructions(tmp_path: Path) -> None:
     assert "change_case:english_capital" in grade.reason
     assert grade.parts == {"loose": 0.0, "inst_strict": 1.0, "inst_loose": 1.0, "instructions": 2.0}
     assert task.metrics["inst_level_strict_acc"]([[grade]]).value == 0.5
+    assert task.metrics["mean_of_four"]([[grade]]).value == 0.25
+    both = [[grade], [graded(task, "NO COMMAS AND CAPITALS")]]
+    assert task.metrics["mean_of_four"](both).value == pytest.approx((0.5 + 0.75 + 0.5 + 0.75) / 4)
 
 
 BBH = {"canary": "c", "examples": [{"input": "not True is", "target": "False"}, {"input": "True is", "target": "True"}]}

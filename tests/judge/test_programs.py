@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from herd.judge.programs import (
     HUMANEVAL_STOPS,
-    TestStyle,
     chat_program,
     code_blocks,
     complete_program,
@@ -19,6 +18,7 @@ from herd.judge.programs import (
     extract_code,
     grade_program,
 )
+from herd.sandbox.limits import TestStyle
 
 STUB = 'from typing import List\n\n\ndef double(x: int) -> int:\n    """Twice x."""\n'
 BODY = "    return 2 * x\n"

@@ -75,11 +75,11 @@ DATA = BenchmarkData(
 
 @benchmark(ChoiceSettings, DATA)
 def agieval(own: ChoiceSettings) -> Task:
-    """AGIEval, its nine English exams with choices; the whole of a choice compared, over questions and over exams
-    (macro).
+    """AGIEval: nine English exams with choices, the whole of which are compared.
 
-    Source: Zhong et al. 2023; lm-evaluation-harness, `agieval_en`. Differs: its `agieval_math`, whose answers are
-    written, is no part of it (`minerva_math` asks such), and Llama 3's three to five shots are no part of the data.
+    The score over questions, and over exams (macro). Source: Zhong et al. 2023; lm-evaluation-harness, `agieval_en`.
+    Differs: its `agieval_math`, whose answers are written, is no part of it (`minerva_math` asks such), and Llama 3's
+    three to five shots are no part of the data.
     """
     questions = load_questions(own, DATA, split="test", num_fewshot=own.shots(0, 0), group=lambda row: row["exam"])
     return choice_task(own, questions, text=lambda row: row["question"], group=lambda row: row["exam"])

@@ -125,12 +125,12 @@ def _joined(own: BfclSettings) -> tuple[list[DatasetRow], tuple[str, ...]]:
 
 @benchmark(BfclSettings, DATA)
 def bfcl(own: BfclSettings) -> Task:
-    """BFCL, single turns: the calls of functions that a question needs, compared with all that are right, or none; the
-    score over questions, and over categories (macro), which the board of July 2024 reports.
+    """BFCL, single turns: the calls of functions that a question needs, or none where none fits.
 
-    The functions stand in the system's message, and calls are written as text. Source: Patil et al. 2025 (BFCL);
-    bfcl-eval, its prompts and AST checker; llama-models, eval_details. Differs: categories that run code or ask a
-    service are no part of it, and types of Java and JavaScript are shown as the release has them.
+    Calls are compared with all that are right; the score over questions, and over categories (macro), which the board
+    of July 2024 reports. The functions stand in the system's message, and calls are written as text. Source: Patil et
+    al. 2025 (BFCL); bfcl-eval, its prompts and AST checker; llama-models, eval_details. Differs: categories that run
+    code or ask a service are no part of it, and types of Java and JavaScript are shown as the release has them.
     """
     rows, notes = _joined(own)
     questions = choose_rows(rows, own, lambda row: row["category"])
