@@ -48,6 +48,8 @@ def with_benchmark_options(use: PluginConfig, options: argparse.Namespace) -> Pl
     for name, value in values.items():
         if value is None:
             continue
+        if name == "limit" and name not in parameters:
+            continue  # the first of its examples are asked
         if name not in parameters:
             raise SettingsError(f"the task {use.name} has no setting {name}; leave --{name.replace('_', '-')} out")
         if use.settings[name] == parameters[name].default:

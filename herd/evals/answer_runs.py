@@ -138,13 +138,12 @@ def prompt_causes(prompt: Mapping[str, Any]) -> dict[str, Any]:
         "shots": ("num_fewshot", "fewshot_seed"),
         "prompt wording": ("prompt_style", "prompt_suffix", "scoring", "truncate_left"),
     }
-    return {cause: [prompt.get(key) for key in keys] for cause, keys in names.items()}
+    return {cause: list(map(prompt.get, keys)) for cause, keys in names.items()}
 
 
 def _grading_of(settings: RunSettings) -> str:
     """What of a task's settings grading depends on, as text."""
-    rows = {
-        address: {name: value for name, value in (own or {}).items() if name not in _NO_GRADING}
-        for address, own in settings.settings.items()
-    }
+    rows = []
+    for address, own in sorted(settings.settings.items()):
+        rows.append([address, {name: value for name, value in (own or {}).items() if name not in _NO_GRADING}])
     return json.dumps(rows, sort_keys=True)

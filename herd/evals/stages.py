@@ -21,7 +21,7 @@ from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.results_file import write_results
-from herd.evals.resumable import evaluate_into, model_identity, run_settings
+from herd.evals.resumable import evaluate_into, limit_examples, model_identity, run_settings
 from herd.evals.task import Task
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
@@ -176,9 +176,9 @@ def evaluate_folder(
 ) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; prints each result. progress: by
     the name of a task, what is called with how many of its examples are answered. store: where every answer is kept,
-    and gone on from; the model is only read for answers that are not there. limit: of a task's examples, how many of
-    the first are asked; all when 0. apply_chat_template: whether they are put in the chat format; when absent, to a
-    model that was taught one. truncate_left: whether prompts that the context does not hold lose their first tokens.
+    and gone on from; the model is only read for answers that are not there. limit: as of `limit_examples`.
+    apply_chat_template: whether they are put in the chat format; when absent, to a model that was taught one.
+    truncate_left: whether prompts that the context does not hold lose their first tokens.
 
     Raises SettingsError for a chat format that the model has not.
     """
@@ -197,7 +197,7 @@ def evaluate_folder(
     identity = model_identity(folder, dtype) if store is not None else {}
     for use in uses:
         task: Task = tasks.make(use)()
-        task = replace(task, examples=task.examples[:limit]) if limit else task
+        task = limit_examples(task, use, limit)
         ask = progress(use.name)
         if store is None:
             report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask, truncate_left=truncate_left))
@@ -214,7 +214,9 @@ def evaluate_folder(
                 truncate_left=truncate_left,
             )
 
-        settings = run_settings(use, task, identity, chat=chat, template=tokenizer.template or "")
+        settings = run_settings(
+            use, task, identity, chat=chat, template=tokenizer.template or "", truncate_left=truncate_left
+        )
         answers = store.open_task(settings)
         score = evaluate_into(answers, use.name, task, score_part, tokenizer=tokenizer, report=ask)
         write_results(store.folder, settings, score)
