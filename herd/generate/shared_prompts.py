@@ -16,6 +16,8 @@ from herd.model.transformer import Transformer
 
 _BLOCK_SIZE = 16
 _TOKENS = 1024  # read at once, of several prompts with their answers, since a read of few is as long as one of many
+_BUCKET_TOKENS = 96  # so many at least are read at once
+_OUTPUT_TOKENS = 256  # whose logits are made at once
 _Pair = tuple[Sequence[int], Sequence[int]]  # a prompt and an answer
 _Score = tuple[float, bool]
 _Group = list[_Pair]  # with one prompt
@@ -111,15 +113,30 @@ class _Reader:
             for _, answer in group:
                 rows.setdefault((number, *heads[number], *answer[:-1]), len(rows))
         _, states = self._read([parents[row[0]] for row in rows], [row[1:] for row in rows])
+        log_probs = self._log_probs([state[len(heads[row[0]]) - 1 :] for row, state in zip(rows, states, strict=True)])
         scores: list[_Score] = []
         for number, group in enumerate(batch):
             for _, answer in group:
-                state_TD = states[rows[number, *heads[number], *answer[:-1]]][len(heads[number]) - 1 :]
-                log_probs = self._model.logits(state_TD).log_softmax(-1)
-                targets = torch.tensor(answer, device=log_probs.device)
-                greedy = bool((log_probs.argmax(-1) == targets).all())
-                scores.append((float(log_probs.gather(-1, targets[:, None]).double().sum()), greedy))
+                row_TV = log_probs[rows[number, *heads[number], *answer[:-1]]]
+                targets = torch.tensor(answer, device=row_TV.device)
+                greedy = bool((row_TV.argmax(-1) == targets).all())
+                scores.append((float(row_TV.gather(-1, targets[:, None]).double().sum()), greedy))
         return scores
+
+    def _log_probs(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Of every token in every place, `[T, V]` of each row; of many rows at once, since the output's weights are
+        many."""
+        log_probs: list[Tensor] = []
+        start = 0
+        while start < len(states):
+            end, tokens = start, 0
+            while end < len(states) and (end == start or tokens + len(states[end]) <= _OUTPUT_TOKENS):
+                tokens += len(states[end])
+                end += 1
+            together = self._model.logits(torch.cat(list(states[start:end]))).log_softmax(-1)
+            log_probs += together.split([len(state) for state in states[start:end]])
+            start = end
+        return log_probs
 
     def _empty(self, blocks: int) -> PagedKVCache:
         weight = self._model.embedding.weight
@@ -149,8 +166,10 @@ class _Reader:
         new = [number for number, row in enumerate(rows) if row]
         if not new:
             return children, [torch.empty(0)] * len(rows)
-        starts = [_Row(children[number].blocks, parents[number].length) for number in new]
-        states = dict(zip(new, self._run(starts, [rows[number] for number in new]), strict=True))
+        states: dict[int, Tensor] = {}
+        for bucket in _buckets([(len(rows[number]), number) for number in new]):
+            starts = [_Row(children[number].blocks, parents[number].length) for number in bucket]
+            states |= zip(bucket, self._run(starts, [rows[number] for number in bucket]), strict=True)
         return children, [states.get(number, torch.empty(0)) for number in range(len(rows))]
 
     def _child(self, parent: _Row, tokens: int) -> _Row:
@@ -178,6 +197,20 @@ class _Reader:
         tokens_BT = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
         hidden_BTD = self._model.hidden_states(tokens_BT, cache=cache)
         return [hidden_BTD[number, : len(row)] for number, row in enumerate(rows)]
+
+
+def _buckets(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Numbers of rows that are read at once, of (tokens, number): of about equal length, since shorter ones are padded,
+    and not too few, since the weights are read for each."""
+    buckets: list[list[int]] = []
+    shortest = tokens = 0
+    for size, number in sorted(sizes):
+        if not buckets or (tokens >= _BUCKET_TOKENS and size > 1.25 * shortest):
+            buckets.append([])
+            shortest, tokens = size, 0
+        buckets[-1].append(number)
+        tokens += size
+    return buckets
 
 
 def _longest_answer(group: _Group) -> int:
